@@ -1,0 +1,62 @@
+"""Harvest years of WeChat datacube statistics, each record of each day exactly once.
+
+Read `harvester.model`, `harvester.pipeline` and `harvester.engine` to know the system; then
+`harvester.lane` and `harvester.board` (what is asked next), `harvester.ledger` and
+`harvester.sinks.base` (what is safe), `harvester.datacube` (what is WeChat's own).
+"""
+
+from harvester.api import Keywords, Records, run, stream
+from harvester.endpoint import Endpoint, JsonEndpoint
+from harvester.errors import (
+    AccountError,
+    EndpointError,
+    HarvestError,
+    IncompleteError,
+    LedgerError,
+    NetworkError,
+    RunError,
+    SinkError,
+    UsageError,
+    WindowError,
+)
+from harvester.events import Event, Failure, Report
+from harvester.ledger import Ledger
+from harvester.limiter import Rate
+from harvester.model import Account, Batch, Tally, Token, Window
+from harvester.sinks.base import Receipt, Sink, Written
+from harvester.sinks.jsonl import JsonLines
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Account",
+    "AccountError",
+    "Batch",
+    "Endpoint",
+    "EndpointError",
+    "Event",
+    "Failure",
+    "HarvestError",
+    "IncompleteError",
+    "JsonEndpoint",
+    "JsonLines",
+    "Keywords",
+    "Ledger",
+    "LedgerError",
+    "NetworkError",
+    "Rate",
+    "Receipt",
+    "Records",
+    "Report",
+    "RunError",
+    "Sink",
+    "SinkError",
+    "Tally",
+    "Token",
+    "UsageError",
+    "Window",
+    "WindowError",
+    "Written",
+    "run",
+    "stream",
+]

@@ -1,0 +1,315 @@
+"""The two verbs of the library: `stream` and `run`.
+
+Rule: names become objects here, and defaults are chosen; the work is the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any, TypedDict, Unpack
+
+import anyio
+
+from harvester import plugins
+from harvester.datacube import provider_for
+from harvester.endpoint import Endpoint
+from harvester.engine import Engine, StopSignal
+from harvester.errors import IncompleteError, UsageError
+from harvester.events import Observer, Report
+from harvester.ledger import FILE_NAME, Ledger
+from harvester.limiter import Rate
+from harvester.model import Account, Batch
+from harvester.plan import check_range, parse_day, rfc3339
+from harvester.scope import Options, Scope
+from harvester.sinks.base import Located, Receipt, Sink, Written
+from harvester.transport import BASE_URL, HttpTransport, Session
+
+Accounts = Account | Iterable[Account]
+Endpoints = str | Endpoint | Iterable[str | Endpoint]
+Sinks = str | Sink | Sequence[str | Sink]
+Path = str | os.PathLike[str]
+
+
+class Keywords(TypedDict, total=False):
+    """The options of `stream` and `run`, all by keyword.
+
+    base_url: another host than ``https://api.weixin.qq.com``.
+    session: your own `aiohttp.ClientSession`; it is used and never closed.
+    rate: requests leaving for one account: a number a second, ``"10/s"``, ``"600/min"``.  In no
+        period of that length do more leave.  Default ``"300/min"``.
+    burst: so many of them may leave at once.  Default 1.
+    concurrency: requests in flight over all accounts.  Default 64.
+    attempts: how often one window is tried before it has failed.  Default 8, which with its
+        backoff takes a busy server a minute or two.
+    ledger: where is written down what is safe: a path, a `Ledger`, or None for none.  By default
+        `run` keeps one in the sink's directory, if it has one, and `stream` keeps none.
+    on_event: called with each event (`harvester.events`), in the event loop.
+    daily_quota: calls a day, in China, of one interface of one account.  Default: until WeChat
+        says that it is enough.
+    wait: sleep through quota resets and unready figures instead of ending.
+    refresh: harvest again what is already done; it replaces its former self.
+    stop: an `anyio.Event` or `asyncio.Event`; once it is set, what is in flight is finished and
+        committed, and the report's state is ``interrupted``.
+    """
+
+    base_url: str
+    session: Session | None
+    rate: Rate | str | float
+    burst: int
+    concurrency: int
+    attempts: int
+    ledger: Path | Ledger | None
+    on_event: Observer | None
+    daily_quota: int | None
+    wait: bool
+    refresh: bool
+    stop: StopSignal | None
+
+
+async def run(
+    accounts: Accounts,
+    endpoints: Endpoints,
+    start: date | str,
+    end: date | str,
+    *,
+    sink: Sinks,
+    **options: Unpack[Keywords],
+) -> Report:
+    """Harvest the days from ``start`` to ``end``, both included, into a sink.
+
+    accounts: an `Account`, or several.  endpoints: a name (``"getarticlesummary"``), an
+    `Endpoint`, or several.  start, end: a `datetime.date`, ``YYYY-MM-DD`` or ``yesterday`` (in
+    China; before 08:00 there the day before, whose figures are settled).  sink: a spec
+    (``"jsonl:DIR"``), a `Sink`, or a list of either.  options: see `Keywords`.
+
+    Running it again resumes: what is safely done is not asked for again.  It may be cancelled at
+    any await.  Raises `UsageError` before anything is sent, `RunError` (with a ``report``) if the
+    run had to stop; windows that failed or must wait are told by the `Report`.
+    """
+    scope, settings = resolve(accounts, endpoints, start, end, options)
+    sinks = open_sinks(sink)
+    ledger = _ledger(options, sinks)
+    transport = _transport(options, settings)
+    async with (
+        transport,
+        Engine(
+            scope,
+            settings,
+            transport,
+            sinks,
+            ledger,
+            on_event=options.get("on_event"),
+            stop=options.get("stop"),
+        ) as engine,
+    ):
+        return await engine.run()
+
+
+@asynccontextmanager
+async def stream(
+    accounts: Accounts,
+    endpoints: Endpoints,
+    start: date | str,
+    end: date | str,
+    **options: Unpack[Keywords],
+) -> AsyncIterator[Records]:
+    """The records of the days from ``start`` to ``end``, both included, as they come.
+
+    Arguments as of `run`, without a sink.  Gives an async iterator of dicts: the interface's own
+    fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
+    ``_fetched_at``.  Few are fetched ahead of the reader; leaving the block ends the requests.
+
+    Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
+    `IncompleteError` at the end if windows failed or must wait.
+    """
+    scope, settings = resolve(accounts, endpoints, start, end, options)
+    transport = _transport(options, settings)
+    given = options.get("ledger")
+    ledger = given if isinstance(given, Ledger | None) else Ledger(given)
+    records = Records()
+    engine = Engine(
+        scope,
+        settings,
+        transport,
+        [records._sink],
+        ledger,
+        on_event=options.get("on_event"),
+        stop=options.get("stop"),
+        encode=ledger is not None,
+        group=1,
+    )
+    async with transport, engine:
+        task = asyncio.ensure_future(records._follow(engine))
+        try:
+            yield records
+        finally:
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
+
+
+class Records:
+    """An async iterator of records; ``report`` is there once it has come to its end."""
+
+    def __init__(self) -> None:
+        self.report: Report | None = None
+        self._sink = _Handover()
+
+    def __repr__(self) -> str:
+        state = "ended" if self.report else "open"
+        return f"<Records {state}>"
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return await self._sink.next()
+
+    async def _follow(self, engine: Engine) -> None:
+        """Run the engine; its end, however it comes, is told to the reader."""
+        try:
+            self.report = await engine.run()
+        except Exception as exc:  # noqa: BLE001  (whatever it is, the reader is told)
+            self.report = getattr(exc, "report", None) or engine.report("failed")
+            self._sink.end(exc)
+        else:
+            self._sink.end(_incomplete(self.report))
+
+
+def _incomplete(report: Report) -> IncompleteError | None:
+    if report.state == "complete":
+        return None
+    windows = report.windows
+    said = [f"{windows.failed} windows failed"] if windows.failed else []
+    if windows.waiting and report.until is not None:
+        said.append(f"{windows.waiting} windows must wait until {rfc3339(report.until)}")
+    if report.state == "interrupted":
+        said.append("it was asked to stop")
+    first = f"; the first: {report.failures[0].error}" if report.failures else ""
+    return IncompleteError(f"not all was harvested: {', '.join(said)}{first}", report)
+
+
+class _Handover:
+    """The sink that hands its records to the reader of a stream, one window at a time."""
+
+    identity = "stream"
+
+    def __init__(self) -> None:
+        self._records: deque[dict[str, Any]] = deque()
+        self._error: BaseException | None = None
+        self._ended = False
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    async def open(self, receipt: Receipt | None) -> Receipt:
+        """Nothing to get ready."""
+        return {}
+
+    async def write(self, batches: Sequence[Batch]) -> Written:
+        """Return once the reader came back for more: only then he has done with them."""
+        for batch in batches:
+            self._records.extend(batch.documents())
+        if self._records:
+            self._emptied.clear()
+            self._filled.set()
+            await self._emptied.wait()
+        return Written({})
+
+    async def settle(self) -> None:
+        """Nothing to put in place."""
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+
+    def end(self, error: BaseException | None) -> None:
+        """No more records; the reader gets the error, if there is one."""
+        self._ended, self._error = True, error
+        self._filled.set()
+
+    async def next(self) -> dict[str, Any]:
+        """The next record; waits for it."""
+        while not self._records:
+            self._emptied.set()
+            if self._ended:
+                error, self._error = self._error, None
+                raise error or StopAsyncIteration
+            self._filled.clear()
+            await self._filled.wait()
+        return self._records.popleft()
+
+
+def resolve(
+    accounts: Accounts,
+    endpoints: Endpoints,
+    start: date | str,
+    end: date | str,
+    options: Keywords,
+) -> tuple[Scope, Options]:
+    """Names as objects, all of it checked; raises `UsageError`, or `TypeError` for an option."""
+    unknown = options.keys() - Keywords.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unknown option {min(unknown)!r}")
+    now = time.time()
+    found = _endpoints(endpoints)
+    begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
+    check_range(begin, last, now, [(endpoint.name, endpoint.first_day) for endpoint in found])
+    settings = Options(
+        **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
+    )
+    return Scope(_accounts(accounts), found, begin, last), settings
+
+
+def _accounts(given: Accounts) -> dict[str, Any]:
+    listed = [given] if isinstance(given, Account) else list(given)
+    if not listed:
+        raise UsageError("no account was given")
+    providers = {}
+    for account in listed:
+        if account.appid in providers:
+            raise UsageError(f"the account {account.appid} was given twice")
+        providers[account.appid] = provider_for(account)
+    return providers
+
+
+def _endpoints(given: Endpoints) -> tuple[Endpoint, ...]:
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    found = {}
+    for item in listed:
+        endpoint = plugins.endpoint(item) if isinstance(item, str) else item
+        found[endpoint.name] = endpoint
+    if not found:
+        raise UsageError("no interface was given")
+    return tuple(found.values())
+
+
+def open_sinks(given: Sinks) -> list[Sink]:
+    """Sinks from specs and sinks; raises `UsageError`."""
+    listed = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    if not listed:
+        raise UsageError("no sink was given")
+    sinks = [plugins.sink(item) if isinstance(item, str) else item for item in listed]
+    if len({sink.identity for sink in sinks}) < len(sinks):
+        raise UsageError("the same sink was given twice")
+    return sinks
+
+
+def _ledger(options: Keywords, sinks: Sequence[Sink]) -> Ledger | None:
+    if "ledger" in options:
+        given = options["ledger"]
+        return given if isinstance(given, Ledger | None) else Ledger(given)
+    directories = [sink.directory for sink in sinks if isinstance(sink, Located)]
+    return Ledger(directories[0] / FILE_NAME) if directories else None
+
+
+def _transport(options: Keywords, settings: Options) -> HttpTransport:
+    return HttpTransport(
+        options.get("base_url", BASE_URL),
+        options.get("session"),
+        connections=settings.concurrency,
+    )

@@ -1,0 +1,135 @@
+"""Which lane is served next, and where workers wait until one can be.
+
+Rule: one timer for all lanes; a worker that waits costs nothing, and a lane that waits holds none.
+
+Lanes that can do something now stand in a queue and are served in turn; those that wait for a time
+stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+from harvester.lane import NEVER, Job, Lane
+
+
+class Board:
+    """The lanes of a run."""
+
+    def __init__(self, lanes: Sequence[Lane], wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._ready: deque[Lane] = deque(lanes)
+        self._timed: list[tuple[float, int, Lane]] = []
+        self._order = 0
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+        self._unfinished = sum(not lane.finished for lane in lanes)
+        self._stopped = False
+        for lane in lanes:
+            lane.scheduled = 0.0
+
+    def __repr__(self) -> str:
+        return (
+            f"<Board {len(self._ready)} lanes ready, {len(self._timed)} timed,"
+            f" {len(self._idle)} workers idle>"
+        )
+
+    async def take(self) -> Job | None:
+        """The next job; waits for it; None once there will be none any more."""
+        loop = asyncio.get_running_loop()
+        while not self._stopped and self._unfinished:
+            now = loop.time()
+            self._wake_timed(now)
+            job = self._next_job(now)
+            if job is not None:
+                if self._ready:
+                    self._wake_worker()
+                return job
+            self._arm(loop)
+            idle = loop.create_future()
+            self._idle.append(idle)
+            await idle
+        return None
+
+    def _next_job(self, now: float) -> Job | None:
+        ready, wall = self._ready, self._wall()
+        while ready:
+            lane = ready[0]
+            job = lane.take(now, wall)
+            if job is not None:
+                ready.rotate(-1)
+                return job
+            ready.popleft()
+            lane.scheduled = NEVER
+            self._schedule(lane, now, wall)
+        return None
+
+    def update(self, lane: Lane) -> None:
+        """Something has changed at a lane: an answer was settled, a token came, it stopped."""
+        if lane.open and lane.finished:
+            lane.open = False
+            self._unfinished -= 1
+            if not self._unfinished:
+                self.stop()
+            return
+        if lane.scheduled > 0.0:
+            self._schedule(lane, asyncio.get_running_loop().time(), self._wall())
+            if self._ready:
+                self._wake_worker()
+
+    def stop(self) -> None:
+        """Give out no more jobs."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._idle:
+            self._wake_worker()
+
+    def _schedule(self, lane: Lane, now: float, wall: float) -> None:
+        """Note when to look at a lane that is not in the queue."""
+        at = lane.next_at(now, wall)
+        if at <= now:
+            lane.scheduled = 0.0
+            self._ready.append(lane)
+        elif at < lane.scheduled:
+            lane.scheduled = at
+            self._order += 1
+            heappush(self._timed, (at, self._order, lane))
+            if at < self._timer_at:
+                self._arm(asyncio.get_running_loop())
+
+    def _wake_timed(self, now: float) -> None:
+        timed = self._timed
+        while timed and timed[0][0] <= now:
+            at, _, lane = heappop(timed)
+            if lane.scheduled == at:  # else it was scheduled anew in the meantime
+                lane.scheduled = 0.0
+                self._ready.append(lane)
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = self._timed[0][0] if self._timed else NEVER
+        if self._timer_at < NEVER:
+            self._timer = loop.call_at(self._timer_at, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._timer_at = NEVER
+        self._wake_timed(asyncio.get_running_loop().time())
+        if self._ready and self._idle:
+            self._wake_worker()
+        else:
+            self._arm(asyncio.get_running_loop())
+
+    def _wake_worker(self) -> None:
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return

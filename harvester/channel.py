@@ -1,0 +1,74 @@
+"""The bounded hand-over from many workers to the one who commits.
+
+Rule: whoever puts into a full channel waits; so a slow sink slows the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+class Channel(Generic[T]):
+    """Items in, groups out.
+
+    group: so many items are taken at once as soon as they are there; linger: for fewer the taker
+    waits so many seconds, since an fsync costs the same for one as for a hundred.
+    items, size: what may lie here, in items and in the unit of `put`'s ``size``.
+    """
+
+    def __init__(self, *, group: int, linger: float, items: int, size: int) -> None:
+        self._group = group
+        self._linger = linger
+        self._max_items = items
+        self._max_size = size
+        self._items: list[T] = []
+        self._size = 0
+        self._closed = False
+        self._putters: deque[asyncio.Future[None]] = deque()
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Channel {state}, {len(self._items)} items of {self._size}>"
+
+    async def put(self, item: T, size: int) -> None:
+        """Hand over; waits while the channel is full."""
+        while len(self._items) >= self._max_items or self._size >= self._max_size:
+            room = asyncio.get_running_loop().create_future()
+            self._putters.append(room)
+            await room
+        self._items.append(item)
+        self._size += size
+        self._some.set()
+        if len(self._items) >= self._group:
+            self._enough.set()
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._closed = True
+        self._some.set()
+        self._enough.set()
+
+    async def collect(self) -> list[T] | None:
+        """The next group; None once the channel is closed and empty."""
+        await self._some.wait()
+        if self._linger and not self._enough.is_set():
+            with anyio.move_on_after(self._linger):
+                await self._enough.wait()
+        group, self._items = self._items, []
+        self._size = 0
+        if not self._closed:
+            self._some.clear()
+            self._enough.clear()
+        while self._putters:
+            room = self._putters.popleft()
+            if not room.done():
+                room.set_result(None)
+        return group or None

@@ -1,0 +1,479 @@
+"""Everything plural: accounts, slots, the group commit, start and stop.
+
+Rule: the only task group of the package; whatever is started here ends here.
+
+Workers pull jobs from the board, take a window through the pipeline, and hand what became of it to
+the committer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Protocol, Self
+
+import anyio
+
+from harvester import coverage, events, retry
+from harvester.auth import SharedToken, TokenProvider, TokenRefusedError
+from harvester.board import Board
+from harvester.committer import GROUP, Committer
+from harvester.coverage import Stretch
+from harvester.errors import (
+    AccountError,
+    EndpointError,
+    HarvestError,
+    NetworkError,
+    RunError,
+    WindowError,
+)
+from harvester.events import Bookkeeper, Event, Observer, Report
+from harvester.lane import Budget, Fate, Lane, Track, Try
+from harvester.ledger import Ledger, Settled, Spent
+from harvester.limiter import Limiter, Rate
+from harvester.model import Action, Batch, Verdict, Window
+from harvester.pipeline import DEFERRALS, Again, Later, Pipeline, explain
+from harvester.plan import (
+    ONE_DAY,
+    Days,
+    both,
+    china,
+    count_windows,
+    last_settled_day,
+    next_midnight,
+    rfc3339,
+    runs,
+    settles_at,
+    windows,
+)
+from harvester.scope import Options, Scope
+from harvester.sinks.base import Sink
+from harvester.transport import Transport
+
+STALLED_AFTER = 10.0
+
+
+class StopSignal(Protocol):
+    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
+
+    async def wait(self) -> object:
+        """Return once the run is to stop."""
+        ...
+
+
+class Engine:
+    """One run.
+
+    An async context manager that opens the sinks and the ledger; `run` does the work.  Raises
+    `UsageError`, `SinkError` or `LedgerError` on entering, `RunError` from `run`.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        options: Options,
+        transport: Transport,
+        sinks: Sequence[Sink],
+        ledger: Ledger | None,
+        *,
+        on_event: Observer | None = None,
+        stop: StopSignal | None = None,
+        encode: bool = True,
+        group: int = GROUP,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._scope = scope
+        self._options = options
+        self._transport = transport
+        self._ledger = ledger
+        self._on_event = on_event
+        self._stop = stop
+        self._wall = wall
+        self._pipeline = Pipeline(transport, attempts=options.attempts, encode=encode, wall=wall)
+        self._committer = Committer(sinks, ledger, self._emit, self._spent, group=group)
+        self._books = Bookkeeper()
+        self._stack = AsyncExitStack()
+        self._lanes: list[Lane] = []
+        self._board = Board([], wall)
+        self._working = 0
+        self._fatal: RunError | None = None
+        self._stopping = False
+        self._progress = 0
+        self._started = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._committer.channel!r}>"
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if self._ledger is not None:
+                await stack.enter_async_context(self._ledger)
+            for name, sink in self._committer.sinks:
+                stack.push_async_callback(sink.close)
+                await self._committer.open(sink, name)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, exc, trace)
+
+    # before the first request
+
+    async def _plan(self) -> None:
+        """Make the lanes; nothing is sent yet."""
+        scope, wall = self._scope, self._wall()
+        covered = await self._covered()
+        spent = await self._ledger.spent(china(wall).date()) if self._ledger else {}
+        planned = skipped = 0
+        deferred = []
+        for appid, provider in scope.accounts.items():
+            tracks = []
+            for endpoint in scope.endpoints:
+                done = covered.get((appid, endpoint.name), [])
+                begin, end = scope.range_of(endpoint)
+                total = count_windows(begin, end, endpoint.span, [])
+                left = count_windows(begin, end, endpoint.span, done)
+                planned += total
+                skipped += total - left
+                settled = min(end, last_settled_day(wall, endpoint.settled_hour))
+                track = Track(
+                    appid,
+                    endpoint,
+                    windows(begin, settled, endpoint.span, done),
+                    Budget(self._options.daily_quota, spent.get((appid, endpoint.name), 0), wall),
+                    replaces=self._options.refresh or len(self._committer.sinks) > 1,
+                )
+                tracks.append(track)
+                unsettled = windows(max(begin, settled + ONE_DAY), end, endpoint.span, done)
+                deferred += [(track, days) for days in unsettled]
+            self._lanes.append(self._lane(appid, provider, tracks))
+        self._emit(events.RunStarted(planned, skipped, len(self._lanes)))
+        if self._ledger:
+            await self._ledger.ask(
+                (appid, endpoint.name, *scope.range_of(endpoint))
+                for appid in scope.accounts
+                for endpoint in scope.endpoints
+            )
+        for track, days in deferred:
+            await self._unsettled(track, days)
+        for lane in self._lanes:
+            for track in lane.tracks:
+                await self._check_budget(track)
+
+    async def _covered(self) -> dict[tuple[str, str], list[Days]]:
+        """What every sink has, so that it need not be asked for."""
+        if self._ledger is None or self._options.refresh:
+            return {}
+        found = [await self._ledger.done(name) for name, _ in self._committer.sinks]
+        common = found[0] if found else {}
+        for other in found[1:]:
+            common = {key: both(days, other.get(key, [])) for key, days in common.items()}
+        return common
+
+    def _lane(self, appid: str, provider: TokenProvider, tracks: list[Track]) -> Lane:
+        token = SharedToken(appid, provider, self._transport.send)
+        limiter = Limiter(Rate.parse(self._options.rate), self._options.burst)
+        return Lane(appid, token, limiter, tracks)
+
+    async def _unsettled(self, track: Track, days: Days) -> None:
+        """A day whose figures cannot be asked for yet."""
+        wall = self._wall()
+        until = settles_at(days[1], track.endpoint.settled_hour)
+        attempt = Try(Window(track.appid, track.endpoint.name, *days))
+        if self._options.wait:
+            track.again(attempt, _now() + until - wall)
+        else:
+            await self._leave(track, [days], Fate(until, "its figures are not settled yet"))
+
+    # the run
+
+    async def run(self) -> Report:
+        """Harvest; gives the report of a run that ended by itself or was asked to stop.
+
+        Raises `RunError`, with the report of what was done until then.
+        """
+        self._started = _now()
+        self._pipeline.last_answer = self._started
+        try:
+            async with _one_error(), anyio.create_task_group() as group:
+                group.start_soon(self._commit, group.cancel_scope)
+                await self._plan()
+                self._board = Board(self._lanes, self._wall)
+                group.start_soon(self._watch)
+                if self._stop is not None:
+                    group.start_soon(self._await_stop, self._stop)
+                self._working = self._options.concurrency
+                for _ in range(self._working):
+                    group.start_soon(self._work)
+        except RunError as exc:
+            exc.report = self.report("failed")
+            raise
+        if self._fatal is not None:
+            self._fatal.report = self.report("failed")
+            raise self._fatal
+        unfinished = any(not lane.finished for lane in self._lanes)
+        if self._stopping and unfinished:
+            return self.report("interrupted")
+        return self.report(self._books.state(len(self._lanes)))
+
+    def report(self, state: str) -> Report:
+        """The report as it stands."""
+        report = self._books.report
+        report.state = state
+        report.requests = sum(self._calls)
+        report.token_fetches = sum(lane.token.fetches for lane in self._lanes)
+        report.seconds = _now() - self._started
+        return report
+
+    @property
+    def _calls(self) -> Iterator[int]:
+        return (track.calls for lane in self._lanes for track in lane.tracks)
+
+    def _emit(self, event: Event) -> None:
+        self._books(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    async def _work(self) -> None:
+        """Pull jobs until there are none."""
+        board = self._board
+        while (job := await board.take()) is not None:
+            await job.lane.limiter.acquire()  # the board saw that it is open: no wait here
+            try:
+                if job.track is None or job.attempt is None:
+                    await self._renew(job.lane)
+                else:
+                    await self._try(job.lane, job.track, job.attempt)
+            except AccountError as exc:
+                await self._stop_account(job.lane, str(exc))
+            except NetworkError as exc:
+                self._fatal = exc
+                board.stop()
+            board.update(job.lane)
+        self._working -= 1
+        if not self._working:
+            self._committer.channel.close()
+
+    async def _try(self, lane: Lane, track: Track, attempt: Try) -> None:
+        """One attempt at one window, and what follows from it."""
+        try:
+            outcome = await self._pipeline.run(lane, track, attempt)
+            if isinstance(outcome, Batch):
+                await self._harvested(outcome)
+            elif isinstance(outcome, Again):
+                await self._again(lane, track, outcome)
+            else:
+                await self._later(lane, track, outcome)
+        except WindowError as exc:
+            await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
+        except EndpointError as exc:
+            fate = Fate(None, str(exc))
+            await self._leave(track, [_days(attempt)], fate)
+            await self._leave(track, track.end(fate), fate)
+        except AccountError as exc:
+            await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
+            raise
+        finally:
+            track.in_flight -= 1
+        await self._check_budget(track)
+
+    async def _check_budget(self, track: Track) -> None:
+        """At the day's budget an interface waits for midnight in China."""
+        wall = self._wall()
+        if track.fate is not None or not track.has_work or track.budget.left(wall) > 0:
+            return
+        reason = f"the daily quota of {self._options.daily_quota} calls is used up"
+        fate = Fate(next_midnight(wall), reason)
+        if self._options.wait:
+            track.park(next_midnight(wall))
+            self._emit(events.Paused(track.appid, next_midnight(wall) - wall, reason))
+        else:
+            await self._leave(track, track.end(fate), fate)
+
+    async def _harvested(self, batch: Batch) -> None:
+        self._progress += 1
+        window = batch.window
+        stretch = coverage.harvested((window.begin, window.end), len(batch.records), batch.checksum)
+        await self._committer.put(Settled(window, stretch), batch)
+
+    async def _again(self, lane: Lane, track: Track, again: Again) -> None:
+        if track.fate is not None:  # the interface has come to its end in the meantime
+            await self._leave(track, [_days(again.attempt)], track.fate)
+            return
+        lane.why = again.reason
+        attempt = again.attempt
+        if again.paused:
+            self._emit(events.Paused(lane.appid, again.delay, again.reason))
+        self._emit(
+            events.Retrying(lane.appid, attempt.window, attempt.failures, again.delay, again.reason)
+        )
+        track.again(attempt, _now() + again.delay)
+
+    async def _later(self, lane: Lane, track: Track, later: Later) -> None:
+        lane.why = later.reason
+        fate = track.fate or Fate(later.until, later.reason)
+        if self._options.wait and track.fate is None and later.attempt.deferrals <= DEFERRALS:
+            delay = later.until - self._wall()
+            self._emit(
+                events.Paused(lane.appid, delay, later.reason)
+                if later.whole_endpoint
+                else events.Retrying(
+                    lane.appid, later.attempt.window, later.attempt.deferrals, delay, later.reason
+                )
+            )
+            if later.whole_endpoint:
+                track.park(later.until)
+            track.again(later.attempt, _now() + (0.0 if later.whole_endpoint else delay))
+            return
+        await self._leave(track, [_days(later.attempt)], fate)
+        if later.whole_endpoint:
+            await self._leave(track, track.end(fate), fate)
+
+    async def _leave(self, track: Track, rest: Sequence[Days] | Iterator[Days], fate: Fate) -> None:
+        """Give up windows of this run: they failed, or wait for a later one."""
+        name = track.endpoint.name
+        for begin, end, count in runs(rest):
+            if fate.until is None:
+                self._emit(events.Failed(track.appid, name, begin, end, count, fate.reason))
+                state, detail = coverage.FAILED, fate.reason
+            else:
+                self._emit(
+                    events.Deferred(track.appid, name, begin, end, count, fate.until, fate.reason)
+                )
+                state, detail = coverage.WAITING, f"{rfc3339(fate.until)} {fate.reason}"
+            stretch = Stretch(begin, end, state, detail=detail)
+            window = Window(track.appid, name, begin, end)
+            await self._committer.put(Settled(window, stretch))
+
+    # tokens and accounts
+
+    async def _renew(self, lane: Lane) -> None:
+        former = lane.token.peek()
+        try:
+            token = await lane.token.get()
+        except TokenRefusedError as exc:
+            await self._token_refused(lane, exc.verdict)
+        else:
+            self._pipeline.last_answer = _now()
+            lane.token_failures, lane.token_since = 0, float("inf")
+            if token != former:
+                self._emit(events.TokenFetched(lane.appid, lane.token.lifetime))
+        finally:
+            lane.renewing = False
+
+    async def _token_refused(self, lane: Lane, verdict: Verdict) -> None:
+        reason = f"no access token: {explain(verdict)}"
+        lane.why = reason
+        match verdict.action:
+            case Action.QUOTA:
+                await self._no_token_today(lane, reason)
+            case Action.RETRY | Action.SLOW_DOWN:
+                lane.token_failures += 1
+                lane.token_since = min(lane.token_since, _now())
+                delay = retry.delay(
+                    lane.token_failures, self._options.attempts, answered=verdict.answered
+                )
+                if delay is None:
+                    raise self._no_token(lane, verdict)
+                if verdict.action is Action.SLOW_DOWN:
+                    delay, _ = self._pipeline.pause(lane)
+                lane.token_at = _now() + delay
+                self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
+            case _:
+                raise AccountError(f"{lane.appid}: {reason}")
+
+    def _no_token(self, lane: Lane, verdict: Verdict) -> AccountError | NetworkError:
+        if not verdict.answered and self._pipeline.last_answer < lane.token_since:
+            return self._pipeline.lost(verdict.message)
+        return AccountError(
+            f"{lane.appid}: no access token after {lane.token_failures} attempts:"
+            f" {explain(verdict)}"
+        )
+
+    async def _no_token_today(self, lane: Lane, reason: str) -> None:
+        fate = Fate(next_midnight(self._wall()), reason)
+        assert fate.until is not None
+        for track in lane.tracks:
+            if self._options.wait:
+                track.park(fate.until)
+            else:
+                await self._leave(track, track.end(fate), fate)
+        self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
+
+    async def _stop_account(self, lane: Lane, reason: str) -> None:
+        self._emit(events.AccountStopped(lane.appid, reason))
+        fate = Fate(None, reason)
+        for track in lane.tracks:
+            await self._leave(track, track.end(fate), fate)
+
+    # the committer and the watchers
+
+    async def _commit(self, scope: anyio.CancelScope) -> None:
+        """Commit until the workers have ended; then the watchers are not needed any more."""
+        await self._committer.run()
+        scope.cancel()
+
+    def _spent(self) -> list[Spent]:
+        """The calls since the last commit."""
+        day = china(self._wall()).date()
+        rows = []
+        for lane in self._lanes:
+            for track in lane.tracks:
+                if track.unbooked:
+                    rows.append(Spent(lane.appid, track.endpoint.name, day, track.unbooked))
+                    track.unbooked = 0
+        return rows
+
+    async def _await_stop(self, stop: StopSignal) -> None:
+        await stop.wait()
+        self._stopping = True
+        self._emit(events.Stopping(sum(lane.in_flight for lane in self._lanes)))
+        self._board.stop()
+
+    async def _watch(self) -> None:
+        """Say what is waited for when nothing gets done."""
+        seen, since = -1, _now()
+        while True:
+            await anyio.sleep(STALLED_AFTER)
+            if self._progress != seen:
+                seen, since = self._progress, _now()
+                continue
+            now, wall = _now(), self._wall()
+            waiting = [lane for lane in self._lanes if not lane.finished]
+            reasons = tuple(lane.reason(now, wall) for lane in waiting[:3])
+            self._emit(events.Stalled(now - since, reasons))
+
+
+def _days(attempt: Try) -> Days:
+    return attempt.window.begin, attempt.window.end
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def _one_error() -> AsyncIterator[None]:
+    """Unwrap what a task group raises: the first error of ours, else the first of all."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        ours = [exc for exc in leaves if isinstance(exc, HarvestError)]
+        raise (ours or leaves)[0] from None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc

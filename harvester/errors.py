@@ -1,0 +1,82 @@
+"""Every exception of the package, drawn as a tree; a class says how far a failure reaches.
+
+    HarvestError                everything below, for the one ``except`` that catches all
+    ├── UsageError              what was asked for cannot be done; nothing was sent
+    ├── AttemptError            this attempt: it is tried again (never leaves the engine)
+    ├── WindowError             this window: it failed for good
+    ├── EndpointError           this interface of this account
+    ├── AccountError            this account: somebody must act
+    ├── RunError                the whole run
+    │   ├── NetworkError        nothing answers
+    │   ├── SinkError           the destination refuses
+    │   └── LedgerError         the ledger cannot be read or written
+    └── IncompleteError         a stream came to its end without all that was asked for
+
+A caller of the library needs two ``except`` lines: `UsageError` for what he typed, and
+`HarvestError` for the rest.
+
+Rule: no message holds a secret or a token.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harvester.events import Report
+
+
+class HarvestError(Exception):
+    """The root of everything that harvester raises."""
+
+
+class UsageError(HarvestError, ValueError):
+    """Unusable arguments or configuration; nothing was sent."""
+
+
+class AttemptError(HarvestError):
+    """One request brought no answer that can be used; it may be tried again."""
+
+
+class WindowError(HarvestError):
+    """One window failed for good."""
+
+
+class EndpointError(HarvestError):
+    """One interface of one account gives nothing more (offline, not permitted)."""
+
+
+class AccountError(HarvestError):
+    """One account stopped: its credentials, its permissions or its token source."""
+
+
+class RunError(HarvestError):
+    """The run stopped.  What the ledger holds is safe; the same call resumes.
+
+    ``report`` is the `Report` of what was done until then, or None if nothing was begun.
+    """
+
+    report: Report | None = None
+
+
+class NetworkError(RunError):
+    """No request of any account was answered any more."""
+
+
+class SinkError(RunError):
+    """A destination could not be opened or written."""
+
+
+class LedgerError(RunError):
+    """The ledger could not be opened, read or written."""
+
+
+class IncompleteError(HarvestError):
+    """A stream ended, but some windows failed or must wait.
+
+    ``report`` is the `Report`: its ``state``, ``until`` and ``failures`` say what is missing.
+    """
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report

@@ -1,0 +1,387 @@
+"""What is safe, what waits, what failed, and what was spent.
+
+Rule: the only room that knows SQLite; every call of it runs on the ledger's own thread.
+
+One row is a stretch of days in one state (`harvester.coverage`), kept by sink, account and
+interface: what one destination has says nothing about another.  Beside them stand each sink's
+receipt, the range that was ever asked for, and the calls spent by day.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
+
+from harvester import coverage
+from harvester.coverage import Stretch
+from harvester.errors import LedgerError, UsageError
+from harvester.lock import Claim
+from harvester.model import Tally, Window
+from harvester.plan import ONE_DAY, Days
+from harvester.thread import Thread
+
+FILE_NAME = "ledger.sqlite"
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE stretch (
+    sink TEXT NOT NULL, appid TEXT NOT NULL, endpoint TEXT NOT NULL,
+    first_day TEXT NOT NULL, last_day TEXT NOT NULL,
+    state TEXT NOT NULL, records INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    empty BLOB NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (sink, appid, endpoint, first_day)
+) WITHOUT ROWID;
+CREATE TABLE receipt (
+    sink TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (sink, key)
+) WITHOUT ROWID;
+CREATE TABLE asked (
+    appid TEXT NOT NULL, endpoint TEXT NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
+    PRIMARY KEY (appid, endpoint)
+) WITHOUT ROWID;
+CREATE TABLE spent (
+    appid TEXT NOT NULL, endpoint TEXT NOT NULL, day TEXT NOT NULL, calls INTEGER NOT NULL,
+    PRIMARY KEY (appid, endpoint, day)
+) WITHOUT ROWID;
+"""
+
+_NEIGHBOURS = """
+SELECT first_day, last_day, state, records, checksum, empty, detail FROM stretch
+WHERE sink = :sink AND appid = :appid AND endpoint = :endpoint
+  AND first_day <= :after
+  AND first_day >= coalesce((
+      SELECT max(first_day) FROM stretch
+      WHERE sink = :sink AND appid = :appid AND endpoint = :endpoint AND first_day <= :before
+  ), '')
+ORDER BY first_day
+"""
+
+T = TypeVar("T")
+Key = tuple[str, str]
+"""An appid and an interface."""
+
+
+class Settled(NamedTuple):
+    """What became of one window: a stretch of one window's days, and whose they are."""
+
+    window: Window
+    stretch: Stretch
+
+
+class Entry(NamedTuple):
+    """What one sink did with one group of windows; stored in one transaction with all others."""
+
+    sink: str
+    settled: Sequence[Settled]
+    receipt: Mapping[str, str] = {}
+    replaced: Mapping[Window, Tally] = {}
+
+
+class Spent(NamedTuple):
+    """Calls of one interface of one account on one day in China."""
+
+    appid: str
+    endpoint: str
+    day: date
+    calls: int
+
+
+class Ledger:
+    """The ledger in one SQLite file.
+
+    An async context manager.  While it is open for writing no other process can open it so; a
+    reader (``readonly=True``) is never kept out.  Raises `UsageError` if it is in use or cannot be
+    created, `LedgerError` if it is damaged or of a newer version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
+        self.path = Path(path)
+        self._readonly = readonly
+        self._thread: Thread | None = None
+        self._claim: Claim | None = None
+        self._database: sqlite3.Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.path} {'open' if self._database else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        self._thread = Thread("harvester-ledger")
+        try:
+            await self._thread.call(self._open)
+        except sqlite3.OperationalError as exc:
+            await self.__aexit__()
+            raise UsageError(self._describe(exc)) from exc
+        except sqlite3.Error as exc:
+            await self.__aexit__()
+            raise LedgerError(self._describe(exc)) from exc
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._close)
+            finally:
+                self._thread.close()
+                self._thread = None
+
+    # what the engine asks
+
+    async def receipt(self, sink: str) -> dict[str, str]:
+        """All that was stored for a sink."""
+        return await self._call(self._receipt, sink)
+
+    async def done(self, sink: str) -> dict[Key, list[Days]]:
+        """For each account and interface the harvested stretches, in order."""
+        return await self._call(self._done, sink)
+
+    async def spent(self, day: date) -> dict[Key, int]:
+        """The calls of a day in China."""
+        return await self._call(self._spent, day)
+
+    async def commit(self, entries: Sequence[Entry], spent: Iterable[Spent] = ()) -> None:
+        """Store all of it, or nothing, durably."""
+        await self._call(self._commit, entries, list(spent))
+
+    async def ask(self, ranges: Iterable[tuple[str, str, date, date]]) -> None:
+        """Remember the range that is asked for, so that gaps in it can be told later."""
+        await self._call(self._ask, list(ranges))
+
+    # what its readers ask
+
+    async def sinks(self) -> list[str]:
+        """The sinks that were ever used with this ledger."""
+        return await self._call(self._sinks)
+
+    async def stretches(self, sink: str) -> dict[Key, list[Stretch]]:
+        """Everything that is known of a sink, by account and interface, in order."""
+        return await self._call(self._stretches, sink)
+
+    async def asked(self) -> dict[Key, Days]:
+        """The widest range ever asked for, by account and interface."""
+        return await self._call(self._asked)
+
+    # on the ledger's thread
+
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        assert self._thread is not None, "the ledger is not entered"
+        try:
+            return await self._thread.call(function, *args)
+        except sqlite3.Error as exc:
+            raise LedgerError(self._describe(exc)) from exc
+
+    def _describe(self, exc: sqlite3.Error) -> str:
+        text = str(exc)
+        if "full" in text:
+            return (
+                f"the disk is full: the ledger {self.path} could not be written; nothing that it"
+                " holds is lost: make room and run the same command again"
+            )
+        if "malformed" in text or "not a database" in text:
+            return (
+                f"the ledger {self.path} is damaged ({text}); restore it from a copy, or move it"
+                " away: what lies beside it is then kept and asked for anew"
+            )
+        if "readonly" in text or "unable to open" in text:
+            return f"the ledger {self.path} cannot be written ({text})"
+        return f"the ledger {self.path} failed: {text}"
+
+    def _open(self) -> None:
+        if self._readonly:
+            if not self.path.exists():
+                raise UsageError(f"there is no ledger at {self.path}")
+            self._database = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+        else:
+            self._database = self._open_for_writing()
+        self._check_version()
+
+    def _open_for_writing(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._claim = Claim(
+                self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
+            )
+        except OSError as exc:
+            raise UsageError(
+                f"the directory {self.path.parent} cannot be written ({exc.strerror})"
+            ) from exc
+        database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        if not self._version(database):
+            database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+        return database
+
+    def _check_version(self) -> None:
+        assert self._database is not None
+        found = self._version(self._database)
+        if found != VERSION:
+            raise LedgerError(
+                f"the ledger {self.path} is of version {found}, this harvester knows {VERSION};"
+                " use the harvester that wrote it, or a newer one"
+            )
+
+    @staticmethod
+    def _version(database: sqlite3.Connection) -> int:
+        return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+    def _rows(self, sql: str, *values: object) -> list[tuple[str, ...]]:
+        assert self._database is not None
+        return self._database.execute(sql, values).fetchall()
+
+    def _receipt(self, sink: str) -> dict[str, str]:
+        rows = self._rows("SELECT key, value FROM receipt WHERE sink = ?", sink)
+        return {str(key): str(value) for key, value in rows}
+
+    def _sinks(self) -> list[str]:
+        return [name for (name,) in self._rows("SELECT DISTINCT sink FROM receipt ORDER BY sink")]
+
+    def _done(self, sink: str) -> dict[Key, list[Days]]:
+        found: dict[Key, list[Days]] = defaultdict(list)
+        for appid, endpoint, first, last in self._rows(
+            "SELECT appid, endpoint, first_day, last_day FROM stretch"
+            " WHERE sink = ? AND state = 'done' ORDER BY appid, endpoint, first_day",
+            sink,
+        ):
+            found[appid, endpoint].append((date.fromisoformat(first), date.fromisoformat(last)))
+        return found
+
+    def _stretches(self, sink: str) -> dict[Key, list[Stretch]]:
+        found: dict[Key, list[Stretch]] = defaultdict(list)
+        for appid, endpoint, *row in self._rows(
+            "SELECT appid, endpoint, first_day, last_day, state, records, checksum, empty, detail"
+            " FROM stretch WHERE sink = ? ORDER BY appid, endpoint, first_day",
+            sink,
+        ):
+            found[appid, endpoint].append(_stretch(row))
+        return found
+
+    def _asked(self) -> dict[Key, Days]:
+        return {
+            (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
+            for appid, endpoint, first, last in self._rows("SELECT * FROM asked")
+        }
+
+    def _spent(self, day: date) -> dict[Key, int]:
+        rows = self._rows("SELECT appid, endpoint, calls FROM spent WHERE day = ?", day.isoformat())
+        return {(appid, endpoint): int(calls) for appid, endpoint, calls in rows}
+
+    def _ask(self, ranges: Sequence[tuple[str, str, date, date]]) -> None:
+        assert self._database is not None
+        with _transaction(self._database):
+            self._database.executemany(
+                "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " first_day = min(first_day, excluded.first_day),"
+                " last_day = max(last_day, excluded.last_day)",
+                [(appid, name, str(begin), str(end)) for appid, name, begin, end in ranges],
+            )
+
+    def _commit(self, entries: Sequence[Entry], spent: Sequence[Spent]) -> None:
+        assert self._database is not None
+        with _transaction(self._database) as database:
+            for entry in entries:
+                for key, stretches in _by_key(entry).items():
+                    for stretch in coverage.fold(stretches):
+                        self._lay(database, entry.sink, key, stretch)
+                _store_receipt(database, entry)
+            database.executemany(
+                "INSERT INTO spent VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
+                [(appid, name, str(day), calls) for appid, name, day, calls in spent],
+            )
+
+    @staticmethod
+    def _lay(database: sqlite3.Connection, sink: str, key: Key, new: Stretch) -> None:
+        place = {"sink": sink, "appid": key[0], "endpoint": key[1]}
+        bounds = {"before": str(new.begin), "after": str(new.end + ONE_DAY)}
+        rows = database.execute(_NEIGHBOURS, {**place, **bounds}).fetchall()
+        before = [_stretch(row) for row in rows]
+        before = [old for old in before if old.end + ONE_DAY >= new.begin]
+        after = coverage.lay(before, new)
+        database.executemany(
+            "DELETE FROM stretch WHERE sink = ? AND appid = ? AND endpoint = ? AND first_day = ?",
+            [(sink, *key, str(old.begin)) for old in before],
+        )
+        database.executemany(
+            "INSERT INTO stretch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(sink, *key, *_row(stretch)) for stretch in after],
+        )
+
+
+class _transaction:  # noqa: N801  (reads as the verb it is)
+    """BEGIN to COMMIT, or ROLLBACK."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._database.execute("BEGIN IMMEDIATE")
+        return self._database
+
+    def __exit__(self, kind: object, *exc_info: object) -> None:
+        try:
+            if kind is None:
+                self._database.execute("COMMIT")
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+
+
+def _by_key(entry: Entry) -> dict[Key, list[Stretch]]:
+    found: dict[Key, list[Stretch]] = defaultdict(list)
+    for window, stretch in entry.settled:
+        former = entry.replaced.get(window)
+        if former is not None:
+            stretch = coverage.replaced(stretch, *former)
+        found[window.appid, window.endpoint].append(stretch)
+    return found
+
+
+def _store_receipt(database: sqlite3.Connection, entry: Entry) -> None:
+    kept = [(entry.sink, key, value) for key, value in entry.receipt.items() if value]
+    gone = [(entry.sink, key) for key, value in entry.receipt.items() if not value]
+    database.executemany("INSERT OR REPLACE INTO receipt VALUES (?, ?, ?)", kept)
+    database.executemany("DELETE FROM receipt WHERE sink = ? AND key = ?", gone)
+
+
+def _stretch(row: Sequence[object]) -> Stretch:
+    first, last, state, records, checksum, empty, detail = row
+    return Stretch(
+        date.fromisoformat(str(first)),
+        date.fromisoformat(str(last)),
+        str(state),
+        int(str(records)),
+        int(str(checksum)),
+        int.from_bytes(empty if isinstance(empty, bytes) else b"", "little"),
+        str(detail),
+    )
+
+
+def _row(stretch: Stretch) -> tuple[object, ...]:
+    empty = stretch.empty.to_bytes((stretch.empty.bit_length() + 7) // 8, "little")
+    return (
+        str(stretch.begin),
+        str(stretch.end),
+        stretch.state,
+        stretch.records,
+        stretch.checksum,
+        empty,
+        stretch.detail,
+    )

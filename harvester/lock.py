@@ -1,0 +1,42 @@
+"""One process a directory.
+
+Rule: a claim dies with its process, however that ends; nobody has to remove a stale file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from harvester.errors import UsageError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Claim:
+    """The exclusive use of something, by an advisory lock on a file beside it."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        """Take it, or raise `UsageError` with one sentence about ``what`` is in use."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _try_lock(self._descriptor)
+        except OSError:
+            os.close(self._descriptor)
+            raise UsageError(
+                f"{what} is in use by another harvester; let it end, or choose another directory"
+            ) from None
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._descriptor)

@@ -1,0 +1,159 @@
+"""The frozen values that travel from room to room.
+
+Rule: values only; nothing here decides, waits or touches the outside.
+
+The small ones that are made once a window are named tuples: they cost a third of a frozen
+dataclass.  The two that hold something secret hide it in their repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from harvester.auth import TokenProvider
+
+TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
+"""A callable of the user's that gives a token: a central token server, for instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One Official Account.
+
+    appid: as WeChat gives it, ``wx`` and sixteen hexadecimal digits.
+    secret: the AppSecret; never shown, logged or stored.
+    token: where its access token comes from: ``"stable"`` (the default: WeChat's stable_token
+        interface, never forced), ``"classic"`` (the older token interface; every fetch kills the
+        token of everybody else), or a callable, plain or async, without arguments, that returns
+        a `Token` or a string, for those who have a central token server; then no secret is needed.
+    """
+
+    appid: str
+    secret: str | None = field(default=None, repr=False)
+    token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
+
+
+class Token:
+    """An access token and how long it lives, in seconds, counted from when it was given out."""
+
+    __slots__ = ("lifetime", "value")
+
+    def __init__(self, value: str, lifetime: float = 7200.0) -> None:
+        self.value = value
+        self.lifetime = lifetime
+
+    def __repr__(self) -> str:
+        return f"<Token of {len(self.value)} characters, {self.lifetime:g} s>"
+
+
+class Window(NamedTuple):
+    """What one request asks for: days ``begin`` to ``end``, both included."""
+
+    appid: str
+    endpoint: str
+    begin: date
+    end: date
+
+    def __str__(self) -> str:
+        days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
+        return f"{self.appid} {self.endpoint} {days}"
+
+
+class Request(NamedTuple):
+    """One HTTP request, relative to the base URL; the query may hold a token or a secret."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
+
+
+class Response(NamedTuple):
+    """One HTTP answer, its body read to the end."""
+
+    status: int
+    body: bytes
+
+
+class Action(Enum):
+    """What an answer asks of us, named after how far it reaches."""
+
+    DONE = "done"
+    RETRY = "retry"  # this attempt: again after a backoff
+    SLOW_DOWN = "slow down"  # this account: pause to the next minute, then again
+    RENEW_TOKEN = "renew token"  # this account: one new token, then again
+    QUOTA = "quota"  # this interface of this account: wait for midnight in China
+    NOT_READY = "not ready"  # this window: the figures are not there yet
+    FAIL_WINDOW = "fail window"
+    STOP_ENDPOINT = "stop endpoint"
+    STOP_ACCOUNT = "stop account"
+
+
+class Verdict(NamedTuple):
+    """What one answer means.
+
+    code: WeChat's errcode, None if the answer had none (an HTTP or transport failure).
+    message: one sentence for the operator.
+    rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
+    records: the records of an answer that is DONE, as they came.
+    answered: False if no HTTP answer arrived at all.
+    """
+
+    action: Action
+    message: str = ""
+    code: int | None = None
+    rid: str = ""
+    records: list[dict[str, Any]] = []  # noqa: RUF012  (shared on purpose: never written to)
+    answered: bool = True
+
+
+class Batch(NamedTuple):
+    """All records of one window, on their way to the sink.
+
+    replaces: the window may stand in the sink already; what is there must give way.
+    lines: the records as JSON lines, metadata included.
+    checksum: order-free sum over the lines (`harvester.codec.checksum`).
+    """
+
+    window: Window
+    fetched_at: str
+    records: list[dict[str, Any]]
+    lines: list[bytes]
+    checksum: int
+    replaces: bool = False
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The fields that stand beside the interface's own in every record."""
+        return metadata(self.window, self.fetched_at)
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The records as dicts, metadata included."""
+        beside = self.metadata
+        return [{**record, **beside} for record in self.records]
+
+
+def metadata(window: Window, fetched_at: str) -> dict[str, str]:
+    """The fields that stand beside an interface's own in every record of a window."""
+    return {
+        "_appid": window.appid,
+        "_endpoint": window.endpoint,
+        "_begin_date": window.begin.isoformat(),
+        "_end_date": window.end.isoformat(),
+        "_fetched_at": fetched_at,
+    }
+
+
+class Tally(NamedTuple):
+    """How many records, and their order-free checksum."""
+
+    records: int = 0
+    checksum: int = 0

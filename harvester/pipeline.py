@@ -1,0 +1,181 @@
+"""One attempt at one window: the stages in their order, written once.
+
+Rule: starts no task, never sleeps; gives a batch, or when to come again, or raises an error whose
+class says how far it reaches.
+
+request → send → verdict → (else: when again) → encode.  The account's limiter has let the request
+go and its token is at hand when this begins; two signals go back to them: the pause when WeChat
+says to slow down, and the refusal of a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from harvester import retry
+from harvester.codec import checksum, lines
+from harvester.errors import (
+    AccountError,
+    AttemptError,
+    EndpointError,
+    NetworkError,
+    WindowError,
+)
+from harvester.lane import Lane, Track, Try
+from harvester.model import Action, Batch, Response, Verdict, metadata
+from harvester.plan import next_midnight, next_minute, rfc3339
+from harvester.transport import Transport
+
+AFTER_THE_MINUTE = 0.5
+"""Seconds that a pause lasts into the next minute, for a server whose clock is behind ours."""
+
+NOT_READY_AGAIN = 1800.0
+"""Seconds until figures that were not ready are asked for again.  WeChat names no time; they have
+been seen to come as late as ten in the morning."""
+
+DEFERRALS = 12
+"""How often a window that is not ready is asked for again within one run."""
+
+
+class Again(NamedTuple):
+    """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
+
+    paused: the whole account was told to slow down just now.
+    """
+
+    attempt: Try
+    delay: float
+    reason: str
+    paused: bool = False
+
+
+class Later(NamedTuple):
+    """The window (or all of its interface) must wait until a Unix time."""
+
+    attempt: Try
+    until: float
+    reason: str
+    whole_endpoint: bool
+
+
+Outcome = Batch | Again | Later
+
+
+def explain(verdict: Verdict) -> str:
+    """A verdict as the sentence that a report shows, WeChat's request id at its end."""
+    return f"{verdict.message} [rid: {verdict.rid}]" if verdict.rid else verdict.message
+
+
+class Pipeline:
+    """Takes one window through one attempt.
+
+    encode: whether the records are wanted as lines.
+    wall: the wall clock, as `time.time`.
+    """
+
+    def __init__(
+        self, transport: Transport, *, attempts: int, encode: bool, wall: Callable[[], float]
+    ) -> None:
+        self._transport = transport
+        self._attempts = attempts
+        self._encode = encode
+        self._wall = wall
+        self._second = 0
+        self._stamp = ""
+        self.last_answer = 0.0
+
+    async def run(self, lane: Lane, track: Track, attempt: Try) -> Outcome:
+        """One attempt.
+
+        Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
+        """
+        token = lane.token.peek()
+        assert token is not None, "a lane gives out no window without a token"
+        try:
+            response = await self._transport.send(track.endpoint.request(attempt.window, token))
+        except AttemptError as exc:
+            verdict = Verdict(Action.RETRY, str(exc), answered=False)
+        else:
+            verdict = self._judge(track, response)
+        if verdict.action is Action.DONE:
+            lane.token.accept(token)
+            return self._batch(track, attempt, verdict)
+        return self._otherwise(lane, attempt, verdict, token)
+
+    def _judge(self, track: Track, response: Response) -> Verdict:
+        self.last_answer = asyncio.get_running_loop().time()
+        return track.endpoint.verdict(response)
+
+    def _batch(self, track: Track, attempt: Try, verdict: Verdict) -> Batch:
+        window, records = attempt.window, verdict.records
+        stamp = self._now()
+        if not self._encode:
+            return Batch(window, stamp, records, [], 0, track.replaces)
+        encoded = lines(records, metadata(window, stamp))
+        return Batch(window, stamp, records, encoded, checksum(encoded), track.replaces)
+
+    def _now(self) -> str:
+        second = int(self._wall())
+        if second != self._second:
+            self._second, self._stamp = second, rfc3339(second)
+        return self._stamp
+
+    def _otherwise(self, lane: Lane, attempt: Try, verdict: Verdict, token: str) -> Outcome:
+        match verdict.action:
+            case Action.RETRY:
+                return self._retry(attempt, verdict)
+            case Action.SLOW_DOWN:
+                return self._slow_down(lane, attempt, verdict)
+            case Action.RENEW_TOKEN:
+                lane.token.reject(token, explain(verdict))
+                return Again(attempt, 0.0, explain(verdict))
+            case Action.QUOTA:
+                until = next_midnight(self._wall())
+                return Later(attempt, until, explain(verdict), whole_endpoint=True)
+            case Action.NOT_READY:
+                later = attempt._replace(deferrals=attempt.deferrals + 1)
+                until = self._wall() + NOT_READY_AGAIN
+                return Later(later, until, explain(verdict), whole_endpoint=False)
+            case Action.STOP_ENDPOINT:
+                raise EndpointError(explain(verdict))
+            case Action.STOP_ACCOUNT:
+                raise AccountError(f"{lane.appid}: {explain(verdict)}")
+            case _:
+                raise WindowError(explain(verdict))
+
+    def _retry(self, attempt: Try, verdict: Verdict) -> Again:
+        attempt = self._failed(attempt)
+        delay = retry.delay(attempt.failures, self._attempts, answered=verdict.answered)
+        if delay is not None:
+            return Again(attempt, delay, explain(verdict))
+        if not verdict.answered and self.last_answer < attempt.since:
+            raise self.lost(verdict.message)
+        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+
+    def lost(self, why: str) -> NetworkError:
+        """The error of a run in which nothing answers any more."""
+        return NetworkError(
+            f"no answer came to any of {self._attempts} attempts: {why}; check the network, the"
+            " proxy and the base URL; nothing that was committed is lost: run the same command"
+            " again"
+        )
+
+    def _slow_down(self, lane: Lane, attempt: Try, verdict: Verdict) -> Again:
+        attempt = self._failed(attempt)
+        if attempt.failures >= self._attempts:
+            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+        seconds, first = self.pause(lane)
+        return Again(attempt, seconds, explain(verdict), paused=first)
+
+    def pause(self, lane: Lane) -> tuple[float, bool]:
+        """Hold the account to the next minute; the seconds, and whether it was not held before."""
+        wall = self._wall()
+        seconds = next_minute(wall) - wall + AFTER_THE_MINUTE
+        return seconds, lane.limiter.pause(seconds)
+
+    @staticmethod
+    def _failed(attempt: Try) -> Try:
+        since = min(attempt.since, asyncio.get_running_loop().time())
+        return attempt._replace(failures=attempt.failures + 1, since=since)

@@ -1,0 +1,202 @@
+"""All arithmetic with dates: from a range to windows, and what a day in China allows.
+
+Rule: pure and lazy; takes the time as an argument, never reads a clock, never waits.
+
+Facts of the wire used here, from WeChat's page of getarticlesummary: data was first stored for
+2014-12-01; ``end_date`` is yesterday at the latest; the day before should be asked for after 8 in
+the morning.  Days are China's (UTC+8, no summer time).  That a day's quota begins anew at midnight
+in China is nowhere written; it is the reading of "the next day" that WeChat's staff give.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from typing import NamedTuple, TypeVar
+
+from harvester.errors import UsageError
+
+CHINA = timezone(timedelta(hours=8), "China")
+ONE_DAY = timedelta(days=1)
+SETTLED_HOUR = 8
+"""From this hour, China time, yesterday's figures can be asked for."""
+
+Days = tuple[date, date]
+"""A first and a last day, both included."""
+
+T = TypeVar("T")
+
+
+def china(now: float) -> datetime:
+    """A Unix time as a date and time in China."""
+    return datetime.fromtimestamp(now, CHINA)
+
+
+def last_legal_day(now: float) -> date:
+    """The last day that WeChat lets us ask for: yesterday in China."""
+    return china(now).date() - ONE_DAY
+
+
+def settles_at(day: date, hour: int = SETTLED_HOUR) -> float:
+    """The Unix time from which a day's figures can be asked for."""
+    return datetime.combine(day + ONE_DAY, time(hour), CHINA).timestamp()
+
+
+def last_settled_day(now: float, hour: int = SETTLED_HOUR) -> date:
+    """The last day whose figures can be asked for now."""
+    last = last_legal_day(now)
+    return last if now >= settles_at(last, hour) else last - ONE_DAY
+
+
+def next_midnight(now: float) -> float:
+    """The Unix time of the next midnight in China, when a day's quota begins anew."""
+    return datetime.combine(china(now).date() + ONE_DAY, time(0), CHINA).timestamp()
+
+
+def next_minute(now: float) -> float:
+    """The Unix time of the next full minute."""
+    return (now // 60 + 1) * 60
+
+
+def rfc3339(moment: float) -> str:
+    """A Unix time as RFC 3339, UTC, in whole seconds."""
+    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_day(given: date | str, now: float, what: str = "date") -> date:
+    """A day from a `datetime.date`, ``YYYY-MM-DD`` or ``yesterday``.
+
+    Before 08:00 in China ``yesterday`` is the day before, since the figures are not settled.
+    Raises `UsageError` for anything else.
+    """
+    if isinstance(given, datetime):
+        raise UsageError(
+            f"{what}: {given!r} is a time, not a day; give a date, as {given:%Y-%m-%d}"
+        )
+    if isinstance(given, date):
+        return given
+    if given == "yesterday":
+        return last_settled_day(now)
+    try:
+        day = date.fromisoformat(given)
+    except (TypeError, ValueError):
+        day = None
+    if day is None or given != day.isoformat():
+        raise UsageError(f"{what}: {given!r} is not a day; write YYYY-MM-DD, or yesterday")
+    return day
+
+
+def check_range(begin: date, end: date, now: float, first_days: Iterable[tuple[str, date]]) -> None:
+    """Raise `UsageError` unless the range can be asked for.
+
+    first_days: the name and first day of each interface; the begin must not lie before the first
+    day of all of them.
+    """
+    if begin > end:
+        raise UsageError(f"the start {begin} lies after the end {end}; exchange them")
+    last = last_legal_day(now)
+    if end > last:
+        raise UsageError(
+            f"the end {end} cannot be asked for yet; the last day that WeChat gives is yesterday"
+            f" in China, {last}"
+        )
+    name, first = min(first_days, key=lambda pair: pair[1])
+    if begin < first:
+        raise UsageError(
+            f"the start {begin} lies before the first day of {name}; WeChat stores its data"
+            f" from {first} on"
+        )
+
+
+def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
+    """What is left of a range without the covered stretches (sorted, not overlapping)."""
+    for first, last in covered:
+        if last < begin:
+            continue
+        if first > end:
+            break
+        if first > begin:
+            yield begin, first - ONE_DAY
+        begin = last + ONE_DAY
+    if begin <= end:
+        yield begin, end
+
+
+def windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> Iterator[Days]:
+    """The windows that are still to be asked for, oldest first, each at most ``span`` days."""
+    step = timedelta(days=span)
+    for first, last in gaps(begin, end, covered):
+        while first <= last:
+            yield first, min(first + step - ONE_DAY, last)
+            first += step
+
+
+def count_windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> int:
+    """How many windows `windows` gives, without making them."""
+    return sum(-(-days_in(gap) // span) for gap in gaps(begin, end, covered))
+
+
+def days_in(days: Days) -> int:
+    """How many days a stretch has."""
+    return (days[1] - days[0]).days + 1
+
+
+def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
+    """Neighbouring windows together: first day, last day, how many windows."""
+    run: tuple[date, date, int] | None = None
+    for begin, end in days:
+        if run is not None and run[1] + ONE_DAY == begin:
+            run = (run[0], end, run[2] + 1)
+            continue
+        if run is not None:
+            yield run
+        run = (begin, end, 1)
+    if run is not None:
+        yield run
+
+
+def both(one: Sequence[Days], other: Sequence[Days]) -> list[Days]:
+    """The days that two sorted lists of stretches have in common."""
+    common: list[Days] = []
+    left, right = iter(one), iter(other)
+    a, b = next(left, None), next(right, None)
+    while a is not None and b is not None:
+        begin, end = max(a[0], b[0]), min(a[1], b[1])
+        if begin <= end:
+            common.append((begin, end))
+        if a[1] < b[1]:
+            a = next(left, None)
+        else:
+            b = next(right, None)
+    return common
+
+
+class Estimate(NamedTuple):
+    """What a harvest would take.
+
+    calls: requests, each answered at the first attempt.
+    quota_days: days until the slowest interface is through at the daily quota; None if no quota
+        was given.
+    seconds: at the rate, all accounts at once.
+    """
+
+    calls: int
+    quota_days: int | None
+    seconds: float
+
+
+def estimate(
+    calls: Sequence[Sequence[int]], per_second: float, daily_quota: int | None
+) -> Estimate:
+    """What it takes to send so many calls: a row an account, in it a number an interface."""
+    longest = max((sum(row) for row in calls), default=0)
+    most = max((number for row in calls for number in row), default=0)
+    days = None if daily_quota is None else -(-most // daily_quota)
+    return Estimate(sum(map(sum, calls)), days, longest / per_second)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known, or an empty string."""
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""

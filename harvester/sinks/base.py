@@ -1,0 +1,86 @@
+"""The promise that every sink makes.
+
+Rule: an interface; no sink lives here.
+
+The engine calls `Sink.open` once, then `Sink.write` and `Sink.settle` in turn, then `Sink.close`,
+from one task.  Between `write` and `settle` it stores the receipt in the ledger:
+
+- what `write` has returned from is durable, but counts only once its receipt is stored;
+- a process that dies in between leaves records that no stored receipt speaks of; the next `open`,
+  which is given the stored receipt, takes them away again, so their windows can be written anew;
+- a batch that says ``replaces`` takes the place of the records of its window.
+
+So each record of each window stands in the sink exactly once, whatever happened on the way.  A
+sink that cannot look at a receipt must let a batch replace its window by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from harvester.model import Batch, Tally, Window
+
+Receipt = dict[str, str]
+"""What a sink wants to be told at its next `open`, by a key of its own; only what changed."""
+
+
+class Written(NamedTuple):
+    """What a write has done.
+
+    receipt: to be stored with the windows of the write; an empty value removes the key.
+    replaced: for each window of the write that took the place of records, how many they were and
+        their checksum, so that the ledger's figures stay true.
+    """
+
+    receipt: Receipt
+    replaced: Mapping[Window, Tally] = {}
+
+
+class Sink(Protocol):
+    """A destination for batches."""
+
+    @property
+    def identity(self) -> str:
+        """Names the destination, the same in every run: what is done is kept by this name."""
+        ...
+
+    async def open(self, receipt: Receipt | None) -> Receipt:
+        """Get ready, and take away what no receipt speaks of.
+
+        receipt: all that was stored; empty if the sink was never used with this ledger; None if
+            no ledger is kept.  Returns what is to be stored now.
+        Raises `SinkError` if what the receipt speaks of is gone, `UsageError` if it can never be
+        written to.
+        """
+        ...
+
+    async def write(self, batches: Sequence[Batch]) -> Written:
+        """Make the batches durable.  Raises `SinkError`."""
+        ...
+
+    async def settle(self) -> None:
+        """The receipt of the last write is stored: what it replaced may go."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; may be called twice, and after a failure."""
+        ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A sink whose records can be read back, as `verify` does."""
+
+    def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
+        """Each stored record as the line it was written as, without what no receipt speaks of."""
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A sink that lives in a directory, in which its ledger can stand too."""
+
+    @property
+    def directory(self) -> Path: ...

@@ -1,0 +1,427 @@
+"""JSON lines on disk: ``DIR/<endpoint>/000001.jsonl`` and so on.
+
+Rule: no line is changed in place; a segment grows at its end, or is replaced as a whole.
+
+Segments are bounded in size, not in days, so their number stays small.  A receipt holds the length
+of each segment up to which it counts, and its generation:
+
+- what lies beyond that length was never committed, and is cut off at the next start;
+- to replace a window, each segment that holds records of it is written anew beside the old one,
+  as ``000001.jsonl.<generation>.tmp``.  Once the receipt with the new generation is stored, the new
+  one takes the old one's name.  A crash before that leaves a file that nobody speaks of, which the
+  next start removes; a crash after it leaves a file that the receipt names, which the next start
+  puts in its place.
+
+Without a receipt (no ledger, or a new one over old data) whole lines that are found are kept, a
+torn last line is cut off, and a window that is written again takes the place of its former self.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester.codec import add_checksums, checksum, parse
+from harvester.errors import SinkError, UsageError
+from harvester.lock import Claim
+from harvester.model import Batch, Tally, Window
+from harvester.plan import Days
+from harvester.sinks.base import Receipt, Written
+from harvester.sinks.files import (
+    CHUNK,
+    Translated,
+    cut_torn_line,
+    fdatasync,
+    read_lines,
+    sync_directory,
+    write_all,
+)
+from harvester.thread import Thread
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+_SEGMENT = re.compile(r"\d{6}\.jsonl")
+_REWRITTEN = re.compile(r"(\d{6}\.jsonl)\.(\d+)\.tmp")
+_BEGUN = "begun"  # the sink was opened with this ledger
+_FOUND = "found"  # it held records then, of which the ledger knows nothing
+
+
+Lines = Iterable[tuple[bytes, Window]]
+
+
+class _Mark(NamedTuple):
+    """Up to where a segment counts, and how often it was written anew."""
+
+    size: int
+    generation: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> _Mark:
+        size, generation = text.split()
+        return cls(int(size), int(generation))
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.generation}"
+
+
+@dataclass
+class _Endpoint:
+    """The segments of one interface; ``marks`` by file name, in order of their names.
+
+    spans: for each segment the first and last day it holds of each account; None until the first
+        replacement asks for it.
+    """
+
+    folder: Path
+    marks: dict[str, _Mark] = field(default_factory=dict)
+    spans: dict[str, dict[str, Days]] | None = None
+
+
+class JsonLines:
+    """The JSON lines sink; one process a directory.
+
+    directory: made if it is not there.
+    segment_bytes: a segment that has reached this size grows no more.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], *, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        self.directory = Path(directory)
+        self._segment_bytes = segment_bytes
+        self._thread: Thread | None = None
+        self._claim: Claim | None = None
+        self._endpoints: dict[str, _Endpoint] = {}
+        self._found: set[Window] = set()
+        self._open_files: dict[Path, int] = {}
+        self._pending: list[tuple[Path, Path]] = []
+
+    @classmethod
+    def from_spec(cls, rest: str) -> JsonLines:
+        """The sink that ``jsonl:DIR`` names."""
+        if not rest or "?" in rest:
+            raise UsageError(f"sink: jsonl:{rest} is not one; write it as jsonl:DIR")
+        return cls(rest)
+
+    def __repr__(self) -> str:
+        segments = sum(len(endpoint.marks) for endpoint in self._endpoints.values())
+        return f"<JsonLines {self.directory}, {segments} segments>"
+
+    @property
+    def identity(self) -> str:
+        """``jsonl:`` and the directory."""
+        return f"jsonl:{self.directory.absolute()}"
+
+    async def open(self, receipt: Receipt | None) -> Receipt:
+        """Claim the directory and bring it to where the receipt says."""
+        self._thread = Thread("harvester-jsonl")
+        return await self._thread.call(self._open, receipt)
+
+    async def write(self, batches: Sequence[Batch]) -> Written:
+        """Append the batches to their segments, one fsync a segment."""
+        assert self._thread is not None, "the sink is not open"
+        return await self._thread.call(self._write, batches)
+
+    async def settle(self) -> None:
+        """Put rewritten segments in the place of those they replace."""
+        if self._pending:
+            assert self._thread is not None
+            await self._thread.call(self._settle)
+
+    async def close(self) -> None:
+        """Close the files and give up the directory."""
+        if self._thread is not None:
+            await self._thread.call(self._close)
+            self._thread.close()
+            self._thread = None
+
+    def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
+        """Each line that the receipt speaks of; raises `SinkError` if a segment is gone."""
+        for name, mark in sorted(_marks(receipt).items()):
+            yield from read_lines(self._current(name, mark), mark.size)
+
+    # on the sink's thread: opening
+
+    def _open(self, receipt: Receipt | None) -> Receipt:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._claim = Claim(self.directory / ".jsonl.lock", f"the directory {self.directory}")
+        except OSError as exc:
+            raise UsageError(
+                f"the directory {self.directory} cannot be written ({exc.strerror})"
+            ) from exc
+        with self._translated():
+            if receipt:
+                self._recover(_marks(receipt))
+                if _FOUND in receipt:
+                    self._found = self._windows_found()
+                return {}
+            return self._adopt()
+
+    def _recover(self, marks: Mapping[str, _Mark]) -> None:
+        for name, mark in marks.items():
+            path = self.directory / name
+            current = self._current(name, mark)
+            if current != path:
+                os.replace(current, path)
+                sync_directory(path.parent)
+            if path.stat().st_size > mark.size:
+                with path.open("r+b") as file:
+                    file.truncate(mark.size)
+                    os.fsync(file.fileno())
+            self._endpoint(path.parent.name).marks[path.name] = mark
+        for path in self._stray(set(marks)):
+            path.unlink()
+
+    def _current(self, name: str, mark: _Mark) -> Path:
+        """Where a segment of this generation lies: under its name, or still beside it."""
+        path = self.directory / name
+        rewritten = _rewritten(path, mark.generation)
+        if rewritten.exists():
+            path = rewritten
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if size < mark.size:
+            state = "gone" if size < 0 else f"cut to {size} of its {mark.size} bytes"
+            raise SinkError(
+                f"{path} is {state}, though the ledger says that it was stored; put it back, or"
+                " move the ledger away to harvest everything anew into what is left"
+            )
+        return path
+
+    def _stray(self, known: set[str]) -> list[Path]:
+        """Segments and rewritten segments that no receipt speaks of."""
+        return [
+            path
+            for path in sorted(self.directory.glob("*/*"))
+            if f"{path.parent.name}/{path.name}" not in known
+            and (_SEGMENT.fullmatch(path.name) or _REWRITTEN.fullmatch(path.name))
+        ]
+
+    def _adopt(self) -> Receipt:
+        receipt = {_BEGUN: "1"}
+        for path in self._stray(set()):
+            if _REWRITTEN.fullmatch(path.name):
+                path.unlink()
+                continue
+            mark = _Mark(cut_torn_line(path))
+            self._endpoint(path.parent.name).marks[path.name] = mark
+            receipt[f"{path.parent.name}/{path.name}"] = str(mark)
+        self._found = self._windows_found()
+        return {**receipt, _FOUND: "1"} if self._found else receipt
+
+    def _windows_found(self) -> set[Window]:
+        """The windows that stand here, whatever a ledger knows of them."""
+        return {
+            window
+            for endpoint in self._endpoints.values()
+            for segment in endpoint.marks
+            for _, window in self._lines(endpoint, segment)
+        }
+
+    def _endpoint(self, name: str) -> _Endpoint:
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            endpoint = self._endpoints[name] = _Endpoint(self.directory / name)
+        return endpoint
+
+    # on the sink's thread: writing
+
+    def _write(self, batches: Sequence[Batch]) -> Written:
+        by_endpoint: dict[str, list[Batch]] = defaultdict(list)
+        for batch in batches:
+            by_endpoint[batch.window.endpoint].append(batch)
+        receipt: Receipt = {}
+        replaced: dict[Window, Tally] = {}
+        with self._translated():
+            for name, group in by_endpoint.items():
+                endpoint = self._endpoint(name)
+                old = [batch.window for batch in group if self._stands(batch)]
+                rewritten = self._rewrite(endpoint, old, replaced) if old else {}
+                grown = self._append(endpoint, group, rewritten)
+                self._finish(endpoint, rewritten)
+                for segment in {*rewritten, *grown}:
+                    receipt[f"{name}/{segment}"] = str(endpoint.marks[segment])
+        return Written(receipt, replaced)
+
+    def _stands(self, batch: Batch) -> bool:
+        """Whether records of the window may stand here already."""
+        return batch.replaces or batch.window in self._found
+
+    def _append(
+        self, endpoint: _Endpoint, group: Sequence[Batch], rewritten: Mapping[str, Path]
+    ) -> list[str]:
+        """Add the lines to the segment that grows; gives its name, if there were any."""
+        data = b"".join([line for batch in group for line in batch.lines])
+        if not data:
+            return []
+        segment = self._last_segment(endpoint)
+        mark = endpoint.marks.get(segment, _Mark(0))
+        self._put(rewritten.get(segment, endpoint.folder / segment), mark.size, data)
+        endpoint.marks[segment] = mark._replace(size=mark.size + len(data))
+        if endpoint.spans is not None:
+            _widen(endpoint.spans[segment], (batch.window for batch in group if batch.lines))
+        return [segment]
+
+    def _last_segment(self, endpoint: _Endpoint) -> str:
+        """The segment that grows; a new one if the last is full."""
+        last = max(endpoint.marks, default="")
+        if last and endpoint.marks[last].size < self._segment_bytes:
+            return last
+        segment = f"{int(last[:6] or 0) + 1:06}.jsonl"
+        if endpoint.spans is not None:
+            endpoint.spans[segment] = {}
+        return segment
+
+    def _put(self, path: Path, size: int, data: bytes) -> None:
+        descriptor = self._open_files.get(path)
+        if descriptor is None:
+            descriptor = self._open_file(path)
+        try:
+            write_all(descriptor, data)
+            fdatasync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+
+    def _open_file(self, path: Path) -> int:
+        new = not path.exists()
+        if new:
+            path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if new:
+            sync_directory(path.parent)
+            sync_directory(self.directory)
+        for former in [key for key in self._open_files if key.parent == path.parent]:
+            os.close(self._open_files.pop(former))
+        self._open_files[path] = descriptor
+        return descriptor
+
+    def _rewrite(
+        self, endpoint: _Endpoint, windows: Sequence[Window], replaced: dict[Window, Tally]
+    ) -> dict[str, Path]:
+        """Write anew, beside it, each segment that holds records of these windows."""
+        if endpoint.spans is None:
+            endpoint.spans = {
+                segment: _widen({}, (window for _, window in self._lines(endpoint, segment)))
+                for segment in endpoint.marks
+            }
+        rewritten: dict[str, Path] = {}
+        for segment, spans in endpoint.spans.items():
+            here = {window for window in windows if _holds(spans, window)}
+            if here:
+                path = self._rewrite_segment(endpoint, segment, here, replaced)
+                if path is not None:
+                    rewritten[segment] = path
+        return rewritten
+
+    def _rewrite_segment(
+        self,
+        endpoint: _Endpoint,
+        segment: str,
+        windows: set[Window],
+        replaced: dict[Window, Tally],
+    ) -> Path | None:
+        mark = endpoint.marks[segment]
+        path = _rewritten(endpoint.folder / segment, mark.generation + 1)
+        size = dropped = 0
+        with path.open("wb", buffering=CHUNK) as file:
+            for line, window in self._lines(endpoint, segment):
+                if window in windows:
+                    dropped += 1
+                    former = replaced.get(window, Tally())
+                    total = add_checksums(former.checksum, checksum([line]))
+                    replaced[window] = Tally(former.records + 1, total)
+                else:
+                    size += file.write(line)
+        if not dropped:
+            path.unlink()
+            return None
+        endpoint.marks[segment] = _Mark(size, mark.generation + 1)
+        return path
+
+    def _lines(self, endpoint: _Endpoint, segment: str) -> Lines:
+        return _windows(read_lines(endpoint.folder / segment, endpoint.marks[segment].size))
+
+    def _finish(self, endpoint: _Endpoint, rewritten: Mapping[str, Path]) -> None:
+        """Make rewritten segments durable; they take their place once the receipt is stored."""
+        for segment, path in rewritten.items():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            self._pending.append((path, endpoint.folder / segment))
+        if rewritten:
+            sync_directory(endpoint.folder)
+
+    def _settle(self) -> None:
+        with self._translated():
+            for path, place in self._pending:
+                for key in (path, place):
+                    if key in self._open_files:
+                        os.close(self._open_files.pop(key))
+                os.replace(path, place)
+                sync_directory(place.parent)
+            self._pending.clear()
+
+    def _close(self) -> None:
+        while self._open_files:
+            os.close(self._open_files.popitem()[1])
+        self._endpoints.clear()
+        self._pending.clear()
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+    def _translated(self) -> Translated:
+        return Translated(self.directory)
+
+
+def _marks(receipt: Receipt) -> dict[str, _Mark]:
+    return {
+        name: _Mark.parse(text) for name, text in receipt.items() if name not in (_BEGUN, _FOUND)
+    }
+
+
+def _rewritten(path: Path, generation: int) -> Path:
+    return path.with_name(f"{path.name}.{generation}.tmp")
+
+
+def _windows(lines: Iterable[bytes]) -> Lines:
+    """Each line with the window that its metadata names."""
+    for line in lines:
+        yield line, window_of(line)
+
+
+def window_of(line: bytes) -> Window:
+    """The window that a stored line's metadata names; raises `SinkError` for a foreign line."""
+    try:
+        record = parse(line)
+        return Window(
+            record["_appid"],
+            record["_endpoint"],
+            date.fromisoformat(record["_begin_date"]),
+            date.fromisoformat(record["_end_date"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise SinkError(
+            f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose"
+            " another directory"
+        ) from None
+
+
+def _holds(spans: Mapping[str, Days], window: Window) -> bool:
+    days = spans.get(window.appid)
+    return days is not None and days[0] <= window.end and window.begin <= days[1]
+
+
+def _widen(spans: dict[str, Days], windows: Iterable[Window]) -> dict[str, Days]:
+    for appid, _, begin, end in windows:
+        first, last = spans.get(appid, (begin, end))
+        spans[appid] = (min(first, begin), max(last, end))
+    return spans

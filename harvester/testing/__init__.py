@@ -1,0 +1,27 @@
+"""What a test of one's own needs: a simulated WeChat, fakes, and time that does not have to pass.
+
+Rule: everything here is used through the public protocols; nothing reaches into the engine.
+
+`Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
+`FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
+next timer.
+"""
+
+from harvester.testing.data import articles
+from harvester.testing.fakes import FakeTransport, MemorySink
+from harvester.testing.loop import VirtualTimeLoop, run_virtual
+from harvester.testing.server import SimulatorServer, serve
+from harvester.testing.simulator import Faults, Reply, Simulator
+
+__all__ = [
+    "FakeTransport",
+    "Faults",
+    "MemorySink",
+    "Reply",
+    "Simulator",
+    "SimulatorServer",
+    "VirtualTimeLoop",
+    "articles",
+    "run_virtual",
+    "serve",
+]

@@ -1,0 +1,126 @@
+"""The simulator on a real socket.
+
+Rule: as little HTTP as aiohttp and others speak to it, since it must not be what a benchmark
+measures: one request at a time on a connection, bodies by Content-Length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl
+
+from harvester.testing.simulator import Reply, Simulator
+
+MAX_REQUEST = 64 * 1024
+
+
+class SimulatorServer:
+    """A running server; ``url`` is what ``base_url`` takes."""
+
+    def __init__(self, simulator: Simulator, host: str, port: int) -> None:
+        self.simulator = simulator
+        self.host = host
+        self.port = port
+        self.connections: set[asyncio.Transport] = set()
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def serve(
+    simulator: Simulator, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[SimulatorServer]:
+    """Serve a simulator until the block ends; port 0 takes a free one."""
+    running = SimulatorServer(simulator, host, port)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(running), host, port, backlog=4096)
+    running.port = server.sockets[0].getsockname()[1]
+    try:
+        yield running
+    finally:
+        server.close()
+        for transport in list(running.connections):
+            transport.abort()
+        await server.wait_closed()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, running: SimulatorServer) -> None:
+        self._running = running
+        self._simulator = running.simulator
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+        self._busy = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._running.connections.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._running.connections.discard(self._transport)
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer = self._buffer + data if self._buffer else data
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        head, blank, rest = self._buffer.partition(b"\r\n\r\n")
+        if not blank:
+            if len(self._buffer) > MAX_REQUEST:
+                self._abort()
+            return
+        line, _, headers = head.partition(b"\r\n")
+        length = _content_length(headers)
+        if len(rest) < length:
+            return
+        self._buffer = rest[length:]
+        try:
+            method, target, _ = line.decode("ascii").split(" ")
+        except ValueError:
+            self._abort()
+            return
+        path, _, query = target.partition("?")
+        reply = self._simulator.handle(method, path, dict(parse_qsl(query)), rest[:length])
+        if reply.delay:
+            self._busy = True
+            asyncio.get_running_loop().call_later(reply.delay, self._answer, reply)
+        else:
+            self._answer(reply)
+
+    def _answer(self, reply: Reply) -> None:
+        self._busy = False
+        if self._transport is None:
+            return
+        if reply.fault == "reset":
+            self._abort()
+            return
+        head = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        body = reply.body
+        if reply.fault == "cut":
+            self._transport.write(head % (reply.status, len(body)) + body[: len(body) // 2])
+            self._transport.close()
+            return
+        self._transport.write(head % (reply.status, len(body)) + body)
+        if self._buffer:
+            self._next()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _content_length(headers: bytes) -> int:
+    for line in headers.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0

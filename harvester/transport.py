@@ -1,0 +1,240 @@
+"""One request out, one response in.
+
+Rule: the only room that knows aiohttp's client; its errors are translated here and go no further.
+
+What is done by hand is what costs in aiohttp: the URL is built once a token, the body comes as
+bytes, and one watchdog sweeps the deadlines of all requests in place of a timer each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Protocol, Self
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from harvester.errors import AttemptError, UsageError
+from harvester.model import Request, Response
+
+BASE_URL = "https://api.weixin.qq.com"
+TIMEOUT = 60.0
+"""Seconds for one answer, from the first byte sent to the last one read."""
+CONNECT_TIMEOUT = 15.0
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of an answer, decompressed; a longer one is refused.  A real one has some kilobytes."""
+
+Session = aiohttp.ClientSession
+"""An aiohttp session, for whoever hands in his own."""
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_MALLOC_THRESHOLD = 8 * 1024 * 1024
+
+
+class Transport(Protocol):
+    """Sends requests."""
+
+    async def send(self, request: Request) -> Response:
+        """The response, its body read; raises `AttemptError` if none came."""
+        ...
+
+
+def check_base_url(given: object) -> str:
+    """A base URL without its last slash, or `UsageError`."""
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(given)
+            ok = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            if ok and not (parts.query or parts.fragment or parts.username or parts.password):
+                return given.rstrip("/")
+    raise UsageError(f"base URL: {given!r} is not one; write it as https://api.weixin.qq.com")
+
+
+class _Watchdog:
+    """Cuts off requests that outlast their time: one timer for all of them.
+
+    Every request gets the same time, so the one that started first ends first and the dict, which
+    keeps the order of insertion, is also the order of the deadlines.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._deadlines: dict[asyncio.Task[object], float] = {}
+        self._cut: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, task: asyncio.Task[object], loop: asyncio.AbstractEventLoop) -> None:
+        deadline = self._deadlines[task] = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._sweep, loop)
+
+    def leave(self, task: asyncio.Task[object]) -> bool:
+        """Whether the task was cut off; then its cancellation was ours."""
+        self._deadlines.pop(task, None)
+        if task not in self._cut:
+            return False
+        self._cut.discard(task)
+        return True
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        while self._deadlines:
+            task, deadline = next(iter(self._deadlines.items()))
+            if deadline > now:
+                self._timer = loop.call_at(deadline, self._sweep, loop)
+                return
+            del self._deadlines[task]
+            self._cut.add(task)
+            task.cancel()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class HttpTransport:
+    """Requests over an aiohttp session: the caller's own, or one of ours.
+
+    An async context manager; a session of the caller's is never closed.  A session of ours takes
+    proxies from the environment and lets as many connections be open as requests are in flight.
+    """
+
+    def __init__(
+        self,
+        base_url: str = BASE_URL,
+        session: Session | None = None,
+        *,
+        connections: int = 0,
+        timeout: float = TIMEOUT,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self._base_url = check_base_url(base_url)
+        self._given = session
+        self._session = session
+        self._connections = connections
+        self._max_body = max_body
+        self._watchdog = _Watchdog(timeout)
+        self._timeout_seconds = timeout
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT)
+        self._proxy = None if session else _proxy_for(self._base_url)
+        self._urls: dict[tuple[str, tuple[tuple[str, str], ...]], URL] = {}
+        self.answers = 0
+
+    def __repr__(self) -> str:
+        whose = "ours" if self._given is None else "the caller's"
+        return f"<HttpTransport to {self._base_url}, session {whose}, {self.answers} answers>"
+
+    async def __aenter__(self) -> Self:
+        if self._given is None:
+            # asyncio reads into a fresh buffer of 256 KiB; glibc maps and unmaps each of them,
+            # until a larger block was freed once: then its threshold lies above that.
+            bytes(_MALLOC_THRESHOLD)
+            connector = aiohttp.TCPConnector(limit=self._connections, limit_per_host=0)
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._watchdog.close()
+        if self._given is None and self._session is not None:
+            await self._session.close()
+
+    async def send(self, request: Request) -> Response:
+        """The response to one request; raises `AttemptError` with one clause that says why not."""
+        assert self._session is not None, "the transport is not entered"
+        url = self._urls.get((request.path, request.query)) or self._url(request)
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None
+        cancelling = task.cancelling()
+        self._watchdog.enter(task, loop)
+        problem = ""
+        try:
+            answer = await self._session.request(
+                request.method,
+                url,
+                data=request.body,
+                headers=_HEADERS,
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=self._timeout,
+                proxy=self._proxy,
+            )
+            try:
+                body = await self._read(answer)
+            except BaseException:
+                answer.close()
+                raise
+            self.answers += 1
+            if body is not None:
+                return Response(answer.status, body)
+            problem = f"the answer was longer than {self._max_body} bytes"
+        except asyncio.CancelledError:
+            if not (self._watchdog.leave(task) and task.uncancel() <= cancelling):
+                raise
+            problem = f"no answer within {self._timeout_seconds:g} s"
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
+            problem = _describe(exc)
+        finally:
+            if self._watchdog.leave(task):  # cut off in the very moment in which it ended
+                task.uncancel()
+        # Raised here, not above: aiohttp's errors know the URL, and the token stands in it.
+        raise AttemptError(problem)
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes | None:
+        length = answer.content_length
+        if length is not None and "Content-Encoding" not in answer.headers:
+            return await answer.read() if length <= self._max_body else self._refuse(answer)
+        chunks, size = [], 0
+        async for chunk in answer.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_body:
+                return self._refuse(answer)
+        return b"".join(chunks)
+
+    @staticmethod
+    def _refuse(answer: aiohttp.ClientResponse) -> None:
+        answer.close()
+
+    def _url(self, request: Request) -> URL:
+        """The request's URL; kept, since it changes only with the token."""
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        url = URL(f"{self._base_url}{request.path}{query}", encoded=True)
+        if len(self._urls) >= 10_000:
+            self._urls.clear()
+        self._urls[request.path, request.query] = url
+        return url
+
+
+def _proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names; asked for once, as aiohttp would for each request."""
+    parts = urlsplit(base_url)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _describe(exc: BaseException) -> str:
+    """An outside error in words of ours, without the URL that aiohttp may put in its own."""
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return f"the server's TLS certificate was refused ({type(exc).__name__})"
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return f"the host name {exc.host} was not found"
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        reason = exc.os_error.strerror or type(exc.os_error).__name__
+        return f"no connection to {exc.host}:{exc.port} ({reason})"
+    if isinstance(exc, asyncio.TimeoutError):
+        return "no connection in time"
+    if isinstance(exc, aiohttp.ClientPayloadError):
+        return "the answer was cut off"
+    if isinstance(exc, aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the connection was closed before an answer came"
+    if isinstance(exc, aiohttp.ClientResponseError):
+        return "the answer was not HTTP"
+    return f"the request failed ({type(exc).__name__})"
