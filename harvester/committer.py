@@ -45,7 +45,7 @@ class Committer:
         *,
         group: int = GROUP,
     ) -> None:
-        self.sinks = [(_name(sink, ledger), sink) for sink in sinks]
+        self.sinks = [(name_in(sink, ledger), sink) for sink in sinks]
         self.ledger = ledger
         self.channel: Channel[Done] = Channel(
             group=group,
@@ -98,7 +98,7 @@ class Committer:
             )
 
 
-def _name(sink: Sink, ledger: Ledger | None) -> str:
+def name_in(sink: Sink, ledger: Ledger | None) -> str:
     """A sink's name in the ledger; relative if the two lie together, so that they can be moved."""
     if ledger is None or not isinstance(sink, Located):
         return sink.identity

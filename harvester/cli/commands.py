@@ -1,0 +1,357 @@
+"""The commands and their options.
+
+Rule: from words to objects; what a command does stands in a room below or in a file beside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import harvester
+from harvester import plugins
+from harvester.api import Keywords, open_sinks, resolve
+from harvester.cli import STOPPED, UNUSABLE
+from harvester.cli.config import DEFAULT_FILE, read_accounts, read_config, single_account
+from harvester.cli.screen import many, say, tell
+from harvester.errors import HarvestError, UsageError
+from harvester.ledger import FILE_NAME
+from harvester.model import Account
+from harvester.retry import DEFAULT_ATTEMPTS
+from harvester.scope import DEFAULT_CONCURRENCY
+from harvester.transport import BASE_URL, check_base_url
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def invoke(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit status, and says every error in one sentence."""
+    try:
+        return int(cli.main(arguments, prog_name="harvester", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        tell(exc.format_message())
+        return UNUSABLE
+    except click.ClickException as exc:
+        say(" ".join(exc.format_message().split()))
+        return UNUSABLE
+    except click.Abort:
+        return 130
+    except UsageError as exc:
+        say(str(exc))
+        return UNUSABLE
+    except HarvestError as exc:
+        say(str(exc))
+        return STOPPED
+
+
+def _several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Lay a file's values under those of the command line."""
+    if path is None:
+        path = Path(DEFAULT_FILE)
+        if not path.exists():
+            return None
+    values = read_config(path, CONFIG_KEYS)
+    _check_types(path, values)
+    own = {parameter.name for parameter in context.command.params}
+    context.default_map = {name: value for name, value in values.items() if name in own}
+    return path
+
+
+def _check_types(path: Path, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        key = name.replace("_", "-")
+        if name in FLAGS and not isinstance(value, bool):
+            raise UsageError(f"{path}: {key} is true or false, not {value!r}")
+        if name not in FLAGS and isinstance(value, bool):
+            raise UsageError(f"{path}: {key} cannot be {str(value).lower()}")
+        if name in LISTS and isinstance(value, str):
+            values[name] = [value]
+        elif isinstance(value, list) and name not in LISTS:
+            raise UsageError(f"{path}: {key} takes one value, not a list")
+
+
+FLAGS = {"wait", "refresh", "json"}
+LISTS = {"endpoint", "sink"}
+CONFIG_KEYS = {
+    "endpoint", "start", "end", "appid", "accounts", "out", "sink", "rate", "burst", "concurrency",
+    "attempts", "base_url", "token_store", "daily_quota", "wait", "refresh", "json",
+}  # fmt: skip
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_load_config,
+    help=f"TOML holding any of these options; the command line wins.  [default: ./{DEFAULT_FILE}"
+    " if it is there]",
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("harvest"),
+    show_default=True,
+    help="Where JSON lines and the ledger are.",
+)
+what_options: Callable[[F], F] = _several(
+    click.argument("endpoint", nargs=-1, required=True),
+    click.option("--start", required=True, help="First day: YYYY-MM-DD, or yesterday (in China)."),
+    click.option("--end", required=True, help="Last day, included."),
+    click.option("--appid", help="One account; its secret comes from HARVESTER_SECRET."),
+    click.option(
+        "--accounts",
+        type=click.Path(path_type=Path),
+        help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
+        " file:PATH), token (stable or classic).",
+    ),
+    out_option,
+    click.option(
+        "--sink",
+        multiple=True,
+        help="Another destination, repeatable, in place of the JSON lines; the ledger stays in"
+        " --out.",
+    ),
+    click.option(
+        "--rate",
+        default="300/min",
+        show_default=True,
+        help="Requests leaving for one account, as 10/s or 300/min.  WeChat publishes no minute"
+        " limit; this is a cautious one.",
+    ),
+    click.option(
+        "--burst", type=int, default=1, show_default=True, help="So many may leave together."
+    ),
+    click.option(
+        "--concurrency",
+        type=int,
+        default=DEFAULT_CONCURRENCY,
+        show_default=True,
+        help="Requests in flight over all accounts.",
+    ),
+    click.option(
+        "--attempts",
+        type=int,
+        default=DEFAULT_ATTEMPTS,
+        show_default=True,
+        help="How often a window is tried before it has failed; with the backoff in between that"
+        " takes a busy server a minute or two.",
+    ),
+    click.option(
+        "--daily-quota",
+        type=int,
+        help="Calls a day (in China) for one interface of one account.  [default: until WeChat"
+        " says that it is enough]",
+    ),
+    click.option("--refresh", is_flag=True, help="Harvest again days already done."),
+)
+
+
+def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
+    """What is asked for, checked."""
+    options: Keywords = {
+        "rate": values["rate"],
+        "burst": values["burst"],
+        "concurrency": values["concurrency"],
+        "attempts": values["attempts"],
+        "daily_quota": values["daily_quota"],
+        "refresh": values["refresh"],
+        "wait": values.get("wait", False),
+    }
+    return resolve(accounts, values["endpoint"], values["start"], values["end"], options)
+
+
+def _accounts(values: dict[str, Any]) -> list[Account]:
+    """The accounts that are named; what is typed wins over what a file says."""
+    context = click.get_current_context()
+    appid, file = values["appid"], values["accounts"]
+    if appid and file:
+        typed = [
+            name
+            for name in ("appid", "accounts")
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if len(typed) != 1:
+            raise UsageError("give either --appid or --accounts")
+        appid, file = (appid, None) if typed == ["appid"] else (None, file)
+    if file:
+        return read_accounts(file)
+    if appid:
+        return [single_account(appid)]
+    raise UsageError(
+        "no account was given; give --appid (its secret in the environment variable"
+        " HARVESTER_SECRET), or --accounts FILE"
+    )
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(harvester.__version__, message="harvester %(version)s")
+def cli() -> None:
+    r"""Harvest years of WeChat datacube statistics, each record of each day exactly once.
+
+    \b
+    harvester demo                    try it without an account
+    harvester run getarticlesummary --appid wx… --start 2014-12-01 --end yesterday
+
+    Exit status: 0 all is harvested; 1 some windows failed for good; 2 unusable arguments, nothing
+    was sent; 3 something must wait, and until when; 4 the run stopped; 130 interrupted.  Running
+    the same command again resumes.
+    """
+
+
+@cli.command(context_settings=CONTEXT)
+@what_options
+@click.option("--base-url", default=BASE_URL, show_default=True, help="Another host than WeChat's.")
+@click.option(
+    "--token-store",
+    default="memory",
+    show_default=True,
+    help="Where an account's token is shared: memory (this process alone).",
+)
+@click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
+@click.option("--json", "json", is_flag=True, help="The report as JSON, on standard output's end.")
+@config_option
+def run(**values: Any) -> int:
+    """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
+    from harvester.cli.session import conclude, conduct
+
+    if values["token_store"] != "memory":
+        raise UsageError(
+            f"token store: {values['token_store']!r} is not one; this version knows: memory"
+        )
+    accounts = _accounts(values)
+    _scope(values, accounts)
+    check_base_url(values["base_url"])
+    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+
+    async def harvest(observe: Any, stop: asyncio.Event) -> Any:
+        return await harvester.run(
+            accounts,
+            values["endpoint"],
+            values["start"],
+            values["end"],
+            sink=sinks,
+            base_url=values["base_url"],
+            rate=values["rate"],
+            burst=values["burst"],
+            concurrency=values["concurrency"],
+            attempts=values["attempts"],
+            daily_quota=values["daily_quota"],
+            wait=values["wait"],
+            refresh=values["refresh"],
+            ledger=values["out"] / FILE_NAME,
+            on_event=observe,
+            stop=stop,
+        )
+
+    where = ", ".join(values["sink"]) or str(values["out"])
+    return conclude(conduct(harvest), where, as_json=values["json"])
+
+
+@cli.command(context_settings=CONTEXT)
+@what_options
+@config_option
+def plan(**values: Any) -> int:
+    """Tell what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
+    from harvester.cli.inspect import show_plan
+
+    if values["accounts"]:
+        accounts = read_accounts(values["accounts"], secrets=False)
+    else:
+        accounts = [Account(values["appid"] or "wx", secret="-")]
+    scope, options = _scope(values, accounts)
+    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
+
+
+@cli.command(context_settings=CONTEXT)
+@out_option
+@config_option
+def status(out: Path) -> int:
+    """Show what is harvested: coverage by month, gaps, what waits and what failed."""
+    from harvester.cli.inspect import show_status
+
+    return asyncio.run(show_status(out / FILE_NAME))
+
+
+@cli.command(context_settings=CONTEXT)
+@out_option
+@config_option
+def verify(out: Path) -> int:
+    """Read the stored records and compare them with the ledger; status 1 if they differ."""
+    from harvester.cli.inspect import show_verification
+
+    return asyncio.run(show_verification(out / FILE_NAME))
+
+
+@cli.command(context_settings=CONTEXT)
+@click.argument("name", required=False)
+def endpoints(name: str | None) -> int:
+    """List the interfaces that can be harvested, or tell about one."""
+    from harvester.cli.inspect import show_endpoint, show_endpoints
+
+    if name:
+        show_endpoint(plugins.endpoint(name))
+    else:
+        show_endpoints([plugins.endpoint(each) for each in plugins.endpoint_names()])
+    return 0
+
+
+@cli.command(context_settings=CONTEXT)
+@click.option("--port", type=int, default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other data.")
+@click.option("--secret", default="practice", show_default=True, help="Of every appid that is wx….")
+@click.option("--latency", type=float, default=0.0, help="Seconds that each answer takes.")
+@click.option("--token-lifetime", type=float, default=7200.0, show_default=True, help="Seconds.")
+@click.option("--daily-quota", type=int, help="Calls of one account a day, then 45009.")
+@click.option("--minute-limit", type=int, help="Calls of one account in any minute, then 45011.")
+@click.option("--retired", is_flag=True, help="Answer 47009, as WeChat does since 2026.")
+@click.option("--busy", type=float, default=0.0, help="Share of answers that are -1.")
+@click.option("--first-busy", type=int, default=0, help="The first N of each account are -1.")
+@click.option("--http-500", type=float, default=0.0, help="Share of answers that are a 502.")
+@click.option("--html", type=float, default=0.0, help="Share of answers that are HTML.")
+@click.option("--empty", type=float, default=0.0, help="Share of answers without a body.")
+@click.option("--cut", type=float, default=0.0, help="Share of answers cut in the middle.")
+@click.option("--reset", type=float, default=0.0, help="Share of connections that are reset.")
+@click.option("--slow", type=float, default=0.0, help="Share of answers that are slow.")
+@click.option("--slow-seconds", type=float, default=5.0, show_default=True, help="How slow.")
+@click.option("--control", type=float, default=0.0, help="Share with a raw control character.")
+@click.option("--revoke-every", type=int, default=0, help="Tokens are void after N requests.")
+def simulate(port: int, **values: Any) -> int:
+    """Serve a local WeChat to practise on, on loopback, until it is interrupted."""
+    from harvester.cli.practice import simulate as serve
+
+    return serve(port, values)
+
+
+@cli.command(context_settings=CONTEXT)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("harvest-demo"),
+    show_default=True,
+    help="Where the harvest goes.",
+)
+def demo(out: Path) -> int:
+    """Do the main job, start to finish, against a simulated WeChat: a year of two accounts."""
+    from harvester.cli.practice import demo as start
+
+    return start(out)
+
+
+__all__ = ["cli", "invoke", "many"]

@@ -1,0 +1,286 @@
+"""What can be told without asking WeChat: plan, status, verify, endpoints.
+
+Rule: reads the ledger and the stored data, changes nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from harvester import plugins
+from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.screen import duration, many, out, plain, tell
+from harvester.codec import add_checksums, checksum
+from harvester.committer import name_in
+from harvester.coverage import DONE, FAILED, WAITING, Stretch
+from harvester.endpoint import Endpoint
+from harvester.errors import SinkError, UsageError
+from harvester.ledger import Key, Ledger
+from harvester.limiter import Rate
+from harvester.plan import Days, both, count_windows, days_in, estimate, gaps, last_settled_day
+from harvester.scope import Options, Scope
+from harvester.sinks.base import Readable, Sink
+from harvester.sinks.jsonl import window_of
+
+# plan
+
+
+async def show_plan(
+    scope: Scope, options: Options, sinks: Sequence[Sink], ledger: Path, now: float
+) -> int:
+    """Calls, days of quota and hours of what a run would do."""
+    fresh = options.refresh or not ledger.exists()  # noqa: ASYNC240  (nothing else runs)
+    covered = {} if fresh else await _covered(scope, sinks, ledger)
+    calls = []
+    for appid in scope.accounts:
+        row = []
+        for endpoint in scope.endpoints:
+            begin, end = scope.range_of(endpoint)
+            done = covered.get((appid, endpoint.name), [])
+            row.append(count_windows(begin, end, endpoint.span, done))
+        calls.append(row)
+    rate = Rate.parse(options.rate)
+    needed = estimate(calls, rate.per_second, options.daily_quota)
+    total = sum(
+        count_windows(*scope.range_of(endpoint), endpoint.span, []) for endpoint in scope.endpoints
+    ) * len(scope.accounts)
+    names = ", ".join(endpoint.name for endpoint in scope.endpoints)
+    tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
+    tell(f"calls   {needed.calls:,}" + (f" ({total - needed.calls:,} are done already)"
+                                        if total > needed.calls else ""))  # fmt: skip
+    tell(f"time    {duration(needed.seconds)} at {rate} an account, all accounts at once")
+    if needed.quota_days is None:
+        tell(
+            "quota   WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
+        )
+    else:
+        tell(
+            f"quota   {many(needed.quota_days, 'day')} at {options.daily_quota:,} calls a day for"
+            " one interface of one account"
+        )
+    for endpoint in scope.endpoints:
+        if scope.end > last_settled_day(now, endpoint.settled_hour):
+            tell(
+                f"wait    {scope.end} is not settled before {endpoint.settled_hour:02}:00 in China"
+            )
+    tell("nothing was sent")
+    return COMPLETE
+
+
+async def _covered(scope: Scope, sinks: Sequence[Sink], path: Path) -> dict[Key, list[Days]]:
+    async with Ledger(path, readonly=True) as ledger:
+        found = [await ledger.done(name_in(sink, ledger)) for sink in sinks]
+    keys = [(appid, endpoint.name) for appid in scope.accounts for endpoint in scope.endpoints]
+    common = {key: found[0].get(key, []) for key in keys}
+    for other in found[1:]:
+        common = {key: both(days, other.get(key, [])) for key, days in common.items()}
+    return common
+
+
+# status
+
+
+async def show_status(path: Path) -> int:
+    """Coverage by month, gaps, and what waits or failed."""
+    async with Ledger(path, readonly=True) as ledger:
+        asked = await ledger.asked()
+        sinks = await ledger.sinks()
+        known = {sink: await ledger.stretches(sink) for sink in sinks}
+    for sink in sinks:
+        if len(sinks) > 1:
+            tell(f"in {sink}:")
+        for key in sorted(asked.keys() | known[sink].keys()):
+            _show_coverage(key, asked.get(key), known[sink].get(key, []))
+    if not sinks:
+        tell("nothing was harvested yet")
+    return COMPLETE
+
+
+def _show_coverage(key: Key, asked: Days | None, stretches: Sequence[Stretch]) -> None:
+    begin = min([stretch.begin for stretch in stretches] + ([asked[0]] if asked else []))
+    end = max([stretch.end for stretch in stretches] + ([asked[1]] if asked else []))
+    done = [stretch for stretch in stretches if stretch.state == DONE]
+    days = sum(stretch.days for stretch in done)
+    empty = sum(stretch.empty_days for stretch in done)
+    records = sum(stretch.records for stretch in done)
+    tell(
+        f"{key[0]} {key[1]}, {begin} to {end}: {days:,} of {many(days_in((begin, end)), 'day')}"
+        f" harvested ({empty:,} empty), {many(records, 'record')}"
+    )
+    out.print(_calendar((begin, end), stretches))
+    for first, last, text in _not_done((begin, end), stretches):
+        span = f"{first}" if first == last else f"{first} to {last}"
+        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
+
+
+def _not_done(days: Days, stretches: Sequence[Stretch]) -> Iterator[tuple[date, date, str]]:
+    known = [(stretch.begin, stretch.end) for stretch in stretches]
+    found = [(first, last, "missing") for first, last in gaps(*days, known)]
+    for stretch in stretches:
+        if stretch.state == WAITING:
+            found.append((stretch.begin, stretch.end, f"waiting until {stretch.detail}"))
+        elif stretch.state == FAILED:
+            found.append((stretch.begin, stretch.end, f"failed: {stretch.detail}"))
+    yield from sorted(found)
+
+
+def _calendar(days: Days, stretches: Sequence[Stretch]) -> Table:
+    """A line a year, a sign a month."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    table.add_column("")
+    for month in range(1, 13):
+        table.add_column(f"{month:02}")
+    table.add_column("")
+    done = [(stretch.begin, stretch.end) for stretch in stretches if stretch.state == DONE]
+    bad = [(stretch.begin, stretch.end) for stretch in stretches if stretch.state == FAILED]
+    for year in range(days[0].year, days[1].year + 1):
+        signs = [_sign(year, month, days, done, bad) for month in range(1, 13)]
+        table.add_row(f"  {year}", *signs)
+    table.caption = "  ██ harvested  ▒▒ in part  ·· missing  ×× with failures"
+    table.caption_justify = "left"
+    table.caption_style = ""
+    return table
+
+
+def _sign(year: int, month: int, days: Days, done: list[Days], bad: list[Days]) -> Text:
+    first = date(year, month, 1)
+    last = date.fromordinal(date(year + month // 12, month % 12 + 1, 1).toordinal() - 1)
+    asked = both([(first, last)], [days])
+    if not asked:
+        return Text("  ")
+    wanted = sum(map(days_in, asked))
+    have = sum(map(days_in, both(asked, done)))
+    if both(asked, bad):
+        return Text("××", style="red")
+    if have == wanted:
+        return Text("██", style="green")
+    return Text("▒▒", style="yellow") if have else Text("··")
+
+
+# verify
+
+
+class _Count:
+    __slots__ = ("checksum", "records")
+
+    def __init__(self) -> None:
+        self.records = self.checksum = 0
+
+
+class Difference(NamedTuple):
+    """Something that is not as the ledger says."""
+
+    where: str
+    what: str
+
+
+async def show_verification(path: Path) -> int:
+    """Compare what lies in each sink with what the ledger says."""
+    async with Ledger(path, readonly=True) as ledger:
+        names = await ledger.sinks()
+        receipts = {name: await ledger.receipt(name) for name in names}
+        known = {name: await ledger.stretches(name) for name in names}
+    if not names:
+        raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
+    found: list[Difference] = []
+    for name in names:
+        sink = plugins.sink(_spec(name, path))
+        if not isinstance(sink, Readable):
+            tell(f"{name} cannot be read back; it was not verified")
+            continue
+        records = 0
+        try:
+            records, differences = _compare(sink.read_lines(receipts[name]), known[name])
+            found += differences
+        except SinkError as exc:
+            found.append(Difference(name, str(exc)))
+        stretches = sum(len(each) for each in known[name].values())
+        tell(f"{_spec(name, path)}: {many(records, 'record')} read, {many(stretches, 'stretch')}")
+    for difference in found:
+        tell(plain(f"{difference.where}: {difference.what}"))
+    tell("different from what was fetched" if found else "exactly what was fetched")
+    return FAILED_WINDOWS if found else COMPLETE
+
+
+def _spec(name: str, ledger: Path) -> str:
+    """A sink's spec from its name in the ledger."""
+    scheme, _, rest = name.partition(":")
+    return f"{scheme}:{ledger.parent}" if rest == "." else name
+
+
+def _compare(
+    lines: Iterable[bytes], known: dict[Key, list[Stretch]]
+) -> tuple[int, list[Difference]]:
+    counts = {key: [_Count() for _ in stretches] for key, stretches in known.items()}
+    begins = {key: [stretch.begin for stretch in each] for key, each in known.items()}
+    foreign: dict[str, int] = {}
+    records = 0
+    for line in lines:
+        records += 1
+        window = window_of(line)
+        key = (window.appid, window.endpoint)
+        place = bisect_right(begins.get(key, []), window.begin) - 1
+        stretch = known[key][place] if place >= 0 else None
+        if stretch is None or window.end > stretch.end or stretch.state != DONE:
+            foreign[str(window)] = foreign.get(str(window), 0) + 1
+            continue
+        count = counts[key][place]
+        count.records += 1
+        count.checksum = add_checksums(count.checksum, checksum([line]))
+    found = [
+        Difference(where, f"{many(number, 'record')} of which the ledger knows nothing")
+        for where, number in foreign.items()
+    ]
+    for key, stretches in known.items():
+        for stretch, count in zip(stretches, counts[key], strict=True):
+            found += _differences(key, stretch, count)
+    return records, found
+
+
+def _differences(key: Key, stretch: Stretch, count: _Count) -> Iterator[Difference]:
+    where = f"{key[0]} {key[1]} {stretch.begin} to {stretch.end}"
+    if count.records != stretch.records:
+        yield Difference(
+            where, f"{many(count.records, 'record')} are stored, {stretch.records:,} were fetched"
+        )
+    elif count.checksum != stretch.checksum:
+        yield Difference(where, "as many records as were fetched, but not the same ones")
+
+
+# endpoints
+
+
+def show_endpoints(endpoints: Sequence[Endpoint]) -> None:
+    """The catalogue."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("interface", "days a call", "first day", "settled", "what it gives"):
+        table.add_column(title)
+    for endpoint in endpoints:
+        table.add_row(
+            endpoint.name,
+            str(endpoint.span),
+            str(endpoint.first_day),
+            f"{endpoint.settled_hour:02}:00",
+            getattr(endpoint, "title", ""),
+        )
+    out.print(table)
+
+
+def show_endpoint(endpoint: Endpoint) -> None:
+    """One interface."""
+    tell(f"{endpoint.name}: {getattr(endpoint, 'title', '')}")
+    tell(f"  path         {getattr(endpoint, 'path', '')}")
+    tell(f"  days a call  {endpoint.span}")
+    tell(f"  first day    {endpoint.first_day}")
+    tell(f"  settled      yesterday can be asked for from {endpoint.settled_hour:02}:00 in China")
+    successors = getattr(endpoint, "successors", ())
+    if successors:
+        tell(f"  successors   {', '.join(successors)}")

@@ -1,0 +1,166 @@
+"""A WeChat to practise on, and the demonstration that uses it.
+
+Rule: loopback only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import signal
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.bar import Bar
+from rich.table import Table
+
+import harvester
+from harvester.cli.screen import out, plain, tell
+from harvester.cli.session import STATUS, conduct, summarize
+from harvester.codec import parse
+from harvester.errors import UsageError
+from harvester.sinks.jsonl import JsonLines
+from harvester.testing import Faults, Simulator, serve
+
+DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
+DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
+DEMO_RATE = "50/s"
+HOST = "127.0.0.1"
+
+
+def simulate(port: int, values: dict[str, Any]) -> int:
+    """Serve until a signal comes."""
+    fault_names = Faults.__dataclass_fields__.keys()
+    faults = Faults(**{name: value for name, value in values.items() if name in fault_names})
+    limit = values["minute_limit"]
+    simulator = Simulator(
+        seed=values["seed"],
+        secret=values["secret"],
+        latency=values["latency"],
+        token_lifetime=values["token_lifetime"],
+        daily_quota=values["daily_quota"],
+        minute_limit=(limit, 60.0) if limit else None,
+        retired=values["retired"],
+        faults=faults,
+    )
+    return asyncio.run(_serve(simulator, port))
+
+
+async def _serve(simulator: Simulator, port: int) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        async with serve(simulator, HOST, port) as server:
+            tell(server.url)
+            tell(
+                f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:"
+            )
+            tell(
+                f"HARVESTER_SECRET={simulator.secret} {_command()} run getarticlesummary"
+                f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-01-31"
+                f" --base-url {server.url} --out practice"
+            )
+            await ended.wait()
+    except OSError as exc:
+        raise UsageError(f"port {port} of {HOST} cannot be used ({exc.strerror})") from None
+    return 0
+
+
+def demo(directory: Path) -> int:
+    """Harvest a year of two accounts and show what came."""
+    tell(
+        f"A simulated WeChat answers on {HOST}: getarticlesummary of two accounts,"
+        f" {DEMO_START} to {DEMO_END},"
+    )
+    tell(f"one call a day, {DEMO_RATE} an account, and one answer in 25 is -1, system busy.")
+    report = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    tell(", ".join(summarize(report)))
+    if report.state != "complete":
+        return STATUS[report.state]
+    _show_harvest(directory)
+    tell()
+    if not report.requests:
+        tell(
+            "It was all there already, so nothing was asked for: that is what resuming looks like."
+        )
+    tell("Next:")
+    me = _command()
+    steps = {
+        f"{me} status --out {directory}": "what is harvested, month by month",
+        f"{me} verify --out {directory}": "the records compared with the ledger",
+        f"{me} plan getarticlesummary --start 2014-12-01 --end yesterday": "what a run takes",
+        f"{me} simulate": "a WeChat to practise on",
+        f"{me} run --help": "with an account of your own",
+    }
+    width = max(map(len, steps))
+    for command, purpose in steps.items():
+        tell(f"  {command:{width}}  {purpose}")
+    return 0
+
+
+def _command() -> str:
+    """How the command can be typed here."""
+    return "harvester" if shutil.which("harvester") else shlex.quote(sys.argv[0])
+
+
+async def _demo(directory: Path, observe: Any, stop: asyncio.Event) -> harvester.Report:
+    accounts = [harvester.Account(appid, secret="practice") for appid in DEMO_ACCOUNTS]
+    async with serve(Simulator(latency=0.03, faults=Faults(busy=0.04)), HOST) as server:
+        return await harvester.run(
+            accounts,
+            "getarticlesummary",
+            DEMO_START,
+            DEMO_END,
+            sink=JsonLines(directory),
+            base_url=server.url,
+            rate=DEMO_RATE,
+            on_event=observe,
+            stop=stop,
+        )
+
+
+def _records(directory: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(directory.glob("getarticlesummary/*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                yield parse(line)
+
+
+def _show_harvest(directory: Path) -> None:
+    reads: Counter[str] = Counter()
+    months: Counter[str] = Counter()
+    titles: dict[str, str] = {}
+    for record in _records(directory):
+        key = record["_appid"] + record["msgid"]
+        titles[key] = record["title"]
+        reads[key] += record["int_page_read_count"]
+        months[record["ref_date"][:7]] += record["int_page_read_count"]
+    tell(f"The records lie in {directory}/getarticlesummary/*.jsonl, one JSON object a line.")
+    tell()
+    tell("The most read articles")
+    for key, count in reads.most_common(5):
+        tell(f"  {count:>9,}  {_printable(titles[key])}")
+    tell()
+    tell("Reads by month")
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right")
+    table.add_column(width=40)
+    table.add_column(justify="right")
+    top = max(months.values())
+    for month, count in sorted(months.items()):
+        table.add_row(f"  {month}", Bar(top, 0, count, width=40), f"{count:,}")
+    out.print(table)
+
+
+def _printable(title: str) -> str:
+    """A title that cannot steer the terminal, emoji joiners included."""
+    return "".join(
+        char for char in title if unicodedata.category(char)[0] != "C" or char == "\u200d"
+    )

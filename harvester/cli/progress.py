@@ -1,0 +1,207 @@
+"""What a run shows while it runs: a bar on a terminal, plain lines elsewhere.
+
+Rule: an observer; it knows of the run what the events tell.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from harvester import events
+from harvester.cli.screen import china_time, duration, err, many, plain
+from harvester.events import Event
+
+EVERY = 10.0
+"""Seconds between two plain lines of progress."""
+
+LOUD = 20
+"""So many failures are told one by one."""
+
+
+class Display(Protocol):
+    """A context manager that observes."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+
+
+def display() -> Display:
+    """What fits to where standard error goes."""
+    return Bar() if err.is_terminal else Lines()
+
+
+class _Counts:
+    """What both show."""
+
+    def __init__(self) -> None:
+        self.planned = self.done = self.records = self.retries = self.failed = 0
+        self.began = time.monotonic()
+        self.why = ""
+
+    def add(self, event: Event) -> None:
+        match event:
+            case events.RunStarted():
+                self.planned = event.planned
+                self.done = event.skipped
+            case events.Committed():
+                self.done += len(event.windows)
+                self.records += event.records
+                self.why = ""
+            case events.Retrying():
+                self.retries += 1
+                self.why = event.reason
+            case events.Failed():
+                self.failed += event.windows
+            case events.Deferred():
+                self.done += event.windows
+            case events.Paused():
+                self.why = event.reason
+            case events.Stalled():
+                self.why = event.reasons[0] if event.reasons else ""
+            case _:
+                pass
+
+
+def message(event: Event) -> str | None:
+    """What is worth a line of its own."""
+    match event:
+        case events.RunStarted():
+            left = event.planned - event.skipped
+            done = f", {event.skipped:,} of {event.planned:,} are done" if event.skipped else ""
+            return f"{many(left, 'window')} to harvest of {many(event.accounts, 'account')}{done}"
+        case events.TokenFetched():
+            return f"{event.appid}: access token, good for {duration(event.lifetime)}"
+        case events.Paused():
+            return f"{event.appid} pauses for {duration(event.seconds)}: {event.reason}"
+        case events.Deferred():
+            return (
+                f"{event.appid} {event.endpoint}: {many(event.windows, 'window')}"
+                f" {_days(event)} must wait until {china_time(event.until)}: {event.reason}"
+            )
+        case events.Failed():
+            return (
+                f"{event.appid} {event.endpoint}: {many(event.windows, 'window')} {_days(event)}"
+                f" failed: {event.error}"
+            )
+        case events.AccountStopped():
+            return f"account stopped: {event.error}"
+        case events.Stalled():
+            return f"nothing new for {duration(event.seconds)}: {'; '.join(event.reasons)}"
+        case events.Stopping():
+            return (
+                f"stopping: {many(event.in_flight, 'request')} in flight are finished and stored;"
+                " once more to stop at once"
+            )
+        case _:
+            return None
+
+
+def _days(event: events.Deferred | events.Failed) -> str:
+    return f"{event.begin}" if event.begin == event.end else f"{event.begin} to {event.end}"
+
+
+class Lines:
+    """Log lines for a file or a pipe."""
+
+    def __init__(self) -> None:
+        self._counts = _Counts()
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Tell what is worth a line, and where the run stands every few seconds."""
+        counts = self._counts
+        counts.add(event)
+        text = message(event)
+        if isinstance(event, events.Failed) and counts.failed > LOUD:
+            text = None
+        if text is not None:
+            self._line(text)
+        now = time.monotonic()
+        if now - self._told >= EVERY and not isinstance(event, events.Stalled):
+            self._told = now
+            per_second = counts.done / max(now - counts.began, 1e-9)
+            self._line(
+                f"{counts.done:,} of {counts.planned:,} windows, {many(counts.records, 'record')},"
+                f" {counts.retries:,} retries, {counts.failed:,} failed, {per_second:.1f}/s"
+                + (f"; {counts.why}" if counts.why else "")
+            )
+
+    @staticmethod
+    def _line(text: str) -> None:
+        err.print(f"{datetime.now():%H:%M:%S} {plain(text)}")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:.0f}/s" if not task.finished else "")
+
+
+class Bar:
+    """A progress bar; what is worth a line appears above it."""
+
+    def __init__(self) -> None:
+        self._counts = _Counts()
+        self._progress = Progress(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("windows"),
+            _Rate(),
+            TextColumn("{task.fields[counts]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[why]}", style="yellow"),
+            console=err,
+            transient=True,
+            refresh_per_second=8,
+        )
+        self._task = self._progress.add_task("", total=None, counts="", why="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Move the bar; tell what is worth a line."""
+        counts = self._counts
+        counts.add(event)
+        text = message(event)
+        if isinstance(event, events.Failed) and counts.failed > LOUD:
+            text = None
+        if text is not None and not isinstance(event, events.Stalled):
+            self._progress.console.print(plain(text))
+        failed = f", {counts.failed:,} failed" if counts.failed else ""
+        self._progress.update(
+            self._task,
+            total=counts.planned,
+            completed=counts.done + counts.failed,
+            counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}",
+            why=plain(counts.why)[:60],
+        )

@@ -1,0 +1,53 @@
+"""What a person sees: one-line messages, numbers, tables.
+
+Rule: text that came from outside is made harmless before it is shown.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+from rich.console import Console
+
+from harvester.plan import CHINA
+
+out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+def plain(text: str) -> str:
+    """Text on one line and without control characters: a title must not steer the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text).strip()
+
+
+def say(text: str) -> None:
+    """One sentence on standard error."""
+    print(f"harvester: {plain(text)}", file=sys.stderr, flush=True)
+
+
+def tell(text: str = "") -> None:
+    """A line of the result on standard output."""
+    print(text, flush=True)
+
+
+def many(number: int, noun: str) -> str:
+    """A number with its noun: 1 day, 1,234 days."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def china_time(moment: float) -> str:
+    """A Unix time as China's clocks show it."""
+    return f"{datetime.fromtimestamp(moment, CHINA):%Y-%m-%d %H:%M} China time"

@@ -1,0 +1,128 @@
+"""A run under the command's roof: signals, progress, report, exit status.
+
+Rule: the first signal asks for an orderly end, the second ends it; neither loses anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from harvester import codec, events
+from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.progress import LOUD, display
+from harvester.cli.screen import china_time, duration, many, plain, say
+from harvester.errors import RunError
+from harvester.events import Bookkeeper, Event, Observer, Report
+
+STATUS = {
+    "complete": COMPLETE,
+    "partial": FAILED_WINDOWS,
+    "waiting": MUST_WAIT,
+    "failed": STOPPED,
+    "interrupted": INTERRUPTED,
+}
+
+Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
+
+
+def conduct(harvest: Harvest) -> Report:
+    """Run a harvest with signals and progress; whatever happens it gives a report."""
+    return asyncio.run(_conduct(harvest))
+
+
+async def _conduct(harvest: Harvest) -> Report:
+    books = Bookkeeper()
+    stop = asyncio.Event()
+    with display() as shown:
+
+        def observe(event: Event) -> None:
+            books(event)
+            shown(event)
+
+        task = asyncio.ensure_future(harvest(observe, stop))
+        _on_signals(stop, task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            books.report.state = "interrupted"
+            return books.report
+        except RunError as exc:
+            report = exc.report or books.report
+            report.state = "failed"
+            problem = str(exc)
+    say(problem)
+    return report
+
+
+def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, on_signal)
+        except NotImplementedError:  # Windows has no other way
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
+
+
+def conclude(report: Report, where: str, *, as_json: bool) -> int:
+    """Tell what was done; gives the exit status."""
+    summary = [*summarize(report), f"in {where}"]
+    text = ", ".join(summary)
+    if as_json:
+        print(plain(text), file=sys.stderr)
+    else:
+        print(plain(text), flush=True)
+    for failure in report.failures[:LOUD]:
+        days = (
+            f"{failure.begin}"
+            if failure.begin == failure.end
+            else (f"{failure.begin} to {failure.end}")
+        )
+        say(f"{failure.appid} {failure.endpoint} {days} failed: {failure.error}")
+    if len(report.failures) > LOUD:
+        say(f"and {len(report.failures) - LOUD:,} failures more; harvester status lists them")
+    if report.state == "waiting" and report.until is not None:
+        say(
+            f"{many(report.windows.waiting, 'window')} must wait; run the same command again from"
+            f" {china_time(report.until)}, or with --wait"
+        )
+    if report.state == "interrupted":
+        say("interrupted; run the same command again to go on")
+    if as_json:
+        print(codec.encode(report.to_dict()).decode(), flush=True)
+    return STATUS[report.state]
+
+
+def summarize(report: Report) -> list[str]:
+    """What a report says, in words."""
+    windows = report.windows
+    parts = [f"{report.state}: {many(windows.done, 'window')} harvested"]
+    if windows.empty:
+        parts.append(f"{windows.empty:,} of them empty")
+    for number, word in (
+        (windows.skipped, "done before"),
+        (windows.waiting, "waiting"),
+        (windows.failed, "failed"),
+    ):
+        if number:
+            parts.append(f"{number:,} {word}")
+    parts.append(many(report.records, "record"))
+    retries = f" ({report.retries:,} retries)" if report.retries else ""
+    parts.append(f"{many(report.requests, 'request')}{retries} in {duration(report.seconds)}")
+    return parts
+
+
+def quiet(event: Event) -> None:
+    """Observe nothing."""
+    del event
+
+
+__all__ = ["conclude", "conduct", "events", "quiet", "summarize"]
