@@ -409,7 +409,9 @@ class Engine:
         self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
 
     async def _stop_account(self, lane: Lane, reason: str) -> None:
-        self._emit(events.AccountStopped(lane.appid, reason))
+        if not lane.stopped:  # several answers in flight can say the same
+            lane.stopped = True
+            self._emit(events.AccountStopped(lane.appid, reason))
         fate = Fate(None, reason)
         for track in lane.tracks:
             await self._leave(track, track.end(fate), fate)

@@ -205,6 +205,7 @@ class Lane:
 
     renewing: a worker is getting its token; token_failures, token_at, token_since: how often that
     failed in a row, when it is tried again, and when it began to fail (the loop's time).
+    open: it is not finished, as far as the board knows; stopped: somebody must act first.
     scheduled: the board's note of when it looks here next.  why: the last reason to wait.
     """
 
@@ -215,6 +216,7 @@ class Lane:
         "open",
         "renewing",
         "scheduled",
+        "stopped",
         "token",
         "token_at",
         "token_failures",
@@ -231,6 +233,7 @@ class Lane:
         self.limiter = limiter
         self.tracks = tracks
         self.open = True
+        self.stopped = False
         self.renewing = False
         self.token_failures = 0
         self.token_at = 0.0

@@ -199,4 +199,4 @@ def estimate(
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known, or an empty string."""
     close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""

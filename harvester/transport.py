@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import Protocol, Self
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -227,7 +228,8 @@ def _describe(exc: BaseException) -> str:
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return f"the host name {exc.host} was not found"
     if isinstance(exc, aiohttp.ClientConnectorError):
-        reason = exc.os_error.strerror or type(exc.os_error).__name__
+        number = exc.os_error.errno
+        reason = os.strerror(number) if number else type(exc.os_error).__name__
         return f"no connection to {exc.host}:{exc.port} ({reason})"
     if isinstance(exc, asyncio.TimeoutError):
         return "no connection in time"

@@ -202,7 +202,7 @@ def _accounts(values: dict[str, Any]) -> list[Account]:
 @click.group(context_settings=CONTEXT)
 @click.version_option(harvester.__version__, message="harvester %(version)s")
 def cli() -> None:
-    r"""Harvest years of WeChat datacube statistics, each record of each day exactly once.
+    """Harvest years of WeChat datacube statistics, each record of each day exactly once.
 
     \b
     harvester demo                    try it without an account
@@ -211,7 +211,7 @@ def cli() -> None:
     Exit status: 0 all is harvested; 1 some windows failed for good; 2 unusable arguments, nothing
     was sent; 3 something must wait, and until when; 4 the run stopped; 130 interrupted.  Running
     the same command again resumes.
-    """
+    """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
 
 
 @cli.command(context_settings=CONTEXT)

@@ -74,7 +74,7 @@ def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
 
 def conclude(report: Report, where: str, *, as_json: bool) -> int:
     """Tell what was done; gives the exit status."""
-    summary = [*summarize(report), f"in {where}"]
+    summary = [*summarize(report), f"stored in {where}"]
     text = ", ".join(summary)
     if as_json:
         print(plain(text), file=sys.stderr)

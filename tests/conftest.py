@@ -1,0 +1,18 @@
+"""What the tests share: a simulated WeChat on a socket, and the command as a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from harvester.testing import Simulator
+from tests.support import Wechat
+
+
+@pytest.fixture
+def wechat() -> Iterator[Callable[..., Wechat]]:
+    """Start a simulated WeChat on loopback: ``wechat(latency=0.01)``."""
+    with ExitStack() as stack:
+        yield lambda **how: stack.enter_context(Wechat(Simulator(**how)))

@@ -1,0 +1,143 @@
+"""Bad input: one sentence on standard error, status 2, nothing sent, no traceback."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from harvester.cli.commands import invoke
+from harvester.plan import CHINA
+from tests.support import A
+
+RUN = ["run", "getarticlesummary"]
+DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
+ME = ["--appid", A]
+TODAY = f"{datetime.now(CHINA):%Y-%m-%d}"
+
+BAD = [
+    ([*RUN, *ME, "--start", "2024-13-01", "--end", "2024-12-01"], "start: '2024-13-01'"),
+    ([*RUN, *ME, "--start", "20240101", "--end", "2024-12-01"], "YYYY-MM-DD"),
+    ([*RUN, *ME, "--start", "2024-01-01", "--end", "tomorrow"], "end: 'tomorrow'"),
+    ([*RUN, *ME, "--start", "2024-02-01", "--end", "2024-01-01"], "lies after the end"),
+    ([*RUN, *ME, "--start", "2014-11-30", "--end", "2024-01-01"], "2014-12-01"),
+    ([*RUN, *ME, "--start", "2024-01-01", "--end", TODAY], "yesterday"),
+    ([*RUN, *ME, "--start", "2024-01-01", "--end", "2999-01-01"], "yesterday"),
+    (["run", "getarticlesumary", *ME, *DAYS], "did you mean getarticlesummary?"),
+    (["run", "zzz", *ME, *DAYS], "no interface 'zzz'"),
+    ([*RUN, *DAYS], "no account"),
+    ([*RUN, *ME, *DAYS, "--accounts", "a.toml"], "either --appid or --accounts"),
+    ([*RUN, "--appid", "wx 1", *DAYS], "appid"),
+    ([*RUN, *ME, *DAYS, "--sink", "foo:bar"], "'foo:bar'"),
+    ([*RUN, *ME, *DAYS, "--sink", "jsonl"], "jsonl"),
+    ([*RUN, *ME, *DAYS, "--sink", "jsonl:"], "jsonl:DIR"),
+    ([*RUN, *ME, *DAYS, "--sink", "jsonl:x", "--sink", "jsonl:x"], "twice"),
+    ([*RUN, *ME, *DAYS, "--base-url", "ftp://x"], "base URL"),
+    ([*RUN, *ME, *DAYS, "--base-url", "nothing"], "base URL"),
+    ([*RUN, *ME, *DAYS, "--base-url", "http://"], "base URL"),
+    ([*RUN, *ME, *DAYS, "--base-url", "http://host:99999"], "base URL"),
+    ([*RUN, *ME, *DAYS, "--out", "/dev/null/x"], "cannot be written"),
+    ([*RUN, *ME, *DAYS, "--token-store", "nowhere"], "token store"),
+    ([*RUN, *ME, *DAYS, "--config", "missing.toml"], "missing.toml cannot be read"),
+    ([*RUN, *ME, "--start", "2024-01-01"], "--end"),
+    (["run", *ME, *DAYS], "ENDPOINT"),
+    ([*RUN, *ME, *DAYS, "--frobnicate"], "--frobnicate"),
+    (["status", "--out", "nowhere"], "there is no ledger at nowhere"),
+    (["verify", "--out", "nowhere"], "there is no ledger at nowhere"),
+    (["endpoints", "getarticlesumary"], "did you mean getarticlesummary?"),
+    *[([*RUN, *ME, *DAYS, "--rate", bad], "rate") for bad in
+      ("0", "0/s", "-1", "-5/min", "fast", "nan", "inf", "", "5/fortnight", "1/0")],
+    *[([*RUN, *ME, *DAYS, f"--{option}", bad], option) for bad in ("0", "-1", "x", "1.5", "")
+      for option in ("burst", "concurrency", "attempts", "daily-quota")],
+]  # fmt: skip
+
+
+def _one_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("harvester: ")
+    assert said.replace("daily-quota", "daily") in line
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda value: " ".join(value)[:60]
+                         if isinstance(value, list) else None)  # fmt: skip
+def test_bad_arguments_are_one_sentence_and_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _one_sentence(arguments, said, capsys)
+    assert not any(path.name.endswith(".jsonl") for path in tmp_path.rglob("*"))
+
+
+def test_a_missing_secret_names_the_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HARVESTER_SECRET")
+    _one_sentence([*RUN, *ME, *DAYS], "HARVESTER_SECRET", capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[[account]\n", "a.toml is not TOML: Expected ']]' at the end of an array declaration ("),
+        ("", "names no account"),
+        ("account = 3\n", "[[account]]"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'env:X'\ncolour = 'red'\n", "unknown key 'colour'"),
+        ("colour = 'red'\n", "unknown key 'colour'"),
+        ("[[account]]\nappid = 'wx1'\n", "has no secret"),
+        ("[[account]]\nsecret = 'env:X'\n", "has no appid"),
+        ("[[account]]\nappid = 3\nsecret = 'env:X'\n", "appid is not a string"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'hunter2'\n", "a secret is a reference"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'env:UNSET_X'\n", "UNSET_X is not set"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'file:nowhere'\n", "nowhere cannot be read"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'file:void'\n", "void is empty"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'env:S'\ntoken = 'gold'\n", "token 'gold'"),
+        (2 * "[[account]]\nappid = 'wx1'\nsecret = 'env:S'\n", "given twice"),
+    ],
+)  # fmt: skip
+def test_a_bad_accounts_file_is_one_sentence(
+    content: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("S", "s")
+    (tmp_path / "void").write_text("\n")
+    (tmp_path / "a.toml").write_text(content)
+    _one_sentence([*RUN, "--accounts", "a.toml", *DAYS], said, capsys)
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("rate = \n", "is not TOML: Invalid value (at line 1"),
+        ("rat = '3/s'\n", "unknown key 'rat' (did you mean rate?)"),
+        ("rate = true\n", "rate cannot be true"),
+        ("wait = 'yes'\n", "wait is true or false"),
+        ("start = ['2024-01-01']\n", "start takes one value"),
+        ("[rate]\nx = 1\n", "is a table"),
+        ("burst = 'x'\nstart = '2024-01-01'\n", "burst"),
+    ],
+)
+def test_a_bad_config_file_is_one_sentence(
+    content: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "harvester.toml").write_text(content)
+    _one_sentence([*RUN, *ME, "--end", "2024-01-02"], said, capsys)
+
+
+def test_a_directory_that_is_a_file_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    _one_sentence([*RUN, *ME, *DAYS, "--out", "taken"], "taken cannot be written", capsys)

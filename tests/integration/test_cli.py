@@ -1,0 +1,229 @@
+"""The commands as a user types them, against a simulated WeChat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from harvester.plan import CHINA
+from harvester.testing import Faults
+from tests.support import A, B, Wechat, assert_exactly_the_truth, harvest, stored
+
+TWO_DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
+REPORT = {
+    "state", "windows", "records", "requests", "retries", "token_fetches", "seconds", "until",
+    "failures",
+}  # fmt: skip
+
+
+def test_run_json_is_alone_on_the_last_line(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+    server = wechat(faults=Faults(first_busy=2))
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
+        "--rate", "100/s", "--out", tmp_path / "o", "--json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report.keys() == REPORT
+    assert report["state"] == "complete"
+    assert report["windows"] == {
+        "planned": 2, "skipped": 0, "done": 2, "empty": 0, "waiting": 0, "failed": 0,
+    }  # fmt: skip
+    assert (report["requests"], report["retries"], report["token_fetches"]) == (4, 2, 1)
+    assert report["until"] is None
+    assert report["failures"] == []
+    records = stored(tmp_path / "o")
+    assert_exactly_the_truth(records, server.simulator, (A,), date(2024, 1, 1), date(2024, 1, 2))
+    assert {r["_endpoint"] for r in records} == {"getarticlesummary"}
+    assert all(r["_begin_date"] == r["_end_date"] == r["ref_date"] for r in records)
+    assert all(datetime.fromisoformat(r["_fetched_at"]).tzinfo for r in records)
+
+
+def test_the_config_file_holds_options_and_the_command_line_wins(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    (tmp_path / "harvester.toml").write_text(
+        f'endpoint = "getarticlesummary"\nstart = 2024-01-01\nend = "2024-01-31"\n'
+        f'appid = "{A}"\nbase-url = "{server.url}"\nrate = 100\nout = "there"\njson = true\n'
+    )
+    result = harvest("run", "--end", "2024-01-03", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["windows"]["planned"] == 3
+    assert len(stored(tmp_path / "there")) > 0
+
+
+def test_a_retired_interface_ends_with_1_and_names_its_successors(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(retired=True)
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, "--start", "2020-01-01", "--end", "2023-12-31",
+        "--base-url", server.url, "--out", tmp_path, "--concurrency", "1", "--json",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "getarticletotaldetail" in result.stderr
+    report = json.loads(result.stdout)
+    assert report["windows"]["failed"] == report["windows"]["planned"] == 1461
+    assert server.simulator.counts["data"] == 1
+
+
+def test_a_quota_ends_with_3_and_says_until_when(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(daily_quota=1)
+    arguments = [
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
+        "--out", tmp_path, "--concurrency", "1",
+    ]  # fmt: skip
+    result = harvest(*arguments, "--json")
+    assert result.returncode == 3
+    midnight = datetime.now(CHINA).replace(hour=0, minute=0, second=0) + timedelta(days=1)
+    assert f"{midnight:%Y-%m-%d} 00:00 China time" in result.stderr
+    report = json.loads(result.stdout)
+    assert (report["state"], report["windows"]["waiting"]) == ("waiting", 1)
+    assert report["until"].endswith("T16:00:00Z")
+    assert "waiting until" in harvest("status", "--out", tmp_path).stdout
+
+
+def test_a_wrong_secret_ends_with_4_and_says_what_to_do(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(secret="right")
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
+        "--out", tmp_path, HARVESTER_SECRET="sesame-sesame",
+    )  # fmt: skip
+    assert result.returncode == 4
+    assert "40125" in result.stderr
+    assert "the secret is wrong; correct it" in result.stderr
+    assert "sesame" not in result.stderr + result.stdout
+    assert server.simulator.counts["data"] == 0
+
+
+def test_one_bad_account_of_two_ends_with_1(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+    server = wechat()
+    accounts = tmp_path / "accounts.toml"
+    (tmp_path / "secret").write_text("practice\n")
+    accounts.write_text(
+        f'[[account]]\nappid = "{A}"\nsecret = "file:secret"\n'
+        f'[[account]]\nappid = "{B}"\nsecret = "env:WRONG"\ntoken = "classic"\n'
+    )
+    result = harvest(
+        "run", "getarticlesummary", "--accounts", accounts, *TWO_DAYS, "--base-url", server.url,
+        "--out", tmp_path / "o", "--json", WRONG="wrong",
+    )  # fmt: skip
+    assert result.returncode == 1
+    report = json.loads(result.stdout)
+    assert report["windows"]["done"] == report["windows"]["failed"] == 2
+    (failure,) = report["failures"]
+    assert failure["appid"] == B
+    assert (failure["begin_date"], failure["end_date"]) == ("2024-01-01", "2024-01-02")
+
+
+def test_a_lost_network_ends_with_4(tmp_path: Path) -> None:
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", "http://127.0.0.1:9",
+        "--out", tmp_path, "--attempts", "2",
+    )  # fmt: skip
+    assert result.returncode == 4
+    assert "127.0.0.1:9 (Connection refused)" in result.stderr
+    assert "check the network" in result.stderr
+
+
+def test_plan_sends_nothing_and_counts_what_is_done(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    year = ["getarticlesummary", "--appid", A, "--start", "2023-01-01", "--end", "2023-12-31"]
+    result = harvest("plan", *year, "--out", tmp_path, "--rate", "10/min", "--daily-quota", "100")
+    assert result.returncode == 0, result.stderr
+    assert "365" in result.stdout
+    assert "36 min" in result.stdout
+    assert "4 days" in result.stdout
+    assert not any(tmp_path.iterdir())
+    harvest(
+        "run", "getarticlesummary", "--appid", A, "--start", "2023-01-01", "--end", "2023-01-31",
+        "--base-url", server.url, "--rate", "1000/s", "--out", tmp_path,
+    )  # fmt: skip
+    result = harvest("plan", *year, "--out", tmp_path, HARVESTER_SECRET="")
+    assert "334 (31 are done already)" in result.stdout
+    assert server.simulator.counts["data"] == 31
+
+
+def test_status_shows_gaps_and_verify_finds_every_kind_of_damage(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    for begin, end in (("2023-01-01", "2023-02-28"), ("2023-04-01", "2023-04-10")):
+        result = harvest(
+            "run", "getarticlesummary", "--appid", A, "--start", begin, "--end", end,
+            "--base-url", server.url, "--rate", "1000/s", "--out", tmp_path,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    status = harvest("status", "--out", tmp_path).stdout
+    assert "69 of 100 days harvested" in status
+    assert "2023-03-01 to 2023-03-31 (31 days) missing" in status
+
+    assert harvest("verify", "--out", tmp_path).returncode == 0
+    (segment,) = (tmp_path / "getarticlesummary").iterdir()
+    whole = segment.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    damage = {
+        "lost": b"".join(lines[1:]) + b" " * 0 + lines[1],
+        "changed": whole.replace(b'"share_user":', b'"share_usex":', 1),
+        "doubled": b"".join([lines[1], *lines[1:]]),
+        "cut": whole[:-100],
+        "gone": b"",
+        "garbage": b"x" * len(lines[0][:-1]) + whole[len(lines[0]) - 1 :],
+    }
+    for kind, content in damage.items():
+        segment.write_bytes(content)
+        result = harvest("verify", "--out", tmp_path)
+        assert result.returncode == 1, kind
+        assert "different from what was fetched" in result.stdout, kind
+    segment.write_bytes(whole)
+    assert harvest("verify", "--out", tmp_path).returncode == 0
+    segment.unlink()
+    assert harvest("verify", "--out", tmp_path).returncode == 1
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
+        "--out", tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 4
+    assert "is gone, though the ledger says that it was stored" in result.stderr
+
+
+def test_endpoints_lists_and_describes() -> None:
+    assert "getarticlesummary" in harvest("endpoints").stdout
+    one = harvest("endpoints", "getarticlesummary").stdout
+    assert "/datacube/getarticlesummary" in one
+    assert "2014-12-01" in one
+
+
+@pytest.mark.timeout(60)
+def test_the_demo_does_the_main_job_and_resumes(tmp_path: Path) -> None:
+    result = harvest("demo", "--out", tmp_path / "d")
+    assert result.returncode == 0, result.stderr
+    for said in ("complete: 732 windows", "retries", "most read articles", "Reads by month",
+                 "2024-12", "Next:", str(tmp_path / "d")):  # fmt: skip
+        assert said in result.stdout
+    assert len(stored(tmp_path / "d")) > 1000
+    assert harvest("verify", "--out", tmp_path / "d").returncode == 0
+    again = harvest("demo", "--out", tmp_path / "d")
+    assert "nothing was asked for" in again.stdout
+
+
+def test_titles_cannot_steer_the_terminal(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+    server = wechat(faults=Faults(control=1.0))
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
+        "--out", tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert any(record["title"].startswith("\x07") for record in stored(tmp_path))
+    assert "\x07" not in result.stdout + result.stderr
