@@ -1,0 +1,126 @@
+"""The examples, as a user would run them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+from tests.support import A, Wechat, assert_exactly_the_truth, days, stored
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def _environment(wechat: Wechat, **more: str) -> dict[str, str]:
+    mine = {"WX_APPID": A, "WX_SECRET": "practice", "WX_BASE_URL": wechat.url}
+    return {**os.environ, **mine, **more}
+
+
+def test_the_stream_prints_every_article(wechat: Callable[..., Wechat]) -> None:
+    server = wechat()
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / "stream.py"],
+        env=_environment(server, PYTHONIOENCODING="utf-8"),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    truth = [
+        f"{record['title']} {record['int_page_read_user']}"
+        for day in days(date(2024, 1, 1), date(2024, 12, 31))
+        for record in server.simulator.truth(A, day)
+    ]
+    assert sorted(result.stdout.splitlines()) == sorted(truth)
+
+
+def test_an_error_of_the_stream_is_one_sentence(wechat: Callable[..., Wechat]) -> None:
+    server = wechat(secret="another")
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / "stream.py"],
+        env=_environment(server),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "the secret is wrong" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_own_sink_keeps_the_promise(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+    server = wechat()
+    for said in ("complete 91 days", "complete 0 days"):
+        result = subprocess.run(
+            [sys.executable, EXAMPLES / "own_sink.py", tmp_path / "reads.csv"],
+            env=_environment(server),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert result.stdout.startswith(said)
+    with (tmp_path / "reads.csv").open(newline="") as file:
+        rows = {(row[0], row[1]): int(row[2]) for row in csv.reader(file)}
+    assert rows == {
+        (A, str(day)): sum(r["int_page_read_count"] for r in server.simulator.truth(A, day))
+        for day in days(date(2024, 1, 1), date(2024, 3, 31))
+    }
+
+
+def _ask(url: str, method: str = "GET") -> dict[str, object]:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
+        found = json.loads(answer.read())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_web_application_harvests_and_shuts_down_cleanly(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.2)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / "web_application.py"],
+        env=_environment(server, PORT=str(port), WX_OUT=str(tmp_path / "articles")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    url = f"http://127.0.0.1:{port}/harvest"
+    try:
+        while process.poll() is None:
+            try:
+                assert _ask(url) == {"state": "idle"}
+                break
+            except urllib.error.URLError:
+                time.sleep(0.05)
+        assert _ask(f"{url}?start=2024-01-01&end=2024-12-31", "POST") == {"started": True}
+        while server.simulator.counts["data"] < 6:
+            time.sleep(0.02)
+        assert _ask(url)["state"] == "running"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert b"Traceback" not in err
+    # What was asked for before the end is stored: nothing was thrown away.
+    done = sorted(day for _, day in server.simulator.served)
+    assert len(done) == server.simulator.counts["data"] < 366
+    assert done == [date(2024, 1, 1) + timedelta(days=n) for n in range(len(done))]
+    assert_exactly_the_truth(
+        stored(tmp_path / "articles"), server.simulator, (A,), done[0], done[-1]
+    )

@@ -1,0 +1,54 @@
+"""Only type-checked: what a user writes must be understood by his type checker."""
+
+import asyncio
+import datetime
+from typing import Any, assert_type
+
+import aiohttp
+
+import harvester
+from harvester import events
+
+
+async def fetch() -> str:
+    return "token"
+
+
+async def main(session: aiohttp.ClientSession) -> None:
+    account = harvester.Account("wx0123456789abcdef", secret="secret")
+    other = harvester.Account("wx0123456789abcdef", token=fetch)
+    async with harvester.stream(
+        account,
+        "getarticlesummary",
+        datetime.date(2024, 1, 1),
+        "yesterday",
+        session=session,
+        rate="600/min",
+        burst=2,
+        ledger=None,
+    ) as records:
+        async for record in records:
+            assert_type(record, dict[str, Any])
+        assert_type(records.report, harvester.Report | None)
+
+    report = await harvester.run(
+        [account, other],
+        ["getarticlesummary"],
+        "2014-12-01",
+        "yesterday",
+        sink="jsonl:articles",
+        on_event=observe,
+        stop=asyncio.Event(),
+    )
+    assert_type(report, harvester.Report)
+    assert_type(report.windows.done, int)
+    await harvester.run(account, "x", "a", "b", sink="s", rte=1)  # type: ignore[call-arg]
+
+
+def observe(event: events.Event) -> None:
+    if isinstance(event, events.Committed):
+        assert_type(event.records, int)
+
+
+def sinks(sink: harvester.JsonLines) -> harvester.Sink:
+    return sink
