@@ -149,9 +149,21 @@ async def stream(
         try:
             yield records
         finally:
-            task.cancel()
-            with anyio.CancelScope(shield=True):
+            await _end(task)
+
+
+async def _end(task: asyncio.Future[None]) -> None:
+    """Cancel a task and wait until it has ended, however often we are cancelled meanwhile."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
                 await asyncio.wait([task])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+    if cancelled is not None:
+        raise cancelled
 
 
 class Records:

@@ -27,7 +27,7 @@ _BAD_ESCAPE = re.compile(r"\\(?!u[0-9a-fA-F]{4}|[\"\\/bfnrt])|(\\[\"\\/bfnrt])")
 
 
 class MalformedError(ValueError):
-    """The bytes are not JSON, however leniently they are read."""
+    """The bytes are not JSON, however leniently they are read; or a value is too deep for it."""
 
 
 def parse(body: bytes) -> Any:
@@ -87,11 +87,18 @@ def _sound(value: Any) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """One JSON value as UTF-8 bytes, without a line end."""
+    """One JSON value as UTF-8 bytes, without a line end.
+
+    Raises `MalformedError` for what JSON cannot hold: nested too deeply, or no text at all.
+    """
     try:
         return orjson.dumps(value)
     except (TypeError, RecursionError):
+        pass
+    try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise MalformedError(f"a record cannot be written as JSON ({type(exc).__name__})") from None
 
 
 def lines(records: Iterable[dict[str, Any]], metadata: Mapping[str, str]) -> list[bytes]:

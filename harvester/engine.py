@@ -54,6 +54,7 @@ from harvester.sinks.base import Sink
 from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
+STALLED_AT_MOST = 600.0
 
 
 class StopSignal(Protocol):
@@ -216,6 +217,8 @@ class Engine:
         except RunError as exc:
             exc.report = self.report("failed")
             raise
+        finally:
+            self._board.stop()  # its timer must not outlive the run
         if self._fatal is not None:
             self._fatal.report = self.report("failed")
             raise self._fatal
@@ -321,21 +324,24 @@ class Engine:
         lane.why = later.reason
         fate = track.fate or Fate(later.until, later.reason)
         if self._options.wait and track.fate is None and later.attempt.deferrals <= DEFERRALS:
-            delay = later.until - self._wall()
-            self._emit(
-                events.Paused(lane.appid, delay, later.reason)
-                if later.whole_endpoint
-                else events.Retrying(
-                    lane.appid, later.attempt.window, later.attempt.deferrals, delay, later.reason
-                )
-            )
-            if later.whole_endpoint:
-                track.park(later.until)
-            track.again(later.attempt, _now() + (0.0 if later.whole_endpoint else delay))
+            self._sleep(lane, track, later)
             return
         await self._leave(track, [_days(later.attempt)], fate)
         if later.whole_endpoint:
             await self._leave(track, track.end(fate), fate)
+
+    def _sleep(self, lane: Lane, track: Track, later: Later) -> None:
+        """Wait within this run: the whole interface, or one window."""
+        attempt, delay = later.attempt, later.until - self._wall()
+        if later.whole_endpoint:
+            if track.park(later.until):
+                self._emit(events.Paused(lane.appid, delay, later.reason))
+            track.again(attempt, _now())
+            return
+        self._emit(
+            events.Retrying(lane.appid, attempt.window, attempt.deferrals, delay, later.reason)
+        )
+        track.again(attempt, _now() + delay)
 
     async def _leave(self, track: Track, rest: Sequence[Days] | Iterator[Days], fate: Fate) -> None:
         """Give up windows of this run: they failed, or wait for a later one."""
@@ -441,14 +447,17 @@ class Engine:
         self._board.stop()
 
     async def _watch(self) -> None:
-        """Say what is waited for when nothing gets done."""
-        seen, since = -1, _now()
+        """Say what is waited for when nothing gets done, less and less often."""
+        seen, since, silent = -1, _now(), STALLED_AFTER
         while True:
             await anyio.sleep(STALLED_AFTER)
             if self._progress != seen:
-                seen, since = self._progress, _now()
+                seen, since, silent = self._progress, _now(), STALLED_AFTER
                 continue
             now, wall = _now(), self._wall()
+            if now - since < silent:
+                continue
+            silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [lane for lane in self._lanes if not lane.finished]
             reasons = tuple(lane.reason(now, wall) for lane in waiting[:3])
             self._emit(events.Stalled(now - since, reasons))

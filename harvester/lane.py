@@ -178,9 +178,11 @@ class Track:
         self._upcoming = next(self._new, None)
         return days
 
-    def park(self, until: float) -> None:
-        """Give nothing more until a Unix time."""
+    def park(self, until: float) -> bool:
+        """Give nothing more until a Unix time; gives whether that is news."""
+        news = until > self.parked_until
         self.parked_until = max(self.parked_until, until)
+        return news
 
     def end(self, fate: Fate) -> Iterator[Days]:
         """Give nothing more at all; yields what is left, those to be tried again first."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from harvester import retry
-from harvester.codec import checksum, lines
+from harvester.codec import MalformedError, checksum, lines
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -101,7 +101,10 @@ class Pipeline:
             verdict = self._judge(track, response)
         if verdict.action is Action.DONE:
             lane.token.accept(token)
-            return self._batch(track, attempt, verdict)
+            try:
+                return self._batch(track, attempt, verdict)
+            except MalformedError as exc:
+                verdict = Verdict(Action.RETRY, str(exc))
         return self._otherwise(lane, attempt, verdict, token)
 
     def _judge(self, track: Track, response: Response) -> Verdict:

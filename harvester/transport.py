@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import anyio
 from yarl import URL
 
 from harvester.errors import AttemptError, UsageError
@@ -143,7 +144,9 @@ class HttpTransport:
     async def __aexit__(self, *exc_info: object) -> None:
         self._watchdog.close()
         if self._given is None and self._session is not None:
-            await self._session.close()
+            with anyio.CancelScope(shield=True):
+                await self._session.close()
+                await asyncio.sleep(0)  # one turn of the loop, in which its sockets are closed
 
     async def send(self, request: Request) -> Response:
         """The response to one request; raises `AttemptError` with one clause that says why not."""

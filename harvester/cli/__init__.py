@@ -6,6 +6,8 @@ results, standard error holds progress and messages.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         sys.exit(UNUSABLE)
     del click, rich
-    from harvester.cli.commands import invoke
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Chinese is no reason to end
+    try:
+        from harvester.cli.commands import invoke
 
-    sys.exit(invoke(arguments))
+        status = invoke(arguments)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED_WINDOWS
+    sys.exit(status)

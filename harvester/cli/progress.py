@@ -203,5 +203,5 @@ class Bar:
             total=counts.planned,
             completed=counts.done + counts.failed,
             counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}",
-            why=plain(counts.why)[:60],
+            why=plain(counts.why.partition(" [rid")[0])[:60],
         )
