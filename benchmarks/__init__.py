@@ -1,0 +1,1 @@
+"""What the library costs, and whether it keeps its promises of speed; see README.md."""

@@ -1,0 +1,124 @@
+"""The simulated WeChat in a process of its own, so that it shares no interpreter with the client.
+
+Every day of every account has exactly eight records, about 2.6 kB, made from a small pool so that
+the server is never what is waited for.  `serving` starts it; what it counted is known at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any
+
+from harvester.testing import Reply, Simulator, articles, serve
+
+RECORDS = 8
+_MALLOC_THRESHOLD = 8 * 1024 * 1024
+
+
+@lru_cache(maxsize=64)
+def _pool(index: int) -> list[dict[str, Any]]:
+    """Eight believable records."""
+    found: list[dict[str, Any]] = []
+    day = date(2020, 1, 1) + timedelta(days=index)
+    while len(found) < RECORDS:
+        found += articles(1, "wx0000000000000001", day)
+        day += timedelta(days=64)
+    return found[:RECORDS]
+
+
+class EightRecords(Simulator):
+    """A simulator whose days are all alike; it can note when each request came."""
+
+    def __init__(self, *, note_arrivals: bool, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.arrivals: list[float] = []
+        self._note_arrivals = note_arrivals
+
+    def truth(self, appid: str, day: date) -> list[dict[str, Any]]:
+        """Eight records of the day."""
+        ref_date = day.isoformat()
+        return [{**record, "ref_date": ref_date} for record in _pool(day.toordinal() % 64)]
+
+    def handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
+        """The reply; notes the time of a data request."""
+        if self._note_arrivals and path.startswith("/datacube/"):
+            self.arrivals.append(self.wall())
+        return super().handle(method, path, query, body)
+
+
+class Server:
+    """The running server; ``counts`` and ``arrivals`` are filled when it has ended."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.counts: Counter[str] = Counter()
+        self.arrivals: list[float] = []
+
+
+@contextmanager
+def serving(
+    *, latency: float = 0.0, limit: tuple[int, float] | None = None, note_arrivals: bool = False
+) -> Iterator[Server]:
+    """Serve until the block ends.
+
+    limit: calls of one account in any period of so many seconds.
+    """
+    command = [sys.executable, __file__, f"--latency={latency}"]
+    if limit is not None:
+        command.append(f"--limit={limit[0]}/{limit[1]}")
+    if note_arrivals:
+        command.append("--note-arrivals")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        server = Server(process.stdout.readline().strip())
+        if not server.url:
+            raise RuntimeError("the server did not start")
+        try:
+            yield server
+        finally:
+            process.stdin.close()
+            told = json.loads(process.stdout.read())
+            server.counts.update(told["counts"])
+            server.arrivals += told["arrivals"]
+
+
+async def _serve(simulator: EightRecords) -> None:
+    loop = asyncio.get_running_loop()
+    bytes(_MALLOC_THRESHOLD)  # as harvester.transport does, and for the same reason
+    async with serve(simulator) as running:
+        print(running.url, flush=True)
+        await loop.run_in_executor(None, sys.stdin.read)  # until the parent closes it, or is gone
+    print(json.dumps({"counts": simulator.counts, "arrivals": simulator.arrivals}), flush=True)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--limit", default="")
+    parser.add_argument("--note-arrivals", action="store_true")
+    given = parser.parse_args()
+    limit = None
+    if given.limit:
+        calls, _, period = given.limit.partition("/")
+        limit = (int(calls), float(period))
+    simulator = EightRecords(
+        note_arrivals=given.note_arrivals, latency=given.latency, minute_limit=limit
+    )
+    asyncio.run(_serve(simulator))
+
+
+if __name__ == "__main__":
+    main()

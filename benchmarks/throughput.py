@@ -1,0 +1,246 @@
+"""How much of a bare aiohttp loop's speed is left, with ledger and JSON lines on.
+
+Three contenders ask one server for the same windows and write the same lines, in one process, in
+turns and in random order:
+
+- harvester: `harvester.run`, 64 in flight, ledger and sink on, the rate out of the way;
+- bare: the fastest loop that aiohttp lets one write.  64 workers over one iterator, URLs and bodies
+  made beforehand, `await post`, `await read`, orjson, one write a response into a large buffer.
+  It paces nothing, tries nothing again, has no deadline, and a crash loses what it has;
+- by hand: what one writes without measuring.  gather over a semaphore, ``params=``, ``json=``,
+  ``r.json()``, a write a record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+import harvester
+from benchmarks.figures import Figure, show, spread
+from benchmarks.server import RECORDS, serving
+
+IN_FLIGHT = 64
+ACCOUNTS = 4
+DAYS = 1_000
+REQUESTS = ACCOUNTS * DAYS
+ROUNDS = 24
+FIRST = date(2015, 1, 1)
+NAME = "getarticlesummary"
+SECRET = "practice"
+GOAL, GATE = 0.80, 0.68
+GOAL_BY_HAND, GATE_BY_HAND = 1.2, 1.05
+
+_MALLOC_THRESHOLD = 8 * 1024 * 1024
+
+Contender = Callable[[Path], Awaitable[None]]
+
+
+def appids() -> list[str]:
+    """The accounts that are harvested."""
+    return [f"wx{number:016x}" for number in range(1, ACCOUNTS + 1)]
+
+
+def days() -> list[date]:
+    """The days that are harvested of each."""
+    return [FIRST + timedelta(days=number) for number in range(DAYS)]
+
+
+class Stamp:
+    """The time of fetching, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def __call__(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._text
+
+
+class Contenders:
+    """The three, for one server."""
+
+    def __init__(self, base_url: str, tokens: dict[str, str]) -> None:
+        self._base_url = base_url
+        self._tokens = tokens
+        path = f"{base_url}/datacube/{NAME}"
+        self._prebuilt = [
+            (
+                URL(f"{path}?access_token={tokens[appid]}", encoded=True),
+                b'{"begin_date":"%b","end_date":"%b"}' % (2 * (str(day).encode(),)),
+                appid,
+                str(day),
+            )
+            for appid in appids()
+            for day in days()
+        ]
+
+    async def harvester(self, folder: Path) -> None:
+        """The library, everything on."""
+        report = await harvester.run(
+            [harvester.Account(appid, SECRET) for appid in appids()],
+            NAME,
+            FIRST,
+            days()[-1],
+            sink=f"jsonl:{folder}",
+            base_url=self._base_url,
+            rate=1e6,
+            concurrency=IN_FLIGHT,
+        )
+        assert report.state == "complete", report
+
+    async def bare(self, folder: Path) -> None:
+        """The fastest loop that aiohttp lets one write."""
+        shared = iter(self._prebuilt)
+        stamp = Stamp()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=None)
+        append = orjson.OPT_APPEND_NEWLINE
+
+        async def work(write: Callable[[bytes], int], session: aiohttp.ClientSession) -> None:
+            for url, body, appid, day in shared:
+                response = await session.post(url, data=body, headers=headers, timeout=timeout)
+                records = orjson.loads(await response.read())["list"]
+                beside = {
+                    "_appid": appid,
+                    "_endpoint": NAME,
+                    "_begin_date": day,
+                    "_end_date": day,
+                    "_fetched_at": stamp(),
+                }
+                lines = []
+                for record in records:
+                    record.update(beside)
+                    lines.append(orjson.dumps(record, option=append))
+                write(b"".join(lines))
+
+        connector = aiohttp.TCPConnector(limit=0)
+        with (folder / "lines.jsonl").open("wb", buffering=1 << 18) as file:
+            async with aiohttp.ClientSession(connector=connector) as session:
+                await asyncio.gather(*[work(file.write, session) for _ in range(IN_FLIGHT)])
+
+    async def by_hand(self, folder: Path) -> None:
+        """What one writes without measuring."""
+        slots = asyncio.Semaphore(IN_FLIGHT)
+        url = f"{self._base_url}/datacube/{NAME}"
+
+        async def fetch(file: Any, session: aiohttp.ClientSession, appid: str, day: date) -> None:
+            query = {"access_token": self._tokens[appid]}
+            asked = {"begin_date": day.isoformat(), "end_date": day.isoformat()}
+            async with slots, session.post(url, params=query, json=asked) as response:
+                answer = await response.json()
+            fetched_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            for record in answer["list"]:
+                record |= {
+                    "_appid": appid,
+                    "_endpoint": NAME,
+                    "_begin_date": day.isoformat(),
+                    "_end_date": day.isoformat(),
+                    "_fetched_at": fetched_at,
+                }
+                file.write(orjson.dumps(record) + b"\n")
+
+        with (folder / "lines.jsonl").open("wb") as file:
+            async with aiohttp.ClientSession() as session:
+                await asyncio.gather(
+                    *[fetch(file, session, appid, day) for appid in appids() for day in days()]
+                )
+
+
+async def fetch_tokens(base_url: str) -> dict[str, str]:
+    """A token for each account."""
+    tokens = {}
+    async with aiohttp.ClientSession() as session:
+        for appid in appids():
+            asked = {"grant_type": "client_credential", "appid": appid, "secret": SECRET}
+            async with session.post(f"{base_url}/cgi-bin/stable_token", json=asked) as response:
+                tokens[appid] = json.loads(await response.read())["access_token"]
+    return tokens
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    return folder.rglob("*.jsonl")
+
+
+def check_lines(folder: Path) -> int:
+    """How many bytes of lines stand there; all of them must."""
+    data = b"".join([path.read_bytes() for path in _written(folder)])
+    assert data.count(b"\n") == REQUESTS * RECORDS, "lines are missing"
+    return len(data)
+
+
+async def _round(contender: Contender) -> tuple[float, float, int]:
+    """One round: seconds, seconds of CPU (all threads), bytes written."""
+    with tempfile.TemporaryDirectory() as name:
+        gc.collect()
+        wall, cpu = time.perf_counter(), time.process_time()
+        await contender(Path(name))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        return wall, cpu, check_lines(Path(name))
+
+
+async def _rounds(base_url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    contenders = Contenders(base_url, await fetch_tokens(base_url))
+    entered: dict[str, Contender] = {
+        "harvester": contenders.harvester,
+        "bare": contenders.bare,
+        "by hand": contenders.by_hand,
+    }
+    bytes(_MALLOC_THRESHOLD)  # cures asyncio's reads on glibc, for all three
+    sizes = {(await _round(contender))[2] for contender in entered.values()}  # also warms up
+    assert len(sizes) == 1, "the contenders did not write the same"
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in entered}
+    draw = Random(1)
+    for _ in range(rounds):
+        for name in draw.sample(sorted(entered), len(entered)):
+            wall, cpu, _ = await _round(entered[name])
+            taken[name].append((wall, cpu))
+    return taken
+
+
+def measure(rounds: int = ROUNDS) -> list[Figure]:
+    """The figures."""
+    with serving() as server:
+        taken = asyncio.run(_rounds(server.url, rounds))
+    wall = {name: statistics.median(wall for wall, _ in pairs) for name, pairs in taken.items()}
+    cpu = {name: statistics.median(cpu for _, cpu in pairs) for name, pairs in taken.items()}
+    ours = taken["harvester"]
+    paired = [theirs[1] / mine[1] for theirs, mine in zip(taken["bare"], ours, strict=True)]
+    figures = [
+        Figure("throughput: of the bare loop's, by CPU time", cpu["bare"] / cpu["harvester"],
+               goal=GOAL, gate=GATE),
+        Figure("throughput: of the bare loop's, by the clock", wall["bare"] / wall["harvester"],
+               goal=GOAL, gate=GATE),
+        Figure("throughput: of the loop by hand, by CPU time", cpu["by hand"] / cpu["harvester"],
+               goal=GOAL_BY_HAND, gate=GATE_BY_HAND),
+        Figure("throughput: of the loop by hand, by the clock", wall["by hand"] / wall["harvester"],
+               goal=GOAL_BY_HAND, gate=GATE_BY_HAND),
+        Figure("throughput: spread of the paired ratios, CPU time", spread(paired)),
+    ]  # fmt: skip
+    for name in taken:
+        figures.append(
+            Figure(f"throughput: {name}, CPU a request", cpu[name] / REQUESTS * 1e6, "µs")
+        )
+        figures.append(Figure(f"throughput: {name}, requests", REQUESTS / wall[name], "/s"))
+    return figures
+
+
+if __name__ == "__main__":
+    show(measure())

@@ -1,0 +1,187 @@
+"""From a window to a request, from a response to a verdict."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harvester.endpoint import JsonEndpoint, Rule, code_of, refusal
+from harvester.model import Action, Request, Response, Verdict, Window
+
+PROPERTY = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
+)
+
+RULES = {
+    -1: Rule(Action.RETRY, "WeChat is busy"),
+    40001: Rule(Action.RENEW_TOKEN, ""),
+    47009: Rule(Action.STOP_ENDPOINT, "offline"),
+}
+ENDPOINT = JsonEndpoint("summary", "/datacube/summary", date(2014, 12, 1), errors=RULES)
+
+
+def said(answer: object, status: int = 200) -> Verdict:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return ENDPOINT.verdict(Response(status, body))
+
+
+def test_a_window_becomes_a_post_with_its_two_days() -> None:
+    window = Window("wx1", "summary", date(2020, 1, 1), date(2020, 1, 7))
+    assert ENDPOINT.request(window, "t0ken") == Request(
+        "POST",
+        "/datacube/summary",
+        (("access_token", "t0ken"),),
+        b'{"begin_date":"2020-01-01","end_date":"2020-01-07"}',
+    )
+
+
+def test_an_endpoint_does_not_show_its_table_of_errors() -> None:
+    assert "RENEW_TOKEN" not in repr(ENDPOINT)
+
+
+def test_a_list_is_done_with_its_records() -> None:
+    assert said({"list": [{"a": 1}, {}]}) == Verdict(Action.DONE, records=[{"a": 1}, {}])
+
+
+def test_an_empty_list_is_done_without_records() -> None:
+    assert said({"list": []}) == Verdict(Action.DONE, records=[])
+
+
+def test_errcode_0_is_no_error() -> None:
+    assert said({"errcode": 0, "errmsg": "ok", "list": [{"a": 1}]}).records == [{"a": 1}]
+
+
+@pytest.mark.parametrize("records", [{}, "x", 1, [1], [{}, None], [[]], True])
+def test_a_list_of_anything_but_objects_is_tried_again(records: object) -> None:
+    assert said({"list": records}) == Verdict(
+        Action.RETRY, "the answer's list is not a list of objects"
+    )
+
+
+def test_an_errcode_asks_what_its_rule_says() -> None:
+    assert said({"errcode": -1, "errmsg": "system error"}) == Verdict(
+        Action.RETRY, "errcode -1 (system error): WeChat is busy", -1
+    )
+
+
+def test_an_errcode_wins_over_a_list() -> None:
+    assert said({"errcode": -1, "list": [{}]}).action is Action.RETRY
+
+
+def test_an_unknown_errcode_fails_its_window() -> None:
+    assert said({"errcode": 12345, "errmsg": "new"}) == Verdict(
+        Action.FAIL_WINDOW, "errcode 12345 (new)", 12345
+    )
+
+
+def test_an_errcode_without_a_text_says_so() -> None:
+    assert said({"errcode": 40001}).message == "errcode 40001 (no errmsg)"
+
+
+@pytest.mark.parametrize(
+    ("text", "rid"),
+    [
+        ("invalid credential rid: 5f0a-1b2c-3d4e", "5f0a-1b2c-3d4e"),
+        ("invalid credential, rid:5f0a-1b2c-3d4e", "5f0a-1b2c-3d4e"),
+        ("invalid credential hint: [a1b2!c3]", "a1b2!c3"),
+    ],
+)
+def test_the_request_id_is_taken_out_of_the_text(text: str, rid: str) -> None:
+    verdict = said({"errcode": 40001, "errmsg": text})
+    assert (verdict.message, verdict.rid) == ("errcode 40001 (invalid credential)", rid)
+
+
+@pytest.mark.parametrize("text", [None, 5, ["x"], {"a": 1}])
+def test_a_text_of_any_type_gives_a_verdict(text: object) -> None:
+    assert refusal({"errcode": -1, "errmsg": text}, RULES).action is Action.RETRY
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [(40001, 40001), ("40001", 40001), ("-1", -1), ("0", 0), ("ok", 0), ("", 0), (None, 0)],
+)
+def test_an_errcode_of_digits_in_a_string_counts(code: object, read: int) -> None:
+    assert code_of({"errcode": code}) == read
+
+
+def test_an_answer_without_an_errcode_has_the_code_0() -> None:
+    assert code_of({"list": []}) == 0
+
+
+def test_a_retired_interface_names_its_successors() -> None:
+    retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y", "z"))
+    verdict = retired.verdict(Response(200, b'{"errcode":47009,"errmsg":"offline now"}'))
+    assert verdict == Verdict(
+        Action.STOP_ENDPOINT,
+        "errcode 47009 (offline now): offline; its successors are y, z",
+        47009,
+    )
+
+
+def test_another_refusal_names_no_successor() -> None:
+    retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y",))
+    assert "successors" not in retired.verdict(Response(200, b'{"errcode":-1}')).message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the answer was empty"),
+        (b" \r\n", "the answer was empty"),
+        (b"<!DOCTYPE html>", "the answer was HTML"),
+        (b"\n <html>", "the answer was HTML"),
+        (b'{"list":[{"a"', "the answer was not JSON, or cut off"),
+        (b"[]", "the answer was JSON, but not an object"),
+        (b'"ok"', "the answer was JSON, but not an object"),
+    ],
+)
+def test_a_body_that_is_no_object_is_tried_again(body: bytes, message: str) -> None:
+    assert said(body) == Verdict(Action.RETRY, message)
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        (500, Action.RETRY),
+        (502, Action.RETRY),
+        (599, Action.RETRY),
+        (408, Action.RETRY),
+        (425, Action.RETRY),
+        (429, Action.SLOW_DOWN),
+        (404, Action.STOP_ENDPOINT),
+        (301, Action.STOP_ENDPOINT),
+        (302, Action.STOP_ENDPOINT),
+        (400, Action.FAIL_WINDOW),
+        (403, Action.FAIL_WINDOW),
+        (204, Action.FAIL_WINDOW),
+    ],
+)
+def test_an_http_status_decides_before_the_body_is_read(status: int, action: Action) -> None:
+    verdict = said({"list": [{"a": 1}]}, status)
+    assert (verdict.action, verdict.records, verdict.code) == (action, [], None)
+    assert verdict.message.startswith(f"HTTP {status}")
+
+
+@PROPERTY
+@given(st.integers(100, 599), st.binary())
+def test_any_bytes_give_a_verdict(status: int, body: bytes) -> None:
+    assert isinstance(ENDPOINT.verdict(Response(status, body)), Verdict)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+ANSWERS = st.dictionaries(st.sampled_from(["errcode", "errmsg", "list", "rid"]), JSON)
+
+
+@PROPERTY
+@given(ANSWERS)
+def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
+    verdict = said(answer)
+    assert all(isinstance(record, dict) for record in verdict.records)
+    assert verdict.action is Action.DONE or verdict.records == []

@@ -1,0 +1,64 @@
+"""The tree of exceptions: how far each one reaches."""
+
+import inspect
+
+import pytest
+
+from harvester import errors
+from harvester.errors import (
+    AccountError,
+    AttemptError,
+    EndpointError,
+    HarvestError,
+    IncompleteError,
+    LedgerError,
+    NetworkError,
+    RunError,
+    SinkError,
+    UsageError,
+    WindowError,
+)
+from harvester.events import Report
+
+EVERY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_error_is_caught_by_the_one_root(kind: type[Exception]) -> None:
+    assert issubclass(kind, HarvestError)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_error_stands_in_the_tree_that_is_drawn(kind: type[Exception]) -> None:
+    assert f" {kind.__name__} " in (errors.__doc__ or "")
+
+
+def test_a_usage_error_is_a_value_error_too() -> None:
+    assert issubclass(UsageError, ValueError)
+
+
+@pytest.mark.parametrize("kind", [NetworkError, SinkError, LedgerError])
+def test_what_ends_the_run_is_a_run_error(kind: type[Exception]) -> None:
+    assert issubclass(kind, RunError)
+
+
+@pytest.mark.parametrize(
+    "kind", [UsageError, AttemptError, WindowError, EndpointError, AccountError, IncompleteError]
+)
+def test_what_does_not_end_the_run_is_no_run_error(kind: type[Exception]) -> None:
+    assert not issubclass(kind, RunError)
+
+
+def test_the_reaches_do_not_contain_one_another() -> None:
+    reaches = [AttemptError, WindowError, EndpointError, AccountError, RunError]
+    assert [(a, b) for a in reaches for b in reaches if a is not b and issubclass(a, b)] == []
+
+
+def test_a_run_error_has_no_report_until_something_was_begun() -> None:
+    assert SinkError("the disk is full").report is None
+
+
+def test_an_incomplete_error_tells_what_is_missing() -> None:
+    report = Report("partial")
+    error = IncompleteError("two windows failed", report)
+    assert (str(error), error.report) == ("two windows failed", report)

@@ -1,0 +1,170 @@
+"""What can be observed, and the tally that becomes the Report."""
+
+import dataclasses
+from datetime import date, timedelta
+from typing import get_args
+
+import pytest
+
+from harvester.events import (
+    AccountStopped,
+    Bookkeeper,
+    Committed,
+    Deferred,
+    Event,
+    Failed,
+    Failure,
+    Paused,
+    Report,
+    Retrying,
+    RunStarted,
+    Sleeping,
+    Stalled,
+    Stopping,
+    TokenFetched,
+    Windows,
+)
+from harvester.model import Window
+
+FIRST = date(2020, 1, 1)
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def window(number: int) -> Window:
+    return Window("wx1", "e", day(number), day(number))
+
+
+def failed(begin: int, end: int, error: str = "bad", appid: str = "wx1") -> Failed:
+    return Failed(appid, "e", day(begin), day(end), end - begin + 1, error)
+
+
+def told(*events: Event) -> Bookkeeper:
+    books = Bookkeeper()
+    for event in events:
+        books(event)
+    return books
+
+
+@pytest.mark.parametrize("kind", get_args(Event))
+def test_no_event_can_be_changed(kind: type) -> None:
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", get_args(Event))
+def test_no_event_has_room_for_a_token_or_a_record(kind: type) -> None:
+    names = {field.name for field in dataclasses.fields(kind)}
+    assert names.isdisjoint({"token", "secret", "value", "lines", "batch"})
+
+
+def test_a_run_of_which_nothing_is_told_is_complete() -> None:
+    assert told().state(1) == "complete"
+
+
+def test_the_plan_is_counted_in_windows() -> None:
+    assert told(RunStarted(10, 3, 1)).report.windows == Windows(planned=10, skipped=3)
+
+
+def test_committed_windows_are_done() -> None:
+    books = told(Committed((window(0), window(1)), 1, 7), Committed((window(2),), 0, 5))
+    assert books.report.windows == Windows(done=3, empty=1)
+    assert books.report.records == 12
+
+
+def test_a_window_tried_again_is_a_retry_and_a_token_is_none() -> None:
+    books = told(Retrying("wx1", window(0), 1, 2.0, "busy"), Retrying("wx1", None, 1, 2.0, "busy"))
+    assert books.report.retries == 1
+
+
+def test_deferred_windows_wait_until_the_earliest_time() -> None:
+    books = told(
+        Deferred("wx1", "e", day(0), day(1), 2, 500.0, "quota"),
+        Deferred("wx1", "e", day(2), day(2), 1, 400.0, "not ready"),
+        Deferred("wx2", "e", day(2), day(2), 1, 600.0, "quota"),
+    )
+    assert (books.report.windows.waiting, books.report.until) == (4, 400.0)
+    assert books.state(2) == "waiting"
+
+
+def test_failed_windows_make_the_run_partial_even_if_others_wait() -> None:
+    books = told(failed(0, 0), Deferred("wx1", "e", day(1), day(1), 1, 400.0, "quota"))
+    assert books.state(1) == "partial"
+
+
+def test_neighbouring_days_that_failed_alike_are_one_line() -> None:
+    books = told(failed(5, 6), failed(7, 7), failed(4, 4))
+    assert books.report.failures == [Failure("wx1", "e", day(4), day(7), "bad")]
+    assert books.report.windows.failed == 4
+
+
+def test_days_that_failed_for_another_reason_or_elsewhere_are_told_apart() -> None:
+    books = told(failed(0, 0), failed(1, 1, "worse"), failed(1, 1, appid="wx2"), failed(3, 3))
+    assert len(books.report.failures) == 4
+
+
+def test_two_accounts_that_fail_by_turns_are_two_lines() -> None:
+    books = told(*[failed(n, n, appid=appid) for n in range(50) for appid in ("wx1", "wx2")])
+    assert books.report.failures == [
+        Failure("wx1", "e", day(0), day(49), "bad"),
+        Failure("wx2", "e", day(0), day(49), "bad"),
+    ]
+
+
+def test_a_run_whose_accounts_all_stopped_has_failed() -> None:
+    books = told(failed(0, 0), AccountStopped("wx1", "x"), AccountStopped("wx2", "x"))
+    assert (books.state(2), books.state(3)) == ("failed", "partial")
+
+
+def test_a_run_without_accounts_did_not_fail() -> None:
+    assert told().state(0) == "complete"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TokenFetched("wx1", 7200.0),
+        Paused("wx1", 20.0, "slower"),
+        Sleeping(500.0, "quota"),
+        Stalled(10.0, ()),
+        Stopping(3),
+    ],
+)
+def test_other_events_leave_the_report_alone(event: Event) -> None:
+    assert told(event).report == Report()
+
+
+def test_a_report_reads_as_json() -> None:
+    books = told(RunStarted(2, 0, 1), failed(0, 1, "errcode 1"))
+    books.report.state, books.report.seconds, books.report.until = "partial", 1.23456, 0.0
+    assert books.report.to_dict() == {
+        "state": "partial",
+        "windows": {
+            "planned": 2,
+            "skipped": 0,
+            "done": 0,
+            "empty": 0,
+            "waiting": 0,
+            "failed": 2,
+        },
+        "records": 0,
+        "requests": 0,
+        "retries": 0,
+        "token_fetches": 0,
+        "seconds": 1.235,
+        "until": "1970-01-01T00:00:00Z",
+        "failures": [
+            {
+                "appid": "wx1",
+                "endpoint": "e",
+                "begin_date": "2020-01-01",
+                "end_date": "2020-01-02",
+                "error": "errcode 1",
+            }
+        ],
+    }
+
+
+def test_a_report_without_anything_to_wait_for_has_no_time() -> None:
+    assert Report().to_dict()["until"] is None

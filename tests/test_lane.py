@@ -1,0 +1,351 @@
+"""One account: what it does next, and why it waits."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from harvester.auth import Send, SharedToken
+from harvester.datacube import GETARTICLESUMMARY
+from harvester.lane import NEVER, OUTSTANDING, RECHECK, Budget, Fate, Job, Lane, Track, Try
+from harvester.limiter import Limiter, Rate
+from harvester.model import Request, Response, Token, Window
+from harvester.plan import Days, next_midnight
+from harvester.testing import VirtualTimeLoop, run_virtual
+
+NOW = 1_700_000_000.0
+FIRST = date(2020, 1, 1)
+FAST = Rate(1000, 1.0)
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def days(*numbers: int) -> Iterator[Days]:
+    return iter([(day(number), day(number)) for number in numbers])
+
+
+def attempt(number: int, failures: int = 0) -> Try:
+    return Try(Window("wx1", "getarticlesummary", day(number), day(number)), failures)
+
+
+def track(*numbers: int, quota: int | None = None, spent: int = 0) -> Track:
+    return Track("wx1", GETARTICLESUMMARY, days(*numbers), Budget(quota, spent, NOW))
+
+
+class Provider:
+    async def fetch(self, send: Send) -> Token:
+        return Token("t", 1000.0)
+
+
+async def no_sending(request: Request) -> Response:
+    raise AssertionError("nothing is sent here")
+
+
+def lane(*tracks: Track, rate: Rate = FAST, burst: int = 1000) -> Lane:
+    return Lane("wx1", SharedToken("wx1", Provider(), no_sending), Limiter(rate, burst), [*tracks])
+
+
+async def with_token(made: Lane) -> Lane:
+    await made.token.get()
+    return made
+
+
+def taken(job: Job | None) -> int | None:
+    """The day of the window that was given out, as a number."""
+    return None if job is None or job.attempt is None else (job.attempt.window.begin - FIRST).days
+
+
+# budgets
+
+
+def test_without_a_quota_a_budget_never_ends() -> None:
+    budget = Budget(None, 10**9, NOW)
+    budget.spend()
+    assert budget.left(NOW) == NEVER
+
+
+def test_a_budget_is_what_is_left_of_the_day() -> None:
+    budget = Budget(10, 7, NOW)
+    budget.spend()
+    assert budget.left(NOW) == 2
+
+
+def test_a_budget_begins_anew_at_midnight_in_china() -> None:
+    budget = Budget(10, 10, NOW)
+    midnight = next_midnight(NOW)
+    assert [budget.left(at) for at in (midnight - 1, midnight, midnight + 86399)] == [0, 10, 10]
+    budget.spend()
+    assert [budget.left(at) for at in (midnight + 86399, midnight + 86400)] == [9, 10]
+
+
+# tracks
+
+
+def test_a_track_gives_out_its_windows_in_order() -> None:
+    made = track(0, 1, 2)
+    assert [made.take(0.0, NOW) for _ in range(4)] == [attempt(0), attempt(1), attempt(2), None]
+
+
+def test_a_track_counts_what_it_gives_out() -> None:
+    made = track(0, 1, quota=5)
+    made.take(0.0, NOW)
+    assert (made.in_flight, made.calls, made.unbooked, made.budget.left(NOW)) == (1, 1, 1, 4)
+
+
+def test_a_track_is_finished_once_nothing_is_left_and_nothing_under_way() -> None:
+    made = track(0)
+    states = [(made.has_work, made.finished)]
+    made.take(0.0, NOW)
+    states.append((made.has_work, made.finished))
+    made.in_flight -= 1
+    states.append((made.has_work, made.finished))
+    assert states == [(True, False), (False, False), (False, True)]
+
+
+def test_a_window_that_is_due_again_goes_before_a_new_one() -> None:
+    made = track(0, 1)
+    made.again(attempt(9, 1), 5.0)
+    assert [made.take(at, NOW) for at in (4.9, 5.0, 5.0)] == [
+        attempt(0),
+        attempt(9, 1),
+        attempt(1),
+    ]
+
+
+def test_windows_to_be_tried_again_come_by_their_time_and_then_their_turn() -> None:
+    made = track()
+    for number, at in ((3, 9.0), (1, 5.0), (2, 5.0)):
+        made.again(attempt(number), at)
+    assert [made.take(10.0, NOW) for _ in range(4)] == [attempt(1), attempt(2), attempt(3), None]
+
+
+def test_a_track_tells_when_it_has_something_to_give() -> None:
+    made = track(0)
+    found = [made.next_at(3.0, NOW)]
+    made.take(3.0, NOW)
+    found.append(made.next_at(3.0, NOW))
+    made.again(attempt(0, 1), 7.5)
+    found.append(made.next_at(3.0, NOW))
+    assert found == [3.0, NEVER, 7.5]
+
+
+def test_without_budget_a_track_gives_nothing_until_midnight() -> None:
+    made = track(0, quota=5, spent=5)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, NEVER)
+    assert made.take(0.0, next_midnight(NOW)) == attempt(0)
+
+
+def test_a_parked_track_gives_nothing_and_is_looked_at_now_and_then() -> None:
+    made = track(0)
+    made.park(NOW + 100)
+    assert made.take(0.0, NOW) is None
+    assert [made.next_at(0.0, NOW + at) for at in (0, 90, 100)] == [RECHECK, 10.0, 0.0]
+    assert made.take(0.0, NOW + 100) == attempt(0)
+
+
+def test_parking_again_never_shortens_it() -> None:
+    made = track(0)
+    news = [made.park(NOW + at) for at in (100, 50, 100, 101)]
+    assert (news, made.parked_until) == ([True, False, False, True], NOW + 101)
+
+
+def test_a_parked_track_without_work_is_not_waited_for() -> None:
+    made = track()
+    made.park(NOW + 100)
+    assert made.next_at(0.0, NOW) == NEVER
+
+
+def test_windows_that_are_under_way_or_wait_are_bounded() -> None:
+    made = track(*range(OUTSTANDING + 10))
+    for number in range(OUTSTANDING):
+        assert made.take(0.0, NOW) == attempt(number)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, NEVER)
+    made.in_flight -= 1
+    made.again(attempt(0, 1), 60.0)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, 60.0)
+    made.in_flight -= 1
+    assert made.take(0.0, NOW) == attempt(OUTSTANDING)
+
+
+def test_windows_are_planned_no_further_than_the_next_one() -> None:
+    made: list[int] = []
+
+    def planned() -> Iterator[Days]:
+        for number in range(100):
+            made.append(number)
+            yield day(number), day(number)
+
+    lazy = Track("wx1", GETARTICLESUMMARY, planned(), Budget(None, 0, NOW))
+    lazy.take(0.0, NOW)
+    assert made == [0, 1]
+
+
+def test_ending_a_track_yields_all_that_is_left() -> None:
+    made = track(0, 1, 2, 3)
+    made.take(0.0, NOW)
+    made.again(attempt(8), 9.0)
+    made.again(attempt(7), 5.0)
+    fate = Fate(None, "offline")
+    assert list(made.end(fate)) == list(days(7, 8, 1, 2, 3))
+    assert (made.fate, made.has_work, made.finished) == (fate, False, False)
+
+
+def test_a_track_that_has_ended_yields_nothing_more() -> None:
+    made = track(0, 1)
+    assert list(made.end(Fate(None, "a"))) == list(days(0, 1))
+    assert list(made.end(Fate(None, "b"))) == []
+
+
+def test_a_track_shows_its_state() -> None:
+    made = track(0, 1)
+    made.take(0.0, NOW)
+    shown = [repr(made)]
+    made.park(NOW + 100)
+    made.again(attempt(0), 1.0)
+    shown.append(repr(made))
+    list(made.end(Fate(None, "x")))
+    shown.append(repr(made))
+    assert [text.removeprefix("<Track wx1 getarticlesummary: ") for text in shown] == [
+        "open, 1 in flight, 0 to be tried again>",
+        "parked, 1 in flight, 1 to be tried again>",
+        "over, 1 in flight, 0 to be tried again>",
+    ]
+
+
+# lanes
+
+
+def test_a_lane_gets_a_token_before_its_first_window() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = lane(track(0))
+        first, second = made.take(0.0, NOW), made.take(0.0, NOW)
+        at = made.next_at(0.0, NOW)
+        await made.token.get()
+        made.renewing = False
+        return [first == Job(made, None, None), second, at, taken(made.take(0.0, NOW))]
+
+    assert run_virtual(main) == [True, None, NEVER, 0]
+
+
+def test_a_lane_without_work_gets_no_token() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = lane(track())
+        return [made.take(0.0, NOW), made.next_at(0.0, NOW), made.finished]
+
+    assert run_virtual(main) == [None, NEVER, True]
+
+
+def test_a_lane_whose_windows_must_wait_gets_no_token_yet() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        waiting = track()
+        waiting.again(attempt(0), 50.0)
+        made = lane(waiting)
+        job = made.take(50.0, NOW)
+        return [made.take(49.0, NOW), made.next_at(49.0, NOW), job == Job(made, None, None)]
+
+    assert run_virtual(main) == [None, NEVER, True]
+
+
+def test_a_token_that_failed_is_tried_again_at_its_time() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = lane(track(0))
+        made.token_at = 5.0
+        found: list[object] = [made.next_at(1.0, NOW), made.take(1.0, NOW)]
+        return [*found, made.take(5.0, NOW) == Job(made, None, None)]
+
+    assert run_virtual(main) == [5.0, None, True]
+
+
+def test_windows_go_on_with_the_old_token_while_a_new_one_is_fetched() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = await with_token(lane(track(0, 1)))
+        await _until(loop, 800.0)
+        renewal = made.take(loop.time(), NOW)
+        return [renewal == Job(made, None, None), taken(made.take(loop.time(), NOW))]
+
+    assert run_virtual(main) == [True, 0]
+
+
+async def _until(loop: VirtualTimeLoop, at: float) -> None:
+    passed = loop.create_future()
+    loop.call_at(at, passed.set_result, None)
+    await passed
+
+
+def test_the_interfaces_of_a_lane_take_turns() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int | None]:
+        made = await with_token(lane(track(0, 1, 2), track(10, 11), track()))
+        return [taken(made.take(0.0, NOW)) for _ in range(6)]
+
+    assert run_virtual(main) == [10, 0, 11, 1, 2, None]
+
+
+def test_a_lane_gives_nothing_that_could_not_leave_at_once() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = await with_token(lane(track(0, 1), rate=Rate(1, 1.0), burst=1))
+        first = taken(made.take(loop.time(), NOW))
+        await made.limiter.acquire()
+        now = loop.time()
+        held = made.take(now, NOW), 1.0 < made.next_at(now, NOW) - now < 1.01
+        await _until(loop, 1.01)
+        return [first, held, taken(made.take(loop.time(), NOW))]
+
+    assert run_virtual(main) == [0, (None, True), 1]
+
+
+def test_a_paused_lane_gives_neither_a_window_nor_a_token() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = lane(track(0))
+        made.limiter.pause(20.0)
+        return [made.take(loop.time(), NOW), round(made.next_at(loop.time(), NOW), 3)]
+
+    assert run_virtual(main) == [None, 20.0]
+
+
+def test_a_lane_is_finished_when_all_its_tracks_are_and_no_token_is_fetched() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        one, other = track(0), track()
+        made = await with_token(lane(one, other))
+        found = [made.finished]
+        made.take(loop.time(), NOW)
+        found.append(made.finished)
+        one.in_flight -= 1
+        made.renewing = True
+        found.append(made.finished)
+        made.renewing = False
+        return [*found, made.finished]
+
+    assert run_virtual(main) == [False, False, False, True]
+
+
+def test_a_lane_says_what_it_waits_for() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        made = lane(track(0))
+        made.renewing = True
+        said = [made.reason(0.0, NOW)]
+        made.renewing = False
+        await made.token.get()
+        made.take(loop.time(), NOW)
+        said.append(made.reason(0.0, NOW))
+        made.tracks[0].in_flight -= 1
+        made.tracks[0].again(attempt(0), 12.0)
+        made.why = "WeChat is busy"
+        said.append(made.reason(0.0, NOW))
+        return said
+
+    assert run_virtual(main) == [
+        "wx1 waits for its access token",
+        "wx1 waits for 1 answers",
+        "wx1 waits, next try in 12 s: WeChat is busy",
+    ]
+
+
+def test_a_lane_shows_its_state() -> None:
+    async def main(loop: VirtualTimeLoop) -> str:
+        made = await with_token(lane(track(0)))
+        made.take(loop.time(), NOW)
+        return repr(made)
+
+    assert run_virtual(main) == (
+        "<Lane wx1: open, 1 in flight, <SharedToken of wx1: fresh, 1 fetched>>"
+    )

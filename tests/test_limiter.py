@@ -1,0 +1,293 @@
+"""How fast one account may ask, to the request and to the second."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harvester.errors import UsageError
+from harvester.limiter import Limiter, Rate
+from harvester.testing import VirtualTimeLoop, run_virtual
+
+PROPERTY = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+)
+
+
+def departures_of(
+    rate: Rate,
+    burst: int,
+    arrivals: Sequence[float],
+    pauses: Sequence[tuple[float, float]] = (),
+) -> list[float]:
+    """When requests left that arrived so many seconds after one another."""
+
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(rate, burst)
+        left: list[float] = []
+
+        async def send() -> None:
+            await limiter.acquire()
+            left.append(loop.time())
+
+        async def arrive() -> None:
+            async with asyncio.TaskGroup() as group:
+                for gap in arrivals:
+                    if gap:
+                        await asyncio.sleep(gap)
+                    group.create_task(send())
+
+        for at, seconds in pauses:
+            loop.call_at(at, limiter.pause, seconds)
+        await arrive()
+        return left
+
+    return run_virtual(main)
+
+
+def most_in_any_period(left: Sequence[float], period: float) -> int:
+    """The most departures in any period, its first and its last moment included."""
+    most = start = 0
+    for end, at in enumerate(left):
+        while at - left[start] > period:
+            start += 1
+        most = max(most, end - start + 1)
+    return most
+
+
+# rates
+
+
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [
+        ("10/s", (10, 1.0)),
+        ("10", (10, 1.0)),
+        ("600/min", (600, 60.0)),
+        (" 600 / MINUTE ", (600, 60.0)),
+        ("5/m", (5, 60.0)),
+        ("1/h", (1, 3600.0)),
+        ("100/hour", (100, 3600.0)),
+        ("10/sec", (10, 1.0)),
+        (10, (10, 1.0)),
+        (2.5, (5, 2.0)),
+        (0.5, (1, 2.0)),
+        ("0.5/min", (1, 120.0)),
+        (Rate(7, 30.0), (7, 30.0)),
+    ],
+)
+def test_a_rate_is_read_from_what_people_write(given: object, rate: tuple[int, float]) -> None:
+    assert Rate.parse(given) == rate
+
+
+@pytest.mark.parametrize(
+    "given", ["", "fast", "10/", "/s", "10/day", "-5/s", "1e3/s", "10/s/s", None, True, [10], b"1"]
+)
+def test_anything_else_is_not_a_rate(given: object) -> None:
+    with pytest.raises(UsageError, match=r"is not a rate; write it as 10/s or 600/min$"):
+        Rate.parse(given)
+
+
+@pytest.mark.parametrize("given", [0, -1, 0.0, "0/s", float("nan"), float("inf"), "9" * 400])
+def test_a_rate_lies_above_zero_and_below_infinity(given: object) -> None:
+    with pytest.raises(UsageError, match=r"is not above zero"):
+        Rate.parse(given)
+
+
+def test_a_rate_that_is_too_slow_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"is too slow; write it as 1/h at the least$"):
+        Rate.parse(0.0001)
+
+
+@pytest.mark.parametrize("text", ["10/s", "600/min", "1/h"])
+def test_a_rate_is_written_as_it_is_read(text: str) -> None:
+    assert str(Rate.parse(text)) == text
+
+
+def test_an_odd_period_is_written_in_seconds() -> None:
+    assert str(Rate.parse(0.5)) == "1/2 s"
+
+
+def test_a_rate_tells_how_many_a_second() -> None:
+    assert Rate.parse("300/min").per_second == 5.0
+
+
+@pytest.mark.parametrize("burst", [0, -1, 1.5, True])
+def test_a_burst_is_a_whole_number_of_at_least_1(burst: int) -> None:
+    with pytest.raises(UsageError, match=r"^burst: "):
+        Limiter(Rate(10, 1.0), burst)
+
+
+def test_a_limiter_shows_its_rate_and_what_left() -> None:
+    async def main(loop: VirtualTimeLoop) -> str:
+        limiter = Limiter(Rate(10, 1.0))
+        await limiter.acquire()
+        return repr(limiter)
+
+    assert run_virtual(main) == "<Limiter 10/s, 1 in the last period>"
+
+
+# the promise
+
+RATES = st.tuples(st.integers(1, 12), st.sampled_from([1.0, 2.0, 60.0])).map(lambda r: Rate(*r))
+GAPS = st.sampled_from([0.0, 0.0, 0.0, 1e-7, 0.003, 0.05, 0.5, 1.0, 1.9, 61.0])
+PAUSES = st.lists(st.tuples(st.floats(0, 70), st.sampled_from([0.0, 0.01, 1.0, 40.0])), max_size=3)
+
+
+@PROPERTY
+@given(RATES, st.integers(1, 15), st.lists(GAPS, max_size=50), PAUSES)
+def test_in_no_period_do_more_than_the_rate_leave(
+    rate: Rate, burst: int, arrivals: list[float], pauses: list[tuple[float, float]]
+) -> None:
+    left = departures_of(rate, burst, arrivals, pauses)
+    assert len(left) == len(arrivals)
+    assert left == sorted(left)
+    assert most_in_any_period(left, rate.period) <= rate.requests
+
+
+@PROPERTY
+@given(RATES, st.integers(1, 15), st.lists(GAPS, max_size=40), PAUSES)
+def test_nothing_leaves_during_a_pause(
+    rate: Rate, burst: int, arrivals: list[float], pauses: list[tuple[float, float]]
+) -> None:
+    left = departures_of(rate, burst, arrivals, pauses)
+    for begin, seconds in pauses:
+        assert [at for at in left if begin + 1e-5 < at < begin + seconds] == []
+
+
+@pytest.mark.parametrize("text", ["10/s", "100/s", "600/min", "1/s"])
+@pytest.mark.parametrize("burst", [1, 5])
+def test_in_steady_state_nearly_all_of_the_rate_is_used(text: str, burst: int) -> None:
+    rate = Rate.parse(text)
+    periods = 3 if rate.requests > 50 else 20
+
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(rate, burst)
+        left: list[float] = []
+
+        async def work() -> None:
+            while loop.time() < rate.period * (periods + 1):
+                await limiter.acquire()
+                left.append(loop.time())
+
+        await asyncio.gather(*[work() for _ in range(4)])
+        return left
+
+    left = run_virtual(main)
+    steady = [at for at in left if rate.period < at <= rate.period * (1 + periods)]
+    assert 0.97 * rate.requests * periods <= len(steady) <= rate.requests * periods
+    assert most_in_any_period(left, rate.period) <= rate.requests
+
+
+@pytest.mark.parametrize("text", ["10/s", "100/s"])
+def test_timers_that_fire_late_do_not_cost_the_rate(text: str) -> None:
+    rate = Rate.parse(text)
+
+    async def main(loop: VirtualTimeLoop) -> int:
+        limiter = Limiter(rate)
+        left = 0
+        while loop.time() < 10.0:
+            await limiter.acquire()
+            left += 1
+            await asyncio.sleep(0.8 / rate.requests)
+            await asyncio.sleep(limiter.delay() + 0.002)
+        return left
+
+    assert run_virtual(main) >= 0.97 * 10 * rate.requests
+
+
+def test_with_a_burst_of_1_they_leave_one_after_the_other() -> None:
+    left = departures_of(Rate(10, 1.0), 1, [0.0] * 20)
+    gaps = [after - before for before, after in pairwise(left)]
+    assert all(0.08 < gap < 0.13 for gap in gaps)
+
+
+def test_with_a_burst_so_many_leave_at_once_and_no_more() -> None:
+    left = departures_of(Rate(10, 1.0), 5, [0.0] * 20)
+    assert left[4] < 0.01
+    assert left[5] > 0.05
+
+
+def test_a_burst_is_never_more_than_the_rate() -> None:
+    left = departures_of(Rate(3, 1.0), 100, [0.0] * 4)
+    assert left[2] < 0.01
+    assert left[3] > 1.0
+
+
+def test_after_a_rest_only_a_burst_leaves_at_once() -> None:
+    left = departures_of(Rate(10, 1.0), 2, [0.0, 100.0, 0.0, 0.0])
+    assert left[2] - left[1] < 0.01
+    assert left[3] - left[2] > 0.05
+
+
+def test_one_an_hour_leaves_once_an_hour() -> None:
+    left = departures_of(Rate.parse("1/h"), 1, [0.0] * 3)
+    assert [3600 < at - 3600 * n < 3700 for n, at in enumerate(left[1:])] == [True, True]
+
+
+# the pause
+
+
+def test_a_pause_holds_those_who_already_wait() -> None:
+    left = departures_of(Rate(10, 1.0), 1, [0.0] * 5, [(0.15, 30.0)])
+    assert len([at for at in left if at < 0.16]) == 2
+    assert [at for at in left if 0.16 <= at < 30.15] == []
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    left = departures_of(Rate(10, 1.0), 1, [0.5], [(0.0, 30.0), (0.1, 1.0)])
+    assert left[0] >= 30.0
+
+
+def test_a_pause_says_whether_it_is_the_first_one() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        limiter = Limiter(Rate(10, 1.0))
+        first = [limiter.pause(5.0), limiter.pause(1.0), limiter.pause(9.0)]
+        await asyncio.sleep(9.5)
+        return [*first, limiter.pause(1.0)]
+
+    assert run_virtual(main) == [True, False, False, True]
+
+
+def test_the_delay_is_told_without_waiting() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[float, float, float]:
+        limiter = Limiter(Rate(1, 1.0))
+        before = limiter.delay()
+        await limiter.acquire()
+        after = limiter.delay()
+        limiter.pause(10.0)
+        return before, after, limiter.delay()
+
+    before, after, paused = run_virtual(main)
+    assert before == 0.0
+    assert 1.0 < after < 1.01
+    assert paused == pytest.approx(10.0, abs=1e-3)
+
+
+def test_who_may_leave_does_not_give_way_to_others() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        limiter = Limiter(Rate(10, 1.0))
+        order: list[str] = []
+        loop.call_soon(order.append, "another task")
+        await limiter.acquire()
+        order.append("left")
+        await asyncio.sleep(0)
+        return order
+
+    assert run_virtual(main) == ["left", "another task"]
+
+
+def test_who_is_cancelled_while_it_waits_did_not_leave() -> None:
+    async def main(loop: VirtualTimeLoop) -> str:
+        limiter = Limiter(Rate(1, 1.0))
+        await limiter.acquire()
+        waiting = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(0.5)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        return repr(limiter)
+
+    assert run_virtual(main) == "<Limiter 1/s, 1 in the last period>"

@@ -1,0 +1,307 @@
+"""All arithmetic with dates."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harvester.errors import UsageError
+from harvester.plan import (
+    Days,
+    Estimate,
+    both,
+    check_range,
+    china,
+    count_windows,
+    days_in,
+    estimate,
+    gaps,
+    last_legal_day,
+    last_settled_day,
+    nearest,
+    next_midnight,
+    next_minute,
+    parse_day,
+    rfc3339,
+    runs,
+    settles_at,
+    windows,
+)
+
+PROPERTY = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=120
+)
+
+FIRST = date(2020, 1, 1)
+FIRST_DAYS = [("getarticlesummary", date(2014, 12, 1)), ("getarticleread", date(2025, 11, 1))]
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def utc(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def days_of(stretches: Sequence[Days]) -> set[date]:
+    return {
+        first + timedelta(days=n)
+        for first, last in stretches
+        for n in range((last - first).days + 1)
+    }
+
+
+@st.composite
+def stretches(draw: st.DrawFn) -> list[Days]:
+    """Sorted stretches that do not overlap; some touch, some lie outside of 0 to 60."""
+    edges = sorted(draw(st.sets(st.integers(-10, 70), max_size=16)))
+    found: list[Days] = []
+    for begin, end in zip(edges[::2], edges[1::2], strict=False):
+        if found and draw(st.booleans()):
+            begin = (found[-1][1] - FIRST).days + 1
+        found.append((day(begin), day(end)))
+    return found
+
+
+RANGES = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(
+    lambda pair: (day(min(pair)), day(max(pair)))
+)
+
+
+# days of China
+
+
+@pytest.mark.parametrize(
+    ("now", "legal", "settled"),
+    [
+        ("2020-01-10T15:59:59", date(2020, 1, 9), date(2020, 1, 9)),
+        ("2020-01-10T16:00:00", date(2020, 1, 10), date(2020, 1, 9)),
+        ("2020-01-10T23:59:59", date(2020, 1, 10), date(2020, 1, 9)),
+        ("2020-01-11T00:00:00", date(2020, 1, 10), date(2020, 1, 10)),
+        ("2020-02-29T16:00:00", date(2020, 2, 29), date(2020, 2, 28)),
+    ],
+)
+def test_yesterday_is_chinas_and_settles_at_eight_there(
+    now: str, legal: date, settled: date
+) -> None:
+    assert (last_legal_day(utc(now)), last_settled_day(utc(now))) == (legal, settled)
+
+
+def test_an_interface_may_settle_at_another_hour() -> None:
+    assert last_settled_day(utc("2020-01-11T00:00:00"), hour=10) == date(2020, 1, 9)
+    assert last_settled_day(utc("2020-01-11T02:00:00"), hour=10) == date(2020, 1, 10)
+
+
+def test_a_day_settles_on_the_next_morning_in_china() -> None:
+    assert settles_at(date(2020, 1, 10)) == utc("2020-01-11T00:00:00")
+
+
+@given(st.integers(0, 4_000_000_000))
+@PROPERTY
+def test_the_last_settled_day_is_settled_and_the_next_one_is_not(now: int) -> None:
+    last = last_settled_day(now)
+    assert settles_at(last) <= now < settles_at(last + timedelta(days=1))
+
+
+def test_midnight_is_chinas() -> None:
+    assert next_midnight(utc("2020-01-10T15:59:59")) == utc("2020-01-10T16:00:00")
+
+
+def test_at_midnight_the_next_one_is_a_day_away() -> None:
+    assert next_midnight(utc("2020-01-10T16:00:00")) == utc("2020-01-11T16:00:00")
+
+
+def test_china_is_eight_hours_ahead_all_year() -> None:
+    assert china(utc("2020-07-01T12:00:00")).isoformat() == "2020-07-01T20:00:00+08:00"
+
+
+def test_the_next_minute_is_a_full_one() -> None:
+    assert (next_minute(61.5), next_minute(119.9), next_minute(120.0)) == (120.0, 120.0, 180.0)
+
+
+def test_rfc_3339_is_utc_in_whole_seconds() -> None:
+    assert rfc3339(utc("2020-01-10T15:59:59") + 0.999) == "2020-01-10T15:59:59Z"
+
+
+# what users type
+
+
+def test_a_date_is_a_day() -> None:
+    assert parse_day(date(2020, 2, 29), 0.0) == date(2020, 2, 29)
+
+
+def test_a_day_is_written_with_dashes() -> None:
+    assert parse_day("2020-02-29", 0.0) == date(2020, 2, 29)
+
+
+def test_yesterday_before_eight_is_the_day_before() -> None:
+    assert parse_day("yesterday", utc("2020-01-10T23:59:59")) == date(2020, 1, 9)
+    assert parse_day("yesterday", utc("2020-01-11T00:00:00")) == date(2020, 1, 10)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "2020-02-30", "20200229", "2020-2-9", "2020-W01-1", "today", " 2020-01-01", None]
+)
+def test_anything_else_is_no_day(given: str) -> None:
+    with pytest.raises(UsageError, match=r"^start: .* is not a day; write YYYY-MM-DD, or yest"):
+        parse_day(given, 0.0, "start")
+
+
+def test_a_time_is_no_day() -> None:
+    with pytest.raises(UsageError, match=r"is a time, not a day; give a date, as 2020-01-02$"):
+        parse_day(datetime(2020, 1, 2, 3), 0.0)
+
+
+def test_a_range_from_the_first_day_to_yesterday_can_be_asked_for() -> None:
+    check_range(date(2014, 12, 1), date(2020, 1, 10), utc("2020-01-10T16:00:00"), FIRST_DAYS)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        (date(2020, 1, 2), date(2020, 1, 1), "the start 2020-01-02 lies after the end 2020-01-01"),
+        (date(2020, 1, 1), date(2020, 1, 11), "the end 2020-01-11 cannot be asked for yet"),
+        (date(2014, 11, 30), date(2020, 1, 1), "lies before the first day of getarticlesummary"),
+    ],
+)
+def test_a_range_that_cannot_be_asked_for_is_refused(begin: date, end: date, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        check_range(begin, end, utc("2020-01-10T16:00:00"), FIRST_DAYS)
+
+
+# windows
+
+
+def test_without_anything_covered_the_range_is_one_gap() -> None:
+    assert list(gaps(day(0), day(9), [])) == [(day(0), day(9))]
+
+
+def test_what_is_covered_is_left_out() -> None:
+    covered = [(day(-3), day(1)), (day(4), day(4)), (day(8), day(20))]
+    assert list(gaps(day(0), day(9), covered)) == [(day(2), day(3)), (day(5), day(7))]
+
+
+def test_a_covered_range_has_no_gap() -> None:
+    assert list(gaps(day(0), day(9), [(day(0), day(9))])) == []
+
+
+def test_a_range_that_ends_before_it_begins_has_no_gap() -> None:
+    assert list(gaps(day(1), day(0), [])) == []
+
+
+def test_windows_are_cut_at_the_span_and_at_what_is_covered() -> None:
+    assert list(windows(day(0), day(9), 3, [(day(4), day(5))])) == [
+        (day(0), day(2)),
+        (day(3), day(3)),
+        (day(6), day(8)),
+        (day(9), day(9)),
+    ]
+
+
+@given(RANGES, st.integers(1, 9), stretches())
+@PROPERTY
+def test_windows_partition_the_range_minus_what_is_covered(
+    wanted: Days, span: int, covered: list[Days]
+) -> None:
+    found = list(windows(*wanted, span, covered))
+    assert all(1 <= days_in(window) <= span for window in found)
+    assert sum(map(days_in, found)) == len(days_of(found))
+    assert days_of(found) == days_of([wanted]) - days_of(covered)
+
+
+@given(RANGES, st.integers(1, 9), stretches())
+@PROPERTY
+def test_windows_come_oldest_first(wanted: Days, span: int, covered: list[Days]) -> None:
+    found = list(windows(*wanted, span, covered))
+    assert found == sorted(found)
+
+
+@given(RANGES, st.integers(1, 9), stretches())
+@PROPERTY
+def test_counting_windows_agrees_with_making_them(
+    wanted: Days, span: int, covered: list[Days]
+) -> None:
+    assert count_windows(*wanted, span, covered) == len(list(windows(*wanted, span, covered)))
+
+
+def test_windows_are_made_one_by_one() -> None:
+    endless = windows(date.min, date(9999, 1, 1), 1, [])
+    assert list(islice(endless, 2)) == [(date.min,) * 2, (date(1, 1, 2),) * 2]
+
+
+def test_a_stretch_of_one_day_has_one_day() -> None:
+    assert (days_in((day(3), day(3))), days_in((day(3), day(9)))) == (1, 7)
+
+
+# runs
+
+
+def test_neighbouring_windows_become_one_run() -> None:
+    found = runs([(day(0), day(0)), (day(1), day(3)), (day(5), day(5))])
+    assert list(found) == [(day(0), day(3), 2), (day(5), day(5), 1)]
+
+
+def test_a_run_goes_on_in_order_only() -> None:
+    assert list(runs([(day(1), day(1)), (day(0), day(0))])) == [
+        (day(1), day(1), 1),
+        (day(0), day(0), 1),
+    ]
+
+
+def test_no_window_makes_no_run() -> None:
+    assert list(runs([])) == []
+
+
+@given(RANGES, st.integers(1, 9), stretches())
+@PROPERTY
+def test_runs_of_windows_are_the_gaps(wanted: Days, span: int, covered: list[Days]) -> None:
+    found = list(runs(windows(*wanted, span, covered)))
+    assert days_of([run[:2] for run in found]) == days_of([wanted]) - days_of(covered)
+    assert sum(run[2] for run in found) == count_windows(*wanted, span, covered)
+
+
+# what two have in common
+
+
+def test_both_are_the_days_in_common() -> None:
+    one = [(day(0), day(4)), (day(6), day(9))]
+    other = [(day(3), day(7)), (day(9), day(12))]
+    assert both(one, other) == [(day(3), day(4)), (day(6), day(7)), (day(9), day(9))]
+
+
+@given(stretches(), stretches())
+@PROPERTY
+def test_both_agree_with_sets_of_days(one: list[Days], other: list[Days]) -> None:
+    common = both(one, other)
+    assert days_of(common) == days_of(one) & days_of(other)
+    assert common == sorted(common)
+    assert sum(map(days_in, common)) == len(days_of(common))
+
+
+# estimates and hints
+
+
+def test_an_estimate_goes_by_the_slowest_account() -> None:
+    assert estimate([[100, 20], [50, 90]], 10.0, None) == Estimate(260, None, 14.0)
+
+
+def test_a_quota_counts_for_each_interface_by_itself() -> None:
+    assert estimate([[100, 20], [50, 90]], 10.0, 33) == Estimate(260, 4, 14.0)
+
+
+def test_nothing_to_do_takes_no_time() -> None:
+    assert estimate([], 10.0, 33) == Estimate(0, 0, 0.0)
+
+
+def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
+    assert nearest("GetArticleSumary", ["getarticlesummary", "getuserread"]) == (
+        " (did you mean getarticlesummary?)"
+    )
+
+
+def test_a_name_that_is_like_no_other_has_no_hint() -> None:
+    assert nearest("zzz", ["getarticlesummary"]) == ""

@@ -1,0 +1,118 @@
+"""A transport without sockets and a sink without a disk keep the promises of their protocols."""
+
+import asyncio
+from datetime import date
+
+import pytest
+
+from harvester.datacube import GETARTICLESUMMARY, StableToken
+from harvester.errors import AttemptError
+from harvester.model import Action, Batch, Request, Response, Window
+from harvester.testing import (
+    FakeTransport,
+    Faults,
+    MemorySink,
+    Simulator,
+    VirtualTimeLoop,
+    articles,
+    run_virtual,
+)
+
+DAY = date(2023, 6, 1)
+WINDOW = Window("wx1", "getarticlesummary", DAY, DAY)
+
+
+def batch(window: Window, *records: dict[str, object]) -> Batch:
+    return Batch(window, "now", list(records), [], 0)
+
+
+async def asked(transport: FakeTransport) -> Response:
+    token = await StableToken("wx1", "practice").fetch(transport.send)
+    return await transport.send(GETARTICLESUMMARY.request(WINDOW, token.value))
+
+
+def test_a_request_goes_straight_to_the_simulator() -> None:
+    async def main(loop: VirtualTimeLoop) -> Response:
+        return await asked(FakeTransport(Simulator(wall=loop.wall)))
+
+    verdict = GETARTICLESUMMARY.verdict(run_virtual(main))
+    assert (verdict.action, verdict.records) == (Action.DONE, articles(1, "wx1", DAY))
+
+
+def test_latency_and_a_replys_own_delay_pass_on_the_loops_clock() -> None:
+    async def main(loop: VirtualTimeLoop) -> float:
+        simulator = Simulator(wall=loop.wall, latency=1.0, faults=Faults(slow=1.0))
+        await asked(FakeTransport(simulator, latency=10.0))
+        return loop.time()
+
+    assert run_virtual(main) == pytest.approx(2 * 11.0 + 5.0, abs=0.001)
+
+
+def test_requests_in_flight_are_counted() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[int, int, int]:
+        transport = FakeTransport(Simulator(wall=loop.wall), latency=1.0)
+        sending = [asyncio.create_task(transport.send(Request("GET", "/"))) for _ in range(7)]
+        await asyncio.sleep(0.5)
+        during = transport.in_flight
+        sending[0].cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        return during, transport.in_flight, transport.most_in_flight
+
+    assert run_virtual(main) == (7, 0, 7)
+
+
+@pytest.mark.parametrize("faults", [Faults(reset=1.0), Faults(cut=1.0)])
+def test_a_reset_and_a_cut_answer_are_failed_attempts(faults: Faults) -> None:
+    async def main(loop: VirtualTimeLoop) -> int:
+        transport = FakeTransport(Simulator(wall=loop.wall, faults=faults))
+        with pytest.raises(AttemptError, match="closed before an answer came"):
+            await asked(transport)
+        return transport.in_flight
+
+    assert run_virtual(main) == 0
+
+
+def test_a_memory_sink_keeps_the_documents_of_each_window() -> None:
+    async def main(loop: VirtualTimeLoop) -> MemorySink:
+        sink = MemorySink()
+        await sink.write([batch(WINDOW, {"a": 1}, {"a": 2})])
+        return sink
+
+    sink = run_virtual(main)
+    assert [record["a"] for record in sink.records] == [1, 2]
+    assert [record["_begin_date"] for record in sink.windows[WINDOW]] == ["2023-06-01"] * 2
+
+
+def test_a_batch_replaces_its_window_and_says_how_much_that_was() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[int, int]:
+        sink = MemorySink()
+        first = await sink.write([batch(WINDOW, {"a": 1}, {"a": 2})])
+        second = await sink.write([batch(WINDOW, {"a": 3})])
+        assert dict(first.replaced) == {}
+        assert [record["a"] for record in sink.records] == [3]
+        return len(second.replaced), second.replaced[WINDOW].records
+
+    assert run_virtual(main) == (1, 2)
+
+
+def test_a_window_without_records_replaces_nothing() -> None:
+    async def main(loop: VirtualTimeLoop) -> dict[Window, object]:
+        sink = MemorySink()
+        await sink.write([batch(WINDOW)])
+        return dict((await sink.write([batch(WINDOW, {"a": 1})])).replaced)
+
+    assert run_virtual(main) == {}
+
+
+def test_a_memory_sink_counts_how_it_was_used() -> None:
+    async def main(loop: VirtualTimeLoop) -> MemorySink:
+        sink = MemorySink("mine")
+        assert await sink.open({"a": "1"}) == {}
+        await sink.write([batch(WINDOW), batch(WINDOW._replace(appid="wx2"))])
+        await sink.settle()
+        await sink.close()
+        await sink.close()
+        return sink
+
+    sink = run_virtual(main)
+    assert (sink.identity, sink.opened, sink.writes, sink.closed) == ("mine", 1, [2], 2)
