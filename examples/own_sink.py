@@ -36,7 +36,7 @@ class ReadsByDay:
     async def write(self, batches: Sequence[harvester.Batch]) -> harvester.Written:
         for batch in batches:
             key = (batch.window.appid, batch.window.begin.isoformat())
-            self._rows[key] = sum(record["int_page_read_count"] for record in batch.records)
+            self._rows[key] = sum(r["int_page_read_count"] for r in batch.documents())
         beside = self._path.with_suffix(".tmp")
         with beside.open("w", newline="") as file:
             csv.writer(file).writerows([*key, reads] for key, reads in sorted(self._rows.items()))

@@ -33,6 +33,10 @@ class TokenRefusedError(AttemptError):
         super().__init__(verdict.message)
         self.verdict = verdict
 
+    def __reduce__(self) -> tuple[type[TokenRefusedError], tuple[Verdict]]:
+        """Pickle it whole."""
+        return type(self), (self.verdict,)
+
 
 @runtime_checkable
 class TokenProvider(Protocol):
@@ -108,13 +112,15 @@ class SharedToken:
         state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
 
-    def peek(self) -> str | None:
-        """The current token, or None if there is none that can be used."""
-        return self._value if asyncio.get_running_loop().time() < self._ends else None
+    def peek(self, now: float | None = None) -> str | None:
+        """The current token, or None if there is none that can be used (now: the loop's time)."""
+        now = asyncio.get_running_loop().time() if now is None else now
+        return self._value if now < self._ends else None
 
-    def due(self) -> bool:
+    def due(self, now: float | None = None) -> bool:
         """Whether a token should be fetched: there is none, or its end is near."""
-        return self._value is None or asyncio.get_running_loop().time() >= self._renew_at
+        now = asyncio.get_running_loop().time() if now is None else now
+        return self._value is None or now >= self._renew_at
 
     async def get(self) -> str:
         """The current token; fetched if there is none, or if its end is near.
@@ -153,14 +159,15 @@ class SharedToken:
             self._proven = True
             self._doubtful = False
 
-    def reject(self, token: str, reason: str) -> None:
+    def reject(self, token: str, reason: str) -> bool:
         """The server refused this token: drop it, if it is still the current one.
 
+        Gives whether it was.
         Raises `AccountError` if it is itself the replacement of a refused token and was never
         accepted: a second refusal in a row.
         """
         if token != self._value:
-            return
+            return False
         if self._doubtful and not self._proven:
             raise AccountError(
                 f"{self.appid}: WeChat refused a token that was just fetched ({reason}); another"
@@ -170,6 +177,7 @@ class SharedToken:
         self._value = None
         self._doubtful = True
         self._proven = False
+        return True
 
 
 def check_token_source(given: object, kinds: tuple[str, ...]) -> None:

@@ -47,7 +47,7 @@ class Channel(Generic[T]):
         self._items.append(item)
         self._size += size
         self._some.set()
-        if len(self._items) >= self._group:
+        if len(self._items) >= self._group or self._size >= self._max_size:
             self._enough.set()
 
     def close(self) -> None:

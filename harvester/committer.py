@@ -7,7 +7,7 @@ A crash between sinks and ledger repeats windows, and a repeated window replaces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import NamedTuple
 
 from harvester.channel import Channel
@@ -16,9 +16,9 @@ from harvester.ledger import Entry, Ledger, Settled, Spent
 from harvester.model import Batch
 from harvester.sinks.base import Located, Sink, Written
 
-GROUP = 128
-LINGER = 0.1
-CHANNEL_ITEMS = 512
+GROUP = 512
+LINGER = 0.2
+CHANNEL_ITEMS = 1024
 CHANNEL_BYTES = 8 * 1024 * 1024
 
 
@@ -32,7 +32,7 @@ class Done(NamedTuple):
 class Committer:
     """The sinks and the ledger of a run, and the channel that leads to them.
 
-    group: windows that are committed together, at the most; with 1 none is fetched far ahead.
+    group: so many windows are committed without waiting for more; with 1 none is fetched ahead.
     spent: gives the calls since it was last asked.
     """
 
@@ -56,10 +56,9 @@ class Committer:
         self._emit = emit
         self._spent = spent
 
-    async def put(self, settled: Settled, batch: Batch | None = None) -> None:
+    def put(self, settled: Settled, batch: Batch | None = None) -> Coroutine[None, None, None]:
         """Hand over what became of a window; waits while too much lies here."""
-        size = sum(map(len, batch.lines)) if batch is not None else 0
-        await self.channel.put(Done(settled, batch), size)
+        return self.channel.put(Done(settled, batch), len(batch.body) if batch is not None else 0)
 
     async def open(self, sink: Sink, name: str) -> None:
         """Open a sink, and keep what it wants to have kept."""
@@ -93,7 +92,7 @@ class Committer:
                 Committed(
                     tuple([batch.window for batch in batches]),
                     sum([not batch.records for batch in batches]),
-                    sum([len(batch.records) for batch in batches]),
+                    sum([batch.records for batch in batches]),
                 )
             )
 

@@ -89,18 +89,27 @@ def fold(stretches: Iterable[Stretch]) -> list[Stretch]:
 
 
 def _join(ordered: Iterable[Stretch]) -> list[Stretch]:
+    """Neighbours in the same state as one; without a merge each, since a commit brings hundreds."""
     joined: list[Stretch] = []
-    for stretch in ordered:
-        last = joined[-1] if joined else None
-        if last is not None and _alike(last, stretch) and last.end + ONE_DAY == stretch.begin:
-            joined[-1] = _merge(last, stretch)
+    pending = iter(ordered)
+    stretch = next(pending, None)
+    while stretch is not None:
+        begin, end, state, records, total, empty, detail = stretch
+        expected = end + ONE_DAY
+        for stretch in pending:
+            if stretch.begin != expected or stretch.state != state or stretch.detail != detail:
+                break
+            if stretch.empty:
+                empty |= stretch.empty << (stretch.begin - begin).days
+            records += stretch.records
+            total += stretch.checksum
+            end = stretch.end
+            expected = end + ONE_DAY
         else:
-            joined.append(stretch)
+            stretch = None
+        total = add_checksums(total, 0)
+        joined.append(Stretch(begin, end, state, records, total, empty, detail))
     return joined
-
-
-def _alike(one: Stretch, other: Stretch) -> bool:
-    return one.state == other.state and one.detail == other.detail
 
 
 def _merge(old: Stretch, new: Stretch) -> Stretch:

@@ -10,6 +10,7 @@ offline, please use the new api"), as several clients report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
@@ -183,15 +184,19 @@ def _token(answer: dict[str, Any] | Verdict) -> Token:
         if answer.action in (Action.FAIL_WINDOW, Action.STOP_ENDPOINT):
             answer = answer._replace(action=Action.STOP_ACCOUNT)
         raise TokenRefusedError(answer)
-    if code_of(answer):
+    if code_of(answer) != 0:
         verdict = refusal(answer, TOKEN_ERRORS)
         if verdict.action is Action.FAIL_WINDOW:
             verdict = verdict._replace(action=Action.STOP_ACCOUNT)
         raise TokenRefusedError(verdict)
-    value, lifetime = answer.get("access_token"), answer.get("expires_in", 7200)
-    if not (isinstance(value, str) and value and isinstance(lifetime, int | float)):
-        raise TokenRefusedError(Verdict(Action.RETRY, "the answer held no access token"))
-    return Token(value, float(lifetime))
+    value = answer.get("access_token")
+    try:
+        lifetime = float(answer.get("expires_in", 7200))
+    except (TypeError, ValueError, OverflowError):
+        lifetime = 0.0
+    if not (isinstance(value, str) and value and 0 < lifetime < math.inf):
+        raise TokenRefusedError(Verdict(Action.RETRY, "the answer held no usable access token"))
+    return Token(value, lifetime)
 
 
 _KINDS: dict[str, Callable[[str, str], TokenProvider]] = {

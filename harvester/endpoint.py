@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 from harvester.codec import MalformedError, parse
 from harvester.model import Action, Request, Response, Verdict, Window
 
+_OBJECTS = {dict}
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
 
 
@@ -72,7 +74,8 @@ class JsonEndpoint:
 
     def request(self, window: Window, token: str) -> Request:
         """A POST with the window's two days as its body and the token in the query."""
-        body = f'{{"begin_date":"{window.begin}","end_date":"{window.end}"}}'
+        begin, end = window.begin.isoformat(), window.end.isoformat()
+        body = f'{{"begin_date":"{begin}","end_date":"{end}"}}'
         return Request("POST", self.path, (("access_token", token),), body.encode())
 
     def verdict(self, response: Response) -> Verdict:
@@ -80,12 +83,15 @@ class JsonEndpoint:
         answer = read(response)
         if isinstance(answer, Verdict):
             return answer
-        if code_of(answer):
+        code = code_of(answer)
+        if code is None:
+            return Verdict(Action.RETRY, "the answer's errcode is not a number")
+        if code:
             return self._refused(answer)
         records = answer.get("list")
         if records is None:  # an empty day, by the safe reading: no code says otherwise
             return Verdict(Action.DONE)
-        if not isinstance(records, list) or not all(isinstance(item, dict) for item in records):
+        if not isinstance(records, list) or not {*map(type, records)} <= _OBJECTS:
             return Verdict(Action.RETRY, "the answer's list is not a list of objects")
         return Verdict(Action.DONE, records=records)
 
@@ -135,21 +141,26 @@ def _http_verdict(status: int) -> Verdict:
     return Verdict(Action.FAIL_WINDOW, f"HTTP {status}")
 
 
-def code_of(answer: Mapping[str, Any]) -> int:
-    """The errcode of an answer, 0 if it has none; a string of digits counts (seen in clients)."""
+def code_of(answer: Mapping[str, Any]) -> int | None:
+    """The errcode of an answer, 0 if it has none, None if it is no whole number.
+
+    A string of digits counts: clients that convert it suggest that it has been seen.
+    """
     code = answer.get("errcode")
-    if isinstance(code, str):
-        try:
-            return int(code)
-        except ValueError:
-            return 0
-    return code if isinstance(code, int) else 0
+    if code is None:
+        return 0
+    if isinstance(code, str) and _INTEGER.fullmatch(code):
+        return int(code)
+    if isinstance(code, float) and code.is_integer():
+        return int(code)
+    return code if type(code) is int else None
 
 
 def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     """The verdict on an answer that has an errcode."""
-    code = code_of(answer)
-    text = str(answer.get("errmsg") or "").strip()
+    code = code_of(answer) or 0
+    given = answer.get("errmsg")
+    text = given.strip() if isinstance(given, str) else ""
     found = _RID.search(text)
     rid = next(filter(None, found.groups()), "") if found else ""
     rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))

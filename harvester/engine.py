@@ -249,7 +249,6 @@ class Engine:
         """Pull jobs until there are none."""
         board = self._board
         while (job := await board.take()) is not None:
-            await job.lane.limiter.acquire()  # the board saw that it is open: no wait here
             try:
                 if job.track is None or job.attempt is None:
                     await self._renew(job.lane)
@@ -286,12 +285,13 @@ class Engine:
             raise
         finally:
             track.in_flight -= 1
-        await self._check_budget(track)
+        if track.budget.limited:
+            await self._check_budget(track)
 
     async def _check_budget(self, track: Track) -> None:
         """At the day's budget an interface waits for midnight in China."""
         wall = self._wall()
-        if track.fate is not None or not track.has_work or track.budget.left(wall) > 0:
+        if track.fate is not None or not track.has_work or not track.at_its_budget(wall):
             return
         reason = f"the daily quota of {self._options.daily_quota} calls is used up"
         fate = Fate(next_midnight(wall), reason)
@@ -304,7 +304,7 @@ class Engine:
     async def _harvested(self, batch: Batch) -> None:
         self._progress += 1
         window = batch.window
-        stretch = coverage.harvested((window.begin, window.end), len(batch.records), batch.checksum)
+        stretch = coverage.harvested((window.begin, window.end), batch.records, batch.checksum)
         await self._committer.put(Settled(window, stretch), batch)
 
     async def _again(self, lane: Lane, track: Track, again: Again) -> None:

@@ -80,3 +80,7 @@ class IncompleteError(HarvestError):
     def __init__(self, message: str, report: Report) -> None:
         super().__init__(message)
         self.report = report
+
+    def __reduce__(self) -> tuple[type[IncompleteError], tuple[str, Report]]:
+        """Pickle it whole: it may travel between processes."""
+        return type(self), (str(self), self.report)

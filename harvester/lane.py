@@ -64,6 +64,11 @@ class Budget:
         self._left = self._daily - spent
         self._until = next_midnight(wall)
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is an end to it."""
+        return self._daily < NEVER
+
     def left(self, wall: float) -> float:
         """How many calls are left now."""
         if wall >= self._until:
@@ -80,11 +85,13 @@ class Track:
     """The windows of one interface of one account.
 
     new: the windows to ask for, lazily; replaces: they may stand in the sink already.
+    refusals: tokens that it refused since it last accepted one.
     calls: requests sent; unbooked: those of them that the ledger does not know yet.
     """
 
     __slots__ = (
         "_again",
+        "_limited",
         "_new",
         "_order",
         "_upcoming",
@@ -95,6 +102,7 @@ class Track:
         "fate",
         "in_flight",
         "parked_until",
+        "refusals",
         "replaces",
         "unbooked",
     )
@@ -112,8 +120,9 @@ class Track:
         self.endpoint = endpoint
         self.replaces = replaces
         self.budget = budget
+        self._limited = budget.limited
         self.calls = self.unbooked = 0
-        self.in_flight = 0
+        self.in_flight = self.refusals = 0
         self.parked_until = 0.0
         self.fate: Fate | None = None
         self._new = new
@@ -147,36 +156,34 @@ class Track:
         """The loop's time from which `take` has a window to give; NEVER if none is known."""
         if self.parked_until > wall and self.has_work:
             return now + min(self.parked_until - wall, RECHECK)
-        if self.budget.left(wall) <= 0:
+        if self.at_its_budget(wall):
             return NEVER
-        if self._gives_new():
+        if self._upcoming is not None and self.in_flight + len(self._again) < OUTSTANDING:
             return now
         return self._again[0][0] if self._again else NEVER
 
-    def _gives_new(self) -> bool:
-        return self._upcoming is not None and self.in_flight + len(self._again) < OUTSTANDING
+    def at_its_budget(self, wall: float) -> bool:
+        """Whether no call is left today."""
+        return self._limited and self.budget.left(wall) <= 0
 
     def take(self, now: float, wall: float) -> Try | None:
         """The window to try now: one that is due again goes before a new one."""
-        if self.parked_until > wall or self.budget.left(wall) <= 0:
+        again, upcoming = self._again, self._upcoming
+        if self.parked_until > wall or (self._limited and self.budget.left(wall) <= 0):
             return None
-        if self._again and self._again[0][0] <= now:
-            attempt = heappop(self._again)[2]
-        elif self._gives_new():
-            attempt = Try(Window(self.appid, self.endpoint.name, *self._next()))
+        if again and again[0][0] <= now:
+            attempt = heappop(again)[2]
+        elif upcoming is not None and self.in_flight + len(again) < OUTSTANDING:
+            self._upcoming = next(self._new, None)
+            attempt = Try(Window(self.appid, self.endpoint.name, *upcoming))
         else:
             return None
         self.in_flight += 1
         self.calls += 1
         self.unbooked += 1
-        self.budget.spend()
+        if self._limited:
+            self.budget.spend()
         return attempt
-
-    def _next(self) -> Days:
-        days = self._upcoming
-        assert days is not None
-        self._upcoming = next(self._new, None)
-        return days
 
     def park(self, until: float) -> bool:
         """Give nothing more until a Unix time; gives whether that is news."""
@@ -190,8 +197,9 @@ class Track:
         for _, _, attempt in sorted(self._again):
             yield attempt.window.begin, attempt.window.end
         self._again.clear()
-        while self._upcoming is not None:
-            yield self._next()
+        while (upcoming := self._upcoming) is not None:
+            self._upcoming = next(self._new, None)
+            yield upcoming
 
 
 class Job(NamedTuple):
@@ -256,29 +264,43 @@ class Lane:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do and nothing is under way."""
-        return not self.renewing and all([track.finished for track in self.tracks])
+        if self.renewing:
+            return False
+        for track in self.tracks:  # noqa: SIM110  (asked once a window: no generator)
+            if track.in_flight or track.has_work:
+                return False
+        return True
 
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a job; NEVER if only an event can tell."""
         at = min([track.next_at(now, wall) for track in self.tracks], default=NEVER)
         if at == NEVER:
             return NEVER
-        if self.token.peek() is None:
+        if self.token.peek(now) is None:
             if self.renewing:
                 return NEVER
             at = max(at, self.token_at)
         return max(at, now + self.limiter.delay())
 
     def take(self, now: float, wall: float) -> Job | None:
-        """What to do now; it counts as begun, and its request must leave at once."""
-        if self.limiter.delay() > 0:
+        """What to do now; its request counts as gone and must leave at once."""
+        if not self.limiter.ready(now):
             return None
-        if self.token.due() and not self.renewing and self.token_at <= now:
-            if min([track.next_at(now, wall) for track in self.tracks], default=NEVER) > now:
-                return None
-            self.renewing = True
-            return Job(self, None, None)
-        if self.token.peek() is None:
+        job = self._renewal(now, wall) or self._window(now, wall)
+        if job is not None:
+            self.limiter.depart(now)
+        return job
+
+    def _renewal(self, now: float, wall: float) -> Job | None:
+        if self.renewing or self.token_at > now or not self.token.due(now):
+            return None
+        if min([track.next_at(now, wall) for track in self.tracks], default=NEVER) > now:
+            return None
+        self.renewing = True
+        return Job(self, None, None)
+
+    def _window(self, now: float, wall: float) -> Job | None:
+        if self.token.peek(now) is None:
             return None
         for _ in self.tracks:
             self._turn = (self._turn + 1) % len(self.tracks)

@@ -61,6 +61,8 @@ WHERE sink = :sink AND appid = :appid AND endpoint = :endpoint
 ORDER BY first_day
 """
 
+_DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt")
+
 T = TypeVar("T")
 Key = tuple[str, str]
 """An appid and an interface."""
@@ -176,6 +178,8 @@ class Ledger:
             return await self._thread.call(function, *args)
         except sqlite3.Error as exc:
             raise LedgerError(self._describe(exc)) from exc
+        except (ValueError, TypeError) as exc:  # a date that is none, text that is not UTF-8
+            raise LedgerError(self._damaged(type(exc).__name__)) from exc
 
     def _describe(self, exc: sqlite3.Error) -> str:
         text = str(exc)
@@ -184,14 +188,17 @@ class Ledger:
                 f"the disk is full: the ledger {self.path} could not be written; nothing that it"
                 " holds is lost: make room and run the same command again"
             )
-        if "malformed" in text or "not a database" in text:
-            return (
-                f"the ledger {self.path} is damaged ({text}); restore it from a copy, or move it"
-                " away: what lies beside it is then kept and asked for anew"
-            )
+        if any(sign in text for sign in _DAMAGE):
+            return self._damaged(text)
         if "readonly" in text or "unable to open" in text:
             return f"the ledger {self.path} cannot be written ({text})"
         return f"the ledger {self.path} failed: {text}"
+
+    def _damaged(self, how: str) -> str:
+        return (
+            f"the ledger {self.path} is damaged ({how}); restore it from a copy, or move it away:"
+            " what lies beside it is then kept and asked for anew"
+        )
 
     def _open(self) -> None:
         if self._readonly:
@@ -201,10 +208,10 @@ class Ledger:
                 f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
         else:
-            self._database = self._open_for_writing()
+            self._open_for_writing()
         self._check_version()
 
-    def _open_for_writing(self) -> sqlite3.Connection:
+    def _open_for_writing(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._claim = Claim(
@@ -215,11 +222,11 @@ class Ledger:
                 f"the directory {self.path.parent} cannot be written ({exc.strerror})"
             ) from exc
         database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._database = database  # before it can fail, so that it is closed whatever happens
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         if not self._version(database):
             database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
-        return database
 
     def _check_version(self) -> None:
         assert self._database is not None
@@ -310,7 +317,7 @@ class Ledger:
     @staticmethod
     def _lay(database: sqlite3.Connection, sink: str, key: Key, new: Stretch) -> None:
         place = {"sink": sink, "appid": key[0], "endpoint": key[1]}
-        bounds = {"before": str(new.begin), "after": str(new.end + ONE_DAY)}
+        bounds = {"before": str(new.begin - ONE_DAY), "after": str(new.end + ONE_DAY)}
         rows = database.execute(_NEIGHBOURS, {**place, **bounds}).fetchall()
         before = [_stretch(row) for row in rows]
         before = [old for old in before if old.end + ONE_DAY >= new.begin]
@@ -346,9 +353,9 @@ class _transaction:  # noqa: N801  (reads as the verb it is)
 
 def _by_key(entry: Entry) -> dict[Key, list[Stretch]]:
     found: dict[Key, list[Stretch]] = defaultdict(list)
+    replaced = entry.replaced
     for window, stretch in entry.settled:
-        former = entry.replaced.get(window)
-        if former is not None:
+        if replaced and (former := replaced.get(window)) is not None:
             stretch = coverage.replaced(stretch, *former)
         found[window.appid, window.endpoint].append(stretch)
     return found

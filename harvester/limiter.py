@@ -13,6 +13,7 @@ departure, so that nothing slips through between them:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 from collections import deque
@@ -33,12 +34,19 @@ _PERIODS = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "m": 60.0, "minute
             "h": 3600.0, "hour": 3600.0}  # fmt: skip
 _SPEC = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?")
 
+_ABSURD = 1e12
+
 CATCH_UP = 0.02
 """Seconds of lateness that are made good: timers fire late by a millisecond or more, and a pace
 that forgave each of them would lose a tenth of the rate at 100 a second."""
 
+LOT = 0.001
+"""Seconds whose worth of grants is drawn from the bucket at once: no timer is finer than that."""
+
 MARGIN = 0.004
-"""The gate's period is longer by this share, since a server counts arrivals, not departures."""
+MARGIN_SECONDS = 0.012
+"""The gate's period is longer by this share, and by so many seconds at the least, since a server
+counts arrivals: on a busy machine one request takes some milliseconds more than the next."""
 
 
 _GRAIN = 1e-6
@@ -64,26 +72,24 @@ class Rate(NamedTuple):
     def parse(cls, given: object) -> Rate:
         """A rate from ``10/s``, ``600/min``, or a number of requests a second.
 
-        A fractional number is counted over the shortest period that makes it whole: 0.5 is one in
-        two seconds.  Raises `UsageError`.
+        A fractional number is counted over a period that makes it whole: 0.5 is one in two
+        seconds, 2.5 is five.  Raises `UsageError`.
         """
-        if isinstance(given, Rate):
-            return given
-        count, period = _read_rate(given)
-        if not (count > 0 and math.isfinite(count)):
+        number, period = (given[0], given[1]) if isinstance(given, Rate) else _read_rate(given)
+        if not (0 < number < math.inf and 0 < period < math.inf):
             raise UsageError(f"rate: {given!r} is not above zero; write it as 10/s or 600/min")
-        whole = Fraction(count).limit_denominator(1000)
-        if not whole:
-            raise UsageError(f"rate: {given!r} is too slow; write it as 1/h at the least")
-        return cls(whole.numerator, period * whole.denominator)
+        if number < 1:
+            return cls(1, period / number)
+        whole = Fraction(number).limit_denominator(1000)
+        return cls(whole.numerator, period * whole.numerator / number)
 
 
 def _read_rate(given: object) -> tuple[float, float]:
     if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given), 1.0
+        return (float(given) if abs(given) < _ABSURD else math.inf), 1.0
     if isinstance(given, str):
         found = _SPEC.fullmatch(given.strip().lower())
-        if found and (found[2] or "s") in _PERIODS:
+        if found and (found[2] or "s") in _PERIODS and float(found[1]) < _ABSURD:
             return float(found[1]), _PERIODS[found[2] or "s"]
     raise UsageError(f"rate: {given!r} is not a rate; write it as 10/s or 600/min")
 
@@ -94,13 +100,23 @@ class Limiter:
     It belongs to one event loop; its time is the loop's.
     """
 
-    __slots__ = ("_bucket", "_departures", "_gap", "_paused_until", "rate")
+    __slots__ = (
+        "_bucket",
+        "_departures",
+        "_gap",
+        "_in_hand",
+        "_lot",
+        "_paused_until",
+        "rate",
+    )
 
     def __init__(self, rate: Rate, burst: int = 1) -> None:
         self.rate = rate
         burst = min(check_count("burst", burst), rate.requests)
-        self._gap = rate.period * (1 + MARGIN)
-        capacity = burst + CATCH_UP * rate.per_second
+        self._gap = rate.period + max(MARGIN * rate.period, MARGIN_SECONDS)
+        self._lot = max(1, int(LOT * rate.per_second))
+        self._in_hand = 0
+        capacity = burst + max(CATCH_UP * rate.per_second, self._lot - 1)
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
         self._departures: deque[float] = deque()
         self._paused_until = -math.inf
@@ -118,37 +134,52 @@ class Limiter:
         self._paused_until = max(self._paused_until, now + seconds)
         return first
 
+    def ready(self, now: float) -> bool:
+        """Whether a request may leave now (the loop's time)."""
+        departures, horizon = self._departures, now - self._gap
+        if departures and departures[0] <= horizon:
+            departures.popleft()
+            if departures and departures[0] <= horizon:  # two for the one that each grant adds
+                departures.popleft()
+        return (
+            self._paused_until <= now
+            and (len(departures) < self.rate.requests or departures[0] <= horizon)
+            and (self._in_hand > 0 or self._bucket.has_capacity(self._lot))
+        )
+
+    def depart(self, now: float) -> None:
+        """Count a request as gone; it must be `ready`, in the same step."""
+        if not self._in_hand:
+            with contextlib.suppress(StopIteration):  # there is room, so the bucket does not wait
+                self._bucket.acquire(self._lot).send(None)
+            self._in_hand = self._lot
+        self._in_hand -= 1
+        self._departures.append(now)
+
     def delay(self) -> float:
         """Seconds until the next request may leave; 0 if it may now."""
         now = asyncio.get_running_loop().time()
-        wait = max(self._paused_until - now, self._gate_delay(now))
-        if not self._bucket.has_capacity():
+        if self.ready(now):
+            return 0.0
+        wait = self._paused_until - now
+        if len(self._departures) >= self.rate.requests:
+            behind = self._departures[-self.rate.requests]
+            wait = max(wait, behind + self._gap - now)
+        if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
-        return max(wait, _GRAIN) if wait > 0 else 0.0
+        return max(wait, _GRAIN)
 
     async def acquire(self) -> None:
-        """Wait until a request may leave and count it as gone.
-
-        It does not give way to other tasks if `delay` is 0.
-        """
+        """Wait until a request may leave and count it as gone."""
         while (wait := self.delay()) > 0:  # noqa: ASYNC110  (a pause may have come meanwhile)
             await anyio.sleep(wait)
-        await self._bucket.acquire()
-        self._departures.append(asyncio.get_running_loop().time())
-
-    def _gate_delay(self, now: float) -> float:
-        departures, horizon = self._departures, now - self._gap
-        while departures and departures[0] <= horizon:
-            departures.popleft()
-        if len(departures) < self.rate.requests:
-            return 0.0
-        return departures[0] - horizon
+        self.depart(asyncio.get_running_loop().time())
 
     def _bucket_delay(self) -> float:
         """How long the bucket takes to have room, found by asking it: its level is its own."""
         has_capacity = self._bucket.has_capacity
-        low, high = 0.0, 1.0
+        low, high = 0.0, float(self._lot)
         for _ in range(12):
             middle = (low + high) / 2
             low, high = (middle, high) if has_capacity(middle) else (low, middle)
-        return (1.0 - low) * self._gap / self.rate.requests + 1e-9
+        return (self._lot - low) * self._gap / self.rate.requests + 1e-9

@@ -28,7 +28,7 @@ class Claim:
 
     def __init__(self, path: Path, what: str) -> None:
         """Take it, or raise `UsageError` with one sentence about ``what`` is in use."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _try_lock(self._descriptor)
         except OSError:

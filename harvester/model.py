@@ -14,6 +14,8 @@ from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harvester.codec import parse
+
 if TYPE_CHECKING:
     from harvester.auth import TokenProvider
 
@@ -118,27 +120,26 @@ class Verdict(NamedTuple):
 class Batch(NamedTuple):
     """All records of one window, on their way to the sink.
 
-    replaces: the window may stand in the sink already; what is there must give way.
-    lines: the records as JSON lines, metadata included.
+    records: how many.  body: they as JSON lines, metadata included, UTF-8.
     checksum: order-free sum over the lines (`harvester.codec.checksum`).
+    replaces: the window may stand in the sink already; what is there must give way.
+    parsed: the records as they came, where nobody wants them as lines.
     """
 
     window: Window
     fetched_at: str
-    records: list[dict[str, Any]]
-    lines: list[bytes]
+    records: int
+    body: bytes
     checksum: int
     replaces: bool = False
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The fields that stand beside the interface's own in every record."""
-        return metadata(self.window, self.fetched_at)
+    parsed: list[dict[str, Any]] | None = None
 
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""
-        beside = self.metadata
-        return [{**record, **beside} for record in self.records]
+        if self.parsed is None:
+            return [parse(line) for line in self.body.split(b"\n") if line]
+        beside = metadata(self.window, self.fetched_at)
+        return [{**record, **beside} for record in self.parsed]
 
 
 def metadata(window: Window, fetched_at: str) -> dict[str, str]:

@@ -39,6 +39,10 @@ DEFERRALS = 12
 """How often a window that is not ready is asked for again within one run."""
 
 
+REFUSALS = 3
+"""Tokens that one interface may refuse in a row while others accept them."""
+
+
 class Again(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
@@ -101,11 +105,12 @@ class Pipeline:
             verdict = self._judge(track, response)
         if verdict.action is Action.DONE:
             lane.token.accept(token)
+            track.refusals = 0
             try:
                 return self._batch(track, attempt, verdict)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
-        return self._otherwise(lane, attempt, verdict, token)
+        return self._otherwise(lane, track, attempt, verdict, token)
 
     def _judge(self, track: Track, response: Response) -> Verdict:
         self.last_answer = asyncio.get_running_loop().time()
@@ -115,9 +120,10 @@ class Pipeline:
         window, records = attempt.window, verdict.records
         stamp = self._now()
         if not self._encode:
-            return Batch(window, stamp, records, [], 0, track.replaces)
+            return Batch(window, stamp, len(records), b"", 0, track.replaces, records)
         encoded = lines(records, metadata(window, stamp))
-        return Batch(window, stamp, records, encoded, checksum(encoded), track.replaces)
+        body = b"".join(encoded)
+        return Batch(window, stamp, len(records), body, checksum(encoded), track.replaces)
 
     def _now(self) -> str:
         second = int(self._wall())
@@ -125,15 +131,16 @@ class Pipeline:
             self._second, self._stamp = second, rfc3339(second)
         return self._stamp
 
-    def _otherwise(self, lane: Lane, attempt: Try, verdict: Verdict, token: str) -> Outcome:
+    def _otherwise(
+        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, token: str
+    ) -> Outcome:
         match verdict.action:
             case Action.RETRY:
                 return self._retry(attempt, verdict)
             case Action.SLOW_DOWN:
                 return self._slow_down(lane, attempt, verdict)
             case Action.RENEW_TOKEN:
-                lane.token.reject(token, explain(verdict))
-                return Again(attempt, 0.0, explain(verdict))
+                return self._renew(lane, track, attempt, verdict, token)
             case Action.QUOTA:
                 until = next_midnight(self._wall())
                 return Later(attempt, until, explain(verdict), whole_endpoint=True)
@@ -147,6 +154,17 @@ class Pipeline:
                 raise AccountError(f"{lane.appid}: {explain(verdict)}")
             case _:
                 raise WindowError(explain(verdict))
+
+    @staticmethod
+    def _renew(lane: Lane, track: Track, attempt: Try, verdict: Verdict, token: str) -> Again:
+        """Ask for a new token; an interface that refuses what others accept is stopped."""
+        track.refusals += lane.token.reject(token, explain(verdict))
+        if track.refusals >= REFUSALS:
+            raise EndpointError(
+                f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
+                " accepted"
+            )
+        return Again(attempt, 0.0, explain(verdict))
 
     def _retry(self, attempt: Try, verdict: Verdict) -> Again:
         attempt = self._failed(attempt)

@@ -128,7 +128,7 @@ def windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> Itera
     step = timedelta(days=span)
     for first, last in gaps(begin, end, covered):
         while first <= last:
-            yield first, min(first + step - ONE_DAY, last)
+            yield first, (first if span == 1 else min(first + step - ONE_DAY, last))
             first += step
 
 

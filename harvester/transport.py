@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import anyio
+from multidict import CIMultiDict
 from yarl import URL
 
 from harvester.errors import AttemptError, UsageError
@@ -32,7 +33,7 @@ MAX_BODY = 32 * 1024 * 1024
 Session = aiohttp.ClientSession
 """An aiohttp session, for whoever hands in his own."""
 
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
 
 
@@ -121,8 +122,14 @@ class HttpTransport:
         self._max_body = max_body
         self._watchdog = _Watchdog(timeout)
         self._timeout_seconds = timeout
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT)
-        self._proxy = None if session else _proxy_for(self._base_url)
+        self._how: dict[str, Any] = {
+            "headers": _HEADERS,
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "timeout": aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
+        }
+        if session is None and (proxy := _proxy_for(self._base_url)):
+            self._how["proxy"] = proxy
         self._urls: dict[tuple[str, tuple[tuple[str, str], ...]], URL] = {}
         self.answers = 0
 
@@ -160,14 +167,7 @@ class HttpTransport:
         problem = ""
         try:
             answer = await self._session.request(
-                request.method,
-                url,
-                data=request.body,
-                headers=_HEADERS,
-                allow_redirects=False,
-                raise_for_status=False,
-                timeout=self._timeout,
-                proxy=self._proxy,
+                request.method, url, data=request.body, **self._how
             )
             try:
                 body = await self._read(answer)

@@ -100,6 +100,21 @@ def test_a_token_with_a_short_life_is_renewed_at_half_of_it() -> None:
     assert run_virtual(main) == [False, True]
 
 
+def test_a_token_can_be_looked_at_for_another_time_of_the_loop() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        token = shared(Token("a", 1000.0))
+        await token.get()
+        return [(token.peek(at), token.due(at)) for at in (0.0, 699.0, 700.5, 999.5, 1000.5)]
+
+    assert run_virtual(main) == [
+        ("a", False),
+        ("a", False),
+        ("a", True),
+        ("a", True),
+        (None, True),
+    ]
+
+
 def test_the_life_of_a_token_counts_from_before_it_was_asked_for() -> None:
     async def main(loop: VirtualTimeLoop) -> list[str | None]:
         token = shared(Token("a", 100.0))
@@ -177,6 +192,17 @@ def test_a_fetch_that_is_cancelled_lets_the_next_one_in() -> None:
 
 
 # refusals
+
+
+def test_a_refusal_tells_whether_it_was_of_the_current_token() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        token = shared(Token("a"), Token("b"))
+        await token.get()
+        found = [token.reject("a", "40001"), token.reject("a", "40001")]
+        await token.get()
+        return [*found, token.reject("a", "40001"), token.reject("x", "40001")]
+
+    assert run_virtual(main) == [True, False, False, False]
 
 
 def test_a_refused_token_is_dropped() -> None:

@@ -124,6 +124,31 @@ def test_a_channel_is_full_by_size_too() -> None:
     assert run_virtual(main) == (False, [0, 1])
 
 
+def test_a_channel_that_is_full_by_size_is_taken_at_once() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[list[int] | None], list[float]]:
+        made, groups, times = (
+            channel(linger=60.0, size=100),
+            list[list[int] | None](),
+            list[float](),
+        )
+
+        async def take() -> None:
+            for _ in range(2):
+                groups.append(await made.collect())
+                times.append(round(loop.time(), 2))
+
+        taking = asyncio.create_task(take())
+        await made.put(0, 50)
+        await asyncio.sleep(1.0)
+        await made.put(1, 50)
+        await asyncio.sleep(1.0)
+        await made.put(2, 99)
+        await taking
+        return groups, times
+
+    assert run_virtual(main) == ([[0, 1], [2]], [1.0, 62.0])
+
+
 def test_an_item_of_any_size_goes_into_an_empty_channel() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int] | None:
         made = channel(size=1)

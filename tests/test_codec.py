@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harvester import codec
 from harvester.codec import MalformedError, add_checksums, checksum, encode, lines, parse
 
 PROPERTY = settings(
@@ -193,6 +194,27 @@ def test_an_empty_record_becomes_its_metadata() -> None:
 
 def test_metadata_wins_over_a_field_of_the_same_name() -> None:
     assert lines([{"_appid": "forged", "a": 1}], {"_appid": "wx1"}) == [b'{"_appid":"wx1","a":1}\n']
+
+
+@pytest.mark.parametrize("name", codec.METADATA)
+def test_metadata_of_every_name_stands_in_a_line_once(name: str) -> None:
+    whole = dict.fromkeys(codec.METADATA, "x")
+    found = lines([{"a": 1}, {name: "forged"}], whole)
+    assert [json.loads(line) for line in found] == [{"a": 1, **whole}, whole]
+    assert [line.count(name.encode()) for line in found] == [1, 1]
+
+
+def test_a_record_that_is_written_slowly_changes_no_other_line() -> None:
+    assert lines([{"a": 1}, {"a": 10**30}, {"a": 2}], {"_appid": "wx1"}) == [
+        b'{"a":1,"_appid":"wx1"}\n',
+        b'{"a":1' + b"0" * 30 + b',"_appid":"wx1"}\n',
+        b'{"a":2,"_appid":"wx1"}\n',
+    ]
+
+
+def test_a_record_that_cannot_be_written_is_malformed() -> None:
+    with pytest.raises(MalformedError, match=r"^a record cannot be written as JSON \(\w+\)$"):
+        lines([{"a": 1}, {"a": nested(100_000)}], METADATA)
 
 
 def test_no_record_gives_no_line() -> None:

@@ -13,7 +13,7 @@ from harvester.coverage import DONE, FAILED, Stretch, harvested
 from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Event
 from harvester.ledger import Ledger, Settled, Spent
-from harvester.model import Batch, Tally, Window
+from harvester.model import Batch, Tally, Window, metadata
 from harvester.sinks.base import Receipt, Sink, Written
 from harvester.testing import MemorySink, VirtualTimeLoop, run_virtual
 
@@ -32,13 +32,13 @@ def window(number: int) -> Window:
 
 def batch(number: int, records: int = 1) -> Batch:
     made = [{"a": n} for n in range(records)]
-    encoded = lines(made, {})
-    return Batch(window(number), "now", made, encoded, checksum(encoded))
+    encoded = lines(made, metadata(window(number), "now"))
+    return Batch(window(number), "now", records, b"".join(encoded), checksum(encoded))
 
 
 def settled(made: Batch) -> Settled:
     days = made.window.begin, made.window.end
-    return Settled(made.window, harvested(days, len(made.records), made.checksum))
+    return Settled(made.window, harvested(days, made.records, made.checksum))
 
 
 def failed(number: int) -> Settled:

@@ -185,6 +185,29 @@ def test_a_token_without_a_lifetime_lives_two_hours(provider: StableToken | Clas
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(
+    ("given", "lifetime"), [(7200, 7200.0), ("7200", 7200.0), (59.5, 59.5), ("59.5", 59.5)]
+)
+def test_a_lifetime_may_be_written_as_text(
+    provider: StableToken | ClassicToken, given: object, lifetime: float
+) -> None:
+    token = asyncio.run(provider.fetch(answering({"access_token": "t0ken", "expires_in": given})))
+    assert (token.value, token.lifetime) == ("t0ken", lifetime)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(
+    "given", [0, -1, "0", "-7200", "", "soon", "nan", "inf", "-inf", 10**400, "9" * 400, [], {}]
+)
+def test_a_token_with_an_absurd_lifetime_is_asked_for_again(
+    provider: StableToken | ClassicToken, given: object
+) -> None:
+    assert refused(provider, {"access_token": "t0ken", "expires_in": given}) == Verdict(
+        Action.RETRY, "the answer held no usable access token"
+    )
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_errcode_0_beside_a_token_is_no_error(provider: StableToken | ClassicToken) -> None:
     answer = {"errcode": 0, "errmsg": "ok", "access_token": "t0ken", "expires_in": 7200}
     assert asyncio.run(provider.fetch(answering(answer))).value == "t0ken"

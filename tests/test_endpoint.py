@@ -101,10 +101,26 @@ def test_a_text_of_any_type_gives_a_verdict(text: object) -> None:
 
 @pytest.mark.parametrize(
     ("code", "read"),
-    [(40001, 40001), ("40001", 40001), ("-1", -1), ("0", 0), ("ok", 0), ("", 0), (None, 0)],
+    [(40001, 40001), ("40001", 40001), ("-1", -1), ("0", 0), (40001.0, 40001), (None, 0)],
 )
 def test_an_errcode_of_digits_in_a_string_counts(code: object, read: int) -> None:
     assert code_of({"errcode": code}) == read
+
+
+@pytest.mark.parametrize("code", ["ok", "", "4_0001", True, -1.5, [1], {"a": 1}, "9" * 400])
+def test_an_errcode_that_is_no_number_is_no_empty_day(code: object) -> None:
+    assert code_of({"errcode": code}) is None
+    body = json.dumps({"errcode": code}).encode()
+    assert ENDPOINT.verdict(Response(200, body)) == Verdict(
+        Action.RETRY, "the answer's errcode is not a number"
+    )
+
+
+def test_an_errmsg_of_any_depth_gives_a_verdict() -> None:
+    body = b'{"errcode":5,"errmsg":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert ENDPOINT.verdict(Response(200, body)) == Verdict(
+        Action.FAIL_WINDOW, "errcode 5 (no errmsg)", 5
+    )
 
 
 def test_an_answer_without_an_errcode_has_the_code_0() -> None:

@@ -1,10 +1,12 @@
 """The tree of exceptions: how far each one reaches."""
 
 import inspect
+import pickle
 
 import pytest
 
 from harvester import errors
+from harvester.auth import TokenRefusedError
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -19,6 +21,7 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.events import Report
+from harvester.model import Action, Verdict
 
 EVERY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 
@@ -62,3 +65,15 @@ def test_an_incomplete_error_tells_what_is_missing() -> None:
     report = Report("partial")
     error = IncompleteError("two windows failed", report)
     assert (str(error), error.report) == ("two windows failed", report)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        IncompleteError("not all", Report(state="waiting")),
+        TokenRefusedError(Verdict(Action.RETRY, "no token", 5)),
+    ],
+)
+def test_an_error_can_travel_between_processes(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+import pytest
+
 from harvester.auth import Send, SharedToken
 from harvester.datacube import GETARTICLESUMMARY
 from harvester.lane import NEVER, OUTSTANDING, RECHECK, Budget, Fate, Job, Lane, Track, Try
@@ -78,6 +80,11 @@ def test_a_budget_begins_anew_at_midnight_in_china() -> None:
     assert [budget.left(at) for at in (midnight + 86399, midnight + 86400)] == [9, 10]
 
 
+@pytest.mark.parametrize(("quota", "limited"), [(None, False), (10**9, True), (1, True)])
+def test_only_a_quota_limits_a_budget(quota: int | None, limited: bool) -> None:
+    assert Budget(quota, 0, NOW).limited is limited
+
+
 # tracks
 
 
@@ -132,7 +139,15 @@ def test_a_track_tells_when_it_has_something_to_give() -> None:
 def test_without_budget_a_track_gives_nothing_until_midnight() -> None:
     made = track(0, quota=5, spent=5)
     assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, NEVER)
-    assert made.take(0.0, next_midnight(NOW)) == attempt(0)
+    midnight = next_midnight(NOW)
+    assert [made.at_its_budget(at) for at in (NOW, midnight - 1, midnight)] == [True, True, False]
+    assert made.take(0.0, midnight) == attempt(0)
+
+
+def test_without_a_quota_a_track_is_never_at_its_budget() -> None:
+    made = track(0, spent=10**9)
+    assert not made.at_its_budget(NOW)
+    assert made.take(0.0, NOW) == attempt(0)
 
 
 def test_a_parked_track_gives_nothing_and_is_looked_at_now_and_then() -> None:
@@ -284,13 +299,29 @@ def test_a_lane_gives_nothing_that_could_not_leave_at_once() -> None:
     async def main(loop: VirtualTimeLoop) -> list[object]:
         made = await with_token(lane(track(0, 1), rate=Rate(1, 1.0), burst=1))
         first = taken(made.take(loop.time(), NOW))
-        await made.limiter.acquire()
         now = loop.time()
-        held = made.take(now, NOW), 1.0 < made.next_at(now, NOW) - now < 1.01
-        await _until(loop, 1.01)
+        held = made.take(now, NOW), 1.0 < made.next_at(now, NOW) - now < 1.02
+        await _until(loop, 1.02)
         return [first, held, taken(made.take(loop.time(), NOW))]
 
     assert run_virtual(main) == [0, (None, True), 1]
+
+
+def test_what_a_lane_gives_counts_as_gone_and_what_it_does_not_give_does_not() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        made = lane(track(0))
+        shown = []
+        for _ in range(3):  # a token, and nothing before it has come
+            made.take(loop.time(), NOW)
+            shown.append(repr(made.limiter))
+        await made.token.get()
+        made.renewing = False
+        for _ in range(2):  # a window, and there is no other
+            made.take(loop.time(), NOW)
+            shown.append(repr(made.limiter))
+        return [text.removeprefix("<Limiter 1000/s, ") for text in shown]
+
+    assert run_virtual(main) == [f"{n} in the last period>" for n in (1, 1, 1, 2, 2)]
 
 
 def test_a_paused_lane_gives_neither_a_window_nor_a_token() -> None:

@@ -97,6 +97,17 @@ def test_neighbouring_windows_are_one_row(tmp_path: Path) -> None:
     assert found.stretches == {KEY: [Stretch(day(0), day(19), DONE, 40, 100)]}
 
 
+def test_harvested_days_are_one_row_with_what_still_waits_beside_them(tmp_path: Path) -> None:
+    entries = [Entry("s", [done(n, n, 2, 5)]) for n in range(4)]
+    found = now(stored(tmp_path / "l", Entry("s", [other(0, 9, WAITING)]), *entries))
+    assert found.stretches == {
+        KEY: [
+            Stretch(day(0), day(3), DONE, 8, 20),
+            Stretch(day(4), day(9), WAITING, detail="x"),
+        ]
+    }
+
+
 def test_windows_of_one_commit_are_one_row_whatever_their_order(tmp_path: Path) -> None:
     found = now(stored(tmp_path / "l", Entry("s", [done(n, n) for n in (3, 1, 2, 0)])))
     assert found.stretches == {KEY: [Stretch(day(0), day(3), DONE, 4, 4)]}
@@ -317,6 +328,32 @@ def test_a_ledger_knows_what_a_naive_model_knows_reopened_or_not(
 # reopening
 
 
+def test_days_that_waited_merge_when_they_are_harvested_one_by_one(tmp_path: Path) -> None:
+    commits = [Entry("s", [other(0, 9, WAITING)]), *[Entry("s", [done(n, n)]) for n in range(10)]]
+
+    async def main() -> Everything:
+        async with Ledger(tmp_path / "l") as ledger:
+            for entry in commits:
+                await ledger.commit([entry])
+            return await everything(ledger)
+
+    assert now(main()).stretches == {KEY: [Stretch(day(0), day(9), DONE, 10, 10)]}
+
+
+@pytest.mark.parametrize("value", ["2020-04/15", "x", ""])
+def test_a_date_that_is_none_is_damage(tmp_path: Path, value: str) -> None:
+    now(stored(tmp_path / "l", Entry("s", [done(0, 3)])))
+    with closing(sqlite3.connect(tmp_path / "l")) as database, database:
+        database.execute("UPDATE stretch SET first_day = ?", (value,))
+
+    async def main() -> None:
+        async with Ledger(tmp_path / "l") as ledger:
+            await ledger.done("s")
+
+    with pytest.raises(LedgerError, match="is damaged"):
+        now(main())
+
+
 def test_what_was_committed_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     before = now(stored(tmp_path / "l", Entry("s", [done(0, 3, 7, 9), other(5, 6)], {"a": "1"})))
     assert now(stored(tmp_path / "l")) == before
@@ -482,6 +519,52 @@ def test_a_file_that_was_cut_off_is_damage(tmp_path: Path) -> None:
     content = filled(tmp_path / "l")
     (tmp_path / "l").write_bytes(content[: len(content) // 2])
     assert "is damaged" in damaged(tmp_path / "l")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE stretch SET last_day = '2020-02-30'",
+        "UPDATE stretch SET records = 'many'",
+        "UPDATE stretch SET detail = CAST(x'ff' AS TEXT)",
+        "UPDATE asked SET last_day = ''",
+        "UPDATE spent SET calls = 'many'",
+        "UPDATE receipt SET value = CAST(x'ff' AS TEXT)",
+        "DROP TABLE receipt",
+        "ALTER TABLE stretch DROP COLUMN detail",
+    ],
+)
+def test_rows_that_cannot_be_are_damage(tmp_path: Path, change: str) -> None:
+    filled(tmp_path / "l")
+    with closing(sqlite3.connect(tmp_path / "l")) as database, database:
+        database.execute(change)
+    assert "is damaged" in damaged(tmp_path / "l")
+
+
+def test_a_damaged_row_is_told_when_something_is_laid_beside_it(tmp_path: Path) -> None:
+    now(stored(tmp_path / "l", Entry("s", [done(0, 0)])))
+    with closing(sqlite3.connect(tmp_path / "l")) as database, database:
+        database.execute("UPDATE stretch SET last_day = 'x'")
+    with pytest.raises(LedgerError, match=r"^the ledger .* is damaged \(ValueError\); restore it"):
+        now(stored(tmp_path / "l", Entry("s", [done(1, 1)])))
+
+
+def test_a_file_that_is_no_ledger_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def watched(*args: Any, **how: Any) -> sqlite3.Connection:
+        opened.append(connect(*args, **how))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    (tmp_path / "l").write_bytes(bytes(range(256)) * 40)
+    assert "is damaged" in damaged(tmp_path / "l")
+    [connection] = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        connection.execute("SELECT 1")
 
 
 def test_a_damaged_ledger_can_be_read_no_more_than_written(tmp_path: Path) -> None:

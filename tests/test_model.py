@@ -71,18 +71,23 @@ def test_metadata_names_account_interface_days_and_time() -> None:
 
 
 def test_documents_are_the_records_with_metadata_that_wins() -> None:
-    batch = Batch(WINDOW, "now", [{"a": 1, "_appid": "forged"}], [], 0)
+    batch = Batch(WINDOW, "now", 1, b"", 0, parsed=[{"a": 1, "_appid": "forged"}])
     assert batch.documents() == [{"a": 1, **metadata(WINDOW, "now")}]
 
 
 def test_documents_leave_the_records_alone() -> None:
-    batch = Batch(WINDOW, "now", [{"a": 1}], [], 0)
+    batch = Batch(WINDOW, "now", 1, b"", 0, parsed=[{"a": 1}])
     batch.documents()
-    assert batch.records == [{"a": 1}]
+    assert batch.parsed == [{"a": 1}]
+
+
+def test_documents_can_be_read_from_the_lines() -> None:
+    batch = Batch(WINDOW, "now", 2, b'{"a":1,"_appid":"wx1"}\n{"a":2}\n', 0)
+    assert batch.documents() == [{"a": 1, "_appid": "wx1"}, {"a": 2}]
 
 
 def test_a_batch_replaces_nothing_unless_it_says_so() -> None:
-    assert Batch(WINDOW, "now", [], [], 0).replaces is False
+    assert Batch(WINDOW, "now", 0, b"", 0).replaces is False
 
 
 def test_an_empty_tally_is_of_no_record() -> None:

@@ -19,10 +19,11 @@ from harvester.errors import (
 )
 from harvester.lane import NEVER, Budget, Lane, Track, Try
 from harvester.limiter import Limiter, Rate
-from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.model import Action, Batch, Request, Response, Token, Verdict, Window
 from harvester.pipeline import (
     AFTER_THE_MINUTE,
     NOT_READY_AGAIN,
+    REFUSALS,
     Again,
     Later,
     Outcome,
@@ -101,6 +102,22 @@ def later(answer: object, attempt: Try = NEW) -> Later:
     return found
 
 
+# tokens
+
+
+def test_an_interface_that_refuses_what_others_accept_is_stopped() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        refused = {"errcode": 40001, "errmsg": "invalid credential"}
+        scene = Scene(loop, refused, refused, refused)
+        for _ in range(2):
+            assert isinstance(await scene.run(), Again)
+            scene.lane.token.accept(await scene.lane.token.get())  # another interface took it
+        with pytest.raises(EndpointError, match="refused 3 tokens in a row that others accepted"):
+            await scene.run()
+
+    run_virtual(main, START)
+
+
 # done
 
 
@@ -110,11 +127,19 @@ def test_an_answer_with_records_becomes_a_batch() -> None:
         b'"_end_date":"2020-01-01","_fetched_at":"2023-11-14T22:13:21Z"}\n'
     )
     batch = outcome({"list": [{"a": 1}]})
-    assert batch == (WINDOW, "2023-11-14T22:13:21Z", [{"a": 1}], [line], checksum([line]), False)
+    assert batch == (WINDOW, "2023-11-14T22:13:21Z", 1, line, checksum([line]), False, None)
 
 
 def test_an_empty_day_becomes_an_empty_batch() -> None:
-    assert outcome({"list": []}) == (WINDOW, "2023-11-14T22:13:21Z", [], [], 0, False)
+    assert outcome({"list": []}) == (
+        WINDOW,
+        "2023-11-14T22:13:21Z",
+        0,
+        b"",
+        0,
+        False,
+        None,
+    )
 
 
 def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
@@ -130,7 +155,15 @@ def test_lines_are_not_made_where_nobody_wants_them() -> None:
     async def main(loop: VirtualTimeLoop) -> Outcome:
         return await Scene(loop, {"list": [{"a": 1}]}, encode=False).run()
 
-    assert run_virtual(main, START) == (WINDOW, "2023-11-14T22:13:21Z", [{"a": 1}], [], 0, False)
+    assert run_virtual(main, START) == (
+        WINDOW,
+        "2023-11-14T22:13:21Z",
+        1,
+        b"",
+        0,
+        False,
+        [{"a": 1}],
+    )
 
 
 def test_a_batch_says_that_it_replaces_if_its_track_does() -> None:
@@ -140,7 +173,8 @@ def test_a_batch_says_that_it_replaces_if_its_track_does() -> None:
         return await scene.run()
 
     batch = run_virtual(main)
-    assert batch[-1] is True
+    assert isinstance(batch, Batch)
+    assert batch.replaces is True
 
 
 def test_an_accepted_token_may_be_refused_later() -> None:
@@ -268,6 +302,28 @@ def test_a_refusal_reaches_as_far_as_its_code_says(
 ) -> None:
     with pytest.raises(error, match=said):
         outcome(answer)
+
+
+def test_an_interface_that_accepts_a_token_now_and_then_goes_on() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        scene = Scene(loop, *[{"errcode": 40001}, {"list": []}] * (2 * REFUSALS))
+        found = []
+        for _ in range(4 * REFUSALS):
+            await scene.run()
+            found.append(scene.track.refusals)
+        return found
+
+    assert run_virtual(main) == [1, 0] * (2 * REFUSALS)
+
+
+def test_late_refusals_of_one_token_are_one_refusal() -> None:
+    async def main(loop: VirtualTimeLoop) -> int:
+        scene = Scene(loop, *[{"errcode": 40001}] * 64)
+        await scene.lane.token.get()
+        await asyncio.gather(*[scene.run() for _ in range(64)])
+        return scene.track.refusals
+
+    assert run_virtual(main) == 1
 
 
 def test_after_the_last_attempt_the_window_has_failed() -> None:

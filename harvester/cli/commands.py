@@ -95,6 +95,7 @@ CONFIG_KEYS = {
 
 config_option = click.option(
     "--config",
+    metavar="FILE",
     type=click.Path(path_type=Path),
     is_eager=True,
     expose_value=False,
@@ -104,6 +105,7 @@ config_option = click.option(
 )
 out_option = click.option(
     "--out",
+    metavar="DIR",
     type=click.Path(path_type=Path),
     default=Path("harvest"),
     show_default=True,
@@ -111,11 +113,19 @@ out_option = click.option(
 )
 what_options: Callable[[F], F] = _several(
     click.argument("endpoint", nargs=-1, required=True),
-    click.option("--start", required=True, help="First day: YYYY-MM-DD, or yesterday (in China)."),
-    click.option("--end", required=True, help="Last day, included."),
-    click.option("--appid", help="One account; its secret comes from HARVESTER_SECRET."),
+    click.option(
+        "--start",
+        metavar="DATE",
+        required=True,
+        help="First day: YYYY-MM-DD, or yesterday (in China).",
+    ),
+    click.option("--end", metavar="DATE", required=True, help="Last day, included."),
+    click.option(
+        "--appid", metavar="ID", help="One account; its secret comes from HARVESTER_SECRET."
+    ),
     click.option(
         "--accounts",
+        metavar="FILE",
         type=click.Path(path_type=Path),
         help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
         " file:PATH), token (stable or classic).",
@@ -123,22 +133,30 @@ what_options: Callable[[F], F] = _several(
     out_option,
     click.option(
         "--sink",
+        metavar="SPEC",
         multiple=True,
         help="Another destination, repeatable, in place of the JSON lines; the ledger stays in"
         " --out.",
     ),
     click.option(
         "--rate",
+        metavar="R",
         default="300/min",
         show_default=True,
         help="Requests leaving for one account, as 10/s or 300/min.  WeChat publishes no minute"
         " limit; this is a cautious one.",
     ),
     click.option(
-        "--burst", type=int, default=1, show_default=True, help="So many may leave together."
+        "--burst",
+        metavar="N",
+        type=int,
+        default=1,
+        show_default=True,
+        help="So many may leave together.",
     ),
     click.option(
         "--concurrency",
+        metavar="N",
         type=int,
         default=DEFAULT_CONCURRENCY,
         show_default=True,
@@ -146,6 +164,7 @@ what_options: Callable[[F], F] = _several(
     ),
     click.option(
         "--attempts",
+        metavar="N",
         type=int,
         default=DEFAULT_ATTEMPTS,
         show_default=True,
@@ -154,6 +173,7 @@ what_options: Callable[[F], F] = _several(
     ),
     click.option(
         "--daily-quota",
+        metavar="N",
         type=int,
         help="Calls a day (in China) for one interface of one account.  [default: until WeChat"
         " says that it is enough]",
@@ -214,11 +234,12 @@ def cli() -> None:
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="Harvest; the same command again resumes.")
 @what_options
 @click.option("--base-url", default=BASE_URL, show_default=True, help="Another host than WeChat's.")
 @click.option(
     "--token-store",
+    metavar="SPEC",
     default="memory",
     show_default=True,
     help="Where an account's token is shared: memory (this process alone).",
@@ -263,7 +284,7 @@ def run(**values: Any) -> int:
     return conclude(conduct(harvest), where, as_json=values["json"])
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.")
 @what_options
 @config_option
 def plan(**values: Any) -> int:
@@ -279,7 +300,7 @@ def plan(**values: Any) -> int:
     return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="Show coverage by month and gaps.")
 @out_option
 @config_option
 def status(out: Path) -> int:
@@ -289,7 +310,7 @@ def status(out: Path) -> int:
     return asyncio.run(show_status(out / FILE_NAME))
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
 @out_option
 @config_option
 def verify(out: Path) -> int:
@@ -299,7 +320,7 @@ def verify(out: Path) -> int:
     return asyncio.run(show_verification(out / FILE_NAME))
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
 def endpoints(name: str | None) -> int:
     """List the interfaces that can be harvested, or tell about one."""
@@ -312,7 +333,7 @@ def endpoints(name: str | None) -> int:
     return 0
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")
 @click.option("--port", type=int, default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other data.")
 @click.option("--secret", default="practice", show_default=True, help="Of every appid that is wx….")
@@ -339,9 +360,10 @@ def simulate(port: int, **values: Any) -> int:
     return serve(port, values)
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(context_settings=CONTEXT, short_help="Do the main job against a simulated WeChat.")
 @click.option(
     "--out",
+    metavar="DIR",
     type=click.Path(path_type=Path),
     default=Path("harvest-demo"),
     show_default=True,

@@ -259,7 +259,7 @@ class JsonLines:
         self, endpoint: _Endpoint, group: Sequence[Batch], rewritten: Mapping[str, Path]
     ) -> list[str]:
         """Add the lines to the segment that grows; gives its name, if there were any."""
-        data = b"".join([line for batch in group for line in batch.lines])
+        data = b"".join([batch.body for batch in group])
         if not data:
             return []
         segment = self._last_segment(endpoint)
@@ -267,7 +267,7 @@ class JsonLines:
         self._put(rewritten.get(segment, endpoint.folder / segment), mark.size, data)
         endpoint.marks[segment] = mark._replace(size=mark.size + len(data))
         if endpoint.spans is not None:
-            _widen(endpoint.spans[segment], (batch.window for batch in group if batch.lines))
+            _widen(endpoint.spans[segment], (batch.window for batch in group if batch.records))
         return [segment]
 
     def _last_segment(self, endpoint: _Endpoint) -> str:

@@ -28,7 +28,6 @@ class FakeTransport:
         self.latency = latency
         self.in_flight = 0
         self.most_in_flight = 0
-        self.sent: list[Request] = []
 
     async def send(self, request: Request) -> Response:
         """The simulator's response; a reset or cut answer is an `AttemptError`."""
@@ -55,6 +54,7 @@ class MemorySink:
     def __init__(self, identity: str = "memory") -> None:
         self._identity = identity
         self.windows: dict[Window, list[dict[str, Any]]] = {}
+        self._tallies: dict[Window, Tally] = {}
         self.writes: list[int] = []
         self.opened = self.closed = 0
 
@@ -77,9 +77,10 @@ class MemorySink:
         """Keep the batches."""
         replaced = {}
         for batch in batches:
-            former = self.windows.get(batch.window)
-            if former:
-                replaced[batch.window] = Tally(len(former), 0)
+            former = self._tallies.get(batch.window, Tally())
+            if former.records:
+                replaced[batch.window] = former
+            self._tallies[batch.window] = Tally(batch.records, batch.checksum)
             self.windows[batch.window] = batch.documents()
         self.writes.append(len(batches))
         return Written({}, replaced)

@@ -23,7 +23,8 @@ def batch(day: int, *records: dict[str, Any], appid: str = "wx1", replaces: bool
     when = date(2023, 12, 31) + timedelta(days=day)
     window = Window(appid, "getarticlesummary", when, when)
     encoded = lines(records, metadata(window, STAMP))
-    return Batch(window, STAMP, list(records), encoded, checksum(encoded), replaces)
+    body = b"".join(encoded)
+    return Batch(window, STAMP, len(records), body, checksum(encoded), replaces)
 
 
 class Ledgerish:

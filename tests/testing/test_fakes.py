@@ -5,9 +5,10 @@ from datetime import date
 
 import pytest
 
+from harvester.codec import checksum, lines
 from harvester.datacube import GETARTICLESUMMARY, StableToken
 from harvester.errors import AttemptError
-from harvester.model import Action, Batch, Request, Response, Window
+from harvester.model import Action, Batch, Request, Response, Window, metadata
 from harvester.testing import (
     FakeTransport,
     Faults,
@@ -23,7 +24,8 @@ WINDOW = Window("wx1", "getarticlesummary", DAY, DAY)
 
 
 def batch(window: Window, *records: dict[str, object]) -> Batch:
-    return Batch(window, "now", list(records), [], 0)
+    encoded = lines(list(records), metadata(window, "now"))
+    return Batch(window, "now", len(records), b"".join(encoded), checksum(encoded))
 
 
 async def asked(transport: FakeTransport) -> Response:
@@ -84,15 +86,16 @@ def test_a_memory_sink_keeps_the_documents_of_each_window() -> None:
 
 
 def test_a_batch_replaces_its_window_and_says_how_much_that_was() -> None:
-    async def main(loop: VirtualTimeLoop) -> tuple[int, int]:
+    async def main(loop: VirtualTimeLoop) -> object:
         sink = MemorySink()
         first = await sink.write([batch(WINDOW, {"a": 1}, {"a": 2})])
         second = await sink.write([batch(WINDOW, {"a": 3})])
         assert dict(first.replaced) == {}
         assert [record["a"] for record in sink.records] == [3]
-        return len(second.replaced), second.replaced[WINDOW].records
+        return dict(second.replaced)
 
-    assert run_virtual(main) == (1, 2)
+    former = batch(WINDOW, {"a": 1}, {"a": 2})
+    assert run_virtual(main) == {WINDOW: (2, former.checksum)}
 
 
 def test_a_window_without_records_replaces_nothing() -> None:
