@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any, TypedDict, Unpack
 
@@ -44,7 +45,8 @@ class Keywords(TypedDict, total=False):
     rate: requests leaving for one account: a number a second, ``"10/s"``, ``"600/min"``.  In no
         period of that length do more leave.  Default ``"300/min"``.
     burst: so many of them may leave at once.  Default 1.
-    concurrency: requests in flight over all accounts.  Default 64.
+    concurrency: requests in flight over all accounts.  Default 64; never more than the
+        connector of your own session lets through.
     attempts: how often one window is tried before it has failed.  Default 8, which with its
         backoff takes a busy server a minute or two.
     ledger: where is written down what is safe: a path, a `Ledger`, or None for none.  By default
@@ -96,6 +98,7 @@ async def run(
     sinks = open_sinks(sink)
     ledger = _ledger(options, sinks)
     transport = _transport(options, settings)
+    settings = _within(transport, settings)
     async with (
         transport,
         Engine(
@@ -130,6 +133,7 @@ async def stream(
     """
     scope, settings = resolve(accounts, endpoints, start, end, options)
     transport = _transport(options, settings)
+    settings = _within(transport, settings)
     given = options.get("ledger")
     ledger = given if isinstance(given, Ledger | None) else Ledger(given)
     records = Records()
@@ -317,6 +321,11 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> Ledger | None:
         return given if isinstance(given, Ledger | None) else Ledger(given)
     directories = [sink.directory for sink in sinks if isinstance(sink, Located)]
     return Ledger(directories[0] / FILE_NAME) if directories else None
+
+
+def _within(transport: HttpTransport, settings: Options) -> Options:
+    """No more in flight than the caller's session lets through."""
+    return replace(settings, concurrency=int(min(settings.concurrency, transport.slots)))
 
 
 def _transport(options: Keywords, settings: Options) -> HttpTransport:

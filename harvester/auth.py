@@ -80,6 +80,7 @@ class SharedToken:
     """The current token of one account.
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
+    fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds.
     """
 
     __slots__ = (
@@ -92,13 +93,14 @@ class SharedToken:
         "_send",
         "_value",
         "appid",
+        "fetched",
         "fetches",
         "lifetime",
     )
 
     def __init__(self, appid: str, provider: TokenProvider, send: Send) -> None:
         self.appid = appid
-        self.fetches = 0
+        self.fetches = self.fetched = 0
         self.lifetime = 0.0
         self._provider = provider
         self._send = send
@@ -146,6 +148,7 @@ class SharedToken:
                 raise
             self._renew_at = started + (self._ends - started) / 4
             return
+        self.fetched += 1
         if token.value != self._value:
             self._proven = False
         self._value, self.lifetime = token.value, token.lifetime
@@ -159,14 +162,16 @@ class SharedToken:
             self._proven = True
             self._doubtful = False
 
-    def reject(self, token: str, reason: str) -> bool:
+    def reject(self, token: str, reason: str, fetched: int | None = None) -> bool:
         """The server refused this token: drop it, if it is still the current one.
 
-        Gives whether it was.
+        fetched: what `fetched` was when the request left.  stable_token hands out the same value
+        to everybody, so a late refusal is told by that and not by the value alone.  Gives whether
+        the token was dropped.
         Raises `AccountError` if it is itself the replacement of a refused token and was never
         accepted: a second refusal in a row.
         """
-        if token != self._value:
+        if token != self._value or (fetched is not None and fetched != self.fetched):
             return False
         if self._doubtful and not self._proven:
             raise AccountError(

@@ -101,5 +101,5 @@ def name_in(sink: Sink, ledger: Ledger | None) -> str:
     """A sink's name in the ledger; relative if the two lie together, so that they can be moved."""
     if ledger is None or not isinstance(sink, Located):
         return sink.identity
-    together = sink.directory.absolute() == ledger.path.parent.absolute()
+    together = sink.directory.resolve() == ledger.path.parent.resolve()
     return f"{sink.identity.partition(':')[0]}:." if together else sink.identity

@@ -97,7 +97,7 @@ def _join(ordered: Iterable[Stretch]) -> list[Stretch]:
         begin, end, state, records, total, empty, detail = stretch
         expected = end + ONE_DAY
         for stretch in pending:
-            if stretch.begin != expected or stretch.state != state or stretch.detail != detail:
+            if stretch.begin != expected or not _same(stretch, state, detail):
                 break
             if stretch.empty:
                 empty |= stretch.empty << (stretch.begin - begin).days
@@ -110,6 +110,17 @@ def _join(ordered: Iterable[Stretch]) -> list[Stretch]:
         total = add_checksums(total, 0)
         joined.append(Stretch(begin, end, state, records, total, empty, detail))
     return joined
+
+
+def _same(stretch: Stretch, state: str, detail: str) -> bool:
+    return stretch.state == state and (
+        stretch.detail == detail or _without_rid(stretch.detail) == _without_rid(detail)
+    )
+
+
+def _without_rid(detail: str) -> str:
+    """Why it failed, without WeChat's request id, which is another one each time."""
+    return detail.partition(" [rid:")[0]
 
 
 def _merge(old: Stretch, new: Stretch) -> Stretch:

@@ -145,7 +145,9 @@ class StableToken:
             "secret": self._secret,
             "force_refresh": False,
         }
-        return await _fetch(send, Request("POST", "/cgi-bin/stable_token", body=encode(body)))
+        return await _fetch(
+            send, Request("POST", "/cgi-bin/stable_token", body=encode(body)), self._secret
+        )
 
 
 class ClassicToken:
@@ -165,17 +167,21 @@ class ClassicToken:
             ("appid", self._appid),
             ("secret", self._secret),
         )
-        return await _fetch(send, Request("GET", "/cgi-bin/token", query))
+        return await _fetch(send, Request("GET", "/cgi-bin/token", query), self._secret)
 
 
-async def _fetch(send: Send, request: Request) -> Token:
+async def _fetch(send: Send, request: Request, secret: str) -> Token:
     try:
         response = await send(request)
     except AttemptError as exc:
-        problem = str(exc)
+        verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
     else:
-        return _token(read(response))
-    raise TokenRefusedError(Verdict(Action.RETRY, problem, answered=False))
+        try:
+            return _token(read(response))
+        except TokenRefusedError as exc:
+            # An answer that echoes the secret must not carry it into a message.
+            verdict = exc.verdict._replace(message=exc.verdict.message.replace(secret, "…"))
+    raise TokenRefusedError(verdict)
 
 
 def _token(answer: dict[str, Any] | Verdict) -> Token:
@@ -184,7 +190,10 @@ def _token(answer: dict[str, Any] | Verdict) -> Token:
         if answer.action in (Action.FAIL_WINDOW, Action.STOP_ENDPOINT):
             answer = answer._replace(action=Action.STOP_ACCOUNT)
         raise TokenRefusedError(answer)
-    if code_of(answer) != 0:
+    code = code_of(answer)
+    if code is None:
+        raise TokenRefusedError(Verdict(Action.RETRY, "the answer's errcode is not a number"))
+    if code:
         verdict = refusal(answer, TOKEN_ERRORS)
         if verdict.action is Action.FAIL_WINDOW:
             verdict = verdict._replace(action=Action.STOP_ACCOUNT)

@@ -42,11 +42,14 @@ from harvester.plan import (
     both,
     china,
     count_windows,
+    last_legal_day,
     last_settled_day,
     next_midnight,
     rfc3339,
     runs,
     settles_at,
+    whole_only,
+    whole_windows,
     windows,
 )
 from harvester.scope import Options, Scope
@@ -133,27 +136,32 @@ class Engine:
         scope, wall = self._scope, self._wall()
         covered = await self._covered()
         spent = await self._ledger.spent(china(wall).date()) if self._ledger else {}
+        replaces = self._options.refresh or len(self._committer.sinks) > 1
         planned = skipped = 0
         deferred = []
         for appid, provider in scope.accounts.items():
             tracks = []
             for endpoint in scope.endpoints:
+                span, anchor = endpoint.span, endpoint.first_day
                 done = covered.get((appid, endpoint.name), [])
                 begin, end = scope.range_of(endpoint)
-                total = count_windows(begin, end, endpoint.span, [])
-                left = count_windows(begin, end, endpoint.span, done)
+                if replaces:  # whole windows only: one that is stored is replaced as a whole
+                    begin, end = whole_windows((begin, end), span, anchor, last_legal_day(wall))
+                    done = whole_only(done, span, anchor)
+                left = count_windows(begin, end, span, done, anchor)
+                total = max(left, count_windows(begin, end, span, [], anchor))
                 planned += total
                 skipped += total - left
                 settled = min(end, last_settled_day(wall, endpoint.settled_hour))
                 track = Track(
                     appid,
                     endpoint,
-                    windows(begin, settled, endpoint.span, done),
+                    windows(begin, settled, span, done, anchor),
                     Budget(self._options.daily_quota, spent.get((appid, endpoint.name), 0), wall),
-                    replaces=self._options.refresh or len(self._committer.sinks) > 1,
+                    replaces=replaces,
                 )
                 tracks.append(track)
-                unsettled = windows(max(begin, settled + ONE_DAY), end, endpoint.span, done)
+                unsettled = windows(max(begin, settled + ONE_DAY), end, span, done, anchor)
                 deferred += [(track, days) for days in unsettled]
             self._lanes.append(self._lane(appid, provider, tracks))
         self._emit(events.RunStarted(planned, skipped, len(self._lanes)))
@@ -202,7 +210,7 @@ class Engine:
         Raises `RunError`, with the report of what was done until then.
         """
         self._started = _now()
-        self._pipeline.last_answer = self._started
+        self._pipeline.begin(self._started)
         try:
             async with _one_error(), anyio.create_task_group() as group:
                 group.start_soon(self._commit, group.cancel_scope)
@@ -214,18 +222,26 @@ class Engine:
                 self._working = self._options.concurrency
                 for _ in range(self._working):
                     group.start_soon(self._work)
+        except asyncio.CancelledError:
+            self._end("interrupted")
+            raise
         except RunError as exc:
-            exc.report = self.report("failed")
+            exc.report = self._end("failed")
             raise
         finally:
             self._board.stop()  # its timer must not outlive the run
         if self._fatal is not None:
-            self._fatal.report = self.report("failed")
+            self._fatal.report = self._end("failed")
             raise self._fatal
         unfinished = any(not lane.finished for lane in self._lanes)
         if self._stopping and unfinished:
-            return self.report("interrupted")
-        return self.report(self._books.state(len(self._lanes)))
+            return self._end("interrupted")
+        return self._end(self._books.state(len(self._lanes)))
+
+    def _end(self, state: str) -> Report:
+        report = self.report(state)
+        self._emit(events.Ended(report))
+        return report
 
     def report(self, state: str) -> Report:
         """The report as it stands."""
@@ -234,6 +250,7 @@ class Engine:
         report.requests = sum(self._calls)
         report.token_fetches = sum(lane.token.fetches for lane in self._lanes)
         report.seconds = _now() - self._started
+        report.failures = self._books.failures()
         return report
 
     @property
@@ -296,8 +313,8 @@ class Engine:
         reason = f"the daily quota of {self._options.daily_quota} calls is used up"
         fate = Fate(next_midnight(wall), reason)
         if self._options.wait:
-            track.park(next_midnight(wall))
-            self._emit(events.Paused(track.appid, next_midnight(wall) - wall, reason))
+            if track.park(next_midnight(wall)):
+                self._emit(events.Paused(track.appid, next_midnight(wall) - wall, reason))
         else:
             await self._leave(track, track.end(fate), fate)
 
@@ -397,7 +414,7 @@ class Engine:
                 raise AccountError(f"{lane.appid}: {reason}")
 
     def _no_token(self, lane: Lane, verdict: Verdict) -> AccountError | NetworkError:
-        if not verdict.answered and self._pipeline.last_answer < lane.token_since:
+        if not verdict.answered and self._pipeline.nothing_answers(lane.token_since):
             return self._pipeline.lost(verdict.message)
         return AccountError(
             f"{lane.appid}: no access token after {lane.token_failures} attempts:"

@@ -35,7 +35,12 @@ class UsageError(HarvestError, ValueError):
 
 
 class AttemptError(HarvestError):
-    """One request brought no answer that can be used; it may be tried again."""
+    """One request brought no answer that can be used; it may be tried again.
+
+    ``answered`` tells whether an answer had begun to come.
+    """
+
+    answered = False
 
 
 class WindowError(HarvestError):

@@ -87,7 +87,7 @@ class Failed:
     begin: date
     end: date
     windows: int
-    error: str
+    error: str  # WeChat's request id, if there is one, stands at its end: "... [rid: ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,6 @@ class AccountStopped:
 
     appid: str
     error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sleeping:
-    """The whole run sleeps until a Unix time, because it was told to wait."""
-
-    until: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +113,13 @@ class Stopping:
     in_flight: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last event of a run, also of one that was cancelled."""
+
+    report: Report
+
+
 Event = (
     RunStarted
     | TokenFetched
@@ -130,13 +129,18 @@ Event = (
     | Deferred
     | Failed
     | AccountStopped
-    | Sleeping
     | Stalled
     | Stopping
+    | Ended
 )
 
 Observer = Callable[[Event], None]
 """Called in the event loop, between two steps: it must return at once."""
+
+
+def alike(error: str) -> str:
+    """An error without WeChat's request id, which is another one each time."""
+    return error.partition(" [rid:")[0]
 
 
 @dataclass(slots=True)
@@ -219,6 +223,7 @@ class Bookkeeper:
     def __init__(self) -> None:
         self.report = Report()
         self.stopped_accounts = 0
+        self._failures: dict[tuple[str, str, str, str, date], Failure] = {}
 
     def __call__(self, event: Event) -> None:
         windows = self.report.windows
@@ -244,21 +249,26 @@ class Bookkeeper:
                 pass
 
     def _note(self, event: Failed) -> None:
-        """Days that follow one another and failed alike are one line, however many they are."""
-        failures = self.report.failures
-        for failure in failures[-8:]:
-            alike = (failure.appid, failure.endpoint, failure.error) == (
-                event.appid,
-                event.endpoint,
-                event.error,
-            )
-            if alike and failure.end + ONE_DAY == event.begin:
-                failure.end = event.end
-                return
-            if alike and event.end + ONE_DAY == failure.begin:
-                failure.begin = event.begin
-                return
-        failures.append(Failure(event.appid, event.endpoint, event.begin, event.end, event.error))
+        """Days that follow one another and failed alike are one entry, with the first one's rid."""
+        key = (event.appid, event.endpoint, alike(event.error))
+        begin, end, error = event.begin, event.end, event.error
+        before = self._failures.pop((*key, "to", begin - ONE_DAY), None)
+        if before is not None:
+            begin, error = before.begin, before.error
+        after = self._failures.pop((*key, "from", end + ONE_DAY), None)
+        if after is not None:
+            end = after.end
+        for joined in (before, after):
+            if joined is not None:
+                self._failures.pop((*key, "from", joined.begin), None)
+                self._failures.pop((*key, "to", joined.end), None)
+        failure = Failure(event.appid, event.endpoint, begin, end, error)
+        self._failures[*key, "from", begin] = self._failures[*key, "to", end] = failure
+
+    def failures(self) -> list[Failure]:
+        """All failures, by account, interface and day."""
+        found = [failure for key, failure in self._failures.items() if key[3] == "from"]
+        return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
 
     def state(self, accounts: int) -> str:
         """How a run that ended by itself ended."""

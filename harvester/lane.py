@@ -194,9 +194,9 @@ class Track:
     def end(self, fate: Fate) -> Iterator[Days]:
         """Give nothing more at all; yields what is left, those to be tried again first."""
         self.fate = fate
-        for _, _, attempt in sorted(self._again):
+        again, self._again = sorted(self._again), []  # at once: another one may come to its end
+        for _, _, attempt in again:
             yield attempt.window.begin, attempt.window.end
-        self._again.clear()
         while (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
             yield upcoming

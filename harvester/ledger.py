@@ -112,6 +112,8 @@ class Ledger:
         return f"<Ledger {self.path} {'open' if self._database else 'closed'}>"
 
     async def __aenter__(self) -> Self:
+        if self._thread is not None:
+            raise UsageError(f"the ledger {self.path} is open already; hand it in closed")
         self._thread = Thread("harvester-ledger")
         try:
             await self._thread.call(self._open)
@@ -178,7 +180,11 @@ class Ledger:
             return await self._thread.call(function, *args)
         except sqlite3.Error as exc:
             raise LedgerError(self._describe(exc)) from exc
-        except (ValueError, TypeError) as exc:  # a date that is none, text that is not UTF-8
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as exc:  # a date that is none, text that is not UTF-8
             raise LedgerError(self._damaged(type(exc).__name__)) from exc
 
     def _describe(self, exc: sqlite3.Error) -> str:
@@ -258,7 +264,8 @@ class Ledger:
         return {str(key): str(value) for key, value in rows}
 
     def _sinks(self) -> list[str]:
-        return [name for (name,) in self._rows("SELECT DISTINCT sink FROM receipt ORDER BY sink")]
+        rows = self._rows("SELECT sink FROM receipt UNION SELECT sink FROM stretch ORDER BY sink")
+        return [name for (name,) in rows]
 
     def _done(self, sink: str) -> dict[Key, list[Days]]:
         found: dict[Key, list[Days]] = defaultdict(list)
@@ -304,7 +311,7 @@ class Ledger:
         assert self._database is not None
         with _transaction(self._database) as database:
             for entry in entries:
-                for key, stretches in _by_key(entry).items():
+                for key, stretches in _by_key(database, entry).items():
                     for stretch in coverage.fold(stretches):
                         self._lay(database, entry.sink, key, stretch)
                 _store_receipt(database, entry)
@@ -351,14 +358,26 @@ class _transaction:  # noqa: N801  (reads as the verb it is)
                 self._database.execute("ROLLBACK")
 
 
-def _by_key(entry: Entry) -> dict[Key, list[Stretch]]:
+def _by_key(database: sqlite3.Connection, entry: Entry) -> dict[Key, list[Stretch]]:
     found: dict[Key, list[Stretch]] = defaultdict(list)
     replaced = entry.replaced
     for window, stretch in entry.settled:
-        if replaced and (former := replaced.get(window)) is not None:
+        former = replaced.get(window) if replaced else None
+        if former is not None and _counted(database, entry.sink, window):
             stretch = coverage.replaced(stretch, *former)
         found[window.appid, window.endpoint].append(stretch)
     return found
+
+
+def _counted(database: sqlite3.Connection, sink: str, window: Window) -> bool:
+    """Whether this ledger's figures hold the window: a sink may have had it from elsewhere."""
+    return bool(
+        database.execute(
+            "SELECT 1 FROM stretch WHERE sink = ? AND appid = ? AND endpoint = ?"
+            " AND state = 'done' AND first_day <= ? AND last_day >= ?",
+            (sink, window.appid, window.endpoint, str(window.end), str(window.begin)),
+        ).fetchone()
+    )
 
 
 def _store_receipt(database: sqlite3.Connection, entry: Entry) -> None:

@@ -79,7 +79,7 @@ class Rate(NamedTuple):
         if not (0 < number < math.inf and 0 < period < math.inf):
             raise UsageError(f"rate: {given!r} is not above zero; write it as 10/s or 600/min")
         if number < 1:
-            return cls(1, period / number)
+            return cls(1, min(period / number, _ABSURD))
         whole = Fraction(number).limit_denominator(1000)
         return cls(whole.numerator, period * whole.numerator / number)
 

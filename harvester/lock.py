@@ -5,6 +5,7 @@ Rule: a claim dies with its process, however that ends; nobody has to remove a s
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -31,11 +32,19 @@ class Claim:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _try_lock(self._descriptor)
-        except OSError:
+        except OSError as exc:
             os.close(self._descriptor)
+            if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+                raise
             raise UsageError(
                 f"{what} is in use by another harvester; let it end, or choose another directory"
             ) from None
+
+    def note(self, text: bytes) -> None:
+        """Write something durable into the file: whoever holds it may."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+        os.fsync(self._descriptor)
 
     def release(self) -> None:
         """Give it up."""

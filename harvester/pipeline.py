@@ -24,7 +24,7 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.lane import Lane, Track, Try
-from harvester.model import Action, Batch, Response, Verdict, metadata
+from harvester.model import Action, Batch, Verdict, Window, metadata
 from harvester.plan import next_midnight, next_minute, rfc3339
 from harvester.transport import Transport
 
@@ -88,21 +88,37 @@ class Pipeline:
         self._wall = wall
         self._second = 0
         self._stamp = ""
-        self.last_answer = 0.0
+        self.last_answer = self.started = 0.0
+        self._silent: Window | None = None
+        self._silent_windows = 0
+
+    def begin(self, now: float) -> None:
+        """The run begins (the loop's time)."""
+        self.started = self.last_answer = now
+
+    def nothing_answers(self, since: float) -> bool:
+        """Whether no answer came to anybody since that time, and not just to one request.
+
+        One window that is never answered is its own fault; a network that is lost answers nobody.
+        """
+        silent = self.last_answer == self.started or self._silent_windows > 1
+        return silent and self.last_answer < since
 
     async def run(self, lane: Lane, track: Track, attempt: Try) -> Outcome:
         """One attempt.
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        token = lane.token.peek()
+        token, fetched = lane.token.peek(), lane.token.fetched
         assert token is not None, "a lane gives out no window without a token"
         try:
             response = await self._transport.send(track.endpoint.request(attempt.window, token))
         except AttemptError as exc:
-            verdict = Verdict(Action.RETRY, str(exc), answered=False)
+            verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
+            self._note(attempt.window, exc.answered)
         else:
-            verdict = self._judge(track, response)
+            self._note(attempt.window, answered=True)
+            verdict = track.endpoint.verdict(response)
         if verdict.action is Action.DONE:
             lane.token.accept(token)
             track.refusals = 0
@@ -110,11 +126,18 @@ class Pipeline:
                 return self._batch(track, attempt, verdict)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
-        return self._otherwise(lane, track, attempt, verdict, token)
+        if token in verdict.message:  # an answer that echoes it must not carry it on
+            verdict = verdict._replace(message=verdict.message.replace(token, "…"))
+        return self._otherwise(lane, track, attempt, verdict, (token, fetched))
 
-    def _judge(self, track: Track, response: Response) -> Verdict:
-        self.last_answer = asyncio.get_running_loop().time()
-        return track.endpoint.verdict(response)
+    def _note(self, window: Window, answered: bool) -> None:
+        """Keep in mind whether anything answers at all."""
+        if answered:
+            self.last_answer = asyncio.get_running_loop().time()
+            self._silent, self._silent_windows = None, 0
+        elif window != self._silent:
+            self._silent = window
+            self._silent_windows += 1
 
     def _batch(self, track: Track, attempt: Try, verdict: Verdict) -> Batch:
         window, records = attempt.window, verdict.records
@@ -132,7 +155,7 @@ class Pipeline:
         return self._stamp
 
     def _otherwise(
-        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, token: str
+        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[str, int]
     ) -> Outcome:
         match verdict.action:
             case Action.RETRY:
@@ -140,7 +163,8 @@ class Pipeline:
             case Action.SLOW_DOWN:
                 return self._slow_down(lane, attempt, verdict)
             case Action.RENEW_TOKEN:
-                return self._renew(lane, track, attempt, verdict, token)
+                dropped = lane.token.reject(sent[0], explain(verdict), sent[1])
+                return self._renew(track, attempt, verdict, dropped)
             case Action.QUOTA:
                 until = next_midnight(self._wall())
                 return Later(attempt, until, explain(verdict), whole_endpoint=True)
@@ -156,9 +180,9 @@ class Pipeline:
                 raise WindowError(explain(verdict))
 
     @staticmethod
-    def _renew(lane: Lane, track: Track, attempt: Try, verdict: Verdict, token: str) -> Again:
-        """Ask for a new token; an interface that refuses what others accept is stopped."""
-        track.refusals += lane.token.reject(token, explain(verdict))
+    def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:
+        """Try again with a new token; an interface that refuses what others accept is stopped."""
+        track.refusals += dropped
         if track.refusals >= REFUSALS:
             raise EndpointError(
                 f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
@@ -171,7 +195,7 @@ class Pipeline:
         delay = retry.delay(attempt.failures, self._attempts, answered=verdict.answered)
         if delay is not None:
             return Again(attempt, delay, explain(verdict))
-        if not verdict.answered and self.last_answer < attempt.since:
+        if not verdict.answered and self.nothing_answers(attempt.since):
             raise self.lost(verdict.message)
         raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
 

@@ -123,18 +123,48 @@ def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
         yield begin, end
 
 
-def windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> Iterator[Days]:
-    """The windows that are still to be asked for, oldest first, each at most ``span`` days."""
-    step = timedelta(days=span)
+def windows(
+    begin: date, end: date, span: int, covered: Sequence[Days], anchor: date | None = None
+) -> Iterator[Days]:
+    """The windows that are still to be asked for, oldest first, each at most ``span`` days.
+
+    They are cut at every ``span``-th day from ``anchor`` on (by default from the begin), so that
+    windows of two runs overlap only where one lies within the other.
+    """
+    origin = (anchor or begin).toordinal()
     for first, last in gaps(begin, end, covered):
         while first <= last:
-            yield first, (first if span == 1 else min(first + step - ONE_DAY, last))
-            first += step
+            left = span - (first.toordinal() - origin) % span if span > 1 else 1
+            until = min(first + timedelta(days=left - 1), last) if left > 1 else first
+            yield first, until
+            first = until + ONE_DAY
 
 
-def count_windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> int:
-    """How many windows `windows` gives, without making them."""
-    return sum(-(-days_in(gap) // span) for gap in gaps(begin, end, covered))
+def whole_windows(days: Days, span: int, anchor: date, last: date) -> Days:
+    """A range widened to whole windows, so that none that is stored is asked for in part."""
+    before = (days[0] - anchor).days % span
+    after = -((days[1] - anchor).days + 1) % span
+    return days[0] - timedelta(days=before), min(days[1] + timedelta(days=after), last)
+
+
+def whole_only(covered: Sequence[Days], span: int, anchor: date) -> list[Days]:
+    """The covered stretches without the windows that they cover in part."""
+    found = []
+    for first, last in covered:
+        begin = first + timedelta(days=-(first - anchor).days % span)
+        end = last - timedelta(days=((last - anchor).days + 1) % span)
+        if begin <= end:
+            found.append((begin, end))
+    return found
+
+
+def count_windows(
+    begin: date, end: date, span: int, covered: Sequence[Days], anchor: date | None = None
+) -> int:
+    """How many windows `windows` gives; at once where each is one day."""
+    if span == 1:
+        return sum(map(days_in, gaps(begin, end, covered)))
+    return sum(1 for _ in windows(begin, end, span, covered, anchor))
 
 
 def days_in(days: Days) -> int:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
+import re
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -45,15 +47,28 @@ class Transport(Protocol):
         ...
 
 
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?")
+_PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")
+
+
 def check_base_url(given: object) -> str:
     """A base URL without its last slash, or `UsageError`."""
+    shown = given
     if isinstance(given, str):
         with contextlib.suppress(ValueError):
             parts = urlsplit(given)
-            ok = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-            if ok and not (parts.query or parts.fragment or parts.username or parts.password):
+            host = parts.hostname or ""
+            if "@" in parts.netloc:
+                shown = "one with a user in it"  # and with his password
+            elif (
+                parts.scheme in ("http", "https")
+                and (_HOST.fullmatch(host) or ":" in host)
+                and parts.port != 0
+                and _PATH.fullmatch(parts.path)
+                and given == f"{parts.scheme}://{parts.netloc}{parts.path}"
+            ):
                 return given.rstrip("/")
-    raise UsageError(f"base URL: {given!r} is not one; write it as https://api.weixin.qq.com")
+    raise UsageError(f"base URL: {shown!r} is not one; write it as https://api.weixin.qq.com")
 
 
 class _Watchdog:
@@ -126,7 +141,7 @@ class HttpTransport:
             "headers": _HEADERS,
             "allow_redirects": False,
             "raise_for_status": False,
-            "timeout": aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
+            "timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
         }
         if session is None and (proxy := _proxy_for(self._base_url)):
             self._how["proxy"] = proxy
@@ -137,7 +152,20 @@ class HttpTransport:
         whose = "ours" if self._given is None else "the caller's"
         return f"<HttpTransport to {self._base_url}, session {whose}, {self.answers} answers>"
 
+    @property
+    def slots(self) -> float:
+        """Requests that can be under way at once: what the caller's session lets through.
+
+        One that waited there for a connection would leave later than its rate allows.
+        """
+        connector = self._given.connector if self._given is not None else None
+        if connector is None:
+            return math.inf
+        return min(connector.limit or math.inf, connector.limit_per_host or math.inf)
+
     async def __aenter__(self) -> Self:
+        if self._given is not None and self._given.closed:
+            raise UsageError("the session is closed; hand in an open one, or none")
         if self._given is None:
             # asyncio reads into a fresh buffer of 256 KiB; glibc maps and unmaps each of them,
             # until a larger block was freed once: then its threshold lies above that.
@@ -164,11 +192,12 @@ class HttpTransport:
         assert task is not None
         cancelling = task.cancelling()
         self._watchdog.enter(task, loop)
-        problem = ""
+        problem, answered = "", False
         try:
             answer = await self._session.request(
                 request.method, url, data=request.body, **self._how
             )
+            answered = True
             try:
                 body = await self._read(answer)
             except BaseException:
@@ -184,11 +213,17 @@ class HttpTransport:
             problem = f"no answer within {self._timeout_seconds:g} s"
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
             problem = _describe(exc)
+        except RuntimeError:
+            if not self._session.closed:
+                raise
+            problem = "the session was closed"
         finally:
             if self._watchdog.leave(task):  # cut off in the very moment in which it ended
                 task.uncancel()
         # Raised here, not above: aiohttp's errors know the URL, and the token stands in it.
-        raise AttemptError(problem)
+        error = AttemptError(problem)
+        error.answered = answered
+        raise error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes | None:
         length = answer.content_length
@@ -219,7 +254,8 @@ class HttpTransport:
 def _proxy_for(base_url: str) -> str | None:
     """The proxy that the environment names; asked for once, as aiohttp would for each request."""
     parts = urlsplit(base_url)
-    if proxy_bypass(parts.netloc):
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
         return None
     return getproxies().get(parts.scheme)
 

@@ -10,9 +10,10 @@ import pytest
 
 from harvester import events
 from harvester.committer import CHANNEL_ITEMS
+from harvester.endpoint import JsonEndpoint
 from harvester.errors import AttemptError, NetworkError, SinkError
 from harvester.ledger import Ledger
-from harvester.model import Batch
+from harvester.model import Batch, Response
 from harvester.sinks.base import Written
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import (
@@ -30,6 +31,7 @@ from tests.support import (
     Script,
     assert_exactly_the_truth,
     at,
+    days,
     engine_run,
     noon,
     scope,
@@ -37,6 +39,7 @@ from tests.support import (
 )
 
 NOW = noon("2024-06-15")
+_refused = Response(200, b'{"errcode":40001,"errmsg":"invalid credential"}')
 
 
 def test_a_range_of_two_accounts_is_harvested_exactly(tmp_path: Path) -> None:
@@ -270,6 +273,77 @@ def test_a_second_refusal_of_a_fresh_token_stops_the_account_and_says_why() -> N
         assert transport.tokens == 2
         assert "another program may be fetching tokens" in report.failures[0].error
         assert "40001" in report.failures[0].error
+
+    run_virtual(main, NOW)
+
+
+def test_stragglers_of_an_old_refusal_do_not_condemn_the_same_token_handed_out_again() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        good = False
+
+        class Slow(Script):
+            async def send(self, request: Any) -> Any:
+                nonlocal good
+                if request.path.startswith("/cgi-bin/"):
+                    await asyncio.sleep(0.05)
+                    good = self.tokens > 0
+                    return await super().send(request)
+                verdict = good
+                await asyncio.sleep(0.02 * (len(self.asked) % 8))
+                answer = await super().send(request)
+                return answer if verdict else _refused
+
+        transport = Slow(lambda body: {"list": []})
+        report = await engine_run(loop, transport, scope(*JANUARY), MemorySink(), concurrency=8)
+        assert report.state == "complete"
+        assert report.token_fetches == 2
+
+    run_virtual(main, NOW)
+
+
+def test_failures_that_differ_in_their_rid_alone_are_one_entry(tmp_path: Path) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        serial = iter(range(10_000))
+        transport = Script(
+            lambda body: {"errcode": 61500, "errmsg": f"date format error rid: {next(serial)}-a-b"}
+        )
+        asked = scope(date(2015, 1, 1), date(2016, 12, 31))
+        report = await engine_run(loop, transport, asked, MemorySink(), tmp_path / "l")
+        (failure,) = report.failures
+        assert (failure.begin, failure.end) == (date(2015, 1, 1), date(2016, 12, 31))
+        assert "61500" in failure.error
+        assert "[rid: " in failure.error
+        async with Ledger(tmp_path / "l", readonly=True) as ledger:
+            (stretches,) = (await ledger.stretches("memory")).values()
+        assert len(stretches) == 1
+
+    run_virtual(main, NOW)
+
+
+def test_longer_windows_are_replaced_as_a_whole(tmp_path: Path) -> None:
+    week = JsonEndpoint("week", "/datacube/week", date(2024, 1, 1), span=7)
+
+    def answer(body: dict[str, str]) -> Any:
+        begin, end = map(date.fromisoformat, (body["begin_date"], body["end_date"]))
+        assert (end - begin).days < 7
+        return {"list": [{"ref_date": str(day)} for day in days(begin, end)]}
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        for begin, end, refresh in (
+            (date(2024, 1, 1), date(2024, 1, 10), False),
+            (date(2024, 1, 1), date(2024, 1, 17), False),
+            (date(2024, 1, 4), date(2024, 1, 12), True),
+            (date(2024, 1, 16), date(2024, 1, 20), True),
+        ):
+            asked = scope(begin, end, endpoints=[week])
+            report = await engine_run(
+                loop, Script(answer), asked, JsonLines(tmp_path), tmp_path / "l", refresh=refresh
+            )
+            windows = report.windows
+            assert windows.planned == windows.skipped + windows.done
+            found = [record["ref_date"] for record in stored(tmp_path, "week")]
+            assert len(found) == len(set(found))
+        assert set(found) >= {str(day) for day in days(date(2024, 1, 1), date(2024, 1, 20))}
 
     run_virtual(main, NOW)
 

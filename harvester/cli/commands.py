@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +50,11 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except HarvestError as exc:
         say(str(exc))
         return STOPPED
+    except BrokenPipeError:
+        raise
+    except OSError as exc:  # a path that cannot be: too long, for instance
+        say(f"{exc.filename or 'a file'} cannot be used ({exc.strerror})")
+        return UNUSABLE
 
 
 def _several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -75,19 +81,36 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
 
 def _check_types(path: Path, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        key = name.replace("_", "-")
-        if name in FLAGS and not isinstance(value, bool):
-            raise UsageError(f"{path}: {key} is true or false, not {value!r}")
-        if name not in FLAGS and isinstance(value, bool):
-            raise UsageError(f"{path}: {key} cannot be {str(value).lower()}")
         if name in LISTS and isinstance(value, str):
-            values[name] = [value]
-        elif isinstance(value, list) and name not in LISTS:
-            raise UsageError(f"{path}: {key} takes one value, not a list")
+            value = values[name] = [value]
+        kinds = _kinds(name)
+        given = value if name in LISTS and isinstance(value, list) else [value]
+        if not all(type(each) in kinds and "\0" not in str(each) for each in given):
+            names = " or ".join(_KIND_NAMES[kind] for kind in kinds)
+            raise UsageError(f"{path}: {name.replace('_', '-')} takes {names}, not {value!r}")
 
 
+def _kinds(name: str) -> tuple[type, ...]:
+    """What TOML may hold for an option."""
+    if name in FLAGS:
+        return (bool,)
+    if name in NUMBERS:
+        return (int,)
+    if name in ("start", "end"):
+        return (str, date)
+    return (str, int, float) if name == "rate" else (str,)
+
+
+_KIND_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    date: "a date",
+}
 FLAGS = {"wait", "refresh", "json"}
 LISTS = {"endpoint", "sink"}
+NUMBERS = {"burst", "concurrency", "attempts", "daily_quota"}
 CONFIG_KEYS = {
     "endpoint", "start", "end", "appid", "accounts", "out", "sink", "rate", "burst", "concurrency",
     "attempts", "base_url", "token_store", "daily_quota", "wait", "refresh", "json",
@@ -196,8 +219,8 @@ def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
     return resolve(accounts, values["endpoint"], values["start"], values["end"], options)
 
 
-def _accounts(values: dict[str, Any]) -> list[Account]:
-    """The accounts that are named; what is typed wins over what a file says."""
+def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
+    """An appid or a file of accounts; what is typed wins over what a file says."""
     context = click.get_current_context()
     appid, file = values["appid"], values["accounts"]
     if appid and file:
@@ -208,7 +231,13 @@ def _accounts(values: dict[str, Any]) -> list[Account]:
         ]
         if len(typed) != 1:
             raise UsageError("give either --appid or --accounts")
-        appid, file = (appid, None) if typed == ["appid"] else (None, file)
+        return (appid, None) if typed == ["appid"] else (None, file)
+    return appid, file
+
+
+def _accounts(values: dict[str, Any]) -> list[Account]:
+    """The accounts that are named, with their secrets."""
+    appid, file = _chosen(values)
     if file:
         return read_accounts(file)
     if appid:
@@ -291,10 +320,9 @@ def plan(**values: Any) -> int:
     """Tell what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
     from harvester.cli.inspect import show_plan
 
-    if values["accounts"]:
-        accounts = read_accounts(values["accounts"], secrets=False)
-    else:
-        accounts = [Account(values["appid"] or "wx", secret="-")]
+    appid, file = _chosen(values)
+    alone = [Account(appid or "wx", secret="-")]
+    accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
     sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
     return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
@@ -334,7 +362,13 @@ def endpoints(name: str | None) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")
-@click.option("--port", type=int, default=8765, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="0 takes a free one.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other data.")
 @click.option("--secret", default="practice", show_default=True, help="Of every appid that is wx….")
 @click.option("--latency", type=float, default=0.0, help="Seconds that each answer takes.")

@@ -45,13 +45,14 @@ async def show_plan(
         for endpoint in scope.endpoints:
             begin, end = scope.range_of(endpoint)
             done = covered.get((appid, endpoint.name), [])
-            row.append(count_windows(begin, end, endpoint.span, done))
+            row.append(count_windows(begin, end, endpoint.span, done, endpoint.first_day))
         calls.append(row)
     rate = Rate.parse(options.rate)
     needed = estimate(calls, rate.per_second, options.daily_quota)
-    total = sum(
-        count_windows(*scope.range_of(endpoint), endpoint.span, []) for endpoint in scope.endpoints
-    ) * len(scope.accounts)
+    total = len(scope.accounts) * sum(
+        count_windows(*scope.range_of(endpoint), endpoint.span, [], endpoint.first_day)
+        for endpoint in scope.endpoints
+    )
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
     tell(f"calls   {needed.calls:,}" + (f" ({total - needed.calls:,} are done already)"
@@ -192,7 +193,7 @@ async def show_verification(path: Path) -> int:
         raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
     found: list[Difference] = []
     for name in names:
-        sink = plugins.sink(_spec(name, path))
+        sink = _sink(name, path)
         if not isinstance(sink, Readable):
             tell(f"{name} cannot be read back; it was not verified")
             continue
@@ -214,6 +215,14 @@ def _spec(name: str, ledger: Path) -> str:
     """A sink's spec from its name in the ledger."""
     scheme, _, rest = name.partition(":")
     return f"{scheme}:{ledger.parent}" if rest == "." else name
+
+
+def _sink(name: str, ledger: Path) -> Sink | None:
+    """The sink of a name, if a spec names it: a sink of somebody's own cannot be made from that."""
+    try:
+        return plugins.sink(_spec(name, ledger))
+    except UsageError:
+        return None
 
 
 def _compare(

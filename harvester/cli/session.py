@@ -16,7 +16,7 @@ from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOP
 from harvester.cli.progress import LOUD, display
 from harvester.cli.screen import china_time, duration, many, plain, say
 from harvester.errors import RunError
-from harvester.events import Bookkeeper, Event, Observer, Report
+from harvester.events import Event, Observer, Report
 
 STATUS = {
     "complete": COMPLETE,
@@ -35,12 +35,14 @@ def conduct(harvest: Harvest) -> Report:
 
 
 async def _conduct(harvest: Harvest) -> Report:
-    books = Bookkeeper()
+    ended = Report(state="interrupted")
     stop = asyncio.Event()
     with display() as shown:
 
         def observe(event: Event) -> None:
-            books(event)
+            nonlocal ended
+            if isinstance(event, events.Ended):
+                ended = event.report
             shown(event)
 
         task = asyncio.ensure_future(harvest(observe, stop))
@@ -48,14 +50,12 @@ async def _conduct(harvest: Harvest) -> Report:
         try:
             return await task
         except asyncio.CancelledError:
-            books.report.state = "interrupted"
-            return books.report
+            return ended
         except RunError as exc:
-            report = exc.report or books.report
-            report.state = "failed"
+            ended.state = "failed"
             problem = str(exc)
     say(problem)
-    return report
+    return ended
 
 
 def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
@@ -118,11 +118,3 @@ def summarize(report: Report) -> list[str]:
     retries = f" ({report.retries:,} retries)" if report.retries else ""
     parts.append(f"{many(report.requests, 'request')}{retries} in {duration(report.seconds)}")
     return parts
-
-
-def quiet(event: Event) -> None:
-    """Observe nothing."""
-    del event
-
-
-__all__ = ["conclude", "conduct", "events", "quiet", "summarize"]

@@ -12,14 +12,19 @@ of each segment up to which it counts, and its generation:
   next start removes; a crash after it leaves a file that the receipt names, which the next start
   puts in its place.
 
-Without a receipt (no ledger, or a new one over old data) whole lines that are found are kept, a
-torn last line is cut off, and a window that is written again takes the place of its former self.
+That holds only for what this ledger wrote.  ``.jsonl.lock`` names the owner, the ledger or the run
+without one that wrote here last, and the folders that were made here.  If that is not the
+receipt's (no ledger, a new one over old data, two in turn), nothing is cut but a torn last line:
+whole lines are kept, and a window that is written again takes the place of its former self.
+Folders and files that no harvester made are never touched.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +32,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from harvester.codec import add_checksums, checksum, parse
+from harvester.codec import add_checksums, checksum, encode, parse
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
 from harvester.model import Batch, Tally, Window
@@ -44,10 +49,11 @@ from harvester.sinks.files import (
 )
 from harvester.thread import Thread
 
+_NOTE = ".jsonl.lock"
 SEGMENT_BYTES = 64 * 1024 * 1024
 _SEGMENT = re.compile(r"\d{6}\.jsonl")
 _REWRITTEN = re.compile(r"(\d{6}\.jsonl)\.(\d+)\.tmp")
-_BEGUN = "begun"  # the sink was opened with this ledger
+_OWNER = "owner"  # what the directory's note must say for the receipt to hold
 _FOUND = "found"  # it held records then, of which the ledger knows nothing
 
 
@@ -98,6 +104,8 @@ class JsonLines:
         self._claim: Claim | None = None
         self._endpoints: dict[str, _Endpoint] = {}
         self._found: set[Window] = set()
+        self._owner = ""
+        self._folders: list[str] = []
         self._open_files: dict[Path, int] = {}
         self._pending: list[tuple[Path, Path]] = []
 
@@ -115,7 +123,7 @@ class JsonLines:
     @property
     def identity(self) -> str:
         """``jsonl:`` and the directory."""
-        return f"jsonl:{self.directory.absolute()}"
+        return f"jsonl:{self.directory.resolve()}"
 
     async def open(self, receipt: Receipt | None) -> Receipt:
         """Claim the directory and bring it to where the receipt says."""
@@ -136,9 +144,11 @@ class JsonLines:
     async def close(self) -> None:
         """Close the files and give up the directory."""
         if self._thread is not None:
-            await self._thread.call(self._close)
-            self._thread.close()
-            self._thread = None
+            try:
+                await self._thread.call(self._close)
+            finally:
+                self._thread.close()
+                self._thread = None
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each line that the receipt speaks of; raises `SinkError` if a segment is gone."""
@@ -150,18 +160,32 @@ class JsonLines:
     def _open(self, receipt: Receipt | None) -> Receipt:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._claim = Claim(self.directory / ".jsonl.lock", f"the directory {self.directory}")
+            self._claim = Claim(self.directory / _NOTE, f"the directory {self.directory}")
         except OSError as exc:
             raise UsageError(
                 f"the directory {self.directory} cannot be written ({exc.strerror})"
             ) from exc
         with self._translated():
-            if receipt:
+            owner, self._folders = self._read_note()
+            self._owner = owner
+            if receipt and receipt.get(_OWNER) == owner:
                 self._recover(_marks(receipt))
                 if _FOUND in receipt:
                     self._found = self._windows_found()
                 return {}
-            return self._adopt()
+            return self._adopt(receipt or {})
+
+    def _read_note(self) -> tuple[str, list[str]]:
+        """Who wrote here last, and the folders that were made here."""
+        try:
+            note = parse((self.directory / _NOTE).read_bytes())
+            return str(note["owner"]), [str(name) for name in note["folders"]]
+        except (ValueError, KeyError, TypeError):  # a new directory, or a note that was torn
+            return "", []
+
+    def _write_note(self) -> None:
+        assert self._claim is not None
+        self._claim.note(encode({"owner": self._owner, "folders": self._folders}))
 
     def _recover(self, marks: Mapping[str, _Mark]) -> None:
         for name, mark in marks.items():
@@ -175,7 +199,7 @@ class JsonLines:
                     file.truncate(mark.size)
                     os.fsync(file.fileno())
             self._endpoint(path.parent.name).marks[path.name] = mark
-        for path in self._stray(set(marks)):
+        for path in self._stray({*self._folders, *self._endpoints}, set(marks)):
             path.unlink()
 
     def _current(self, name: str, mark: _Mark) -> Path:
@@ -196,18 +220,28 @@ class JsonLines:
             )
         return path
 
-    def _stray(self, known: set[str]) -> list[Path]:
-        """Segments and rewritten segments that no receipt speaks of."""
+    def _stray(self, folders: Iterable[str], known: set[str]) -> list[Path]:
+        """Segments and rewritten segments of ours that no receipt speaks of."""
         return [
             path
-            for path in sorted(self.directory.glob("*/*"))
-            if f"{path.parent.name}/{path.name}" not in known
+            for name in sorted(folders)
+            for path in sorted((self.directory / name).glob("*"))
+            if f"{name}/{path.name}" not in known
             and (_SEGMENT.fullmatch(path.name) or _REWRITTEN.fullmatch(path.name))
         ]
 
-    def _adopt(self) -> Receipt:
-        receipt = {_BEGUN: "1"}
-        for path in self._stray(set()):
+    def _adopt(self, former: Receipt) -> Receipt:
+        """Keep what stands here, whoever wrote it."""
+        for name in _marks(former):
+            if not (self.directory / name).exists():
+                self._current(name, _Mark(1))  # says that it is gone
+        looks_ours = {path.parent.name for path in self.directory.glob("*/000001.jsonl")
+                      if _is_ours(path)}  # fmt: skip
+        self._folders = sorted({*self._folders, *looks_ours})
+        self._owner = secrets.token_hex(16)
+        self._write_note()
+        receipt = dict.fromkeys(former, "")
+        for path in self._stray(self._folders, set()):
             if _REWRITTEN.fullmatch(path.name):
                 path.unlink()
                 continue
@@ -215,7 +249,9 @@ class JsonLines:
             self._endpoint(path.parent.name).marks[path.name] = mark
             receipt[f"{path.parent.name}/{path.name}"] = str(mark)
         self._found = self._windows_found()
-        return {**receipt, _FOUND: "1"} if self._found else receipt
+        if self._found:
+            receipt[_FOUND] = "1"
+        return {**receipt, _OWNER: self._owner}
 
     def _windows_found(self) -> set[Window]:
         """The windows that stand here, whatever a ledger knows of them."""
@@ -253,7 +289,10 @@ class JsonLines:
 
     def _stands(self, batch: Batch) -> bool:
         """Whether records of the window may stand here already."""
-        return batch.replaces or batch.window in self._found
+        if batch.replaces or not self._found:
+            return batch.replaces
+        window = batch.window
+        return window in self._found or window.begin < window.end
 
     def _append(
         self, endpoint: _Endpoint, group: Sequence[Batch], rewritten: Mapping[str, Path]
@@ -276,6 +315,14 @@ class JsonLines:
         if last and endpoint.marks[last].size < self._segment_bytes:
             return last
         segment = f"{int(last[:6] or 0) + 1:06}.jsonl"
+        if (endpoint.folder / segment).exists():
+            raise SinkError(
+                f"{endpoint.folder / segment} is there, and this harvest did not write it; move it"
+                " away, or choose another directory"
+            )
+        if endpoint.folder.name not in self._folders:
+            self._folders.append(endpoint.folder.name)
+            self._write_note()
         if endpoint.spans is not None:
             endpoint.spans[segment] = {}
         return segment
@@ -332,10 +379,13 @@ class JsonLines:
         mark = endpoint.marks[segment]
         path = _rewritten(endpoint.folder / segment, mark.generation + 1)
         size = dropped = 0
+        whole = _Whole(windows)
         with path.open("wb", buffering=CHUNK) as file:
-            for line, window in self._lines(endpoint, segment):
-                if window in windows:
+            for line, stored in self._lines(endpoint, segment):
+                window = whole.around(stored)
+                if window is not None:
                     dropped += 1
+                    self._found.discard(stored)
                     former = replaced.get(window, Tally())
                     total = add_checksums(former.checksum, checksum([line]))
                     replaced[window] = Tally(former.records + 1, total)
@@ -382,10 +432,38 @@ class JsonLines:
         return Translated(self.directory)
 
 
+class _Whole:
+    """Windows that are replaced: what lies within one of them gives way to it."""
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._windows = set(windows)
+        self._ordered = sorted(self._windows)
+
+    def around(self, stored: Window) -> Window | None:
+        """The window that a stored one lies in."""
+        if stored in self._windows:
+            return stored
+        latest = stored._replace(end=date.max)
+        place = bisect_right(self._ordered, latest) - 1
+        if place < 0:
+            return None
+        window = self._ordered[place]
+        same = (window.appid, window.endpoint) == (stored.appid, stored.endpoint)
+        return window if same and window.end >= stored.end else None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a segment begins with a record of ours, of the interface that its folder names."""
+    with path.open("rb") as file:
+        line = file.readline(CHUNK)
+    try:
+        return window_of(line).endpoint == path.parent.name
+    except SinkError:
+        return False
+
+
 def _marks(receipt: Receipt) -> dict[str, _Mark]:
-    return {
-        name: _Mark.parse(text) for name, text in receipt.items() if name not in (_BEGUN, _FOUND)
-    }
+    return {name: _Mark.parse(text) for name, text in receipt.items() if "/" in name}
 
 
 def _rewritten(path: Path, generation: int) -> Path:

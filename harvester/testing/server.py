@@ -44,8 +44,10 @@ async def serve(
         yield running
     finally:
         server.close()
-        for transport in list(running.connections):
-            transport.abort()
+        for _ in range(5):  # a connection that is being accepted just now takes some turns
+            for transport in list(running.connections):
+                transport.abort()
+            await asyncio.sleep(0)
         await server.wait_closed()
 
 

@@ -37,6 +37,11 @@ BAD = [
     ([*RUN, *ME, *DAYS, "--base-url", "nothing"], "base URL"),
     ([*RUN, *ME, *DAYS, "--base-url", "http://"], "base URL"),
     ([*RUN, *ME, *DAYS, "--base-url", "http://host:99999"], "base URL"),
+    *[([*RUN, *ME, *DAYS, "--base-url", bad], "base URL") for bad in
+      ("http://a b", "http://..", "http://-", "https://h/%zz", "http://h/a?", "http://h/#x", "")],
+    (["status", "--out", "x" * 300], "cannot be used"),
+    (["plan", "getarticlesummary", *DAYS, "--out", "x" * 300], "cannot be used"),
+    (["simulate", "--port", "99999"], "--port"),
     ([*RUN, *ME, *DAYS, "--out", "/dev/null/x"], "cannot be written"),
     ([*RUN, *ME, *DAYS, "--token-store", "nowhere"], "token store"),
     ([*RUN, *ME, *DAYS, "--config", "missing.toml"], "missing.toml cannot be read"),
@@ -75,6 +80,12 @@ def test_bad_arguments_are_one_sentence_and_status_2(
 ) -> None:
     _one_sentence(arguments, said, capsys)
     assert not any(path.name.endswith(".jsonl") for path in tmp_path.rglob("*"))
+
+
+def test_a_password_in_a_base_url_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://user:hunter2@h"
+    assert invoke([*RUN, *ME, *DAYS, "--base-url", url]) == 2
+    assert "hunter2" not in capsys.readouterr().err
 
 
 def test_a_missing_secret_names_the_variable(
@@ -122,10 +133,15 @@ def test_a_bad_accounts_file_is_one_sentence(
     [
         ("rate = \n", "is not TOML: Invalid value (at line 1"),
         ("rat = '3/s'\n", "unknown key 'rat' (did you mean rate?)"),
-        ("rate = true\n", "rate cannot be true"),
-        ("wait = 'yes'\n", "wait is true or false"),
-        ("start = ['2024-01-01']\n", "start takes one value"),
+        ("rate = true\n", "rate takes a string or a whole number or a number, not True"),
+        ("wait = 'yes'\n", "wait takes true or false, not 'yes'"),
+        ("start = ['2024-01-01']\n", "start takes a string or a date"),
         ("[rate]\nx = 1\n", "is a table"),
+        ("out = 5\n", "out takes a string, not 5"),
+        ("accounts = 2024-01-01\n", "accounts takes a string"),
+        ('out = "a\\u0000b"\n', "out takes a string"),
+        ("burst = 1.9\n", "burst takes a whole number, not 1.9"),
+        ("attempts = true\n", "attempts takes a whole number"),
         ("burst = 'x'\nstart = '2024-01-01'\n", "burst"),
     ],
 )

@@ -155,6 +155,62 @@ def test_plan_sends_nothing_and_counts_what_is_done(
     assert server.simulator.counts["data"] == 31
 
 
+def test_what_is_typed_wins_over_the_accounts_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        "".join(f'[[account]]\nappid = "{a}"\nsecret = "env:X"\n' for a in (A, B))
+    )
+    (tmp_path / "harvester.toml").write_text('accounts = "a.toml"\n')
+    two = harvest("plan", "getarticlesummary", *TWO_DAYS, cwd=tmp_path)
+    one = harvest("plan", "getarticlesummary", *TWO_DAYS, "--appid", A, cwd=tmp_path)
+    assert "2 accounts" in two.stdout
+    assert "1 account\n" in one.stdout
+
+
+def test_a_harvest_after_the_ledger_was_moved_away_verifies(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    arguments = [
+        "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-10",
+        "--base-url", server.url, "--rate", "1000/s", "--out", str(tmp_path),
+    ]  # fmt: skip
+    for _ in range(2):
+        for path in tmp_path.glob("ledger.sqlite*"):
+            path.unlink()
+        assert harvest(*arguments).returncode == 0
+        assert harvest("verify", "--out", tmp_path).returncode == 0
+    assert harvest(*arguments, "--refresh").returncode == 0
+    assert harvest("verify", "--out", tmp_path).returncode == 0
+    assert_exactly_the_truth(
+        stored(tmp_path), server.simulator, (A,), date(2024, 1, 1), date(2024, 1, 10)
+    )
+
+
+def test_a_proxy_of_the_environment_is_not_used_on_loopback(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
+        "--out", tmp_path, HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_output_that_cannot_be_written_is_no_traceback() -> None:
+    import subprocess
+
+    from tests.support import command, environment
+
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            command("endpoints"), stdout=full, stderr=subprocess.PIPE, env=environment(),
+            text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert "Traceback" not in result.stderr
+    assert result.returncode != 0
+
+
 def test_status_shows_gaps_and_verify_finds_every_kind_of_damage(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

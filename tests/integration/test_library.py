@@ -250,6 +250,71 @@ def test_an_answer_that_never_comes_is_cut_off(wechat: Callable[..., Wechat]) ->
     asyncio.run(main())
 
 
+def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
+    async def main() -> None:
+        session = aiohttp.ClientSession()
+        await session.close()
+        with pytest.raises(harvester.UsageError, match="the session is closed"):
+            await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session
+            )
+
+    asyncio.run(main())
+
+
+def test_no_more_is_in_flight_than_the_callers_session_lets_through(
+    wechat: Callable[..., Wechat],
+) -> None:
+    server = wechat(minute_limit=(20, 1.0), faults=Faults(slow=0.1, slow_seconds=0.5))
+
+    async def main() -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=4)) as session:
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rate="20/s",
+                base_url=server.url, session=session,
+            )  # fmt: skip
+            assert report.state == "complete"
+
+    asyncio.run(main())
+    assert server.simulator.counts["errcode 45011"] == 0
+
+
+def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with harvester.Ledger(tmp_path / "l") as ledger:
+            with pytest.raises(harvester.UsageError, match="is open already"):
+                await harvester.run(
+                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger
+                )
+            assert await ledger.sinks() == []
+
+    asyncio.run(main())
+
+
+def test_a_cancellation_while_a_sink_closes_leaves_no_thread(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+
+    async def main() -> None:
+        for number in range(20):
+            sink = harvester.JsonLines(tmp_path / str(number))
+            task = asyncio.ensure_future(
+                harvester.run(
+                    ACCOUNT, "getarticlesummary", BEGIN, BEGIN, sink=sink, base_url=server.url
+                )
+            )
+            while not (tmp_path / str(number) / "getarticlesummary").exists():
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(number * 0.0002)
+            task.cancel()
+            await asyncio.wait([task])
+
+    threads = threading.active_count()
+    asyncio.run(main())
+    assert threading.active_count() == threads
+
+
 def test_options_that_nobody_knows_are_a_type_error() -> None:
     async def main() -> None:
         with pytest.raises(TypeError, match="rat"):

@@ -75,7 +75,11 @@ def test_the_second_signal_stops_at_once_and_still_nothing_is_lost(
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 130
     assert time.monotonic() - began < 2.5
-    assert json.loads(out.splitlines()[-1])["state"] == "interrupted"
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "interrupted"
+    assert report["requests"] == server.simulator.counts["data"]
+    assert report["token_fetches"] == 1
+    assert report["seconds"] > 0
     server.simulator.latency = 0.0
     _finish(server, tmp_path)
 

@@ -306,10 +306,72 @@ async def test_a_segment_of_somebody_else_is_refused_in_one_sentence(tmp_path: P
     folder = tmp_path / "getarticlesummary"
     folder.mkdir()
     (folder / "000001.jsonl").write_text('{"hello": "world"}\n')
-    sink = JsonLines(tmp_path)
-    with pytest.raises(SinkError, match="not a record of harvester"):
-        await sink.open({})
+    ledger = Ledgerish(tmp_path)
+    sink = await ledger.open()
+    with pytest.raises(SinkError, match="this harvest did not write it; move it away"):
+        await ledger.commit(sink, batch(1, {"n": 1}))
     await sink.close()
+    assert (folder / "000001.jsonl").read_text() == '{"hello": "world"}\n'
+
+
+@virtual
+async def test_files_in_other_folders_are_never_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / "202401.jsonl").write_text('{"torn": ')
+    ledger = Ledgerish(tmp_path)
+    for day in (1, 2):
+        sink = await ledger.open()
+        await ledger.commit(sink, batch(day, {"n": day}))
+        await sink.close()
+        (folder / "202402.jsonl").write_text("x")
+    assert (folder / "202401.jsonl").read_text() == '{"torn": '
+    assert (folder / "202402.jsonl").read_text() == "x"
+
+
+@virtual
+async def test_two_ledgers_in_turn_destroy_nothing_of_each_other(tmp_path: Path) -> None:
+    one, two = Ledgerish(tmp_path), Ledgerish(tmp_path)
+    for day, ledger in ((1, one), (2, two), (3, one), (4, two)):
+        sink = await ledger.open()
+        await ledger.commit(sink, batch(day, {"n": day}))
+        await sink.write([batch(day, {"n": 10 + day}, replaces=True)])  # and the process dies
+        await sink.close()
+    sink = await one.open()
+    await sink.close()
+    days = [day for day, _ in seen(tmp_path)]
+    assert sorted(set(days)) == ["01", "02", "03", "04"]
+    assert len(days) == 4
+
+
+@virtual
+async def test_a_run_without_a_ledger_in_between_destroys_nothing(tmp_path: Path) -> None:
+    ledger = Ledgerish(tmp_path)
+    sink = await ledger.open()
+    await ledger.commit(sink, batch(1, {"n": 1}), batch(2, {"n": 2}))
+    await sink.close()
+    sink = JsonLines(tmp_path)
+    await sink.open(None)
+    await sink.write([batch(1, {"n": 11, "longer": "x" * 50}), batch(3, {"n": 3})])
+    await sink.settle()
+    await sink.close()
+    sink = await ledger.open()
+    await ledger.commit(sink, batch(4, {"n": 4}))
+    await sink.close()
+    assert seen(tmp_path) == [("01", 11), ("02", 2), ("03", 3), ("04", 4)]
+
+
+@virtual
+async def test_a_longer_window_replaces_the_shorter_ones_within_it(tmp_path: Path) -> None:
+    ledger = Ledgerish(tmp_path)
+    sink = await ledger.open()
+    await ledger.commit(sink, *[batch(day, {"n": day}) for day in range(1, 10)])
+    first = batch(1, {"n": 100}, replaces=True)
+    week = first._replace(window=first.window._replace(end=first.window.begin + timedelta(days=6)))
+    replaced = await ledger.commit(sink, week)
+    await sink.close()
+    assert replaced[week.window].records == 7
+    assert sorted(n for _, n in seen(tmp_path)) == [8, 9, 100]
 
 
 @virtual
