@@ -62,7 +62,7 @@ async def main(path: Path) -> None:
         sink=ReadsByDay(path),
         ledger=path.with_suffix(".ledger"),
         base_url=os.environ.get("WX_BASE_URL", "https://api.weixin.qq.com"),
-        rate="50/s",
+        rate=os.environ.get("WX_RATE", "300/min"),
     )
     print(report.state, report.windows.done, "days,", report.records, "records")
 

@@ -12,9 +12,13 @@ import harvester
 
 async def main() -> None:
     account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
-    base_url = os.environ.get("WX_BASE_URL", "https://api.weixin.qq.com")
     async with harvester.stream(
-        account, "getarticlesummary", "2024-01-01", "2024-12-31", base_url=base_url, rate="50/s"
+        account,
+        "getarticlesummary",
+        "2024-01-01",
+        "2024-12-31",
+        base_url=os.environ.get("WX_BASE_URL", "https://api.weixin.qq.com"),
+        rate=os.environ.get("WX_RATE", "300/min"),
     ) as records:
         async for record in records:
             print(record["title"], record["int_page_read_user"])

@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def _environment(wechat: Wechat, **more: str) -> dict[str, str]:
     mine = {"WX_APPID": A, "WX_SECRET": "practice", "WX_BASE_URL": wechat.url}
-    return {**os.environ, **mine, **more}
+    return {**os.environ, **mine, "WX_RATE": "2000/s", **more}
 
 
 def test_the_stream_prints_every_article(wechat: Callable[..., Wechat]) -> None:

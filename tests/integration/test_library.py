@@ -297,7 +297,7 @@ def test_a_cancellation_while_a_sink_closes_leaves_no_thread(
     server = wechat()
 
     async def main() -> None:
-        for number in range(20):
+        for number in range(8):
             sink = harvester.JsonLines(tmp_path / str(number))
             task = asyncio.ensure_future(
                 harvester.run(
@@ -306,7 +306,7 @@ def test_a_cancellation_while_a_sink_closes_leaves_no_thread(
             )
             while not (tmp_path / str(number) / "getarticlesummary").exists():
                 await asyncio.sleep(0.001)
-            await asyncio.sleep(number * 0.0002)
+            await asyncio.sleep(number * 0.0005)
             task.cancel()
             await asyncio.wait([task])
 
