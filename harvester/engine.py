@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import anyio
 
 from harvester import coverage, events, retry
-from harvester.auth import SharedToken, TokenProvider, TokenRefusedError
+from harvester.auth import TokenRefusedError
 from harvester.board import Board
 from harvester.committer import GROUP, Committer
 from harvester.coverage import Stretch
@@ -31,27 +31,12 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.events import Bookkeeper, Event, Observer, Report
-from harvester.lane import Budget, Fate, Lane, Track, Try
+from harvester.lane import Fate, Lane, Track, Try
 from harvester.ledger import Ledger, Settled, Spent
-from harvester.limiter import Limiter, Rate
 from harvester.model import Action, Batch, Verdict, Window
 from harvester.pipeline import DEFERRALS, Again, Later, Pipeline, explain
-from harvester.plan import (
-    ONE_DAY,
-    Days,
-    both,
-    china,
-    count_windows,
-    last_legal_day,
-    last_settled_day,
-    next_midnight,
-    rfc3339,
-    runs,
-    settles_at,
-    whole_only,
-    whole_windows,
-    windows,
-)
+from harvester.plan import Days, china, next_midnight, rfc3339, runs, settles_at
+from harvester.roster import muster
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Sink
 from harvester.transport import Transport
@@ -92,7 +77,6 @@ class Engine:
         self._scope = scope
         self._options = options
         self._transport = transport
-        self._ledger = ledger
         self._on_event = on_event
         self._stop = stop
         self._wall = wall
@@ -113,8 +97,8 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            if self._ledger is not None:
-                await stack.enter_async_context(self._ledger)
+            if self._committer.ledger is not None:
+                await stack.enter_async_context(self._committer.ledger)
             for name, sink in self._committer.sinks:
                 stack.push_async_callback(sink.close)
                 await self._committer.open(sink, name)
@@ -133,64 +117,28 @@ class Engine:
 
     async def _plan(self) -> None:
         """Make the lanes; nothing is sent yet."""
-        scope, wall = self._scope, self._wall()
-        covered = await self._covered()
-        spent = await self._ledger.spent(china(wall).date()) if self._ledger else {}
-        replaces = self._options.refresh or len(self._committer.sinks) > 1
-        planned = skipped = 0
-        deferred = []
-        for appid, provider in scope.accounts.items():
-            tracks = []
-            for endpoint in scope.endpoints:
-                span, anchor = endpoint.span, endpoint.first_day
-                done = covered.get((appid, endpoint.name), [])
-                begin, end = scope.range_of(endpoint)
-                if replaces:  # whole windows only: one that is stored is replaced as a whole
-                    begin, end = whole_windows((begin, end), span, anchor, last_legal_day(wall))
-                    done = whole_only(done, span, anchor)
-                left = count_windows(begin, end, span, done, anchor)
-                total = max(left, count_windows(begin, end, span, [], anchor))
-                planned += total
-                skipped += total - left
-                settled = min(end, last_settled_day(wall, endpoint.settled_hour))
-                track = Track(
-                    appid,
-                    endpoint,
-                    windows(begin, settled, span, done, anchor),
-                    Budget(self._options.daily_quota, spent.get((appid, endpoint.name), 0), wall),
-                    replaces=replaces,
-                )
-                tracks.append(track)
-                unsettled = windows(max(begin, settled + ONE_DAY), end, span, done, anchor)
-                deferred += [(track, days) for days in unsettled]
-            self._lanes.append(self._lane(appid, provider, tracks))
-        self._emit(events.RunStarted(planned, skipped, len(self._lanes)))
-        if self._ledger:
-            await self._ledger.ask(
+        committer, scope = self._committer, self._scope
+        roster = await muster(
+            scope,
+            self._options,
+            committer.ledger,
+            [name for name, _ in committer.sinks],
+            self._transport.send,
+            self._wall(),
+        )
+        self._lanes = roster.lanes
+        self._emit(events.RunStarted(roster.planned, roster.skipped, len(roster.lanes)))
+        if committer.ledger is not None:
+            await committer.ledger.ask(
                 (appid, endpoint.name, *scope.range_of(endpoint))
                 for appid in scope.accounts
                 for endpoint in scope.endpoints
             )
-        for track, days in deferred:
+        for track, days in roster.unsettled:
             await self._unsettled(track, days)
         for lane in self._lanes:
             for track in lane.tracks:
                 await self._check_budget(track)
-
-    async def _covered(self) -> dict[tuple[str, str], list[Days]]:
-        """What every sink has, so that it need not be asked for."""
-        if self._ledger is None or self._options.refresh:
-            return {}
-        found = [await self._ledger.done(name) for name, _ in self._committer.sinks]
-        common = found[0] if found else {}
-        for other in found[1:]:
-            common = {key: both(days, other.get(key, [])) for key, days in common.items()}
-        return common
-
-    def _lane(self, appid: str, provider: TokenProvider, tracks: list[Track]) -> Lane:
-        token = SharedToken(appid, provider, self._transport.send)
-        limiter = Limiter(Rate.parse(self._options.rate), self._options.burst)
-        return Lane(appid, token, limiter, tracks)
 
     async def _unsettled(self, track: Track, days: Days) -> None:
         """A day whose figures cannot be asked for yet."""

@@ -26,9 +26,10 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Rate
 from harvester.plan import Days, both, count_windows, days_in, estimate, gaps, last_settled_day
+from harvester.roster import covered
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Readable, Sink
-from harvester.sinks.jsonl import window_of
+from harvester.sinks.segments import window_of
 
 # plan
 
@@ -38,7 +39,7 @@ async def show_plan(
 ) -> int:
     """Calls, days of quota and hours of what a run would do."""
     fresh = options.refresh or not ledger.exists()  # noqa: ASYNC240  (nothing else runs)
-    covered = {} if fresh else await _covered(scope, sinks, ledger)
+    covered = {} if fresh else await _covered(sinks, ledger)
     calls = []
     for appid in scope.accounts:
         row = []
@@ -76,14 +77,9 @@ async def show_plan(
     return COMPLETE
 
 
-async def _covered(scope: Scope, sinks: Sequence[Sink], path: Path) -> dict[Key, list[Days]]:
+async def _covered(sinks: Sequence[Sink], path: Path) -> dict[Key, list[Days]]:
     async with Ledger(path, readonly=True) as ledger:
-        found = [await ledger.done(name_in(sink, ledger)) for sink in sinks]
-    keys = [(appid, endpoint.name) for appid in scope.accounts for endpoint in scope.endpoints]
-    common = {key: found[0].get(key, []) for key in keys}
-    for other in found[1:]:
-        common = {key: both(days, other.get(key, [])) for key, days in common.items()}
-    return common
+        return await covered(ledger, [name_in(sink, ledger) for sink in sinks])
 
 
 # status

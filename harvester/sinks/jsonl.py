@@ -24,13 +24,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 from harvester.codec import add_checksums, checksum, encode, parse
 from harvester.errors import SinkError, UsageError
@@ -47,6 +44,17 @@ from harvester.sinks.files import (
     sync_directory,
     write_all,
 )
+from harvester.sinks.segments import (
+    Lines,
+    Mark,
+    Whole,
+    holds,
+    is_ours,
+    marks_of,
+    rewritten_path,
+    widen,
+    with_windows,
+)
 from harvester.thread import Thread
 
 _NOTE = ".jsonl.lock"
@@ -55,24 +63,6 @@ _SEGMENT = re.compile(r"\d{6}\.jsonl")
 _REWRITTEN = re.compile(r"(\d{6}\.jsonl)\.(\d+)\.tmp")
 _OWNER = "owner"  # what the directory's note must say for the receipt to hold
 _FOUND = "found"  # it held records then, of which the ledger knows nothing
-
-
-Lines = Iterable[tuple[bytes, Window]]
-
-
-class _Mark(NamedTuple):
-    """Up to where a segment counts, and how often it was written anew."""
-
-    size: int
-    generation: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> _Mark:
-        size, generation = text.split()
-        return cls(int(size), int(generation))
-
-    def __str__(self) -> str:
-        return f"{self.size} {self.generation}"
 
 
 @dataclass
@@ -84,7 +74,7 @@ class _Endpoint:
     """
 
     folder: Path
-    marks: dict[str, _Mark] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
     spans: dict[str, dict[str, Days]] | None = None
 
 
@@ -152,7 +142,7 @@ class JsonLines:
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each line that the receipt speaks of; raises `SinkError` if a segment is gone."""
-        for name, mark in sorted(_marks(receipt).items()):
+        for name, mark in sorted(marks_of(receipt).items()):
             yield from read_lines(self._current(name, mark), mark.size)
 
     # on the sink's thread: opening
@@ -169,7 +159,7 @@ class JsonLines:
             owner, self._folders = self._read_note()
             self._owner = owner
             if receipt and receipt.get(_OWNER) == owner:
-                self._recover(_marks(receipt))
+                self._recover(marks_of(receipt))
                 if _FOUND in receipt:
                     self._found = self._windows_found()
                 return {}
@@ -187,7 +177,7 @@ class JsonLines:
         assert self._claim is not None
         self._claim.note(encode({"owner": self._owner, "folders": self._folders}))
 
-    def _recover(self, marks: Mapping[str, _Mark]) -> None:
+    def _recover(self, marks: Mapping[str, Mark]) -> None:
         for name, mark in marks.items():
             path = self.directory / name
             current = self._current(name, mark)
@@ -202,10 +192,10 @@ class JsonLines:
         for path in self._stray({*self._folders, *self._endpoints}, set(marks)):
             path.unlink()
 
-    def _current(self, name: str, mark: _Mark) -> Path:
+    def _current(self, name: str, mark: Mark) -> Path:
         """Where a segment of this generation lies: under its name, or still beside it."""
         path = self.directory / name
-        rewritten = _rewritten(path, mark.generation)
+        rewritten = rewritten_path(path, mark.generation)
         if rewritten.exists():
             path = rewritten
         try:
@@ -232,11 +222,11 @@ class JsonLines:
 
     def _adopt(self, former: Receipt) -> Receipt:
         """Keep what stands here, whoever wrote it."""
-        for name in _marks(former):
+        for name in marks_of(former):
             if not (self.directory / name).exists():
-                self._current(name, _Mark(1))  # says that it is gone
+                self._current(name, Mark(1))  # says that it is gone
         looks_ours = {path.parent.name for path in self.directory.glob("*/000001.jsonl")
-                      if _is_ours(path)}  # fmt: skip
+                      if is_ours(path)}  # fmt: skip
         self._folders = sorted({*self._folders, *looks_ours})
         self._owner = secrets.token_hex(16)
         self._write_note()
@@ -245,7 +235,7 @@ class JsonLines:
             if _REWRITTEN.fullmatch(path.name):
                 path.unlink()
                 continue
-            mark = _Mark(cut_torn_line(path))
+            mark = Mark(cut_torn_line(path))
             self._endpoint(path.parent.name).marks[path.name] = mark
             receipt[f"{path.parent.name}/{path.name}"] = str(mark)
         self._found = self._windows_found()
@@ -302,11 +292,11 @@ class JsonLines:
         if not data:
             return []
         segment = self._last_segment(endpoint)
-        mark = endpoint.marks.get(segment, _Mark(0))
+        mark = endpoint.marks.get(segment, Mark(0))
         self._put(rewritten.get(segment, endpoint.folder / segment), mark.size, data)
         endpoint.marks[segment] = mark._replace(size=mark.size + len(data))
         if endpoint.spans is not None:
-            _widen(endpoint.spans[segment], (batch.window for batch in group if batch.records))
+            widen(endpoint.spans[segment], (batch.window for batch in group if batch.records))
         return [segment]
 
     def _last_segment(self, endpoint: _Endpoint) -> str:
@@ -357,12 +347,12 @@ class JsonLines:
         """Write anew, beside it, each segment that holds records of these windows."""
         if endpoint.spans is None:
             endpoint.spans = {
-                segment: _widen({}, (window for _, window in self._lines(endpoint, segment)))
+                segment: widen({}, (window for _, window in self._lines(endpoint, segment)))
                 for segment in endpoint.marks
             }
         rewritten: dict[str, Path] = {}
         for segment, spans in endpoint.spans.items():
-            here = {window for window in windows if _holds(spans, window)}
+            here = {window for window in windows if holds(spans, window)}
             if here:
                 path = self._rewrite_segment(endpoint, segment, here, replaced)
                 if path is not None:
@@ -377,9 +367,9 @@ class JsonLines:
         replaced: dict[Window, Tally],
     ) -> Path | None:
         mark = endpoint.marks[segment]
-        path = _rewritten(endpoint.folder / segment, mark.generation + 1)
+        path = rewritten_path(endpoint.folder / segment, mark.generation + 1)
         size = dropped = 0
-        whole = _Whole(windows)
+        whole = Whole(windows)
         with path.open("wb", buffering=CHUNK) as file:
             for line, stored in self._lines(endpoint, segment):
                 window = whole.around(stored)
@@ -394,11 +384,11 @@ class JsonLines:
         if not dropped:
             path.unlink()
             return None
-        endpoint.marks[segment] = _Mark(size, mark.generation + 1)
+        endpoint.marks[segment] = Mark(size, mark.generation + 1)
         return path
 
     def _lines(self, endpoint: _Endpoint, segment: str) -> Lines:
-        return _windows(read_lines(endpoint.folder / segment, endpoint.marks[segment].size))
+        return with_windows(read_lines(endpoint.folder / segment, endpoint.marks[segment].size))
 
     def _finish(self, endpoint: _Endpoint, rewritten: Mapping[str, Path]) -> None:
         """Make rewritten segments durable; they take their place once the receipt is stored."""
@@ -430,76 +420,3 @@ class JsonLines:
 
     def _translated(self) -> Translated:
         return Translated(self.directory)
-
-
-class _Whole:
-    """Windows that are replaced: what lies within one of them gives way to it."""
-
-    def __init__(self, windows: Iterable[Window]) -> None:
-        self._windows = set(windows)
-        self._ordered = sorted(self._windows)
-
-    def around(self, stored: Window) -> Window | None:
-        """The window that a stored one lies in."""
-        if stored in self._windows:
-            return stored
-        latest = stored._replace(end=date.max)
-        place = bisect_right(self._ordered, latest) - 1
-        if place < 0:
-            return None
-        window = self._ordered[place]
-        same = (window.appid, window.endpoint) == (stored.appid, stored.endpoint)
-        return window if same and window.end >= stored.end else None
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a segment begins with a record of ours, of the interface that its folder names."""
-    with path.open("rb") as file:
-        line = file.readline(CHUNK)
-    try:
-        return window_of(line).endpoint == path.parent.name
-    except SinkError:
-        return False
-
-
-def _marks(receipt: Receipt) -> dict[str, _Mark]:
-    return {name: _Mark.parse(text) for name, text in receipt.items() if "/" in name}
-
-
-def _rewritten(path: Path, generation: int) -> Path:
-    return path.with_name(f"{path.name}.{generation}.tmp")
-
-
-def _windows(lines: Iterable[bytes]) -> Lines:
-    """Each line with the window that its metadata names."""
-    for line in lines:
-        yield line, window_of(line)
-
-
-def window_of(line: bytes) -> Window:
-    """The window that a stored line's metadata names; raises `SinkError` for a foreign line."""
-    try:
-        record = parse(line)
-        return Window(
-            record["_appid"],
-            record["_endpoint"],
-            date.fromisoformat(record["_begin_date"]),
-            date.fromisoformat(record["_end_date"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        raise SinkError(
-            f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose"
-            " another directory"
-        ) from None
-
-
-def _holds(spans: Mapping[str, Days], window: Window) -> bool:
-    days = spans.get(window.appid)
-    return days is not None and days[0] <= window.end and window.begin <= days[1]
-
-
-def _widen(spans: dict[str, Days], windows: Iterable[Window]) -> dict[str, Days]:
-    for appid, _, begin, end in windows:
-        first, last = spans.get(appid, (begin, end))
-        spans[appid] = (min(first, begin), max(last, end))
-    return spans

@@ -1,0 +1,113 @@
+"""What a segment of JSON lines is: how far it counts, whose lines it holds.
+
+Rule: reads lines and receipts; writes nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester.codec import parse
+from harvester.errors import SinkError
+from harvester.model import Window
+from harvester.plan import Days
+from harvester.sinks.base import Receipt
+from harvester.sinks.files import CHUNK
+
+Lines = Iterable[tuple[bytes, Window]]
+
+
+class Mark(NamedTuple):
+    """Up to where a segment counts, and how often it was written anew."""
+
+    size: int
+    generation: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Mark:
+        size, generation = text.split()
+        return cls(int(size), int(generation))
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.generation}"
+
+
+class Whole:
+    """Windows that are replaced: what lies within one of them gives way to it."""
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._windows = set(windows)
+        self._ordered = sorted(self._windows)
+
+    def around(self, stored: Window) -> Window | None:
+        """The window that a stored one lies in."""
+        if stored in self._windows:
+            return stored
+        latest = stored._replace(end=date.max)
+        place = bisect_right(self._ordered, latest) - 1
+        if place < 0:
+            return None
+        window = self._ordered[place]
+        same = (window.appid, window.endpoint) == (stored.appid, stored.endpoint)
+        return window if same and window.end >= stored.end else None
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a segment begins with a record of ours, of the interface that its folder names."""
+    with path.open("rb") as file:
+        line = file.readline(CHUNK)
+    try:
+        return window_of(line).endpoint == path.parent.name
+    except SinkError:
+        return False
+
+
+def marks_of(receipt: Receipt) -> dict[str, Mark]:
+    """The segments that a receipt speaks of, by folder and name."""
+    return {name: Mark.parse(text) for name, text in receipt.items() if "/" in name}
+
+
+def rewritten_path(path: Path, generation: int) -> Path:
+    """Where a segment of that generation lies until it takes its place."""
+    return path.with_name(f"{path.name}.{generation}.tmp")
+
+
+def with_windows(lines: Iterable[bytes]) -> Lines:
+    """Each line with the window that its metadata names."""
+    for line in lines:
+        yield line, window_of(line)
+
+
+def window_of(line: bytes) -> Window:
+    """The window that a stored line's metadata names; raises `SinkError` for a foreign line."""
+    try:
+        record = parse(line)
+        return Window(
+            record["_appid"],
+            record["_endpoint"],
+            date.fromisoformat(record["_begin_date"]),
+            date.fromisoformat(record["_end_date"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise SinkError(
+            f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose"
+            " another directory"
+        ) from None
+
+
+def holds(spans: Mapping[str, Days], window: Window) -> bool:
+    """Whether a segment with these spans can hold days of a window."""
+    days = spans.get(window.appid)
+    return days is not None and days[0] <= window.end and window.begin <= days[1]
+
+
+def widen(spans: dict[str, Days], windows: Iterable[Window]) -> dict[str, Days]:
+    """The spans of a segment that holds these windows too."""
+    for appid, _, begin, end in windows:
+        first, last = spans.get(appid, (begin, end))
+        spans[appid] = (min(first, begin), max(last, end))
+    return spans
