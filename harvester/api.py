@@ -91,8 +91,10 @@ async def run(
     (``"jsonl:DIR"``), a `Sink`, or a list of either.  options: see `Keywords`.
 
     Running it again resumes: what is safely done is not asked for again.  It may be cancelled at
-    any await.  Raises `UsageError` before anything is sent, `RunError` (with a ``report``) if the
-    run had to stop; windows that failed or must wait are told by the `Report`.
+    any await.  Raises `UsageError` before anything is sent, and `RunError` (with a ``report``) if
+    the sink, the ledger or the network stopped the run.  All else is told by the `Report`: look at
+    its ``state``.  Windows that failed, must wait, or belong to an account that was stopped (a
+    wrong secret, a missing permission) raise nothing, since others may have gone well.
     """
     scope, settings = resolve(accounts, endpoints, start, end, options)
     sinks = open_sinks(sink)

@@ -11,9 +11,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import NamedTuple
 
 from harvester.channel import Channel
+from harvester.codec import add_checksums
+from harvester.coverage import DONE, Stretch, harvested
 from harvester.events import Committed, Observer
 from harvester.ledger import Entry, Ledger, Settled, Spent
-from harvester.model import Batch
+from harvester.model import Batch, Window
+from harvester.plan import ONE_DAY, days_in
 from harvester.sinks.base import Located, Sink, Written
 
 GROUP = 512
@@ -47,7 +50,7 @@ class Committer:
     ) -> None:
         self.sinks = [(name_in(sink, ledger), sink) for sink in sinks]
         self.ledger = ledger
-        self.channel: Channel[Done] = Channel(
+        self.channel: Channel[Done | Batch] = Channel(
             group=group,
             linger=LINGER if group > 1 else 0.0,
             items=CHANNEL_ITEMS if group > 1 else 1,
@@ -59,6 +62,10 @@ class Committer:
     def put(self, settled: Settled, batch: Batch | None = None) -> Coroutine[None, None, None]:
         """Hand over what became of a window; waits while too much lies here."""
         return self.channel.put(Done(settled, batch), len(batch.body) if batch is not None else 0)
+
+    def harvested(self, batch: Batch) -> Coroutine[None, None, None]:
+        """Hand over a harvested window; what it means for the ledger is worked out a group."""
+        return self.channel.put(batch, len(batch.body))
 
     async def open(self, sink: Sink, name: str) -> None:
         """Open a sink, and keep what it wants to have kept."""
@@ -76,13 +83,17 @@ class Committer:
         if self.ledger is not None and (spent := list(self._spent())):
             await self.ledger.commit([], spent)
 
-    async def _commit(self, group: Sequence[Done]) -> None:
-        batches = [done.batch for done in group if done.batch is not None]
-        settled = [done.settled for done in group]
+    async def _commit(self, group: Sequence[Done | Batch]) -> None:
+        bare = [item for item in group if isinstance(item, Batch)]
+        dones = [item for item in group if isinstance(item, Done)]
+        batches = bare + [done.batch for done in dones if done.batch is not None]
+        others = [done.settled for done in dones]
         entries = []
         for name, sink in self.sinks:
             written = await sink.write(batches) if batches else Written({})
-            entries.append(Entry(name, settled, written.receipt, written.replaced))
+            # What was replaced is told window by window; else whole runs of days are settled.
+            runs = _one_by_one(bare) if written.replaced else _in_runs(bare)
+            entries.append(Entry(name, [*runs, *others], written.receipt, written.replaced))
         if self.ledger is not None:
             await self.ledger.commit(entries, self._spent())
         for _, sink in self.sinks:
@@ -95,6 +106,51 @@ class Committer:
                     sum([batch.records for batch in batches]),
                 )
             )
+
+
+def _one_by_one(batches: Iterable[Batch]) -> list[Settled]:
+    return [
+        Settled(
+            batch.window,
+            harvested((batch.window.begin, batch.window.end), batch.records, batch.checksum),
+        )
+        for batch in batches
+    ]
+
+
+def _in_runs(batches: Sequence[Batch]) -> list[Settled]:
+    """Neighbouring windows of one interface of one account as one, without a stretch each."""
+    settled: list[Settled] = []
+    ordered = iter(sorted(batches, key=_window))
+    batch = next(ordered, None)
+    while batch is not None:
+        appid, endpoint, begin, end = batch.window
+        records, total, empty = batch.records, batch.checksum, _empty_bits(batch)
+        for batch in ordered:
+            window = batch.window
+            adjacent = window.begin == end + ONE_DAY
+            if not adjacent or window.appid != appid or window.endpoint != endpoint:
+                break
+            if not batch.records:
+                empty |= _empty_bits(batch) << (window.begin - begin).days
+            records += batch.records
+            total += batch.checksum
+            end = window.end
+        else:
+            batch = None
+        total = add_checksums(total, 0)
+        stretch = Stretch(begin, end, DONE, records, total, empty)
+        settled.append(Settled(Window(appid, endpoint, begin, end), stretch))
+    return settled
+
+
+def _window(batch: Batch) -> Window:
+    return batch.window
+
+
+def _empty_bits(batch: Batch) -> int:
+    """A bit a day of a window without a record."""
+    return 0 if batch.records else (1 << days_in((batch.window.begin, batch.window.end))) - 1
 
 
 def name_in(sink: Sink, ledger: Ledger | None) -> str:

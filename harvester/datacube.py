@@ -176,12 +176,15 @@ async def _fetch(send: Send, request: Request, secret: str) -> Token:
     except AttemptError as exc:
         verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
     else:
-        try:
-            return _token(read(response))
-        except TokenRefusedError as exc:
-            # An answer that echoes the secret must not carry it into a message.
-            verdict = exc.verdict._replace(message=exc.verdict.message.replace(secret, "…"))
+        return _token(_scrubbed(read(response), secret))
     raise TokenRefusedError(verdict)
+
+
+def _scrubbed(answer: dict[str, Any] | Verdict, secret: str) -> dict[str, Any] | Verdict:
+    """An answer whose errmsg does not carry the secret on, should it echo it."""
+    if isinstance(answer, dict) and isinstance(text := answer.get("errmsg"), str):
+        return {**answer, "errmsg": text.replace(secret, "…")}
+    return answer
 
 
 def _token(answer: dict[str, Any] | Verdict) -> Token:

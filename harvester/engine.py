@@ -234,7 +234,8 @@ class Engine:
         try:
             outcome = await self._pipeline.run(lane, track, attempt)
             if isinstance(outcome, Batch):
-                await self._harvested(outcome)
+                self._progress += 1
+                await self._committer.harvested(outcome)
             elif isinstance(outcome, Again):
                 await self._again(lane, track, outcome)
             else:
@@ -266,18 +267,14 @@ class Engine:
         else:
             await self._leave(track, track.end(fate), fate)
 
-    async def _harvested(self, batch: Batch) -> None:
-        self._progress += 1
-        window = batch.window
-        stretch = coverage.harvested((window.begin, window.end), batch.records, batch.checksum)
-        await self._committer.put(Settled(window, stretch), batch)
-
     async def _again(self, lane: Lane, track: Track, again: Again) -> None:
         if track.fate is not None:  # the interface has come to its end in the meantime
             await self._leave(track, [_days(again.attempt)], track.fate)
             return
         lane.why = again.reason
         attempt = again.attempt
+        if again.dropped:
+            self._emit(events.TokenRefused(lane.appid, again.reason))
         if again.paused:
             self._emit(events.Paused(lane.appid, again.delay, again.reason))
         self._emit(

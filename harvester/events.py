@@ -37,6 +37,14 @@ class TokenFetched:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRefused:
+    """WeChat refused an account's current token; a new one is fetched."""
+
+    appid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """These windows are safe: the sink and the ledger have them."""
 
@@ -123,6 +131,7 @@ class Ended:
 Event = (
     RunStarted
     | TokenFetched
+    | TokenRefused
     | Committed
     | Retrying
     | Paused
@@ -185,8 +194,8 @@ class Report:
     """What a run did.
 
     state: ``complete`` (all is harvested), ``waiting`` (nothing is wrong, but something must wait
-        until ``until``), ``partial`` (some windows failed for good), ``failed`` (the run stopped)
-        or ``interrupted``.
+        until ``until``), ``partial`` (some windows failed for good), ``failed`` (the run stopped,
+        or every one of its accounts did) or ``interrupted``.
     records: written; requests: data requests sent; retries: windows tried again;
     token_fetches: access tokens asked for; seconds: the run took.
     until: Unix time, or None.

@@ -46,13 +46,14 @@ REFUSALS = 3
 class Again(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
-    paused: the whole account was told to slow down just now.
+    paused: the whole account was told to slow down just now; dropped: its token was refused.
     """
 
     attempt: Try
     delay: float
     reason: str
     paused: bool = False
+    dropped: bool = False
 
 
 class Later(NamedTuple):
@@ -188,7 +189,7 @@ class Pipeline:
                 f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
                 " accepted"
             )
-        return Again(attempt, 0.0, explain(verdict))
+        return Again(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def _retry(self, attempt: Try, verdict: Verdict) -> Again:
         attempt = self._failed(attempt)

@@ -1,11 +1,14 @@
 """What is harvested becomes safe: sinks first, then the ledger, then the sinks are told."""
 
 import asyncio
+import tempfile
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harvester.codec import checksum, lines
 from harvester.committer import Committer, name_in
@@ -279,3 +282,26 @@ def test_a_sink_that_lies_beside_its_ledger_can_be_moved_with_it(tmp_path: Path)
 
 def test_a_sink_that_lies_elsewhere_is_named_in_full(tmp_path: Path) -> None:
     assert name_in(Folder(tmp_path / "x"), Ledger(tmp_path / "l")) == f"folder:{tmp_path / 'x'}"
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), unique_by=lambda day: day[0]))
+def test_runs_of_days_say_what_the_days_one_by_one_say(days: list[tuple[int, int]]) -> None:
+    made = [batch(*each) for each in days]
+
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        found: list[object] = []
+        for whole in (True, False):
+            with tempfile.TemporaryDirectory() as folder:
+                async with Ledger(Path(folder) / "l") as ledger:
+                    done = committer([MemorySink("s")], ledger)
+                    for each in made:
+                        put = done.harvested(each) if whole else done.put(settled(each), each)
+                        await put
+                    done.channel.close()
+                    await done.run()
+                    found.append(dict(await ledger.stretches("s")))
+        return found
+
+    one, other = run_virtual(main)
+    assert one == other

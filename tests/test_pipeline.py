@@ -229,7 +229,7 @@ def test_a_refused_token_costs_the_window_no_attempt() -> None:
         return await scene.run(), scene.lane.token.peek()
 
     reason = "errcode 42001 (expired): the access token is not valid (any more)"
-    assert run_virtual(main) == (Again(Try(WINDOW), 0.0, reason), None)
+    assert run_virtual(main) == (Again(Try(WINDOW), 0.0, reason, dropped=True), None)
 
 
 def test_a_refused_token_that_is_no_longer_current_costs_no_fetch() -> None:

@@ -166,8 +166,8 @@ what_options: Callable[[F], F] = _several(
         metavar="R",
         default="300/min",
         show_default=True,
-        help="Requests leaving for one account, as 10/s or 300/min.  WeChat publishes no minute"
-        " limit; this is a cautious one.",
+        help="Requests leaving for one account, as 10/s, 300/min or 2/h.  WeChat publishes no"
+        " minute limit; this is a cautious one.",
     ),
     click.option(
         "--burst",
@@ -376,16 +376,35 @@ def endpoints(name: str | None) -> int:
 @click.option("--daily-quota", type=int, help="Calls of one account a day, then 45009.")
 @click.option("--minute-limit", type=int, help="Calls of one account in any minute, then 45011.")
 @click.option("--retired", is_flag=True, help="Answer 47009, as WeChat does since 2026.")
-@click.option("--busy", type=float, default=0.0, help="Share of answers that are -1.")
+@click.option(
+    "--busy", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are -1."
+)
 @click.option("--first-busy", type=int, default=0, help="The first N of each account are -1.")
-@click.option("--http-500", type=float, default=0.0, help="Share of answers that are a 502.")
-@click.option("--html", type=float, default=0.0, help="Share of answers that are HTML.")
-@click.option("--empty", type=float, default=0.0, help="Share of answers without a body.")
-@click.option("--cut", type=float, default=0.0, help="Share of answers cut in the middle.")
-@click.option("--reset", type=float, default=0.0, help="Share of connections that are reset.")
-@click.option("--slow", type=float, default=0.0, help="Share of answers that are slow.")
+@click.option(
+    "--http-500", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are a 502."
+)
+@click.option(
+    "--html", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are HTML."
+)
+@click.option(
+    "--empty", type=click.FloatRange(0, 1), default=0.0, help="Share of answers without a body."
+)
+@click.option(
+    "--cut", type=click.FloatRange(0, 1), default=0.0, help="Share of answers cut in the middle."
+)
+@click.option(
+    "--reset", type=click.FloatRange(0, 1), default=0.0, help="Share of connections that are reset."
+)
+@click.option(
+    "--slow", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are slow."
+)
 @click.option("--slow-seconds", type=float, default=5.0, show_default=True, help="How slow.")
-@click.option("--control", type=float, default=0.0, help="Share with a raw control character.")
+@click.option(
+    "--control",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Share with a raw control character.",
+)
 @click.option("--revoke-every", type=int, default=0, help="Tokens are void after N requests.")
 def simulate(port: int, **values: Any) -> int:
     """Serve a local WeChat to practise on, on loopback, until it is interrupted."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from harvester import plugins
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.screen import duration, many, out, plain, tell
+from harvester.cli.screen import china_time, duration, many, out, plain, tell
 from harvester.codec import add_checksums, checksum
 from harvester.committer import name_in
 from harvester.coverage import DONE, FAILED, WAITING, Stretch
@@ -123,10 +123,16 @@ def _not_done(days: Days, stretches: Sequence[Stretch]) -> Iterator[tuple[date, 
     found = [(first, last, "missing") for first, last in gaps(*days, known)]
     for stretch in stretches:
         if stretch.state == WAITING:
-            found.append((stretch.begin, stretch.end, f"waiting until {stretch.detail}"))
+            found.append((stretch.begin, stretch.end, _waiting(stretch.detail)))
         elif stretch.state == FAILED:
             found.append((stretch.begin, stretch.end, f"failed: {stretch.detail}"))
     yield from sorted(found)
+
+
+def _waiting(detail: str) -> str:
+    """Until when, as China's clocks show it, and why."""
+    until, _, reason = detail.partition(" ")
+    return f"waiting until {china_time(datetime.fromisoformat(until).timestamp())}: {reason}"
 
 
 def _calendar(days: Days, stretches: Sequence[Stretch]) -> Table:
@@ -198,9 +204,8 @@ async def show_verification(path: Path) -> int:
             records, differences = _compare(sink.read_lines(receipts[name]), known[name])
             found += differences
         except SinkError as exc:
-            found.append(Difference(name, str(exc)))
-        stretches = sum(len(each) for each in known[name].values())
-        tell(f"{_spec(name, path)}: {many(records, 'record')} read, {many(stretches, 'stretch')}")
+            found.append(Difference(_spec(name, path), str(exc)))
+        tell(f"{_spec(name, path)}: {many(records, 'record')} read")
     for difference in found:
         tell(plain(f"{difference.where}: {difference.what}"))
     tell("different from what was fetched" if found else "exactly what was fetched")

@@ -24,6 +24,7 @@ from harvester.cli.screen import out, plain, tell
 from harvester.cli.session import STATUS, conduct, summarize
 from harvester.codec import parse
 from harvester.errors import UsageError
+from harvester.ledger import FILE_NAME
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import Faults, Simulator, serve
 
@@ -75,11 +76,12 @@ async def _serve(simulator: Simulator, port: int) -> int:
 
 def demo(directory: Path) -> int:
     """Harvest a year of two accounts and show what came."""
+    _check_free(directory)
     tell(
         f"A simulated WeChat answers on {HOST}: getarticlesummary of two accounts,"
         f" {DEMO_START} to {DEMO_END},"
     )
-    tell(f"one call a day, {DEMO_RATE} an account, and one answer in 25 is -1, system busy.")
+    tell(f"one call a day, {DEMO_RATE} an account, and now and then the answer is -1, system busy.")
     report = conduct(lambda observe, stop: _demo(directory, observe, stop))
     tell(", ".join(summarize(report)))
     if report.state != "complete":
@@ -103,6 +105,20 @@ def demo(directory: Path) -> int:
     for command, purpose in steps.items():
         tell(f"  {command:{width}}  {purpose}")
     return 0
+
+
+def _check_free(directory: Path) -> None:
+    """Raise `UsageError` if something else was harvested here."""
+    path = directory / FILE_NAME
+    if path.exists():
+        others = asyncio.run(_accounts(path)) - {*DEMO_ACCOUNTS}
+        if others:
+            raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
+
+
+async def _accounts(path: Path) -> set[str]:
+    async with harvester.Ledger(path, readonly=True) as ledger:
+        return {appid for appid, _ in await ledger.asked()}
 
 
 def _command() -> str:

@@ -54,7 +54,7 @@ class _Counts:
     """What both show."""
 
     def __init__(self) -> None:
-        self.planned = self.done = self.records = self.retries = self.failed = 0
+        self.planned = self.skipped = self.done = self.records = self.retries = self.failed = 0
         self.began = time.monotonic()
         self.why = ""
 
@@ -62,7 +62,7 @@ class _Counts:
         match event:
             case events.RunStarted():
                 self.planned = event.planned
-                self.done = event.skipped
+                self.done = self.skipped = event.skipped
             case events.Committed():
                 self.done += len(event.windows)
                 self.records += event.records
@@ -89,6 +89,8 @@ def message(event: Event) -> str | None:
             left = event.planned - event.skipped
             done = f", {event.skipped:,} of {event.planned:,} are done" if event.skipped else ""
             return f"{many(left, 'window')} to harvest of {many(event.accounts, 'account')}{done}"
+        case events.TokenRefused():
+            return f"{event.appid}: the access token was refused: {event.reason}"
         case events.TokenFetched():
             return f"{event.appid}: access token, good for {duration(event.lifetime)}"
         case events.Paused():
@@ -98,7 +100,7 @@ def message(event: Event) -> str | None:
                 f"{event.appid} {event.endpoint}: {many(event.windows, 'window')}"
                 f" {_days(event)} must wait until {china_time(event.until)}: {event.reason}"
             )
-        case events.Failed():
+        case events.Failed() if event.windows == 1:  # longer ones come with what stopped them
             return (
                 f"{event.appid} {event.endpoint}: {many(event.windows, 'window')} {_days(event)}"
                 f" failed: {event.error}"
@@ -109,11 +111,16 @@ def message(event: Event) -> str | None:
             return f"nothing new for {duration(event.seconds)}: {'; '.join(event.reasons)}"
         case events.Stopping():
             return (
-                f"stopping: {many(event.in_flight, 'request')} in flight are finished and stored;"
-                " once more to stop at once"
+                f"stopping once {many(event.in_flight, 'request')} in flight are answered and"
+                " stored; once more to stop at once"
             )
         case _:
             return None
+
+
+def without_rid(reason: str) -> str:
+    """A reason as it is worth showing again and again."""
+    return events.alike(reason)
 
 
 def _days(event: events.Deferred | events.Failed) -> str:
@@ -145,11 +152,11 @@ class Lines:
         now = time.monotonic()
         if now - self._told >= EVERY and not isinstance(event, events.Stalled):
             self._told = now
-            per_second = counts.done / max(now - counts.began, 1e-9)
+            per_second = (counts.done - counts.skipped) / max(now - counts.began, 1e-9)
             self._line(
                 f"{counts.done:,} of {counts.planned:,} windows, {many(counts.records, 'record')},"
-                f" {counts.retries:,} retries, {counts.failed:,} failed, {per_second:.1f}/s"
-                + (f"; {counts.why}" if counts.why else "")
+                f" {counts.retries:,} tried again, {counts.failed:,} failed, {per_second:.1f}/s"
+                + (f"; last reason: {without_rid(counts.why)}" if counts.why else "")
             )
 
     @staticmethod
@@ -203,5 +210,5 @@ class Bar:
             total=counts.planned,
             completed=counts.done + counts.failed,
             counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}",
-            why=plain(counts.why.partition(" [rid")[0])[:60],
+            why=plain(without_rid(counts.why))[:60],
         )

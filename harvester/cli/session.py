@@ -86,7 +86,8 @@ def conclude(report: Report, where: str, *, as_json: bool) -> int:
             if failure.begin == failure.end
             else (f"{failure.begin} to {failure.end}")
         )
-        say(f"{failure.appid} {failure.endpoint} {days} failed: {failure.error}")
+        why = failure.error.removeprefix(f"{failure.appid}: ")
+        say(f"{failure.appid} {failure.endpoint} {days} failed: {why}")
     if len(report.failures) > LOUD:
         say(f"and {len(report.failures) - LOUD:,} failures more; harvester status lists them")
     if report.state == "waiting" and report.until is not None:
@@ -94,6 +95,8 @@ def conclude(report: Report, where: str, *, as_json: bool) -> int:
             f"{many(report.windows.waiting, 'window')} must wait; run the same command again from"
             f" {china_time(report.until)}, or with --wait"
         )
+    if report.failures:
+        say("once that is mended, the same command tries what failed again, and nothing else")
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")
     if as_json:

@@ -53,7 +53,7 @@ def test_the_first_signal_finishes_what_is_in_flight(
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "in flight are finished and stored" in err
+    assert "in flight are answered and stored" in err
     assert "run the same command again" in err
     report = json.loads(out.splitlines()[-1])
     assert report["state"] == "interrupted"
