@@ -1,12 +1,14 @@
 """How much of a bare aiohttp loop's speed is left, with ledger and JSON lines on.
 
-Three contenders ask one server for the same windows and write the same lines, in one process, in
+Four contenders ask one server for the same windows and write the same lines, in one process, in
 turns and in random order:
 
 - harvester: `harvester.run`, 64 in flight, ledger and sink on, the rate out of the way;
-- bare: the fastest loop that aiohttp lets one write.  64 workers over one iterator, URLs and bodies
-  made beforehand, `await post`, `await read`, orjson, one write a response into a large buffer.
-  It paces nothing, tries nothing again, has no deadline, and a crash loses what it has;
+- bare: 64 workers over one iterator that post, read, decode with orjson, add the same metadata and
+  write the same lines, one write a response, with aiohttp's own settings;
+- tuned: the same, as fast as aiohttp lets one write it: URLs made beforehand, no timeout, `await
+  post` and `await read`, a large buffer.  Like the former it paces nothing, tries nothing again,
+  has no deadline, and a crash loses what it has;
 - by hand: what one writes without measuring.  gather over a semaphore, ``params=``, ``json=``,
   ``r.json()``, a write a record.
 """
@@ -41,9 +43,11 @@ ROUNDS = 24
 FIRST = date(2015, 1, 1)
 NAME = "getarticlesummary"
 SECRET = "practice"
-GOAL, GATE = 0.80, 0.62
+GOAL, GATE = 0.80, 0.68
+GOAL_TUNED, GATE_TUNED = 0.95, 0.62
 GOAL_BY_HAND, GATE_BY_HAND = 1.2, 0.9
 
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
 
 Contender = Callable[[Path], Awaitable[None]]
@@ -75,22 +79,15 @@ class Stamp:
 
 
 class Contenders:
-    """The three, for one server."""
+    """All of them, for one server."""
 
     def __init__(self, base_url: str, tokens: dict[str, str]) -> None:
         self._base_url = base_url
         self._tokens = tokens
         path = f"{base_url}/datacube/{NAME}"
-        self._prebuilt = [
-            (
-                URL(f"{path}?access_token={tokens[appid]}", encoded=True),
-                b'{"begin_date":"%b","end_date":"%b"}' % (2 * (str(day).encode(),)),
-                appid,
-                str(day),
-            )
-            for appid in appids()
-            for day in days()
-        ]
+        self._urls = {
+            appid: URL(f"{path}?access_token={tokens[appid]}", encoded=True) for appid in appids()
+        }
 
     async def harvester(self, folder: Path) -> None:
         """The library, everything on."""
@@ -107,16 +104,42 @@ class Contenders:
         assert report.state == "complete", report
 
     async def bare(self, folder: Path) -> None:
+        """Post, read, decode, add the metadata, write; aiohttp as it comes."""
+        shared = ((appid, day) for appid in appids() for day in days())
+        url, stamp = f"{self._base_url}/datacube/{NAME}", Stamp()
+
+        async def work(file: Any, session: aiohttp.ClientSession) -> None:
+            for appid, date_asked in shared:
+                day = date_asked.isoformat()
+                body = orjson.dumps({"begin_date": day, "end_date": day})
+                target = f"{url}?access_token={self._tokens[appid]}"
+                async with session.post(target, data=body, headers=HEADERS) as response:
+                    records = orjson.loads(await response.read())["list"]
+                beside = {
+                    "_appid": appid,
+                    "_endpoint": NAME,
+                    "_begin_date": day,
+                    "_end_date": day,
+                    "_fetched_at": stamp(),
+                }
+                file.write(b"".join([orjson.dumps(record | beside) + b"\n" for record in records]))
+
+        with (folder / "lines.jsonl").open("wb") as file:
+            async with aiohttp.ClientSession() as session:
+                await asyncio.gather(*[work(file, session) for _ in range(IN_FLIGHT)])
+
+    async def tuned(self, folder: Path) -> None:
         """The fastest loop that aiohttp lets one write."""
-        shared = iter(self._prebuilt)
+        shared = ((url, appid, day) for appid, url in self._urls.items() for day in days())
         stamp = Stamp()
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=None)
         append = orjson.OPT_APPEND_NEWLINE
 
         async def work(write: Callable[[bytes], int], session: aiohttp.ClientSession) -> None:
-            for url, body, appid, day in shared:
-                response = await session.post(url, data=body, headers=headers, timeout=timeout)
+            for url, appid, date_asked in shared:
+                day = date_asked.isoformat()
+                body = f'{{"begin_date":"{day}","end_date":"{day}"}}'.encode()
+                response = await session.post(url, data=body, headers=HEADERS, timeout=timeout)
                 records = orjson.loads(await response.read())["list"]
                 beside = {
                     "_appid": appid,
@@ -201,9 +224,10 @@ async def _rounds(base_url: str, rounds: int) -> dict[str, list[tuple[float, flo
     entered: dict[str, Contender] = {
         "harvester": contenders.harvester,
         "bare": contenders.bare,
+        "tuned": contenders.tuned,
         "by hand": contenders.by_hand,
     }
-    bytes(_MALLOC_THRESHOLD)  # cures asyncio's reads on glibc, for all three
+    bytes(_MALLOC_THRESHOLD)  # cures asyncio's reads on glibc, for all of them
     sizes = {(await _round(contender))[2] for contender in entered.values()}  # also warms up
     assert len(sizes) == 1, "the contenders did not write the same"
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in entered}
@@ -228,6 +252,10 @@ def measure(rounds: int = ROUNDS) -> list[Figure]:
                goal=GOAL, gate=GATE),
         Figure("throughput: of the bare loop's, by the clock", wall["bare"] / wall["harvester"],
                goal=GOAL, gate=GATE),
+        Figure("throughput: of the tuned loop's, by CPU time", cpu["tuned"] / cpu["harvester"],
+               goal=GOAL_TUNED, gate=GATE_TUNED),
+        Figure("throughput: of the tuned loop's, by the clock", wall["tuned"] / wall["harvester"],
+               goal=GOAL_TUNED, gate=GATE_TUNED),
         Figure("throughput: of the loop by hand, by CPU time", cpu["by hand"] / cpu["harvester"],
                goal=GOAL_BY_HAND, gate=GATE_BY_HAND),
         Figure("throughput: of the loop by hand, by the clock", wall["by hand"] / wall["harvester"],
