@@ -47,7 +47,7 @@ class Transport(Protocol):
         ...
 
 
-_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\.?")
 _PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")
 
 

@@ -132,6 +132,8 @@ def failed(answer: bytes | None, *, max_body: int = 1000, timeout: float = 60.0)
         ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
         ("https://host/prefix/", "https://host/prefix"),
         ("http://[::1]:80", "http://[::1]:80"),
+        ("http://wechat_simulator:8765", "http://wechat_simulator:8765"),
+        ("http://localhost", "http://localhost"),
     ],
 )
 def test_a_base_url_loses_its_last_slash(given: str, kept: str) -> None:
