@@ -16,8 +16,6 @@ from typing import Any
 from harvester.model import Window
 from harvester.plan import ONE_DAY, rfc3339
 
-STATES = ("complete", "waiting", "partial", "failed", "interrupted")
-
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:

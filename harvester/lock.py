@@ -24,6 +24,9 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_LONGEST = 1 << 20
+
+
 class Claim:
     """The exclusive use of something, by an advisory lock on a file beside it."""
 
@@ -41,10 +44,19 @@ class Claim:
             ) from None
 
     def note(self, text: bytes) -> None:
-        """Write something durable into the file: whoever holds it may."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
+        """Write something durable into the file: whoever holds it may.
+
+        It is cut to its length last, so that a kill in between leaves no empty file.
+        """
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, text)
+        os.ftruncate(self._descriptor, len(text))
         os.fsync(self._descriptor)
+
+    def noted(self) -> bytes:
+        """What was written into the file last, by whoever held it then."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return os.read(self._descriptor, _LONGEST)
 
     def release(self) -> None:
         """Give it up."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from harvester.errors import UsageError
 
@@ -24,8 +24,6 @@ SETTLED_HOUR = 8
 
 Days = tuple[date, date]
 """A first and a last day, both included."""
-
-T = TypeVar("T")
 
 
 def china(now: float) -> datetime:

@@ -19,7 +19,7 @@ from harvester import plugins
 from harvester.api import Keywords, open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.config import DEFAULT_FILE, read_accounts, read_config, single_account
-from harvester.cli.screen import many, say, tell
+from harvester.cli.screen import say, tell
 from harvester.errors import HarvestError, UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account
@@ -427,6 +427,3 @@ def demo(out: Path) -> int:
     from harvester.cli.practice import demo as start
 
     return start(out)
-
-
-__all__ = ["cli", "invoke", "many"]

@@ -74,8 +74,8 @@ def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
 
 def conclude(report: Report, where: str, *, as_json: bool) -> int:
     """Tell what was done; gives the exit status."""
-    summary = [*summarize(report), f"stored in {where}"]
-    text = ", ".join(summary)
+    summary = summarize(report)
+    text = ", ".join([*summary, f"stored in {where}"] if report.records else summary)
     if as_json:
         print(plain(text), file=sys.stderr)
     else:

@@ -168,7 +168,7 @@ class JsonLines:
     def _read_note(self) -> tuple[str, list[str]]:
         """Who wrote here last, and the folders that were made here."""
         try:
-            note = parse((self.directory / _NOTE).read_bytes())
+            note = parse(self._claim.noted() if self._claim is not None else b"")
             return str(note["owner"]), [str(name) for name in note["folders"]]
         except (ValueError, KeyError, TypeError):  # a new directory, or a note that was torn
             return "", []
