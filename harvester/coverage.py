@@ -14,6 +14,7 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.codec import add_checksums
+from harvester.model import without_rid
 from harvester.plan import ONE_DAY, Days, gaps
 
 DONE = "done"
@@ -114,13 +115,8 @@ def _join(ordered: Iterable[Stretch]) -> list[Stretch]:
 
 def _same(stretch: Stretch, state: str, detail: str) -> bool:
     return stretch.state == state and (
-        stretch.detail == detail or _without_rid(stretch.detail) == _without_rid(detail)
+        stretch.detail == detail or without_rid(stretch.detail) == without_rid(detail)
     )
-
-
-def _without_rid(detail: str) -> str:
-    """Why it failed, without WeChat's request id, which is another one each time."""
-    return detail.partition(" [rid:")[0]
 
 
 def _merge(old: Stretch, new: Stretch) -> Stretch:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from harvester.model import Window
+from harvester.model import Window, without_rid
 from harvester.plan import ONE_DAY, rfc3339
 
 
@@ -145,11 +145,6 @@ Observer = Callable[[Event], None]
 """Called in the event loop, between two steps: it must return at once."""
 
 
-def alike(error: str) -> str:
-    """An error without WeChat's request id, which is another one each time."""
-    return error.partition(" [rid:")[0]
-
-
 @dataclass(slots=True)
 class Failure:
     """Days of one interface of one account that failed for good, and why."""
@@ -257,7 +252,7 @@ class Bookkeeper:
 
     def _note(self, event: Failed) -> None:
         """Days that follow one another and failed alike are one entry, with the first one's rid."""
-        key = (event.appid, event.endpoint, alike(event.error))
+        key = (event.appid, event.endpoint, without_rid(event.error))
         begin, end, error = event.begin, event.end, event.error
         before = self._failures.pop((*key, "to", begin - ONE_DAY), None)
         if before is not None:

@@ -117,6 +117,11 @@ class Verdict(NamedTuple):
     answered: bool = True
 
 
+def without_rid(message: str) -> str:
+    """An error as it reads without WeChat's request id, which is another one each time."""
+    return message.partition(" [rid:")[0]
+
+
 class Batch(NamedTuple):
     """All records of one window, on their way to the sink.
 

@@ -24,6 +24,7 @@ from rich.text import Text
 from harvester import events
 from harvester.cli.screen import china_time, duration, err, many, plain
 from harvester.events import Event
+from harvester.model import without_rid
 
 EVERY = 10.0
 """Seconds between two plain lines of progress."""
@@ -55,6 +56,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.planned = self.skipped = self.done = self.records = self.retries = self.failed = 0
+        self.accounts = 0
         self.began = time.monotonic()
         self.why = ""
 
@@ -63,6 +65,7 @@ class _Counts:
             case events.RunStarted():
                 self.planned = event.planned
                 self.done = self.skipped = event.skipped
+                self.accounts = event.accounts
             case events.Committed():
                 self.done += len(event.windows)
                 self.records += event.records
@@ -80,6 +83,16 @@ class _Counts:
                 self.why = event.reasons[0] if event.reasons else ""
             case _:
                 pass
+
+    def worth_a_line(self, event: Event) -> str | None:
+        """What to tell now; what ends the run, or comes in heaps, is told at its end."""
+        match event:
+            case events.AccountStopped() if self.accounts == 1:
+                return None
+            case events.Failed() if self.failed > LOUD:
+                return None
+            case _:
+                return message(event)
 
 
 def message(event: Event) -> str | None:
@@ -118,11 +131,6 @@ def message(event: Event) -> str | None:
             return None
 
 
-def without_rid(reason: str) -> str:
-    """A reason as it is worth showing again and again."""
-    return events.alike(reason)
-
-
 def _days(event: events.Deferred | events.Failed) -> str:
     return f"{event.begin}" if event.begin == event.end else f"{event.begin} to {event.end}"
 
@@ -144,9 +152,7 @@ class Lines:
         """Tell what is worth a line, and where the run stands every few seconds."""
         counts = self._counts
         counts.add(event)
-        text = message(event)
-        if isinstance(event, events.Failed) and counts.failed > LOUD:
-            text = None
+        text = counts.worth_a_line(event)
         if text is not None:
             self._line(text)
         now = time.monotonic()
@@ -199,9 +205,7 @@ class Bar:
         """Move the bar; tell what is worth a line."""
         counts = self._counts
         counts.add(event)
-        text = message(event)
-        if isinstance(event, events.Failed) and counts.failed > LOUD:
-            text = None
+        text = counts.worth_a_line(event)
         if text is not None and not isinstance(event, events.Stalled):
             self._progress.console.print(plain(text))
         failed = f", {counts.failed:,} failed" if counts.failed else ""
