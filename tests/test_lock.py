@@ -78,3 +78,13 @@ def test_a_claim_holds_against_other_processes_and_dies_with_its_own(tmp_path: P
         child.communicate()
     assert child.returncode == 1
     Claim(path, "it").release()
+
+
+def test_a_note_is_what_was_written_last(tmp_path: Path) -> None:
+    for text in (b"", b"a long note", b"short"):
+        claim = Claim(tmp_path / "lock", "it")
+        claim.note(text)
+        claim.release()
+        claim = Claim(tmp_path / "lock", "it")
+        assert claim.noted() == text
+        claim.release()
