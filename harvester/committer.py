@@ -7,12 +7,14 @@ A crash between sinks and ledger repeats windows, and a repeated window replaces
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import NamedTuple
 
 from harvester.channel import Channel
 from harvester.codec import add_checksums
 from harvester.coverage import DONE, Stretch, harvested
+from harvester.errors import LedgerError
 from harvester.events import Committed, Observer
 from harvester.ledger import Entry, Ledger, Settled, Spent
 from harvester.model import Batch, Window
@@ -80,6 +82,14 @@ class Committer:
         """Commit until the channel is closed and empty."""
         while (group := await self.channel.collect()) is not None:
             await self._commit(group)
+        await self._book()
+
+    async def book(self) -> None:
+        """Store the calls that no commit has stored; not worth an error if that fails."""
+        with contextlib.suppress(LedgerError):
+            await self._book()
+
+    async def _book(self) -> None:
         if self.ledger is not None and (spent := list(self._spent())):
             await self.ledger.commit([], spent)
 

@@ -111,7 +111,10 @@ class Engine:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stack.__aexit__(kind, exc, trace)
+        try:
+            await self._committer.book()  # what a cancelled run sent is spent all the same
+        finally:
+            await self._stack.__aexit__(kind, exc, trace)
 
     # before the first request
 

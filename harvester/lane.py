@@ -55,14 +55,17 @@ class Fate(NamedTuple):
 
 
 class Budget:
-    """Calls that may still be sent today (in China); without end if no quota is given."""
+    """Calls that may still be sent today (in China); without end if no quota is given.
 
-    __slots__ = ("_daily", "_left", "_until")
+    until: the Unix time at which it begins anew.
+    """
+
+    __slots__ = ("_daily", "_left", "until")
 
     def __init__(self, daily: int | None, spent: int, wall: float) -> None:
         self._daily = NEVER if daily is None else daily
         self._left = self._daily - spent
-        self._until = next_midnight(wall)
+        self.until = next_midnight(wall)
 
     @property
     def limited(self) -> bool:
@@ -71,9 +74,9 @@ class Budget:
 
     def left(self, wall: float) -> float:
         """How many calls are left now."""
-        if wall >= self._until:
+        if wall >= self.until:
             self._left = self._daily
-            self._until = next_midnight(wall)
+            self.until = next_midnight(wall)
         return self._left
 
     def spend(self) -> None:
@@ -156,8 +159,8 @@ class Track:
         """The loop's time from which `take` has a window to give; NEVER if none is known."""
         if self.parked_until > wall and self.has_work:
             return now + min(self.parked_until - wall, RECHECK)
-        if self.at_its_budget(wall):
-            return NEVER
+        if self.at_its_budget(wall):  # until midnight, which can pass while an answer is waited for
+            return now + min(self.budget.until - wall, RECHECK) if self.has_work else NEVER
         if self._upcoming is not None and self.in_flight + len(self._again) < OUTSTANDING:
             return now
         return self._again[0][0] if self._again else NEVER

@@ -138,8 +138,9 @@ def test_a_track_tells_when_it_has_something_to_give() -> None:
 
 def test_without_budget_a_track_gives_nothing_until_midnight() -> None:
     made = track(0, quota=5, spent=5)
-    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, NEVER)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, RECHECK)
     midnight = next_midnight(NOW)
+    assert made.next_at(0.0, midnight - 1) == 1.0
     assert [made.at_its_budget(at) for at in (NOW, midnight - 1, midnight)] == [True, True, False]
     assert made.take(0.0, midnight) == attempt(0)
 

@@ -1,9 +1,13 @@
-"""An event loop whose time jumps to the next timer.
+"""An event loop whose time jumps to the next timer, and whose order can be drawn from a seed.
 
 Rule: for fakes only; a socket takes real time, which does not pass here.
 
-Calls that would go to a thread run at once, in the loop, so that time cannot run away while a disk
-is waited for.  Each turn of the loop takes a microsecond: on a frozen clock a rate limiter spins.
+Calls that would go to a thread run in the loop, so that time cannot run away while a disk is waited
+for.  Each turn of the loop takes a microsecond: on a frozen clock a rate limiter spins.
+
+asyncio runs callbacks that are ready in the order in which they became so.  Code that is right only
+in that order is wrong as soon as a socket or a thread is quicker than usual; so a loop that was
+given an ``order`` draws another one each turn, and lets what would go to a thread take its time.
 """
 
 from __future__ import annotations
@@ -11,10 +15,14 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from random import Random
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 TICK = 1e-6
+
+THREAD_SECONDS = 0.02
+"""The longest that a call in a thread takes on a loop with a drawn order."""
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -32,11 +40,26 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs everything that waits at once; ``time()`` counts from 0, ``wall()`` from ``start``."""
+    """Runs everything that waits at once; ``time()`` counts from 0, ``wall()`` from ``start``.
 
-    def __init__(self, start: float = 1_700_000_000.0) -> None:
+    order: what the order of ready callbacks is drawn from; without it they run as they came.
+    on_turn: called at the beginning of each turn of the loop, with its number; what it raises ends
+        the loop then and there, as a crash would.
+    turns: how many there were.
+    """
+
+    def __init__(
+        self,
+        start: float = 1_700_000_000.0,
+        *,
+        order: Random | None = None,
+        on_turn: Callable[[int], None] | None = None,
+    ) -> None:
         self._start = start
         self._now = 0.0
+        self._order = order
+        self._on_turn = on_turn
+        self.turns = 0
         super().__init__(_JumpingSelector(self._advance))
 
     def time(self) -> float:
@@ -47,19 +70,63 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """The Unix time here."""
         return self._start + self._now
 
+    def set_wall(self, wall: float) -> None:
+        """Set the wall clock, as an administrator or a time server does."""
+        self._start = wall - self._now
+
     def _advance(self, seconds: float) -> None:
         self._now += seconds
+
+    def _run_once(self) -> None:
+        self.turns += 1
+        if self._on_turn is not None:
+            self._on_turn(self.turns)
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        if self._order is not None and len(ready) > 1:
+            drawn = list(ready)
+            self._order.shuffle(drawn)
+            ready.clear()
+            ready.extend(drawn)
+        super()._run_once()  # type: ignore[misc]
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run the function now."""
+        """Run the function now; with a drawn order, now or in a moment, and tell in a moment."""
         future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as exc:  # noqa: BLE001  (it belongs to the caller)
-            future.set_exception(exc)
+        if self._order is None:
+            self._run(future, func, args)
+            return future
+        seconds = self._order.uniform(0.0, THREAD_SECONDS)
+        if self._order.random() < 0.5:
+            done: asyncio.Future[T] = self.create_future()
+            self._run(done, func, args)
+            self.call_later(seconds, _hand_on, done, future)
+        else:
+            self.call_later(seconds, self._run, future, func, args)
         return future
+
+    @staticmethod
+    def _run(future: asyncio.Future[T], func: Callable[..., T], args: tuple[Any, ...]) -> None:
+        try:
+            result = func(*args)
+        except Exception as exc:  # noqa: BLE001  (it belongs to the caller)
+            if not future.done():
+                future.set_exception(exc)
+        else:
+            if not future.done():
+                future.set_result(result)
+
+
+def _hand_on(done: asyncio.Future[T], future: asyncio.Future[T]) -> None:
+    """Give the future what the other one holds; looked at in any case."""
+    error = done.exception()
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(done.result())
 
 
 def run_virtual(

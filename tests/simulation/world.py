@@ -1,0 +1,426 @@
+"""One world: drawn from its seed, lived through several runs, and looked at after each.
+
+Rule: everything that happens follows from the seed, so that a broken promise can be seen again.
+
+A world is a few accounts and a stretch of days, some troubles, and runs that end by themselves, are
+stopped, cancelled, or crash: then nothing of the process is left but what its disks hold.  Between
+runs time passes, and accounts come and go.  The last run meets no trouble and must end complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import shutil
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from harvester import datacube
+from harvester.committer import name_in
+from harvester.coverage import Stretch
+from harvester.engine import Engine
+from harvester.errors import HarvestError
+from harvester.events import Event, Report, Stalled
+from harvester.ledger import FILE_NAME, Ledger
+from harvester.limiter import Rate
+from harvester.model import Account
+from harvester.plan import CHINA, china, last_settled_day
+from harvester.scope import Options, Scope
+from harvester.sinks.base import Sink
+from harvester.sinks.jsonl import JsonLines
+from harvester.testing import Simulator, VirtualTimeLoop
+from tests.simulation import promises
+from tests.simulation.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
+from tests.support import at
+
+ENDPOINT = datacube.GETARTICLESUMMARY
+_MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
+MOST_TURNS = 100_000
+IDLE = 2.0
+"""Seconds that may pass while a window could be sent and nothing is under way."""
+
+QUIET = Moods()
+
+
+class CrashError(BaseException):
+    """The process is gone."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one run goes: its moods and options, and what ends it at which turn of the loop."""
+
+    moods: Moods
+    options: Options
+    appids: tuple[str, ...]
+    days: tuple[date, date]
+    ending: str = ""
+    turn: int = 0
+    stormy: str | None = None
+    clock_step: tuple[int, float] = (0, 0.0)
+
+
+class WorldLoop(VirtualTimeLoop):
+    """The loop of one run; tells of every jump in time, so that idleness is seen."""
+
+    def __init__(self, start: float, order: Random, on_turn: Callable[[int], None]) -> None:
+        self.on_jump: Callable[[float], None] = lambda seconds: None
+        super().__init__(start, order=order, on_turn=on_turn)
+
+    def _advance(self, seconds: float) -> None:
+        if seconds > IDLE:
+            self.on_jump(seconds)
+        super()._advance(seconds)
+
+
+class _Truth(Mapping[tuple[str, date], list[dict[str, Any]]]):
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    def __getitem__(self, key: tuple[str, date]) -> list[dict[str, Any]]:
+        return self._simulator.truth(*key)
+
+    def __iter__(self) -> Iterator[tuple[str, date]]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class World:
+    """``live`` gives what was broken; ``log`` is called with each thing that happens."""
+
+    def __init__(self, seed: int, log: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self._draw = draw = Random(seed)
+        self._log = log
+        self._directory = Path(
+            tempfile.mkdtemp(prefix="world-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        )
+        self._loop: WorldLoop | None = None
+        self._now = at(draw.choice((_some_day(draw), "2024-10-09")), _hour(draw))
+        self._simulator = Simulator(
+            seed=seed,
+            token_lifetime=draw.choice((7200.0, 7200.0, 700.0, 60.0)),
+            daily_quota=draw.choice((None, None, 15, 60)),
+            wall=self._wall,
+        )
+        self._appids = tuple(f"wx{n:016x}" for n in range(draw.randint(1, 4)))
+        self._begin = china(self._now).date() - timedelta(days=draw.randint(2, 25))
+        self._kinds = draw.choice((("model",), ("jsonl",), ("jsonl",), ("model", "jsonl")))
+        self._quota = draw.choice((None, None, 5, 15, 40))
+        self._model: list[Any] = []
+        self._opened: list[Ledger | JsonLines | ModelSink] = []
+        self._forgetful = False  # a crash forgets calls that no commit had booked
+        self._calls: Counter[tuple[str, date]] = Counter()
+        self.runs = self.crashes = 0
+
+    # its life
+
+    def live(self) -> list[str]:
+        """Everything that was broken, each as a sentence; empty if all promises held."""
+        random.seed(self.seed)  # the engine's own dice: how long a backoff takes
+        try:
+            for course in self._courses():
+                broken = list(self._run(course))
+                if broken:
+                    return broken
+                self._now += self._draw.choice((0.0, 0.0, 900.0, 20_000.0, 90_000.0))
+            return []
+        finally:
+            shutil.rmtree(self._directory)
+
+    def _courses(self) -> Iterator[Course]:
+        draw = self._draw
+        for _ in range(draw.randint(1, 4)):
+            yield self._troubled()
+        self._simulator.daily_quota = None
+        everybody = Options(rate=100.0, concurrency=draw.randint(1, 16), wait=True)
+        end = last_settled_day(self._now)
+        yield Course(QUIET, everybody, self._appids, (self._begin, end))
+
+    def _troubled(self) -> Course:
+        draw = self._draw
+        here = tuple(draw.sample(self._appids, draw.randint(1, len(self._appids))))
+        yesterday = china(self._now).date() - timedelta(days=1)
+        first = self._begin + timedelta(days=draw.choice((0, 0, 1, 5)))
+        end = max(first, yesterday - timedelta(days=draw.choice((0, 0, 0, 1, 3))))
+        options = Options(
+            rate=draw.choice(("1/s", "5/s", "100/s", "30/min", "7/s")),
+            concurrency=draw.choice((1, 2, 3, 8, 32)),
+            attempts=draw.randint(2, 8),
+            daily_quota=self._quota,
+            wait=draw.random() < 0.4,
+            refresh=draw.random() < 0.25,
+        )
+        ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash"))
+        steps = draw.random() < 0.1
+        return Course(
+            Moods.drawn(draw),
+            options,
+            here,
+            (first, end),
+            ending,
+            int(10 ** draw.uniform(0.3, 3.5)),
+            draw.choice(here) if draw.random() < 0.15 else None,
+            (draw.randint(1, 800), draw.uniform(-7200, 7200)) if steps else (0, 0.0),
+        )
+
+    def _wall(self) -> float:
+        return self._now if self._loop is None else self._loop.wall()
+
+    def _say(self, text: str) -> None:
+        if self._log is not None:
+            moment = f"{china_clock(self._wall())}"
+            self._log(f"{moment} turn {self._loop.turns if self._loop else 0}: {text}")
+
+    # one run
+
+    def _run(self, course: Course) -> Iterator[str]:
+        self.runs += 1
+        self._say(f"run {self.runs}: {course}")
+        self._forgetful |= course.ending == "crash" or bool(course.clock_step[0])
+        self._forgetful |= course.moods.ledger_fails > 0 or course.moods.sink_fails > 0
+        living = Living(self, course)
+        report = living.run()
+        self._now = living.loop.wall()
+        self._calls.update(living.network.traffic.calls)
+        self._say(f"ended: {report.to_dict() if report else living.ending}")
+        yield from living.broken
+        yield from self._after(course, living, report)
+
+    def _after(self, course: Course, living: Living, report: Report | None) -> Iterator[str]:
+        traffic = living.network.traffic
+        yield from promises.rate_kept(traffic, Rate.parse(course.options.rate))
+        yield from promises.tokens_kept(traffic, living.loop.time(), self._simulator.token_lifetime)
+        if traffic.most_in_flight > course.options.concurrency:
+            yield f"{traffic.most_in_flight} in flight, {course.options.concurrency} allowed"
+        if not self._forgetful:
+            today = {key: self._calls[key] for key in traffic.calls}
+            yield from promises.budget_kept(today, course.options.daily_quota)
+        last = course.moods is QUIET
+        if report is not None and report.state not in ("interrupted", "failed"):
+            yield from promises.report_adds_up(report)
+        if last and (report is None or report.state != "complete"):
+            yield f"the quiet run ended {report.to_dict() if report else living.ending}"
+        for sink, name, stretches, receipt in self._stored():
+            lines = sink.read_lines(receipt)
+            for sentence in promises.ledger_is_true(stretches, lines, _Truth(self._simulator)):
+                yield f"{name}: {sentence}"
+            if last:
+                yield from promises.all_covered(
+                    stretches, course.appids, ENDPOINT.name, *course.days
+                )
+
+    def _stored(self) -> Iterator[tuple[Any, str, dict[tuple[str, str], list[Stretch]], Any]]:
+        path = self._directory / FILE_NAME
+        if not path.exists():
+            return
+        for sink in self.sinks():
+            name = name_in(sink, Ledger(path))
+            stretches, receipt = _in_a_moment(lambda name=name: _read(path, name))
+            yield sink, name, stretches, receipt
+
+    # what a run is made of
+
+    def sinks(self) -> list[Sink]:
+        """Fresh sinks over the disks of this world."""
+        made: list[Sink] = []
+        for kind in self._kinds:
+            if kind == "model":
+                made.append(ModelSink(self._model, self._say))
+            else:
+                made.append(JsonLines(self._directory, segment_bytes=4096))
+        return made
+
+    def engine(self, course: Course, living: Living) -> Engine:
+        """The real engine, with this world outside it."""
+        draw = Random(self._draw.random())
+        ledger = MoodyLedger(self._directory / FILE_NAME, draw, course.moods)
+        sinks = self.sinks()
+        living.opened = [ledger, *sinks]
+        providers = {
+            appid: datacube.provider_for(Account(appid, secret="practice"))
+            for appid in course.appids
+        }
+        return Engine(
+            Scope(providers, (ENDPOINT,), *course.days),
+            course.options,
+            living.network,
+            [MoodySink(sink, draw, course.moods) if draw.random() < 0.7 else sink
+             for sink in sinks],
+            ledger,
+            on_event=living.observe,
+            stop=living.stop,
+            group=draw.choice((1, 2, 8, 512)),
+            wall=self._wall,
+        )  # fmt: skip
+
+    def begin(self, course: Course, on_turn: Callable[[int], None]) -> tuple[WorldLoop, Network]:
+        """The loop and the network of a run."""
+        draw = Random(self._draw.random())
+        self._loop = WorldLoop(self._now, Random(draw.random()), on_turn)
+        network = Network(self._simulator, draw, course.moods, course.stormy, self._say)
+        return self._loop, network
+
+    def end(self) -> None:
+        """The run is over; time stands still until the next."""
+        assert self._loop is not None
+        self._now = self._loop.wall()
+        self._loop = None
+
+
+class Living:
+    """One run while it lives."""
+
+    def __init__(self, world: World, course: Course) -> None:
+        self.world = world
+        self.course = course
+        self.broken: list[str] = []
+        self.ending = "by itself"
+        self.opened: list[Any] = []
+        self.stop = asyncio.Event()
+        self.loop, self.network = world.begin(course, self._on_turn)
+        self._engine: Engine | None = None
+        self._main: asyncio.Task[Report] | None = None
+        self.loop.on_jump = self._on_jump
+
+    def run(self) -> Report | None:
+        """Run to whatever end it has."""
+        loop = self.loop
+        asyncio.set_event_loop(None)
+        loop.set_exception_handler(self._on_loop_error)
+        self._main = loop.create_task(self._live())
+        try:
+            return loop.run_until_complete(self._main)
+        except CrashError:
+            self._forget()
+        except asyncio.CancelledError:
+            self.ending = "cancelled"
+        except HarvestError as exc:
+            self.ending = f"{type(exc).__name__}: {exc}"
+        except Exception:  # noqa: BLE001  (whatever it is, it should not have come out)
+            self.broken.append(traceback.format_exc())
+        finally:
+            if self.ending != "crashed":
+                self._look_around()
+            loop.close()
+            self.world.end()
+        return None
+
+    async def _live(self) -> Report:
+        self._engine = engine = self.world.engine(self.course, self)
+        async with engine:
+            return await engine.run()
+
+    def observe(self, event: Event) -> None:
+        """An event of the engine."""
+        if not isinstance(event, Stalled):
+            self.network.traffic.last_turn = self.loop.turns
+        self.world._say(str(event))
+
+    def _on_turn(self, turn: int) -> None:
+        course = self.course
+        if turn - self.network.traffic.last_turn > MOST_TURNS:
+            self.broken.append(f"it does not end: {self._engine!r}")
+            raise CrashError
+        if turn == course.clock_step[0]:
+            self.loop.set_wall(self.loop.wall() + course.clock_step[1])
+        if turn == course.turn or (turn == course.turn + 3 and course.ending == "cancel twice"):
+            self.world._say(course.ending)
+            if course.ending == "crash":
+                raise CrashError
+            if course.ending == "stop":
+                self.stop.set()
+            elif course.ending and self._main is not None:
+                self._main.cancel()
+
+    def _on_jump(self, seconds: float) -> None:
+        """Time passes: then nothing may be possible that could be done now."""
+        engine, loop = self._engine, self.loop
+        if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
+            return
+        board = engine._board
+        if board._stopped or engine._committer.channel._putters or self._disk_is_busy():
+            return
+        for lane in engine._lanes:
+            if lane.open and lane.next_at(loop.time(), loop.wall()) <= loop.time():
+                self.broken.append(
+                    f"nothing is done for {seconds:.1f} s, though {lane!r} could: {engine!r}"
+                )
+
+    def _disk_is_busy(self) -> bool:
+        assert self._engine is not None
+        return bool(self._engine._committer.channel._items)
+
+    def _forget(self) -> None:
+        """Nothing of the process is left: no callback runs any more, its locks are gone."""
+        self.ending = "crashed"
+        self.world.crashes += 1
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        for each in self.opened:
+            if isinstance(each, Ledger | JsonLines):
+                each._close()
+        try:
+            self._main = self._engine = None
+            self.loop.set_exception_handler(lambda *_: None)
+            for task in asyncio.all_tasks(self.loop):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            self.loop._ready.clear()  # type: ignore[attr-defined]
+            self.loop._scheduled.clear()  # type: ignore[attr-defined]
+            gc.collect()
+        finally:
+            sys.unraisablehook = hook
+
+    def _look_around(self) -> None:
+        """Nothing is left behind."""
+        left = asyncio.all_tasks(self.loop)
+        if left:
+            self.broken.append(f"{len(left)} tasks are left: {left}")
+            for task in left:
+                task.cancel()
+        for each in self.opened:
+            if "open>" in repr(each) or getattr(each, "opened", False):
+                self.broken.append(f"{each!r} is left open")
+            if getattr(each, "_thread", None) is not None:
+                self.broken.append(f"a thread of {each!r} is left")
+
+    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.broken.append(f"the loop complains: {context}")
+
+
+def _some_day(draw: Random) -> str:
+    """Any; the other choice is the end of a week in which nobody posts, with empty days."""
+    return f"2024-{draw.randint(1, 12):02}-{draw.randint(2, 28):02}"
+
+
+def _hour(draw: Random) -> float:
+    """Mostly shortly before something happens: midnight, or 08:00, in China."""
+    return draw.choice((23.99, 23.9, 7.99, 7.9, 12.0, 0.01))
+
+
+def china_clock(wall: float) -> str:
+    """The time in China, to the millisecond."""
+    return china(wall).astimezone(CHINA).strftime("%m-%d %H:%M:%S.%f")[:-3]
+
+
+async def _read(path: Path, sink: str) -> tuple[dict[tuple[str, str], list[Stretch]], Any]:
+    async with Ledger(path, readonly=True) as ledger:
+        return await ledger.stretches(sink), await ledger.receipt(sink)
+
+
+def _in_a_moment(make: Callable[[], Any]) -> Any:
+    loop = VirtualTimeLoop()
+    try:
+        return loop.run_until_complete(make())
+    finally:
+        loop.close()
