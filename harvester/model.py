@@ -67,7 +67,7 @@ class Window(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One HTTP request, relative to the base URL; the query may hold a token or a secret."""
+    """One HTTP request, relative to the base URL; query and body may hold a token or a secret."""
 
     method: str
     path: str
@@ -83,6 +83,9 @@ class Response(NamedTuple):
 
     status: int
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes>"  # a token may stand in it
 
 
 class Action(Enum):
