@@ -19,6 +19,7 @@ from harvester.model import Action, Request, Response, Verdict, Window
 _OBJECTS = {dict}
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
+_BEYOND_CODES = 10**18
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
 _LONGEST_TEXT, _LONGEST_RID = 500, 100
@@ -168,8 +169,8 @@ def code_of(answer: Mapping[str, Any]) -> int | None:
     if isinstance(code, str) and _INTEGER.fullmatch(code):
         return int(code)
     if isinstance(code, float) and code.is_integer():
-        return int(code)
-    return code if type(code) is int else None
+        code = int(code)
+    return code if type(code) is int and abs(code) < _BEYOND_CODES else None
 
 
 def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
