@@ -309,7 +309,7 @@ def _describe(exc: BaseException) -> str:
         return "no connection in time"
     if isinstance(exc, aiohttp.ClientPayloadError):
         return "the answer was cut off"
-    if isinstance(exc, aiohttp.ServerDisconnectedError | ConnectionError):
+    if isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
         return "the connection was closed before an answer came"
     if isinstance(exc, aiohttp.ClientHttpProxyError):
         return f"the proxy refused (HTTP {exc.status})"
