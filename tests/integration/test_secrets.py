@@ -93,8 +93,7 @@ class Broken:
 def needles(simulator: Simulator | None) -> Iterator[str]:
     """What must be nowhere: pieces of the secret and of each token, as they are or in a URL."""
     for value in (SECRET, *(simulator._tokens if simulator else ())):
-        for form in {value, quote(value, safe=""), quote_plus(value)}:
-            yield form
+        yield from {value, quote(value, safe=""), quote_plus(value)}
         for at in range(0, len(value) - PIECE + 1, 8):
             if value[at : at + PIECE].strip("0"):
                 yield value[at : at + PIECE]
