@@ -366,7 +366,7 @@ def test_a_run_that_is_cancelled_in_flight_shows_nothing(
 
         async with wire(hold) as server:
             run = asyncio.ensure_future(watched(seen, server.url, f"jsonl:{tmp_path}", token=token))
-            await reached.wait()
+            await asyncio.wait_for(reached.wait(), 10)
             run.cancel()
             await run
 
@@ -414,7 +414,7 @@ def test_a_request_that_ends_badly_leaves_no_frame_with_its_token(ends: str) -> 
         async with wire(hold) as server, HttpTransport(server.url) as transport:
             request = Request("POST", "/x", (("access_token", SECRET),), SECRET.encode())
             sending = asyncio.ensure_future(transport.send(request))
-            await reached.wait()
+            await asyncio.wait_for(reached.wait(), 10)
             if ends == "cancelled":
                 sending.cancel()
             try:
