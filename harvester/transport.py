@@ -319,7 +319,8 @@ def _describe(exc: BaseException) -> str:
 
 
 def _no_connection(exc: aiohttp.ClientConnectorError) -> str:
-    cause = exc.os_error
+    refused = isinstance(exc, aiohttp.ClientConnectorCertificateError)
+    cause: Any = exc.certificate_error if refused else exc.os_error  # type: ignore[attr-defined]
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the server's TLS certificate was refused ({cause.verify_message.rstrip('.')})"
     if isinstance(cause, ssl.SSLError):
