@@ -19,7 +19,7 @@ import anyio
 
 from harvester import plugins
 from harvester.datacube import provider_for
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, check_name
 from harvester.engine import Engine, StopSignal
 from harvester.errors import IncompleteError, UsageError
 from harvester.events import Observer, Report
@@ -42,6 +42,8 @@ class Keywords(TypedDict, total=False):
 
     base_url: another host than ``https://api.weixin.qq.com``.
     session: your own `aiohttp.ClientSession`; it is used and never closed.
+    ca_file: a PEM file with authorities that are trusted besides the machine's own; not together
+        with ``session``, which has its own TLS.
     rate: requests leaving for one account: a number a second, ``"10/s"``, ``"600/min"``.  In no
         period of that length do more leave.  Default ``"300/min"``.
     burst: so many of them may leave at once.  Default 1.
@@ -62,6 +64,7 @@ class Keywords(TypedDict, total=False):
 
     base_url: str
     session: Session | None
+    ca_file: Path | None
     rate: Rate | str | float
     burst: int
     concurrency: int
@@ -300,7 +303,7 @@ def _endpoints(given: Endpoints) -> tuple[Endpoint, ...]:
     found = {}
     for item in listed:
         endpoint = plugins.endpoint(item) if isinstance(item, str) else item
-        found[endpoint.name] = endpoint
+        found[check_name(endpoint.name)] = endpoint
     if not found:
         raise UsageError("no interface was given")
     return tuple(found.values())
@@ -335,4 +338,5 @@ def _transport(options: Keywords, settings: Options) -> HttpTransport:
         options.get("base_url", BASE_URL),
         options.get("session"),
         connections=settings.concurrency,
+        ca_file=options.get("ca_file"),
     )

@@ -11,12 +11,13 @@ only bring the next one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
 from harvester.errors import AccountError, AttemptError, UsageError
-from harvester.model import Action, Request, Response, Token, TokenSource, Verdict
+from harvester.model import Action, Hidden, Request, Response, Token, TokenSource, Verdict
 
 Send = Callable[[Request], Awaitable[Response]]
 """What a provider sends its request through: a transport's `send`."""
@@ -73,6 +74,7 @@ class CallableProvider:
             if isinstance(given, str) and given:
                 return Token(given)
             problem = f"the account's token callable returned {type(given).__name__}, not a token"
+            del given  # it may be one for all that, and tracebacks can be shown with locals
         raise TokenRefusedError(Verdict(Action.RETRY, problem))
 
 
@@ -111,7 +113,9 @@ class SharedToken:
         self._doubtful = False  # the current token took the place of a refused one
 
     def __repr__(self) -> str:
-        state = "none" if self.peek() is None else "due" if self.due() else "fresh"
+        state = "none" if self._value is None else "held"
+        with contextlib.suppress(RuntimeError):  # no loop: nobody can tell the time
+            state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
 
     def peek(self, now: float | None = None) -> str | None:
@@ -137,6 +141,15 @@ class SharedToken:
         if token is None:
             raise TokenRefusedError(Verdict(Action.RETRY, "the new token had already ended"))
         return token
+
+    async def refresh(self) -> bool:
+        """Fetch a token if one is due; gives whether it is another one than before.
+
+        Raises as `get` does.
+        """
+        former = Hidden(self._value or "")
+        await self.get()
+        return self._value != former.value
 
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
@@ -171,7 +184,9 @@ class SharedToken:
         Raises `AccountError` if it is itself the replacement of a refused token and was never
         accepted: a second refusal in a row.
         """
-        if token != self._value or (fetched is not None and fetched != self.fetched):
+        late = token != self._value or (fetched is not None and fetched != self.fetched)
+        del token  # a traceback may be shown with the locals of its frames
+        if late:
             return False
         if self._doubtful and not self._proven:
             raise AccountError(

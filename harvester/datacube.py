@@ -11,6 +11,7 @@ offline, please use the new api"), as several clients report.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
@@ -25,7 +26,7 @@ from harvester.auth import (
 from harvester.codec import encode
 from harvester.endpoint import JsonEndpoint, Rule, code_of, read, refusal
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Request, Token, Verdict
+from harvester.model import Account, Action, Hidden, Request, Token, Verdict
 
 _FETCH_AGAIN = "the access token is not valid (any more)"
 _OUR_REQUEST = "WeChat did not understand the request"
@@ -82,6 +83,9 @@ ERRORS: Mapping[int, Rule] = {
     47001: Rule(Action.FAIL_WINDOW, _OUR_REQUEST),
 }
 """What an errcode on a data request asks of us; a code that is not here fails its window."""
+
+LONGEST_TOKEN = 4096
+"""Characters.  WeChat says that 512 are to be reserved for one; it goes into every URL."""
 
 _CONSENT = "WeChat asks the account's administrator about this machine's IP address"
 
@@ -145,9 +149,9 @@ class StableToken:
             "secret": self._secret,
             "force_refresh": False,
         }
-        return await _fetch(
-            send, Request("POST", "/cgi-bin/stable_token", body=encode(body)), self._secret
-        )
+        request = Request("POST", "/cgi-bin/stable_token", body=encode(body))
+        del body  # it holds the secret, and tracebacks can be shown with locals
+        return _token_or_error(await _fetch(send, request, Hidden(self._secret)))
 
 
 class ClassicToken:
@@ -167,50 +171,59 @@ class ClassicToken:
             ("appid", self._appid),
             ("secret", self._secret),
         )
-        return await _fetch(send, Request("GET", "/cgi-bin/token", query), self._secret)
+        request = Request("GET", "/cgi-bin/token", query)
+        del query
+        return _token_or_error(await _fetch(send, request, Hidden(self._secret)))
 
 
-async def _fetch(send: Send, request: Request, secret: str) -> Token:
+def _token_or_error(found: Token | Verdict) -> Token:
+    """Raised here, where no frame holds the secret or the answer."""
+    if isinstance(found, Verdict):
+        raise TokenRefusedError(found)
+    return found
+
+
+async def _fetch(send: Send, request: Request, secret: Hidden) -> Token | Verdict:
     try:
         response = await send(request)
     except AttemptError as exc:
-        verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
-    else:
-        return _token(_scrubbed(read(response), secret))
-    raise TokenRefusedError(verdict)
+        return Verdict(Action.RETRY, str(exc), answered=exc.answered)
+    return _token(_scrubbed(read(response), secret))
 
 
-def _scrubbed(answer: dict[str, Any] | Verdict, secret: str) -> dict[str, Any] | Verdict:
+def _scrubbed(answer: dict[str, Any] | Verdict, secret: Hidden) -> dict[str, Any] | Verdict:
     """An answer whose errmsg does not carry the secret on, should it echo it."""
     if isinstance(answer, dict) and isinstance(text := answer.get("errmsg"), str):
-        return {**answer, "errmsg": text.replace(secret, "…")}
+        return {**answer, "errmsg": secret.cut_from(text)}
     return answer
 
 
-def _token(answer: dict[str, Any] | Verdict) -> Token:
-    """The token in an answer of either token interface."""
+def _token(answer: dict[str, Any] | Verdict) -> Token | Verdict:
+    """The token in an answer of either token interface; any answer gives it or a verdict."""
     if isinstance(answer, Verdict):
         if answer.action in (Action.FAIL_WINDOW, Action.STOP_ENDPOINT):
-            answer = answer._replace(action=Action.STOP_ACCOUNT)
-        raise TokenRefusedError(answer)
+            return answer._replace(action=Action.STOP_ACCOUNT)
+        return answer
     code = code_of(answer)
     if code is None:
-        raise TokenRefusedError(Verdict(Action.RETRY, "the answer's errcode is not a number"))
+        return Verdict(Action.RETRY, "the answer's errcode is not a number")
     if code:
         verdict = refusal(answer, TOKEN_ERRORS)
         if verdict.action is Action.FAIL_WINDOW:
-            verdict = verdict._replace(action=Action.STOP_ACCOUNT)
-        raise TokenRefusedError(verdict)
+            return verdict._replace(action=Action.STOP_ACCOUNT)
+        return verdict
     value = answer.get("access_token")
     try:
         lifetime = float(answer.get("expires_in", 7200))
     except (TypeError, ValueError, OverflowError):
         lifetime = 0.0
-    if not (isinstance(value, str) and value and 0 < lifetime < math.inf):
-        raise TokenRefusedError(Verdict(Action.RETRY, "the answer held no usable access token"))
-    return Token(value, lifetime)
+    usable = 0 < lifetime < math.inf
+    if usable and isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN:
+        return Token(value, lifetime)
+    return Verdict(Action.RETRY, "the answer held no usable access token")
 
 
+_APPID = re.compile(r"[0-9A-Za-z]{1,64}")
 _KINDS: dict[str, Callable[[str, str], TokenProvider]] = {
     "stable": StableToken,
     "classic": ClassicToken,
@@ -222,8 +235,8 @@ def provider_for(account: Account) -> TokenProvider:
     """What an account's tokens come from; raises `UsageError` if it lacks a secret."""
     source = account.token
     check_token_source(source, TOKEN_KINDS)
-    if not account.appid or not account.appid.isascii() or not account.appid.isalnum():
-        raise UsageError(f"appid: {account.appid!r} is not one; it begins with wx")
+    if not _APPID.fullmatch(account.appid):
+        raise UsageError(f"appid: {account.appid[:80]!r} is not one; it begins with wx")
     if isinstance(source, str):
         if not account.secret:
             raise UsageError(f"account {account.appid} has no secret")

@@ -13,11 +13,28 @@ from datetime import date
 from typing import Any, NamedTuple, Protocol
 
 from harvester.codec import MalformedError, parse
+from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
 
 _OBJECTS = {dict}
+_NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
+_DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
+_BEYOND_CODES = 10**18
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
+_LONGEST_TEXT, _LONGEST_RID = 500, 100
+"""Characters of an errmsg and of a request id that are carried on."""
+
+
+def check_name(name: object) -> str:
+    """An interface's name, if it can name a folder and a table anywhere; else `UsageError`."""
+    if isinstance(name, str) and _NAME.fullmatch(name) and not _DEVICE.fullmatch(name):
+        return name
+    shown = f"{name!r}"[:80]
+    raise UsageError(
+        f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
+        " digits, _ and -, a letter first"
+    )
 
 
 class Endpoint(Protocol):
@@ -152,20 +169,27 @@ def code_of(answer: Mapping[str, Any]) -> int | None:
     if isinstance(code, str) and _INTEGER.fullmatch(code):
         return int(code)
     if isinstance(code, float) and code.is_integer():
-        return int(code)
-    return code if type(code) is int else None
+        code = int(code)
+    return code if type(code) is int and abs(code) < _BEYOND_CODES else None
 
 
 def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     """The verdict on an answer that has an errcode."""
     code = code_of(answer) or 0
     given = answer.get("errmsg")
-    text = given.strip() if isinstance(given, str) else ""
+    text = _line(given) if isinstance(given, str) else ""
     found = _RID.search(text)
-    rid = next(filter(None, found.groups()), "") if found else ""
+    rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
     rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
-    said = _RID.sub("", text).strip(" ,;") or "no errmsg"
+    said = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
     message = f"errcode {code} ({said})"
     if rule.advice:
         message += f": {rule.advice}"
     return Verdict(rule.action, message, code, rid)
+
+
+def _line(text: str) -> str:
+    """A server's text on one line: it goes into messages, and must not steer who reads them."""
+    if not text.isprintable():
+        text = "".join([char if char.isprintable() else " " for char in text])
+    return text.strip()

@@ -327,15 +327,14 @@ class Engine:
     # tokens and accounts
 
     async def _renew(self, lane: Lane) -> None:
-        former = lane.token.peek()
         try:
-            token = await lane.token.get()
+            news = await lane.token.refresh()
         except TokenRefusedError as exc:
             await self._token_refused(lane, exc.verdict)
         else:
             self._pipeline.last_answer = _now()
             lane.token_failures, lane.token_since = 0, float("inf")
-            if token != former:
+            if news:
                 self._emit(events.TokenFetched(lane.appid, lane.token.lifetime))
         finally:
             lane.renewing = False

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, quote_plus
 
 from harvester.codec import parse
 
@@ -53,6 +54,37 @@ class Token:
         return f"<Token of {len(self.value)} characters, {self.lifetime:g} s>"
 
 
+class Hidden:
+    """A secret or a token, where its value must not show: in a repr, or in a frame's locals."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<Hidden>"
+
+    def cut_from(self, text: str) -> str:
+        """The text without it: an answer may echo what was sent, as it is or as a URL holds it."""
+        for form in {self.value, quote(self.value, safe=""), quote_plus(self.value)}:
+            text = text.replace(form, "…")
+        return text
+
+    def cut_from_response(self, response: Response) -> Response:
+        """The same of an answer; what is so short that it stands there by chance is left."""
+        if len(self.value) < SHORTEST_TO_CUT:
+            return response
+        body, value = response.body, self.value.encode(errors="replace")
+        for form in {value, quote(value, safe="").encode(), value.replace(b"/", rb"\/")}:
+            body = body.replace(form, "…".encode())
+        return Response(response.status, body)
+
+
+SHORTEST_TO_CUT = 16
+"""Characters of a token.  WeChat's have more than a hundred."""
+
+
 class Window(NamedTuple):
     """What one request asks for: days ``begin`` to ``end``, both included."""
 
@@ -67,7 +99,7 @@ class Window(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One HTTP request, relative to the base URL; the query may hold a token or a secret."""
+    """One HTTP request, relative to the base URL; query and body may hold a token or a secret."""
 
     method: str
     path: str
@@ -83,6 +115,9 @@ class Response(NamedTuple):
 
     status: int
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes>"  # a token may stand in it
 
 
 class Action(Enum):

@@ -24,7 +24,7 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.lane import Lane, Track, Try
-from harvester.model import Action, Batch, Verdict, Window, metadata
+from harvester.model import Action, Batch, Hidden, Response, Verdict, Window, metadata
 from harvester.plan import next_midnight, next_minute, rfc3339
 from harvester.transport import Transport
 
@@ -73,6 +73,15 @@ def explain(verdict: Verdict) -> str:
     return f"{verdict.message} [rid: {verdict.rid}]" if verdict.rid else verdict.message
 
 
+def _verdict(track: Track, response: Response, token: Hidden) -> Verdict:
+    """The verdict on an answer, less the token that it may echo: before it is read, and split."""
+    verdict = track.endpoint.verdict(response)
+    if verdict.action is Action.DONE and token.value.encode(errors="replace") not in response.body:
+        return verdict
+    clean = token.cut_from_response(response)
+    return verdict if clean.body == response.body else track.endpoint.verdict(clean)
+
+
 class Pipeline:
     """Takes one window through one attempt.
 
@@ -110,25 +119,29 @@ class Pipeline:
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        token, fetched = lane.token.peek(), lane.token.fetched
-        assert token is not None, "a lane gives out no window without a token"
+        value, fetched = lane.token.peek(), lane.token.fetched
+        assert value is not None, "a lane gives out no window without a token"
+        token = Hidden(value)
+        del value  # what is raised here leaves the library, and tracebacks can be shown with locals
         try:
-            response = await self._transport.send(track.endpoint.request(attempt.window, token))
+            response = await self._transport.send(
+                track.endpoint.request(attempt.window, token.value)
+            )
         except AttemptError as exc:
             verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
             self._note(attempt.window, exc.answered)
         else:
             self._note(attempt.window, answered=True)
-            verdict = track.endpoint.verdict(response)
+            verdict = _verdict(track, response, token)
         if verdict.action is Action.DONE:
-            lane.token.accept(token)
+            lane.token.accept(token.value)
             track.refusals = 0
             try:
                 return self._batch(track, attempt, verdict)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
-        if token in verdict.message:  # an answer that echoes it must not carry it on
-            verdict = verdict._replace(message=verdict.message.replace(token, "…"))
+        message, rid = token.cut_from(verdict.message), token.cut_from(verdict.rid)
+        verdict = verdict._replace(message=message, rid=rid)
         return self._otherwise(lane, track, attempt, verdict, (token, fetched))
 
     def _note(self, window: Window, answered: bool) -> None:
@@ -156,7 +169,7 @@ class Pipeline:
         return self._stamp
 
     def _otherwise(
-        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[str, int]
+        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[Hidden, int]
     ) -> Outcome:
         match verdict.action:
             case Action.RETRY:
@@ -164,7 +177,7 @@ class Pipeline:
             case Action.SLOW_DOWN:
                 return self._slow_down(lane, attempt, verdict)
             case Action.RENEW_TOKEN:
-                dropped = lane.token.reject(sent[0], explain(verdict), sent[1])
+                dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
                 return self._renew(track, attempt, verdict, dropped)
             case Action.QUOTA:
                 until = next_midnight(self._wall())

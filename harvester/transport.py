@@ -1,6 +1,7 @@
 """One request out, one response in.
 
-Rule: the only room that knows aiohttp's client; its errors are translated here and go no further.
+Rule: the only room that knows aiohttp's client; its errors are translated here and go no further,
+and neither do its frames: the token stands in them, and a traceback may be shown with its locals.
 
 What is done by hand is what costs in aiohttp: the URL is built once a token, the body comes as
 bytes, and one watchdog sweeps the deadlines of all requests in place of a timer each.
@@ -13,6 +14,7 @@ import contextlib
 import math
 import os
 import re
+import ssl
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -71,6 +73,28 @@ def check_base_url(given: object) -> str:
     raise UsageError(f"base URL: {shown!r} is not one; write it as https://api.weixin.qq.com")
 
 
+def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
+    """TLS that trusts the authorities of a PEM file too, besides the machine's; None for no file.
+
+    Raises `UsageError` if the file cannot be used.
+    """
+    if ca_file is None:
+        return None
+    try:
+        with open(ca_file, "rb"):  # OpenSSL does not say which of the two was wrong
+            pass
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(("http/1.1",))
+        context.load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        problem = "holds no certificate in PEM form"
+    except (OSError, ValueError) as exc:
+        problem = f"cannot be read ({getattr(exc, 'strerror', None) or exc})"
+    else:
+        return context
+    raise UsageError(f"CA file: {os.fspath(ca_file)!r} {problem}")
+
+
 class _Watchdog:
     """Cuts off requests that outlast their time: one timer for all of them.
 
@@ -119,6 +143,7 @@ class HttpTransport:
 
     An async context manager; a session of the caller's is never closed.  A session of ours takes
     proxies from the environment and lets as many connections be open as requests are in flight.
+    ca_file: a PEM file of authorities that are trusted besides the machine's own.
     """
 
     def __init__(
@@ -129,6 +154,7 @@ class HttpTransport:
         connections: int = 0,
         timeout: float = TIMEOUT,
         max_body: int = MAX_BODY,
+        ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
         self._base_url = check_base_url(base_url)
         self._given = session
@@ -143,6 +169,10 @@ class HttpTransport:
             "raise_for_status": False,
             "timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
         }
+        if session is not None and ca_file is not None:
+            raise UsageError("CA file: your own session has its own TLS; give one of the two")
+        if (context := tls_context(ca_file)) is not None:
+            self._how["ssl"] = context
         if session is None and (proxy := _proxy_for(self._base_url)):
             self._how["proxy"] = proxy
         self._urls: dict[tuple[str, tuple[tuple[str, str], ...]], URL] = {}
@@ -186,18 +216,30 @@ class HttpTransport:
     async def send(self, request: Request) -> Response:
         """The response to one request; raises `AttemptError` with one clause that says why not."""
         assert self._session is not None, "the transport is not entered"
-        url = self._urls.get((request.path, request.query)) or self._url(request)
+        try:
+            outcome = await self._outcome(self._session, request)
+        except asyncio.CancelledError as exc:
+            raise exc.with_traceback(None) from None  # the same one: who cancelled asks for it
+        if isinstance(outcome, AttemptError):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, session: Session, request: Request) -> Response | AttemptError:
+        """What became of a request; an error is handed back and not raised, to leave no frame."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
         cancelling = task.cancelling()
         self._watchdog.enter(task, loop)
-        problem, answered = "", False
+        error = AttemptError()
         try:
-            answer = await self._session.request(
-                request.method, url, data=request.body, **self._how
+            answer = await session.request(
+                request.method,
+                self._urls.get((request.path, request.query)) or self._url(request),
+                data=request.body,
+                **self._how,
             )
-            answered = True
+            error.answered = True
             try:
                 body = await self._read(answer)
             except BaseException:
@@ -214,16 +256,14 @@ class HttpTransport:
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
             problem = _describe(exc)
         except RuntimeError:
-            if not self._session.closed:
+            if not session.closed:
                 raise
             problem = "the session was closed"
         finally:
             if self._watchdog.leave(task):  # cut off in the very moment in which it ended
                 task.uncancel()
-        # Raised here, not above: aiohttp's errors know the URL, and the token stands in it.
-        error = AttemptError(problem)
-        error.answered = answered
-        raise error
+        error.args = (problem,)
+        return error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes | None:
         length = answer.content_length
@@ -257,25 +297,36 @@ def _proxy_for(base_url: str) -> str | None:
     host = parts.hostname or ""
     if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _describe(exc: BaseException) -> str:
     """An outside error in words of ours, without the URL that aiohttp may put in its own."""
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return f"the server's TLS certificate was refused ({type(exc).__name__})"
-    if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return f"the host name {exc.host} was not found"
     if isinstance(exc, aiohttp.ClientConnectorError):
-        number = exc.os_error.errno
-        reason = os.strerror(number) if number else type(exc.os_error).__name__
-        return f"no connection to {exc.host}:{exc.port} ({reason})"
+        return _no_connection(exc)
     if isinstance(exc, asyncio.TimeoutError):
         return "no connection in time"
     if isinstance(exc, aiohttp.ClientPayloadError):
         return "the answer was cut off"
-    if isinstance(exc, aiohttp.ServerDisconnectedError | ConnectionError):
+    if isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
         return "the connection was closed before an answer came"
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused (HTTP {exc.status})"
     if isinstance(exc, aiohttp.ClientResponseError):
         return "the answer was not HTTP"
     return f"the request failed ({type(exc).__name__})"
+
+
+def _no_connection(exc: aiohttp.ClientConnectorError) -> str:
+    refused = isinstance(exc, aiohttp.ClientConnectorCertificateError)
+    cause: Any = exc.certificate_error if refused else exc.os_error  # type: ignore[attr-defined]
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the server's TLS certificate was refused ({cause.verify_message.rstrip('.')})"
+    if isinstance(cause, ssl.SSLError):
+        return f"the server's TLS handshake failed ({cause.reason or type(cause).__name__})"
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return f"the host name {exc.host} was not found"
+    reason = os.strerror(cause.errno) if cause.errno else type(cause).__name__
+    whose = "the proxy " if isinstance(exc, aiohttp.ClientProxyConnectionError) else ""
+    return f"no connection to {whose}{exc.host}:{exc.port} ({reason})"

@@ -25,7 +25,7 @@ from harvester.ledger import FILE_NAME
 from harvester.model import Account
 from harvester.retry import DEFAULT_ATTEMPTS
 from harvester.scope import DEFAULT_CONCURRENCY
-from harvester.transport import BASE_URL, check_base_url
+from harvester.transport import BASE_URL, check_base_url, tls_context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -113,7 +113,7 @@ LISTS = {"endpoint", "sink"}
 NUMBERS = {"burst", "concurrency", "attempts", "daily_quota"}
 CONFIG_KEYS = {
     "endpoint", "start", "end", "appid", "accounts", "out", "sink", "rate", "burst", "concurrency",
-    "attempts", "base_url", "token_store", "daily_quota", "wait", "refresh", "json",
+    "attempts", "base_url", "ca_file", "token_store", "daily_quota", "wait", "refresh", "json",
 }  # fmt: skip
 
 config_option = click.option(
@@ -151,7 +151,7 @@ what_options: Callable[[F], F] = _several(
         metavar="FILE",
         type=click.Path(path_type=Path),
         help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
-        " file:PATH), token (stable or classic).",
+        " file:PATH, readable by its owner alone), token (stable or classic).",
     ),
     out_option,
     click.option(
@@ -267,6 +267,12 @@ def cli() -> None:
 @what_options
 @click.option("--base-url", default=BASE_URL, show_default=True, help="Another host than WeChat's.")
 @click.option(
+    "--ca-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="PEM file with authorities to trust besides the machine's own.",
+)
+@click.option(
     "--token-store",
     metavar="SPEC",
     default="memory",
@@ -287,6 +293,7 @@ def run(**values: Any) -> int:
     accounts = _accounts(values)
     _scope(values, accounts)
     check_base_url(values["base_url"])
+    tls_context(values["ca_file"])
     sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
@@ -297,6 +304,7 @@ def run(**values: Any) -> int:
             values["end"],
             sink=sinks,
             base_url=values["base_url"],
+            ca_file=values["ca_file"],
             rate=values["rate"],
             burst=values["burst"],
             concurrency=values["concurrency"],

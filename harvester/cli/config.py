@@ -7,6 +7,7 @@ comes from the environment or from a file of its own.
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -89,7 +90,9 @@ def read_secret(reference: str, where: str, folder: Path) -> str:
     elif kind == "file" and name:
         path = folder / Path(name).expanduser()
         try:
-            secret = path.read_text(encoding="utf-8")
+            with path.open(encoding="utf-8") as file:
+                _check_private(file.fileno(), path, where)
+                secret = file.read()
         except OSError as exc:
             raise UsageError(
                 f"{where}: the secret file {path} cannot be read ({exc.strerror})"
@@ -102,6 +105,15 @@ def read_secret(reference: str, where: str, folder: Path) -> str:
     if not secret.strip():
         raise UsageError(f"{where}: {problem}")
     return secret.strip()
+
+
+def _check_private(number: int, path: Path, where: str) -> None:
+    """Raise `UsageError` if others than its owner may read an open file."""
+    if os.name != "nt" and os.fstat(number).st_mode & 0o077:  # Windows has no such bits
+        raise UsageError(
+            f"{where}: the secret file {path} is open to others; run: chmod 600"
+            f" {shlex.quote(str(path))}"
+        )
 
 
 def single_account(appid: str) -> Account:

@@ -275,11 +275,11 @@ def show_endpoints(endpoints: Sequence[Endpoint]) -> None:
         table.add_column(title)
     for endpoint in endpoints:
         table.add_row(
-            endpoint.name,
+            plain(endpoint.name),
             str(endpoint.span),
             str(endpoint.first_day),
             f"{endpoint.settled_hour:02}:00",
-            getattr(endpoint, "title", ""),
+            plain(getattr(endpoint, "title", "")),
         )
     out.print(table)
 

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,7 +161,7 @@ def _show_harvest(directory: Path) -> None:
     tell()
     tell("The most read articles")
     for key, count in reads.most_common(5):
-        tell(f"  {count:>9,}  {_printable(titles[key])}")
+        tell(f"  {count:>9,}  {titles[key]}")
     tell()
     tell("Reads by month")
     table = Table.grid(padding=(0, 1))
@@ -173,10 +172,3 @@ def _show_harvest(directory: Path) -> None:
     for month, count in sorted(months.items()):
         table.add_row(f"  {month}", Bar(top, 0, count, width=40), f"{count:,}")
     out.print(table)
-
-
-def _printable(title: str) -> str:
-    """A title that cannot steer the terminal, emoji joiners included."""
-    return "".join(
-        char for char in title if unicodedata.category(char)[0] != "C" or char == "\u200d"
-    )

@@ -16,6 +16,23 @@ out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
+def harmless(text: str) -> str:
+    """Text that cannot steer the terminal; its lines, and the joiners of emoji, stay."""
+    return "".join(char if char.isprintable() or char in "\n\u200d\u3000" else " " for char in text)
+
+
+def escaped(document: str) -> str:
+    """JSON that means the same and is harmless: what is not printable stands in escapes."""
+    if document.isprintable():
+        return document
+    return "".join(char if char.isprintable() else _escape(char) for char in document)
+
+
+def _escape(char: str) -> str:
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
 def plain(text: str) -> str:
     """Text on one line and without control characters: a title must not steer the terminal."""
     return "".join(char if char.isprintable() else " " for char in text).strip()
@@ -28,7 +45,7 @@ def say(text: str) -> None:
 
 def tell(text: str = "") -> None:
     """A line of the result on standard output."""
-    print(text, flush=True)
+    print(harmless(text), flush=True)
 
 
 def many(number: int, noun: str) -> str:

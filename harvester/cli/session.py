@@ -14,7 +14,7 @@ from typing import Any
 from harvester import codec, events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.progress import LOUD, display
-from harvester.cli.screen import china_time, duration, many, plain, say
+from harvester.cli.screen import china_time, duration, escaped, many, plain, say
 from harvester.errors import RunError
 from harvester.events import Event, Observer, Report
 
@@ -100,7 +100,7 @@ def conclude(report: Report, where: str, *, as_json: bool) -> int:
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")
     if as_json:
-        print(codec.encode(report.to_dict()).decode(), flush=True)
+        print(escaped(codec.encode(report.to_dict()).decode()), flush=True)
     return STATUS[report.state]
 
 

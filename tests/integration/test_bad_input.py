@@ -39,6 +39,10 @@ BAD = [
     ([*RUN, *ME, *DAYS, "--base-url", "http://host:99999"], "base URL"),
     *[([*RUN, *ME, *DAYS, "--base-url", bad], "base URL") for bad in
       ("http://a b", "http://..", "http://-", "https://h/%zz", "http://h/a?", "http://h/#x", "")],
+    ([*RUN, *ME, *DAYS, "--ca-file", "nowhere.pem"], "CA file: 'nowhere.pem' cannot be read"),
+    ([*RUN, *ME, *DAYS, "--ca-file", "."], "CA file: '.' cannot be read (Is a directory)"),
+    ([*RUN, *ME, *DAYS, "--ca-file", __file__], "holds no certificate in PEM form"),
+    ([*RUN, "--appid", "wx" + 63 * "0", *DAYS], "appid"),
     (["status", "--out", "x" * 300], "cannot be used"),
     (["plan", "getarticlesummary", *DAYS, "--out", "x" * 300], "cannot be used"),
     (["simulate", "--port", "99999"], "--port"),
@@ -110,6 +114,7 @@ def test_a_missing_secret_names_the_variable(
         ("[[account]]\nappid = 'wx1'\nsecret = 'env:UNSET_X'\n", "UNSET_X is not set"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:nowhere'\n", "nowhere cannot be read"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:void'\n", "void is empty"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'file:open'\n", "others; run: chmod 600 open"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'env:S'\ntoken = 'gold'\n", "token 'gold'"),
         (2 * "[[account]]\nappid = 'wx1'\nsecret = 'env:S'\n", "given twice"),
     ],
@@ -122,7 +127,9 @@ def test_a_bad_accounts_file_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("S", "s")
-    (tmp_path / "void").write_text("\n")
+    for name, mode in (("void", 0o600), ("open", 0o640)):
+        (tmp_path / name).write_text("\n")
+        (tmp_path / name).chmod(mode)
     (tmp_path / "a.toml").write_text(content)
     _one_sentence([*RUN, "--accounts", "a.toml", *DAYS], said, capsys)
     assert "hunter2" not in said
@@ -139,6 +146,10 @@ def test_a_bad_accounts_file_is_one_sentence(
         ("[rate]\nx = 1\n", "is a table"),
         ("out = 5\n", "out takes a string, not 5"),
         ("accounts = 2024-01-01\n", "accounts takes a string"),
+        (
+            "start = '2024-01-01'\nca-file = 'nowhere.pem'\n",
+            "CA file: 'nowhere.pem' cannot be read",
+        ),
         ('out = "a\\u0000b"\n', "out takes a string"),
         ("burst = 1.9\n", "burst takes a whole number, not 1.9"),
         ("attempts = true\n", "attempts takes a whole number"),

@@ -109,6 +109,7 @@ def test_one_bad_account_of_two_ends_with_1(wechat: Callable[..., Wechat], tmp_p
     server = wechat()
     accounts = tmp_path / "accounts.toml"
     (tmp_path / "secret").write_text("practice\n")
+    (tmp_path / "secret").chmod(0o600)
     accounts.write_text(
         f'[[account]]\nappid = "{A}"\nsecret = "file:secret"\n'
         f'[[account]]\nappid = "{B}"\nsecret = "env:WRONG"\ntoken = "classic"\n'

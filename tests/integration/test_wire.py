@@ -1,0 +1,575 @@
+"""What can happen on a wire, on real sockets: a bad answer costs an attempt and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tracemalloc
+import zlib
+from collections.abc import Awaitable, Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+import harvester
+from harvester.engine import Engine
+from harvester.errors import AttemptError
+from harvester.events import Event, Report, Retrying
+from harvester.model import Request, Response
+from harvester.scope import Options
+from harvester.testing import MemorySink, Simulator
+from harvester.transport import HttpTransport
+from tests.support import A, assert_exactly_the_truth, command, environment, scope, stored
+from tests.wire_servers import (
+    HOST,
+    Answer,
+    Asked,
+    Certificates,
+    Wire,
+    http,
+    reset,
+    simulated,
+    wire,
+)
+
+BEGIN, END = date(2024, 1, 1), date(2024, 1, 5)
+ACCOUNT = harvester.Account(A, secret="practice")
+REQUEST = Request("POST", "/x", (("access_token", "s3cret"),), b"{}")
+HEAD = b"HTTP/1.1 200 OK\r\n"
+MB = 1024 * 1024
+LIMIT = 4 * MB
+SLACK = 6 * MB
+"""What a transport may hold beside the body that it reads."""
+
+Bad = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+# what is sent in place of an answer
+
+
+def raw(*parts: bytes, end: Callable[[asyncio.StreamWriter], None] | None = None) -> Bad:
+    """These bytes, and then an end: FIN, unless told otherwise."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        await asyncio.sleep(0.02)  # what was written must not be lost with an RST
+        (end or asyncio.StreamWriter.close)(writer)
+
+    return send
+
+
+def kept(answer: bytes) -> Bad:
+    """A whole answer; the connection stays open."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+
+    return send
+
+
+def drip(head: bytes) -> Bad:
+    """A byte a second, for ever."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while not writer.is_closing():
+            writer.write(b"a")
+            await asyncio.sleep(1.0)
+
+    return send
+
+
+async def endless_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(HEAD)
+    while not writer.is_closing():
+        writer.write(b"X-More: %b\r\n" % (b"x" * 1000))
+        await writer.drain()
+
+
+def huge(head: bytes, chunked: bool = False) -> Bad:
+    """200 MB."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + head + b"\r\n")
+        block = b" " * MB
+        for _ in range(200):
+            writer.write(b"%x\r\n%b\r\n" % (MB, block) if chunked else block)
+            await writer.drain()
+        writer.write(b"0\r\n\r\n" if chunked else b"")
+        writer.close()
+
+    return send
+
+
+def bomb(megabytes: int, encoding: str) -> bytes:
+    """Zeros that deflate to a thousandth."""
+    packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+    parts = [packer.compress(bytes(MB)) for _ in range(megabytes)]
+    return b"".join([*parts, packer.flush()])
+
+
+HTML = b"<!DOCTYPE html><html><body>login</body></html>"
+HALF = HEAD + b'Content-Length: 100\r\n\r\n{"list":'
+BAD: dict[str, tuple[Bad, str]] = {
+    "reset before": (raw(end=reset), "the connection was closed before an answer came"),
+    "closed before": (raw(), "the connection was closed before an answer came"),
+    "reset in the head": (raw(HEAD[:9], end=reset), "the connection was closed before"),
+    "closed in the head": (raw(HEAD + b"Content-"), "the connection was closed before"),
+    "reset in the body": (raw(HALF, end=reset), "the answer was cut off"),
+    "closed in the body": (raw(HALF), "the answer was cut off"),
+    "a byte a second in the head": (drip(HEAD), "no answer within 0.4 s"),
+    "a byte a second in the body": (drip(HALF), "no answer within 0.4 s"),
+    "headers without end": (endless_headers, "the answer was not HTTP"),
+    "too long": (huge(b"Content-Length: 209715200\r\n"), f"longer than {LIMIT} bytes"),
+    "too long, chunked": (
+        huge(b"Transfer-Encoding: chunked\r\n", chunked=True),
+        f"longer than {LIMIT} bytes",
+    ),
+    "too long, of no told length": (huge(b""), f"longer than {LIMIT} bytes"),
+    "HTML": (kept(http(HTML)), "the answer was HTML"),
+    "too deep": (kept(http(b"[" * 100_000)), "the answer was not JSON, or cut off"),
+    "too deep, whole": (
+        kept(http(b'{"list":' + b"[" * 100_000 + b"]" * 100_000 + b"}")),
+        "the answer was not JSON, or cut off",
+    ),
+    "empty": (kept(http(b"")), "the answer was empty"),
+    "502 with a body": (kept(http(HTML, status="502 Bad Gateway")), "HTTP 502"),
+    "503 without a body": (kept(http(b"", status="503 Busy")), "HTTP 503"),
+    "500 that is cut off": (raw(HALF.replace(b"200 OK", b"500 X")), "the answer was cut off"),
+}  # fmt: skip
+
+
+def once(simulator: Simulator, bad: Bad) -> Answer:
+    """A WeChat whose second data answer goes wrong in some way."""
+    good = simulated(simulator)
+    asked_for_data = 0
+
+    async def answer(writer: asyncio.StreamWriter, asked: Asked) -> None:
+        nonlocal asked_for_data
+        asked_for_data += asked.target.startswith("/datacube/")
+        if asked_for_data == 2:
+            asked_for_data += 1
+            await bad(writer)
+        else:
+            await good(writer, asked)
+
+    return answer
+
+
+async def harvested(url: str, on_event: Callable[[Event], None]) -> tuple[Report, list[Any]]:
+    """All the days through engine and transport, which waits 0.4 s for an answer."""
+    sink, asked = MemorySink(), scope(BEGIN, END)
+    options = Options(rate=1000, concurrency=2, attempts=4)
+    transport = HttpTransport(url, timeout=0.4, max_body=LIMIT)
+    engine = Engine(asked, options, transport, [sink], None, on_event=on_event)
+    async with transport, engine:
+        return await engine.run(), sink.records
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str) -> None:
+    bad, said = BAD[name]
+    simulator = Simulator()
+    reasons = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Retrying):
+            reasons.append(event.reason)
+
+    async def main() -> tuple[Report, list[Any]]:
+        async with wire(once(simulator, bad)) as server:
+            return await harvested(server.url, observe)
+
+    report, records = asyncio.run(main())
+    assert len(reasons) == 1
+    assert said in reasons[0]
+    assert (report.state, report.retries) == ("complete", 1)
+    assert_exactly_the_truth(records, simulator, (A,), BEGIN, END)
+
+
+# one answer, seen from the transport
+
+
+def sent(bad: Bad, timeout: float = 10.0, requests: int = 1) -> tuple[list[Response | str], Wire]:
+    """What becomes of requests, one after another, to a server that answers each like that."""
+
+    async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
+        await bad(writer)
+
+    async def main() -> tuple[list[Response | str], Wire]:
+        found: list[Response | str] = []
+        async with (
+            wire(answer) as server,
+            HttpTransport(server.url, timeout=timeout, max_body=LIMIT) as transport,
+        ):
+            for _ in range(requests):
+                try:
+                    found.append(await transport.send(REQUEST))
+                except AttemptError as exc:
+                    found.append(str(exc))
+                await asyncio.sleep(0.05)  # in which it is seen that a connection was closed
+        return found, server
+
+    return asyncio.run(main())
+
+
+def test_a_reset_after_the_answer_takes_nothing_away() -> None:
+    found, server = sent(raw(http(b"{}"), end=reset), requests=3)
+    assert found == [Response(200, b"{}")] * 3
+    assert server.connections == 3
+
+
+def test_a_connection_closed_between_two_requests_is_not_used_again() -> None:
+    found, server = sent(raw(http(b"{}", "Connection: keep-alive")), requests=3)
+    assert found == [Response(200, b"{}")] * 3
+    assert server.connections == 3
+
+
+def test_a_request_whose_kept_connection_is_closed_under_it_is_not_lost() -> None:
+    simulator = Simulator()
+    good = simulated(simulator)
+    served: dict[asyncio.StreamWriter, int] = {}
+
+    async def answer(writer: asyncio.StreamWriter, asked: Asked) -> None:
+        served[writer] = served.get(writer, 0) + 1
+        if served[writer] > 2:
+            reset(writer)  # the third request on each connection comes to nothing
+        else:
+            await good(writer, asked)
+
+    async def main() -> tuple[Report, list[Any], Wire]:
+        sink = MemorySink()
+        async with wire(answer) as server:
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, base_url=server.url,
+                rate=1000, concurrency=1,
+            )  # fmt: skip
+        return report, sink.records, server
+
+    report, records, server = asyncio.run(main())
+    assert report.state == "complete"
+    assert report.retries >= 2
+    assert server.connections >= 3
+    assert_exactly_the_truth(records, simulator, (A,), BEGIN, END)
+
+
+def _most_memory(work: Callable[[], Any]) -> tuple[Any, int]:
+    tracemalloc.start()
+    try:
+        found = work()
+        return found, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "name", ["too long", "too long, chunked", "too long, of no told length", "headers without end"]
+)
+def test_an_answer_that_is_too_long_is_not_held(name: str) -> None:
+    bad, said = BAD[name]
+    (found, _), most = _most_memory(lambda: sent(bad))
+    assert said in found[0]
+    assert most < LIMIT + SLACK
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str) -> None:
+    packed = bomb(200, encoding)
+    assert len(packed) < LIMIT
+    answer = http(packed, f"Content-Encoding: {encoding}")
+    (found, _), most = _most_memory(lambda: sent(raw(answer)))
+    assert found == [f"the answer was longer than {LIMIT} bytes"]
+    assert most < LIMIT + SLACK
+
+
+def test_a_flood_of_interim_answers_is_cut_off() -> None:
+    async def flood(writer: asyncio.StreamWriter) -> None:
+        while not writer.is_closing():
+            writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    (found,), _ = sent(flood, timeout=0.4)
+    assert found == "no answer within 0.4 s"
+
+
+def test_a_redirect_to_another_host_is_not_followed() -> None:
+    async def main() -> tuple[Report, int, int]:
+        async def elsewhere(writer: asyncio.StreamWriter, _: Asked) -> None:
+            writer.write(http(b'{"list":[]}'))
+
+        async with wire(elsewhere) as other:
+            where = f"Location: {other.url.replace(HOST, 'localhost')}/datacube/x"
+
+            async def moved(writer: asyncio.StreamWriter) -> None:
+                writer.write(http(b"", where, status="307 Temporary Redirect"))
+
+            async with wire(once(Simulator(), moved)) as server:
+                report = await harvester.run(
+                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
+                    base_url=server.url, rate=1000, concurrency=1,
+                )  # fmt: skip
+            return report, other.connections, len(server.asked)
+
+    report, connections, asked = asyncio.run(main())
+    assert connections == 0
+    assert asked == 3  # the token, a day, and the one that was moved: then it stops
+    assert report.state == "partial"
+    assert "redirects are not followed" in report.failures[0].error
+
+
+# names
+
+
+class Flaky(AbstractResolver):
+    """Finds no name at first, and then ours."""
+
+    def __init__(self, failures: int) -> None:
+        self.left = failures
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        self.asked += 1
+        if self.left:
+            self.left -= 1
+            raise OSError(None, "Temporary failure in name resolution")
+        return [
+            ResolveResult(
+                hostname=host, host=HOST, port=port, family=socket.AF_INET, proto=0, flags=0
+            )
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_name_that_is_not_found_for_a_while_loses_nothing() -> None:
+    simulator = Simulator()
+    reasons: list[str] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Retrying):
+            reasons.append(event.reason)
+
+    async def main() -> list[Any]:
+        resolver, sink = Flaky(3), MemorySink()
+        connector = aiohttp.TCPConnector(
+            resolver=resolver, use_dns_cache=False, force_close=True, limit=2
+        )
+        async with (
+            wire(simulated(simulator)) as server,
+            aiohttp.ClientSession(connector=connector) as session,
+        ):
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, session=session, rate=1000,
+                base_url=server.url.replace(HOST, "wechat.test"), on_event=observe,
+            )  # fmt: skip
+            assert report.state == "complete"
+            assert resolver.asked > 5
+        return sink.records
+
+    assert_exactly_the_truth(asyncio.run(main()), simulator, (A,), BEGIN, END)
+    assert len(reasons) == 3
+    assert all("the host name wechat.test was not found" in reason for reason in reasons)
+
+
+# TLS
+
+
+def answered_over_tls(tls: Any, ca_file: Path | None) -> Response | str:
+    async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
+        writer.write(http(b"{}"))
+
+    async def main() -> tuple[Response | str, int]:
+        async with (
+            wire(answer, tls) as server,
+            HttpTransport(server.url, ca_file=ca_file) as transport,
+        ):
+            try:
+                return await transport.send(REQUEST), len(server.asked)
+            except AttemptError as exc:
+                return str(exc), len(server.asked)
+
+    found, asked = asyncio.run(main())
+    assert asked == isinstance(found, Response), "a request was sent to whom we do not trust"
+    return found
+
+
+def test_an_own_authority_is_trusted_once_it_is_given(certificates: Certificates) -> None:
+    found = answered_over_tls(certificates.good(), certificates.ca_file)
+    assert found == Response(200, b"{}")
+    assert "unable to get local issuer certificate" in answered_over_tls(certificates.good(), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("wrong_name", "certificate is not valid for '127.0.0.1'"),
+        ("expired", "certificate has expired"),
+        ("self_signed", "self-signed certificate"),
+    ],
+)
+def test_a_bad_certificate_is_refused_and_said_why(
+    certificates: Certificates, kind: str, said: str
+) -> None:
+    found = answered_over_tls(getattr(certificates, kind)(), certificates.ca_file)
+    assert isinstance(found, str)
+    assert found.startswith("the server's TLS certificate was refused (")
+    assert said in found.replace("self signed", "self-signed")
+
+
+def test_the_library_and_the_command_take_an_own_authority(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    simulator = Simulator()
+
+    async def main() -> tuple[Report, int | None]:
+        async with wire(simulated(simulator), certificates.good()) as server:
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path / 'a'}",
+                base_url=server.url, rate=1000, ca_file=certificates.ca_file,
+            )  # fmt: skip
+            (tmp_path / "harvester.toml").write_text(f"ca-file = '{certificates.ca_file}'\n")
+            process = await asyncio.create_subprocess_exec(
+                *command(
+                    "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
+                    str(END), "--base-url", server.url, "--rate", "1000/s", "--out", "b",
+                ),
+                cwd=tmp_path, env=environment(),
+            )  # fmt: skip
+            return report, await process.wait()
+
+    report, status = asyncio.run(main())
+    assert (report.state, status) == ("complete", 0)
+    for name in ("a", "b"):
+        assert_exactly_the_truth(stored(tmp_path / name), simulator, (A,), BEGIN, END)
+
+
+def test_a_certificate_of_nobody_ends_the_command_with_4_and_says_why(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    async def main() -> tuple[int | None, str]:
+        async with wire(simulated(Simulator()), certificates.good()) as server:
+            process = await asyncio.create_subprocess_exec(
+                *command(
+                    "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
+                    str(END), "--base-url", server.url, "--attempts", "2",
+                ),
+                cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            _, err = await process.communicate()
+            assert server.asked == []
+            return process.returncode, err.decode()
+
+    status, err = asyncio.run(main())
+    assert status == 4
+    assert "the server's TLS certificate was refused (unable to get local issuer" in err
+
+
+def test_an_authority_and_a_session_of_ones_own_do_not_go_together(
+    certificates: Certificates,
+) -> None:
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(harvester.UsageError, match="your own session has its own TLS"):
+                await harvester.run(
+                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session,
+                    ca_file=certificates.ca_file,
+                )  # fmt: skip
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("", "holds no certificate in PEM form"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate"),
+    ],
+)
+def test_a_file_that_holds_no_authority_is_a_usage_error(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content)
+    with pytest.raises(harvester.UsageError) as caught:
+        HttpTransport(ca_file=tmp_path / "ca.pem")
+    assert said in str(caught.value)
+
+
+# proxies
+
+
+def test_a_run_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = Simulator()
+
+    async def main() -> tuple[list[Any], Wire]:
+        sink = MemorySink()
+        async with wire(simulated(simulator)) as proxy:
+            monkeypatch.setenv("http_proxy", f"{HOST}:{proxy.port}")  # as curl takes it too
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, rate=1000,
+                base_url="http://wechat.invalid",
+            )  # fmt: skip
+            assert report.state == "complete"
+        return sink.records, proxy
+
+    records, proxy = asyncio.run(main())
+    assert_exactly_the_truth(records, simulator, (A,), BEGIN, END)
+    assert all(asked.target.startswith("http://wechat.invalid/") for asked in proxy.asked)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    async def refuse(writer: asyncio.StreamWriter, _: Asked) -> None:
+        writer.write(http(b"", status="407 Proxy Authentication Required"))
+
+    async def main() -> tuple[Response | str, str]:
+        async with wire(refuse) as proxy:
+            url = proxy.url.replace("//", "//user:hunter2@")
+            monkeypatch.setenv(f"{scheme}_proxy", url)
+            async with HttpTransport(f"{scheme}://wechat.invalid") as transport:
+                try:
+                    return await transport.send(REQUEST), repr(transport)
+                except AttemptError as exc:
+                    return str(exc), repr(transport)
+
+    found, shown = asyncio.run(main())
+    assert found == (Response(407, b"") if scheme == "http" else "the proxy refused (HTTP 407)")
+    assert "hunter2" not in f"{found}{shown}"
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> str:
+        with socket.create_server((HOST, 0)) as taken:
+            port = taken.getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://user:hunter2@{HOST}:{port}")
+        async with HttpTransport("http://wechat.invalid") as transport:
+            with pytest.raises(AttemptError) as caught:
+                await transport.send(REQUEST)
+        return str(caught.value).replace(str(port), "PORT")
+
+    assert asyncio.run(main()) == f"no connection to the proxy {HOST}:PORT (Connection refused)"
