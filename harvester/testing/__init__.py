@@ -12,8 +12,10 @@ from harvester.testing.fakes import FakeTransport, MemorySink
 from harvester.testing.loop import VirtualTimeLoop, run_virtual
 from harvester.testing.server import SimulatorServer, serve
 from harvester.testing.simulator import Faults, Reply, Simulator
+from harvester.testing.texts import TEXTS
 
 __all__ = [
+    "TEXTS",
     "FakeTransport",
     "Faults",
     "MemorySink",

@@ -35,6 +35,11 @@ def compact(day: date) -> str:
     return f"{day:%Y%m%d}"
 
 
+def named(begin: date, end: date) -> str:
+    """A day, or some, as mini-program interfaces write them."""
+    return compact(end) if begin == end else f"{compact(begin)}-{compact(end)}"
+
+
 def _visitors(seed: int, appid: str, day: date) -> int:
     draw = chance(seed, appid, day, "visitors")
     return 1 + int(size(seed, appid) * growth(day) * draw.uniform(0.4, 1.2))
@@ -82,7 +87,7 @@ def daily_visits(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
 
 def weekly_visits(seed: int, appid: str, begin: date, end: date) -> list[dict[str, Any]]:
     """Getweanalysisappidweeklyvisittrend's row of a week."""
-    return [visits(seed, appid, begin, end, f"{compact(begin)}-{compact(end)}")]
+    return [visits(seed, appid, begin, end, named(begin, end))]
 
 
 def monthly_visits(seed: int, appid: str, begin: date, end: date) -> list[dict[str, Any]]:
@@ -172,7 +177,7 @@ def _items(uniform: Any, total: int, kinds: int) -> list[dict[str, int]]:
 
 def portrait(seed: int, appid: str, begin: date, end: date) -> dict[str, Any]:
     """Getweanalysisappiduserportrait's answer: who the visitors of 1, 7 or 30 days are."""
-    ref_date = compact(end) if begin == end else f"{compact(begin)}-{compact(end)}"
+    ref_date = named(begin, end)
     row = visits(seed, appid, begin, end, ref_date)
     answer: dict[str, Any] = {"ref_date": ref_date}
     for name in ("visit_uv_new", "visit_uv"):

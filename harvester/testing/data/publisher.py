@@ -1,7 +1,7 @@
 """What an account earns as a traffic owner: by slot and day, by goods sold, by settlement.
 
-Rule: pure functions of seed, account and day; money is in fen (1/100 yuan).  Newest first is the
-wire's order, not made here.
+Rule: pure functions of seed, account and day; money is in fen (1/100 yuan), and the newest row
+stands first, as on the wire.
 """
 
 from __future__ import annotations
@@ -140,3 +140,26 @@ def settled(
             {"slot_id": slot, "slot_settled_revenue": income} for slot, income in revenue.items()
         ],
     }
+
+
+def by_slot(seed: int, appid: str, begin: date, end: date, slot: str) -> list[dict[str, Any]]:
+    """Publisher_adpos_general's rows of one slot."""
+    return [slot_day(seed, appid, day, slot) for day in days(begin, end)][::-1]
+
+
+def by_slots(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_adpos_general's rows if no slot is asked for."""
+    return [slots_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
+
+
+def by_goods(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_cps_general's rows."""
+    return [goods_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
+
+
+def settlements(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_settlement's rows, by the day of settling."""
+    found = halves(begin, min(end, last))
+    return sorted(
+        (settled(seed, appid, *half) for half in found), key=lambda row: row["date"], reverse=True
+    )
