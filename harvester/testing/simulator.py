@@ -190,6 +190,10 @@ class Simulator:
                 routes[f"/cgi-bin/component/{name}"] = partial(self._component.handle, name)
         return routes
 
+    def issue_token(self, appid: str) -> str:
+        """A stable token of an account, as somebody else would have fetched it; not counted."""
+        return self._tokens.issue("stable", appid, self.wall())[0]
+
     def revoke(self, appid: str) -> None:
         """Make all tokens of an account void."""
         self._tokens.revoke(appid)

@@ -222,6 +222,13 @@ def test_without_a_token_or_with_a_wrong_one_there_is_no_data() -> None:
     assert [code(wechat.ask(token)) for token in ("", "wrong")] == [41001, 40014]
 
 
+def test_a_token_issued_without_a_call_is_the_one_that_the_next_call_gets() -> None:
+    wechat = Wechat()
+    value = wechat.issue_token("wx1")
+    assert (wechat.counts["token"], code(wechat.ask(value))) == (0, None)
+    assert wechat.token() == value
+
+
 def test_a_forced_refresh_ends_the_former_stable_token_at_once() -> None:
     wechat = Wechat()
     old = wechat.token()
