@@ -5,6 +5,10 @@ Rule: everything here is used through the public protocols; nothing reaches into
 `Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
 next timer.
+
+Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
+`data` (what it has), `tokens` and `component` (who may ask), `quotas` and `management` (how often),
+`desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
 """
 
 from harvester.testing.data import articles

@@ -73,7 +73,8 @@ class Interface(NamedTuple):
         since = max(begin, self.first_day)
         if since <= min(end, last):
             return self.rows(seed, appid, since, end, last)
-        return [_nobody(self.rule, begin, end)] if self.shape == "whole" else []
+        nobody = self.shape == "whole" and end < self.first_day
+        return [_nobody(self.rule, begin, end)] if nobody else []
 
 
 def _nobody(rule: str, begin: date, end: date) -> dict[str, Any]:
@@ -139,8 +140,8 @@ def _distribution_of_day(seed: int, appid: str, day: date) -> Rows:
     return messages.distribution(seed, appid, day, day)
 
 
-def _portrait(seed: int, appid: str, begin: date, end: date, _last: date) -> Rows:
-    return [miniprogram.portrait(seed, appid, begin, end)]
+def _portrait(seed: int, appid: str, begin: date, end: date, last: date) -> Rows:
+    return [miniprogram.portrait(seed, appid, begin, end)] if end <= last else []
 
 
 def _old(name: str, rows: Callable[..., Rows], span: int, **more: Any) -> Interface:

@@ -102,6 +102,7 @@ class Simulator:
         self.sparse = sparse
         self.delay_until_hour = delay_until_hour
         self.refuse = dict(refuse or {})
+        self.refuse_token = dict(refuse_token or {})
         self.faults = faults or Faults()
         self.faults_of = dict(faults_of or {})
         self.wall = wall
@@ -111,17 +112,17 @@ class Simulator:
         self._spans = _checked_spans(spans or {})
         self._range_code = range_code
         self._cloud = _checked_cloud(cloud_appid, cloud_token)
-        self._desk = Desk(seed, wall, self.counts)
-        refuse_token = dict(refuse_token or {})
-        self._tokens = Tokens(self._desk, secret, token_lifetime, classic_grace, refuse_token)
+        self._desk = Desk(seed, lambda: self.wall(), self.counts)
+        self._tokens = Tokens(self._desk, secret, token_lifetime, classic_grace, self.refuse_token)
         self._quotas = Quotas(daily_quota, minute_limit)
         self.departures = self._quotas.departures
         self._component = (
-            Component(self._desk, self._tokens, component, refuse_token) if component else None
+            Component(self._desk, self._tokens, component, self.refuse_token) if component else None
         )
         self._draw = Random(seed)
         self._asked: Counter[str] = Counter()
         self._body = lru_cache(maxsize=16_384)(self._make_body)
+        self._other_body = lru_cache(maxsize=1024)(self._make_body)  # by the hour they are large
         self._routes = self._make_routes()
 
     # what there is
@@ -349,7 +350,8 @@ class Simulator:
             wider = self._neighbours(interface, appid, begin, last, now)
             if wider is not None:
                 return wider
-        return self._body(interface.name, appid, begin, end, last)
+        cached = self._body if interface.name == "getarticlesummary" else self._other_body
+        return cached(interface.name, appid, begin, end, last)
 
     def _late(self, interface: Interface, end: date, now: float) -> bool:
         """Whether the answer would hold figures of yesterday that are not complete yet."""

@@ -310,6 +310,13 @@ def test_the_truth_ends_with_the_last_day_whose_figures_are_there() -> None:
         assert max(row["ref_date"] for row in rows) == str(last)
 
 
+@EVERY
+def test_there_is_no_truth_of_what_has_not_happened(interface: Interface) -> None:
+    wechat = Wechat(noon("2026-02-28"))
+    begin, end = legal(interface, NOW)
+    assert wechat.truth_of(interface.name, "wx1", begin, end) == []
+
+
 def test_the_truth_of_getarticlesummary_is_truth() -> None:
     wechat = Wechat(NOW)
     assert wechat.truth_of("getarticlesummary", "wx1", MONDAY, MONDAY) == wechat.truth(
