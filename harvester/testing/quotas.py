@@ -79,7 +79,7 @@ class Quotas:
         }
 
     def clear(self, appid: str, names: list[str] | None, now: float) -> bool:
-        """Set today's counters back, of all interfaces or of some; False if used up this month."""
+        """Set the counters back, of all interfaces or of some; False if used up this month."""
         moment = china(now)
         kind, allowed = ("all", CLEARS_A_MONTH) if names is None else ("one", PATH_CLEARS_A_MONTH)
         key = appid, kind, moment.year, moment.month
@@ -87,7 +87,6 @@ class Quotas:
             return False
         self._clears[key] += 1
         for counted in list(self._calls):
-            mine = counted[0] == appid and counted[2] == moment.date()
-            if mine and (names is None or counted[1] in names):
+            if counted[0] == appid and (names is None or counted[1] in names):
                 del self._calls[counted]
         return True

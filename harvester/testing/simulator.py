@@ -320,7 +320,7 @@ class Simulator:
     def _cloud_account(self, query: Mapping[str, str]) -> str:
         appid, token = self._cloud
         given = query.get("cloudbase_access_token")
-        if given and (token is None or given != token):
+        if given and given != token:
             raise Refused(40014)
         if appid is None:
             raise Refused(41001)

@@ -143,6 +143,12 @@ def test_leave_taken_back_ends_everything_of_the_account() -> None:
     assert code(wechat.refresh("wx2")) is None
 
 
+def test_a_token_of_the_accounts_own_outlives_the_leave() -> None:
+    wechat = Platform()
+    wechat.deauthorize("wx1")
+    assert "list" in wechat.with_token(wechat.token())
+
+
 def test_leave_given_again_comes_with_a_new_refresh_token() -> None:
     wechat = Platform()
     old = wechat.refresh_token("wx1")
