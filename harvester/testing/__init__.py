@@ -7,8 +7,8 @@ Rule: everything here is used through the public protocols; nothing reaches into
 next timer.
 
 Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
-`data` (what it has), `tokens` and `component` (who may ask), `quotas` and `management` (how often),
-`desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
+`data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
+(how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
 """
 
 from harvester.testing.data import articles

@@ -1,11 +1,15 @@
 """What can go wrong on request.
 
-Rule: shares and counts only; the simulator draws and acts.
+Rule: shares and counts, and the reply that a fault puts in the place of the data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from random import Random
+
+from harvester.testing.desk import Desk, Reply
 
 
 @dataclass
@@ -39,3 +43,23 @@ class Faults:
 
 
 _NAMES = tuple(field.name for field in fields(Faults) if field.name != "slow_seconds")
+
+
+def drawn(faults: Faults, draw: Random, desk: Desk) -> Reply | None:
+    """What goes wrong this time, if anything does: a reply, or its delay and fault alone."""
+    number = draw.random()
+    kinds: tuple[tuple[float, Callable[[], Reply]], ...] = (
+        (faults.busy, lambda: desk.error(-1)),
+        (faults.http_500, lambda: Reply(502, b"<html>bad gateway</html>")),
+        (faults.html, lambda: Reply(200, b"<!DOCTYPE html><html><body>hello</body></html>")),
+        (faults.empty, lambda: Reply(200, b"")),
+        (faults.reset, lambda: Reply(200, b"", fault="reset")),
+        (faults.cut, lambda: Reply(200, b"", fault="cut")),
+        (faults.slow, lambda: Reply(200, b"", delay=faults.slow_seconds)),
+    )
+    for share, make in kinds:
+        if number < share:
+            desk.counts["faults"] += 1
+            return make()
+        number -= share
+    return None

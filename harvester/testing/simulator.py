@@ -20,12 +20,13 @@ from typing import Any
 
 from harvester.codec import encode
 from harvester.plan import ONE_DAY, china, last_legal_day, last_settled_day
+from harvester.testing.callers import Callers
 from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
 from harvester.testing.component import Component
 from harvester.testing.data import articles, publisher
 from harvester.testing.data.draw import days
 from harvester.testing.desk import Desk, Refused, Reply, parse_object
-from harvester.testing.faults import Faults
+from harvester.testing.faults import Faults, drawn
 from harvester.testing.management import Management
 from harvester.testing.quotas import Quotas
 from harvester.testing.texts import TEXTS
@@ -111,7 +112,6 @@ class Simulator:
         self.counts: Counter[str] = Counter()
         self._spans = _checked_spans(spans or {})
         self._range_code = range_code
-        self._cloud = _checked_cloud(cloud_appid, cloud_token)
         self._desk = Desk(seed, lambda: self.wall(), self.counts)
         self._tokens = Tokens(self._desk, secret, token_lifetime, classic_grace, self.refuse_token)
         self._quotas = Quotas(daily_quota, minute_limit)
@@ -119,6 +119,7 @@ class Simulator:
         self._component = (
             Component(self._desk, self._tokens, component, self.refuse_token) if component else None
         )
+        self._callers = Callers(self._tokens, self._component, cloud_appid, cloud_token)
         self._draw = Random(seed)
         self._asked: Counter[str] = Counter()
         self._body = lru_cache(maxsize=16_384)(self._make_body)
@@ -172,7 +173,7 @@ class Simulator:
         return reply._replace(delay=reply.delay + self.latency) if self.latency else reply
 
     def _make_routes(self) -> dict[str, Handler]:
-        management = Management(self._desk, self._quotas, self._tokens, self._account)
+        management = Management(self._desk, self._quotas, self._tokens, self._callers.account_of)
         routes: dict[str, Handler] = {
             "/cgi-bin/token": lambda _method, query, _body: self._tokens.classic(query),
             "/cgi-bin/stable_token": lambda method, _query, body: self._tokens.stable(method, body),
@@ -286,7 +287,7 @@ class Simulator:
     def _admit(self, name: str, query: Mapping[str, str], now: float) -> tuple[str, Faults]:
         """Whose call it is, and what goes wrong there; raises `Refused`."""
         self.counts["data"] += 1
-        appid = self._account(query, now)
+        appid = self._callers.account_of(query, now)
         self._asked[appid] += 1
         faults = self.faults_of.get(appid, self.faults)
         if faults.revoke_every and self._asked[appid] % faults.revoke_every == 0:
@@ -300,31 +301,6 @@ class Simulator:
         if refused:
             raise Refused(refused)
         return appid, faults
-
-    def _account(self, query: Mapping[str, str], now: float) -> str:
-        """Whose token it is; raises `Refused`."""
-        value = query.get("access_token")
-        if not value:
-            return self._cloud_account(query)
-        token = self._tokens.find(value)
-        refused = self._tokens.fault_of(token, now)
-        if refused or token is None:
-            raise Refused(refused)
-        if self._component is not None:
-            if token.line == "platform":
-                raise Refused(48001)
-            if token.line == "authorizer" and self._component.withdrawn(token.appid):
-                raise Refused(61003)
-        return token.appid
-
-    def _cloud_account(self, query: Mapping[str, str]) -> str:
-        appid, token = self._cloud
-        given = query.get("cloudbase_access_token")
-        if given and given != token:
-            raise Refused(40014)
-        if appid is None:
-            raise Refused(41001)
-        return appid
 
     def _dates(
         self, interface: Interface, begin: object, end: object, now: float
@@ -387,7 +363,10 @@ class Simulator:
 
     def _through(self, faults: Faults, appid: str, make: Callable[[], bytes]) -> Reply:
         """The reply with what goes wrong on its way."""
-        fault = self._fault(faults, appid) if faults.any else None
+        fault = None
+        if faults.any:
+            first = self._asked[appid] <= faults.first_busy
+            fault = self._desk.error(-1) if first else drawn(faults, self._draw, self._desk)
         if fault is not None and fault.fault != "cut" and not fault.delay:
             return fault
         reply = Reply(200, make())
@@ -397,26 +376,6 @@ class Simulator:
             return reply._replace(body=reply.body.replace(b'"title":"', b'"title":"\x07', 1))
         return reply
 
-    def _fault(self, faults: Faults, appid: str) -> Reply | None:
-        if self._asked[appid] <= faults.first_busy:
-            return self._desk.error(-1)
-        drawn = self._draw.random()
-        kinds: tuple[tuple[float, Callable[[], Reply]], ...] = (
-            (faults.busy, lambda: self._desk.error(-1)),
-            (faults.http_500, lambda: Reply(502, b"<html>bad gateway</html>")),
-            (faults.html, lambda: Reply(200, b"<!DOCTYPE html><html><body>hello</body></html>")),
-            (faults.empty, lambda: Reply(200, b"")),
-            (faults.reset, lambda: Reply(200, b"", fault="reset")),
-            (faults.cut, lambda: Reply(200, b"", fault="cut")),
-            (faults.slow, lambda: Reply(200, b"", delay=faults.slow_seconds)),
-        )
-        for share, make in kinds:
-            if drawn < share:
-                self.counts["faults"] += 1
-                return make()
-            drawn -= share
-        return None
-
 
 def _checked_spans(spans: Mapping[str, int]) -> dict[str, int]:
     for name, span in spans.items():
@@ -425,9 +384,3 @@ def _checked_spans(spans: Mapping[str, int]) -> dict[str, int]:
         if span < 1:
             raise ValueError(f"a call of {name} has a day at least, not {span}")
     return dict(spans)
-
-
-def _checked_cloud(appid: str | None, token: str | None) -> tuple[str | None, str | None]:
-    if token is not None and appid is None:
-        raise ValueError("cloud_token needs cloud_appid, the account that it stands for")
-    return appid, token
