@@ -49,8 +49,7 @@ def test_json_on_the_screen_is_harmless_and_means_the_same() -> None:
 def test_what_a_server_says_reaches_no_terminal_as_it_came(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
-    server = wechat()
-    server.simulator._days = lambda *_: server.simulator._error(61500, HOSTILE)
+    server = wechat(refuse={"getarticlesummary": 61500}, texts={61500: HOSTILE})
     arguments = ("run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end",
                  "2024-01-02", "--base-url", server.url, "--out", tmp_path)  # fmt: skip
     run = harvest(*arguments, "--json")

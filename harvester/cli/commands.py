@@ -381,9 +381,13 @@ def endpoints(name: str | None) -> int:
 @click.option("--secret", default="practice", show_default=True, help="Of every appid that is wx….")
 @click.option("--latency", type=float, default=0.0, help="Seconds that each answer takes.")
 @click.option("--token-lifetime", type=float, default=7200.0, show_default=True, help="Seconds.")
-@click.option("--daily-quota", type=int, help="Calls of one account a day, then 45009.")
+@click.option(
+    "--daily-quota", type=int, help="Calls of one account and interface a day, then 45009."
+)
 @click.option("--minute-limit", type=int, help="Calls of one account in any minute, then 45011.")
-@click.option("--retired", is_flag=True, help="Answer 47009, as WeChat does since 2026.")
+@click.option(
+    "--retired", is_flag=True, help="The six old article interfaces answer 47009, as since 2026."
+)
 @click.option(
     "--busy", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are -1."
 )
@@ -414,6 +418,19 @@ def endpoints(name: str | None) -> int:
     help="Share with a raw control character.",
 )
 @click.option("--revoke-every", type=int, default=0, help="Tokens are void after N requests.")
+@click.option(
+    "--delay-until-hour",
+    type=click.FloatRange(0, 24),
+    help="Until then, China time, yesterday's article figures of the new interfaces are late.",
+)
+@click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")
+@click.option(
+    "--span",
+    "spans",
+    metavar="NAME=DAYS",
+    multiple=True,
+    help="The most days of a call of an interface; may be repeated.",
+)
 def simulate(port: int, **values: Any) -> int:
     """Serve a local WeChat to practise on, on loopback, until it is interrupted."""
     from harvester.cli.practice import simulate as serve

@@ -37,8 +37,8 @@ def simulate(port: int, values: dict[str, Any]) -> int:
     """Serve until a signal comes."""
     fault_names = Faults.__dataclass_fields__.keys()
     faults = Faults(**{name: value for name, value in values.items() if name in fault_names})
-    limit = values["minute_limit"]
-    simulator = Simulator(
+    limit, component = values["minute_limit"], values["component"]
+    simulator = _simulator(
         seed=values["seed"],
         secret=values["secret"],
         latency=values["latency"],
@@ -46,12 +46,29 @@ def simulate(port: int, values: dict[str, Any]) -> int:
         daily_quota=values["daily_quota"],
         minute_limit=(limit, 60.0) if limit else None,
         retired=values["retired"],
+        delay_until_hour=values["delay_until_hour"],
+        component=(component, values["secret"]) if component else None,
+        spans=dict(map(_span, values["spans"])),
         faults=faults,
     )
-    return asyncio.run(_serve(simulator, port))
+    return asyncio.run(_serve(simulator, port, component))
 
 
-async def _serve(simulator: Simulator, port: int) -> int:
+def _simulator(**settings: Any) -> Simulator:
+    try:
+        return Simulator(**settings)
+    except ValueError as exc:
+        raise UsageError(f"--span: {exc}") from None
+
+
+def _span(given: str) -> tuple[str, int]:
+    name, _, days = given.partition("=")
+    if not (days.isascii() and days.isdecimal()):
+        raise UsageError(f"--span takes NAME=DAYS, as getusersummary=3, not {given!r}")
+    return name, int(days)
+
+
+async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,10 +84,18 @@ async def _serve(simulator: Simulator, port: int) -> int:
                 f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-01-31"
                 f" --base-url {server.url} --out practice"
             )
+            if component:
+                _tell_platform(simulator, component)
             await ended.wait()
     except OSError as exc:
         raise UsageError(f"port {port} of {HOST} cannot be used ({exc.strerror})") from None
     return 0
+
+
+def _tell_platform(simulator: Simulator, component: str) -> None:
+    tell(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
+    for appid in DEMO_ACCOUNTS:
+        tell(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
 
 
 def demo(directory: Path) -> int:

@@ -5,6 +5,10 @@ Rule: everything here is used through the public protocols; nothing reaches into
 `Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
 next timer.
+
+Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
+`data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
+(how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
 """
 
 from harvester.testing.data import articles
@@ -12,8 +16,10 @@ from harvester.testing.fakes import FakeTransport, MemorySink
 from harvester.testing.loop import VirtualTimeLoop, run_virtual
 from harvester.testing.server import SimulatorServer, serve
 from harvester.testing.simulator import Faults, Reply, Simulator
+from harvester.testing.texts import TEXTS
 
 __all__ = [
+    "TEXTS",
     "FakeTransport",
     "Faults",
     "MemorySink",

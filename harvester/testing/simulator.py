@@ -3,82 +3,48 @@
 Rule: no sockets and no waiting here; the clock comes in as an argument of the constructor.
 
 What is simulated follows WeChat's pages where they say something.  Chosen here, because they do
-not: the quota of a day begins anew at midnight in China, and the minute limit counts any sixty
-seconds, the strictest reading.
+not: the quota of a day begins anew at midnight in China; a call that is refused for its dates has
+been counted; yesterday's entries of figures that grow are there from eight in the morning; the
+publisher interface says ``ret`` 2009 to wrong pages, and the errcode of wrong dates as ``ret``.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.codec import encode
-from harvester.plan import china, last_legal_day, settles_at
-from harvester.testing.data import articles
+from harvester.plan import ONE_DAY, china, last_legal_day, last_settled_day
+from harvester.testing.callers import Callers
+from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
+from harvester.testing.component import Component
+from harvester.testing.data import articles, publisher
+from harvester.testing.data.draw import days
+from harvester.testing.desk import Desk, Refused, Reply, parse_object
+from harvester.testing.faults import Faults, drawn
+from harvester.testing.management import Management
+from harvester.testing.quotas import Quotas
+from harvester.testing.texts import TEXTS
+from harvester.testing.tokens import Tokens
+from harvester.testing.window import (
+    answer,
+    asked_days,
+    late_answer,
+    page_of,
+    publisher_answer,
+)
 
-FIRST_DAY = date(2014, 12, 1)
-STABLE_OVERLAP = 300.0
-"""Seconds before its end at which stable_token hands out a new token; both serve until then."""
+__all__ = ["FIRST_DAY", "Faults", "Reply", "Simulator"]
 
+Handler = Callable[[str, Mapping[str, str], bytes], Reply]
 
-@dataclass
-class Faults:
-    """What goes wrong, each as a share of the data requests (0 to 1) unless said otherwise.
-
-    busy: errcode -1; first_busy: the first so many data requests of each account answer -1;
-    http_500, html, empty, cut, reset: a 502, a page of HTML, no body, half a body, a connection
-    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: after so
-    many data requests of an account its tokens are void; control: a raw control character in the
-    first title.
-    """
-
-    busy: float = 0.0
-    first_busy: int = 0
-    http_500: float = 0.0
-    html: float = 0.0
-    empty: float = 0.0
-    cut: float = 0.0
-    reset: float = 0.0
-    slow: float = 0.0
-    slow_seconds: float = 5.0
-    revoke_every: int = 0
-    control: float = 0.0
-
-    @property
-    def any(self) -> bool:
-        """Whether anything can go wrong at all."""
-        names = [field.name for field in fields(self) if field.name != "slow_seconds"]
-        return any(getattr(self, name) for name in names)
-
-
-class Reply(NamedTuple):
-    """One HTTP answer.
-
-    delay: seconds until it is sent.  fault: ``"reset"`` (the connection is reset instead),
-    ``"cut"`` (only half of the body is sent), or nothing.
-    """
-
-    status: int
-    body: bytes
-    delay: float = 0.0
-    fault: str = ""
-
-
-class _Token:
-    __slots__ = ("appid", "ends", "line", "void")
-
-    def __init__(self, appid: str, ends: float, line: str) -> None:
-        self.appid = appid
-        self.ends = ends
-        self.line = line
-        self.void = False
+PUBLISHER_CODES = {2009, 45010, 61500, 61501, 61503}
+"""What the publisher interface says with ret and err_msg; the rest comes from before it."""
 
 
 class Simulator:
@@ -86,9 +52,23 @@ class Simulator:
 
     secret: every appid that begins with ``wx`` exists and has this secret.
     token_lifetime: seconds; classic_grace: how long a classic token outlives its successor.
-    daily_quota: data calls of one account and day in China; minute_limit: (calls, seconds) of one
-    account in any such period; retired: getarticlesummary answers 47009.
-    wall: the clock.  served: how often each day of each account was answered with its data;
+    daily_quota: data calls of one account and interface on a day in China, for all interfaces or by
+    name; minute_limit: (calls, seconds) of one account in any such period.
+    retired: the six old article interfaces answer 47009.
+    spans: the most days of a call by interface, in place of the documented ones; range_code: the
+    errcode of a wrong range, 61501 or 61500.
+    delay_until_hour: until this hour in China (as 9.5) yesterday's figures of the article
+    interfaces of 2025 are late: is_delay is true and the figures are not whole.
+    sparse: some fields are missing in every second row, see `harvester.testing.catalogue.SPARSE`.
+    refuse: errcode that data calls get, by (appid, interface), interface or appid; refuse_token:
+    errcode that token calls get, by appid; texts: errmsg by errcode, in place of the usual ones.
+    component: appid and secret of a third-party platform, to which every account has given leave.
+    cloud_appid: calls without any token are this account's, as in cloud hosting, and so are calls
+    with ``cloudbase_access_token`` if it equals cloud_token.
+    wall: the clock.
+
+    served: how often each day of each account was answered with getarticlesummary's data;
+    served_of: how often each (interface, appid, first day, last day) was answered with its data;
     counts: requests by kind, refusals by errcode.
     """
 
@@ -100,9 +80,19 @@ class Simulator:
         latency: float = 0.0,
         token_lifetime: float = 7200.0,
         classic_grace: float = 300.0,
-        daily_quota: int | None = None,
+        daily_quota: int | Mapping[str, int] | None = None,
         minute_limit: tuple[int, float] | None = None,
         retired: bool = False,
+        spans: Mapping[str, int] | None = None,
+        range_code: int = 61501,
+        delay_until_hour: float | None = None,
+        sparse: bool = False,
+        refuse: Mapping[tuple[str, str] | str, int] | None = None,
+        refuse_token: Mapping[str, int] | None = None,
+        texts: Mapping[int, str] | None = None,
+        component: tuple[str, str] | None = None,
+        cloud_appid: str | None = None,
+        cloud_token: str | None = None,
         faults: Faults | None = None,
         faults_of: Mapping[str, Faults] | None = None,
         wall: Callable[[], float] = time.time,
@@ -111,235 +101,302 @@ class Simulator:
         self.secret = secret
         self.latency = latency
         self.token_lifetime = token_lifetime
-        self.classic_grace = classic_grace
-        self.daily_quota = daily_quota
-        self.minute_limit = minute_limit
         self.retired = retired
+        self.sparse = sparse
+        self.delay_until_hour = delay_until_hour
+        self.refuse = dict(refuse or {})
+        self.refuse_token = dict(refuse_token or {})
         self.faults = faults or Faults()
         self.faults_of = dict(faults_of or {})
         self.wall = wall
         self.served: Counter[tuple[str, date]] = Counter()
+        self.served_of: Counter[tuple[str, str, date, date]] = Counter()
         self.counts: Counter[str] = Counter()
-        self.departures: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._spans = _checked_spans(spans or {})
+        self._range_code = range_code
+        self._desk = Desk(seed, lambda: self.wall(), self.counts, texts or {})
+        self._tokens = Tokens(self._desk, secret, token_lifetime, classic_grace, self.refuse_token)
+        self._quotas = Quotas(daily_quota, minute_limit)
+        self.departures = self._quotas.departures
+        self._component = (
+            Component(self._desk, self._tokens, component, self.refuse_token) if component else None
+        )
+        self._callers = Callers(self._tokens, self._component, cloud_appid, cloud_token)
         self._draw = Random(seed)
-        self._tokens: dict[str, _Token] = {}
-        self._current: dict[tuple[str, str], str] = {}
-        self._calls: Counter[tuple[str, date]] = Counter()
         self._asked: Counter[str] = Counter()
-        self._serial = 0
         self._body = lru_cache(maxsize=16_384)(self._make_body)
+        self._other_body = lru_cache(maxsize=1024)(self._make_body)  # by the hour they are large
+        self._routes = self._make_routes()
+
+    # what there is
 
     def truth(self, appid: str, day: date) -> list[dict[str, Any]]:
         """What getarticlesummary has of a day."""
-        return articles(self.seed, appid, day)
+        return self._thinned("getarticlesummary", articles(self.seed, appid, day))
+
+    def truth_of(self, endpoint: str, appid: str, begin: date, end: date) -> list[dict[str, Any]]:
+        """The rows that an interface has of these days now, and no others.
+
+        Of an interface that answers without a list it is the one answer; of the publisher
+        interface, all pages.  Figures that are late stand here as they will be.  Raises `KeyError`
+        for a name that is no interface.
+        """
+        interface = INTERFACES[endpoint]
+        return self._rows(interface, appid, begin, end, last_settled_day(self.wall()))
+
+    def _rows(
+        self, interface: Interface, appid: str, begin: date, end: date, last: date
+    ) -> list[dict[str, Any]]:
+        if interface.name == "getarticlesummary":
+            known = days(max(begin, FIRST_DAY), min(end, last))
+            return [row for day in known for row in self.truth(appid, day)]
+        return self._thinned(interface.name, interface.of(self.seed, appid, begin, end, last))
+
+    def _thinned(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        missing = SPARSE.get(name)
+        if not self.sparse or missing is None:
+            return rows
+        return [
+            {key: row[key] for key in row if key not in missing} if number % 2 == 0 else row
+            for number, row in enumerate(rows)
+        ]
+
+    # requests
 
     def handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
         """The reply to one request."""
-        if path == "/datacube/getarticlesummary":
-            reply = self._data(method, query, body)
-        elif path == "/cgi-bin/stable_token":
-            reply = self._stable_token(method, body)
-        elif path == "/cgi-bin/token":
-            reply = self._classic_token(query)
-        else:
+        self._desk.asked = (method, path, query, body)
+        route = self._routes.get(path)
+        if route is None:
             self.counts["404"] += 1
             reply = Reply(404, b"")
+        else:
+            reply = route(method, query, body)
         return reply._replace(delay=reply.delay + self.latency) if self.latency else reply
 
-    # tokens
+    def _make_routes(self) -> dict[str, Handler]:
+        management = Management(self._desk, self._quotas, self._tokens, self._callers.account_of)
+        routes: dict[str, Handler] = {
+            "/cgi-bin/token": lambda _method, query, _body: self._tokens.classic(query),
+            "/cgi-bin/stable_token": lambda method, _query, body: self._tokens.stable(method, body),
+            "/cgi-bin/openapi/quota/get": management.quota,
+            "/cgi-bin/openapi/quota/clear": management.clear_path,
+            "/cgi-bin/openapi/rid/get": management.request,
+            "/cgi-bin/clear_quota": management.clear,
+            "/cgi-bin/clear_quota/v2": management.clear_by_secret,
+            "/publisher/stat": self._publisher,
+        }
+        for interface in INTERFACES.values():
+            if interface.shape != "publisher":
+                routes[interface.path] = partial(self._data, interface)
+        if self._component is not None:
+            for name in self._component.names:
+                routes[f"/cgi-bin/component/{name}"] = partial(self._component.handle, name)
+        return routes
 
-    def _stable_token(self, method: str, body: bytes) -> Reply:
-        self.counts["token"] += 1
-        if method != "POST":
-            return self._error(43002, "require POST method")
-        given = _json(body)
-        if given is None:
-            return self._error(47001, "data format error")
-        appid = str(given.get("appid") or "")
-        refused = self._refuse_grant(given.get("grant_type"), appid, given.get("secret"))
-        if refused is not None:
-            return refused
-        now = self.wall()
-        value = self._current.get(("stable", appid), "")
-        token = self._tokens.get(value)
-        if (
-            token is None
-            or token.void
-            or now >= token.ends - min(STABLE_OVERLAP, self.token_lifetime / 2)
-        ):
-            value = self._new_token("stable", appid, now)
-            token = self._tokens[value]
-        return self._token_reply(value, token.ends - now)
+    @property
+    def daily_quota(self) -> int | Mapping[str, int] | None:
+        """As given; it may be set."""
+        return self._quotas.daily
 
-    def _classic_token(self, query: Mapping[str, str]) -> Reply:
-        self.counts["token"] += 1
-        appid = query.get("appid", "")
-        refused = self._refuse_grant(query.get("grant_type"), appid, query.get("secret"))
-        if refused is not None:
-            return refused
-        now = self.wall()
-        former = self._tokens.get(self._current.get(("classic", appid), ""))
-        if former is not None:
-            former.ends = min(former.ends, now + self.classic_grace)
-        return self._token_reply(self._new_token("classic", appid, now), self.token_lifetime)
+    @daily_quota.setter
+    def daily_quota(self, daily: int | Mapping[str, int] | None) -> None:
+        self._quotas.daily = daily
 
-    def _refuse_grant(self, grant: object, appid: str, secret: object) -> Reply | None:
-        if grant != "client_credential":
-            return self._error(40002, "invalid grant_type")
-        if not appid:
-            return self._error(41002, "appid missing")
-        if not appid.startswith("wx"):
-            return self._error(40013, "invalid appid")
-        if not secret:
-            return self._error(41004, "appsecret missing")
-        if secret != self.secret:
-            return self._error(40125, "invalid appsecret")
-        return None
+    @property
+    def tokens(self) -> list[str]:
+        """Every access token that was given out."""
+        return self._tokens.values()
 
-    def _new_token(self, line: str, appid: str, now: float) -> str:
-        self._serial += 1
-        self.counts["tokens made"] += 1
-        noise = Random(f"{self.seed}/{self._serial}").getrandbits(512)
-        value = f"{line[0]}{self._serial:06}_{noise:0128x}"
-        self._tokens[value] = _Token(appid, now + self.token_lifetime, line)
-        self._current[line, appid] = value
-        return value
-
-    @staticmethod
-    def _token_reply(value: str, lifetime: float) -> Reply:
-        seconds = int(lifetime) if lifetime >= 10 else round(lifetime, 3)
-        return Reply(200, encode({"access_token": value, "expires_in": seconds}))
+    def issue_token(self, appid: str) -> str:
+        """A stable token of an account, as somebody else would have fetched it; not counted."""
+        return self._tokens.issue("stable", appid, self.wall())[0]
 
     def revoke(self, appid: str) -> None:
         """Make all tokens of an account void."""
-        for token in self._tokens.values():
-            if token.appid == appid:
-                token.void = True
+        self._tokens.revoke(appid)
+
+    # the platform; each raises `ValueError` if there is none
+
+    def ticket(self) -> str:
+        """The verify ticket that would be pushed now: another every ten minutes, good for 12 h."""
+        return self._platform.ticket()
+
+    def refresh_token(self, appid: str) -> str:
+        """The newest refresh token of an account."""
+        return self._platform.refresh_token(appid)
+
+    def rotate_refresh(self, appid: str) -> None:
+        """Let the next token answer carry a new refresh token; the old one serves until its use."""
+        self._platform.rotate_refresh(appid)
+
+    def authorize(self, appid: str) -> str:
+        """Let an account give leave (again); gives the authorization code, which serves once."""
+        return self._platform.authorize(appid)
+
+    def deauthorize(self, appid: str) -> None:
+        """Let an account take its leave back: 61003 from now on."""
+        self._platform.deauthorize(appid)
+
+    @property
+    def _platform(self) -> Component:
+        if self._component is None:
+            raise ValueError("this simulator has no platform; give component=(appid, secret)")
+        return self._component
 
     # data
 
-    def _data(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
-        self.counts["data"] += 1
+    def _data(
+        self, interface: Interface, method: str, query: Mapping[str, str], body: bytes
+    ) -> Reply:
         now = self.wall()
-        token = self._tokens.get(query.get("access_token", ""))
-        refused = self._refuse_token(query, token, now)
-        if refused is not None or token is None:
-            return refused or Reply(500, b"")
-        appid = token.appid
+        try:
+            appid, faults = self._admit(interface.name, query, now)
+            if self.retired and interface.retired:
+                raise Refused(47009)
+            if method != "POST":
+                raise Refused(43002)
+            given = parse_object(body)
+            if given is None:
+                raise Refused(47001)
+            begin, end = self._dates(interface, given.get("begin_date"), given.get("end_date"), now)
+        except Refused as refused:
+            return self._desk.error(refused.code, refused.text)
+        return self._through(
+            faults, appid, lambda: self._answer(interface, appid, begin, end, faults, now)
+        )
+
+    def _publisher(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
+        now = self.wall()
+        action = query.get("action", "")
+        try:
+            appid, faults = self._admit(action, query, now)
+            if method != "GET":
+                raise Refused(43001)
+            interface = INTERFACES.get(action)
+            if interface is None or interface.shape != "publisher":
+                raise Refused(45010)
+            page, slot = page_of(query), query.get("ad_slot")
+            if page is None or (slot is not None and slot not in publisher.SLOTS):
+                raise Refused(2009)
+            begin, end = self._dates(interface, query.get("start_date"), query.get("end_date"), now)
+        except Refused as refused:
+            if refused.code in PUBLISHER_CODES:
+                return self._desk.publisher_error(refused.code, refused.text)
+            return self._desk.error(refused.code, refused.text)
+
+        def page_body() -> bytes:
+            self._serve(interface.name, appid, begin, end)
+            rows = self._slot_rows(interface, appid, begin, end, slot)
+            return encode(publisher_answer(interface, rows, page))
+
+        return self._through(faults, appid, page_body)
+
+    def _slot_rows(
+        self, interface: Interface, appid: str, begin: date, end: date, slot: str | None
+    ) -> list[dict[str, Any]]:
+        begin = max(begin, interface.first_day)
+        if slot is not None and interface.name == "publisher_adpos_general":
+            return publisher.by_slot(self.seed, appid, begin, end, slot)
+        return self._rows(interface, appid, begin, end, end)
+
+    def _admit(self, name: str, query: Mapping[str, str], now: float) -> tuple[str, Faults]:
+        """Whose call it is, and what goes wrong there; raises `Refused`."""
+        self.counts["data"] += 1
+        appid = self._callers.account_of(query, now)
         self._asked[appid] += 1
         faults = self.faults_of.get(appid, self.faults)
         if faults.revoke_every and self._asked[appid] % faults.revoke_every == 0:
             self.revoke(appid)
-            return self._error(40001, "invalid credential, access_token is invalid or not latest")
-        refused = self._refuse_call(appid, now)
-        if refused is not None:
-            return refused
-        if self.retired:
-            return self._error(47009, "this api is offline, please use the new api")
-        if method != "POST":
-            return self._error(43002, "require POST method")
-        days = self._days(body, now)
-        if isinstance(days, Reply):
-            return days
-        fault = self._fault(faults, appid) if faults.any else None
+            raise Refused(40001)
+        if self.refuse:
+            for key in ((appid, name), name, appid):
+                if key in self.refuse:
+                    raise Refused(self.refuse[key])
+        refused = self._quotas.refusal(appid, name, now)
+        if refused:
+            raise Refused(refused)
+        return appid, faults
+
+    def _dates(
+        self, interface: Interface, begin: object, end: object, now: float
+    ) -> tuple[date, date]:
+        span = self._spans.get(interface.name, interface.span) if self._spans else interface.span
+        dates = asked_days(interface, span, begin, end, now)
+        if not isinstance(dates, int):
+            return dates
+        if dates == 61501:
+            raise Refused(self._range_code, TEXTS[61501])
+        raise Refused(dates)
+
+    def _answer(
+        self, interface: Interface, appid: str, begin: date, end: date, faults: Faults, now: float
+    ) -> bytes:
+        last = min(last_settled_day(now), end + interface.grown) if interface.grows else end
+        if interface.shape == "delay" and self._late(interface, end, now):
+            self.counts["late"] += 1
+            rows = self._rows(interface, appid, begin, end, last)
+            return encode(late_answer(rows, self.counts["late"]))
+        self._serve(interface.name, appid, begin, end)
+        if faults.neighbours and begin == end and self._draw.random() < faults.neighbours:
+            wider = self._neighbours(interface, appid, begin, last, now)
+            if wider is not None:
+                return wider
+        cached = self._body if interface.name == "getarticlesummary" else self._other_body
+        return cached(interface.name, appid, begin, end, last)
+
+    def _late(self, interface: Interface, end: date, now: float) -> bool:
+        """Whether the answer would hold figures of yesterday that are not complete yet."""
+        if self.delay_until_hour is None:
+            return False
+        moment = china(now)
+        hour = moment.hour + moment.minute / 60 + moment.second / 3600
+        return hour < self.delay_until_hour and end + interface.grown >= last_legal_day(now)
+
+    def _neighbours(
+        self, interface: Interface, appid: str, day: date, last: date, now: float
+    ) -> bytes | None:
+        """The answer with the rows of the day before and after; None where rows have no day."""
+        if not interface.by_day:
+            return None
+        self.counts["neighbours"] += 1
+        until = min(day + ONE_DAY, last_settled_day(now))
+        rows = self._rows(interface, appid, day - ONE_DAY, until, max(last, until))
+        return encode(answer(interface, rows, day))
+
+    def _make_body(self, name: str, appid: str, begin: date, end: date, last: date) -> bytes:
+        interface = INTERFACES[name]
+        return encode(answer(interface, self._rows(interface, appid, begin, end, last), begin))
+
+    def _serve(self, name: str, appid: str, begin: date, end: date) -> None:
+        self.served_of[name, appid, begin, end] += 1
+        if name == "getarticlesummary":
+            self.served[appid, begin] += 1
+            if begin != end:
+                self.served.update((appid, day) for day in days(begin + ONE_DAY, end))
+
+    # faults
+
+    def _through(self, faults: Faults, appid: str, make: Callable[[], bytes]) -> Reply:
+        """The reply with what goes wrong on its way."""
+        fault = None
+        if faults.any:
+            first = self._asked[appid] <= faults.first_busy
+            fault = self._desk.error(-1) if first else drawn(faults, self._draw, self._desk)
         if fault is not None and fault.fault != "cut" and not fault.delay:
             return fault
-        self.served[appid, days] += 1
-        reply = Reply(200, self._body(appid, days))
+        reply = Reply(200, make())
         if fault is not None:
             return reply._replace(delay=fault.delay, fault=fault.fault)
         if faults.control and self._draw.random() < faults.control:
             return reply._replace(body=reply.body.replace(b'"title":"', b'"title":"\x07', 1))
         return reply
 
-    def _refuse_token(
-        self, query: Mapping[str, str], token: _Token | None, now: float
-    ) -> Reply | None:
-        if not query.get("access_token"):
-            return self._error(41001, "access_token missing")
-        if token is None:
-            return self._error(40014, "invalid access_token")
-        if token.void:
-            return self._error(40001, "invalid credential, access_token is invalid or not latest")
-        if now >= token.ends:
-            return self._error(42001, "access_token expired")
-        return None
 
-    def _refuse_call(self, appid: str, now: float) -> Reply | None:
-        if self.minute_limit is not None:
-            calls, period = self.minute_limit
-            recent = self.departures[appid]
-            while recent and recent[0] <= now - period:
-                recent.popleft()
-            if len(recent) >= calls:
-                return self._error(
-                    45011, "api minute-quota reach limit, must slower, retry next minute"
-                )
-            recent.append(now)
-        if self.daily_quota is not None:
-            today = china(now).date()
-            if self._calls[appid, today] >= self.daily_quota:
-                return self._error(45009, "reach max api daily quota limit")
-            self._calls[appid, today] += 1
-        return None
-
-    def _days(self, body: bytes, now: float) -> date | Reply:
-        given = _json(body)
-        if given is None:
-            return self._error(47001, "data format error")
-        begin, end = _day(given.get("begin_date")), _day(given.get("end_date"))
-        if begin is None or end is None:
-            return self._error(61500, "date format error")
-        last = last_legal_day(now)
-        if begin != end or end > last:
-            return self._error(61501, "date range error")
-        if end == last and now < settles_at(last):
-            return self._error(61503, "data not ready")
-        return begin
-
-    def _fault(self, faults: Faults, appid: str) -> Reply | None:
-        if self._asked[appid] <= faults.first_busy:
-            return self._error(-1, "system error")
-        drawn = self._draw.random()
-        kinds: tuple[tuple[float, Callable[[], Reply]], ...] = (
-            (faults.busy, lambda: self._error(-1, "system error")),
-            (faults.http_500, lambda: Reply(502, b"<html>bad gateway</html>")),
-            (faults.html, lambda: Reply(200, b"<!DOCTYPE html><html><body>hello</body></html>")),
-            (faults.empty, lambda: Reply(200, b"")),
-            (faults.reset, lambda: Reply(200, b"", fault="reset")),
-            (faults.cut, lambda: Reply(200, b"", fault="cut")),
-            (faults.slow, lambda: Reply(200, b"", delay=faults.slow_seconds)),
-        )
-        for share, make in kinds:
-            if drawn < share:
-                self.counts["faults"] += 1
-                return make()
-            drawn -= share
-        return None
-
-    def _make_body(self, appid: str, day: date) -> bytes:
-        if day < FIRST_DAY:
-            return b'{"list":[]}'
-        return encode({"list": self.truth(appid, day)})
-
-    def _error(self, code: int, text: str) -> Reply:
-        self._serial += 1
-        self.counts[f"errcode {code}"] += 1
-        rid = f"{self._serial:08x}-{self.seed & 0xFFFFFFFF:08x}-{code & 0xFFFFFFFF:08x}"
-        return Reply(200, encode({"errcode": code, "errmsg": f"{text} rid: {rid}"}))
-
-
-def _json(body: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _day(given: object) -> date | None:
-    try:
-        day = date.fromisoformat(given) if isinstance(given, str) else None
-    except ValueError:
-        return None
-    return day if day is not None and day.isoformat() == given else None
+def _checked_spans(spans: Mapping[str, int]) -> dict[str, int]:
+    for name, span in spans.items():
+        if name not in INTERFACES or INTERFACES[name].rule != "days":
+            raise ValueError(f"{name!r} is no interface whose days can be counted")
+        if span < 1:
+            raise ValueError(f"a call of {name} has a day at least, not {span}")
+    return dict(spans)

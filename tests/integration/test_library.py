@@ -201,8 +201,7 @@ def test_cancelled_at_random_moments_nothing_leaks_and_nothing_is_lost(
 @pytest.mark.parametrize("kind", ["sync", "async", "token", "classic"])
 def test_a_token_can_come_from_elsewhere(wechat: Callable[..., Wechat], kind: str) -> None:
     server = wechat()
-    server.simulator._new_token("stable", A, server.simulator.wall())
-    value = server.simulator._current["stable", A]
+    value = server.simulator.issue_token(A)
 
     async def asynchronous() -> str:
         return value

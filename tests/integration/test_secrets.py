@@ -92,7 +92,7 @@ class Broken:
 
 def needles(simulator: Simulator | None) -> Iterator[str]:
     """What must be nowhere: pieces of the secret and of each token, as they are or in a URL."""
-    for value in (SECRET, *(simulator._tokens if simulator else ())):
+    for value in (SECRET, *(simulator.tokens if simulator else ())):
         yield from {value, quote(value, safe=""), quote_plus(value)}
         for at in range(0, len(value) - PIECE + 1, 8):
             if value[at : at + PIECE].strip("0"):
@@ -340,7 +340,7 @@ def test_a_network_that_fails_later_shows_no_token(caplog: pytest.LogCaptureFixt
             await watched(seen, server.url, MemorySink())
 
     debugged(main())
-    assert simulator._tokens
+    assert simulator.tokens
     assert seen.error is not None or seen.report.state == "partial"
     assert_hidden(simulator, log=caplog.text, **seen.places())
 

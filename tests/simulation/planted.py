@@ -53,8 +53,7 @@ PLANTED = (
     Planted(
         "a refused token is dropped without a look at the current one",
         "auth.py",
-        "        if token != self._value or (fetched is not None and fetched != self.fetched):\n"
-        "            return False\n",
+        "        if late:\n            return False\n",
         "",
     ),
     Planted(

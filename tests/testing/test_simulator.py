@@ -2,66 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 
 from harvester.datacube import ClassicToken, StableToken
 from harvester.model import Request, Response
 from harvester.plan import next_midnight, settles_at
-from harvester.testing import Faults, Reply, Simulator, articles
-
-DATA = "/datacube/getarticlesummary"
-DAY = date(2023, 6, 1)
-START = 1_700_000_000.0  # 2023-11-15 06:13:20 in China
-GRANT = {"grant_type": "client_credential", "appid": "wx1", "secret": "practice"}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Wechat(Simulator):
-    """A simulator whose clock is set by hand, and the requests that the tests send."""
-
-    def __init__(self, **how: Any) -> None:
-        self.clock = Clock()
-        super().__init__(wall=self.clock, **how)
-
-    def stable(self, **changed: object) -> dict[str, Any]:
-        body = json.dumps({**GRANT, **changed}).encode()
-        return read(self.handle("POST", "/cgi-bin/stable_token", {}, body))
-
-    def classic(self, **changed: str) -> dict[str, Any]:
-        return read(self.handle("GET", "/cgi-bin/token", {**GRANT, **changed}, b""))
-
-    def token(self, appid: str = "wx1") -> str:
-        return str(self.stable(appid=appid)["access_token"])
-
-    def reply(self, token: str, begin: date = DAY, end: date | None = None) -> Reply:
-        body = json.dumps({"begin_date": str(begin), "end_date": str(end or begin)}).encode()
-        return self.handle("POST", DATA, {"access_token": token}, body)
-
-    def ask(self, token: str, begin: date = DAY, end: date | None = None) -> dict[str, Any]:
-        return read(self.reply(token, begin, end))
-
-
-def read(reply: Reply) -> dict[str, Any]:
-    assert (reply.status, reply.fault) == (200, "")
-    answer = json.loads(reply.body)
-    assert isinstance(answer, dict)
-    return answer
-
-
-def code(answer: Mapping[str, Any]) -> int | None:
-    return answer.get("errcode")
-
+from harvester.testing import Faults, Reply, articles
+from tests.testing.support import DATA, DAY, GRANT, START, Wechat, code, read
 
 # data
 
@@ -176,6 +125,18 @@ def test_a_daily_quota_is_of_each_account() -> None:
     assert [code(wechat.ask(wechat.token(appid))) for appid in appids] == [None, None, 45009]
 
 
+def test_a_daily_quota_is_of_each_interface() -> None:
+    wechat = Wechat(daily_quota=1)
+    names = ("getarticlesummary", "getusersummary", "getarticlesummary", "getusersummary")
+    assert [code(wechat.data(name, DAY)) for name in names] == [None, None, 45009, 45009]
+
+
+def test_an_interface_can_have_a_daily_quota_of_its_own() -> None:
+    wechat = Wechat(daily_quota={"getusersummary": 1})
+    names = ("getusersummary", "getusersummary", "getarticlesummary", "getarticlesummary")
+    assert [code(wechat.data(name, DAY)) for name in names] == [None, 45009, None, None]
+
+
 def test_the_minute_limit_counts_any_sixty_seconds() -> None:
     wechat = Wechat(minute_limit=(2, 60.0))
     token, codes = wechat.token(), []
@@ -259,6 +220,44 @@ def test_stable_token_wants_a_post_with_an_object() -> None:
 def test_without_a_token_or_with_a_wrong_one_there_is_no_data() -> None:
     wechat = Wechat()
     assert [code(wechat.ask(token)) for token in ("", "wrong")] == [41001, 40014]
+
+
+def test_a_token_issued_without_a_call_is_the_one_that_the_next_call_gets() -> None:
+    wechat = Wechat()
+    value = wechat.issue_token("wx1")
+    assert (wechat.counts["token"], code(wechat.ask(value))) == (0, None)
+    assert wechat.token() == value
+
+
+def test_a_forced_refresh_ends_the_former_stable_token_at_once() -> None:
+    wechat = Wechat()
+    old = wechat.token()
+    new = wechat.stable(force_refresh=True)["access_token"]
+    assert [code(wechat.ask(token)) for token in (old, new)] == [40001, None]
+    assert wechat.token() == new
+
+
+def test_forced_refreshes_lie_thirty_seconds_apart_else_the_former_token_is_given() -> None:
+    wechat = Wechat()
+    found = [wechat.token()]
+    for at in (0.0, 29.9, 30.0):
+        wechat.clock.now = START + at
+        found.append(wechat.stable(force_refresh=True)["access_token"])
+    assert len(set(found)) == 3
+    assert found[1] == found[2]
+
+
+def test_twenty_refreshes_can_be_forced_on_a_day_in_china() -> None:
+    wechat = Wechat(token_lifetime=1e9)
+    wechat.token()
+    found = []
+    for number in range(22):
+        wechat.clock.now = START + 30.0 * number
+        found.append(wechat.stable(force_refresh=True)["access_token"])
+    wechat.clock.now = next_midnight(START)
+    found.append(wechat.stable(force_refresh=True)["access_token"])
+    assert found[19] == found[20] == found[21] != found[22]
+    assert len(set(found)) == 21
 
 
 def test_revoked_tokens_are_void_and_a_new_one_serves() -> None:

@@ -1,9 +1,9 @@
-"""Believable article statistics: a pure function of seed, account and day.
+"""What an account posts, and how each article is read from day to day.
 
 Rule: no state and no clock; the same question always gets the same answer.
 
 An account posts in a weekly rhythm and rests in the first week of October.  An article is read most
-on its first day, then less each day for a week; its readers are drawn from a long tail and grow
+on its first day, then less each day for a month; its readers are drawn from a long tail and grow
 with the years.
 """
 
@@ -15,15 +15,20 @@ from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
+from harvester.testing.data.draw import EPOCH, growth, size
+
 READ_DAYS = 7
 """getarticlesummary covers an article's first seven days."""
+
+LIFE_DAYS = 30
+"""The interfaces of November 2025 follow an article for thirty days."""
 
 THRESHOLD = 3
 """Articles with fewer readers on a day are left out."""
 
-_EPOCH = date(2014, 12, 1)
 _POSTS = (0.95, 0.9, 0.92, 0.9, 0.97, 0.55, 0.45)  # Monday to Sunday
-_DECAY = (1.0, 0.42, 0.19, 0.11, 0.07, 0.05, 0.035)
+_WEEK_DECAY = (1.0, 0.42, 0.19, 0.11, 0.07, 0.05, 0.035)
+_DECAY = (*_WEEK_DECAY, *(0.03 * 0.9 ** (age - READ_DAYS) for age in range(READ_DAYS, LIFE_DAYS)))
 
 _SUBJECTS = (
     "早安", "今日要闻", "周末去哪儿", "一杯咖啡的时间", "城市漫步", "老照片里的故事", "厨房实验室",
@@ -52,17 +57,16 @@ def published(seed: int, appid: str, day: date) -> tuple[Article, ...]:
     draw = Random(f"{seed}/{appid}/{day}")
     if (day.month == 10 and day.day <= 8) or draw.random() > _POSTS[day.weekday()]:
         return ()
-    size = 10 ** Random(f"{seed}/{appid}").uniform(2.2, 4.2)
-    growth = 1 + (day - _EPOCH).days / 2000
-    message = 1_000_000_000 + (day - _EPOCH).days * 1000 + draw.randrange(1000)
+    common = size(seed, appid) * growth(day)
+    message = 1_000_000_000 + (day - EPOCH).days * 1000 + draw.randrange(1000)
     articles = []
     for index in range(1, 1 + min(8, 1 + int(draw.expovariate(0.6)))):
-        readers = size * growth * math.exp(draw.gauss(0.0, 0.9)) / index**1.3
+        readers = common * math.exp(draw.gauss(0.0, 0.9)) / index**1.3
         title = f"{draw.choice(_SUBJECTS)}{draw.choice(_EMOJI)}｜{draw.choice(_TAILS)}"
         articles.append(
             Article(
                 f"{message}_{index}",
-                title.format(n=(day - _EPOCH).days),
+                title.format(n=(day - EPOCH).days),
                 readers,
                 draw.random() < 0.3,
             )
@@ -75,13 +79,14 @@ def articles(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
     records = []
     for age in range(READ_DAYS):
         for article in published(seed, appid, day - timedelta(days=age)):
-            record = _record(article, day, age)
+            record = read_on(article, day, age)
             if record["int_page_read_user"] >= THRESHOLD:
                 records.append(record)
     return records
 
 
-def _record(article: Article, day: date, age: int) -> dict[str, Any]:
+def read_on(article: Article, day: date, age: int) -> dict[str, Any]:
+    """How an article was read on a day, so many days after it was posted."""
     draw = Random(f"{article.msgid}/{age}")
     readers = int(article.readers * _DECAY[age] * draw.uniform(0.8, 1.25))
     original = int(readers * draw.uniform(0.005, 0.03)) if article.has_original else 0

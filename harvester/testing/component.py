@@ -1,0 +1,247 @@
+"""A third-party platform: its ticket, its token, and the accounts that authorised it.
+
+Rule: no data here; an account's token from here opens the data interfaces like any other.
+
+Every appid that begins with ``wx`` has authorised the platform until `Component.deauthorize`.  As
+chosen here, a ticket and a refresh token can be told from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harvester.codec import encode
+from harvester.testing.data.draw import chance
+from harvester.testing.desk import Desk, Reply, parse_object
+from harvester.testing.tokens import Tokens, seconds, token_reply
+
+TICKET_PERIOD = 600
+TICKET_LIFETIME = 12 * 3600
+PERMISSION_SETS = (1, 2, 3, 7, 18)
+_PREFIX = "ticket@@@"
+
+
+class _Authorised:
+    """An account that authorised the platform; ``former`` serves until ``refresh`` was used."""
+
+    def __init__(self, refresh: str, at: float) -> None:
+        self.refresh = refresh
+        self.former: str | None = None
+        self.rotate = False
+        self.withdrawn = False
+        self.at = at
+
+
+class Component:
+    """The platform: appid and secret, and the state of its accounts."""
+
+    def __init__(
+        self, desk: Desk, tokens: Tokens, identity: tuple[str, str], refuse: Mapping[str, int]
+    ) -> None:
+        self.appid, self._secret = identity
+        self._desk = desk
+        self._tokens = tokens
+        self._refuse = refuse
+        self._accounts: dict[str, _Authorised] = {}
+        self._codes: dict[str, str | None] = {}
+        self._calls: Mapping[str, Callable[[dict[str, Any], float], Reply]] = {
+            "api_authorizer_token": self._authorizer_token,
+            "api_query_auth": self._query_auth,
+            "api_get_authorizer_info": self._info,
+            "api_get_authorizer_list": self._list,
+            "api_create_preauthcode": self._preauthcode,
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The calls under ``/cgi-bin/component/``."""
+        return ["api_component_token", *self._calls]
+
+    # what a test does
+
+    def ticket(self) -> str:
+        """The verify ticket that WeChat would push now; another every ten minutes."""
+        return self._ticket(int(self._desk.wall() // TICKET_PERIOD))
+
+    def refresh_token(self, appid: str) -> str:
+        """The newest refresh token of an account."""
+        return self._account(appid).refresh
+
+    def rotate_refresh(self, appid: str) -> None:
+        """Let the next token answer carry a new refresh token."""
+        self._account(appid).rotate = True
+
+    def authorize(self, appid: str) -> str:
+        """Let an account authorise the platform (again); gives the code that is exchanged once."""
+        account = self._account(appid)
+        if account.withdrawn:
+            account.withdrawn = False
+            account.refresh, account.former = self._new_refresh(), None
+        code = f"queryauthcode@@@{self._desk.noise(128)[1]}"
+        self._codes[code] = appid
+        return code
+
+    def deauthorize(self, appid: str) -> None:
+        """Let an account withdraw what it authorised."""
+        self._account(appid).withdrawn = True
+
+    def withdrawn(self, appid: str) -> bool:
+        """Whether an account has withdrawn what it authorised."""
+        account = self._accounts.get(appid)
+        return account is not None and account.withdrawn
+
+    def _ticket(self, number: int) -> str:
+        noise = chance(self._desk.seed, self.appid, number, "ticket").getrandbits(256)
+        return f"{_PREFIX}{number}_{noise:064x}"
+
+    def _account(self, appid: str) -> _Authorised:
+        if appid not in self._accounts:
+            noise = chance(self._desk.seed, appid, "refresh token").getrandbits(160)
+            self._accounts[appid] = _Authorised(f"refreshtoken@@@{noise:040x}", self._desk.wall())
+        return self._accounts[appid]
+
+    def _new_refresh(self) -> str:
+        return f"refreshtoken@@@{self._desk.noise(160)[1]}"
+
+    # requests
+
+    def handle(self, name: str, method: str, query: Mapping[str, str], body: bytes) -> Reply:
+        """The reply to a call of ``/cgi-bin/component/<name>``."""
+        self._desk.counts["token"] += 1
+        if method != "POST":
+            return self._desk.error(43002)
+        given = parse_object(body)
+        if given is None:
+            return self._desk.error(47001)
+        now = self._desk.wall()
+        if name == "api_component_token":
+            return self._component_token(given, now)
+        value = query.get("component_access_token") or query.get("access_token", "")
+        refused = self._fault_of(value, given, now)
+        return self._desk.error(refused) if refused else self._calls[name](given, now)
+
+    def _fault_of(self, value: str, given: dict[str, Any], now: float) -> int:
+        if not value:
+            return 41001
+        token = self._tokens.find(value)
+        if token is not None and token.line != "platform":
+            return 48001
+        if given.get("component_appid") != self.appid:
+            return 61011
+        return self._tokens.fault_of(token, now)
+
+    def _component_token(self, given: dict[str, Any], now: float) -> Reply:
+        if given.get("component_appid") != self.appid:
+            return self._desk.error(61011)
+        if given.get("component_appsecret") != self._secret:
+            return self._desk.error(40125)
+        refused = self._refuse.get(self.appid) or self._ticket_fault(
+            given.get("component_verify_ticket"), now
+        )
+        if refused:
+            return self._desk.error(refused)
+        value, lifetime = self._tokens.issue("platform", self.appid, now)
+        return token_reply("component_access_token", value, lifetime)
+
+    def _ticket_fault(self, ticket: object, now: float) -> int:
+        text = str(ticket or "")
+        number = text.removeprefix(_PREFIX).partition("_")[0]
+        if not number.isdecimal() or text != self._ticket(int(number)):
+            return 61006
+        pushed = int(number) * TICKET_PERIOD
+        if pushed > now:
+            return 61006
+        return 61005 if now >= pushed + TICKET_LIFETIME else 0
+
+    def _authorizer_token(self, given: dict[str, Any], now: float) -> Reply:
+        appid = str(given.get("authorizer_appid") or "")
+        refused = self._account_fault(appid)
+        if refused:
+            return self._desk.error(refused)
+        account = self._account(appid)
+        offered = given.get("authorizer_refresh_token")
+        if not offered or offered not in (account.refresh, account.former):
+            return self._desk.error(61023)
+        if offered == account.refresh:
+            account.former = None
+            if account.rotate:
+                account.former, account.refresh = account.refresh, self._new_refresh()
+                account.rotate = False
+        value, lifetime = self._tokens.issue("authorizer", appid, now)
+        return token_reply(
+            "authorizer_access_token", value, lifetime, authorizer_refresh_token=account.refresh
+        )
+
+    def _account_fault(self, appid: str) -> int:
+        if not appid.startswith("wx"):
+            return 40013
+        if self.withdrawn(appid):
+            return 61003
+        return self._refuse.get(appid, 0)
+
+    def _query_auth(self, given: dict[str, Any], now: float) -> Reply:
+        code = str(given.get("authorization_code") or "")
+        if code not in self._codes:
+            return self._desk.error(61009)
+        appid, self._codes[code] = self._codes[code], None
+        if appid is None:
+            return self._desk.error(61010)
+        refused = self._account_fault(appid)
+        if refused:
+            return self._desk.error(refused)
+        value, lifetime = self._tokens.issue("authorizer", appid, now)
+        info = {
+            "authorizer_appid": appid,
+            "authorizer_access_token": value,
+            "expires_in": seconds(lifetime),
+            "authorizer_refresh_token": self._account(appid).refresh,
+            "func_info": _functions(),
+        }
+        return Reply(200, encode({"authorization_info": info}))
+
+    def _info(self, given: dict[str, Any], now: float) -> Reply:
+        appid = str(given.get("authorizer_appid") or "")
+        refused = self._account_fault(appid)
+        if refused:
+            return self._desk.error(refused)
+        info = {
+            "nick_name": f"公众号 {appid[-4:]}",
+            "service_type_info": {"id": 2},
+            "verify_type_info": {"id": 0},
+            "user_name": f"gh_{appid[2:14]}",
+            "principal_name": "示例科技有限公司",
+            "alias": "",
+            "qrcode_url": "",
+        }
+        authorization = {
+            "authorizer_appid": appid,
+            "authorizer_refresh_token": self._account(appid).refresh,
+            "func_info": _functions(),
+        }
+        return Reply(200, encode({"authorizer_info": info, "authorization_info": authorization}))
+
+    def _list(self, given: dict[str, Any], now: float) -> Reply:
+        rows = [
+            {
+                "authorizer_appid": appid,
+                "refresh_token": account.refresh,
+                "auth_time": int(account.at),
+            }
+            for appid, account in self._accounts.items()
+            if not account.withdrawn
+        ]
+        try:
+            offset, count = int(given.get("offset", 0)), int(given.get("count", 100))
+        except (TypeError, ValueError):
+            return self._desk.error(40035)
+        listed = rows[offset : offset + count]
+        return Reply(200, encode({"total_count": len(rows), "list": listed}))
+
+    def _preauthcode(self, given: dict[str, Any], now: float) -> Reply:
+        code = f"preauthcode@@@{self._desk.noise(128)[1]}"
+        return Reply(200, encode({"pre_auth_code": code, "expires_in": 1800}))
+
+
+def _functions() -> list[dict[str, Any]]:
+    return [{"funcscope_category": {"id": number}} for number in PERMISSION_SETS]

@@ -1,0 +1,165 @@
+"""What an account earns as a traffic owner: by slot and day, by goods sold, by settlement.
+
+Rule: pure functions of seed, account and day; money is in fen (1/100 yuan), and the newest row
+stands first, as on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from harvester.testing.data.draw import chance, days, growth, month, size
+
+SLOTS = {
+    "SLOT_ID_BIZ_BOTTOM": 3030046789020061,
+    "SLOT_ID_BIZ_MID_CONTEXT": 1030436212907001,
+    "SLOT_ID_BIZ_VIDEO_END": 4071202390577885,
+    "SLOT_ID_BIZ_SPONSOR": 5060180989186180,
+    "SLOT_ID_BIZ_CPS": 8010453071122043,
+}
+BODY = "示例科技有限公司"
+
+
+def slot_day(seed: int, appid: str, day: date, slot: str) -> dict[str, Any]:
+    """Publisher_adpos_general's row of one slot and day, slot_id and ad_slot included."""
+    draw = chance(seed, appid, day, slot)
+    asked = int(size(seed, appid) * growth(day) * draw.uniform(0.5, 2.0))
+    shown = int(asked * draw.uniform(0.3, 0.6))
+    clicked = int(shown * draw.uniform(0.01, 0.06))
+    figures = {
+        "req_succ_count": asked,
+        "exposure_count": shown,
+        "click_count": clicked,
+        "income": int(clicked * draw.uniform(20, 90)),
+    }
+    return {
+        "slot_id": SLOTS[slot],
+        "ad_slot": slot,
+        "date": day.isoformat(),
+        **_with_rates(figures),
+    }
+
+
+def slots_day(seed: int, appid: str, day: date) -> dict[str, Any]:
+    """The row of a day when no slot was asked for: all slots, which are not named."""
+    rows = [slot_day(seed, appid, day, slot) for slot in SLOTS]
+    return {"date": day.isoformat(), **slots_summary(rows)}
+
+
+def slots_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The sums of rows of slots, with rates of their own."""
+    names = ("req_succ_count", "exposure_count", "click_count", "income")
+    return _with_rates({name: sum(row[name] for row in rows) for name in names})
+
+
+def _with_rates(sums: dict[str, int]) -> dict[str, Any]:
+    return {
+        "req_succ_count": sums["req_succ_count"],
+        "exposure_count": sums["exposure_count"],
+        "exposure_rate": _rate(sums["exposure_count"], sums["req_succ_count"]),
+        "click_count": sums["click_count"],
+        "click_rate": _rate(sums["click_count"], sums["exposure_count"]),
+        "income": sums["income"],
+        "ecpm": _rate(sums["income"] * 1000, sums["exposure_count"]),
+    }
+
+
+def _rate(part: int, whole: int) -> float:
+    return round(part / whole, 9) if whole else 0.0
+
+
+def goods_day(seed: int, appid: str, day: date) -> dict[str, Any]:
+    """Publisher_cps_general's row of a day."""
+    draw = chance(seed, appid, day, "goods")
+    shown = int(size(seed, appid) * growth(day) * draw.uniform(0.2, 0.8))
+    clicked = int(shown * draw.uniform(0.01, 0.05))
+    orders = int(clicked * draw.uniform(0.0, 0.05))
+    fee = orders * draw.randrange(1000, 30_000)
+    figures = {
+        "exposure_count": shown,
+        "click_count": clicked,
+        "order_count": orders,
+        "total_fee": fee,
+        "total_commission": int(fee * 0.15),
+    }
+    return {"date": day.isoformat(), **goods_summary([figures])}
+
+
+def goods_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The sums of rows of goods, with rates of their own."""
+    names = ("exposure_count", "click_count", "order_count", "total_fee", "total_commission")
+    sums = {name: sum(row[name] for row in rows) for name in names}
+    return {
+        "exposure_count": sums["exposure_count"],
+        "click_count": sums["click_count"],
+        "click_rate": _rate(sums["click_count"], sums["exposure_count"]),
+        "order_count": sums["order_count"],
+        "order_rate": _rate(sums["order_count"], sums["click_count"]),
+        "total_fee": sums["total_fee"],
+        "total_commission": sums["total_commission"],
+    }
+
+
+def halves(begin: date, end: date) -> Iterator[tuple[date, date, date, int]]:
+    """Half months settled from ``begin`` to ``end``: day of settling, first day, last day, 1 or 2.
+
+    The first half is settled on the 25th, the second on the 10th of the month that follows.
+    """
+    first = month(month(begin)[0] - timedelta(days=1))[0]
+    while first <= end:
+        until = month(first)[1]
+        middle = first + timedelta(days=14)
+        parts = (
+            (first.replace(day=25), first, middle, 1),
+            (until + timedelta(days=10), middle + timedelta(days=1), until, 2),
+        )
+        yield from (part for part in parts if begin <= part[0] <= end)
+        first = until + timedelta(days=1)
+
+
+def settled(
+    seed: int, appid: str, on: date, first: date, until: date, order: int
+) -> dict[str, Any]:
+    """Publisher_settlement's row of half a month; mail_send_cnt and slot_id are strings."""
+    revenue = {
+        slot: sum(slot_day(seed, appid, day, slot)["income"] for day in days(first, until))
+        for slot in SLOTS
+    }
+    return {
+        "date": on.isoformat(),
+        "zone": f"{first.year}年{first.month}月{first.day}日至{until.day}日",
+        "month": f"{first:%Y%m}",
+        "order": order,
+        "sett_status": 5,
+        "settled_revenue": sum(revenue.values()),
+        "sett_no": f"{first:%Y%m}{order:02}{chance(seed, appid, on).randrange(10**8):08}",
+        "mail_send_cnt": "0",
+        "slot_revenue": [
+            {"slot_id": slot, "slot_settled_revenue": income} for slot, income in revenue.items()
+        ],
+    }
+
+
+def by_slot(seed: int, appid: str, begin: date, end: date, slot: str) -> list[dict[str, Any]]:
+    """Publisher_adpos_general's rows of one slot."""
+    return [slot_day(seed, appid, day, slot) for day in days(begin, end)][::-1]
+
+
+def by_slots(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_adpos_general's rows if no slot is asked for."""
+    return [slots_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
+
+
+def by_goods(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_cps_general's rows."""
+    return [goods_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
+
+
+def settlements(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_settlement's rows, by the day of settling."""
+    found = halves(begin, min(end, last))
+    return sorted(
+        (settled(seed, appid, *half) for half in found), key=lambda row: row["date"], reverse=True
+    )

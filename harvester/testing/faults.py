@@ -1,0 +1,65 @@
+"""What can go wrong on request.
+
+Rule: shares and counts, and the reply that a fault puts in the place of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from random import Random
+
+from harvester.testing.desk import Desk, Reply
+
+
+@dataclass
+class Faults:
+    """What goes wrong, each as a share of the data requests (0 to 1) unless said otherwise.
+
+    busy: errcode -1; first_busy: the first so many data requests of each account answer -1;
+    http_500, html, empty, cut, reset: a 502, a page of HTML, no body, half a body, a connection
+    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: after so
+    many data requests of an account its tokens are void; control: a raw control character in the
+    first title; neighbours: rows of the day before and the day after in the answer to a single day.
+    """
+
+    busy: float = 0.0
+    first_busy: int = 0
+    http_500: float = 0.0
+    html: float = 0.0
+    empty: float = 0.0
+    cut: float = 0.0
+    reset: float = 0.0
+    slow: float = 0.0
+    slow_seconds: float = 5.0
+    revoke_every: int = 0
+    control: float = 0.0
+    neighbours: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything can go wrong at all."""
+        return any([getattr(self, name) for name in _NAMES])
+
+
+_NAMES = tuple(field.name for field in fields(Faults) if field.name != "slow_seconds")
+
+
+def drawn(faults: Faults, draw: Random, desk: Desk) -> Reply | None:
+    """What goes wrong this time, if anything does: a reply, or its delay and fault alone."""
+    number = draw.random()
+    kinds: tuple[tuple[float, Callable[[], Reply]], ...] = (
+        (faults.busy, lambda: desk.error(-1)),
+        (faults.http_500, lambda: Reply(502, b"<html>bad gateway</html>")),
+        (faults.html, lambda: Reply(200, b"<!DOCTYPE html><html><body>hello</body></html>")),
+        (faults.empty, lambda: Reply(200, b"")),
+        (faults.reset, lambda: Reply(200, b"", fault="reset")),
+        (faults.cut, lambda: Reply(200, b"", fault="cut")),
+        (faults.slow, lambda: Reply(200, b"", delay=faults.slow_seconds)),
+    )
+    for share, make in kinds:
+        if number < share:
+            desk.counts["faults"] += 1
+            return make()
+        number -= share
+    return None

@@ -1,0 +1,92 @@
+"""How often an account may ask: in a minute, on a day, and how the counters are set back.
+
+Rule: counts, and says which errcode stands against a call; a day is one in China.
+
+As chosen here, since no page says it, the minute limit counts any sixty seconds, the strictest
+reading.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from harvester.plan import china
+
+UNLIMITED = 10_000_000
+CLEARS_A_MONTH = 10
+PATH_CLEARS_A_MONTH = 50
+MINUTE_TOLD = 2
+"""Quota/get tells of more calls a minute than WeChat lets through: so many times as many."""
+
+
+class Quotas:
+    """The counters of all accounts.
+
+    daily: calls of one account, interface and day; by the interface's name, or one for all.
+    minute: (calls, seconds) of one account, all interfaces together.
+    """
+
+    def __init__(
+        self, daily: int | Mapping[str, int] | None, minute: tuple[int, float] | None
+    ) -> None:
+        self.daily = daily
+        self._minute = minute
+        self.departures: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._calls: Counter[tuple[str, str, date]] = Counter()
+        self._clears: Counter[tuple[str, str, int, int]] = Counter()
+
+    def refusal(self, appid: str, name: str, now: float) -> int:
+        """Count a call; gives the errcode that stands against it, or 0."""
+        if self._minute is not None:
+            calls, period = self._minute
+            recent = self.departures[appid]
+            while recent and recent[0] <= now - period:
+                recent.popleft()
+            if len(recent) >= calls:
+                return 45011
+            recent.append(now)
+        if self.daily is not None:
+            key = appid, name, china(now).date()
+            if self._calls[key] >= self.limit(name):
+                return 45009
+            self._calls[key] += 1
+        return 0
+
+    def limit(self, name: str) -> int:
+        """How many calls of an interface a day has."""
+        if isinstance(self.daily, int):
+            return self.daily
+        return (self.daily or {}).get(name, UNLIMITED)
+
+    def told(self, appid: str, names: list[str], now: float) -> dict[str, Any]:
+        """What quota/get tells of a path; of several interfaces on one path, of the busiest."""
+        today = china(now).date()
+        left = {name: self.limit(name) - self._calls[appid, name, today] for name in names}
+        name = min(left, key=left.__getitem__)
+        calls, period = self._minute or (UNLIMITED // MINUTE_TOLD, 60.0)
+        rate = {"call_count": calls * MINUTE_TOLD, "refresh_second": int(period) or 1}
+        return {
+            "quota": {
+                "daily_limit": self.limit(name),
+                "used": self.limit(name) - left[name],
+                "remain": left[name],
+            },
+            "rate_limit": rate,
+            "component_rate_limit": dict(rate),
+        }
+
+    def clear(self, appid: str, names: list[str] | None, now: float) -> bool:
+        """Set the counters back, of all interfaces or of some; False if used up this month."""
+        moment = china(now)
+        kind, allowed = ("all", CLEARS_A_MONTH) if names is None else ("one", PATH_CLEARS_A_MONTH)
+        key = appid, kind, moment.year, moment.month
+        if self._clears[key] >= allowed:
+            return False
+        self._clears[key] += 1
+        for counted in list(self._calls):
+            if counted[0] == appid and (names is None or counted[1] in names):
+                del self._calls[counted]
+        return True

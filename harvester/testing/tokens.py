@@ -1,0 +1,158 @@
+"""Tokens: the classic and the stable line, and those of a platform and its accounts.
+
+Rule: gives tokens out and knows which still serve; what they open is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+
+from harvester.codec import encode
+from harvester.plan import china
+from harvester.testing.desk import Desk, Reply, parse_object
+
+STABLE_OVERLAP = 300.0
+"""Seconds before its end at which stable_token hands out a new token; both serve until then."""
+
+FORCED_A_DAY = 20
+FORCED_APART = 30.0
+"""Forced refreshes of a stable token: so many a day, so many seconds apart."""
+
+
+class Token:
+    """One token: whose it is, when it ends, which line it belongs to."""
+
+    __slots__ = ("appid", "ends", "line", "void")
+
+    def __init__(self, appid: str, ends: float, line: str) -> None:
+        self.appid = appid
+        self.ends = ends
+        self.line = line
+        self.void = False
+
+
+class Tokens:
+    """All tokens that were given out.
+
+    refuse: appid to the errcode with which its token calls are answered.
+    """
+
+    def __init__(
+        self, desk: Desk, secret: str, lifetime: float, grace: float, refuse: Mapping[str, int]
+    ) -> None:
+        self._desk = desk
+        self._secret = secret
+        self._lifetime = lifetime
+        self._grace = grace
+        self._refuse = refuse
+        self._tokens: dict[str, Token] = {}
+        self._current: dict[tuple[str, str], str] = {}
+        self._forced: Counter[tuple[str, date]] = Counter()
+        self._forced_at: dict[str, float] = {}
+
+    def values(self) -> list[str]:
+        """All of them."""
+        return list(self._tokens)
+
+    def find(self, value: str) -> Token | None:
+        """The token of a value that was once given out."""
+        return self._tokens.get(value)
+
+    def fault_of(self, token: Token | None, now: float) -> int:
+        """Why a token does not serve, as an errcode; 0 if it does."""
+        if token is None:
+            return 40014
+        if token.void:
+            return 40001
+        return 42001 if now >= token.ends else 0
+
+    def issue(self, line: str, appid: str, now: float) -> tuple[str, float]:
+        """A new token and the seconds that it lives."""
+        serial, noise = self._desk.noise()
+        self._desk.counts["tokens made"] += 1
+        value = f"{line[0]}{serial:06}_{noise}"
+        self._tokens[value] = Token(appid, now + self._lifetime, line)
+        self._current[line, appid] = value
+        return value, self._lifetime
+
+    def revoke(self, appid: str) -> None:
+        """Make all tokens of an account void."""
+        for token in self._tokens.values():
+            if token.appid == appid:
+                token.void = True
+
+    def classic(self, query: Mapping[str, str]) -> Reply:
+        """GET /cgi-bin/token: a new token each time; the former ends after the grace."""
+        self._desk.counts["token"] += 1
+        appid = query.get("appid", "")
+        refused = self._refusal(query.get("grant_type"), appid, query.get("secret"))
+        if refused:
+            return self._desk.error(refused)
+        now = self._desk.wall()
+        former = self._tokens.get(self._current.get(("classic", appid), ""))
+        if former is not None:
+            former.ends = min(former.ends, now + self._grace)
+        return token_reply("access_token", *self.issue("classic", appid, now))
+
+    def stable(self, method: str, body: bytes) -> Reply:
+        """POST /cgi-bin/stable_token: the same token until shortly before its end."""
+        self._desk.counts["token"] += 1
+        if method != "POST":
+            return self._desk.error(43002)
+        given = parse_object(body)
+        if given is None:
+            return self._desk.error(47001)
+        appid = str(given.get("appid") or "")
+        refused = self._refusal(given.get("grant_type"), appid, given.get("secret"))
+        if refused:
+            return self._desk.error(refused)
+        now = self._desk.wall()
+        value = self._current.get(("stable", appid), "")
+        token = self._tokens.get(value)
+        if token is None or token.void or now >= token.ends - self._overlap:
+            return token_reply("access_token", *self.issue("stable", appid, now))
+        if given.get("force_refresh") is True and self._may_force(appid, now):
+            token.void = True
+            return token_reply("access_token", *self.issue("stable", appid, now))
+        return token_reply("access_token", value, token.ends - now)
+
+    @property
+    def _overlap(self) -> float:
+        return min(STABLE_OVERLAP, self._lifetime / 2)
+
+    def _may_force(self, appid: str, now: float) -> bool:
+        key = appid, china(now).date()
+        if self._forced[key] >= FORCED_A_DAY:
+            return False
+        if now - self._forced_at.get(appid, -FORCED_APART) < FORCED_APART:
+            return False
+        self._forced[key] += 1
+        self._forced_at[appid] = now
+        return True
+
+    def _refusal(self, grant: object, appid: str, secret: object) -> int:
+        if grant != "client_credential":
+            return 40002
+        return self.refusal_of(appid, secret)
+
+    def refusal_of(self, appid: str, secret: object) -> int:
+        """Why an account with this secret gets nothing, as an errcode; 0 if it does."""
+        if not appid:
+            return 41002
+        if not appid.startswith("wx"):
+            return 40013
+        if not secret:
+            return 41004
+        return self._refuse.get(appid, 0) if secret == self._secret else 40125
+
+
+def token_reply(name: str, value: str, lifetime: float, **more: str) -> Reply:
+    """A token and its lifetime in seconds."""
+    return Reply(200, encode({name: value, "expires_in": seconds(lifetime), **more}))
+
+
+def seconds(lifetime: float) -> float:
+    """A lifetime as it is written: whole, unless it is very short."""
+    return int(lifetime) if lifetime >= 10 else round(lifetime, 3)

@@ -1,0 +1,102 @@
+"""`harvester simulate` as a process: what a user practises with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.support import command, environment, harvest
+
+GRANT = {"grant_type": "client_credential", "appid": "wx1", "secret": "practice"}
+
+
+@contextmanager
+def simulating(*options: str) -> Iterator[tuple[str, list[str]]]:
+    """The URL and the lines that follow it; the process must end well when it is asked to."""
+    with subprocess.Popen(
+        command("simulate", "--port", "0", *options), stdout=subprocess.PIPE, text=True,
+        env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        if "--component" in options:
+            lines += [process.stdout.readline().strip() for _ in range(3)]
+        try:
+            yield lines[0], lines[1:]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            status = process.wait(10)
+    assert status == 0
+
+
+def post(url: str, path: str, given: dict[str, str], **query: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"{url}{path}?{urlencode(query)}", json.dumps(given).encode(), method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer = json.load(response)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_span_of_ones_own_is_kept() -> None:
+    with simulating("--span", "getusersummary=2", "--span", "getusercumulate=1") as (url, _):
+        token = post(url, "/cgi-bin/stable_token", GRANT)["access_token"]
+        codes = [
+            post(
+                url,
+                f"/datacube/{name}",
+                {"begin_date": "2024-01-01", "end_date": f"2024-01-0{last}"},
+                access_token=token,
+            ).get("errcode")
+            for name, last in (
+                ("getusersummary", 2), ("getusersummary", 3), ("getusercumulate", 2),
+                ("getinterfacesummary", 9),
+            )
+        ]  # fmt: skip
+    assert codes == [None, 61501, 61501, None]
+
+
+def test_a_platform_is_told_what_it_needs_to_practise() -> None:
+    with simulating("--component", "wxcomponent1", "--delay-until-hour", "9.5") as (url, lines):
+        ticket = lines[-3].rpartition("ticket ")[2]
+        appid, _, refresh = lines[-1].removeprefix("refresh token of ").partition(": ")
+        opened = post(
+            url,
+            "/cgi-bin/component/api_component_token",
+            {
+                "component_appid": "wxcomponent1",
+                "component_appsecret": "practice",
+                "component_verify_ticket": ticket,
+            },
+        )
+        answer = post(
+            url,
+            "/cgi-bin/component/api_authorizer_token",
+            {
+                "component_appid": "wxcomponent1",
+                "authorizer_appid": appid,
+                "authorizer_refresh_token": refresh,
+            },
+            component_access_token=opened["component_access_token"],
+        )
+    assert answer["authorizer_refresh_token"] == refresh
+    assert answer["expires_in"] == 7200
+
+
+@pytest.mark.parametrize(
+    "span", ["getusersummary", "getusersummary=x", "nothing=3", "getuserread=0"]
+)
+def test_a_span_that_makes_no_sense_is_told_in_a_sentence(span: str) -> None:
+    result = harvest("simulate", "--port", "0", "--span", span)
+    assert result.returncode == 2
+    assert result.stderr.startswith("harvester: --span")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,214 @@
+"""A third-party platform: ticket, token, and the tokens of its accounts."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from tests.testing.support import START, Wechat, code, read
+
+APPID, SECRET = "wxcomponent1", "platform secret"
+DAY = date(2023, 6, 1)
+ROOT = "/cgi-bin/component/"
+
+
+class Platform(Wechat):
+    """A simulator with a platform, and the requests that a platform sends."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(component=(APPID, SECRET), **how)
+
+    def open(self, **changed: object) -> dict[str, Any]:
+        given = {
+            "component_appid": APPID, "component_appsecret": SECRET,
+            "component_verify_ticket": self.ticket(), **changed,
+        }  # fmt: skip
+        return self.call(f"{ROOT}api_component_token", "", **given)
+
+    def ask_platform(
+        self, name: str, *, token: str | None = None, parameter: str = "component_access_token",
+        **given: object,
+    ) -> dict[str, Any]:  # fmt: skip
+        token = self.open()["component_access_token"] if token is None else token
+        body = json.dumps({"component_appid": APPID, **given}).encode()
+        return read(self.handle("POST", ROOT + name, {parameter: str(token)}, body))
+
+    def refresh(self, appid: str = "wx1", refresh: str | None = None, **how: Any) -> dict[str, Any]:
+        refresh = self.refresh_token(appid) if refresh is None else refresh
+        return self.ask_platform(
+            "api_authorizer_token",
+            authorizer_appid=appid, authorizer_refresh_token=refresh, **how,
+        )  # fmt: skip
+
+    def with_token(self, token: str) -> dict[str, Any]:
+        dates = {"begin_date": str(DAY), "end_date": str(DAY)}
+        return self.call("/datacube/getusersummary", token, **dates)
+
+
+def test_a_ticket_opens_the_platform_for_two_hours() -> None:
+    answer = Platform().open()
+    assert set(answer) == {"component_access_token", "expires_in"}
+    assert answer["expires_in"] == 7200
+
+
+def test_another_ticket_comes_every_ten_minutes_and_lives_twelve_hours() -> None:
+    wechat = Platform()
+    wechat.clock.now = START // 600 * 600
+    ticket = wechat.ticket()
+    found = []
+    for at in (0.0, 599.0, 600.0, 12 * 3600 - 1, 12 * 3600):
+        wechat.clock.now = START // 600 * 600 + at
+        found.append((wechat.ticket() == ticket, code(wechat.open(component_verify_ticket=ticket))))
+    assert found == [(True, None), (True, None), (False, None), (False, None), (False, 61005)]
+
+
+def test_a_ticket_that_was_never_pushed_is_invalid() -> None:
+    wechat = Platform()
+    wechat.clock.now += 600.0
+    future = wechat.ticket()
+    wechat.clock.now -= 600.0
+    for ticket in (future, "ticket@@@1_abc", "nonsense", "", None):
+        assert code(wechat.open(component_verify_ticket=ticket)) == 61006
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [({"component_appid": "wx9"}, 61011), ({"component_appsecret": "wrong"}, 40125)],
+)
+def test_another_platform_or_secret_gets_no_token(changed: dict[str, str], expected: int) -> None:
+    assert code(Platform().open(**changed)) == expected
+
+
+@pytest.mark.parametrize("parameter", ["component_access_token", "access_token"])
+def test_an_accounts_token_opens_its_data(parameter: str) -> None:
+    wechat = Platform()
+    answer = wechat.refresh(parameter=parameter)
+    assert set(answer) == {"authorizer_access_token", "expires_in", "authorizer_refresh_token"}
+    assert (answer["expires_in"], answer["authorizer_refresh_token"]) == (
+        7200,
+        wechat.refresh_token("wx1"),
+    )
+    rows = wechat.with_token(answer["authorizer_access_token"])["list"]
+    assert rows == wechat.truth_of("getusersummary", "wx1", DAY, DAY)
+
+
+def test_tokens_of_a_platform_end_like_others() -> None:
+    wechat = Platform()
+    platform = wechat.open()["component_access_token"]
+    account = wechat.refresh()["authorizer_access_token"]
+    wechat.clock.now += 7200.0
+    assert code(wechat.with_token(account)) == 42001
+    assert code(wechat.refresh(token=platform)) == 42001
+    wechat.revoke("wx1")
+    assert code(wechat.with_token(account)) == 40001
+
+
+def test_a_platforms_token_is_the_wrong_kind_for_data_and_an_accounts_for_the_platform() -> None:
+    wechat = Platform()
+    assert code(wechat.with_token(wechat.open()["component_access_token"])) == 48001
+    assert code(wechat.refresh(token=wechat.token())) == 48001
+
+
+@pytest.mark.parametrize(("token", "expected"), [("", 41001), ("wrong", 40014)])
+def test_without_the_platforms_token_there_is_no_accounts_token(token: str, expected: int) -> None:
+    assert code(Platform().refresh(token=token)) == expected
+
+
+@pytest.mark.parametrize("refresh", ["wrong", ""])
+def test_a_wrong_refresh_token_is_refused(refresh: str) -> None:
+    wechat = Platform()
+    assert code(wechat.refresh(refresh=refresh)) == 61023
+    assert code(wechat.refresh(refresh=wechat.refresh_token("wx2"))) == 61023
+
+
+def test_a_new_refresh_token_ends_the_old_one_when_it_is_used() -> None:
+    wechat = Platform()
+    old = wechat.refresh_token("wx1")
+    wechat.rotate_refresh("wx1")
+    new = wechat.refresh(refresh=old)["authorizer_refresh_token"]
+    assert old != new == wechat.refresh_token("wx1")
+    assert wechat.refresh(refresh=old)["authorizer_refresh_token"] == new
+    assert wechat.refresh(refresh=new)["authorizer_refresh_token"] == new
+    assert code(wechat.refresh(refresh=old)) == 61023
+
+
+def test_leave_taken_back_ends_everything_of_the_account() -> None:
+    wechat = Platform()
+    token = wechat.refresh()["authorizer_access_token"]
+    wechat.deauthorize("wx1")
+    assert (code(wechat.refresh()), code(wechat.with_token(token))) == (61003, 61003)
+    info = wechat.ask_platform("api_get_authorizer_info", authorizer_appid="wx1")
+    assert code(info) == 61003
+    assert code(wechat.refresh("wx2")) is None
+
+
+def test_a_token_of_the_accounts_own_outlives_the_leave() -> None:
+    wechat = Platform()
+    wechat.deauthorize("wx1")
+    assert "list" in wechat.with_token(wechat.token())
+
+
+def test_leave_given_again_comes_with_a_new_refresh_token() -> None:
+    wechat = Platform()
+    old = wechat.refresh_token("wx1")
+    wechat.deauthorize("wx1")
+    answer = wechat.ask_platform("api_query_auth", authorization_code=wechat.authorize("wx1"))
+    info = answer["authorization_info"]
+    assert info["authorizer_appid"] == "wx1"
+    assert info["authorizer_refresh_token"] == wechat.refresh_token("wx1") != old
+    assert "list" in wechat.with_token(info["authorizer_access_token"])
+    assert code(wechat.refresh(refresh=old)) == 61023
+
+
+def test_an_authorization_code_serves_once() -> None:
+    wechat = Platform()
+    given = wechat.authorize("wx1")
+    answers = [wechat.ask_platform("api_query_auth", authorization_code=given) for _ in range(2)]
+    assert [code(answer) for answer in answers] == [None, 61010]
+    unknown = wechat.ask_platform("api_query_auth", authorization_code="unknown")
+    assert code(unknown) == 61009
+
+
+def test_a_lost_refresh_token_can_be_read_again() -> None:
+    wechat = Platform()
+    wechat.refresh("wx2")
+    wechat.deauthorize("wx3")
+    info = wechat.ask_platform("api_get_authorizer_info", authorizer_appid="wx1")
+    found = info["authorization_info"]
+    assert found["authorizer_refresh_token"] == wechat.refresh_token("wx1")
+    sets = {each["funcscope_category"]["id"] for each in found["func_info"]}
+    assert {1, 2, 3, 7} <= sets
+    listed = wechat.ask_platform("api_get_authorizer_list", offset=0, count=500)
+    assert listed["total_count"] == 2
+    assert {row["authorizer_appid"]: row["refresh_token"] for row in listed["list"]} == {
+        appid: wechat.refresh_token(appid) for appid in ("wx1", "wx2")
+    }
+    second = wechat.ask_platform("api_get_authorizer_list", offset=1, count=1)
+    assert second["list"] == listed["list"][1:]
+
+
+def test_token_calls_of_a_platform_can_be_refused() -> None:
+    wechat = Platform(refuse_token={"wx1": 61004})
+    assert (code(wechat.refresh()), code(wechat.refresh("wx2"))) == (61004, None)
+    assert code(Platform(refuse_token={APPID: 61004}).open()) == 61004
+
+
+def test_a_platforms_calls_are_posts_with_an_object() -> None:
+    wechat = Platform()
+    path = f"{ROOT}api_component_token"
+    assert code(read(wechat.handle("GET", path, {}, b"{}"))) == 43002
+    assert code(read(wechat.handle("POST", path, {}, b"x"))) == 47001
+
+
+def test_without_a_platform_there_is_nothing_of_it() -> None:
+    wechat = Wechat()
+    assert wechat.handle("POST", f"{ROOT}api_component_token", {}, b"{}").status == 404
+    with pytest.raises(ValueError, match="component"):
+        wechat.ticket()
+
+
+def test_tickets_and_refresh_tokens_are_the_same_for_the_same_seed() -> None:
+    one, other, third = Platform(), Platform(), Platform(seed=2)
+    assert one.ticket() == other.ticket() != third.ticket()
+    assert one.refresh_token("wx1") == other.refresh_token("wx1") != third.refresh_token("wx1")

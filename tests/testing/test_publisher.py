@@ -1,0 +1,160 @@
+"""The publisher interface: a GET with an action, pages, and an envelope of its own."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support import at, days, noon
+from tests.testing.support import Wechat, code, read
+
+NOW = noon("2026-06-01")
+SLOTS, GOODS = "publisher_adpos_general", "publisher_cps_general"
+SETTLEMENT = "publisher_settlement"
+BEGIN, END = date(2026, 3, 1), date(2026, 3, 31)
+FINE = {"base_resp": {"err_msg": "ok", "ret": 0}}
+RATES = {
+    "req_succ_count", "exposure_count", "exposure_rate", "click_count", "click_rate", "income",
+    "ecpm",
+}  # fmt: skip
+SALES = {
+    "exposure_count", "click_count", "click_rate", "order_count", "order_rate", "total_fee",
+    "total_commission",
+}  # fmt: skip
+
+
+def ret(answer: dict[str, Any]) -> int | None:
+    """The refusal, which stands at the top level; None for an answer in its envelope."""
+    return answer.get("ret") if "base_resp" not in answer else None
+
+
+@pytest.mark.parametrize(("action", "fields"), [(SLOTS, RATES), (GOODS, SALES)])
+def test_a_list_has_a_row_a_day_newest_first_and_its_sums(action: str, fields: set[str]) -> None:
+    wechat = Wechat(NOW)
+    answer = wechat.stat(action, BEGIN, END)
+    assert set(answer) == {"base_resp", "list", "summary", "total_num"}
+    assert answer["base_resp"] == FINE["base_resp"]
+    assert [row["date"] for row in answer["list"]] == [str(d) for d in days(BEGIN, END)[::-1]]
+    assert all(set(row) == fields | {"date"} for row in answer["list"])
+    assert set(answer["summary"]) == fields
+    for field in fields:
+        if not field.endswith(("_rate", "ecpm")):
+            assert answer["summary"][field] == sum(row[field] for row in answer["list"])
+    assert answer["total_num"] == 31
+    assert answer["list"] == wechat.truth_of(action, "wx1", BEGIN, END)
+
+
+def test_pages_hold_each_row_once_and_the_sums_are_those_of_all() -> None:
+    wechat = Wechat(NOW)
+    pages = [wechat.stat(SLOTS, BEGIN, END, page=page, page_size=10) for page in (1, 2, 3, 4, 5)]
+    assert [len(page["list"]) for page in pages] == [10, 10, 10, 1, 0]
+    rows = [row for page in pages for row in page["list"]]
+    assert rows == wechat.truth_of(SLOTS, "wx1", BEGIN, END)
+    assert {page["total_num"] for page in pages} == {31}
+    assert all(page["summary"] == pages[0]["summary"] for page in pages)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"page": 0}, {"page": "x"}, {"page": None}, {"page_size": 0}, {"page_size": 91},
+        {"page_size": None}, {"ad_slot": "SLOT_ID_NONE"},
+    ],
+)  # fmt: skip
+def test_a_page_or_slot_that_cannot_be_is_refused_at_the_top_level(page: dict[str, Any]) -> None:
+    assert Wechat(NOW).stat(SLOTS, BEGIN, END, **page) == {"ret": 2009, "err_msg": "ERROR"}
+
+
+def test_slots_are_named_only_if_one_is_asked_for() -> None:
+    wechat, slot = Wechat(NOW), "SLOT_ID_BIZ_BOTTOM"
+    answer = wechat.stat(SLOTS, BEGIN, END, ad_slot=slot)
+    assert {row["ad_slot"] for row in answer["list"]} == {slot}
+    assert {type(row["slot_id"]) for row in answer["list"]} == {int}
+    whole = wechat.stat(SLOTS, BEGIN, END)
+    assert all(row.keys().isdisjoint({"slot_id", "ad_slot"}) for row in whole["list"])
+    assert answer["summary"]["income"] < whole["summary"]["income"]
+
+
+def test_a_settlement_has_fields_of_its_own_and_strings_for_numbers() -> None:
+    wechat = Wechat(NOW)
+    answer = wechat.stat(SETTLEMENT, BEGIN, END)
+    assert set(answer) == {
+        "base_resp", "body", "penalty_all", "revenue_all", "settled_revenue_all",
+        "settlement_list", "total_num",
+    }  # fmt: skip
+    rows = answer["settlement_list"]
+    assert rows == wechat.truth_of(SETTLEMENT, "wx1", BEGIN, END)
+    assert [(row["date"], row["zone"], row["month"], row["order"]) for row in rows] == [
+        ("2026-03-25", "2026年3月1日至15日", "202603", 1),
+        ("2026-03-10", "2026年2月16日至28日", "202602", 2),
+    ]
+    for row in rows:
+        assert set(row) == {
+            "date", "zone", "month", "order", "sett_status", "settled_revenue", "sett_no",
+            "mail_send_cnt", "slot_revenue",
+        }  # fmt: skip
+        assert row["mail_send_cnt"] == "0"
+        assert all(type(each["slot_id"]) is str for each in row["slot_revenue"])
+        revenue = sum(each["slot_settled_revenue"] for each in row["slot_revenue"])
+        assert revenue == row["settled_revenue"]
+
+
+def test_half_a_month_is_settled_with_the_income_of_its_days() -> None:
+    wechat = Wechat(NOW)
+    row = wechat.truth_of(SETTLEMENT, "wx1", date(2026, 3, 25), date(2026, 3, 25))[0]
+    incomes = wechat.truth_of(SLOTS, "wx1", date(2026, 3, 1), date(2026, 3, 15))
+    assert row["settled_revenue"] == sum(each["income"] for each in incomes)
+
+
+def test_years_of_settlements_can_be_had_in_one_call() -> None:
+    answer = Wechat(NOW).stat(SETTLEMENT, date(2020, 1, 1), date(2025, 12, 31))
+    assert (answer["total_num"], len(answer["settlement_list"])) == (144, 90)
+
+
+@pytest.mark.parametrize(("action", "span"), [(SLOTS, 90), (GOODS, 60)])
+def test_a_list_is_of_so_many_days_at_most(action: str, span: int) -> None:
+    wechat, begin = Wechat(NOW), date(2026, 1, 1)
+    assert ret(wechat.stat(action, begin, begin + timedelta(days=span - 1))) is None
+    answer = wechat.stat(action, begin, begin + timedelta(days=span))
+    assert answer == {"ret": 61501, "err_msg": "date range error"}
+    fewer = Wechat(NOW, spans={action: 5})
+    assert ret(fewer.stat(action, begin, begin + timedelta(days=5))) == 61501
+
+
+def test_dates_have_hyphens_and_lie_before_today() -> None:
+    wechat, today = Wechat(NOW), date(2026, 6, 1)
+    assert ret(wechat.stat(GOODS, BEGIN, END, start_date="20260301")) == 61500
+    assert ret(wechat.stat(GOODS, BEGIN, END, start_date=None)) == 61500
+    assert ret(wechat.stat(GOODS, END, BEGIN)) == 61501
+    assert ret(wechat.stat(GOODS, today, today)) == 61501
+    wechat.clock.now = at("2026-06-01", 7.9)
+    yesterday = date(2026, 5, 31)
+    assert ret(wechat.stat(GOODS, yesterday, yesterday)) == 61503
+
+
+@pytest.mark.parametrize("action", [SLOTS, GOODS])
+def test_before_2016_there_is_an_empty_list(action: str) -> None:
+    wechat = Wechat(NOW)
+    empty = wechat.stat(action, date(2015, 12, 1), date(2015, 12, 31))
+    assert (empty["list"], empty["total_num"], empty["base_resp"]["ret"]) == ([], 0, 0)
+    rows = wechat.stat(action, date(2015, 12, 30), date(2016, 1, 2))["list"]
+    assert [row["date"] for row in rows] == ["2016-01-02", "2016-01-01"]
+
+
+def test_an_unknown_action_is_not_supported() -> None:
+    wechat = Wechat(NOW)
+    for action in ("publisher_adunit_general", "getusersummary", ""):
+        assert ret(wechat.stat(action, BEGIN, END)) == 45010
+
+
+def test_the_publisher_wants_a_get_and_a_token() -> None:
+    wechat = Wechat(NOW)
+    query = {"action": GOODS, "access_token": wechat.token()}
+    assert code(read(wechat.handle("POST", "/publisher/stat", query, b""))) == 43001
+    assert code(wechat.stat(GOODS, BEGIN, END, token="wrong")) == 40014
+
+
+def test_faults_and_quotas_are_the_publishers_too() -> None:
+    wechat = Wechat(NOW, daily_quota=1)
+    assert ret(wechat.stat(GOODS, BEGIN, END)) is None
+    assert code(wechat.stat(GOODS, BEGIN, END)) == 45009
