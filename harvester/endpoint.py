@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple, Protocol
 
-from harvester.codec import MalformedError, parse
+from harvester.answer import Rule, code_of, read, refusal
+from harvester.codec import encode
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.plan import Cut, Grid
 
 _OBJECTS = {dict}
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
-_BEYOND_CODES = 10**18
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
-_RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
-_LONGEST_TEXT, _LONGEST_RID = 500, 100
-"""Characters of an errmsg and of a request id that are carried on."""
+_DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d")
+_SPEAKS_OF_RANGE = re.compile(r"range|span", re.IGNORECASE)
+DATE_FORMAT, DATE_RANGE = 61500, 61501
+"""The two codes about dates.  Most pages call the first one the format and the second one the
+range, getarticlesummary's own page calls the first one the range: the text decides."""
 
 
 def check_name(name: object) -> str:
@@ -37,38 +39,72 @@ def check_name(name: object) -> str:
     )
 
 
+class Field(NamedTuple):
+    """One field of a record.
+
+    type: ``date``, ``int``, ``float``, ``str``, ``bool``, ``object`` or ``list``; a date is a day
+        as the interface writes it.
+    fields: of an object, or of each item of a list of objects; item: the type of a list's items.
+    """
+
+    name: str
+    type: str
+    meaning: str = ""
+    fields: tuple[Field, ...] = ()
+    item: str = "object"
+
+
 class Endpoint(Protocol):
     """One interface.
 
     name: as users type it, and the name of its folder or table.
+    group: the group that it is asked for with, or an empty string.
     first_day: the first day that has data.
-    span: how many days one request may ask for, at the most.
+    cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
+    late_days: so many days from its last day on a window's figures still grow; 0 if they do not.
+    retired: WeChat has taken it offline: it is asked for only by its own name.
+    successors: what WeChat names in its place.
+    fields: of a record, as far as they are known.
     """
 
     @property
     def name(self) -> str: ...
     @property
+    def group(self) -> str: ...
+    @property
     def first_day(self) -> date: ...
+    @property
+    def cut(self) -> Cut: ...
     @property
     def span(self) -> int: ...
     @property
     def settled_hour(self) -> int: ...
+    @property
+    def late_days(self) -> int: ...
+    @property
+    def retired(self) -> bool: ...
+    @property
+    def successors(self) -> tuple[str, ...]: ...
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
 
-    def request(self, window: Window, token: str) -> Request:
-        """The request for a window."""
+    def request(self, window: Window, token: str, page: int = 1) -> Request:
+        """The request for a window, or for a later page of it."""
         ...
 
-    def verdict(self, response: Response) -> Verdict:
+    def verdict(self, response: Response, window: Window) -> Verdict:
         """What a response means, its records if it is DONE.  Any bytes give a verdict."""
         ...
 
+    def quota_request(self, token: str) -> Request | None:
+        """The request that asks how many calls are left today, or None if that cannot be asked."""
+        ...
 
-class Rule(NamedTuple):
-    """What one errcode asks of us, and the sentence an operator reads."""
 
-    action: Action
-    advice: str
+def grid(endpoint: Endpoint, last: date) -> Grid:
+    """How an interface's days are cut; last: the last day that can be asked for."""
+    return Grid(endpoint.cut, endpoint.span, endpoint.first_day, last)
 
 
 @dataclass(frozen=True)
@@ -77,7 +113,19 @@ class JsonEndpoint:
 
     path: below the base URL.
     errors: errcode to rule; a code that is not there fails its window.
-    successors: the interfaces that WeChat names in place of this one, if it is retired.
+    dates: how a day is written in the request, ``%Y-%m-%d`` or ``%Y%m%d``.
+    asks_first_day: the request names only the first day of the window (a week or a month that is
+        answered for any day of it).
+    rows: the field that holds the records; empty: the whole answer is one record.
+    lifts: fields that stand beside ``rows`` and belong to each record.
+    day_field: the field of a record that names its day; a record of a day that was not asked for is
+        left out.  Empty: there is none.
+    key: the fields that tell one record of an account from another.
+    permission_set: what a third-party platform must have been granted; cloud_call: the name in
+        cloud functions; title: one line about it; page: WeChat's own page.
+
+    Raises `UsageError` for a name that cannot be one, and for a span, an hour or a format of dates
+    that makes no sense.
     """
 
     name: str
@@ -88,15 +136,49 @@ class JsonEndpoint:
     errors: Mapping[int, Rule] = field(default_factory=dict, repr=False)
     successors: tuple[str, ...] = ()
     title: str = ""
+    group: str = ""
+    cut: Cut = Cut.DAYS
+    asks_first_day: bool = False
+    dates: str = "%Y-%m-%d"
+    rows: str = "list"
+    lifts: tuple[str, ...] = ()
+    day_field: str = "ref_date"
+    late_days: int = 0
+    retired: bool = False
+    key: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+    permission_set: str = ""
+    cloud_call: str = ""
+    page: str = ""
 
-    def request(self, window: Window, token: str) -> Request:
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.span < 1 or not 0 <= self.settled_hour <= 23 or self.late_days < 0:
+            raise UsageError(
+                f"interface {self.name}: span is at least 1, settled_hour 0 to 23, late_days"
+                " at least 0"
+            )
+        if self.dates not in _DATE_FORMATS:
+            raise UsageError(f"interface {self.name}: dates is {' or '.join(_DATE_FORMATS)}")
+
+    def request(self, window: Window, token: str, page: int = 1) -> Request:
         """A POST with the window's two days as its body and the token in the query."""
-        begin, end = window.begin.isoformat(), window.end.isoformat()
+        first, last = window.begin, window.begin if self.asks_first_day else window.end
+        if self.dates == "%Y-%m-%d":
+            begin, end = first.isoformat(), last.isoformat()
+        else:
+            begin, end = first.strftime(self.dates), last.strftime(self.dates)
         body = f'{{"begin_date":"{begin}","end_date":"{end}"}}'
         return Request("POST", self.path, (("access_token", token),), body.encode())
 
-    def verdict(self, response: Response) -> Verdict:
-        """DONE with the records of ``list``, or what the errcode's rule says."""
+    def quota_request(self, token: str) -> Request | None:
+        """A POST to quota/get with this interface's path."""
+        body = encode({"cgi_path": self.path})
+        query = (("access_token", token),)
+        return Request("POST", "/cgi-bin/openapi/quota/get", query, body)
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        """DONE with the records of ``rows``, or what the errcode's rule says."""
         answer = read(response)
         if isinstance(answer, Verdict):
             return answer
@@ -104,92 +186,84 @@ class JsonEndpoint:
         if code is None:
             return Verdict(Action.RETRY, "the answer's errcode is not a number")
         if code:
-            return self._refused(answer)
-        records = answer.get("list")
-        if records is None:  # an empty day, by the safe reading: no code says otherwise
-            return Verdict(Action.DONE)
-        if not isinstance(records, list) or not {*map(type, records)} <= _OBJECTS:
-            return Verdict(Action.RETRY, "the answer's list is not a list of objects")
-        return Verdict(Action.DONE, records=records)
+            return self._refused(answer, window)
+        return self._done(answer, window)
 
-    def _refused(self, answer: dict[str, Any]) -> Verdict:
+    def _done(self, answer: dict[str, Any], window: Window) -> Verdict:
+        if not self.rows:
+            return Verdict(Action.DONE, records=[answer])
+        records = answer.get(self.rows)
+        if records is None:  # an empty day, by the safe reading: no code says otherwise
+            records = []
+        if not isinstance(records, list) or not {*map(type, records)} <= _OBJECTS:
+            return Verdict(Action.RETRY, f"the answer's {self.rows} is not a list of objects")
+        if self.lifts:
+            beside = {name: answer[name] for name in self.lifts if name in answer}
+            records = [{**beside, **record} for record in records]
+        delayed = "is_delay" in answer and _is_true(answer["is_delay"])
+        if not self.day_field:
+            return Verdict(Action.DONE, records=records, delayed=delayed)
+        asked = within(records, self.day_field, window)
+        if len(asked) == len(records) and not delayed:
+            return Verdict(Action.DONE, records=records)
+        foreign = len(records) - len(asked)
+        return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
+
+    def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
         verdict = refusal(answer, self.errors)
         if verdict.action is Action.STOP_ENDPOINT and self.successors:
             names = ", ".join(self.successors)
             return verdict._replace(message=f"{verdict.message}; its successors are {names}")
-        return verdict
+        return too_long(verdict, answer, window) if self.cut is Cut.DAYS else verdict
 
 
-def read(response: Response) -> dict[str, Any] | Verdict:
-    """The JSON object of a response, or the verdict if there is none.
+def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Verdict:
+    """SPLIT in place of a refusal of the range, if the window has more than one day."""
+    said = str(answer.get("errmsg") or answer.get("err_msg") or "")
+    of_the_range = verdict.code == DATE_RANGE or (
+        verdict.code == DATE_FORMAT and _SPEAKS_OF_RANGE.search(said) is not None
+    )
+    if of_the_range and window.begin < window.end:
+        return verdict._replace(action=Action.SPLIT)
+    return verdict
 
-    The content type is not looked at: WeChat is known to send JSON as text/plain.
+
+def _is_true(value: object) -> bool:
+    """``is_delay`` has been seen as a boolean and as a string."""
+    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
+def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
+    """The records of the window's days; one that names no day belongs to it."""
+    begin, end = window.begin, window.end
+    if begin == end:
+        day = begin.isoformat()
+        asked = [record for record in records if record.get(day_field, day) == day]
+        if len(asked) == len(records):
+            return records
+    return [record for record in records if _lies_in(record.get(day_field), begin, end)]
+
+
+def _lies_in(value: object, begin: date, end: date) -> bool:
+    day = day_of(value)
+    return day is None or begin <= day <= end
+
+
+def day_of(value: object) -> date | None:
+    """The day, or the first day of the week or month, that a field names.
+
+    WeChat writes ``2024-01-31``, ``20240131``, ``20240129-20240204`` and ``202401``.
     """
-    status, body = response
-    if status != 200:
-        return _http_verdict(status)
-    if not body.strip():
-        return Verdict(Action.RETRY, "the answer was empty")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    digits = value.replace("-", "")
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    if len(digits) == 6:
+        digits += "01"
     try:
-        answer = parse(body)
-    except MalformedError:
-        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
-        return Verdict(Action.RETRY, f"the answer was {kind}")
-    if not isinstance(answer, dict):
-        return Verdict(Action.RETRY, "the answer was JSON, but not an object")
-    return answer
-
-
-def _http_verdict(status: int) -> Verdict:
-    if status >= 500 or status in (408, 425):
-        return Verdict(Action.RETRY, f"HTTP {status}")
-    if status == 429:
-        return Verdict(Action.SLOW_DOWN, "HTTP 429")
-    if status == 404:
-        return Verdict(
-            Action.STOP_ENDPOINT, "HTTP 404: there is no such path there; check the base URL"
-        )
-    if 300 <= status < 400:
-        return Verdict(
-            Action.STOP_ENDPOINT,
-            f"HTTP {status}: redirects are not followed, since the token would go along;"
-            " check the base URL",
-        )
-    return Verdict(Action.FAIL_WINDOW, f"HTTP {status}")
-
-
-def code_of(answer: Mapping[str, Any]) -> int | None:
-    """The errcode of an answer, 0 if it has none, None if it is no whole number.
-
-    A string of digits counts: clients that convert it suggest that it has been seen.
-    """
-    code = answer.get("errcode")
-    if code is None:
-        return 0
-    if isinstance(code, str) and _INTEGER.fullmatch(code):
-        return int(code)
-    if isinstance(code, float) and code.is_integer():
-        code = int(code)
-    return code if type(code) is int and abs(code) < _BEYOND_CODES else None
-
-
-def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
-    """The verdict on an answer that has an errcode."""
-    code = code_of(answer) or 0
-    given = answer.get("errmsg")
-    text = _line(given) if isinstance(given, str) else ""
-    found = _RID.search(text)
-    rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
-    rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
-    said = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
-    message = f"errcode {code} ({said})"
-    if rule.advice:
-        message += f": {rule.advice}"
-    return Verdict(rule.action, message, code, rid)
-
-
-def _line(text: str) -> str:
-    """A server's text on one line: it goes into messages, and must not steer who reads them."""
-    if not text.isprintable():
-        text = "".join([char if char.isprintable() else " " for char in text])
-    return text.strip()
+        return date.fromisoformat(f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}")
+    except ValueError:
+        return None

@@ -129,7 +129,9 @@ class Action(Enum):
     RENEW_TOKEN = "renew token"  # this account: one new token, then again
     QUOTA = "quota"  # this interface of this account: wait for midnight in China
     NOT_READY = "not ready"  # this window: the figures are not there yet
+    SPLIT = "split"  # this window: it is too long, ask for its halves
     FAIL_WINDOW = "fail window"
+    NO_PERMISSION = "no permission"  # this interface; if all say so, this account
     STOP_ENDPOINT = "stop endpoint"
     STOP_ACCOUNT = "stop account"
 
@@ -142,6 +144,9 @@ class Verdict(NamedTuple):
     rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
     records: the records of an answer that is DONE, as they came.
     answered: False if no HTTP answer arrived at all.
+    foreign: rows that it held for days that were not asked for; they are not among the records.
+    delayed: WeChat says that the figures are late and will change (``is_delay``).
+    more: the answer has another page.
     """
 
     action: Action
@@ -150,6 +155,9 @@ class Verdict(NamedTuple):
     rid: str = ""
     records: list[dict[str, Any]] = []  # noqa: RUF012  (shared on purpose: never written to)
     answered: bool = True
+    foreign: int = 0
+    delayed: bool = False
+    more: bool = False
 
 
 def without_rid(message: str) -> str:
@@ -164,6 +172,10 @@ class Batch(NamedTuple):
     checksum: order-free sum over the lines (`harvester.codec.checksum`).
     replaces: the window may stand in the sink already; what is there must give way.
     parsed: the records as they came, where nobody wants them as lines.
+    provisional: why the figures can still change, so that the next run asks again; empty if they
+        are final.
+    delayed: WeChat says that they are late: it is stored, but this run does not call it done.
+    again: it was stored before, by a run that called it provisional.
     """
 
     window: Window
@@ -173,6 +185,9 @@ class Batch(NamedTuple):
     checksum: int
     replaces: bool = False
     parsed: list[dict[str, Any]] | None = None
+    provisional: str = ""
+    delayed: bool = False
+    again: bool = False
 
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""

@@ -73,13 +73,13 @@ def explain(verdict: Verdict) -> str:
     return f"{verdict.message} [rid: {verdict.rid}]" if verdict.rid else verdict.message
 
 
-def _verdict(track: Track, response: Response, token: Hidden) -> Verdict:
+def _verdict(track: Track, response: Response, window: Window, token: Hidden) -> Verdict:
     """The verdict on an answer, less the token that it may echo: before it is read, and split."""
-    verdict = track.endpoint.verdict(response)
+    verdict = track.endpoint.verdict(response, window)
     if verdict.action is Action.DONE and token.value.encode(errors="replace") not in response.body:
         return verdict
     clean = token.cut_from_response(response)
-    return verdict if clean.body == response.body else track.endpoint.verdict(clean)
+    return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)
 
 
 class Pipeline:
@@ -132,7 +132,7 @@ class Pipeline:
             self._note(attempt.window, exc.answered)
         else:
             self._note(attempt.window, answered=True)
-            verdict = _verdict(track, response, token)
+            verdict = _verdict(track, response, attempt.window, token)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)
             track.refusals = 0

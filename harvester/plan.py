@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from enum import Enum
 from typing import NamedTuple
 
 from harvester.errors import UsageError
@@ -121,48 +123,151 @@ def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
         yield begin, end
 
 
-def windows(
-    begin: date, end: date, span: int, covered: Sequence[Days], anchor: date | None = None
-) -> Iterator[Days]:
-    """The windows that are still to be asked for, oldest first, each at most ``span`` days.
+class Cut(Enum):
+    """How an interface lets a range be cut into windows."""
 
-    They are cut at every ``span``-th day from ``anchor`` on (by default from the begin), so that
-    windows of two runs overlap only where one lies within the other.
+    DAYS = "days"  # any stretch of days, up to its span
+    WEEK = "week"  # exactly Monday to Sunday
+    MONTH = "month"  # exactly a calendar month
+    RECENT = "recent"  # 30, 7 or 1 days that end yesterday
+
+
+RECENT_DAYS = (30, 7, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How the days of one interface are cut into windows.
+
+    span: days a window has at the most (`Cut.DAYS`); they are cut at every ``span``-th day from
+        ``anchor`` on, so that windows of two runs overlap only where one lies within the other.
+    last: the last day that can be asked for.
     """
-    origin = (anchor or begin).toordinal()
-    for first, last in gaps(begin, end, covered):
-        while first <= last:
-            left = span - (first.toordinal() - origin) % span if span > 1 else 1
-            until = min(first + timedelta(days=left - 1), last) if left > 1 else first
-            yield first, until
-            first = until + ONE_DAY
+
+    cut: Cut
+    span: int
+    anchor: date
+    last: date
+
+    def windows(
+        self, begin: date, end: date, covered: Sequence[Days] = (), *, newest: bool = False
+    ) -> Iterator[Days]:
+        """The windows that are still to be asked for, lazily; oldest first, or newest first.
+
+        A week, a month or a stretch of recent days is given only where it lies in the range as a
+        whole.
+        """
+        stretches: Iterable[Days] = gaps(begin, end, covered)
+        if newest:
+            stretches = reversed(list(stretches))
+        for stretch in stretches:
+            if self.cut is Cut.DAYS:
+                cut = _newest_days if newest else _oldest_days
+                yield from cut(stretch, self.span, self.anchor)
+            elif self.cut is Cut.RECENT:
+                yield from self._recent(stretch)
+            else:
+                periods = _periods(stretch, self.cut)
+                yield from reversed(list(periods)) if newest else periods
+
+    def count(self, begin: date, end: date, covered: Sequence[Days] = ()) -> int:
+        """How many windows `windows` gives; without making them where they are days."""
+        if self.cut is not Cut.DAYS:
+            return sum(1 for _ in self.windows(begin, end, covered))
+        if self.span == 1:
+            return sum(map(days_in, gaps(begin, end, covered)))
+        origin, span = self.anchor.toordinal(), self.span
+        return sum(
+            (last.toordinal() - origin) // span - (first.toordinal() - origin) // span + 1
+            for first, last in gaps(begin, end, covered)
+        )
+
+    def whole(self, days: Days) -> Days:
+        """A range widened to whole windows, so that none that is stored is asked for in part."""
+        if self.cut is not Cut.DAYS:
+            return days
+        before = (days[0] - self.anchor).days % self.span
+        after = -((days[1] - self.anchor).days + 1) % self.span
+        return days[0] - timedelta(days=before), min(days[1] + timedelta(days=after), self.last)
+
+    def whole_only(self, covered: Sequence[Days]) -> list[Days]:
+        """The covered stretches without the windows that they cover in part."""
+        if self.cut is not Cut.DAYS:
+            return list(covered)
+        found = []
+        for first, last in covered:
+            begin = first + timedelta(days=-(first - self.anchor).days % self.span)
+            end = last - timedelta(days=((last - self.anchor).days + 1) % self.span)
+            if begin <= end:
+                found.append((begin, end))
+        return found
+
+    def nearest(self, begin: date) -> str:
+        """A window that would fit, for a range in which none does."""
+        if self.cut is Cut.RECENT:
+            firsts = [self.last - timedelta(days=number - 1) for number in RECENT_DAYS]
+            return f"{', '.join(map(str, firsts[:-1]))} or {firsts[-1]} to {self.last}"
+        before = begin - timedelta(days=40)
+        ended = list(_periods((before, self.last), self.cut))
+        first, last = min(ended, key=lambda days: abs((days[0] - begin).days))
+        return f"{first} to {last}"
+
+    def _recent(self, stretch: Days) -> Iterator[Days]:
+        if stretch[1] == self.last:
+            number = next(number for number in RECENT_DAYS if number <= days_in(stretch))
+            yield stretch[1] - timedelta(days=number - 1), stretch[1]
 
 
-def whole_windows(days: Days, span: int, anchor: date, last: date) -> Days:
-    """A range widened to whole windows, so that none that is stored is asked for in part."""
-    before = (days[0] - anchor).days % span
-    after = -((days[1] - anchor).days + 1) % span
-    return days[0] - timedelta(days=before), min(days[1] + timedelta(days=after), last)
+def _oldest_days(stretch: Days, span: int, anchor: date) -> Iterator[Days]:
+    first, last = stretch
+    origin = anchor.toordinal()
+    while first <= last:
+        left = span - (first.toordinal() - origin) % span if span > 1 else 1
+        until = min(first + timedelta(days=left - 1), last) if left > 1 else first
+        yield first, until
+        first = until + ONE_DAY
 
 
-def whole_only(covered: Sequence[Days], span: int, anchor: date) -> list[Days]:
-    """The covered stretches without the windows that they cover in part."""
-    found = []
-    for first, last in covered:
-        begin = first + timedelta(days=-(first - anchor).days % span)
-        end = last - timedelta(days=((last - anchor).days + 1) % span)
-        if begin <= end:
-            found.append((begin, end))
-    return found
+def _newest_days(stretch: Days, span: int, anchor: date) -> Iterator[Days]:
+    first, last = stretch
+    origin = anchor.toordinal()
+    while first <= last:
+        before = (last.toordinal() - origin) % span if span > 1 else 0
+        begin = max(last - timedelta(days=before), first) if before else last
+        yield begin, last
+        last = begin - ONE_DAY
 
 
-def count_windows(
-    begin: date, end: date, span: int, covered: Sequence[Days], anchor: date | None = None
-) -> int:
-    """How many windows `windows` gives; at once where each is one day."""
-    if span == 1:
-        return sum(map(days_in, gaps(begin, end, covered)))
-    return sum(1 for _ in windows(begin, end, span, covered, anchor))
+def _periods(stretch: Days, cut: Cut) -> Iterator[Days]:
+    """The weeks or months that lie in a stretch as a whole, oldest first."""
+    first, last = period_of(stretch[0], cut)
+    if first < stretch[0]:
+        first, last = period_of(last + ONE_DAY, cut)
+    while last <= stretch[1]:
+        yield first, last
+        first, last = period_of(last + ONE_DAY, cut)
+
+
+def period_of(day: date, cut: Cut) -> Days:
+    """The week (Monday to Sunday) or the calendar month that a day lies in."""
+    if cut is Cut.WEEK:
+        monday = day - timedelta(days=day.weekday())
+        return monday, monday + timedelta(days=6)
+    first = day.replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1) - ONE_DAY
+
+
+def halves(days: Days) -> tuple[Days, Days]:
+    """A window of at least two days as two, the first one the longer if they are not equal."""
+    middle = days[0] + (days[1] - days[0]) // 2
+    return (days[0], middle), (middle + ONE_DAY, days[1])
+
+
+def pieces(days: Days, longest: int) -> list[Days]:
+    """A window halved until no piece has more days than that."""
+    if days_in(days) <= longest:
+        return [days]
+    return [piece for half in halves(days) for piece in pieces(half, longest)]
 
 
 def days_in(days: Days) -> int:

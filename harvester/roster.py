@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harvester.auth import Send, SharedToken, TokenProvider
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, grid
 from harvester.lane import Budget, Lane, Track
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Limiter, Rate
@@ -18,12 +18,8 @@ from harvester.plan import (
     Days,
     both,
     china,
-    count_windows,
     last_legal_day,
     last_settled_day,
-    whole_only,
-    whole_windows,
-    windows,
 )
 from harvester.scope import Options, Scope
 
@@ -97,17 +93,17 @@ def _share(
     wall: float,
     replaces: bool,
 ) -> _Share:
-    span, anchor = endpoint.span, endpoint.first_day
+    cut = grid(endpoint, last_legal_day(wall))
     if replaces:  # whole windows only: one that is stored is replaced as a whole
-        days = whole_windows(days, span, anchor, last_legal_day(wall))
-        done = whole_only(done, span, anchor)
+        days = cut.whole(days)
+        done = cut.whole_only(done)
     begin, end = days
-    left = count_windows(begin, end, span, done, anchor)
-    planned = max(left, count_windows(begin, end, span, [], anchor))
+    left = cut.count(begin, end, done)
+    planned = max(left, cut.count(begin, end))
     settled = min(end, last_settled_day(wall, endpoint.settled_hour))
-    new = windows(begin, settled, span, done, anchor)
+    new = cut.windows(begin, settled, done)
     track = Track(key[0], endpoint, new, budget, replaces=replaces)
-    unsettled = windows(max(begin, settled + ONE_DAY), end, span, done, anchor)
+    unsettled = cut.windows(max(begin, settled + ONE_DAY), end, done)
     return _Share(track, planned, planned - left, list(unsettled))
 
 

@@ -21,11 +21,11 @@ from harvester.cli.screen import china_time, duration, many, out, plain, tell
 from harvester.codec import add_checksums, checksum
 from harvester.committer import name_in
 from harvester.coverage import DONE, FAILED, WAITING, Stretch
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, grid
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Rate
-from harvester.plan import Days, both, count_windows, days_in, estimate, gaps, last_settled_day
+from harvester.plan import Days, both, days_in, estimate, gaps, last_legal_day, last_settled_day
 from harvester.roster import covered
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Readable, Sink
@@ -46,12 +46,12 @@ async def show_plan(
         for endpoint in scope.endpoints:
             begin, end = scope.range_of(endpoint)
             done = covered.get((appid, endpoint.name), [])
-            row.append(count_windows(begin, end, endpoint.span, done, endpoint.first_day))
+            row.append(grid(endpoint, last_legal_day(now)).count(begin, end, done))
         calls.append(row)
     rate = Rate.parse(options.rate)
     needed = estimate(calls, rate.per_second, options.daily_quota)
     total = len(scope.accounts) * sum(
-        count_windows(*scope.range_of(endpoint), endpoint.span, [], endpoint.first_day)
+        grid(endpoint, last_legal_day(now)).count(*scope.range_of(endpoint))
         for endpoint in scope.endpoints
     )
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from harvester.endpoint import Endpoint
 from harvester.model import Batch, Tally, Window
 
 Receipt = dict[str, str]
@@ -32,10 +33,12 @@ class Written(NamedTuple):
     receipt: to be stored with the windows of the write; an empty value removes the key.
     replaced: for each window of the write that took the place of records, how many they were and
         their checksum, so that the ledger's figures stay true.
+    drift: sentences about fields that are not as the catalogue says, each once in a sink's life.
     """
 
     receipt: Receipt
     replaced: Mapping[Window, Tally] = {}
+    drift: Sequence[str] = ()
 
 
 class Sink(Protocol):
@@ -75,6 +78,27 @@ class Readable(Protocol):
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each stored record as the line it was written as, without what no receipt speaks of."""
+        ...
+
+
+@runtime_checkable
+class Typed(Protocol):
+    """A sink that wants to know the fields of what will come, for its columns' types."""
+
+    def describe(self, endpoints: Sequence[Endpoint]) -> None:
+        """The interfaces of this run; called once, before `Sink.open`."""
+        ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A sink that puts its house in order when a run has come to its end."""
+
+    async def finish(self) -> Written:
+        """All was written and settled; what this returns is stored and settled as a write's is.
+
+        Called at most once, before `Sink.close`, and not at all if the run was cancelled or failed.
+        """
         ...
 
 

@@ -1,0 +1,120 @@
+"""From the bytes of an answer to what it says: an object, an errcode, a refusal in words.
+
+Rule: pure; any bytes at all give a value or a verdict.  What an errcode asks of us is a table that
+is handed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from harvester.codec import MalformedError, parse
+from harvester.model import Action, Response, Verdict
+
+_BEYOND_CODES = 10**18
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
+_LONGEST_TEXT, _LONGEST_RID = 500, 100
+"""Characters of an errmsg and of a request id that are carried on."""
+
+_REACH = {
+    Action.RETRY: "attempt",
+    Action.SLOW_DOWN: "attempt",
+    Action.RENEW_TOKEN: "attempt",
+    Action.SPLIT: "window",
+    Action.NOT_READY: "window",
+    Action.FAIL_WINDOW: "window",
+    Action.QUOTA: "endpoint",
+    Action.NO_PERMISSION: "endpoint",
+    Action.STOP_ENDPOINT: "endpoint",
+    Action.STOP_ACCOUNT: "account",
+}
+
+
+class Rule(NamedTuple):
+    """What one errcode asks of us, and the sentence an operator reads."""
+
+    action: Action
+    advice: str
+
+    @property
+    def reach(self) -> str:
+        """How far it reaches: attempt, window, endpoint or account."""
+        return _REACH[self.action]
+
+
+def read(response: Response) -> dict[str, Any] | Verdict:
+    """The JSON object of a response, or the verdict if there is none.
+
+    The content type is not looked at: WeChat is known to send JSON as text/plain.
+    """
+    status, body = response
+    if status != 200:
+        return _http_verdict(status)
+    if not body.strip():
+        return Verdict(Action.RETRY, "the answer was empty")
+    try:
+        answer = parse(body)
+    except MalformedError:
+        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
+        return Verdict(Action.RETRY, f"the answer was {kind}")
+    if not isinstance(answer, dict):
+        return Verdict(Action.RETRY, "the answer was JSON, but not an object")
+    return answer
+
+
+def _http_verdict(status: int) -> Verdict:
+    if status >= 500 or status in (408, 425):
+        return Verdict(Action.RETRY, f"HTTP {status}")
+    if status == 429:
+        return Verdict(Action.SLOW_DOWN, "HTTP 429")
+    if status == 404:
+        return Verdict(
+            Action.STOP_ENDPOINT, "HTTP 404: there is no such path there; check the base URL"
+        )
+    if 300 <= status < 400:
+        return Verdict(
+            Action.STOP_ENDPOINT,
+            f"HTTP {status}: redirects are not followed, since the token would go along;"
+            " check the base URL",
+        )
+    return Verdict(Action.FAIL_WINDOW, f"HTTP {status}")
+
+
+def code_of(answer: Mapping[str, Any]) -> int | None:
+    """The errcode of an answer, 0 if it has none, None if it is no whole number.
+
+    A string of digits counts: clients that convert it suggest that it has been seen.
+    """
+    code = answer.get("errcode")
+    if code is None:
+        return 0
+    if isinstance(code, str) and _INTEGER.fullmatch(code):
+        return int(code)
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    return code if type(code) is int and abs(code) < _BEYOND_CODES else None
+
+
+def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
+    """The verdict on an answer that has an errcode."""
+    code = code_of(answer) or 0
+    given = answer.get("errmsg")
+    text = _line(given) if isinstance(given, str) else ""
+    found = _RID.search(text)
+    rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
+    rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
+    said = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
+    message = f"errcode {code} ({said})"
+    if rule.advice:
+        message += f": {rule.advice}"
+    return Verdict(rule.action, message, code, rid)
+
+
+def _line(text: str) -> str:
+    """A server's text on one line: it goes into messages, and must not steer who reads them."""
+    if not text.isprintable():
+        text = "".join([char if char.isprintable() else " " for char in text])
+    return text.strip()
