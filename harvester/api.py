@@ -235,7 +235,8 @@ class _Handover:
     async def write(self, batches: Sequence[Batch]) -> Written:
         """Return once the reader came back for more: only then he has done with them."""
         for batch in batches:
-            self._records.extend(batch.documents())
+            if not batch.delayed:  # it comes again
+                self._records.extend(batch.documents())
         if self._records:
             self._emptied.clear()
             self._filled.set()

@@ -13,14 +13,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from harvester.lane import NEVER, Job, Lane
+from harvester.lane import NEVER, Job, Lane, Share
 
 
 class Board:
     """The lanes of a run."""
 
-    def __init__(self, lanes: Sequence[Lane], wall: Callable[[], float]) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], wall: Callable[[], float], share: Share | None = None
+    ) -> None:
         self._wall = wall
+        self._share = share or Share()
+        self._lanes = lanes
         self._ready: deque[Lane] = deque(lanes)
         self._timed: list[tuple[float, int, Lane]] = []
         self._order = 0
@@ -28,6 +32,7 @@ class Board:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
         self._unfinished = sum(not lane.finished for lane in lanes)
+        self._share.among(self._unfinished)
         self._stopped = False
         for lane in lanes:
             lane.scheduled = 0.0
@@ -75,8 +80,14 @@ class Board:
             self._unfinished -= 1
             if not self._unfinished:
                 self.stop()
+            elif self._share.among(self._unfinished):
+                for other in self._lanes:
+                    self._look_again(other)
             return
-        if lane.scheduled > 0.0:
+        self._look_again(lane)
+
+    def _look_again(self, lane: Lane) -> None:
+        if lane.open and lane.scheduled > 0.0:
             self._schedule(lane, asyncio.get_running_loop().time(), self._wall())
             if self._ready:
                 self._wake_worker()

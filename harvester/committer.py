@@ -8,18 +8,18 @@ A crash between sinks and ledger repeats windows, and a repeated window replaces
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.channel import Channel
 from harvester.codec import add_checksums
 from harvester.coverage import DONE, Stretch, harvested
 from harvester.errors import LedgerError
-from harvester.events import Committed, Observer
+from harvester.events import Committed, Drifted, Observer
 from harvester.ledger import Entry, Ledger, Settled, Spent
-from harvester.model import Batch, Window
+from harvester.model import Batch, Tally, Window
 from harvester.plan import ONE_DAY, days_in
-from harvester.sinks.base import Located, Sink, Written
+from harvester.sinks.base import Finishing, Located, Sink, Written
 
 GROUP = 512
 LINGER = 0.2
@@ -58,6 +58,7 @@ class Committer:
             items=CHANNEL_ITEMS if group > 1 else 1,
             size=CHANNEL_BYTES,
         )
+        self._drift: set[str] = set()
         self._emit = emit
         self._spent = spent
 
@@ -99,23 +100,67 @@ class Committer:
         batches = bare + [done.batch for done in dones if done.batch is not None]
         others = [done.settled for done in dones]
         entries = []
+        changed: set[Window] = set()
         for name, sink in self.sinks:
             written = await sink.write(batches) if batches else Written({})
             # What was replaced is told window by window; else whole runs of days are settled.
             runs = _one_by_one(bare) if written.replaced else _in_runs(bare)
-            entries.append(Entry(name, [*runs, *others], written.receipt, written.replaced))
+            entries.append(_entry(name, [*runs, *others], written, batches))
+            changed.update(_changed(batches, written.replaced))
+            self._tell_drift(written.drift)
         if self.ledger is not None:
             await self.ledger.commit(entries, self._spent())
         for _, sink in self.sinks:
             await sink.settle()
         if batches:
-            self._emit(
-                Committed(
-                    tuple([batch.window for batch in batches]),
-                    sum([not batch.records for batch in batches]),
-                    sum([batch.records for batch in batches]),
-                )
-            )
+            self._emit(_committed(batches, len(changed)))
+
+    def _tell_drift(self, drift: Iterable[str]) -> None:
+        for sentence in drift:
+            if sentence not in self._drift:
+                self._drift.add(sentence)
+                self._emit(Drifted(sentence))
+
+    async def finish(self) -> None:
+        """Let the sinks put their houses in order, and keep what they want to have kept."""
+        for name, sink in self.sinks:
+            if isinstance(sink, Finishing):
+                written = await sink.finish()
+                self._tell_drift(written.drift)
+                if self.ledger is not None and written.receipt:
+                    await self.ledger.commit([Entry(name, (), written.receipt)])
+                await sink.settle()
+
+
+def _entry(
+    name: str, settled: Sequence[Settled], written: Written, batches: Sequence[Batch]
+) -> Entry:
+    provisional = {batch.window: batch.provisional for batch in batches if batch.provisional}
+    final = [batch.window for batch in batches if batch.replaces and not batch.provisional]
+    return Entry(name, settled, written.receipt, written.replaced, provisional, final)
+
+
+def _changed(batches: Sequence[Batch], replaced: Mapping[Window, Tally]) -> Iterator[Window]:
+    """Windows that stood there with other figures."""
+    for batch in batches:
+        former = replaced.get(batch.window)
+        if former is not None:
+            if former != (batch.records, batch.checksum):
+                yield batch.window
+        elif batch.again and batch.records:  # it was empty
+            yield batch.window
+
+
+def _committed(batches: Sequence[Batch], changed: int) -> Committed:
+    """What is told: a window whose figures are late is stored, but not called done."""
+    done = [batch for batch in batches if not batch.delayed]
+    return Committed(
+        tuple([batch.window for batch in done]),
+        sum([not batch.records for batch in done]),
+        sum([batch.records for batch in batches]),
+        changed,
+        sum([batch.provisional != "" for batch in batches]),
+    )
 
 
 def _one_by_one(batches: Iterable[Batch]) -> list[Settled]:

@@ -31,14 +31,23 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.events import Bookkeeper, Event, Observer, Report
-from harvester.lane import Fate, Lane, Track, Try
+from harvester.lane import Fate, Lane, Share, Track, Try
 from harvester.ledger import Ledger, Settled, Spent
 from harvester.model import Action, Batch, Verdict, Window
-from harvester.pipeline import DEFERRALS, Again, Later, Pipeline, explain
+from harvester.pipeline import (
+    DEFERRALS,
+    NOT_READY_AGAIN,
+    Again,
+    Later,
+    More,
+    Pipeline,
+    TooLong,
+    explain,
+)
 from harvester.plan import Days, china, next_midnight, rfc3339, runs, settles_at
 from harvester.roster import muster
 from harvester.scope import Options, Scope
-from harvester.sinks.base import Sink
+from harvester.sinks.base import Sink, Typed
 from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
@@ -85,6 +94,7 @@ class Engine:
         self._books = Bookkeeper()
         self._stack = AsyncExitStack()
         self._lanes: list[Lane] = []
+        self._share = Share()
         self._board = Board([], wall)
         self._working = 0
         self._fatal: RunError | None = None
@@ -100,6 +110,8 @@ class Engine:
             if self._committer.ledger is not None:
                 await stack.enter_async_context(self._committer.ledger)
             for name, sink in self._committer.sinks:
+                if isinstance(sink, Typed):
+                    sink.describe(self._scope.endpoints)
                 stack.push_async_callback(sink.close)
                 await self._committer.open(sink, name)
             self._stack = stack.pop_all()
@@ -130,18 +142,21 @@ class Engine:
             self._wall(),
         )
         self._lanes = roster.lanes
-        self._emit(events.RunStarted(roster.planned, roster.skipped, len(roster.lanes)))
+        self._share = roster.share
+        planned, skipped = roster.planned, roster.skipped
+        self._emit(events.RunStarted(planned, skipped, len(roster.lanes), scope.notes))
         if committer.ledger is not None:
             await committer.ledger.ask(
-                (appid, endpoint.name, *scope.range_of(endpoint))
+                (appid, endpoint.name, *days)
                 for appid in scope.accounts
                 for endpoint in scope.endpoints
+                if (days := scope.range_of(endpoint)) is not None
             )
         for track, days in roster.unsettled:
             await self._unsettled(track, days)
         for lane in self._lanes:
             for track in lane.tracks:
-                await self._check_budget(track)
+                await self._check_budget(lane, track)
 
     async def _unsettled(self, track: Track, days: Days) -> None:
         """A day whose figures cannot be asked for yet."""
@@ -166,7 +181,7 @@ class Engine:
             async with _one_error(), anyio.create_task_group() as group:
                 group.start_soon(self._commit, group.cancel_scope)
                 await self._plan()
-                self._board = Board(self._lanes, self._wall)
+                self._board = Board(self._lanes, self._wall, self._share)
                 group.start_soon(self._watch)
                 if self._stop is not None:
                     group.start_soon(self._await_stop, self._stop)
@@ -202,6 +217,7 @@ class Engine:
         report.token_fetches = sum(lane.token.fetches for lane in self._lanes)
         report.seconds = _now() - self._started
         report.failures = self._books.failures()
+        report.waits = self._books.waits()
         return report
 
     @property
@@ -218,15 +234,18 @@ class Engine:
         board = self._board
         while (job := await board.take()) is not None:
             try:
-                if job.track is None or job.attempt is None:
-                    await self._renew(job.lane)
-                else:
+                if job.attempt is not None and job.track is not None:
                     await self._try(job.lane, job.track, job.attempt)
+                elif job.track is not None:
+                    await self._ask_quota(job.lane, job.track)
+                else:
+                    await self._renew(job.lane)
             except AccountError as exc:
                 await self._stop_account(job.lane, str(exc))
             except NetworkError as exc:
                 self._fatal = exc
                 board.stop()
+            job.lane.settled()
             board.update(job.lane)
         self._working -= 1
         if not self._working:
@@ -234,35 +253,96 @@ class Engine:
 
     async def _try(self, lane: Lane, track: Track, attempt: Try) -> None:
         """One attempt at one window, and what follows from it."""
+        if track.split:
+            self._tell_split(track)
         try:
             outcome = await self._pipeline.run(lane, track, attempt)
             if isinstance(outcome, Batch):
-                self._progress += 1
-                await self._committer.harvested(outcome)
+                await self._harvested(lane, track, attempt, outcome)
             elif isinstance(outcome, Again):
                 await self._again(lane, track, outcome)
-            else:
+            elif isinstance(outcome, Later):
                 await self._later(lane, track, outcome)
+            else:
+                await self._in_parts(track, outcome)
         except WindowError as exc:
             await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
         except EndpointError as exc:
             fate = Fate(None, str(exc))
+            track.forbidden = exc.forbidden
             await self._leave(track, [_days(attempt)], fate)
             await self._leave(track, track.end(fate), fate)
+            if all(each.forbidden for each in lane.tracks):
+                await self._stop_account(lane, f"{lane.appid}: {exc}")
         except AccountError as exc:
             await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
             raise
         finally:
             track.in_flight -= 1
         if track.budget.limited:
-            await self._check_budget(track)
+            await self._check_budget(lane, track)
 
-    async def _check_budget(self, track: Track) -> None:
+    async def _harvested(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
+        self._progress += 1
+        if track.foreign:
+            self._emit(events.Foreign(batch.window, track.foreign))
+            track.foreign = 0
+        await self._committer.harvested(batch)
+        if batch.delayed:
+            await self._late(lane, track, attempt, batch.provisional)
+
+    async def _late(self, lane: Lane, track: Track, attempt: Try, why: str) -> None:
+        """WeChat says that the figures are late: they are stored, and asked for again."""
+        again = Try(attempt.window, deferrals=attempt.deferrals + 1, replaces=True, again=True)
+        lane.why = why
+        if self._options.wait and track.fate is None and again.deferrals <= DEFERRALS:
+            delay = NOT_READY_AGAIN
+            self._emit(events.Retrying(lane.appid, again.window, again.deferrals, delay, lane.why))
+            track.again(again, _now() + delay)
+            return
+        begin, end = _days(attempt)
+        until = self._wall() + NOT_READY_AGAIN
+        self._emit(
+            events.Deferred(track.appid, track.endpoint.name, begin, end, 1, until, lane.why)
+        )
+
+    async def _in_parts(self, track: Track, outcome: More | TooLong) -> None:
+        """The window takes more requests than one."""
+        if track.fate is not None:
+            await self._leave(track, [_days(outcome.attempt)], track.fate)
+        elif isinstance(outcome, More):
+            track.again(outcome.attempt, _now())
+        else:
+            longest = track.halve(outcome.attempt, _now())
+            self._tell_split(track)
+            if self._committer.ledger is not None:
+                await self._committer.ledger.learn_span(track.endpoint.name, longest)
+
+    def _tell_split(self, track: Track) -> None:
+        longest = int(track.span.longest)
+        self._emit(events.Split(track.appid, track.endpoint.name, longest, track.split))
+        track.split = 0
+
+    async def _ask_quota(self, lane: Lane, track: Track) -> None:
+        """Set an interface's budget to what WeChat tells; if it does not, quota is learned."""
+        try:
+            told = await self._pipeline.quota(lane, track)
+        finally:
+            track.asking = False
+        if told is not None:
+            daily, left = told
+            reserve = self._options.reserve
+            track.budget.told(daily - reserve, left - reserve, self._wall())
+            self._emit(events.QuotaTold(lane.appid, track.endpoint.name, daily, left))
+            await self._check_budget(lane, track)
+
+    async def _check_budget(self, lane: Lane, track: Track) -> None:
         """At the day's budget an interface waits for midnight in China."""
         wall = self._wall()
         if track.fate is not None or not track.has_work or not track.at_its_budget(wall):
             return
-        reason = f"the daily quota of {self._options.daily_quota} calls is used up"
+        reason = "the calls of this interface that today's quota allows are used up"
+        lane.why = reason
         fate = Fate(next_midnight(wall), reason)
         if self._options.wait:
             if track.park(next_midnight(wall)):
@@ -280,6 +360,7 @@ class Engine:
             self._emit(events.TokenRefused(lane.appid, again.reason))
         if again.paused:
             self._emit(events.Paused(lane.appid, again.delay, again.reason))
+            self._emit(events.Slowed(lane.appid, lane.limiter.speed))
         self._emit(
             events.Retrying(lane.appid, attempt.window, attempt.failures, again.delay, again.reason)
         )
@@ -391,6 +472,8 @@ class Engine:
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
         await self._committer.run()
+        if self._fatal is None:
+            await self._committer.finish()
         scope.cancel()
 
     def _spent(self) -> list[Spent]:

@@ -48,7 +48,12 @@ class WindowError(HarvestError):
 
 
 class EndpointError(HarvestError):
-    """One interface of one account gives nothing more (offline, not permitted)."""
+    """One interface of one account gives nothing more (offline, not permitted).
+
+    ``forbidden``: because the account may not use it.
+    """
+
+    forbidden = False
 
 
 class AccountError(HarvestError):

@@ -19,11 +19,15 @@ from harvester.plan import ONE_DAY, rfc3339
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The plan is made.  planned: windows asked for; skipped: those already done."""
+    """The plan is made.  planned: windows asked for; skipped: those already done.
+
+    notes: what of the range is left out or cut, a sentence each.
+    """
 
     planned: int
     skipped: int
     accounts: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,63 @@ class TokenRefused:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """These windows are safe: the sink and the ledger have them."""
+    """These windows are safe: the sink and the ledger have them.
+
+    empty: of them hold no record; records: written; changed: windows that stood there before with
+    other figures; provisional: windows whose figures can still change.
+    """
 
     windows: tuple[Window, ...]
     empty: int
     records: int
+    changed: int = 0
+    provisional: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A field is not as the catalogue says; it is stored all the same."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An interface takes windows of so many days at the most.
+
+    windows: so many more than were planned; 0 if they are asked for as one all the same.
+    """
+
+    appid: str
+    endpoint: str
+    days: int
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slowed:
+    """An account asks less often from now on; share: of its rate (0 to 1)."""
+
+    appid: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaTold:
+    """What WeChat says of one interface of one account: calls a day, and those left of this one."""
+
+    appid: str
+    endpoint: str
+    daily: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An answer held so many rows of days that were not asked for; they were left out."""
+
+    window: Window
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +187,11 @@ Event = (
     | TokenFetched
     | TokenRefused
     | Committed
+    | Drifted
+    | Split
+    | Slowed
+    | QuotaTold
+    | Foreign
     | Retrying
     | Paused
     | Deferred
@@ -167,6 +228,19 @@ class Failure:
 
 
 @dataclass(slots=True)
+class Wait:
+    """How many seconds an account was told to wait, in all, and for what."""
+
+    appid: str
+    reason: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, str | float]:
+        """As the report's JSON has it."""
+        return {"appid": self.appid, "reason": self.reason, "seconds": round(self.seconds, 3)}
+
+
+@dataclass(slots=True)
 class Windows:
     """Counts of windows: ``planned`` = ``skipped`` + ``done`` + ``waiting`` + ``failed``.
 
@@ -192,6 +266,11 @@ class Report:
     records: written; requests: data requests sent; retries: windows tried again;
     token_fetches: access tokens asked for; seconds: the run took.
     until: Unix time, or None.
+    changed: windows that were stored before with other figures; provisional: windows whose figures
+        can still change, so that the next run asks for them again; foreign: rows of days that were
+        not asked for, left out.
+    waits: what accounts were told to wait for; stopped: accounts for which somebody must act, and
+        why; notes: what of the range was left out or cut, and what is not as the catalogue says.
     """
 
     state: str = "complete"
@@ -203,6 +282,12 @@ class Report:
     seconds: float = 0.0
     until: float | None = None
     failures: list[Failure] = field(default_factory=list)
+    changed: int = 0
+    provisional: int = 0
+    foreign: int = 0
+    waits: list[Wait] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As the command line's ``--json`` prints it."""
@@ -216,6 +301,12 @@ class Report:
             "seconds": round(self.seconds, 3),
             "until": None if self.until is None else rfc3339(self.until),
             "failures": [failure.to_dict() for failure in self.failures],
+            "changed": self.changed,
+            "provisional": self.provisional,
+            "foreign": self.foreign,
+            "waits": [wait.to_dict() for wait in self.waits],
+            "stopped": dict(self.stopped),
+            "notes": list(self.notes),
         }
 
 
@@ -224,31 +315,54 @@ class Bookkeeper:
 
     def __init__(self) -> None:
         self.report = Report()
-        self.stopped_accounts = 0
         self._failures: dict[tuple[str, str, str, str, date], Failure] = {}
+        self._waits: dict[tuple[str, str], Wait] = {}
 
     def __call__(self, event: Event) -> None:
-        windows = self.report.windows
+        report, windows = self.report, self.report.windows
         match event:
             case Committed():
                 windows.done += len(event.windows)
                 windows.empty += event.empty
-                self.report.records += event.records
+                report.records += event.records
+                report.changed += event.changed
+                report.provisional += event.provisional
             case Retrying():
-                self.report.retries += event.window is not None
+                report.retries += event.window is not None
             case Deferred():
                 windows.waiting += event.windows
-                until = self.report.until
-                self.report.until = event.until if until is None else min(until, event.until)
+                until = report.until
+                report.until = event.until if until is None else min(until, event.until)
             case Failed():
                 windows.failed += event.windows
                 self._note(event)
-            case AccountStopped():
-                self.stopped_accounts += 1
+            case Split():
+                windows.planned += event.windows
             case RunStarted():
                 windows.planned, windows.skipped = event.planned, event.skipped
+                report.notes += event.notes
+            case _:
+                self._rarely(event)
+
+    def _rarely(self, event: Event) -> None:
+        match event:
+            case AccountStopped():
+                self.report.stopped[event.appid] = event.error
+            case Foreign():
+                self.report.foreign += event.rows
+            case Drifted():
+                self.report.notes.append(event.sentence)
+            case Paused():
+                reason = without_rid(event.reason)
+                key = (event.appid, reason)
+                wait = self._waits.setdefault(key, Wait(event.appid, reason, 0.0))
+                wait.seconds += event.seconds
             case _:
                 pass
+
+    def waits(self) -> list[Wait]:
+        """What accounts were told to wait for, the longest waits first."""
+        return sorted(self._waits.values(), key=lambda wait: -wait.seconds)
 
     def _note(self, event: Failed) -> None:
         """Days that follow one another and failed alike are one entry, with the first one's rid."""
@@ -274,7 +388,7 @@ class Bookkeeper:
 
     def state(self, accounts: int) -> str:
         """How a run that ended by itself ended."""
-        if accounts and self.stopped_accounts == accounts:
+        if accounts and len(self.report.stopped) == accounts:
             return "failed"
         if self.report.windows.failed:
             return "partial"

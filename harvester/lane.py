@@ -11,15 +11,16 @@ and memory does not grow with the days that are planned.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester.auth import SharedToken
 from harvester.endpoint import Endpoint
 from harvester.limiter import Limiter
 from harvester.model import Window
-from harvester.plan import Days, next_midnight
+from harvester.plan import Days, china, days_in, halves, next_midnight, pieces
 
 OUTSTANDING = 256
 """Windows of one track that may be in flight or waiting to be tried again."""
@@ -31,17 +32,43 @@ set, or the machine may have slept, and the event loop's clock knows of neither.
 NEVER = math.inf
 
 
+class Part(NamedTuple):
+    """What has come of a window that takes several requests: pages, or stretches of its days.
+
+    pending: the stretches that are still to be asked for, the present one first; page: of it.
+    """
+
+    pending: tuple[Days, ...]
+    page: int = 1
+    records: tuple[dict[str, Any], ...] = ()
+    foreign: int = 0
+    delayed: bool = False
+
+
 class Try(NamedTuple):
     """One window on its way.
 
     failures: attempts that failed; deferrals: answers that it is not ready yet; since: the loop's
     time of the first failure.
+    replaces: it may stand in the sink already; again: it does, and was called provisional.
+    part: what has come of it, if one request is not enough.
     """
 
     window: Window
     failures: int = 0
     deferrals: int = 0
     since: float = NEVER
+    replaces: bool = False
+    again: bool = False
+    part: Part | None = None
+
+    @property
+    def asks(self) -> Window:
+        """What the next request asks for."""
+        if self.part is None:
+            return self.window
+        begin, end = self.part.pending[0]
+        return self.window._replace(begin=begin, end=end)
 
 
 class Fate(NamedTuple):
@@ -54,23 +81,52 @@ class Fate(NamedTuple):
     reason: str
 
 
+class Span:
+    """How many days a window of one interface may have: as WeChat's page says, until it refuses."""
+
+    __slots__ = ("longest",)
+
+    def __init__(self, longest: float = NEVER) -> None:
+        self.longest = longest
+
+
+class Share:
+    """How many requests one account may have in flight, so that a slow one leaves room for others.
+
+    ``slots`` is an equal part of all that may be in flight, among the accounts that are not
+    finished; a few are always granted, and no account ever more than ``most``.
+    """
+
+    __slots__ = ("_all", "_most", "slots")
+
+    FEWEST = 2
+
+    def __init__(self, slots: float = NEVER, most: float = NEVER) -> None:
+        self._all = slots
+        self._most = most
+        self.slots = min(slots, most)
+
+    def among(self, accounts: int) -> bool:
+        """So many accounts are left; gives whether each may have more now."""
+        former = self.slots
+        part = self._all if accounts <= 1 else max(self.FEWEST, self._all // accounts)
+        self.slots = min(part, self._most)
+        return self.slots > former
+
+
 class Budget:
     """Calls that may still be sent today (in China); without end if no quota is given.
 
-    until: the Unix time at which it begins anew.
+    limited: there is an end to it; until: the Unix time at which it begins anew.
     """
 
-    __slots__ = ("_daily", "_left", "until")
+    __slots__ = ("_daily", "_left", "limited", "until")
 
     def __init__(self, daily: int | None, spent: int, wall: float) -> None:
         self._daily = NEVER if daily is None else daily
+        self.limited = daily is not None
         self._left = self._daily - spent
         self.until = next_midnight(wall)
-
-    @property
-    def limited(self) -> bool:
-        """Whether there is an end to it."""
-        return self._daily < NEVER
 
     def left(self, wall: float) -> float:
         """How many calls are left now."""
@@ -83,30 +139,45 @@ class Budget:
         """One call less."""
         self._left -= 1
 
+    def told(self, daily: int, left: int, wall: float) -> None:
+        """WeChat has told what a day has, and what is left of this one."""
+        self._daily, self._left, self.limited = max(daily, 0), max(left, 0), True
+        self.until = next_midnight(wall)
+
 
 class Track:
     """The windows of one interface of one account.
 
-    new: the windows to ask for, lazily; replaces: they may stand in the sink already.
-    refusals: tokens that it refused since it last accepted one.
+    new: the windows to ask for, lazily; first: those to ask for before them.
+    replaces: what is new may stand in the sink already.
+    span: how long a window may be, shared by all accounts; split: windows that became more by it.
+    unasked, asking: its budget is to be asked for before its first window; that is under way.
+    refusals: tokens that it refused since it last accepted one; foreign: rows of other days.
     calls: requests sent; unbooked: those of them that the ledger does not know yet.
+    forbidden: it came to its end because the account may not use it.
     """
 
     __slots__ = (
         "_again",
-        "_limited",
+        "_first",
         "_new",
         "_order",
         "_upcoming",
         "appid",
+        "asking",
         "budget",
         "calls",
         "endpoint",
         "fate",
+        "forbidden",
+        "foreign",
         "in_flight",
         "parked_until",
         "refusals",
         "replaces",
+        "span",
+        "split",
+        "unasked",
         "unbooked",
     )
 
@@ -117,19 +188,27 @@ class Track:
         new: Iterator[Days],
         budget: Budget,
         *,
+        first: Iterable[Try] = (),
         replaces: bool = False,
+        span: Span | None = None,
+        unasked: bool = False,
     ) -> None:
         self.appid = appid
         self.endpoint = endpoint
         self.replaces = replaces
         self.budget = budget
-        self._limited = budget.limited
+        self.span = span or Span()
+        self.split = 0
+        self.unasked = unasked
+        self.asking = False
         self.calls = self.unbooked = 0
-        self.in_flight = self.refusals = 0
+        self.in_flight = self.refusals = self.foreign = 0
         self.parked_until = 0.0
         self.fate: Fate | None = None
+        self.forbidden = False
         self._new = new
         self._upcoming = next(new, None)
+        self._first = deque(first)
         self._again: list[tuple[float, int, Try]] = []
         self._order = 0
 
@@ -143,7 +222,7 @@ class Track:
     @property
     def has_work(self) -> bool:
         """Whether a window is left to be tried."""
-        return self._upcoming is not None or bool(self._again)
+        return self._upcoming is not None or bool(self._again) or bool(self._first)
 
     @property
     def finished(self) -> bool:
@@ -157,36 +236,84 @@ class Track:
 
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a window to give; NEVER if none is known."""
+        if self.asking:
+            return NEVER
         if self.parked_until > wall and self.has_work:
             return now + min(self.parked_until - wall, RECHECK)
         if self.at_its_budget(wall):  # until midnight, which can pass while an answer is waited for
             return now + min(self.budget.until - wall, RECHECK) if self.has_work else NEVER
-        if self._upcoming is not None and self.in_flight + len(self._again) < OUTSTANDING:
+        room = self.in_flight + len(self._again) < OUTSTANDING
+        if room and (self._upcoming is not None or self._first):
             return now
         return self._again[0][0] if self._again else NEVER
 
     def at_its_budget(self, wall: float) -> bool:
         """Whether no call is left today."""
-        return self._limited and self.budget.left(wall) <= 0
+        budget = self.budget
+        return budget.limited and budget.left(wall) <= 0
 
     def take(self, now: float, wall: float) -> Try | None:
         """The window to try now: one that is due again goes before a new one."""
-        again, upcoming = self._again, self._upcoming
-        if self.parked_until > wall or (self._limited and self.budget.left(wall) <= 0):
+        again, budget = self._again, self.budget
+        if self.asking or self.parked_until > wall or (budget.limited and budget.left(wall) <= 0):
             return None
         if again and again[0][0] <= now:
             attempt = heappop(again)[2]
-        elif upcoming is not None and self.in_flight + len(again) < OUTSTANDING:
+        elif self.in_flight + len(again) >= OUTSTANDING:
+            return None
+        elif self._first and not self._before_first():
+            attempt = self._fitting(self._first.popleft())
+        elif (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
-            attempt = Try(Window(self.appid, self.endpoint.name, *upcoming))
+            attempt = Try(Window(self.appid, self.endpoint.name, *upcoming), replaces=self.replaces)
+            if upcoming[0] != upcoming[1]:
+                attempt = self._fitting(attempt)
         else:
             return None
         self.in_flight += 1
         self.calls += 1
         self.unbooked += 1
-        if self._limited:
-            self.budget.spend()
+        if budget.limited:
+            budget.spend()
         return attempt
+
+    def _before_first(self) -> bool:
+        """Whether the upcoming window is yesterday's and so goes before all others."""
+        upcoming = self._upcoming
+        return upcoming is not None and all(
+            upcoming[1] > attempt.window.end for attempt in self._first
+        )
+
+    def _fitting(self, attempt: Try) -> Try:
+        """A window no longer than it may be; of one that is too long the first piece."""
+        days = (attempt.window.begin, attempt.window.end)
+        if days_in(days) <= self.span.longest or attempt.part is not None:
+            return attempt
+        return self._cut(attempt, pieces(days, int(self.span.longest)))
+
+    def _cut(self, attempt: Try, cut: Sequence[Days]) -> Try:
+        """One that may stand in the sink stays one window, since it is replaced as a whole."""
+        if attempt.replaces:
+            return attempt._replace(part=Part(tuple(cut)))
+        one, *others = [
+            attempt._replace(window=attempt.window._replace(begin=begin, end=end))
+            for begin, end in cut
+        ]
+        self._first.extendleft(reversed(others))
+        self.split += len(others)
+        return one
+
+    def halve(self, attempt: Try, now: float) -> int:
+        """The window (or stretch) was too long; gives how many days one may have from now on."""
+        asked = attempt.asks
+        cut = halves((asked.begin, asked.end))
+        self.span.longest = min(self.span.longest, days_in(cut[0]))
+        if attempt.part is not None:
+            rest = (*cut, *attempt.part.pending[1:])
+            self.again(attempt._replace(part=attempt.part._replace(pending=rest)), now)
+        else:
+            self.again(self._cut(attempt, cut), now)
+        return int(self.span.longest)
 
     def park(self, until: float) -> bool:
         """Give nothing more until a Unix time; gives whether that is news."""
@@ -198,7 +325,8 @@ class Track:
         """Give nothing more at all; yields what is left, those to be tried again first."""
         self.fate = fate
         again, self._again = sorted(self._again), []  # at once: another one may come to its end
-        for _, _, attempt in again:
+        first, self._first = self._first, deque()
+        for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.window.begin, attempt.window.end
         while (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
@@ -206,7 +334,10 @@ class Track:
 
 
 class Job(NamedTuple):
-    """What a worker is to do for a lane: try a window of a track, or (both None) get a token."""
+    """What a worker is to do for a lane.
+
+    Try a window of a track; ask for the budget of a track (no attempt); or get a token (neither).
+    """
 
     lane: Lane
     track: Track | None
@@ -220,15 +351,18 @@ class Lane:
     failed in a row, when it is tried again, and when it began to fail (the loop's time).
     open: it is not finished, as far as the board knows; stopped: somebody must act first.
     scheduled: the board's note of when it looks here next.  why: the last reason to wait.
+    busy: jobs that were given out and not settled; share: how many of them there may be.
     """
 
     __slots__ = (
         "_turn",
         "appid",
+        "busy",
         "limiter",
         "open",
         "renewing",
         "scheduled",
+        "share",
         "stopped",
         "token",
         "token_at",
@@ -239,12 +373,19 @@ class Lane:
     )
 
     def __init__(
-        self, appid: str, token: SharedToken, limiter: Limiter, tracks: list[Track]
+        self,
+        appid: str,
+        token: SharedToken,
+        limiter: Limiter,
+        tracks: list[Track],
+        share: Share | None = None,
     ) -> None:
         self.appid = appid
         self.token = token
         self.limiter = limiter
         self.tracks = tracks
+        self.share = share or Share()
+        self.busy = 0
         self.open = True
         self.stopped = False
         self.renewing = False
@@ -267,7 +408,7 @@ class Lane:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do and nothing is under way."""
-        if self.renewing:
+        if self.renewing or self.busy:
             return False
         for track in self.tracks:  # noqa: SIM110  (asked once a window: no generator)
             if track.in_flight or track.has_work:
@@ -277,7 +418,7 @@ class Lane:
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a job; NEVER if only an event can tell."""
         at = min([track.next_at(now, wall) for track in self.tracks], default=NEVER)
-        if at == NEVER:
+        if at == NEVER or self.busy >= self.share.slots:
             return NEVER
         if self.token.peek(now) is None:
             if self.renewing:
@@ -287,12 +428,17 @@ class Lane:
 
     def take(self, now: float, wall: float) -> Job | None:
         """What to do now; its request counts as gone and must leave at once."""
-        if not self.limiter.ready(now):
+        if self.busy >= self.share.slots or not self.limiter.ready(now):
             return None
         job = self._renewal(now, wall) or self._window(now, wall)
         if job is not None:
             self.limiter.depart(now)
+            self.busy += 1
         return job
+
+    def settled(self) -> None:
+        """A job of it was settled."""
+        self.busy -= 1
 
     def _renewal(self, now: float, wall: float) -> Job | None:
         if self.renewing or self.token_at > now or not self.token.due(now):
@@ -308,6 +454,9 @@ class Lane:
         for _ in self.tracks:
             self._turn = (self._turn + 1) % len(self.tracks)
             track = self.tracks[self._turn]
+            if track.unasked and track.has_work:
+                track.unasked, track.asking = False, True
+                return Job(self, track, None)
             attempt = track.take(now, wall)
             if attempt is not None:
                 return Job(self, track, attempt)
@@ -319,6 +468,10 @@ class Lane:
             return f"{self.appid} waits for its access token"
         if self.in_flight:
             return f"{self.appid} waits for {self.in_flight} answers"
+        parked = [track.parked_until for track in self.tracks if track.has_work]
         at = max(self.next_at(now, wall), now)
-        when = f", next try in {at - now:.0f} s" if at < NEVER else ""
+        if parked and min(parked) > wall:
+            when = f" until {china(min(parked)):%Y-%m-%d %H:%M} in China"
+        else:
+            when = f", next try in {at - now:.0f} s" if at < NEVER else ""
         return f"{self.appid} waits{when}{': ' if self.why else ''}{self.why}"

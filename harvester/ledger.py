@@ -26,7 +26,7 @@ from harvester.plan import ONE_DAY, Days
 from harvester.thread import Thread
 
 FILE_NAME = "ledger.sqlite"
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE stretch (
@@ -39,6 +39,14 @@ CREATE TABLE stretch (
 CREATE TABLE receipt (
     sink TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (sink, key)
+) WITHOUT ROWID;
+CREATE TABLE provisional (
+    sink TEXT NOT NULL, appid TEXT NOT NULL, endpoint TEXT NOT NULL,
+    first_day TEXT NOT NULL, last_day TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (sink, appid, endpoint, first_day, last_day)
+) WITHOUT ROWID;
+CREATE TABLE span (
+    endpoint TEXT NOT NULL PRIMARY KEY, days INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE asked (
     appid TEXT NOT NULL, endpoint TEXT NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
@@ -76,12 +84,18 @@ class Settled(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What one sink did with one group of windows; stored in one transaction with all others."""
+    """What one sink did with one group of windows; stored in one transaction with all others.
+
+    provisional: stored windows whose figures can still change, and why; final: windows of which
+    that is not said any more.
+    """
 
     sink: str
     settled: Sequence[Settled]
     receipt: Mapping[str, str] = {}
     replaced: Mapping[Window, Tally] = {}
+    provisional: Mapping[Window, str] = {}
+    final: Sequence[Window] = ()
 
 
 class Spent(NamedTuple):
@@ -145,6 +159,18 @@ class Ledger:
     async def done(self, sink: str) -> dict[Key, list[Days]]:
         """For each account and interface the harvested stretches, in order."""
         return await self._call(self._done, sink)
+
+    async def provisional(self, sink: str) -> dict[Key, dict[Days, str]]:
+        """For each account and interface the stored windows that can still change, and why."""
+        return await self._call(self._provisional, sink)
+
+    async def spans(self) -> dict[str, int]:
+        """The longest windows, in days, that WeChat took, of those interfaces that refused some."""
+        return await self._call(self._spans)
+
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        """Remember that an interface takes windows of so many days at the most."""
+        await self._call(self._learn_span, endpoint, days)
 
     async def spent(self, day: date) -> dict[Key, int]:
         """The calls of a day in China."""
@@ -287,6 +313,27 @@ class Ledger:
             found[appid, endpoint].append(_stretch(row))
         return found
 
+    def _provisional(self, sink: str) -> dict[Key, dict[Days, str]]:
+        found: dict[Key, dict[Days, str]] = defaultdict(dict)
+        for appid, endpoint, first, last, reason in self._rows(
+            "SELECT appid, endpoint, first_day, last_day, reason FROM provisional WHERE sink = ?",
+            sink,
+        ):
+            days = (date.fromisoformat(first), date.fromisoformat(last))
+            found[appid, endpoint][days] = reason
+        return found
+
+    def _spans(self) -> dict[str, int]:
+        return {name: int(days) for name, days in self._rows("SELECT endpoint, days FROM span")}
+
+    def _learn_span(self, endpoint: str, days: int) -> None:
+        assert self._database is not None
+        self._database.execute(
+            "INSERT INTO span VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+            " days = min(days, excluded.days)",
+            (endpoint, days),
+        )
+
     def _asked(self) -> dict[Key, Days]:
         return {
             (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
@@ -314,6 +361,7 @@ class Ledger:
                 for key, stretches in _by_key(database, entry).items():
                     for stretch in coverage.fold(stretches):
                         self._lay(database, entry.sink, key, stretch)
+                _store_provisional(database, entry)
                 _store_receipt(database, entry)
             database.executemany(
                 "INSERT INTO spent VALUES (?, ?, ?, ?)"
@@ -377,6 +425,24 @@ def _counted(database: sqlite3.Connection, sink: str, window: Window) -> bool:
             " AND state = 'done' AND first_day <= ? AND last_day >= ?",
             (sink, window.appid, window.endpoint, str(window.end), str(window.begin)),
         ).fetchone()
+    )
+
+
+def _store_provisional(database: sqlite3.Connection, entry: Entry) -> None:
+    database.executemany(
+        "DELETE FROM provisional WHERE sink = ? AND appid = ? AND endpoint = ?"
+        " AND first_day >= ? AND last_day <= ?",
+        [
+            (entry.sink, appid, name, str(begin), str(end))
+            for appid, name, begin, end in entry.final
+        ],
+    )
+    database.executemany(
+        "INSERT OR REPLACE INTO provisional VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (entry.sink, appid, name, str(begin), str(end), reason)
+            for (appid, name, begin, end), reason in entry.provisional.items()
+        ],
     )
 
 

@@ -7,7 +7,8 @@ departure, so that nothing slips through between them:
 - the gate makes the promise exact.  A leaky bucket lets up to rate + burst - 1 requests into one
   period; the gate knows when the last ``count`` requests left and holds the next one until the
   oldest of them is a period ago;
-- the pause, when WeChat said to slow down, holds everybody, those who queued before it included.
+- the pause, when WeChat said to slow down, holds everybody, those who queued before it included;
+  after it the account asks less often, and recovers slowly.
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ MARGIN_SECONDS = 0.012
 """The gate's period is longer by this share, and by so many seconds at the least, since a server
 counts arrivals: on a busy machine one request takes some milliseconds more than the next."""
 
+
+SLOWER = 0.5
+SLOWEST = 1 / 64
+FASTER = 1.25
+RECOVERY = 60.0
+"""An account that was told to slow down asks half as often from then on, and a quarter more often
+again after each minute without another refusal: the real limits are not published, and lower than
+quota/get says."""
 
 _GRAIN = 1e-6
 """The shortest wait: a shorter one may vanish when it is added to the loop's time."""
@@ -104,10 +113,13 @@ class Limiter:
         "_bucket",
         "_departures",
         "_gap",
+        "_grows_at",
         "_in_hand",
+        "_last",
         "_lot",
         "_paused_until",
         "rate",
+        "speed",
     )
 
     def __init__(self, rate: Rate, burst: int = 1) -> None:
@@ -120,6 +132,9 @@ class Limiter:
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
         self._departures: deque[float] = deque()
         self._paused_until = -math.inf
+        self._last = -math.inf
+        self.speed = 1.0
+        self._grows_at = math.inf
 
     def __repr__(self) -> str:
         return f"<Limiter {self.rate}, {len(self._departures)} in the last period>"
@@ -134,8 +149,25 @@ class Limiter:
         self._paused_until = max(self._paused_until, now + seconds)
         return first
 
+    def slow_down(self, now: float) -> float:
+        """Ask half as often from now on; gives the share of the rate that is left."""
+        self.speed = max(self.speed * SLOWER, SLOWEST)
+        self._grows_at = now + RECOVERY
+        return self.speed
+
+    def _slowed_until(self, now: float) -> float:
+        """The loop's time from which a slowed account may send again; it recovers here."""
+        while self._grows_at <= now:
+            self.speed = min(self.speed * FASTER, 1.0)
+            self._grows_at = self._grows_at + RECOVERY if self.speed < 1.0 else math.inf
+        if self.speed == 1.0:
+            return now
+        return self._last + self._gap / self.rate.requests / self.speed
+
     def ready(self, now: float) -> bool:
         """Whether a request may leave now (the loop's time)."""
+        if self.speed < 1.0 and self._slowed_until(now) > now:
+            return False
         departures, horizon = self._departures, now - self._gap
         if departures and departures[0] <= horizon:
             departures.popleft()
@@ -155,18 +187,21 @@ class Limiter:
             self._in_hand = self._lot
         self._in_hand -= 1
         self._departures.append(now)
+        self._last = now
 
     def delay(self) -> float:
         """Seconds until the next request may leave; 0 if it may now."""
         now = asyncio.get_running_loop().time()
         if self.ready(now):
             return 0.0
-        wait = self._paused_until - now
+        wait = max(self._paused_until, self._slowed_until(now)) - now
         if len(self._departures) >= self.rate.requests:
             behind = self._departures[-self.rate.requests]
             wait = max(wait, behind + self._gap - now)
         if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
+        if self.speed < 1.0:  # it recovers meanwhile
+            wait = min(wait, self._grows_at - now)
         return max(wait, _GRAIN)
 
     async def acquire(self) -> None:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 from harvester import retry
+from harvester.answer import read
 from harvester.codec import MalformedError, checksum, lines
 from harvester.errors import (
     AccountError,
@@ -23,9 +25,18 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import Lane, Track, Try
-from harvester.model import Action, Batch, Hidden, Response, Verdict, Window, metadata
-from harvester.plan import next_midnight, next_minute, rfc3339
+from harvester.lane import NEVER, Lane, Part, Track, Try
+from harvester.model import (
+    Action,
+    Batch,
+    Hidden,
+    Request,
+    Response,
+    Verdict,
+    Window,
+    metadata,
+)
+from harvester.plan import ONE_DAY, next_midnight, next_minute, rfc3339, settles_at
 from harvester.transport import Transport
 
 AFTER_THE_MINUTE = 0.5
@@ -37,6 +48,10 @@ been seen to come as late as ten in the morning."""
 
 DEFERRALS = 12
 """How often a window that is not ready is asked for again within one run."""
+
+NOON = 12
+"""Until this hour in China a day without records may only be late: getusersummary has been seen
+empty at half past eight, and full at ten."""
 
 
 REFUSALS = 3
@@ -65,7 +80,19 @@ class Later(NamedTuple):
     whole_endpoint: bool
 
 
-Outcome = Batch | Again | Later
+class More(NamedTuple):
+    """The window takes another request: its next page, or its next days."""
+
+    attempt: Try
+
+
+class TooLong(NamedTuple):
+    """The interface takes no window of so many days."""
+
+    attempt: Try
+
+
+Outcome = Batch | Again | Later | More | TooLong
 
 
 def explain(verdict: Verdict) -> str:
@@ -80,6 +107,13 @@ def _verdict(track: Track, response: Response, window: Window, token: Hidden) ->
         return verdict
     clean = token.cut_from_response(response)
     return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)
+
+
+def _request(track: Track, attempt: Try, token: Hidden) -> Request:
+    part = attempt.part
+    if part is None:
+        return track.endpoint.request(attempt.window, token.value)
+    return track.endpoint.request(attempt.asks, token.value, part.page)
 
 
 class Pipeline:
@@ -124,20 +158,18 @@ class Pipeline:
         token = Hidden(value)
         del value  # what is raised here leaves the library, and tracebacks can be shown with locals
         try:
-            response = await self._transport.send(
-                track.endpoint.request(attempt.window, token.value)
-            )
+            response = await self._transport.send(_request(track, attempt, token))
         except AttemptError as exc:
             verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
             self._note(attempt.window, exc.answered)
         else:
             self._note(attempt.window, answered=True)
-            verdict = _verdict(track, response, attempt.window, token)
+            verdict = _verdict(track, response, attempt.asks, token)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)
             track.refusals = 0
             try:
-                return self._batch(track, attempt, verdict)
+                return self._done(track, attempt, verdict)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = token.cut_from(verdict.message), token.cut_from(verdict.rid)
@@ -153,14 +185,65 @@ class Pipeline:
             self._silent = window
             self._silent_windows += 1
 
+    def _done(self, track: Track, attempt: Try, verdict: Verdict) -> Batch | More:
+        """The batch of a window, or what is still missing of it."""
+        part = attempt.part
+        if part is None and not verdict.more:
+            return self._batch(track, attempt, verdict)
+        part = part or Part(((attempt.window.begin, attempt.window.end),))
+        part = part._replace(
+            records=(*part.records, *verdict.records),
+            foreign=part.foreign + verdict.foreign,
+            delayed=part.delayed or verdict.delayed,
+        )
+        if verdict.more:
+            part = part._replace(page=part.page + 1)
+        elif len(part.pending) > 1:
+            part = part._replace(pending=part.pending[1:], page=1)
+        else:
+            whole = verdict._replace(
+                records=list(part.records), foreign=part.foreign, delayed=part.delayed
+            )
+            return self._batch(track, attempt, whole)
+        return More(attempt._replace(part=part, failures=0, since=NEVER))
+
     def _batch(self, track: Track, attempt: Try, verdict: Verdict) -> Batch:
         window, records = attempt.window, verdict.records
+        track.foreign += verdict.foreign
         stamp = self._now()
-        if not self._encode:
-            return Batch(window, stamp, len(records), b"", 0, track.replaces, records)
-        encoded = lines(records, metadata(window, stamp))
-        body = b"".join(encoded)
-        return Batch(window, stamp, len(records), body, checksum(encoded), track.replaces)
+        if self._encode:
+            encoded = lines(records, metadata(window, stamp))
+            body, total, parsed = b"".join(encoded), checksum(encoded), None
+        else:
+            body, total, parsed = b"", 0, records
+        why = ""
+        if not records or verdict.delayed or track.endpoint.late_days:
+            why = self._provisional(track, window, verdict)
+        return Batch(
+            window,
+            stamp,
+            len(records),
+            body,
+            total,
+            attempt.replaces,
+            parsed,
+            why,
+            verdict.delayed,
+            attempt.again,
+        )
+
+    def _provisional(self, track: Track, window: Window, verdict: Verdict) -> str:
+        """Why the figures of a window can still change; empty if they are final."""
+        endpoint, wall = track.endpoint, self._wall()
+        if verdict.delayed:
+            return "WeChat says that its figures are late"
+        if endpoint.late_days:
+            grown = window.end + timedelta(days=endpoint.late_days - 1)
+            if wall < settles_at(grown, endpoint.settled_hour):
+                return f"its figures grow until {grown + ONE_DAY}"
+        if not verdict.records and wall < settles_at(window.end, NOON):
+            return "it was empty before noon of the next day"
+        return ""
 
     def _now(self) -> str:
         second = int(self._wall())
@@ -186,8 +269,12 @@ class Pipeline:
                 later = attempt._replace(deferrals=attempt.deferrals + 1)
                 until = self._wall() + NOT_READY_AGAIN
                 return Later(later, until, explain(verdict), whole_endpoint=False)
-            case Action.STOP_ENDPOINT:
-                raise EndpointError(explain(verdict))
+            case Action.SPLIT:
+                return TooLong(attempt)
+            case Action.STOP_ENDPOINT | Action.NO_PERMISSION:
+                error = EndpointError(explain(verdict))
+                error.forbidden = verdict.action is Action.NO_PERMISSION
+                raise error
             case Action.STOP_ACCOUNT:
                 raise AccountError(f"{lane.appid}: {explain(verdict)}")
             case _:
@@ -232,7 +319,31 @@ class Pipeline:
         """Hold the account to the next minute; the seconds, and whether it was not held before."""
         wall = self._wall()
         seconds = next_minute(wall) - wall + AFTER_THE_MINUTE
-        return seconds, lane.limiter.pause(seconds)
+        first = lane.limiter.pause(seconds)
+        if first:  # the others that were in flight with it tell nothing new
+            lane.limiter.slow_down(asyncio.get_running_loop().time() + seconds)
+        return seconds, first
+
+    async def quota(self, lane: Lane, track: Track) -> tuple[int, int] | None:
+        """Calls of a day and those left of it, as WeChat tells; None if it does not.
+
+        The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
+        """
+        value = lane.token.peek()
+        request = track.endpoint.quota_request(value) if value else None
+        del value
+        if request is None:
+            return None
+        try:
+            response = await self._transport.send(request)
+        except AttemptError:
+            return None
+        answer = read(response)
+        told = answer.get("quota") if isinstance(answer, dict) else None
+        if not isinstance(told, dict):
+            return None
+        daily, left = told.get("daily_limit"), told.get("remain")
+        return (daily, left) if type(daily) is int and type(left) is int else None
 
     @staticmethod
     def _failed(attempt: Try) -> Try:

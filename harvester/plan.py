@@ -305,6 +305,11 @@ def both(one: Sequence[Days], other: Sequence[Days]) -> list[Days]:
     return common
 
 
+def without(stretches: Sequence[Days], away: Sequence[Days]) -> list[Days]:
+    """The days of sorted stretches that lie in none of the others (sorted too)."""
+    return [left for begin, end in stretches for left in gaps(begin, end, away)]
+
+
 class Estimate(NamedTuple):
     """What a harvest would take.
 

@@ -5,21 +5,27 @@ Rule: reads the ledger and counts; sends nothing and starts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
 from harvester.auth import Send, SharedToken, TokenProvider
 from harvester.endpoint import Endpoint, grid
-from harvester.lane import Budget, Lane, Track
+from harvester.lane import Budget, Lane, Share, Span, Track, Try
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Limiter, Rate
+from harvester.model import Window
 from harvester.plan import (
-    ONE_DAY,
+    Cut,
     Days,
+    Grid,
     both,
     china,
     last_legal_day,
     last_settled_day,
+    without,
 )
 from harvester.scope import Options, Scope
 
@@ -29,21 +35,94 @@ class Roster(NamedTuple):
 
     planned, skipped: windows that are asked for, and those of them that are done already.
     unsettled: windows whose figures cannot be asked for yet; no track has them.
+    share: of what may be in flight, one account's.
     """
 
     lanes: list[Lane]
     planned: int
     skipped: int
     unsettled: list[tuple[Track, Days]]
+    share: Share
 
 
-class _Share(NamedTuple):
-    """What one interface of one account has to do."""
+class Known(NamedTuple):
+    """What the ledger knows that a plan needs.
 
-    track: Track
+    done: days that every sink has, final or not; provisional: windows of them whose figures can
+    still change; spent: calls of today; spans: the longest windows that WeChat took.
+    """
+
+    done: Mapping[Key, list[Days]] = {}
+    provisional: Mapping[Key, set[Days]] = {}
+    spent: Mapping[Key, int] = {}
+    spans: Mapping[str, int] = {}
+
+
+class Need(NamedTuple):
+    """What one interface of one account needs.
+
+    days: the range; done: what of it need not be asked for; again: its windows that are stored and
+    provisional, newest first; planned, left: windows in all, and those to be asked for.
+    """
+
+    days: Days
+    done: list[Days]
+    again: list[Days]
     planned: int
-    skipped: int
-    unsettled: list[Days]
+    left: int
+
+
+async def known(ledger: Ledger | None, sinks: Sequence[str], wall: float) -> Known:
+    """What a plan needs of the ledger (wall: the Unix time)."""
+    if ledger is None:
+        return Known()
+    return Known(
+        await covered(ledger, sinks),
+        await _provisional(ledger, sinks),
+        await ledger.spent(china(wall).date()),
+        await ledger.spans(),
+    )
+
+
+async def covered(ledger: Ledger, sinks: Sequence[str]) -> dict[Key, list[Days]]:
+    """What every one of the sinks has."""
+    found = [await ledger.done(name) for name in sinks]
+    common = found[0] if found else {}
+    for other in found[1:]:
+        common = {key: both(days, other.get(key, [])) for key, days in common.items()}
+    return common
+
+
+async def _provisional(ledger: Ledger, sinks: Sequence[str]) -> dict[Key, set[Days]]:
+    """The windows that any of the sinks has with figures that can still change."""
+    found: defaultdict[Key, set[Days]] = defaultdict(set)
+    for name in sinks:
+        for key, windows in (await ledger.provisional(name)).items():
+            found[key].update(windows)
+    return found
+
+
+def needed(cut: Grid, days: Days, key: Key, has: Known, *, replaces: bool, refresh: bool) -> Need:
+    """What is to be asked for of a range."""
+    done = [] if refresh else has.done.get(key, [])
+    if replaces:  # whole windows only: one that is stored is replaced as a whole
+        days, done = cut.whole(days), cut.whole_only(done)
+    begin, end = days
+    again: list[Days] = []
+    if not refresh and not replaces:
+        again = [
+            window
+            for window in sorted(has.provisional.get(key, ()), reverse=True)
+            if window[0] <= end and begin <= window[1] and _can_be_asked(cut, window)
+        ]
+    elif not refresh:
+        done = cut.whole_only(without(done, sorted(has.provisional.get(key, ()))))
+    left = cut.count(begin, end, done) + len(again)
+    return Need(days, done, again, max(left, cut.count(begin, end)), left)
+
+
+def _can_be_asked(cut: Grid, window: Days) -> bool:
+    return cut.cut is not Cut.RECENT or window[1] == cut.last
 
 
 async def muster(
@@ -55,60 +134,100 @@ async def muster(
     wall: float,
 ) -> Roster:
     """The lanes: one an account, in it a track an interface (wall: the Unix time)."""
+    has = await known(ledger, sinks, wall)
     replaces = options.refresh or len(sinks) > 1
-    done = {} if ledger is None or options.refresh else await covered(ledger, sinks)
-    spent = await ledger.spent(china(wall).date()) if ledger is not None else {}
-    roster = Roster([], 0, 0, [])
+    spans = {each.name: Span(has.spans.get(each.name, each.span)) for each in scope.endpoints}
+    share = Share(options.concurrency, options.account_concurrency or options.concurrency)
+    roster = Roster([], 0, 0, [], share)
     for appid, provider in scope.accounts.items():
-        shares = []
+        tracks: list[Track] = []
         for endpoint in scope.endpoints:
-            key = (appid, endpoint.name)
-            budget = Budget(options.daily_quota, spent.get(key, 0), wall)
             days = scope.range_of(endpoint)
-            shares.append(_share(key, endpoint, days, done.get(key, []), budget, wall, replaces))
-        roster = roster._replace(
-            planned=roster.planned + sum(share.planned for share in shares),
-            skipped=roster.skipped + sum(share.skipped for share in shares),
-        )
-        roster.lanes.append(_lane(appid, provider, send, options, [s.track for s in shares]))
-        roster.unsettled.extend((s.track, days) for s in shares for days in s.unsettled)
+            if days is None:
+                continue
+            key, cut = (appid, endpoint.name), grid(endpoint, last_legal_day(wall))
+            need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
+            budget = Budget(options.daily_budget, has.spent.get(key, 0), wall)
+            planner = _Planner(appid, endpoint, cut, need, options.order, wall)
+            track = planner.track(budget, spans[endpoint.name], replaces, options.ask_quota)
+            tracks.append(track)
+            roster.unsettled.extend((track, window) for window in planner.unsettled())
+            roster = roster._replace(
+                planned=roster.planned + need.planned,
+                skipped=roster.skipped + need.planned - need.left,
+            )
+        roster.lanes.append(_lane(appid, provider, send, options, tracks, share))
     return roster
 
 
-async def covered(ledger: Ledger, sinks: Sequence[str]) -> dict[Key, list[Days]]:
-    """What every one of the sinks has, so that it need not be asked for."""
-    found = [await ledger.done(name) for name in sinks]
-    common = found[0] if found else {}
-    for other in found[1:]:
-        common = {key: both(days, other.get(key, [])) for key, days in common.items()}
-    return common
+class _Planner(NamedTuple):
+    """In which order the windows of one interface of one account are asked for.
 
+    Yesterday's comes first, then those whose figures can still change, then the backfill; so a run
+    that is started each morning keeps the present fresh, whatever its budget, and eats into the
+    past with what is left.
+    """
 
-def _share(
-    key: Key,
-    endpoint: Endpoint,
-    days: Days,
-    done: list[Days],
-    budget: Budget,
-    wall: float,
-    replaces: bool,
-) -> _Share:
-    cut = grid(endpoint, last_legal_day(wall))
-    if replaces:  # whole windows only: one that is stored is replaced as a whole
-        days = cut.whole(days)
-        done = cut.whole_only(done)
-    begin, end = days
-    left = cut.count(begin, end, done)
-    planned = max(left, cut.count(begin, end))
-    settled = min(end, last_settled_day(wall, endpoint.settled_hour))
-    new = cut.windows(begin, settled, done)
-    track = Track(key[0], endpoint, new, budget, replaces=replaces)
-    unsettled = cut.windows(max(begin, settled + ONE_DAY), end, done)
-    return _Share(track, planned, planned - left, list(unsettled))
+    appid: str
+    endpoint: Endpoint
+    cut: Grid
+    need: Need
+    order: str
+    wall: float
+
+    @property
+    def _settled(self) -> date:
+        """The last day of the range whose figures can be asked for."""
+        return min(self.need.days[1], last_settled_day(self.wall, self.endpoint.settled_hour))
+
+    def track(self, budget: Budget, span: Span, replaces: bool, ask_quota: bool) -> Track:
+        again = [
+            Try(Window(self.appid, self.endpoint.name, *days), replaces=True, again=True)
+            for days in self.need.again
+            if days[1] <= self._settled
+        ]
+        return Track(
+            self.appid,
+            self.endpoint,
+            self._new(),
+            budget,
+            first=again,
+            replaces=replaces,
+            span=span,
+            unasked=ask_quota,
+        )
+
+    def unsettled(self) -> list[Days]:
+        """Windows that cannot be asked for before a certain hour."""
+        late = [days for days in self.need.again if days[1] > self._settled]
+        newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
+        return [*takewhile(lambda days: days[1] > self._settled, newest), *late]
+
+    def _new(self) -> Iterator[Days]:
+        newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
+        settled = dropwhile(lambda days: days[1] > self._settled, newest)
+        return settled if self.order == "newest" else self._oldest(settled)
+
+    def _oldest(self, newest: Iterator[Days]) -> Iterator[Days]:
+        """Oldest first, but for what is still young."""
+        begin, end = self.need.days
+        young = self._settled - timedelta(days=self.endpoint.late_days)
+        for window in newest:
+            end = window[1]
+            if end < young:
+                yield from self.cut.windows(begin, end, self.need.done)
+                return
+            yield window
 
 
 def _lane(
-    appid: str, provider: TokenProvider, send: Send, options: Options, tracks: list[Track]
+    appid: str,
+    provider: TokenProvider,
+    send: Send,
+    options: Options,
+    tracks: list[Track],
+    share: Share,
 ) -> Lane:
     token = SharedToken(appid, provider, send)
-    return Lane(appid, token, Limiter(Rate.parse(options.rate), options.burst), tracks)
+    limiter = Limiter(Rate.parse(options.rate), options.burst)
+    return Lane(appid, token, limiter, tracks, share)

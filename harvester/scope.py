@@ -5,16 +5,25 @@ Rule: values, checked when they are made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from harvester.auth import TokenProvider
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, grid
+from harvester.errors import UsageError
 from harvester.limiter import DEFAULT_RATE, Rate
-from harvester.plan import Days
+from harvester.plan import Cut, Days
 from harvester.retry import DEFAULT_ATTEMPTS, check_attempts, check_count
 
 DEFAULT_CONCURRENCY = 64
+ORDERS = ("newest", "oldest")
+KINDS = {
+    Cut.DAYS: "any days",
+    Cut.WEEK: "whole weeks, Monday to Sunday,",
+    Cut.MONTH: "whole calendar months",
+    Cut.RECENT: "1, 7 or 30 days that end yesterday",
+}
+_FROM_THERE = "is harvested from there on"
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,11 @@ class Options:
     rate: requests leaving for one account; burst: so many may leave together.
     concurrency: requests in flight over all accounts.
     attempts: how often a window is tried before it has failed.
+    account_concurrency: requests in flight of one account; None: an equal part of all.
     daily_quota: calls a day (in China) of one interface of one account; None: until WeChat says so.
+    ask_quota: ask WeChat what is left of a day, once for each interface of each account.
+    reserve: calls of a day that are left to the account's other programs.
+    order: of the backfill within a budget, ``newest`` or ``oldest`` first.
     wait: sleep through quota resets and unready figures instead of ending.
     refresh: harvest again what is already done.
     """
@@ -33,7 +46,11 @@ class Options:
     burst: int = 1
     concurrency: int = DEFAULT_CONCURRENCY
     attempts: int = DEFAULT_ATTEMPTS
+    account_concurrency: int | None = None
     daily_quota: int | None = None
+    ask_quota: bool = False
+    reserve: int = 0
+    order: str = "newest"
     wait: bool = False
     refresh: bool = False
 
@@ -43,19 +60,74 @@ class Options:
         check_count("burst", self.burst)
         check_count("concurrency", self.concurrency)
         check_attempts(self.attempts)
+        if self.account_concurrency is not None:
+            check_count("account concurrency", self.account_concurrency)
         if self.daily_quota is not None:
             check_count("daily quota", self.daily_quota)
+        if self.order not in ORDERS:
+            raise UsageError(f"order: {self.order!r} is not one of {', '.join(ORDERS)}")
+        self._check_reserve()
+
+    def _check_reserve(self) -> None:
+        if self.reserve == 0 and not isinstance(self.reserve, bool):
+            return
+        check_count("reserve", self.reserve)
+        if self.daily_quota is None and not self.ask_quota:
+            raise UsageError("reserve: of how many calls? give a daily quota, or ask for it")
+        if self.daily_quota is not None and self.reserve >= self.daily_quota:
+            raise UsageError(
+                f"reserve: {self.reserve} leaves nothing of a daily quota of {self.daily_quota}"
+            )
+
+    @property
+    def daily_budget(self) -> int | None:
+        """Calls a day that may be spent, if that is known before WeChat is asked."""
+        return None if self.daily_quota is None else self.daily_quota - self.reserve
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What is asked for: accounts (by appid, each with its token provider), interfaces, days."""
+    """What is asked for: accounts (by appid, each with its token provider), interfaces, days.
+
+    notes: what of it is left out or cut, a sentence each.
+    """
 
     accounts: dict[str, TokenProvider]
     endpoints: tuple[Endpoint, ...]
     begin: date
     end: date
+    notes: tuple[str, ...] = ()
 
-    def range_of(self, endpoint: Endpoint) -> Days:
-        """The days that an interface has of the range."""
-        return max(self.begin, endpoint.first_day), self.end
+    def range_of(self, endpoint: Endpoint) -> Days | None:
+        """The days that an interface has of the range, or None if it has none."""
+        begin = max(self.begin, endpoint.first_day)
+        return (begin, self.end) if begin <= self.end else None
+
+    def checked(self, last: date) -> Scope:
+        """The same with its notes; last: the last day that can be asked for.
+
+        Raises `UsageError` if no window of any interface fits into the range.
+        """
+        notes = list(self.notes)
+        fits = False
+        for endpoint in self.endpoints:
+            note = self._note(endpoint, last)
+            fits |= not note or note.endswith(_FROM_THERE)
+            notes += [note] if note else []
+        if not fits:
+            raise UsageError("; ".join(notes[len(self.notes) :]))
+        return replace(self, notes=tuple(notes))
+
+    def _note(self, endpoint: Endpoint, last: date) -> str:
+        days = self.range_of(endpoint)
+        if days is None:
+            return f"{endpoint.name} has no data before {endpoint.first_day}"
+        cut = grid(endpoint, last)
+        if not cut.count(*days):
+            return (
+                f"{endpoint.name} takes {KINDS[endpoint.cut]} only, and none lies in"
+                f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
+            )
+        if days[0] > self.begin:
+            return f"{endpoint.name} begins on {endpoint.first_day} and {_FROM_THERE}"
+        return ""

@@ -43,6 +43,7 @@ def settle(board: Board, job: Job) -> None:
     """What a worker does once an answer is settled."""
     assert job.track is not None
     job.track.in_flight -= 1
+    job.lane.settled()
     board.update(job.lane)
 
 

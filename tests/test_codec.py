@@ -31,6 +31,7 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(["a", "_appid", "_endpoint", "标题", "\n"])
 RECORDS = st.lists(st.dictionaries(NAMES, LEAVES, max_size=3), max_size=3)
 METADATA = {"_appid": "wx1", "_endpoint": "e", "_begin_date": "2020-01-01"}
+STAMPED = {**METADATA, "_end_date": "2020-01-01", "_fetched_at": "2024-01-01T00:00:00Z"}
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -231,7 +232,16 @@ def test_each_line_is_one_record_and_its_metadata(records: list[dict[str, Any]])
 
 
 def test_a_checksum_is_the_sum_of_its_lines() -> None:
-    assert checksum([b"a\n", b"b\n"]) == crc32(b"a\n") + crc32(b"b\n")
+    one, other = lines([{"a": 1}, {"b": 2}], STAMPED)
+    assert checksum([one, other]) == checksum([one]) + checksum([other])
+    tail = b',"_fetched_at":' + encode(STAMPED["_fetched_at"]) + b"}\n"
+    assert checksum([one]) == crc32(one.removesuffix(tail))
+
+
+def test_the_same_figures_fetched_later_have_the_same_checksum() -> None:
+    later = {**STAMPED, "_fetched_at": "2031-12-31T23:59:59Z"}
+    assert checksum(lines([{"a": 1}], later)) == checksum(lines([{"a": 1}], STAMPED))
+    assert checksum(lines([{"a": 2}], later)) != checksum(lines([{"a": 1}], STAMPED))
 
 
 def test_no_line_has_the_checksum_0() -> None:
@@ -260,6 +270,7 @@ def test_a_checksum_never_leaves_its_63_bits() -> None:
 
 
 def test_a_lost_a_doubled_and_a_changed_line_are_found() -> None:
-    good = checksum([b"a\n", b"b\n"])
-    assert good not in (checksum([b"a\n"]), checksum([b"a\n", b"b\n", b"b\n"]), checksum([b"a\n"]))
-    assert good != checksum([b"a\n", b"c\n"])
+    a, b, c = lines([{"title": "a"}, {"title": "b"}, {"title": "c"}], STAMPED)
+    good = checksum([a, b])
+    assert good not in (checksum([a]), checksum([a, b, b]), checksum([b]))
+    assert good != checksum([a, c])

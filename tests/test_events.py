@@ -162,6 +162,12 @@ def test_a_report_reads_as_json() -> None:
                 "error": "errcode 1",
             }
         ],
+        "changed": 0,
+        "provisional": 0,
+        "foreign": 0,
+        "waits": [],
+        "stopped": {},
+        "notes": [],
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harvester.endpoint import code_of, refusal
+from harvester.answer import code_of, refusal
 from tests.fuzz.run import CORPUS, TOKENS, without_coverage
 from tests.fuzz.targets import answer, everything, token, value
 

@@ -60,6 +60,8 @@ class Everything(NamedTuple):
     asked: dict[tuple[str, str], Days]
     spent: dict[tuple[str, str], int]
     sinks: list[str]
+    provisional: dict[tuple[str, str], dict[Days, str]]
+    spans: dict[str, int]
 
 
 async def everything(ledger: Ledger, sink: str = "s", spent_on: date = FIRST) -> Everything:
@@ -69,6 +71,8 @@ async def everything(ledger: Ledger, sink: str = "s", spent_on: date = FIRST) ->
         await ledger.asked(),
         await ledger.spent(spent_on),
         await ledger.sinks(),
+        await ledger.provisional(sink),
+        await ledger.spans(),
     )
 
 
@@ -84,7 +88,7 @@ async def stored(path: Path, *entries: Entry) -> Everything:
 
 
 def test_a_new_ledger_knows_nothing(tmp_path: Path) -> None:
-    assert now(stored(tmp_path / FILE_NAME)) == Everything({}, {}, {}, {}, [])
+    assert now(stored(tmp_path / FILE_NAME)) == Everything({}, {}, {}, {}, [], {}, {})
 
 
 def test_a_ledger_makes_the_directory_that_it_lies_in(tmp_path: Path) -> None:
@@ -233,7 +237,7 @@ class Model:
         self.spent: Counter[tuple[str, str]] = Counter()
 
     def commit(self, entries: list[Entry], spent: list[Spent]) -> None:
-        for sink, settled, receipt, _ in entries:
+        for sink, settled, receipt, *_ in entries:
             for each in settled:
                 self._lay(sink, each)
             kept = {**self.receipts[sink], **receipt}

@@ -127,19 +127,11 @@ def test_an_answer_with_records_becomes_a_batch() -> None:
         b'"_end_date":"2020-01-01","_fetched_at":"2023-11-14T22:13:21Z"}\n'
     )
     batch = outcome({"list": [{"a": 1}]})
-    assert batch == (WINDOW, "2023-11-14T22:13:21Z", 1, line, checksum([line]), False, None)
+    assert batch == Batch(WINDOW, "2023-11-14T22:13:21Z", 1, line, checksum([line]))
 
 
 def test_an_empty_day_becomes_an_empty_batch() -> None:
-    assert outcome({"list": []}) == (
-        WINDOW,
-        "2023-11-14T22:13:21Z",
-        0,
-        b"",
-        0,
-        False,
-        None,
-    )
+    assert outcome({"list": []}) == Batch(WINDOW, "2023-11-14T22:13:21Z", 0, b"", 0)
 
 
 def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
@@ -155,22 +147,14 @@ def test_lines_are_not_made_where_nobody_wants_them() -> None:
     async def main(loop: VirtualTimeLoop) -> Outcome:
         return await Scene(loop, {"list": [{"a": 1}]}, encode=False).run()
 
-    assert run_virtual(main, START) == (
-        WINDOW,
-        "2023-11-14T22:13:21Z",
-        1,
-        b"",
-        0,
-        False,
-        [{"a": 1}],
+    assert run_virtual(main, START) == Batch(
+        WINDOW, "2023-11-14T22:13:21Z", 1, b"", 0, parsed=[{"a": 1}]
     )
 
 
-def test_a_batch_says_that_it_replaces_if_its_track_does() -> None:
+def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
     async def main(loop: VirtualTimeLoop) -> Outcome:
-        scene = Scene(loop, {"list": []})
-        scene.track.replaces = True
-        return await scene.run()
+        return await Scene(loop, {"list": []}).run(NEW._replace(replaces=True))
 
     batch = run_virtual(main)
     assert isinstance(batch, Batch)
@@ -420,7 +404,7 @@ def test_a_verdict_is_explained_with_its_request_id() -> None:
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
-    assert Try(WINDOW) == (WINDOW, 0, 0, NEVER)
+    assert Try(WINDOW) == (WINDOW, 0, 0, NEVER, False, False, None)
 
 
 def test_without_a_token_nothing_is_tried() -> None:

@@ -1,6 +1,6 @@
 """All arithmetic with dates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
@@ -10,25 +10,28 @@ from hypothesis import strategies as st
 
 from harvester.errors import UsageError
 from harvester.plan import (
+    Cut,
     Days,
     Estimate,
+    Grid,
     both,
     check_range,
     china,
-    count_windows,
     days_in,
     estimate,
     gaps,
+    halves,
     last_legal_day,
     last_settled_day,
     nearest,
     next_midnight,
     next_minute,
     parse_day,
+    pieces,
     rfc3339,
     runs,
     settles_at,
-    windows,
+    without,
 )
 
 PROPERTY = settings(
@@ -36,6 +39,16 @@ PROPERTY = settings(
 )
 
 FIRST = date(2020, 1, 1)
+
+
+def windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> Iterator[Days]:
+    return Grid(Cut.DAYS, span, begin, date.max).windows(begin, end, covered)
+
+
+def count_windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> int:
+    return Grid(Cut.DAYS, span, begin, date.max).count(begin, end, covered)
+
+
 FIRST_DAYS = [("getarticlesummary", date(2014, 12, 1)), ("getarticleread", date(2025, 11, 1))]
 
 
@@ -226,6 +239,84 @@ def test_counting_windows_agrees_with_making_them(
     wanted: Days, span: int, covered: list[Days]
 ) -> None:
     assert count_windows(*wanted, span, covered) == len(list(windows(*wanted, span, covered)))
+
+
+@given(RANGES, st.integers(1, 9), stretches(), st.integers(0, 30))
+@PROPERTY
+def test_newest_first_are_the_same_windows_in_reverse(
+    wanted: Days, span: int, covered: list[Days], back: int
+) -> None:
+    grid = Grid(Cut.DAYS, span, wanted[0] - timedelta(days=back), date.max)
+    newest = list(grid.windows(*wanted, covered, newest=True))
+    assert newest == list(grid.windows(*wanted, covered))[::-1]
+    assert grid.count(*wanted, covered) == len(newest)
+
+
+@pytest.mark.parametrize("cut", [Cut.WEEK, Cut.MONTH])
+def test_weeks_and_months_are_given_only_as_a_whole(cut: Cut) -> None:
+    grid = Grid(cut, 1, date(2014, 12, 1), date.max)
+    found = list(grid.windows(date(2024, 1, 3), date(2024, 4, 2)))
+    assert list(grid.windows(date(2024, 1, 3), date(2024, 4, 2), newest=True)) == found[::-1]
+    assert grid.count(date(2024, 1, 3), date(2024, 4, 2)) == len(found)
+    if cut is Cut.WEEK:
+        assert found[0] == (date(2024, 1, 8), date(2024, 1, 14))
+        assert found[-1] == (date(2024, 3, 25), date(2024, 3, 31))
+        assert len(found) == 12
+    else:
+        assert found == [
+            (date(2024, 2, 1), date(2024, 2, 29)),
+            (date(2024, 3, 1), date(2024, 3, 31)),
+        ]
+
+
+def test_a_week_that_is_covered_is_not_asked_for() -> None:
+    grid = Grid(Cut.WEEK, 1, date(2014, 12, 1), date.max)
+    covered = [(date(2024, 1, 8), date(2024, 1, 14))]
+    assert list(grid.windows(date(2024, 1, 1), date(2024, 1, 21), covered)) == [
+        (date(2024, 1, 1), date(2024, 1, 7)),
+        (date(2024, 1, 15), date(2024, 1, 21)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begin", "first"), [(30, 2), (29, 2), (28, 25), (7, 25), (6, 25), (5, 31), (0, 31)]
+)
+def test_recent_days_are_the_longest_stretch_that_ends_yesterday(begin: int, first: int) -> None:
+    yesterday = date(2024, 1, 31)
+    grid = Grid(Cut.RECENT, 1, date(2017, 1, 9), yesterday)
+    found = list(grid.windows(yesterday - timedelta(days=begin), yesterday))
+    assert found == [(date(2024, 1, first), yesterday)]
+
+
+def test_recent_days_that_end_before_yesterday_cannot_be_had() -> None:
+    grid = Grid(Cut.RECENT, 1, date(2017, 1, 9), date(2024, 1, 31))
+    assert list(grid.windows(date(2024, 1, 1), date(2024, 1, 30))) == []
+    assert grid.nearest(date(2024, 1, 1)) == "2024-01-02, 2024-01-25 or 2024-01-31 to 2024-01-31"
+
+
+@pytest.mark.parametrize(
+    ("cut", "near"),
+    [(Cut.WEEK, "2024-01-01 to 2024-01-07"), (Cut.MONTH, "2024-01-01 to 2024-01-31")],
+)
+def test_a_window_that_would_fit_is_named(cut: Cut, near: str) -> None:
+    assert Grid(cut, 1, FIRST, date(2024, 6, 1)).nearest(date(2024, 1, 3)) == near
+
+
+def test_a_window_is_halved_until_no_piece_is_too_long() -> None:
+    assert halves((day(0), day(6))) == ((day(0), day(3)), (day(4), day(6)))
+    assert pieces((day(0), day(6)), 7) == [(day(0), day(6))]
+    assert pieces((day(0), day(6)), 2) == [
+        (day(0), day(1)), (day(2), day(3)), (day(4), day(5)), (day(6), day(6)),
+    ]  # fmt: skip
+    assert len(pieces((day(0), day(29)), 1)) == 30
+
+
+@given(stretches(), stretches())
+@PROPERTY
+def test_without_takes_days_away(one: list[Days], other: list[Days]) -> None:
+    left = without(one, other)
+    assert days_of(left) == days_of(one) - days_of(other)
+    assert sum(map(days_in, left)) == len(days_of(left))
 
 
 def test_windows_are_made_one_by_one() -> None:

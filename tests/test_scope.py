@@ -12,7 +12,7 @@ from harvester.scope import Options, Scope
 
 
 def test_without_options_a_run_is_careful() -> None:
-    assert Options() == Options("300/min", 1, 64, 8, None, False, False)
+    assert Options() == Options("300/min", 1, 64, 8, None, None, False, 0, "newest", False, False)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ def test_without_options_a_run_is_careful() -> None:
         {"concurrency": 1},
         {"attempts": 1},
         {"daily_quota": 1},
+        {"daily_quota": 10, "reserve": 9},
+        {"ask_quota": True, "reserve": 9},
+        {"account_concurrency": 1},
+        {"order": "oldest"},
     ],
 )
 def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
@@ -42,6 +46,12 @@ def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
         ({"attempts": -1}, "attempts"),
         ({"daily_quota": 0}, "daily quota"),
         ({"daily_quota": "1000"}, "daily quota"),
+        ({"account_concurrency": 0}, "account concurrency"),
+        ({"order": "random"}, "order"),
+        ({"reserve": -1, "daily_quota": 9}, "reserve"),
+        ({"reserve": True, "daily_quota": 9}, "reserve"),
+        ({"reserve": 5}, "reserve"),
+        ({"reserve": 9, "daily_quota": 9}, "reserve"),
     ],
 )
 def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], named: str) -> None:

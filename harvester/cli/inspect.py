@@ -26,7 +26,7 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Rate
 from harvester.plan import Days, both, days_in, estimate, gaps, last_legal_day, last_settled_day
-from harvester.roster import covered
+from harvester.roster import Known, known, needed
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Readable, Sink
 from harvester.sinks.segments import window_of
@@ -38,34 +38,34 @@ async def show_plan(
     scope: Scope, options: Options, sinks: Sequence[Sink], ledger: Path, now: float
 ) -> int:
     """Calls, days of quota and hours of what a run would do."""
-    fresh = options.refresh or not ledger.exists()  # noqa: ASYNC240  (nothing else runs)
-    covered = {} if fresh else await _covered(sinks, ledger)
-    calls = []
+    has = await _known(sinks, ledger, now) if ledger.exists() else Known()  # noqa: ASYNC240
+    replaces = options.refresh or len(sinks) > 1
+    calls, total = [], 0
     for appid in scope.accounts:
         row = []
         for endpoint in scope.endpoints:
-            begin, end = scope.range_of(endpoint)
-            done = covered.get((appid, endpoint.name), [])
-            row.append(grid(endpoint, last_legal_day(now)).count(begin, end, done))
+            days = scope.range_of(endpoint)
+            if days is not None:
+                cut = grid(endpoint, last_legal_day(now))
+                key = (appid, endpoint.name)
+                need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
+                row.append(need.left)
+                total += need.planned
         calls.append(row)
     rate = Rate.parse(options.rate)
-    needed = estimate(calls, rate.per_second, options.daily_quota)
-    total = len(scope.accounts) * sum(
-        grid(endpoint, last_legal_day(now)).count(*scope.range_of(endpoint))
-        for endpoint in scope.endpoints
-    )
+    takes = estimate(calls, rate.per_second, options.daily_quota)
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
-    tell(f"calls   {needed.calls:,}" + (f" ({total - needed.calls:,} are done already)"
-                                        if total > needed.calls else ""))  # fmt: skip
-    tell(f"time    {duration(needed.seconds)} at {rate} an account, all accounts at once")
-    if needed.quota_days is None:
+    tell(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
+                                        if total > takes.calls else ""))  # fmt: skip
+    tell(f"time    {duration(takes.seconds)} at {rate} an account, all accounts at once")
+    if takes.quota_days is None:
         tell(
             "quota   WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
         )
     else:
         tell(
-            f"quota   {many(needed.quota_days, 'day')} at {options.daily_quota:,} calls a day for"
+            f"quota   {many(takes.quota_days, 'day')} at {options.daily_quota:,} calls a day for"
             " one interface of one account"
         )
     for endpoint in scope.endpoints:
@@ -77,9 +77,9 @@ async def show_plan(
     return COMPLETE
 
 
-async def _covered(sinks: Sequence[Sink], path: Path) -> dict[Key, list[Days]]:
+async def _known(sinks: Sequence[Sink], path: Path, now: float) -> Known:
     async with Ledger(path, readonly=True) as ledger:
-        return await covered(ledger, [name_in(sink, ledger) for sink in sinks])
+        return await known(ledger, [name_in(sink, ledger) for sink in sinks], now)
 
 
 # status

@@ -16,7 +16,8 @@ from harvester.datacube import GETARTICLESUMMARY, LONGEST_TOKEN, ClassicToken, S
 from harvester.model import Action, Hidden, Request, Response, Token, Verdict, Window, metadata
 
 DAY = date(2024, 1, 1)
-META = metadata(Window("wx00000000000000aa", "getarticlesummary", DAY, DAY), "2024-01-02T00:00:00Z")
+WINDOW = Window("wx00000000000000aa", "getarticlesummary", DAY, DAY)
+META = metadata(WINDOW, "2024-01-02T00:00:00Z")
 SECRET = "f" * 32
 TOKEN = Hidden("t" * 40)
 
@@ -35,11 +36,11 @@ def value(body: bytes) -> None:
 def answer(body: bytes) -> None:
     """Any status and any body give a verdict whose text is one harmless line."""
     for status in (200, 404, 502):
-        verdict = GETARTICLESUMMARY.verdict(Response(status, body))
+        verdict = GETARTICLESUMMARY.verdict(Response(status, body), WINDOW)
         _check(verdict)
         if verdict.action is Action.DONE:
             _check_records(verdict.records)
-    _check(GETARTICLESUMMARY.verdict(TOKEN.cut_from_response(Response(200, body))))
+    _check(GETARTICLESUMMARY.verdict(TOKEN.cut_from_response(Response(200, body)), WINDOW))
 
 
 def _check(verdict: Verdict) -> None:

@@ -16,7 +16,7 @@ from tests.support import A, B, Wechat, assert_exactly_the_truth, harvest, store
 TWO_DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
 REPORT = {
     "state", "windows", "records", "requests", "retries", "token_fetches", "seconds", "until",
-    "failures",
+    "failures", "changed", "provisional", "foreign", "waits", "stopped", "notes",
 }  # fmt: skip
 
 

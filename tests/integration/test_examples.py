@@ -120,7 +120,7 @@ def test_the_web_application_harvests_and_shuts_down_cleanly(
     # What was asked for before the end is stored: nothing was thrown away.
     done = sorted(day for _, day in server.simulator.served)
     assert len(done) == server.simulator.counts["data"] < 366
-    assert done == [date(2024, 1, 1) + timedelta(days=n) for n in range(len(done))]
+    assert done[::-1] == [date(2024, 12, 31) - timedelta(days=n) for n in range(len(done))]
     assert_exactly_the_truth(
         stored(tmp_path / "articles"), server.simulator, (A,), done[0], done[-1]
     )

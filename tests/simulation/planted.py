@@ -126,8 +126,8 @@ PLANTED = (
     Planted(
         "a call that is tried again costs no budget",
         "lane.py",
-        "        if self._limited:\n            self.budget.spend()\n",
-        "        if self._limited and not attempt.failures:\n            self.budget.spend()\n",
+        "        if budget.limited:\n            budget.spend()\n",
+        "        if budget.limited and not attempt.failures:\n            budget.spend()\n",
     ),
     Planted(
         "calls are not kept for the next run",

@@ -37,7 +37,7 @@ def test_a_request_goes_straight_to_the_simulator() -> None:
     async def main(loop: VirtualTimeLoop) -> Response:
         return await asked(FakeTransport(Simulator(wall=loop.wall)))
 
-    verdict = GETARTICLESUMMARY.verdict(run_virtual(main))
+    verdict = GETARTICLESUMMARY.verdict(run_virtual(main), WINDOW)
     assert (verdict.action, verdict.records) == (Action.DONE, articles(1, "wx1", DAY))
 
 
