@@ -26,7 +26,7 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import Rate
 from harvester.model import Account, Batch
-from harvester.plan import check_range, parse_day, rfc3339
+from harvester.plan import check_range, last_legal_day, parse_day, rfc3339
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written
 from harvester.transport import BASE_URL, HttpTransport, Session
@@ -54,8 +54,15 @@ class Keywords(TypedDict, total=False):
     ledger: where is written down what is safe: a path, a `Ledger`, or None for none.  By default
         `run` keeps one in the sink's directory, if it has one, and `stream` keeps none.
     on_event: called with each event (`harvester.events`), in the event loop.
+    account_concurrency: requests in flight for one account.  Default: an equal part of
+        ``concurrency``, and at least 2, so that a slow account leaves room for the others.
     daily_quota: calls a day, in China, of one interface of one account.  Default: until WeChat
         says that it is enough.
+    ask_quota: ask WeChat (quota/get) what is left of the day, once for each interface of each
+        account, before its first window.
+    reserve: calls a day that are left to the account's other programs.
+    order: of the backfill, ``"newest"`` (the default) or ``"oldest"`` first.  Yesterday comes first
+        in any case, then the windows whose figures can still change.
     wait: sleep through quota resets and unready figures instead of ending.
     refresh: harvest again what is already done; it replaces its former self.
     stop: an `anyio.Event` or `asyncio.Event`; once it is set, what is in flight is finished and
@@ -71,7 +78,11 @@ class Keywords(TypedDict, total=False):
     attempts: int
     ledger: Path | Ledger | None
     on_event: Observer | None
+    account_concurrency: int | None
     daily_quota: int | None
+    ask_quota: bool
+    reserve: int
+    order: str
     wait: bool
     refresh: bool
     stop: StopSignal | None
@@ -284,7 +295,8 @@ def resolve(
     settings = Options(
         **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
     )
-    return Scope(_accounts(accounts), found, begin, last), settings
+    scope = Scope(_accounts(accounts), found, begin, last)
+    return scope.checked(last_legal_day(now)), settings
 
 
 def _accounts(given: Accounts) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import click
 
 import harvester
 from harvester import plugins
-from harvester.api import Keywords, open_sinks, resolve
+from harvester.api import open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.config import DEFAULT_FILE, read_accounts, read_config, single_account
 from harvester.cli.screen import say, tell
@@ -24,7 +24,7 @@ from harvester.errors import HarvestError, UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account
 from harvester.retry import DEFAULT_ATTEMPTS
-from harvester.scope import DEFAULT_CONCURRENCY
+from harvester.scope import DEFAULT_CONCURRENCY, ORDERS
 from harvester.transport import BASE_URL, check_base_url, tls_context
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -108,9 +108,11 @@ _KIND_NAMES = {
     str: "a string",
     date: "a date",
 }
-FLAGS = {"wait", "refresh", "json"}
+FLAGS = {"wait", "refresh", "json", "ask_quota"}
 LISTS = {"endpoint", "sink"}
-NUMBERS = {"burst", "concurrency", "attempts", "daily_quota"}
+NUMBERS = {
+    "burst", "concurrency", "attempts", "daily_quota", "reserve", "account_concurrency",
+}  # fmt: skip
 CONFIG_KEYS = {
     "endpoint", "start", "end", "appid", "accounts", "out", "sink", "rate", "burst", "concurrency",
     "attempts", "base_url", "ca_file", "token_store", "daily_quota", "wait", "refresh", "json",
@@ -201,21 +203,44 @@ what_options: Callable[[F], F] = _several(
         help="Calls a day (in China) for one interface of one account.  [default: until WeChat"
         " says that it is enough]",
     ),
+    click.option(
+        "--ask-quota",
+        is_flag=True,
+        help="Ask WeChat what is left of today's calls, once for each interface of each account.",
+    ),
+    click.option(
+        "--reserve",
+        metavar="N",
+        type=int,
+        default=0,
+        help="Calls a day that are left to the account's other programs.",
+    ),
+    click.option(
+        "--order",
+        type=click.Choice(ORDERS),
+        default="newest",
+        show_default=True,
+        help="Of the backfill; yesterday and what can still change always come first.",
+    ),
+    click.option(
+        "--account-concurrency",
+        metavar="N",
+        type=int,
+        help="Requests in flight for one account.  [default: an equal part of --concurrency]",
+    ),
     click.option("--refresh", is_flag=True, help="Harvest again days already done."),
 )
+
+OPTIONS = (
+    "rate", "burst", "concurrency", "attempts", "daily_quota", "ask_quota", "reserve", "order",
+    "account_concurrency", "refresh", "wait",
+)  # fmt: skip
+"""What the command line hands on to the library as it is."""
 
 
 def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
     """What is asked for, checked."""
-    options: Keywords = {
-        "rate": values["rate"],
-        "burst": values["burst"],
-        "concurrency": values["concurrency"],
-        "attempts": values["attempts"],
-        "daily_quota": values["daily_quota"],
-        "refresh": values["refresh"],
-        "wait": values.get("wait", False),
-    }
+    options: Any = {name: values[name] for name in OPTIONS if name in values}
     return resolve(accounts, values["endpoint"], values["start"], values["end"], options)
 
 
@@ -305,13 +330,7 @@ def run(**values: Any) -> int:
             sink=sinks,
             base_url=values["base_url"],
             ca_file=values["ca_file"],
-            rate=values["rate"],
-            burst=values["burst"],
-            concurrency=values["concurrency"],
-            attempts=values["attempts"],
-            daily_quota=values["daily_quota"],
-            wait=values["wait"],
-            refresh=values["refresh"],
+            **{name: values[name] for name in OPTIONS},
             ledger=values["out"] / FILE_NAME,
             on_event=observe,
             stop=stop,

@@ -6,8 +6,8 @@ Rule: reads the ledger and the stored data, changes nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,17 @@ from harvester.endpoint import Endpoint, grid
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Rate
-from harvester.plan import Days, both, days_in, estimate, gaps, last_legal_day, last_settled_day
+from harvester.plan import (
+    Days,
+    both,
+    china,
+    days_in,
+    estimate,
+    gaps,
+    last_legal_day,
+    last_settled_day,
+    runs,
+)
 from harvester.roster import Known, known, needed
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Readable, Sink
@@ -40,9 +50,9 @@ async def show_plan(
     """Calls, days of quota and hours of what a run would do."""
     has = await _known(sinks, ledger, now) if ledger.exists() else Known()  # noqa: ASYNC240
     replaces = options.refresh or len(sinks) > 1
-    calls, total = [], 0
+    calls, loads, total = [], [], 0
     for appid in scope.accounts:
-        row = []
+        row, load = [], []
         for endpoint in scope.endpoints:
             days = scope.range_of(endpoint)
             if days is not None:
@@ -50,24 +60,30 @@ async def show_plan(
                 key = (appid, endpoint.name)
                 need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
                 row.append(need.left)
+                load.append(need.left and need.left + has.spent.get(key, 0))
                 total += need.planned
         calls.append(row)
+        loads.append(load)
     rate = Rate.parse(options.rate)
-    takes = estimate(calls, rate.per_second, options.daily_quota)
+    takes = estimate(calls, rate.per_second, None)
+    quota_days = estimate(loads, rate.per_second, options.daily_budget).quota_days
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
     tell(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
                                         if total > takes.calls else ""))  # fmt: skip
     tell(f"time    {duration(takes.seconds)} at {rate} an account, all accounts at once")
-    if takes.quota_days is None:
+    if quota_days is None:
         tell(
             "quota   WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
         )
     else:
+        finished = china(now).date() + timedelta(days=max(quota_days - 1, 0))
         tell(
-            f"quota   {many(takes.quota_days, 'day')} at {options.daily_quota:,} calls a day for"
-            " one interface of one account"
+            f"quota   {many(quota_days, 'day')} at {options.daily_budget:,} calls a day for"
+            f" one interface of one account; run each day, it is finished on {finished}"
         )
+    for note in scope.notes:
+        tell(f"note    {note}")
     for endpoint in scope.endpoints:
         if scope.end > last_settled_day(now, endpoint.settled_hour):
             tell(
@@ -91,17 +107,21 @@ async def show_status(path: Path) -> int:
         asked = await ledger.asked()
         sinks = await ledger.sinks()
         known = {sink: await ledger.stretches(sink) for sink in sinks}
+        young = {sink: await ledger.provisional(sink) for sink in sinks}
     for sink in sinks:
         if len(sinks) > 1:
             tell(f"in {sink}:")
         for key in sorted(asked.keys() | known[sink].keys()):
-            _show_coverage(key, asked.get(key), known[sink].get(key, []))
+            stretches, again = known[sink].get(key, []), young[sink].get(key, {})
+            _show_coverage(key, asked.get(key), stretches, again)
     if not sinks:
         tell("nothing was harvested yet")
     return COMPLETE
 
 
-def _show_coverage(key: Key, asked: Days | None, stretches: Sequence[Stretch]) -> None:
+def _show_coverage(
+    key: Key, asked: Days | None, stretches: Sequence[Stretch], again: Mapping[Days, str]
+) -> None:
     begin = min([stretch.begin for stretch in stretches] + ([asked[0]] if asked else []))
     end = max([stretch.end for stretch in stretches] + ([asked[1]] if asked else []))
     done = [stretch for stretch in stretches if stretch.state == DONE]
@@ -110,10 +130,11 @@ def _show_coverage(key: Key, asked: Days | None, stretches: Sequence[Stretch]) -
     records = sum(stretch.records for stretch in done)
     tell(
         f"{key[0]} {key[1]}, {begin} to {end}: {days:,} of {many(days_in((begin, end)), 'day')}"
-        f" harvested ({empty:,} empty), {many(records, 'record')}"
+        f" harvested ({empty:,} empty, {sum(map(days_in, again)):,} provisional),"
+        f" {many(records, 'record')}"
     )
     out.print(_calendar((begin, end), stretches))
-    for first, last, text in _not_done((begin, end), stretches):
+    for first, last, text in sorted([*_not_done((begin, end), stretches), *_young(again)]):
         span = f"{first}" if first == last else f"{first} to {last}"
         tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
 
@@ -127,6 +148,21 @@ def _not_done(days: Days, stretches: Sequence[Stretch]) -> Iterator[tuple[date, 
         elif stretch.state == FAILED:
             found.append((stretch.begin, stretch.end, f"failed: {stretch.detail}"))
     yield from sorted(found)
+
+
+def _young(again: Mapping[Days, str]) -> Iterator[tuple[date, date, str]]:
+    """Neighbouring windows that are provisional for the same reason, as one."""
+    by_reason: dict[str, list[Days]] = {}
+    for days, reason in sorted(again.items()):
+        by_reason.setdefault(_without_day(reason), []).append(days)
+    for reason, windows in by_reason.items():
+        for first, last, _ in runs(windows):
+            yield first, last, f"provisional: {reason}; the next run asks again"
+
+
+def _without_day(reason: str) -> str:
+    """Why, without until when: that is another day for each window."""
+    return reason.partition(" until ")[0]
 
 
 def _waiting(detail: str) -> str:

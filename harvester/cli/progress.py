@@ -77,8 +77,10 @@ class _Counts:
                 self.failed += event.windows
             case events.Deferred():
                 self.done += event.windows
+            case events.Split():
+                self.planned += event.windows
             case events.Paused():
-                self.why = event.reason
+                self.why = f"{event.appid} waits {duration(event.seconds)}: {event.reason}"
             case events.Stalled():
                 self.why = event.reasons[0] if event.reasons else ""
             case _:
@@ -91,6 +93,8 @@ class _Counts:
                 return None
             case events.Failed() if self.failed > LOUD:
                 return None
+            case events.TokenFetched() | events.QuotaTold() if self.accounts > LOUD:
+                return None
             case _:
                 return message(event)
 
@@ -101,7 +105,8 @@ def message(event: Event) -> str | None:
         case events.RunStarted():
             left = event.planned - event.skipped
             done = f", {event.skipped:,} of {event.planned:,} are done" if event.skipped else ""
-            return f"{many(left, 'window')} to harvest of {many(event.accounts, 'account')}{done}"
+            text = f"{many(left, 'window')} to harvest of {many(event.accounts, 'account')}{done}"
+            return "; ".join([text, *event.notes])
         case events.TokenRefused():
             return f"{event.appid}: the access token was refused: {event.reason}"
         case events.TokenFetched():
@@ -122,6 +127,29 @@ def message(event: Event) -> str | None:
             return f"account stopped: {event.error}"
         case events.Stalled():
             return f"nothing new for {duration(event.seconds)}: {'; '.join(event.reasons)}"
+        case _:
+            return _rare(event)
+
+
+def _rare(event: Event) -> str | None:
+    match event:
+        case events.Split():
+            return (
+                f"{event.appid} {event.endpoint}: WeChat refused the range; from now on"
+                f" {many(event.days, 'day')} a call at the most"
+            )
+        case events.Slowed():
+            return f"{event.appid}: from now on at {event.share:.0%} of its rate, recovering slowly"
+        case events.QuotaTold():
+            return (
+                f"{event.appid} {event.endpoint}: {event.left:,} of {event.daily:,} calls are left"
+                " today"
+            )
+        case events.Foreign():
+            rows = many(event.rows, "row")
+            return f"{event.window}: {rows} of days that were not asked for, left out"
+        case events.Drifted():
+            return event.sentence
         case events.Stopping():
             return (
                 f"stopping once {many(event.in_flight, 'request')} in flight are answered and"
