@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import click
 
 import harvester
-from harvester import plugins
 from harvester.api import Keywords, open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.config import DEFAULT_FILE, read_accounts, read_config, single_account
@@ -359,14 +358,10 @@ def verify(out: Path) -> int:
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
 def endpoints(name: str | None) -> int:
-    """List the interfaces that can be harvested, or tell about one."""
-    from harvester.cli.inspect import show_endpoint, show_endpoints
+    """List the interfaces that can be harvested, those of a group, or all about one."""
+    from harvester.cli.interfaces import show
 
-    if name:
-        show_endpoint(plugins.endpoint(name))
-    else:
-        show_endpoints([plugins.endpoint(each) for each in plugins.endpoint_names()])
-    return 0
+    return show(name)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

@@ -3,6 +3,7 @@
 Rule: tables, and the few lines that read them; enters by the same door as a plug-in would.
 """
 
+from harvester.datacube import types
 from harvester.datacube.catalogue import (
     GETARTICLEREAD,
     GETARTICLESHARE,
@@ -93,4 +94,5 @@ __all__ = [
     "PublisherEndpoint",
     "StableToken",
     "provider_for",
+    "types",
 ]
