@@ -224,11 +224,11 @@ class JsonEndpoint:
 
 def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Verdict:
     """SPLIT in place of a refusal of the range, if the window has more than one day."""
-    said = str(answer.get("errmsg") or answer.get("err_msg") or "")
-    of_the_range = verdict.code == DATE_RANGE or (
-        verdict.code == DATE_FORMAT and _SPEAKS_OF_RANGE.search(said) is not None
-    )
-    if of_the_range and window.begin < window.end:
+    if window.begin == window.end or verdict.code not in (DATE_FORMAT, DATE_RANGE):
+        return verdict
+    said = answer.get("errmsg")
+    speaks_of_range = isinstance(said, str) and _SPEAKS_OF_RANGE.search(said) is not None
+    if verdict.code == DATE_RANGE or speaks_of_range:
         return verdict._replace(action=Action.SPLIT)
     return verdict
 
