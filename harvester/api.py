@@ -289,13 +289,13 @@ def resolve(
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
     now = time.time()
-    found = _endpoints(endpoints)
+    found, notes = _endpoints(endpoints)
     begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
     check_range(begin, last, now, [(endpoint.name, endpoint.first_day) for endpoint in found])
     settings = Options(
         **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
     )
-    scope = Scope(_accounts(accounts), found, begin, last)
+    scope = Scope(_accounts(accounts), found, begin, last, notes)
     return scope.checked(last_legal_day(now)), settings
 
 
@@ -311,15 +311,30 @@ def _accounts(given: Accounts) -> dict[str, Any]:
     return providers
 
 
-def _endpoints(given: Endpoints) -> tuple[Endpoint, ...]:
+def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
+    """The interfaces, and what is left out of their groups or retired, a sentence each."""
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    found = {}
+    found: dict[str, Endpoint] = {}
+    notes = []
     for item in listed:
-        endpoint = plugins.endpoint(item) if isinstance(item, str) else item
-        found[check_name(endpoint.name)] = endpoint
+        if isinstance(item, str):
+            for endpoint in plugins.endpoints_of(item):
+                found[endpoint.name] = endpoint
+            if retired := plugins.retired_of(item):
+                notes.append(f"of {item}, {', '.join(retired)} are retired and left out")
+        else:
+            check_name(item.name)
+            found[item.name] = item
     if not found:
         raise UsageError("no interface was given")
-    return tuple(found.values())
+    for endpoint in found.values():
+        if endpoint.retired:
+            instead = ", ".join(endpoint.successors)
+            notes.append(
+                f"WeChat has taken {endpoint.name} offline"
+                + (f"; in its place it names {instead}" if instead else "")
+            )
+    return tuple(found.values()), tuple(notes)
 
 
 def open_sinks(given: Sinks) -> list[Sink]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.answer import Rule, code_of, read, refusal
 from harvester.codec import encode
@@ -19,6 +19,8 @@ from harvester.model import Action, Request, Response, Verdict, Window
 from harvester.plan import Cut, Grid
 
 _OBJECTS = {dict}
+_OF_THE_ANSWER = {"errcode", "errmsg"}
+"""What says that an answer is fine, if it says so: no figures."""
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d")
@@ -128,6 +130,8 @@ class JsonEndpoint:
     that makes no sense.
     """
 
+    method: ClassVar[str] = "POST"
+
     name: str
     path: str
     first_day: date
@@ -191,7 +195,8 @@ class JsonEndpoint:
 
     def _done(self, answer: dict[str, Any], window: Window) -> Verdict:
         if not self.rows:
-            return Verdict(Action.DONE, records=[answer])
+            record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
+            return Verdict(Action.DONE, records=[record] if record else [])
         records = answer.get(self.rows)
         if records is None:  # an empty day, by the safe reading: no code says otherwise
             records = []
@@ -219,11 +224,11 @@ class JsonEndpoint:
 
 def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Verdict:
     """SPLIT in place of a refusal of the range, if the window has more than one day."""
-    said = str(answer.get("errmsg") or answer.get("err_msg") or "")
-    of_the_range = verdict.code == DATE_RANGE or (
-        verdict.code == DATE_FORMAT and _SPEAKS_OF_RANGE.search(said) is not None
-    )
-    if of_the_range and window.begin < window.end:
+    if window.begin == window.end or verdict.code not in (DATE_FORMAT, DATE_RANGE):
+        return verdict
+    said = answer.get("errmsg")
+    speaks_of_range = isinstance(said, str) and _SPEAKS_OF_RANGE.search(said) is not None
+    if verdict.code == DATE_RANGE or speaks_of_range:
         return verdict._replace(action=Action.SPLIT)
     return verdict
 

@@ -207,7 +207,7 @@ class Grid:
         if self.cut is Cut.RECENT:
             firsts = [self.last - timedelta(days=number - 1) for number in RECENT_DAYS]
             return f"{', '.join(map(str, firsts[:-1]))} or {firsts[-1]} to {self.last}"
-        before = begin - timedelta(days=40)
+        before = min(begin, self.last) - timedelta(days=70)
         ended = list(_periods((before, self.last), self.cut))
         first, last = min(ended, key=lambda days: abs((days[0] - begin).days))
         return f"{first} to {last}"

@@ -17,6 +17,9 @@ from harvester.errors import UsageError
 from harvester.plan import nearest
 from harvester.sinks.base import Sink
 
+ALL = "all"
+"""The group of everything that is not retired."""
+
 
 @cache
 def _points(group: str) -> dict[str, EntryPoint]:
@@ -37,6 +40,44 @@ def endpoint(name: str) -> Endpoint:
             " harvester endpoints lists them"
         )
     return cast("Endpoint", point.load())
+
+
+def endpoint_groups() -> dict[str, list[str]]:
+    """The names of the interfaces of each group, and of ``all``; those that are retired left out.
+
+    Whatever is installed adds to them, and adds groups of its own.
+    """
+    groups: dict[str, list[str]] = {ALL: []}
+    for made in map(endpoint, endpoint_names()):
+        if not made.retired:
+            groups[ALL].append(made.name)
+            if made.group and made.group != ALL:
+                groups.setdefault(made.group, []).append(made.name)
+    return dict(sorted(groups.items()))
+
+
+def endpoints_of(name: str) -> list[Endpoint]:
+    """The interface of that name, or those of the group of that name that are not retired.
+
+    A name that is both is the interface's.  Raises `UsageError` that names the nearest of either.
+    """
+    if name in _points("harvester.endpoints"):
+        return [endpoint(name)]
+    groups = endpoint_groups()
+    if name not in groups:
+        raise UsageError(
+            f"there is no interface {name!r}, and no group"
+            f"{nearest(name, [*groups, *endpoint_names()])}; harvester endpoints lists them"
+        )
+    return [endpoint(each) for each in groups[name]]
+
+
+def retired_of(name: str) -> list[str]:
+    """The interfaces of a group that are retired; none if the name is an interface's."""
+    if name in _points("harvester.endpoints"):
+        return []
+    made = map(endpoint, endpoint_names())
+    return [each.name for each in made if each.retired and name in (each.group, ALL)]
 
 
 def sink_schemes() -> list[str]:

@@ -5,6 +5,7 @@ Rule: values, checked when they are made.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -23,7 +24,6 @@ KINDS = {
     Cut.MONTH: "whole calendar months",
     Cut.RECENT: "1, 7 or 30 days that end yesterday",
 }
-_FROM_THERE = "is harvested from there on"
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,23 @@ class Scope:
 
         Raises `UsageError` if no window of any interface fits into the range.
         """
-        notes = list(self.notes)
-        fits = False
+        later: defaultdict[date, list[str]] = defaultdict(list)
+        without = []
         for endpoint in self.endpoints:
-            note = self._note(endpoint, last)
-            fits |= not note or note.endswith(_FROM_THERE)
-            notes += [note] if note else []
-        if not fits:
-            raise UsageError("; ".join(notes[len(self.notes) :]))
-        return replace(self, notes=tuple(notes))
+            if note := self._why_none(endpoint, last):
+                without.append(note)
+            elif endpoint.first_day > self.begin:
+                later[endpoint.first_day].append(endpoint.name)
+        if len(without) == len(self.endpoints):
+            raise UsageError("; ".join(without))
+        begins = [
+            f"{', '.join(names)}: from {first} on, there is nothing before"
+            for first, names in sorted(later.items())
+        ]
+        return replace(self, notes=(*self.notes, *begins, *without))
 
-    def _note(self, endpoint: Endpoint, last: date) -> str:
+    def _why_none(self, endpoint: Endpoint, last: date) -> str:
+        """Why an interface has nothing in the range; empty if it has."""
         days = self.range_of(endpoint)
         if days is None:
             return f"{endpoint.name} has no data before {endpoint.first_day}"
@@ -128,6 +134,4 @@ class Scope:
                 f"{endpoint.name} takes {KINDS[endpoint.cut]} only, and none lies in"
                 f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
             )
-        if days[0] > self.begin:
-            return f"{endpoint.name} begins on {endpoint.first_day} and {_FROM_THERE}"
         return ""

@@ -1,6 +1,7 @@
 """From a window to a request, from a response to a verdict."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.endpoint import JsonEndpoint, Rule, code_of, refusal
+from harvester.answer import Rule, code_of, refusal
+from harvester.endpoint import JsonEndpoint, day_of, grid
+from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.plan import Cut
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
@@ -19,13 +23,17 @@ RULES = {
     -1: Rule(Action.RETRY, "WeChat is busy"),
     40001: Rule(Action.RENEW_TOKEN, ""),
     47009: Rule(Action.STOP_ENDPOINT, "offline"),
+    61500: Rule(Action.FAIL_WINDOW, ""),
+    61501: Rule(Action.FAIL_WINDOW, ""),
 }
+DAY = Window("wx1", "summary", date(2020, 1, 1), date(2020, 1, 1))
+WEEK = Window("wx1", "summary", date(2020, 1, 6), date(2020, 1, 12))
 ENDPOINT = JsonEndpoint("summary", "/datacube/summary", date(2014, 12, 1), errors=RULES)
 
 
-def said(answer: object, status: int = 200) -> Verdict:
+def said(answer: object, status: int = 200, window: Window = DAY, **how: Any) -> Verdict:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return ENDPOINT.verdict(Response(status, body))
+    return replace(ENDPOINT, **how).verdict(Response(status, body), window)
 
 
 def test_a_window_becomes_a_post_with_its_two_days() -> None:
@@ -36,6 +44,32 @@ def test_a_window_becomes_a_post_with_its_two_days() -> None:
         (("access_token", "t0ken"),),
         b'{"begin_date":"2020-01-01","end_date":"2020-01-07"}',
     )
+
+
+@pytest.mark.parametrize(
+    ("how", "body"),
+    [
+        ({"dates": "%Y%m%d"}, b'{"begin_date":"20200106","end_date":"20200112"}'),
+        ({"asks_first_day": True}, b'{"begin_date":"2020-01-06","end_date":"2020-01-06"}'),
+    ],
+)
+def test_days_are_written_as_the_interface_wants_them(how: dict[str, Any], body: bytes) -> None:
+    assert replace(ENDPOINT, **how).request(WEEK, "t0ken").body == body
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"span": 0}, {"settled_hour": 24}, {"settled_hour": -1}, {"late_days": -1},
+     {"dates": "%d.%m.%Y"}, {"name": "a/b"}],
+)  # fmt: skip
+def test_an_interface_that_makes_no_sense_is_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^interface"):
+        replace(ENDPOINT, **how)
+
+
+def test_its_days_are_cut_as_it_says() -> None:
+    weekly = grid(replace(ENDPOINT, cut=Cut.WEEK), date(2020, 1, 31))
+    assert list(weekly.windows(date(2020, 1, 1), date(2020, 1, 15))) == [WEEK[2:]]
 
 
 def test_an_endpoint_does_not_show_its_table_of_errors() -> None:
@@ -59,6 +93,92 @@ def test_a_list_of_anything_but_objects_is_tried_again(records: object) -> None:
     assert said({"list": records}) == Verdict(
         Action.RETRY, "the answer's list is not a list of objects"
     )
+
+
+def test_a_list_that_is_missing_is_an_empty_day() -> None:
+    assert said({}) == Verdict(Action.DONE, records=[])
+
+
+def test_rows_of_days_that_were_not_asked_for_are_left_out_and_counted() -> None:
+    rows = [{"ref_date": f"2020-01-{day:02}"} for day in (5, 6, 12, 13)]
+    assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows[1:3], foreign=2)
+    assert said({"list": rows}).foreign == 4
+
+
+def test_a_row_that_names_no_day_is_kept() -> None:
+    rows = [{"a": 1}, {"ref_date": "soon"}, {"ref_date": None}]
+    assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows)
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2024-01-31", date(2024, 1, 31)),
+        ("20240131", date(2024, 1, 31)),
+        (20240131, date(2024, 1, 31)),
+        ("20240129-20240204", date(2024, 1, 29)),
+        ("202401", date(2024, 1, 1)),
+        ("2024-13-01", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (1.5, None),
+    ],
+)
+def test_a_day_is_read_as_wechat_writes_it(written: object, day: date | None) -> None:
+    assert day_of(written) == day
+
+
+@pytest.mark.parametrize(
+    ("given", "delayed"),
+    [(True, True), ("true", True), (" True ", True), (False, False), ("false", False), (1, False)],
+)
+def test_late_figures_are_told(given: object, delayed: bool) -> None:
+    assert said({"list": [{"a": 1}], "is_delay": given}) == Verdict(
+        Action.DONE, records=[{"a": 1}], delayed=delayed
+    )
+
+
+def test_what_stands_beside_the_rows_can_be_lifted_into_each() -> None:
+    answer = {"ref_date": "20200101", "list": [{"a": 1}, {"a": 2}]}
+    assert said(answer, lifts=("ref_date", "missing")).records == [
+        {"ref_date": "20200101", "a": 1},
+        {"ref_date": "20200101", "a": 2},
+    ]
+
+
+def test_a_whole_answer_can_be_the_record() -> None:
+    answer = {"ref_date": "20200101", "list": [1], "visit_uv": {"key": 0}}
+    assert said(answer, rows="").records == [answer]
+    assert said({"errcode": 0, "errmsg": "ok", **answer}, rows="").records == [answer]
+
+
+def test_a_whole_answer_that_says_nothing_is_no_record() -> None:
+    assert said({}, rows="") == Verdict(Action.DONE, records=[])
+    assert said({"errcode": 0, "errmsg": "ok"}, rows="").records == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "window", "action"),
+    [
+        (61501, "date range error", WEEK, Action.SPLIT),
+        (61500, "date range error", WEEK, Action.SPLIT),
+        (61500, "date format error", WEEK, Action.FAIL_WINDOW),
+        (61501, "date range error", DAY, Action.FAIL_WINDOW),
+        (-1, "out of range", WEEK, Action.RETRY),
+    ],
+)
+def test_a_window_that_is_too_long_is_split(
+    code: int, text: str, window: Window, action: Action
+) -> None:
+    verdict = said({"errcode": code, "errmsg": text}, window=window)
+    assert (verdict.action, verdict.code) == (action, code)
+
+
+def test_a_week_is_never_split() -> None:
+    answer = {"errcode": 61501, "errmsg": "date range error"}
+    assert said(answer, window=WEEK, cut=Cut.WEEK).action is Action.FAIL_WINDOW
 
 
 def test_an_errcode_asks_what_its_rule_says() -> None:
@@ -111,14 +231,14 @@ def test_an_errcode_of_digits_in_a_string_counts(code: object, read: int) -> Non
 def test_an_errcode_that_is_no_number_is_no_empty_day(code: object) -> None:
     assert code_of({"errcode": code}) is None
     body = json.dumps({"errcode": code}).encode()
-    assert ENDPOINT.verdict(Response(200, body)) == Verdict(
+    assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
         Action.RETRY, "the answer's errcode is not a number"
     )
 
 
 def test_an_errmsg_of_any_depth_gives_a_verdict() -> None:
     body = b'{"errcode":5,"errmsg":' + b"[" * 1000 + b"]" * 1000 + b"}"
-    assert ENDPOINT.verdict(Response(200, body)) == Verdict(
+    assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
         Action.FAIL_WINDOW, "errcode 5 (no errmsg)", 5
     )
 
@@ -129,7 +249,7 @@ def test_an_answer_without_an_errcode_has_the_code_0() -> None:
 
 def test_a_retired_interface_names_its_successors() -> None:
     retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y", "z"))
-    verdict = retired.verdict(Response(200, b'{"errcode":47009,"errmsg":"offline now"}'))
+    verdict = retired.verdict(Response(200, b'{"errcode":47009,"errmsg":"offline now"}'), DAY)
     assert verdict == Verdict(
         Action.STOP_ENDPOINT,
         "errcode 47009 (offline now): offline; its successors are y, z",
@@ -139,7 +259,7 @@ def test_a_retired_interface_names_its_successors() -> None:
 
 def test_another_refusal_names_no_successor() -> None:
     retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y",))
-    assert "successors" not in retired.verdict(Response(200, b'{"errcode":-1}')).message
+    assert "successors" not in retired.verdict(Response(200, b'{"errcode":-1}'), DAY).message
 
 
 @pytest.mark.parametrize(
@@ -184,7 +304,7 @@ def test_an_http_status_decides_before_the_body_is_read(status: int, action: Act
 @PROPERTY
 @given(st.integers(100, 599), st.binary())
 def test_any_bytes_give_a_verdict(status: int, body: bytes) -> None:
-    assert isinstance(ENDPOINT.verdict(Response(status, body)), Verdict)
+    assert isinstance(ENDPOINT.verdict(Response(status, body), DAY), Verdict)
 
 
 JSON = st.recursive(
@@ -192,7 +312,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-ANSWERS = st.dictionaries(st.sampled_from(["errcode", "errmsg", "list", "rid"]), JSON)
+NAMES = ["errcode", "errmsg", "list", "rid", "is_delay", "ref_date"]
+ANSWERS = st.dictionaries(st.sampled_from(NAMES), JSON)
 
 
 @PROPERTY

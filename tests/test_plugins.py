@@ -16,7 +16,9 @@ from dataclasses import replace
 from harvester.datacube import GETARTICLESUMMARY
 from harvester.testing import MemorySink
 
-READ = replace(GETARTICLESUMMARY, name="getarticleread", path="/datacube/getarticleread")
+MINE = replace(GETARTICLESUMMARY, name="mine", path="/mine", group="own", retired=False)
+USERS = replace(MINE, name="users", path="/users", group="users")
+OLD = replace(MINE, name="old", retired=True)
 
 
 class Kept(MemorySink):
@@ -26,15 +28,23 @@ class Kept(MemorySink):
 """
 ENTRY_POINTS = """
 [harvester.endpoints]
-getarticleread = somebodys:READ
+mine = somebodys:MINE
+users = somebodys:USERS
+old = somebodys:OLD
 
 [harvester.sinks]
 kept = somebodys:Kept
 """
 PROGRAM = """
 from harvester import plugins
-print(plugins.endpoint_names())
-print(plugins.endpoint("getarticleread").path)
+names = plugins.endpoint_names()
+print(len(names), [name for name in names if not name.startswith(("get", "publisher"))])
+print(plugins.endpoint("mine").path)
+groups = plugins.endpoint_groups()
+print([name for name in groups if name in ("own", "users")], groups["own"], groups["users"])
+print("mine" in groups["all"])
+print([endpoint.name for endpoint in plugins.endpoints_of("users")])
+print([endpoint.name for endpoint in plugins.endpoints_of("old")])
 print(plugins.sink_schemes())
 print(plugins.sink("kept:a:b").identity)
 """
@@ -53,6 +63,48 @@ def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
 def test_a_name_that_is_like_no_other_is_refused_all_the_same() -> None:
     with pytest.raises(UsageError, match=r"^there is no interface 'zzz'; harvester endpoints l"):
         plugins.endpoint("zzz")
+
+
+GROUPS = {
+    "all": 28, "articles": 4, "interface": 2, "messages": 7, "miniprogram": 10, "publisher": 3,
+    "users": 2,
+}  # fmt: skip
+
+
+def test_each_interface_that_is_not_retired_stands_in_its_group_and_in_all() -> None:
+    groups = plugins.endpoint_groups()
+    assert {name: len(names) for name, names in groups.items()} == GROUPS
+    assert (
+        sorted(name for group in groups if group != "all" for name in groups[group])
+        == (groups["all"])
+    )
+    assert not any(plugins.endpoint(name).retired for name in groups["all"])
+
+
+def test_a_name_stands_for_an_interface_or_for_those_of_a_group() -> None:
+    assert plugins.endpoints_of("getarticlesummary") == [GETARTICLESUMMARY]  # retired: by name
+    assert [made.name for made in plugins.endpoints_of("users")] == [
+        "getusercumulate",
+        "getusersummary",
+    ]
+    assert len(plugins.endpoints_of("all")) == 28
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("mesages", " (did you mean messages?)"),
+        ("getusersumary", " (did you mean getusersummary?)"),
+        ("zzz", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_neither_is_refused_with_the_nearest_of_both(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plugins.endpoints_of(name)
+    assert str(caught.value) == (
+        f"there is no interface {name!r}, and no group{hint}; harvester endpoints lists them"
+    )
 
 
 def test_the_built_in_sink_is_made_from_its_spec(tmp_path: Path) -> None:
@@ -79,8 +131,12 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
     )
     assert (ran.stdout.splitlines(), ran.stderr) == (
         [
-            "['getarticleread', 'getarticlesummary']",
-            "/datacube/getarticleread",
+            "37 ['mine', 'old', 'users']",
+            "/mine",
+            "['own', 'users'] ['mine'] ['getusercumulate', 'getusersummary', 'users']",
+            "True",
+            "['users']",
+            "['old']",
             "['jsonl', 'kept']",
             "kept:a:b",
         ],

@@ -19,7 +19,9 @@ from harvester import plugins
 from harvester.api import open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.config import DEFAULT_FILE, read_accounts, read_config, single_account
+from harvester.cli.interfaces import read_interfaces
 from harvester.cli.screen import say, tell
+from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account
@@ -73,10 +75,25 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
         if not path.exists():
             return None
     values = read_config(path, CONFIG_KEYS)
+    context.meta[INTERFACES] = read_interfaces(values.pop("interface", []), str(path))
     _check_types(path, values)
     own = {parameter.name for parameter in context.command.params}
     context.default_map = {name: value for name, value in values.items() if name in own}
     return path
+
+
+def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
+    """What is to be harvested: names, and interfaces that the configuration describes."""
+    own = click.get_current_context().meta.get(INTERFACES, [])
+    found: list[str | JsonEndpoint] = []
+    for name in values["endpoint"]:
+        mine = [each for each in own if name in (each.name, each.group, plugins.ALL)]
+        if not any(each.name == name for each in mine) and (
+            not mine or name in plugins.endpoint_groups()
+        ):
+            found.append(name)
+        found += mine
+    return found
 
 
 def _check_types(path: Path, values: dict[str, Any]) -> None:
@@ -113,9 +130,15 @@ LISTS = {"endpoint", "sink"}
 NUMBERS = {
     "burst", "concurrency", "attempts", "daily_quota", "reserve", "account_concurrency",
 }  # fmt: skip
+OPTIONS = (
+    "rate", "burst", "concurrency", "attempts", "daily_quota", "ask_quota", "reserve", "order",
+    "account_concurrency", "refresh", "wait",
+)  # fmt: skip
+"""What the command line hands on to the library as it is."""
+INTERFACES = "harvester.interfaces"
 CONFIG_KEYS = {
-    "endpoint", "start", "end", "appid", "accounts", "out", "sink", "rate", "burst", "concurrency",
-    "attempts", "base_url", "ca_file", "token_store", "daily_quota", "wait", "refresh", "json",
+    "endpoint", "interface", "start", "end", "appid", "accounts", "out", "sink", "base_url",
+    "ca_file", "token_store", "json", *OPTIONS,
 }  # fmt: skip
 
 config_option = click.option(
@@ -231,17 +254,11 @@ what_options: Callable[[F], F] = _several(
     click.option("--refresh", is_flag=True, help="Harvest again days already done."),
 )
 
-OPTIONS = (
-    "rate", "burst", "concurrency", "attempts", "daily_quota", "ask_quota", "reserve", "order",
-    "account_concurrency", "refresh", "wait",
-)  # fmt: skip
-"""What the command line hands on to the library as it is."""
-
 
 def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
     """What is asked for, checked."""
     options: Any = {name: values[name] for name in OPTIONS if name in values}
-    return resolve(accounts, values["endpoint"], values["start"], values["end"], options)
+    return resolve(accounts, _interfaces(values), values["start"], values["end"], options)
 
 
 def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
@@ -320,11 +337,12 @@ def run(**values: Any) -> int:
     check_base_url(values["base_url"])
     tls_context(values["ca_file"])
     sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    endpoints = _interfaces(values)
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
         return await harvester.run(
             accounts,
-            values["endpoint"],
+            endpoints,
             values["start"],
             values["end"],
             sink=sinks,
@@ -378,14 +396,10 @@ def verify(out: Path) -> int:
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
 def endpoints(name: str | None) -> int:
-    """List the interfaces that can be harvested, or tell about one."""
-    from harvester.cli.inspect import show_endpoint, show_endpoints
+    """List the interfaces that can be harvested, those of a group, or all about one."""
+    from harvester.cli.interfaces import show
 
-    if name:
-        show_endpoint(plugins.endpoint(name))
-    else:
-        show_endpoints([plugins.endpoint(each) for each in plugins.endpoint_names()])
-    return 0
+    return show(name)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

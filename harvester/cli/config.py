@@ -40,7 +40,10 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
         if name not in known:
             shown = sorted(option.replace("_", "-") for option in known)
             raise UsageError(f"{path}: unknown key {key!r}{nearest(key, shown)}")
-        if isinstance(value, dict):
+        if name == "interface":
+            if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+                raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
+        elif isinstance(value, dict):
             raise UsageError(f"{path}: {key!r} is a table; give a value")
         values[name] = value
     return values

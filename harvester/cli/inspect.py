@@ -1,4 +1,4 @@
-"""What can be told without asking WeChat: plan, status, verify, endpoints.
+"""What can be told without asking WeChat: plan, status, verify.
 
 Rule: reads the ledger and the stored data, changes nothing.
 """
@@ -11,7 +11,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +20,7 @@ from harvester.cli.screen import china_time, duration, many, out, plain, tell
 from harvester.codec import add_checksums, checksum
 from harvester.committer import name_in
 from harvester.coverage import DONE, FAILED, WAITING, Stretch
-from harvester.endpoint import Endpoint, grid
+from harvester.endpoint import grid
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Rate
@@ -299,34 +298,3 @@ def _differences(key: Key, stretch: Stretch, count: _Count) -> Iterator[Differen
         )
     elif count.checksum != stretch.checksum:
         yield Difference(where, "as many records as were fetched, but not the same ones")
-
-
-# endpoints
-
-
-def show_endpoints(endpoints: Sequence[Endpoint]) -> None:
-    """The catalogue."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("interface", "days a call", "first day", "settled", "what it gives"):
-        table.add_column(title)
-    for endpoint in endpoints:
-        table.add_row(
-            plain(endpoint.name),
-            str(endpoint.span),
-            str(endpoint.first_day),
-            f"{endpoint.settled_hour:02}:00",
-            plain(getattr(endpoint, "title", "")),
-        )
-    out.print(table)
-
-
-def show_endpoint(endpoint: Endpoint) -> None:
-    """One interface."""
-    tell(f"{endpoint.name}: {getattr(endpoint, 'title', '')}")
-    tell(f"  path         {getattr(endpoint, 'path', '')}")
-    tell(f"  days a call  {endpoint.span}")
-    tell(f"  first day    {endpoint.first_day}")
-    tell(f"  settled      yesterday can be asked for from {endpoint.settled_hour:02}:00 in China")
-    successors = getattr(endpoint, "successors", ())
-    if successors:
-        tell(f"  successors   {', '.join(successors)}")

@@ -1,11 +1,25 @@
 """WeChat's error codes: what each asks of us, and the sentence an operator reads.
 
-Rule: a table; the code that walks it is `harvester.answer` and `harvester.pipeline`.
+Rule: tables; the code that walks them is `harvester.answer` and `harvester.pipeline`.
 
 Sources.  The pages of the interfaces name -1, 40001, 61500, 61501, 61503.  WeChat's general list of
 return codes, as client libraries carry it: the rest.  47009 stands in no list; it is what the six
 old article interfaces have answered since 2026 ("this api is offline, please use the new api"), as
 several clients report.
+
+Where the sources contradict each other:
+
+- 61500 and 61501: the general list and most pages call the first a wrong format of dates and the
+  second a wrong range; getarticlesummary's own page calls 61500 the range and has no 61501.  So the
+  text decides whether a window is split (`harvester.endpoint.too_long`).
+- 61004: most lists call it an IP address that is not on the platform's white list, as its text says
+  ("access clientip is not registered"); one calls it an interface that was not granted.  The text
+  is believed.
+- 48001: an unverified or personal account, a permission that is not held, or the wrong kind of
+  token.  The first concerns every interface, the second one: so it stops the interface, and the
+  account once all of its interfaces say so.
+- 40125: a wrong secret; one list repeats the text of a wrong appid.
+- 40001: on a data request the token, on a token request the secret.
 """
 
 from __future__ import annotations
@@ -15,81 +29,149 @@ from collections.abc import Mapping
 from harvester.answer import Rule
 from harvester.model import Action
 
+RETRY = Action.RETRY
+RENEW_TOKEN = Action.RENEW_TOKEN
+SLOW_DOWN = Action.SLOW_DOWN
+QUOTA = Action.QUOTA
+NOT_READY = Action.NOT_READY
+FAIL_WINDOW = Action.FAIL_WINDOW
+NO_PERMISSION = Action.NO_PERMISSION
+STOP_ENDPOINT = Action.STOP_ENDPOINT
+STOP_ACCOUNT = Action.STOP_ACCOUNT
+
 _FETCH_AGAIN = "the access token is not valid (any more)"
 _OUR_REQUEST = "WeChat did not understand the request"
+_NOT_HERE = "a code of another kind of interface, which no figures should answer with"
+_CONSENT = "WeChat waits for the account's administrator to allow this machine's IP address"
+_PLATFORM = "correct it in the platform's console"
 
-ERRORS: Mapping[int, Rule] = {
-    -1: Rule(Action.RETRY, "WeChat is busy"),
-    40001: Rule(Action.RENEW_TOKEN, _FETCH_AGAIN),
-    40014: Rule(Action.RENEW_TOKEN, _FETCH_AGAIN),
-    41001: Rule(Action.RENEW_TOKEN, _FETCH_AGAIN),
-    42001: Rule(Action.RENEW_TOKEN, _FETCH_AGAIN),
-    42007: Rule(Action.RENEW_TOKEN, "the owner changed his password, the token is void"),
-    45009: Rule(Action.QUOTA, "the daily quota of this interface is used up"),
-    45011: Rule(Action.SLOW_DOWN, "too many requests in this minute"),
-    61503: Rule(Action.NOT_READY, "the figures are not ready yet"),
-    47009: Rule(Action.STOP_ENDPOINT, "WeChat has taken this interface offline"),
-    50001: Rule(Action.STOP_ENDPOINT, "the account has not granted this interface"),
-    61007: Rule(
-        Action.STOP_ENDPOINT, "the account has not granted the platform this permission set"
+_DATA: Mapping[int, Rule] = {
+    # the attempt
+    -1: Rule(RETRY, "WeChat is busy"),
+    40001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    40014: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    41001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    42001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    42007: Rule(RENEW_TOKEN, "the owner changed his password, the token is void"),
+    45011: Rule(SLOW_DOWN, "too many requests in this minute"),
+    # the window; what is wrong with one request says nothing about the next
+    61503: Rule(NOT_READY, "the figures are not ready yet"),
+    61500: Rule(FAIL_WINDOW, "WeChat refused the date, or the range"),
+    61501: Rule(FAIL_WINDOW, "WeChat refused the range of dates"),
+    40035: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    40097: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    43002: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    43003: Rule(FAIL_WINDOW, "WeChat wants HTTPS; check the base URL"),
+    44002: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    47001: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    48006: Rule(FAIL_WINDOW, "this month's ten resets of the quota are used up"),
+    50005: Rule(FAIL_WINDOW, f"the user does not follow the account: {_NOT_HERE}"),
+    76001: Rule(FAIL_WINDOW, "WeChat knows no such request id, or it is older than seven days"),
+    76003: Rule(FAIL_WINDOW, "the quota was asked for with a path that cannot be one"),
+    76021: Rule(FAIL_WINDOW, "the quota was asked for with a path that WeChat does not know"),
+    76022: Rule(FAIL_WINDOW, "the quota of this path cannot be asked for with this token"),
+    # the interface
+    45009: Rule(QUOTA, "the daily quota of this interface is used up"),
+    47009: Rule(STOP_ENDPOINT, "WeChat has taken this interface offline"),
+    48001: Rule(
+        NO_PERMISSION,
+        "the account may not use this interface: only verified accounts may, and a platform needs"
+        " its permission set; have it verified, or granted",
     ),
-    61502: Rule(Action.STOP_ENDPOINT, "this kind of mini-program has no such data"),
-    40013: Rule(Action.STOP_ACCOUNT, "the appid is wrong; correct it"),
-    40125: Rule(Action.STOP_ACCOUNT, "the secret is wrong; correct it"),
+    50001: Rule(STOP_ENDPOINT, "the account has not granted this interface; let it do so"),
+    61007: Rule(
+        STOP_ENDPOINT,
+        "the account has not granted the platform the permission set of this interface; let it"
+        " authorise again",
+    ),
+    61502: Rule(STOP_ENDPOINT, "this kind of mini-program (a game) has no such data"),
+    # the account
+    45035: Rule(
+        STOP_ACCOUNT, "this machine's IP address is not registered; add it in the account's console"
+    ),
+    48004: Rule(STOP_ACCOUNT, "the interface is banned for this account; ask WeChat"),
+    50002: Rule(STOP_ACCOUNT, "the account is limited or frozen; see its console"),
+    **{
+        code: Rule(FAIL_WINDOW, f"it belongs to beacons: {_NOT_HERE}")
+        for code in range(9001001, 9001037)
+    },
+}
+
+_TOKEN: Mapping[int, Rule] = {
+    40002: Rule(FAIL_WINDOW, "the token interface refused the kind of grant"),
+    40013: Rule(STOP_ACCOUNT, "the appid is wrong; correct it"),
+    40125: Rule(STOP_ACCOUNT, "the secret is wrong; correct it"),
     40164: Rule(
-        Action.STOP_ACCOUNT,
+        STOP_ACCOUNT,
         "this machine's IP address is not on the account's white list; add it in the account's"
         " console, or run where it is",
     ),
-    40243: Rule(Action.STOP_ACCOUNT, "the owner has frozen the secret; unfreeze it"),
-    45035: Rule(
-        Action.STOP_ACCOUNT, "this machine's IP address is not registered; add it in the console"
+    40243: Rule(STOP_ACCOUNT, "the owner has frozen the secret; unfreeze it, then wait 10 minutes"),
+    41002: Rule(STOP_ACCOUNT, "the appid is missing; give it"),
+    41004: Rule(STOP_ACCOUNT, "the secret is missing; give it"),
+    89501: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89502: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89503: Rule(STOP_ACCOUNT, f"{_CONSENT}, whom it has sent a message; run again once he has"),
+    89504: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89505: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89506: Rule(
+        STOP_ACCOUNT, "the administrator refused this machine's IP address; run again in 24 hours"
     ),
-    48001: Rule(
-        Action.STOP_ACCOUNT,
-        "the account may not use this interface: only verified accounts may, and a platform needs"
-        " permission set 7; have it verified, or granted",
+    89507: Rule(
+        STOP_ACCOUNT, "the administrator refused this machine's IP address; run again in an hour"
     ),
-    48004: Rule(Action.STOP_ACCOUNT, "the interface is banned for this account; ask WeChat"),
-    50002: Rule(Action.STOP_ACCOUNT, "the account is limited or frozen; see its console"),
-    61003: Rule(Action.STOP_ACCOUNT, "the account has not authorised the platform; let it do so"),
+}
+
+_COMPONENT: Mapping[int, Rule] = {
+    40030: Rule(STOP_ACCOUNT, "the refresh token is not valid; let the account authorise again"),
+    40091: Rule(STOP_ACCOUNT, f"the platform's ticket is not valid; {_PLATFORM}"),
+    40094: Rule(STOP_ACCOUNT, f"the platform's credential is not valid; {_PLATFORM}"),
+    61003: Rule(STOP_ACCOUNT, "the account has not authorised the platform; let it do so"),
     61004: Rule(
-        Action.STOP_ACCOUNT,
+        STOP_ACCOUNT,
         "this machine's IP address is not on the platform's white list; add it in its console",
     ),
-    61011: Rule(Action.STOP_ACCOUNT, "the platform is not valid; see its console"),
-    61023: Rule(Action.STOP_ACCOUNT, "the refresh token is not valid; let it authorise again"),
-    # What is wrong with one request says nothing about the next.
-    61500: Rule(Action.FAIL_WINDOW, "WeChat refused the date, or the range"),
-    61501: Rule(Action.FAIL_WINDOW, "WeChat refused the range of dates"),
-    40035: Rule(Action.FAIL_WINDOW, _OUR_REQUEST),
-    40097: Rule(Action.FAIL_WINDOW, _OUR_REQUEST),
-    43002: Rule(Action.FAIL_WINDOW, _OUR_REQUEST),
-    43003: Rule(Action.FAIL_WINDOW, "WeChat wants HTTPS; check the base URL"),
-    44002: Rule(Action.FAIL_WINDOW, _OUR_REQUEST),
-    47001: Rule(Action.FAIL_WINDOW, _OUR_REQUEST),
+    61005: Rule(
+        NOT_READY,
+        "the platform's ticket has expired; WeChat pushes the next one within 10 minutes",
+    ),
+    61006: Rule(
+        NOT_READY,
+        "the platform's ticket is not valid; WeChat pushes the next one within 10 minutes; if that"
+        " one is refused too, see the platform's console",
+    ),
+    61009: Rule(STOP_ACCOUNT, "the authorization code is not valid; let it authorise again"),
+    61010: Rule(STOP_ACCOUNT, "the authorization code has expired; let it authorise again"),
+    61011: Rule(STOP_ACCOUNT, f"the platform is not valid; {_PLATFORM}"),
+    61023: Rule(
+        STOP_ACCOUNT,
+        "the refresh token is not valid; read it again from the list of authorised accounts, or"
+        " let the account authorise again",
+    ),
 }
+
+ERRORS: Mapping[int, Rule] = {**_TOKEN, **_COMPONENT, **_DATA}
 """What an errcode on a data request asks of us; a code that is not here fails its window."""
 
-_CONSENT = "WeChat asks the account's administrator about this machine's IP address"
-
 TOKEN_ERRORS: Mapping[int, Rule] = {
-    **{code: rule for code, rule in ERRORS.items() if rule.action is Action.STOP_ACCOUNT},
+    **{code: rule for code, rule in ERRORS.items() if rule.action is STOP_ACCOUNT},
+    **_TOKEN,
     -1: ERRORS[-1],
-    45009: Rule(Action.QUOTA, "the day's quota of token fetches is used up"),
+    45009: Rule(QUOTA, "the day's quota of token fetches is used up"),
     45011: ERRORS[45011],
-    40001: Rule(
-        Action.STOP_ACCOUNT, "the secret is wrong, or not the latest; correct it, or reset it"
-    ),
-    40002: Rule(Action.STOP_ACCOUNT, "the token interface refused the kind of grant"),
-    41002: Rule(Action.STOP_ACCOUNT, "the appid is missing; give it"),
-    41004: Rule(Action.STOP_ACCOUNT, "the secret is missing; give it"),
-    89501: Rule(Action.STOP_ACCOUNT, f"{_CONSENT}; run again once he has agreed"),
-    89502: Rule(Action.STOP_ACCOUNT, f"{_CONSENT}; run again once he has agreed"),
-    89503: Rule(Action.STOP_ACCOUNT, f"{_CONSENT}; run again once he has agreed"),
-    89504: Rule(Action.STOP_ACCOUNT, f"{_CONSENT}; run again once he has agreed"),
-    89505: Rule(Action.STOP_ACCOUNT, f"{_CONSENT}; run again once he has agreed"),
-    89506: Rule(Action.STOP_ACCOUNT, "the administrator refused this IP; try again in 24 hours"),
-    89507: Rule(Action.STOP_ACCOUNT, "the administrator refused this IP; try again in an hour"),
+    40001: Rule(STOP_ACCOUNT, "the secret is wrong, or not the latest; correct it, or reset it"),
+    40002: Rule(STOP_ACCOUNT, _TOKEN[40002].advice),
+    48001: Rule(STOP_ACCOUNT, "the account may not fetch tokens here; see its console"),
 }
 """What an errcode on a token request asks of us; a code that is not here stops the account."""
+
+COMPONENT_ERRORS: Mapping[int, Rule] = {
+    **TOKEN_ERRORS,
+    **_COMPONENT,
+    **{code: ERRORS[code] for code in (40001, 40014, 41001, 42001)},
+    40125: Rule(STOP_ACCOUNT, "the platform's secret is wrong; correct it"),
+    42007: Rule(STOP_ACCOUNT, "the owner changed his password; let the account authorise again"),
+    61007: Rule(STOP_ACCOUNT, ERRORS[61007].advice),
+}
+"""The same of a third-party platform's requests for tokens; here the token that can be refused is
+the platform's own."""

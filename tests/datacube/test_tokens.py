@@ -1,17 +1,14 @@
-"""WeChat as data: its interface, its error codes, its token interfaces."""
+"""WeChat's token interfaces, and which provider an account gets."""
 
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import pytest
 
 from harvester.auth import CallableProvider, Send, TokenRefusedError
 from harvester.datacube import (
-    ERRORS,
-    GETARTICLESUMMARY,
     TOKEN_ERRORS,
     TOKEN_KINDS,
     ClassicToken,
@@ -19,22 +16,10 @@ from harvester.datacube import (
     provider_for,
 )
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Request, Response, Token, Verdict, Window
+from harvester.model import Account, Action, Request, Response, Token, Verdict
 
 PROVIDERS = [StableToken("wx1", "s3cret"), ClassicToken("wx1", "s3cret")]
 
-DATA_ACTIONS = {
-    Action.RETRY: [-1],
-    Action.RENEW_TOKEN: [40001, 40014, 41001, 42001, 42007],
-    Action.QUOTA: [45009],
-    Action.SLOW_DOWN: [45011],
-    Action.NOT_READY: [61503],
-    Action.STOP_ENDPOINT: [47009, 50001, 61007, 61502],
-    Action.STOP_ACCOUNT: [40013, 40125, 40164, 40243, 45035, 48001, 48004, 50002, 61003, 61004,
-                          61011, 61023],
-    Action.FAIL_WINDOW: [61500, 61501, 40035, 40097, 43002, 43003, 44002, 47001],
-}  # fmt: skip
-DATA_CODES = [(code, action) for action, codes in DATA_ACTIONS.items() for code in codes]
 TOKEN_CODES = [
     (-1, Action.RETRY),
     (45009, Action.QUOTA),
@@ -72,65 +57,7 @@ def refused(provider: StableToken | ClassicToken, answer: object) -> Verdict:
     return caught.value.verdict
 
 
-# the interface
-
-
-def test_getarticlesummary_is_asked_for_day_by_day_since_december_2014() -> None:
-    made = GETARTICLESUMMARY
-    assert (made.name, made.path) == ("getarticlesummary", "/datacube/getarticlesummary")
-    assert (made.first_day, made.span, made.settled_hour) == (date(2014, 12, 1), 1, 8)
-
-
-def test_its_request_is_a_post_with_the_token_in_the_query() -> None:
-    window = Window("wx1", "getarticlesummary", date(2020, 1, 1), date(2020, 1, 1))
-    assert GETARTICLESUMMARY.request(window, "t0ken") == Request(
-        "POST",
-        "/datacube/getarticlesummary",
-        (("access_token", "t0ken"),),
-        b'{"begin_date":"2020-01-01","end_date":"2020-01-01"}',
-    )
-
-
-def test_the_answer_of_wechats_own_page_is_read() -> None:
-    record = {
-        "ref_date": "2014-12-08",
-        "msgid": "10000050_1",
-        "title": "12月27日 DiLi日报",
-        "int_page_read_user": 23676,
-        "int_page_read_count": 25615,
-        "ori_page_read_user": 29,
-        "ori_page_read_count": 34,
-        "share_user": 122,
-        "share_count": 994,
-        "add_to_fav_user": 1,
-        "add_to_fav_count": 3,
-    }
-    body = json.dumps({"list": [record]}, ensure_ascii=False).encode()
-    assert GETARTICLESUMMARY.verdict(Response(200, body)) == Verdict(Action.DONE, records=[record])
-
-
-def test_taken_offline_it_names_its_successors() -> None:
-    body = b'{"errcode":47009,"errmsg":"this api is offline, please use the new api"}'
-    verdict = GETARTICLESUMMARY.verdict(Response(200, body))
-    assert verdict.action is Action.STOP_ENDPOINT
-    assert verdict.message.endswith(
-        "its successors are getarticleread, getarticleshare, getbizsummary, getarticletotaldetail"
-    )
-
-
 # error codes
-
-
-@pytest.mark.parametrize(("code", "action"), DATA_CODES)
-def test_a_code_of_a_data_request_reaches_this_far(code: int, action: Action) -> None:
-    body = json.dumps({"errcode": code, "errmsg": "said"}).encode()
-    verdict = GETARTICLESUMMARY.verdict(Response(200, body))
-    assert (verdict.action, verdict.code) == (action, code)
-    assert verdict.message.startswith(f"errcode {code} (said): ")
-
-
-def test_no_code_of_a_data_request_is_left_out_above() -> None:
-    assert {code: rule.action for code, rule in ERRORS.items()} == dict(DATA_CODES)
 
 
 @pytest.mark.parametrize(("code", "action"), TOKEN_CODES)
@@ -144,11 +71,6 @@ def test_a_code_of_a_token_request_reaches_this_far(
 
 def test_a_wrong_secret_renews_no_token() -> None:
     assert Action.RENEW_TOKEN not in {rule.action for rule in TOKEN_ERRORS.values()}
-
-
-@pytest.mark.parametrize("table", [ERRORS, TOKEN_ERRORS])
-def test_every_code_says_what_happened(table: dict[int, Any]) -> None:
-    assert [code for code, rule in table.items() if not rule.advice] == []
 
 
 # tokens

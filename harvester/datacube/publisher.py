@@ -1,0 +1,99 @@
+"""What an account earns as a traffic owner: one address, an action each, answers in pages.
+
+Rule: the shape of ``/publisher/stat`` alone; which actions there are stands in the catalogue.
+
+From WeChat's page on ad statistics and the clients that follow it: a GET whose query holds
+``action``, ``page`` (from 1), ``page_size`` (90 at the most), ``start_date`` and ``end_date``; an
+answer holds ``base_resp`` {``ret``, ``err_msg``}, ``list``, ``summary`` and ``total_num``.  A
+refusal comes with ``base_resp``, or with ``ret`` and ``err_msg`` at the top, or, from the gateway
+before it, with ``errcode`` and ``errmsg`` as everywhere.
+
+``summary`` is left out: it is the sum of the listed rows.  The sums beside ``settlement_list``
+(``revenue_all``, ``penalty_all`` and so on) cannot be told from its entries, so each entry carries
+them along; an answer without any entry leaves no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from harvester.answer import Rule, code_of, read, refusal
+from harvester.datacube.errors import ERRORS
+from harvester.endpoint import JsonEndpoint, too_long
+from harvester.model import Action, Request, Response, Verdict, Window
+
+PAGE_SIZE = 90
+"""Rows of a page, the most that WeChat gives."""
+
+PUBLISHER_ERRORS: Mapping[int, Rule] = {
+    **ERRORS,
+    2009: Rule(Action.FAIL_WINDOW, "the publisher interface refused what was asked for"),
+    45010: Rule(
+        Action.STOP_ENDPOINT,
+        "the account has no such figures; only accounts with the traffic-owner function have them",
+    ),
+}
+"""What a code of the publisher interface asks of us, whether it came as errcode or as ret."""
+
+
+@dataclass(frozen=True)
+class PublisherEndpoint(JsonEndpoint):
+    """One action of ``/publisher/stat``; its name is the action.
+
+    Whether there is another page: a page that is not full is the last one.  An answer does not say
+    which page it is, so after a last page that is full an empty one is asked for.
+    """
+
+    method: ClassVar[str] = "GET"
+
+    def request(self, window: Window, token: str, page: int = 1) -> Request:
+        """A GET for one page of the window's days."""
+        query = (
+            ("action", self.name),
+            ("access_token", token),
+            ("page", str(page)),
+            ("page_size", str(PAGE_SIZE)),
+            ("start_date", window.begin.isoformat()),
+            ("end_date", window.end.isoformat()),
+        )
+        return Request("GET", self.path, query)
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        """DONE with the rows of the page, ``more`` if another one follows, or a refusal."""
+        answer = read(response)
+        if isinstance(answer, Verdict):
+            return answer
+        said = _in_usual_words(answer)
+        code = code_of(said)
+        if code is None:
+            return Verdict(Action.RETRY, "the answer's ret or errcode is not a number")
+        if code:
+            verdict = refusal(said, self.errors)
+            return too_long(verdict, said, window)
+        if self.rows not in answer and "base_resp" not in answer:
+            return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")
+        return self._page(answer, window)
+
+    def _page(self, answer: dict[str, Any], window: Window) -> Verdict:
+        verdict = self._done(answer, window)
+        if verdict.action is not Action.DONE:
+            return verdict
+        full = len(answer.get(self.rows) or ()) >= PAGE_SIZE
+        return verdict._replace(more=full and _number(answer.get("total_num")) != PAGE_SIZE)
+
+
+def _in_usual_words(answer: dict[str, Any]) -> dict[str, Any]:
+    """The refusal of an answer as errcode and errmsg, wherever it stands."""
+    if code_of(answer) != 0:
+        return answer
+    base = answer.get("base_resp")
+    where = base if isinstance(base, dict) else answer
+    return {"errcode": where.get("ret"), "errmsg": where.get("err_msg")}
+
+
+def _number(value: object) -> int:
+    """A number that may be written as text; 0 for anything else."""
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < 18 else 0

@@ -1,0 +1,347 @@
+"""Every interface: what WeChat's pages say of it, and a walk through its simulated figures."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+
+from harvester import plugins
+from harvester.datacube import catalogue
+from harvester.datacube.types import RECORDS
+from harvester.endpoint import Endpoint, Field, JsonEndpoint, day_of, grid
+from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.plan import Cut, Days, last_legal_day
+from harvester.testing.catalogue import INTERFACES
+from tests.support import noon
+from tests.testing.support import Wechat
+
+NOW = noon("2026-06-01")
+OLD, NEW, MINI, ADS = date(2014, 12, 1), date(2025, 11, 1), date(2017, 1, 9), date(2016, 1, 1)
+D, W, M, R = Cut.DAYS, Cut.WEEK, Cut.MONTH, Cut.RECENT
+MINI_NAME = "getweanalysisappid"
+EXPECTED = {
+    "getusersummary": ("users", D, 7, OLD, 0, "2"),
+    "getusercumulate": ("users", D, 7, OLD, 0, "2"),
+    "getarticlesummary": ("articles", D, 1, OLD, 0, "7"),
+    "getarticletotal": ("articles", D, 1, OLD, 7, "7"),
+    "getuserread": ("articles", D, 3, OLD, 0, "7"),
+    "getuserreadhour": ("articles", D, 1, OLD, 0, "7"),
+    "getusershare": ("articles", D, 7, OLD, 0, "7"),
+    "getusersharehour": ("articles", D, 1, OLD, 0, "7"),
+    "getarticleread": ("articles", D, 1, NEW, 0, "7"),
+    "getarticleshare": ("articles", D, 1, NEW, 0, "7"),
+    "getbizsummary": ("articles", D, 30, NEW, 0, "7"),
+    "getarticletotaldetail": ("articles", D, 1, NEW, 30, "7"),
+    "getupstreammsg": ("messages", D, 7, OLD, 0, "1"),
+    "getupstreammsghour": ("messages", D, 1, OLD, 0, "1"),
+    "getupstreammsgweek": ("messages", W, 1, OLD, 0, "1"),
+    "getupstreammsgmonth": ("messages", M, 1, OLD, 0, "1"),
+    "getupstreammsgdist": ("messages", D, 15, OLD, 0, "1"),
+    "getupstreammsgdistweek": ("messages", W, 1, OLD, 0, "1"),
+    "getupstreammsgdistmonth": ("messages", M, 1, OLD, 0, "1"),
+    "getinterfacesummary": ("interface", D, 30, OLD, 0, "3"),
+    "getinterfacesummaryhour": ("interface", D, 1, OLD, 0, "3"),
+    f"{MINI_NAME}dailysummarytrend": ("miniprogram", D, 1, MINI, 0, "18"),
+    f"{MINI_NAME}dailyvisittrend": ("miniprogram", D, 1, MINI, 0, "18"),
+    f"{MINI_NAME}weeklyvisittrend": ("miniprogram", W, 1, MINI, 0, "18"),
+    f"{MINI_NAME}monthlyvisittrend": ("miniprogram", M, 1, MINI, 0, "18"),
+    f"{MINI_NAME}dailyretaininfo": ("miniprogram", D, 1, MINI, 30, "18"),
+    f"{MINI_NAME}weeklyretaininfo": ("miniprogram", W, 1, MINI, 28, "18"),
+    f"{MINI_NAME}monthlyretaininfo": ("miniprogram", M, 1, MINI, 31, "18"),
+    f"{MINI_NAME}visitpage": ("miniprogram", D, 1, MINI, 0, "18"),
+    f"{MINI_NAME}visitdistribution": ("miniprogram", D, 1, MINI, 0, "18"),
+    f"{MINI_NAME}userportrait": ("miniprogram", R, 1, MINI, 0, "18"),
+    "publisher_adpos_general": ("publisher", D, 90, ADS, 0, ""),
+    "publisher_cps_general": ("publisher", D, 60, ADS, 0, ""),
+    "publisher_settlement": ("publisher", M, 1, ADS, 0, ""),
+}
+SUCCESSORS = {
+    "getarticlesummary": ("getarticleread", "getarticleshare"),
+    "getarticletotal": ("getarticletotaldetail",),
+    "getuserread": ("getbizsummary",),
+    "getuserreadhour": (),
+    "getusershare": ("getarticleshare", "getbizsummary"),
+    "getusersharehour": (),
+}
+BESIDE = {
+    f"{MINI_NAME}visitpage": {"ref_date"},
+    "publisher_settlement": {"body", "penalty_all", "revenue_all", "settled_revenue_all"},
+}
+"""What an answer says once and each record carries."""
+
+NOWHERE = {
+    ("getarticletotal", "content_url"): "some answers spell url so; the simulated ones do not",
+    ("getinterfacesummary", "max_time_count"): "the spelling of older answers",
+    ("getinterfacesummaryhour", "max_time_count"): "the spelling of older answers",
+    ("publisher_adpos_general", "slot_id"): "only if a slot is asked for, or before 2024-08-16",
+    ("publisher_adpos_general", "ad_slot"): "only if a slot is asked for, or before 2024-08-16",
+}
+"""Fields that no simulated answer has, and why."""
+
+CATALOGUE = [each for each in vars(catalogue).values() if isinstance(each, JsonEndpoint)]
+EVERY = pytest.mark.parametrize("endpoint", CATALOGUE, ids=lambda endpoint: endpoint.name)
+PYTHON = {"date": str, "int": int, "float": float, "str": str, "bool": bool}
+
+
+# what the pages say
+
+
+def test_the_catalogue_is_as_wechats_pages_have_it() -> None:
+    found = {
+        each.name: (
+            each.group, each.cut, each.span, each.first_day, each.late_days, each.permission_set
+        )
+        for each in CATALOGUE
+    }  # fmt: skip
+    assert found == EXPECTED
+
+
+def test_the_six_old_article_interfaces_are_retired_and_name_their_successors() -> None:
+    retired = {each.name: each.successors for each in CATALOGUE if each.retired}
+    assert retired == SUCCESSORS
+    assert [each.name for each in CATALOGUE if each.successors and not each.retired] == []
+
+
+@EVERY
+def test_an_interface_comes_in_by_its_entry_point_and_has_a_constant_of_its_name(
+    endpoint: JsonEndpoint,
+) -> None:
+    assert plugins.endpoint(endpoint.name) is endpoint
+    assert getattr(catalogue, endpoint.name.upper()) is endpoint
+
+
+@EVERY
+def test_an_interface_tells_where_it_stands_and_what_it_gives(endpoint: JsonEndpoint) -> None:
+    assert endpoint.page.startswith("https://developers.weixin.qq.com/")
+    assert endpoint.page.endswith(".html")
+    assert endpoint.settled_hour == 8
+    assert 5 < len(endpoint.title) < 75
+    assert endpoint.key
+    assert bool(endpoint.cloud_call) == (endpoint.group != "publisher")
+
+
+def test_cloud_calls_are_named_as_the_pages_name_them() -> None:
+    calls = {each.name: each.cloud_call for each in CATALOGUE}
+    assert calls["getupstreammsgdistweek"] == "officialAccount.datacube.getUpstreamMsgDistWeek"
+    assert calls["getbizsummary"] == "datacube.getbizsummary"
+    assert calls[f"{MINI_NAME}dailysummarytrend"] == "analysis.getDailySummary"
+    for each in CATALOGUE:
+        if each.cloud_call.startswith("officialAccount."):
+            assert each.cloud_call.rpartition(".")[2].lower() == each.name
+
+
+def test_days_are_written_without_hyphens_for_mini_programs_alone() -> None:
+    compact = {each.group for each in CATALOGUE if each.dates == "%Y%m%d"}
+    hyphens = {each.group for each in CATALOGUE if each.dates == "%Y-%m-%d"}
+    assert (compact, "miniprogram" in hyphens) == ({"miniprogram"}, False)
+
+
+def test_a_week_of_messages_is_asked_for_by_its_first_day() -> None:
+    window = Window("wx1", "getupstreammsgweek", date(2026, 3, 2), date(2026, 3, 8))
+    assert catalogue.GETUPSTREAMMSGWEEK.request(window, "t0ken") == Request(
+        "POST",
+        "/datacube/getupstreammsgweek",
+        (("access_token", "t0ken"),),
+        b'{"begin_date":"2026-03-02","end_date":"2026-03-02"}',
+    )
+
+
+def test_the_answer_of_wechats_own_page_is_read() -> None:
+    record = {
+        "ref_date": "2014-12-08",
+        "msgid": "10000050_1",
+        "title": "12月27日 DiLi日报",
+        "int_page_read_user": 23676,
+        "int_page_read_count": 25615,
+        "ori_page_read_count": 34,
+        "share_user": 122,
+        "share_count": 994,
+        "add_to_fav_user": 1,
+    }
+    window = Window("wx1", "getarticlesummary", date(2014, 12, 8), date(2014, 12, 8))
+    body = repr({"list": [record]}).replace("'", '"').encode()
+    assert catalogue.GETARTICLESUMMARY.verdict(Response(200, body), window) == Verdict(
+        Action.DONE, records=[record]
+    )
+
+
+def test_taken_offline_an_interface_names_its_successors() -> None:
+    window = Window("wx1", "getarticlesummary", date(2020, 1, 1), date(2020, 1, 1))
+    body = b'{"errcode":47009,"errmsg":"this api is offline, please use the new api"}'
+    verdict = catalogue.GETARTICLESUMMARY.verdict(Response(200, body), window)
+    assert verdict.action is Action.STOP_ENDPOINT
+    assert verdict.message.endswith("its successors are getarticleread, getarticleshare")
+
+
+# a walk against the simulated WeChat, without an engine
+
+
+def ask(wechat: Wechat, endpoint: Endpoint, days: Days) -> list[dict[str, Any]]:
+    """The records of a window, all pages."""
+    window = Window("wx1", endpoint.name, *days)
+    token, records = wechat.token(), []
+    for page in range(1, 20):
+        request = endpoint.request(window, token, page)
+        reply = wechat.handle(
+            request.method, request.path, dict(request.query), request.body or b""
+        )
+        verdict = endpoint.verdict(Response(reply.status, reply.body), window)
+        assert (verdict.action, verdict.foreign) == (Action.DONE, 0), verdict.message
+        records += verdict.records
+        if not verdict.more:
+            return records
+    raise AssertionError("there is no end to the pages")
+
+
+def windows(endpoint: Endpoint) -> Iterator[tuple[Wechat, list[Days]]]:
+    """The last windows of an interface, more than two and at least sixty days of them."""
+    wechat = Wechat(NOW)
+    last = last_legal_day(NOW)
+    if endpoint.cut is Cut.RECENT:  # it has but windows that end yesterday
+        for number in (0, 1):
+            wechat = Wechat(NOW - 86400 * number)
+            last = last_legal_day(wechat.clock.now)
+            for begin in (last, last - timedelta(days=6), last - timedelta(days=40)):
+                yield wechat, list(grid(endpoint, last).windows(begin, last))
+    else:
+        begin = last - timedelta(days=max(95, 2 * endpoint.span))
+        yield wechat, list(grid(endpoint, last).windows(begin, last))
+
+
+def without(records: list[dict[str, Any]], names: set[str]) -> list[dict[str, Any]]:
+    return [{key: row[key] for key in row if key not in names} for row in records]
+
+
+@EVERY
+def test_the_records_of_a_window_are_all_that_there_is(endpoint: JsonEndpoint) -> None:
+    asked = 0
+    beside = BESIDE.get(endpoint.name, set())
+    for wechat, found in windows(endpoint):
+        for days in found[-8:]:
+            records = ask(wechat, endpoint, days)
+            truth = wechat.truth_of(endpoint.name, "wx1", *days)
+            if endpoint.name == f"{MINI_NAME}visitdistribution":
+                truth = [{"ref_date": f"{days[0]:%Y%m%d}", "list": truth}]
+            assert without(records, beside) == truth != []
+            assert all(beside <= set(record) for record in records)
+            asked += 1
+    assert asked >= 2
+
+
+def test_pages_are_followed_to_the_last_one() -> None:
+    wechat, days = Wechat(NOW), (ADS, date(2026, 5, 31))
+    records = ask(wechat, catalogue.PUBLISHER_SETTLEMENT, days)
+    assert len(records) > 2 * 90
+    truth = wechat.truth_of("publisher_settlement", "wx1", *days)
+    assert without(records, BESIDE["publisher_settlement"]) == truth
+
+
+@EVERY
+def test_no_two_records_of_an_account_have_the_same_key(endpoint: JsonEndpoint) -> None:
+    keys = [
+        tuple(record.get(name) for name in endpoint.key)
+        for wechat, found in windows(endpoint)
+        for days in found
+        for record in ask(wechat, endpoint, days)
+    ]
+    assert len(keys) == len(set(keys)) > 1
+
+
+@pytest.mark.parametrize(
+    "endpoint", [each for each in CATALOGUE if each.day_field], ids=lambda endpoint: endpoint.name
+)
+def test_a_record_of_a_window_names_a_day_of_it(endpoint: JsonEndpoint) -> None:
+    for wechat, found in windows(endpoint):
+        for days in found[-2:]:
+            for record in ask(wechat, endpoint, days):
+                day = day_of(record[endpoint.day_field])
+                assert day is not None
+                assert days[0] <= day <= days[1]
+
+
+def walk(record: dict[str, Any], fields: tuple[Field, ...], seen: dict[str, set[str]]) -> None:
+    """Check a record's names and types, and note which fields are seen."""
+    known = {field.name: field for field in fields}
+    assert set(record) <= set(known), set(record) - set(known)
+    for name, value in record.items():
+        field = known[name]
+        seen.setdefault(name, set()).add(type(value).__name__)
+        if field.type == "object":
+            walk(value, field.fields, seen)
+        elif field.type == "list":
+            assert isinstance(value, list)
+            for each in value:
+                walk(each, field.fields, seen)
+        elif field.type == "float":
+            assert type(value) in (float, int), name
+        else:
+            assert type(value) is PYTHON[field.type], name
+            assert field.type != "date" or day_of(value) is not None
+
+
+def names_of(fields: tuple[Field, ...]) -> set[str]:
+    return {name for field in fields for name in (field.name, *names_of(field.fields))}
+
+
+@EVERY
+def test_every_field_of_an_answer_is_described_and_every_described_one_is_answered(
+    endpoint: JsonEndpoint,
+) -> None:
+    seen: dict[str, set[str]] = {}
+    for wechat, found in windows(endpoint):
+        for days in found:
+            for record in ask(wechat, endpoint, days):
+                walk(record, endpoint.fields, seen)
+    nowhere = {name for of, name in NOWHERE if of == endpoint.name}
+    assert names_of(endpoint.fields) - set(seen) == nowhere
+
+
+def test_slots_that_are_asked_for_have_the_fields_that_are_described() -> None:
+    answer = Wechat(NOW).stat(
+        "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 2), ad_slot="SLOT_ID_BIZ_BOTTOM"
+    )
+    seen: dict[str, set[str]] = {}
+    for row in answer["list"]:
+        walk(row, catalogue.PUBLISHER_ADPOS_GENERAL.fields, seen)
+    assert seen.keys() == names_of(catalogue.PUBLISHER_ADPOS_GENERAL.fields)
+
+
+@EVERY
+def test_an_interface_allows_what_the_simulated_wechat_allows_and_no_more(
+    endpoint: JsonEndpoint,
+) -> None:
+    interface = INTERFACES[endpoint.name]
+    assert endpoint.first_day == interface.first_day
+    assert endpoint.late_days >= (interface.grows if endpoint.cut is Cut.DAYS else 0)
+    if interface.rule == "days":
+        assert endpoint.span == interface.span
+
+
+# types
+
+
+def described(fields: tuple[Field, ...], hints: dict[str, Any], where: str) -> None:
+    """The names and types of fields are those of a TypedDict."""
+    assert list(hints) == [field.name for field in fields], where
+    for field in fields:
+        hint, at = hints[field.name], f"{where}.{field.name}"
+        if field.type == "list":
+            assert get_origin(hint) is list, at
+            [hint] = get_args(hint)
+        if field.type in PYTHON:
+            assert hint is PYTHON[field.type], at
+        else:
+            assert hint.__total__ is False, at
+            described(field.fields, get_type_hints(hint), at)
+
+
+@EVERY
+def test_the_type_of_a_record_has_the_fields_of_its_interface(endpoint: JsonEndpoint) -> None:
+    of = RECORDS[endpoint.name]
+    assert of.__name__.lower().replace("_", "") == endpoint.name.replace("_", "")
+    described(endpoint.fields, get_type_hints(of), of.__name__)
+
+
+def test_there_is_a_type_for_each_interface_and_no_other() -> None:
+    assert set(RECORDS) == {each.name for each in CATALOGUE}

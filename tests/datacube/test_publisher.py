@@ -1,0 +1,173 @@
+"""The publisher interface: pages, the envelope, refusals of three shapes."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester.datacube import PUBLISHER_ADPOS_GENERAL, PUBLISHER_SETTLEMENT
+from harvester.model import Action, Request, Response, Verdict, Window
+
+WINDOW = Window("wx1", "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 31))
+DAY = WINDOW._replace(end=date(2026, 3, 1))
+FINE = {"err_msg": "ok", "ret": 0}
+
+
+def said(answer: dict[str, Any], window: Window = WINDOW) -> Verdict:
+    body = json.dumps(answer).encode()
+    return PUBLISHER_ADPOS_GENERAL.verdict(Response(200, body), window)
+
+
+def page(rows: int, total: object) -> dict[str, Any]:
+    row = {"date": "2026-03-01", "income": 1}
+    return {
+        "base_resp": FINE,
+        "list": [row] * rows,
+        "summary": {"income": rows},
+        "total_num": total,
+    }
+
+
+def test_a_page_is_asked_for_by_get() -> None:
+    assert PUBLISHER_ADPOS_GENERAL.request(WINDOW, "t0ken", 3) == Request(
+        "GET",
+        "/publisher/stat",
+        (
+            ("action", "publisher_adpos_general"),
+            ("access_token", "t0ken"),
+            ("page", "3"),
+            ("page_size", "90"),
+            ("start_date", "2026-03-01"),
+            ("end_date", "2026-03-31"),
+        ),
+        None,
+    )
+
+
+def test_the_quota_of_a_publisher_interface_is_asked_for_with_its_path() -> None:
+    request = PUBLISHER_ADPOS_GENERAL.quota_request("t0ken")
+    assert request is not None
+    assert json.loads(request.body or b"") == {"cgi_path": "/publisher/stat"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "more"),
+    [
+        (0, 0, False),
+        (31, 31, False),
+        (90, 90, False),
+        (90, 91, True),
+        (90, "91", True),
+        (1, 91, False),
+        (90, 180, True),  # whether it is the first or the last page cannot be told
+        (0, 180, False),
+        (90, None, True),
+        (90, "many", True),
+    ],
+)
+def test_a_full_page_is_followed_by_another(rows: int, total: object, more: bool) -> None:
+    verdict = said(page(rows, total))
+    assert (verdict.action, len(verdict.records), verdict.more) == (Action.DONE, rows, more)
+
+
+def test_rows_of_other_days_are_left_out_and_do_not_shorten_a_page() -> None:
+    answer = page(90, 91)
+    answer["list"][0] = {"date": "2026-02-28"}
+    verdict = said(answer)
+    assert (len(verdict.records), verdict.foreign, verdict.more) == (89, 1, True)
+
+
+def test_an_envelope_without_a_list_is_an_empty_page() -> None:
+    assert said({"base_resp": FINE, "total_num": 0}) == Verdict(Action.DONE, records=[])
+
+
+@pytest.mark.parametrize("answer", [{}, {"total_num": 3}, {"ret": 0}])
+def test_an_answer_without_envelope_and_rows_is_tried_again(answer: dict[str, Any]) -> None:
+    assert said(answer).action is Action.RETRY
+
+
+@pytest.mark.parametrize("rows", [{}, "x", [1], [None]])
+def test_rows_that_are_no_objects_are_tried_again(rows: object) -> None:
+    assert said({"base_resp": FINE, "list": rows}).action is Action.RETRY
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"ret": 45010, "err_msg": "not supported action for your appid"},
+        {"base_resp": {"ret": 45010, "err_msg": "not supported action for your appid"}},
+        {"base_resp": {"ret": "45010", "err_msg": "not supported action for your appid"}},
+        {"errcode": 45010, "errmsg": "not supported action for your appid"},
+    ],
+)
+def test_an_account_without_ads_loses_the_interface_and_no_more(refused: dict[str, Any]) -> None:
+    verdict = said(refused)
+    assert (verdict.action, verdict.code) == (Action.STOP_ENDPOINT, 45010)
+    assert "(not supported action for your appid)" in verdict.message
+    assert "traffic-owner" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("refused", "action"),
+    [
+        ({"ret": 2009, "err_msg": "ERROR"}, Action.FAIL_WINDOW),
+        ({"ret": -1, "err_msg": "system error"}, Action.RETRY),
+        ({"errcode": 40001, "errmsg": "invalid credential rid: 1-2"}, Action.RENEW_TOKEN),
+        ({"errcode": 45009, "errmsg": "reach max api daily quota limit"}, Action.QUOTA),
+        ({"errcode": 48001, "errmsg": "api unauthorized"}, Action.NO_PERMISSION),
+        ({"ret": 61501, "err_msg": "date range error"}, Action.SPLIT),
+        ({"ret": 61500, "err_msg": "date range error"}, Action.SPLIT),
+        ({"ret": 61500, "err_msg": "date format error"}, Action.FAIL_WINDOW),
+        ({"ret": "soon"}, Action.RETRY),
+        ({"errcode": "soon"}, Action.RETRY),
+        ({"base_resp": {"ret": [1]}}, Action.RETRY),
+    ],
+)
+def test_a_refusal_reaches_as_far_as_its_code(refused: dict[str, Any], action: Action) -> None:
+    assert said({**refused, "list": [{"date": "2026-03-01"}]}).action is action
+
+
+def test_a_day_is_not_split() -> None:
+    assert said({"ret": 61501, "err_msg": "range"}, DAY).action is Action.FAIL_WINDOW
+
+
+def test_a_gateways_page_of_html_is_tried_again() -> None:
+    verdict = PUBLISHER_ADPOS_GENERAL.verdict(Response(200, b"<html>"), WINDOW)
+    assert verdict == Verdict(Action.RETRY, "the answer was HTML")
+
+
+def test_a_settlement_carries_what_its_answer_says_once() -> None:
+    answer = {
+        "base_resp": FINE,
+        "body": "who",
+        "penalty_all": 1,
+        "revenue_all": 2,
+        "settled_revenue_all": 3,
+        "settlement_list": [{"month": "202602", "order": 2, "date": "2026-03-10"}],
+        "total_num": 1,
+    }
+    verdict = PUBLISHER_SETTLEMENT.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    assert verdict.records == [
+        {
+            "body": "who", "penalty_all": 1, "revenue_all": 2, "settled_revenue_all": 3,
+            "month": "202602", "order": 2, "date": "2026-03-10",
+        }
+    ]  # fmt: skip
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+NAMES = ["base_resp", "ret", "err_msg", "errcode", "errmsg", "list", "total_num"]
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(st.dictionaries(st.sampled_from(NAMES), JSON))
+def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
+    verdict = said(answer)
+    assert verdict.action is Action.DONE or (verdict.records, verdict.more) == ([], False)
