@@ -41,8 +41,8 @@ names = plugins.endpoint_names()
 print(len(names), [name for name in names if not name.startswith(("get", "publisher"))])
 print(plugins.endpoint("mine").path)
 groups = plugins.endpoint_groups()
-print([name for name in groups if name in ("own", "users")], groups["own"], groups["users"])
-print("mine" in groups["all"])
+print([name for name in groups if name in ("own", "users")], groups["own"])
+print(groups["users"], [name in groups["all"] for name in ("mine", "users", "old")])
 print([endpoint.name for endpoint in plugins.endpoints_of("users")])
 print([endpoint.name for endpoint in plugins.endpoints_of("old")])
 print(plugins.sink_schemes())
@@ -133,8 +133,8 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
         [
             "37 ['mine', 'old', 'users']",
             "/mine",
-            "['own', 'users'] ['mine'] ['getusercumulate', 'getusersummary', 'users']",
-            "True",
+            "['own', 'users'] ['mine']",
+            "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
             "['old']",
             "['jsonl', 'kept']",

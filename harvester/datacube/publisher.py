@@ -89,7 +89,7 @@ def _in_usual_words(answer: dict[str, Any]) -> dict[str, Any]:
     if code_of(answer) != 0:
         return answer
     base = answer.get("base_resp")
-    where = base if isinstance(base, dict) else answer
+    where = base if isinstance(base, dict) and "ret" in base else answer
     return {"errcode": where.get("ret"), "errmsg": where.get("err_msg")}
 
 

@@ -125,7 +125,18 @@ def test_cloud_calls_are_named_as_the_pages_name_them() -> None:
     calls = {each.name: each.cloud_call for each in CATALOGUE}
     assert calls["getupstreammsgdistweek"] == "officialAccount.datacube.getUpstreamMsgDistWeek"
     assert calls["getbizsummary"] == "datacube.getbizsummary"
-    assert calls[f"{MINI_NAME}dailysummarytrend"] == "analysis.getDailySummary"
+    assert {name: call for name, call in calls.items() if name.startswith(MINI_NAME)} == {
+        f"{MINI_NAME}dailysummarytrend": "analysis.getDailySummary",
+        f"{MINI_NAME}dailyvisittrend": "analysis.getDailyVisitTrend",
+        f"{MINI_NAME}weeklyvisittrend": "analysis.getWeeklyVisitTrend",
+        f"{MINI_NAME}monthlyvisittrend": "analysis.getMonthlyVisitTrend",
+        f"{MINI_NAME}dailyretaininfo": "analysis.getDailyRetain",
+        f"{MINI_NAME}weeklyretaininfo": "analysis.getWeeklyRetain",
+        f"{MINI_NAME}monthlyretaininfo": "analysis.getMonthlyRetain",
+        f"{MINI_NAME}visitpage": "analysis.getVisitPage",
+        f"{MINI_NAME}visitdistribution": "analysis.getVisitDistribution",
+        f"{MINI_NAME}userportrait": "analysis.getUserPortrait",
+    }
     for each in CATALOGUE:
         if each.cloud_call.startswith("officialAccount."):
             assert each.cloud_call.rpartition(".")[2].lower() == each.name

@@ -121,6 +121,7 @@ def test_an_account_without_ads_loses_the_interface_and_no_more(refused: dict[st
         ({"ret": 61501, "err_msg": "date range error"}, Action.SPLIT),
         ({"ret": 61500, "err_msg": "date range error"}, Action.SPLIT),
         ({"ret": 61500, "err_msg": "date format error"}, Action.FAIL_WINDOW),
+        ({"base_resp": {}, "ret": 2009}, Action.FAIL_WINDOW),
         ({"ret": "soon"}, Action.RETRY),
         ({"errcode": "soon"}, Action.RETRY),
         ({"base_resp": {"ret": [1]}}, Action.RETRY),

@@ -12,12 +12,27 @@ from typing import Any
 
 from harvester.auth import TokenRefusedError
 from harvester.codec import MalformedError, checksum, encode, lines, parse
-from harvester.datacube import GETARTICLESUMMARY, LONGEST_TOKEN, ClassicToken, StableToken
+from harvester.datacube import (
+    GETARTICLESUMMARY,
+    GETWEANALYSISAPPIDVISITDISTRIBUTION,
+    GETWEANALYSISAPPIDVISITPAGE,
+    LONGEST_TOKEN,
+    PUBLISHER_SETTLEMENT,
+    ClassicToken,
+    StableToken,
+)
 from harvester.model import Action, Hidden, Request, Response, Token, Verdict, Window, metadata
 
 DAY = date(2024, 1, 1)
 WINDOW = Window("wx00000000000000aa", "getarticlesummary", DAY, DAY)
 META = metadata(WINDOW, "2024-01-02T00:00:00Z")
+SHAPES = (
+    GETARTICLESUMMARY,
+    GETWEANALYSISAPPIDVISITDISTRIBUTION,
+    GETWEANALYSISAPPIDVISITPAGE,
+    PUBLISHER_SETTLEMENT,
+)
+"""A list, a whole answer, a list with what stands beside it, pages."""
 SECRET = "f" * 32
 TOKEN = Hidden("t" * 40)
 
@@ -35,12 +50,13 @@ def value(body: bytes) -> None:
 
 def answer(body: bytes) -> None:
     """Any status and any body give a verdict whose text is one harmless line."""
-    for status in (200, 404, 502):
-        verdict = GETARTICLESUMMARY.verdict(Response(status, body), WINDOW)
-        _check(verdict)
-        if verdict.action is Action.DONE:
-            _check_records(verdict.records)
-    _check(GETARTICLESUMMARY.verdict(TOKEN.cut_from_response(Response(200, body)), WINDOW))
+    for endpoint in SHAPES:
+        for status in (200, 404, 502):
+            verdict = endpoint.verdict(Response(status, body), WINDOW)
+            _check(verdict)
+            if verdict.action is Action.DONE:
+                _check_records(verdict.records)
+        _check(endpoint.verdict(TOKEN.cut_from_response(Response(200, body)), WINDOW))
 
 
 def _check(verdict: Verdict) -> None:

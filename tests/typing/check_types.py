@@ -7,7 +7,9 @@ from typing import Any, assert_type
 import aiohttp
 
 import harvester
+import harvester.datacube
 from harvester import events
+from harvester.datacube.types import GetArticleTotalDetail
 
 
 async def fetch() -> str:
@@ -52,3 +54,13 @@ def observe(event: events.Event) -> None:
 
 def sinks(sink: harvester.JsonLines) -> harvester.Sink:
     return sink
+
+
+def growth(record: harvester.datacube.types.GetUserSummary) -> None:
+    assert_type(record["new_user"] - record["cancel_user"], int)
+
+
+def last_entry(record: GetArticleTotalDetail) -> None:
+    entry = record["detail_list"][-1]
+    assert_type(entry["read_finish_rate"], float)
+    assert_type(entry["read_user_source"][0]["scene_desc"], str)
