@@ -54,6 +54,9 @@ NOON = 12
 empty at half past eight, and full at ten."""
 
 
+PAGES = 1000
+"""Pages of one window at the most: an answer that always promises another one must end, too."""
+
 REFUSALS = 3
 """Tokens that one interface may refuse in a row while others accept them."""
 
@@ -197,6 +200,8 @@ class Pipeline:
             delayed=part.delayed or verdict.delayed,
         )
         if verdict.more:
+            if part.page >= PAGES:
+                raise WindowError(f"it has more than {PAGES} pages")
             part = part._replace(page=part.page + 1)
         elif len(part.pending) > 1:
             part = part._replace(pending=part.pending[1:], page=1)

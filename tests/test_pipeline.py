@@ -276,7 +276,8 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
         (Response(403, b""), WindowError, r"^HTTP 403$"),
         ({"errcode": 47009}, EndpointError, r"getarticleread, getarticleshare"),
         (Response(404, b""), EndpointError, r"^HTTP 404"),
-        ({"errcode": 48001}, AccountError, r"^wx1: errcode 48001"),
+        ({"errcode": 48001}, EndpointError, r"^errcode 48001"),
+        ({"errcode": 48004}, AccountError, r"^wx1: errcode 48004"),
         ({"errcode": 40164}, AccountError, r"^wx1: errcode 40164 .* white list"),
     ],
 )

@@ -134,7 +134,7 @@ GETUSERCUMULATE = _old(
 
 GETARTICLESUMMARY = _offline(
     "getArticleSummary", "reads and shares of each article on the day, for its first 7 days",
-    "ref_date msgid", "getarticleread", "getarticleshare",
+    "ref_date msgid", "getarticleread", "getarticleshare", "getbizsummary", "getarticletotaldetail",
     span=1, fields=fields.ARTICLE_SUMMARY,
 )  # fmt: skip
 GETARTICLETOTAL = _offline(

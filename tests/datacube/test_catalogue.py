@@ -57,7 +57,12 @@ EXPECTED = {
     "publisher_settlement": ("publisher", M, 1, ADS, 0, ""),
 }
 SUCCESSORS = {
-    "getarticlesummary": ("getarticleread", "getarticleshare"),
+    "getarticlesummary": (
+        "getarticleread",
+        "getarticleshare",
+        "getbizsummary",
+        "getarticletotaldetail",
+    ),
     "getarticletotal": ("getarticletotaldetail",),
     "getuserread": ("getbizsummary",),
     "getuserreadhour": (),
@@ -182,7 +187,9 @@ def test_taken_offline_an_interface_names_its_successors() -> None:
     body = b'{"errcode":47009,"errmsg":"this api is offline, please use the new api"}'
     verdict = catalogue.GETARTICLESUMMARY.verdict(Response(200, body), window)
     assert verdict.action is Action.STOP_ENDPOINT
-    assert verdict.message.endswith("its successors are getarticleread, getarticleshare")
+    assert verdict.message.endswith(
+        "getarticleread, getarticleshare, getbizsummary, getarticletotaldetail"
+    )
 
 
 # a walk against the simulated WeChat, without an engine
