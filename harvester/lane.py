@@ -140,9 +140,13 @@ class Budget:
         self._left -= 1
 
     def told(self, daily: int, left: int, wall: float) -> None:
-        """WeChat has told what a day has, and what is left of this one."""
-        self._daily, self._left, self.limited = max(daily, 0), max(left, 0), True
-        self.until = next_midnight(wall)
+        """WeChat has told what a day has, and what is left of this one; never more than was given.
+
+        Counts are kept to a percent or so on WeChat's side, and other programs may spend, too.
+        """
+        self._left = min(self.left(wall), max(left, 0))
+        self._daily = min(self._daily, max(daily, 0))
+        self.limited = True
 
 
 class Track:

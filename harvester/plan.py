@@ -182,25 +182,40 @@ class Grid:
             for first, last in gaps(begin, end, covered)
         )
 
-    def whole(self, days: Days) -> Days:
-        """A range widened to whole windows, so that none that is stored is asked for in part."""
+    def widened(self, days: Days, stored: Sequence[Days]) -> Days:
+        """A range that takes in, as a whole, what is stored of a window at its edge.
+
+        What is stored is replaced by windows, so none of them may be asked for in part.
+        """
         if self.cut is not Cut.DAYS:
             return days
-        before = (days[0] - self.anchor).days % self.span
-        after = -((days[1] - self.anchor).days + 1) % self.span
-        return days[0] - timedelta(days=before), min(days[1] + timedelta(days=after), self.last)
+        begin, end = days
+        first, last = self._around(days)
+        for old, young in stored:
+            if old < days[0] <= young:
+                begin = min(begin, max(old, first))
+            if old <= days[1] < young:
+                end = max(end, min(young, last, self.last))
+        return begin, end
 
-    def whole_only(self, covered: Sequence[Days]) -> list[Days]:
-        """The covered stretches without the windows that they cover in part."""
+    def whole_only(self, days: Days, covered: Sequence[Days]) -> list[Days]:
+        """The covered days of a range, without windows that are covered in part."""
         if self.cut is not Cut.DAYS:
             return list(covered)
-        found = []
-        for first, last in covered:
-            begin = first + timedelta(days=-(first - self.anchor).days % self.span)
-            end = last - timedelta(days=((last - self.anchor).days + 1) % self.span)
-            if begin <= end:
-                found.append((begin, end))
-        return found
+        asked: list[Days] = []
+        for gap in gaps(*days, covered):
+            first, last = self._around(gap)
+            begin, end = max(first, days[0]), min(last, days[1])
+            if asked and begin <= asked[-1][1]:
+                begin = asked.pop()[0]
+            asked.append((begin, end))
+        return list(gaps(*days, asked))
+
+    def _around(self, days: Days) -> Days:
+        """The whole windows that a stretch lies in."""
+        before = (days[0] - self.anchor).days % self.span
+        after = -((days[1] - self.anchor).days + 1) % self.span
+        return days[0] - timedelta(days=before), days[1] + timedelta(days=after)
 
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range in which none does."""

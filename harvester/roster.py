@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from harvester.auth import Send, SharedToken, TokenProvider
 from harvester.endpoint import Endpoint, grid
-from harvester.lane import Budget, Lane, Share, Span, Track, Try
+from harvester.lane import NEVER, Budget, Lane, Share, Span, Track, Try
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Limiter, Rate
 from harvester.model import Window
@@ -48,11 +48,13 @@ class Roster(NamedTuple):
 class Known(NamedTuple):
     """What the ledger knows that a plan needs.
 
-    done: days that every sink has, final or not; provisional: windows of them whose figures can
-    still change; spent: calls of today; spans: the longest windows that WeChat took.
+    done: days that every sink has, final or not; stored: days that any of them has; provisional:
+    windows whose figures can still change; spent: calls of today; spans: the longest windows that
+    WeChat took.
     """
 
     done: Mapping[Key, list[Days]] = {}
+    stored: Mapping[Key, list[Days]] = {}
     provisional: Mapping[Key, set[Days]] = {}
     spent: Mapping[Key, int] = {}
     spans: Mapping[str, int] = {}
@@ -76,21 +78,32 @@ async def known(ledger: Ledger | None, sinks: Sequence[str], wall: float) -> Kno
     """What a plan needs of the ledger (wall: the Unix time)."""
     if ledger is None:
         return Known()
+    by_sink = [await ledger.done(name) for name in sinks]
     return Known(
-        await covered(ledger, sinks),
+        _in_all(by_sink),
+        _in_any(by_sink),
         await _provisional(ledger, sinks),
         await ledger.spent(china(wall).date()),
         await ledger.spans(),
     )
 
 
-async def covered(ledger: Ledger, sinks: Sequence[str]) -> dict[Key, list[Days]]:
-    """What every one of the sinks has."""
-    found = [await ledger.done(name) for name in sinks]
-    common = found[0] if found else {}
-    for other in found[1:]:
+def _in_all(by_sink: Sequence[Mapping[Key, list[Days]]]) -> Mapping[Key, list[Days]]:
+    common = by_sink[0] if by_sink else {}
+    for other in by_sink[1:]:
         common = {key: both(days, other.get(key, [])) for key, days in common.items()}
     return common
+
+
+def _in_any(by_sink: Sequence[Mapping[Key, list[Days]]]) -> Mapping[Key, list[Days]]:
+    """Not merged: it is only asked what of some days is there."""
+    if len(by_sink) == 1:
+        return by_sink[0]
+    found: defaultdict[Key, list[Days]] = defaultdict(list)
+    for one in by_sink:
+        for key, days in one.items():
+            found[key] += days
+    return {key: sorted(days) for key, days in found.items()}
 
 
 async def _provisional(ledger: Ledger, sinks: Sequence[str]) -> dict[Key, set[Days]]:
@@ -106,7 +119,8 @@ def needed(cut: Grid, days: Days, key: Key, has: Known, *, replaces: bool, refre
     """What is to be asked for of a range."""
     done = [] if refresh else has.done.get(key, [])
     if replaces:  # whole windows only: one that is stored is replaced as a whole
-        days, done = cut.whole(days), cut.whole_only(done)
+        days = cut.widened(days, has.stored.get(key, []))
+        done = cut.whole_only(days, done)
     begin, end = days
     again: list[Days] = []
     if not refresh and not replaces:
@@ -116,7 +130,7 @@ def needed(cut: Grid, days: Days, key: Key, has: Known, *, replaces: bool, refre
             if window[0] <= end and begin <= window[1] and _can_be_asked(cut, window)
         ]
     elif not refresh:
-        done = cut.whole_only(without(done, sorted(has.provisional.get(key, ()))))
+        done = cut.whole_only(days, without(done, sorted(has.provisional.get(key, ()))))
     left = cut.count(begin, end, done) + len(again)
     return Need(days, done, again, max(left, cut.count(begin, end)), left)
 
@@ -136,7 +150,7 @@ async def muster(
     """The lanes: one an account, in it a track an interface (wall: the Unix time)."""
     has = await known(ledger, sinks, wall)
     replaces = options.refresh or len(sinks) > 1
-    spans = {each.name: Span(has.spans.get(each.name, each.span)) for each in scope.endpoints}
+    spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
     roster = Roster([], 0, 0, [], share)
     for appid, provider in scope.accounts.items():

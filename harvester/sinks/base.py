@@ -8,7 +8,8 @@ from one task.  Between `write` and `settle` it stores the receipt in the ledger
 - what `write` has returned from is durable, but counts only once its receipt is stored;
 - a process that dies in between leaves records that no stored receipt speaks of; the next `open`,
   which is given the stored receipt, takes them away again, so their windows can be written anew;
-- a batch that says ``replaces`` takes the place of the records of its window.
+- a batch that says ``replaces`` takes the place of the records of its window, and of windows that
+  lie in it.
 
 So each record of each window stands in the sink exactly once, whatever happened on the way.  A
 sink that cannot look at a receipt must let a batch replace its window by itself.

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harvester.codec import checksum
+from harvester.codec import add_checksums, checksum
 from harvester.errors import AttemptError, LedgerError, SinkError
 from harvester.ledger import Entry, Ledger, Spent
 from harvester.model import Batch, Request, Response, Tally, Window
@@ -93,7 +93,7 @@ class Network:
     async def send(self, request: Request) -> Response:
         """The answer, if the world lets it through."""
         traffic = self.traffic
-        fetch = request.path.startswith("/cgi-bin/")
+        fetch = request.path in ("/cgi-bin/stable_token", "/cgi-bin/token")
         appid = self._appid(request, fetch)
         traffic.departures[appid].append(asyncio.get_running_loop().time())
         traffic.in_flight += 1
@@ -101,7 +101,8 @@ class Network:
         try:
             if fetch:
                 return await self._fetch(appid, request)
-            traffic.calls[appid, china(self.simulator.wall()).date()] += 1
+            today = china(self.simulator.wall()).date()
+            traffic.calls[f"{appid} {request.path}", today] += 1
             return await self._data(appid, request)
         finally:
             traffic.in_flight -= 1
@@ -156,7 +157,7 @@ class Network:
             return self._answer({"errcode": code, "errmsg": f"a mood, rid: {self._draw.random()}"})
         query = dict(request.query)
         reply = self.simulator.handle(request.method, request.path, query, request.body or b"")
-        if b'"errcode":4' in reply.body[:16]:
+        if reply.body.startswith((b'{"errcode":40', b'{"errcode":42')):
             self.traffic.refused[appid].add(query["access_token"])
         await self._travel()
         self._log(f"{appid} {(request.body or b'').decode()} -> {reply.body[:40]!r}")
@@ -205,6 +206,11 @@ class _Row:
     died: int | None = None
 
 
+def _within(one: Window, other: Window) -> bool:
+    same = (one.appid, one.endpoint) == (other.appid, other.endpoint)
+    return same and other.begin <= one.begin and one.end <= other.end
+
+
 class ModelSink:
     """The promise of `harvester.sinks.base`, word for word, on a disk that outlives its process."""
 
@@ -244,9 +250,12 @@ class ModelSink:
 
     def _replace(self, window: Window, replaced: dict[Window, Tally]) -> None:
         for row in self.disk:
-            if row.died is None and row.window == window and row.lines:
+            if row.died is None and _within(row.window, window):
                 row.died = self._serial
-                replaced[window] = Tally(len(row.lines), checksum(row.lines))
+                former = replaced.get(window, Tally())
+                if row.lines:
+                    total = add_checksums(former.checksum, checksum(row.lines))
+                    replaced[window] = Tally(former.records + len(row.lines), total)
 
     async def settle(self) -> None:
         """What died with the last write may go."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
@@ -16,10 +16,13 @@ from harvester.codec import add_checksums, checksum
 from harvester.coverage import DONE, Stretch
 from harvester.events import Report
 from harvester.limiter import Rate
+from harvester.plan import Days
 from tests.simulation.outside import Traffic
 from tests.support import bare, days
 
-Truth = Mapping[tuple[str, date], list[dict[str, Any]]]
+Key = tuple[str, str]
+Truth = Callable[[Key, date, date], list[dict[str, Any]]]
+"""What WeChat has of some days of an interface of an account."""
 
 
 def rate_kept(traffic: Traffic, rate: Rate) -> Iterator[str]:
@@ -58,61 +61,74 @@ def report_adds_up(report: Report) -> Iterator[str]:
         yield f"complete, but {windows}"
 
 
-def ledger_is_true(
-    stretches: Mapping[tuple[str, str], list[Stretch]], lines: Iterable[bytes], truth: Truth
-) -> Iterator[str]:
-    """What the ledger calls done stands in the sink, as often and as it says, and nothing else."""
-    stored: defaultdict[tuple[str, date], list[bytes]] = defaultdict(list)
+def ledger_is_true(stretches: Mapping[Key, list[Stretch]], lines: Iterable[bytes]) -> Iterator[str]:
+    """What the ledger calls done stands in the sink, as it says, and nothing else."""
+    stored = by_window(lines)
+    for key, each in stretches.items():
+        windows = stored.pop(key, {})
+        for stretch in each:
+            if stretch.state == DONE:
+                within = [days for days in windows if _lies_in(days, stretch)]
+                held = [line for days in within for line in windows.pop(days)]
+                yield from _figures(key, stretch, held, within)
+        for begin, end in windows:
+            yield f"{key} {begin} to {end}: stored, but the ledger does not know it"
+    for key in stored:
+        yield f"{key}: stored, but the ledger does not know it"
+
+
+def by_window(lines: Iterable[bytes]) -> dict[Key, dict[Days, list[bytes]]]:
+    """What is stored, by account and interface, and by window."""
+    stored: defaultdict[Key, dict[Days, list[bytes]]] = defaultdict(dict)
     for line in lines:
         record = json.loads(line)
-        stored[record["_appid"], date.fromisoformat(record["_begin_date"])].append(line)
-    covered = set()
-    for (appid, _), each in stretches.items():
-        for stretch in each:
-            if stretch.state != DONE:
-                continue
-            held: list[bytes] = []
-            for day in days(stretch.begin, stretch.end):
-                covered.add((appid, day))
-                held += stored[appid, day]
-                yield from _as_fetched(appid, day, stored[appid, day], truth)
-            if len(held) != stretch.records or checksum(held) != add_checksums(stretch.checksum, 0):
-                yield f"{appid} {stretch.begin} to {stretch.end}: the ledger's figures are others"
-            empty = [not stored[appid, day] for day in days(stretch.begin, stretch.end)]
-            if stretch.empty != sum(1 << n for n, none in enumerate(empty) if none):
-                yield f"{appid} {stretch.begin} to {stretch.end}: other days are empty"
-    for (appid, day), held in stored.items():
-        if held and (appid, day) not in covered:
-            yield f"{appid} {day}: stored, but the ledger does not know it"
+        begin, end = record["_begin_date"], record["_end_date"]
+        days = (date.fromisoformat(begin), date.fromisoformat(end))
+        stored[record["_appid"], record["_endpoint"]].setdefault(days, []).append(line)
+    return dict(stored)
 
 
-def _as_fetched(appid: str, day: date, held: list[bytes], truth: Truth) -> Iterator[str]:
-    found = Counter(json.dumps(bare(json.loads(line)), sort_keys=True) for line in held)
-    wanted = Counter(json.dumps(record, sort_keys=True) for record in truth[appid, day])
-    if found - wanted:
-        yield f"{appid} {day}: doubled or foreign records"
-    if wanted - found:
-        yield f"{appid} {day}: lost records"
+def _lies_in(days: Days, stretch: Stretch) -> bool:
+    return stretch.begin <= days[0] and days[1] <= stretch.end
+
+
+def _figures(key: Key, stretch: Stretch, held: list[bytes], windows: list[Days]) -> Iterator[str]:
+    where = f"{key} {stretch.begin} to {stretch.end}"
+    if len(held) != stretch.records or checksum(held) != add_checksums(stretch.checksum, 0):
+        yield f"{where}: {len(held)} records, the ledger's figures are others: {stretch}"
+    full = {day for begin, end in windows for day in days(begin, end)}
+    bits = [day not in full for day in days(stretch.begin, stretch.end)]
+    if stretch.empty != sum(1 << n for n, none in enumerate(bits) if none):
+        yield f"{where}: other days are empty"
+
+
+def as_wechat_has_it(
+    lines: Iterable[bytes], windows: Mapping[Key, Iterable[Days]], truth: Truth
+) -> Iterator[str]:
+    """Each record of each window is there, once, as WeChat has it."""
+    stored = by_window(lines)
+    for key, each in windows.items():
+        held = [json.loads(line) for found in stored.get(key, {}).values() for line in found]
+        found = Counter(json.dumps(bare(record), sort_keys=True) for record in held)
+        wanted = Counter(
+            json.dumps(record, sort_keys=True) for days in each for record in truth(key, *days)
+        )
+        if found - wanted:
+            yield f"{key}: doubled or foreign records, as {next(iter(found - wanted))}"
+        if wanted - found:
+            yield f"{key}: lost records, as {next(iter(wanted - found))}"
 
 
 def all_covered(
-    stretches: Mapping[tuple[str, str], list[Stretch]],
-    appids: Iterable[str],
-    endpoint: str,
-    begin: date,
-    end: date,
+    stretches: Mapping[Key, list[Stretch]], windows: Mapping[Key, Iterable[Days]]
 ) -> Iterator[str]:
-    """At the end the coverage is the range that was asked for."""
-    wanted = set(days(begin, end))
-    for appid in appids:
-        done = {
-            day
-            for stretch in stretches.get((appid, endpoint), [])
-            if stretch.state == DONE
-            for day in days(stretch.begin, stretch.end)
-        }
-        if missing := wanted - done:
-            yield f"{appid}: {len(missing)} days are missing, the first {min(missing)}"
-        for one, other in pairwise(stretches.get((appid, endpoint), [])):
-            if one.end + timedelta(days=1) == other.begin and one.state == other.state == DONE:
-                yield f"{appid}: neighbours {one.end} and {other.begin} were not joined"
+    """At the end the coverage is the windows that were asked for."""
+    for key, asked in windows.items():
+        wanted = {day for window in asked for day in days(*window)}
+        done = [stretch for stretch in stretches.get(key, []) if stretch.state == DONE]
+        have = {day for stretch in done for day in days(stretch.begin, stretch.end)}
+        if missing := wanted - have:
+            yield f"{key}: {len(missing)} days are missing, the first {min(missing)}"
+        for one, other in pairwise(done):
+            if one.end + timedelta(days=1) == other.begin:
+                yield f"{key}: neighbours {one.end} and {other.begin} were not joined"

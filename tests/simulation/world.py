@@ -17,7 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,22 +27,31 @@ from typing import Any
 from harvester import datacube
 from harvester.committer import name_in
 from harvester.coverage import Stretch
+from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.errors import HarvestError
 from harvester.events import Event, Report, Stalled
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import Rate
 from harvester.model import Account
-from harvester.plan import CHINA, china, last_settled_day
+from harvester.plan import CHINA, Days, china, last_settled_day
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Sink
 from harvester.sinks.jsonl import JsonLines
-from harvester.testing import Simulator, VirtualTimeLoop
+from harvester.testing import Faults, Simulator, VirtualTimeLoop
 from tests.simulation import promises
 from tests.simulation.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
 from tests.support import at
 
-ENDPOINT = datacube.GETARTICLESUMMARY
+STEADY = (
+    datacube.GETARTICLESUMMARY,
+    datacube.GETUSERSUMMARY,
+    datacube.GETUPSTREAMMSGDIST,
+    datacube.GETUPSTREAMMSGWEEK,
+    datacube.GETINTERFACESUMMARY,
+)
+GROWING = (datacube.GETARTICLETOTALDETAIL, datacube.GETARTICLEREAD, datacube.GETBIZSUMMARY)
+PAGED = (datacube.PUBLISHER_ADPOS_GENERAL,)
 _MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
 MOST_TURNS = 100_000
 IDLE = 2.0
@@ -82,20 +91,6 @@ class WorldLoop(VirtualTimeLoop):
         super()._advance(seconds)
 
 
-class _Truth(Mapping[tuple[str, date], list[dict[str, Any]]]):
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-
-    def __getitem__(self, key: tuple[str, date]) -> list[dict[str, Any]]:
-        return self._simulator.truth(*key)
-
-    def __iter__(self) -> Iterator[tuple[str, date]]:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-
 class World:
     """``live`` gives what was broken; ``log`` is called with each thing that happens."""
 
@@ -107,11 +102,18 @@ class World:
             tempfile.mkdtemp(prefix="world-", dir=_MEMORY if _MEMORY.is_dir() else None)
         )
         self._loop: WorldLoop | None = None
-        self._now = at(draw.choice((_some_day(draw), "2024-10-09")), _hour(draw))
+        self._now = at(draw.choice((_some_day(draw), "2026-10-09")), _hour(draw))
+        choices = (STEADY[:1], STEADY[:1], STEADY, STEADY + GROWING, PAGED + GROWING)
+        choice = draw.choice(choices)
+        self._endpoints = tuple(draw.sample(choice, min(len(choice), draw.randint(1, 3))))
         self._simulator = Simulator(
             seed=seed,
             token_lifetime=draw.choice((7200.0, 7200.0, 700.0, 60.0)),
             daily_quota=draw.choice((None, None, 15, 60)),
+            delay_until_hour=draw.choice((None, 9.5)),
+            spans=draw.choice(({}, {}, {"getusersummary": 3, "getinterfacesummary": 7})),
+            range_code=draw.choice((61501, 61500)),
+            faults=Faults(neighbours=draw.choice((0.0, 0.0, 0.1))),
             wall=self._wall,
         )
         self._appids = tuple(f"wx{n:016x}" for n in range(draw.randint(1, 4)))
@@ -143,7 +145,7 @@ class World:
         draw = self._draw
         for _ in range(draw.randint(1, 4)):
             yield self._troubled()
-        self._simulator.daily_quota = None
+        self._simulator.daily_quota = self._simulator.delay_until_hour = None
         everybody = Options(rate=100.0, concurrency=draw.randint(1, 16), wait=True)
         end = last_settled_day(self._now)
         yield Course(QUIET, everybody, self._appids, (self._begin, end))
@@ -161,6 +163,8 @@ class World:
             daily_quota=self._quota,
             wait=draw.random() < 0.4,
             refresh=draw.random() < 0.25,
+            order=draw.choice(("newest", "newest", "oldest")),
+            ask_quota=draw.random() < 0.1,
         )
         ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash"))
         steps = draw.random() < 0.1
@@ -213,13 +217,26 @@ class World:
         if last and (report is None or report.state != "complete"):
             yield f"the quiet run ended {report.to_dict() if report else living.ending}"
         for sink, name, stretches, receipt in self._stored():
-            lines = sink.read_lines(receipt)
-            for sentence in promises.ledger_is_true(stretches, lines, _Truth(self._simulator)):
+            lines = list(sink.read_lines(receipt))
+            for sentence in promises.ledger_is_true(stretches, lines):
                 yield f"{name}: {sentence}"
             if last:
-                yield from promises.all_covered(
-                    stretches, course.appids, ENDPOINT.name, *course.days
-                )
+                windows = self._windows(course)
+                yield from promises.all_covered(stretches, windows)
+                yield from promises.as_wechat_has_it(lines, windows, self._truth)
+
+    def _windows(self, course: Course) -> dict[tuple[str, str], list[Days]]:
+        """What was asked for."""
+        found = {}
+        for endpoint in self._endpoints:
+            begin, end = max(course.days[0], endpoint.first_day), course.days[1]
+            windows = list(grid(endpoint, end).windows(begin, end))
+            found.update({(appid, endpoint.name): windows for appid in course.appids})
+        return found
+
+    def _truth(self, key: tuple[str, str], begin: date, end: date) -> list[dict[str, Any]]:
+        appid, name = key
+        return self._simulator.truth_of(name, appid, begin, end)
 
     def _stored(self) -> Iterator[tuple[Any, str, dict[tuple[str, str], list[Stretch]], Any]]:
         path = self._directory / FILE_NAME
@@ -253,7 +270,7 @@ class World:
             for appid in course.appids
         }
         return Engine(
-            Scope(providers, (ENDPOINT,), *course.days),
+            Scope(providers, self._endpoints, *course.days),
             course.options,
             living.network,
             [MoodySink(sink, draw, course.moods) if draw.random() < 0.7 else sink
@@ -400,7 +417,7 @@ class Living:
 
 def _some_day(draw: Random) -> str:
     """Any; the other choice is the end of a week in which nobody posts, with empty days."""
-    return f"2024-{draw.randint(1, 12):02}-{draw.randint(2, 28):02}"
+    return f"2026-{draw.randint(1, 11):02}-{draw.randint(2, 28):02}"
 
 
 def _hour(draw: Random) -> float:
