@@ -152,21 +152,21 @@ class Engine:
                 for endpoint in scope.endpoints
                 if (days := scope.range_of(endpoint)) is not None
             )
-        for track, days in roster.unsettled:
-            await self._unsettled(track, days)
+        for track, attempt in roster.unsettled:
+            await self._unsettled(track, attempt)
         for lane in self._lanes:
             for track in lane.tracks:
                 await self._check_budget(lane, track)
 
-    async def _unsettled(self, track: Track, days: Days) -> None:
-        """A day whose figures cannot be asked for yet."""
+    async def _unsettled(self, track: Track, attempt: Try) -> None:
+        """A window whose figures cannot be asked for yet."""
         wall = self._wall()
-        until = settles_at(days[1], track.endpoint.settled_hour)
-        attempt = Try(Window(track.appid, track.endpoint.name, *days))
+        until = settles_at(attempt.window.end, track.endpoint.settled_hour)
         if self._options.wait:
             track.again(attempt, _now() + until - wall)
         else:
-            await self._leave(track, [days], Fate(until, "its figures are not settled yet"))
+            fate = Fate(until, "its figures are not settled yet")
+            await self._leave(track, [_days(attempt)], fate)
 
     # the run
 

@@ -41,7 +41,7 @@ class Roster(NamedTuple):
     lanes: list[Lane]
     planned: int
     skipped: int
-    unsettled: list[tuple[Track, Days]]
+    unsettled: list[tuple[Track, Try]]
     share: Share
 
 
@@ -165,7 +165,7 @@ async def muster(
             planner = _Planner(appid, endpoint, cut, need, options.order, wall)
             track = planner.track(budget, spans[endpoint.name], replaces, options.ask_quota)
             tracks.append(track)
-            roster.unsettled.extend((track, window) for window in planner.unsettled())
+            roster.unsettled.extend((track, late) for late in planner.unsettled(replaces))
             roster = roster._replace(
                 planned=roster.planned + need.planned,
                 skipped=roster.skipped + need.planned - need.left,
@@ -195,11 +195,7 @@ class _Planner(NamedTuple):
         return min(self.need.days[1], last_settled_day(self.wall, self.endpoint.settled_hour))
 
     def track(self, budget: Budget, span: Span, replaces: bool, ask_quota: bool) -> Track:
-        again = [
-            Try(Window(self.appid, self.endpoint.name, *days), replaces=True, again=True)
-            for days in self.need.again
-            if days[1] <= self._settled
-        ]
+        again = [self._again(days) for days in self.need.again if days[1] <= self._settled]
         return Track(
             self.appid,
             self.endpoint,
@@ -211,11 +207,18 @@ class _Planner(NamedTuple):
             unasked=ask_quota,
         )
 
-    def unsettled(self) -> list[Days]:
+    def _again(self, days: Days) -> Try:
+        window = Window(self.appid, self.endpoint.name, *days)
+        return Try(window, replaces=True, again=True)
+
+    def unsettled(self, replaces: bool) -> list[Try]:
         """Windows that cannot be asked for before a certain hour."""
-        late = [days for days in self.need.again if days[1] > self._settled]
+        late = [self._again(days) for days in self.need.again if days[1] > self._settled]
         newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
-        return [*takewhile(lambda days: days[1] > self._settled, newest), *late]
+        new = takewhile(lambda days: days[1] > self._settled, newest)
+        late += [Try(Window(self.appid, self.endpoint.name, *days), replaces=replaces)
+                 for days in new]  # fmt: skip
+        return late
 
     def _new(self) -> Iterator[Days]:
         newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
