@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from harvester import retry
+from harvester.auth import carried_by
 from harvester.codec import MalformedError, checksum, lines
 from harvester.errors import (
     AccountError,
@@ -24,7 +25,7 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.lane import Lane, Track, Try
-from harvester.model import Action, Batch, Hidden, Response, Verdict, Window, metadata
+from harvester.model import ACCESS_TOKEN, Action, Batch, Hidden, Response, Verdict, Window, metadata
 from harvester.plan import next_midnight, next_minute, rfc3339
 from harvester.transport import Transport
 
@@ -124,9 +125,10 @@ class Pipeline:
         token = Hidden(value)
         del value  # what is raised here leaves the library, and tracebacks can be shown with locals
         try:
-            response = await self._transport.send(
-                track.endpoint.request(attempt.window, token.value)
-            )
+            request = track.endpoint.request(attempt.window, token.value)
+            if lane.token.parameter != ACCESS_TOKEN:
+                request = carried_by(request, lane.token.parameter)
+            response = await self._transport.send(request)
         except AttemptError as exc:
             verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
             self._note(attempt.window, exc.answered)

@@ -5,10 +5,11 @@ Rule: reads the ledger and counts; sends nothing and starts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from harvester.auth import Send, SharedToken, TokenProvider
+from harvester.auth import Send, SharedToken, shared_token
 from harvester.endpoint import Endpoint, grid
 from harvester.lane import Budget, Lane, Track
 from harvester.ledger import Key, Ledger
@@ -53,8 +54,9 @@ async def muster(
     sinks: Sequence[str],
     send: Send,
     wall: float,
+    clock: Callable[[], float] = time.time,
 ) -> Roster:
-    """The lanes: one an account, in it a track an interface (wall: the Unix time)."""
+    """The lanes: one an account, in it a track an interface (wall: the Unix time by clock)."""
     replaces = options.refresh or len(sinks) > 1
     done = {} if ledger is None or options.refresh else await covered(ledger, sinks)
     spent = await ledger.spent(china(wall).date()) if ledger is not None else {}
@@ -70,7 +72,8 @@ async def muster(
             planned=roster.planned + sum(share.planned for share in shares),
             skipped=roster.skipped + sum(share.skipped for share in shares),
         )
-        roster.lanes.append(_lane(appid, provider, send, options, [s.track for s in shares]))
+        token = shared_token(appid, provider, send, scope.store, clock)
+        roster.lanes.append(_lane(token, options, [s.track for s in shares]))
         roster.unsettled.extend((s.track, days) for s in shares for days in s.unsettled)
     return roster
 
@@ -107,8 +110,5 @@ def _share(
     return _Share(track, planned, planned - left, list(unsettled))
 
 
-def _lane(
-    appid: str, provider: TokenProvider, send: Send, options: Options, tracks: list[Track]
-) -> Lane:
-    token = SharedToken(appid, provider, send)
-    return Lane(appid, token, Limiter(Rate.parse(options.rate), options.burst), tracks)
+def _lane(token: SharedToken, options: Options, tracks: list[Track]) -> Lane:
+    return Lane(token.appid, token, Limiter(Rate.parse(options.rate), options.burst), tracks)

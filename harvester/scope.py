@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from harvester.auth import TokenProvider
 from harvester.endpoint import Endpoint
 from harvester.limiter import DEFAULT_RATE, Rate
 from harvester.plan import Days
 from harvester.retry import DEFAULT_ATTEMPTS, check_attempts, check_count
+
+if TYPE_CHECKING:
+    from harvester.stores.base import TokenStore
 
 DEFAULT_CONCURRENCY = 64
 
@@ -49,12 +53,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Scope:
-    """What is asked for: accounts (by appid, each with its token provider), interfaces, days."""
+    """What is asked for: accounts (by appid, each with its token provider), interfaces, days.
+
+    store: where the accounts' tokens are shared, None if they are not.
+    """
 
     accounts: dict[str, TokenProvider]
     endpoints: tuple[Endpoint, ...]
     begin: date
     end: date
+    store: TokenStore | None = None
 
     def range_of(self, endpoint: Endpoint) -> Days:
         """The days that an interface has of the range."""
