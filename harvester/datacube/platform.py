@@ -12,7 +12,6 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -174,7 +173,6 @@ class AuthorizerToken:
         self._save = save
         self._source = Hidden(given) if isinstance(given, str) else given
         self._unsaved: Hidden | None = None
-        self._component: SharedToken | None = None
 
     def __repr__(self) -> str:
         return f"<AuthorizerToken of {self._appid}, {self._platform!r}>"
@@ -183,13 +181,14 @@ class AuthorizerToken:
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
     ) -> TokenProvider:
         """Itself for one run, in which the platform's token is shared."""
-        mine = copy(self)
-        mine._component = self._platform.token(send, store, clock)
-        return mine
+        return _Joined(self, self._platform.token(send, store, clock))
 
     async def fetch(self, send: Send) -> Token:
+        """A token, with a token of the platform for it alone; raises `TokenRefusedError`."""
+        return await self.fetch_by(send, self._platform.token(send, None, time.time))
+
+    async def fetch_by(self, send: Send, component: SharedToken) -> Token:
         """A token; the refresh token that came with it is safe.  Raises `TokenRefusedError`."""
-        component = self._component or self._platform.token(send, None, time.time)
         found = await self._fetch(send, component)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
             found = await self._fetch(send, component)
@@ -274,6 +273,21 @@ class AuthorizerToken:
         except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
             return f"save raised {type(exc).__name__}"
         return ""
+
+
+class _Joined:
+    """An account's tokens in one run, in which it shares the platform's token."""
+
+    def __init__(self, token: AuthorizerToken, component: SharedToken) -> None:
+        self._token = token
+        self._component = component
+
+    def __repr__(self) -> str:
+        return repr(self._token)
+
+    async def fetch(self, send: Send) -> Token:
+        """See `AuthorizerToken.fetch_by`."""
+        return await self._token.fetch_by(send, self._component)
 
 
 async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Hidden | str:
