@@ -122,6 +122,7 @@ class SharedToken:
     """
 
     __slots__ = (
+        "__weakref__",
         "_doubts",
         "_ends",
         "_lock",

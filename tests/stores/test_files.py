@@ -108,7 +108,7 @@ def test_a_torn_or_foreign_file_is_one_sentence_and_stays(tmp_path: Path, conten
 def test_a_torn_file_of_one_account_is_told_when_it_is_read(tmp_path: Path) -> None:
     put(f"{tmp_path}/d/")
     (tmp_path / "d" / "wx1.json").write_bytes(b"{")
-    with pytest.raises(UsageError, match="wx1.json is no token store"):
+    with pytest.raises(UsageError, match=r"wx1\.json is no token store"):
         loaded(tmp_path / "d")
 
 
@@ -146,7 +146,7 @@ def test_a_write_waits_for_another_one_and_then_gives_up(
         assert await writing
         monkeypatch.setattr(files, "PATIENCE", 0.1)
         claim = Claim(tmp_path / "t.lock", "")
-        with pytest.raises(AttemptError, match="is held by a stopped process$"):
+        with pytest.raises(AttemptError, match=r"is held by a stopped process$"):
             await store.replace("wx1", ONE, TWO)
         claim.release()
         await store.close()
