@@ -70,7 +70,7 @@ class StableToken:
         Raises `UsageError` if it would be too many or too soon, `TokenRefusedError`, and
         `AttemptError` if the store is out of reach.
         """
-        await _book_forced(store, f"{self._appid}.forced", wall())
+        await _book_forced(store, self._appid, wall())
         return token_or_error(await fetch(send, self._request(force=True), Hidden(self._secret)))
 
 
@@ -78,18 +78,19 @@ FORCED_A_DAY, FORCED_APART = 20, 30.0
 """Forced refreshes of a stable token: so many a day, so many seconds apart (WeChat's page)."""
 
 
-async def _book_forced(store: TokenStore, key: str, now: float) -> None:
+async def _book_forced(store: TokenStore, appid: str, now: float) -> None:
     """Note one more forced refresh; raises `UsageError` if there may be none."""
+    key = f"{appid}.forced"
     while True:
         former = await store.load(key)
         today = [at for at in _noted(former) if china(at).date() == china(now).date()]
         if len(today) >= FORCED_A_DAY:
             raise UsageError(
-                f"{key}: {FORCED_A_DAY} refreshes were forced today; wait till midnight"
+                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait till midnight"
             )
         if today and now - today[-1] < FORCED_APART:
             left = FORCED_APART - (now - today[-1])
-            raise UsageError(f"{key}: a refresh was forced just now; wait {left:.0f} s")
+            raise UsageError(f"{appid}: a refresh was forced just now; wait {left:.0f} s")
         ends = next_midnight(now)
         if await store.replace(key, former, Stored(encode([*today, now]).decode(), ends, 86400.0)):
             return
