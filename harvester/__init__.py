@@ -6,6 +6,7 @@ Read `harvester.model`, `harvester.pipeline` and `harvester.engine` to know the 
 """
 
 from harvester.api import Keywords, Records, run, stream
+from harvester.datacube import Platform
 from harvester.endpoint import Endpoint, JsonEndpoint
 from harvester.errors import (
     AccountError,
@@ -25,6 +26,7 @@ from harvester.limiter import Rate
 from harvester.model import Account, Batch, Tally, Token, Window
 from harvester.sinks.base import Receipt, Sink, Written
 from harvester.sinks.jsonl import JsonLines
+from harvester.stores import FileStore, MemoryStore, TokenStore
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "EndpointError",
     "Event",
     "Failure",
+    "FileStore",
     "HarvestError",
     "IncompleteError",
     "JsonEndpoint",
@@ -43,7 +46,9 @@ __all__ = [
     "Keywords",
     "Ledger",
     "LedgerError",
+    "MemoryStore",
     "NetworkError",
+    "Platform",
     "Rate",
     "Receipt",
     "Records",
@@ -53,6 +58,7 @@ __all__ = [
     "SinkError",
     "Tally",
     "Token",
+    "TokenStore",
     "UsageError",
     "Window",
     "WindowError",

@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
 from typing import Any, TypedDict, Unpack
@@ -29,6 +29,7 @@ from harvester.model import Account, Batch
 from harvester.plan import check_range, last_legal_day, parse_day, rfc3339
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written
+from harvester.stores import TokenStore, open_store
 from harvester.transport import BASE_URL, HttpTransport, Session
 
 Accounts = Account | Iterable[Account]
@@ -65,6 +66,9 @@ class Keywords(TypedDict, total=False):
         in any case, then the windows whose figures can still change.
     wait: sleep through quota resets and unready figures instead of ending.
     refresh: harvest again what is already done; it replaces its former self.
+    token_store: where an account's token is shared with its other programs: ``"memory"`` (the
+        default: this run alone), ``"file:PATH"`` (this machine), ``"redis://HOST:PORT/DB"``, or a
+        `TokenStore`, which stays open.
     stop: an `anyio.Event` or `asyncio.Event`; once it is set, what is in flight is finished and
         committed, and the report's state is ``interrupted``.
     """
@@ -85,6 +89,7 @@ class Keywords(TypedDict, total=False):
     order: str
     wait: bool
     refresh: bool
+    token_store: str | TokenStore | None
     stop: StopSignal | None
 
 
@@ -116,6 +121,7 @@ async def run(
     transport = _transport(options, settings)
     settings = _within(transport, settings)
     async with (
+        _with_store(scope, options) as scope,
         transport,
         Engine(
             scope,
@@ -153,23 +159,43 @@ async def stream(
     given = options.get("ledger")
     ledger = given if isinstance(given, Ledger | None) else Ledger(given)
     records = Records()
-    engine = Engine(
-        scope,
-        settings,
-        transport,
-        [records._sink],
-        ledger,
-        on_event=options.get("on_event"),
-        stop=options.get("stop"),
-        encode=ledger is not None,
-        group=1,
-    )
-    async with transport, engine:
+    async with AsyncExitStack() as stack:
+        scope = await stack.enter_async_context(_with_store(scope, options))
+        await stack.enter_async_context(transport)
+        engine = Engine(
+            scope,
+            settings,
+            transport,
+            [records._sink],
+            ledger,
+            on_event=options.get("on_event"),
+            stop=options.get("stop"),
+            encode=ledger is not None,
+            group=1,
+        )
+        await stack.enter_async_context(engine)
         task = asyncio.ensure_future(records._follow(engine))
         try:
             yield records
         finally:
             await _end(task)
+
+
+@asynccontextmanager
+async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
+    """The scope with the store that was asked for; one that was made here is closed here."""
+    given = options.pop("token_store", None)  # a URL may hold a password: not into our frames
+    if not isinstance(given, str):
+        yield replace(scope, store=given)
+        return
+    store = open_store(given)
+    del given
+    try:
+        yield replace(scope, store=store)
+    finally:
+        if store is not None:
+            with anyio.CancelScope(shield=True):
+                await store.close()
 
 
 async def _end(task: asyncio.Future[None]) -> None:

@@ -6,6 +6,10 @@ A token is renewed before it ends, while the former one still serves.  A refused
 only if it is still the current one, so that late refusals of an old token cost nothing; and a new
 token that is refused before it was ever accepted stops the account, since another fetch would
 only bring the next one.
+
+With a store the same holds among all programs that share it: `StoredToken` adopts what another one
+has fetched, and what it fetches itself takes the place of the token that it knows to be spent, and
+of no other.
 """
 
 from __future__ import annotations
@@ -13,11 +17,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from harvester.errors import AccountError, AttemptError, UsageError
-from harvester.model import Action, Hidden, Request, Response, Token, TokenSource, Verdict
+from harvester.model import (
+    ACCESS_TOKEN,
+    SHORTEST_TO_CUT,
+    Action,
+    Hidden,
+    Request,
+    Response,
+    Stored,
+    Token,
+    TokenSource,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from harvester.stores.base import TokenStore
 
 Send = Callable[[Request], Awaitable[Response]]
 """What a provider sends its request through: a transport's `send`."""
@@ -25,6 +44,10 @@ Send = Callable[[Request], Awaitable[Response]]
 RENEW_BEFORE = 300.0
 """Seconds before its end at which a token is renewed.  For these last five minutes WeChat keeps
 the former token alive beside the new one (stable_token and token interface alike)."""
+
+REFUSALS_SHARED = 3
+"""Tokens of its own fetching that an account may see refused in a row where others fetch too: one
+may have been ended in order before it was ever used."""
 
 
 class TokenRefusedError(AttemptError):
@@ -45,6 +68,17 @@ class TokenProvider(Protocol):
 
     async def fetch(self, send: Send) -> Token:
         """A token that is valid now; raises `TokenRefusedError`."""
+        ...
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """A provider that needs a token of its own, which is shared as the accounts' are."""
+
+    def joined(
+        self, send: Send, store: TokenStore | None, clock: Callable[[], float]
+    ) -> TokenProvider:
+        """Itself for one run: what that sends through, its store, its wall clock."""
         ...
 
 
@@ -82,35 +116,48 @@ class SharedToken:
     """The current token of one account.
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
-    fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds.
+    fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds;
+    parameter: the query parameter that carries it, see `harvester.Token`.
+    renew_before: seconds before its end at which it is renewed.
     """
 
     __slots__ = (
-        "_doubtful",
+        "__weakref__",
+        "_doubts",
         "_ends",
         "_lock",
-        "_proven",
+        "_ours",
         "_provider",
+        "_refused",
         "_renew_at",
+        "_renew_before",
         "_send",
         "_value",
         "appid",
         "fetched",
         "fetches",
         "lifetime",
+        "parameter",
     )
 
-    def __init__(self, appid: str, provider: TokenProvider, send: Send) -> None:
+    _doubts_allowed = 1
+
+    def __init__(
+        self, appid: str, provider: TokenProvider, send: Send, renew_before: float = RENEW_BEFORE
+    ) -> None:
         self.appid = appid
         self.fetches = self.fetched = 0
         self.lifetime = 0.0
+        self.parameter = ACCESS_TOKEN
         self._provider = provider
         self._send = send
+        self._renew_before = renew_before
         self._lock = asyncio.Lock()
         self._value: str | None = None
+        self._refused: str | None = None  # the last one that was
         self._ends = self._renew_at = 0.0
-        self._proven = False  # the current token was accepted at least once
-        self._doubtful = False  # the current token took the place of a refused one
+        self._ours = True  # the current token was fetched here
+        self._doubts = 0  # refused tokens of our fetching since one was accepted
 
     def __repr__(self) -> str:
         state = "none" if self._value is None else "held"
@@ -154,26 +201,47 @@ class SharedToken:
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
         try:
-            self.fetches += 1
-            token = await self._provider.fetch(self._send)
+            token = await self._fetch()
         except TokenRefusedError:
-            if self.peek() is None:
+            if not self._go_on(started):
                 raise
-            self._renew_at = started + (self._ends - started) / 4
-            return
+        else:
+            self._take(token, started + token.lifetime, ours=True)
+
+    async def _fetch(self) -> Token:
+        self.fetches += 1
+        token = await self._provider.fetch(self._send)
+        if token.value == self._refused and getattr(self._provider, "fixed", False):
+            raise TokenRefusedError(
+                Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")
+            )
+        return token
+
+    def _go_on(self, now: float) -> bool:
+        """Whether the current token still serves although no new one came; then not to ask soon."""
+        if self.peek() is None:
+            return False
+        self._renew_at = now + (self._ends - now) / 4
+        return True
+
+    def _take(self, token: Token, ends: float, *, ours: bool) -> None:
+        """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
-        if token.value != self._value:
-            self._proven = False
-        self._value, self.lifetime = token.value, token.lifetime
-        self._ends = started + token.lifetime
-        # Half of a short life: stable_token hands out what is left of a token, down to 5 minutes.
-        self._renew_at = started + max(token.lifetime - RENEW_BEFORE, token.lifetime / 2)
+        self._value, self.lifetime, self.parameter = token.value, token.lifetime, token.parameter
+        self._ours, self._ends = ours, ends
+        self._renew_at = ends - self._early(token.lifetime)
+
+    def _early(self, lifetime: float) -> float:
+        """How long before its end a token is renewed.
+
+        Half of a short life: stable_token hands out what is left of a token, down to 5 minutes.
+        """
+        return min(self._renew_before, lifetime / 2)
 
     def accept(self, token: str) -> None:
         """The server took this token."""
-        if token == self._value:
-            self._proven = True
-            self._doubtful = False
+        if self._doubts and token == self._value:
+            self._doubts = 0
 
     def reject(self, token: str, reason: str, fetched: int | None = None) -> bool:
         """The server refused this token: drop it, if it is still the current one.
@@ -181,28 +249,146 @@ class SharedToken:
         fetched: what `fetched` was when the request left.  stable_token hands out the same value
         to everybody, so a late refusal is told by that and not by the value alone.  Gives whether
         the token was dropped.
-        Raises `AccountError` if it is itself the replacement of a refused token and was never
-        accepted: a second refusal in a row.
+        Raises `AccountError` if it was fetched in place of a refused token and was never accepted
+        itself: a second refusal in a row.
         """
         late = token != self._value or (fetched is not None and fetched != self.fetched)
         del token  # a traceback may be shown with the locals of its frames
         if late:
             return False
-        if self._doubtful and not self._proven:
+        if self._ours and self._doubts >= self._doubts_allowed:
             raise AccountError(
                 f"{self.appid}: WeChat refused a token that was just fetched ({reason}); another"
                 " program may be fetching tokens for this account and ending ours: let all of"
                 " them use stable_token or one token server, then run the same command again"
             )
-        self._value = None
-        self._doubtful = True
-        self._proven = False
+        self._doubts += self._ours
+        self._refused, self._value = self._value, None
         return True
+
+
+class StoredToken(SharedToken):
+    """The current token of one account, shared with other programs through a store.
+
+    What these have fetched is adopted, which is no fetch.  A refusal throws nothing away but here:
+    in the store the refused token gives way to a new one, if it still is the one that stands there.
+    clock: the wall clock, since the loop's may not run while the machine or the process sleeps.
+    """
+
+    __slots__ = ("_clock", "_store", "_wall_ends")
+
+    _doubts_allowed = REFUSALS_SHARED
+
+    def __init__(
+        self,
+        appid: str,
+        provider: TokenProvider,
+        send: Send,
+        store: TokenStore,
+        clock: Callable[[], float] = time.time,
+        renew_before: float = RENEW_BEFORE,
+    ) -> None:
+        super().__init__(appid, provider, send, renew_before)
+        self._store = store
+        self._clock = clock
+        self._wall_ends = 0.0
+
+    def peek(self, now: float | None = None) -> str | None:
+        """As of `SharedToken`; ended is also what has ended by the wall clock."""
+        return super().peek(now) if self._clock() < self._wall_ends else None
+
+    def due(self, now: float | None = None) -> bool:
+        """As of `SharedToken`; due is also what has ended by the wall clock."""
+        return super().due(now) or self._clock() >= self._wall_ends
+
+    async def _renew(self) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
+            found = await self._found()
+        except TokenRefusedError as exc:
+            problem = exc.verdict
+        except AttemptError as exc:
+            problem = Verdict(Action.RETRY, str(exc))
+        except UsageError as exc:
+            problem = Verdict(Action.STOP_ACCOUNT, str(exc))
+        else:
+            self._adopt(*found)
+            return
+        if not self._go_on(started):
+            raise TokenRefusedError(problem)
+
+    async def _found(self) -> tuple[Token, float, bool]:
+        """A token, the Unix time of its end, and whether it was fetched here."""
+        stored = await self._store.load(self.appid)
+        if stored is None or not self._serves(stored):
+            async with self._store.lease(self.appid):
+                stored = await self._store.load(self.appid)
+                if stored is None or not self._serves(stored):
+                    return await self._fetched(stored)
+        return Token(stored.value, stored.lifetime), stored.ends, False
+
+    def _serves(self, stored: Stored) -> bool:
+        """Whether it is to be adopted: not refused, and not due itself."""
+        left = stored.ends - self._clock()
+        return stored.value != self._refused and left > self._early(stored.lifetime)
+
+    async def _fetched(self, former: Stored | None) -> tuple[Token, float, bool]:
+        started = self._clock()
+        token = await self._fetch()
+        new = Stored(token.value, started + token.lifetime, token.lifetime)
+        if token.parameter == ACCESS_TOKEN:
+            try:
+                winner = await self._put(former, new)
+            except AttemptError:
+                winner = None  # the store is away: it is a token all the same
+            if winner is not None:
+                return Token(winner.value, winner.lifetime), winner.ends, False
+        return token, new.ends, True
+
+    async def _put(self, former: Stored | None, new: Stored) -> Stored | None:
+        """Store a token; or the one that somebody else has stored meanwhile, if it is better."""
+        while not await self._store.replace(self.appid, former, new):
+            former = await self._store.load(self.appid)
+            if former is not None and former.value != new.value and self._serves(former):
+                return former
+        return None
+
+    def _adopt(self, token: Token, ends: float, ours: bool) -> None:
+        self._wall_ends = ends
+        left = ends - self._clock()
+        self._take(token, asyncio.get_running_loop().time() + left, ours=ours)
+
+
+def shared_token(
+    appid: str,
+    provider: TokenProvider,
+    send: Send,
+    store: TokenStore | None = None,
+    clock: Callable[[], float] = time.time,
+    renew_before: float = RENEW_BEFORE,
+) -> SharedToken:
+    """The token of an account for one run, in a store if there is one and it is any use."""
+    if isinstance(provider, Joining):
+        provider = provider.joined(send, store, clock)
+    if store is None or not getattr(provider, "shareable", True):
+        return SharedToken(appid, provider, send, renew_before)
+    return StoredToken(appid, provider, send, store, clock, renew_before)
+
+
+def carried_by(request: Request, parameter: str) -> Request:
+    """The request, its token in another parameter of the query, or (if it has no name) in none."""
+    query = [
+        (parameter if name == ACCESS_TOKEN else name, value)
+        for name, value in request.query
+        if parameter or name != ACCESS_TOKEN
+    ]
+    return request._replace(query=tuple(query))
 
 
 def check_token_source(given: object, kinds: tuple[str, ...]) -> None:
     """Raise `UsageError` unless an account's ``token`` is a kind, a provider or a callable."""
     if isinstance(given, str) and given not in kinds:
-        raise UsageError(f"token: {given!r} is not one of {', '.join(kinds)}")
+        shown = repr(given) if len(given) < SHORTEST_TO_CUT else "what was given"  # a token?
+        raise UsageError(f"token: {shown} is not one of {', '.join(kinds)}")
     if not (isinstance(given, str) or callable(given) or hasattr(given, "fetch")):
         raise UsageError(f"token: {type(given).__name__} is neither a kind nor a callable")

@@ -140,6 +140,7 @@ class Engine:
             [name for name, _ in committer.sinks],
             self._transport.send,
             self._wall(),
+            self._wall,
         )
         self._lanes = roster.lanes
         self._share = roster.share
@@ -436,6 +437,11 @@ class Engine:
                     raise self._no_token(lane, verdict)
                 if verdict.action is Action.SLOW_DOWN:
                     delay, _ = self._pipeline.pause(lane)
+                lane.token_at = _now() + delay
+                self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
+            case Action.NOT_READY:  # where it comes from says itself when it is enough
+                lane.token_failures += 1
+                delay = min(60.0, 5.0 * lane.token_failures)
                 lane.token_at = _now() + delay
                 self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
             case _:

@@ -30,9 +30,12 @@ _LONGEST = 1 << 20
 class Claim:
     """The exclusive use of something, by an advisory lock on a file beside it."""
 
-    def __init__(self, path: Path, what: str) -> None:
-        """Take it, or raise `UsageError` with one sentence about ``what`` is in use."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    def __init__(self, path: Path, what: str, mode: int = 0o644) -> None:
+        """Take it, or raise `UsageError` with one sentence about ``what`` is in use.
+
+        mode: of the file, if it is made.
+        """
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
         try:
             _try_lock(self._descriptor)
         except OSError as exc:
@@ -57,6 +60,13 @@ class Claim:
         """What was written into the file last, by whoever held it then."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return os.read(self._descriptor, _LONGEST)
+
+    def stands(self, path: Path) -> bool:
+        """Whether the file that is claimed is still the one at that path."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Give it up."""

@@ -30,10 +30,14 @@ class Account:
 
     appid: as WeChat gives it, ``wx`` and sixteen hexadecimal digits.
     secret: the AppSecret; never shown, logged or stored.
-    token: where its access token comes from: ``"stable"`` (the default: WeChat's stable_token
-        interface, never forced), ``"classic"`` (the older token interface; every fetch kills the
-        token of everybody else), or a callable, plain or async, without arguments, that returns
-        a `Token` or a string, for those who have a central token server; then no secret is needed.
+    token: where its access token comes from.  With a secret: ``"stable"`` (the default: WeChat's
+        stable_token interface, never forced) or ``"classic"`` (the older token interface; every
+        fetch kills the token of everybody else).  Without one: ``"cloud"`` (cloud hosting, no token
+        at all), ``"cloudbase"`` or ``"cloudbase:file:PATH"`` (its token, from a file),
+        ``"command:PROG ARGS"`` (what a program prints), ``"https://…"`` (what a token server
+        answers), ``"static:env:NAME"`` or ``"static:file:PATH"``; or a callable, plain or async,
+        without arguments, that returns a `Token` or a string.  `Platform.account` makes accounts
+        of a third-party platform.
     """
 
     appid: str
@@ -41,17 +45,39 @@ class Account:
     token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
 
 
+ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token
+
+
 class Token:
-    """An access token and how long it lives, in seconds, counted from when it was given out."""
+    """An access token and how long it lives, in seconds, counted from when it was given out.
 
-    __slots__ = ("lifetime", "value")
+    parameter: the query parameter that carries it: ``"access_token"``, in cloud hosting
+        ``"cloudbase_access_token"``, or an empty string where no token is sent at all.
+    """
 
-    def __init__(self, value: str, lifetime: float = 7200.0) -> None:
+    __slots__ = ("lifetime", "parameter", "value")
+
+    def __init__(self, value: str, lifetime: float = 7200.0, parameter: str = ACCESS_TOKEN) -> None:
         self.value = value
         self.lifetime = lifetime
+        self.parameter = parameter
 
     def __repr__(self) -> str:
         return f"<Token of {len(self.value)} characters, {self.lifetime:g} s>"
+
+
+class Stored(NamedTuple):
+    """A token as a store keeps it, for all programs that share an account.
+
+    ends: the Unix time of its end; lifetime: the seconds that it had when it was given out.
+    """
+
+    value: str
+    ends: float
+    lifetime: float
+
+    def __repr__(self) -> str:
+        return f"<Stored token of {len(self.value)} characters, until {self.ends:.0f}>"
 
 
 class Hidden:
@@ -67,6 +93,8 @@ class Hidden:
 
     def cut_from(self, text: str) -> str:
         """The text without it: an answer may echo what was sent, as it is or as a URL holds it."""
+        if not self.value:
+            return text
         for form in {self.value, quote(self.value, safe=""), quote_plus(self.value)}:
             text = text.replace(form, "…")
         return text
@@ -99,15 +127,19 @@ class Window(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One HTTP request, relative to the base URL; query and body may hold a token or a secret."""
+    """One HTTP request; query, body and headers may hold a token or a secret.
+
+    path: below the base URL; or, of a token server of the user's, a whole URL.
+    """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.path}>"
+        return f"<Request {self.method} {self.path if self.path[:1] == '/' else '…'}>"
 
 
 class Response(NamedTuple):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from harvester import retry
 from harvester.answer import read
+from harvester.auth import carried_by
 from harvester.codec import MalformedError, checksum, lines
 from harvester.errors import (
     AccountError,
@@ -27,6 +28,7 @@ from harvester.errors import (
 )
 from harvester.lane import NEVER, Lane, Part, Track, Try
 from harvester.model import (
+    ACCESS_TOKEN,
     Action,
     Batch,
     Hidden,
@@ -161,7 +163,10 @@ class Pipeline:
         token = Hidden(value)
         del value  # what is raised here leaves the library, and tracebacks can be shown with locals
         try:
-            response = await self._transport.send(_request(track, attempt, token))
+            request = _request(track, attempt, token)
+            if lane.token.parameter != ACCESS_TOKEN:
+                request = carried_by(request, lane.token.parameter)
+            response = await self._transport.send(request)
         except AttemptError as exc:
             verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
             self._note(attempt.window, exc.answered)
@@ -339,6 +344,8 @@ class Pipeline:
         del value
         if request is None:
             return None
+        if lane.token.parameter != ACCESS_TOKEN:
+            request = carried_by(request, lane.token.parameter)
         try:
             response = await self._transport.send(request)
         except AttemptError:

@@ -5,13 +5,14 @@ Rule: reads the ledger and counts; sends nothing and starts nothing.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
-from harvester.auth import Send, SharedToken, TokenProvider
+from harvester.auth import Send, SharedToken, shared_token
 from harvester.endpoint import Endpoint, grid
 from harvester.lane import NEVER, Budget, Lane, Share, Span, Track, Try
 from harvester.ledger import Key, Ledger
@@ -146,8 +147,9 @@ async def muster(
     sinks: Sequence[str],
     send: Send,
     wall: float,
+    clock: Callable[[], float] = time.time,
 ) -> Roster:
-    """The lanes: one an account, in it a track an interface (wall: the Unix time)."""
+    """The lanes: one an account, in it a track an interface (wall: the Unix time by clock)."""
     has = await known(ledger, sinks, wall)
     replaces = options.refresh or len(sinks) > 1
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
@@ -170,7 +172,8 @@ async def muster(
                 planned=roster.planned + need.planned,
                 skipped=roster.skipped + need.planned - need.left,
             )
-        roster.lanes.append(_lane(appid, provider, send, options, tracks, share))
+        token = shared_token(appid, provider, send, scope.store, clock)
+        roster.lanes.append(_lane(token, options, tracks, share))
     return roster
 
 
@@ -237,14 +240,6 @@ class _Planner(NamedTuple):
             yield window
 
 
-def _lane(
-    appid: str,
-    provider: TokenProvider,
-    send: Send,
-    options: Options,
-    tracks: list[Track],
-    share: Share,
-) -> Lane:
-    token = SharedToken(appid, provider, send)
+def _lane(token: SharedToken, options: Options, tracks: list[Track], share: Share) -> Lane:
     limiter = Limiter(Rate.parse(options.rate), options.burst)
-    return Lane(appid, token, limiter, tracks, share)
+    return Lane(token.appid, token, limiter, tracks, share)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 from harvester.auth import TokenProvider
 from harvester.endpoint import Endpoint, grid
@@ -15,6 +16,9 @@ from harvester.errors import UsageError
 from harvester.limiter import DEFAULT_RATE, Rate
 from harvester.plan import Cut, Days
 from harvester.retry import DEFAULT_ATTEMPTS, check_attempts, check_count
+
+if TYPE_CHECKING:
+    from harvester.stores.base import TokenStore
 
 DEFAULT_CONCURRENCY = 64
 ORDERS = ("newest", "oldest")
@@ -90,6 +94,7 @@ class Scope:
     """What is asked for: accounts (by appid, each with its token provider), interfaces, days.
 
     notes: what of it is left out or cut, a sentence each.
+    store: where the accounts' tokens are shared, None if they are not.
     """
 
     accounts: dict[str, TokenProvider]
@@ -97,6 +102,7 @@ class Scope:
     begin: date
     end: date
     notes: tuple[str, ...] = ()
+    store: TokenStore | None = None
 
     def range_of(self, endpoint: Endpoint) -> Days | None:
         """The days that an interface has of the range, or None if it has none."""

@@ -237,7 +237,7 @@ class HttpTransport:
                 request.method,
                 self._urls.get((request.path, request.query)) or self._url(request),
                 data=request.body,
-                **self._how,
+                **(self._how if request.path[:1] == "/" else self._elsewhere(request)),
             )
             error.answered = True
             try:
@@ -281,10 +281,19 @@ class HttpTransport:
     def _refuse(answer: aiohttp.ClientResponse) -> None:
         answer.close()
 
+    def _elsewhere(self, request: Request) -> dict[str, Any]:
+        """How a whole URL is asked: with headers and a proxy of its own."""
+        how = {**self._how, "headers": CIMultiDict([*_HEADERS.items(), *request.headers])}
+        how.pop("proxy", None)
+        if self._given is None and (proxy := _proxy_for(request.path)):
+            how["proxy"] = proxy
+        return how
+
     def _url(self, request: Request) -> URL:
         """The request's URL; kept, since it changes only with the token."""
         query = f"?{urlencode(request.query)}" if request.query else ""
-        url = URL(f"{self._base_url}{request.path}{query}", encoded=True)
+        base = self._base_url if request.path[:1] == "/" else ""
+        url = URL(f"{base}{request.path}{query}", encoded=True)
         if len(self._urls) >= 10_000:
             self._urls.clear()
         self._urls[request.path, request.query] = url

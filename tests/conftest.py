@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from harvester.testing import Simulator
+from tests.redis_server import RedisServer, redis_server
 from tests.support import Wechat
 
 
@@ -16,3 +17,10 @@ def wechat() -> Iterator[Callable[..., Wechat]]:
     """Start a simulated WeChat on loopback: ``wechat(latency=0.01)``."""
     with ExitStack() as stack:
         yield lambda **how: stack.enter_context(Wechat(Simulator(**how)))
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A Redis that runs; whoever stops it starts it again."""
+    with redis_server() as server:
+        yield server

@@ -18,7 +18,8 @@ import harvester
 from harvester import plugins
 from harvester.api import open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
-from harvester.cli.config import DEFAULT_FILE, read_accounts, read_config, single_account
+from harvester.cli.accounts import read_accounts
+from harvester.cli.config import DEFAULT_FILE, read_config, single_account
 from harvester.cli.interfaces import read_interfaces
 from harvester.cli.screen import say, tell
 from harvester.endpoint import JsonEndpoint
@@ -27,6 +28,7 @@ from harvester.ledger import FILE_NAME
 from harvester.model import Account
 from harvester.retry import DEFAULT_ATTEMPTS
 from harvester.scope import DEFAULT_CONCURRENCY, ORDERS
+from harvester.stores import open_store
 from harvester.transport import BASE_URL, check_base_url, tls_context
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,7 +178,9 @@ what_options: Callable[[F], F] = _several(
         metavar="FILE",
         type=click.Path(path_type=Path),
         help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
-        " file:PATH, readable by its owner alone), token (stable or classic).",
+        " file:PATH, readable by its owner alone), token (stable, classic, cloud, cloudbase,"
+        " command:…, https://…, static:…), platform, refresh_token; and with [[platform]] tables."
+        "  Or CSV with such a header line.",
     ),
     out_option,
     click.option(
@@ -319,7 +323,9 @@ def cli() -> None:
     metavar="SPEC",
     default="memory",
     show_default=True,
-    help="Where an account's token is shared: memory (this process alone).",
+    help="Where an account's token is shared with its other programs: memory (this process alone),"
+    " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its password"
+    " in HARVESTER_REDIS_PASSWORD).",
 )
 @click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
 @click.option("--json", "json", is_flag=True, help="The report as JSON, on standard output's end.")
@@ -328,10 +334,7 @@ def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.session import conclude, conduct
 
-    if values["token_store"] != "memory":
-        raise UsageError(
-            f"token store: {values['token_store']!r} is not one; this version knows: memory"
-        )
+    open_store(values["token_store"])
     accounts = _accounts(values)
     _scope(values, accounts)
     check_base_url(values["base_url"])
@@ -349,6 +352,7 @@ def run(**values: Any) -> int:
             base_url=values["base_url"],
             ca_file=values["ca_file"],
             **{name: values[name] for name in OPTIONS},
+            token_store=values["token_store"],
             ledger=values["out"] / FILE_NAME,
             on_event=observe,
             stop=stop,

@@ -41,9 +41,18 @@ from harvester.datacube.catalogue import (
     PUBLISHER_SETTLEMENT,
 )
 from harvester.datacube.errors import COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
+from harvester.datacube.external import (
+    LONGEST_TOKEN,
+    CloudbaseToken,
+    CommandToken,
+    HttpToken,
+    NoToken,
+    StaticToken,
+)
+from harvester.datacube.platform import AuthorizerToken, Platform
 from harvester.datacube.publisher import PublisherEndpoint
 from harvester.datacube.tokens import (
-    LONGEST_TOKEN,
+    SECRET_KINDS,
     TOKEN_KINDS,
     ClassicToken,
     StableToken,
@@ -88,11 +97,19 @@ __all__ = [
     "PUBLISHER_ADPOS_GENERAL",
     "PUBLISHER_CPS_GENERAL",
     "PUBLISHER_SETTLEMENT",
+    "SECRET_KINDS",
     "TOKEN_ERRORS",
     "TOKEN_KINDS",
+    "AuthorizerToken",
     "ClassicToken",
+    "CloudbaseToken",
+    "CommandToken",
+    "HttpToken",
+    "NoToken",
+    "Platform",
     "PublisherEndpoint",
     "StableToken",
+    "StaticToken",
     "provider_for",
     "types",
 ]

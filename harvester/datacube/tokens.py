@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from harvester.answer import code_of, read, refusal
+from harvester.answer import Rule, code_of, read, refusal
 from harvester.auth import (
     CallableProvider,
     Send,
@@ -18,13 +20,15 @@ from harvester.auth import (
     TokenRefusedError,
     check_token_source,
 )
-from harvester.codec import encode
+from harvester.codec import encode, parse
 from harvester.datacube.errors import TOKEN_ERRORS
+from harvester.datacube.external import EXTERNAL_KINDS, LONGEST_TOKEN, external
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Hidden, Request, Token, Verdict
+from harvester.model import Account, Action, Hidden, Request, Stored, Token, Verdict
+from harvester.plan import china, next_midnight
 
-LONGEST_TOKEN = 4096
-"""Characters.  WeChat says that 512 are to be reserved for one; it goes into every URL."""
+if TYPE_CHECKING:
+    from harvester.stores.base import TokenStore
 
 
 class StableToken:
@@ -44,15 +48,56 @@ class StableToken:
 
     async def fetch(self, send: Send) -> Token:
         """A valid token; raises `TokenRefusedError`."""
+        return token_or_error(await fetch(send, self._request(force=False), Hidden(self._secret)))
+
+    def _request(self, *, force: bool) -> Request:
         body = {
             "grant_type": "client_credential",
             "appid": self._appid,
             "secret": self._secret,
-            "force_refresh": False,
+            "force_refresh": force,
         }
-        request = Request("POST", "/cgi-bin/stable_token", body=encode(body))
-        del body  # it holds the secret, and tracebacks can be shown with locals
-        return _token_or_error(await _fetch(send, request, Hidden(self._secret)))
+        return Request("POST", "/cgi-bin/stable_token", body=encode(body))
+
+    async def force(
+        self, send: Send, store: TokenStore, wall: Callable[[], float] = time.time
+    ) -> Token:
+        """A new token, the former one void at once: for a token that has leaked, and only then.
+
+        Nothing in the package calls this.  WeChat allows it 20 times a day, 30 seconds apart; what
+        was used of that stands in the store, so that all programs of the account share it.  These
+        find their token refused and ask in the usual way for the new one.
+        Raises `UsageError` if it would be too many or too soon, `TokenRefusedError`, and
+        `AttemptError` if the store is out of reach.
+        """
+        await _book_forced(store, self._appid, wall())
+        return token_or_error(await fetch(send, self._request(force=True), Hidden(self._secret)))
+
+
+FORCED_A_DAY, FORCED_APART = 20, 30.0
+"""Forced refreshes of a stable token: so many a day, so many seconds apart (WeChat's page)."""
+
+
+async def _book_forced(store: TokenStore, appid: str, now: float) -> None:
+    """Note one more forced refresh; raises `UsageError` if there may be none."""
+    key = f"{appid}.forced"
+    while True:
+        former = await store.load(key)
+        today = [at for at in _noted(former) if china(at).date() == china(now).date()]
+        if len(today) >= FORCED_A_DAY:
+            raise UsageError(
+                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait till midnight"
+            )
+        if today and now - today[-1] < FORCED_APART:
+            left = FORCED_APART - (now - today[-1])
+            raise UsageError(f"{appid}: a refresh was forced just now; wait {left:.0f} s")
+        ends = next_midnight(now)
+        if await store.replace(key, former, Stored(encode([*today, now]).decode(), ends, 86400.0)):
+            return
+
+
+def _noted(stored: Stored | None) -> list[float]:
+    return list(map(float, parse(stored.value.encode()))) if stored else []
 
 
 class ClassicToken:
@@ -74,33 +119,41 @@ class ClassicToken:
         )
         request = Request("GET", "/cgi-bin/token", query)
         del query
-        return _token_or_error(await _fetch(send, request, Hidden(self._secret)))
+        return token_or_error(await fetch(send, request, Hidden(self._secret)))
 
 
-def _token_or_error(found: Token | Verdict) -> Token:
+def token_or_error(found: Token | Verdict) -> Token:
     """Raised here, where no frame holds the secret or the answer."""
     if isinstance(found, Verdict):
         raise TokenRefusedError(found)
     return found
 
 
-async def _fetch(send: Send, request: Request, secret: Hidden) -> Token | Verdict:
+async def fetch(send: Send, request: Request, *secrets: Hidden) -> Token | Verdict:
+    """What a token interface answers; its errmsg does not carry on what must not be shown."""
+    return token_in(await asked(send, request, *secrets))
+
+
+async def asked(send: Send, request: Request, *secrets: Hidden) -> dict[str, Any] | Verdict:
+    """The answer to a request, less the secrets that its errmsg may echo; or why there is none."""
     try:
         response = await send(request)
     except AttemptError as exc:
         return Verdict(Action.RETRY, str(exc), answered=exc.answered)
-    return _token(_scrubbed(read(response), secret))
-
-
-def _scrubbed(answer: dict[str, Any] | Verdict, secret: Hidden) -> dict[str, Any] | Verdict:
-    """An answer whose errmsg does not carry the secret on, should it echo it."""
+    answer = read(response)
     if isinstance(answer, dict) and isinstance(text := answer.get("errmsg"), str):
-        return {**answer, "errmsg": secret.cut_from(text)}
+        for secret in secrets:
+            text = secret.cut_from(text)
+        return {**answer, "errmsg": text}
     return answer
 
 
-def _token(answer: dict[str, Any] | Verdict) -> Token | Verdict:
-    """The token in an answer of either token interface; any answer gives it or a verdict."""
+def token_in(
+    answer: dict[str, Any] | Verdict,
+    field: str = "access_token",
+    errors: Mapping[int, Rule] = TOKEN_ERRORS,
+) -> Token | Verdict:
+    """The token in an answer of a token interface; any answer gives it or a verdict."""
     if isinstance(answer, Verdict):
         if answer.action in (Action.FAIL_WINDOW, Action.STOP_ENDPOINT):
             return answer._replace(action=Action.STOP_ACCOUNT)
@@ -109,11 +162,11 @@ def _token(answer: dict[str, Any] | Verdict) -> Token | Verdict:
     if code is None:
         return Verdict(Action.RETRY, "the answer's errcode is not a number")
     if code:
-        verdict = refusal(answer, TOKEN_ERRORS)
+        verdict = refusal(answer, errors)
         if verdict.action is Action.FAIL_WINDOW:
             return verdict._replace(action=Action.STOP_ACCOUNT)
         return verdict
-    value = answer.get("access_token")
+    value = answer.get(field)
     try:
         lifetime = float(answer.get("expires_in", 7200))
     except (TypeError, ValueError, OverflowError):
@@ -129,15 +182,30 @@ _KINDS: dict[str, Callable[[str, str], TokenProvider]] = {
     "stable": StableToken,
     "classic": ClassicToken,
 }
-TOKEN_KINDS = tuple(_KINDS)
+SECRET_KINDS = tuple(_KINDS)
+"""What needs the account's secret."""
+TOKEN_KINDS = (*SECRET_KINDS, *EXTERNAL_KINDS)
 
 
-def provider_for(account: Account) -> TokenProvider:
-    """What an account's tokens come from; raises `UsageError` if it lacks a secret."""
+def check_appid(appid: str) -> str:
+    """An appid, or `UsageError`."""
+    if not _APPID.fullmatch(appid):
+        raise UsageError(f"appid: {appid[:80]!r} is not one; it begins with wx")
+    return appid
+
+
+def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
+    """What an account's tokens come from; raises `UsageError`, as for a secret that is missing.
+
+    folder: what a relative path in ``account.token`` starts from.
+    """
     source = account.token
-    check_token_source(source, TOKEN_KINDS)
-    if not _APPID.fullmatch(account.appid):
-        raise UsageError(f"appid: {account.appid[:80]!r} is not one; it begins with wx")
+    found = external(source, folder or Path()) if isinstance(source, str) else None
+    if found is None:
+        check_token_source(source, TOKEN_KINDS)
+    check_appid(account.appid)
+    if found is not None:
+        return found
     if isinstance(source, str):
         if not account.secret:
             raise UsageError(f"account {account.appid} has no secret")

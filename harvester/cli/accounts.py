@@ -1,0 +1,241 @@
+"""The accounts of a file: TOML with tables, or CSV with a header line.
+
+Rule: secrets are references; every error names the file and the account or line in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from harvester.cli.config import read_toml
+from harvester.datacube import SECRET_KINDS, TOKEN_KINDS, HttpToken, Platform, provider_for
+from harvester.errors import UsageError
+from harvester.model import SHORTEST_TO_CUT, Account
+from harvester.plan import nearest
+from harvester.private import read_reference
+
+T = TypeVar("T")
+
+ACCOUNT_KEYS = ("appid", "secret", "token", "token_header", "platform", "refresh_token")
+WITH_MORE = ("cloudbase", "command", "http", "https", "static")
+PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
+
+
+class Entry(NamedTuple):
+    """One account or platform of a file, and where it stands."""
+
+    where: str
+    values: dict[str, str]
+
+
+class _Reading(NamedTuple):
+    """What the accounts of a file have in common.
+
+    secrets: whether references are followed.
+    """
+
+    folder: Path
+    platforms: dict[str, Platform]
+    secrets: bool
+
+    def secret(self, where: str, reference: str) -> str:
+        """What a reference refers to."""
+        try:
+            return read_reference(reference, self.folder)
+        except UsageError as exc:
+            raise UsageError(f"{where}: {exc}") from None
+
+    def path(self, where: str, key: str, reference: str) -> Path:
+        """The path in ``file:PATH``."""
+        kind, _, name = reference.partition(":")
+        if kind != "file" or not name:
+            raise UsageError(f"{where}: {key} is a reference: file:PATH")
+        path = self.folder / Path(name).expanduser()
+        if self.secrets and not path.is_file():
+            raise UsageError(f"{where}: {key}: there is no file {path}")
+        return path
+
+
+def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
+    """The accounts of a file; raises `UsageError`.
+
+    TOML: ``[[account]]`` tables, ``[[platform]]`` tables that these name, and ``csv = "FILE"`` for
+    more accounts.  CSV, by its ending: a header line with the keys of such a table.
+    secrets: whether the references are followed; without, no account can fetch a token.
+    """
+    if path.suffix.lower() == ".csv":
+        tables: list[Entry] = []
+        entries = list(_rows(path))
+    else:
+        tables, entries = _tables(path)
+    if not entries:
+        raise UsageError(f"{path} names no account; add [[account]] tables, or lines to a CSV file")
+    reading = _Reading(path.parent, {}, secrets)
+    for entry in tables:
+        _add_platform(entry, reading)
+    _check_once(entries)
+    return [_account(entry, reading) for entry in entries]
+
+
+def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
+    """The platforms and the accounts of a TOML file."""
+    content = read_toml(path)
+    for key in content:
+        if key not in ("account", "platform", "csv"):
+            hint = nearest(key, ("account", "platform", "csv"))
+            raise UsageError(f"{path}: unknown key {key!r}{hint}; accounts are [[account]] tables")
+    entries = _entries(path, content, "account", ACCOUNT_KEYS)
+    if "csv" in content:
+        if not isinstance(content["csv"], str):
+            raise UsageError(f"{path}: csv is not a string")
+        entries += _rows(path.parent / Path(content["csv"]).expanduser())
+    return _entries(path, content, "platform", PLATFORM_KEYS), entries
+
+
+def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[str]) -> list[Entry]:
+    tables = content.get(kind, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise UsageError(f"{path}: {kind} is not a list of tables; write [[{kind}]]")
+    entries = [Entry(f"{path}, {kind} {n}", table) for n, table in enumerate(tables, 1)]
+    for where, table in entries:
+        _check_keys(where, table, keys)
+        for key, value in table.items():
+            if not isinstance(value, str) or not value:
+                raise UsageError(f"{where}: {key} is not a string, or empty")
+    return entries
+
+
+def _check_keys(where: str, given: Collection[str], known: Collection[str]) -> None:
+    for key in given:
+        if key not in known:
+            hint = nearest(str(key), known)
+            raise UsageError(f"{where}: unknown key {key!r}{hint}; known are {', '.join(known)}")
+
+
+def _rows(path: Path) -> Iterator[Entry]:
+    """The accounts of a CSV file; an empty field is one that is not there."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(f"{path}, line 1", header)
+        for row in reader:
+            if entry := _row(f"{path}, line {reader.line_num}", header, row):
+                yield entry
+    except csv.Error as exc:
+        raise UsageError(f"{path}, line {reader.line_num} is not CSV: {exc}") from None
+
+
+def _check_header(where: str, header: list[str]) -> None:
+    _check_keys(where, header, ACCOUNT_KEYS)
+    if "appid" not in header or len(set(header)) < len(header):
+        raise UsageError(f"{where}: the header names appid, and each key once")
+
+
+def _row(where: str, header: list[str], row: list[str]) -> Entry | None:
+    fields = [field.strip() for field in row]
+    if not any(fields):
+        return None
+    if len(fields) != len(header):
+        raise UsageError(f"{where} has {len(fields)} fields, the header has {len(header)}")
+    return Entry(where, {key: text for key, text in zip(header, fields, strict=True) if text})
+
+
+def _check_once(entries: list[Entry]) -> None:
+    seen: dict[str, str] = {}
+    for where, values in entries:
+        if not values.get("appid"):
+            raise UsageError(f"{where} has no appid")
+        appid = values["appid"]
+        if appid in seen:
+            raise UsageError(
+                f"{where}: the account {appid} was given twice, first in {seen[appid]}"
+            )
+        seen[appid] = where
+
+
+def _add_platform(entry: Entry, reading: _Reading) -> None:
+    where, table = entry
+    for key in ("appid", "secret", "ticket"):
+        if key not in table:
+            raise UsageError(f"{where} has no {key}")
+    name = table.get("name", table["appid"])
+    if name in reading.platforms:
+        raise UsageError(f"{where}: the platform {name} was given before")
+    ticket = reading.path(where, "ticket", table["ticket"])
+    secret = reading.secret(where, table["secret"]) if reading.secrets else "-"
+    reading.platforms[name] = _told(where, lambda: Platform(table["appid"], secret, ticket))
+
+
+def _account(entry: Entry, reading: _Reading) -> Account:
+    where, table = entry
+    if "platform" in table or "refresh_token" in table:
+        return _authorised(entry, reading)
+    token = table.get("token", "stable")
+    _check_kind(where, token)
+    if "token_header" in table and not token.startswith(("http://", "https://")):
+        raise UsageError(f"{where}: token_header goes with a token from https://…")
+    if token in SECRET_KINDS:
+        if "secret" not in table:
+            raise UsageError(f"{where} ({table['appid']}) has no secret; write secret = 'env:NAME'")
+        secret = reading.secret(where, table["secret"]) if reading.secrets else "-"
+        return Account(table["appid"], secret=secret, token=token)
+    if "secret" in table:
+        raise UsageError(f"{where}: a secret goes with {' or '.join(SECRET_KINDS)} tokens")
+    if not reading.secrets:
+        return Account(table["appid"], secret="-")
+    return _external(entry, Account(table["appid"], token=token), reading)
+
+
+def _external(entry: Entry, account: Account, reading: _Reading) -> Account:
+    """An account whose token somebody else keeps."""
+    where, table = entry
+    if "token_header" in table:
+        header = reading.secret(where, table["token_header"])
+        return replace(account, token=HttpToken(table["token"], header))
+    return replace(account, token=_told(where, lambda: provider_for(account, reading.folder)))
+
+
+def _authorised(entry: Entry, reading: _Reading) -> Account:
+    """An account of a platform."""
+    where, table = entry
+    for key in ("platform", "refresh_token"):
+        if key not in table:
+            raise UsageError(f"{where} ({table['appid']}) has no {key}")
+    for key in ("secret", "token", "token_header"):
+        if key in table:
+            raise UsageError(f"{where}: {key} does not go with a platform")
+    platform = reading.platforms.get(table["platform"])
+    if platform is None:
+        hint = nearest(table["platform"], reading.platforms)
+        raise UsageError(
+            f"{where}: there is no platform {table['platform']!r}{hint}; write a [[platform]]"
+            " table (for a CSV file: in a TOML file that names it, csv = 'FILE')"
+        )
+    refresh = reading.path(where, "refresh_token", table["refresh_token"])
+    return _told(where, lambda: platform.account(table["appid"], refresh))
+
+
+def _check_kind(where: str, token: str) -> None:
+    kind, colon, _ = token.partition(":")
+    if token not in (*SECRET_KINDS, "cloud", "cloudbase") and not (colon and kind in WITH_MORE):
+        shown = repr(token) if len(token) < SHORTEST_TO_CUT else "as given"  # may be one itself
+        raise UsageError(f"{where}: token {shown} is not one of {', '.join(TOKEN_KINDS)}")
+
+
+def _told(where: str, make: Callable[[], T]) -> T:
+    """What is made; an error says where."""
+    try:
+        return make()
+    except UsageError as exc:
+        raise UsageError(f"{where}: {exc}") from None

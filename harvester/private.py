@@ -1,0 +1,86 @@
+"""What nobody else may see: secrets by reference, and the files that hold them.
+
+Rule: a file that others can read is refused, never mended; nothing that was read is in a message.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from harvester.errors import UsageError
+
+FILE, DIRECTORY = "600", "700"
+"""The modes that are asked for."""
+
+
+def check_private(status: os.stat_result, path: Path, what: str, mode: str = FILE) -> None:
+    """Raise `UsageError` if group or others may read or write what has this status."""
+    if os.name != "nt" and status.st_mode & 0o077:  # Windows has no such bits
+        raise UsageError(f"{what} is open to others; run: chmod {mode} {shlex.quote(str(path))}")
+
+
+def read_private(path: Path, what: str) -> str:
+    """The text of a private file, stripped; raises `UsageError`, also if it is empty.
+
+    what: the file in a sentence, as "the secret file x".
+    """
+    text = ""
+    try:
+        with path.open(encoding="utf-8") as file:
+            check_private(os.fstat(file.fileno()), path, what)
+            text = file.read().strip()
+    except OSError as exc:
+        problem = f"cannot be read ({exc.strerror})"
+    except UnicodeDecodeError:
+        problem = "is not text"
+    else:
+        problem = "is empty"
+    if not text:
+        raise UsageError(f"{what} {problem}")
+    return text
+
+
+def read_reference(reference: str, folder: Path, noun: str = "secret") -> str:
+    """What ``env:NAME`` or ``file:PATH`` refers to; raises `UsageError`.
+
+    folder: what a relative path starts from; noun: what is referred to.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "file" and name:
+        path = folder / Path(name).expanduser()
+        return read_private(path, f"the {noun} file {path}")
+    if kind != "env" or not name:
+        raise UsageError(f"a {noun} is a reference: env:NAME or file:PATH")
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise UsageError(f"the environment variable {name} is not set")
+    return value
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Put a file of mode 0600 in a path's place, durably and all at once; raises `OSError`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside.unlink(missing_ok=True)  # of a process of that number which was killed here
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name == "nt":  # a directory cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

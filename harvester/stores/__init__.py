@@ -1,0 +1,46 @@
+"""Where the tokens of accounts are shared with the accounts' other programs.
+
+Rule: one promise (`harvester.stores.base`), one file a store; the table of what a spec may name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harvester.errors import UsageError
+from harvester.stores.base import TokenStore
+from harvester.stores.files import FileStore
+from harvester.stores.memory import MemoryStore
+
+__all__ = ["FileStore", "MemoryStore", "TokenStore", "open_store"]
+
+
+def _redis(spec: str) -> TokenStore:
+    from harvester.stores.redis import RedisStore
+
+    return RedisStore(spec)
+
+
+_KINDS: dict[str, Callable[[str], TokenStore]] = {
+    "file": lambda spec: FileStore(spec.removeprefix("file:")),
+    "redis": _redis,
+    "rediss": _redis,
+}
+
+
+def open_store(spec: str) -> TokenStore | None:
+    """The store that a spec names, None for ``memory``: each run for itself.
+
+    ``file:PATH`` (a directory, or a path that ends with a slash: a file an account),
+    ``redis://HOST:PORT/DB``, ``rediss://…``.  Raises `UsageError`.
+    """
+    if spec == "memory":
+        return None
+    kind, colon, rest = spec.partition(":")
+    if kind in _KINDS and colon and rest:
+        return _KINDS[kind](spec)
+    shown = "what was given" if "@" in spec else repr(spec)
+    raise UsageError(
+        f"token store: {shown} is not one; these are known: memory, file:PATH,"
+        " redis://HOST:PORT/DB, rediss://…"
+    )

@@ -1,0 +1,193 @@
+"""Tokens in a file of mode 0600, for all programs of one machine.
+
+Rule: read without a lock, since a file is only ever put in place whole; written under one.
+
+Beside the file (or in the directory) lie empty files ending in ``.lock``.  A lock dies with its
+process.  A process that is stopped keeps it, so a lease whose holder has not changed for its whole
+time is taken over, by another file of the same name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import anyio
+
+from harvester.codec import MalformedError, encode, parse
+from harvester.errors import AttemptError, UsageError
+from harvester.lock import Claim
+from harvester.model import Stored
+from harvester.private import DIRECTORY, check_private, write_private
+from harvester.stores.base import LEASE, POLL, from_object, same, to_object
+from harvester.thread import Thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds to wait for the lock of a write, which takes some milliseconds."""
+
+
+class FileStore:
+    """Tokens in one file for all accounts, or in a directory with a file for each.
+
+    path: of a directory if it is one, or if it ends with a slash; it is made if it is missing.
+    Raises `UsageError` if it is open to others, or is something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, lease: float = LEASE) -> None:
+        given = os.fspath(path)
+        self._path = Path(given).expanduser()
+        self._a_file_each = given.endswith(("/", os.sep)) or self._path.is_dir()
+        self._lease = lease
+        self._thread = Thread("harvester-tokens")
+        try:
+            self._get_ready()
+        except OSError as exc:
+            problem = f"the token store {self._path} cannot be used ({exc.strerror})"
+        else:
+            return
+        raise UsageError(problem)
+
+    def __repr__(self) -> str:
+        return f"<FileStore {self._path}{os.sep if self._a_file_each else ''}>"
+
+    def _get_ready(self) -> None:
+        if self._a_file_each:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            what = f"the directory of the token store {self._path}"
+            check_private(self._path.stat(), self._path, what, DIRECTORY)
+        elif self._path.exists():
+            self._read(self._path)
+        elif not self._path.parent.is_dir():
+            raise UsageError(f"token store: there is no directory {self._path.parent}")
+
+    def _file_of(self, key: str) -> Path:
+        return self._path / f"{key}.json" if self._a_file_each else self._path
+
+    def _lock_of(self, key: str) -> Path:
+        if self._a_file_each:
+            return self._path / f"{key}.lock"
+        return self._path.with_name(f"{self._path.name}.{key}.lock")
+
+    async def load(self, key: str) -> Stored | None:
+        return (await self._guarded(self._read, self._file_of(key))).get(key)
+
+    async def replace(self, key: str, former: Stored | None, new: Stored) -> bool:
+        ends = time.monotonic() + PATIENCE
+        while (done := await self._guarded(self._replace, key, former, new)) is None:
+            if time.monotonic() > ends:
+                raise AttemptError(f"the token store {self._path} is held by a stopped process")
+            await anyio.sleep(POLL / 5)
+        return done
+
+    async def _guarded(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self._thread.call(function, *args, **kwargs)
+        except OSError as exc:
+            problem = f"the token store {self._path} cannot be used ({exc.strerror})"
+        raise AttemptError(problem)
+
+    def _read(self, path: Path) -> dict[str, Stored]:
+        try:
+            with path.open("rb") as file:
+                check_private(os.fstat(file.fileno()), path, f"the token store {path}")
+                found = _entries(file.read())
+        except FileNotFoundError:
+            return {}
+        if found is None:
+            raise UsageError(f"{path} is no token store; name another file, or remove it")
+        return found
+
+    def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:
+        """Whether it was stored; None if somebody else is writing."""
+        path = self._file_of(key)
+        try:
+            claim = Claim(path.with_name(f"{path.name}.lock"), "", 0o600)
+        except UsageError:
+            return None
+        try:
+            entries = self._read(path)
+            if not same(entries.get(key), former):
+                return False
+            entries[key] = new
+            write_private(path, encode({name: to_object(one) for name, one in entries.items()}))
+            return True
+        finally:
+            claim.release()
+
+    @asynccontextmanager
+    async def lease(self, key: str) -> AsyncIterator[None]:
+        path = self._lock_of(key)
+        claim = await self._claimed(path)
+        try:
+            yield
+        finally:
+            claim.release()
+
+    async def _claimed(self, path: Path) -> Claim:
+        seen, since = b"", time.monotonic()
+        while (claim := self._claim(path)) is None:
+            await anyio.sleep(POLL)
+            holder = _content(path)
+            if holder != seen:
+                seen, since = holder, time.monotonic()
+            elif time.monotonic() - since > self._lease:
+                with suppress(OSError):  # of another waiter, who was faster
+                    _put_aside(path, seen)
+        return claim
+
+    def _claim(self, path: Path) -> Claim | None:
+        try:
+            claim = Claim(path, "", 0o600)
+        except UsageError:
+            return None
+        except OSError as exc:
+            problem = f"the token store {self._path} cannot be used ({exc.strerror})"
+        else:
+            if claim.stands(path):
+                claim.note(secrets.token_hex(8).encode())
+                return claim
+            claim.release()  # somebody has put the file aside meanwhile
+            return None
+        raise AttemptError(problem)
+
+    async def close(self) -> None:
+        self._thread.close()
+
+
+def _entries(content: bytes) -> dict[str, Stored] | None:
+    """What a file of ours holds; None if it is none, or is cut off."""
+    try:
+        given = parse(content)
+    except MalformedError:
+        return None
+    if not isinstance(given, dict):
+        return None
+    found = {key: from_object(one) for key, one in given.items()}
+    whole = {key: stored for key, stored in found.items() if stored is not None}
+    return whole if len(whole) == len(found) else None
+
+
+def _content(path: Path) -> bytes:
+    """Who holds a lease: what he wrote into its file."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _put_aside(path: Path, holder: bytes) -> None:
+    """Take the file of a lease away from a holder that does not move."""
+    guard = Claim(path.with_name(f"{path.name}.over"), "", 0o600)
+    try:
+        if _content(path) == holder:
+            path.unlink()
+    finally:
+        guard.release()

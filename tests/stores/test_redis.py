@@ -1,0 +1,144 @@
+"""What is particular to tokens in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import pytest
+import redis as library
+
+from harvester.errors import AttemptError, UsageError
+from harvester.model import Stored
+from harvester.stores.redis import PASSWORD_VARIABLE, RedisStore
+from tests.redis_server import PASSWORD, RedisServer
+
+ONE = Stored("one-s3cret-value", time.time() + 7200.0, 7200.0)
+
+
+def loaded(store: RedisStore) -> Stored | None:
+    async def main() -> Stored | None:
+        try:
+            return await store.load("wx1")
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://", "redis:///0", "redis://h:port/0", "redis://user:p4ssw0rd@h:x"]
+)
+def test_a_url_without_a_host_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match=r"written redis://HOST:PORT/DB$") as caught:
+        RedisStore(url)
+    assert "p4ssw0rd" not in str(caught.value)
+
+
+def test_a_database_that_is_none_is_refused_without_the_password() -> None:
+    with pytest.raises(UsageError) as caught:
+        RedisStore("redis://:p4ssw0rd@h:1/0?socket_timeout=p4ssw0rd")
+    assert str(caught.value) == "token store: the URL of redis://h:1 cannot be used"
+
+
+def test_without_the_library_the_line_to_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(UsageError, match=r"pip install 'wechat-harvester\[redis\]'$"):
+        RedisStore("redis://127.0.0.1:1/0")
+
+
+def test_a_server_that_is_not_there_is_a_failed_attempt_that_names_it() -> None:
+    store = RedisStore("redis://:p4ssw0rd@127.0.0.1:1/0")
+
+    async def main() -> list[str]:
+        said = []
+        for verb in (store.load("wx1"), store.replace("wx1", None, ONE)):
+            with pytest.raises(AttemptError) as caught:
+                await verb
+            assert caught.value.__context__ is None
+            said.append(str(caught.value))
+        with pytest.raises(AttemptError):
+            async with store.lease("wx1"):
+                raise AssertionError("it was given out")
+        await store.close()
+        return said
+
+    answer = "the token store redis://127.0.0.1:1 does not answer (ConnectionError)"
+    assert asyncio.run(main()) == [answer, answer]
+    assert repr(store) == "<RedisStore redis://127.0.0.1:1>"
+
+
+def test_a_wrong_password_is_a_failed_attempt(redis: RedisServer) -> None:
+    with pytest.raises(AttemptError, match=r"does not answer \((Authentication|Response)Error\)$"):
+        loaded(RedisStore(redis.url.replace(PASSWORD, "wr0ng")))
+
+
+def test_the_password_may_come_from_the_environment(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.empty()
+    monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
+    assert loaded(RedisStore(f"redis://127.0.0.1:{redis.port}/0")) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"s3cret", b"[]", b'{"token":5}'])
+def test_what_is_not_ours_is_refused_and_stays(redis: RedisServer, content: bytes) -> None:
+    redis.empty()
+    with library.Redis.from_url(redis.url) as client:
+        client.set("harvester:token:wx1", content)
+        with pytest.raises(UsageError, match="holds something else under harvester:token:wx1;"):
+            loaded(RedisStore(redis.url))
+        assert client.get("harvester:token:wx1") == content
+
+
+def test_a_token_vanishes_at_its_end(redis: RedisServer) -> None:
+    redis.empty()
+
+    async def main() -> list[Stored | None]:
+        store = RedisStore(redis.url)
+        soon = ONE._replace(ends=time.time() + 0.3)
+        assert await store.replace("wx1", None, soon)
+        found = [await store.load("wx1")]
+        await asyncio.sleep(0.5)
+        found.append(await store.load("wx1"))
+        await store.close()
+        return [found[0] and found[0]._replace(ends=0.0), found[1]]
+
+    assert asyncio.run(main()) == [ONE._replace(ends=0.0), None]
+
+
+def test_a_lease_that_has_passed_on_is_not_ended_by_its_former_holder(redis: RedisServer) -> None:
+    redis.empty()
+
+    async def main() -> bool:
+        slow, other = RedisStore(redis.url, lease=0.2), RedisStore(redis.url)
+        client = library.asyncio.Redis.from_url(redis.url)
+        async with slow.lease("wx1"):
+            await asyncio.sleep(0.3)
+            holding = other.lease("wx1")
+            await holding.__aenter__()
+        held = bool(await client.exists("harvester:lease:wx1"))
+        await holding.__aexit__(None, None, None)
+        assert not await client.exists("harvester:lease:wx1")
+        for each in (slow, other):
+            await each.close()
+        await client.aclose()
+        return held
+
+    assert asyncio.run(main())
+
+
+def test_a_server_that_comes_back_serves_again(redis: RedisServer) -> None:
+    async def main() -> None:
+        store = RedisStore(redis.url)
+        await store.replace("wx1", None, ONE)
+        redis.stop()
+        with pytest.raises(AttemptError):
+            await store.load("wx1")
+        redis.start()
+        assert await store.load("wx1") is None
+        await store.close()
+
+    redis.empty()
+    asyncio.run(main())
