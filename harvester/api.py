@@ -25,7 +25,7 @@ from harvester.errors import IncompleteError, UsageError
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import Rate
-from harvester.model import Account, Batch
+from harvester.model import Account, Batch, Hidden
 from harvester.plan import check_range, last_legal_day, parse_day, rfc3339
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written
@@ -184,16 +184,16 @@ async def stream(
 @asynccontextmanager
 async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
     """The scope with the store that was asked for; one that was made here is closed here."""
-    given = options.pop("token_store", None)  # a URL may hold a password: not into our frames
-    if not isinstance(given, str):
-        yield replace(scope, store=given)
-        return
-    store = open_store(given)
+    given = options.pop("token_store", None)
+    hidden = Hidden(given) if isinstance(given, str) else None  # a URL may hold a password
+    store = None if isinstance(given, str) else given
     del given
+    if hidden is not None:
+        store = open_store(hidden.value)
     try:
         yield replace(scope, store=store)
     finally:
-        if store is not None:
+        if hidden is not None and store is not None:
             with anyio.CancelScope(shield=True):
                 await store.close()
 

@@ -19,6 +19,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from harvester import coverage
 from harvester.coverage import Stretch
+from harvester.durable import step
 from harvester.errors import LedgerError, UsageError
 from harvester.lock import Claim
 from harvester.model import Tally, Window
@@ -258,7 +259,8 @@ class Ledger:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         if not self._version(database):
-            database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+            with step("make ledger"):
+                database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
 
     def _check_version(self) -> None:
         assert self._database is not None
@@ -328,11 +330,12 @@ class Ledger:
 
     def _learn_span(self, endpoint: str, days: int) -> None:
         assert self._database is not None
-        self._database.execute(
-            "INSERT INTO span VALUES (?, ?) ON CONFLICT DO UPDATE SET"
-            " days = min(days, excluded.days)",
-            (endpoint, days),
-        )
+        with _transaction(self._database) as database:
+            database.execute(
+                "INSERT INTO span VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+                " days = min(days, excluded.days)",
+                (endpoint, days),
+            )
 
     def _asked(self) -> dict[Key, Days]:
         return {
@@ -400,7 +403,8 @@ class _transaction:  # noqa: N801  (reads as the verb it is)
     def __exit__(self, kind: object, *exc_info: object) -> None:
         try:
             if kind is None:
-                self._database.execute("COMMIT")
+                with step("commit ledger"):
+                    self._database.execute("COMMIT")
         finally:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")

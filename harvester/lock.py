@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from harvester import durable
 from harvester.errors import UsageError
 
 if sys.platform == "win32":
@@ -52,9 +53,8 @@ class Claim:
         It is cut to its length last, so that a kill in between leaves no empty file.
         """
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, text)
-        os.ftruncate(self._descriptor, len(text))
-        os.fsync(self._descriptor)
+        durable.write(self._descriptor, text, "note")
+        durable.truncate(self._descriptor, len(text), "note")
 
     def noted(self) -> bytes:
         """What was written into the file last, by whoever held it then."""

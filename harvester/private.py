@@ -9,6 +9,7 @@ import os
 import shlex
 from pathlib import Path
 
+from harvester import durable
 from harvester.errors import UsageError
 
 FILE, DIRECTORY = "600", "700"
@@ -65,22 +66,12 @@ def write_private(path: Path, content: bytes) -> None:
     beside.unlink(missing_ok=True)  # of a process of that number which was killed here
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        beside.replace(path)
+        try:
+            durable.write(descriptor, content, "private file")
+            durable.sync(descriptor, "private file")
+        finally:
+            os.close(descriptor)
+        durable.rename(beside, path, "private file")
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name == "nt":  # a directory cannot be opened there
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

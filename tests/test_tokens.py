@@ -21,6 +21,7 @@ from harvester.auth import (
     shared_token,
 )
 from harvester.datacube import (
+    GETARTICLESUMMARY,
     CloudbaseToken,
     CommandToken,
     HttpToken,
@@ -32,10 +33,11 @@ from harvester.datacube import (
 )
 from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Stored, Token, Verdict
+from harvester.scope import Scope
 from harvester.stores import MemoryStore
-from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.transport import HttpTransport
-from tests.support import A, B, Wechat
+from tests.support import JANUARY, A, B, Wechat, engine_run, noon
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
 
@@ -487,6 +489,23 @@ def test_without_a_ticket_for_ten_minutes_the_account_stops() -> None:
     assert verdict.action is Action.STOP_ACCOUNT
     assert verdict.message.startswith(f"platform {PLATFORM[0]}: ")
     assert "none came for 10 minutes" in verdict.message
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(8, "complete"), (12, "failed")])
+def test_a_run_waits_ten_minutes_for_a_ticket_and_then_stops_the_account(
+    minutes: int, state: str
+) -> None:
+    async def main(loop: VirtualTimeLoop) -> object:
+        begin = loop.time()
+        valid = begin + 60.0 * minutes
+        scene = Scene(loop, lambda: scene.simulator.ticket() if loop.time() > valid else "0ld")
+        refresh = scene.simulator.refresh_token(A)
+        providers = {A: provider_for(scene.platform.account(A, refresh, scene.keep))}
+        asked = Scope(providers, (GETARTICLESUMMARY,), *JANUARY)
+        report = await engine_run(loop, scene.simulator, asked, MemorySink())
+        return report.state, loop.time() - begin < 60.0 * 11.5
+
+    assert run_virtual(main, noon("2024-03-01")) == (state, True)
 
 
 def test_a_refresh_token_that_nobody_keeps_is_refused() -> None:

@@ -82,6 +82,30 @@ class Readable(Protocol):
         ...
 
 
+class Stored(NamedTuple):
+    """What stands in a sink of one window.
+
+    intact: whether it is what was written, as far as the sink can tell by itself.
+    """
+
+    window: Window
+    records: int
+    intact: bool = True
+
+
+@runtime_checkable
+class Verifiable(Protocol):
+    """A sink that keeps no lines, but can say what stands in it, as `verify` asks."""
+
+    def stored(self, receipt: Receipt) -> Iterator[Stored]:
+        """Each window that has records, in any order; called on a sink that is not open.
+
+        A window may come in several parts.  Raises `SinkError` if what was stored is gone or
+        cannot be read.
+        """
+        ...
+
+
 @runtime_checkable
 class Typed(Protocol):
     """A sink that wants to know the fields of what will come, for its columns' types."""

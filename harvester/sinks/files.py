@@ -1,4 +1,4 @@
-"""What sinks that write files have in common: durable steps, and errors in words.
+"""What sinks that write files have in common: whole lines, and errors in words.
 
 Rule: a function here does one thing to one file.
 """
@@ -10,12 +10,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from harvester import durable
 from harvester.errors import SinkError
 
 CHUNK = 1 << 20
-
-fdatasync = getattr(os, "fdatasync", os.fsync)
-"""Make a file's data durable; its other properties only where that is all there is."""
 
 
 class Translated:
@@ -60,23 +58,5 @@ def cut_torn_line(path: Path) -> int:
                 break
             end = start
         if end < size:
-            file.truncate(end)
-            os.fsync(file.fileno())
+            durable.truncate(file.fileno(), end, "torn segment")
         return end
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it, in as many calls as the system wants."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def sync_directory(path: Path) -> None:
-    """Make new and renamed files of a directory durable (not possible on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harvester import durable
 from harvester.codec import add_checksums, checksum, encode, parse
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
@@ -39,10 +40,7 @@ from harvester.sinks.files import (
     CHUNK,
     Translated,
     cut_torn_line,
-    fdatasync,
     read_lines,
-    sync_directory,
-    write_all,
 )
 from harvester.sinks.segments import (
     Lines,
@@ -182,15 +180,13 @@ class JsonLines:
             path = self.directory / name
             current = self._current(name, mark)
             if current != path:
-                os.replace(current, path)
-                sync_directory(path.parent)
+                durable.rename(current, path, "segment")
             if path.stat().st_size > mark.size:
                 with path.open("r+b") as file:
-                    file.truncate(mark.size)
-                    os.fsync(file.fileno())
+                    durable.truncate(file.fileno(), mark.size, "segment")
             self._endpoint(path.parent.name).marks[path.name] = mark
         for path in self._stray({*self._folders, *self._endpoints}, set(marks)):
-            path.unlink()
+            durable.remove(path, "segment that no receipt speaks of")
 
     def _current(self, name: str, mark: Mark) -> Path:
         """Where a segment of this generation lies: under its name, or still beside it."""
@@ -322,8 +318,8 @@ class JsonLines:
         if descriptor is None:
             descriptor = self._open_file(path)
         try:
-            write_all(descriptor, data)
-            fdatasync(descriptor)
+            durable.write(descriptor, data, "segment")
+            durable.sync(descriptor, "segment")
         except OSError:
             os.ftruncate(descriptor, size)
             raise
@@ -334,8 +330,8 @@ class JsonLines:
             path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if new:
-            sync_directory(path.parent)
-            sync_directory(self.directory)
+            durable.sync_directory(path.parent)
+            durable.sync_directory(self.directory)
         for former in [key for key in self._open_files if key.parent == path.parent]:
             os.close(self._open_files.pop(former))
         self._open_files[path] = descriptor
@@ -394,10 +390,10 @@ class JsonLines:
         """Make rewritten segments durable; they take their place once the receipt is stored."""
         for segment, path in rewritten.items():
             with path.open("rb") as file:
-                os.fsync(file.fileno())
+                durable.sync(file.fileno(), "rewritten segment")
             self._pending.append((path, endpoint.folder / segment))
         if rewritten:
-            sync_directory(endpoint.folder)
+            durable.sync_directory(endpoint.folder)
 
     def _settle(self) -> None:
         with self._translated():
@@ -405,8 +401,7 @@ class JsonLines:
                 for key in (path, place):
                     if key in self._open_files:
                         os.close(self._open_files.pop(key))
-                os.replace(path, place)
-                sync_directory(place.parent)
+                durable.rename(path, place, "rewritten segment")
             self._pending.clear()
 
     def _close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harvester.errors import UsageError
+from harvester.model import Hidden
 from harvester.stores.base import TokenStore
 from harvester.stores.files import FileStore
 from harvester.stores.memory import MemoryStore
@@ -15,14 +16,14 @@ from harvester.stores.memory import MemoryStore
 __all__ = ["FileStore", "MemoryStore", "TokenStore", "open_store"]
 
 
-def _redis(spec: str) -> TokenStore:
+def _redis(spec: Hidden) -> TokenStore:
     from harvester.stores.redis import RedisStore
 
-    return RedisStore(spec)
+    return RedisStore(spec.value)
 
 
-_KINDS: dict[str, Callable[[str], TokenStore]] = {
-    "file": lambda spec: FileStore(spec.removeprefix("file:")),
+_KINDS: dict[str, Callable[[Hidden], TokenStore]] = {
+    "file": lambda spec: FileStore(spec.value.removeprefix("file:")),
     "redis": _redis,
     "rediss": _redis,
 }
@@ -36,10 +37,12 @@ def open_store(spec: str) -> TokenStore | None:
     """
     if spec == "memory":
         return None
-    kind, colon, rest = spec.partition(":")
-    if kind in _KINDS and colon and rest:
-        return _KINDS[kind](spec)
-    shown = "what was given" if "@" in spec else repr(spec)
+    hidden = Hidden(spec)  # it may hold a password, and tracebacks can be shown with locals
+    del spec
+    kind, colon = hidden.value.partition(":")[:2]
+    if kind in _KINDS and colon and hidden.value != f"{kind}:":
+        return _KINDS[kind](hidden)
+    shown = "what was given" if "@" in hidden.value else repr(hidden.value)
     raise UsageError(
         f"token store: {shown} is not one; these are known: memory, file:PATH,"
         " redis://HOST:PORT/DB, rediss://…"

@@ -9,6 +9,7 @@ import pytest
 
 from harvester.auth import CallableProvider, Send, TokenRefusedError
 from harvester.datacube import (
+    SECRET_KINDS,
     TOKEN_ERRORS,
     TOKEN_KINDS,
     ClassicToken,
@@ -216,8 +217,10 @@ def test_a_provider_of_ones_own_is_taken_as_it_is() -> None:
     assert provider_for(Account("wx1", token=MINE)) is MINE
 
 
-def test_the_kinds_of_tokens_are_two() -> None:
-    assert TOKEN_KINDS == ("stable", "classic")
+def test_two_kinds_of_tokens_need_a_secret_and_others_come_from_elsewhere() -> None:
+    assert SECRET_KINDS == ("stable", "classic")
+    elsewhere = ("cloud", "cloudbase", "command:…", "https://…", "static:…")
+    assert (*SECRET_KINDS, *elsewhere) == TOKEN_KINDS
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+import traceback
 
 import pytest
 import redis as library
 
+import harvester
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Stored
 from harvester.stores.redis import PASSWORD_VARIABLE, RedisStore
@@ -142,3 +144,30 @@ def test_a_server_that_comes_back_serves_again(redis: RedisServer) -> None:
 
     redis.empty()
     asyncio.run(main())
+
+
+def test_a_run_whose_store_is_gone_or_wrong_shows_no_password_in_any_frame() -> None:
+    async def main(spec: str) -> str:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: pytest.fail(str(context["message"])))
+        try:
+            async with harvester.stream(
+                harvester.Account("wx1", token=lambda: "t"), "getarticlesummary", "2024-01-01",
+                "2024-01-01", token_store=spec, base_url="http://127.0.0.1:1", attempts=1,
+            ) as records:  # fmt: skip
+                async for _ in records:
+                    pass
+        except harvester.HarvestError as exc:
+            shown = traceback.TracebackException(
+                type(exc), exc, exc.__traceback__, capture_locals=True
+            )
+            shown.stack = traceback.StackSummary.from_list(
+                [frame for frame in shown.stack if frame.filename != __file__]
+            )
+            return "".join(shown.format())
+        raise AssertionError("it went well")
+
+    for spec in ("redis://:p4ssw0rd@127.0.0.1:1/0", "redis://:p4ssw0rd@127.0.0.1:x/0"):
+        text = asyncio.run(main(spec))
+        assert "harvester/api.py" in text
+        assert "p4ssw0rd" not in text, text

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harvester import durable
+
+
+@pytest.fixture
+def steps(request: pytest.FixtureRequest) -> list[tuple[str, bool]]:
+    seen: list[tuple[str, bool]] = []
+    durable.watch(lambda name, done: seen.append((name, done)))
+    request.addfinalizer(lambda: durable.watch(None))
+    return seen
+
+
+def test_a_step_is_told_before_and_after(steps: list[tuple[str, bool]]) -> None:
+    with durable.step("commit something"):
+        assert steps == [("commit something", False)]
+    assert steps == [("commit something", False), ("commit something", True)]
+
+
+def test_a_step_that_fails_is_not_told_as_taken(steps: list[tuple[str, bool]]) -> None:
+    with pytest.raises(OSError, match="full"), durable.step("commit something"):
+        raise OSError("full")
+    assert steps == [("commit something", False)]
+
+
+def test_nobody_needs_to_watch(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    durable.write(descriptor, b"12345", "file")
+    durable.sync(descriptor, "file")
+    durable.truncate(descriptor, 3, "file")
+    os.close(descriptor)
+    assert path.read_bytes() == b"123"
+
+
+def test_a_rename_takes_the_place_of_what_is_there(
+    tmp_path: Path, steps: list[tuple[str, bool]]
+) -> None:
+    for name in ("new", "old"):
+        (tmp_path / name).write_text(name)
+    durable.rename(tmp_path / "new", tmp_path / "old", "file")
+    assert (tmp_path / "old").read_text() == "new"
+    durable.remove(tmp_path / "old", "file")
+    assert not list(tmp_path.iterdir())
+    assert [name for name, done in steps if done] == ["rename file", "remove file"]
+
+
+def test_a_write_goes_on_where_the_system_took_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = bytearray()
+
+    def one_byte(_: int, data: memoryview) -> int:
+        taken.extend(data[:1])
+        return 1
+
+    monkeypatch.setattr(os, "write", one_byte)
+    durable.write(0, b"abc", "file")
+    assert taken == b"abc"
