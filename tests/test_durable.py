@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,11 @@ from harvester import durable
 
 
 @pytest.fixture
-def steps(request: pytest.FixtureRequest) -> list[tuple[str, bool]]:
+def steps() -> Iterator[list[tuple[str, bool]]]:
     seen: list[tuple[str, bool]] = []
     durable.watch(lambda name, done: seen.append((name, done)))
-    request.addfinalizer(lambda: durable.watch(None))
-    return seen
+    yield seen
+    durable.watch(None)
 
 
 def test_a_step_is_told_before_and_after(steps: list[tuple[str, bool]]) -> None:

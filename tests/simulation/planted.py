@@ -101,8 +101,8 @@ PLANTED = (
     Planted(
         "what a crash left beyond the receipt stays",
         "sinks/jsonl.py",
-        "                    durable.truncate(file.fileno(), mark.size, \"segment\")\n",
-        "                    durable.sync(file.fileno(), \"segment\")\n",
+        '                    durable.truncate(file.fileno(), mark.size, "segment")\n',
+        '                    durable.sync(file.fileno(), "segment")\n',
     ),
     Planted(
         "a replaced window stays beside its successor",
