@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.answer import Rule, code_of, read, refusal
 from harvester.codec import encode
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
-from harvester.plan import Cut, Grid
+from harvester.plan import Cut, Grid, settles_at
 
 _OBJECTS = {dict}
 _OF_THE_ANSWER = {"errcode", "errmsg"}
@@ -102,6 +102,12 @@ class Endpoint(Protocol):
     def quota_request(self, token: str) -> Request | None:
         """The request that asks how many calls are left today, or None if that cannot be asked."""
         ...
+
+
+def final_at(endpoint: Endpoint, end: date) -> float:
+    """The Unix time from which the figures of a window that ends then grow no more."""
+    grown = end + timedelta(days=max(endpoint.late_days - 1, 0))
+    return settles_at(grown, endpoint.settled_hour)
 
 
 def grid(endpoint: Endpoint, last: date) -> Grid:

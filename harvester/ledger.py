@@ -10,24 +10,26 @@ receipt, the range that was ever asked for, and the calls spent by day.
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
-from harvester import coverage
+from harvester import coverage, seal
 from harvester.coverage import Stretch
 from harvester.durable import make_directory, step
-from harvester.errors import LedgerError, UsageError
+from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.lock import Claim
 from harvester.model import Tally, Window
 from harvester.plan import ONE_DAY, Days
 from harvester.thread import Thread
 
 FILE_NAME = "ledger.sqlite"
-VERSION = 2
+VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE stretch (
@@ -70,7 +72,11 @@ WHERE sink = :sink AND appid = :appid AND endpoint = :endpoint
 ORDER BY first_day
 """
 
-_DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt")
+_DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt",
+           "user-defined", "already exists", "unsupported file format")  # fmt: skip
+
+_NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text that is not UTF-8
+_UNUSABLE = ("readonly", "unable to open")
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -132,12 +138,12 @@ class Ledger:
         self._thread = Thread("harvester-ledger")
         try:
             await self._thread.call(self._open)
-        except sqlite3.OperationalError as exc:
+        except HarvestError:
             await self.__aexit__()
-            raise UsageError(self._describe(exc)) from exc
-        except sqlite3.Error as exc:
+            raise
+        except (sqlite3.Error, *_NO_VALUES) as exc:
             await self.__aexit__()
-            raise LedgerError(self._describe(exc)) from exc
+            raise self._not_opened(exc) from exc
         except BaseException:
             await self.__aexit__()
             raise
@@ -207,12 +213,18 @@ class Ledger:
             return await self._thread.call(function, *args)
         except sqlite3.Error as exc:
             raise LedgerError(self._describe(exc)) from exc
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-        ) as exc:  # a date that is none, text that is not UTF-8
+        except _NO_VALUES as exc:
             raise LedgerError(self._damaged(type(exc).__name__)) from exc
+
+    def _not_opened(self, exc: Exception) -> UsageError | LedgerError:
+        """What cannot be used is the user's to choose; what is damaged or full stops the run."""
+        if not isinstance(exc, sqlite3.Error):  # even the driver's own message can be no text
+            return LedgerError(self._damaged(type(exc).__name__))
+        said = self._describe(exc)
+        unusable = isinstance(exc, sqlite3.OperationalError) and any(
+            sign in str(exc) for sign in _UNUSABLE
+        )
+        return UsageError(said) if unusable else LedgerError(said)
 
     def _describe(self, exc: sqlite3.Error) -> str:
         text = str(exc)
@@ -223,15 +235,24 @@ class Ledger:
             )
         if any(sign in text for sign in _DAMAGE):
             return self._damaged(text)
-        if "readonly" in text or "unable to open" in text:
+        if any(sign in text for sign in _UNUSABLE):
             return f"the ledger {self.path} cannot be written ({text})"
-        return f"the ledger {self.path} failed: {text}"
+        return (
+            f"the ledger {self.path} failed ({text}); nothing that it holds is lost: see to its"
+            " disk, and run the same command again"
+        )
 
     def _damaged(self, how: str) -> str:
         return (
-            f"the ledger {self.path} is damaged ({how}); restore it from a copy, or move it away:"
-            " what lies beside it is then kept and asked for anew"
+            f"the ledger {self.path} is damaged ({how}); what was harvested is not lost:"
+            f" {self._way_out()}"
         )
+
+    def _way_out(self) -> str:
+        if self.path.name != FILE_NAME:
+            return "move it away: what lies in the sinks is then kept, and asked for anew"
+        directory = shlex.quote(str(self.path.parent))
+        return f"harvester rebuild --out {directory} makes a new ledger from what is stored"
 
     def _open(self) -> None:
         if self._readonly:
@@ -243,6 +264,9 @@ class Ledger:
         else:
             self._open_for_writing()
         self._check_version()
+        self._check_seal()
+        if self._database is not None and not self._readonly:
+            seal.keep(self._database)
 
     def _open_for_writing(self) -> None:
         try:
@@ -260,7 +284,9 @@ class Ledger:
         database.execute("PRAGMA synchronous = FULL")
         if not self._version(database):
             with step("make ledger"):
-                database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+                database.executescript(
+                    f"BEGIN;{_SCHEMA}{seal.SCHEMA}PRAGMA user_version = {VERSION};COMMIT;"
+                )
 
     def _check_version(self) -> None:
         assert self._database is not None
@@ -268,8 +294,19 @@ class Ledger:
         if found != VERSION:
             raise LedgerError(
                 f"the ledger {self.path} is of version {found}, this harvester knows {VERSION};"
-                " use the harvester that wrote it, or a newer one"
+                " use the harvester that wrote it, or a newer one; if there is none,"
+                f" {self._way_out()}"
             )
+
+    def _check_seal(self) -> None:
+        assert self._database is not None
+        self._database.execute("BEGIN")  # at one moment, whoever else writes
+        try:
+            if not seal.whole(self._database):
+                raise LedgerError(self._damaged("it does not hold what was written into it"))
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
 
     @staticmethod
     def _version(database: sqlite3.Connection) -> int:
@@ -389,6 +426,16 @@ class Ledger:
             "INSERT INTO stretch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(sink, *key, *_row(stretch)) for stretch in after],
         )
+
+
+def named_sinks(path: Path) -> list[str]:
+    """The sinks that a ledger names, as far as it can still be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT sink FROM receipt UNION SELECT sink FROM stretch")
+            return sorted(str(name) for (name,) in rows)
+    except (sqlite3.Error, *_NO_VALUES):
+        return []
 
 
 class _transaction:  # noqa: N801  (reads as the verb it is)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from typing import NamedTuple
 
 from harvester import retry
 from harvester.answer import read
 from harvester.auth import carried_by
 from harvester.codec import MalformedError, checksum, lines
+from harvester.endpoint import final_at
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -38,7 +38,7 @@ from harvester.model import (
     Window,
     metadata,
 )
-from harvester.plan import ONE_DAY, next_midnight, next_minute, rfc3339, settles_at
+from harvester.plan import china, next_midnight, next_minute, rfc3339, settles_at
 from harvester.transport import Transport
 
 AFTER_THE_MINUTE = 0.5
@@ -248,9 +248,9 @@ class Pipeline:
         if verdict.delayed:
             return "WeChat says that its figures are late"
         if endpoint.late_days:
-            grown = window.end + timedelta(days=endpoint.late_days - 1)
-            if wall < settles_at(grown, endpoint.settled_hour):
-                return f"its figures grow until {grown + ONE_DAY}"
+            until = final_at(endpoint, window.end)
+            if wall < until:
+                return f"its figures grow until {china(until).date()}"
         if not verdict.records and wall < settles_at(window.end, NOON):
             return "it was empty before noon of the next day"
         return ""

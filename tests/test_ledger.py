@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
@@ -509,6 +510,50 @@ def test_a_flipped_bit_in_the_head_of_the_file_is_damage(tmp_path: Path, at: int
     assert "is damaged" in damaged(tmp_path / "l")
 
 
+def told(path: Path) -> Everything | None:
+    """What a ledger tells, before and after something is written; None if it is refused."""
+
+    async def main() -> Everything:
+        async with Ledger(path) as ledger:
+            before = await everything(ledger)
+            await ledger.commit(
+                [Entry("t", [done(n, n) for n in range(0, 60, 2)], {"b": "c" * 90})]
+            )
+            await ledger.commit([Entry("s", [], {f"key {n}": "" for n in range(20)})])
+        async with Ledger(path) as ledger:
+            after = await everything(ledger)
+        assert after.stretches == before.stretches
+        assert len(after.receipt) == len(before.receipt) - 20
+        return before
+
+    try:
+        return now(main())
+    except LedgerError as exc:
+        assert "harvester rebuild --out " in str(exc)  # noqa: PT017
+    except UsageError as exc:
+        assert "cannot be written" in str(exc)  # noqa: PT017
+    return None
+
+
+def test_a_bit_that_turned_over_is_found_or_harmless_wherever_it_lies(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    content = filled(path)
+    draw = Random(20260101)
+    whole = told(path)
+    assert whole is not None
+    refused = 0
+    for at in [*range(100), *(draw.randrange(len(content)) for _ in range(300))]:
+        broken = bytearray(content)
+        broken[at] ^= 1 << draw.randrange(8)
+        path.write_bytes(broken)
+        for beside in ("-wal", "-shm"):
+            path.with_name(path.name + beside).unlink(missing_ok=True)
+        found = told(path)
+        assert found in (None, whole), at
+        refused += found is None
+    assert refused > 100
+
+
 def test_a_page_that_is_overwritten_is_damage_wherever_it_lies(tmp_path: Path) -> None:
     content = filled(tmp_path / "l")
     size = int.from_bytes(content[16:18], "big")
@@ -549,7 +594,9 @@ def test_a_damaged_row_is_told_when_something_is_laid_beside_it(tmp_path: Path) 
     now(stored(tmp_path / "l", Entry("s", [done(0, 0)])))
     with closing(sqlite3.connect(tmp_path / "l")) as database, database:
         database.execute("UPDATE stretch SET last_day = 'x'")
-    with pytest.raises(LedgerError, match=r"^the ledger .* is damaged \(ValueError\); restore it"):
+    with pytest.raises(
+        LedgerError, match=r"^the ledger .* is damaged \(.*\); what was harvested is"
+    ):
         now(stored(tmp_path / "l", Entry("s", [done(1, 1)])))
 
 
@@ -578,7 +625,7 @@ def test_a_damaged_ledger_can_be_read_no_more_than_written(tmp_path: Path) -> No
         async with Ledger(tmp_path / "l", readonly=True):
             pass
 
-    with pytest.raises(LedgerError, match="restore it from a copy, or move it away"):
+    with pytest.raises(LedgerError, match="what was harvested is not lost: move it away"):
         now(main())
 
 

@@ -397,6 +397,29 @@ def verify(out: Path) -> int:
     return asyncio.run(show_verification(out / FILE_NAME))
 
 
+@cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
+@out_option
+@click.option(
+    "--sink",
+    metavar="SPEC",
+    multiple=True,
+    help="A destination that was harvested into, repeatable.  [default: those that the damaged"
+    " ledger still names, or the JSON lines in --out]",
+)
+@config_option
+def rebuild(out: Path, sink: tuple[str, ...]) -> int:
+    """Make a new ledger from what is stored, in place of one that is damaged or lost.
+
+    No record is touched, nothing is sent, and the former ledger stays beside the new one, as
+    ledger.sqlite.damaged-….  What no record tells is forgotten: empty days, failures, today's
+    calls.  The next run asks again for such days, and for what may not be whole or final.
+    """
+    from harvester.cli.rebuild import show_rebuilding
+
+    own = click.get_current_context().meta.get(INTERFACES, [])
+    return asyncio.run(show_rebuilding(out / FILE_NAME, sink, own, time.time()))
+
+
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
 def endpoints(name: str | None) -> int:

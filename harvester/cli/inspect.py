@@ -261,15 +261,15 @@ async def show_verification(path: Path) -> int:
             records, differences = _compare(_parts(sink, receipts[name]), known[name])
             found += differences
         except SinkError as exc:
-            found.append(Difference(_spec(name, path), str(exc)))
-        tell(f"{_spec(name, path)}: {many(records, 'record')} read")
+            found.append(Difference(spec_of(name, path), str(exc)))
+        tell(f"{spec_of(name, path)}: {many(records, 'record')} read")
     for difference in found:
         tell(plain(f"{difference.where}: {difference.what}"))
     tell("different from what was fetched" if found else "exactly what was fetched")
     return FAILED_WINDOWS if found else COMPLETE
 
 
-def _spec(name: str, ledger: Path) -> str:
+def spec_of(name: str, ledger: Path) -> str:
     """A sink's spec from its name in the ledger."""
     scheme, _, rest = name.partition(":")
     return f"{scheme}:{ledger.parent}" if rest == "." else name
@@ -278,7 +278,7 @@ def _spec(name: str, ledger: Path) -> str:
 def _sink(name: str, ledger: Path) -> Sink | None:
     """The sink of a name, if a spec names it: a sink of somebody's own cannot be made from that."""
     try:
-        return plugins.sink(_spec(name, ledger))
+        return plugins.sink(spec_of(name, ledger))
     except UsageError:
         return None
 

@@ -119,6 +119,33 @@ class Standing(Protocol):
         ...
 
 
+class Found(NamedTuple):
+    """A window that stands in a sink, whoever wrote it.
+
+    records, checksum: as a ledger keeps them; the checksum is 0 where no lines are kept.
+    fetched_at: when, RFC 3339; empty if that is not known.
+    whole: False if a process may have died while it was written.
+    """
+
+    window: Window
+    records: int
+    checksum: int = 0
+    fetched_at: str = ""
+    whole: bool = True
+
+
+@runtime_checkable
+class Adoptable(Protocol):
+    """A sink that can tell a new ledger all that stands in it, as `rebuild` asks."""
+
+    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
+        """What is to be stored, besides what `open` gave, and each window that has records.
+
+        Called once, after `open` with an empty receipt, and before anything is written.
+        """
+        ...
+
+
 @runtime_checkable
 class Typed(Protocol):
     """A sink that wants to know the fields of what will come, for its columns' types."""

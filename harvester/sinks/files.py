@@ -9,11 +9,13 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 from harvester import durable
 from harvester.errors import SinkError
 
 CHUNK = 1 << 20
+TAIL = 512
 
 
 class Translated:
@@ -43,6 +45,13 @@ def read_lines(path: Path, size: int) -> Iterator[bytes]:
             if size < 0:
                 return
             yield line
+
+
+def tail_of(path: Path, size: int) -> int:
+    """A checksum of the bytes that stand right before that place."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - TAIL))
+        return crc32(file.read(min(TAIL, size)))
 
 
 def cut_torn_line(path: Path) -> int:

@@ -35,17 +35,19 @@ from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
-from harvester.sinks.base import Receipt, Written
+from harvester.sinks.base import Found, Receipt, Written
 from harvester.sinks.files import (
     CHUNK,
     Translated,
     cut_torn_line,
     read_lines,
+    tail_of,
 )
 from harvester.sinks.segments import (
     Lines,
     Mark,
     Whole,
+    found_in,
     holds,
     is_ours,
     marks_of,
@@ -147,7 +149,24 @@ class JsonLines:
         """The windows that stood here when it was opened, and no receipt spoke of."""
         return self._found
 
+    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
+        """Everything that stands here; the ledger will know of it from now on."""
+        assert self._thread is not None, "the sink is not open"
+        return {_FOUND: ""}, await self._thread.call(self._all_found)
+
     # on the sink's thread: opening
+
+    def _all_found(self) -> list[Found]:
+        with self._translated():
+            return [
+                found
+                for endpoint in self._endpoints.values()
+                for found in found_in(
+                    line
+                    for segment, mark in endpoint.marks.items()
+                    for line in read_lines(endpoint.folder / segment, mark.size)
+                )
+            ]
 
     def _open(self, receipt: Receipt | None) -> Receipt:
         try:
@@ -207,7 +226,13 @@ class JsonLines:
             state = "gone" if size < 0 else f"cut to {size} of its {mark.size} bytes"
             raise SinkError(
                 f"{path} is {state}, though the ledger says that it was stored; put it back, or"
-                " move the ledger away to harvest everything anew into what is left"
+                " let harvester rebuild make a new ledger from what is left"
+            )
+        if mark.tail is not None and tail_of(path, mark.size) != mark.tail:
+            raise SinkError(
+                f"{path} is not as the ledger says: the ledger is older, or the file was changed;"
+                " put the right one back, or let harvester rebuild make a new ledger from what is"
+                " stored"
             )
         return path
 
@@ -238,7 +263,7 @@ class JsonLines:
                 continue
             mark = Mark(cut_torn_line(path))
             self._endpoint(path.parent.name).marks[path.name] = mark
-            receipt[f"{path.parent.name}/{path.name}"] = str(mark)
+            receipt[f"{path.parent.name}/{path.name}"] = str(mark.of(path))
         self._found = self._windows_found()
         if self._found:
             receipt[_FOUND] = "1"
@@ -275,7 +300,8 @@ class JsonLines:
                 grown = self._append(endpoint, group, rewritten)
                 self._finish(endpoint, rewritten)
                 for segment in {*rewritten, *grown}:
-                    receipt[f"{name}/{segment}"] = str(endpoint.marks[segment])
+                    path = rewritten.get(segment, endpoint.folder / segment)
+                    receipt[f"{name}/{segment}"] = str(endpoint.marks[segment].of(path))
         return Written(receipt, replaced)
 
     def _stands(self, batch: Batch) -> bool:

@@ -11,29 +11,37 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from harvester.codec import parse
+from harvester.codec import add_checksums, checksum, parse
 from harvester.errors import SinkError
 from harvester.model import Window
 from harvester.plan import Days
-from harvester.sinks.base import Receipt
-from harvester.sinks.files import CHUNK
+from harvester.sinks.base import Found, Receipt
+from harvester.sinks.files import CHUNK, tail_of
 
 Lines = Iterable[tuple[bytes, Window]]
 
 
 class Mark(NamedTuple):
-    """Up to where a segment counts, and how often it was written anew."""
+    """Up to where a segment counts, and how often it was written anew.
+
+    tail: a checksum of what stands right before that place: a receipt that is older than the
+    segment (a ledger that was restored from a copy) tells of a place in the midst of other lines.
+    """
 
     size: int
     generation: int = 0
+    tail: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Mark:
-        size, generation = text.split()
-        return cls(int(size), int(generation))
+        return cls(*map(int, text.split()))
 
     def __str__(self) -> str:
-        return f"{self.size} {self.generation}"
+        return " ".join(str(part) for part in self if part is not None)
+
+    def of(self, path: Path) -> Mark:
+        """The same with the tail of the segment that lies there."""
+        return self._replace(tail=tail_of(path, self.size))
 
 
 class Whole:
@@ -84,19 +92,42 @@ def with_windows(lines: Iterable[bytes]) -> Lines:
 
 def window_of(line: bytes) -> Window:
     """The window that a stored line's metadata names; raises `SinkError` for a foreign line."""
+    return stamped(line)[0]
+
+
+def stamped(line: bytes) -> tuple[Window, str]:
+    """The same, and when it was fetched."""
     try:
         record = parse(line)
-        return Window(
+        window = Window(
             record["_appid"],
             record["_endpoint"],
             date.fromisoformat(record["_begin_date"]),
             date.fromisoformat(record["_end_date"]),
         )
+        return window, str(record.get("_fetched_at", ""))
     except (ValueError, KeyError, TypeError):
         raise SinkError(
             f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose"
             " another directory"
         ) from None
+
+
+def found_in(lines: Iterable[bytes]) -> list[Found]:
+    """The windows that stand in the segments of one interface, in their order.
+
+    Lines are written in order, so only what stands last may be the half of a window.
+    """
+    found: dict[Window, Found] = {}
+    last: Window | None = None
+    for line in lines:
+        last, fetched_at = stamped(line)
+        former = found.get(last) or Found(last, 0, 0, fetched_at)
+        total = add_checksums(former.checksum, checksum([line]))
+        found[last] = former._replace(records=former.records + 1, checksum=total)
+    if last is not None:
+        found[last] = found[last]._replace(whole=False)
+    return list(found.values())
 
 
 def holds(spans: Mapping[str, Days], window: Window) -> bool:

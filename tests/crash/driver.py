@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester import durable
+from harvester.errors import LedgerError
 from tests.crash import job
 
 
@@ -47,7 +48,11 @@ def live(case: dict[str, Any]) -> None:
     for number in range(case["first"], len(job.DAYS)):
         told.write_text(json.dumps({"day": number, "steps": {}}))
         durable.watch(watch)
-        report = job.live(case["sink"], directory, number, ledger=case["ledger"])
+        try:
+            report = job.live(case["sink"], directory, number, ledger=case["ledger"])
+        except LedgerError:  # it says what to do
+            job.rebuild_ledger(case["sink"], directory, number)
+            report = job.live(case["sink"], directory, number)
         durable.watch(None)
         assert report.state in ("complete", "waiting"), report.to_dict()
     broken = job.problems(case["sink"], directory)

@@ -30,6 +30,7 @@ from harvester.events import Report
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.model import Account
 from harvester.plan import last_settled_day
+from harvester.rebuild import rebuild
 from harvester.scope import Options, Scope
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
@@ -110,6 +111,18 @@ async def _run(
             return await engine.run()
     finally:
         await store.close()
+
+
+def rebuild_ledger(name: str, directory: Path, number: int) -> None:
+    """What the command ``rebuild`` does."""
+    row, wall = SINKS[name], DAYS[number].wall
+    endpoints = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+    made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints, wall)
+    if row.virtual:
+        with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(wall)) as runner:
+            runner.run(made)
+    else:
+        asyncio.run(made)
 
 
 def windows(number: int) -> Iterator[tuple[str, str, date, date]]:

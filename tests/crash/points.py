@@ -41,18 +41,20 @@ class Death(NamedTuple):
 class Case(NamedTuple):
     """Deaths in turn; torn: what was written last is left in its midst.
 
-    ledger: whether one is kept; loses: after the first death it is moved away.
+    ledger: whether one is kept.  loses, damages: after the first death it is gone, or is damaged,
+    and made anew from what is stored.
     """
 
     deaths: tuple[Death, ...]
     torn: bool = False
     ledger: bool = True
     loses: bool = False
+    damages: bool = False
 
     def __str__(self) -> str:
-        beside = [word for word, so in (("torn", self.torn), ("no ledger", not self.ledger),
-                                        ("ledger lost", self.loses)) if so]  # fmt: skip
-        return ", then ".join(map(str, self.deaths)) + "".join(f" ({word})" for word in beside)
+        beside = {"torn": self.torn, "no ledger": not self.ledger, "ledger lost": self.loses}
+        words = [word for word, so in {**beside, "ledger damaged": self.damages}.items() if so]
+        return ", then ".join(map(str, self.deaths)) + "".join(f" ({word})" for word in words)
 
 
 class Outcome(NamedTuple):
@@ -89,6 +91,8 @@ class Driver:
                 if case.loses and not number:
                     for path in directory.glob(f"{FILE_NAME}*"):
                         path.unlink()
+                if case.damages and not number:
+                    damage(directory / FILE_NAME)
             status = self._one(directory, first, case, None)
             if status:
                 return Outcome({}, [f"the last process ended {status}"])
@@ -110,6 +114,14 @@ class Driver:
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
+
+
+def damage(ledger: Path) -> None:
+    """A bit in its first bytes has turned over."""
+    content = bytearray(ledger.read_bytes() if ledger.exists() else b"")
+    if content:
+        content[3] ^= 0x10
+        ledger.write_bytes(content)
 
 
 @contextmanager

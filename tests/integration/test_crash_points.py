@@ -66,6 +66,29 @@ def test_a_kill_of_a_run_without_a_ledger_or_before_it_was_lost_doubles_nothing(
         assert not broken(drivers.live(cases))
 
 
+def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_that(
+    sink: str,
+) -> None:
+    with Drivers(sink) as drivers:
+        [(_, clean)] = drivers.live([Case(())])
+        first = drivers.live(
+            [
+                Case((death,), damages=True)
+                for death in deaths(clean.steps, EACH, sink)
+                if death.step in TEARS or death.step == "rename rewritten segment"
+            ]
+        )
+        assert not broken(first)
+        new = {step: case for case, outcome in first for step in outcome.steps.keys() - clean.steps}
+        assert {"rename damaged ledger", "rename rebuilt ledger"} <= new.keys()
+        second = [
+            case._replace(deaths=(*case.deaths, Death(step, 1, done)))
+            for step, case in sorted(new.items())
+            for done in (False, True)
+        ]
+        assert not broken(drivers.live(second))
+
+
 @pytest.mark.parametrize("sink", [name for name, row in SINKS.items() if row.tear], indirect=True)
 def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(sink: str) -> None:
     with Drivers(sink) as drivers:

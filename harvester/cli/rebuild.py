@@ -1,0 +1,67 @@
+"""The command ``rebuild``: which sinks there are, and what was found in them.
+
+Rule: the work is done by the room of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harvester import plugins
+from harvester.api import open_sinks
+from harvester.cli import COMPLETE
+from harvester.cli.inspect import spec_of
+from harvester.cli.screen import many, plain, tell
+from harvester.endpoint import Endpoint
+from harvester.errors import UsageError
+from harvester.ledger import named_sinks
+from harvester.rebuild import Rebuilt, rebuild
+from harvester.sinks.base import Sink
+
+
+async def show_rebuilding(
+    path: Path, specs: Sequence[str], own: Sequence[Endpoint], now: float
+) -> int:
+    """Make the ledger at that path anew, and say from what; own: interfaces of a configuration."""
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no directory {path.parent}")
+    endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
+    endpoints.update({endpoint.name: endpoint for endpoint in own})
+    found, former = await rebuild(path, _sinks(path, specs), endpoints, now)
+    for one in found:
+        tell(plain(_about(one, path)))
+    tell("days without a record are not known any more: the next run asks for them again")
+    if former is not None:
+        tell(f"the former ledger is now {former}")
+    return COMPLETE
+
+
+def _about(one: Rebuilt, path: Path) -> str:
+    text = (
+        f"{spec_of(one.sink.identity, path)}: {many(one.records, 'record')} of"
+        f" {many(one.windows, 'window')} of {many(one.accounts, 'account')}"
+    )
+    if not one.again:
+        return text
+    return f"{text}; {one.again:,} of these may not be whole or final, and are asked for again"
+
+
+def _sinks(path: Path, specs: Sequence[str]) -> list[Sink]:
+    """Those that are asked for; else those that the ledger still names, and the lines beside it."""
+    if specs:
+        return open_sinks(list(specs))
+    named = [spec_of(name, path) for name in named_sinks(path)]
+    sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
+    lines = plugins.sink(f"jsonl:{path.parent}")
+    if not sinks or any(path.parent.glob(".jsonl.lock")):
+        sinks.setdefault(lines.identity, lines)
+    return list(sinks.values())
+
+
+def _sink(spec: str) -> Sink | None:
+    try:
+        return plugins.sink(spec)
+    except UsageError:
+        tell(plain(f"{spec} is left out; if it was harvested into, name it with --sink"))
+        return None

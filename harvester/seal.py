@@ -1,0 +1,94 @@
+"""What tells whether the tables of a file still hold what was written into them.
+
+Rule: knows tables by their names and columns; the driver's connection comes in as an argument.
+
+SQLite notices a page that cannot be.  It does not notice a bit that has turned over in the midst of
+a row, or in the number of a page's rows: a day that was never harvested would count as done.  So a
+table named ``seal`` holds, for each other one, how many rows it has and the sum of their checksums,
+whatever their order.  Each write of ours keeps it, in the same transaction; each opening compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+from zlib import crc32
+
+SCHEMA = """
+CREATE TABLE seal (
+    name TEXT NOT NULL PRIMARY KEY, entries INTEGER NOT NULL, total INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO seal SELECT name, 0, 0 FROM sqlite_master WHERE type = 'table' AND name <> 'seal';
+"""
+"""Comes after the other tables, in the transaction that makes them."""
+
+
+class Database(Protocol):
+    """The part of a connection that is needed here."""
+
+    def execute(self, sql: str, /) -> Iterable[Any]: ...
+    def create_function(
+        self, name: str, narg: int, func: Any, /, *, deterministic: bool = ...
+    ) -> None: ...
+
+
+def whole(database: Database) -> bool:
+    """Whether everything is as it was written; raises the driver's errors."""
+    _know_checksums(database)
+    checked = [row for (row,) in database.execute("PRAGMA integrity_check(1)")]
+    if checked != ["ok"]:
+        return False
+    names = list(_tables(database))
+    kept = {name: (n, total) for name, n, total in database.execute("SELECT * FROM seal")}
+    return kept == {name: _sum(database, name) for name in names}
+
+
+def keep(database: Database) -> None:
+    """Have every write of this connection keep the seal."""
+    _know_checksums(database)
+    database.execute("PRAGMA recursive_triggers = ON")  # for rows that REPLACE takes away
+    for name in _tables(database):
+        _watch(database, name)
+
+
+def _know_checksums(database: Database) -> None:
+    database.create_function("row_checksum", -1, _checksum, deterministic=True)
+
+
+def _checksum(*values: object) -> int:
+    return crc32(repr(values).encode(errors="surrogatepass"))
+
+
+def _tables(database: Database) -> Iterator[str]:
+    found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    for (name,) in list(found):
+        if name != "seal" and not name.startswith("sqlite_"):
+            yield name
+
+
+def _columns(database: Database, name: str) -> list[str]:
+    return [row[1] for row in database.execute(f"PRAGMA table_info('{name}')")]
+
+
+def _sum(database: Database, name: str) -> tuple[int, int]:
+    values = ", ".join(_columns(database, name))
+    [found] = database.execute(
+        f"SELECT count(*), coalesce(sum(row_checksum({values})), 0) FROM {name}"
+    )
+    return tuple(found)
+
+
+def _watch(database: Database, name: str) -> None:
+    columns = _columns(database, name)
+    came = f"row_checksum({', '.join(f'new.{each}' for each in columns)})"
+    went = f"row_checksum({', '.join(f'old.{each}' for each in columns)})"
+    for event, number, total in (
+        ("INSERT", "+ 1", f"+ {came}"),
+        ("DELETE", "- 1", f"- {went}"),
+        ("UPDATE", "", f"+ {came} - {went}"),
+    ):
+        database.execute(
+            f"CREATE TEMP TRIGGER seal_{event}_{name} AFTER {event} ON main.{name} BEGIN"
+            f" UPDATE seal SET entries = entries {number}, total = total {total}"
+            f" WHERE name = '{name}'; END"
+        )
