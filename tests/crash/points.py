@@ -6,7 +6,7 @@ Rule: a case is a list of deaths, one a process; after the last one somebody liv
 from __future__ import annotations
 
 import json
-import random
+import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple, Self
+from random import Random
+from typing import Any, NamedTuple, Self
 
 from harvester.ledger import FILE_NAME
-from tests.crash.sinks import SINKS
+from tests.crash.power import Disk
+from tests.crash.sinks import SINKS, Row
 
 _MEMORY = Path("/dev/shm")  # SIGKILL leaves what is in memory; only `power` needs a disk
 ROOT = Path(__file__).parents[2]
@@ -42,7 +44,9 @@ class Case(NamedTuple):
     """Deaths in turn; torn: what was written last is left in its midst.
 
     ledger: whether one is kept.  loses, damages: after the first death it is gone, or is damaged,
-    and made anew from what is stored.
+    and made anew from what is stored.  power: each death is a power cut; what becomes of what was
+    not synced is drawn from this seed, with 0 all of it is lost.  careless: functions of `durable`
+    that do nothing, to see that it is found.
     """
 
     deaths: tuple[Death, ...]
@@ -50,10 +54,13 @@ class Case(NamedTuple):
     ledger: bool = True
     loses: bool = False
     damages: bool = False
+    power: int | None = None
+    careless: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         beside = {"torn": self.torn, "no ledger": not self.ledger, "ledger lost": self.loses}
         words = [word for word, so in {**beside, "ledger damaged": self.damages}.items() if so]
+        words += [] if self.power is None else [f"power {self.power}"]
         return ", then ".join(map(str, self.deaths)) + "".join(f" ({word})" for word in words)
 
 
@@ -76,44 +83,85 @@ class Driver:
     def live(self, case: Case) -> Outcome:
         """Let the processes of a case live and die, and look at what they leave."""
         self._cases += 1
-        directory = self._place / str(self._cases) / "harvest"
-        directory.parent.mkdir()
-        told = directory.with_suffix(".told")
-        first = 0
+        scene = Scene(self._place / str(self._cases), SINKS[self._sink], case)
         try:
+            scene.begin()
             for number, death in enumerate(case.deaths):
-                status = self._one(directory, first, case, death)
+                status = self._one(scene, death)
                 if status != KILLED:
                     return Outcome({}, [f"it should have been killed {death}, and ended {status}"])
-                first = json.loads(told.read_text())["day"]
-                if case.torn and (tear := SINKS[self._sink].tear) is not None:
-                    tear(directory)
-                if case.loses and not number:
-                    for path in directory.glob(f"{FILE_NAME}*"):
-                        path.unlink()
-                if case.damages and not number:
-                    damage(directory / FILE_NAME)
-            status = self._one(directory, first, case, None)
+                scene.after(number)
+            status = self._one(scene, None)
             if status:
                 return Outcome({}, [f"the last process ended {status}"])
-            end = json.loads(told.read_text())
-            return Outcome(end["steps"], end["broken"])
+            return Outcome(scene.end["steps"], scene.end["broken"])
         finally:
-            shutil.rmtree(directory.parent)
+            scene.clear()
 
-    def _one(self, directory: Path, first: int, case: Case, death: Death | None) -> int:
-        asked = {
-            "sink": self._sink,
-            "directory": str(directory),
-            "first": first,
-            "kill": death,
-            "ledger": case.ledger,
-        }
+    def _one(self, scene: Scene, death: Death | None) -> int:
+        """A process lives, until it dies or to its end; gives how it ended."""
+        asked = {"sink": self._sink, "kill": death, **scene.told_to_a_process(death)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
+
+
+class Scene:
+    """Where a case is lived, and what happens there between a death and the next life."""
+
+    def __init__(self, place: Path, row: Row, case: Case) -> None:
+        self._place = place
+        self._row = row
+        self._case = case
+        self._directory = place / "world" / "harvest"
+        self._disk = Disk(place / "world", place / "kept") if case.power is not None else None
+        self._draw = Random(case.power) if case.power else None
+
+    def begin(self) -> None:
+        """Nobody has lived here yet."""
+        self._directory.parent.mkdir(parents=True)
+        if self._case.careless:  # else it is lost with all that is in it, which is no harm
+            self._directory.mkdir()
+        if self._disk is not None:
+            self._disk.begin()
+
+    def told_to_a_process(self, death: Death | None) -> dict[str, Any]:
+        """What it must know."""
+        powered = self._disk is not None and death is not None
+        return {
+            "directory": str(self._directory),
+            "told": str(self._place / "told"),
+            "environment": self._disk.environment() if self._disk and powered else {},
+            "first": self.end["day"],
+            "ledger": self._case.ledger,
+            "careless": self._case.careless,
+        }
+
+    def after(self, number: int) -> None:
+        """The process has died its how manieth death."""
+        if self._disk is not None:
+            self._disk.cut(self._draw)
+            self._disk.begin()
+        if self._case.torn and self._row.tear is not None:
+            self._row.tear(self._directory)
+        if self._case.loses and not number:
+            for path in self._directory.glob(f"{FILE_NAME}*"):
+                path.unlink()
+        if self._case.damages and not number:
+            damage(self._directory / FILE_NAME)
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """How far the last process came: the day that it lived, and at its end what it saw."""
+        told = self._place / "told"
+        found: dict[str, Any] = json.loads(told.read_text()) if told.exists() else {"day": 0}
+        return found
+
+    def clear(self) -> None:
+        """Nothing is left."""
+        shutil.rmtree(self._place)
 
 
 def damage(ledger: Path) -> None:
@@ -125,8 +173,9 @@ def damage(ledger: Path) -> None:
 
 
 @contextmanager
-def driver(sink: str) -> Iterator[Driver]:
-    """One, until the block ends."""
+def driver(sink: str, preload: Path | None) -> Iterator[Driver]:
+    """One, until the block ends; preload: a library that it is started with."""
+    environment = {**os.environ, "LD_PRELOAD": str(preload)} if preload else None
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as place,
         subprocess.Popen(
@@ -135,6 +184,7 @@ def driver(sink: str) -> Iterator[Driver]:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=environment,
         ) as process,
     ):
         assert process.stdin is not None
@@ -147,14 +197,15 @@ def driver(sink: str) -> Iterator[Driver]:
 class Drivers:
     """As many as there are cores, so that cases run side by side."""
 
-    def __init__(self, sink: str) -> None:
+    def __init__(self, sink: str, preload: Path | None = None) -> None:
         self._sink = sink
+        self._preload = preload
         self._free: SimpleQueue[Driver] = SimpleQueue()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         for _ in range(CORES):
-            self._free.put(self._stack.enter_context(driver(self._sink)))
+            self._free.put(self._stack.enter_context(driver(self._sink, self._preload)))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -175,7 +226,7 @@ class Drivers:
 
 def deaths(steps: dict[str, int], each: int | None, seed: str) -> list[Death]:
     """Before and after each step; of one that is taken often, ``each`` of its times (None: all)."""
-    draw = random.Random(seed)
+    draw = Random(seed)
     found = []
     for step, number in sorted(steps.items()):
         for done in (False, True):

@@ -26,6 +26,7 @@ class Row(NamedTuple):
     shape: a record of the truth, or one that was read, in the form in which the two are compared.
     tear: leaves behind what a write leaves that was cut off in its midst.
     virtual: whether it can live in virtual time; what needs a socket cannot.
+    on_disk: whether it keeps its records in files of this machine, that its process writes.
     needs: skips the test, with the reason, where something is missing (fails it under CI).
     """
 
@@ -34,6 +35,7 @@ class Row(NamedTuple):
     shape: Callable[[Record], Record] = bare
     tear: Callable[[Path], None] | None = None
     virtual: bool = True
+    on_disk: bool = True
     needs: Callable[[], None] = lambda: None
 
 
