@@ -96,6 +96,9 @@ class Engine:
         self._lanes: list[Lane] = []
         self._share = Share()
         self._board = Board([], wall)
+        self._unbooked: dict[
+            Track, None
+        ] = {}  # a commit does not look at all of ten thousand lanes
         self._working = 0
         self._fatal: RunError | None = None
         self._stopping = False
@@ -235,6 +238,8 @@ class Engine:
         board = self._board
         while (job := await board.take()) is not None:
             try:
+                if job.track is not None:
+                    self._unbooked[job.track] = None
                 if job.attempt is not None and job.track is not None:
                     await self._try(job.lane, job.track, job.attempt)
                 elif job.track is not None:
@@ -486,11 +491,10 @@ class Engine:
         """The calls since the last commit."""
         day = china(self._wall()).date()
         rows = []
-        for lane in self._lanes:
-            for track in lane.tracks:
-                if track.unbooked:
-                    rows.append(Spent(lane.appid, track.endpoint.name, day, track.unbooked))
-                    track.unbooked = 0
+        for track in self._unbooked:
+            rows.append(Spent(track.appid, track.endpoint.name, day, track.unbooked))
+            track.unbooked = 0
+        self._unbooked.clear()
         return rows
 
     async def _await_stop(self, stop: StopSignal) -> None:
