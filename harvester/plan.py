@@ -11,10 +11,12 @@ in China is nowhere written; it is the reading of "the next day" that WeChat's s
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 from harvester.errors import UsageError
@@ -182,6 +184,16 @@ class Grid:
             for first, last in gaps(begin, end, covered)
         )
 
+    def calls(
+        self, begin: date, end: date, covered: Sequence[Days] = (), longest: float = math.inf
+    ) -> int:
+        """How many requests they take if one may have so many days at the most."""
+        if self.cut is not Cut.DAYS or self.span <= longest:
+            return self.count(begin, end, covered)
+        return sum(
+            number_of_pieces(days_in(days), longest) for days in self.windows(begin, end, covered)
+        )
+
     def widened(self, days: Days, stored: Sequence[Days]) -> Days:
         """A range that takes in, as a whole, what is stored of a window at its edge.
 
@@ -285,17 +297,32 @@ def pieces(days: Days, longest: int) -> list[Days]:
     return [piece for half in halves(days) for piece in pieces(half, longest)]
 
 
+@cache
+def number_of_pieces(days: int, longest: float) -> int:
+    """How many pieces a window of so many days is cut into."""
+    if days <= longest:
+        return 1
+    first = (days + 1) // 2
+    return number_of_pieces(first, longest) + number_of_pieces(days - first, longest)
+
+
 def days_in(days: Days) -> int:
     """How many days a stretch has."""
     return (days[1] - days[0]).days + 1
 
 
 def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
-    """Neighbouring windows together: first day, last day, how many windows."""
+    """Windows that come one after the other and are neighbours together, whichever way they go.
+
+    A first day, a last day, how many windows; what is left of a plan may come newest first.
+    """
     run: tuple[date, date, int] | None = None
     for begin, end in days:
         if run is not None and run[1] + ONE_DAY == begin:
             run = (run[0], end, run[2] + 1)
+            continue
+        if run is not None and end + ONE_DAY == run[0]:
+            run = (begin, run[1], run[2] + 1)
             continue
         if run is not None:
             yield run

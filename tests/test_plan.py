@@ -336,11 +336,14 @@ def test_neighbouring_windows_become_one_run() -> None:
     assert list(found) == [(day(0), day(3), 2), (day(5), day(5), 1)]
 
 
-def test_a_run_goes_on_in_order_only() -> None:
-    assert list(runs([(day(1), day(1)), (day(0), day(0))])) == [
-        (day(1), day(1), 1),
-        (day(0), day(0), 1),
-    ]
+def test_a_run_goes_on_newest_first_as_well() -> None:
+    found = runs([(day(4), day(5)), (day(1), day(3)), (day(0), day(0)), (day(7), day(7))])
+    assert list(found) == [(day(0), day(5), 3), (day(7), day(7), 1)]
+
+
+def test_windows_that_are_no_neighbours_make_runs_of_their_own() -> None:
+    found = runs([(day(0), day(0)), (day(4), day(4)), (day(2), day(2))])
+    assert list(found) == [(day(0), day(0), 1), (day(4), day(4), 1), (day(2), day(2), 1)]
 
 
 def test_no_window_makes_no_run() -> None:

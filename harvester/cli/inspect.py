@@ -59,9 +59,9 @@ async def show_plan(
                 cut = grid(endpoint, last_legal_day(now))
                 key = (appid, endpoint.name)
                 need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
-                row.append(need.left)
-                load.append(need.left and need.left + has.spent.get(key, 0))
-                total += need.planned
+                row.append(need.calls)
+                load.append(need.calls and need.calls + has.spent.get(key, 0))
+                total += need.planned - need.left + need.calls
         calls.append(row)
         loads.append(load)
     rate = Rate.parse(options.rate)
