@@ -11,14 +11,15 @@ says to slow down, and the refusal of a token.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 from harvester import retry
 from harvester.answer import read
 from harvester.auth import carried_by
 from harvester.codec import MalformedError, checksum, lines
+from harvester.endpoint import Endpoint, day_of
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -38,7 +39,15 @@ from harvester.model import (
     Window,
     metadata,
 )
-from harvester.plan import ONE_DAY, next_midnight, next_minute, rfc3339, settles_at
+from harvester.plan import (
+    ONE_DAY,
+    Cut,
+    last_legal_day,
+    next_midnight,
+    next_minute,
+    rfc3339,
+    settles_at,
+)
 from harvester.transport import Transport
 
 AFTER_THE_MINUTE = 0.5
@@ -105,6 +114,14 @@ def explain(verdict: Verdict) -> str:
     return f"{verdict.message} [rid: {verdict.rid}]" if verdict.rid else verdict.message
 
 
+def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bool:
+    """Whether a window has figures of its last day; of a whole period they are one."""
+    if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+        return bool(records)
+    field = endpoint.day_field
+    return any(day_of(record.get(field, day.isoformat())) == day for record in reversed(records))
+
+
 def _verdict(track: Track, response: Response, window: Window, token: Hidden) -> Verdict:
     """The verdict on an answer, less the token that it may echo: before it is read, and split."""
     verdict = track.endpoint.verdict(response, window)
@@ -137,6 +154,7 @@ class Pipeline:
         self._wall = wall
         self._second = 0
         self._stamp = ""
+        self._yesterday = date.min
         self.last_answer = self.started = 0.0
         self._silent: Window | None = None
         self._silent_windows = 0
@@ -227,7 +245,7 @@ class Pipeline:
         else:
             body, total, parsed = b"", 0, records
         why = ""
-        if not records or verdict.delayed or track.endpoint.late_days:
+        if window.end >= self._yesterday or verdict.delayed or track.endpoint.late_days:
             why = self._provisional(track, window, verdict)
         return Batch(
             window,
@@ -251,14 +269,15 @@ class Pipeline:
             grown = window.end + timedelta(days=endpoint.late_days - 1)
             if wall < settles_at(grown, endpoint.settled_hour):
                 return f"its figures grow until {grown + ONE_DAY}"
-        if not verdict.records and wall < settles_at(window.end, NOON):
-            return "it was empty before noon of the next day"
+        if wall < settles_at(window.end, NOON) and not _has(endpoint, verdict.records, window.end):
+            return "its last day was empty before noon of the next day"
         return ""
 
     def _now(self) -> str:
         second = int(self._wall())
         if second != self._second:
             self._second, self._stamp = second, rfc3339(second)
+            self._yesterday = last_legal_day(second)
         return self._stamp
 
     def _otherwise(
