@@ -83,10 +83,13 @@ class Fate(NamedTuple):
     """What becomes of all that is left of a track that is over.
 
     until: the Unix time from which it can be asked for again, None if it failed.
+    code, rid: WeChat's errcode and its request id, if WeChat told it.
     """
 
     until: float | None
     reason: str
+    code: int | None = None
+    rid: str = ""
 
 
 class Span:

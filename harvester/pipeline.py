@@ -289,7 +289,10 @@ class Pipeline:
             case Action.SLOW_DOWN:
                 return self._slow_down(lane, attempt, verdict)
             case Action.RENEW_TOKEN:
-                dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
+                try:
+                    dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
+                except AccountError as exc:
+                    raise exc.told(verdict.code, verdict.rid) from None
                 return self._renew(track, attempt, verdict, dropped)
             case Action.QUOTA:
                 until = next_midnight(self._wall())
@@ -301,13 +304,15 @@ class Pipeline:
             case Action.SPLIT:
                 return TooLong(attempt)
             case Action.STOP_ENDPOINT | Action.NO_PERMISSION:
-                error = EndpointError(explain(verdict))
+                error = EndpointError(explain(verdict)).told(verdict.code, verdict.rid)
                 error.forbidden = verdict.action is Action.NO_PERMISSION
                 raise error
             case Action.STOP_ACCOUNT:
-                raise AccountError(f"{lane.appid}: {explain(verdict)}")
+                raise AccountError(f"{lane.appid}: {explain(verdict)}").told(
+                    verdict.code, verdict.rid
+                )
             case _:
-                raise WindowError(explain(verdict))
+                raise WindowError(explain(verdict)).told(verdict.code, verdict.rid)
 
     @staticmethod
     def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:
@@ -317,7 +322,7 @@ class Pipeline:
             raise EndpointError(
                 f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
                 " accepted"
-            )
+            ).told(verdict.code, verdict.rid)
         return Again(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def _retry(self, attempt: Try, verdict: Verdict) -> Again:
@@ -327,7 +332,9 @@ class Pipeline:
             return Again(attempt, delay, explain(verdict))
         if not verdict.answered and self.nothing_answers(attempt.since):
             raise self.lost(verdict.message)
-        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts").told(
+            verdict.code, verdict.rid
+        )
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which nothing answers any more."""
@@ -340,7 +347,9 @@ class Pipeline:
     def _slow_down(self, lane: Lane, attempt: Try, verdict: Verdict) -> Again:
         attempt = self._failed(attempt)
         if attempt.failures >= self._attempts:
-            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts").told(
+                verdict.code, verdict.rid
+            )
         seconds, first = self.pause(lane)
         return Again(attempt, seconds, explain(verdict), paused=first)
 

@@ -14,6 +14,7 @@ from harvester.plan import (
     Days,
     Estimate,
     Grid,
+    Load,
     both,
     check_range,
     china,
@@ -28,6 +29,7 @@ from harvester.plan import (
     next_minute,
     parse_day,
     pieces,
+    quota_days,
     rfc3339,
     runs,
     settles_at,
@@ -380,15 +382,34 @@ def test_both_agree_with_sets_of_days(one: list[Days], other: list[Days]) -> Non
 
 
 def test_an_estimate_goes_by_the_slowest_account() -> None:
-    assert estimate([[100, 20], [50, 90]], 10.0, None) == Estimate(260, None, 14.0)
+    assert estimate([[100, 20], [50, 90]], 10.0) == Estimate(260, 14.0)
 
 
-def test_a_quota_counts_for_each_interface_by_itself() -> None:
-    assert estimate([[100, 20], [50, 90]], 10.0, 33) == Estimate(260, 4, 14.0)
+TODAY = date(2026, 11, 25)
+YESTERDAY, LONG_AGO = date(2026, 11, 24), date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("load", "daily", "expected"),
+    [
+        (Load(0, 50, LONG_AGO, moves_on=False), 100, 0),
+        (Load(100, 0, LONG_AGO, moves_on=False), 100, 1),
+        (Load(101, 0, LONG_AGO, moves_on=False), 100, 2),
+        (Load(100, 1, LONG_AGO, moves_on=False), 100, 2),
+        (Load(100, 500, LONG_AGO, moves_on=False), 100, 2),
+        (Load(100, 0, YESTERDAY, moves_on=True), 10, 11),  # 10, and 9 of the past a day
+        (Load(100, 0, YESTERDAY, True, late_days=7), 10, 31),  # 10, and 3 of the past a day
+        (Load(100, 0, YESTERDAY, True, late_days=10), 10, None),
+        (Load(100, 0, YESTERDAY, False, late_days=10), 10, 15),  # it grows up meanwhile
+        (Load(100, 0, YESTERDAY, True, late_days=28, period=7), 10, 19),
+    ],
+)
+def test_a_quota_goes_to_the_present_first(load: Load, daily: int, expected: int | None) -> None:
+    assert quota_days(load, daily, TODAY) == expected
 
 
 def test_nothing_to_do_takes_no_time() -> None:
-    assert estimate([], 10.0, 33) == Estimate(0, 0, 0.0)
+    assert estimate([], 10.0) == Estimate(0, 0.0)
 
 
 def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
