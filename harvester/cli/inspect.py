@@ -114,8 +114,9 @@ async def _known(sinks: Sequence[Sink], path: Path, now: float) -> Known:
 # status
 
 
-async def show_status(path: Path) -> int:
-    """Coverage by month, gaps, and what waits or failed."""
+async def show_status(path: Path, own: Iterable[Endpoint] = ()) -> int:
+    """Coverage by month, gaps, and what waits or failed; own: interfaces of the configuration."""
+    cuts = {endpoint.name: endpoint.cut for endpoint in own}
     async with Ledger(path, readonly=True) as ledger:
         asked = await ledger.asked()
         sinks = await ledger.sinks()
@@ -126,14 +127,19 @@ async def show_status(path: Path) -> int:
             tell(f"in {sink}:")
         for key in sorted(asked.keys() | known[sink].keys()):
             stretches, again = known[sink].get(key, []), young[sink].get(key, {})
-            _show_coverage(key, asked.get(key), stretches, again)
+            cut = cuts.get(key[1]) or _cut_of(key[1])
+            _show_coverage(key, asked.get(key), stretches, again, cut)
     if not sinks:
         tell("nothing was harvested yet")
     return COMPLETE
 
 
 def _show_coverage(
-    key: Key, asked: Days | None, stretches: Sequence[Stretch], again: Mapping[Days, str]
+    key: Key,
+    asked: Days | None,
+    stretches: Sequence[Stretch],
+    again: Mapping[Days, str],
+    cut: Cut,
 ) -> None:
     begin = min([stretch.begin for stretch in stretches] + ([asked[0]] if asked else []))
     end = max([stretch.end for stretch in stretches] + ([asked[1]] if asked else []))
@@ -147,7 +153,7 @@ def _show_coverage(
         f" {many(records, 'record')}"
     )
     out.print(_calendar((begin, end), stretches))
-    left = _not_done((begin, end), stretches, _cut_of(key[1]))
+    left = _not_done((begin, end), stretches, cut)
     for first, last, text in sorted([*left, *_young(again)]):
         span = f"{first}" if first == last else f"{first} to {last}"
         tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
