@@ -6,6 +6,7 @@ Rule: reads the ledger and the stored data, changes nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -145,15 +146,15 @@ def _show_coverage(
     end = max([stretch.end for stretch in stretches] + ([asked[1]] if asked else []))
     done = [stretch for stretch in stretches if stretch.state == DONE]
     days = sum(stretch.days for stretch in done)
+    young = sum(map(days_in, again))
     empty = sum(stretch.empty_days for stretch in done)
-    records = sum(stretch.records for stretch in done)
+    left = list(_not_done((begin, end), stretches, cut))
     tell(
         f"{key[0]} {key[1]}, {begin} to {end}: {days:,} of {many(days_in((begin, end)), 'day')}"
-        f" harvested ({empty:,} empty, {sum(map(days_in, again)):,} provisional),"
-        f" {many(records, 'record')}"
+        f" harvested ({days - young:,} final, {young:,} provisional; {empty:,} of them empty)"
+        f"{_counted(left)}; {many(sum(stretch.records for stretch in done), 'record')}"
     )
     out.print(_calendar((begin, end), stretches))
-    left = _not_done((begin, end), stretches, cut)
     for first, last, text in sorted([*left, *_young(again)]):
         span = f"{first}" if first == last else f"{first} to {last}"
         tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
@@ -176,6 +177,16 @@ def _not_done(
         elif stretch.state == FAILED:
             found.append((stretch.begin, stretch.end, f"failed: {stretch.detail}"))
     yield from sorted(found)
+
+
+def _counted(left: Iterable[tuple[date, date, str]]) -> str:
+    """How many days wait, failed, are missing: what a line about them begins with."""
+    days = Counter[str]()
+    for first, last, text in left:
+        days[text.replace(":", " ").split(" ")[0]] += days_in((first, last))
+    return "".join(
+        f", {days[word]:,} {word}" for word in ("waiting", "failed", "missing") if days[word]
+    )
 
 
 def _missing(days: Days, cut: Cut) -> str:
