@@ -66,6 +66,7 @@ class Endpoint(Protocol):
     cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
     late_days: so many days from its last day on a window's figures still grow; 0 if they do not.
+    day_field: the field of a record that names its day; empty if it names none.
     retired: WeChat has taken it offline: it is asked for only by its own name.
     successors: what WeChat names in its place.
     fields: of a record, as far as they are known.
@@ -85,6 +86,8 @@ class Endpoint(Protocol):
     def settled_hour(self) -> int: ...
     @property
     def late_days(self) -> int: ...
+    @property
+    def day_field(self) -> str: ...
     @property
     def retired(self) -> bool: ...
     @property

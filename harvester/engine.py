@@ -247,7 +247,7 @@ class Engine:
                 else:
                     await self._renew(job.lane)
             except AccountError as exc:
-                await self._stop_account(job.lane, str(exc))
+                await self._stop_account(job.lane, _fate(exc))
             except NetworkError as exc:
                 self._fatal = exc
                 board.stop()
@@ -272,16 +272,16 @@ class Engine:
             else:
                 await self._in_parts(track, outcome)
         except WindowError as exc:
-            await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
+            await self._leave(track, [_days(attempt)], _fate(exc))
         except EndpointError as exc:
-            fate = Fate(None, str(exc))
+            fate = _fate(exc)
             track.forbidden = exc.forbidden
             await self._leave(track, [_days(attempt)], fate)
             await self._leave(track, track.end(fate), fate)
             if all(each.forbidden for each in lane.tracks):
-                await self._stop_account(lane, f"{lane.appid}: {exc}")
+                await self._stop_account(lane, fate._replace(reason=f"{lane.appid}: {exc}"))
         except AccountError as exc:
-            await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
+            await self._leave(track, [_days(attempt)], _fate(exc))
             raise
         finally:
             track.in_flight -= 1
@@ -352,7 +352,8 @@ class Engine:
         fate = Fate(next_midnight(wall), reason)
         if self._options.wait:
             if track.park(next_midnight(wall)):
-                self._emit(events.Paused(track.appid, next_midnight(wall) - wall, reason))
+                seconds = next_midnight(wall) - wall
+                self._emit(events.Paused(track.appid, seconds, reason, track.endpoint.name))
         else:
             await self._leave(track, track.end(fate), fate)
 
@@ -387,7 +388,8 @@ class Engine:
         attempt, delay = later.attempt, later.until - self._wall()
         if later.whole_endpoint:
             if track.park(later.until):
-                self._emit(events.Paused(lane.appid, delay, later.reason))
+                name = track.endpoint.name
+                self._emit(events.Paused(lane.appid, delay, later.reason, name))
             track.again(attempt, _now())
             return
         self._emit(
@@ -400,7 +402,11 @@ class Engine:
         name = track.endpoint.name
         for begin, end, count in runs(rest):
             if fate.until is None:
-                self._emit(events.Failed(track.appid, name, begin, end, count, fate.reason))
+                self._emit(
+                    events.Failed(
+                        track.appid, name, begin, end, count, fate.reason, fate.code, fate.rid
+                    )
+                )
                 state, detail = coverage.FAILED, fate.reason
             else:
                 self._emit(
@@ -450,7 +456,7 @@ class Engine:
                 lane.token_at = _now() + delay
                 self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
             case _:
-                raise AccountError(f"{lane.appid}: {reason}")
+                raise AccountError(f"{lane.appid}: {reason}").told(verdict.code, verdict.rid)
 
     def _no_token(self, lane: Lane, verdict: Verdict) -> AccountError | NetworkError:
         if not verdict.answered and self._pipeline.nothing_answers(lane.token_since):
@@ -458,7 +464,7 @@ class Engine:
         return AccountError(
             f"{lane.appid}: no access token after {lane.token_failures} attempts:"
             f" {explain(verdict)}"
-        )
+        ).told(verdict.code, verdict.rid)
 
     async def _no_token_today(self, lane: Lane, reason: str) -> None:
         fate = Fate(next_midnight(self._wall()), reason)
@@ -470,11 +476,10 @@ class Engine:
                 await self._leave(track, track.end(fate), fate)
         self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
 
-    async def _stop_account(self, lane: Lane, reason: str) -> None:
+    async def _stop_account(self, lane: Lane, fate: Fate) -> None:
         if not lane.stopped:  # several answers in flight can say the same
             lane.stopped = True
-            self._emit(events.AccountStopped(lane.appid, reason))
-        fate = Fate(None, reason)
+            self._emit(events.AccountStopped(lane.appid, fate.reason, fate.code, fate.rid))
         for track in lane.tracks:
             await self._leave(track, track.end(fate), fate)
 
@@ -518,6 +523,11 @@ class Engine:
             waiting = [lane for lane in self._lanes if not lane.finished]
             reasons = tuple(lane.reason(now, wall) for lane in waiting[:3])
             self._emit(events.Stalled(now - since, reasons))
+
+
+def _fate(exc: HarvestError) -> Fate:
+    """What becomes of windows that failed for this."""
+    return Fate(None, str(exc), exc.code, exc.rid)
 
 
 def _days(attempt: Try) -> Days:

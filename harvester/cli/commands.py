@@ -86,15 +86,25 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
 
 def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
     """What is to be harvested: names, and interfaces that the configuration describes."""
-    own = click.get_current_context().meta.get(INTERFACES, [])
+    own = _own_interfaces()
     found: list[str | JsonEndpoint] = []
     for name in values["endpoint"]:
-        mine = [each for each in own if name in (each.name, each.group, plugins.ALL)]
+        mine = [
+            each
+            for each in own
+            if name == each.name or (not each.retired and name in (each.group, plugins.ALL))
+        ]
         if not any(each.name == name for each in mine) and (
             not mine or name in plugins.endpoint_groups()
         ):
             found.append(name)
         found += mine
+    return found
+
+
+def _own_interfaces() -> list[JsonEndpoint]:
+    """Those that the configuration describes."""
+    found: list[JsonEndpoint] = click.get_current_context().meta.get(INTERFACES, [])
     return found
 
 
@@ -384,7 +394,7 @@ def status(out: Path) -> int:
     """Show what is harvested: coverage by month, gaps, what waits and what failed."""
     from harvester.cli.inspect import show_status
 
-    return asyncio.run(show_status(out / FILE_NAME))
+    return asyncio.run(show_status(out / FILE_NAME, _own_interfaces()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
@@ -399,11 +409,12 @@ def verify(out: Path) -> int:
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
+@config_option
 def endpoints(name: str | None) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
     from harvester.cli.interfaces import show
 
-    return show(name)
+    return show(name, _own_interfaces())
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")
