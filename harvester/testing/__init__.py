@@ -11,8 +11,9 @@ Behind the simulator: `catalogue` (every interface as a table), `window` (which 
 (how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
 """
 
+from harvester.sinks.memory import MemorySink
 from harvester.testing.data import articles
-from harvester.testing.fakes import FakeTransport, MemorySink
+from harvester.testing.fakes import FakeTransport
 from harvester.testing.loop import VirtualTimeLoop, run_virtual
 from harvester.testing.server import SimulatorServer, serve
 from harvester.testing.simulator import Faults, Reply, Simulator
