@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from harvester.codec import add_checksums
 from harvester.errors import AttemptError
 from harvester.model import Batch, Request, Response, Tally, Window
 from harvester.sinks.base import Receipt, Written
@@ -77,13 +78,32 @@ class MemorySink:
         """Keep the batches."""
         replaced = {}
         for batch in batches:
-            former = self._tallies.get(batch.window, Tally())
+            former = self._take_away(batch.window)
             if former.records:
                 replaced[batch.window] = former
             self._tallies[batch.window] = Tally(batch.records, batch.checksum)
             self.windows[batch.window] = batch.documents()
         self.writes.append(len(batches))
         return Written({}, replaced)
+
+    def _take_away(self, window: Window) -> Tally:
+        """What stood there of a window, and of windows that lie in it."""
+        within = [window]
+        if window.begin < window.end:
+            within = [
+                one
+                for one in self._tallies
+                if (one.appid, one.endpoint) == (window.appid, window.endpoint)
+                and window.begin <= one.begin
+                and one.end <= window.end
+            ]
+        records = checksum = 0
+        for one in within:
+            former = self._tallies.pop(one, Tally())
+            records += former.records
+            checksum = add_checksums(checksum, former.checksum)
+            self.windows.pop(one, None)
+        return Tally(records, checksum)
 
     async def settle(self) -> None:
         """Nothing to put in place."""
