@@ -24,6 +24,7 @@ from harvester.events import Event, Failure, Report
 from harvester.ledger import Ledger
 from harvester.limiter import Rate
 from harvester.model import Account, Batch, Tally, Token, Window
+from harvester.reading import StoredRecords, read
 from harvester.sinks.base import Receipt, Sink, Written
 from harvester.sinks.jsonl import JsonLines
 from harvester.stores import FileStore, MemoryStore, TokenStore
@@ -56,6 +57,7 @@ __all__ = [
     "RunError",
     "Sink",
     "SinkError",
+    "StoredRecords",
     "Tally",
     "Token",
     "TokenStore",
@@ -63,6 +65,7 @@ __all__ = [
     "Window",
     "WindowError",
     "Written",
+    "read",
     "run",
     "stream",
 ]

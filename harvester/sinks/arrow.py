@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 
-from harvester.codec import MalformedError, parse
+from harvester.codec import parse
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch, Window
@@ -32,7 +32,6 @@ except ImportError as exc:
 
 __all__ = [
     "batch_of",
-    "documents_of",
     "only",
     "pa",
     "pq",
@@ -78,15 +77,6 @@ def _type(field: Field) -> Any:
         item = _type(Field(field.name, field.item, fields=field.fields))
         return pa.list_(pa.field("element", item))  # as Parquet calls it
     return _SCALARS[field.type]
-
-
-def documents_of(lines: bytes) -> list[Document]:
-    """Whole lines as dicts; many at once are parsed faster than one by one."""
-    try:
-        found: list[Document] = parse(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
-    except MalformedError:
-        return [parse(line) for line in lines.splitlines()]
-    return found
 
 
 def batch_of(table: Table, schema: Any, documents: Sequence[Document]) -> Any:

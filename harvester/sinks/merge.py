@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from harvester.codec import parse_lines
 from harvester.model import Window
 from harvester.sinks import arrow
 from harvester.sinks.columns import Table
@@ -71,7 +72,7 @@ class Merged:
         for chunk in chunks(entries):
             writer = self._ready()
             lines = b"".join(lines_of(path, [entry for _, entry in chunk]))
-            documents = arrow.documents_of(lines)
+            documents = parse_lines(lines)
             writer.add(arrow.batch_of(self._table, self._schema, documents))
             writer.windows.update({window: entry.tally for window, entry in chunk})
 

@@ -20,6 +20,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError
@@ -312,9 +313,14 @@ class Parquet:
         """Each window that has records, whole or in parts; each file is read and checked."""
         return Standing(self._store, receipt).stored()
 
-    def standing(self, receipt: Receipt | None) -> Standing:
-        """What counts here; all of it if there is no receipt."""
-        return Standing(self._store, receipt)
+    def batches(
+        self, table: Table, wanted: Callable[[Window], bool], receipt: Receipt | None
+    ) -> Iterator[Any]:
+        """The records of an interface as `pyarrow.RecordBatch` objects of the table's columns.
+
+        wanted: which windows.  receipt: as of `Documented.documents`.
+        """
+        return Standing(self._store, receipt).batches(table, wanted)
 
 
 def _folder(endpoint: str, year: int) -> str:

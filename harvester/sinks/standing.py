@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harvester.codec import parse_lines
 from harvester.model import Window
 from harvester.sinks import arrow
 from harvester.sinks.base import Receipt, Stored
 from harvester.sinks.columns import Table
-from harvester.sinks.compression import Plain
 from harvester.sinks.logs import Log, lines_of
 from harvester.sinks.merge import chunks
 from harvester.sinks.partition import batches_in, counted, crc, damaged
@@ -36,21 +36,16 @@ class Standing:
         self._files: dict[str, list[tuple[Path, Mark | None]]] = {}
         self._gone: dict[str, Whole] = {}
         found = receipt is None or FOUND in receipt
-        for name, mark in sorted(_marks(store, receipt).items()):
-            path = store.directory / name if receipt is None else store.current(name, mark)
+        marks = marks_of(receipt or {})
+        for name, path, size in store.standing(receipt):
             if not name.startswith(LOGS):
-                known = None if receipt is None else mark
-                self._files.setdefault(name.partition("/")[0], []).append((path, known))
+                self._files.setdefault(name.partition("/")[0], []).append((path, marks.get(name)))
                 continue
             log = Log(name)
-            log.replay(path, Plain().whole(path) if receipt is None else mark.size)
+            log.replay(path, size)
             self._logs[path.parent.name] = (path, log)
             replacing = log.replacing | (log.entries.keys() if found else set())
             self._gone[path.parent.name] = Whole(replacing)
-
-    def endpoints(self) -> set[str]:
-        """The interfaces that have records."""
-        return {*self._logs, *self._files}
 
     def stored(self) -> Iterator[Stored]:
         """Each window that has records, whole or in parts; raises `SinkError` for a bad file."""
@@ -85,10 +80,4 @@ class Standing:
             ]
             for chunk in chunks(listed):
                 lines = b"".join(lines_of(path, [entry for _, entry in chunk]))
-                yield arrow.batch_of(table, schema, arrow.documents_of(lines))
-
-
-def _marks(store: Store, receipt: Receipt | None) -> dict[str, Mark]:
-    if receipt is not None:
-        return marks_of(receipt)
-    return {name: Mark((store.directory / name).stat().st_size) for name in store.found()}
+                yield arrow.batch_of(table, schema, parse_lines(lines))

@@ -30,6 +30,7 @@ from harvester.codec import encode, parse
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
 from harvester.sinks.base import Receipt
+from harvester.sinks.compression import compression_of
 from harvester.sinks.segments import Mark, marks_of, rewritten_path
 
 OWNER = "owner"  # what the directory's note must say for the receipt to hold
@@ -171,11 +172,23 @@ class Store:
             )
         return path
 
-    def found(self) -> list[str]:
-        """The files that stand here, whoever wrote them, for a reader without a receipt."""
-        paths = sorted(self.directory.rglob("*"))
-        names = (path.relative_to(self.directory).as_posix() for path in paths)
-        return [name for name in names if self._names.fullmatch(name)]
+    def standing(
+        self, receipt: Receipt | None, folder: str = "*"
+    ) -> Iterator[tuple[str, Path, int]]:
+        """Each file that a receipt speaks of, where it lies and how far it counts.
+
+        Without a receipt: each file of a sink's that stands there, as far as it is whole.
+        """
+        if receipt is not None:
+            for name, mark in sorted(marks_of(receipt).items()):
+                if folder in ("*", _folder(name)):
+                    yield name, self.current(name, mark), mark.size
+            return
+        for top in sorted(self.directory.glob(folder)):
+            for path in sorted(top.rglob("*")):
+                name = path.relative_to(self.directory).as_posix()
+                if self._names.fullmatch(name):
+                    yield name, path, compression_of(name).whole(path)
 
     # writing
 
