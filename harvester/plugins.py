@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
+from harvester.model import Hidden
 from harvester.plan import nearest
 from harvester.sinks.base import Sink
 
@@ -85,12 +86,20 @@ def sink_schemes() -> list[str]:
     return sorted(_points("harvester.sinks"))
 
 
-def sink(spec: str) -> Sink:
+def sink(spec: str | Hidden) -> Sink:
     """The sink that a spec, as ``jsonl:DIR``, names; raises `UsageError`."""
-    scheme, colon, rest = spec.partition(":")
+    hidden = spec if isinstance(spec, Hidden) else Hidden(spec)  # a URL may hold a password
+    del spec
+    maker = _maker(hidden)
+    return cast("Sink", maker.from_spec(hidden.value.partition(":")[2]))
+
+
+def _maker(spec: Hidden) -> Any:
+    """What makes sinks of a spec's scheme."""
+    scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
     if point is None or not colon:
+        shown = f"{scheme[:20]}…" if "@" in spec.value else spec.value
         known = ", ".join(f"{name}:…" for name in sink_schemes())
-        raise UsageError(f"sink: {spec!r} is not one; these are known: {known}")
-    maker: Any = point.load()
-    return cast("Sink", maker.from_spec(rest))
+        raise UsageError(f"sink: {shown!r} is not one; these are known: {known}")
+    return point.load()

@@ -11,11 +11,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 
 from harvester import plugins
 from harvester.sinks.base import Sink
 from harvester.testing import SINK_CHECKS, MemorySink, check_sink
+from tests.postgres_server import PostgresServer
 
 Record = dict[str, Any]
 
@@ -76,7 +78,37 @@ def of_sqlite(home: Path, _: pytest.FixtureRequest) -> Place:
     )
 
 
-SINKS = {"memory": of_memory, "jsonl": of_jsonl, "sqlite": of_sqlite}
+def of_postgresql(_: Path, request: pytest.FixtureRequest) -> Place:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    made: dict[str, str] = {}
+
+    def make(name: str) -> Sink:
+        if name not in made:
+            made[name] = server.new_database()
+        return plugins.sink(server.url(made[name]))
+
+    def read(name: str) -> Iterator[Record]:
+        with psycopg.connect(server.url(made[name])) as connection:
+            for table in TABLES:
+                cursor = connection.execute(f"SELECT * FROM {table}".encode())
+                names = [column.name for column in cursor.description or ()]
+                for row in cursor:
+                    yield as_record(row, dict.fromkeys(names, ""))
+
+    def remove(name: str) -> None:
+        for table in (*TABLES, "_harvester", "_harvester_windows"):
+            server.execute(f"DROP TABLE {table}", made[name])
+
+    return Place(make, read, remove)
+
+
+SINKS = {
+    "memory": of_memory,
+    "jsonl": of_jsonl,
+    "sqlite": of_sqlite,
+    "postgresql": of_postgresql,
+}
+"""Each kind, and what gives its places; a new one is a row here."""
 
 
 @pytest.fixture
