@@ -92,7 +92,7 @@ class PostgresServer:
                 [self._bin / "postgres", "-D", self._folder / "data", *given],
                 stdout=subprocess.DEVNULL, stderr=log, cwd=self._folder, **self._user,
             )  # fmt: skip
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + 60
         while True:
             try:
                 self.execute("SELECT 1")

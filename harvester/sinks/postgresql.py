@@ -202,10 +202,6 @@ class PostgresDriver:
                 cursor.itersize = 2000
                 yield from cursor.execute(sql, values or None)
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(sql, rows)
-
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
         names = ", ".join(quoted(field.name) for field in columns)
         with (
@@ -214,6 +210,11 @@ class PostgresDriver:
         ):
             for row in rows:
                 copy.write_row(row)
+
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        where = " AND ".join(f"{quoted(field.name)} = %s" for field in key)
+        with self._connection.cursor() as cursor:
+            cursor.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(

@@ -28,9 +28,9 @@ from harvester.errors import SinkError, UsageError
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt
-from harvester.sinks.columns import Row
+from harvester.sinks.columns import METADATA, Row
 from harvester.sinks.driver import Driver
-from harvester.sinks.layout import Layout, quoted
+from harvester.sinks.layout import Layout
 
 VERSION = 1
 DATABASE, LEDGER, COMMIT = "database", "ledger", "commit"
@@ -39,6 +39,7 @@ ADVICE = "put it back, or move the ledger away to harvest everything anew"
 
 _KEY = (Field("endpoint", "str"), Field("appid", "str"), Field("begin_date", "date"),
         Field("end_date", "date"))  # fmt: skip
+_WINDOW = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date", "_end_date"))
 _VALUES = (Field("records", "int"), Field("checksum", "int"), Field("row_checksum", "int"),
            Field("layout", "int"), Field("ledgers", "str"), Field("number", "int"),
            Field("former_records", "int"), Field("former_checksum", "int"))  # fmt: skip
@@ -218,19 +219,10 @@ class Progress:
         return taken
 
     def _delete(self, endpoint: str, gone: Sequence[Row]) -> None:
-        if not gone:
-            return
-        mark = self._mark
-        self._driver.many(
-            f"DELETE FROM {quoted(endpoint)} WHERE _appid = {mark} AND _begin_date = {mark}"
-            f" AND _end_date = {mark}",
-            gone,
-        )
-        self._driver.many(
-            f"DELETE FROM _harvester_windows WHERE endpoint = {mark} AND appid = {mark}"
-            f" AND begin_date = {mark} AND end_date = {mark}",
-            [(endpoint, *one) for one in gone],
-        )
+        if gone:
+            self._driver.delete(endpoint, _WINDOW, gone)
+            keys = [(endpoint, *one) for one in gone]
+            self._driver.delete("_harvester_windows", _KEY, keys)
 
     def add(self, entries: Iterable[tuple[Window, Entry]], number: int) -> None:
         """Windows that stand here now, and the commit they come with."""

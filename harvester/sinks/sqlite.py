@@ -141,13 +141,14 @@ class SQLiteDriver:
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         yield from self._open.execute(sql, values)
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None:
-        self._open.executemany(sql, rows)
-
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
         names = ", ".join(quoted(field.name) for field in columns)
         marks = DIALECT.marks(len(columns))
         self._open.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
+
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        where = " AND ".join(f"{quoted(field.name)} = ?" for field in key)
+        self._open.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(f"PRAGMA table_info({quoted(table)})")

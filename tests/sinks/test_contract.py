@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import psycopg
 import pytest
 
@@ -78,6 +79,27 @@ def of_sqlite(home: Path, _: pytest.FixtureRequest) -> Place:
     )
 
 
+def of_duckdb(home: Path, _: pytest.FixtureRequest) -> Place:
+    def read(name: str) -> Iterator[Record]:
+        with duckdb.connect(str(home / f"{name}.db")) as database:
+            database.execute("SET TimeZone = 'UTC'")
+            for table in TABLES:
+                info = database.execute(f"PRAGMA table_info({table})").fetchall()
+                kinds = {str(one[1]): str(one[2]) for one in info}
+                chosen = ", ".join(
+                    f'"{name}"::VARCHAR' if kind.startswith("TIMESTAMP") else f'"{name}"'
+                    for name, kind in kinds.items()
+                )
+                for row in database.execute(f"SELECT {chosen} FROM {table}").fetchall():
+                    yield as_record(row, kinds)
+
+    return Place(
+        lambda name: plugins.sink(f"duckdb:{home / name}.db"),
+        read,
+        lambda name: (home / f"{name}.db").unlink(),
+    )
+
+
 def of_postgresql(_: Path, request: pytest.FixtureRequest) -> Place:
     server: PostgresServer = request.getfixturevalue("postgres")
     made: dict[str, str] = {}
@@ -106,6 +128,7 @@ SINKS = {
     "memory": of_memory,
     "jsonl": of_jsonl,
     "sqlite": of_sqlite,
+    "duckdb": of_duckdb,
     "postgresql": of_postgresql,
 }
 """Each kind, and what gives its places; a new one is a row here."""

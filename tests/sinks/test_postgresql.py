@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +38,7 @@ KNOWN = replace(
 class Target:
     """A database of a test's own, and the ledger of the one who writes there."""
 
-    def __init__(self, server: PostgresServer, patience: float = 30.0) -> None:
+    def __init__(self, server: PostgresServer, patience: float = 90.0) -> None:
         self.server = server
         self.database = server.new_database()
         self.url = server.url(self.database)
@@ -496,3 +497,9 @@ def test_a_port_where_nobody_listens_is_waited_for_and_then_said() -> None:
         await sink.close()
 
     asyncio.run(go())
+
+
+def test_a_missing_library_is_said_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UsageError, match=r"pip install 'wechat-harvester\[postgres\]'$"):
+        PostgreSQL("postgresql://h/db")
