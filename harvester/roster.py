@@ -24,8 +24,10 @@ from harvester.plan import (
     Grid,
     both,
     china,
+    days_in,
     last_legal_day,
     last_settled_day,
+    number_of_pieces,
     without,
 )
 from harvester.scope import Options, Scope
@@ -65,7 +67,8 @@ class Need(NamedTuple):
     """What one interface of one account needs.
 
     days: the range; done: what of it need not be asked for; again: its windows that are stored and
-    provisional, newest first; planned, left: windows in all, and those to be asked for.
+    provisional, newest first; planned, left: windows in all, and those to be asked for; calls:
+    requests that these take.
     """
 
     days: Days
@@ -73,6 +76,7 @@ class Need(NamedTuple):
     again: list[Days]
     planned: int
     left: int
+    calls: int
 
 
 async def known(
@@ -140,8 +144,13 @@ def needed(cut: Grid, days: Days, key: Key, has: Known, *, replaces: bool, refre
         ]
     elif not refresh:
         done = cut.whole_only(days, without(done, sorted(has.provisional.get(key, ()))))
-    left = cut.count(begin, end, done) + len(again)
-    return Need(days, done, again, max(left, cut.count(begin, end)), left)
+    longest = has.spans.get(key[1], NEVER)
+    calls = cut.calls(begin, end, done, longest)
+    again_calls = sum(number_of_pieces(days_in(window), longest) for window in again)
+    whole = NEVER if replaces else longest  # one that is replaced stays one, whatever it takes
+    left = cut.calls(begin, end, done, whole) + len(again)
+    planned = max(left, cut.calls(begin, end, (), whole))
+    return Need(days, done, again, planned, left, calls + again_calls)
 
 
 def _can_be_asked(cut: Grid, window: Days) -> bool:

@@ -14,12 +14,12 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, Ledger
-from harvester.model import Window
+from harvester.model import Batch, Window
 from harvester.plan import rfc3339
 from harvester.rebuild import Rebuilt, rebuild
-from harvester.sinks.base import Found, Receipt, Sink, Stored
+from harvester.sinks.base import Found, Receipt, Sink, Stored, Written
 from harvester.sinks.jsonl import JsonLines
-from harvester.testing import MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from tests.support import A, B, at, engine_run, noon, scope
 from tests.support import stored as stored_records
 
@@ -162,8 +162,8 @@ def test_while_a_run_is_under_way_nothing_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_back_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^memory cannot be read back"):
-        rebuilt(tmp_path, [MemorySink()])
+    with pytest.raises(UsageError, match=r"^database cannot be read back"):
+        rebuilt(tmp_path, [Elsewhere()])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,11 +177,28 @@ def test_what_cannot_be_read_leaves_the_ledger_as_it_was(tmp_path: Path) -> None
     assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
-class Database(MemorySink):
+class Elsewhere:
+    """A sink of which nothing can be read back."""
+
+    identity = "database"
+
+    async def open(self, receipt: Receipt | None) -> Receipt:
+        return {}
+
+    async def write(self, batches: Sequence[Batch]) -> Written:
+        raise AssertionError("nothing is written")
+
+    async def settle(self) -> None:
+        raise AssertionError("nothing is written")
+
+    async def close(self) -> None:
+        pass
+
+
+class Database(Elsewhere):
     """A sink that keeps no lines; what it says of its windows is given."""
 
     def __init__(self, windows: Sequence[Stored]) -> None:
-        super().__init__("database")
         self._stored = windows
 
     def stored(self, receipt: Receipt) -> Sequence[Stored]:

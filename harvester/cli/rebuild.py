@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harvester import plugins
-from harvester.api import open_sinks
+from harvester.api import hidden_specs, open_sinks
 from harvester.cli import COMPLETE
 from harvester.cli.inspect import spec_of
 from harvester.cli.screen import many, plain, tell
@@ -50,7 +50,7 @@ def _about(one: Rebuilt, path: Path) -> str:
 def _sinks(path: Path, specs: Sequence[str]) -> list[Sink]:
     """Those that are asked for; else those that the ledger still names, and the lines beside it."""
     if specs:
-        return open_sinks(list(specs))
+        return open_sinks(hidden_specs(list(specs)))
     named = [spec_of(name, path) for name in named_sinks(path)]
     sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
     lines = plugins.sink(f"jsonl:{path.parent}")

@@ -16,7 +16,7 @@ from harvester.errors import SinkError
 from harvester.model import Window
 from harvester.plan import Days
 from harvester.sinks.base import Found, Receipt
-from harvester.sinks.files import CHUNK, tail_of
+from harvester.sinks.compression import compression_of
 
 Lines = Iterable[tuple[bytes, Window]]
 
@@ -24,24 +24,22 @@ Lines = Iterable[tuple[bytes, Window]]
 class Mark(NamedTuple):
     """Up to where a segment counts, and how often it was written anew.
 
-    tail: a checksum of what stands right before that place: a receipt that is older than the
-    segment (a ledger that was restored from a copy) tells of a place in the midst of other lines.
+    tag: a number that the sink keeps with it.  tail: a checksum of what stands right before the
+    place, or 0: a receipt that is older than the segment (a ledger that was restored from a copy)
+    tells of a place in the midst of other lines.
     """
 
     size: int
     generation: int = 0
-    tail: int | None = None
+    tag: int = 0
+    tail: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Mark:
         return cls(*map(int, text.split()))
 
     def __str__(self) -> str:
-        return " ".join(str(part) for part in self if part is not None)
-
-    def of(self, path: Path) -> Mark:
-        """The same with the tail of the segment that lies there."""
-        return self._replace(tail=tail_of(path, self.size))
+        return " ".join(map(str, self if self.tag or self.tail else self[:2]))
 
 
 class Whole:
@@ -50,28 +48,35 @@ class Whole:
     def __init__(self, windows: Iterable[Window]) -> None:
         self._windows = set(windows)
         self._ordered = sorted(self._windows)
+        self._reach: list[Window] = []  # for each, whichever reaches furthest of those up to it
+        for window in self._ordered:
+            before = self._reach[-1] if self._reach else window
+            further = before[:2] == window[:2] and before.end >= window.end
+            self._reach.append(before if further else window)
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
 
     def around(self, stored: Window) -> Window | None:
         """The window that a stored one lies in."""
         if stored in self._windows:
             return stored
-        latest = stored._replace(end=date.max)
-        place = bisect_right(self._ordered, latest) - 1
+        place = bisect_right(self._ordered, stored._replace(end=date.max)) - 1
         if place < 0:
             return None
-        window = self._ordered[place]
-        same = (window.appid, window.endpoint) == (stored.appid, stored.endpoint)
-        return window if same and window.end >= stored.end else None
+        window = self._reach[place]
+        return window if window[:2] == stored[:2] and window.end >= stored.end else None
 
 
 def is_ours(path: Path) -> bool:
     """Whether a segment begins with a record of ours, of the interface that its folder names."""
-    with path.open("rb") as file:
-        line = file.readline(CHUNK)
+    lines = compression_of(path.name).lines(path, path.stat().st_size)
     try:
-        return window_of(line).endpoint == path.parent.name
+        return window_of(next(lines, b"")).endpoint == path.parent.name
     except SinkError:
         return False
+    finally:
+        lines.close()
 
 
 def marks_of(receipt: Receipt) -> dict[str, Mark]:
