@@ -290,7 +290,7 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(
         reached.append(done(path))
         assert standing(plugins.sink(spec), path) == truth(reached[-1])
 
-    killed_twenty_times(spec, path, each, 0.12)
+    killed_twenty_times(spec, path, each, 0.03)
     assert len({*reached}) > 5
     assert standing(plugins.sink(spec), path) == truth()
 
