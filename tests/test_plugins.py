@@ -137,8 +137,10 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
             "['old']",
-            "['-', 'abfs', 'az', 'duckdb', 'file', 'gs', 'jsonl', 'kept', 'memory', 'parquet',"
-            " 'postgresql', 's3', 'sqlite']",
+            (
+                "['-', 'abfs', 'az', 'duckdb', 'file', 'gs', 'jsonl', 'kept', 'memory', 'parquet',"
+                " 'postgresql', 's3', 'sqlite']"
+            ),
             "kept:a:b",
         ],
         "",
