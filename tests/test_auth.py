@@ -220,6 +220,26 @@ def test_a_token_that_ends_before_it_arrives_is_refused(lifetime: float) -> None
     run_virtual(main)
 
 
+@pytest.mark.parametrize("value", ["t0ken\udc80", "\ud800"])
+def test_a_token_that_no_request_can_hold_is_refused_without_being_shown(value: str) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        with pytest.raises(
+            TokenRefusedError, match=r"^the new token is no text in UTF-8$"
+        ) as caught:
+            await shared(Token(value)).get()
+        assert caught.value.verdict.action is Action.RETRY
+        assert caught.value.__context__ is None
+
+    run_virtual(main)
+
+
+def test_where_no_token_is_sent_it_may_be_empty() -> None:
+    async def main(loop: VirtualTimeLoop) -> str:
+        return await shared(Token("", parameter="")).get()
+
+    assert run_virtual(main) == ""
+
+
 def test_a_fetch_that_is_cancelled_lets_the_next_one_in() -> None:
     async def main(loop: VirtualTimeLoop) -> str:
         token = shared(Token("a"), Token("b"))

@@ -132,13 +132,14 @@ def test_a_store_is_asked_for_no_more_than_is_needed() -> None:
         await two.get()
         adopted = store.asked[len(fetched) :]
         one.reject("a", "40001")
+        del store.asked[:]
         await one.get()
-        return fetched, adopted, store.asked[-1]
+        return fetched, adopted, store.asked
 
     assert run_virtual(main) == (
         [("load", "wx1"), ("lease", "wx1"), ("load", "wx1"), ("replace", "wx1", None, "a")],
         [("load", "wx1")],
-        ("replace", "wx1", "a", "b"),
+        [("load", "wx1"), ("lease", "wx1"), ("load", "wx1"), ("replace", "wx1", "a", "b")],
     )
 
 
@@ -466,6 +467,13 @@ def test_forced_refreshes_are_counted_for_all_programs_of_an_account() -> None:
     assert play(scene) == (20, 21)
 
 
+@pytest.mark.parametrize("kind", ["stable", "classic"])
+def test_a_secret_that_no_request_can_hold_is_refused_without_being_shown(kind: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        provider_for(Account(A, "s3cret\udc80", kind))
+    assert str(caught.value) == f"account {A}: its secret is no text in UTF-8"
+
+
 # platforms
 
 PLATFORM = ("wx00000000000000cc", "c0mponent-s3cret")
@@ -489,6 +497,12 @@ class Scene:
     async def keep(self, refresh: str) -> None:
         await asyncio.sleep(0)
         self.saved.append(refresh)
+
+
+def test_a_platforms_secret_is_text_too() -> None:
+    with pytest.raises(UsageError) as caught:
+        Platform(PLATFORM[0], "s3cret\udc80", "ticket.txt")
+    assert str(caught.value) == f"platform {PLATFORM[0]}: its secret is no text in UTF-8"
 
 
 def verdict_of(exc: BaseException) -> Verdict:
