@@ -26,6 +26,7 @@ from harvester.limiter import Rate
 from harvester.model import Account, Batch, Tally, Token, Window
 from harvester.sinks.base import Receipt, Sink, Written
 from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.memory import MemorySink
 from harvester.stores import FileStore, MemoryStore, TokenStore
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "Keywords",
     "Ledger",
     "LedgerError",
+    "MemorySink",
     "MemoryStore",
     "NetworkError",
     "Platform",

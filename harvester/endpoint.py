@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.answer import Rule, code_of, read, refusal
@@ -246,6 +247,11 @@ def within(records: list[dict[str, Any]], day_field: str, window: Window) -> lis
     begin, end = window.begin, window.end
     if begin == end:
         day = begin.isoformat()
+        try:
+            if {*map(itemgetter(day_field), records)} == {day}:  # mostly they all are, and say so
+                return records
+        except (KeyError, TypeError):
+            pass
         asked = [record for record in records if record.get(day_field, day) == day]
         if len(asked) == len(records):
             return records

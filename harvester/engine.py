@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -32,7 +33,7 @@ from harvester.errors import (
 )
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.lane import Fate, Lane, Share, Track, Try
-from harvester.ledger import Ledger, Settled, Spent
+from harvester.ledger import Key, Ledger, Settled, Spent
 from harvester.model import Action, Batch, Verdict, Window
 from harvester.pipeline import (
     DEFERRALS,
@@ -47,7 +48,7 @@ from harvester.pipeline import (
 from harvester.plan import Days, china, next_midnight, rfc3339, runs, settles_at
 from harvester.roster import muster
 from harvester.scope import Options, Scope
-from harvester.sinks.base import Sink, Typed
+from harvester.sinks.base import Sink, Standing, Typed
 from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
@@ -96,6 +97,9 @@ class Engine:
         self._lanes: list[Lane] = []
         self._share = Share()
         self._board = Board([], wall)
+        self._unbooked: dict[
+            Track, None
+        ] = {}  # a commit does not look at all of ten thousand lanes
         self._working = 0
         self._fatal: RunError | None = None
         self._stopping = False
@@ -141,6 +145,7 @@ class Engine:
             self._transport.send,
             self._wall(),
             self._wall,
+            _standing([sink for _, sink in committer.sinks]),
         )
         self._lanes = roster.lanes
         self._share = roster.share
@@ -235,6 +240,8 @@ class Engine:
         board = self._board
         while (job := await board.take()) is not None:
             try:
+                if job.track is not None:
+                    self._unbooked[job.track] = None
                 if job.attempt is not None and job.track is not None:
                     await self._try(job.lane, job.track, job.attempt)
                 elif job.track is not None:
@@ -491,11 +498,10 @@ class Engine:
         """The calls since the last commit."""
         day = china(self._wall()).date()
         rows = []
-        for lane in self._lanes:
-            for track in lane.tracks:
-                if track.unbooked:
-                    rows.append(Spent(lane.appid, track.endpoint.name, day, track.unbooked))
-                    track.unbooked = 0
+        for track in self._unbooked:
+            rows.append(Spent(track.appid, track.endpoint.name, day, track.unbooked))
+            track.unbooked = 0
+        self._unbooked.clear()
         return rows
 
     async def _await_stop(self, stop: StopSignal) -> None:
@@ -524,6 +530,16 @@ class Engine:
 def _fate(exc: HarvestError) -> Fate:
     """What becomes of windows that failed for this."""
     return Fate(None, str(exc), exc.code, exc.rid)
+
+
+def _standing(sinks: Sequence[Sink]) -> dict[Key, list[Days]]:
+    """What stands in the sinks, though no receipt speaks of it."""
+    found: defaultdict[Key, list[Days]] = defaultdict(list)
+    for sink in sinks:
+        if isinstance(sink, Standing):
+            for appid, endpoint, begin, end in sorted(sink.standing()):
+                found[appid, endpoint].append((begin, end))
+    return found
 
 
 def _days(attempt: Try) -> Days:

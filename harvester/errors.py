@@ -9,6 +9,7 @@
     ├── RunError                the whole run
     │   ├── NetworkError        nothing answers
     │   ├── SinkError           the destination refuses
+    │   │   └── ReaderGoneError whoever read standard output has gone
     │   └── LedgerError         the ledger cannot be read or written
     └── IncompleteError         a stream came to its end without all that was asked for
 
@@ -86,6 +87,10 @@ class NetworkError(RunError):
 
 class SinkError(RunError):
     """A destination could not be opened or written."""
+
+
+class ReaderGoneError(SinkError):
+    """Whoever read what a run hands out has gone: no fault, but the run is at its end."""
 
 
 class LedgerError(RunError):

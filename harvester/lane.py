@@ -443,7 +443,7 @@ class Lane:
             if self.renewing:
                 return NEVER
             at = max(at, self.token_at)
-        return max(at, now + self.limiter.delay())
+        return max(at, now + self.limiter.delay(now))
 
     def take(self, now: float, wall: float) -> Job | None:
         """What to do now; its request counts as gone and must leave at once."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from harvester import retry
 from harvester.answer import read
 from harvester.auth import carried_by
-from harvester.codec import MalformedError, checksum, lines
+from harvester.codec import MalformedError, body_of
 from harvester.endpoint import Endpoint, day_of
 from harvester.errors import (
     AccountError,
@@ -152,6 +152,7 @@ class Pipeline:
         self._attempts = attempts
         self._encode = encode
         self._wall = wall
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
         self._yesterday = date.min
@@ -176,7 +177,7 @@ class Pipeline:
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        value, fetched = lane.token.peek(), lane.token.fetched
+        value, fetched = lane.token.peek(self._time()), lane.token.fetched
         assert value is not None, "a lane gives out no window without a token"
         token = Hidden(value)
         del value  # what is raised here leaves the library, and tracebacks can be shown with locals
@@ -205,7 +206,7 @@ class Pipeline:
     def _note(self, window: Window, answered: bool) -> None:
         """Keep in mind whether anything answers at all."""
         if answered:
-            self.last_answer = asyncio.get_running_loop().time()
+            self.last_answer = self._time()
             self._silent, self._silent_windows = None, 0
         elif window != self._silent:
             self._silent = window
@@ -240,8 +241,8 @@ class Pipeline:
         track.foreign += verdict.foreign
         stamp = self._now()
         if self._encode:
-            encoded = lines(records, metadata(window, stamp))
-            body, total, parsed = b"".join(encoded), checksum(encoded), None
+            body, total = body_of(records, metadata(window, stamp))
+            parsed = None
         else:
             body, total, parsed = b"", 0, records
         why = ""
@@ -272,6 +273,11 @@ class Pipeline:
         if wall < settles_at(window.end, NOON) and not _has(endpoint, verdict.records, window.end):
             return "its last day was empty before noon of the next day"
         return ""
+
+    def _time(self) -> float:
+        """The loop's time; the loop is kept, as asking for it is a system call in Python 3.11."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop.time()
 
     def _now(self) -> str:
         second = int(self._wall())
@@ -359,7 +365,7 @@ class Pipeline:
         seconds = next_minute(wall) - wall + AFTER_THE_MINUTE
         first = lane.limiter.pause(seconds)
         if first:  # the others that were in flight with it tell nothing new
-            lane.limiter.slow_down(asyncio.get_running_loop().time() + seconds)
+            lane.limiter.slow_down(self._time() + seconds)
         return seconds, first
 
     async def quota(self, lane: Lane, track: Track) -> tuple[int, int] | None:
@@ -385,7 +391,6 @@ class Pipeline:
         daily, left = told.get("daily_limit"), told.get("remain")
         return (daily, left) if type(daily) is int and type(left) is int else None
 
-    @staticmethod
-    def _failed(attempt: Try) -> Try:
-        since = min(attempt.since, asyncio.get_running_loop().time())
+    def _failed(self, attempt: Try) -> Try:
+        since = min(attempt.since, self._time())
         return attempt._replace(failures=attempt.failures + 1, since=since)

@@ -79,14 +79,22 @@ class Need(NamedTuple):
     calls: int
 
 
-async def known(ledger: Ledger | None, sinks: Sequence[str], wall: float) -> Known:
-    """What a plan needs of the ledger (wall: the Unix time)."""
+async def known(
+    ledger: Ledger | None,
+    sinks: Sequence[str],
+    wall: float,
+    standing: Mapping[Key, list[Days]] | None = None,
+) -> Known:
+    """What a plan needs of the ledger (wall: the Unix time).
+
+    standing: what stands in the sinks, and the ledger knows nothing of.
+    """
     if ledger is None:
-        return Known()
+        return Known(stored=standing or {})
     by_sink = [await ledger.done(name) for name in sinks]
     return Known(
         _in_all(by_sink),
-        _in_any(by_sink),
+        _in_any([*by_sink, standing] if standing else by_sink),
         await _provisional(ledger, sinks),
         await ledger.spent(china(wall).date()),
         await ledger.spans(),
@@ -157,10 +165,11 @@ async def muster(
     send: Send,
     wall: float,
     clock: Callable[[], float] = time.time,
+    standing: Mapping[Key, list[Days]] | None = None,
 ) -> Roster:
     """The lanes: one an account, in it a track an interface (wall: the Unix time by clock)."""
-    has = await known(ledger, sinks, wall)
-    replaces = options.refresh or len(sinks) > 1
+    has = await known(ledger, sinks, wall, standing)
+    replaces = options.refresh or len(sinks) > 1 or bool(standing)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
     roster = Roster([], 0, 0, [], share)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harvester import events
+from harvester import datacube, events
 from harvester.committer import CHANNEL_ITEMS
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import AttemptError, NetworkError, SinkError
@@ -664,5 +664,31 @@ def test_a_batch_says_that_it_replaces_only_when_it_may() -> None:
                 loop, Simulator(wall=loop.wall), scope(*JANUARY), Watching(), refresh=refresh
             )
         assert [batch.replaces for batch in seen] == [False] * 31 + [True] * 31
+
+    run_virtual(main, NOW)
+
+
+@pytest.mark.parametrize("last", [7, 8, 10, 12])
+def test_a_window_that_nobody_knows_of_any_more_is_not_cut_in_two(
+    tmp_path: Path, last: int
+) -> None:
+    """The ledger is lost, and the days that are asked for end within a window that is stored."""
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        simulator = Simulator(wall=loop.wall, spans={"getusersummary": 3})
+        for end in (10, last):
+            asked = scope(
+                date(2024, 1, 1), date(2024, 1, end), endpoints=(datacube.GETUSERSUMMARY,)
+            )
+            report = await engine_run(loop, simulator, asked, JsonLines(tmp_path))
+            assert report.state == "complete"
+        found = Counter(
+            (record["ref_date"], record["user_source"])
+            for record in stored(tmp_path, "getusersummary")
+        )
+        truth = simulator.truth_of(
+            "getusersummary", A, date(2024, 1, 1), date(2024, 1, max(10, last))
+        )
+        assert found == {(record["ref_date"], record["user_source"]): 1 for record in truth}
 
     run_virtual(main, NOW)

@@ -137,7 +137,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
             "['old']",
-            "['jsonl', 'kept']",
+            "['-', 'jsonl', 'kept', 'memory', 'sqlite']",
             "kept:a:b",
         ],
         "",

@@ -23,7 +23,7 @@ from harvester.cli.config import DEFAULT_FILE, read_config, single_account
 from harvester.cli.interfaces import read_interfaces
 from harvester.cli.screen import say, tell
 from harvester.endpoint import JsonEndpoint
-from harvester.errors import HarvestError, UsageError
+from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account
 from harvester.retry import DEFAULT_ATTEMPTS
@@ -148,6 +148,8 @@ OPTIONS = (
 )  # fmt: skip
 """What the command line hands on to the library as it is."""
 INTERFACES = "harvester.interfaces"
+STANDARD_OUTPUT = "-"
+"""The sink that has standard output for itself."""
 CONFIG_KEYS = {
     "endpoint", "interface", "start", "end", "appid", "accounts", "out", "sink", "base_url",
     "ca_file", "token_store", "json", *OPTIONS,
@@ -198,7 +200,7 @@ what_options: Callable[[F], F] = _several(
         metavar="SPEC",
         multiple=True,
         help="Another destination, repeatable, in place of the JSON lines; the ledger stays in"
-        " --out.",
+        " --out.  With - standard output holds the records alone, all else goes to standard error.",
     ),
     click.option(
         "--rate",
@@ -338,11 +340,16 @@ def cli() -> None:
     " in HARVESTER_REDIS_PASSWORD).",
 )
 @click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
-@click.option("--json", "json", is_flag=True, help="The report as JSON, on standard output's end.")
+@click.option(
+    "--json",
+    "json",
+    is_flag=True,
+    help="The report as JSON, on standard output's end (with --sink - on standard error's).",
+)
 @config_option
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
-    from harvester.cli.session import conclude, conduct
+    from harvester.cli.session import conclude, conclude_unread, conduct
 
     open_store(values["token_store"])
     accounts = _accounts(values)
@@ -368,8 +375,14 @@ def run(**values: Any) -> int:
             stop=stop,
         )
 
-    where = ", ".join(values["sink"]) or str(values["out"])
-    return conclude(conduct(harvest), where, as_json=values["json"])
+    names = [sink.identity for sink in sinks]
+    places = [name for name in names if name != STANDARD_OUTPUT]
+    where = ", ".join(places) if values["sink"] else str(values["out"])
+    aside = len(places) < len(names)
+    try:
+        return conclude(conduct(harvest), where, as_json=values["json"], aside=aside)
+    except ReaderGoneError as exc:
+        return conclude_unread(exc.report, as_json=values["json"])
 
 
 @cli.command(context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.")

@@ -17,7 +17,7 @@ sink that cannot look at a receipt must let a batch replace its window by itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -103,6 +103,19 @@ class Verifiable(Protocol):
         A window may come in several parts.  Raises `SinkError` if what was stored is gone or
         cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """A sink in which windows can stand that its receipt says nothing of, and that it keeps.
+
+    Another ledger wrote them, or none.  They are replaced when they come again, so what is asked
+    for must not cut one of them in two.
+    """
+
+    def standing(self) -> Iterable[Window]:
+        """These windows, once it is open."""
         ...
 
 

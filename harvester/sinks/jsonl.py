@@ -143,11 +143,15 @@ class JsonLines:
         for name, mark in sorted(marks_of(receipt).items()):
             yield from read_lines(self._current(name, mark), mark.size)
 
+    def standing(self) -> Iterable[Window]:
+        """The windows that stood here when it was opened, and no receipt spoke of."""
+        return self._found
+
     # on the sink's thread: opening
 
     def _open(self, receipt: Receipt | None) -> Receipt:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            durable.make_directory(self.directory, "directory of segments")
             self._claim = Claim(self.directory / _NOTE, f"the directory {self.directory}")
         except OSError as exc:
             raise UsageError(
@@ -173,7 +177,8 @@ class JsonLines:
 
     def _write_note(self) -> None:
         assert self._claim is not None
-        self._claim.note(encode({"owner": self._owner, "folders": self._folders}))
+        self._claim.note(encode({"owner": self._owner, "folders": self._folders}), "segments' note")
+        durable.sync_directory(self.directory)
 
     def _recover(self, marks: Mapping[str, Mark]) -> None:
         for name, mark in marks.items():
@@ -229,7 +234,7 @@ class JsonLines:
         receipt = dict.fromkeys(former, "")
         for path in self._stray(self._folders, set()):
             if _REWRITTEN.fullmatch(path.name):
-                path.unlink()
+                durable.remove(path, "rewritten segment that no receipt speaks of")
                 continue
             mark = Mark(cut_torn_line(path))
             self._endpoint(path.parent.name).marks[path.name] = mark
@@ -325,13 +330,14 @@ class JsonLines:
             raise
 
     def _open_file(self, path: Path) -> int:
-        new = not path.exists()
-        if new:
-            path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if new:
-            durable.sync_directory(path.parent)
-            durable.sync_directory(self.directory)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        if path.exists():
+            descriptor = os.open(path, flags)
+        else:
+            durable.make_directory(path.parent, "folder of segments")
+            with durable.step("make segment"):
+                descriptor = os.open(path, flags, 0o644)
+                durable.sync_directory(path.parent)
         for former in [key for key in self._open_files if key.parent == path.parent]:
             os.close(self._open_files.pop(former))
         self._open_files[path] = descriptor
@@ -366,7 +372,8 @@ class JsonLines:
         path = rewritten_path(endpoint.folder / segment, mark.generation + 1)
         size = dropped = 0
         whole = Whole(windows)
-        with path.open("wb", buffering=CHUNK) as file:
+        step = durable.step("write rewritten segment")
+        with step, path.open("wb", buffering=CHUNK) as file:
             for line, stored in self._lines(endpoint, segment):
                 window = whole.around(stored)
                 if window is not None:
@@ -378,7 +385,7 @@ class JsonLines:
                 else:
                     size += file.write(line)
         if not dropped:
-            path.unlink()
+            durable.remove(path, "rewritten segment that is as it was")
             return None
         endpoint.marks[segment] = Mark(size, mark.generation + 1)
         return path

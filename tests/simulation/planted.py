@@ -71,7 +71,7 @@ PLANTED = (
     Planted(
         "the timer of the lanes is not set again after it rang",
         "board.py",
-        "        else:\n            self._arm(asyncio.get_running_loop())\n",
+        "        else:\n            self._arm(self._running())\n",
         "",
     ),
     Planted(
