@@ -371,12 +371,14 @@ class Lane:
     open: it is not finished, as far as the board knows; stopped: somebody must act first.
     scheduled: the board's note of when it looks here next.  why: the last reason to wait.
     busy: jobs that were given out and not settled; share: how many of them there may be.
+    debt: turns that it lets pass for others, since its answers took long.
     """
 
     __slots__ = (
         "_turn",
         "appid",
         "busy",
+        "debt",
         "limiter",
         "open",
         "renewing",
@@ -405,6 +407,7 @@ class Lane:
         self.tracks = tracks
         self.share = share or Share()
         self.busy = 0
+        self.debt = 0.0
         self.open = True
         self.stopped = False
         self.renewing = False
