@@ -314,7 +314,7 @@ def test_failures_that_differ_in_their_rid_alone_are_one_entry(tmp_path: Path) -
         assert "61500" in failure.error
         assert "[rid: " in failure.error
         async with Ledger(tmp_path / "l", readonly=True) as ledger:
-            (stretches,) = (await ledger.stretches("memory")).values()
+            (stretches,) = (await ledger.stretches("memory:")).values()
         assert len(stretches) == 1
 
     run_virtual(main, NOW)
@@ -363,7 +363,7 @@ def test_the_daily_quota_of_wechat_ends_the_run_as_waiting_until_midnight_in_chi
         async with Ledger(tmp_path / "l", readonly=True) as ledger:
             states = Counter(
                 stretch.state
-                for each in (await ledger.stretches("memory")).values()
+                for each in (await ledger.stretches("memory:")).values()
                 for stretch in each
             )
         assert states.keys() == {"done", "waiting"}
@@ -384,9 +384,10 @@ def test_a_run_that_waits_sleeps_through_quota_resets() -> None:
 def test_a_daily_quota_of_our_own_is_never_passed_even_over_two_runs(tmp_path: Path) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         simulator = Simulator(wall=loop.wall, daily_quota=10)
+        sink = MemorySink()
         for done in (10, 0):
             report = await engine_run(
-                loop, simulator, scope(*JANUARY), MemorySink(), tmp_path / "l", daily_quota=10
+                loop, simulator, scope(*JANUARY), sink, tmp_path / "l", daily_quota=10
             )
             assert (report.state, report.windows.done) == ("waiting", done)
         assert simulator.counts["errcode 45009"] == 0

@@ -67,9 +67,13 @@ def _day(text: str) -> date:
 
 
 def harvest(
-    endpoint: JsonEndpoint, days: Days, simulator: Simulator | None = None, **options: Any
+    endpoint: JsonEndpoint,
+    days: Days,
+    simulator: Simulator | None = None,
+    sink: MemorySink | None = None,
+    **options: Any,
 ) -> tuple[Asked, MemorySink, Any]:
-    sink, told = MemorySink(), simulator or Simulator()
+    sink, told = sink or MemorySink(), simulator or Simulator()
     asked = Asked(told)
 
     async def main(loop: VirtualTimeLoop) -> Any:
@@ -203,6 +207,7 @@ def test_a_range_that_is_refused_is_halved_and_that_is_remembered(
         datacube.GETUSERSUMMARY,
         (date(2025, 1, 6), date(2025, 5, 4)),
         simulator,
+        sink,
         ledger=tmp_path / "l",
     )
     assert (report.state, _too_long(asked, 2)) == ("complete", 0)
@@ -295,8 +300,8 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
 def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -> None:
     days = (date(2026, 1, 5), date(2026, 2, 1))
     simulator = Simulator(spans={"getusersummary": 1})
-    harvest(datacube.GETUSERSUMMARY, days, simulator, ledger=tmp_path / "l")
-    asked, _, _ = harvest(datacube.GETUSERCUMULATE, days, simulator, ledger=tmp_path / "l")
+    _, sink, _ = harvest(datacube.GETUSERSUMMARY, days, simulator, ledger=tmp_path / "l")
+    asked, _, _ = harvest(datacube.GETUSERCUMULATE, days, simulator, sink, ledger=tmp_path / "l")
     assert len(asked.dates) == 4
 
     async def main(loop: VirtualTimeLoop) -> dict[str, int]:

@@ -16,24 +16,27 @@ from harvester.errors import SinkError
 from harvester.model import Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt
-from harvester.sinks.files import CHUNK
+from harvester.sinks.compression import compression_of
 
 Lines = Iterable[tuple[bytes, Window]]
 
 
 class Mark(NamedTuple):
-    """Up to where a segment counts, and how often it was written anew."""
+    """Up to where a segment counts, and how often it was written anew.
+
+    tag: a number that the sink keeps with it.
+    """
 
     size: int
     generation: int = 0
+    tag: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Mark:
-        size, generation = text.split()
-        return cls(int(size), int(generation))
+        return cls(*map(int, text.split()))
 
     def __str__(self) -> str:
-        return f"{self.size} {self.generation}"
+        return " ".join(map(str, self if self.tag else self[:2]))
 
 
 class Whole:
@@ -58,12 +61,13 @@ class Whole:
 
 def is_ours(path: Path) -> bool:
     """Whether a segment begins with a record of ours, of the interface that its folder names."""
-    with path.open("rb") as file:
-        line = file.readline(CHUNK)
+    lines = compression_of(path.name).lines(path, path.stat().st_size)
     try:
-        return window_of(line).endpoint == path.parent.name
+        return window_of(next(lines, b"")).endpoint == path.parent.name
     except SinkError:
         return False
+    finally:
+        lines.close()
 
 
 def marks_of(receipt: Receipt) -> dict[str, Mark]:

@@ -100,7 +100,7 @@ PLANTED = (
     ),
     Planted(
         "what a crash left beyond the receipt stays",
-        "sinks/jsonl.py",
+        "sinks/store.py",
         '                    durable.truncate(file.fileno(), mark.size, "segment")\n',
         '                    durable.sync(file.fileno(), "segment")\n',
     ),
