@@ -296,8 +296,9 @@ def _idle(number: int, endpoints: Sequence[Endpoint]) -> int:
 
 def _memory() -> list[Figure]:
     def each(endpoints: Sequence[Endpoint]) -> float:
-        few, many = _idle(200, endpoints), _idle(1000, endpoints)
-        return (many - few) / 800 / 1000
+        _idle(1, endpoints)  # what is imported and kept once
+        few, many = _idle(100, endpoints), _idle(500, endpoints)
+        return (many - few) / 400 / 1000
 
     every = endpoints_of("all")
     return [

@@ -11,7 +11,6 @@ and memory does not grow with the days that are planned.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
@@ -226,7 +225,7 @@ class Track:
         self.forbidden = False
         self._new = new
         self._upcoming = next(new, None)
-        self._first = deque(first)
+        self._first = list(first)[::-1]  # the next one at its end; a deque is larger, empty too
         self._again: list[tuple[float, int, Try]] = []
         self._order = 0
 
@@ -280,7 +279,7 @@ class Track:
         elif self.in_flight + len(again) >= OUTSTANDING:
             return None
         elif self._first and not self._before_first():
-            attempt = self._fitting(self._first.popleft())
+            attempt = self._fitting(self._first.pop())
         elif (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
             attempt = Try(Window(self.appid, self.endpoint.name, *upcoming), replaces=self.replaces)
@@ -299,7 +298,7 @@ class Track:
         """Whether the upcoming window is yesterday's and so goes before all others."""
         upcoming = self._upcoming
         return upcoming is not None and all(
-            upcoming[1] > attempt.window.end for attempt in self._first
+            upcoming[1] > attempt.window.end for attempt in reversed(self._first)
         )
 
     def _fitting(self, attempt: Try) -> Try:
@@ -320,7 +319,7 @@ class Track:
             attempt._replace(window=attempt.window._replace(begin=begin, end=end))
             for begin, end in cut
         ]
-        self._first.extendleft(reversed(others))
+        self._first += reversed(others)
         self.split += len(cut) - number_of_pieces(days_in(days), self._planned_for)
         return one
 
@@ -344,7 +343,7 @@ class Track:
         """Give nothing more at all; yields what is left, those to be tried again first."""
         self.fate = fate
         again, self._again = sorted(self._again), []  # at once: another one may come to its end
-        first, self._first = self._first, deque()
+        first, self._first = self._first[::-1], []
         for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.window.begin, attempt.window.end
         while (upcoming := self._upcoming) is not None:
