@@ -10,8 +10,8 @@ Three questions:
   answer.  Held against each other is when the last window of the other 996 is safe;
 - memory: what an idle lane holds, parked at its quota with its token in hand.
 
-    python -m benchmarks accounts          # all of it, with 60 days in place of 365
-    python -m benchmarks.accounts 365      # the whole year
+    python -m benchmarks accounts     # with 60 days in place of 365, and 10 in place of 30
+    python -m benchmarks.accounts     # all of it, some minutes
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import asyncio
 import gc
 import json
 import statistics
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -48,9 +47,9 @@ from harvester.sinks.base import Receipt, Written
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 ACCOUNTS = 1000
-SOCKET_DAYS = 30
+DAYS, SOCKET_DAYS = 365, 30
+FEWER, FEWER_OVER_SOCKETS = 60, 10
 ROUNDS = 3
-DAYS = 60
 NOW = 1_764_072_000.0  # long after the days that are harvested
 LATENCY, SLOW = 0.05, 10.0
 GOAL_BARE, GATE_BARE = 0.75, 0.55
@@ -64,12 +63,12 @@ STORM, FULL, DEAD, LATE = BAD = APPIDS[100], APPIDS[300], APPIDS[500], APPIDS[70
 # over sockets
 
 
-async def _harvester(base_url: str, folder: Path) -> None:
+async def _harvester(base_url: str, days: int, folder: Path) -> None:
     report = await harvester.run(
         [Account(appid, SECRET) for appid in APPIDS],
         NAME,
         FIRST,
-        FIRST + timedelta(days=SOCKET_DAYS - 1),
+        FIRST + timedelta(days=days - 1),
         sink=f"jsonl:{folder}",
         base_url=base_url,
         rate=1e6,
@@ -78,10 +77,10 @@ async def _harvester(base_url: str, folder: Path) -> None:
     assert report.state == "complete", report
 
 
-async def _bare(base_url: str, folder: Path) -> None:
+async def _bare(base_url: str, number: int, folder: Path) -> None:
     """64 workers over one iterator, an account's token first; aiohttp as it comes."""
     tokens: dict[str, str] = {}
-    days = [(FIRST + timedelta(days=number)).isoformat() for number in range(SOCKET_DAYS)]
+    days = [(FIRST + timedelta(days=n)).isoformat() for n in range(number)]
     grants = iter(APPIDS)
     shared = ((appid, day) for day in days for appid in APPIDS)
     url, stamp = f"{base_url}/datacube/{NAME}", Stamp()
@@ -117,26 +116,26 @@ def _lines(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.rglob("*.jsonl"))
 
 
-async def _timed(contender: Any, base_url: str) -> tuple[float, float]:
+async def _timed(contender: Any, base_url: str, days: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as name:
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
-        await contender(base_url, Path(name))
+        await contender(base_url, days, Path(name))
         taken = time.perf_counter() - wall, time.process_time() - cpu
         lines = _lines(Path(name))
-        assert lines == ACCOUNTS * SOCKET_DAYS * RECORDS, "lines are missing"
+        assert lines == ACCOUNTS * days * RECORDS, "lines are missing"
     return taken
 
 
-async def _over_sockets() -> list[Figure]:
+async def _over_sockets(days: int) -> list[Figure]:
     with serving() as server:
         ours, theirs = [], []
         for _ in range(ROUNDS):
-            ours.append(await _timed(_harvester, server.url))
-            theirs.append(await _timed(_bare, server.url))
+            ours.append(await _timed(_harvester, server.url, days))
+            theirs.append(await _timed(_bare, server.url, days))
     wall, cpu = (statistics.median(column) for column in zip(*ours, strict=True))
     bare_wall, bare_cpu = (statistics.median(column) for column in zip(*theirs, strict=True))
-    size = f"{ACCOUNTS:,} accounts x {SOCKET_DAYS} days"
+    size = f"{ACCOUNTS:,} accounts x {days} days"
     return [
         Figure(f"accounts: {size}, of the bare loop's, CPU time", bare_cpu / cpu,
                goal=GOAL_BARE, gate=GATE_BARE),
@@ -308,10 +307,10 @@ def _memory() -> list[Figure]:
     ]  # fmt: skip
 
 
-def measure(days: int = DAYS) -> list[Figure]:
+def measure(days: int = FEWER, over_sockets: int = FEWER_OVER_SOCKETS) -> list[Figure]:
     """The figures."""
-    return [*_in_memory(days), *_memory(), *asyncio.run(_over_sockets())]
+    return [*_in_memory(days), *_memory(), *asyncio.run(_over_sockets(over_sockets))]
 
 
 if __name__ == "__main__":
-    show(measure(int(sys.argv[1]) if len(sys.argv) > 1 else DAYS))
+    show(measure(DAYS, SOCKET_DAYS))
