@@ -369,7 +369,8 @@ class Lane:
     failed in a row, when it is tried again, and when it began to fail (the loop's time).
     open: it is not finished, as far as the board knows; stopped: somebody must act first.
     scheduled: the board's note of when it looks here next.  why: the last reason to wait.
-    busy: jobs that were given out and not settled; share: how many of them there may be.
+    busy: jobs that were given out and not settled; share: how many of them there may be; cap: and
+    the account's own limit.
     debt: turns that it lets pass for others, since its answers took long.
     """
 
@@ -377,6 +378,7 @@ class Lane:
         "_turn",
         "appid",
         "busy",
+        "cap",
         "debt",
         "limiter",
         "open",
@@ -399,12 +401,14 @@ class Lane:
         limiter: Limiter,
         tracks: list[Track],
         share: Share | None = None,
+        cap: float = NEVER,
     ) -> None:
         self.appid = appid
         self.token = token
         self.limiter = limiter
         self.tracks = tracks
         self.share = share or Share()
+        self.cap = cap
         self.busy = 0
         self.debt = 0.0
         self.open = True
@@ -439,7 +443,7 @@ class Lane:
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a job; NEVER if only an event can tell."""
         at = min([track.next_at(now, wall) for track in self.tracks], default=NEVER)
-        if at == NEVER or self.busy >= self.share.slots:
+        if at == NEVER or self.busy >= self.share.slots or self.busy >= self.cap:
             return NEVER
         if self.token.peek(now) is None:
             if self.renewing:
@@ -449,7 +453,8 @@ class Lane:
 
     def take(self, now: float, wall: float) -> Job | None:
         """What to do now; its request counts as gone and must leave at once."""
-        if self.busy >= self.share.slots or not self.limiter.ready(now):
+        busy = self.busy
+        if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
             return None
         job = self._renewal(now, wall) or self._window(now, wall)
         if job is not None:

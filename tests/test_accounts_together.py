@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import anyio
 import pytest
 
 from harvester import datacube, events
+from harvester.api import resolve
 from harvester.endpoint import JsonEndpoint
+from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
-from harvester.model import Request, Response
+from harvester.model import Account, Request, Response
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import (
     FakeTransport,
@@ -108,6 +111,25 @@ def test_an_account_has_no_more_in_flight_than_its_cap(cap: int) -> None:
         assert transport.most == {A: cap, B: cap}
 
     run_virtual(main, NOW)
+
+
+def test_an_accounts_own_cap_is_its_alone() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        transport = Slow(Simulator(wall=loop.wall))
+        asked = replace(scope(*DAYS, (A, B)), caps={A: 2})
+        report = await engine_run(loop, transport, asked, MemorySink(), concurrency=16)
+        assert report.state == "complete"
+        assert transport.most[A] == 2
+        assert transport.most[B] >= 8
+
+    run_virtual(main, NOW)
+
+
+def test_a_cap_that_is_no_number_is_refused_before_anything_is_sent() -> None:
+    for cap in (0, -1, True, 1.5):
+        one = Account(A, "s", concurrency=cap)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=f"account {A}: concurrency"):
+            resolve(one, "getusersummary", "2024-01-01", "2024-01-02", {})
 
 
 def test_without_a_cap_each_account_has_an_equal_part() -> None:
