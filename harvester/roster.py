@@ -191,7 +191,8 @@ async def muster(
                 skipped=roster.skipped + need.planned - need.left,
             )
         token = shared_token(appid, provider, send, scope.store, clock)
-        roster.lanes.append(_lane(token, options, tracks, share))
+        cap = scope.caps.get(appid, NEVER)
+        roster.lanes.append(_lane(token, options, tracks, share, cap))
     return roster
 
 
@@ -258,6 +259,8 @@ class _Planner(NamedTuple):
             yield window
 
 
-def _lane(token: SharedToken, options: Options, tracks: list[Track], share: Share) -> Lane:
+def _lane(
+    token: SharedToken, options: Options, tracks: list[Track], share: Share, cap: float
+) -> Lane:
     limiter = Limiter(Rate.parse(options.rate), options.burst)
-    return Lane(token.appid, token, limiter, tracks, share)
+    return Lane(token.appid, token, limiter, tracks, share, cap)
