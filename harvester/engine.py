@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -172,7 +172,8 @@ class Engine:
             track.again(attempt, _now() + until - wall)
         else:
             fate = Fate(until, "its figures are not settled yet")
-            await self._leave(track, [_days(attempt)], fate)
+            asked = [_days(attempt)] if attempt.replaces else track.as_planned(_days(attempt))
+            await self._leave(track, asked, fate)
 
     # the run
 
@@ -399,7 +400,7 @@ class Engine:
         )
         track.again(attempt, _now() + delay)
 
-    async def _leave(self, track: Track, rest: Sequence[Days] | Iterator[Days], fate: Fate) -> None:
+    async def _leave(self, track: Track, rest: Iterable[Days], fate: Fate) -> None:
         """Give up windows of this run: they failed, or wait for a later one."""
         name = track.endpoint.name
         for begin, end, count in runs(rest):

@@ -11,7 +11,7 @@ and memory does not grow with the days that are planned.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -346,9 +346,19 @@ class Track:
         first, self._first = self._first[::-1], []
         for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.window.begin, attempt.window.end
+        backwards = False
         while (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
-            yield upcoming
+            if self._upcoming is not None:
+                backwards = self._upcoming < upcoming
+            cut = self.as_planned(upcoming)
+            yield from (reversed(cut) if backwards else cut)  # so that neighbours are told as one
+
+    def as_planned(self, days: Days) -> Sequence[Days]:
+        """A window that was never asked for as it was counted: in pieces, or as a whole."""
+        if self.replaces or days_in(days) <= self._planned_for:
+            return (days,)
+        return pieces(days, int(self._planned_for))
 
 
 class Job(NamedTuple):

@@ -483,3 +483,15 @@ def _row(stretch: Stretch) -> tuple[object, ...]:
         empty,
         stretch.detail,
     )
+
+
+def receipt_in(path: Path, sink: str) -> dict[str, str]:
+    """All that a ledger keeps for a sink, for those who have no event loop; changes nothing."""
+    ledger = Ledger(path, readonly=True)
+    try:
+        ledger._open()
+        return ledger._receipt(sink)
+    except (sqlite3.Error, ValueError) as exc:
+        raise LedgerError(f"the ledger {path} cannot be read ({exc})") from exc
+    finally:
+        ledger._close()

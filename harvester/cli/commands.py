@@ -16,7 +16,7 @@ import click
 
 import harvester
 from harvester import plugins
-from harvester.api import open_sinks, resolve
+from harvester.api import hidden_specs, open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.accounts import read_accounts
 from harvester.cli.config import DEFAULT_FILE, read_config, single_account
@@ -356,7 +356,7 @@ def run(**values: Any) -> int:
     _scope(values, accounts)
     check_base_url(values["base_url"])
     tls_context(values["ca_file"])
-    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     endpoints = _interfaces(values)
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
@@ -396,7 +396,7 @@ def plan(**values: Any) -> int:
     alone = [Account(appid or "wx", secret="-")]
     accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
-    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from harvester.endpoint import Endpoint
 from harvester.model import Batch, Tally, Window
@@ -79,6 +79,19 @@ class Readable(Protocol):
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each stored record as the line it was written as, without what no receipt speaks of."""
+        ...
+
+
+@runtime_checkable
+class Documented(Protocol):
+    """A sink whose records can be read back as dicts, as `harvester.read` does."""
+
+    def documents(self, endpoint: str, receipt: Receipt | None) -> Iterator[dict[str, Any]]:
+        """Each stored record of an interface, metadata included (``_begin_date`` as text).
+
+        receipt: what it does not speak of is left out; None: all that stands there.  Called on a
+        sink that is not open.  Raises `SinkError` if what was stored is gone or cannot be read.
+        """
         ...
 
 

@@ -237,3 +237,8 @@ _TYPED: dict[str, Callable[[Any, Field], Fitted]] = {
     "object": _object,
     "list": _list,
 }
+
+
+def fit(value: object, field: Field) -> Fitted:
+    """A value as a column of that field takes it."""
+    return _TYPED[field.type](value, field)

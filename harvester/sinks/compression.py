@@ -65,9 +65,17 @@ class Plain:
                 yield line
 
     def cut_torn_end(self, path: Path) -> int:
-        """Cut off what follows the last whole line; gives the size."""
-        with path.open("r+b") as file:
-            end = size = file.seek(0, io.SEEK_END)
+        """Cut off what is not whole at a file's end; gives the size."""
+        end = self.whole(path)
+        if end < path.stat().st_size:
+            with path.open("r+b") as file:
+                durable.truncate(file.fileno(), end, "torn segment")
+        return end
+
+    def whole(self, path: Path) -> int:
+        """How much of a file is whole lines."""
+        with path.open("rb") as file:
+            end = file.seek(0, io.SEEK_END)
             while end:
                 start = max(0, end - CHUNK)
                 file.seek(start)
@@ -76,7 +84,6 @@ class Plain:
                     end = start + found + 1
                     break
                 end = start
-            _cut(file, end, size)
             return end
 
 
@@ -103,15 +110,12 @@ class Packed(Plain):
         with path.open("rb") as file:
             yield from _lines_of(data for data, _ in self._unpacked(file, path, size))
 
-    def cut_torn_end(self, path: Path) -> int:
-        """Cut off what follows the last whole member; gives the size."""
-        with path.open("r+b") as file:
-            size = file.seek(0, io.SEEK_END)
-            file.seek(0)
+    def whole(self, path: Path) -> int:
+        """How much of a file is whole members."""
+        with path.open("rb") as file:
             end = 0
-            for _, member_end in self._unpacked(file, path, size, torn=True):
+            for _, member_end in self._unpacked(file, path, path.stat().st_size, torn=True):
                 end = member_end or end
-            _cut(file, end, size)
             return end
 
     def _unpacked(
@@ -205,8 +209,3 @@ def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
         end = block.rfind(b"\n") + 1
         yield from io.BytesIO(block[:end])
         rest = block[end:]
-
-
-def _cut(file: BinaryIO, end: int, size: int) -> None:
-    if end < size:
-        durable.truncate(file.fileno(), end, "torn segment")

@@ -55,6 +55,8 @@ class Database:
         self._unsure: Mapping[Window, Tally] | None = None
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_driver"):  # its making failed
+            return f"<{type(self).__name__}>"
         return f"<{type(self).__name__} {self._driver.where}, {len(self._layouts)} tables>"
 
     @property
@@ -201,7 +203,7 @@ class Database:
                 entries.append((window, entry))
         for endpoint, rows in by_table.items():
             if rows:
-                self._driver.insert(self._layouts[endpoint], rows)
+                self._driver.insert(endpoint, self._layouts[endpoint].columns, rows)
         self._progress.add(entries, number)
         return replaced
 

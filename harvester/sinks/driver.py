@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from harvester.endpoint import Field
 from harvester.sinks.columns import Row
-from harvester.sinks.layout import Dialect, Layout
+from harvester.sinks.layout import Dialect
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
@@ -43,9 +44,11 @@ class Driver(Protocol):
         """The same without having all of it in memory."""
         ...
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None: ...
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        """Delete what has one of these values in its key."""
+        ...
 
-    def insert(self, layout: Layout, rows: Sequence[Row]) -> None: ...
+    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None: ...
 
     def columns(self, table: str) -> dict[str, str]:
         """The columns of a table and their types; none if it is not there."""

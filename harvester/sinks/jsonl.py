@@ -19,9 +19,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from harvester import durable
-from harvester.codec import add_checksums, checksum
+from harvester.codec import add_checksums, checksum, parse_lines
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt, Written
@@ -126,6 +127,19 @@ class JsonLines:
     def standing(self) -> Iterable[Window]:
         """The windows that stood here when it was opened, and no receipt spoke of."""
         return self._found
+
+    def documents(self, endpoint: str, receipt: Receipt | None) -> Iterator[dict[str, Any]]:
+        """The records of an interface; without a receipt all whole lines that stand there."""
+        held: list[bytes] = []
+        size = 0
+        for name, path, whole in self._store.standing(receipt, endpoint):
+            for line in compression_of(name).lines(path, whole):
+                held.append(line)
+                size += len(line)
+                if size >= CHUNK:
+                    yield from parse_lines(b"".join(held))
+                    held, size = [], 0
+        yield from parse_lines(b"".join(held))
 
     # on the sink's thread: opening
 

@@ -147,12 +147,6 @@ class Layout:
             for field in missing
         ]
 
-    def insert(self) -> str:
-        """The statement that takes a row."""
-        names = ", ".join(quoted(field.name) for field in self.columns)
-        marks = self.dialect.marks(len(self.columns))
-        return f"INSERT INTO {quoted(self.name)} ({names}) VALUES ({marks})"
-
     def type_of(self, field: Field) -> str:
         return self.dialect.types[field.type]
 

@@ -23,22 +23,26 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from harvester.codec import add_checksums
+from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt
-from harvester.sinks.columns import Row
+from harvester.sinks.columns import METADATA, Row
 from harvester.sinks.driver import Driver
-from harvester.sinks.layout import Layout, quoted
+from harvester.sinks.layout import Layout
 
 VERSION = 1
 DATABASE, LEDGER, COMMIT = "database", "ledger", "commit"
 """The keys of a receipt."""
 ADVICE = "put it back, or move the ledger away to harvest everything anew"
 
-_KEY = ("endpoint", "appid", "begin_date", "end_date")
-_COLUMNS = (*_KEY, "records", "checksum", "row_checksum", "layout", "ledgers", "number",
-            "former_records", "former_checksum")  # fmt: skip
+_KEY = (Field("endpoint", "str"), Field("appid", "str"), Field("begin_date", "date"),
+        Field("end_date", "date"))  # fmt: skip
+_WINDOW = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date", "_end_date"))
+_VALUES = (Field("records", "int"), Field("checksum", "int"), Field("row_checksum", "int"),
+           Field("layout", "int"), Field("ledgers", "str"), Field("number", "int"),
+           Field("former_records", "int"), Field("former_checksum", "int"))  # fmt: skip
 
 
 class Entry(NamedTuple):
@@ -127,16 +131,15 @@ class Progress:
 
     def _make(self) -> None:
         types = self._driver.dialect.types
-        text, whole, day = types["str"], types["int"], types["date"]
-        kinds = dict.fromkeys(_COLUMNS, whole)
-        kinds.update(endpoint=text, appid=text, begin_date=day, end_date=day, ledgers=text)
-        columns = ", ".join(f"{name} {kind} NOT NULL" for name, kind in kinds.items())
+        text = types["str"]
+        columns = ", ".join(
+            f"{field.name} {types[field.type]} NOT NULL" for field in (*_KEY, *_VALUES)
+        )
+        key = ", ".join(field.name for field in _KEY)
         self._driver.query(
             f"CREATE TABLE _harvester (name {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)"
         )
-        self._driver.query(
-            f"CREATE TABLE _harvester_windows ({columns}, PRIMARY KEY ({', '.join(_KEY)}))"
-        )
+        self._driver.query(f"CREATE TABLE _harvester_windows ({columns}, PRIMARY KEY ({key}))")
         self._set("version", str(VERSION))
         self._set(DATABASE, secrets.token_hex(8))
 
@@ -171,9 +174,10 @@ class Progress:
     def within(self, endpoint: str, appid: str, days: tuple[Any, Any]) -> dict[Days, Entry]:
         """The windows that stand here between two days."""
         mark = self._mark
+        names = ", ".join(field.name for field in (*_KEY[2:], *_VALUES))
         return _entries(
             self._driver.query(
-                f"SELECT {', '.join(_COLUMNS[2:])} FROM _harvester_windows WHERE endpoint = {mark}"
+                f"SELECT {names} FROM _harvester_windows WHERE endpoint = {mark}"
                 f" AND appid = {mark} AND begin_date >= {mark} AND end_date <= {mark}",
                 [endpoint, appid, *days],
             )
@@ -215,25 +219,16 @@ class Progress:
         return taken
 
     def _delete(self, endpoint: str, gone: Sequence[Row]) -> None:
-        if not gone:
-            return
-        mark = self._mark
-        self._driver.many(
-            f"DELETE FROM {quoted(endpoint)} WHERE _appid = {mark} AND _begin_date = {mark}"
-            f" AND _end_date = {mark}",
-            gone,
-        )
-        self._driver.many(
-            f"DELETE FROM _harvester_windows WHERE endpoint = {mark} AND appid = {mark}"
-            f" AND begin_date = {mark} AND end_date = {mark}",
-            [(endpoint, *one) for one in gone],
-        )
+        if gone:
+            self._driver.delete(endpoint, _WINDOW, gone)
+            keys = [(endpoint, *one) for one in gone]
+            self._driver.delete("_harvester_windows", _KEY, keys)
 
     def add(self, entries: Iterable[tuple[Window, Entry]], number: int) -> None:
         """Windows that stand here now, and the commit they come with."""
-        self._driver.many(
-            f"INSERT INTO _harvester_windows ({', '.join(_COLUMNS)})"
-            f" VALUES ({self._driver.dialect.marks(len(_COLUMNS))})",
+        self._driver.insert(
+            "_harvester_windows",
+            (*_KEY, *_VALUES),
             [
                 (window.endpoint, window.appid, *self.days(window), *entry[:-1], *entry.former)
                 for window, entry in entries

@@ -45,18 +45,24 @@ class Whole:
     def __init__(self, windows: Iterable[Window]) -> None:
         self._windows = set(windows)
         self._ordered = sorted(self._windows)
+        self._reach: list[Window] = []  # for each, whichever reaches furthest of those up to it
+        for window in self._ordered:
+            before = self._reach[-1] if self._reach else window
+            further = before[:2] == window[:2] and before.end >= window.end
+            self._reach.append(before if further else window)
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
 
     def around(self, stored: Window) -> Window | None:
         """The window that a stored one lies in."""
         if stored in self._windows:
             return stored
-        latest = stored._replace(end=date.max)
-        place = bisect_right(self._ordered, latest) - 1
+        place = bisect_right(self._ordered, stored._replace(end=date.max)) - 1
         if place < 0:
             return None
-        window = self._ordered[place]
-        same = (window.appid, window.endpoint) == (stored.appid, stored.endpoint)
-        return window if same and window.end >= stored.end else None
+        window = self._reach[place]
+        return window if window[:2] == stored[:2] and window.end >= stored.end else None
 
 
 def is_ours(path: Path) -> bool:

@@ -15,10 +15,11 @@ from typing import Any
 
 from harvester import durable
 from harvester.codec import encode
+from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.layout import Dialect, Layout, quoted
+from harvester.sinks.layout import Dialect, quoted
 from harvester.sinks.progress import ADVICE
 from harvester.sinks.spec import read_spec
 
@@ -140,11 +141,14 @@ class SQLiteDriver:
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         yield from self._open.execute(sql, values)
 
-    def many(self, sql: str, rows: Sequence[Row]) -> None:
-        self._open.executemany(sql, rows)
+    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+        names = ", ".join(quoted(field.name) for field in columns)
+        marks = DIALECT.marks(len(columns))
+        self._open.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
 
-    def insert(self, layout: Layout, rows: Sequence[Row]) -> None:
-        self._open.executemany(layout.insert(), rows)
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        where = " AND ".join(f"{quoted(field.name)} = ?" for field in key)
+        self._open.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(f"PRAGMA table_info({quoted(table)})")

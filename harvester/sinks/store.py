@@ -30,9 +30,11 @@ from harvester.codec import encode, parse
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
 from harvester.sinks.base import Receipt
+from harvester.sinks.compression import compression_of
 from harvester.sinks.segments import Mark, marks_of, rewritten_path
 
 OWNER = "owner"  # what the directory's note must say for the receipt to hold
+_OWNERS = 100  # so many former owners are remembered
 NOTES = {".jsonl.lock": "JSON lines", ".parquet.lock": "Parquet files"}
 
 
@@ -40,16 +42,20 @@ class Store:
     """The files of one sink; one process a directory.
 
     note: the name of the note.  names: what a file of the sink is called, relative to the
-    directory, its folders included.
+    directory, its folders included.  merges: a file can go while its records stay in another.
     """
 
-    def __init__(self, directory: Path, note: str, names: re.Pattern[str]) -> None:
+    def __init__(
+        self, directory: Path, note: str, names: re.Pattern[str], *, merges: bool = False
+    ) -> None:
         self.directory = directory
         self.marks: dict[str, Mark] = {}
         self._note = note
         self._names = names
+        self._merges = merges
         self._claim: Claim | None = None
         self._owner = ""
+        self._before: list[str] = []
         self._folders: list[str] = []
         self._changed: set[str] = set()
         self._drafts: dict[str, Path] = {}
@@ -79,7 +85,7 @@ class Store:
 
     def recover(self, receipt: Receipt) -> bool:
         """Bring the directory to where a receipt says, if it speaks of what stands here."""
-        self._owner, self._folders = self._read_note()
+        self._read_note()
         if not receipt or receipt.get(OWNER) != self._owner:
             return False
         for name, mark in marks_of(receipt).items():
@@ -100,10 +106,12 @@ class Store:
         recognised: the folders that look as if a harvester had made them.  The receipt to be
         stored is what `receipt` gives then.
         """
-        for name in marks_of(former):
+        handed_on = self._merges and former.get(OWNER) in self._before  # it may have merged them
+        for name in () if handed_on else marks_of(former):
             if not (self.directory / name).exists():
                 self.current(name, Mark(1))  # says that it is gone
         self._folders = sorted({*self._folders, *recognised})
+        self._before = [owner for owner in [*self._before, self._owner] if owner][-_OWNERS:]
         self._owner = secrets.token_hex(16)
         self._write_note()
         for name in self._strays(self._folders):
@@ -121,17 +129,20 @@ class Store:
         self.marks[name] = mark
         self._changed.add(name)
 
-    def _read_note(self) -> tuple[str, list[str]]:
-        """Who wrote here last, and the folders that were made here."""
+    def _read_note(self) -> None:
+        """Who wrote here last, and before, and the folders that were made here."""
         try:
             note = parse(self._claim.noted() if self._claim is not None else b"")
-            return str(note["owner"]), [str(name) for name in note["folders"]]
+            self._owner, folders = str(note["owner"]), note["folders"]
+            self._folders = [str(name) for name in folders]
+            self._before = [str(owner) for owner in note.get("before", [])]
         except (ValueError, KeyError, TypeError):  # a new directory, or a note that was torn
-            return "", []
+            self._owner, self._folders, self._before = "", [], []
 
     def _write_note(self) -> None:
         assert self._claim is not None
-        self._claim.note(encode({"owner": self._owner, "folders": self._folders}), "segments' note")
+        note = {"owner": self._owner, "folders": self._folders, "before": self._before}
+        self._claim.note(encode(note), "segments' note")
         durable.sync_directory(self.directory)
 
     def _strays(self, folders: Collection[str]) -> list[str]:
@@ -161,6 +172,24 @@ class Store:
                 " move the ledger away to harvest everything anew into what is left"
             )
         return path
+
+    def standing(
+        self, receipt: Receipt | None, folder: str = "*"
+    ) -> Iterator[tuple[str, Path, int]]:
+        """Each file that a receipt speaks of, where it lies and how far it counts.
+
+        Without a receipt: each file of a sink's that stands there, as far as it is whole.
+        """
+        if receipt is not None:
+            for name, mark in sorted(marks_of(receipt).items()):
+                if folder in ("*", _folder(name)):
+                    yield name, self.current(name, mark), mark.size
+            return
+        for top in sorted(self.directory.glob(folder)):
+            for path in sorted(top.rglob("*")):
+                name = path.relative_to(self.directory).as_posix()
+                if self._names.fullmatch(name):
+                    yield name, path, compression_of(name).whole(path)
 
     # writing
 

@@ -11,11 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
+import psycopg
 import pytest
 
 from harvester import plugins
 from harvester.sinks.base import Sink
 from harvester.testing import SINK_CHECKS, MemorySink, check_sink
+from tests.postgres_server import PostgresServer
 
 Record = dict[str, Any]
 
@@ -76,7 +79,59 @@ def of_sqlite(home: Path, _: pytest.FixtureRequest) -> Place:
     )
 
 
-SINKS = {"memory": of_memory, "jsonl": of_jsonl, "sqlite": of_sqlite}
+def of_duckdb(home: Path, _: pytest.FixtureRequest) -> Place:
+    def read(name: str) -> Iterator[Record]:
+        with duckdb.connect(str(home / f"{name}.db")) as database:
+            database.execute("SET TimeZone = 'UTC'")
+            for table in TABLES:
+                info = database.execute(f"PRAGMA table_info({table})").fetchall()
+                kinds = {str(one[1]): str(one[2]) for one in info}
+                chosen = ", ".join(
+                    f'"{name}"::VARCHAR' if kind.startswith("TIMESTAMP") else f'"{name}"'
+                    for name, kind in kinds.items()
+                )
+                for row in database.execute(f"SELECT {chosen} FROM {table}").fetchall():
+                    yield as_record(row, kinds)
+
+    return Place(
+        lambda name: plugins.sink(f"duckdb:{home / name}.db"),
+        read,
+        lambda name: (home / f"{name}.db").unlink(),
+    )
+
+
+def of_postgresql(_: Path, request: pytest.FixtureRequest) -> Place:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    made: dict[str, str] = {}
+
+    def make(name: str) -> Sink:
+        if name not in made:
+            made[name] = server.new_database()
+        return plugins.sink(server.url(made[name]))
+
+    def read(name: str) -> Iterator[Record]:
+        with psycopg.connect(server.url(made[name])) as connection:
+            for table in TABLES:
+                cursor = connection.execute(f"SELECT * FROM {table}".encode())
+                names = [column.name for column in cursor.description or ()]
+                for row in cursor:
+                    yield as_record(row, dict.fromkeys(names, ""))
+
+    def remove(name: str) -> None:
+        for table in (*TABLES, "_harvester", "_harvester_windows"):
+            server.execute(f"DROP TABLE {table}", made[name])
+
+    return Place(make, read, remove)
+
+
+SINKS = {
+    "memory": of_memory,
+    "jsonl": of_jsonl,
+    "sqlite": of_sqlite,
+    "duckdb": of_duckdb,
+    "postgresql": of_postgresql,
+}
+"""Each kind, and what gives its places; a new one is a row here."""
 
 
 @pytest.fixture
