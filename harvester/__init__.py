@@ -24,8 +24,10 @@ from harvester.events import Event, Failure, Report
 from harvester.ledger import Ledger
 from harvester.limiter import Rate
 from harvester.model import Account, Batch, Tally, Token, Window
+from harvester.reading import StoredRecords, read
 from harvester.sinks.base import Receipt, Sink, Written
 from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.memory import MemorySink
 from harvester.stores import FileStore, MemoryStore, TokenStore
 
 __version__ = "0.1.0"
@@ -46,6 +48,7 @@ __all__ = [
     "Keywords",
     "Ledger",
     "LedgerError",
+    "MemorySink",
     "MemoryStore",
     "NetworkError",
     "Platform",
@@ -56,6 +59,7 @@ __all__ = [
     "RunError",
     "Sink",
     "SinkError",
+    "StoredRecords",
     "Tally",
     "Token",
     "TokenStore",
@@ -63,6 +67,7 @@ __all__ = [
     "Window",
     "WindowError",
     "Written",
+    "read",
     "run",
     "stream",
 ]

@@ -4,6 +4,10 @@ Rule: one timer for all lanes; a worker that waits costs nothing, and a lane tha
 
 Lanes that can do something now stand in a queue and are served in turn; those that wait for a time
 stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
+
+In turn means: each an equal part of the time for which requests occupy the slots.  A lane whose
+answers take long lets as many turns pass as they took longer than usual, while others want them;
+so a server that takes 10 s an answer costs the other accounts no slot.
 """
 
 from __future__ import annotations
@@ -14,6 +18,12 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
 from harvester.lane import NEVER, Job, Lane, Share
+
+LONG = 2.0
+"""A job that took so many times as long as usual is paid for with turns."""
+
+MOST_TURNS = 1000.0
+_WEIGHT = 0.05  # of the newest job in what is usual
 
 
 class Board:
@@ -29,8 +39,10 @@ class Board:
         self._timed: list[tuple[float, int, Lane]] = []
         self._order = 0
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
+        self._usual = 0.0
         self._unfinished = sum(not lane.finished for lane in lanes)
         self._share.among(self._unfinished)
         self._stopped = False
@@ -45,7 +57,8 @@ class Board:
 
     async def take(self) -> Job | None:
         """The next job; waits for it; None once there will be none any more."""
-        loop = asyncio.get_running_loop()
+        # Kept, since asking for the running loop is a system call in Python 3.11.
+        loop = self._running()
         while not self._stopped and self._unfinished:
             now = loop.time()
             self._wake_timed(now)
@@ -62,8 +75,14 @@ class Board:
 
     def _next_job(self, now: float) -> Job | None:
         ready, wall = self._ready, self._wall()
+        passed = 0
         while ready:
             lane = ready[0]
+            if lane.debt >= 1.0 and passed < len(ready) - 1:  # somebody else may want the turn
+                lane.debt -= 1.0
+                passed += 1
+                ready.rotate(-1)
+                continue
             job = lane.take(now, wall)
             if job is not None:
                 ready.rotate(-1)
@@ -72,6 +91,19 @@ class Board:
             lane.scheduled = NEVER
             self._schedule(lane, now, wall)
         return None
+
+    def settled(self, lane: Lane, seconds: float) -> None:
+        """A job of a lane was settled after so many seconds."""
+        lane.settled()
+        usual = self._usual
+        if seconds > LONG * usual:
+            if usual:
+                lane.debt = min(lane.debt + seconds / usual - 1.0, MOST_TURNS)
+                seconds = LONG * usual  # one of them does not make the others look quick
+            else:
+                self._usual = usual = seconds
+        self._usual = usual + _WEIGHT * (seconds - usual)
+        self.update(lane)
 
     def update(self, lane: Lane) -> None:
         """Something has changed at a lane: an answer was settled, a token came, it stopped."""
@@ -88,7 +120,7 @@ class Board:
 
     def _look_again(self, lane: Lane) -> None:
         if lane.open and lane.scheduled > 0.0:
-            self._schedule(lane, asyncio.get_running_loop().time(), self._wall())
+            self._schedule(lane, self._running().time(), self._wall())
             if self._ready:
                 self._wake_worker()
 
@@ -111,7 +143,11 @@ class Board:
             self._order += 1
             heappush(self._timed, (at, self._order, lane))
             if at < self._timer_at:
-                self._arm(asyncio.get_running_loop())
+                self._arm(self._running())
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop
 
     def _wake_timed(self, now: float) -> None:
         timed = self._timed
@@ -132,11 +168,11 @@ class Board:
     def _on_time(self) -> None:
         self._timer = None
         self._timer_at = NEVER
-        self._wake_timed(asyncio.get_running_loop().time())
+        self._wake_timed(self._running().time())
         if self._ready and self._idle:
             self._wake_worker()
         else:
-            self._arm(asyncio.get_running_loop())
+            self._arm(self._running())
 
     def _wake_worker(self) -> None:
         while self._idle:

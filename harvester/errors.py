@@ -9,6 +9,7 @@
     ├── RunError                the whole run
     │   ├── NetworkError        nothing answers
     │   ├── SinkError           the destination refuses
+    │   │   └── ReaderGoneError whoever read standard output has gone
     │   └── LedgerError         the ledger cannot be read or written
     └── IncompleteError         a stream came to its end without all that was asked for
 
@@ -20,14 +21,25 @@ Rule: no message holds a secret or a token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from harvester.events import Report
 
 
 class HarvestError(Exception):
-    """The root of everything that harvester raises."""
+    """The root of everything that harvester raises.
+
+    ``code`` and ``rid``: WeChat's errcode and its request id, of an error that WeChat told.
+    """
+
+    code: int | None = None
+    rid: str = ""
+
+    def told(self, code: int | None, rid: str) -> Self:
+        """The same, with what WeChat told."""
+        self.code, self.rid = code, rid
+        return self
 
 
 class UsageError(HarvestError, ValueError):
@@ -75,6 +87,10 @@ class NetworkError(RunError):
 
 class SinkError(RunError):
     """A destination could not be opened or written."""
+
+
+class ReaderGoneError(SinkError):
+    """Whoever read what a run hands out has gone: no fault, but the run is at its end."""
 
 
 class LedgerError(RunError):

@@ -189,9 +189,9 @@ class Limiter:
         self._departures.append(now)
         self._last = now
 
-    def delay(self) -> float:
-        """Seconds until the next request may leave; 0 if it may now."""
-        now = asyncio.get_running_loop().time()
+    def delay(self, now: float | None = None) -> float:
+        """Seconds until the next request may leave; 0 if it may now (the loop's time)."""
+        now = asyncio.get_running_loop().time() if now is None else now
         if self.ready(now):
             return 0.0
         wait = max(self._paused_until, self._slowed_until(now)) - now

@@ -3,7 +3,8 @@
 Rule: the built-in interfaces and sinks come in by the same door as anybody's.
 
 ``harvester.endpoints`` holds objects that are an `Endpoint`; ``harvester.sinks`` holds classes with
-a ``from_spec(rest)`` that makes the sink of ``scheme:rest``.
+a ``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that begins with no letter, as
+``-``, is a spec by itself; its rest is empty.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
+from harvester.model import Hidden
 from harvester.plan import nearest
 from harvester.sinks.base import Sink
 
@@ -85,12 +87,25 @@ def sink_schemes() -> list[str]:
     return sorted(_points("harvester.sinks"))
 
 
-def sink(spec: str) -> Sink:
-    """The sink that a spec, as ``jsonl:DIR``, names; raises `UsageError`."""
-    scheme, colon, rest = spec.partition(":")
+def sink(spec: str | Hidden) -> Sink:
+    """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
+    hidden = spec if isinstance(spec, Hidden) else Hidden(spec)  # a URL may hold a password
+    del spec
+    maker = _maker(hidden)
+    return cast("Sink", maker.from_spec(hidden.value.partition(":")[2]))
+
+
+def _maker(spec: Hidden) -> Any:
+    """What makes sinks of a spec's scheme."""
+    scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
-    if point is None or not colon:
-        known = ", ".join(f"{name}:…" for name in sink_schemes())
-        raise UsageError(f"sink: {spec!r} is not one; these are known: {known}")
-    maker: Any = point.load()
-    return cast("Sink", maker.from_spec(rest))
+    if point is None or bool(colon) != _takes_a_place(scheme):
+        known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
+        shown = repr(f"{scheme[:20]}…" if "@" in spec.value else spec.value)
+        raise UsageError(f"sink: {shown} is not one; these are known: {known}")
+    return point.load()
+
+
+def _takes_a_place(name: str) -> bool:
+    """Whether a name is a scheme, which a place follows; a sign, as ``-``, is a whole spec."""
+    return name[:1].isalpha()

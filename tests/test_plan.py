@@ -15,6 +15,7 @@ from harvester.plan import (
     Days,
     Estimate,
     Grid,
+    Load,
     both,
     check_range,
     china,
@@ -29,6 +30,7 @@ from harvester.plan import (
     next_minute,
     parse_day,
     pieces,
+    quota_days,
     rfc3339,
     runs,
     settles_at,
@@ -414,11 +416,14 @@ def test_neighbouring_windows_become_one_run() -> None:
     assert list(found) == [(day(0), day(3), 2), (day(5), day(5), 1)]
 
 
-def test_a_run_goes_on_in_order_only() -> None:
-    assert list(runs([(day(1), day(1)), (day(0), day(0))])) == [
-        (day(1), day(1), 1),
-        (day(0), day(0), 1),
-    ]
+def test_a_run_goes_on_newest_first_as_well() -> None:
+    found = runs([(day(4), day(5)), (day(1), day(3)), (day(0), day(0)), (day(7), day(7))])
+    assert list(found) == [(day(0), day(5), 3), (day(7), day(7), 1)]
+
+
+def test_windows_that_are_no_neighbours_make_runs_of_their_own() -> None:
+    found = runs([(day(0), day(0)), (day(4), day(4)), (day(2), day(2))])
+    assert list(found) == [(day(0), day(0), 1), (day(4), day(4), 1), (day(2), day(2), 1)]
 
 
 def test_no_window_makes_no_run() -> None:
@@ -455,15 +460,34 @@ def test_both_agree_with_sets_of_days(one: list[Days], other: list[Days]) -> Non
 
 
 def test_an_estimate_goes_by_the_slowest_account() -> None:
-    assert estimate([[100, 20], [50, 90]], 10.0, None) == Estimate(260, None, 14.0)
+    assert estimate([[100, 20], [50, 90]], 10.0) == Estimate(260, 14.0)
 
 
-def test_a_quota_counts_for_each_interface_by_itself() -> None:
-    assert estimate([[100, 20], [50, 90]], 10.0, 33) == Estimate(260, 4, 14.0)
+TODAY = date(2026, 11, 25)
+YESTERDAY, LONG_AGO = date(2026, 11, 24), date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("load", "daily", "expected"),
+    [
+        (Load(0, 50, LONG_AGO, moves_on=False), 100, 0),
+        (Load(100, 0, LONG_AGO, moves_on=False), 100, 1),
+        (Load(101, 0, LONG_AGO, moves_on=False), 100, 2),
+        (Load(100, 1, LONG_AGO, moves_on=False), 100, 2),
+        (Load(100, 500, LONG_AGO, moves_on=False), 100, 2),
+        (Load(100, 0, YESTERDAY, moves_on=True), 10, 11),  # 10, and 9 of the past a day
+        (Load(100, 0, YESTERDAY, True, late_days=7), 10, 31),  # 10, and 3 of the past a day
+        (Load(100, 0, YESTERDAY, True, late_days=10), 10, None),
+        (Load(100, 0, YESTERDAY, False, late_days=10), 10, 15),  # it grows up meanwhile
+        (Load(100, 0, YESTERDAY, True, late_days=28, period=7), 10, 19),
+    ],
+)
+def test_a_quota_goes_to_the_present_first(load: Load, daily: int, expected: int | None) -> None:
+    assert quota_days(load, daily, TODAY) == expected
 
 
 def test_nothing_to_do_takes_no_time() -> None:
-    assert estimate([], 10.0, 33) == Estimate(0, 0, 0.0)
+    assert estimate([], 10.0) == Estimate(0, 0.0)
 
 
 def test_a_name_that_is_nearly_right_is_hinted_at() -> None:

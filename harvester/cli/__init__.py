@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -37,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
         status = FAILED_WINDOWS
+    out: TextIO | None = sys.stdout  # None if we were started with it closed
     try:
-        sys.stdout.flush()
+        if out is not None:
+            out.flush()
     except OSError:
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

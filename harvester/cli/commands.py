@@ -16,14 +16,14 @@ import click
 
 import harvester
 from harvester import plugins
-from harvester.api import open_sinks, resolve
+from harvester.api import hidden_specs, open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.accounts import read_accounts
 from harvester.cli.config import DEFAULT_FILE, read_config, single_account
 from harvester.cli.interfaces import read_interfaces
 from harvester.cli.screen import say, tell
 from harvester.endpoint import JsonEndpoint
-from harvester.errors import HarvestError, UsageError
+from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account
 from harvester.retry import DEFAULT_ATTEMPTS
@@ -86,15 +86,25 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
 
 def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
     """What is to be harvested: names, and interfaces that the configuration describes."""
-    own = click.get_current_context().meta.get(INTERFACES, [])
+    own = _own_interfaces()
     found: list[str | JsonEndpoint] = []
     for name in values["endpoint"]:
-        mine = [each for each in own if name in (each.name, each.group, plugins.ALL)]
+        mine = [
+            each
+            for each in own
+            if name == each.name or (not each.retired and name in (each.group, plugins.ALL))
+        ]
         if not any(each.name == name for each in mine) and (
             not mine or name in plugins.endpoint_groups()
         ):
             found.append(name)
         found += mine
+    return found
+
+
+def _own_interfaces() -> list[JsonEndpoint]:
+    """Those that the configuration describes."""
+    found: list[JsonEndpoint] = click.get_current_context().meta.get(INTERFACES, [])
     return found
 
 
@@ -138,6 +148,8 @@ OPTIONS = (
 )  # fmt: skip
 """What the command line hands on to the library as it is."""
 INTERFACES = "harvester.interfaces"
+STANDARD_OUTPUT = "-"
+"""The sink that has standard output for itself."""
 CONFIG_KEYS = {
     "endpoint", "interface", "start", "end", "appid", "accounts", "out", "sink", "base_url",
     "ca_file", "token_store", "json", *OPTIONS,
@@ -179,8 +191,8 @@ what_options: Callable[[F], F] = _several(
         type=click.Path(path_type=Path),
         help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
         " file:PATH, readable by its owner alone), token (stable, classic, cloud, cloudbase,"
-        " command:…, https://…, static:…), platform, refresh_token; and with [[platform]] tables."
-        "  Or CSV with such a header line.",
+        " command:…, https://…, static:…), platform, refresh_token, concurrency (a cap of its own);"
+        " and with [[platform]] tables.  Or CSV with such a header line.",
     ),
     out_option,
     click.option(
@@ -188,7 +200,7 @@ what_options: Callable[[F], F] = _several(
         metavar="SPEC",
         multiple=True,
         help="Another destination, repeatable, in place of the JSON lines; the ledger stays in"
-        " --out.",
+        " --out.  With - standard output holds the records alone, all else goes to standard error.",
     ),
     click.option(
         "--rate",
@@ -328,18 +340,23 @@ def cli() -> None:
     " in HARVESTER_REDIS_PASSWORD).",
 )
 @click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
-@click.option("--json", "json", is_flag=True, help="The report as JSON, on standard output's end.")
+@click.option(
+    "--json",
+    "json",
+    is_flag=True,
+    help="The report as JSON, on standard output's end (with --sink - on standard error's).",
+)
 @config_option
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
-    from harvester.cli.session import conclude, conduct
+    from harvester.cli.session import conclude, conclude_unread, conduct
 
     open_store(values["token_store"])
     accounts = _accounts(values)
     _scope(values, accounts)
     check_base_url(values["base_url"])
     tls_context(values["ca_file"])
-    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     endpoints = _interfaces(values)
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
@@ -358,8 +375,14 @@ def run(**values: Any) -> int:
             stop=stop,
         )
 
-    where = ", ".join(values["sink"]) or str(values["out"])
-    return conclude(conduct(harvest), where, as_json=values["json"])
+    names = [sink.identity for sink in sinks]
+    places = [name for name in names if name != STANDARD_OUTPUT]
+    where = ", ".join(places) if values["sink"] else str(values["out"])
+    aside = len(places) < len(names)
+    try:
+        return conclude(conduct(harvest), where, as_json=values["json"], aside=aside)
+    except ReaderGoneError as exc:
+        return conclude_unread(exc.report, as_json=values["json"])
 
 
 @cli.command(context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.")
@@ -373,7 +396,7 @@ def plan(**values: Any) -> int:
     alone = [Account(appid or "wx", secret="-")]
     accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
-    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
 
 
@@ -384,7 +407,7 @@ def status(out: Path) -> int:
     """Show what is harvested: coverage by month, gaps, what waits and what failed."""
     from harvester.cli.inspect import show_status
 
-    return asyncio.run(show_status(out / FILE_NAME))
+    return asyncio.run(show_status(out / FILE_NAME, _own_interfaces()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
@@ -399,11 +422,12 @@ def verify(out: Path) -> int:
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
+@config_option
 def endpoints(name: str | None) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
     from harvester.cli.interfaces import show
 
-    return show(name)
+    return show(name, _own_interfaces())
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

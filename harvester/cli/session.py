@@ -15,7 +15,7 @@ from harvester import codec, events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.progress import LOUD, display
 from harvester.cli.screen import china_time, duration, escaped, many, plain, say
-from harvester.errors import RunError
+from harvester.errors import ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report
 
 STATUS = {
@@ -30,7 +30,10 @@ Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 
 
 def conduct(harvest: Harvest) -> Report:
-    """Run a harvest with signals and progress; whatever happens it gives a report."""
+    """Run a harvest with signals and progress; whatever happens it gives a report.
+
+    Raises `ReaderGoneError` if nobody reads what a run hands out on standard output.
+    """
     return asyncio.run(_conduct(harvest))
 
 
@@ -51,6 +54,8 @@ async def _conduct(harvest: Harvest) -> Report:
             return await task
         except asyncio.CancelledError:
             return ended
+        except ReaderGoneError:
+            raise
         except RunError as exc:
             ended.state = "failed"
             problem = str(exc)
@@ -72,14 +77,15 @@ def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
 
 
-def conclude(report: Report, where: str, *, as_json: bool) -> int:
-    """Tell what was done; gives the exit status."""
+def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) -> int:
+    """Tell what was done; gives the exit status.
+
+    aside: standard output holds records, and so nothing else: what would stand there goes to
+        standard error.
+    """
     summary = summarize(report)
-    text = ", ".join([*summary, f"stored in {where}"] if report.records else summary)
-    if as_json:
-        print(plain(text), file=sys.stderr)
-    else:
-        print(plain(text), flush=True)
+    text = ", ".join([*summary, f"stored in {where}"] if report.records and where else summary)
+    print(plain(text), file=sys.stderr if as_json or aside else sys.stdout, flush=True)
     for failure in report.failures[:LOUD]:
         days = (
             f"{failure.begin}"
@@ -90,6 +96,7 @@ def conclude(report: Report, where: str, *, as_json: bool) -> int:
         say(f"{failure.appid} {failure.endpoint} {days} failed: {why}")
     if len(report.failures) > LOUD:
         say(f"and {len(report.failures) - LOUD:,} failures more; harvester status lists them")
+    _tell_waits(report)
     if report.state == "waiting" and report.until is not None:
         say(
             f"{many(report.windows.waiting, 'window')} must wait; run the same command again from"
@@ -100,8 +107,33 @@ def conclude(report: Report, where: str, *, as_json: bool) -> int:
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")
     if as_json:
-        print(escaped(codec.encode(report.to_dict()).decode()), flush=True)
+        show_json(report, aside=aside)
     return STATUS[report.state]
+
+
+def _tell_waits(report: Report) -> None:
+    """Which interface of which account must wait for a later run, and for what."""
+    left = [wait for wait in report.waits if wait.until is not None]
+    for wait in left[:LOUD]:
+        say(
+            f"{wait.appid} {wait.endpoint}: {many(wait.windows, 'window')} must wait until"
+            f" {china_time(wait.until or 0.0)}: {wait.reason}"
+        )
+    if len(left) > LOUD:
+        say(f"and {len(left) - LOUD:,} more; harvester status lists them")
+
+
+def show_json(report: Report, *, aside: bool) -> None:
+    """The report as one line of JSON."""
+    text = escaped(codec.encode(report.to_dict()).decode())
+    print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+def conclude_unread(report: Report | None, *, as_json: bool) -> int:
+    """Nobody reads any more what is handed out: nothing is said but what was asked for."""
+    if as_json and report is not None:
+        show_json(report, aside=True)
+    return STOPPED
 
 
 def summarize(report: Report) -> list[str]:

@@ -229,8 +229,8 @@ INTERFACE_HOUR = (_DAY, _HOUR, *_CALLS)
 # mini-programs
 
 _COMPACT = _date("the day, YYYYMMDD")
-_WEEK = _date("the week, YYYYMMDD-YYYYMMDD")
-_MONTH = _date("the month, YYYYMM")
+_WEEK = _str("ref_date", "the week, YYYYMMDD-YYYYMMDD")
+_MONTH = _str("ref_date", "the month, YYYYMM")
 MINI_SUMMARY = (
     _COMPACT,
     _int("visit_total", "visitors since the beginning"),
@@ -307,7 +307,7 @@ _WHO = (
     _list("ages", "by age", _PARTS),
 )
 MINI_PORTRAIT = (
-    _date("the day, YYYYMMDD, or the days, YYYYMMDD-YYYYMMDD"),
+    _str("ref_date", "the day, YYYYMMDD, or the days, YYYYMMDD-YYYYMMDD"),
     _object("visit_uv_new", "new visitors", _WHO),
     _object("visit_uv", "all visitors", _WHO),
 )

@@ -1,18 +1,14 @@
-"""A transport without sockets and a sink without a disk.
+"""A transport without sockets.
 
-Rule: nothing is faked but the outside; both keep the promises of their protocols.
+Rule: nothing is faked but the outside; it keeps the promise of its protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import anyio
 
 from harvester.errors import AttemptError
-from harvester.model import Batch, Request, Response, Tally, Window
-from harvester.sinks.base import Receipt, Written
+from harvester.model import Request, Response
 from harvester.testing.simulator import Simulator
 
 
@@ -43,51 +39,3 @@ class FakeTransport:
         if reply.fault:
             raise AttemptError("the connection was closed before an answer came")
         return Response(reply.status, reply.body)
-
-
-class MemorySink:
-    """Keeps the records of each window; a batch replaces its window.
-
-    windows: the documents, metadata included, by window; writes: how many windows came at once.
-    """
-
-    def __init__(self, identity: str = "memory") -> None:
-        self._identity = identity
-        self.windows: dict[Window, list[dict[str, Any]]] = {}
-        self._tallies: dict[Window, Tally] = {}
-        self.writes: list[int] = []
-        self.opened = self.closed = 0
-
-    @property
-    def identity(self) -> str:
-        """A name, since there is no place."""
-        return self._identity
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """All documents."""
-        return [record for window in self.windows.values() for record in window]
-
-    async def open(self, receipt: Receipt | None) -> Receipt:
-        """Nothing to get ready."""
-        self.opened += 1
-        return {}
-
-    async def write(self, batches: Sequence[Batch]) -> Written:
-        """Keep the batches."""
-        replaced = {}
-        for batch in batches:
-            former = self._tallies.get(batch.window, Tally())
-            if former.records:
-                replaced[batch.window] = former
-            self._tallies[batch.window] = Tally(batch.records, batch.checksum)
-            self.windows[batch.window] = batch.documents()
-        self.writes.append(len(batches))
-        return Written({}, replaced)
-
-    async def settle(self) -> None:
-        """Nothing to put in place."""
-
-    async def close(self) -> None:
-        """Nothing to let go."""
-        self.closed += 1

@@ -110,7 +110,7 @@ def test_a_window_without_records_replaces_nothing() -> None:
 def test_a_memory_sink_counts_how_it_was_used() -> None:
     async def main(loop: VirtualTimeLoop) -> MemorySink:
         sink = MemorySink("mine")
-        assert await sink.open({"a": "1"}) == {}
+        await sink.open({})
         await sink.write([batch(WINDOW), batch(WINDOW._replace(appid="wx2"))])
         await sink.settle()
         await sink.close()

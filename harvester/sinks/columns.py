@@ -1,0 +1,244 @@
+"""Records as rows of a table: from the fields that the catalogue knows to typed columns.
+
+Rule: pure, and nothing is lost: what a column does not hold exactly stands in ``_extra``.
+
+A table has a column for each known field, then the metadata, then ``_extra``: a JSON object of the
+fields that the catalogue does not know, and of the raw values that are not of their column's type
+(their columns are null then).  A record is its columns with ``_extra`` laid over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from harvester.codec import encode
+from harvester.endpoint import Field
+from harvester.model import Batch
+
+Row = tuple[Any, ...]
+Form = Callable[[Any], Any]
+NO_FORMS: Mapping[str, Form] = {}
+
+METADATA = (
+    Field("_appid", "str", "the account"),
+    Field("_endpoint", "str", "the interface"),
+    Field("_begin_date", "date", "the first day of the request's window"),
+    Field("_end_date", "date", "the last day of the request's window"),
+    Field("_fetched_at", "timestamp", "when it was fetched, UTC"),
+)
+EXTRA = Field("_extra", "json", "fields that the catalogue does not know, or not so")
+_NAMES = {field.name for field in (*METADATA, EXTRA)}
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_EXACT = 2**53  # a whole number up to this is the same as a float
+_NONE = object()
+
+
+class Fitted(NamedTuple):
+    """A value as a column takes it; exact: whether that is all of it."""
+
+    value: Any
+    exact: bool = True
+
+
+_NOT_HELD = Fitted(None, exact=False)
+
+
+class Table:
+    """The columns of one interface, and its records as rows of them.
+
+    columns: in order, metadata and ``_extra`` included.
+    typed_nesting: objects and lists become what their fields say, so that a format with nested
+        types takes them; else they stay as they came, for a column of JSON.
+    forms: by type, what a value becomes last, as a text of a date where there is no such type.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fields: Sequence[Field] = (),
+        *,
+        typed_nesting: bool = False,
+        forms: Mapping[str, Form] = NO_FORMS,
+    ) -> None:
+        self.name = name
+        self.fields = _distinct(fields)
+        self.columns = (*self.fields, *METADATA, EXTRA)
+        self._forms = forms
+        self._fits = [
+            (field.name, field, _TYPED[field.type], forms.get(field.type)) for field in self.fields
+        ]
+        self._as_they_came = () if typed_nesting else (dict, list)
+        self._known = {field.name for field in self.fields} | {field.name for field in METADATA}
+        self._drift: dict[str, None] = {}
+        self._told: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name}, {len(self.columns)} columns>"
+
+    def rows(self, batch: Batch) -> list[Row]:
+        """The records of a batch, each with its values in the order of `columns`.
+
+        Dates are `date`, ``_fetched_at`` is an aware `datetime`, ``_extra`` is JSON text or None,
+        if `forms` does not say otherwise.
+        """
+        window = batch.window
+        fetched = datetime.fromisoformat(batch.fetched_at).astimezone(UTC)
+        values = (window.appid, window.endpoint, window.begin, window.end, fetched)
+        beside = tuple(
+            self._forms[field.type](value) if field.type in self._forms else value
+            for field, value in zip(METADATA, values, strict=True)
+        )
+        return [self._row(record, beside) for record in batch.documents()]
+
+    def drift(self) -> list[str]:
+        """What was not as the catalogue says, since this was last asked; nothing twice."""
+        new = [sentence for sentence in self._drift if sentence not in self._told]
+        self._told.update(new)
+        self._drift.clear()
+        return new
+
+    def _row(self, record: Mapping[str, Any], beside: Row) -> Row:
+        values: list[Any] = []
+        extra: dict[str, Any] = {}
+        for name, field, fit, form in self._fits:
+            value = record.get(name)
+            if value is not None:
+                held, exact = fit(value, field)
+                if not exact:
+                    self._note_type(field, value)
+                if held is not None and type(value) in self._as_they_came:
+                    held = value
+                elif not exact:
+                    extra[name] = value
+                value = held if form is None or held is None else form(held)
+            values.append(value)
+        if not self._known.issuperset(record):
+            for name in record:
+                if name not in self._known:
+                    extra[name] = record[name]
+                    self._note_unknown(name)
+        return (*values, *beside, encode(extra).decode() if extra else None)
+
+    def _note_unknown(self, name: str) -> None:
+        if self.fields:  # of an interface without any, nothing can drift
+            self._drift[f"{self.name}: the field {name!r} is not known; it stands in _extra"] = None
+
+    def _note_type(self, field: Field, value: object) -> None:
+        kind = _JSON_TYPES.get(type(value), "null")
+        if kind == field.type:
+            what = "holds more than the catalogue knows; all of it is kept"
+        else:
+            what = f"came as {kind}, not as {field.type}; it stands in _extra"
+        self._drift[f"{self.name}: {field.name} {what}"] = None
+
+
+_JSON_TYPES: dict[type, str] = {
+    int: "int",
+    float: "float",
+    str: "str",
+    bool: "bool",
+    dict: "object",
+    list: "list",
+}
+
+
+def record_of(
+    columns: Sequence[Field], row: Sequence[Any], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A record again from a row: its columns that are not null, with ``_extra`` laid over them."""
+    held = {
+        field.name: value
+        for field, value in zip(columns, row, strict=True)
+        if value is not None and field.name != EXTRA.name
+    }
+    return {**held, **extra}
+
+
+def _distinct(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """The fields that can be columns: most databases do not tell ``A`` from ``a``."""
+    found: dict[str, Field] = {}
+    for field in fields:
+        if field.name.lower() not in _NAMES:
+            found.setdefault(field.name.lower(), field)
+    return tuple(found.values())
+
+
+# one value
+
+
+def _int(value: object, _: Field) -> Fitted:
+    if type(value) is int and _LEAST <= value <= _MOST:
+        return Fitted(value)
+    return _NOT_HELD
+
+
+def _float(value: object, _: Field) -> Fitted:
+    if type(value) is float:
+        return Fitted(value)
+    if type(value) is int and -_EXACT <= value <= _EXACT:
+        return Fitted(float(value))
+    return _NOT_HELD
+
+
+def _str(value: object, _: Field) -> Fitted:
+    return Fitted(value) if type(value) is str else _NOT_HELD
+
+
+def _bool(value: object, _: Field) -> Fitted:
+    return Fitted(value) if type(value) is bool else _NOT_HELD
+
+
+def _date(value: object, _: Field) -> Fitted:
+    """A day as ``2024-01-31`` or ``20240131``; WeChat's interfaces write it one way each."""
+    if type(value) is not str or not value.isascii() or len(value) not in (8, 10):
+        return _NOT_HELD
+    if len(value) == 8 and not value.isdigit():  # 2024-W05 and the like
+        return _NOT_HELD
+    if len(value) == 10 and not (value[4] == value[7] == "-"):
+        return _NOT_HELD
+    try:
+        return Fitted(date.fromisoformat(value))
+    except ValueError:
+        return _NOT_HELD
+
+
+def _object(value: object, field: Field) -> Fitted:
+    """An object with exactly the fields that are known; those that are missing are None."""
+    if type(value) is not dict:
+        return _NOT_HELD
+    held: dict[str, Any] = {}
+    exact = True
+    for inner in field.fields:
+        given = value.get(inner.name, _NONE)
+        if given is None or given is _NONE:
+            held[inner.name] = None
+            continue
+        held[inner.name], fits = _TYPED[inner.type](given, inner)
+        exact = exact and fits
+    return Fitted(held, exact and held.keys() >= value.keys())
+
+
+def _list(value: object, field: Field) -> Fitted:
+    if type(value) is not list:
+        return _NOT_HELD
+    item = Field(field.name, field.item, fields=field.fields)
+    fitted = [_TYPED[field.item](each, item) for each in value]
+    return Fitted([each.value for each in fitted], all(each.exact for each in fitted))
+
+
+_TYPED: dict[str, Callable[[Any, Field], Fitted]] = {
+    "int": _int,
+    "float": _float,
+    "str": _str,
+    "bool": _bool,
+    "date": _date,
+    "object": _object,
+    "list": _list,
+}
+
+
+def fit(value: object, field: Field) -> Fitted:
+    """A value as a column of that field takes it."""
+    return _TYPED[field.type](value, field)

@@ -1,0 +1,52 @@
+"""What stands behind the colon of a sink's spec: a place, and options.
+
+Rule: a spec is read whole before anything is opened; what it does not know is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from harvester.errors import UsageError
+from harvester.plan import nearest
+
+
+class Spec(NamedTuple):
+    """``jsonl:DIR?compress=zstd`` in parts: the place ``DIR``, and the options."""
+
+    place: str
+    options: Mapping[str, str]
+
+
+def read_spec(scheme: str, rest: str, options: Mapping[str, Sequence[str]], form: str) -> Spec:
+    """The parts of what follows ``scheme:``; raises `UsageError`.
+
+    options: those that the sink knows, each with the values it takes (none: any value).
+    form: how the spec is written, for the message, as ``jsonl:DIR``.
+    """
+    place, mark, query = rest.partition("?")
+    if not place or (mark and not query):
+        raise UsageError(f"sink: {scheme}:{rest} is not one; write it as {form}")
+    given: dict[str, str] = {}
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        _check(scheme, name, value, options)
+        if name in given:
+            raise UsageError(f"sink: {scheme}:…?{name}= stands there twice")
+        given[name] = value
+    return Spec(place, given)
+
+
+def _check(scheme: str, name: str, value: str, options: Mapping[str, Sequence[str]]) -> None:
+    if name not in options:
+        known = f"; it knows {', '.join(sorted(options))}" if options else "; it has none"
+        raise UsageError(
+            f"sink: {scheme} has no option {name!r}{nearest(name, sorted(options))}{known}"
+        )
+    taken = options[name]
+    if not value or (taken and value not in taken):
+        raise UsageError(
+            f"sink: {scheme}:…?{name}={value} cannot be; {name} is"
+            f" {' or '.join(taken) if taken else 'not empty'}"
+        )

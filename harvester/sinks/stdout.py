@@ -1,0 +1,137 @@
+"""Records on standard output, one JSON object a line, for pipes.
+
+Rule: what has left cannot be called back; so it leaves in whole windows, and the ledger is told
+after.
+
+What can be promised of a pipe is less than of a place that can be read back:
+
+- what the ledger remembers has been taken by the pipe and is not asked for again, so no record is
+  handed out twice by a run, nor by the next one after a run that ended in order;
+- a run that is stopped at once or dies between writing a group of windows and telling the ledger
+  leaves it untold, and the next one hands the same windows out again: at least once, then.  Their
+  lines name their window (``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date``), and of two
+  versions of a window the one with the later ``_fetched_at`` counts, as a whole;
+- a window that is replaced (``--refresh``, late figures) comes anew in the same way: what has left
+  stays with whoever has it;
+- a line of up to 4,096 bytes enters a pipe whole or not at all; a longer one can be torn by a kill;
+- what a reader leaves unread in the pipe when it ends is lost to it: it was handed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harvester.durable import step
+from harvester.errors import ReaderGoneError, SinkError, UsageError
+from harvester.model import Batch
+from harvester.sinks.base import Receipt, Written
+
+CHUNK = 4096
+"""Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
+
+
+class StandardOutput:
+    """The sink ``-``.
+
+    descriptor: where to write to, in place of the process's standard output; it is never closed.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._given = descriptor
+        self._descriptor = -1
+        self._room: Any = None
+
+    @classmethod
+    def from_spec(cls, rest: str) -> StandardOutput:
+        """The sink that ``-`` names."""
+        if rest:
+            raise UsageError(f"sink: -:{rest} is not one; write it as -")
+        return cls()
+
+    def __repr__(self) -> str:
+        return f"<StandardOutput {'closed' if self._descriptor < 0 else 'open'}>"
+
+    @property
+    def identity(self) -> str:
+        """``-``."""
+        return "-"
+
+    async def open(self, receipt: Receipt | None) -> Receipt:
+        """See that there is something to write to."""
+        if self._given is None and sys.__stdout__ is None:
+            raise UsageError("sink: standard output is closed, so nothing can be written to it")
+        try:
+            descriptor = self._given if self._given is not None else _standard()
+            mode = os.fstat(descriptor).st_mode
+        except (OSError, ValueError) as exc:
+            raise UsageError(f"sink: standard output cannot be written ({exc})") from exc
+        self._descriptor = descriptor
+        if hasattr(select, "poll") and not stat.S_ISREG(mode):
+            self._room = select.poll()
+            self._room.register(descriptor, select.POLLOUT)
+        return {"begun": "1"}
+
+    async def write(self, batches: Sequence[Batch]) -> Written:
+        """Hand the lines out; waits as long as nobody takes them."""
+        try:
+            with step("write standard output"):
+                for piece in pieces(b"".join([batch.body for batch in batches])):
+                    await self._put(piece)
+        except BrokenPipeError:
+            raise ReaderGoneError("whoever read standard output has gone") from None
+        except OSError as exc:
+            full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            what = "the disk is full" if full else f"{exc.strerror or exc}"
+            raise SinkError(
+                f"standard output could not be written: {what}; mend it and run the same command"
+                " again"
+            ) from exc
+        return Written({})
+
+    async def _put(self, piece: memoryview) -> None:
+        while piece:
+            if self._room is not None and not self._room.poll(0):
+                await _room_in(self._descriptor)
+            piece = piece[os.write(self._descriptor, piece) :]
+
+    async def settle(self) -> None:
+        """Nothing can be called back."""
+
+    async def close(self) -> None:
+        """Standard output stays open: it is the process's."""
+        self._descriptor, self._room = -1, None
+
+
+async def _room_in(descriptor: int) -> None:
+    """Wait until somebody has taken something, or has gone."""
+    loop, room = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_writer(descriptor, room.set)
+    try:
+        await room.wait()
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _standard() -> int:
+    """The process's own standard output, with what was printed before gone out."""
+    assert sys.__stdout__ is not None
+    sys.__stdout__.flush()
+    return sys.__stdout__.fileno()
+
+
+def pieces(data: bytes) -> Iterator[memoryview]:
+    """The data in pieces that a pipe takes at once, cut between lines where that can be."""
+    view, start = memoryview(data), 0
+    while start < len(data):
+        end = min(start + CHUNK, len(data))
+        if end < len(data) and (cut := data.rfind(b"\n", start, end)) >= 0:
+            end = cut + 1
+        yield view[start:end]
+        start = end
