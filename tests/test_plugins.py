@@ -137,7 +137,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
             "['old']",
-            "['-', 'abfs', 'az', 'file', 'gs', 'jsonl', 'kept', 'memory', 's3']",
+            "['-', 'abfs', 'az', 'file', 'gs', 'jsonl', 'kept', 'memory', 'redis', 'rediss', 's3']",
             "kept:a:b",
         ],
         "",
