@@ -24,6 +24,7 @@ from harvester.events import Event, Failure, Report
 from harvester.ledger import Ledger
 from harvester.limiter import Rate
 from harvester.model import Account, Batch, Tally, Token, Window
+from harvester.reading import StoredRecords, read
 from harvester.sinks.base import Receipt, Sink, Written
 from harvester.sinks.jsonl import JsonLines
 from harvester.sinks.memory import MemorySink
@@ -58,6 +59,7 @@ __all__ = [
     "RunError",
     "Sink",
     "SinkError",
+    "StoredRecords",
     "Tally",
     "Token",
     "TokenStore",
@@ -65,6 +67,7 @@ __all__ = [
     "Window",
     "WindowError",
     "Written",
+    "read",
     "run",
     "stream",
 ]

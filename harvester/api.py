@@ -116,7 +116,9 @@ async def run(
     wrong secret, a missing permission) raise nothing, since others may have gone well.
     """
     scope, settings = resolve(accounts, endpoints, start, end, options)
-    sinks = open_sinks(sink)
+    specs = hidden_specs(sink)
+    del sink
+    sinks = open_sinks(specs)
     ledger = _ledger(options, sinks)
     transport = _transport(options, settings)
     settings = _within(transport, settings)
@@ -363,12 +365,17 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
     return tuple(found.values()), tuple(notes)
 
 
-def open_sinks(given: Sinks) -> list[Sink]:
-    """Sinks from specs and sinks; raises `UsageError`."""
+def hidden_specs(given: Sinks) -> list[Hidden | Sink]:
+    """Sinks and their specs: a URL among them may hold a password, which no frame is to show."""
     listed = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-    if not listed:
+    return [Hidden(item) if isinstance(item, str) else item for item in listed]
+
+
+def open_sinks(given: Sequence[Hidden | Sink]) -> list[Sink]:
+    """Sinks from specs and sinks; raises `UsageError`."""
+    if not given:
         raise UsageError("no sink was given")
-    sinks = [plugins.sink(item) if isinstance(item, str) else item for item in listed]
+    sinks = [plugins.sink(item) if isinstance(item, Hidden) else item for item in given]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks

@@ -29,6 +29,7 @@ class Board:
         self._timed: list[tuple[float, int, Lane]] = []
         self._order = 0
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
         self._unfinished = sum(not lane.finished for lane in lanes)
@@ -45,7 +46,8 @@ class Board:
 
     async def take(self) -> Job | None:
         """The next job; waits for it; None once there will be none any more."""
-        loop = asyncio.get_running_loop()
+        # Kept, since asking for the running loop is a system call in Python 3.11.
+        loop = self._running()
         while not self._stopped and self._unfinished:
             now = loop.time()
             self._wake_timed(now)
@@ -88,7 +90,7 @@ class Board:
 
     def _look_again(self, lane: Lane) -> None:
         if lane.open and lane.scheduled > 0.0:
-            self._schedule(lane, asyncio.get_running_loop().time(), self._wall())
+            self._schedule(lane, self._running().time(), self._wall())
             if self._ready:
                 self._wake_worker()
 
@@ -111,7 +113,11 @@ class Board:
             self._order += 1
             heappush(self._timed, (at, self._order, lane))
             if at < self._timer_at:
-                self._arm(asyncio.get_running_loop())
+                self._arm(self._running())
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop
 
     def _wake_timed(self, now: float) -> None:
         timed = self._timed
@@ -132,11 +138,11 @@ class Board:
     def _on_time(self) -> None:
         self._timer = None
         self._timer_at = NEVER
-        self._wake_timed(asyncio.get_running_loop().time())
+        self._wake_timed(self._running().time())
         if self._ready and self._idle:
             self._wake_worker()
         else:
-            self._arm(asyncio.get_running_loop())
+            self._arm(self._running())
 
     def _wake_worker(self) -> None:
         while self._idle:

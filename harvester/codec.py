@@ -22,7 +22,10 @@ METADATA = ("_appid", "_endpoint", "_begin_date", "_end_date", "_fetched_at")
 """The fields that stand beside the interface's own in every record."""
 
 _DIGITS = bytes(0x30 if chr(byte).isdigit() and byte < 0x80 else 0x20 for byte in range(256))
+_STRIDE = 6
 _LONG_INTEGER = b"0" * 19
+_LONG_IN_STRIDES = b"0" * (19 // _STRIDE)
+"""What a run of 19 digits leaves in every sixth byte: a third of the time to look for it there."""
 _BAD_ESCAPE = re.compile(r"\\(?!u[0-9a-fA-F]{4}|[\"\\/bfnrt])|(\\[\"\\/bfnrt])")
 
 
@@ -35,12 +38,23 @@ def parse(body: bytes) -> Any:
 
     Raises `MalformedError` for anything that is not one JSON value, whatever the bytes.
     """
-    if _LONG_INTEGER in body.translate(_DIGITS):
+    if _LONG_IN_STRIDES in body[::_STRIDE].translate(_DIGITS) and (
+        _LONG_INTEGER in body.translate(_DIGITS)
+    ):
         return parse_leniently(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return parse_leniently(body)
+
+
+def parse_lines(whole: bytes) -> list[Any]:
+    """The values of whole lines; many at once are parsed faster than one by one."""
+    try:
+        found: list[Any] = parse(b"[" + whole[:-1].replace(b"\n", b",") + b"]")
+    except MalformedError:
+        return [parse(line) for line in whole.splitlines()]
+    return found
 
 
 def parse_leniently(body: bytes) -> Any:
@@ -106,42 +120,51 @@ def lines(records: Sequence[dict[str, Any]], metadata: Mapping[str, str]) -> lis
 
     Metadata comes last and wins over a field of the same name.
     """
-    suffix = b"," + encode(metadata)[1:] + b"\n"
+    return [_line(record, metadata) for record in records]
+
+
+def _line(record: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    own = {name: record[name] for name in record if name not in metadata}
+    return encode({**own, **metadata}) + b"\n"
+
+
+def body_of(records: Sequence[dict[str, Any]], metadata: Mapping[str, str]) -> tuple[bytes, int]:
+    """All `lines` as one piece, and their `checksum`."""
     dumps = orjson.dumps
     try:
-        return [
-            dumps(record)[:-1] + suffix
+        cut = [
+            dumps(record)[:-1]
+            for record in records
             if record
             and "_appid" not in record  # METADATA name by name: this is done once a record
             and "_endpoint" not in record
             and "_begin_date" not in record
             and "_end_date" not in record
             and "_fetched_at" not in record
-            else _line(record, metadata)
-            for record in records
         ]
     except (TypeError, RecursionError):  # something that orjson does not write
-        return [_line(record, metadata) for record in records]
-
-
-def _line(record: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
-    return encode({**record, **metadata}) + b"\n"
+        cut = []
+    if len(cut) != len(records):
+        slowly = lines(records, metadata)
+        return b"".join(slowly), checksum(slowly)
+    suffix = b"," + encode(metadata)[1:] + b"\n"
+    body = suffix.join(cut) + suffix if cut else b""
+    return body, sum(map(crc32, cut)) & _TALLY_BITS
 
 
 _TALLY_BITS = (1 << 63) - 1
-
-
-_FETCHED_AT = len(b',"_fetched_at":"2024-01-01T00:00:00Z"}\n')
+_METADATA_BEGINS = b'"_appid":'
 
 
 def checksum(encoded: Iterable[bytes]) -> int:
     """A sum over lines that does not depend on their order; 63 bits, and sums can be added.
 
-    It leaves out when a record was fetched, which stands last in its line: the same figures fetched
-    again have the same checksum.  It finds what is lost, doubled or damaged; it is no defence
-    against a forger.
+    It covers the record's own fields and leaves out the metadata, which stands last in its line:
+    the same figures fetched again have the same checksum, and a line of another window is counted
+    there.  It finds what is lost, doubled or damaged; it is no defence against a forger.
     """
-    return sum([crc32(line[:-_FETCHED_AT]) for line in encoded]) & _TALLY_BITS
+    ends = _METADATA_BEGINS
+    return sum([crc32(line[: line.rfind(ends) - 1]) for line in encoded]) & _TALLY_BITS
 
 
 def add_checksums(one: int, other: int) -> int:

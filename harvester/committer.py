@@ -8,7 +8,7 @@ A crash between sinks and ledger repeats windows, and a repeated window replaces
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.channel import Channel
@@ -59,6 +59,7 @@ class Committer:
             size=CHANNEL_BYTES,
         )
         self._drift: set[str] = set()
+        self._late = _Late()
         self._emit = emit
         self._spent = spent
 
@@ -101,19 +102,21 @@ class Committer:
         others = [done.settled for done in dones]
         entries = []
         changed: set[Window] = set()
+        former: set[Window] = set()
         for name, sink in self.sinks:
             written = await sink.write(batches) if batches else Written({})
             # What was replaced is told window by window; else whole runs of days are settled.
             runs = _one_by_one(bare) if written.replaced else _in_runs(bare)
             entries.append(_entry(name, [*runs, *others], written, batches))
             changed.update(_changed(batches, written.replaced))
+            former.update(written.replaced)
             self._tell_drift(written.drift)
         if self.ledger is not None:
             await self.ledger.commit(entries, self._spent())
         for _, sink in self.sinks:
             await sink.settle()
         if batches:
-            self._emit(_committed(batches, len(changed)))
+            self._emit(_committed(batches, *self._late.count(batches, changed, former)))
 
     def _tell_drift(self, drift: Iterable[str]) -> None:
         for sentence in drift:
@@ -151,7 +154,35 @@ def _changed(batches: Sequence[Batch], replaced: Mapping[Window, Tally]) -> Iter
             yield batch.window
 
 
-def _committed(batches: Sequence[Batch], changed: int) -> Committed:
+class _Late:
+    """Windows that come again within this run, since their figures are late; each counts once."""
+
+    def __init__(self) -> None:
+        self._stored: set[Window] = set()
+        self._counted: set[Window] = set()
+
+    def count(
+        self, batches: Sequence[Batch], changed: Collection[Window], former: Collection[Window]
+    ) -> tuple[int, int]:
+        """How many more windows have changed in this run, and how many more are provisional."""
+        if not self._stored and not any([batch.delayed for batch in batches]):
+            return len(changed), sum([batch.provisional != "" for batch in batches])
+        news = provisional = 0
+        for batch in batches:
+            window = batch.window
+            provisional += (batch.provisional != "") - (window in self._stored)
+            news += window in changed and window not in self._counted
+            if not batch.delayed:
+                self._stored.discard(window)
+                self._counted.discard(window)
+                continue
+            self._stored.add(window)
+            if window in changed or not (batch.again or window in former):
+                self._counted.add(window)
+        return news, provisional
+
+
+def _committed(batches: Sequence[Batch], changed: int, provisional: int) -> Committed:
     """What is told: a window whose figures are late is stored, but not called done."""
     done = [batch for batch in batches if not batch.delayed]
     return Committed(
@@ -159,7 +190,7 @@ def _committed(batches: Sequence[Batch], changed: int) -> Committed:
         sum([not batch.records for batch in done]),
         sum([batch.records for batch in batches]),
         changed,
-        sum([batch.provisional != "" for batch in batches]),
+        provisional,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 Watcher = Callable[[str, bool], None]
@@ -75,6 +76,21 @@ def remove(path: Path, what: str) -> None:
     """Remove a file."""
     with step(f"remove {what}"):
         path.unlink()
+
+
+def make_directory(path: Path, what: str, mode: int = 0o777) -> None:
+    """Make a directory, and those that it lies in, durably; nothing is done if it is there.
+
+    mode: of the directory itself.
+    """
+    if path.is_dir():
+        return
+    with step(f"make {what}"):
+        missing = [each for each in (path, *path.absolute().parents) if not each.exists()]
+        path.mkdir(mode, parents=True, exist_ok=True)
+        for each in missing:
+            with suppress(PermissionError):  # somebody else's, who lets us write and not read
+                sync_directory(each.absolute().parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.answer import Rule, code_of, read, refusal
@@ -65,6 +66,7 @@ class Endpoint(Protocol):
     cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
     late_days: so many days from its last day on a window's figures still grow; 0 if they do not.
+    day_field: the field of a record that names its day; empty if it names none.
     retired: WeChat has taken it offline: it is asked for only by its own name.
     successors: what WeChat names in its place.
     fields: of a record, as far as they are known.
@@ -84,6 +86,8 @@ class Endpoint(Protocol):
     def settled_hour(self) -> int: ...
     @property
     def late_days(self) -> int: ...
+    @property
+    def day_field(self) -> str: ...
     @property
     def retired(self) -> bool: ...
     @property
@@ -243,6 +247,11 @@ def within(records: list[dict[str, Any]], day_field: str, window: Window) -> lis
     begin, end = window.begin, window.end
     if begin == end:
         day = begin.isoformat()
+        try:
+            if {*map(itemgetter(day_field), records)} == {day}:  # mostly they all are, and say so
+                return records
+        except (KeyError, TypeError):
+            pass
         asked = [record for record in records if record.get(day_field, day) == day]
         if len(asked) == len(records):
             return records
@@ -259,7 +268,7 @@ def day_of(value: object) -> date | None:
 
     WeChat writes ``2024-01-31``, ``20240131``, ``20240129-20240204`` and ``202401``.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         value = str(value)
     if not isinstance(value, str):
         return None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -32,7 +33,7 @@ from harvester.errors import (
 )
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.lane import Fate, Lane, Share, Track, Try
-from harvester.ledger import Ledger, Settled, Spent
+from harvester.ledger import Key, Ledger, Settled, Spent
 from harvester.model import Action, Batch, Verdict, Window
 from harvester.pipeline import (
     DEFERRALS,
@@ -47,7 +48,7 @@ from harvester.pipeline import (
 from harvester.plan import Days, china, next_midnight, rfc3339, runs, settles_at
 from harvester.roster import muster
 from harvester.scope import Options, Scope
-from harvester.sinks.base import Sink, Typed
+from harvester.sinks.base import Sink, Standing, Typed
 from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
@@ -96,6 +97,9 @@ class Engine:
         self._lanes: list[Lane] = []
         self._share = Share()
         self._board = Board([], wall)
+        self._unbooked: dict[
+            Track, None
+        ] = {}  # a commit does not look at all of ten thousand lanes
         self._working = 0
         self._fatal: RunError | None = None
         self._stopping = False
@@ -141,6 +145,7 @@ class Engine:
             self._transport.send,
             self._wall(),
             self._wall,
+            _standing([sink for _, sink in committer.sinks]),
         )
         self._lanes = roster.lanes
         self._share = roster.share
@@ -167,7 +172,8 @@ class Engine:
             track.again(attempt, _now() + until - wall)
         else:
             fate = Fate(until, "its figures are not settled yet")
-            await self._leave(track, [_days(attempt)], fate)
+            asked = [_days(attempt)] if attempt.replaces else track.as_planned(_days(attempt))
+            await self._leave(track, asked, fate)
 
     # the run
 
@@ -235,6 +241,8 @@ class Engine:
         board = self._board
         while (job := await board.take()) is not None:
             try:
+                if job.track is not None:
+                    self._unbooked[job.track] = None
                 if job.attempt is not None and job.track is not None:
                     await self._try(job.lane, job.track, job.attempt)
                 elif job.track is not None:
@@ -242,7 +250,7 @@ class Engine:
                 else:
                     await self._renew(job.lane)
             except AccountError as exc:
-                await self._stop_account(job.lane, str(exc))
+                await self._stop_account(job.lane, _fate(exc))
             except NetworkError as exc:
                 self._fatal = exc
                 board.stop()
@@ -267,16 +275,16 @@ class Engine:
             else:
                 await self._in_parts(track, outcome)
         except WindowError as exc:
-            await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
+            await self._leave(track, [_days(attempt)], _fate(exc))
         except EndpointError as exc:
-            fate = Fate(None, str(exc))
+            fate = _fate(exc)
             track.forbidden = exc.forbidden
             await self._leave(track, [_days(attempt)], fate)
             await self._leave(track, track.end(fate), fate)
             if all(each.forbidden for each in lane.tracks):
-                await self._stop_account(lane, f"{lane.appid}: {exc}")
+                await self._stop_account(lane, fate._replace(reason=f"{lane.appid}: {exc}"))
         except AccountError as exc:
-            await self._leave(track, [_days(attempt)], Fate(None, str(exc)))
+            await self._leave(track, [_days(attempt)], _fate(exc))
             raise
         finally:
             track.in_flight -= 1
@@ -347,7 +355,8 @@ class Engine:
         fate = Fate(next_midnight(wall), reason)
         if self._options.wait:
             if track.park(next_midnight(wall)):
-                self._emit(events.Paused(track.appid, next_midnight(wall) - wall, reason))
+                seconds = next_midnight(wall) - wall
+                self._emit(events.Paused(track.appid, seconds, reason, track.endpoint.name))
         else:
             await self._leave(track, track.end(fate), fate)
 
@@ -382,7 +391,8 @@ class Engine:
         attempt, delay = later.attempt, later.until - self._wall()
         if later.whole_endpoint:
             if track.park(later.until):
-                self._emit(events.Paused(lane.appid, delay, later.reason))
+                name = track.endpoint.name
+                self._emit(events.Paused(lane.appid, delay, later.reason, name))
             track.again(attempt, _now())
             return
         self._emit(
@@ -390,12 +400,16 @@ class Engine:
         )
         track.again(attempt, _now() + delay)
 
-    async def _leave(self, track: Track, rest: Sequence[Days] | Iterator[Days], fate: Fate) -> None:
+    async def _leave(self, track: Track, rest: Iterable[Days], fate: Fate) -> None:
         """Give up windows of this run: they failed, or wait for a later one."""
         name = track.endpoint.name
         for begin, end, count in runs(rest):
             if fate.until is None:
-                self._emit(events.Failed(track.appid, name, begin, end, count, fate.reason))
+                self._emit(
+                    events.Failed(
+                        track.appid, name, begin, end, count, fate.reason, fate.code, fate.rid
+                    )
+                )
                 state, detail = coverage.FAILED, fate.reason
             else:
                 self._emit(
@@ -445,7 +459,7 @@ class Engine:
                 lane.token_at = _now() + delay
                 self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
             case _:
-                raise AccountError(f"{lane.appid}: {reason}")
+                raise AccountError(f"{lane.appid}: {reason}").told(verdict.code, verdict.rid)
 
     def _no_token(self, lane: Lane, verdict: Verdict) -> AccountError | NetworkError:
         if not verdict.answered and self._pipeline.nothing_answers(lane.token_since):
@@ -453,7 +467,7 @@ class Engine:
         return AccountError(
             f"{lane.appid}: no access token after {lane.token_failures} attempts:"
             f" {explain(verdict)}"
-        )
+        ).told(verdict.code, verdict.rid)
 
     async def _no_token_today(self, lane: Lane, reason: str) -> None:
         fate = Fate(next_midnight(self._wall()), reason)
@@ -465,11 +479,10 @@ class Engine:
                 await self._leave(track, track.end(fate), fate)
         self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
 
-    async def _stop_account(self, lane: Lane, reason: str) -> None:
+    async def _stop_account(self, lane: Lane, fate: Fate) -> None:
         if not lane.stopped:  # several answers in flight can say the same
             lane.stopped = True
-            self._emit(events.AccountStopped(lane.appid, reason))
-        fate = Fate(None, reason)
+            self._emit(events.AccountStopped(lane.appid, fate.reason, fate.code, fate.rid))
         for track in lane.tracks:
             await self._leave(track, track.end(fate), fate)
 
@@ -486,11 +499,10 @@ class Engine:
         """The calls since the last commit."""
         day = china(self._wall()).date()
         rows = []
-        for lane in self._lanes:
-            for track in lane.tracks:
-                if track.unbooked:
-                    rows.append(Spent(lane.appid, track.endpoint.name, day, track.unbooked))
-                    track.unbooked = 0
+        for track in self._unbooked:
+            rows.append(Spent(track.appid, track.endpoint.name, day, track.unbooked))
+            track.unbooked = 0
+        self._unbooked.clear()
         return rows
 
     async def _await_stop(self, stop: StopSignal) -> None:
@@ -514,6 +526,21 @@ class Engine:
             waiting = [lane for lane in self._lanes if not lane.finished]
             reasons = tuple(lane.reason(now, wall) for lane in waiting[:3])
             self._emit(events.Stalled(now - since, reasons))
+
+
+def _fate(exc: HarvestError) -> Fate:
+    """What becomes of windows that failed for this."""
+    return Fate(None, str(exc), exc.code, exc.rid)
+
+
+def _standing(sinks: Sequence[Sink]) -> dict[Key, list[Days]]:
+    """What stands in the sinks, though no receipt speaks of it."""
+    found: defaultdict[Key, list[Days]] = defaultdict(list)
+    for sink in sinks:
+        if isinstance(sink, Standing):
+            for appid, endpoint, begin, end in sorted(sink.standing()):
+                found[appid, endpoint].append((begin, end))
+    return found
 
 
 def _days(attempt: Try) -> Days:

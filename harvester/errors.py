@@ -21,14 +21,25 @@ Rule: no message holds a secret or a token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from harvester.events import Report
 
 
 class HarvestError(Exception):
-    """The root of everything that harvester raises."""
+    """The root of everything that harvester raises.
+
+    ``code`` and ``rid``: WeChat's errcode and its request id, of an error that WeChat told.
+    """
+
+    code: int | None = None
+    rid: str = ""
+
+    def told(self, code: int | None, rid: str) -> Self:
+        """The same, with what WeChat told."""
+        self.code, self.rid = code, rid
+        return self
 
 
 class UsageError(HarvestError, ValueError):

@@ -120,11 +120,15 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """An account sends nothing for so many seconds: WeChat told it to slow down."""
+    """An account, or one interface of it, asks for nothing for so many seconds, and why.
+
+    endpoint: the interface; empty if WeChat told the whole account to slow down.
+    """
 
     appid: str
     seconds: float
     reason: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +146,33 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Windows ``begin`` to ``end`` that failed for good."""
+    """Windows ``begin`` to ``end`` that failed for good.
+
+    error: WeChat's request id, if there is one, stands at its end: ``... [rid: ...]``.
+    code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
+    """
 
     appid: str
     endpoint: str
     begin: date
     end: date
     windows: int
-    error: str  # WeChat's request id, if there is one, stands at its end: "... [rid: ...]"
+    error: str
+    code: int | None = None
+    rid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountStopped:
-    """An account gives nothing more in this run; somebody must act."""
+    """An account gives nothing more in this run; somebody must act.
+
+    code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
+    """
 
     appid: str
     error: str
+    code: int | None = None
+    rid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +223,20 @@ Observer = Callable[[Event], None]
 
 @dataclass(slots=True)
 class Failure:
-    """Days of one interface of one account that failed for good, and why."""
+    """Days of one interface of one account that failed for good, and why.
+
+    code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
+    """
 
     appid: str
     endpoint: str
     begin: date
     end: date
     error: str
+    code: int | None = None
+    rid: str = ""
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, str | int | None]:
         """As the report's JSON has it."""
         return {
             "appid": self.appid,
@@ -224,20 +244,36 @@ class Failure:
             "begin_date": self.begin.isoformat(),
             "end_date": self.end.isoformat(),
             "error": self.error,
+            "code": self.code,
+            "rid": self.rid,
         }
 
 
 @dataclass(slots=True)
 class Wait:
-    """How many seconds an account was told to wait, in all, and for what."""
+    """What an account, or one interface of it, waits for.
+
+    seconds: it was told to wait in this run, in all; windows: that must wait for a later run, from
+    the Unix time ``until`` on.  endpoint: empty if the whole account waits.
+    """
 
     appid: str
     reason: str
-    seconds: float
+    seconds: float = 0.0
+    endpoint: str = ""
+    windows: int = 0
+    until: float | None = None
 
-    def to_dict(self) -> dict[str, str | float]:
+    def to_dict(self) -> dict[str, str | float | None]:
         """As the report's JSON has it."""
-        return {"appid": self.appid, "reason": self.reason, "seconds": round(self.seconds, 3)}
+        return {
+            "appid": self.appid,
+            "endpoint": self.endpoint,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "windows": self.windows,
+            "until": None if self.until is None else rfc3339(self.until),
+        }
 
 
 @dataclass(slots=True)
@@ -269,8 +305,9 @@ class Report:
     changed: windows that were stored before with other figures; provisional: windows whose figures
         can still change, so that the next run asks for them again; foreign: rows of days that were
         not asked for, left out.
-    waits: what accounts were told to wait for; stopped: accounts for which somebody must act, and
-        why; notes: what of the range was left out or cut, and what is not as the catalogue says.
+    waits: who waits for what, the longest waits first; stopped: accounts for which somebody must
+        act, and why.
+    notes: what of the range was left out or cut, and what is not as the catalogue says.
     """
 
     state: str = "complete"
@@ -316,7 +353,7 @@ class Bookkeeper:
     def __init__(self) -> None:
         self.report = Report()
         self._failures: dict[tuple[str, str, str, str, date], Failure] = {}
-        self._waits: dict[tuple[str, str], Wait] = {}
+        self._waits: dict[tuple[str, str, str], Wait] = {}
 
     def __call__(self, event: Event) -> None:
         report, windows = self.report, self.report.windows
@@ -333,6 +370,9 @@ class Bookkeeper:
                 windows.waiting += event.windows
                 until = report.until
                 report.until = event.until if until is None else min(until, event.until)
+                wait = self._wait(event.appid, event.endpoint, event.reason)
+                wait.windows += event.windows
+                wait.until = event.until if wait.until is None else min(wait.until, event.until)
             case Failed():
                 windows.failed += event.windows
                 self._note(event)
@@ -353,24 +393,29 @@ class Bookkeeper:
             case Drifted():
                 self.report.notes.append(event.sentence)
             case Paused():
-                reason = without_rid(event.reason)
-                key = (event.appid, reason)
-                wait = self._waits.setdefault(key, Wait(event.appid, reason, 0.0))
-                wait.seconds += event.seconds
+                self._wait(event.appid, event.endpoint, event.reason).seconds += event.seconds
             case _:
                 pass
 
+    def _wait(self, appid: str, endpoint: str, reason: str) -> Wait:
+        reason = without_rid(reason)
+        key = (appid, endpoint, reason)
+        found = self._waits.get(key)
+        if found is None:
+            found = self._waits[key] = Wait(appid, reason, endpoint=endpoint)
+        return found
+
     def waits(self) -> list[Wait]:
-        """What accounts were told to wait for, the longest waits first."""
-        return sorted(self._waits.values(), key=lambda wait: -wait.seconds)
+        """Who waits for what, the longest waits of this run first."""
+        return sorted(self._waits.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))
 
     def _note(self, event: Failed) -> None:
         """Days that follow one another and failed alike are one entry, with the first one's rid."""
         key = (event.appid, event.endpoint, without_rid(event.error))
-        begin, end, error = event.begin, event.end, event.error
+        begin, end, error, rid = event.begin, event.end, event.error, event.rid
         before = self._failures.pop((*key, "to", begin - ONE_DAY), None)
         if before is not None:
-            begin, error = before.begin, before.error
+            begin, error, rid = before.begin, before.error, before.rid
         after = self._failures.pop((*key, "from", end + ONE_DAY), None)
         if after is not None:
             end = after.end
@@ -378,7 +423,7 @@ class Bookkeeper:
             if joined is not None:
                 self._failures.pop((*key, "from", joined.begin), None)
                 self._failures.pop((*key, "to", joined.end), None)
-        failure = Failure(event.appid, event.endpoint, begin, end, error)
+        failure = Failure(event.appid, event.endpoint, begin, end, error, event.code, rid)
         self._failures[*key, "from", begin] = self._failures[*key, "to", end] = failure
 
     def failures(self) -> list[Failure]:

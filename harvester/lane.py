@@ -20,7 +20,15 @@ from harvester.auth import SharedToken
 from harvester.endpoint import Endpoint
 from harvester.limiter import Limiter
 from harvester.model import Window
-from harvester.plan import Days, china, days_in, halves, next_midnight, pieces
+from harvester.plan import (
+    Days,
+    china,
+    days_in,
+    halves,
+    next_midnight,
+    number_of_pieces,
+    pieces,
+)
 
 OUTSTANDING = 256
 """Windows of one track that may be in flight or waiting to be tried again."""
@@ -75,10 +83,13 @@ class Fate(NamedTuple):
     """What becomes of all that is left of a track that is over.
 
     until: the Unix time from which it can be asked for again, None if it failed.
+    code, rid: WeChat's errcode and its request id, if WeChat told it.
     """
 
     until: float | None
     reason: str
+    code: int | None = None
+    rid: str = ""
 
 
 class Span:
@@ -154,7 +165,8 @@ class Track:
 
     new: the windows to ask for, lazily; first: those to ask for before them.
     replaces: what is new may stand in the sink already.
-    span: how long a window may be, shared by all accounts; split: windows that became more by it.
+    span: how long a window may be, shared by all accounts; split: so many windows more than were
+    planned became of it.
     unasked, asking: its budget is to be asked for before its first window; that is under way.
     refusals: tokens that it refused since it last accepted one; foreign: rows of other days.
     calls: requests sent; unbooked: those of them that the ledger does not know yet.
@@ -166,6 +178,7 @@ class Track:
         "_first",
         "_new",
         "_order",
+        "_planned_for",
         "_upcoming",
         "appid",
         "asking",
@@ -202,6 +215,7 @@ class Track:
         self.replaces = replaces
         self.budget = budget
         self.span = span or Span()
+        self._planned_for = self.span.longest
         self.split = 0
         self.unasked = unasked
         self.asking = False
@@ -262,7 +276,7 @@ class Track:
         if self.asking or self.parked_until > wall or (budget.limited and budget.left(wall) <= 0):
             return None
         if again and again[0][0] <= now:
-            attempt = heappop(again)[2]
+            attempt = self._fitting(heappop(again)[2])
         elif self.in_flight + len(again) >= OUTSTANDING:
             return None
         elif self._first and not self._before_first():
@@ -289,14 +303,17 @@ class Track:
         )
 
     def _fitting(self, attempt: Try) -> Try:
-        """A window no longer than it may be; of one that is too long the first piece."""
-        days = (attempt.window.begin, attempt.window.end)
-        if days_in(days) <= self.span.longest or attempt.part is not None:
-            return attempt
-        return self._cut(attempt, pieces(days, int(self.span.longest)))
+        """A window (or stretch) no longer than it may be; of one that is too long the first piece.
 
-    def _cut(self, attempt: Try, cut: Sequence[Days]) -> Try:
-        """One that may stand in the sink stays one window, since it is replaced as a whole."""
+        One that may stand in the sink stays one window, since it is replaced as a whole.
+        """
+        asked, part = attempt.asks, attempt.part
+        days = (asked.begin, asked.end)
+        if days_in(days) <= self.span.longest or (part is not None and part.page > 1):
+            return attempt
+        cut = pieces(days, int(self.span.longest))
+        if part is not None:
+            return attempt._replace(part=part._replace(pending=(*cut, *part.pending[1:])))
         if attempt.replaces:
             return attempt._replace(part=Part(tuple(cut)))
         one, *others = [
@@ -304,19 +321,17 @@ class Track:
             for begin, end in cut
         ]
         self._first.extendleft(reversed(others))
-        self.split += len(others)
+        self.split += len(cut) - number_of_pieces(days_in(days), self._planned_for)
         return one
 
     def halve(self, attempt: Try, now: float) -> int:
         """The window (or stretch) was too long; gives how many days one may have from now on."""
         asked = attempt.asks
-        cut = halves((asked.begin, asked.end))
-        self.span.longest = min(self.span.longest, days_in(cut[0]))
-        if attempt.part is not None:
-            rest = (*cut, *attempt.part.pending[1:])
-            self.again(attempt._replace(part=attempt.part._replace(pending=rest)), now)
-        else:
-            self.again(self._cut(attempt, cut), now)
+        half, _ = halves((asked.begin, asked.end))
+        self.span.longest = min(self.span.longest, days_in(half))
+        if attempt.part is not None and attempt.part.page > 1:  # it was not, some pages ago
+            attempt = attempt._replace(part=None)
+        self.again(self._fitting(attempt), now)
         return int(self.span.longest)
 
     def park(self, until: float) -> bool:
@@ -332,9 +347,19 @@ class Track:
         first, self._first = self._first, deque()
         for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.window.begin, attempt.window.end
+        backwards = False
         while (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
-            yield upcoming
+            if self._upcoming is not None:
+                backwards = self._upcoming < upcoming
+            cut = self.as_planned(upcoming)
+            yield from (reversed(cut) if backwards else cut)  # so that neighbours are told as one
+
+    def as_planned(self, days: Days) -> Sequence[Days]:
+        """A window that was never asked for as it was counted: in pieces, or as a whole."""
+        if self.replaces or days_in(days) <= self._planned_for:
+            return (days,)
+        return pieces(days, int(self._planned_for))
 
 
 class Job(NamedTuple):
@@ -428,7 +453,7 @@ class Lane:
             if self.renewing:
                 return NEVER
             at = max(at, self.token_at)
-        return max(at, now + self.limiter.delay())
+        return max(at, now + self.limiter.delay(now))
 
     def take(self, now: float, wall: float) -> Job | None:
         """What to do now; its request counts as gone and must leave at once."""

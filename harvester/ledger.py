@@ -19,7 +19,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from harvester import coverage
 from harvester.coverage import Stretch
-from harvester.durable import step
+from harvester.durable import make_directory, step
 from harvester.errors import LedgerError, UsageError
 from harvester.lock import Claim
 from harvester.model import Tally, Window
@@ -246,7 +246,7 @@ class Ledger:
 
     def _open_for_writing(self) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path.parent, "directory of the ledger")
             self._claim = Claim(
                 self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
             )
@@ -277,7 +277,8 @@ class Ledger:
 
     def _close(self) -> None:
         if self._database is not None:
-            self._database.close()
+            with step("close ledger"):  # what stands in its log goes into the file
+                self._database.close()
             self._database = None
         if self._claim is not None:
             self._claim.release()
@@ -330,7 +331,7 @@ class Ledger:
 
     def _learn_span(self, endpoint: str, days: int) -> None:
         assert self._database is not None
-        with _transaction(self._database) as database:
+        with _transaction(self._database, "span") as database:
             database.execute(
                 "INSERT INTO span VALUES (?, ?) ON CONFLICT DO UPDATE SET"
                 " days = min(days, excluded.days)",
@@ -349,7 +350,7 @@ class Ledger:
 
     def _ask(self, ranges: Sequence[tuple[str, str, date, date]]) -> None:
         assert self._database is not None
-        with _transaction(self._database):
+        with _transaction(self._database, "range"):
             self._database.executemany(
                 "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " first_day = min(first_day, excluded.first_day),"
@@ -359,7 +360,7 @@ class Ledger:
 
     def _commit(self, entries: Sequence[Entry], spent: Sequence[Spent]) -> None:
         assert self._database is not None
-        with _transaction(self._database) as database:
+        with _transaction(self._database, "ledger") as database:
             for entry in entries:
                 for key, stretches in _by_key(database, entry).items():
                     for stretch in coverage.fold(stretches):
@@ -391,10 +392,11 @@ class Ledger:
 
 
 class _transaction:  # noqa: N801  (reads as the verb it is)
-    """BEGIN to COMMIT, or ROLLBACK."""
+    """BEGIN to COMMIT, or ROLLBACK; ``what`` names the durable step."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, what: str) -> None:
         self._database = database
+        self._what = what
 
     def __enter__(self) -> sqlite3.Connection:
         self._database.execute("BEGIN IMMEDIATE")
@@ -403,7 +405,7 @@ class _transaction:  # noqa: N801  (reads as the verb it is)
     def __exit__(self, kind: object, *exc_info: object) -> None:
         try:
             if kind is None:
-                with step("commit ledger"):
+                with step(f"commit {self._what}"):
                     self._database.execute("COMMIT")
         finally:
             if self._database.in_transaction:
@@ -481,3 +483,15 @@ def _row(stretch: Stretch) -> tuple[object, ...]:
         empty,
         stretch.detail,
     )
+
+
+def receipt_in(path: Path, sink: str) -> dict[str, str]:
+    """All that a ledger keeps for a sink, for those who have no event loop; changes nothing."""
+    ledger = Ledger(path, readonly=True)
+    try:
+        ledger._open()
+        return ledger._receipt(sink)
+    except (sqlite3.Error, ValueError) as exc:
+        raise LedgerError(f"the ledger {path} cannot be read ({exc})") from exc
+    finally:
+        ledger._close()

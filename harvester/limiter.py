@@ -128,7 +128,7 @@ class Limiter:
         self._gap = rate.period + max(MARGIN * rate.period, MARGIN_SECONDS)
         self._lot = max(1, int(LOT * rate.per_second))
         self._in_hand = 0
-        capacity = burst + max(CATCH_UP * rate.per_second, self._lot - 1)
+        capacity = burst + CATCH_UP * rate.per_second  # more than a lot
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
         self._departures: deque[float] = deque()
         self._paused_until = -math.inf
@@ -175,7 +175,7 @@ class Limiter:
                 departures.popleft()
         return (
             self._paused_until <= now
-            and (len(departures) < self.rate.requests or departures[0] <= horizon)
+            and len(departures) < self.rate.requests
             and (self._in_hand > 0 or self._bucket.has_capacity(self._lot))
         )
 
@@ -189,9 +189,9 @@ class Limiter:
         self._departures.append(now)
         self._last = now
 
-    def delay(self) -> float:
-        """Seconds until the next request may leave; 0 if it may now."""
-        now = asyncio.get_running_loop().time()
+    def delay(self, now: float | None = None) -> float:
+        """Seconds until the next request may leave; 0 if it may now (the loop's time)."""
+        now = asyncio.get_running_loop().time() if now is None else now
         if self.ready(now):
             return 0.0
         wait = max(self._paused_until, self._slowed_until(now)) - now

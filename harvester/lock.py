@@ -47,14 +47,14 @@ class Claim:
                 f"{what} is in use by another harvester; let it end, or choose another directory"
             ) from None
 
-    def note(self, text: bytes) -> None:
+    def note(self, text: bytes, what: str = "note") -> None:
         """Write something durable into the file: whoever holds it may.
 
         It is cut to its length last, so that a kill in between leaves no empty file.
         """
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        durable.write(self._descriptor, text, "note")
-        durable.truncate(self._descriptor, len(text), "note")
+        durable.write(self._descriptor, text, what)
+        durable.truncate(self._descriptor, len(text), what)
 
     def noted(self) -> bytes:
         """What was written into the file last, by whoever held it then."""

@@ -91,11 +91,20 @@ class Hidden:
     def __repr__(self) -> str:
         return "<Hidden>"
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it can be sent: bytes that are no UTF-8 come out of the environment as text."""
+        try:
+            return bool(self.value.encode())
+        except (AttributeError, UnicodeEncodeError):
+            return False
+
     def cut_from(self, text: str) -> str:
         """The text without it: an answer may echo what was sent, as it is or as a URL holds it."""
         if not self.value:
             return text
-        for form in {self.value, quote(self.value, safe=""), quote_plus(self.value)}:
+        value = self.value.encode(errors="replace")
+        for form in {self.value, quote(value, safe=""), quote_plus(value)}:
             text = text.replace(form, "…")
         return text
 

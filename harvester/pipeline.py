@@ -11,14 +11,15 @@ says to slow down, and the refusal of a token.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 from harvester import retry
 from harvester.answer import read
 from harvester.auth import carried_by
-from harvester.codec import MalformedError, checksum, lines
+from harvester.codec import MalformedError, body_of
+from harvester.endpoint import Endpoint, day_of
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -38,7 +39,15 @@ from harvester.model import (
     Window,
     metadata,
 )
-from harvester.plan import ONE_DAY, next_midnight, next_minute, rfc3339, settles_at
+from harvester.plan import (
+    ONE_DAY,
+    Cut,
+    last_legal_day,
+    next_midnight,
+    next_minute,
+    rfc3339,
+    settles_at,
+)
 from harvester.transport import Transport
 
 AFTER_THE_MINUTE = 0.5
@@ -105,10 +114,18 @@ def explain(verdict: Verdict) -> str:
     return f"{verdict.message} [rid: {verdict.rid}]" if verdict.rid else verdict.message
 
 
+def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bool:
+    """Whether a window has figures of its last day; of a whole period they are one."""
+    if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+        return bool(records)
+    field = endpoint.day_field
+    return any(day_of(record.get(field, day.isoformat())) == day for record in reversed(records))
+
+
 def _verdict(track: Track, response: Response, window: Window, token: Hidden) -> Verdict:
     """The verdict on an answer, less the token that it may echo: before it is read, and split."""
     verdict = track.endpoint.verdict(response, window)
-    if verdict.action is Action.DONE and token.value.encode(errors="replace") not in response.body:
+    if verdict.action is Action.DONE and token.value.encode() not in response.body:
         return verdict
     clean = token.cut_from_response(response)
     return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)
@@ -135,8 +152,10 @@ class Pipeline:
         self._attempts = attempts
         self._encode = encode
         self._wall = wall
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
+        self._yesterday = date.min
         self.last_answer = self.started = 0.0
         self._silent: Window | None = None
         self._silent_windows = 0
@@ -158,7 +177,7 @@ class Pipeline:
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        value, fetched = lane.token.peek(), lane.token.fetched
+        value, fetched = lane.token.peek(self._time()), lane.token.fetched
         assert value is not None, "a lane gives out no window without a token"
         token = Hidden(value)
         del value  # what is raised here leaves the library, and tracebacks can be shown with locals
@@ -187,7 +206,7 @@ class Pipeline:
     def _note(self, window: Window, answered: bool) -> None:
         """Keep in mind whether anything answers at all."""
         if answered:
-            self.last_answer = asyncio.get_running_loop().time()
+            self.last_answer = self._time()
             self._silent, self._silent_windows = None, 0
         elif window != self._silent:
             self._silent = window
@@ -222,12 +241,12 @@ class Pipeline:
         track.foreign += verdict.foreign
         stamp = self._now()
         if self._encode:
-            encoded = lines(records, metadata(window, stamp))
-            body, total, parsed = b"".join(encoded), checksum(encoded), None
+            body, total = body_of(records, metadata(window, stamp))
+            parsed = None
         else:
             body, total, parsed = b"", 0, records
         why = ""
-        if not records or verdict.delayed or track.endpoint.late_days:
+        if window.end >= self._yesterday or verdict.delayed or track.endpoint.late_days:
             why = self._provisional(track, window, verdict)
         return Batch(
             window,
@@ -251,14 +270,20 @@ class Pipeline:
             grown = window.end + timedelta(days=endpoint.late_days - 1)
             if wall < settles_at(grown, endpoint.settled_hour):
                 return f"its figures grow until {grown + ONE_DAY}"
-        if not verdict.records and wall < settles_at(window.end, NOON):
-            return "it was empty before noon of the next day"
+        if wall < settles_at(window.end, NOON) and not _has(endpoint, verdict.records, window.end):
+            return "its last day was empty before noon of the next day"
         return ""
+
+    def _time(self) -> float:
+        """The loop's time; the loop is kept, as asking for it is a system call in Python 3.11."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop.time()
 
     def _now(self) -> str:
         second = int(self._wall())
         if second != self._second:
             self._second, self._stamp = second, rfc3339(second)
+            self._yesterday = last_legal_day(second)
         return self._stamp
 
     def _otherwise(
@@ -270,7 +295,10 @@ class Pipeline:
             case Action.SLOW_DOWN:
                 return self._slow_down(lane, attempt, verdict)
             case Action.RENEW_TOKEN:
-                dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
+                try:
+                    dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
+                except AccountError as exc:
+                    raise exc.told(verdict.code, verdict.rid) from None
                 return self._renew(track, attempt, verdict, dropped)
             case Action.QUOTA:
                 until = next_midnight(self._wall())
@@ -282,13 +310,15 @@ class Pipeline:
             case Action.SPLIT:
                 return TooLong(attempt)
             case Action.STOP_ENDPOINT | Action.NO_PERMISSION:
-                error = EndpointError(explain(verdict))
+                error = EndpointError(explain(verdict)).told(verdict.code, verdict.rid)
                 error.forbidden = verdict.action is Action.NO_PERMISSION
                 raise error
             case Action.STOP_ACCOUNT:
-                raise AccountError(f"{lane.appid}: {explain(verdict)}")
+                raise AccountError(f"{lane.appid}: {explain(verdict)}").told(
+                    verdict.code, verdict.rid
+                )
             case _:
-                raise WindowError(explain(verdict))
+                raise WindowError(explain(verdict)).told(verdict.code, verdict.rid)
 
     @staticmethod
     def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:
@@ -298,7 +328,7 @@ class Pipeline:
             raise EndpointError(
                 f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
                 " accepted"
-            )
+            ).told(verdict.code, verdict.rid)
         return Again(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def _retry(self, attempt: Try, verdict: Verdict) -> Again:
@@ -308,7 +338,9 @@ class Pipeline:
             return Again(attempt, delay, explain(verdict))
         if not verdict.answered and self.nothing_answers(attempt.since):
             raise self.lost(verdict.message)
-        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts").told(
+            verdict.code, verdict.rid
+        )
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which nothing answers any more."""
@@ -321,7 +353,9 @@ class Pipeline:
     def _slow_down(self, lane: Lane, attempt: Try, verdict: Verdict) -> Again:
         attempt = self._failed(attempt)
         if attempt.failures >= self._attempts:
-            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts").told(
+                verdict.code, verdict.rid
+            )
         seconds, first = self.pause(lane)
         return Again(attempt, seconds, explain(verdict), paused=first)
 
@@ -331,7 +365,7 @@ class Pipeline:
         seconds = next_minute(wall) - wall + AFTER_THE_MINUTE
         first = lane.limiter.pause(seconds)
         if first:  # the others that were in flight with it tell nothing new
-            lane.limiter.slow_down(asyncio.get_running_loop().time() + seconds)
+            lane.limiter.slow_down(self._time() + seconds)
         return seconds, first
 
     async def quota(self, lane: Lane, track: Track) -> tuple[int, int] | None:
@@ -357,7 +391,6 @@ class Pipeline:
         daily, left = told.get("daily_limit"), told.get("remain")
         return (daily, left) if type(daily) is int and type(left) is int else None
 
-    @staticmethod
-    def _failed(attempt: Try) -> Try:
-        since = min(attempt.since, asyncio.get_running_loop().time())
+    def _failed(self, attempt: Try) -> Try:
+        since = min(attempt.since, self._time())
         return attempt._replace(failures=attempt.failures + 1, since=since)

@@ -11,10 +11,12 @@ in China is nowhere written; it is the reading of "the next day" that WeChat's s
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 from harvester.errors import UsageError
@@ -182,6 +184,16 @@ class Grid:
             for first, last in gaps(begin, end, covered)
         )
 
+    def calls(
+        self, begin: date, end: date, covered: Sequence[Days] = (), longest: float = math.inf
+    ) -> int:
+        """How many requests they take if one may have so many days at the most."""
+        if self.cut is not Cut.DAYS or self.span <= longest:
+            return self.count(begin, end, covered)
+        return sum(
+            number_of_pieces(days_in(days), longest) for days in self.windows(begin, end, covered)
+        )
+
     def widened(self, days: Days, stored: Sequence[Days]) -> Days:
         """A range that takes in, as a whole, what is stored of a window at its edge.
 
@@ -285,17 +297,32 @@ def pieces(days: Days, longest: int) -> list[Days]:
     return [piece for half in halves(days) for piece in pieces(half, longest)]
 
 
+@cache
+def number_of_pieces(days: int, longest: float) -> int:
+    """How many pieces a window of so many days is cut into."""
+    if days <= longest:
+        return 1
+    first = (days + 1) // 2
+    return number_of_pieces(first, longest) + number_of_pieces(days - first, longest)
+
+
 def days_in(days: Days) -> int:
     """How many days a stretch has."""
     return (days[1] - days[0]).days + 1
 
 
 def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
-    """Neighbouring windows together: first day, last day, how many windows."""
+    """Windows that come one after the other and are neighbours together, whichever way they go.
+
+    A first day, a last day, how many windows; what is left of a plan may come newest first.
+    """
     run: tuple[date, date, int] | None = None
     for begin, end in days:
         if run is not None and run[1] + ONE_DAY == begin:
             run = (run[0], end, run[2] + 1)
+            continue
+        if run is not None and end + ONE_DAY == run[0]:
+            run = (begin, run[1], run[2] + 1)
             continue
         if run is not None:
             yield run
@@ -328,25 +355,58 @@ def without(stretches: Sequence[Days], away: Sequence[Days]) -> list[Days]:
 class Estimate(NamedTuple):
     """What a harvest would take.
 
-    calls: requests, each answered at the first attempt.
-    quota_days: days until the slowest interface is through at the daily quota; None if no quota
-        was given.
-    seconds: at the rate, all accounts at once.
+    calls: requests, each answered at the first attempt; seconds: at the rate, all accounts at once.
     """
 
     calls: int
-    quota_days: int | None
     seconds: float
 
 
-def estimate(
-    calls: Sequence[Sequence[int]], per_second: float, daily_quota: int | None
-) -> Estimate:
+def estimate(calls: Sequence[Sequence[int]], per_second: float) -> Estimate:
     """What it takes to send so many calls: a row an account, in it a number an interface."""
     longest = max((sum(row) for row in calls), default=0)
-    most = max((number for row in calls for number in row), default=0)
-    days = None if daily_quota is None else -(-most // daily_quota)
-    return Estimate(sum(map(sum, calls)), days, longest / per_second)
+    return Estimate(sum(map(sum, calls)), longest / per_second)
+
+
+class Load(NamedTuple):
+    """What one interface of one account asks of its daily quota.
+
+    calls: to be sent as things stand; spent: today, already.
+    end: the last day of the range; it moves on if that is ``yesterday``, a call a day.
+    late_days: as the interface has them: so long its windows are asked for again each day; period:
+    days of such a window.
+    """
+
+    calls: int
+    spent: int
+    end: date
+    moves_on: bool
+    late_days: int = 0
+    period: int = 1
+
+    def due(self, today: date) -> int:
+        """Calls that a later day brings by itself."""
+        young = today - 2 * ONE_DAY if self.moves_on else self.end
+        late = (young - today).days + self.late_days + 1 if self.late_days else 0
+        return int(self.moves_on) - (-max(late, 0) // self.period)
+
+
+MOST_DAYS = 36_525
+
+
+def quota_days(load: Load, daily: int, today: date) -> int | None:
+    """Days, this one counted, until the backfill is through; None if it never is.
+
+    Run once a day; each day keeps the present fresh first, and has what is left for the past.
+    """
+    left, budget = load.calls, daily - load.spent
+    for day in range(MOST_DAYS):
+        if day:
+            left, budget = left + load.due(today + day * ONE_DAY), daily
+        left -= min(left, max(budget, 0))
+        if not left:
+            return day + 1 if load.calls else 0
+    return None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

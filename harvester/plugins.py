@@ -87,18 +87,23 @@ def sink_schemes() -> list[str]:
     return sorted(_points("harvester.sinks"))
 
 
-def sink(spec: str) -> Sink:
+def sink(spec: str | Hidden) -> Sink:
     """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
-    hidden = Hidden(spec)  # a URL may hold a password, and tracebacks can be shown with locals
+    hidden = spec if isinstance(spec, Hidden) else Hidden(spec)  # a URL may hold a password
     del spec
-    scheme, colon = hidden.value.partition(":")[:2]
+    maker = _maker(hidden)
+    return cast("Sink", maker.from_spec(hidden.value.partition(":")[2]))
+
+
+def _maker(spec: Hidden) -> Any:
+    """What makes sinks of a spec's scheme."""
+    scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
-        shown = "what was given" if "@" in hidden.value else repr(hidden.value)
+        shown = repr(f"{scheme[:20]}…" if "@" in spec.value else spec.value)
         raise UsageError(f"sink: {shown} is not one; these are known: {known}")
-    maker: Any = point.load()
-    return cast("Sink", maker.from_spec(hidden.value.partition(":")[2]))
+    return point.load()
 
 
 def _takes_a_place(name: str) -> bool:

@@ -64,7 +64,8 @@ def write_private(path: Path, content: bytes) -> None:
     """Put a file of mode 0600 in a path's place, durably and all at once; raises `OSError`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     beside.unlink(missing_ok=True)  # of a process of that number which was killed here
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with durable.step("make private file"):
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         try:
             durable.write(descriptor, content, "private file")

@@ -24,8 +24,10 @@ from harvester.plan import (
     Grid,
     both,
     china,
+    days_in,
     last_legal_day,
     last_settled_day,
+    number_of_pieces,
     without,
 )
 from harvester.scope import Options, Scope
@@ -65,7 +67,8 @@ class Need(NamedTuple):
     """What one interface of one account needs.
 
     days: the range; done: what of it need not be asked for; again: its windows that are stored and
-    provisional, newest first; planned, left: windows in all, and those to be asked for.
+    provisional, newest first; planned, left: windows in all, and those to be asked for; calls:
+    requests that these take.
     """
 
     days: Days
@@ -73,16 +76,25 @@ class Need(NamedTuple):
     again: list[Days]
     planned: int
     left: int
+    calls: int
 
 
-async def known(ledger: Ledger | None, sinks: Sequence[str], wall: float) -> Known:
-    """What a plan needs of the ledger (wall: the Unix time)."""
+async def known(
+    ledger: Ledger | None,
+    sinks: Sequence[str],
+    wall: float,
+    standing: Mapping[Key, list[Days]] | None = None,
+) -> Known:
+    """What a plan needs of the ledger (wall: the Unix time).
+
+    standing: what stands in the sinks, and the ledger knows nothing of.
+    """
     if ledger is None:
-        return Known()
+        return Known(stored=standing or {})
     by_sink = [await ledger.done(name) for name in sinks]
     return Known(
         _in_all(by_sink),
-        _in_any(by_sink),
+        _in_any([*by_sink, standing] if standing else by_sink),
         await _provisional(ledger, sinks),
         await ledger.spent(china(wall).date()),
         await ledger.spans(),
@@ -132,8 +144,13 @@ def needed(cut: Grid, days: Days, key: Key, has: Known, *, replaces: bool, refre
         ]
     elif not refresh:
         done = cut.whole_only(days, without(done, sorted(has.provisional.get(key, ()))))
-    left = cut.count(begin, end, done) + len(again)
-    return Need(days, done, again, max(left, cut.count(begin, end)), left)
+    longest = has.spans.get(key[1], NEVER)
+    calls = cut.calls(begin, end, done, longest)
+    again_calls = sum(number_of_pieces(days_in(window), longest) for window in again)
+    whole = NEVER if replaces else longest  # one that is replaced stays one, whatever it takes
+    left = cut.calls(begin, end, done, whole) + len(again)
+    planned = max(left, cut.calls(begin, end, (), whole))
+    return Need(days, done, again, planned, left, calls + again_calls)
 
 
 def _can_be_asked(cut: Grid, window: Days) -> bool:
@@ -148,10 +165,11 @@ async def muster(
     send: Send,
     wall: float,
     clock: Callable[[], float] = time.time,
+    standing: Mapping[Key, list[Days]] | None = None,
 ) -> Roster:
     """The lanes: one an account, in it a track an interface (wall: the Unix time by clock)."""
-    has = await known(ledger, sinks, wall)
-    replaces = options.refresh or len(sinks) > 1
+    has = await known(ledger, sinks, wall, standing)
+    replaces = options.refresh or len(sinks) > 1 or bool(standing)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
     roster = Roster([], 0, 0, [], share)

@@ -159,6 +159,7 @@ class HttpTransport:
         self._base_url = check_base_url(base_url)
         self._given = session
         self._session = session
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connections = connections
         self._max_body = max_body
         self._watchdog = _Watchdog(timeout)
@@ -226,12 +227,12 @@ class HttpTransport:
 
     async def _outcome(self, session: Session, request: Request) -> Response | AttemptError:
         """What became of a request; an error is handed back and not raised, to leave no frame."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
         cancelling = task.cancelling()
         self._watchdog.enter(task, loop)
-        error = AttemptError()
+        answered = False
         try:
             answer = await session.request(
                 request.method,
@@ -239,7 +240,7 @@ class HttpTransport:
                 data=request.body,
                 **(self._how if request.path[:1] == "/" else self._elsewhere(request)),
             )
-            error.answered = True
+            answered = True
             try:
                 body = await self._read(answer)
             except BaseException:
@@ -262,10 +263,13 @@ class HttpTransport:
         finally:
             if self._watchdog.leave(task):  # cut off in the very moment in which it ended
                 task.uncancel()
-        error.args = (problem,)
+        error = AttemptError(problem)
+        error.answered = answered
         return error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes | None:
+        if answer.content.is_eof() and answer.content.total_bytes <= self._max_body:
+            return await answer.read()  # all of it came with its headers, as a short one does
         length = answer.content_length
         if length is not None and "Content-Encoding" not in answer.headers:
             return await answer.read() if length <= self._max_body else self._refuse(answer)

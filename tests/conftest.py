@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from harvester.testing import Simulator
+from tests.postgres_server import PostgresServer, postgres_server
 from tests.redis_server import RedisServer, redis_server
 from tests.support import Wechat
 
@@ -23,4 +24,11 @@ def wechat() -> Iterator[Callable[..., Wechat]]:
 def redis() -> Iterator[RedisServer]:
     """A Redis that runs; whoever stops it starts it again."""
     with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that runs; whoever stops it starts it again."""
+    with postgres_server() as server:
         yield server

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harvester import events
+from harvester import datacube, events
 from harvester.committer import CHANNEL_ITEMS
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import AttemptError, NetworkError, SinkError
@@ -314,7 +314,7 @@ def test_failures_that_differ_in_their_rid_alone_are_one_entry(tmp_path: Path) -
         assert "61500" in failure.error
         assert "[rid: " in failure.error
         async with Ledger(tmp_path / "l", readonly=True) as ledger:
-            (stretches,) = (await ledger.stretches("memory")).values()
+            (stretches,) = (await ledger.stretches("memory:")).values()
         assert len(stretches) == 1
 
     run_virtual(main, NOW)
@@ -363,7 +363,7 @@ def test_the_daily_quota_of_wechat_ends_the_run_as_waiting_until_midnight_in_chi
         async with Ledger(tmp_path / "l", readonly=True) as ledger:
             states = Counter(
                 stretch.state
-                for each in (await ledger.stretches("memory")).values()
+                for each in (await ledger.stretches("memory:")).values()
                 for stretch in each
             )
         assert states.keys() == {"done", "waiting"}
@@ -384,9 +384,10 @@ def test_a_run_that_waits_sleeps_through_quota_resets() -> None:
 def test_a_daily_quota_of_our_own_is_never_passed_even_over_two_runs(tmp_path: Path) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         simulator = Simulator(wall=loop.wall, daily_quota=10)
+        sink = MemorySink()
         for done in (10, 0):
             report = await engine_run(
-                loop, simulator, scope(*JANUARY), MemorySink(), tmp_path / "l", daily_quota=10
+                loop, simulator, scope(*JANUARY), sink, tmp_path / "l", daily_quota=10
             )
             assert (report.state, report.windows.done) == ("waiting", done)
         assert simulator.counts["errcode 45009"] == 0
@@ -664,5 +665,31 @@ def test_a_batch_says_that_it_replaces_only_when_it_may() -> None:
                 loop, Simulator(wall=loop.wall), scope(*JANUARY), Watching(), refresh=refresh
             )
         assert [batch.replaces for batch in seen] == [False] * 31 + [True] * 31
+
+    run_virtual(main, NOW)
+
+
+@pytest.mark.parametrize("last", [7, 8, 10, 12])
+def test_a_window_that_nobody_knows_of_any_more_is_not_cut_in_two(
+    tmp_path: Path, last: int
+) -> None:
+    """The ledger is lost, and the days that are asked for end within a window that is stored."""
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        simulator = Simulator(wall=loop.wall, spans={"getusersummary": 3})
+        for end in (10, last):
+            asked = scope(
+                date(2024, 1, 1), date(2024, 1, end), endpoints=(datacube.GETUSERSUMMARY,)
+            )
+            report = await engine_run(loop, simulator, asked, JsonLines(tmp_path))
+            assert report.state == "complete"
+        found = Counter(
+            (record["ref_date"], record["user_source"])
+            for record in stored(tmp_path, "getusersummary")
+        )
+        truth = simulator.truth_of(
+            "getusersummary", A, date(2024, 1, 1), date(2024, 1, max(10, last))
+        )
+        assert found == {(record["ref_date"], record["user_source"]): 1 for record in truth}
 
     run_virtual(main, NOW)

@@ -1,6 +1,7 @@
 """What can be observed, and the tally that becomes the Report."""
 
 import dataclasses
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import get_args
 
@@ -134,7 +135,8 @@ def test_other_events_leave_the_report_alone(event: Event) -> None:
 
 
 def test_a_report_reads_as_json() -> None:
-    books = told(RunStarted(2, 0, 1), failed(0, 1, "errcode 1"))
+    error = "errcode 1 [rid: 1-2]"
+    books = told(RunStarted(2, 0, 1), replace(failed(0, 1, error), code=1, rid="1-2"))
     books.report.state, books.report.seconds, books.report.until = "partial", 1.23456, 0.0
     books.report.failures = books.failures()
     assert books.report.to_dict() == {
@@ -159,7 +161,9 @@ def test_a_report_reads_as_json() -> None:
                 "endpoint": "e",
                 "begin_date": "2020-01-01",
                 "end_date": "2020-01-02",
-                "error": "errcode 1",
+                "error": "errcode 1 [rid: 1-2]",
+                "code": 1,
+                "rid": "1-2",
             }
         ],
         "changed": 0,
@@ -169,6 +173,24 @@ def test_a_report_reads_as_json() -> None:
         "stopped": {},
         "notes": [],
     }
+
+
+def test_who_waits_for_what_is_told_by_account_and_interface() -> None:
+    books = told(
+        Paused("wx1", 20.0, "slower [rid: 1]"),
+        Paused("wx1", 30.0, "slower [rid: 2]"),
+        Paused("wx1", 600.0, "quota", "e"),
+        Deferred("wx2", "e", day(0), day(1), 2, 700.0, "quota [rid: 3]"),
+        Deferred("wx2", "e", day(3), day(3), 1, 650.0, "quota [rid: 4]"),
+    )
+    assert [wait.to_dict() for wait in books.waits()] == [
+        {"appid": "wx1", "endpoint": "e", "reason": "quota", "seconds": 600.0, "windows": 0,
+         "until": None},
+        {"appid": "wx1", "endpoint": "", "reason": "slower", "seconds": 50.0, "windows": 0,
+         "until": None},
+        {"appid": "wx2", "endpoint": "e", "reason": "quota", "seconds": 0.0, "windows": 3,
+         "until": "1970-01-01T00:10:50Z"},
+    ]  # fmt: skip
 
 
 def test_a_report_without_anything_to_wait_for_has_no_time() -> None:

@@ -17,13 +17,13 @@ from harvester.plan import Cut
 from tests.support import harvest
 
 MINIMAL = """
-[[endpoint]]
+[[interface]]
 name = "mine"
 path = "/datacube/mine"
 first_day = 2020-01-01
 """
 FULL = """
-[[endpoint]]
+[[interface]]
 name = "mine"
 path = "/datacube/mine"
 first_day = "2020-01-01"
@@ -39,12 +39,12 @@ day_field = "day"
 key = ["day", "kind"]
 title = "what is mine"
 
-[[endpoint.fields]]
+[[interface.fields]]
 name = "day"
 type = "date"
 meaning = "the day"
 
-[[endpoint.fields]]
+[[interface.fields]]
 name = "parts"
 type = "list"
 fields = [{ name = "value", type = "int" }]
@@ -52,7 +52,7 @@ fields = [{ name = "value", type = "int" }]
 
 
 def read(toml: str) -> list[JsonEndpoint]:
-    return read_interfaces(tomllib.loads(toml)["endpoint"], "harvester.toml")
+    return read_interfaces(tomllib.loads(toml)["interface"], "harvester.toml")
 
 
 def told(capsys: pytest.CaptureFixture[str], name: str | None) -> list[str]:
@@ -219,13 +219,13 @@ WRONG = [
     (MINIMAL.replace("2020-01-01", '"soon"'), "first_day 'soon' is not a day; write YYYY-MM-DD"),
     (MINIMAL.replace("2020-01-01", "2020"), "first_day takes a date, not 2020"),
     (MINIMAL.replace('"mine"', '"getusersummary"'), "there is an interface getusersummary already"),
-    (MINIMAL + "fields = [1]", "endpoint 1, field 1 is not a table"),
-    (MINIMAL + 'fields = [{ name = "a" }]', "endpoint 1, field 1 has no type"),
+    (MINIMAL + "fields = [1]", "interface 1, field 1 is not a table"),
+    (MINIMAL + 'fields = [{ name = "a" }]', "interface 1, field 1 has no type"),
     (MINIMAL + 'fields = [{ name = "a", type = "text" }]', "field 1: type 'text' is not one of da"),
     (MINIMAL + 'fields = [{ nam = "a" }]', "field 1: unknown key 'nam' (did you mean name?)"),
     (
         MINIMAL + 'fields = [{ name = "a", type = "list", fields = [{ name = "b" }] }]',
-        "endpoint 1, field 1, field 1 has no type",
+        "interface 1, field 1, field 1 has no type",
     ),
 ]
 
@@ -235,17 +235,19 @@ def test_a_table_that_cannot_be_is_refused_in_a_sentence(toml: str, said: str) -
     with pytest.raises(UsageError) as caught:
         read(toml)
     message = str(caught.value)
-    assert message.startswith("harvester.toml, endpoint 1")
+    assert message.startswith("harvester.toml, interface 1")
     assert said in message
     assert "\n" not in message
 
 
 def test_a_name_is_given_once() -> None:
-    with pytest.raises(UsageError, match=r"^harvester\.toml, endpoint 2: there is an interface mi"):
+    with pytest.raises(
+        UsageError, match=r"^harvester\.toml, interface 2: there is an interface mi"
+    ):
         read(MINIMAL + MINIMAL)
 
 
 @pytest.mark.parametrize("table", [1, "mine", None, ["mine"]])
 def test_what_is_no_table_is_refused(table: Any) -> None:
-    with pytest.raises(UsageError, match=r"^accounts\.toml, endpoint 1 is not a table$"):
+    with pytest.raises(UsageError, match=r"^accounts\.toml, interface 1 is not a table$"):
         read_interfaces([table], "accounts.toml")

@@ -6,11 +6,11 @@ from datetime import date, timedelta
 import pytest
 
 from harvester.auth import Send, SharedToken
-from harvester.datacube import GETARTICLESUMMARY
-from harvester.lane import NEVER, OUTSTANDING, RECHECK, Budget, Fate, Job, Lane, Track, Try
+from harvester.datacube import GETARTICLESUMMARY, GETUSERSUMMARY
+from harvester.lane import NEVER, OUTSTANDING, RECHECK, Budget, Fate, Job, Lane, Span, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import Request, Response, Token, Window
-from harvester.plan import Days, next_midnight
+from harvester.plan import Days, next_midnight, runs
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 NOW = 1_700_000_000.0
@@ -383,3 +383,14 @@ def test_a_lane_shows_its_state() -> None:
     assert run_virtual(main) == (
         "<Lane wx1: open, 1 in flight, <SharedToken of wx1: fresh, 1 fetched>>"
     )
+
+
+def test_what_is_left_of_windows_that_are_too_long_is_told_in_the_pieces_it_was_counted_in() -> (
+    None
+):
+    weeks = [(date(2024, 1, 8), date(2024, 1, 14)), (date(2024, 1, 1), date(2024, 1, 7))]
+    for given in (weeks, weeks[::-1]):
+        track = Track("wx1", GETUSERSUMMARY, iter(given), Budget(None, 0, 0.0), span=Span(2))
+        left = list(track.end(Fate(None, "why")))
+        assert len(left) == 8
+        assert list(runs(left)) == [(date(2024, 1, 1), date(2024, 1, 14), 8)]

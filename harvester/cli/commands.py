@@ -16,7 +16,7 @@ import click
 
 import harvester
 from harvester import plugins
-from harvester.api import open_sinks, resolve
+from harvester.api import hidden_specs, open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.accounts import read_accounts
 from harvester.cli.config import DEFAULT_FILE, read_config, single_account
@@ -86,15 +86,25 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
 
 def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
     """What is to be harvested: names, and interfaces that the configuration describes."""
-    own = click.get_current_context().meta.get(INTERFACES, [])
+    own = _own_interfaces()
     found: list[str | JsonEndpoint] = []
     for name in values["endpoint"]:
-        mine = [each for each in own if name in (each.name, each.group, plugins.ALL)]
+        mine = [
+            each
+            for each in own
+            if name == each.name or (not each.retired and name in (each.group, plugins.ALL))
+        ]
         if not any(each.name == name for each in mine) and (
             not mine or name in plugins.endpoint_groups()
         ):
             found.append(name)
         found += mine
+    return found
+
+
+def _own_interfaces() -> list[JsonEndpoint]:
+    """Those that the configuration describes."""
+    found: list[JsonEndpoint] = click.get_current_context().meta.get(INTERFACES, [])
     return found
 
 
@@ -346,7 +356,7 @@ def run(**values: Any) -> int:
     _scope(values, accounts)
     check_base_url(values["base_url"])
     tls_context(values["ca_file"])
-    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     endpoints = _interfaces(values)
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
@@ -386,7 +396,7 @@ def plan(**values: Any) -> int:
     alone = [Account(appid or "wx", secret="-")]
     accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
-    sinks = open_sinks(list(values["sink"]) or [f"jsonl:{values['out']}"])
+    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
 
 
@@ -397,7 +407,7 @@ def status(out: Path) -> int:
     """Show what is harvested: coverage by month, gaps, what waits and what failed."""
     from harvester.cli.inspect import show_status
 
-    return asyncio.run(show_status(out / FILE_NAME))
+    return asyncio.run(show_status(out / FILE_NAME, _own_interfaces()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
@@ -412,11 +422,12 @@ def verify(out: Path) -> int:
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
+@config_option
 def endpoints(name: str | None) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
     from harvester.cli.interfaces import show
 
-    return show(name)
+    return show(name, _own_interfaces())
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

@@ -6,6 +6,7 @@ Rule: reads the ledger and the stored data, changes nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -20,13 +21,16 @@ from harvester.cli.screen import china_time, duration, many, out, plain, tell
 from harvester.codec import add_checksums, checksum
 from harvester.committer import name_in
 from harvester.coverage import DONE, FAILED, WAITING, Stretch
-from harvester.endpoint import grid
+from harvester.endpoint import Endpoint, grid
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Key, Ledger
 from harvester.limiter import Rate
 from harvester.model import Window
 from harvester.plan import (
+    Cut,
     Days,
+    Grid,
+    Load,
     both,
     china,
     days_in,
@@ -34,6 +38,7 @@ from harvester.plan import (
     gaps,
     last_legal_day,
     last_settled_day,
+    quota_days,
     runs,
 )
 from harvester.roster import Known, known, needed
@@ -50,47 +55,56 @@ async def show_plan(
     """Calls, days of quota and hours of what a run would do."""
     has = await _known(sinks, ledger, now) if ledger.exists() else Known()  # noqa: ASYNC240
     replaces = options.refresh or len(sinks) > 1
-    calls, loads, total = [], [], 0
+    calls, loads, total = [], list[Load](), 0
     for appid in scope.accounts:
-        row, load = [], []
+        row = []
         for endpoint in scope.endpoints:
             days = scope.range_of(endpoint)
             if days is not None:
                 cut = grid(endpoint, last_legal_day(now))
                 key = (appid, endpoint.name)
                 need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
-                row.append(need.left)
-                load.append(need.left and need.left + has.spent.get(key, 0))
-                total += need.planned
+                row.append(need.calls)
+                loads.append(_load(endpoint, days, need.calls, has.spent.get(key, 0), now))
+                total += need.planned - need.left + need.calls
         calls.append(row)
-        loads.append(load)
     rate = Rate.parse(options.rate)
-    takes = estimate(calls, rate.per_second, None)
-    quota_days = estimate(loads, rate.per_second, options.daily_budget).quota_days
+    takes = estimate(calls, rate.per_second)
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
     tell(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
                                         if total > takes.calls else ""))  # fmt: skip
     tell(f"time    {duration(takes.seconds)} at {rate} an account, all accounts at once")
-    if quota_days is None:
-        tell(
-            "quota   WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
-        )
-    else:
-        finished = china(now).date() + timedelta(days=max(quota_days - 1, 0))
-        tell(
-            f"quota   {many(quota_days, 'day')} at {options.daily_budget:,} calls a day for"
-            f" one interface of one account; run each day, it is finished on {finished}"
-        )
+    tell(f"quota   {_quota(loads, options, now)}")
     for note in scope.notes:
         tell(f"note    {note}")
-    for endpoint in scope.endpoints:
-        if scope.end > last_settled_day(now, endpoint.settled_hour):
-            tell(
-                f"wait    {scope.end} is not settled before {endpoint.settled_hour:02}:00 in China"
-            )
+    hours = {endpoint.settled_hour for endpoint in scope.endpoints}
+    for hour in sorted(hours):
+        if scope.end > last_settled_day(now, hour):
+            tell(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
     tell("nothing was sent")
     return COMPLETE
+
+
+def _load(endpoint: Endpoint, days: Days, calls: int, spent: int, now: float) -> Load:
+    moves_on = days[1] == last_settled_day(now, endpoint.settled_hour)
+    period = {Cut.DAYS: endpoint.span, Cut.WEEK: 7, Cut.MONTH: 30}.get(endpoint.cut, 1)
+    by_the_day = endpoint.cut in (Cut.DAYS, Cut.RECENT)
+    return Load(calls, spent, days[1], moves_on and by_the_day, endpoint.late_days, period)
+
+
+def _quota(loads: Sequence[Load], options: Options, now: float) -> str:
+    """The calls as days of the daily quota, and when they are over."""
+    daily, today = options.daily_budget, china(now).date()
+    if daily is None:
+        return "WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
+    needed = {load: quota_days(load, daily, today) for load in set(loads)}
+    each = f"at {daily:,} calls a day for one interface of one account"
+    if None in needed.values():
+        return f"never through {each}: what can still change takes as many each day"
+    most = max((days or 0 for days in needed.values()), default=0)
+    finished = today + timedelta(days=max(most - 1, 0))
+    return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"
 
 
 async def _known(sinks: Sequence[Sink], path: Path, now: float) -> Known:
@@ -101,8 +115,9 @@ async def _known(sinks: Sequence[Sink], path: Path, now: float) -> Known:
 # status
 
 
-async def show_status(path: Path) -> int:
-    """Coverage by month, gaps, and what waits or failed."""
+async def show_status(path: Path, own: Iterable[Endpoint] = ()) -> int:
+    """Coverage by month, gaps, and what waits or failed; own: interfaces of the configuration."""
+    cuts = {endpoint.name: endpoint.cut for endpoint in own}
     async with Ledger(path, readonly=True) as ledger:
         asked = await ledger.asked()
         sinks = await ledger.sinks()
@@ -113,41 +128,74 @@ async def show_status(path: Path) -> int:
             tell(f"in {sink}:")
         for key in sorted(asked.keys() | known[sink].keys()):
             stretches, again = known[sink].get(key, []), young[sink].get(key, {})
-            _show_coverage(key, asked.get(key), stretches, again)
+            cut = cuts.get(key[1]) or _cut_of(key[1])
+            _show_coverage(key, asked.get(key), stretches, again, cut)
     if not sinks:
         tell("nothing was harvested yet")
     return COMPLETE
 
 
 def _show_coverage(
-    key: Key, asked: Days | None, stretches: Sequence[Stretch], again: Mapping[Days, str]
+    key: Key,
+    asked: Days | None,
+    stretches: Sequence[Stretch],
+    again: Mapping[Days, str],
+    cut: Cut,
 ) -> None:
     begin = min([stretch.begin for stretch in stretches] + ([asked[0]] if asked else []))
     end = max([stretch.end for stretch in stretches] + ([asked[1]] if asked else []))
     done = [stretch for stretch in stretches if stretch.state == DONE]
     days = sum(stretch.days for stretch in done)
+    young = sum(map(days_in, again))
     empty = sum(stretch.empty_days for stretch in done)
-    records = sum(stretch.records for stretch in done)
+    left = list(_not_done((begin, end), stretches, cut))
     tell(
         f"{key[0]} {key[1]}, {begin} to {end}: {days:,} of {many(days_in((begin, end)), 'day')}"
-        f" harvested ({empty:,} empty, {sum(map(days_in, again)):,} provisional),"
-        f" {many(records, 'record')}"
+        f" harvested ({days - young:,} final, {young:,} provisional; {empty:,} of them empty)"
+        f"{_counted(left)}; {many(sum(stretch.records for stretch in done), 'record')}"
     )
     out.print(_calendar((begin, end), stretches))
-    for first, last, text in sorted([*_not_done((begin, end), stretches), *_young(again)]):
+    for first, last, text in sorted([*left, *_young(again)]):
         span = f"{first}" if first == last else f"{first} to {last}"
         tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
 
 
-def _not_done(days: Days, stretches: Sequence[Stretch]) -> Iterator[tuple[date, date, str]]:
+def _cut_of(name: str) -> Cut:
+    """How an interface is cut; of one that is not installed it is not known: as days."""
+    known = name in plugins.endpoint_names()
+    return plugins.endpoint(name).cut if known else Cut.DAYS
+
+
+def _not_done(
+    days: Days, stretches: Sequence[Stretch], cut: Cut
+) -> Iterator[tuple[date, date, str]]:
     known = [(stretch.begin, stretch.end) for stretch in stretches]
-    found = [(first, last, "missing") for first, last in gaps(*days, known)]
+    found = [(first, last, _missing((first, last), cut)) for first, last in gaps(*days, known)]
     for stretch in stretches:
         if stretch.state == WAITING:
             found.append((stretch.begin, stretch.end, _waiting(stretch.detail)))
         elif stretch.state == FAILED:
             found.append((stretch.begin, stretch.end, f"failed: {stretch.detail}"))
     yield from sorted(found)
+
+
+def _counted(left: Iterable[tuple[date, date, str]]) -> str:
+    """How many days wait, failed, are missing: what a line about them begins with."""
+    days = Counter[str]()
+    for first, last, text in left:
+        days[text.replace(":", " ").split(" ")[0]] += days_in((first, last))
+    return "".join(
+        f", {days[word]:,} {word}" for word in ("waiting", "failed", "missing") if days[word]
+    )
+
+
+def _missing(days: Days, cut: Cut) -> str:
+    """Missing; or why there is nothing to ask for."""
+    if cut is Cut.RECENT:
+        return "not asked for: this interface gives 1, 7 or 30 days that end yesterday"
+    if cut is not Cut.DAYS and not Grid(cut, 1, days[0], days[1]).count(*days):
+        return f"not asked for: no whole {cut.value} lies in them"
+    return "missing"
 
 
 def _young(again: Mapping[Days, str]) -> Iterator[tuple[date, date, str]]:

@@ -27,9 +27,13 @@ WIDTH = 100
 # what is told
 
 
-def show(name: str | None) -> int:
-    """The catalogue, the table of a group, or everything about one interface."""
+def show(name: str | None, own: Sequence[Endpoint] = ()) -> int:
+    """The catalogue, the table of a group, or everything about one interface.
+
+    own: those that the configuration describes.
+    """
     known = {each: plugins.endpoint(each) for each in plugins.endpoint_names()}
+    known.update({endpoint.name: endpoint for endpoint in own})
     if name is None or (name == plugins.ALL and name not in known):
         show_endpoints(known.values())
         return COMPLETE
@@ -37,7 +41,7 @@ def show(name: str | None) -> int:
     if name not in known and group:
         show_endpoints(group)
     else:
-        show_endpoint(plugins.endpoints_of(name)[0])
+        show_endpoint(known.get(name) or plugins.endpoints_of(name)[0])
     return COMPLETE
 
 
@@ -87,7 +91,8 @@ def _state(endpoint: Endpoint) -> str:
 
 def show_endpoint(endpoint: Endpoint) -> None:
     """Everything about one interface."""
-    tell(f"{endpoint.name}: {getattr(endpoint, 'title', '')}")
+    title = getattr(endpoint, "title", "")
+    tell(f"{endpoint.name}: {title}" if title else endpoint.name)
     for what, said in _about(endpoint):
         if said:
             tell(f"  {what:<15}{plain(said)}")
@@ -144,29 +149,31 @@ _TYPES = ("date", "int", "float", "str", "bool", "object", "list")
 _ENDPOINT: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "path": str, "first_day": (date, str), "span": int, "cut": str, "dates": str,
     "group": str, "settled_hour": int, "late_days": int, "rows": str, "lifts": list,
-    "day_field": str, "key": list, "title": str, "fields": list,
+    "day_field": str, "key": list, "title": str, "fields": list, "asks_first_day": bool,
+    "retired": bool, "successors": list, "permission_set": str, "cloud_call": str, "page": str,
 }  # fmt: skip
 _FIELD: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "type": str, "meaning": str, "fields": list, "item": str,
 }  # fmt: skip
 _SAID: Mapping[Any, str] = {
     str: "a string", int: "a whole number", list: "a list", (date, str): "a date",
+    bool: "true or false",
 }  # fmt: skip
 _PATH = re.compile(r"/[^\s?#]*")
 
 
 def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoint]:
-    """The interfaces that ``[[endpoint]]`` tables describe; raises `UsageError`.
+    """The interfaces that ``[[interface]]`` tables describe; raises `UsageError`.
 
     where: what the tables stand in, as a message names it.
     """
     taken = set(plugins.endpoint_names())
     found = []
     for number, table in enumerate(tables, 1):
-        made = _interface(table, f"{where}, endpoint {number}")
+        made = _interface(table, f"{where}, interface {number}")
         if made.name in taken:
             raise UsageError(
-                f"{where}, endpoint {number}: there is an interface {made.name} already; take"
+                f"{where}, interface {number}: there is an interface {made.name} already; take"
                 " another name"
             )
         taken.add(made.name)
@@ -184,7 +191,7 @@ def _interface(table: object, where: str) -> JsonEndpoint:
     for name, choices in (("cut", _CUTS), ("dates", _DATES)):
         if name in given:
             given[name] = _one_of(given[name], choices, f"{where}: {name}")
-    for name in ("lifts", "key"):
+    for name in ("lifts", "key", "successors"):
         if name in given:
             given[name] = _strings(given[name], f"{where}: {name}")
     given["fields"] = _fields(given.get("fields", []), where)
@@ -207,7 +214,8 @@ def _checked(
         if key not in kinds:
             raise UsageError(f"{where}: unknown key {key!r}{nearest(key, kinds)}")
         kind = kinds[key]
-        if not isinstance(value, kind) or isinstance(value, bool | datetime):
+        odd = isinstance(value, datetime) or (isinstance(value, bool) and kind is not bool)
+        if odd or not isinstance(value, kind):
             raise UsageError(f"{where}: {key} takes {_SAID[kind]}, not {value!r}")
     for key in needed:
         if not table.get(key):

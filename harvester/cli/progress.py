@@ -56,7 +56,8 @@ class _Counts:
 
     def __init__(self) -> None:
         self.planned = self.skipped = self.done = self.records = self.retries = self.failed = 0
-        self.accounts = 0
+        self.accounts = self.deferred = 0
+        self.spans: set[tuple[str, int]] = set()
         self.began = time.monotonic()
         self.why = ""
 
@@ -80,7 +81,7 @@ class _Counts:
             case events.Split():
                 self.planned += event.windows
             case events.Paused():
-                self.why = f"{event.appid} waits {duration(event.seconds)}: {event.reason}"
+                self.why = f"{_who(event)} waits {duration(event.seconds)}: {event.reason}"
             case events.Stalled():
                 self.why = event.reasons[0] if event.reasons else ""
             case _:
@@ -93,6 +94,13 @@ class _Counts:
                 return None
             case events.Failed() if self.failed > LOUD:
                 return None
+            case events.Deferred():
+                self.deferred += 1
+                return message(event) if self.deferred <= LOUD else None
+            case events.Split():
+                news = (event.endpoint, event.days) not in self.spans
+                self.spans.add((event.endpoint, event.days))
+                return message(event) if news else None
             case events.TokenFetched() | events.QuotaTold() if self.accounts > LOUD:
                 return None
             case _:
@@ -112,7 +120,7 @@ def message(event: Event) -> str | None:
         case events.TokenFetched():
             return f"{event.appid}: access token, good for {duration(event.lifetime)}"
         case events.Paused():
-            return f"{event.appid} pauses for {duration(event.seconds)}: {event.reason}"
+            return f"{_who(event)} pauses for {duration(event.seconds)}: {event.reason}"
         case events.Deferred():
             return (
                 f"{event.appid} {event.endpoint}: {many(event.windows, 'window')}"
@@ -135,7 +143,7 @@ def _rare(event: Event) -> str | None:
     match event:
         case events.Split():
             return (
-                f"{event.appid} {event.endpoint}: WeChat refused the range; from now on"
+                f"{event.endpoint}: WeChat refused the range; from now on"
                 f" {many(event.days, 'day')} a call at the most"
             )
         case events.Slowed():
@@ -157,6 +165,10 @@ def _rare(event: Event) -> str | None:
             )
         case _:
             return None
+
+
+def _who(event: events.Paused) -> str:
+    return f"{event.appid} {event.endpoint}" if event.endpoint else event.appid
 
 
 def _days(event: events.Deferred | events.Failed) -> str:

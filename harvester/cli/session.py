@@ -96,6 +96,7 @@ def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) 
         say(f"{failure.appid} {failure.endpoint} {days} failed: {why}")
     if len(report.failures) > LOUD:
         say(f"and {len(report.failures) - LOUD:,} failures more; harvester status lists them")
+    _tell_waits(report)
     if report.state == "waiting" and report.until is not None:
         say(
             f"{many(report.windows.waiting, 'window')} must wait; run the same command again from"
@@ -108,6 +109,18 @@ def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) 
     if as_json:
         show_json(report, aside=aside)
     return STATUS[report.state]
+
+
+def _tell_waits(report: Report) -> None:
+    """Which interface of which account must wait for a later run, and for what."""
+    left = [wait for wait in report.waits if wait.until is not None]
+    for wait in left[:LOUD]:
+        say(
+            f"{wait.appid} {wait.endpoint}: {many(wait.windows, 'window')} must wait until"
+            f" {china_time(wait.until or 0.0)}: {wait.reason}"
+        )
+    if len(left) > LOUD:
+        say(f"and {len(left) - LOUD:,} more; harvester status lists them")
 
 
 def show_json(report: Report, *, aside: bool) -> None:

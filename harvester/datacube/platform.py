@@ -68,6 +68,8 @@ class Platform:
     def __init__(self, appid: str, secret: str, ticket: Source) -> None:
         self.appid = check_appid(appid)
         self._secret = Hidden(secret)
+        if not self._secret.is_text:
+            raise UsageError(f"platform {appid}: its secret is no text in UTF-8")
         self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
         self._shared: WeakValueDictionary[Any, SharedToken] = WeakValueDictionary()
 

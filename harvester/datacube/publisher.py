@@ -23,6 +23,7 @@ from harvester.answer import Rule, code_of, read, refusal
 from harvester.datacube.errors import ERRORS
 from harvester.endpoint import JsonEndpoint, too_long
 from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.plan import Cut
 
 PAGE_SIZE = 90
 """Rows of a page, the most that WeChat gives."""
@@ -71,7 +72,7 @@ class PublisherEndpoint(JsonEndpoint):
             return Verdict(Action.RETRY, "the answer's ret or errcode is not a number")
         if code:
             verdict = refusal(said, self.errors)
-            return too_long(verdict, said, window)
+            return too_long(verdict, said, window) if self.cut is Cut.DAYS else verdict
         if self.rows not in answer and "base_resp" not in answer:
             return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")
         return self._page(answer, window)

@@ -17,9 +17,9 @@ sink that cannot look at a receipt must let a batch replace its window by itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from harvester.endpoint import Endpoint
 from harvester.model import Batch, Tally, Window
@@ -82,6 +82,19 @@ class Readable(Protocol):
         ...
 
 
+@runtime_checkable
+class Documented(Protocol):
+    """A sink whose records can be read back as dicts, as `harvester.read` does."""
+
+    def documents(self, endpoint: str, receipt: Receipt | None) -> Iterator[dict[str, Any]]:
+        """Each stored record of an interface, metadata included (``_begin_date`` as text).
+
+        receipt: what it does not speak of is left out; None: all that stands there.  Called on a
+        sink that is not open.  Raises `SinkError` if what was stored is gone or cannot be read.
+        """
+        ...
+
+
 class Stored(NamedTuple):
     """What stands in a sink of one window.
 
@@ -103,6 +116,19 @@ class Verifiable(Protocol):
         A window may come in several parts.  Raises `SinkError` if what was stored is gone or
         cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """A sink in which windows can stand that its receipt says nothing of, and that it keeps.
+
+    Another ledger wrote them, or none.  They are replaced when they come again, so what is asked
+    for must not cut one of them in two.
+    """
+
+    def standing(self) -> Iterable[Window]:
+        """These windows, once it is open."""
         ...
 
 

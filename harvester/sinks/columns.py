@@ -18,6 +18,8 @@ from harvester.endpoint import Field
 from harvester.model import Batch
 
 Row = tuple[Any, ...]
+Form = Callable[[Any], Any]
+NO_FORMS: Mapping[str, Form] = {}
 
 METADATA = (
     Field("_appid", "str", "the account"),
@@ -49,15 +51,24 @@ class Table:
     columns: in order, metadata and ``_extra`` included.
     typed_nesting: objects and lists become what their fields say, so that a format with nested
         types takes them; else they stay as they came, for a column of JSON.
+    forms: by type, what a value becomes last, as a text of a date where there is no such type.
     """
 
     def __init__(
-        self, name: str, fields: Sequence[Field] = (), *, typed_nesting: bool = False
+        self,
+        name: str,
+        fields: Sequence[Field] = (),
+        *,
+        typed_nesting: bool = False,
+        forms: Mapping[str, Form] = NO_FORMS,
     ) -> None:
         self.name = name
         self.fields = _distinct(fields)
         self.columns = (*self.fields, *METADATA, EXTRA)
-        self._fits = [(field.name, field, _TYPED[field.type]) for field in self.fields]
+        self._forms = forms
+        self._fits = [
+            (field.name, field, _TYPED[field.type], forms.get(field.type)) for field in self.fields
+        ]
         self._as_they_came = () if typed_nesting else (dict, list)
         self._known = {field.name for field in self.fields} | {field.name for field in METADATA}
         self._drift: dict[str, None] = {}
@@ -69,11 +80,16 @@ class Table:
     def rows(self, batch: Batch) -> list[Row]:
         """The records of a batch, each with its values in the order of `columns`.
 
-        Dates are `date`, ``_fetched_at`` is an aware `datetime`, ``_extra`` is JSON text or None.
+        Dates are `date`, ``_fetched_at`` is an aware `datetime`, ``_extra`` is JSON text or None,
+        if `forms` does not say otherwise.
         """
         window = batch.window
         fetched = datetime.fromisoformat(batch.fetched_at).astimezone(UTC)
-        beside = (window.appid, window.endpoint, window.begin, window.end, fetched)
+        values = (window.appid, window.endpoint, window.begin, window.end, fetched)
+        beside = tuple(
+            self._forms[field.type](value) if field.type in self._forms else value
+            for field, value in zip(METADATA, values, strict=True)
+        )
         return [self._row(record, beside) for record in batch.documents()]
 
     def drift(self) -> list[str]:
@@ -86,7 +102,7 @@ class Table:
     def _row(self, record: Mapping[str, Any], beside: Row) -> Row:
         values: list[Any] = []
         extra: dict[str, Any] = {}
-        for name, field, fit in self._fits:
+        for name, field, fit, form in self._fits:
             value = record.get(name)
             if value is not None:
                 held, exact = fit(value, field)
@@ -96,7 +112,7 @@ class Table:
                     held = value
                 elif not exact:
                     extra[name] = value
-                value = held
+                value = held if form is None or held is None else form(held)
             values.append(value)
         if not self._known.issuperset(record):
             for name in record:
@@ -221,3 +237,8 @@ _TYPED: dict[str, Callable[[Any, Field], Fitted]] = {
     "object": _object,
     "list": _list,
 }
+
+
+def fit(value: object, field: Field) -> Fitted:
+    """A value as a column of that field takes it."""
+    return _TYPED[field.type](value, field)

@@ -1,16 +1,13 @@
-"""What sinks that write files have in common: whole lines, and errors in words.
+"""What sinks that write files have in common: errors in words.
 
-Rule: a function here does one thing to one file.
+Rule: nothing is written here.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from harvester import durable
 from harvester.errors import SinkError
 
 CHUNK = 1 << 20
@@ -33,30 +30,3 @@ class Translated:
                 f"{self._directory} could not be written: {what}; nothing that was committed is"
                 f" lost: {'make room' if full else 'mend it'} and run the same command again"
             ) from exc
-
-
-def read_lines(path: Path, size: int) -> Iterator[bytes]:
-    """The lines of a segment up to where it counts."""
-    with path.open("rb", buffering=CHUNK) as file:
-        for line in file:
-            size -= len(line)
-            if size < 0:
-                return
-            yield line
-
-
-def cut_torn_line(path: Path) -> int:
-    """Cut off what follows the last line end; gives the size."""
-    with path.open("r+b") as file:
-        end = size = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - CHUNK)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end < size:
-            durable.truncate(file.fileno(), end, "torn segment")
-        return end

@@ -135,7 +135,13 @@ class MemorySink:
         """Each record as the line it was written as; raises `SinkError` if they are gone."""
         if _HOLDER in receipt:
             self._check(receipt)
-        for batch in self._batches.values():
+        batches = dict(self._batches)
+        if int(receipt.get(_COMMIT, self._commit)) < self._commit:
+            batches.update({window: batch for window, batch in self._undo.items() if batch})
+            for window, former in self._undo.items():
+                if former is None:
+                    batches.pop(window, None)
+        for batch in batches.values():
             body = batch.body
             if batch.parsed is not None and not body:
                 body = b"".join(lines(batch.parsed, metadata(batch.window, batch.fetched_at)))

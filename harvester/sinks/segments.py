@@ -16,24 +16,27 @@ from harvester.errors import SinkError
 from harvester.model import Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt
-from harvester.sinks.files import CHUNK
+from harvester.sinks.compression import compression_of
 
 Lines = Iterable[tuple[bytes, Window]]
 
 
 class Mark(NamedTuple):
-    """Up to where a segment counts, and how often it was written anew."""
+    """Up to where a segment counts, and how often it was written anew.
+
+    tag: a number that the sink keeps with it.
+    """
 
     size: int
     generation: int = 0
+    tag: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Mark:
-        size, generation = text.split()
-        return cls(int(size), int(generation))
+        return cls(*map(int, text.split()))
 
     def __str__(self) -> str:
-        return f"{self.size} {self.generation}"
+        return " ".join(map(str, self if self.tag else self[:2]))
 
 
 class Whole:
@@ -42,28 +45,35 @@ class Whole:
     def __init__(self, windows: Iterable[Window]) -> None:
         self._windows = set(windows)
         self._ordered = sorted(self._windows)
+        self._reach: list[Window] = []  # for each, whichever reaches furthest of those up to it
+        for window in self._ordered:
+            before = self._reach[-1] if self._reach else window
+            further = before[:2] == window[:2] and before.end >= window.end
+            self._reach.append(before if further else window)
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
 
     def around(self, stored: Window) -> Window | None:
         """The window that a stored one lies in."""
         if stored in self._windows:
             return stored
-        latest = stored._replace(end=date.max)
-        place = bisect_right(self._ordered, latest) - 1
+        place = bisect_right(self._ordered, stored._replace(end=date.max)) - 1
         if place < 0:
             return None
-        window = self._ordered[place]
-        same = (window.appid, window.endpoint) == (stored.appid, stored.endpoint)
-        return window if same and window.end >= stored.end else None
+        window = self._reach[place]
+        return window if window[:2] == stored[:2] and window.end >= stored.end else None
 
 
 def is_ours(path: Path) -> bool:
     """Whether a segment begins with a record of ours, of the interface that its folder names."""
-    with path.open("rb") as file:
-        line = file.readline(CHUNK)
+    lines = compression_of(path.name).lines(path, path.stat().st_size)
     try:
-        return window_of(line).endpoint == path.parent.name
+        return window_of(next(lines, b"")).endpoint == path.parent.name
     except SinkError:
         return False
+    finally:
+        lines.close()
 
 
 def marks_of(receipt: Receipt) -> dict[str, Mark]:

@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 
 import anyio
 
+from harvester import durable
 from harvester.codec import MalformedError, encode, parse
 from harvester.errors import AttemptError, UsageError
 from harvester.lock import Claim
@@ -60,7 +61,7 @@ class FileStore:
 
     def _get_ready(self) -> None:
         if self._a_file_each:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.make_directory(self._path, "token store", 0o700)
             what = f"the directory of the token store {self._path}"
             check_private(self._path.stat(), self._path, what, DIRECTORY)
         elif self._path.exists():
@@ -152,7 +153,7 @@ class FileStore:
             problem = f"the token store {self._path} cannot be used ({exc.strerror})"
         else:
             if claim.stands(path):
-                claim.note(secrets.token_hex(8).encode())
+                claim.note(secrets.token_hex(8).encode(), "lease")
                 return claim
             claim.release()  # somebody has put the file aside meanwhile
             return None
@@ -188,6 +189,6 @@ def _put_aside(path: Path, holder: bytes) -> None:
     guard = Claim(path.with_name(f"{path.name}.over"), "", 0o600)
     try:
         if _content(path) == holder:
-            path.unlink()
+            durable.remove(path, "lease of a process that does not move")
     finally:
         guard.release()

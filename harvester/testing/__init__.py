@@ -4,14 +4,17 @@ Rule: everything here is used through the public protocols; nothing reaches into
 
 `Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
-next timer.
+next timer.  `check_sink` tries what a sink promises.
 
 Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
 `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
 (how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
+Behind `check_sink`: `checks` (one for each promise) and `bench` (what they are made with).
 """
 
 from harvester.sinks.memory import MemorySink
+from harvester.testing.bench import BrokenPromiseError
+from harvester.testing.contract import SINK_CHECKS, check_sink
 from harvester.testing.data import articles
 from harvester.testing.fakes import FakeTransport
 from harvester.testing.loop import VirtualTimeLoop, run_virtual
@@ -20,7 +23,9 @@ from harvester.testing.simulator import Faults, Reply, Simulator
 from harvester.testing.texts import TEXTS
 
 __all__ = [
+    "SINK_CHECKS",
     "TEXTS",
+    "BrokenPromiseError",
     "FakeTransport",
     "Faults",
     "MemorySink",
@@ -29,6 +34,7 @@ __all__ = [
     "SimulatorServer",
     "VirtualTimeLoop",
     "articles",
+    "check_sink",
     "run_virtual",
     "serve",
 ]

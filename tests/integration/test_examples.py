@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import csv
+import asyncio
+import importlib.util
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from harvester.testing import SINK_CHECKS, check_sink
 from tests.support import A, Wechat, assert_exactly_the_truth, days, stored
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,11 +67,20 @@ def test_an_error_of_the_stream_is_one_sentence(wechat: Callable[..., Wechat]) -
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_the_own_sink_keeps_the_promise(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+def own_records(path: Path) -> list[dict[str, Any]]:
+    """What stands in the table of the example's sink."""
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT lines FROM windows").fetchall()
+    return [json.loads(line) for (lines,) in found for line in lines.splitlines()]
+
+
+def test_the_own_sink_keeps_the_records_and_resumes(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
     server = wechat()
     for said in ("complete 91 days", "complete 0 days"):
         result = subprocess.run(
-            [sys.executable, EXAMPLES / "own_sink.py", tmp_path / "reads.csv"],
+            [sys.executable, EXAMPLES / "own_sink.py", tmp_path / "windows.db"],
             env=_environment(server),
             capture_output=True,
             text=True,
@@ -72,12 +88,30 @@ def test_the_own_sink_keeps_the_promise(wechat: Callable[..., Wechat], tmp_path:
             check=True,
         )
         assert result.stdout.startswith(said)
-    with (tmp_path / "reads.csv").open(newline="") as file:
-        rows = {(row[0], row[1]): int(row[2]) for row in csv.reader(file)}
-    assert rows == {
-        (A, str(day)): sum(r["int_page_read_count"] for r in server.simulator.truth(A, day))
-        for day in days(date(2024, 1, 1), date(2024, 3, 31))
-    }
+    assert_exactly_the_truth(
+        own_records(tmp_path / "windows.db"),
+        server.simulator,
+        (A,),
+        date(2024, 1, 1),
+        date(2024, 3, 31),
+    )
+
+
+@pytest.mark.parametrize("name", SINK_CHECKS)
+def test_the_own_sink_keeps_every_promise(name: str, tmp_path: Path) -> None:
+    made = importlib.util.spec_from_file_location("own_sink", EXAMPLES / "own_sink.py")
+    assert made is not None
+    assert made.loader is not None
+    own_sink = importlib.util.module_from_spec(made)
+    made.loader.exec_module(own_sink)
+    asyncio.run(
+        check_sink(
+            lambda name: own_sink.Windows(tmp_path / name),
+            lambda name: own_records(tmp_path / name),
+            remove=lambda name: (tmp_path / name).unlink(),
+            only=name,
+        )
+    )
 
 
 def _ask(url: str, method: str = "GET") -> dict[str, object]:

@@ -71,7 +71,7 @@ PLANTED = (
     Planted(
         "the timer of the lanes is not set again after it rang",
         "board.py",
-        "        else:\n            self._arm(asyncio.get_running_loop())\n",
+        "        else:\n            self._arm(self._running())\n",
         "",
     ),
     Planted(
@@ -100,7 +100,7 @@ PLANTED = (
     ),
     Planted(
         "what a crash left beyond the receipt stays",
-        "sinks/jsonl.py",
+        "sinks/store.py",
         '                    durable.truncate(file.fileno(), mark.size, "segment")\n',
         '                    durable.sync(file.fileno(), "segment")\n',
     ),

@@ -405,7 +405,13 @@ async def test_ten_thousand_windows_make_one_file(tmp_path: Path) -> None:
     assert len(seen(tmp_path)) == 10_000
 
 
-@pytest.mark.parametrize("spec", ["", "?compress=gzip", "x?y"])
+@pytest.mark.parametrize("spec", ["", "?compress=gzip", "x?"])
 def test_a_spec_that_is_none_is_refused(spec: str) -> None:
     with pytest.raises(UsageError, match="jsonl:DIR"):
+        JsonLines.from_spec(spec)
+
+
+@pytest.mark.parametrize("spec", ["x?y", "x?compress=lzma", "x?compress=", "x?compres=gzip"])
+def test_an_option_that_is_none_is_refused_and_the_known_one_told(spec: str) -> None:
+    with pytest.raises(UsageError, match="compress"):
         JsonLines.from_spec(spec)

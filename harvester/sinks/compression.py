@@ -1,0 +1,211 @@
+"""How lines are packed: plain, as gzip members, as Zstandard frames.
+
+Rule: whatever was written in one go is whole by itself; members and frames only follow each other.
+
+So a file can be cut after any of them, and ``zcat``, ``zstd -d``, pandas and DuckDB read it from
+beginning to end.  Zstandard is Python's own module from 3.14 on, and ``backports.zstd`` before,
+which is the same code by the same hands: one interface, and no package at all in the end.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import zlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from harvester import durable
+from harvester.errors import SinkError, UsageError
+from harvester.sinks.files import CHUNK
+
+_PACKED_CHUNK = 1 << 16  # what follows a member is copied once a member
+_GZIP_LEVEL, _GZIP_FORM = 6, 31
+_ZSTD_LEVEL = 3
+
+
+class Packer(Protocol):
+    """Makes one member of what it is given."""
+
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class Unpacker(Protocol):
+    """Reads one member."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class Plain:
+    """Lines as they are."""
+
+    suffix = ""
+
+    def pack(self, data: bytes) -> bytes:
+        """All of it as one member."""
+        return data
+
+    def packer(self) -> Packer:
+        """To make one member bit by bit."""
+        return _Unchanged()
+
+    def lines(self, path: Path, size: int) -> Generator[bytes]:
+        """The lines of a file up to a size; raises `SinkError` if they cannot be read."""
+        with path.open("rb", buffering=CHUNK) as file:
+            for line in file:
+                size -= len(line)
+                if size < 0:
+                    return
+                yield line
+
+    def cut_torn_end(self, path: Path) -> int:
+        """Cut off what is not whole at a file's end; gives the size."""
+        end = self.whole(path)
+        if end < path.stat().st_size:
+            with path.open("r+b") as file:
+                durable.truncate(file.fileno(), end, "torn segment")
+        return end
+
+    def whole(self, path: Path) -> int:
+        """How much of a file is whole lines."""
+        with path.open("rb") as file:
+            end = file.seek(0, io.SEEK_END)
+            while end:
+                start = max(0, end - CHUNK)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                if found >= 0:
+                    end = start + found + 1
+                    break
+                end = start
+            return end
+
+
+class _Unchanged:
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class Packed(Plain):
+    """Members of a compression, one after the other."""
+
+    def pack(self, data: bytes) -> bytes:
+        packer = self.packer()
+        return packer.compress(data) + packer.flush()
+
+    def unpacker(self) -> Unpacker:
+        """To read one member."""
+        raise NotImplementedError
+
+    def lines(self, path: Path, size: int) -> Generator[bytes]:
+        with path.open("rb") as file:
+            yield from _lines_of(data for data, _ in self._unpacked(file, path, size))
+
+    def whole(self, path: Path) -> int:
+        """How much of a file is whole members."""
+        with path.open("rb") as file:
+            end = 0
+            for _, member_end in self._unpacked(file, path, path.stat().st_size, torn=True):
+                end = member_end or end
+            return end
+
+    def _unpacked(
+        self, file: BinaryIO, path: Path, size: int, *, torn: bool = False
+    ) -> Iterator[tuple[bytes, int]]:
+        """What is packed, piece by piece, with the place of a member's end, or 0 within one."""
+        unpacker = self.unpacker()
+        place, within = 0, False
+        while place < size and (data := file.read(min(_PACKED_CHUNK, size - place))):
+            place += len(data)
+            while data:
+                try:
+                    piece = unpacker.decompress(data)
+                except Exception as exc:
+                    raise self._damaged(path, place - len(data)) from exc
+                within = not unpacker.eof
+                data = b"" if within else unpacker.unused_data
+                yield piece, 0 if within else place - len(data)
+                if not within:
+                    unpacker = self.unpacker()
+        if (within and not torn) or place < size:
+            raise self._damaged(path, place)
+
+    @staticmethod
+    def _damaged(path: Path, place: int) -> SinkError:
+        return SinkError(
+            f"{path} is damaged near byte {place:,} and cannot be unpacked; put it back from a"
+            " copy, or move it and the ledger away to harvest everything anew"
+        )
+
+
+class Gzip(Packed):
+    """gzip, by the standard library."""
+
+    suffix = ".gz"
+
+    def packer(self) -> Packer:
+        return zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORM)
+
+    def unpacker(self) -> Unpacker:
+        return zlib.decompressobj(_GZIP_FORM)
+
+
+class Zstd(Packed):
+    """Zstandard; raises `UsageError` if it cannot be had."""
+
+    suffix = ".zst"
+
+    def __init__(self) -> None:
+        self._module = _zstd()
+
+    def packer(self) -> Packer:
+        packer: Packer = self._module.ZstdCompressor(level=_ZSTD_LEVEL)
+        return packer
+
+    def unpacker(self) -> Unpacker:
+        unpacker: Unpacker = self._module.ZstdDecompressor()
+        return unpacker
+
+
+def _zstd() -> Any:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError as exc:
+        raise UsageError(
+            "zstd needs a package that is not here; install it with"
+            " pip install 'wechat-harvester[zstd]'"
+        ) from exc
+    return zstd
+
+
+COMPRESSIONS: dict[str, type[Plain]] = {"": Plain, "gzip": Gzip, "zstd": Zstd}
+
+
+def compression_of(name: str) -> Plain:
+    """How a file of that name is packed."""
+    for made in COMPRESSIONS.values():
+        if made.suffix and name.endswith(made.suffix):
+            return made()
+    return Plain()
+
+
+def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines; what follows the last line end is left out."""
+    rest = b""
+    for piece in pieces:
+        block = rest + piece
+        end = block.rfind(b"\n") + 1
+        yield from io.BytesIO(block[:end])
+        rest = block[end:]

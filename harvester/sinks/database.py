@@ -1,0 +1,301 @@
+"""What the sinks that are databases have in common: a table for each interface.
+
+Rule: every change is one transaction, which holds the records and the progress both.
+
+A window that is written takes the place of its former self and of windows that lie in it, which
+`harvester.sinks.progress` knows, whether or not a ledger speaks of them.  So a crash between the
+commit here and the ledger's repeats windows and doubles nothing; and several writers on one
+database are all right, since their transactions follow one another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, TypeVar
+
+import anyio
+
+from harvester.endpoint import Endpoint
+from harvester.errors import SinkError, UsageError
+from harvester.model import Batch, Tally, Window
+from harvester.plan import Days
+from harvester.sinks.base import Receipt, Stored, Written
+from harvester.sinks.columns import Row
+from harvester.sinks.driver import Away, Driver
+from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
+from harvester.sinks.progress import ADVICE, COMMIT, LEDGER, Entry, Progress, day_of
+from harvester.thread import Thread
+
+PATIENCE = 60.0
+"""Seconds for which a database that went away is waited for."""
+_FIRST, _LONGEST = 0.1, 5.0
+_AGAIN = "nothing that was committed is lost: mend it and run the same command again"
+
+T = TypeVar("T")
+
+
+class Database:
+    """A sink in a database; what is particular to one is its driver.
+
+    identity: the spec, without a secret.  patience: seconds for which a database that went away is
+    waited for.
+    """
+
+    def __init__(self, identity: str, driver: Driver, *, patience: float = PATIENCE) -> None:
+        self._identity = identity
+        self._driver = driver
+        self._patience = patience
+        self._described: Sequence[Endpoint] = ()
+        self._layouts: dict[str, Layout] = {}
+        self._thread: Thread | None = None
+        self._progress = Progress(driver)
+        self._unsure: Mapping[Window, Tally] | None = None
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_driver"):  # its making failed
+            return f"<{type(self).__name__}>"
+        return f"<{type(self).__name__} {self._driver.where}, {len(self._layouts)} tables>"
+
+    @property
+    def identity(self) -> str:
+        """The spec, without a secret."""
+        return self._identity
+
+    def describe(self, endpoints: Sequence[Endpoint]) -> None:
+        """The interfaces whose tables will be written."""
+        self._described = endpoints
+
+    async def open(self, receipt: Receipt | None) -> Receipt:
+        """Connect, and make the tables that are not there."""
+        self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
+        return await self._persist(self._open, receipt or {})
+
+    async def write(self, batches: Sequence[Batch]) -> Written:
+        """Store the batches in one transaction."""
+        return await self._persist(self._write, batches) if batches else Written({})
+
+    async def settle(self) -> None:
+        """Nothing is left to be done."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._driver.close)
+            finally:
+                self._thread.close()
+                self._thread = None
+                self._layouts.clear()
+                self._unsure = None
+
+    async def _persist(self, function: Callable[..., T], *args: Any) -> T:
+        """Call it on the sink's thread; while the database is away, again, for a bounded time."""
+        assert self._thread is not None, "the sink is not open"
+        delay, ends = _FIRST, 0.0
+        while True:
+            try:
+                return await self._thread.call(function, *args)
+            except Away as exc:
+                now = anyio.current_time()
+                ends = ends or now + self._patience
+                if now + delay > ends:
+                    raise SinkError(
+                        f"{self._driver.where} was away for {self._patience:.0f} s ({exc});"
+                        f" {_AGAIN}"
+                    ) from None
+            await anyio.sleep(delay)
+            delay = min(delay * 2, _LONGEST)
+
+    @contextmanager
+    def _translated(self, kind: type[UsageError | SinkError], what: str) -> Iterator[None]:
+        driver = self._driver
+        try:
+            yield
+        except driver.errors as exc:
+            said = driver.says(exc)
+            if driver.is_away(exc):
+                driver.close()
+                raise Away(said) from None
+            after = f"; {_AGAIN}" if what == "written" else ""
+            raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
+
+    # on the sink's thread
+
+    def _open(self, receipt: Receipt) -> Receipt:
+        with self._translated(UsageError, "opened"):
+            self._driver.connect(create=not receipt)
+            with self._driver.transaction("open"):
+                new = self._progress.begin(receipt)
+                for endpoint in self._described:
+                    self._prepare(endpoint.name, endpoint)
+                self._check_tables(receipt)
+        return new
+
+    def _prepare(self, name: str, endpoint: Endpoint | None = None) -> None:
+        """The interface's table: made, or looked at and widened."""
+        driver = self._driver
+        layout = Layout(name, endpoint.fields if endpoint is not None else (), driver.dialect)
+        for other in self._layouts:
+            if driver.dialect.same(other) == driver.dialect.same(name) and other != name:
+                raise UsageError(f"{driver.where} cannot tell the tables {other} and {name} apart")
+        found = driver.columns(name)
+        for statement in layout.grow(found, driver.where) if found else layout.create():
+            driver.query(statement)
+        table = quoted(name)
+        driver.query(f"DELETE FROM {table} WHERE 1 = 0")  # may we?
+        driver.query(f"INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")
+        self._progress.keep_layout(layout)
+        self._layouts[name] = layout
+
+    def _check_tables(self, receipt: Receipt) -> None:
+        """That no table was emptied or dropped; without a receipt, what is gone is forgotten."""
+        driver = self._driver
+        for name, records in self._progress.records():
+            if not records or (
+                driver.columns(name) and driver.query(f"SELECT 1 FROM {quoted(name)} LIMIT 1")
+            ):
+                continue
+            if receipt:
+                raise SinkError(
+                    f"the table {name} of {driver.where} is gone or empty, though the ledger says"
+                    f" that its records were stored; {ADVICE}"
+                )
+            self._progress.forget(name)
+
+    def _write(self, batches: Sequence[Batch]) -> Written:
+        number = self._progress.number + 1
+        with self._translated(SinkError, "written"):
+            self._driver.connect(create=False)
+            self._prepare_new({batch.window.endpoint for batch in batches})
+            with self._driver.transaction("batches"):
+                if self._unsure is None or not self._arrived(number):
+                    self._unsure = self._replace(batches, number)
+        replaced, self._unsure, self._progress.number = self._unsure, None, number
+        drift = [one for layout in self._layouts.values() for one in layout.table.drift()]
+        return Written({COMMIT: str(number)}, replaced, drift)
+
+    def _prepare_new(self, names: set[str]) -> None:
+        """Tables of interfaces that were not described."""
+        for name in sorted(names - self._layouts.keys()):
+            with self._driver.transaction("table"):
+                self._prepare(name)
+
+    def _arrived(self, number: int) -> bool:
+        """Whether a commit whose answer was lost has taken place."""
+        return self._progress.stored_number(self._progress.ledger) >= number
+
+    def _replace(self, batches: Sequence[Batch], number: int) -> dict[Window, Tally]:
+        replaced: dict[Window, Tally] = {}
+        by_table: dict[str, list[Row]] = defaultdict(list)
+        entries: list[tuple[Window, Entry]] = []
+        for (endpoint, appid), group in _by_account(batches).items():
+            layout = self._layouts[endpoint]
+            taken = self._progress.take_away(endpoint, appid, list(group))
+            for window, batch in group.items():
+                rows = layout.rows(batch)
+                by_table[endpoint] += rows
+                entry = self._entry(batch, rows, layout, number, taken.get(window))
+                if entry.former.records:
+                    replaced[window] = entry.former
+                entries.append((window, entry))
+        for endpoint, rows in by_table.items():
+            if rows:
+                self._driver.insert(endpoint, self._layouts[endpoint].columns, rows)
+        self._progress.add(entries, number)
+        return replaced
+
+    def _entry(
+        self, batch: Batch, rows: Sequence[Row], layout: Layout, number: int, taken: Entry | None
+    ) -> Entry:
+        mine = self._progress.ledger
+        former, ledgers = Tally(), mine
+        if taken is not None:
+            former = taken.former
+            ledgers = " ".join([mine, *[one for one in taken.ledgers.split() if one != mine]])
+        return Entry(
+            len(rows), batch.checksum, row_checksum(rows), layout.number, ledgers, number, former
+        )
+
+    # what verify asks, on a sink that is not open
+
+    def stored(self, receipt: Receipt) -> Iterator[Stored]:
+        """Each window that this ledger brought here, and whether it is as it was written."""
+        with self._translated(SinkError, "read"):
+            try:
+                self._driver.connect(create=False)
+                self._progress.check(receipt)
+                for endpoint, _ in self._progress.records():
+                    if self._driver.columns(endpoint):
+                        yield from self._stored(endpoint, receipt)
+            except (UsageError, Away) as exc:
+                raise SinkError(str(exc)) from None
+            finally:
+                self._driver.close()
+
+    def _stored(self, endpoint: str, receipt: Receipt) -> Iterator[Stored]:
+        accounts = self._driver.query(f"SELECT DISTINCT _appid FROM {quoted(endpoint)}")
+        for (appid,) in accounts:
+            entries = self._progress.of_account(endpoint, appid)
+            yield from self._foreign(endpoint, appid, entries)
+            mine = {days: one for days, one in entries.items() if _speaks_of(receipt, one)}
+            for number in {entry.layout for entry in mine.values()}:
+                columns = Columns(self._progress.layout(number), self._driver.dialect)
+                for days, rows in self._windows(endpoint, appid, columns):
+                    entry = mine.get(days)
+                    if entry is not None and entry.layout == number:
+                        found = list(rows)
+                        intact = row_checksum(found) == entry.row_checksum
+                        yield Stored(Window(appid, endpoint, *days), len(found), intact)
+
+    def _foreign(
+        self, endpoint: str, appid: str, entries: Mapping[Days, Entry]
+    ) -> Iterator[Stored]:
+        """Windows that no harvester wrote."""
+        for begin, end, records in self._driver.scan(
+            f"SELECT _begin_date, _end_date, count(*) FROM {quoted(endpoint)}"
+            f" WHERE _appid = {self._driver.dialect.mark} GROUP BY _begin_date, _end_date",
+            [appid],
+        ):
+            days = (day_of(begin), day_of(end))
+            if days not in entries:
+                yield Stored(Window(appid, endpoint, *days), records, intact=False)
+
+    def _windows(
+        self, endpoint: str, appid: str, columns: Columns
+    ) -> Iterator[tuple[Days, Iterator[Row]]]:
+        """An account's rows, by window."""
+        place = [field.name for field in columns.fields].index("_begin_date")
+        rows = self._driver.scan(
+            f"SELECT {columns.selected} FROM {quoted(endpoint)}"
+            f" WHERE _appid = {self._driver.dialect.mark} ORDER BY _begin_date, _end_date",
+            [appid],
+        )
+        revived = map(columns.revived, rows)
+        for days, group in groupby(revived, key=lambda row: (row[place], row[place + 1])):
+            yield (day_of(days[0]), day_of(days[1])), group
+
+
+def _by_account(batches: Sequence[Batch]) -> dict[tuple[str, str], dict[Window, Batch]]:
+    """The last batch of each window, by interface and account, less those that lie in a later."""
+    grouped: dict[tuple[str, str], dict[Window, Batch]] = defaultdict(dict)
+    for batch in batches:
+        window = batch.window
+        group = grouped[window.endpoint, window.appid]
+        if window.begin < window.end:
+            for other in list(group):
+                if window.begin <= other.begin and other.end <= window.end:
+                    del group[other]
+        group[window] = batch
+    return grouped
+
+
+def _speaks_of(receipt: Receipt, entry: Entry) -> bool:
+    """Whether the ledger has heard of it: it wrote it, and the process did not die before that."""
+    ledger = receipt.get(LEDGER, "")
+    if not ledger or ledger not in entry.ledgers.split():
+        return False
+    last = entry.ledgers.startswith(ledger)
+    return not last or 0 <= entry.number <= int(receipt[COMMIT])

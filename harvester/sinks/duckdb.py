@@ -1,0 +1,191 @@
+"""DuckDB: ``duckdb:FILE``, a table for each interface.
+
+Rule: the only room that knows duckdb, which is imported when a sink is made and not before.
+
+DuckDB lets one program at a time have a file, readers included.  Rows go in a column at a time, as
+JSON: a statement a row would take a hundred times as long.  There is no index: DuckDB finds a
+window by the least and greatest values that it keeps of each block.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from harvester import durable
+from harvester.codec import encode
+from harvester.endpoint import Field
+from harvester.errors import SinkError, UsageError
+from harvester.sinks.columns import Row
+from harvester.sinks.database import PATIENCE, Database
+from harvester.sinks.layout import Dialect, quoted
+from harvester.sinks.progress import ADVICE
+from harvester.sinks.spec import read_spec
+
+_TYPES = {
+    "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN", "date": "DATE",
+    "object": "JSON", "list": "JSON", "json": "JSON", "timestamp": "TIMESTAMP WITH TIME ZONE",
+}  # fmt: skip
+_IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_open_here: set[Path] = set()
+"""The files that this process has open: DuckDB itself keeps out other processes only."""
+
+
+def _text(value: Any) -> str:
+    return encode(value).decode()
+
+
+DIALECT = Dialect(
+    "DuckDB",
+    _TYPES,
+    forms={"object": _text, "list": _text},
+    reads={
+        "object": "{}::VARCHAR",
+        "list": "{}::VARCHAR",
+        "json": "{}::VARCHAR",
+        "timestamp": "epoch_us({})",
+    },
+    revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
+    indexed=False,
+)
+
+
+class DuckDB(Database):
+    """The sink in a DuckDB file; it is made if it is not there.
+
+    Raises `UsageError` if the library is missing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
+        self.path = Path(path)
+        try:
+            import duckdb
+        except ImportError:
+            raise UsageError(
+                "the sink in DuckDB needs its library: pip install 'wechat-harvester[duckdb]'"
+            ) from None
+        driver = DuckDBDriver(duckdb, self.path)
+        super().__init__(f"duckdb:{self.path.resolve()}", driver, patience=patience)
+
+    @classmethod
+    def from_spec(cls, rest: str) -> DuckDB:
+        """The sink that ``duckdb:FILE`` names."""
+        return cls(read_spec("duckdb", rest, {}, "duckdb:FILE").place)
+
+
+class DuckDBDriver:
+    """One connection to the file."""
+
+    dialect = DIALECT
+
+    def __init__(self, library: Any, path: Path) -> None:
+        self.where = f"the database {path}"
+        self.errors: tuple[type[Exception], ...] = (library.Error,)
+        self._library = library
+        self._path = path
+        self._connection: Any = None
+
+    def connect(self, *, create: bool) -> None:
+        if self._connection is not None:
+            return
+        self._make_ready(create=create)
+        path = self._path.resolve()
+        if path in _open_here:
+            raise UsageError(
+                f"{self.where} is in use by another harvester; let it end, or choose another file"
+            )
+        self._connection = self._library.connect(str(path))
+        _open_here.add(path)
+
+    def _make_ready(self, *, create: bool) -> None:
+        if create:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise UsageError(
+                    f"the directory {self._path.parent} cannot be made ({exc.strerror})"
+                ) from exc
+        elif not self._path.exists():
+            raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
+        if self._path.is_dir():
+            raise UsageError(f"{self._path} is a directory; name a file for the database")
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _open_here.discard(self._path.resolve())
+            connection.close()
+
+    @contextmanager
+    def transaction(self, what: str) -> Iterator[None]:
+        self._connection.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            with durable.step(f"commit duckdb {what}"):
+                self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(self._library.Error):  # it may have ended by itself
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return list(self._connection.execute(sql, list(values)).fetchall())
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, list(values))
+            while rows := cursor.fetchmany(2000):
+                yield from rows
+
+    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+        names = ", ".join(quoted(field.name) for field in columns)
+        self._connection.execute(
+            f"INSERT INTO {quoted(table)} ({names}) {_selected(columns)}", _in_columns(rows)
+        )
+
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        names = ", ".join(quoted(field.name) for field in key)
+        self._connection.execute(
+            f"DELETE FROM {quoted(table)} WHERE ({names}) IN ({_selected(key)})", _in_columns(rows)
+        )
+
+    def columns(self, table: str) -> dict[str, str]:
+        found = self.query(
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = current_schema() AND lower(table_name) = lower(?)"
+            " ORDER BY ordinal_position",
+            [table],
+        )
+        return {str(name): str(kind) for name, kind in found}
+
+    def says(self, exc: Exception) -> str:
+        text = str(exc).splitlines()[0]
+        if "lock on file" in text:
+            return "it is in use by another program; let that end, or choose another file"
+        if "No space left" in text or "File too large" in text or "disk is full" in text.lower():
+            return "the disk is full"
+        if "not a valid DuckDB" in text:
+            return "it is a file of another kind"
+        if "newer version" in text or "storage version" in text.lower():
+            return "it was written by another version of DuckDB"
+        if "Permission denied" in text or "Cannot open file" in text:
+            return "it cannot be written"
+        return text
+
+    def is_away(self, exc: Exception) -> bool:
+        return False
+
+
+def _selected(columns: Sequence[Field]) -> str:
+    """Rows from one JSON array a column."""
+    arrays = [f"unnest(from_json(?, '[\"{_IN_JSON[field.type]}\"]'))" for field in columns]
+    return f"SELECT {', '.join(arrays)}"
+
+
+def _in_columns(rows: Sequence[Row]) -> list[str]:
+    return [encode(column).decode() for column in zip(*rows, strict=True)]

@@ -1,0 +1,261 @@
+r"""PostgreSQL: ``postgresql://…``, a table for each interface.
+
+Rule: the only room that knows psycopg, which is imported when a sink is made and not before; no
+message, and no frame that an error passes through, holds the password.
+
+PostgreSQL refuses the character NUL in text: a text that has one stands in ``_extra``, which as
+JSON writes it ``\u0000``, and its column is null.  JSON columns are ``json``, not ``jsonb``, which
+would refuse it too, and would not keep the order of an object's fields.
+
+Transactions of all writers follow one another by an advisory lock.  So after a connection was lost
+in the midst of a commit, the next one, which waits for that lock, sees whether the commit took
+place: its number stands in ``_harvester``, or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from harvester import durable
+from harvester.codec import encode
+from harvester.endpoint import Field
+from harvester.errors import UsageError
+from harvester.model import Hidden
+from harvester.sinks.columns import Row
+from harvester.sinks.database import PATIENCE, Database
+from harvester.sinks.driver import Away
+from harvester.sinks.layout import Dialect, quoted
+
+_LOCK = 0x68617276  # "harv"
+_FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
+_SECRETS = ("password", "sslpassword")
+_OURS: dict[str, Any] = {
+    "connect_timeout": 10,
+    "application_name": "harvester",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+_BEGIN = (
+    "SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '30s', true),"
+    " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+)
+_TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03")
+"""Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end."""
+_NOT_NOW = (
+    "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
+    "slots", "unexpectedly", "reset", "unreachable", "no such file",
+)  # fmt: skip
+
+_TYPES = {
+    "int": "bigint", "float": "double precision", "str": "text", "bool": "boolean", "date": "date",
+    "object": "json", "list": "json", "json": "json", "timestamp": "timestamp with time zone",
+}  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return encode(value).decode()
+
+
+DIALECT = Dialect(
+    "PostgreSQL",
+    _TYPES,
+    forms={"object": _text, "list": _text},
+    reads={"object": "{}::text", "list": "{}::text", "json": "{}::text"},
+    mark="%s",
+    folds=False,
+    longest=63,
+    signs=b"\\u0000",
+    refuses=lambda value: type(value) is str and "\0" in value,
+)
+
+
+class PostgreSQL(Database):
+    """The sink in a PostgreSQL database.
+
+    url: as libpq takes it; the password may stand in ``PGPASSWORD`` or ``~/.pgpass`` in its place,
+    where a process's arguments do not show it.
+    Raises `UsageError` for a URL that is none, and if the library is missing.
+    """
+
+    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+        hidden = Hidden(url)
+        del url  # a traceback may be shown with the locals of its frames
+        driver, problem = _driver(hidden)
+        if driver is None:
+            raise UsageError(problem)
+        super().__init__(driver.identity, driver, patience=patience)
+
+    @classmethod
+    def from_spec(cls, rest: str) -> PostgreSQL:
+        """The sink that ``postgresql://…`` names."""
+        hidden = Hidden(f"postgresql:{rest}")
+        del rest
+        return cls(hidden.value)
+
+
+def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
+    """The driver, or why there is none; nothing is sent yet."""
+    try:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        return None, (
+            "the sink in PostgreSQL needs its library: pip install 'wechat-harvester[postgres]'"
+        )
+    if not url.value.startswith("postgresql://"):
+        return None, f"sink: write PostgreSQL as {_FORM}"
+    try:
+        given = {name: str(value) for name, value in conninfo_to_dict(url.value).items()}
+    except psycopg.Error as exc:
+        said = str(exc).strip()
+        option = said.split('"')[1] if "query parameter" in said and said.count('"') > 1 else ""
+        known = f"it has no option {option!r}" if option else "it cannot be read"
+        return None, f"sink: the URL of PostgreSQL is not one ({known}); write it as {_FORM}"
+    if not given.get("dbname"):
+        return None, f"sink: the URL of PostgreSQL names no database; write it as {_FORM}"
+    return PostgresDriver(psycopg, given), ""
+
+
+class PostgresDriver:
+    """One connection to the server, made anew when it was lost."""
+
+    dialect = DIALECT
+
+    def __init__(self, library: Any, given: dict[str, str]) -> None:
+        self.errors: tuple[type[Exception], ...] = (library.Error,)
+        self.identity = _url(given)
+        host = given.get("host", "this machine")
+        self.where = f"the database {given['dbname']} on {host}" + (
+            f":{given['port']}" if "port" in given else ""
+        )
+        self._hidden = {name: Hidden(given.pop(name)) for name in _SECRETS if name in given}
+        self._library = library
+        self._given = {**_OURS, **given}
+        self._connection: Any = None
+        self._ever = False
+
+    def connect(self, *, create: bool) -> None:
+        if self._connection is not None:
+            return
+        problem = self._connected()
+        if problem and (self._ever or any(sign in problem.lower() for sign in _NOT_NOW)):
+            raise Away(problem)
+        if problem:
+            raise UsageError(f"{self.where} cannot be used: {problem}")
+        encoding = self.query("SHOW server_encoding")[0][0]
+        if encoding != "UTF8":
+            self.close()
+            raise UsageError(
+                f"{self.where} has the encoding {encoding}, which cannot hold every title; make one"
+                " with UTF8"
+            )
+        self._ever = True
+
+    def _connected(self) -> str:
+        """Connect; gives what went wrong."""
+        try:
+            self._connection = self._library.connect(
+                **self._given,
+                **{name: hidden.value for name, hidden in self._hidden.items()},
+                autocommit=True,
+                prepare_threshold=None,
+                client_encoding="utf8",
+            )
+        except self._library.Error as exc:
+            return self.says(exc)
+        return ""
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def transaction(self, what: str) -> Iterator[None]:
+        self._connection.execute("BEGIN")
+        try:
+            self._connection.execute(_BEGIN)
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            yield
+            with durable.step(f"commit postgresql {what}"):
+                self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection is not None:
+                with suppress(self._library.Error):
+                    self._connection.execute("ROLLBACK")
+            raise
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        cursor = self._connection.execute(sql, values or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._connection.transaction():
+            self._connection.execute(_BEGIN)
+            with self._connection.cursor(name="harvester") as cursor:
+                cursor.itersize = 2000
+                yield from cursor.execute(sql, values or None)
+
+    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+        names = ", ".join(quoted(field.name) for field in columns)
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {quoted(table)} ({names}) FROM STDIN") as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
+
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        where = " AND ".join(f"{quoted(field.name)} = %s" for field in key)
+        with self._connection.cursor() as cursor:
+            cursor.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
+
+    def columns(self, table: str) -> dict[str, str]:
+        found = self.query(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+            [quoted(table)],
+        )
+        return {str(name): str(kind) for name, kind in found}
+
+    def says(self, exc: Exception) -> str:
+        """The server's own words, on one line."""
+        said = str(exc).strip().splitlines() or [type(exc).__name__]
+        line = ([one for one in said if "failed: " in one][-1:] or said)[0]
+        line = line.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip()
+        if getattr(exc, "sqlstate", None) == "53100":
+            return "its disk is full"
+        if "no password supplied" in line:
+            return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
+        for hidden in self._hidden.values():
+            line = hidden.cut_from(line)
+        return line
+
+    def is_away(self, exc: Exception) -> bool:
+        state = getattr(exc, "sqlstate", None)
+        if state is None:
+            kinds = (self._library.OperationalError, self._library.InterfaceError)
+            return isinstance(exc, kinds)
+        return str(state).startswith(_TRANSIENT)
+
+
+def _url(given: dict[str, str]) -> str:
+    """The URL without what is secret: the same whether or not the password stands in it."""
+    rest = {name: value for name, value in given.items()
+            if name not in (*_SECRETS, "user", "host", "port", "dbname")}  # fmt: skip
+    user = f"{quote(given['user'], safe='')}@" if "user" in given else ""
+    hosts = given.get("host", "").split(",")
+    ports = given.get("port", "").split(",")
+    ports += ports[-1:] * (len(hosts) - len(ports))
+    places = ",".join(
+        (f"[{host}]" if ":" in host else quote(host, safe="")) + (f":{port}" if port else "")
+        for host, port in zip(hosts, ports, strict=False)
+    )
+    query = f"?{urlencode(sorted(rest.items()), quote_via=quote)}" if rest else ""
+    return f"postgresql://{user}{places}/{quote(given['dbname'], safe='')}{query}"

@@ -1,0 +1,170 @@
+"""SQLite: ``sqlite:FILE``, a table for each interface.
+
+Rule: the file can be read by others at any time; a commit is on the disk when it has returned.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import copysign
+from pathlib import Path
+from typing import Any
+
+from harvester import durable
+from harvester.codec import encode
+from harvester.endpoint import Field
+from harvester.errors import SinkError, UsageError
+from harvester.sinks.columns import Row
+from harvester.sinks.database import PATIENCE, Database
+from harvester.sinks.layout import Dialect, quoted
+from harvester.sinks.progress import ADVICE
+from harvester.sinks.spec import read_spec
+
+BUSY = 30.0
+"""Seconds for which another program's transaction is waited for."""
+
+_TYPES = {
+    "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
+    "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON",
+}  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return encode(value).decode()
+
+
+DIALECT = Dialect(
+    "SQLite",
+    _TYPES,
+    forms={
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "object": _text,
+        "list": _text,
+    },
+    revives={"bool": bool},
+    signs=b"-0.0",
+    refuses=lambda value: type(value) is float and value == 0 and copysign(1, value) < 0,
+)
+
+
+class SQLite(Database):
+    """The sink in an SQLite file; it is made if it is not there."""
+
+    def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
+        self.path = Path(path)
+        super().__init__(
+            f"sqlite:{self.path.resolve()}", SQLiteDriver(self.path), patience=patience
+        )
+
+    @classmethod
+    def from_spec(cls, rest: str) -> SQLite:
+        """The sink that ``sqlite:FILE`` names."""
+        return cls(read_spec("sqlite", rest, {}, "sqlite:FILE").place)
+
+
+class SQLiteDriver:
+    """One connection to the file."""
+
+    dialect = DIALECT
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+
+    def __init__(self, path: Path) -> None:
+        self.where = f"the database {path}"
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def connect(self, *, create: bool) -> None:
+        if self._connection is not None:
+            return
+        self._make_ready(create=create)
+        uri = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        self._connection = connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
+        )
+        self._refuse_a_ledger(connection)
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise UsageError(
+                f"{self.where} lies on a disk that SQLite cannot share (no WAL); choose a disk of"
+                " this machine"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+
+    def _make_ready(self, *, create: bool) -> None:
+        if create:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise UsageError(
+                    f"the directory {self._path.parent} cannot be made ({exc.strerror})"
+                ) from exc
+        elif not self._path.exists():
+            raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
+        if self._path.is_dir():
+            raise UsageError(f"{self._path} is a directory; name a file for the database")
+
+    def _refuse_a_ledger(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('stretch', 'receipt', 'spent')"
+        ).fetchone()
+        if found == (3,):
+            raise UsageError(f"{self._path} is a ledger of harvester; choose another file")
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        assert self._connection is not None, "not connected"
+        return self._connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def transaction(self, what: str) -> Iterator[None]:
+        self._open.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            with durable.step(f"commit sqlite {what}"):
+                self._open.execute("COMMIT")
+        except BaseException:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._open.execute(sql, values).fetchall()
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        yield from self._open.execute(sql, values)
+
+    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+        names = ", ".join(quoted(field.name) for field in columns)
+        marks = DIALECT.marks(len(columns))
+        self._open.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
+
+    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
+        where = " AND ".join(f"{quoted(field.name)} = ?" for field in key)
+        self._open.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
+
+    def columns(self, table: str) -> dict[str, str]:
+        found = self.query(f"PRAGMA table_info({quoted(table)})")
+        return {str(name): str(kind) for _, name, kind, *_ in found}
+
+    def says(self, exc: Exception) -> str:
+        text = str(exc)
+        if "full" in text:
+            return "the disk is full"
+        if "not a database" in text:
+            return "it is a file of another kind"
+        if "locked" in text:
+            return f"another program has kept it locked for {BUSY:.0f} s"
+        if "unable to open" in text or "readonly" in text:
+            return "it cannot be written"
+        return text
+
+    def is_away(self, exc: Exception) -> bool:
+        return False

@@ -1,0 +1,135 @@
+"""A PostgreSQL of the tests' own: a real server on a free port, its files in a directory that goes.
+
+It is started from the machine's own binaries, by another user if the tests run as root, whom
+PostgreSQL does not serve.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+USER, PASSWORD = "harvester", "p4ssw0rd-of-the-tests"
+
+
+def programs() -> Path:
+    """Where initdb and postgres are; without them tests are skipped, and fail under CI."""
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places += [Path("/usr/local/pgsql/bin"), Path("/usr/local/bin")]
+    for place in places:
+        if (place / "initdb").exists() and (place / "postgres").exists():
+            return place
+    why = "there is no PostgreSQL server on this machine"
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def _as_somebody(folder: Path) -> dict[str, Any]:
+    """How to run a program as a user whom PostgreSQL serves; the folder becomes his."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    pytest.fail("there is no user postgres or nobody, and PostgreSQL does not run as root")
+
+
+class PostgresServer:
+    """A server that can be stopped, killed, frozen, and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._bin = programs()
+        self._folder = folder
+        self._user = _as_somebody(folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._made = 0
+        self._initialize()
+
+    def url(self, database: str, *, user: str = USER, password: str = PASSWORD) -> str:
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def _initialize(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        subprocess.run(
+            [self._bin / "initdb", "-D", self._folder / "data", "-U", USER, "-A", "scram-sha-256",
+             "--pwfile", secret, "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, cwd=self._folder, **self._user,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        options = {
+            "listen_addresses": "127.0.0.1", "port": self.port, "max_connections": 30,
+            "unix_socket_directories": self._folder, "shared_buffers": "32MB",
+        }  # fmt: skip
+        given = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._folder / "data", *given],
+                stdout=subprocess.DEVNULL, stderr=log, cwd=self._folder, **self._user,
+            )  # fmt: skip
+        ends = time.monotonic() + 60
+        while True:
+            try:
+                self.execute("SELECT 1")
+            except psycopg.Error:
+                assert time.monotonic() < ends, "the PostgreSQL of the tests does not start"
+                time.sleep(0.05)
+            else:
+                return
+
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self, how: str = "") -> str:
+        """The name of a database that nobody has used."""
+        self._made += 1
+        name = f"d{self._made}"
+        self.execute(f"CREATE DATABASE {name} {how}")
+        return name
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: fast (SIGINT), or as a power cut would (SIGQUIT)."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """One that runs until the block ends."""
+    programs()
+    with tempfile.TemporaryDirectory() as folder:
+        server = PostgresServer(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop(signal.SIGQUIT)
