@@ -211,6 +211,8 @@ class SharedToken:
     async def _fetch(self) -> Token:
         self.fetches += 1
         token = await self._provider.fetch(self._send)
+        if token.value and not Hidden(token.value).is_text:
+            raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
         if token.value == self._refused and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
                 Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")

@@ -274,7 +274,7 @@ def day_of(value: object) -> date | None:
 
     WeChat writes ``2024-01-31``, ``20240131``, ``20240129-20240204`` and ``202401``.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         value = str(value)
     if not isinstance(value, str):
         return None

@@ -128,7 +128,7 @@ class Limiter:
         self._gap = rate.period + max(MARGIN * rate.period, MARGIN_SECONDS)
         self._lot = max(1, int(LOT * rate.per_second))
         self._in_hand = 0
-        capacity = burst + max(CATCH_UP * rate.per_second, self._lot - 1)
+        capacity = burst + CATCH_UP * rate.per_second  # more than a lot
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
         self._departures: deque[float] = deque()
         self._paused_until = -math.inf
@@ -175,7 +175,7 @@ class Limiter:
                 departures.popleft()
         return (
             self._paused_until <= now
-            and (len(departures) < self.rate.requests or departures[0] <= horizon)
+            and len(departures) < self.rate.requests
             and (self._in_hand > 0 or self._bucket.has_capacity(self._lot))
         )
 

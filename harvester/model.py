@@ -38,11 +38,14 @@ class Account:
         answers), ``"static:env:NAME"`` or ``"static:file:PATH"``; or a callable, plain or async,
         without arguments, that returns a `Token` or a string.  `Platform.account` makes accounts
         of a third-party platform.
+    concurrency: requests in flight for it at the most, whatever others may have; None: no cap of
+        its own.
     """
 
     appid: str
     secret: str | None = field(default=None, repr=False)
     token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
+    concurrency: int | None = field(default=None, repr=False)
 
 
 ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token
@@ -91,11 +94,20 @@ class Hidden:
     def __repr__(self) -> str:
         return "<Hidden>"
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it can be sent: bytes that are no UTF-8 come out of the environment as text."""
+        try:
+            return bool(self.value.encode())
+        except (AttributeError, UnicodeEncodeError):
+            return False
+
     def cut_from(self, text: str) -> str:
         """The text without it: an answer may echo what was sent, as it is or as a URL holds it."""
         if not self.value:
             return text
-        for form in {self.value, quote(self.value, safe=""), quote_plus(self.value)}:
+        value = self.value.encode(errors="replace")
+        for form in {self.value, quote(value, safe=""), quote_plus(value)}:
             text = text.replace(form, "…")
         return text
 

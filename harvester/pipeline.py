@@ -125,7 +125,7 @@ def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bo
 def _verdict(track: Track, response: Response, window: Window, token: Hidden) -> Verdict:
     """The verdict on an answer, less the token that it may echo: before it is read, and split."""
     verdict = track.endpoint.verdict(response, window)
-    if verdict.action is Action.DONE and token.value.encode(errors="replace") not in response.body:
+    if verdict.action is Action.DONE and token.value.encode() not in response.body:
         return verdict
     clean = token.cut_from_response(response)
     return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)

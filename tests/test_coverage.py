@@ -189,6 +189,11 @@ def test_the_same_reason_on_neighbouring_days_is_told_once() -> None:
     assert lay([other(0, 0), other(2, 2)], other(1, 1)) == [other(0, 2)]
 
 
+def test_reasons_that_differ_in_their_request_ids_only_are_told_once() -> None:
+    before, after = other(0, 0, FAILED, "busy [rid: 1-2]"), other(1, 1, FAILED, "busy [rid: 3-4]")
+    assert lay([before], after) == [other(0, 1, FAILED, "busy [rid: 1-2]")]
+
+
 def test_another_reason_on_neighbouring_days_is_told_apart() -> None:
     assert lay([other(0, 0, FAILED, "x")], other(1, 1, FAILED, "y")) == [
         other(0, 0, FAILED, "x"),

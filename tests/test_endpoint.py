@@ -13,7 +13,7 @@ from harvester.answer import Rule, code_of, refusal
 from harvester.endpoint import JsonEndpoint, day_of, grid
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
-from harvester.plan import Cut
+from harvester.plan import Cut, Grid
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
@@ -67,6 +67,52 @@ def test_an_interface_that_makes_no_sense_is_refused(how: dict[str, Any]) -> Non
         replace(ENDPOINT, **how)
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"span": 0}, "span is at least 1, settled_hour 0 to 23, late_days at least 0"),
+        ({"dates": "%d"}, "dates is %Y-%m-%d or %Y%m%d"),
+    ],
+)
+def test_what_would_make_sense_is_said(how: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replace(ENDPOINT, **how)
+    assert str(caught.value) == f"interface summary: {said}"
+
+
+@pytest.mark.parametrize("hour", [0, 23])
+def test_an_interface_may_settle_at_any_hour_of_a_day(hour: int) -> None:
+    assert replace(ENDPOINT, settled_hour=hour).settled_hour == hour
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("../up", "'../up'"), (5, "5"), ("x" * 101, "'" + "x" * 79), ("é" * 79, "'" + "é" * 79)],
+)
+def test_a_name_that_cannot_be_a_folders_is_shown_in_part(name: Any, shown: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replace(ENDPOINT, name=name)
+    assert str(caught.value) == (
+        f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
+        " digits, _ and -, a letter first"
+    )
+
+
+def test_its_quota_is_asked_for_by_its_path() -> None:
+    assert ENDPOINT.quota_request("t0ken") == Request(
+        "POST",
+        "/cgi-bin/openapi/quota/get",
+        (("access_token", "t0ken"),),
+        b'{"cgi_path":"/datacube/summary"}',
+    )
+
+
+def test_a_grid_is_made_of_what_an_interface_says() -> None:
+    endpoint = replace(ENDPOINT, cut=Cut.DAYS, span=7)
+    last = date(2020, 1, 31)
+    assert grid(endpoint, last) == Grid(Cut.DAYS, 7, date(2014, 12, 1), last)
+
+
 def test_its_days_are_cut_as_it_says() -> None:
     weekly = grid(replace(ENDPOINT, cut=Cut.WEEK), date(2020, 1, 31))
     assert list(weekly.windows(date(2020, 1, 1), date(2020, 1, 15))) == [WEEK[2:]]
@@ -105,6 +151,13 @@ def test_rows_of_days_that_were_not_asked_for_are_left_out_and_counted() -> None
     assert said({"list": rows}).foreign == 4
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_where_no_field_names_a_day_every_row_is_kept(late: bool) -> None:
+    rows = [{"ref_date": "2019-12-31"}, {"a": 1}]
+    verdict = said({"list": rows, "is_delay": late}, day_field="")
+    assert verdict == Verdict(Action.DONE, records=rows, delayed=late)
+
+
 def test_a_row_that_names_no_day_is_kept() -> None:
     rows = [{"a": 1}, {"ref_date": "soon"}, {"ref_date": None}]
     assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows)
@@ -119,6 +172,8 @@ def test_a_row_that_names_no_day_is_kept() -> None:
         ("20240129-20240204", date(2024, 1, 29)),
         ("202401", date(2024, 1, 1)),
         ("2024-13-01", None),
+        ("20240131 or later", None),
+        ("２０２４０１３１", None),
         ("soon", None),
         ("", None),
         (None, None),
@@ -214,6 +269,23 @@ def test_the_request_id_is_taken_out_of_the_text(text: str, rid: str) -> None:
     assert (verdict.message, verdict.rid) == ("errcode 40001 (invalid credential)", rid)
 
 
+@pytest.mark.parametrize("text", ["bad hint: []", "bad hint: [] rid: 1-2"])
+def test_a_hint_that_is_empty_is_no_request_id(text: str) -> None:
+    verdict = said({"errcode": 40001, "errmsg": text})
+    assert (verdict.message, verdict.rid) == ("errcode 40001 (bad)", "")
+
+
+def test_a_text_is_one_line_that_steers_no_terminal() -> None:
+    verdict = said({"errcode": 5, "errmsg": "\x1b[31mred\r\nX 微信 X\x00"})
+    assert verdict.message == "errcode 5 ([31mred  X 微信 X)"
+
+
+def test_a_text_is_carried_on_in_part() -> None:
+    verdict = said({"errcode": 5, "errmsg": f"{'x' * 501} rid: {'1' * 101}"})
+    assert verdict.message == f"errcode 5 ({'x' * 500})"
+    assert verdict.rid == "1" * 100
+
+
 @pytest.mark.parametrize("text", [None, 5, ["x"], {"a": 1}])
 def test_a_text_of_any_type_gives_a_verdict(text: object) -> None:
     assert refusal({"errcode": -1, "errmsg": text}, RULES).action is Action.RETRY
@@ -221,18 +293,34 @@ def test_a_text_of_any_type_gives_a_verdict(text: object) -> None:
 
 @pytest.mark.parametrize(
     ("code", "read"),
-    [(40001, 40001), ("40001", 40001), ("-1", -1), ("0", 0), (40001.0, 40001), (None, 0)],
+    [
+        (40001, 40001),
+        ("40001", 40001),
+        ("-1", -1),
+        ("0", 0),
+        (40001.0, 40001),
+        (None, 0),
+        (10**18 - 1, 10**18 - 1),
+    ],
 )
 def test_an_errcode_of_digits_in_a_string_counts(code: object, read: int) -> None:
     assert code_of({"errcode": code}) == read
 
 
-@pytest.mark.parametrize("code", ["ok", "", "4_0001", True, -1.5, [1], {"a": 1}, "9" * 400])
+@pytest.mark.parametrize(
+    "code", ["ok", "", "4_0001", True, -1.5, [1], {"a": 1}, "9" * 400, 10**18, -(10**18)]
+)
 def test_an_errcode_that_is_no_number_is_no_empty_day(code: object) -> None:
     assert code_of({"errcode": code}) is None
     body = json.dumps({"errcode": code}).encode()
     assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
         Action.RETRY, "the answer's errcode is not a number"
+    )
+
+
+def test_a_refusal_whose_errcode_is_no_number_has_the_code_0() -> None:
+    assert refusal({"errcode": "busy"}, RULES) == Verdict(
+        Action.FAIL_WINDOW, "errcode 0 (no errmsg)", 0
     )
 
 
@@ -288,7 +376,10 @@ def test_a_body_that_is_no_object_is_tried_again(body: bytes, message: str) -> N
         (425, Action.RETRY),
         (429, Action.SLOW_DOWN),
         (404, Action.STOP_ENDPOINT),
+        (299, Action.FAIL_WINDOW),
+        (300, Action.STOP_ENDPOINT),
         (301, Action.STOP_ENDPOINT),
+        (399, Action.STOP_ENDPOINT),
         (302, Action.STOP_ENDPOINT),
         (400, Action.FAIL_WINDOW),
         (403, Action.FAIL_WINDOW),
@@ -299,6 +390,13 @@ def test_an_http_status_decides_before_the_body_is_read(status: int, action: Act
     verdict = said({"list": [{"a": 1}]}, status)
     assert (verdict.action, verdict.records, verdict.code) == (action, [], None)
     assert verdict.message.startswith(f"HTTP {status}")
+
+
+def test_a_status_that_stops_an_interface_says_what_to_look_at() -> None:
+    assert said(b"", 404).message == ("HTTP 404: there is no such path there; check the base URL")
+    assert said(b"", 302).message == (
+        "HTTP 302: redirects are not followed, since the token would go along; check the base URL"
+    )
 
 
 @PROPERTY

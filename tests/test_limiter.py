@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harvester.errors import UsageError
-from harvester.limiter import Limiter, Rate
+from harvester.limiter import CATCH_UP, Limiter, Rate
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 PROPERTY = settings(
@@ -74,6 +74,7 @@ def most_in_any_period(left: Sequence[float], period: float) -> int:
         ("10/sec", (10, 1.0)),
         (10, (10, 1.0)),
         (2.5, (5, 2.0)),
+        (1.5, (3, 2.0)),
         (0.5, (1, 2.0)),
         ("0.5/min", (1, 120.0)),
         (Rate(7, 30.0), (7, 30.0)),
@@ -102,6 +103,7 @@ def test_a_rate_is_read_from_what_people_write(given: object, rate: tuple[int, f
         [10],
         b"1",
         "9" * 400,
+        "1000000000000",
     ],
 )
 def test_anything_else_is_not_a_rate(given: object) -> None:
@@ -163,6 +165,22 @@ def test_a_limiter_shows_its_rate_and_what_left() -> None:
         return repr(limiter)
 
     assert run_virtual(main) == "<Limiter 10/s, 1 in the last period>"
+
+
+def test_what_left_a_period_ago_counts_no_more() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        limiter = Limiter(Rate(2, 1.0), 2)
+        limiter.depart(0.0)
+        limiter.depart(0.0)
+        await asyncio.sleep(2.0)  # the bucket has room again
+        return [limiter.ready(1.011), repr(limiter), limiter.ready(1.012), repr(limiter)]
+
+    assert run_virtual(main) == [
+        False,
+        "<Limiter 2/s, 2 in the last period>",
+        True,
+        "<Limiter 2/s, 0 in the last period>",
+    ]
 
 
 # the promise
@@ -240,6 +258,26 @@ def test_with_a_burst_of_1_they_leave_one_after_the_other() -> None:
     assert all(0.08 < gap < 0.13 for gap in gaps)
 
 
+def test_the_second_one_may_leave_as_early_as_lateness_is_made_good() -> None:
+    left = departures_of(Rate(10, 1.0), 1, [0.0] * 2)
+    assert left[1] - left[0] == pytest.approx((1 - 10 * CATCH_UP) * 1.012 / 10, abs=1e-4)
+
+
+def test_unless_told_otherwise_one_leaves_at_once() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        limiter = Limiter(Rate(10, 1.0))
+        first = limiter.ready(0.0)
+        limiter.depart(0.0)
+        return [first, limiter.ready(0.0)]
+
+    assert run_virtual(main) == [True, False]
+
+
+def test_the_gate_of_a_long_period_is_wider_by_a_share_of_it() -> None:
+    left = departures_of(Rate(1, 60.0), 1, [0.0] * 2)
+    assert 60.24 <= left[1] - left[0] < 60.25
+
+
 def test_with_a_burst_so_many_leave_at_once_and_no_more() -> None:
     left = departures_of(Rate(10, 1.0), 5, [0.0] * 20)
     assert left[4] < 0.01
@@ -285,6 +323,100 @@ def test_a_pause_says_whether_it_is_the_first_one() -> None:
         return [*first, limiter.pause(1.0)]
 
     assert run_virtual(main) == [True, False, False, True]
+
+
+def test_a_pause_that_is_over_is_over() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        limiter, end = Limiter(Rate(10, 1.0)), loop.time() + 5.0
+        found = [limiter.pause(0.0), limiter.pause(0.0), limiter.pause(5.0)]
+        return [*found, limiter.ready(end - 0.001), limiter.ready(end)]
+
+    assert run_virtual(main) == [True, True, True, False, True]
+
+
+# slower, and faster again
+
+
+def test_who_is_told_to_slow_down_asks_half_as_often_each_time_down_to_a_sixty_fourth() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(Rate(10, 1.0))
+        return [limiter.speed, *[limiter.slow_down(0.0) for _ in range(7)], limiter.speed]
+
+    assert run_virtual(main) == [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 64, 1 / 64]
+
+
+def test_after_each_minute_it_asks_a_quarter_more_often_until_it_has_its_rate_again() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(Rate(10, 1.0))
+        limiter.slow_down(100.0)
+        speeds = []
+        for now in (100.0, 159.9, 160.0, 219.9, 220.0, 280.0, 340.0, 1e6):
+            limiter.ready(now)
+            speeds.append(limiter.speed)
+        return speeds
+
+    assert run_virtual(main) == [0.5, 0.5, 0.625, 0.625, 0.78125, 0.9765625, 1.0, 1.0]
+
+
+def test_after_a_long_rest_it_has_its_rate_again_at_once() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        limiter = Limiter(Rate(10, 1.0))
+        limiter.slow_down(0.0)
+        await asyncio.sleep(3600.0)
+        return [limiter.delay(), limiter.speed]
+
+    assert run_virtual(main) == [0.0, 1.0]
+
+
+def test_who_was_slowed_waits_between_two_as_its_share_of_the_rate_says() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        limiter = Limiter(Rate(10, 1.0), 9)
+        limiter.slow_down(0.0)
+        first = limiter.ready(0.0)
+        limiter.depart(0.0)
+        apart = 1.012 / 10 / 0.5
+        told = limiter.delay() + loop.time()
+        return [
+            first,
+            told == pytest.approx(apart),
+            limiter.ready(apart - 1e-6),
+            limiter.ready(apart),
+        ]
+
+    assert run_virtual(main) == [True, True, False, True]
+
+
+def test_a_slowed_account_leaves_so_often_for_a_minute_and_more_often_then() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        limiter = Limiter(Rate(10, 1.0), 5)
+        limiter.slow_down(0.0)
+        counts = [0] * 6
+        while loop.time() < 360.0:
+            await limiter.acquire()
+            counts[min(int(loop.time() // 60), 5)] += 1
+        return counts
+
+    assert run_virtual(main) == pytest.approx([297, 371, 463, 579, 593, 593], abs=4)
+
+
+def test_a_wait_that_is_longer_than_the_recovery_ends_with_it() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(Rate(1, 3600.0), 1)
+        limiter.slow_down(0.0)
+        limiter.depart(0.0)
+        return [limiter.delay(), (await asyncio.sleep(59.0), limiter.delay())[1]]
+
+    assert run_virtual(main) == pytest.approx([60.0, 1.0], abs=1e-3)
+
+
+def test_a_pause_of_a_slowed_account_is_kept() -> None:
+    async def main(loop: VirtualTimeLoop) -> float:
+        limiter = Limiter(Rate(10, 1.0))
+        limiter.pause(30.0)
+        limiter.slow_down(30.0)
+        return limiter.delay()
+
+    assert run_virtual(main) == 30.0
 
 
 def test_the_delay_is_told_without_waiting() -> None:

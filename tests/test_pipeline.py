@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import pytest
 
 from harvester.auth import Send, SharedToken
 from harvester.codec import checksum
 from harvester.datacube import GETARTICLESUMMARY
+from harvester.endpoint import Endpoint, JsonEndpoint
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -17,20 +20,23 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import NEVER, Budget, Lane, Track, Try
+from harvester.lane import NEVER, Budget, Lane, Part, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import Action, Batch, Request, Response, Token, Verdict, Window
 from harvester.pipeline import (
     AFTER_THE_MINUTE,
     NOT_READY_AGAIN,
+    PAGES,
     REFUSALS,
     Again,
     Later,
+    More,
     Outcome,
     Pipeline,
+    TooLong,
     explain,
 )
-from harvester.plan import next_midnight
+from harvester.plan import next_midnight, settles_at
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 DAY = date(2020, 1, 1)
@@ -40,9 +46,33 @@ START = 1_700_000_000.0
 BUSY = {"errcode": -1, "errmsg": "system error rid: 1-2-3"}
 
 
+LONG = "t0ken/of+WeChats-length"
+
+
 class Provider:
+    def __init__(self, token: Token) -> None:
+        self.token = token
+
     async def fetch(self, send: Send) -> Token:
-        return Token("t0ken")
+        return self.token
+
+
+class Paged(JsonEndpoint):
+    """An interface with pages, whose answers say whether another one follows."""
+
+    def request(self, window: Window, token: str, page: int = 1) -> Request:
+        return Request("GET", f"/{token}/{window.begin}/{window.end}/{page}")
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        verdict = super().verdict(response, window)
+        return verdict._replace(more=b'"more": true' in response.body)
+
+
+class Other(JsonEndpoint):
+    """An interface whose verdict on any answer was given beforehand."""
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        return Verdict(Action.DONE, records=[{"a": {1, 2}}])
 
 
 class Answering:
@@ -67,27 +97,51 @@ class Scene:
     """A pipeline with a lane of one track, its token at hand."""
 
     def __init__(
-        self, loop: VirtualTimeLoop, *answers: object, attempts: int = 8, encode: bool = True
+        self,
+        loop: VirtualTimeLoop,
+        *answers: object,
+        attempts: int = 8,
+        encode: bool = True,
+        token: Token = Token("t0ken"),  # noqa: B008  (it is never changed)
+        endpoint: Endpoint = GETARTICLESUMMARY,
+        wall: float | None = None,
     ) -> None:
         self.transport = Answering(*answers)
         self.pipeline = Pipeline(
-            self.transport, attempts=attempts, encode=encode, wall=lambda: loop.wall()
+            self.transport,
+            attempts=attempts,
+            encode=encode,
+            wall=lambda: loop.wall() if wall is None else wall,
         )
-        token = SharedToken("wx1", Provider(), self.transport.send)
+        shared = SharedToken("wx1", Provider(token), self.transport.send)
         budget = Budget(None, 0, loop.wall())
-        self.track = Track("wx1", GETARTICLESUMMARY, iter([]), budget)
-        self.lane = Lane("wx1", token, Limiter(Rate(100, 1.0)), [self.track])
+        self.track = Track("wx1", endpoint, iter([]), budget)
+        self.lane = Lane("wx1", shared, Limiter(Rate(100, 1.0)), [self.track])
 
     async def run(self, attempt: Try = NEW) -> Outcome:
         await self.lane.token.get()
         return await self.pipeline.run(self.lane, self.track, attempt)
 
 
-def outcome(*answers: object, attempt: Try = NEW, attempts: int = 8) -> Outcome:
+def outcome(
+    *answers: object,
+    attempt: Try = NEW,
+    attempts: int = 8,
+    token: Token = Token("t0ken"),  # noqa: B008
+    endpoint: Endpoint = GETARTICLESUMMARY,
+    wall: float | None = None,
+) -> Outcome:
     async def main(loop: VirtualTimeLoop) -> Outcome:
-        return await Scene(loop, *answers, attempts=attempts).run(attempt)
+        scene = Scene(loop, *answers, attempts=attempts, token=token, endpoint=endpoint, wall=wall)
+        return await scene.run(attempt)
 
     return run_virtual(main, START)
+
+
+def batch(*answers: object, **how: Any) -> Batch:
+    found = outcome(*answers, **how)
+    assert isinstance(found, Batch)
+    return found
 
 
 def again(answer: object, attempt: Try = NEW, attempts: int = 8) -> Again:
@@ -126,8 +180,10 @@ def test_an_answer_with_records_becomes_a_batch() -> None:
         b'{"a":1,"_appid":"wx1","_endpoint":"getarticlesummary","_begin_date":"2020-01-01",'
         b'"_end_date":"2020-01-01","_fetched_at":"2023-11-14T22:13:21Z"}\n'
     )
-    batch = outcome({"list": [{"a": 1}]})
-    assert batch == Batch(WINDOW, "2023-11-14T22:13:21Z", 1, line, checksum([line]))
+    found = outcome({"list": [{"a": 1}]})
+    assert found == Batch(WINDOW, "2023-11-14T22:13:21Z", 1, line, checksum([line]))
+    twice = batch({"list": [{"a": 1}, {"a": 1}]})
+    assert (twice.records, twice.body, twice.checksum) == (2, line * 2, checksum([line, line]))
 
 
 def test_an_empty_day_becomes_an_empty_batch() -> None:
@@ -156,9 +212,224 @@ def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
     async def main(loop: VirtualTimeLoop) -> Outcome:
         return await Scene(loop, {"list": []}).run(NEW._replace(replaces=True))
 
-    batch = run_virtual(main)
-    assert isinstance(batch, Batch)
-    assert batch.replaces is True
+    found = run_virtual(main)
+    assert isinstance(found, Batch)
+    assert (found.replaces, found.again) == (True, False)
+
+
+def test_a_batch_says_that_it_was_stored_before_if_its_attempt_does() -> None:
+    assert batch({"list": []}, attempt=NEW._replace(again=True)).again is True
+    assert batch({"list": []}).again is False
+
+
+def test_rows_of_other_days_are_counted() -> None:
+    async def main(loop: VirtualTimeLoop) -> int:
+        other = {"ref_date": "2020-01-02"}
+        scene = Scene(loop, {"list": [other, {"a": 1}]}, {"list": [other, other]})
+        await scene.run()
+        await scene.run()
+        return scene.track.foreign
+
+    assert run_virtual(main) == 3
+
+
+def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_another() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        scene = Scene(loop, *[{"list": []}] * 3)
+        found = await asyncio.gather(scene.run(), scene.run())
+        return [one.fetched_at for one in [*found, await scene.run()] if isinstance(one, Batch)]
+
+    seconds = [one[-3:] for one in run_virtual(main, START)]
+    assert seconds == ["21Z", "21Z", "22Z"]
+
+
+# figures that can still change
+
+
+def test_figures_that_wechat_calls_late_are_provisional() -> None:
+    found = batch({"list": [{"a": 1}], "is_delay": True})
+    assert (found.provisional, found.delayed) == ("WeChat says that its figures are late", True)
+    assert batch({"list": [{"a": 1}]})[-3:] == ("", False, False)
+
+
+@pytest.mark.parametrize(
+    ("early", "why"),
+    [(0.1, "its last day was empty before noon of the next day"), (0.0, ""), (-0.1, "")],
+)
+def test_a_day_that_is_empty_before_noon_is_provisional(early: float, why: str) -> None:
+    wall = settles_at(DAY, 12) - early
+    assert batch({"list": []}, wall=wall).provisional == why
+    assert batch({"list": [{"a": 1}]}, wall=wall).provisional == ""
+
+
+@pytest.mark.parametrize(
+    ("early", "why"), [(0.1, "its figures grow until 2020-01-08"), (0.0, ""), (-0.1, "")]
+)
+def test_figures_that_grow_for_days_are_provisional_until_the_last_is_settled(
+    early: float, why: str
+) -> None:
+    grows = JsonEndpoint("grows", "/x", date(2014, 12, 1), late_days=7, settled_hour=10)
+    wall = settles_at(date(2020, 1, 7), 10) - early
+    for answer in ({"list": [{"a": 1}]}, {"list": []}):
+        assert batch(answer, endpoint=grows, wall=wall).provisional == why
+
+
+# pages, and windows in parts
+
+PAGED = Paged("paged", "/x", date(2014, 12, 1), span=7)
+FOUR = Window("wx1", "paged", DAY, date(2020, 1, 4))
+
+
+def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str], Outcome, int]:
+    """What was asked for, what became of it, and how many rows were of other days."""
+
+    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Outcome, int]:
+        scene = Scene(loop, *answers, endpoint=PAGED)
+        found = await scene.run(attempt)
+        while isinstance(found, More):
+            assert (found.attempt.failures, found.attempt.since) == (0, NEVER)
+            found = await scene.run(found.attempt._replace(failures=3, since=-1.0))
+        return [request.path for request in scene.transport.sent], found, scene.track.foreign
+
+    return run_virtual(main, START)
+
+
+def test_pages_are_asked_for_until_there_is_no_more_and_are_one_batch() -> None:
+    rows = [{"list": [{"n": n}, {"ref_date": "2020-02-01"}], "more": n < 3} for n in (1, 2, 3)]
+    asked, found, foreign = answered_in_turn(rows, Try(FOUR, replaces=True))
+    assert asked == [f"/t0ken/2020-01-01/2020-01-04/{page}" for page in (1, 2, 3)]
+    assert isinstance(found, Batch)
+    assert (found.window, found.records, found.replaces) == (FOUR, 3, True)
+    assert [row["n"] for row in found.documents()] == [1, 2, 3]
+    assert foreign == 3
+
+
+def test_the_stretches_of_a_window_are_asked_for_in_turn_each_from_its_first_page() -> None:
+    halves = Part(((DAY, date(2020, 1, 2)), (date(2020, 1, 3), date(2020, 1, 4))))
+    answers = [
+        {"list": [{"n": 1}], "more": True, "is_delay": True},
+        {"list": [{"n": 2}]},
+        {"list": [{"n": 3}, {"ref_date": "2020-01-01"}]},
+    ]
+    asked, found, foreign = answered_in_turn(answers, Try(FOUR, part=halves))
+    assert asked == [
+        "/t0ken/2020-01-01/2020-01-02/1",
+        "/t0ken/2020-01-01/2020-01-02/2",
+        "/t0ken/2020-01-03/2020-01-04/1",
+    ]
+    assert isinstance(found, Batch)
+    assert [row["n"] for row in found.documents()] == [1, 2, 3]
+    assert (found.window, found.delayed, foreign) == (FOUR, True, 1)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_window_of_which_any_part_is_late_is_late(late: int) -> None:
+    answers = [{"list": [], "more": n == 0, "is_delay": n == late} for n in range(2)]
+    _, found, _ = answered_in_turn(answers, Try(FOUR))
+    assert isinstance(found, Batch)
+    assert found.delayed is True
+
+
+def test_an_answer_that_always_promises_another_page_comes_to_an_end() -> None:
+    almost = Try(FOUR, part=Part(((FOUR.begin, FOUR.end),), page=PAGES - 1))
+    _, found, _ = answered_in_turn([{"list": [], "more": True}, {"list": []}], almost)
+    assert isinstance(found, Batch)
+    with pytest.raises(WindowError, match=r"^it has more than 1000 pages$"):
+        answered_in_turn([{"list": [], "more": True}, {"list": [], "more": True}], almost)
+
+
+def test_a_window_that_is_too_long_is_told_apart() -> None:
+    attempt = Try(Window("wx1", "paged", DAY, date(2020, 1, 4)), failures=2)
+    refused = {"errcode": 61501, "errmsg": "date range error"}
+    assert outcome(refused, attempt=attempt, endpoint=PAGED) == TooLong(attempt)
+
+
+# the token in an answer, and in another parameter
+
+
+def test_a_token_that_an_answer_echoes_is_not_stored() -> None:
+    answer = {"list": [{"title": f"?access_token={LONG}&x=1"}]}
+    [record] = batch(answer, token=Token(LONG)).documents()
+    assert record["title"] == "?access_token=…&x=1"
+
+
+def test_half_of_a_token_that_stands_where_a_long_text_is_cut_is_not_carried_on() -> None:
+    for echoed in (LONG, "t0ken%2Fof%2BWeChats-length"):
+        answer = {"errcode": 61500, "errmsg": "x" * 490 + echoed}
+        with pytest.raises(WindowError) as caught:
+            outcome(answer, token=Token(LONG))
+        assert "t0ken" not in str(caught.value)
+
+
+def test_a_request_id_that_is_the_token_is_not_carried_on() -> None:
+    found = again({"errcode": -1, "errmsg": "busy rid: t0ken"})
+    assert found.reason == "errcode -1 (busy): WeChat is busy [rid: …]"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "query"),
+    [
+        ("access_token", (("access_token", "t"),)),
+        ("cloudbase_access_token", (("cloudbase_access_token", "t"),)),
+        ("", ()),
+    ],
+)
+def test_a_token_is_sent_in_its_own_parameter(
+    parameter: str, query: tuple[tuple[str, str], ...]
+) -> None:
+    async def main(loop: VirtualTimeLoop) -> list[tuple[tuple[str, str], ...]]:
+        scene = Scene(loop, {"list": []}, {}, token=Token("t", parameter=parameter))
+        await scene.run()
+        await scene.pipeline.quota(scene.lane, scene.track)
+        return [request.query for request in scene.transport.sent]
+
+    assert run_virtual(main) == [query, query]
+
+
+# the quota
+
+
+def told(answer: object, *, token: Token = Token("t0ken")) -> object:  # noqa: B008
+    """What was asked for, and what was learned of it."""
+
+    async def main(loop: VirtualTimeLoop) -> object:
+        scene = Scene(loop, answer, token=token)
+        await scene.lane.token.get()
+        return await scene.pipeline.quota(scene.lane, scene.track), scene.transport.sent
+
+    return run_virtual(main)
+
+
+def test_the_quota_is_what_wechat_tells() -> None:
+    answer = {"quota": {"daily_limit": 1000, "used": 1, "remain": 999}}
+    assert told(answer) == ((1000, 999), [GETARTICLESUMMARY.quota_request("t0ken")])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"errcode": 48001},
+        {"quota": None},
+        {"quota": {"daily_limit": 1000}},
+        {"quota": {"remain": 1000}},
+        {"quota": {"daily_limit": "1000", "remain": 5}},
+        {"quota": {"daily_limit": 1000, "remain": True}},
+        [],
+        Response(500, b""),
+        AttemptError("the answer was cut off"),
+    ],
+)
+def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
+    assert told(answer) == (None, [GETARTICLESUMMARY.quota_request("t0ken")])
+
+
+def test_without_a_token_no_quota_is_asked_for() -> None:
+    async def main(loop: VirtualTimeLoop) -> object:
+        scene = Scene(loop)
+        return await scene.pipeline.quota(scene.lane, scene.track), scene.transport.sent
+
+    assert run_virtual(main) == (None, [])
+    assert told({}, token=Token("", parameter="")) == (None, [])
 
 
 def test_an_accepted_token_may_be_refused_later() -> None:
@@ -201,6 +472,26 @@ def test_a_record_that_is_nested_too_deeply_is_no_crash() -> None:
     assert isinstance(outcome(Response(200, body)), Again | Batch)
 
 
+def test_a_record_that_is_no_json_is_tried_again_and_that_is_said() -> None:
+    found = outcome({}, endpoint=Other("other", "/x", date(2014, 12, 1)))
+    assert isinstance(found, Again)
+    assert found.reason == "a record cannot be written as JSON (TypeError)"
+
+
+def test_half_an_answer_is_a_sign_of_life_and_is_given_a_busy_servers_time() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[float, float]:
+        cut = AttemptError("the answer was cut off")
+        cut.answered = True
+        scene = Scene(loop, *[cut] * 50)
+        found = [await scene.run(Try(WINDOW, failures=6)) for _ in range(50)]
+        longest = max(one.delay for one in found if isinstance(one, Again))
+        return longest, scene.pipeline.last_answer
+
+    longest, last = run_virtual(main)
+    assert longest > 10.0  # the longest after no answer at all
+    assert last == pytest.approx(50.0, abs=0.1)
+
+
 def test_no_answer_at_all_is_tried_again_soon() -> None:
     found = again(AttemptError("the answer was cut off"))
     assert (found.attempt.failures, found.reason) == (1, "the answer was cut off")
@@ -226,6 +517,22 @@ def test_a_refused_token_that_is_no_longer_current_costs_no_fetch() -> None:
     assert run_virtual(main) == ("t0ken", 2)
 
 
+def test_a_late_refusal_of_a_token_that_was_given_out_again_costs_no_fetch() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[Outcome, str | None]:
+        scene = Scene(loop, {"errcode": 40001}, {"errcode": 40001})
+        await scene.lane.token.get()
+        first = asyncio.create_task(scene.run())
+        await asyncio.sleep(0.5)
+        late = asyncio.create_task(scene.run())
+        await first
+        await scene.lane.token.get()  # stable_token gives the same one again
+        return await late, scene.lane.token.peek()
+
+    found, held = run_virtual(main)
+    assert isinstance(found, Again)
+    assert (found.dropped, held) == (False, "t0ken")
+
+
 def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[Outcome, float]:
         scene = Scene(loop, {"errcode": 45011})
@@ -234,6 +541,7 @@ def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None:
     found, leaves = run_virtual(main, START)
     assert isinstance(found, Again)
     assert (found.attempt.failures, found.paused) == (1, True)
+    assert found.reason.startswith("errcode 45011 (no errmsg)")
     assert leaves == pytest.approx(1_700_000_040.0 + AFTER_THE_MINUTE, abs=1e-3)
     assert found.delay == pytest.approx(39.0 + AFTER_THE_MINUTE, abs=1e-3)
 
@@ -257,12 +565,14 @@ def test_a_used_up_quota_sends_the_interface_to_the_next_midnight_in_china() -> 
         next_midnight(START),
         True,
     )
+    assert found.reason.startswith("errcode 45009 (reach max api daily quota limit)")
 
 
 def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> None:
     found = later({"errcode": 61503}, Try(WINDOW, deferrals=2))
     assert (found.attempt, found.whole_endpoint) == (Try(WINDOW, deferrals=3), False)
     assert found.until == pytest.approx(START + 1.0 + NOT_READY_AGAIN, abs=0.01)
+    assert found.reason.startswith("errcode 61503 (no errmsg)")
 
 
 # failures
@@ -286,6 +596,15 @@ def test_a_refusal_reaches_as_far_as_its_code_says(
 ) -> None:
     with pytest.raises(error, match=said):
         outcome(answer)
+
+
+@pytest.mark.parametrize(("code", "forbidden"), [(48001, True), (47009, False)])
+def test_an_interface_that_may_not_be_used_is_told_from_one_that_is_gone(
+    code: int, forbidden: bool
+) -> None:
+    with pytest.raises(EndpointError) as caught:
+        outcome({"errcode": code})
+    assert caught.value.forbidden is forbidden
 
 
 def test_an_interface_that_accepts_a_token_now_and_then_goes_on() -> None:
@@ -332,8 +651,13 @@ def test_if_nothing_answers_since_the_first_failure_the_network_is_lost() -> Non
         scene.pipeline.last_answer = 0.5
         other = WINDOW._replace(begin=date(2020, 1, 2), end=date(2020, 1, 2))
         assert isinstance(await scene.run(Try(other)), Again)
-        with pytest.raises(NetworkError, match=r"^no answer came to any of 8 attempts: no connec"):
+        with pytest.raises(NetworkError) as caught:
             await scene.run(Try(WINDOW, failures=7, since=0.6))
+        assert str(caught.value) == (
+            "no answer came to any of 8 attempts: no connection to h:443 (Connection refused);"
+            " check the network, the proxy and the base URL; nothing that was committed is lost:"
+            " run the same command again"
+        )
 
     run_virtual(main)
 
@@ -346,6 +670,28 @@ def test_one_window_that_is_never_answered_has_failed_and_the_network_is_not_los
             await scene.run(Try(WINDOW, failures=7, since=0.6))
 
     run_virtual(main)
+
+
+def test_nothing_answers_if_nothing_has_since_the_run_began() -> None:
+    pipeline = Pipeline(Answering(), attempts=8, encode=True, wall=lambda: START)
+    pipeline.begin(5.0)
+    assert (pipeline.started, pipeline.last_answer) == (5.0, 5.0)
+    assert [pipeline.nothing_answers(since) for since in (4.0, 5.0, 6.0)] == [False, False, True]
+
+
+def test_a_network_is_lost_when_it_answers_no_second_window() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        gone = AttemptError("no connection")
+        scene = Scene(loop, gone, {"list": []}, *[gone] * 4)
+        other = NEW._replace(window=WINDOW._replace(begin=date(2020, 1, 2)))
+        found = []
+        for attempt in (NEW, NEW, NEW, NEW, other, NEW):
+            await scene.run(attempt)
+            found.append(scene.pipeline.nothing_answers(loop.time()))
+        return found
+
+    # an answer came to the second one, and one window alone proves nothing
+    assert run_virtual(main) == [True, False, False, False, True, True]
 
 
 def test_an_echoed_token_is_not_carried_on() -> None:
@@ -381,7 +727,8 @@ def test_a_second_refusal_of_a_fresh_token_stops_the_account() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, {"errcode": 40001}, {"errcode": 40001})
         await scene.run()
-        with pytest.raises(AccountError, match="refused a token that was just fetched"):
+        refused = r"refused a token that was just fetched \(errcode 40001 \(no errmsg\)"
+        with pytest.raises(AccountError, match=refused):
             await scene.run()
 
     run_virtual(main)
@@ -411,7 +758,7 @@ def test_a_new_window_has_not_failed_yet() -> None:
 def test_without_a_token_nothing_is_tried() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, {"list": []})
-        with pytest.raises(AssertionError, match="without a token"):
+        with pytest.raises(AssertionError, match=r"^a lane gives out no window without a token$"):
             await scene.pipeline.run(scene.lane, scene.track, Try(WINDOW))
 
     run_virtual(main)

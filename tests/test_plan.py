@@ -1,5 +1,6 @@
 """All arithmetic with dates."""
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -142,6 +143,18 @@ def test_rfc_3339_is_utc_in_whole_seconds() -> None:
     assert rfc3339(utc("2020-01-10T15:59:59") + 0.999) == "2020-01-10T15:59:59Z"
 
 
+def test_the_time_zone_of_the_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = utc("2020-01-10T15:59:59")
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert rfc3339(now) == "2020-01-10T15:59:59Z"
+        assert china(now).isoformat() == "2020-01-10T23:59:59+08:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 # what users type
 
 
@@ -166,6 +179,11 @@ def test_anything_else_is_no_day(given: str) -> None:
         parse_day(given, 0.0, "start")
 
 
+def test_what_is_no_day_is_called_a_date_unless_it_has_a_name() -> None:
+    with pytest.raises(UsageError, match=r"^date: 'today' is not a day; "):
+        parse_day("today", 0.0)
+
+
 def test_a_time_is_no_day() -> None:
     with pytest.raises(UsageError, match=r"is a time, not a day; give a date, as 2020-01-02$"):
         parse_day(datetime(2020, 1, 2, 3), 0.0)
@@ -173,6 +191,10 @@ def test_a_time_is_no_day() -> None:
 
 def test_a_range_from_the_first_day_to_yesterday_can_be_asked_for() -> None:
     check_range(date(2014, 12, 1), date(2020, 1, 10), utc("2020-01-10T16:00:00"), FIRST_DAYS)
+
+
+def test_a_range_of_one_day_can_be_asked_for() -> None:
+    check_range(date(2020, 1, 1), date(2020, 1, 1), utc("2020-01-10T16:00:00"), FIRST_DAYS)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +300,7 @@ def test_a_week_that_is_covered_is_not_asked_for() -> None:
         (date(2024, 1, 1), date(2024, 1, 7)),
         (date(2024, 1, 15), date(2024, 1, 21)),
     ]
+    assert grid.count(date(2024, 1, 1), date(2024, 1, 21), covered) == 2
 
 
 @pytest.mark.parametrize(
@@ -311,6 +334,61 @@ def test_a_window_is_halved_until_no_piece_is_too_long() -> None:
         (day(0), day(1)), (day(2), day(3)), (day(4), day(5)), (day(6), day(6)),
     ]  # fmt: skip
     assert len(pieces((day(0), day(29)), 1)) == 30
+
+
+# windows that are stored in part
+
+FIVES = Grid(Cut.DAYS, 5, FIRST, day(93))
+"""Windows of five days: 0 to 4, 5 to 9, 10 to 14 and so on; the last ends with day 93."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored", "widened"),
+    [
+        ((7, 12), [], (7, 12)),
+        ((7, 12), [(6, 8)], (6, 12)),  # it began in the midst of what is stored
+        ((7, 12), [(6, 7)], (6, 12)),
+        ((7, 12), [(1, 8)], (5, 12)),  # but not beyond the window
+        ((7, 12), [(7, 8)], (7, 12)),
+        ((7, 12), [(5, 6)], (7, 12)),
+        ((7, 12), [(11, 13)], (7, 13)),  # it ended there
+        ((7, 12), [(12, 13)], (7, 13)),
+        ((7, 12), [(11, 30)], (7, 14)),
+        ((7, 12), [(11, 12)], (7, 12)),
+        ((7, 12), [(13, 14)], (7, 12)),
+        ((7, 12), [(6, 7), (9, 9), (12, 13)], (6, 13)),
+        ((7, 12), [(2, 20)], (5, 14)),
+        ((91, 92), [(80, 99)], (90, 93)),  # not beyond the last day that can be asked for
+    ],
+)
+def test_what_is_stored_at_an_edge_is_asked_for_as_a_whole(
+    asked: tuple[int, int], stored: list[tuple[int, int]], widened: tuple[int, int]
+) -> None:
+    around = FIVES.widened(
+        (day(asked[0]), day(asked[1])), [(day(begin), day(end)) for begin, end in stored]
+    )
+    assert around == (day(widened[0]), day(widened[1]))
+
+
+@given(RANGES, st.integers(1, 9), stretches())
+@PROPERTY
+def test_a_window_that_is_covered_in_part_is_not_covered(
+    wanted: Days, span: int, covered: list[Days]
+) -> None:
+    grid = Grid(Cut.DAYS, span, FIRST - timedelta(days=3), day(70))
+    kept = grid.whole_only(wanted, covered)
+    whole = [window for window in grid.windows(*wanted) if days_of([window]) <= days_of(covered)]
+    assert days_of(kept) == days_of(whole)
+    assert kept == sorted(kept)
+    assert sum(map(days_in, kept)) == len(days_of(kept))
+
+
+@pytest.mark.parametrize("cut", [Cut.WEEK, Cut.MONTH, Cut.RECENT])
+def test_weeks_and_months_have_no_parts(cut: Cut) -> None:
+    grid = Grid(cut, 1, FIRST, day(93))
+    stored = [(day(3), day(9))]
+    assert grid.widened((day(7), day(12)), stored) == (day(7), day(12))
+    assert grid.whole_only((day(7), day(12)), stored) == stored
 
 
 @given(stretches(), stretches())
@@ -416,6 +494,10 @@ def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
     assert nearest("GetArticleSumary", ["getarticlesummary", "getuserread"]) == (
         " (did you mean getarticlesummary?)"
     )
+
+
+def test_half_of_a_name_is_enough_for_a_hint() -> None:
+    assert nearest("shares", ["getarticletotal", "getusershare"]) == " (did you mean getusershare?)"
 
 
 def test_a_name_that_is_like_no_other_has_no_hint() -> None:

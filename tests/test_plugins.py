@@ -137,7 +137,10 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
             "['old']",
-            "['-', 'duckdb', 'jsonl', 'kept', 'memory', 'parquet', 'postgresql', 'sqlite']",
+            (
+                "['-', 'abfs', 'az', 'duckdb', 'file', 'gs', 'jsonl', 'kept', 'memory', 'parquet',"
+                " 'postgresql', 'redis', 'rediss', 's3', 'sqlite']"
+            ),
             "kept:a:b",
         ],
         "",

@@ -30,6 +30,10 @@ def test_a_delay_lies_between_nothing_and_its_ceiling(failures: int, answered: b
     assert 0.0 <= drawn <= (BUSY if answered else UNREACHED).ceiling(failures)
 
 
+def test_a_server_that_answered_is_given_longer_than_one_that_did_not() -> None:
+    assert max(delay(5, 8, answered=True) or 0 for _ in range(200)) > UNREACHED.ceiling(5)
+
+
 def test_windows_that_failed_together_do_not_come_back_together() -> None:
     assert len({delay(5, 8, answered=True) for _ in range(50)}) > 40
 

@@ -6,7 +6,8 @@ import asyncio
 import json
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,28 @@ class Broken(MemoryStore):
         return await super().replace(key, former, new)
 
 
+class Watched(MemoryStore):
+    """A store that keeps in mind what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[object, ...]] = []
+
+    async def load(self, key: str) -> Stored | None:
+        self.asked.append(("load", key))
+        return await super().load(key)
+
+    async def replace(self, key: str, former: Stored | None, new: Stored) -> bool:
+        self.asked.append(("replace", key, former and former.value, new.value))
+        return await super().replace(key, former, new)
+
+    @asynccontextmanager
+    async def lease(self, key: str) -> AsyncIterator[None]:
+        self.asked.append(("lease", key))
+        async with super().lease(key):
+            yield
+
+
 def stored(loop: VirtualTimeLoop, store: MemoryStore, *tokens: Token | Exception) -> StoredToken:
     """The account as one program sees it."""
     return StoredToken("wx1", Given(*tokens), no_sending, store, loop.wall)
@@ -98,6 +121,67 @@ def test_what_another_program_fetched_is_adopted_and_is_no_fetch() -> None:
         return found, (one.fetches, two.fetches), (one.fetched, two.fetched), two.lifetime
 
     assert play(scene) == (("a", "a"), (1, 0), (1, 1), 7200.0)
+
+
+def test_a_store_is_asked_for_no_more_than_is_needed() -> None:
+    async def main(loop: VirtualTimeLoop) -> object:
+        store = Watched()
+        one, two = stored(loop, store, Token("a"), Token("b")), stored(loop, store)
+        await one.get()
+        fetched = store.asked[:]
+        await two.get()
+        adopted = store.asked[len(fetched) :]
+        one.reject("a", "40001")
+        del store.asked[:]
+        await one.get()
+        return fetched, adopted, store.asked
+
+    assert run_virtual(main) == (
+        [("load", "wx1"), ("lease", "wx1"), ("load", "wx1"), ("replace", "wx1", None, "a")],
+        [("load", "wx1")],
+        [("load", "wx1"), ("lease", "wx1"), ("load", "wx1"), ("replace", "wx1", "a", "b")],
+    )
+
+
+def test_a_short_life_is_adopted_with_its_token() -> None:
+    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
+        one, two = stored(loop, store, Token("a", 1800.0)), stored(loop, store)
+        await one.get(), await two.get()
+        return two.lifetime
+
+    assert play(scene) == 1800.0
+
+
+def test_a_token_that_its_fetcher_renews_just_now_is_not_adopted() -> None:
+    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
+        wall = 1_700_000_000.0
+        given = Given(Token("new"))
+        await store.replace("wx1", None, Stored("old", wall + 300.0, 7200.0))
+        return await StoredToken("wx1", given, no_sending, store, lambda: wall).get()
+
+    assert play(scene) == "new"
+
+
+def test_what_ends_first_ends_a_stored_token_the_loop_or_the_wall() -> None:
+    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
+        wall = 1_700_000_000.0
+        given = Given(Token("a", 1000.0))
+        one = StoredToken("wx1", given, no_sending, store, lambda: wall)
+        await one.get()
+        found = [(one.peek(at), one.due(at)) for at in (0.0, 699.0, 705.0, 1005.0)]
+        wall += 999.0
+        found.append((one.peek(0.0), one.due(0.0)))
+        wall += 1.0
+        return [*found, (one.peek(0.0), one.due(0.0))]
+
+    assert play(scene) == [
+        ("a", False),
+        ("a", False),
+        ("a", True),
+        (None, True),
+        ("a", False),
+        (None, True),
+    ]
 
 
 def test_of_many_programs_one_fetches() -> None:
@@ -157,6 +241,22 @@ def test_who_loses_the_race_adopts_the_winner() -> None:
         return await getting, slow.fetches
 
     assert play(scene) == ("winner", 1)
+
+
+def test_winners_that_are_refused_in_a_row_stop_nothing() -> None:
+    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
+        slow = stored(loop, store, *[Token(f"slow{n}") for n in range(9)])
+        former = None
+        for number in range(9):
+            getting = asyncio.create_task(slow.get())
+            await asyncio.sleep(0.5)
+            winner = Stored(f"winner{number}", loop.wall() + 1800.0, 1800.0)
+            assert await store.replace("wx1", former, winner)
+            former = winner
+            slow.reject(await getting, "40001")
+        return slow.fetches, slow.lifetime
+
+    assert play(scene) == (9, 1800.0)
 
 
 def test_a_winner_that_has_ended_gives_way() -> None:
@@ -287,6 +387,39 @@ def test_without_a_store_or_use_for_one_a_token_is_not_stored() -> None:
     assert type(shared_token("wx1", Given(), no_sending, store)) is StoredToken
 
 
+def test_the_token_of_a_run_sends_and_tells_the_time_as_the_run_does() -> None:
+    class Sending:
+        async def fetch(self, send: Send) -> Token:
+            return Token((await send(Request("POST", "/token"))).body.decode(), 1000.0)
+
+    async def main(loop: VirtualTimeLoop) -> object:
+        async def send(request: Request) -> Response:
+            return Response(200, b"sent for")
+
+        store, wall = MemoryStore(), 1_700_000_000.0
+        for token in (
+            shared_token("wx1", Sending(), send, None, lambda: wall, 100.0),
+            shared_token("wx1", Sending(), send, store, lambda: wall, 100.0),
+        ):
+            assert await token.get() == "sent for"
+            assert [token.due(at) for at in (899.0, 900.1)] == [False, True]
+            assert repr(token) == "<SharedToken of wx1: fresh, 1 fetched>"
+        return await store.load("wx1")
+
+    assert run_virtual(main) == Stored("sent for", 1_700_001_000.0, 1000.0)
+
+
+def test_a_token_of_a_platform_is_joined_to_what_its_accounts_share() -> None:
+    class Joined(Given):
+        def joined(self, *given: object) -> Joined:
+            self.given = given
+            return self
+
+    store, provider = MemoryStore(), Joined()
+    shared_token("wx1", provider, no_sending, store, sum)
+    assert provider.given == (no_sending, store, sum)
+
+
 # the parameter
 
 
@@ -334,6 +467,13 @@ def test_forced_refreshes_are_counted_for_all_programs_of_an_account() -> None:
     assert play(scene) == (20, 21)
 
 
+@pytest.mark.parametrize("kind", ["stable", "classic"])
+def test_a_secret_that_no_request_can_hold_is_refused_without_being_shown(kind: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        provider_for(Account(A, "s3cret\udc80", kind))
+    assert str(caught.value) == f"account {A}: its secret is no text in UTF-8"
+
+
 # platforms
 
 PLATFORM = ("wx00000000000000cc", "c0mponent-s3cret")
@@ -357,6 +497,12 @@ class Scene:
     async def keep(self, refresh: str) -> None:
         await asyncio.sleep(0)
         self.saved.append(refresh)
+
+
+def test_a_platforms_secret_is_text_too() -> None:
+    with pytest.raises(UsageError) as caught:
+        Platform(PLATFORM[0], "s3cret\udc80", "ticket.txt")
+    assert str(caught.value) == f"platform {PLATFORM[0]}: its secret is no text in UTF-8"
 
 
 def verdict_of(exc: BaseException) -> Verdict:

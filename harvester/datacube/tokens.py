@@ -209,5 +209,7 @@ def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
     if isinstance(source, str):
         if not account.secret:
             raise UsageError(f"account {account.appid} has no secret")
+        if not Hidden(account.secret).is_text:
+            raise UsageError(f"account {account.appid}: its secret is no text in UTF-8")
         return _KINDS[source](account.appid, account.secret)
     return source if isinstance(source, TokenProvider) else CallableProvider(source)

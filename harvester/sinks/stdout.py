@@ -19,6 +19,7 @@ What can be promised of a pipe is less than of a place that can be read back:
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
@@ -26,8 +27,6 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-import anyio
 
 from harvester.durable import step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
@@ -99,7 +98,7 @@ class StandardOutput:
     async def _put(self, piece: memoryview) -> None:
         while piece:
             if self._room is not None and not self._room.poll(0):
-                await anyio.wait_writable(self._descriptor)
+                await _room_in(self._descriptor)
             piece = piece[os.write(self._descriptor, piece) :]
 
     async def settle(self) -> None:
@@ -108,6 +107,16 @@ class StandardOutput:
     async def close(self) -> None:
         """Standard output stays open: it is the process's."""
         self._descriptor, self._room = -1, None
+
+
+async def _room_in(descriptor: int) -> None:
+    """Wait until somebody has taken something, or has gone."""
+    loop, room = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_writer(descriptor, room.set)
+    try:
+        await room.wait()
+    finally:
+        loop.remove_writer(descriptor)
 
 
 def _standard() -> int:

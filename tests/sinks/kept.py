@@ -132,7 +132,17 @@ def truth(upto: int = OPERATIONS) -> Counter[str]:
     )
 
 
-async def job(sink: Sink, path: Path, told: Callable[[], None] = lambda: None) -> None:
+def done(path: Path) -> int:
+    """How many operations a ledger in a file knows of."""
+    return int(json.loads(path.read_text())["done"]) if path.exists() else 0
+
+
+async def job(
+    sink: Sink,
+    path: Path,
+    told: Callable[[], None] = lambda: None,
+    operations: int = OPERATIONS,
+) -> None:
     """Do what is left of the job, with a ledger in a file."""
     ledger = json.loads(path.read_text()) if path.exists() else {"receipt": {}, "done": 0}
 
@@ -144,19 +154,19 @@ async def job(sink: Sink, path: Path, told: Callable[[], None] = lambda: None) -
 
     store(await sink.open(ledger["receipt"]), ledger["done"])
     told()
-    for first in range(ledger["done"], OPERATIONS, GROUP):
+    for first in range(ledger["done"], operations, GROUP):
         written = await sink.write([operation(n) for n in range(first, first + GROUP)])
         store(written.receipt, first + GROUP)
         await sink.settle()
     if isinstance(sink, Finishing):
-        store((await sink.finish()).receipt, OPERATIONS)
+        store((await sink.finish()).receipt, operations)
         await sink.settle()
     await sink.close()
 
 
 def standing(sink: Any, path: Path) -> Counter[str]:
     """The lines that a reader finds, by the ledger in a file."""
-    receipt = json.loads(path.read_text())["receipt"]
+    receipt = json.loads(path.read_text())["receipt"] if path.exists() else {}
     return Counter(line.decode() for line in sink.read_lines(receipt))
 
 
@@ -170,16 +180,24 @@ asyncio.run(job(plugins.sink(sys.argv[1]), Path(sys.argv[2]), lambda: print("ope
 
 
 def killed_twenty_times(
-    spec: str, path: Path, each: Callable[[], None], most: float, kills: int = 20
+    spec: str,
+    path: Path,
+    each: Callable[[], None],
+    most: float,
+    kills: int = 20,
+    program: str = PROGRAM,
 ) -> None:
     """Run the job in a process that is killed at random moments, then once to its end."""
     draw = random.Random(20261125)
-    command = [sys.executable, "-c", PROGRAM, spec, str(path)]
+    command = [sys.executable, "-c", program, spec, str(path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    for _ in range(kills):
+    for number in range(kills):
+        before = done(path)
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"open\n"
+            while number % 4 and done(path) == before and process.poll() is None:
+                time.sleep(0.001)  # three of four come further, however slow the machine is
             time.sleep(draw.uniform(0.0, most))
             process.kill()
         each()
