@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -338,6 +339,24 @@ def test_the_progress_says_who_waits_for_what_and_for_how_long(
         "wx1: from now on at 50% of its rate, recovering slowly",
         "wx2 getarticleread pauses for 2 h 00 min: the quota is used up",
     ]
+
+
+def test_the_progress_line_says_who_waits_and_for_how_long_it_has(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lines = Lines()
+    lines(events.RunStarted(10, 0, 2))
+    lines(events.Paused("wx1", 42.0, "errcode 45011 (slower) [rid: 1-2-3]"))
+    lines(events.Paused("wx2", 30.0, "errcode 45011 (slower) [rid: 1-2-4]"))
+    now = 12.0
+    lines(events.Committed((), 0, 0))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("; wx1 waits, 12 s of 42 s (and 1 more): errcode 45011 (slower)")
+    now = 43.0
+    lines(events.Committed((), 0, 0))
+    assert "waits" not in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_slowed_account_costs_the_other_nothing() -> None:
