@@ -40,10 +40,10 @@ class RedisServer:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, append: str = "no") -> None:
         options = {
             "--port": str(self.port), "--bind": "127.0.0.1", "--dir": str(self._folder),
-            "--save": "", "--appendonly": "no", "--requirepass": PASSWORD,
+            "--save": "", "--appendonly": append, "--requirepass": PASSWORD,
         }  # fmt: skip
         arguments = [text for pair in options.items() for text in pair]
         self._process = subprocess.Popen(

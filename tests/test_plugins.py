@@ -139,7 +139,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['old']",
             (
                 "['-', 'abfs', 'az', 'duckdb', 'file', 'gs', 'jsonl', 'kept', 'memory', 'parquet',"
-                " 'postgresql', 's3', 'sqlite']"
+                " 'postgresql', 'redis', 'rediss', 's3', 'sqlite']"
             ),
             "kept:a:b",
         ],

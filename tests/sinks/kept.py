@@ -180,11 +180,16 @@ asyncio.run(job(plugins.sink(sys.argv[1]), Path(sys.argv[2]), lambda: print("ope
 
 
 def killed_twenty_times(
-    spec: str, path: Path, each: Callable[[], None], most: float, kills: int = 20
+    spec: str,
+    path: Path,
+    each: Callable[[], None],
+    most: float,
+    kills: int = 20,
+    program: str = PROGRAM,
 ) -> None:
     """Run the job in a process that is killed at random moments, then once to its end."""
     draw = random.Random(20261125)
-    command = [sys.executable, "-c", PROGRAM, spec, str(path)]
+    command = [sys.executable, "-c", program, spec, str(path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     for number in range(kills):
         before = done(path)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import obstore
 import psycopg
 import pytest
+from obstore.store import S3Store
+from redis import Redis
 
 from harvester import plugins
 from harvester.sinks.base import Sink
+from harvester.sinks.streams import Marker
 from harvester.testing import SINK_CHECKS, MemorySink, check_sink
 from tests.postgres_server import PostgresServer
+from tests.redis_server import RedisServer
 
 Record = dict[str, Any]
 
@@ -124,12 +131,68 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> Place:
     return Place(make, read, remove)
 
 
+def of_files(home: Path, _: pytest.FixtureRequest) -> Place:
+    """The order of steps of an object store, on a disk."""
+
+    def read(name: str) -> Iterator[Record]:
+        for path in sorted((home / name).glob("*/*.jsonl")):
+            yield from map(json.loads, path.read_bytes().splitlines())
+
+    return Place(
+        lambda name: plugins.sink(f"file://{home / name}"),
+        read,
+        lambda name: shutil.rmtree(home / name),
+    )
+
+
+def of_s3(_: Path, request: pytest.FixtureRequest) -> Place:
+    bucket: str = request.getfixturevalue("bucket")
+    store = S3Store(bucket, client_options={"allow_http": True})
+
+    def names(name: str) -> list[str]:
+        return [one["path"] for one in obstore.list(store, name).collect()]
+
+    def read(name: str) -> Iterator[Record]:
+        for path in names(name):
+            if path.endswith(".jsonl.gz"):
+                data = bytes(obstore.get(store, path).bytes())
+                yield from map(json.loads, gzip.decompress(data).splitlines())
+
+    return Place(
+        lambda name: plugins.sink(f"s3://{bucket}/{name}?compress=gzip"),
+        read,
+        lambda name: obstore.delete(store, names(name)),
+    )
+
+
+def of_redis(_: Path, request: pytest.FixtureRequest) -> Place:
+    server: RedisServer = request.getfixturevalue("redis")
+    server.empty()
+
+    def read(name: str) -> Iterator[Record]:
+        with Redis.from_url(server.url, decode_responses=True) as client:
+            left = Counter[str]()  # handed on by a run that died: it counts once it comes again
+            for field, marker in client.hgetall(f"{name}:.left").items():
+                left.update(f"{field.split()[0]} {place}" for place in Marker.parse(marker).ids)
+            for table in TABLES:
+                for place, fields in client.xrange(f"{name}:{table}"):
+                    if f"{table} {place}" not in left:
+                        yield json.loads(fields["record"])
+
+    return Place(
+        lambda name: plugins.sink(f"{server.url}?prefix={name}"), read, lambda _: server.empty()
+    )
+
+
 SINKS = {
     "memory": of_memory,
     "jsonl": of_jsonl,
     "sqlite": of_sqlite,
     "duckdb": of_duckdb,
     "postgresql": of_postgresql,
+    "files": of_files,
+    "s3": of_s3,
+    "redis": of_redis,
 }
 """Each kind, and what gives its places; a new one is a row here."""
 
