@@ -331,6 +331,35 @@ def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None
     assert report.to_dict()["foreign"] == report.foreign
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "days", "named"),
+    [
+        (datacube.GETWEANALYSISAPPIDDAILYRETAININFO, (YESTERDAY, YESTERDAY), "20261123"),
+        (
+            datacube.GETWEANALYSISAPPIDWEEKLYRETAININFO,
+            (date(2026, 11, 16), date(2026, 11, 22)),
+            "20261109-20261115",
+        ),
+        (
+            datacube.GETWEANALYSISAPPIDMONTHLYRETAININFO,
+            (date(2026, 10, 1), date(2026, 10, 31)),
+            "202609",
+        ),
+    ],
+    ids=lambda each: getattr(each, "name", None),
+)
+def test_an_answer_without_a_list_belongs_to_the_day_that_it_names(
+    endpoint: JsonEndpoint, days: Days, named: str
+) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        sink = MemorySink()
+        script = Script(lambda _: {"ref_date": named, "visit_uv": []})
+        report = await engine_run(loop, script, scope(*days, endpoints=[endpoint]), sink)
+        assert (report.foreign, sink.records, report.windows.empty) == (1, [], 1)
+
+    run_virtual(main, NOW)
+
+
 def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:
     def answer(body: dict[str, str]) -> Any:
         rows = [{"ref_date": f"2026-03-{day:02}", "user_source": 0} for day in range(1, 29)]
