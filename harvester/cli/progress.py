@@ -56,7 +56,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.planned = self.skipped = self.done = self.records = self.retries = self.failed = 0
-        self.accounts = self.deferred = 0
+        self.accounts = self.deferred = self.foreign = 0
         self.spans: set[tuple[str, int]] = set()
         self.began = time.monotonic()
         self.why = ""
@@ -113,6 +113,9 @@ class _Counts:
             case events.Deferred():
                 self.deferred += 1
                 return message(event) if self.deferred <= LOUD else None
+            case events.Foreign():
+                self.foreign += 1
+                return message(event) if self.foreign <= LOUD else None
             case events.Split():
                 news = (event.endpoint, event.days) not in self.spans
                 self.spans.add((event.endpoint, event.days))
