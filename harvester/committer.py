@@ -198,7 +198,9 @@ def _one_by_one(batches: Iterable[Batch]) -> list[Settled]:
     return [
         Settled(
             batch.window,
-            harvested((batch.window.begin, batch.window.end), batch.records, batch.checksum),
+            harvested(
+                (batch.window.begin, batch.window.end), batch.records, batch.checksum
+            )._replace(empty=_empty_bits(batch)),
         )
         for batch in batches
     ]
@@ -217,7 +219,7 @@ def _in_runs(batches: Sequence[Batch]) -> list[Settled]:
             adjacent = window.begin == end + ONE_DAY
             if not adjacent or window.appid != appid or window.endpoint != endpoint:
                 break
-            if not batch.records:
+            if batch.gaps or not batch.records:
                 empty |= _empty_bits(batch) << (window.begin - begin).days
             records += batch.records
             total += batch.checksum
@@ -235,8 +237,10 @@ def _window(batch: Batch) -> Window:
 
 
 def _empty_bits(batch: Batch) -> int:
-    """A bit a day of a window without a record."""
-    return 0 if batch.records else (1 << days_in((batch.window.begin, batch.window.end))) - 1
+    """A bit a day of those without a record."""
+    if batch.records:
+        return batch.gaps
+    return (1 << days_in((batch.window.begin, batch.window.end))) - 1
 
 
 def name_in(sink: Sink, ledger: Ledger | None) -> str:

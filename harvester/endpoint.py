@@ -205,8 +205,7 @@ class JsonEndpoint:
 
     def _done(self, answer: dict[str, Any], window: Window) -> Verdict:
         if not self.rows:
-            record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
-            return Verdict(Action.DONE, records=[record] if record else [])
+            return self._whole(answer, window)
         records = answer.get(self.rows)
         if records is None:  # an empty day, by the safe reading: no code says otherwise
             records = []
@@ -223,6 +222,13 @@ class JsonEndpoint:
             return Verdict(Action.DONE, records=records)
         foreign = len(records) - len(asked)
         return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
+
+    def _whole(self, answer: dict[str, Any], window: Window) -> Verdict:
+        """The answer as the one record that it is, unless it is of another day."""
+        record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
+        records = [record] if record else []
+        asked = within(records, self.day_field, window) if self.day_field else records
+        return Verdict(Action.DONE, records=asked, foreign=len(records) - len(asked))
 
     def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
         verdict = refusal(answer, self.errors)

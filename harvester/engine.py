@@ -477,7 +477,8 @@ class Engine:
                 track.park(fate.until)
             else:
                 await self._leave(track, track.end(fate), fate)
-        self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
+        if self._options.wait:
+            self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
 
     async def _stop_account(self, lane: Lane, fate: Fate) -> None:
         if not lane.stopped:  # several answers in flight can say the same

@@ -220,6 +220,7 @@ class Batch(NamedTuple):
         are final.
     delayed: WeChat says that they are late: it is stored, but this run does not call it done.
     again: it was stored before, by a run that called it provisional.
+    gaps: bit n is set if the n-th day has no record while others of the window have.
     """
 
     window: Window
@@ -232,6 +233,7 @@ class Batch(NamedTuple):
     provisional: str = ""
     delayed: bool = False
     again: bool = False
+    gaps: int = 0
 
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""

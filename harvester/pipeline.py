@@ -122,6 +122,18 @@ def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bo
     return any(day_of(record.get(field, day.isoformat())) == day for record in reversed(records))
 
 
+def _gaps(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
+    """A bit for each day of a window that has no record, where the records name their days."""
+    if endpoint.cut is not Cut.DAYS or not endpoint.day_field or not records:
+        return 0
+    first = window.begin.toordinal()
+    named = {day_of(record.get(endpoint.day_field)) for record in records}
+    if None in named:
+        return 0
+    has = sum([1 << (day.toordinal() - first) for day in named if day is not None])
+    return ((1 << ((window.end.toordinal() - first) + 1)) - 1) & ~has
+
+
 def _verdict(track: Track, response: Response, window: Window, token: Hidden) -> Verdict:
     """The verdict on an answer, less the token that it may echo: before it is read, and split."""
     verdict = track.endpoint.verdict(response, window)
@@ -259,6 +271,7 @@ class Pipeline:
             why,
             verdict.delayed,
             attempt.again,
+            0 if window.begin == window.end else _gaps(track.endpoint, records, window),
         )
 
     def _provisional(self, track: Track, window: Window, verdict: Verdict) -> str:

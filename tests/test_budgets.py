@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from harvester import datacube, events
 from harvester.cli.commands import invoke
 from harvester.cli.progress import Lines
+from harvester.cli.session import summarize
 from harvester.endpoint import Endpoint
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import SLOWER
-from harvester.model import Request, Response
+from harvester.model import Request, Response, Window
 from harvester.plan import Days, Load, china, last_settled_day, quota_days
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import (
@@ -338,6 +340,43 @@ def test_the_progress_says_who_waits_for_what_and_for_how_long(
         "wx1: from now on at 50% of its rate, recovering slowly",
         "wx2 getarticleread pauses for 2 h 00 min: the quota is used up",
     ]
+
+
+def test_what_comes_in_heaps_is_told_twenty_times(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, day = Lines(), YESTERDAY
+    for _ in range(50):
+        lines(events.Deferred("wx1", "e", day, day, 1, 0.0, "late"))
+        lines(events.Foreign(Window("wx1", "e", day, day), 2))
+        lines(events.Split("wx1", "e", 4, 1))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 20 + 20 + 1
+    assert told[1].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
+
+
+def test_the_summary_tells_what_changed_can_change_and_was_left_out() -> None:
+    report = Report(changed=2, provisional=3, foreign=4)
+    said = ", ".join(summarize(report))
+    for part in ("2 changed", "3 still provisional", "4 rows of days that were not asked for"):
+        assert part in said
+    assert "changed" not in ", ".join(summarize(Report()))
+
+
+def test_the_progress_line_says_who_waits_and_for_how_long_it_has(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lines = Lines()
+    lines(events.RunStarted(10, 0, 2))
+    lines(events.Paused("wx1", 42.0, "errcode 45011 (slower) [rid: 1-2-3]"))
+    lines(events.Paused("wx2", 30.0, "errcode 45011 (slower) [rid: 1-2-4]"))
+    now = 12.0
+    lines(events.Committed((), 0, 0))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("; wx1 waits, 12 s of 42 s (and 1 more): errcode 45011 (slower)")
+    now = 43.0
+    lines(events.Committed((), 0, 0))
+    assert "waits" not in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_slowed_account_costs_the_other_nothing() -> None:

@@ -311,3 +311,24 @@ def test_a_window_that_comes_again_within_a_run_counts_once() -> None:
         assert report.requests == 3
 
     run_virtual(main, at(DAY, 9))
+
+
+def test_the_empty_days_within_a_longer_window_are_known_by_the_rows_own_dates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = {"2026-02-10", "2026-02-12", "2026-02-17"}
+
+    def answer(body: dict[str, str]) -> Any:
+        days = _days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+        return {"list": [row for day in days if str(day) not in empty for row in _followers(day)]}
+
+    endpoint, days = datacube.GETUSERSUMMARY, (date(2026, 2, 9), date(2026, 2, 22))
+    report = run_at(at(DAY, 13), Script(answer), endpoint, days, tmp_path)
+    assert (report.state, report.windows.done, report.windows.empty) == ("complete", 2, 0)
+    assert invoke(["status", "--out", str(tmp_path)]) == 0
+    said = "14 of 14 days harvested (14 final, 0 provisional; 3 of them empty); 11 records"
+    assert said in capsys.readouterr().out
+    empty.clear()
+    run_at(at(DAY, 14), Script(answer), endpoint, days, tmp_path, refresh=True)
+    assert invoke(["status", "--out", str(tmp_path)]) == 0
+    assert "(14 final, 0 provisional; 0 of them empty); 14 records" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -36,7 +37,7 @@ from harvester.pipeline import (
     TooLong,
     explain,
 )
-from harvester.plan import next_midnight, settles_at
+from harvester.plan import Cut, next_midnight, settles_at
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 DAY = date(2020, 1, 1)
@@ -249,7 +250,8 @@ def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_another(
 def test_figures_that_wechat_calls_late_are_provisional() -> None:
     found = batch({"list": [{"a": 1}], "is_delay": True})
     assert (found.provisional, found.delayed) == ("WeChat says that its figures are late", True)
-    assert batch({"list": [{"a": 1}]})[-3:] == ("", False, False)
+    found = batch({"list": [{"a": 1}]})
+    assert (found.provisional, found.delayed, found.again) == ("", False, False)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +262,53 @@ def test_a_day_that_is_empty_before_noon_is_provisional(early: float, why: str) 
     wall = settles_at(DAY, 12) - early
     assert batch({"list": []}, wall=wall).provisional == why
     assert batch({"list": [{"a": 1}]}, wall=wall).provisional == ""
+
+
+DAYS = JsonEndpoint("days", "/x", date(2014, 12, 1), span=4)
+FOUR = Window("wx1", "days", date(2020, 1, 1), date(2020, 1, 4))
+
+
+def of_days(*named: int, endpoint: JsonEndpoint = DAYS, hour: float = 13.0) -> Batch:
+    """The batch of 1 to 4 January with records of these days, at an hour of the 5th."""
+    rows = [{"ref_date": f"2020-01-{number:02}"} for number in named]
+
+    async def main(loop: VirtualTimeLoop) -> Batch:
+        wall = settles_at(FOUR.end, 0) + 3600.0 * hour
+        scene = Scene(loop, {"list": rows}, endpoint=endpoint, wall=wall)
+        found = await scene.run(Try(FOUR))
+        assert isinstance(found, Batch)
+        return found
+
+    return run_virtual(main, START)
+
+
+@pytest.mark.parametrize(
+    ("named", "gaps"),
+    [((1, 2, 3, 4), 0), ((4, 3, 2, 1, 1), 0), ((1, 4), 0b0110), ((2, 3), 0b1001), ((3,), 0b1011)],
+)
+def test_the_days_that_no_record_names_are_gaps(named: tuple[int, ...], gaps: int) -> None:
+    assert of_days(*named).gaps == gaps
+
+
+def test_there_are_no_gaps_where_there_is_no_record_or_no_day_is_named() -> None:
+    assert of_days().gaps == 0
+    assert of_days(2, endpoint=replace(DAYS, day_field="")).gaps == 0
+    assert of_days(2, endpoint=replace(DAYS, day_field="date")).gaps == 0
+    assert of_days(1, endpoint=replace(DAYS, cut=Cut.WEEK)).gaps == 0
+
+
+@pytest.mark.parametrize("named", [(1, 2, 3), ()])
+def test_a_last_day_that_no_record_names_is_provisional_before_noon(named: tuple[int, ...]) -> None:
+    assert of_days(*named, hour=11.9).provisional != ""
+    assert of_days(*named, hour=12.1).provisional == ""
+    assert of_days(*named, 4, hour=11.9).provisional == ""
+
+
+def test_records_that_name_no_day_are_of_every_day() -> None:
+    assert of_days(1, endpoint=replace(DAYS, day_field="")).provisional == ""
+    assert of_days(1, endpoint=replace(DAYS, day_field=""), hour=11.0).provisional == ""
+    assert of_days(1, endpoint=replace(DAYS, cut=Cut.MONTH), hour=11.0).provisional == ""
+    assert of_days(1, endpoint=replace(DAYS, day_field="date"), hour=11.0).provisional == ""
 
 
 @pytest.mark.parametrize(

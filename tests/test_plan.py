@@ -28,6 +28,7 @@ from harvester.plan import (
     nearest,
     next_midnight,
     next_minute,
+    number_of_pieces,
     parse_day,
     pieces,
     quota_days,
@@ -334,6 +335,31 @@ def test_a_window_is_halved_until_no_piece_is_too_long() -> None:
         (day(0), day(1)), (day(2), day(3)), (day(4), day(5)), (day(6), day(6)),
     ]  # fmt: skip
     assert len(pieces((day(0), day(29)), 1)) == 30
+
+
+@given(st.integers(1, 100), st.integers(1, 40))
+@PROPERTY
+def test_the_number_of_pieces_is_told_without_making_them(length: int, longest: int) -> None:
+    made = pieces((day(0), day(length - 1)), longest)
+    assert number_of_pieces(length, longest) == len(made)
+    assert max(map(days_in, made)) <= longest
+
+
+@given(RANGES, st.integers(1, 9), stretches(), st.integers(1, 12))
+@PROPERTY
+def test_calls_are_the_pieces_of_the_windows(
+    wanted: Days, span: int, covered: list[Days], longest: int
+) -> None:
+    grid = Grid(Cut.DAYS, span, FIRST, date.max)
+    made = [piece for window in grid.windows(*wanted, covered)
+            for piece in pieces(window, longest)]  # fmt: skip
+    assert grid.calls(*wanted, covered, longest) == len(made)
+    assert grid.calls(*wanted, covered) == grid.count(*wanted, covered)
+
+
+def test_a_week_is_one_call_however_short_windows_may_be() -> None:
+    weeks = Grid(Cut.WEEK, 1, FIRST, date.max)
+    assert weeks.calls(date(2020, 1, 6), date(2020, 1, 19), (), 1) == 2
 
 
 # windows that are stored in part

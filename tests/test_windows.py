@@ -138,7 +138,7 @@ def test_a_portrait_is_asked_for_1_7_or_30_days(begin: int, number: int) -> None
 
 
 def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None:
-    begin = date(2026, 8, 20)
+    begin = date(2026, 9, 21)
     asked = scope(begin, YESTERDAY, endpoints=EVERY)
 
     async def main(loop: VirtualTimeLoop) -> None:
@@ -153,10 +153,10 @@ def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None
             for window in grid(endpoint, YESTERDAY).windows(begin, YESTERDAY):
                 held = [row for row in rows if row["_begin_date"] == str(window[0])]
                 assert {row["_end_date"] for row in held} <= {str(window[1])}
-                truth = _truth(simulator, endpoint, window)
+                truth = truth_of(simulator, endpoint, window)
                 beside = BESIDE.get(endpoint.name, set())
                 as_held = [{k: v for k, v in bare(row).items() if k not in beside} for row in held]
-                assert _multiset(as_held) == _multiset(truth)
+                assert multiset(as_held) == multiset(truth)
                 found += len(held)
             assert found
             assert len(rows) == len({json.dumps(row, sort_keys=True) for row in rows})
@@ -165,11 +165,11 @@ def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None
     run_virtual(main, NOW)
 
 
-def _multiset(rows: list[dict[str, Any]]) -> Counter[str]:
+def multiset(rows: list[dict[str, Any]]) -> Counter[str]:
     return as_multiset((A, "", row) for row in rows)
 
 
-def _truth(simulator: Simulator, endpoint: JsonEndpoint, days: Days) -> list[dict[str, Any]]:
+def truth_of(simulator: Simulator, endpoint: JsonEndpoint, days: Days) -> list[dict[str, Any]]:
     truth = simulator.truth_of(endpoint.name, A, *days)
     if endpoint.name.endswith("visitdistribution"):
         truth = [{"ref_date": f"{days[0]:%Y%m%d}", "list": truth}]
@@ -289,7 +289,7 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
             assert report.state == "complete"
             assert report.windows.done == first.windows.done == 8
             rows = stored(tmp_path, "getusersummary")
-            assert _multiset(list(map(bare, rows))) == _multiset(
+            assert multiset(list(map(bare, rows))) == multiset(
                 other.truth_of("getusersummary", A, *days)
             )
         assert report.requests == 8 * 4
@@ -326,9 +326,38 @@ def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None
     )
     assert report.state == "complete"
     truth = simulator.truth_of("getarticleread", A, *days)
-    assert _multiset(list(map(bare, sink.records))) == _multiset(truth)
+    assert multiset(list(map(bare, sink.records))) == multiset(truth)
     assert report.foreign == sum(event.rows for event in seen) > 0
     assert report.to_dict()["foreign"] == report.foreign
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "days", "named"),
+    [
+        (datacube.GETWEANALYSISAPPIDDAILYRETAININFO, (YESTERDAY, YESTERDAY), "20261123"),
+        (
+            datacube.GETWEANALYSISAPPIDWEEKLYRETAININFO,
+            (date(2026, 11, 16), date(2026, 11, 22)),
+            "20261109-20261115",
+        ),
+        (
+            datacube.GETWEANALYSISAPPIDMONTHLYRETAININFO,
+            (date(2026, 10, 1), date(2026, 10, 31)),
+            "202609",
+        ),
+    ],
+    ids=lambda each: getattr(each, "name", None),
+)
+def test_an_answer_without_a_list_belongs_to_the_day_that_it_names(
+    endpoint: JsonEndpoint, days: Days, named: str
+) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        sink = MemorySink()
+        script = Script(lambda _: {"ref_date": named, "visit_uv": []})
+        report = await engine_run(loop, script, scope(*days, endpoints=[endpoint]), sink)
+        assert (report.foreign, sink.records, report.windows.empty) == (1, [], 1)
+
+    run_virtual(main, NOW)
 
 
 def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:

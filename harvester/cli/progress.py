@@ -56,10 +56,25 @@ class _Counts:
 
     def __init__(self) -> None:
         self.planned = self.skipped = self.done = self.records = self.retries = self.failed = 0
-        self.accounts = self.deferred = 0
+        self.accounts = self.deferred = self.foreign = 0
         self.spans: set[tuple[str, int]] = set()
         self.began = time.monotonic()
         self.why = ""
+        self._waiting: dict[str, tuple[float, float, str]] = {}
+
+    def waits(self) -> str:
+        """Who waits for what, and for how long already; those that wait longest first."""
+        now = time.monotonic()
+        left = {who: each for who, each in self._waiting.items() if each[1] > now}
+        self._waiting = left
+        if not left:
+            return ""
+        who, (since, until, reason) = max(left.items(), key=lambda item: item[1][1])
+        more = f" (and {len(left) - 1:,} more)" if len(left) > 1 else ""
+        return (
+            f"{who} waits, {duration(now - since)} of {duration(until - since)}{more}:"
+            f" {without_rid(reason)}"
+        )
 
     def add(self, event: Event) -> None:
         match event:
@@ -81,7 +96,8 @@ class _Counts:
             case events.Split():
                 self.planned += event.windows
             case events.Paused():
-                self.why = f"{_who(event)} waits {duration(event.seconds)}: {event.reason}"
+                now = time.monotonic()
+                self._waiting[_who(event)] = (now, now + event.seconds, event.reason)
             case events.Stalled():
                 self.why = event.reasons[0] if event.reasons else ""
             case _:
@@ -97,6 +113,9 @@ class _Counts:
             case events.Deferred():
                 self.deferred += 1
                 return message(event) if self.deferred <= LOUD else None
+            case events.Foreign():
+                self.foreign += 1
+                return message(event) if self.foreign <= LOUD else None
             case events.Split():
                 news = (event.endpoint, event.days) not in self.spans
                 self.spans.add((event.endpoint, event.days))
@@ -203,6 +222,7 @@ class Lines:
                 f"{counts.done:,} of {counts.planned:,} windows, {many(counts.records, 'record')},"
                 f" {counts.retries:,} tried again, {counts.failed:,} failed, {per_second:.1f}/s"
                 + (f"; last reason: {without_rid(counts.why)}" if counts.why else "")
+                + (f"; {waits}" if (waits := counts.waits()) else "")
             )
 
     @staticmethod
@@ -254,5 +274,5 @@ class Bar:
             total=counts.planned,
             completed=counts.done + counts.failed,
             counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}",
-            why=plain(without_rid(counts.why))[:60],
+            why=plain(counts.waits() or without_rid(counts.why))[:72],
         )

@@ -146,6 +146,8 @@ def summarize(report: Report) -> list[str]:
     if windows.empty:
         parts.append(f"{windows.empty:,} of them empty")
     for number, word in (
+        (report.changed, "changed"),
+        (report.provisional, "still provisional"),
         (windows.skipped, "done before"),
         (windows.waiting, "waiting"),
         (windows.failed, "failed"),
@@ -153,6 +155,8 @@ def summarize(report: Report) -> list[str]:
         if number:
             parts.append(f"{number:,} {word}")
     parts.append(many(report.records, "record"))
+    if report.foreign:
+        parts.append(f"{many(report.foreign, 'row')} of days that were not asked for left out")
     retries = f" ({report.retries:,} retries)" if report.retries else ""
     parts.append(f"{many(report.requests, 'request')}{retries} in {duration(report.seconds)}")
     return parts

@@ -12,11 +12,13 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
+from harvester import plugins
 from harvester.codec import add_checksums, checksum
 from harvester.coverage import DONE, Stretch
+from harvester.endpoint import day_of
 from harvester.events import Report
 from harvester.limiter import Rate
-from harvester.plan import Days
+from harvester.plan import Cut, Days
 from tests.simulation.outside import Traffic
 from tests.support import bare, days
 
@@ -96,10 +98,19 @@ def _figures(key: Key, stretch: Stretch, held: list[bytes], windows: list[Days])
     where = f"{key} {stretch.begin} to {stretch.end}"
     if len(held) != stretch.records or checksum(held) != add_checksums(stretch.checksum, 0):
         yield f"{where}: {len(held)} records, the ledger's figures are others: {stretch}"
-    full = {day for begin, end in windows for day in days(begin, end)}
+    full = _with_records(key[1], held, windows)
     bits = [day not in full for day in days(stretch.begin, stretch.end)]
     if stretch.empty != sum(1 << n for n, none in enumerate(bits) if none):
         yield f"{where}: other days are empty"
+
+
+def _with_records(name: str, held: Iterable[bytes], windows: Iterable[Days]) -> set[date]:
+    """The days that have records: those that these name, or all of a whole period."""
+    endpoint = plugins.endpoint(name)
+    if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+        return {day for window in windows for day in days(*window)}
+    found = {day_of(json.loads(line)[endpoint.day_field]) for line in held}
+    return {day for day in found if day is not None}
 
 
 def as_wechat_has_it(
