@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accounts, memory, rate, resume, throughput
+from benchmarks import accounts, load, memory, rate, resume, throughput
 from benchmarks.figures import HEADER, Figure, show
 
 QUESTIONS = {
@@ -22,6 +22,7 @@ QUESTIONS = {
     "memory": memory.measure,
     "resume": resume.measure,
     "accounts": accounts.measure,
+    "load": load.measure,
 }
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
 
