@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, rate, resume, throughput
+from benchmarks import accounts, memory, rate, resume, throughput
 from benchmarks.figures import HEADER, Figure, show
 
 QUESTIONS = {
@@ -21,6 +21,7 @@ QUESTIONS = {
     "rate": rate.measure,
     "memory": memory.measure,
     "resume": resume.measure,
+    "accounts": accounts.measure,
 }
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
 

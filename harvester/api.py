@@ -27,6 +27,7 @@ from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import Rate
 from harvester.model import Account, Batch, Hidden
 from harvester.plan import check_range, last_legal_day, parse_day, rfc3339
+from harvester.retry import check_count
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written
 from harvester.stores import TokenStore, open_store
@@ -323,20 +324,25 @@ def resolve(
     settings = Options(
         **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
     )
-    scope = Scope(_accounts(accounts), found, begin, last, notes)
+    providers, caps = _accounts(accounts)
+    scope = Scope(providers, found, begin, last, notes, caps=caps)
     return scope.checked(last_legal_day(now)), settings
 
 
-def _accounts(given: Accounts) -> dict[str, Any]:
+def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
+    """The accounts' token providers, and the caps of those that have one."""
     listed = [given] if isinstance(given, Account) else list(given)
     if not listed:
         raise UsageError("no account was given")
-    providers = {}
+    providers, caps = {}, {}
     for account in listed:
         if account.appid in providers:
             raise UsageError(f"the account {account.appid} was given twice")
         providers[account.appid] = provider_for(account)
-    return providers
+        if account.concurrency is not None:
+            what = f"account {account.appid}: concurrency"
+            caps[account.appid] = check_count(what, account.concurrency)
+    return providers, caps
 
 
 def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:

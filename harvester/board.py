@@ -4,6 +4,10 @@ Rule: one timer for all lanes; a worker that waits costs nothing, and a lane tha
 
 Lanes that can do something now stand in a queue and are served in turn; those that wait for a time
 stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
+
+In turn means: each an equal part of the time for which requests occupy the slots.  A lane whose
+answers take long lets as many turns pass as they took longer than usual, while others want them;
+so a server that takes 10 s an answer costs the other accounts no slot.
 """
 
 from __future__ import annotations
@@ -14,6 +18,12 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
 from harvester.lane import NEVER, Job, Lane, Share
+
+LONG = 2.0
+"""A job that took so many times as long as usual is paid for with turns."""
+
+MOST_TURNS = 1000.0
+_WEIGHT = 0.05  # of the newest job in what is usual
 
 
 class Board:
@@ -32,6 +42,7 @@ class Board:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
+        self._usual = 0.0
         self._unfinished = sum(not lane.finished for lane in lanes)
         self._share.among(self._unfinished)
         self._stopped = False
@@ -64,8 +75,14 @@ class Board:
 
     def _next_job(self, now: float) -> Job | None:
         ready, wall = self._ready, self._wall()
+        passed = 0
         while ready:
             lane = ready[0]
+            if lane.debt >= 1.0 and passed < len(ready) - 1:  # somebody else may want the turn
+                lane.debt -= 1.0
+                passed += 1
+                ready.rotate(-1)
+                continue
             job = lane.take(now, wall)
             if job is not None:
                 ready.rotate(-1)
@@ -74,6 +91,19 @@ class Board:
             lane.scheduled = NEVER
             self._schedule(lane, now, wall)
         return None
+
+    def settled(self, lane: Lane, seconds: float) -> None:
+        """A job of a lane was settled after so many seconds."""
+        lane.settled()
+        usual = self._usual
+        if seconds > LONG * usual:
+            if usual:
+                lane.debt = min(lane.debt + seconds / usual - 1.0, MOST_TURNS)
+                seconds = LONG * usual  # one of them does not make the others look quick
+            else:
+                self._usual = usual = seconds
+        self._usual = usual + _WEIGHT * (seconds - usual)
+        self.update(lane)
 
     def update(self, lane: Lane) -> None:
         """Something has changed at a lane: an answer was settled, a token came, it stopped."""

@@ -238,8 +238,9 @@ class Engine:
 
     async def _work(self) -> None:
         """Pull jobs until there are none."""
-        board = self._board
+        board, loop = self._board, asyncio.get_running_loop()
         while (job := await board.take()) is not None:
+            began = loop.time()
             try:
                 if job.track is not None:
                     self._unbooked[job.track] = None
@@ -254,8 +255,7 @@ class Engine:
             except NetworkError as exc:
                 self._fatal = exc
                 board.stop()
-            job.lane.settled()
-            board.update(job.lane)
+            board.settled(job.lane, loop.time() - began)
         self._working -= 1
         if not self._working:
             self._committer.channel.close()

@@ -11,7 +11,6 @@ and memory does not grow with the days that are planned.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
@@ -226,7 +225,7 @@ class Track:
         self.forbidden = False
         self._new = new
         self._upcoming = next(new, None)
-        self._first = deque(first)
+        self._first = list(first)[::-1]  # the next one at its end; a deque is larger, empty too
         self._again: list[tuple[float, int, Try]] = []
         self._order = 0
 
@@ -280,7 +279,7 @@ class Track:
         elif self.in_flight + len(again) >= OUTSTANDING:
             return None
         elif self._first and not self._before_first():
-            attempt = self._fitting(self._first.popleft())
+            attempt = self._fitting(self._first.pop())
         elif (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
             attempt = Try(Window(self.appid, self.endpoint.name, *upcoming), replaces=self.replaces)
@@ -299,7 +298,7 @@ class Track:
         """Whether the upcoming window is yesterday's and so goes before all others."""
         upcoming = self._upcoming
         return upcoming is not None and all(
-            upcoming[1] > attempt.window.end for attempt in self._first
+            upcoming[1] > attempt.window.end for attempt in reversed(self._first)
         )
 
     def _fitting(self, attempt: Try) -> Try:
@@ -320,7 +319,7 @@ class Track:
             attempt._replace(window=attempt.window._replace(begin=begin, end=end))
             for begin, end in cut
         ]
-        self._first.extendleft(reversed(others))
+        self._first += reversed(others)
         self.split += len(cut) - number_of_pieces(days_in(days), self._planned_for)
         return one
 
@@ -344,7 +343,7 @@ class Track:
         """Give nothing more at all; yields what is left, those to be tried again first."""
         self.fate = fate
         again, self._again = sorted(self._again), []  # at once: another one may come to its end
-        first, self._first = self._first, deque()
+        first, self._first = self._first[::-1], []
         for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.window.begin, attempt.window.end
         backwards = False
@@ -380,13 +379,17 @@ class Lane:
     failed in a row, when it is tried again, and when it began to fail (the loop's time).
     open: it is not finished, as far as the board knows; stopped: somebody must act first.
     scheduled: the board's note of when it looks here next.  why: the last reason to wait.
-    busy: jobs that were given out and not settled; share: how many of them there may be.
+    busy: jobs that were given out and not settled; share: how many of them there may be; cap: and
+    the account's own limit.
+    debt: turns that it lets pass for others, since its answers took long.
     """
 
     __slots__ = (
         "_turn",
         "appid",
         "busy",
+        "cap",
+        "debt",
         "limiter",
         "open",
         "renewing",
@@ -408,13 +411,16 @@ class Lane:
         limiter: Limiter,
         tracks: list[Track],
         share: Share | None = None,
+        cap: float = NEVER,
     ) -> None:
         self.appid = appid
         self.token = token
         self.limiter = limiter
         self.tracks = tracks
         self.share = share or Share()
+        self.cap = cap
         self.busy = 0
+        self.debt = 0.0
         self.open = True
         self.stopped = False
         self.renewing = False
@@ -447,7 +453,7 @@ class Lane:
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a job; NEVER if only an event can tell."""
         at = min([track.next_at(now, wall) for track in self.tracks], default=NEVER)
-        if at == NEVER or self.busy >= self.share.slots:
+        if at == NEVER or self.busy >= self.share.slots or self.busy >= self.cap:
             return NEVER
         if self.token.peek(now) is None:
             if self.renewing:
@@ -457,7 +463,8 @@ class Lane:
 
     def take(self, now: float, wall: float) -> Job | None:
         """What to do now; its request counts as gone and must leave at once."""
-        if self.busy >= self.share.slots or not self.limiter.ready(now):
+        busy = self.busy
+        if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
             return None
         job = self._renewal(now, wall) or self._window(now, wall)
         if job is not None:

@@ -38,11 +38,14 @@ class Account:
         answers), ``"static:env:NAME"`` or ``"static:file:PATH"``; or a callable, plain or async,
         without arguments, that returns a `Token` or a string.  `Platform.account` makes accounts
         of a third-party platform.
+    concurrency: requests in flight for it at the most, whatever others may have; None: no cap of
+        its own.
     """
 
     appid: str
     secret: str | None = field(default=None, repr=False)
     token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
+    concurrency: int | None = field(default=None, repr=False)
 
 
 ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token

@@ -173,16 +173,21 @@ async def muster(
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
     roster = Roster([], 0, 0, [], share)
+    last = last_legal_day(wall)
+    settled = {
+        endpoint.name: last_settled_day(wall, endpoint.settled_hour) for endpoint in scope.endpoints
+    }
     for appid, provider in scope.accounts.items():
         tracks: list[Track] = []
         for endpoint in scope.endpoints:
             days = scope.range_of(endpoint)
             if days is None:
                 continue
-            key, cut = (appid, endpoint.name), grid(endpoint, last_legal_day(wall))
+            key, cut = (appid, endpoint.name), grid(endpoint, last)
             need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
             budget = Budget(options.daily_budget, has.spent.get(key, 0), wall)
-            planner = _Planner(appid, endpoint, cut, need, options.order, wall)
+            until = min(need.days[1], settled[endpoint.name])
+            planner = _Planner(appid, endpoint, cut, need, options.order, until)
             track = planner.track(budget, spans[endpoint.name], replaces, options.ask_quota)
             tracks.append(track)
             roster.unsettled.extend((track, late) for late in planner.unsettled(replaces))
@@ -191,7 +196,8 @@ async def muster(
                 skipped=roster.skipped + need.planned - need.left,
             )
         token = shared_token(appid, provider, send, scope.store, clock)
-        roster.lanes.append(_lane(token, options, tracks, share))
+        cap = scope.caps.get(appid, NEVER)
+        roster.lanes.append(_lane(token, options, tracks, share, cap))
     return roster
 
 
@@ -201,6 +207,8 @@ class _Planner(NamedTuple):
     Yesterday's comes first, then those whose figures can still change, then the backfill; so a run
     that is started each morning keeps the present fresh, whatever its budget, and eats into the
     past with what is left.
+
+    settled: the last day of the range whose figures can be asked for.
     """
 
     appid: str
@@ -208,15 +216,10 @@ class _Planner(NamedTuple):
     cut: Grid
     need: Need
     order: str
-    wall: float
-
-    @property
-    def _settled(self) -> date:
-        """The last day of the range whose figures can be asked for."""
-        return min(self.need.days[1], last_settled_day(self.wall, self.endpoint.settled_hour))
+    settled: date
 
     def track(self, budget: Budget, span: Span, replaces: bool, ask_quota: bool) -> Track:
-        again = [self._again(days) for days in self.need.again if days[1] <= self._settled]
+        again = [self._again(days) for days in self.need.again if days[1] <= self.settled]
         return Track(
             self.appid,
             self.endpoint,
@@ -234,22 +237,22 @@ class _Planner(NamedTuple):
 
     def unsettled(self, replaces: bool) -> list[Try]:
         """Windows that cannot be asked for before a certain hour."""
-        late = [self._again(days) for days in self.need.again if days[1] > self._settled]
+        late = [self._again(days) for days in self.need.again if days[1] > self.settled]
         newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
-        new = takewhile(lambda days: days[1] > self._settled, newest)
+        new = takewhile(lambda days: days[1] > self.settled, newest)
         late += [Try(Window(self.appid, self.endpoint.name, *days), replaces=replaces)
                  for days in new]  # fmt: skip
         return late
 
     def _new(self) -> Iterator[Days]:
         newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
-        settled = dropwhile(lambda days: days[1] > self._settled, newest)
+        settled = dropwhile(lambda days: days[1] > self.settled, newest)
         return settled if self.order == "newest" else self._oldest(settled)
 
     def _oldest(self, newest: Iterator[Days]) -> Iterator[Days]:
         """Oldest first, but for what is still young."""
         begin, end = self.need.days
-        young = self._settled - timedelta(days=self.endpoint.late_days)
+        young = self.settled - timedelta(days=self.endpoint.late_days)
         for window in newest:
             end = window[1]
             if end < young:
@@ -258,6 +261,8 @@ class _Planner(NamedTuple):
             yield window
 
 
-def _lane(token: SharedToken, options: Options, tracks: list[Track], share: Share) -> Lane:
+def _lane(
+    token: SharedToken, options: Options, tracks: list[Track], share: Share, cap: float
+) -> Lane:
     limiter = Limiter(Rate.parse(options.rate), options.burst)
-    return Lane(token.appid, token, limiter, tracks, share)
+    return Lane(token.appid, token, limiter, tracks, share, cap)

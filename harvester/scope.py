@@ -6,7 +6,8 @@ Rule: values, checked when they are made.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,7 @@ class Scope:
 
     notes: what of it is left out or cut, a sentence each.
     store: where the accounts' tokens are shared, None if they are not.
+    caps: requests in flight of an account, of those that have a cap of their own.
     """
 
     accounts: dict[str, TokenProvider]
@@ -103,6 +105,7 @@ class Scope:
     end: date
     notes: tuple[str, ...] = ()
     store: TokenStore | None = None
+    caps: Mapping[str, int] = field(default_factory=dict)
 
     def range_of(self, endpoint: Endpoint) -> Days | None:
         """The days that an interface has of the range, or None if it has none."""

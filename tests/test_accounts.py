@@ -181,6 +181,9 @@ def account(*lines: str) -> str:
             account('secret = "env:WX_SECRET"') * 2,
             "account 2: the account wx1 was given twice, first in a.toml, account 1",
         ),
+        (account('secret = "env:WX_SECRET"', "concurrency = 0"), "at least 1, not '0'"),
+        (account('secret = "env:WX_SECRET"', "concurrency = 1.5"), "at least 1, not '1.5'"),
+        (account('secret = "env:WX_SECRET"', 'concurrency = "x"'), "at least 1, not 'x'"),
         (PLATFORM, "a.toml names no account"),
         ('csv = "no.csv"', "no.csv cannot be read"),
     ],
@@ -221,6 +224,16 @@ def test_the_same_account_in_both_files_is_told_with_both_places(tmp_path: Path)
     assert refused(tmp_path, text) == (
         "more.csv, line 2: the account wx1 was given twice, first in a.toml, account 1"
     )
+
+
+def test_an_account_can_have_a_cap_of_its_own_in_either_file(tmp_path: Path) -> None:
+    (one,) = read_accounts(
+        written(tmp_path, account('secret = "env:WX_SECRET"', "concurrency = 3"))
+    )
+    assert one.concurrency == 3
+    csv = "appid,secret,concurrency\nwx1,env:WX_SECRET,2\nwx2,env:WX_SECRET,\n"
+    both = read_accounts(written(tmp_path, csv, "a.csv"))
+    assert [each.concurrency for each in both] == [2, None]
 
 
 def test_a_csv_file_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:

@@ -43,8 +43,7 @@ def settle(board: Board, job: Job) -> None:
     """What a worker does once an answer is settled."""
     assert job.track is not None
     job.track.in_flight -= 1
-    job.lane.settled()
-    board.update(job.lane)
+    board.settled(job.lane, 0.0)
 
 
 async def take(board: Board) -> Job:
@@ -95,6 +94,38 @@ def test_a_lane_with_less_to_do_leaves_the_turn_to_the_others() -> None:
         return await all_of(Board(lanes, loop.wall))
 
     assert run_virtual(main) == ["wx1", "wx2", "wx2", "wx2"]
+
+
+def test_a_lane_whose_answers_take_long_lets_as_many_turns_pass() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        lanes = [await lane(f"wx{n}", 20, loop.wall()) for n in (1, 2, 3)]
+        board, served = Board(lanes, loop.wall), list[str]()
+        while (job := await board.take()) is not None:
+            served.append(job.lane.appid)
+            assert job.track is not None
+            job.track.in_flight -= 1
+            board.settled(job.lane, 0.5 if job.lane.appid == "wx2" else 0.1)
+        return served
+
+    served = run_virtual(main)
+    together = served[: served.index("wx1", 0) + 45]
+    assert together.count("wx1") == together.count("wx3")
+    assert 3 * together.count("wx2") <= together.count("wx1") <= 6 * together.count("wx2")
+    assert served.count("wx2") == 20
+
+
+def test_a_lane_that_is_alone_pays_no_turns() -> None:
+    async def main(loop: VirtualTimeLoop) -> float:
+        only = await lane("wx1", 3, loop.wall())
+        board = Board([only], loop.wall)
+        for seconds in (0.1, 60.0, 60.0):
+            job = await take(board)
+            assert job.track is not None
+            job.track.in_flight -= 1
+            board.settled(job.lane, seconds)
+        return loop.time()
+
+    assert run_virtual(main) < 0.1
 
 
 def test_any_number_of_workers_serve_every_window_once() -> None:

@@ -253,7 +253,8 @@ def test_figures_that_wechat_calls_late_are_provisional() -> None:
 
 
 @pytest.mark.parametrize(
-    ("early", "why"), [(0.1, "it was empty before noon of the next day"), (0.0, ""), (-0.1, "")]
+    ("early", "why"),
+    [(0.1, "its last day was empty before noon of the next day"), (0.0, ""), (-0.1, "")],
 )
 def test_a_day_that_is_empty_before_noon_is_provisional(early: float, why: str) -> None:
     wall = settles_at(DAY, 12) - early

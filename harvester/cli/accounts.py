@@ -21,7 +21,9 @@ from harvester.private import read_reference
 
 T = TypeVar("T")
 
-ACCOUNT_KEYS = ("appid", "secret", "token", "token_header", "platform", "refresh_token")
+ACCOUNT_KEYS = (
+    "appid", "secret", "token", "token_header", "platform", "refresh_token", "concurrency",
+)  # fmt: skip
 WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
 
@@ -79,7 +81,7 @@ def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
     for entry in tables:
         _add_platform(entry, reading)
     _check_once(entries)
-    return [_account(entry, reading) for entry in entries]
+    return [_capped(entry, _account(entry, reading)) for entry in entries]
 
 
 def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
@@ -105,7 +107,9 @@ def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[st
     for where, table in entries:
         _check_keys(where, table, keys)
         for key, value in table.items():
-            if not isinstance(value, str) or not value:
+            if key == "concurrency":  # a number in TOML, text in CSV
+                table[key] = str(value)
+            elif not isinstance(value, str) or not value:
                 raise UsageError(f"{where}: {key} is not a string, or empty")
     return entries
 
@@ -175,6 +179,18 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
     ticket = reading.path(where, "ticket", table["ticket"])
     secret = reading.secret(where, table["secret"]) if reading.secrets else "-"
     reading.platforms[name] = _told(where, lambda: Platform(table["appid"], secret, ticket))
+
+
+def _capped(entry: Entry, account: Account) -> Account:
+    """The account with its own cap on requests in flight, if it has one."""
+    given = entry.values.get("concurrency")
+    if given is None:
+        return account
+    if not (given.isascii() and given.isdecimal() and int(given)):
+        raise UsageError(
+            f"{entry.where}: concurrency takes a whole number of at least 1, not {given!r}"
+        )
+    return replace(account, concurrency=int(given))
 
 
 def _account(entry: Entry, reading: _Reading) -> Account:

@@ -191,8 +191,8 @@ what_options: Callable[[F], F] = _several(
         type=click.Path(path_type=Path),
         help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
         " file:PATH, readable by its owner alone), token (stable, classic, cloud, cloudbase,"
-        " command:…, https://…, static:…), platform, refresh_token; and with [[platform]] tables."
-        "  Or CSV with such a header line.",
+        " command:…, https://…, static:…), platform, refresh_token, concurrency (a cap of its own);"
+        " and with [[platform]] tables.  Or CSV with such a header line.",
     ),
     out_option,
     click.option(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +55,7 @@ async def show_plan(
     """Calls, days of quota and hours of what a run would do."""
     has = await _known(sinks, ledger, now) if ledger.exists() else Known()  # noqa: ASYNC240
     replaces = options.refresh or len(sinks) > 1
-    calls, loads, total = [], list[Load](), 0
+    calls, loads, total = [], set[tuple[str, Load]](), 0
     for appid in scope.accounts:
         row = []
         for endpoint in scope.endpoints:
@@ -65,7 +65,8 @@ async def show_plan(
                 key = (appid, endpoint.name)
                 need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
                 row.append(need.calls)
-                loads.append(_load(endpoint, days, need.calls, has.spent.get(key, 0), now))
+                load = _load(endpoint, days, need.calls, has.spent.get(key, 0), now)
+                loads.add((endpoint.name, load))
                 total += need.planned - need.left + need.calls
         calls.append(row)
     rate = Rate.parse(options.rate)
@@ -93,15 +94,16 @@ def _load(endpoint: Endpoint, days: Days, calls: int, spent: int, now: float) ->
     return Load(calls, spent, days[1], moves_on and by_the_day, endpoint.late_days, period)
 
 
-def _quota(loads: Sequence[Load], options: Options, now: float) -> str:
+def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
     """The calls as days of the daily quota, and when they are over."""
     daily, today = options.daily_budget, china(now).date()
     if daily is None:
         return "WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
-    needed = {load: quota_days(load, daily, today) for load in set(loads)}
+    needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
     each = f"at {daily:,} calls a day for one interface of one account"
-    if None in needed.values():
-        return f"never through {each}: what can still change takes as many each day"
+    never = sorted({name for (name, _), days in needed.items() if days is None})
+    if never:
+        return f"{', '.join(never)}: never through {each}; what can still change takes as many"
     most = max((days or 0 for days in needed.values()), default=0)
     finished = today + timedelta(days=max(most - 1, 0))
     return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"

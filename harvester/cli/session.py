@@ -97,13 +97,16 @@ def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) 
     if len(report.failures) > LOUD:
         say(f"and {len(report.failures) - LOUD:,} failures more; harvester status lists them")
     _tell_waits(report)
-    if report.state == "waiting" and report.until is not None:
+    if report.state in ("waiting", "partial") and report.until is not None:
         say(
             f"{many(report.windows.waiting, 'window')} must wait; run the same command again from"
             f" {china_time(report.until)}, or with --wait"
         )
     if report.failures:
-        say("once that is mended, the same command tries what failed again, and nothing else")
+        rest = " and what waits" if report.windows.waiting else ""
+        say(
+            f"once that is mended, the same command tries what failed{rest} again, and nothing else"
+        )
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")
     if as_json:

@@ -40,7 +40,7 @@ from harvester.datacube.catalogue import (
     PUBLISHER_CPS_GENERAL,
     PUBLISHER_SETTLEMENT,
 )
-from harvester.datacube.errors import COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
+from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
 from harvester.datacube.external import (
     LONGEST_TOKEN,
     CloudbaseToken,
@@ -60,6 +60,7 @@ from harvester.datacube.tokens import (
 )
 
 __all__ = [
+    "AUTHORIZER_ERRORS",
     "COMPONENT_ERRORS",
     "ERRORS",
     "GETARTICLEREAD",

@@ -168,10 +168,29 @@ TOKEN_ERRORS: Mapping[int, Rule] = {
 COMPONENT_ERRORS: Mapping[int, Rule] = {
     **TOKEN_ERRORS,
     **_COMPONENT,
-    **{code: ERRORS[code] for code in (40001, 40014, 41001, 42001)},
+    40001: Rule(STOP_ACCOUNT, "the platform's secret is wrong, or not the latest; correct it"),
+    40013: Rule(STOP_ACCOUNT, "the platform's appid is wrong; correct it"),
     40125: Rule(STOP_ACCOUNT, "the platform's secret is wrong; correct it"),
-    42007: Rule(STOP_ACCOUNT, "the owner changed his password; let the account authorise again"),
-    61007: Rule(STOP_ACCOUNT, ERRORS[61007].advice),
 }
-"""The same of a third-party platform's requests for tokens; here the token that can be refused is
-the platform's own."""
+"""The same of a third-party platform's request for its own token, for a ticket."""
+
+_SPENT = "the platform's token is not valid (any more)"
+_REFRESH = (
+    "the account's refresh token is not valid; read it again from the list of authorised accounts,"
+    " or let the account authorise the platform again"
+)
+
+AUTHORIZER_ERRORS: Mapping[int, Rule] = {
+    **COMPONENT_ERRORS,
+    **{code: Rule(RENEW_TOKEN, _SPENT) for code in (40001, 40014, 41001, 42001)},
+    40030: Rule(STOP_ACCOUNT, _REFRESH),
+    42007: Rule(
+        STOP_ACCOUNT, "the owner changed his password; let the account authorise the platform again"
+    ),
+    61005: Rule(STOP_ACCOUNT, f"the platform's ticket has expired; {_PLATFORM}"),
+    61006: Rule(STOP_ACCOUNT, f"the platform's ticket is not valid; {_PLATFORM}"),
+    61007: Rule(STOP_ACCOUNT, ERRORS[61007].advice),
+    61023: Rule(STOP_ACCOUNT, _REFRESH),
+}
+"""The same of a platform's request for an account's token; what can be refused here is the
+platform's own."""

@@ -11,15 +11,14 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from harvester.answer import Rule
 from harvester.auth import Send, SharedToken, TokenProvider, shared_token
 from harvester.codec import encode
-from harvester.datacube.errors import TOKEN_ERRORS
+from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS
 from harvester.datacube.external import called
 from harvester.datacube.tokens import asked, check_appid, token_in, token_or_error
 from harvester.errors import AccountError, UsageError
@@ -32,24 +31,11 @@ if TYPE_CHECKING:
 PLATFORM_RENEW_BEFORE = 600.0
 """Seconds before its end at which the platform's token is renewed, as WeChat's page asks for."""
 
+REFRESH_REFUSED = (40030, 61023)
+"""The refresh token is not valid: or not any more, if another program was given the next one."""
+
 TICKET_PATIENCE = 600.0
 """Seconds to wait for another ticket: WeChat pushes one every ten minutes."""
-
-_RETRIES: dict[int, Rule] = {
-    61005: Rule(Action.NOT_READY, "the ticket has expired; the next one is waited for"),
-    61006: Rule(Action.NOT_READY, "the ticket is not valid; the next one is waited for"),
-}
-COMPONENT_ERRORS: Mapping[int, Rule] = {**TOKEN_ERRORS, **_RETRIES}
-
-_SPENT = "the platform's token is not valid (any more)"
-AUTHORIZER_ERRORS: Mapping[int, Rule] = {
-    **TOKEN_ERRORS,
-    **{code: Rule(Action.RENEW_TOKEN, _SPENT) for code in (40001, 40014, 41001, 42001)},
-    61023: Rule(
-        Action.STOP_ACCOUNT,
-        "the account's refresh token is not valid; let the account authorise the platform again",
-    ),
-}
 
 Source = str | os.PathLike[str] | Callable[[], Awaitable[str] | str]
 """A text, a file that holds it, or a callable, plain or async, that returns it."""
@@ -137,12 +123,13 @@ class _ComponentToken:
         del body  # it holds the secret, and tracebacks can be shown with locals
         answer = await asked(send, request, self._secret, ticket)
         found = token_in(answer, "component_access_token", COMPONENT_ERRORS)
-        if isinstance(found, Verdict) and found.action is Action.NOT_READY:
-            self._refused = ticket.value
-            return self._unready(found.message)
         if isinstance(found, Token):
             self._since = None
-        return found
+            return found
+        if found.action is Action.NOT_READY:
+            self._refused = ticket.value
+            return self._unready(found.message)
+        return found._replace(message=f"platform {self._appid}: {found.message}")
 
     def _unready(self, why: str) -> Verdict:
         now = self._clock()
@@ -231,7 +218,9 @@ class AuthorizerToken:
                 component.reject(sent[0].value, verdict.message, sent[1])
             except AccountError as exc:
                 return verdict._replace(action=Action.STOP_ACCOUNT, message=str(exc))
-        if verdict.code == 61023:  # another program may have been given the next one meanwhile
+        if (
+            verdict.code in REFRESH_REFUSED
+        ):  # another program may have been given the next one meanwhile
             now = await self._refresh_token()
             if isinstance(now, Hidden) and now.value != refresh.value:
                 return verdict._replace(action=Action.RETRY)

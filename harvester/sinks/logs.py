@@ -17,10 +17,12 @@ from typing import NamedTuple
 from harvester.codec import add_checksums, checksum, encode
 from harvester.errors import SinkError
 from harvester.model import Batch, Tally, Window, metadata
+from harvester.sinks import arrow
 from harvester.sinks.compression import Plain
 from harvester.sinks.segments import Whole, window_of
 
 _GONE = b"-"
+_FETCHED_AT = slice(-len('2024-01-01T00:00:00Z"}\n'), -len('"}\n'))  # last in a line
 
 
 class Entry(NamedTuple):
@@ -30,6 +32,7 @@ class Entry(NamedTuple):
     size: int
     records: int
     checksum: int
+    fetched_at: str
 
     @property
     def tally(self) -> Tally:
@@ -62,7 +65,10 @@ class Log:
         for batch in batches:
             if batch.body:
                 pieces.append(batch.body)
-                self._note(batch.window, len(batch.body), batch.records, batch.checksum)
+                self._note(
+                    batch.window,
+                    Entry(0, len(batch.body), batch.records, batch.checksum, batch.fetched_at),
+                )
         return b"".join(pieces)
 
     def take_out(self, windows: set[Window]) -> Iterator[tuple[Window, Tally]]:
@@ -89,11 +95,12 @@ class Log:
                 self.replacing.add(window)
                 self.size += length
             else:
-                self._note(window, length, len(held), checksum(held))
+                fetched_at = held[0][_FETCHED_AT].decode()
+                self._note(window, Entry(0, length, len(held), checksum(held), fetched_at))
 
-    def _note(self, window: Window, size: int, records: int, total: int) -> None:
-        self.entries[window] = Entry(self.size, size, records, total)
-        self.size += size
+    def _note(self, window: Window, entry: Entry) -> None:
+        self.entries[window] = entry._replace(offset=self.size)
+        self.size += entry.size
 
 
 def _window_in(line: bytes) -> tuple[Window, bool]:
@@ -113,12 +120,15 @@ def is_log(path: Path) -> bool:
         lines.close()
 
 
-def lines_of(path: Path, entries: Iterable[Entry]) -> Iterator[bytes]:
-    """The lines of each entry, as one piece."""
+def lines_of(path: Path, entries: Iterable[tuple[Window, Entry]]) -> list[arrow.Lines]:
+    """The lines of each entry."""
+    found = []
     with path.open("rb") as file:
-        for entry in entries:
+        for window, entry in entries:
             file.seek(entry.offset)
-            yield file.read(entry.size)
+            lines = file.read(entry.size)
+            found.append(arrow.Lines(window, entry.fetched_at, entry.records, lines))
+    return found
 
 
 def added(replaced: dict[Window, Tally], found: Iterable[tuple[Window, Tally]]) -> None:

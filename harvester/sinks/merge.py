@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from harvester.codec import parse_lines
 from harvester.model import Window
 from harvester.sinks import arrow
 from harvester.sinks.columns import Table
@@ -18,7 +17,7 @@ from harvester.sinks.partition import Windows, Writer, batches_in, crc
 from harvester.sinks.segments import Whole
 from harvester.sinks.store import Store
 
-CHUNK = 1 << 22
+CHUNK = 1 << 19
 """Bytes of lines that are turned into columns at once."""
 
 
@@ -71,9 +70,8 @@ class Merged:
         """The records of a log."""
         for chunk in chunks(entries):
             writer = self._ready()
-            lines = b"".join(lines_of(path, [entry for _, entry in chunk]))
-            documents = parse_lines(lines)
-            writer.add(arrow.batch_of(self._table, self._schema, documents))
+            groups = lines_of(path, chunk)
+            writer.add(arrow.batch_of_lines(self._table, self._schema, groups))
             writer.windows.update({window: entry.tally for window, entry in chunk})
 
     def _close(self) -> None:

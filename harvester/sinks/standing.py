@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harvester.codec import parse_lines
 from harvester.model import Window
 from harvester.sinks import arrow
 from harvester.sinks.base import Receipt, Stored
@@ -79,5 +78,4 @@ class Standing:
                 (window, each) for window, each in sorted(log.entries.items()) if wanted(window)
             ]
             for chunk in chunks(listed):
-                lines = b"".join(lines_of(path, [entry for _, entry in chunk]))
-                yield arrow.batch_of(table, schema, parse_lines(lines))
+                yield arrow.batch_of_lines(table, schema, lines_of(path, chunk))

@@ -7,7 +7,13 @@ from datetime import date
 import pytest
 
 from harvester.answer import Rule
-from harvester.datacube import COMPONENT_ERRORS, ERRORS, GETUSERSUMMARY, TOKEN_ERRORS
+from harvester.datacube import (
+    AUTHORIZER_ERRORS,
+    COMPONENT_ERRORS,
+    ERRORS,
+    GETUSERSUMMARY,
+    TOKEN_ERRORS,
+)
 from harvester.model import Action, Response, Window
 
 LETTERS = {
@@ -38,7 +44,9 @@ CODES = {
 KNOWN = {code: LETTERS[letter] for letter, codes in CODES.items() for code in codes}
 DAY = Window("wx1", "getusersummary", date(2020, 1, 1), date(2020, 1, 1))
 TABLES = pytest.mark.parametrize(
-    "table", [ERRORS, TOKEN_ERRORS, COMPONENT_ERRORS], ids=["data", "token", "component"]
+    "table",
+    [ERRORS, TOKEN_ERRORS, COMPONENT_ERRORS, AUTHORIZER_ERRORS],
+    ids=["data", "token", "component", "authorizer"],
 )
 
 
@@ -81,12 +89,13 @@ def test_a_missing_permission_reaches_the_interface_and_a_frozen_account_the_acc
 
 
 def test_a_refused_token_is_the_platforms_own_where_the_platform_asks() -> None:
-    assert COMPONENT_ERRORS[40001].action is Action.RENEW_TOKEN
+    assert AUTHORIZER_ERRORS[40001].action is Action.RENEW_TOKEN
     assert TOKEN_ERRORS[40001].action is Action.STOP_ACCOUNT
-    assert COMPONENT_ERRORS[42007].action is Action.STOP_ACCOUNT
+    assert COMPONENT_ERRORS[40001].action is Action.STOP_ACCOUNT
+    assert AUTHORIZER_ERRORS[42007].action is Action.STOP_ACCOUNT
 
 
 def test_what_stops_an_account_on_a_data_request_stops_it_on_a_token_request_too() -> None:
     stopping = {code for code, rule in ERRORS.items() if rule.action is Action.STOP_ACCOUNT}
-    for table in (TOKEN_ERRORS, COMPONENT_ERRORS):
+    for table in (TOKEN_ERRORS, COMPONENT_ERRORS, AUTHORIZER_ERRORS):
         assert stopping <= {c for c, rule in table.items() if rule.action is Action.STOP_ACCOUNT}

@@ -33,9 +33,9 @@ def judge(found: Found, reasons: dict[Mutant, str], *, whole: bool) -> list[str]
         if mutant not in reasons:
             change = "\n".join(mutant.change)
             wrong.append(f"{found.room}.{mutant.function}: no test notices\n{change}")
-    survived = set(found.survived)
+    alive = found.slow.union(found.survived)
     for mutant in reasons:
-        if mutant not in survived and (whole or mutant in found.killed):
+        if mutant not in alive and (whole or mutant in found.killed):
             change = "\n".join(mutant.change)
             wrong.append(
                 f"{found.room}.{mutant.function}: take it out of the table, it does not live on\n"

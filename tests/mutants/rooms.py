@@ -45,6 +45,9 @@ timeout_constant = 2.0
 """
 _SURVIVED = {0, 5, 33}
 """What mutmut writes down of a mutant that no test noticed, or that no test reached."""
+_NOTICED = {1, 3}
+"""A test failed.  What is left ran out of time or memory, or broke down: noticed as well, but on a
+busy machine it may be one that lives on."""
 
 
 class Mutant(NamedTuple):
@@ -55,17 +58,21 @@ class Mutant(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What became of the mutants of one room that were tried."""
+    """What became of the mutants of one room that were tried.
+
+    survived: noticed by no test; killed: by one that failed; slow: cut off after a long time.
+    """
 
     room: str
     tried: int
     survived: list[Mutant]
     killed: set[Mutant]
+    slow: set[Mutant]
 
     @property
     def share(self) -> float:
-        """The share that was killed."""
-        return len(self.killed) and 1 - len(self.survived) / self.tried
+        """The share that was noticed."""
+        return 1 - len(self.survived) / self.tried
 
 
 def try_room(room: str, sample: int | None, seed: int) -> Found:
@@ -122,15 +129,15 @@ def _codes(folder: Path, room: str) -> dict[str, int | None]:
 
 def _found(folder: Path, room: str) -> Found:
     changes = _changes((folder / f"mutants/harvester/{room}.py").read_text(encoding="utf-8"))
-    survived, killed = [], set()
+    found = Found(room, 0, [], set(), set())
     codes = {name: code for name, code in _codes(folder, room).items() if code is not None}
     for name, code in codes.items():
         mutant = changes[name.rpartition(".")[2]]
         if code in _SURVIVED:
-            survived.append(mutant)
+            found.survived.append(mutant)
         else:
-            killed.add(mutant)
-    return Found(room, len(codes), survived, killed)
+            (found.killed if code in _NOTICED else found.slow).add(mutant)
+    return found._replace(tried=len(codes))
 
 
 def _changes(text: str) -> dict[str, Mutant]:

@@ -41,13 +41,13 @@ PLANTED = (
     Planted(
         "a pause is forgotten by those who hold a grant already",
         "limiter.py",
-        "            self._paused_until <= now\n            and (len",
-        "            (self._paused_until <= now or len(departures) > 0)\n            and (len",
+        "            self._paused_until <= now\n            and len",
+        "            (self._paused_until <= now or len(departures) > 0)\n            and len",
     ),
     Planted(
         "the gate is open: only the bucket paces",
         "limiter.py",
-        "            and (len(departures) < self.rate.requests or departures[0] <= horizon)\n",
+        "            and len(departures) < self.rate.requests\n",
         "",
     ),
     Planted(

@@ -1,0 +1,331 @@
+"""Every error code through the real engine: how far it reaches, what is done, what is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import pytest
+
+from harvester import datacube, events
+from harvester.answer import Rule
+from harvester.datacube import (
+    AUTHORIZER_ERRORS,
+    COMPONENT_ERRORS,
+    ERRORS,
+    TOKEN_ERRORS,
+    Platform,
+)
+from harvester.datacube.publisher import PUBLISHER_ERRORS
+from harvester.events import Report
+from harvester.model import Action
+from harvester.scope import Scope
+from harvester.testing import TEXTS, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from tests.support import A, B, at, engine_run, scope
+
+NOW = at("2026-03-11", 13)
+DAYS = (date(2026, 3, 2), date(2026, 3, 10))
+ONE, OTHER = datacube.GETARTICLEREAD, datacube.GETARTICLESHARE
+NUMBER = 9
+
+
+def codes(table: Mapping[int, Rule], *actions: Action) -> list[int]:
+    return [code for code, rule in table.items() if rule.action in actions]
+
+
+class Told:
+    """A run of two accounts and two interfaces, and what was told of it."""
+
+    def __init__(self, clear_after: float | None = None, **how: Any) -> None:
+        options = {"attempts": 3, **how.pop("options", {})}
+        self.simulator = Simulator(**how)
+        self.events: list[Any] = []
+        self.sink = MemorySink()
+
+        async def main(loop: VirtualTimeLoop) -> Report:
+            self.simulator.wall = loop.wall
+            if clear_after is not None:
+                loop.call_later(clear_after, self.simulator.refuse.clear)
+                loop.call_later(clear_after, self.simulator.refuse_token.clear)
+            asked = scope(*DAYS, (A, B), (ONE, OTHER))
+            return await engine_run(
+                loop, self.simulator, asked, self.sink, on_event=self.events.append, **options
+            )
+
+        self.report = run_virtual(main, NOW)
+
+    def done(self) -> Counter[tuple[str, str]]:
+        """Windows that were harvested, by account and interface."""
+        return Counter((window.appid, window.endpoint) for window in self.sink.windows)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def all_but(*missing: tuple[str, str]) -> dict[tuple[str, str], int]:
+    return {
+        key: NUMBER
+        for key in ((appid, each.name) for appid in (A, B) for each in (ONE, OTHER))
+        if key not in missing
+    }
+
+
+def sentence(table: Mapping[int, Rule], code: int, rid: str) -> str:
+    text = TEXTS[code]
+    return f"errcode {code} ({text}): {table[code].advice} [rid: {rid}]"
+
+
+# data requests
+
+
+def test_the_table_has_every_code_of_the_facts() -> None:
+    kinds = {rule.action for rule in ERRORS.values()}
+    assert kinds == set(Action) - {Action.DONE, Action.SPLIT}
+    assert set(ERRORS) | {0, 2009, 43001, 45010} == set(TEXTS)
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.FAIL_WINDOW))
+def test_a_code_of_the_window_fails_it_at_once_and_nothing_else(code: int) -> None:
+    told = Told(refuse={(A, ONE.name): code})
+    report = told.report
+    assert (report.state, report.stopped) == ("partial", {})
+    assert told.done() == all_but((A, ONE.name))
+    assert report.requests == 4 * NUMBER  # each once
+    (failure,) = report.failures
+    assert (failure.appid, failure.endpoint) == (A, ONE.name)
+    assert (failure.begin, failure.end) == DAYS
+    assert failure.code == code
+    assert failure.rid.count("-") == 2
+    assert failure.error == sentence(ERRORS, code, failure.rid)
+    assert failure.to_dict()["code"] == code
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.RETRY))
+def test_a_code_of_the_attempt_is_tried_again_and_then_fails_its_window(code: int) -> None:
+    told = Told(refuse={(A, ONE.name): code})
+    assert told.report.state == "partial"
+    assert told.done() == all_but((A, ONE.name))
+    assert told.report.retries == 2 * NUMBER
+    for failure in told.report.failures:
+        assert failure.error == sentence(ERRORS, code, failure.rid) + ", after 3 attempts"
+        assert failure.code == code
+    passed = Told(refuse={(A, ONE.name): code}, clear_after=0.5, options={"attempts": 60})
+    assert (passed.report.state, passed.done()) == ("complete", all_but())
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.SLOW_DOWN))
+def test_a_code_of_the_minute_pauses_and_slows_the_account(code: int) -> None:
+    told = Told(refuse={A: code}, clear_after=30.0)
+    assert (told.report.state, told.done()) == ("complete", all_but())
+    assert {event.appid for event in told.of(events.Paused)} == {A}
+    assert [event.share for event in told.of(events.Slowed)] == [0.5]
+    (wait,) = told.report.waits
+    assert wait.reason == sentence(ERRORS, code, "").partition(" [rid")[0]
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.RENEW_TOKEN))
+def test_a_code_of_the_token_costs_one_fetch_and_at_the_second_refusal_the_account(
+    code: int,
+) -> None:
+    passed = Told(refuse={A: code}, clear_after=0.015, options={"concurrency": 2})
+    assert (passed.report.state, passed.done()) == ("complete", all_but())
+    assert passed.report.token_fetches == 3
+    told = Told(refuse={A: code})
+    assert told.report.state == "partial"
+    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert told.report.token_fetches == 3
+    (stopped,) = told.of(events.AccountStopped)
+    assert (stopped.appid, stopped.code) == (A, code)
+    assert f"errcode {code} ({TEXTS[code]}): {ERRORS[code].advice}" in stopped.error
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.QUOTA))
+def test_a_code_of_the_day_parks_the_interface_until_midnight_in_china(code: int) -> None:
+    told = Told(refuse={(A, ONE.name): code})
+    assert (told.report.state, told.report.windows.waiting) == ("waiting", NUMBER)
+    assert told.done() == all_but((A, ONE.name))
+    assert told.report.until == at("2026-03-12", 0)
+    (wait,) = told.report.waits
+    assert (wait.appid, wait.endpoint, wait.windows) == (A, ONE.name, NUMBER)
+    assert f"errcode {code} ({TEXTS[code]}): {ERRORS[code].advice}" == wait.reason
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.NOT_READY))
+def test_a_code_of_data_that_is_not_ready_sends_the_window_away_for_half_an_hour(
+    code: int,
+) -> None:
+    told = Told(refuse={(A, ONE.name): code})
+    assert (told.report.state, told.report.windows.waiting) == ("waiting", NUMBER)
+    assert told.done() == all_but((A, ONE.name))
+    assert told.report.until == pytest.approx(NOW + 1800, abs=2)
+    waits = Told(refuse={(A, ONE.name): code}, clear_after=600.0, options={"wait": True})
+    assert (waits.report.state, waits.done()) == ("complete", all_but())
+    assert waits.report.seconds == pytest.approx(1800, abs=5)
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.STOP_ENDPOINT, Action.NO_PERMISSION))
+def test_a_code_of_the_interface_stops_it_and_the_others_go_on(code: int) -> None:
+    told = Told(refuse={(A, ONE.name): code}, options={"concurrency": 1})
+    assert (told.report.state, told.report.stopped) == ("partial", {})
+    assert told.done() == all_but((A, ONE.name))
+    assert told.report.requests == 3 * NUMBER + 1
+    (failure,) = told.report.failures
+    assert (failure.begin, failure.end, failure.code) == (*DAYS, code)
+    assert failure.error == sentence(ERRORS, code, failure.rid)
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.NO_PERMISSION))
+def test_a_permission_that_is_missing_everywhere_stops_the_account(code: int) -> None:
+    told = Told(refuse={A: code})
+    assert (told.report.state, told.report.windows.failed) == ("partial", 2 * NUMBER)
+    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert told.report.stopped[A].startswith(f"{A}: errcode {code}")
+
+
+@pytest.mark.parametrize("code", codes(ERRORS, Action.STOP_ACCOUNT))
+def test_a_code_of_the_account_stops_it_and_the_others_go_on(code: int) -> None:
+    told = Told(refuse={(A, ONE.name): code}, options={"concurrency": 1})
+    assert told.report.state == "partial"
+    assert told.done()[B, ONE.name] == told.done()[B, OTHER.name] == NUMBER
+    assert told.done()[A, ONE.name] == 0
+    (stopped,) = told.of(events.AccountStopped)
+    assert (stopped.appid, stopped.code) == (A, code)
+    assert stopped.error == f"{A}: {sentence(ERRORS, code, stopped.rid)}"
+    assert told.report.stopped == {A: stopped.error}
+    assert told.simulator.counts[f"errcode {code}"] == 1
+    assert {failure.code for failure in told.report.failures} == {code}
+    assert {failure.appid for failure in told.report.failures} == {A}
+
+
+def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> None:
+    told = Told(refuse={(A, ONE.name): 12345}, texts={12345: "strange"})
+    (failure,) = told.report.failures
+    assert (failure.code, told.done()) == (12345, all_but((A, ONE.name)))
+    assert failure.error == f"errcode 12345 (strange) [rid: {failure.rid}]"
+
+
+@pytest.mark.parametrize("code", [2009, 45010])
+def test_the_publishers_own_codes_reach_the_window_or_the_interface(code: int) -> None:
+    endpoint = datacube.PUBLISHER_CPS_GENERAL
+    days = (date(2025, 11, 1), DAYS[1])
+
+    async def main(loop: VirtualTimeLoop) -> Report:
+        simulator = Simulator(wall=loop.wall, refuse={endpoint.name: code})
+        asked = scope(*days, (A,), (endpoint, ONE))
+        return await engine_run(loop, simulator, asked, MemorySink(), concurrency=1)
+
+    report = run_virtual(main, NOW)
+    assert (report.state, report.stopped) == ("partial", {})
+    (failure,) = report.failures
+    assert (failure.endpoint, failure.code, failure.begin, failure.end) == (
+        endpoint.name, code, *days,
+    )  # fmt: skip
+    assert PUBLISHER_ERRORS[code].advice in failure.error
+
+
+# requests for tokens
+
+
+@pytest.mark.parametrize("code", codes(TOKEN_ERRORS, Action.STOP_ACCOUNT))
+def test_a_code_of_a_token_request_stops_the_account_before_any_data(code: int) -> None:
+    told = Told(refuse_token={A: code})
+    assert told.report.state == "partial"
+    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert told.report.requests == 2 * NUMBER
+    assert told.simulator.counts[f"errcode {code}"] == 1
+    (stopped,) = told.of(events.AccountStopped)
+    assert (stopped.appid, stopped.code) == (A, code)
+    assert stopped.error == f"{A}: no access token: {sentence(TOKEN_ERRORS, code, stopped.rid)}"
+    assert len(told.report.failures) == 2
+
+
+@pytest.mark.parametrize("code", codes(TOKEN_ERRORS, Action.RETRY, Action.SLOW_DOWN))
+def test_a_token_request_that_may_pass_is_tried_again(code: int) -> None:
+    told = Told(refuse_token={A: code}, clear_after=0.5, options={"attempts": 60})
+    assert (told.report.state, told.done()) == ("complete", all_but())
+    never = Told(refuse_token={A: code})
+    assert never.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert TOKEN_ERRORS[code].advice in never.report.stopped[A]
+
+
+@pytest.mark.parametrize("code", codes(TOKEN_ERRORS, Action.QUOTA))
+def test_a_used_up_quota_of_tokens_waits_for_midnight(code: int) -> None:
+    told = Told(refuse_token={A: code})
+    assert (told.report.state, told.report.until) == ("waiting", at("2026-03-12", 0))
+    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+
+
+def test_every_code_of_a_token_request_is_walked() -> None:
+    walked = {Action.STOP_ACCOUNT, Action.RETRY, Action.SLOW_DOWN, Action.QUOTA}
+    assert {rule.action for rule in TOKEN_ERRORS.values()} == walked
+
+
+# a platform's requests for tokens
+
+PLATFORM = "wxplatform"
+
+
+def of_a_platform(code: int, refused: str) -> Report:
+    """A run of two accounts of a platform, of which one (or the platform) is refused its tokens."""
+
+    async def main(loop: VirtualTimeLoop) -> Report:
+        simulator = Simulator(
+            wall=loop.wall, component=(PLATFORM, "practice"), refuse_token={refused: code}
+        )
+        platform = Platform(PLATFORM, "practice", simulator.ticket)
+        providers = {
+            appid: datacube.provider_for(
+                platform.account(appid, simulator.refresh_token(appid), lambda _: None)
+            )
+            for appid in (A, B)
+        }
+        asked = Scope(providers, (ONE,), *DAYS)
+        return await engine_run(loop, simulator, asked, MemorySink(), attempts=3)
+
+    return run_virtual(main, NOW)
+
+
+@pytest.mark.parametrize("code", codes(AUTHORIZER_ERRORS, Action.STOP_ACCOUNT))
+def test_a_code_of_an_accounts_token_stops_the_account_and_not_its_neighbour(code: int) -> None:
+    report = of_a_platform(code, A)
+    assert (report.state, report.windows.done, report.windows.failed) == ("partial", 9, 9)
+    (failure,) = report.failures
+    assert (failure.appid, failure.code) == (A, code)
+    assert report.stopped == {
+        A: f"{A}: no access token: {sentence(AUTHORIZER_ERRORS, code, failure.rid)}"
+    }
+
+
+@pytest.mark.parametrize("code", [40030, 61023])
+def test_a_refused_refresh_token_names_the_account_that_must_authorise_again(code: int) -> None:
+    said = of_a_platform(code, A).stopped[A]
+    assert said.startswith(f"{A}: ")
+    assert "let the account authorise the platform again" in said
+
+
+@pytest.mark.parametrize("code", codes(COMPONENT_ERRORS, Action.STOP_ACCOUNT))
+def test_a_code_of_the_platforms_own_token_stops_its_accounts_and_names_it(code: int) -> None:
+    report = of_a_platform(code, PLATFORM)
+    assert (report.state, report.requests) == ("failed", 0)
+    assert report.stopped.keys() == {A, B}
+    for said in report.stopped.values():
+        assert f"platform {PLATFORM}: errcode {code} ({TEXTS[code]})" in said
+        assert COMPONENT_ERRORS[code].advice in said
+
+
+@pytest.mark.parametrize("code", codes(COMPONENT_ERRORS, Action.NOT_READY))
+def test_a_refused_ticket_is_waited_for_ten_minutes(code: int) -> None:
+    report = of_a_platform(code, PLATFORM)
+    assert (report.state, report.requests) == ("failed", 0)
+    assert 600 <= report.seconds < 700
+    assert all("none came for 10 minutes" in said for said in report.stopped.values())
+
+
+def test_every_code_of_a_platform_is_walked() -> None:
+    passing = {Action.RETRY, Action.SLOW_DOWN, Action.QUOTA}
+    actions = {rule.action for rule in COMPONENT_ERRORS.values()}
+    assert actions == {Action.STOP_ACCOUNT, Action.NOT_READY, *passing}
+    actions = {rule.action for rule in AUTHORIZER_ERRORS.values()}
+    assert actions == {Action.STOP_ACCOUNT, Action.RENEW_TOKEN, *passing}
