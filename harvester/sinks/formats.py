@@ -19,9 +19,11 @@ class Format(Protocol):
     """One way to keep lines.
 
     suffix: what an object's name ends with, the dot included.
+    heavy: it takes so long to pack that the event loop should not wait for it.
     """
 
     suffix: str
+    heavy: bool
 
     def pack(self, lines: bytes) -> bytes:
         """The bytes of an object that holds these lines, each with its end."""
@@ -40,6 +42,7 @@ class Plain:
     """JSON lines as they are."""
 
     suffix = ".jsonl"
+    heavy = False
 
     def pack(self, lines: bytes) -> bytes:
         return lines
@@ -55,6 +58,7 @@ class Gzip:
     """JSON lines in gzip, whose members may follow one another."""
 
     suffix = ".jsonl.gz"
+    heavy = True
 
     def pack(self, lines: bytes) -> bytes:
         return gzip.compress(lines, 6, mtime=0)

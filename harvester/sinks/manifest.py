@@ -4,30 +4,33 @@ Rule: values and decisions; nothing here reaches a store.
 
 A manifest is the whole list, folded, so the newest one is enough to read by, and its size follows
 the number of objects.  Small objects are merged in tiers: whenever `FAN` of an interface are of
-about the same size, they become one, until it is `FULL`.  So an interface has at most a hundred or
-so that are not full, each byte is written two or three times, and ten years of a thousand accounts
-(about 10 GB an interface) are some 300 objects and 40 kB of manifest.
+about the same size, they become one; from `SENSIBLE` on there may be `MANY` of them, until they
+become `FULL` ones.  So an interface has two hundred or so that are not full, a byte is written
+twice or so, and ten years of a thousand accounts (about 10 GB an interface) are some 400 objects
+and 50 kB of manifest.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 from harvester.codec import encode, parse
 from harvester.errors import SinkError
-from harvester.model import Window
+from harvester.model import Batch, Window
 
 VERSION = 1
 FULL = 32 * 1024 * 1024
 """Bytes of an object that is merged no more."""
 FAN = 32
+SENSIBLE = 512 * 1024
+MANY = 128
 FOLDER = "_harvester/"
 MANIFESTS = FOLDER + "manifest/"
-WRITER = FOLDER + "writer.json"
 
 OBJECT = re.compile(r"[\w-]+/\d{4}-\d\d-\d\d_\d{4}-\d\d-\d\d_[0-9a-f]{32}\.[a-z.]+")
 _MANIFEST = re.compile(re.escape(MANIFESTS) + r"(\d{12})\.json")
@@ -106,11 +109,20 @@ def manifest_numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(match[1]) for name in names if (match := _MANIFEST.fullmatch(name)))
 
 
-def object_name(windows: Iterable[Window], content: Sequence[bytes], suffix: str) -> str:
-    """Named after the work: interface, first and last day, digest of the content."""
-    known = list(windows)
-    first, last = min(each.begin for each in known), max(each.end for each in known)
-    return _name(known[0].endpoint, str(first), str(last), content, suffix)
+def object_name(windows: Collection[Window], content: Sequence[bytes], suffix: str) -> str:
+    """Named after the work: interface, first and last day, digest of what tells the content."""
+    first, last = min([each.begin for each in windows]), max([each.end for each in windows])
+    return _name(next(iter(windows)).endpoint, str(first), str(last), content, suffix)
+
+
+def told_by(batches: Sequence[Batch]) -> list[bytes]:
+    """What tells the lines of batches from all others: the sums over them, and when they came.
+
+    The sums hold the windows' names, too; to go through all lines once more would cost as much as
+    to put them.
+    """
+    sums = array("Q", [batch.checksum for batch in batches])
+    return [sums.tobytes(), "".join([batch.fetched_at for batch in batches]).encode()]
 
 
 def merged_name(entries: Sequence[Entry], suffix: str) -> str:
@@ -132,9 +144,10 @@ def to_merge(entries: Iterable[Entry]) -> list[Entry]:
     tiers: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.size < FULL:
-            tiers[entry.size.bit_length() // 5].append(entry)
+            tiers[(entry.size // 16).bit_length() // 5].append(entry)
     for tier in sorted(tiers):
-        if len(tiers[tier]) >= FAN:
+        most = MANY if tiers[tier][0].size >= SENSIBLE else FAN
+        if len(tiers[tier]) >= most:
             return _until_full(tiers[tier])
     return []
 

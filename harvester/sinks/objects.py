@@ -24,17 +24,14 @@ its last records count.
 from __future__ import annotations
 
 import secrets
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
 from functools import partial
 from typing import ClassVar, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-import anyio
-
-from harvester.codec import add_checksums, checksum, encode, parse
+from harvester.codec import add_checksums, checksum
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
@@ -43,7 +40,6 @@ from harvester.sinks.bucket import PATIENCE, Bucket, BucketError, Found
 from harvester.sinks.formats import FORMATS, Format, format_of
 from harvester.sinks.manifest import (
     OBJECT,
-    WRITER,
     Entry,
     Manifest,
     manifest_name,
@@ -52,17 +48,16 @@ from harvester.sinks.manifest import (
     object_name,
     read_manifest,
     to_merge,
+    told_by,
 )
 from harvester.sinks.segments import Whole, holds, widen, window_of
 from harvester.sinks.spec import read_spec
-from harvester.sinks.writer import has_ended, this_process
+from harvester.sinks.writer import WRITER, Writer
 from harvester.thread import Thread
 
-LEASE = 300.0
-"""Seconds for which a writer that does not write keeps others out."""
-MANIFESTS_KEPT = 8
-SPANS_KEPT = 64
-CLOSING = 5.0
+MANIFESTS_KEPT = 32
+KNOWN = 64
+"""Objects of which is remembered what they hold."""
 
 _TARGET, _OWNER, _COMMIT, _WROTE, _FOUND = "target", "owner", "commit", "wrote", "found"
 
@@ -111,13 +106,12 @@ class ObjectStore:
             self._url, endpoint=endpoint, credentials=self.credentials, patience=patience
         )
         self._thread: Thread | None = None
-        self._session = self._owner = ""
-        self._renewed = 0.0
+        self._writer = Writer(self._bucket)
         self._manifest = Manifest("", "", 0, 0)
         self._kept: list[int] = []
         self._gone: set[str] = set()
         self._found = False
-        self._spans: dict[str, Spans] = {}
+        self._holds: dict[str, Spans | Sequence[Window]] = {}
 
     @classmethod
     def from_spec(cls, rest: str) -> ObjectStore:
@@ -150,11 +144,10 @@ class ObjectStore:
     async def open(self, receipt: Receipt | None) -> Receipt:
         """Claim the prefix and bring it to where the receipt says."""
         self._thread = Thread("harvester-objects")
-        self._session = secrets.token_hex(16)
         given = receipt or {}
         try:
             found = await self._bucket.everything()
-            await self._claim(given.get(_OWNER, ""), found.get(WRITER))
+            await self._writer.claim(given.get(_OWNER, ""), found.get(WRITER))
             former = await self._choose(given, found)
             number = max([0, *manifest_numbers(found)]) + 1
             self._manifest = former._replace(commit=number, base=former.commit)
@@ -166,8 +159,10 @@ class ObjectStore:
             [name for name in found if OBJECT.fullmatch(name) and name not in listed],
             "objects that no receipt speaks of",
         )
-        await self._bucket.remove(map(manifest_name, manifest_numbers(found)), "manifests")
-        self._kept = [number]
+        # The former one stays: the receipt that is stored may never become the new one.
+        old = [each for each in manifest_numbers(found) if each != former.commit]
+        await self._bucket.remove(map(manifest_name, old), "manifests")
+        self._kept = [former.commit, number]
         return self._receipt()
 
     def _unusable(self, exc: BucketError, receipt: Receipt) -> SinkError | UsageError:
@@ -178,43 +173,6 @@ class ObjectStore:
             return exc
         return UsageError(f"sink: {self._url} cannot be used: {exc.trouble.what}")
 
-    async def _claim(self, owner: str, lock: Found | None) -> None:
-        """Take the prefix, unless another ledger is at work there."""
-        holder = await self._holder() if lock is not None else {}
-        if lock is not None and holder.get(_OWNER, owner) != owner:
-            age = time.time() - lock.modified.timestamp()
-            if age < LEASE and not has_ended(holder):
-                raise UsageError(
-                    f"{self._url} is in use by another harvester, which was at work there"
-                    f" {max(age, 0):.0f} s ago; if that was killed, come back"
-                    f" {LEASE - age:.0f} s later, else take another prefix"
-                )
-        self._owner = owner or secrets.token_hex(16)
-        lines = self._lock()
-        if lock is not None:
-            await self._bucket.put(WRITER, lines, "writer")
-        elif not await self._bucket.create(WRITER, lines, "writer"):
-            raise UsageError(f"{self._url} is in use by another harvester, which has just begun")
-        self._renewed = time.monotonic()
-
-    async def _holder(self) -> dict[str, str]:
-        """What the prefix's lock says; nothing if it is torn or gone."""
-        try:
-            return {str(key): str(value) for key, value in parse(await self._get_lock()).items()}
-        except (ValueError, AttributeError):
-            return {}
-
-    async def _get_lock(self) -> bytes:
-        try:
-            return await self._bucket.get(WRITER)
-        except BucketError as exc:
-            if not exc.trouble.absent:
-                raise
-            return b""
-
-    def _lock(self) -> bytes:
-        return encode({_OWNER: self._owner, "session": self._session, **this_process()}) + b"\n"
-
     async def _choose(self, receipt: Receipt, found: dict[str, Found]) -> Manifest:
         """The manifest to go on from: the receipt's, or else the newest."""
         numbers = manifest_numbers(found)
@@ -222,7 +180,7 @@ class ObjectStore:
             if _WROTE in receipt:
                 raise self._lost("its manifest is gone")
             self._found = False
-            return Manifest(secrets.token_hex(16), self._owner, 0, 0)
+            return Manifest(secrets.token_hex(16), self._writer.owner, 0, 0)
         newest = await self._read(numbers[-1])
         if _WROTE in receipt and newest.target != receipt[_TARGET]:
             raise self._lost("something else stands in its place")
@@ -236,10 +194,9 @@ class ObjectStore:
             raise self._lost(f"{missing} is not as it was written")
         # Another ledger's, or newer than what ours knows: it is kept, and gives way to itself.
         self._found = bool(newest.objects)
-        if self._owner == receipt.get(_OWNER):
-            self._owner = secrets.token_hex(16)
-            await self._bucket.put(WRITER, self._lock(), "writer")
-        return newest._replace(owner=self._owner)
+        if self._writer.owner == receipt.get(_OWNER):
+            await self._writer.become(secrets.token_hex(16))
+        return newest._replace(owner=self._writer.owner)
 
     def _lost(self, how: str) -> SinkError:
         return SinkError(
@@ -275,7 +232,7 @@ class ObjectStore:
         by_endpoint: defaultdict[str, list[Batch]] = defaultdict(list)
         for batch in batches:
             by_endpoint[batch.window.endpoint].append(batch)
-        await self._renew()
+        await self._writer.renew()
         replaced: dict[Window, Tally] = {}
         changes = [
             await self._change(endpoint, group, replaced) for endpoint, group in by_endpoint.items()
@@ -303,12 +260,6 @@ class ObjectStore:
         self._kept.append(following.commit)
         self._gone |= gone
 
-    async def _renew(self) -> None:
-        """Say that we are still at work, now and then."""
-        if time.monotonic() - self._renewed > LEASE / 5:
-            await self._bucket.put(WRITER, self._lock(), "writer")
-            self._renewed = time.monotonic()
-
     async def _change(
         self, endpoint: str, group: Sequence[Batch], replaced: dict[Window, Tally]
     ) -> _Change:
@@ -320,7 +271,9 @@ class ObjectStore:
             await self._rewrite(entries, old, replaced, change)
         filled = [batch for batch in group if batch.records]
         if filled:
-            change.puts.append(await self._call(self._packed, filled))
+            heavy = self._format.heavy
+            change.puts.append(await self._call(self._packed, filled) if heavy
+                               else self._packed(filled))  # fmt: skip
         standing = [entry for entry in entries if entry.name not in change.gone]
         await self._merge([*standing, *[put.entry for put in change.puts]], change)
         return change
@@ -342,26 +295,26 @@ class ObjectStore:
         data = await self._call(self._format.join, parts)
         merged = Entry(merged_name(some, suffix), len(data), sum(entry.records for entry in some))
         names = {entry.name for entry in some}
-        self._join_spans(merged.name, names)
+        for name in names:
+            self._holds.pop(name, None)
         change.puts[:] = [put for put in change.puts if put.entry.name not in names]
         change.puts.append(_Put(merged, data))
         change.gone.update(names)
 
-    def _join_spans(self, name: str, parts: Iterable[str]) -> None:
-        known = [self._spans.pop(part, None) for part in parts]
-        spans: Spans = {}
-        for each in known:
-            if each is None:
-                return
-            for appid, (first, last) in each.items():
-                begin, end = spans.get(appid, (first, last))
-                spans[appid] = (min(begin, first), max(end, last))
-        self._remember(name, spans)
+    def _remember(self, name: str, what: Spans | Sequence[Window]) -> None:
+        """What an object holds: its windows, gone through only if it is asked, or their spans."""
+        self._holds[name] = what
+        while len(self._holds) > KNOWN:  # the oldest; it is read again if it is wanted
+            del self._holds[next(iter(self._holds))]
 
-    def _remember(self, name: str, spans: Spans) -> None:
-        self._spans[name] = spans
-        while len(self._spans) > SPANS_KEPT:  # the oldest; it is read again if it is wanted
-            del self._spans[next(iter(self._spans))]
+    def _can_hold(self, name: str, windows: set[Window]) -> set[Window]:
+        """Those of the windows that an object may hold records of."""
+        known = self._holds.get(name)
+        if known is None:
+            return windows
+        if not isinstance(known, dict):
+            known = self._holds[name] = widen({}, known)
+        return {window for window in windows if holds(known, window)}
 
     # replacing
 
@@ -375,16 +328,14 @@ class ObjectStore:
         """Put anew, without them, each object that holds records of these windows."""
         for entry in entries:
             first, last = map(date.fromisoformat, entry.days)
-            here = {each for each in windows if each.begin <= last and first <= each.end}
-            spans = self._spans.get(entry.name)
-            if spans is not None:
-                here = {each for each in here if holds(spans, each)}
+            near = {each for each in windows if each.begin <= last and first <= each.end}
+            here = self._can_hold(entry.name, near)
             if not here:
                 continue
             data = await self._content(entry.name)
             rest, taken = await self._call(self._without, entry, data, here, replaced)
             if taken:
-                self._spans.pop(entry.name, None)
+                self._holds.pop(entry.name, None)
                 change.gone.add(entry.name)
                 change.puts.extend(rest)
 
@@ -407,18 +358,27 @@ class ObjectStore:
         if len(kept) == entry.records:
             self._remember(entry.name, widen({}, standing))
             return [], False
-        return ([self._object(standing, b"".join(kept), len(kept))] if kept else []), True
+        if not kept:
+            return [], True
+        body = b"".join(kept)
+        put = self._object(standing, body, len(kept), [body])
+        self._remember(put.entry.name, widen({}, standing))
+        return [put], True
 
     def _packed(self, batches: Sequence[Batch]) -> _Put:
         """The object of a write."""
         body = b"".join([batch.body for batch in batches])
         records = sum([batch.records for batch in batches])
-        return self._object({batch.window for batch in batches}, body, records)
+        windows = [batch.window for batch in batches]
+        put = self._object(windows, body, records, told_by(batches))
+        self._remember(put.entry.name, windows)
+        return put
 
-    def _object(self, windows: set[Window], body: bytes, records: int) -> _Put:
+    def _object(
+        self, windows: Collection[Window], body: bytes, records: int, content: Sequence[bytes]
+    ) -> _Put:
         data = self._format.pack(body)
-        name = object_name(windows, [data], self._format.suffix)
-        self._remember(name, widen({}, windows))
+        name = object_name(windows, content, self._format.suffix)
         return _Put(Entry(name, len(data), records), data)
 
     async def _content(self, name: str) -> bytes:
@@ -455,15 +415,8 @@ class ObjectStore:
         if thread is None:
             return
         thread.close()
-        self._gone, self._spans = set(), {}
-        if self._renewed:
-            self._renewed = 0.0
-            with anyio.move_on_after(CLOSING, shield=True):
-                try:
-                    if (await self._holder()).get("session") == self._session:
-                        await self._bucket.remove([WRITER], "writer")
-                except SinkError:
-                    return
+        self._gone, self._holds = set(), {}
+        await self._writer.release()
 
     # reading back
 
