@@ -202,7 +202,9 @@ class RedisStreams:
                 )
             await anyio.sleep(0.05)
         claim = [self._prefix, held, self._name]
-        if not await self._persist("opened", lambda: self._script(streams.CLAIM, claim)):
+        with step("claim streams"):
+            claimed = await self._persist("opened", lambda: self._script(streams.CLAIM, claim))
+        if not claimed:
             raise UsageError(
                 f"{self._where} ({self._prefix}) is in use by another harvester, which has just"
                 " begun"
@@ -265,7 +267,8 @@ class RedisStreams:
                 _COMMIT: str(self._commit),
             }
             self._found = self._wrote = self._commit > 0
-            self._client.hset(self._keys.state, mapping=new)
+            with step("name owner of streams"):
+                self._client.hset(self._keys.state, mapping=new)
             self._state = {**state, **new}
         with step("settle streams"):
             if not self._script(streams.SETTLE, [self._prefix, self._name, ":.undo"]):

@@ -61,6 +61,7 @@ def live(case: dict[str, Any]) -> None:
     broken = job.problems(case["sink"], directory)
     if case["ledger"]:
         broken += job.not_as_the_ledger_says(directory)
+    job.SINKS[case["sink"]].clear(directory)
     told.write_text(json.dumps({"day": len(job.DAYS), "steps": watch.seen, "broken": broken}))
 
 

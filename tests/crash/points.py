@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -173,9 +174,13 @@ def damage(ledger: Path) -> None:
 
 
 @contextmanager
-def driver(sink: str, preload: Path | None) -> Iterator[Driver]:
+def driver(
+    sink: str, environment: Mapping[str, str], preload: Path | None = None
+) -> Iterator[Driver]:
     """One, until the block ends; preload: a library that it is started with."""
-    environment = {**os.environ, "LD_PRELOAD": str(preload)} if preload else None
+    environment = {**os.environ, **environment}
+    if preload is not None:
+        environment["LD_PRELOAD"] = str(preload)
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as place,
         subprocess.Popen(
@@ -197,15 +202,18 @@ def driver(sink: str, preload: Path | None) -> Iterator[Driver]:
 class Drivers:
     """As many as there are cores, so that cases run side by side."""
 
-    def __init__(self, sink: str, preload: Path | None = None) -> None:
+    def __init__(
+        self, sink: str, environment: Mapping[str, str] | None = None, preload: Path | None = None
+    ) -> None:
         self._sink = sink
+        self._environment = environment or {}
         self._preload = preload
         self._free: SimpleQueue[Driver] = SimpleQueue()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         for _ in range(CORES):
-            self._free.put(self._stack.enter_context(driver(self._sink, self._preload)))
+            self._free.put(self._stack.enter_context(driver(self._sink, self._environment, self._preload)))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -224,13 +232,68 @@ class Drivers:
             self._free.put(one)
 
 
-def deaths(steps: dict[str, int], each: int | None, seed: str) -> list[Death]:
-    """Before and after each step; of one that is taken often, ``each`` of its times (None: all)."""
+def deaths(steps: Mapping[str, int], most: int | None, seed: str) -> list[Death]:
+    """Before and after each step, each time that it is taken; or ``most`` of all that, drawn.
+
+    A step that is taken once is drawn as often as one that is taken a hundred times.
+    """
+    if most is None:
+        return [
+            Death(step, number, done)
+            for step, times in sorted(steps.items())
+            for number in range(1, times + 1)
+            for done in (False, True)
+        ]
     draw = Random(seed)
-    found = []
-    for step, number in sorted(steps.items()):
-        for done in (False, True):
-            times = range(1, number + 1)
-            chosen = times if each is None else draw.sample(times, min(each, number))
-            found += [Death(step, one, done) for one in sorted(chosen)]
-    return found
+    kinds = [(step, done) for step in sorted(steps) for done in (False, True)]
+    draw.shuffle(kinds)
+    turns = islice(cycle(kinds), most) if kinds else ()
+    return sorted({Death(step, draw.randint(1, steps[step]), done) for step, done in turns})
+
+
+Lived = list[tuple[Case, Outcome]]
+
+
+def broken(lived: Lived) -> list[str]:
+    """What was not as promised, and in which case."""
+    return [f"{case}: {sentence}" for case, outcome in lived for sentence in outcome.broken[:3]]
+
+
+def clean_life(drivers: Drivers, *, ledger: bool = True) -> dict[str, int]:
+    """The steps of a life that nothing ends."""
+    [(case, outcome)] = drivers.live([Case((), ledger=ledger)])
+    assert not outcome.broken, broken([(case, outcome)])
+    return outcome.steps
+
+
+def live_again(
+    drivers: Drivers, first: Lived, steps: Collection[str], most: int | None, seed: str
+) -> tuple[Lived, set[str]]:
+    """Die once more, at steps that only a process takes that finds what a dead one has left.
+
+    steps: those that are known.  Gives these lives, and the names of the new steps.
+    """
+    new: dict[str, Case] = {}
+    for case, outcome in first:
+        for step in outcome.steps.keys() - steps:
+            new.setdefault(step, case)
+    chosen = deaths(dict.fromkeys(new, 1), most, seed)
+    cases = [new[death.step]._replace(deaths=(*new[death.step].deaths, death)) for death in chosen]
+    return drivers.live(cases), set(new)
+
+
+class Tried(NamedTuple):
+    """steps: how many kinds there are; points: at how many points a process died."""
+
+    steps: int
+    points: int
+    broken: list[str]
+
+
+def try_points(drivers: Drivers, most: int | None, seed: str) -> Tried:
+    """Kill a process at each point, or at so many that are drawn; then one that finds that."""
+    clean = clean_life(drivers)
+    first = drivers.live([Case((death,)) for death in deaths(clean, most, seed)])
+    second, new = live_again(drivers, first, clean, most, seed)
+    lived = first + second
+    return Tried(len(clean.keys() | new), len(lived), broken(lived))
