@@ -11,18 +11,20 @@ database are all right, since their transactions follow one another.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import groupby
 from typing import Any, TypeVar
 
 import anyio
 
+from harvester.codec import encode
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
-from harvester.plan import Days
-from harvester.sinks.base import Receipt, Stored, Written
+from harvester.plan import Days, rfc3339
+from harvester.sinks.base import Found, Receipt, Stored, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.driver import Away, Driver
 from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
@@ -53,6 +55,7 @@ class Database:
         self._thread: Thread | None = None
         self._progress = Progress(driver)
         self._unsure: Mapping[Window, Tally] | None = None
+        self._unheard: Sequence[Window] = ()
 
     def __repr__(self) -> str:
         if not hasattr(self, "_driver"):  # its making failed
@@ -72,6 +75,14 @@ class Database:
         """Connect, and make the tables that are not there."""
         self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
         return await self._persist(self._open, receipt or {})
+
+    def standing(self) -> Iterable[Window]:
+        """The windows that stood here when it was opened, and this ledger knows nothing of."""
+        return self._unheard
+
+    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
+        """Everything that a harvester brought here; the ledger will know of it from now on."""
+        return await self._persist(self._adopt)
 
     async def write(self, batches: Sequence[Batch]) -> Written:
         """Store the batches in one transaction."""
@@ -132,7 +143,36 @@ class Database:
                 for endpoint in self._described:
                     self._prepare(endpoint.name, endpoint)
                 self._check_tables(receipt)
+                self._unheard = self._progress.unheard()
         return new
+
+    def _adopt(self) -> tuple[Receipt, list[Found]]:
+        with self._translated(SinkError, "read"):
+            self._driver.connect(create=False)
+            with self._driver.transaction("adoption"):
+                number = self._progress.take_over()
+                names = [name for name, records in self._progress.records() if records]
+                found = [one for name in names for one in self._adopted(name)]
+        self._unheard = ()
+        return {COMMIT: str(number)}, found
+
+    def _adopted(self, endpoint: str) -> Iterator[Found]:
+        """The windows of an interface as they were noted; whole: so many records are there."""
+        fetched = Columns(encode([("_fetched_at", "timestamp")]).decode(), self._driver.dialect)
+        rows = {
+            Window(appid, endpoint, day_of(begin), day_of(end)): (records, *fetched.revived(first))
+            for appid, begin, end, records, *first in self._driver.query(
+                f"SELECT _appid, _begin_date, _end_date, count(*), min({fetched.selected})"
+                f" FROM {quoted(endpoint)} GROUP BY _appid, _begin_date, _end_date"
+            )
+        }
+        for appid in self._progress.accounts(endpoint):
+            for days, entry in self._progress.of_account(endpoint, appid).items():
+                window = Window(appid, endpoint, *days)
+                records, first = rows.get(window, (0, ""))
+                if entry.records:
+                    whole = records == entry.records
+                    yield Found(window, entry.records, entry.checksum, _moment(first), whole)
 
     def _prepare(self, name: str, endpoint: Endpoint | None = None) -> None:
         """The interface's table: made, or looked at and widened."""
@@ -290,6 +330,11 @@ def _by_account(batches: Sequence[Batch]) -> dict[tuple[str, str], dict[Window, 
                     del group[other]
         group[window] = batch
     return grouped
+
+
+def _moment(value: datetime | str) -> str:
+    """A moment that was read, as RFC 3339."""
+    return value if isinstance(value, str) else rfc3339(value.timestamp())
 
 
 def _speaks_of(receipt: Receipt, entry: Entry) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from harvester.codec import encode, parse
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
+from harvester.plan import rfc3339
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa, pq
 from harvester.sinks.base import Stored
@@ -92,6 +93,18 @@ def batches_in(path: Path) -> Iterator[Any]:
             yield from file.iter_batches(ROWS)
     except (pa.ArrowException, OSError) as exc:
         raise damaged(path) from exc
+
+
+def fetched_in(path: Path) -> dict[Window, str]:
+    """When each window of a file was fetched, RFC 3339."""
+    found: dict[Window, str] = {}
+    for batch in batches_in(path):
+        column = batch.column(batch.schema.get_field_index("_fetched_at"))
+        moments = column.cast(pa.int64()).to_pylist()  # microseconds
+        for window, moment in zip(arrow.windows_of(batch), moments, strict=True):
+            if window not in found:
+                found[window] = rfc3339(moment / 1e6)
+    return found
 
 
 def schema_in(path: Path) -> Any:

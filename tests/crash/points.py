@@ -213,7 +213,9 @@ class Drivers:
 
     def __enter__(self) -> Self:
         for _ in range(CORES):
-            self._free.put(self._stack.enter_context(driver(self._sink, self._environment, self._preload)))
+            self._free.put(
+                self._stack.enter_context(driver(self._sink, self._environment, self._preload))
+            )
         return self
 
     def __exit__(self, *exc_info: object) -> None:
