@@ -277,18 +277,23 @@ class Database:
 
     def _stored(self, endpoint: str, receipt: Receipt) -> Iterator[Stored]:
         accounts = self._driver.query(f"SELECT DISTINCT _appid FROM {quoted(endpoint)}")
-        for (appid,) in accounts:
+        for appid in sorted({*self._progress.accounts(endpoint), *[one for (one,) in accounts]}):
             entries = self._progress.of_account(endpoint, appid)
             yield from self._foreign(endpoint, appid, entries)
-            mine = {days: one for days, one in entries.items() if _speaks_of(receipt, one)}
-            for number in {entry.layout for entry in mine.values()}:
+            mine = {days: one for days, one in entries.items() if _known(receipt, one).records}
+            empty = {days for days, one in mine.items() if not one.records}
+            for days in empty:
+                records = _known(receipt, mine[days]).records
+                yield Stored(Window(appid, endpoint, *days), records)
+            for number in {mine[days].layout for days in mine.keys() - empty}:
                 columns = Columns(self._progress.layout(number), self._driver.dialect)
                 for days, rows in self._windows(endpoint, appid, columns):
                     entry = mine.get(days)
                     if entry is not None and entry.layout == number:
                         found = list(rows)
                         intact = row_checksum(found) == entry.row_checksum
-                        yield Stored(Window(appid, endpoint, *days), len(found), intact)
+                        records = _known(receipt, entry).records + len(found) - entry.records
+                        yield Stored(Window(appid, endpoint, *days), records, intact)
 
     def _foreign(
         self, endpoint: str, appid: str, entries: Mapping[Days, Entry]
@@ -337,10 +342,14 @@ def _moment(value: datetime | str) -> str:
     return value if isinstance(value, str) else rfc3339(value.timestamp())
 
 
-def _speaks_of(receipt: Receipt, entry: Entry) -> bool:
-    """Whether the ledger has heard of it: it wrote it, and the process did not die before that."""
+def _known(receipt: Receipt, entry: Entry) -> Tally:
+    """What the ledger has heard of a window; nothing if it never wrote it.
+
+    If the process died before its last commit was told, that is what stood there before: the
+    window itself is as true, and is not gone.
+    """
     ledger = receipt.get(LEDGER, "")
     if not ledger or ledger not in entry.ledgers.split():
-        return False
+        return Tally()
     last = entry.ledgers.startswith(ledger)
-    return not last or 0 <= entry.number <= int(receipt[COMMIT])
+    return entry.former if last and entry.number > int(receipt[COMMIT]) else entry.known

@@ -94,8 +94,7 @@ class Merged:
 
     def _end(self) -> None:
         if self._writer is not None:
-            with durable.step("write rewritten segment"):
-                size = self._writer.close()
+            size = self._writer.close()
             draft = self._store.draft(self._name)
             if self._writer.windows:
                 self._store.replace(self._name, size, crc(draft))

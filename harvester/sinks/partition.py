@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from harvester import durable
 from harvester.codec import encode, parse
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
@@ -59,11 +60,16 @@ class Writer:
 
     def close(self) -> int:
         """Write the footer; gives the size."""
-        with self._file:
-            self._write_group()
-            self._writer.add_key_value_metadata({_WINDOWS: _packed(self.windows)})
-            self._writer.close()
-            return self._file.tell()
+        try:
+            with self._file, durable.step("write rewritten segment"):
+                self._write_group()
+                self._writer.add_key_value_metadata({_WINDOWS: _packed(self.windows)})
+                self._writer.close()
+                self._file.flush()
+                return self._file.tell()
+        except BaseException:
+            self.abandon()
+            raise
 
     def abandon(self) -> None:
         """Leave it as it is: nobody will speak of it."""

@@ -62,7 +62,8 @@ class Row(NamedTuple):
     inline: makes it fit for virtual time, if it is not.
     on_disk: whether it keeps its records in files that its process syncs, so that a power cut can
         take away what it did not.
-    server: which of `SERVERS` it needs, if any; clear: takes away what belongs to a directory there.
+    server: which of `SERVERS` it needs, if any.
+    clear: takes away what belongs to a directory there.
     """
 
     make: Callable[[Path], Sink]

@@ -15,6 +15,7 @@ import pytest
 from tests.crash.points import (
     Case,
     Drivers,
+    Stage,
     broken,
     clean_life,
     deaths,
@@ -23,31 +24,31 @@ from tests.crash.points import (
 )
 from tests.crash.sinks import SERVERS, SINKS
 
-ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "3")
+ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "2")
 MOST = None if ASKED == "all" else int(ASKED)
 SOME = 60 if MOST is None else MOST
 BEFORE_A_LEDGER = ("make directory of the ledger", "make ledger")
 
 
-@pytest.fixture(scope="module", params=SINKS)
-def sink(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
-def drivers(sink: str, request: pytest.FixtureRequest) -> Iterator[Drivers]:
-    """Processes that die, and the server that they use."""
-    name, environment = SINKS[sink].server, {}
-    if name:
-        environment = SERVERS[name].environment(request.getfixturevalue(name))
-    with Drivers(sink, environment) as made:
+def drivers() -> Iterator[Drivers]:
+    """Processes that die."""
+    with Drivers() as made:
         yield made
 
 
+@pytest.fixture(scope="module", params=SINKS)
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """A sink, and its server if it needs one."""
+    name = SINKS[request.param].server
+    told = SERVERS[name].environment(request.getfixturevalue(name)) if name else {}
+    return Stage(request.param, told)
+
+
 @pytest.fixture(scope="module")
-def steps(drivers: Drivers) -> dict[str, int]:
+def steps(drivers: Drivers, stage: Stage) -> dict[str, int]:
     """The durable steps of a life that nothing ends, and how often each is taken."""
-    return clean_life(drivers)
+    return clean_life(drivers, stage)
 
 
 def of_the_sink(steps: dict[str, int]) -> dict[str, int]:
@@ -60,47 +61,44 @@ def of_the_sink(steps: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.timeout(3600)
-def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(drivers: Drivers, sink: str) -> None:
-    tried = try_points(drivers, MOST, sink)
-    assert not tried.broken
-    print(f"{sink}: {tried.points} crash points of {tried.steps} steps")
+def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    assert not try_points(drivers, stage, steps, MOST).broken
 
 
 @pytest.mark.timeout(900)
-def test_a_kill_of_a_run_without_a_ledger_doubles_nothing(drivers: Drivers, sink: str) -> None:
-    steps = of_the_sink(clean_life(drivers, ledger=False))
-    cases = [Case((death,), ledger=False) for death in deaths(steps, SOME, sink)]
-    assert not broken(drivers.live(cases))
+def test_a_kill_of_a_run_without_a_ledger_doubles_nothing(drivers: Drivers, stage: Stage) -> None:
+    steps = of_the_sink(clean_life(drivers, stage, ledger=False))
+    cases = [Case((death,), ledger=False) for death in deaths(steps, SOME, stage.sink)]
+    assert not broken(drivers.live(stage, cases))
 
 
 @pytest.mark.timeout(900)
 def test_a_kill_before_the_ledger_was_lost_doubles_nothing(
-    drivers: Drivers, steps: dict[str, int], sink: str
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
 ) -> None:
-    cases = [Case((death,), loses=True) for death in deaths(of_the_sink(steps), SOME, sink)]
-    assert not broken(drivers.live(cases))
+    chosen = deaths(of_the_sink(steps), SOME, f"lost {stage.sink}")
+    assert not broken(drivers.live(stage, [Case((death,), loses=True) for death in chosen]))
 
 
 @pytest.mark.timeout(900)
 def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_that(
-    drivers: Drivers, steps: dict[str, int], sink: str
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
 ) -> None:
-    chosen = deaths(of_the_sink(steps), SOME, sink)
-    first = drivers.live([Case((death,), damages=True) for death in chosen])
+    chosen = deaths(of_the_sink(steps), SOME, f"damaged {stage.sink}")
+    first = drivers.live(stage, [Case((death,), damages=True) for death in chosen])
     assert not broken(first)
-    second, new = live_again(drivers, first, steps, SOME, sink)
+    second, new = live_again(drivers, stage, first, steps, SOME)
     assert {"rename damaged ledger", "rename rebuilt ledger"} <= new
     assert not broken(second)
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("sink", [name for name, row in SINKS.items() if row.tear], indirect=True)
+@pytest.mark.parametrize("stage", [name for name, row in SINKS.items() if row.tear], indirect=True)
 def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(
-    drivers: Drivers, steps: dict[str, int], sink: str
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
 ) -> None:
-    cases = [
-        Case((death,), torn=True, loses=loses)
-        for death in deaths(of_the_sink(steps), SOME, sink)
-        for loses in (False, True)
-    ]
-    assert not broken(drivers.live(cases))
+    chosen = deaths(of_the_sink(steps), SOME, f"torn {stage.sink}")
+    cases = [Case((death,), torn=True, loses=bool(n % 2)) for n, death in enumerate(chosen)]
+    assert not broken(drivers.live(stage, cases))
