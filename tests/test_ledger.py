@@ -689,7 +689,7 @@ def test_no_room_for_the_directory_of_a_ledger_is_no_fault_of_its_name(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("harvester.ledger.make_directory", fail)
-    with pytest.raises(LedgerError, match="^the disk is full: the ledger"):
+    with pytest.raises(LedgerError, match=r"^the disk is full: the ledger"):
         now(stored(tmp_path / "d" / "l"))
 
 
