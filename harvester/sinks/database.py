@@ -22,11 +22,12 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
-from harvester.sinks.base import Receipt, Stored, Written
+from harvester.sinks.base import Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.driver import DISK_FULL, Away, Driver
 from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
 from harvester.sinks.progress import ADVICE, COMMIT, LEDGER, Entry, Progress, day_of
+from harvester.sinks.readback import documents_of
 from harvester.thread import Thread
 
 PATIENCE = 60.0
@@ -221,7 +222,24 @@ class Database:
             len(rows), batch.checksum, row_checksum(rows), layout.number, ledgers, number, former
         )
 
-    # what verify asks, on a sink that is not open
+    # reading back, on a sink that is not open
+
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
+        """The records of an interface, by a connection of its own."""
+        driver = self._driver
+        try:
+            with driver.reading() as reader:
+                yield from documents_of(reader, endpoint, receipt, wanted)
+            return
+        except UsageError as exc:
+            problem = str(exc)
+        except Away as exc:
+            problem = f"{driver.where} could not be read: {exc}"
+        except driver.errors as exc:
+            problem = f"{driver.where} could not be read: {driver.says(exc)}"
+        raise SinkError(problem)  # here, where no frame holds a password
 
     def stored(self, receipt: Receipt) -> Iterator[Stored]:
         """Each window that this ledger brought here, and whether it is as it was written."""

@@ -53,6 +53,10 @@ class Driver(Protocol):
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None: ...
 
+    def reading(self) -> AbstractContextManager[Driver]:
+        """Another connection to the same database, whose queries all see one moment."""
+        ...
+
     def columns(self, table: str) -> dict[str, str]:
         """The columns of a table and their types; none if it is not there."""
         ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class DuckDBDriver:
         self._library = library
         self._path = path
         self._connection: Any = None
+        self._reads = False
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
@@ -134,11 +135,24 @@ class DuckDBDriver:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def reading(self) -> Iterator[DuckDBDriver]:
+        reader = DuckDBDriver(self._library, self._path)
+        reader._make_ready(create=False)
+        reader._connection = self._library.connect(str(self._path.resolve()))
+        reader._reads = True
+        try:
+            reader.query("BEGIN TRANSACTION")
+            yield reader
+        finally:
+            reader._connection.close()
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(self._connection.execute(sql, list(values)).fetchall())
 
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
+        own = nullcontext(self._connection) if self._reads else self._connection.cursor()
+        with own as cursor:
             cursor.execute(sql, list(values))
             while rows := cursor.fetchmany(2000):
                 yield from rows

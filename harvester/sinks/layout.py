@@ -156,11 +156,16 @@ def row_checksum(rows: Iterable[Row]) -> int:
     return sum([crc32(encode(row)) for row in rows]) & _SUM
 
 
-class Columns:
-    """The columns that a window was written with, to read it back."""
+def kept_fields(kept: str) -> list[Field]:
+    """The columns that a window was written with, as a `Layout` keeps them: names and types."""
+    return [Field(str(name), str(kind)) for name, kind in parse(kept.encode())]
 
-    def __init__(self, kept: str, dialect: Dialect) -> None:
-        self.fields = [Field(str(name), str(kind)) for name, kind in parse(kept.encode())]
+
+class Columns:
+    """Columns of a table, to read it back."""
+
+    def __init__(self, fields: Sequence[Field], dialect: Dialect) -> None:
+        self.fields = fields
         self._revives = [dialect.revives.get(field.type) for field in self.fields]
         self.selected = ", ".join(
             dialect.reads.get(field.type, "{}").format(quoted(field.name)) for field in self.fields

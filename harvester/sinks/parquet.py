@@ -26,7 +26,7 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError
 from harvester.model import Batch, Tally, Window
 from harvester.sinks import arrow
-from harvester.sinks.base import Receipt, Stored, Written
+from harvester.sinks.base import Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.compression import Plain
 from harvester.sinks.files import Translated
@@ -313,12 +313,10 @@ class Parquet:
         """Each window that has records, whole or in parts; each file is read and checked."""
         return Standing(self._store, receipt).stored()
 
-    def batches(
-        self, table: Table, wanted: Callable[[Window], bool], receipt: Receipt | None
-    ) -> Iterator[Any]:
+    def batches(self, table: Table, receipt: Receipt | None, wanted: Wanted) -> Iterator[Any]:
         """The records of an interface as `pyarrow.RecordBatch` objects of the table's columns.
 
-        wanted: which windows.  receipt: as of `Documented.documents`.
+        receipt, wanted: as of `Documented.documents`.
         """
         return Standing(self._store, receipt).batches(table, wanted)
 

@@ -30,7 +30,7 @@ from harvester.plan import Days
 from harvester.sinks.base import Receipt
 from harvester.sinks.columns import METADATA, Row
 from harvester.sinks.driver import Driver
-from harvester.sinks.layout import Layout
+from harvester.sinks.layout import Layout, kept_fields
 
 VERSION = 1
 DATABASE, LEDGER, COMMIT = "database", "ledger", "commit"
@@ -161,8 +161,19 @@ class Progress:
     def keep_layout(self, layout: Layout) -> None:
         self._set(f"layout {layout.number}", layout.kept)
 
-    def layout(self, number: int) -> str:
-        return self._value(f"layout {number}")
+    def layout(self, number: int) -> list[Field]:
+        return kept_fields(self._value(f"layout {number}"))
+
+    def fields(self, endpoint: str) -> list[Field]:
+        """All columns that an interface's windows were written with."""
+        numbers = self._driver.query(
+            f"SELECT DISTINCT layout FROM _harvester_windows WHERE endpoint = {self._mark}"
+            " ORDER BY layout",
+            [endpoint],
+        )
+        same = self._driver.dialect.same
+        found = {same(field.name): field for (number,) in numbers for field in self.layout(number)}
+        return list(found.values())
 
     # windows
 

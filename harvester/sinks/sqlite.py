@@ -136,6 +136,16 @@ class SQLiteDriver:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def reading(self) -> Iterator[SQLiteDriver]:
+        reader = SQLiteDriver(self._path)
+        reader.connect(create=False)
+        try:
+            reader.query("BEGIN")
+            yield reader
+        finally:
+            reader.close()
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._open.execute(sql, values).fetchall()
 
