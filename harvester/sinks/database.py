@@ -197,8 +197,8 @@ class Database:
         for (endpoint, appid), group in _by_account(batches).items():
             layout = self._layouts[endpoint]
             taken = self._progress.take_away(endpoint, appid, list(group))
-            for window, batch in group.items():
-                rows = layout.rows(batch)
+            every = layout.rows([*group.values()])
+            for (window, batch), rows in zip(group.items(), every, strict=True):
                 by_table[endpoint] += rows
                 entry = self._entry(batch, rows, layout, number, taken.get(window))
                 if entry.former.records:
