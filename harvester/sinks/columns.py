@@ -18,6 +18,7 @@ from harvester.codec import MalformedError, encode
 from harvester.endpoint import Field
 from harvester.model import Batch
 from harvester.sinks.groups import (
+    NOTHING,
     Misfit,
     chunked,
     distinct,
@@ -129,10 +130,22 @@ class Table:
             self._column(field, values)
             for field, values in zip(self.fields, values_of(self.fields, documents), strict=True)
         ]
-        own = zip(*columns, strict=True)
-        beside = [(self._beside(batch), batch.records) for batch in batches]
-        shared = chain.from_iterable([repeat((*values, None), n) for values, n in beside])
-        return (one + two for one, two in zip(own, shared, strict=True))
+        return zip(*columns, *self._metadata(batches), repeat(None), strict=False)
+
+    def _metadata(self, batches: Sequence[Batch]) -> list[Iterable[Any]]:
+        """The columns of metadata: few values, each many times."""
+        times = [batch.records for batch in batches]
+        listed = [*zip(*[batch.window for batch in batches], strict=True),
+                  [batch.fetched_at for batch in batches]]  # fmt: skip
+        found: list[Iterable[Any]] = []
+        for field, values in zip(METADATA, listed, strict=True):
+            form = self._forms.get(field.type)
+            if field.type == "timestamp":
+                values = distinct(values, moment)
+            if form is not None:
+                values = distinct(values, form)
+            found.append(chain.from_iterable(map(repeat, values, times)))
+        return found
 
     def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
         """The values of a field as the column takes them; raises `Misfit` if one is not so."""
@@ -313,10 +326,10 @@ def exactly(value: Any, field: Field) -> Any:
 
 
 def _ints(field: Field, values: Sequence[Any]) -> Sequence[Any]:
-    if kinds_of(field, values):
-        present = [value for value in values if value is not None]
-        if min(present) < _LEAST or max(present) > _MOST:
-            raise Misfit
+    kinds = kinds_of(field, values)
+    present = values if NOTHING not in kinds else [each for each in values if each is not None]
+    if present and (min(present) < _LEAST or max(present) > _MOST):
+        raise Misfit
     return values
 
 

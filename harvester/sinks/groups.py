@@ -20,8 +20,11 @@ Document = dict[str, Any]
 CHUNK = 1 << 19
 """Bytes of lines that are turned into columns at once."""
 
-_KINDS: dict[str, set[type]] = {"int": {int}, "float": {float, int}, "str": {str}, "bool": {bool}}
-_NOTHING = type(None)
+NOTHING = type(None)
+_KINDS: dict[str, set[type]] = {
+    "int": {int, NOTHING}, "float": {float, int, NOTHING}, "str": {str, NOTHING},
+    "bool": {bool, NOTHING},
+}  # fmt: skip
 
 
 class Misfit(Exception):  # noqa: N818  (no error: the group goes row by row)
@@ -89,9 +92,9 @@ def values_of(fields: Sequence[Field], documents: Sequence[Document]) -> Sequenc
 
 
 def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
-    """The types of a scalar field's values, less that of None."""
-    kinds = {*map(type, values)} - {_NOTHING}
-    if not _KINDS[field.type].issuperset(kinds):
+    """The types of a scalar field's values, which are its own and that of None."""
+    kinds = {*map(type, values)}
+    if not kinds <= _KINDS[field.type]:
         raise Misfit
     return kinds
 
