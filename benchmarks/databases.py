@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import date, datetime
-from functools import partial
 from itertools import count
 from operator import itemgetter
 from pathlib import Path
@@ -227,7 +226,8 @@ def _measure(kind: str, given: Sequence[Group], documents: Sequence[Documents]) 
         Figure(f"{kind}: the same by the clock, from lines", bare_wall / wall),
         Figure(f"{kind}: records a second", records / wall, "/s"),
         Figure(f"{kind}: processor time a record", 1e6 * cpu / records, "µs"),
-        Figure(f"{kind}: processor time a record, the cheapest way", 1e6 * bare_cpu / records, "µs"),
+        Figure(f"{kind}: processor time a record, the cheapest way",
+               1e6 * bare_cpu / records, "µs"),
         Figure(f"{kind}: bytes a record on the disk", size / records, "B"),
         Figure(f"{kind}: bytes a record, the cheapest way", bare_size / records, "B"),
     ]  # fmt: skip

@@ -99,7 +99,7 @@ def postgresql() -> Iterator[str]:
              "-E", "UTF8", "--locale=C"],
             check=True, stdout=subprocess.DEVNULL, cwd=folder, **user,
         )  # fmt: skip
-        command = [programs / "postgres", "-D", folder / "data", "-p", str(port),
+        command = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port),
                    "-c", "listen_addresses=127.0.0.1",
                    "-c", f"unix_socket_directories={folder}"]  # fmt: skip
         with process(command, port, cwd=folder, **user):

@@ -19,7 +19,7 @@ from harvester.codec import MalformedError, parse, parse_lines
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch, Window
-from harvester.sinks.columns import EXTRA, METADATA, Table, exactly, record_of
+from harvester.sinks.columns import EXTRA, METADATA, Row, Table, exactly, record_of
 from harvester.sinks.groups import (
     Document,
     Lines,
@@ -51,6 +51,7 @@ __all__ = [
     "refitted",
     "schema_of",
     "table_of",
+    "table_of_rows",
     "windows_of",
 ]
 _SCALARS: dict[str, Any] = {
@@ -104,6 +105,14 @@ def batch_of_lines(table: Table, schema: Any, groups: Sequence[Lines]) -> Any:
     except _MISFITS:
         return batch_of(table, schema, parse_lines(b"".join([group.lines for group in groups])))
     return _batch(schema, [*columns, *_metadata(groups), [None] * len(documents)])
+
+
+def table_of_rows(fields: Sequence[Field], rows: Sequence[Row]) -> Any:
+    """A `pyarrow.Table` of rows whose nested values are JSON text."""
+    kinds = [_SCALARS.get(field.type, pa.string()) for field in fields]
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+    return pa.table(arrays, [field.name for field in fields])
 
 
 def _batch(schema: Any, columns: Sequence[Any]) -> Any:
