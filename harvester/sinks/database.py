@@ -24,7 +24,7 @@ from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
-from harvester.sinks.driver import Away, Driver
+from harvester.sinks.driver import DISK_FULL, Away, Driver
 from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
 from harvester.sinks.progress import ADVICE, COMMIT, LEDGER, Entry, Progress, day_of
 from harvester.sinks.readback import documents_of
@@ -120,7 +120,9 @@ class Database:
             if driver.is_away(exc):
                 driver.close()
                 raise Away(said) from None
-            after = f"; {_AGAIN}" if what == "written" else ""
+            if said == DISK_FULL:  # no fault of what was asked for
+                kind = SinkError
+            after = f"; {_AGAIN}" if what == "written" or said == DISK_FULL else ""
             raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
 
     # on the sink's thread

@@ -22,6 +22,7 @@ from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
+from harvester.sinks.driver import DISK_FULL
 from harvester.sinks.layout import Dialect, quoted
 from harvester.sinks.progress import ADVICE
 from harvester.sinks.spec import read_spec
@@ -182,7 +183,7 @@ class DuckDBDriver:
         if "lock on file" in text:
             return "it is in use by another program; let that end, or choose another file"
         if "No space left" in text or "File too large" in text or "disk is full" in text.lower():
-            return "the disk is full"
+            return DISK_FULL
         if "not a valid DuckDB" in text:
             return "it is a file of another kind"
         if "newer version" in text or "storage version" in text.lower():

@@ -145,8 +145,8 @@ class JsonLines:
     # on the sink's thread: opening
 
     def _open(self, receipt: Receipt) -> Receipt:
-        self._store.claim()
         with self._translated():
+            self._store.claim()
             if self._store.recover(receipt):
                 if _FOUND in receipt:
                     self._found = self._windows_found()

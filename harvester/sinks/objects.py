@@ -169,7 +169,7 @@ class ObjectStore:
         """A bucket that can never be written is told before anything is sent."""
         if exc.trouble.gone and _WROTE in receipt:
             return self._lost("there is no such bucket any more")
-        if exc.trouble.passes or exc.trouble.absent:
+        if exc.trouble.passes or exc.trouble.absent or exc.trouble.full:
             return exc
         return UsageError(f"sink: {self._url} cannot be used: {exc.trouble.what}")
 

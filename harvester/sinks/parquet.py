@@ -122,8 +122,8 @@ class Parquet:
     # on the sink's thread: opening
 
     def _open(self, receipt: Receipt) -> Receipt:
-        self._store.claim()
         with self._translated():
+            self._store.claim()
             if self._store.recover(receipt):
                 self._found = FOUND in receipt
                 self._replay()
