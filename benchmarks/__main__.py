@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accounts, load, memory, rate, resume, throughput
+from benchmarks import accounts, load, memory, rate, resume, start, throughput
 from benchmarks.figures import HEADER, Figure, show
 
 QUESTIONS = {
@@ -21,6 +21,7 @@ QUESTIONS = {
     "rate": rate.measure,
     "memory": memory.measure,
     "resume": resume.measure,
+    "start": start.measure,
     "accounts": accounts.measure,
     "load": load.measure,
 }
