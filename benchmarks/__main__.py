@@ -13,14 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accounts, load, memory, rate, resume, throughput
+from benchmarks import accounts, latency, load, memory, rate, resume, start, throughput, waste
 from benchmarks.figures import HEADER, Figure, show
 
 QUESTIONS = {
     "throughput": throughput.measure,
+    "latency": latency.measure,
     "rate": rate.measure,
+    "waste": waste.measure,
     "memory": memory.measure,
     "resume": resume.measure,
+    "start": start.measure,
     "accounts": accounts.measure,
     "load": load.measure,
 }
