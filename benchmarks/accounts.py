@@ -24,7 +24,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,29 +34,28 @@ import orjson
 
 import harvester
 from benchmarks.figures import Figure, show
+from benchmarks.inside import NOW, Nowhere, appids, scope
 from benchmarks.server import RECORDS, serving
 from benchmarks.throughput import FIRST, HEADERS, IN_FLIGHT, NAME, SECRET, Stamp
 from harvester import datacube, events
 from harvester.endpoint import Endpoint
 from harvester.engine import Engine
 from harvester.ledger import Ledger
-from harvester.model import Account, Batch, Request, Response
+from harvester.model import Account, Request, Response
 from harvester.plugins import endpoints_of
-from harvester.scope import Options, Scope
-from harvester.sinks.base import Receipt, Written
+from harvester.scope import Options
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 ACCOUNTS = 1000
 DAYS, SOCKET_DAYS = 365, 30
 FEWER, FEWER_OVER_SOCKETS = 60, 10
 ROUNDS = 3
-NOW = 1_764_072_000.0  # long after the days that are harvested
 LATENCY, SLOW = 0.05, 10.0
 GOAL_BARE, GATE_BARE = 0.75, 0.55
 GOAL_OTHERS, GATE_OTHERS = 1.02, 1.05
 GOAL_LANE, GATE_LANE = 20.0, 20.0
 
-APPIDS = [f"wx{number:016x}" for number in range(1, ACCOUNTS + 1)]
+APPIDS = appids(ACCOUNTS)
 STORM, FULL, DEAD, LATE = BAD = APPIDS[100], APPIDS[300], APPIDS[500], APPIDS[700]
 
 
@@ -179,32 +178,6 @@ class Outside:
         return b'{"list":[]}'
 
 
-class Nowhere:
-    """A sink that keeps nothing."""
-
-    identity = "nowhere"
-
-    async def open(self, receipt: Receipt | None) -> Receipt:
-        """Nothing to get ready."""
-        return {}
-
-    async def write(self, batches: Sequence[Batch]) -> Written:
-        """Nothing to keep."""
-        return Written({})
-
-    async def settle(self) -> None:
-        """Nothing to put in place."""
-
-    async def close(self) -> None:
-        """Nothing to let go."""
-
-
-def _scope(number: int, days: int, endpoints: Sequence[Endpoint]) -> Scope:
-    providers = {appid: datacube.provider_for(Account(appid, SECRET)) for appid in APPIDS[:number]}
-    begin = max([endpoint.first_day for endpoint in endpoints] + [date(2024, 1, 1)])
-    return Scope(providers, tuple(endpoints), begin, begin + timedelta(days=days - 1))
-
-
 class Lived(NamedTuple):
     """One run: when the others were through (virtual seconds), windows, seconds of CPU."""
 
@@ -224,7 +197,7 @@ def _live(days: int, bad: Sequence[str]) -> Lived:
 
         with tempfile.TemporaryDirectory() as folder:
             engine = Engine(
-                _scope(ACCOUNTS, days, [datacube.GETARTICLESUMMARY]),
+                scope(ACCOUNTS, days, [datacube.GETARTICLESUMMARY]),
                 Options(),
                 Outside(bad),
                 [Nowhere()],
@@ -276,7 +249,7 @@ def _idle(number: int, endpoints: Sequence[Endpoint]) -> int:
 
         tracemalloc.start()
         engine = Engine(
-            _scope(number, 30, endpoints),
+            scope(number, 30, endpoints),
             Options(wait=True),
             Outside(full=True),
             [Nowhere()],

@@ -48,7 +48,7 @@ GOAL_TUNED, GATE_TUNED = 0.95, 0.62
 GOAL_BY_HAND, GATE_BY_HAND = 1.2, 0.9
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-_MALLOC_THRESHOLD = 8 * 1024 * 1024
+MALLOC_THRESHOLD = 8 * 1024 * 1024
 
 Contender = Callable[[Path], Awaitable[None]]
 
@@ -58,9 +58,9 @@ def appids() -> list[str]:
     return [f"wx{number:016x}" for number in range(1, ACCOUNTS + 1)]
 
 
-def days() -> list[date]:
+def days(number: int = DAYS) -> list[date]:
     """The days that are harvested of each."""
-    return [FIRST + timedelta(days=number) for number in range(DAYS)]
+    return [FIRST + timedelta(days=n) for n in range(number)]
 
 
 class Stamp:
@@ -81,9 +81,18 @@ class Stamp:
 class Contenders:
     """All of them, for one server."""
 
-    def __init__(self, base_url: str, tokens: dict[str, str]) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        tokens: dict[str, str],
+        *,
+        in_flight: int = IN_FLIGHT,
+        number_of_days: int = DAYS,
+    ) -> None:
         self._base_url = base_url
         self._tokens = tokens
+        self._in_flight = in_flight
+        self._days = days(number_of_days)
         path = f"{base_url}/datacube/{NAME}"
         self._urls = {
             appid: URL(f"{path}?access_token={tokens[appid]}", encoded=True) for appid in appids()
@@ -95,17 +104,17 @@ class Contenders:
             [harvester.Account(appid, SECRET) for appid in appids()],
             NAME,
             FIRST,
-            days()[-1],
+            self._days[-1],
             sink=f"jsonl:{folder}",
             base_url=self._base_url,
             rate=1e6,
-            concurrency=IN_FLIGHT,
+            concurrency=self._in_flight,
         )
         assert report.state == "complete", report
 
     async def bare(self, folder: Path) -> None:
         """Post, read, decode, add the metadata, write; aiohttp as it comes."""
-        shared = ((appid, day) for appid in appids() for day in days())
+        shared = ((appid, day) for appid in appids() for day in self._days)
         url, stamp = f"{self._base_url}/datacube/{NAME}", Stamp()
 
         async def work(file: Any, session: aiohttp.ClientSession) -> None:
@@ -126,11 +135,11 @@ class Contenders:
 
         with (folder / "lines.jsonl").open("wb") as file:
             async with aiohttp.ClientSession() as session:
-                await asyncio.gather(*[work(file, session) for _ in range(IN_FLIGHT)])
+                await asyncio.gather(*[work(file, session) for _ in range(self._in_flight)])
 
     async def tuned(self, folder: Path) -> None:
         """The fastest loop that aiohttp lets one write."""
-        shared = ((url, appid, day) for appid, url in self._urls.items() for day in days())
+        shared = ((url, appid, day) for appid, url in self._urls.items() for day in self._days)
         stamp = Stamp()
         timeout = aiohttp.ClientTimeout(total=None)
         append = orjson.OPT_APPEND_NEWLINE
@@ -157,11 +166,11 @@ class Contenders:
         connector = aiohttp.TCPConnector(limit=0)
         with (folder / "lines.jsonl").open("wb", buffering=1 << 18) as file:
             async with aiohttp.ClientSession(connector=connector) as session:
-                await asyncio.gather(*[work(file.write, session) for _ in range(IN_FLIGHT)])
+                await asyncio.gather(*[work(file.write, session) for _ in range(self._in_flight)])
 
     async def by_hand(self, folder: Path) -> None:
         """What one writes without measuring."""
-        slots = asyncio.Semaphore(IN_FLIGHT)
+        slots = asyncio.Semaphore(self._in_flight)
         url = f"{self._base_url}/datacube/{NAME}"
 
         async def fetch(file: Any, session: aiohttp.ClientSession, appid: str, day: date) -> None:
@@ -183,7 +192,7 @@ class Contenders:
         with (folder / "lines.jsonl").open("wb") as file:
             async with aiohttp.ClientSession() as session:
                 await asyncio.gather(
-                    *[fetch(file, session, appid, day) for appid in appids() for day in days()]
+                    *[fetch(file, session, appid, day) for appid in appids() for day in self._days]
                 )
 
 
@@ -202,21 +211,21 @@ def _written(folder: Path) -> Iterator[Path]:
     return folder.rglob("*.jsonl")
 
 
-def check_lines(folder: Path) -> int:
+def check_lines(folder: Path, requests: int = REQUESTS) -> int:
     """How many bytes of lines stand there; all of them must."""
     data = b"".join([path.read_bytes() for path in _written(folder)])
-    assert data.count(b"\n") == REQUESTS * RECORDS, "lines are missing"
+    assert data.count(b"\n") == requests * RECORDS, "lines are missing"
     return len(data)
 
 
-async def _round(contender: Contender) -> tuple[float, float, int]:
+async def one_round(contender: Contender, requests: int = REQUESTS) -> tuple[float, float, int]:
     """One round: seconds, seconds of CPU (all threads), bytes written."""
     with tempfile.TemporaryDirectory() as name:
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
         await contender(Path(name))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return wall, cpu, check_lines(Path(name))
+        return wall, cpu, check_lines(Path(name), requests)
 
 
 async def _rounds(base_url: str, rounds: int) -> dict[str, list[tuple[float, float]]]:
@@ -227,14 +236,14 @@ async def _rounds(base_url: str, rounds: int) -> dict[str, list[tuple[float, flo
         "tuned": contenders.tuned,
         "by hand": contenders.by_hand,
     }
-    bytes(_MALLOC_THRESHOLD)  # cures asyncio's reads on glibc, for all of them
-    sizes = {(await _round(contender))[2] for contender in entered.values()}  # also warms up
+    bytes(MALLOC_THRESHOLD)  # cures asyncio's reads on glibc, for all of them
+    sizes = {(await one_round(contender))[2] for contender in entered.values()}  # also warms up
     assert len(sizes) == 1, "the contenders did not write the same"
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in entered}
     draw = Random(1)
     for _ in range(rounds):
         for name in draw.sample(sorted(entered), len(entered)):
-            wall, cpu, _ = await _round(entered[name])
+            wall, cpu, _ = await one_round(entered[name])
             taken[name].append((wall, cpu))
     return taken
 

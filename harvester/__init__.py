@@ -3,32 +3,39 @@
 Read `harvester.model`, `harvester.pipeline` and `harvester.engine` to know the system; then
 `harvester.lane` and `harvester.board` (what is asked next), `harvester.ledger` and
 `harvester.sinks.base` (what is safe), `harvester.datacube` (what is WeChat's own).
+
+Rule: a name is imported when it is first asked for: a program that imports the package, and need
+not harvest this time, does not wait for aiohttp and SQLite.
 """
 
-from harvester.api import Keywords, Records, run, stream
-from harvester.datacube import Platform
-from harvester.endpoint import Endpoint, JsonEndpoint
-from harvester.errors import (
-    AccountError,
-    EndpointError,
-    HarvestError,
-    IncompleteError,
-    LedgerError,
-    NetworkError,
-    RunError,
-    SinkError,
-    UsageError,
-    WindowError,
-)
-from harvester.events import Event, Failure, Report
-from harvester.ledger import Ledger
-from harvester.limiter import Rate
-from harvester.model import Account, Batch, Tally, Token, Window
-from harvester.reading import StoredRecords, read
-from harvester.sinks.base import Receipt, Sink, Written
-from harvester.sinks.jsonl import JsonLines
-from harvester.sinks.memory import MemorySink
-from harvester.stores import FileStore, MemoryStore, TokenStore
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harvester.api import Keywords, Records, run, stream
+    from harvester.datacube import Platform
+    from harvester.endpoint import Endpoint, JsonEndpoint
+    from harvester.errors import (
+        AccountError,
+        EndpointError,
+        HarvestError,
+        IncompleteError,
+        LedgerError,
+        NetworkError,
+        RunError,
+        SinkError,
+        UsageError,
+        WindowError,
+    )
+    from harvester.events import Event, Failure, Report
+    from harvester.ledger import Ledger
+    from harvester.limiter import Rate
+    from harvester.model import Account, Batch, Tally, Token, Window
+    from harvester.reading import StoredRecords, read
+    from harvester.sinks.base import Receipt, Sink, Written
+    from harvester.sinks.jsonl import JsonLines
+    from harvester.sinks.memory import MemorySink
+    from harvester.stores import FileStore, MemoryStore, TokenStore
 
 __version__ = "0.1.0"
 
@@ -71,3 +78,53 @@ __all__ = [
     "run",
     "stream",
 ]
+
+_HOMES = {
+    name: home
+    for home, names in {
+        "harvester.api": ("Keywords", "Records", "run", "stream"),
+        "harvester.datacube": ("Platform",),
+        "harvester.endpoint": ("Endpoint", "JsonEndpoint"),
+        "harvester.errors": (
+            "AccountError",
+            "EndpointError",
+            "HarvestError",
+            "IncompleteError",
+            "LedgerError",
+            "NetworkError",
+            "RunError",
+            "SinkError",
+            "UsageError",
+            "WindowError",
+        ),
+        "harvester.events": ("Event", "Failure", "Report"),
+        "harvester.ledger": ("Ledger",),
+        "harvester.limiter": ("Rate",),
+        "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
+        "harvester.reading": ("StoredRecords", "read"),
+        "harvester.sinks.base": ("Receipt", "Sink", "Written"),
+        "harvester.sinks.jsonl": ("JsonLines",),
+        "harvester.sinks.memory": ("MemorySink",),
+        "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, or a room of the package, imported now."""
+    if name in _HOMES:
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_"):
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as exc:
+            if exc.name != f"{__name__}.{name}":
+                raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ step costs less than a microsecond.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -91,6 +92,22 @@ def make_directory(path: Path, what: str, mode: int = 0o777) -> None:
         for each in missing:
             with suppress(PermissionError):  # somebody else's, who lets us write and not read
                 sync_directory(each.absolute().parent)
+
+
+def is_full(exc: OSError) -> bool:
+    """Whether an error says that there is no room: on the disk, by a quota, or within a limit."""
+    return exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def has_room(path: Path) -> bool:
+    """Whether the disk of a file or directory has room left, for those who are told no number.
+
+    Whoever cannot be asked has some.
+    """
+    try:
+        return os.statvfs(path).f_bavail > 0
+    except (OSError, AttributeError):  # not possible on Windows
+        return True
 
 
 def sync_directory(path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from harvester import coverage, seal
 from harvester.coverage import Stretch
-from harvester.durable import make_directory, step
+from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.lock import Claim
 from harvester.model import Tally, Window
@@ -228,11 +228,8 @@ class Ledger:
 
     def _describe(self, exc: sqlite3.Error) -> str:
         text = str(exc)
-        if "full" in text:
-            return (
-                f"the disk is full: the ledger {self.path} could not be written; nothing that it"
-                " holds is lost: make room and run the same command again"
-            )
+        if "full" in text or ("disk I/O" in text and not has_room(self.path.parent)):
+            return self._no_room()
         if any(sign in text for sign in _DAMAGE):
             return self._damaged(text)
         if any(sign in text for sign in _UNUSABLE):
@@ -240,6 +237,12 @@ class Ledger:
         return (
             f"the ledger {self.path} failed ({text}); nothing that it holds is lost: see to its"
             " disk, and run the same command again"
+        )
+
+    def _no_room(self) -> str:
+        return (
+            f"the disk is full: the ledger {self.path} could not be written; nothing that it"
+            " holds is lost: make room and run the same command again"
         )
 
     def _damaged(self, how: str) -> str:
@@ -258,9 +261,11 @@ class Ledger:
         if self._readonly:
             if not self.path.exists():
                 raise UsageError(f"there is no ledger at {self.path}")
-            self._database = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            if self._is_void(self._database):
+                self._database.close()
+                self._database = _made(sqlite3.connect(":memory:", check_same_thread=False))
         else:
             self._open_for_writing()
         self._check_version()
@@ -275,6 +280,8 @@ class Ledger:
                 self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
             )
         except OSError as exc:
+            if is_full(exc):
+                raise LedgerError(self._no_room()) from exc
             raise UsageError(
                 f"the directory {self.path.parent} cannot be written ({exc.strerror})"
             ) from exc
@@ -284,9 +291,7 @@ class Ledger:
         database.execute("PRAGMA synchronous = FULL")
         if not self._version(database):
             with step("make ledger"):
-                database.executescript(
-                    f"BEGIN;{_SCHEMA}{seal.SCHEMA}PRAGMA user_version = {VERSION};COMMIT;"
-                )
+                _made(database)
 
     def _check_version(self) -> None:
         assert self._database is not None
@@ -311,6 +316,12 @@ class Ledger:
     @staticmethod
     def _version(database: sqlite3.Connection) -> int:
         return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _is_void(self, database: sqlite3.Connection) -> bool:
+        """Whether nothing stands in it yet: whoever made it was ended, or had no room."""
+        if self._version(database):
+            return False
+        return not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
 
     def _close(self) -> None:
         if self._database is not None:
@@ -426,6 +437,12 @@ class Ledger:
             "INSERT INTO stretch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(sink, *key, *_row(stretch)) for stretch in after],
         )
+
+
+def _made(database: sqlite3.Connection) -> sqlite3.Connection:
+    """With the tables of a ledger that knows nothing, all or none of them."""
+    database.executescript(f"BEGIN;{_SCHEMA}{seal.SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+    return database
 
 
 def named_sinks(path: Path) -> list[str]:

@@ -7,86 +7,65 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester import plugins
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, receipt_in
-from harvester.model import Account, Window
+from harvester.ledger import FILE_NAME, named_sinks, receipt_in
+from harvester.model import Account
 from harvester.plan import parse_day
-from harvester.sinks.base import Documented, Located, Receipt, Sink
+from harvester.sinks.base import Documented, Located, Receipt, Sink, Wanted
 from harvester.sinks.columns import Table
+from harvester.sinks.memory import MemorySink
 
 _ROWS = 1 << 14  # of a batch
 _SIGNS = {"parquet": "*/window_year=*/*.parquet", "jsonl": "*/[0-9]*.jsonl*"}
+_KEEP_NOTHING = ("-", "memory")
 
 
 def read(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sink,
     endpoint: str | Endpoint,
     *,
     accounts: str | Account | Iterable[str | Account] | None = None,
     start: date | str | None = None,
     end: date | str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
 ) -> StoredRecords:
     """The stored records of an interface, as a table for pandas, Polars, DuckDB and pyarrow.
 
-    source: the directory that a run wrote to, or a sink's spec (``"parquet:DIR"``).  endpoint: a
-    name or an `Endpoint`.  accounts: only of these, by their AppID.  start, end: only of these
-    days, both included, as of `run`: by the record's own day where the interface names one
-    (``ref_date``), else by whether its window has days of the range.
+    source: the directory of a run, in which its records or at least its ledger lie; or a sink's
+    spec (``"parquet:DIR"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
+    accounts: only of these, by their AppID.  start, end: only of these days, both included, as of
+    `run`: by the record's own day where the interface names one (``ref_date``), else by whether its
+    window has days of the range.  ledger: where it lies, if not beside the records (or its
+    directory).
 
-    What a ledger beside the data does not speak of is left out: a run that died may have left it.
-    Needs the extra ``parquet`` (pyarrow).  Raises `UsageError` for what cannot be asked for, and
-    `SinkError` if what was stored is gone; while it is read, too.
+    What the ledger does not speak of is left out: a run that died may have left it.  Without a
+    ledger all that stands there is read.  Needs the extra ``parquet`` (pyarrow), and that of the
+    sink.  Raises `UsageError` for what cannot be asked for, and `SinkError` if what was stored is
+    gone or cannot be read; while it is read, too.
     """
-    sink = _sink(source)
+    sink, found = _sink(source, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
-    wanted = _Wanted(_appids(accounts), *_days(start, end))
-    return StoredRecords(sink, made, wanted, _receipt(sink))
-
-
-class _Wanted(NamedTuple):
-    """Which records are asked for."""
-
-    appids: frozenset[str] | None
-    begin: date
-    end: date
-
-    def window(self, window: Window) -> bool:
-        """Whether a window can hold some."""
-        mine = self.appids is None or window.appid in self.appids
-        return mine and window.begin <= self.end and self.begin <= window.end
-
-    def document(self, document: Mapping[str, Any]) -> bool:
-        """The same of the window of a record."""
-        mine = self.appids is None or document["_appid"] in self.appids
-        return bool(
-            mine
-            and document["_begin_date"] <= self.end.isoformat()
-            and self.begin.isoformat() <= document["_end_date"]
-        )
-
-    @property
-    def by_day(self) -> bool:
-        """Whether not all days are asked for."""
-        return (self.begin, self.end) != (date.min, date.max)
+    wanted = Wanted(_appids(accounts), *_days(start, end))
+    return StoredRecords(sink, made, wanted, _receipt(sink, found, asked=ledger is not None))
 
 
 class StoredRecords:
-    """StoredRecords records, read anew whenever somebody asks for them.
+    """Stored records, read anew whenever somebody asks for them.
 
     It has the Arrow C stream interface: ``polars.DataFrame(stored)``, ``pyarrow.table(stored)``,
     ``duckdb.sql("SELECT … FROM stored")`` take it as it is.
     """
 
     def __init__(
-        self, sink: Sink, endpoint: Endpoint, wanted: _Wanted, receipt: Receipt | None
+        self, sink: Sink, endpoint: Endpoint, wanted: Wanted, receipt: Receipt | None
     ) -> None:
         from harvester.sinks import arrow
 
@@ -118,7 +97,7 @@ class StoredRecords:
 
     def reader(self) -> Any:
         """A `pyarrow.RecordBatchReader`; little is in memory at a time."""
-        found = self._batches(self._table, self._wanted.window, self._receipt)
+        found = self._batches(self._table, self._receipt, self._wanted)
         return self._arrow.reader(self.schema, map(self._of_the_days, found))
 
     def read_all(self) -> Any:
@@ -136,11 +115,11 @@ class StoredRecords:
         begin, end = self._wanted.begin, self._wanted.end
         return self._arrow.only(batch, [day is None or begin <= day <= end for day in days])
 
-    def _of_documents(
-        self, table: Table, _: Callable[[Window], bool], receipt: Receipt | None
-    ) -> Iterator[Any]:
+    def _of_documents(self, table: Table, receipt: Receipt | None, wanted: Wanted) -> Iterator[Any]:
         assert isinstance(self._sink, Documented)
-        found = filter(self._wanted.document, self._sink.documents(table.name, receipt))
+        found = self._sink.documents(table.name, receipt, wanted)
+        if wanted.narrow:
+            found = filter(wanted.document, found)
         while documents := list(islice(found, _ROWS)):
             yield self._arrow.batch_of(table, self.schema, documents)
 
@@ -151,28 +130,97 @@ def _day_column(table: Table, endpoint: Endpoint) -> str:
     return name if any(field[:2] == (name, "date") for field in table.fields) else ""
 
 
-def _sink(source: str | os.PathLike[str]) -> Sink:
-    """The sink of a spec, or the one that wrote into a directory."""
+def _sink(
+    source: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
+) -> tuple[Sink, Path | None]:
+    """The sink that is meant, and the ledger that may speak of it."""
+    given = _ledger_file(Path(ledger)) if ledger is not None else None
     if isinstance(source, str) and source.partition(":")[0] in plugins.sink_schemes():
-        sink = plugins.sink(source)
-        if isinstance(sink, Located) and not sink.directory.is_dir():
-            raise UsageError(f"there is no directory {sink.directory}")
-        return sink
-    directory = Path(source)
-    if not directory.is_dir():
-        raise UsageError(f"there is no directory {directory}")
+        sink = _named(source)
+    elif isinstance(source, str | os.PathLike):
+        directory = Path(source)
+        if not directory.is_dir():
+            raise UsageError(f"there is no directory {directory}")
+        given = given or directory / FILE_NAME
+        sink = _written_from(directory, given)
+    else:
+        sink = source
+    return sink, given or _ledger_beside(sink)
+
+
+def _named(spec: str) -> Sink:
+    """The sink of a spec, which must be there if that can be told."""
+    sink = plugins.sink(spec)
+    if isinstance(sink, MemorySink):
+        raise UsageError(f"a new {spec} is empty; hand in the sink that was filled")
+    place = _place(sink)
+    if place is not None and not place.exists():
+        raise UsageError(
+            f"there is no {'directory' if isinstance(sink, Located) else 'file'} {place}"
+        )
+    return sink
+
+
+def _place(sink: Sink) -> Path | None:
+    """The directory or file that a sink is, if it is one."""
+    place = sink.directory if isinstance(sink, Located) else getattr(sink, "path", None)
+    return place if isinstance(place, Path) else None
+
+
+def _ledger_file(path: Path) -> Path:
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(f"there is no ledger {file}")
+    return file
+
+
+def _ledger_beside(sink: Sink) -> Path | None:
+    place = _place(sink)
+    if place is None:
+        return None
+    return (place if isinstance(sink, Located) else place.parent) / FILE_NAME
+
+
+def _written_from(directory: Path, ledger: Path) -> Sink:
+    """The sink that lies in a directory; else the one that the ledger there speaks of."""
     for scheme, sign in _SIGNS.items():
         if (directory / f".{scheme}.lock").exists() or any(directory.glob(sign)):
             return plugins.sink(f"{scheme}:{directory}")
-    raise UsageError(f"{directory} holds nothing that was harvested")
+    known = [_spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
+    if not known:
+        raise UsageError(f"{directory} holds nothing that was harvested")
+    if len(known) > 1:
+        raise UsageError(
+            f"what was harvested from {directory} lies in several places ({', '.join(known)}); read"
+            f" one of them, with ledger={str(directory)!r}"
+        )
+    return _named(known[0])
 
 
-def _receipt(sink: Sink) -> Receipt | None:
-    """What the ledger beside a sink's data keeps for it; None if there is none."""
-    if not isinstance(sink, Located) or not (sink.directory / FILE_NAME).exists():
+def _can_be_read(name: str) -> bool:
+    """Whether a sink's name in a ledger is the spec of one that keeps something."""
+    scheme = name.partition(":")[0]
+    return scheme in plugins.sink_schemes() and scheme not in _KEEP_NOTHING
+
+
+def _spec_of(name: str, ledger: Path) -> str:
+    """A sink's spec from its name in a ledger."""
+    scheme, _, place = name.partition(":")
+    return f"{scheme}:{ledger.parent}" if place == "." else name
+
+
+def _receipt(sink: Sink, ledger: Path | None, *, asked: bool) -> Receipt | None:
+    """What a ledger keeps for a sink; None if there is none that knows it."""
+    if ledger is None or not ledger.exists():
         return None
-    scheme = sink.identity.partition(":")[0]
-    return receipt_in(sink.directory / FILE_NAME, f"{scheme}:.") or None
+    name = sink.identity
+    if isinstance(sink, Located) and sink.directory.resolve() == ledger.parent.resolve():
+        name = f"{name.partition(':')[0]}:."
+    receipt = receipt_in(ledger, name)
+    if asked and not receipt:
+        known = ", ".join(named_sinks(ledger))
+        raise UsageError(f"the ledger {ledger} does not know {sink.identity}; it knows {known}")
+    return receipt or None
 
 
 def _appids(given: str | Account | Iterable[str | Account] | None) -> frozenset[str] | None:

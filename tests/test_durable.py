@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,3 +62,19 @@ def test_a_write_goes_on_where_the_system_took_a_part(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "write", one_byte)
     durable.write(0, b"abc", "file")
     assert taken == b"abc"
+
+
+def test_who_asks_for_room_is_told_by_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert durable.has_room(tmp_path)
+    assert durable.has_room(tmp_path / "nowhere")
+    found = os.statvfs_result((4096, 4096, 10, 5, 0, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: found)
+    assert not durable.has_room(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_has_several_numbers(number: int) -> None:
+    assert durable.is_full(OSError(number, "x"))
+    assert not durable.is_full(OSError(errno.EROFS, "x"))

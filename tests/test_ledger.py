@@ -1,6 +1,7 @@
 """What is safe, against a model that knows one day at a time; and what may happen to the file."""
 
 import asyncio
+import errno
 import sqlite3
 import tempfile
 from collections import Counter, defaultdict
@@ -632,6 +633,64 @@ def test_a_damaged_ledger_can_be_read_no_more_than_written(tmp_path: Path) -> No
 def test_an_empty_file_becomes_a_ledger(tmp_path: Path) -> None:
     (tmp_path / "l").touch()
     assert now(stored(tmp_path / "l", Entry("s", (), {"a": "1"}))).receipt == {"a": "1"}
+
+
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
+def test_a_ledger_whose_making_was_cut_off_knows_nothing(tmp_path: Path, journal: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "l")) as database:
+        database.execute(f"PRAGMA journal_mode = {journal}")
+    before = (tmp_path / "l").read_bytes()
+
+    async def main() -> Everything:
+        async with Ledger(tmp_path / "l", readonly=True) as ledger:
+            return await everything(ledger)
+
+    assert now(main()) == Everything({}, {}, {}, {}, [], {}, {})
+    assert (tmp_path / "l").read_bytes() == before
+    assert now(stored(tmp_path / "l", Entry("s", [done(0, 0)]))).stretches != {}
+
+
+def test_a_file_of_tables_that_are_no_ledgers_is_refused_by_readers_too(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "l")) as database:
+        database.execute("CREATE TABLE mine (one)")
+
+    async def main() -> None:
+        async with Ledger(tmp_path / "l", readonly=True):
+            pass
+
+    with pytest.raises(LedgerError, match="is of version 0"):
+        now(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "room", "said"),
+    [
+        ("database or disk is full", True, "the disk is full: the ledger"),
+        ("disk I/O error", False, "the disk is full: the ledger"),
+        ("disk I/O error", True, r"failed \(disk I/O error\); nothing that it holds is lost"),
+    ],
+)
+def test_a_disk_that_fails_is_told_by_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, room: bool, said: str
+) -> None:
+    def fail(self: Ledger, *_: object) -> None:
+        raise sqlite3.OperationalError(error)
+
+    monkeypatch.setattr("harvester.ledger.has_room", lambda _: room)
+    monkeypatch.setattr(Ledger, "_commit", fail)
+    with pytest.raises(LedgerError, match=said):
+        now(stored(tmp_path / "l", Entry("s", [done(0, 0)])))
+
+
+def test_no_room_for_the_directory_of_a_ledger_is_no_fault_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("harvester.ledger.make_directory", fail)
+    with pytest.raises(LedgerError, match=r"^the disk is full: the ledger"):
+        now(stored(tmp_path / "d" / "l"))
 
 
 def test_a_directory_is_no_ledger(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_what_left_a_period_ago_counts_no_more() -> None:
         limiter.depart(0.0)
         limiter.depart(0.0)
         await asyncio.sleep(2.0)  # the bucket has room again
-        return [limiter.ready(1.011), repr(limiter), limiter.ready(1.012), repr(limiter)]
+        return [limiter.ready(1.007), repr(limiter), limiter.ready(1.008), repr(limiter)]
 
     assert run_virtual(main) == [
         False,
@@ -213,7 +213,7 @@ def test_nothing_leaves_during_a_pause(
 
 @pytest.mark.parametrize("text", ["10/s", "100/s", "600/min", "1/s"])
 @pytest.mark.parametrize("burst", [1, 5])
-def test_in_steady_state_nearly_all_of_the_rate_is_used(text: str, burst: int) -> None:
+def test_in_steady_state_99_percent_of_the_rate_are_used(text: str, burst: int) -> None:
     rate = Rate.parse(text)
     periods = 3 if rate.requests > 50 else 20
 
@@ -230,8 +230,8 @@ def test_in_steady_state_nearly_all_of_the_rate_is_used(text: str, burst: int) -
         return left
 
     left = run_virtual(main)
-    steady = [at for at in left if rate.period < at <= rate.period * (1 + periods)]
-    assert 0.97 * rate.requests * periods <= len(steady) <= rate.requests * periods
+    begin, end = left[rate.requests], left[rate.requests * periods]
+    assert 0.99 <= (periods - 1) * rate.period / (end - begin) <= 1.0
     assert most_in_any_period(left, rate.period) <= rate.requests
 
 
@@ -249,7 +249,7 @@ def test_timers_that_fire_late_do_not_cost_the_rate(text: str) -> None:
             await asyncio.sleep(limiter.delay() + 0.002)
         return left
 
-    assert run_virtual(main) >= 0.97 * 10 * rate.requests
+    assert run_virtual(main) >= 0.98 * 10 * rate.requests
 
 
 def test_with_a_burst_of_1_they_leave_one_after_the_other() -> None:
@@ -260,7 +260,7 @@ def test_with_a_burst_of_1_they_leave_one_after_the_other() -> None:
 
 def test_the_second_one_may_leave_as_early_as_lateness_is_made_good() -> None:
     left = departures_of(Rate(10, 1.0), 1, [0.0] * 2)
-    assert left[1] - left[0] == pytest.approx((1 - 10 * CATCH_UP) * 1.012 / 10, abs=1e-4)
+    assert left[1] - left[0] == pytest.approx((1 - 10 * CATCH_UP) * 1.008 / 10, abs=1e-4)
 
 
 def test_unless_told_otherwise_one_leaves_at_once() -> None:
@@ -374,7 +374,7 @@ def test_who_was_slowed_waits_between_two_as_its_share_of_the_rate_says() -> Non
         limiter.slow_down(0.0)
         first = limiter.ready(0.0)
         limiter.depart(0.0)
-        apart = 1.012 / 10 / 0.5
+        apart = 1.008 / 10 / 0.5
         told = limiter.delay() + loop.time()
         return [
             first,

@@ -21,7 +21,7 @@ from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Entry, Ledger
 from harvester.model import Batch
-from harvester.testing import MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from tests.sinks.ledgerish import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
 
@@ -213,10 +213,10 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_sink_that_keeps_nothing_cannot_be_read() -> None:
-    from harvester.reading import StoredRecords, _Wanted
-
-    with pytest.raises(UsageError, match="cannot be read back"):
-        StoredRecords(MemorySink(), USERS, _Wanted(None, date.min, date.max), None)
+    with pytest.raises(UsageError, match="- cannot be read back"):
+        harvester.read("-", "getusersummary")
+    with pytest.raises(UsageError, match="a new memory: is empty; hand in the sink"):
+        harvester.read("memory:", "getusersummary")
 
 
 def test_a_missing_package_is_told_with_the_line_to_type(tmp_path: Path) -> None:

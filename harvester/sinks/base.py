@@ -18,6 +18,7 @@ sink that cannot look at a receipt must let a batch replace its window by itself
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -82,15 +83,54 @@ class Readable(Protocol):
         ...
 
 
+class Wanted(NamedTuple):
+    """Which stored records are asked for.
+
+    appids: of these accounts; None: of all.  begin, end: of windows that have days of this range.
+    """
+
+    appids: frozenset[str] | None = None
+    begin: date = date.min
+    end: date = date.max
+
+    def window(self, window: Window) -> bool:
+        """Whether a window can hold some."""
+        mine = self.appids is None or window.appid in self.appids
+        return mine and window.begin <= self.end and self.begin <= window.end
+
+    def document(self, document: Mapping[str, Any]) -> bool:
+        """The same of the window of a record."""
+        mine = self.appids is None or document["_appid"] in self.appids
+        return bool(
+            mine
+            and document["_begin_date"] <= self.end.isoformat()
+            and self.begin.isoformat() <= document["_end_date"]
+        )
+
+    @property
+    def by_day(self) -> bool:
+        """Whether not all days are asked for."""
+        return (self.begin, self.end) != (date.min, date.max)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether not all records are asked for."""
+        return self.by_day or self.appids is not None
+
+
 @runtime_checkable
 class Documented(Protocol):
     """A sink whose records can be read back as dicts, as `harvester.read` does."""
 
-    def documents(self, endpoint: str, receipt: Receipt | None) -> Iterator[dict[str, Any]]:
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
         """Each stored record of an interface, metadata included (``_begin_date`` as text).
 
-        receipt: what it does not speak of is left out; None: all that stands there.  Called on a
-        sink that is not open.  Raises `SinkError` if what was stored is gone or cannot be read.
+        receipt: what it does not speak of is left out; None: all that stands there.  wanted: others
+        may come, too; they are left out where that saves reading them.  Called on a sink that is
+        not open, and again while a former call is still read.  Raises `SinkError` if what was
+        stored is gone or cannot be read.
         """
         ...
 

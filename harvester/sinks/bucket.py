@@ -31,7 +31,8 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3}) ?([A-Za-z ]*)")
 _OF_THE_MACHINE = ("/latest/api/token", "/latest/meta-data", "169.254.", "metadata.google.internal")
 """Where a machine in a cloud asks for credentials, when none are given."""
-_OF_THE_DISK = ("Permission denied", "Read-only file system", "No space left", "Not a directory")
+_OF_THE_DISK = ("Permission denied", "Read-only file system", "Not a directory")
+_FULL = ("No space left", "quota exceeded", "File too large")
 _AGAIN = {"408", "409", "425", "429"}
 """Statuses below 500 that pass."""
 
@@ -46,13 +47,14 @@ class Found(NamedTuple):
 class Trouble(NamedTuple):
     """What an error means: a sentence's middle, and whether it passes.
 
-    gone: there is no such bucket; absent: there is no such object.
+    gone: there is no such bucket; absent: there is no such object; full: there is no room.
     """
 
     what: str
     passes: bool = False
     gone: bool = False
     absent: bool = False
+    full: bool = False
 
 
 class BucketError(SinkError):
@@ -242,6 +244,8 @@ class Bucket:
             return Trouble("an object is gone", absent=True)
         if any(address in text for address in _OF_THE_MACHINE):
             return Trouble(f"there are no credentials; {self._credentials}")
+        if self._local and any(each in text for each in _FULL):
+            return Trouble("the disk is full", full=True)
         if self._local:
             what = next((each for each in _OF_THE_DISK if each in text), "")
             return Trouble(what or _first_line(exc))

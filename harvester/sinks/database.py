@@ -14,21 +14,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeVar
 
 import anyio
 
-from harvester.codec import encode
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days, rfc3339
-from harvester.sinks.base import Found, Receipt, Stored, Written
+from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
-from harvester.sinks.driver import Away, Driver
+from harvester.sinks.driver import DISK_FULL, Away, Driver
 from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
 from harvester.sinks.progress import ADVICE, COMMIT, LEDGER, Entry, Progress, day_of
+from harvester.sinks.readback import documents_of
 from harvester.thread import Thread
 
 PATIENCE = 60.0
@@ -130,7 +130,9 @@ class Database:
             if driver.is_away(exc):
                 driver.close()
                 raise Away(said) from None
-            after = f"; {_AGAIN}" if what == "written" else ""
+            if said == DISK_FULL:  # no fault of what was asked for
+                kind = SinkError
+            after = f"; {_AGAIN}" if what == "written" or said == DISK_FULL else ""
             raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
 
     # on the sink's thread
@@ -158,7 +160,7 @@ class Database:
 
     def _adopted(self, endpoint: str) -> Iterator[Found]:
         """The windows of an interface as they were noted; whole: so many records are there."""
-        fetched = Columns(encode([("_fetched_at", "timestamp")]).decode(), self._driver.dialect)
+        fetched = Columns([Field("_fetched_at", "timestamp")], self._driver.dialect)
         rows = {
             Window(appid, endpoint, day_of(begin), day_of(end)): (records, *fetched.revived(first))
             for appid, begin, end, records, *first in self._driver.query(
@@ -229,21 +231,18 @@ class Database:
 
     def _replace(self, batches: Sequence[Batch], number: int) -> dict[Window, Tally]:
         replaced: dict[Window, Tally] = {}
-        by_table: dict[str, list[Row]] = defaultdict(list)
         entries: list[tuple[Window, Entry]] = []
-        for (endpoint, appid), group in _by_account(batches).items():
+        for endpoint, group in _by_interface(batches).items():
             layout = self._layouts[endpoint]
-            taken = self._progress.take_away(endpoint, appid, list(group))
-            for window, batch in group.items():
-                rows = layout.rows(batch)
-                by_table[endpoint] += rows
-                entry = self._entry(batch, rows, layout, number, taken.get(window))
+            taken = self._progress.take_away(endpoint, [batch.window for batch in group])
+            every = layout.rows(group)
+            for batch, rows in zip(group, every, strict=True):
+                entry = self._entry(batch, rows, layout, number, taken.get(batch.window))
                 if entry.former.records:
-                    replaced[window] = entry.former
-                entries.append((window, entry))
-        for endpoint, rows in by_table.items():
-            if rows:
-                self._driver.insert(endpoint, self._layouts[endpoint].columns, rows)
+                    replaced[batch.window] = entry.former
+                entries.append((batch.window, entry))
+            if stored := [*chain.from_iterable(every)]:
+                self._driver.insert(endpoint, layout.columns, stored)
         self._progress.add(entries, number)
         return replaced
 
@@ -259,7 +258,24 @@ class Database:
             len(rows), batch.checksum, row_checksum(rows), layout.number, ledgers, number, former
         )
 
-    # what verify asks, on a sink that is not open
+    # reading back, on a sink that is not open
+
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
+        """The records of an interface, by a connection of its own."""
+        driver = self._driver
+        try:
+            with driver.reading() as reader:
+                yield from documents_of(reader, endpoint, receipt, wanted)
+            return
+        except UsageError as exc:
+            problem = str(exc)
+        except Away as exc:
+            problem = f"{driver.where} could not be read: {exc}"
+        except driver.errors as exc:
+            problem = f"{driver.where} could not be read: {driver.says(exc)}"
+        raise SinkError(problem)  # here, where no frame holds a password
 
     def stored(self, receipt: Receipt) -> Iterator[Stored]:
         """Each window that this ledger brought here, and whether it is as it was written."""
@@ -323,18 +339,21 @@ class Database:
             yield (day_of(days[0]), day_of(days[1])), group
 
 
-def _by_account(batches: Sequence[Batch]) -> dict[tuple[str, str], dict[Window, Batch]]:
-    """The last batch of each window, by interface and account, less those that lie in a later."""
-    grouped: dict[tuple[str, str], dict[Window, Batch]] = defaultdict(dict)
+def _by_interface(batches: Sequence[Batch]) -> dict[str, list[Batch]]:
+    """The last batch of each window, less those that lie in a later one, in order of windows."""
+    by_account: dict[tuple[str, str], dict[Window, Batch]] = defaultdict(dict)
     for batch in batches:
         window = batch.window
-        group = grouped[window.endpoint, window.appid]
+        group = by_account[window.endpoint, window.appid]
         if window.begin < window.end:
             for other in list(group):
                 if window.begin <= other.begin and other.end <= window.end:
                     del group[other]
         group[window] = batch
-    return grouped
+    found: dict[str, list[Batch]] = defaultdict(list)
+    for (endpoint, _), group in sorted(by_account.items()):
+        found[endpoint] += [group[window] for window in sorted(group)]
+    return found
 
 
 def _moment(value: datetime | str) -> str:

@@ -13,6 +13,9 @@ from harvester.endpoint import Field
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect
 
+DISK_FULL = "the disk is full"
+"""What `Driver.says` of an error that says so."""
+
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
     """The database does not answer now; what was under way may or may not be committed."""
@@ -49,6 +52,10 @@ class Driver(Protocol):
         ...
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None: ...
+
+    def reading(self) -> AbstractContextManager[Driver]:
+        """Another connection to the same database, whose queries all see one moment."""
+        ...
 
     def columns(self, table: str) -> dict[str, str]:
         """The columns of a table and their types; none if it is not there."""

@@ -3,7 +3,8 @@
 Rule: the only room that knows duckdb, which is imported when a sink is made and not before.
 
 DuckDB lets one program at a time have a file, readers included.  Rows go in a column at a time, as
-JSON: a statement a row would take a hundred times as long.  There is no index: DuckDB finds a
+Arrow has them where pyarrow is installed, else as JSON, which takes twice as long; a statement a
+row would take a hundred times as long.  There is no index: DuckDB finds a
 window by the least and greatest values that it keeps of each block.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
+from harvester.sinks.driver import DISK_FULL
 from harvester.sinks.layout import Dialect, quoted
 from harvester.sinks.progress import ADVICE
 from harvester.sinks.spec import read_spec
@@ -31,6 +33,9 @@ _TYPES = {
     "object": "JSON", "list": "JSON", "json": "JSON", "timestamp": "TIMESTAMP WITH TIME ZONE",
 }  # fmt: skip
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
+_ROWS = "_harvester_rows"
+_MANY = 100
+"""Rows for which Arrow is worth its while."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _open_here: set[Path] = set()
 """The files that this process has open: DuckDB itself keeps out other processes only."""
@@ -88,7 +93,9 @@ class DuckDBDriver:
         self.errors: tuple[type[Exception], ...] = (library.Error,)
         self._library = library
         self._path = path
+        self._arrow = _arrow_room()
         self._connection: Any = None
+        self._reads = False
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
@@ -134,20 +141,39 @@ class DuckDBDriver:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def reading(self) -> Iterator[DuckDBDriver]:
+        reader = DuckDBDriver(self._library, self._path)
+        reader._make_ready(create=False)
+        reader._connection = self._library.connect(str(self._path.resolve()))
+        reader._reads = True
+        try:
+            reader.query("BEGIN TRANSACTION")
+            yield reader
+        finally:
+            reader._connection.close()
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(self._connection.execute(sql, list(values)).fetchall())
 
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
+        own = nullcontext(self._connection) if self._reads else self._connection.cursor()
+        with own as cursor:
             cursor.execute(sql, list(values))
             while rows := cursor.fetchmany(2000):
                 yield from rows
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
         names = ", ".join(quoted(field.name) for field in columns)
-        self._connection.execute(
-            f"INSERT INTO {quoted(table)} ({names}) {_selected(columns)}", _in_columns(rows)
-        )
+        into = f"INSERT INTO {quoted(table)} ({names})"
+        if self._arrow is None or len(rows) < _MANY:
+            self._connection.execute(f"{into} {_selected(columns)}", _in_columns(rows))
+            return
+        self._connection.register(_ROWS, self._arrow.table_of_rows(columns, rows))
+        try:
+            self._connection.execute(f"{into} SELECT * FROM {_ROWS}")
+        finally:
+            self._connection.unregister(_ROWS)
 
     def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
         names = ", ".join(quoted(field.name) for field in key)
@@ -169,7 +195,7 @@ class DuckDBDriver:
         if "lock on file" in text:
             return "it is in use by another program; let that end, or choose another file"
         if "No space left" in text or "File too large" in text or "disk is full" in text.lower():
-            return "the disk is full"
+            return DISK_FULL
         if "not a valid DuckDB" in text:
             return "it is a file of another kind"
         if "newer version" in text or "storage version" in text.lower():
@@ -180,6 +206,15 @@ class DuckDBDriver:
 
     def is_away(self, exc: Exception) -> bool:
         return False
+
+
+def _arrow_room() -> Any:
+    """What makes Arrow tables; None where pyarrow is not installed."""
+    try:
+        from harvester.sinks import arrow
+    except UsageError:
+        return None
+    return arrow
 
 
 def _selected(columns: Sequence[Field]) -> str:

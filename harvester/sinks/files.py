@@ -5,10 +5,10 @@ Rule: nothing is written here.
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from zlib import crc32
 
+from harvester import durable
 from harvester.errors import SinkError
 
 CHUNK = 1 << 20
@@ -26,7 +26,7 @@ class Translated:
 
     def __exit__(self, kind: object, exc: BaseException | None, *trace: object) -> None:
         if isinstance(exc, OSError):
-            full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            full = durable.is_full(exc)
             what = "the disk is full" if full else f"{exc.strerror or exc}"
             raise SinkError(
                 f"{self._directory} could not be written: {what}; nothing that was committed is"

@@ -8,8 +8,9 @@ A format tells itself by the suffix of an object's name, so a sink can go on in 
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from harvester.errors import SinkError
@@ -29,8 +30,8 @@ class Format(Protocol):
         """The bytes of an object that holds these lines, each with its end."""
         ...
 
-    def unpack(self, data: bytes) -> bytes:
-        """The lines of an object; raises `SinkError` if it is damaged."""
+    def lines(self, data: bytes) -> Iterator[bytes]:
+        """The lines of an object, one by one; raises `SinkError` if it is damaged."""
         ...
 
     def join(self, parts: Sequence[bytes]) -> bytes:
@@ -47,8 +48,8 @@ class Plain:
     def pack(self, lines: bytes) -> bytes:
         return lines
 
-    def unpack(self, data: bytes) -> bytes:
-        return data
+    def lines(self, data: bytes) -> Iterator[bytes]:
+        return iter(io.BytesIO(data))
 
     def join(self, parts: Sequence[bytes]) -> bytes:
         return b"".join(parts)
@@ -63,9 +64,10 @@ class Gzip:
     def pack(self, lines: bytes) -> bytes:
         return gzip.compress(lines, 6, mtime=0)
 
-    def unpack(self, data: bytes) -> bytes:
+    def lines(self, data: bytes) -> Iterator[bytes]:
         try:
-            return gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                yield from file
         except (OSError, EOFError, zlib.error) as exc:
             raise SinkError(f"an object is damaged ({type(exc).__name__})") from exc
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from harvester import durable
-from harvester.codec import add_checksums, checksum, parse_lines
+from harvester.codec import add_checksums, checksum
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
-from harvester.sinks.base import Found, Receipt, Written
+from harvester.sinks.base import Found, Receipt, Wanted, Written
 from harvester.sinks.compression import COMPRESSIONS, compression_of
 from harvester.sinks.files import CHUNK, Translated
 from harvester.sinks.segments import (
@@ -35,6 +35,7 @@ from harvester.sinks.segments import (
     holds,
     is_ours,
     marks_of,
+    parsed,
     widen,
     with_windows,
 )
@@ -134,24 +135,18 @@ class JsonLines:
         assert self._thread is not None, "the sink is not open"
         return {_FOUND: ""}, await self._thread.call(self._all_found)
 
-    def documents(self, endpoint: str, receipt: Receipt | None) -> Iterator[dict[str, Any]]:
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
         """The records of an interface; without a receipt all whole lines that stand there."""
-        held: list[bytes] = []
-        size = 0
         for name, path, whole in self._store.standing(receipt, endpoint):
-            for line in compression_of(name).lines(path, whole):
-                held.append(line)
-                size += len(line)
-                if size >= CHUNK:
-                    yield from parse_lines(b"".join(held))
-                    held, size = [], 0
-        yield from parse_lines(b"".join(held))
+            yield from parsed(compression_of(name).lines(path, whole))
 
     # on the sink's thread: opening
 
     def _open(self, receipt: Receipt) -> Receipt:
-        self._store.claim()
         with self._translated():
+            self._store.claim()
             if self._store.recover(receipt):
                 if _FOUND in receipt:
                     self._found = self._windows_found()

@@ -86,13 +86,14 @@ class Layout:
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {len(self.columns)} columns>"
 
-    def rows(self, batch: Batch) -> list[Row]:
-        """The records of a batch, ready to be inserted."""
-        rows = self.table.rows(batch)
-        signs = self.dialect.signs
-        if signs and (batch.parsed is not None or signs in batch.body):
-            return [self._moved(row) for row in rows]
-        return rows
+    def rows(self, batches: Sequence[Batch]) -> list[list[Row]]:
+        """The records of each batch, ready to be inserted."""
+        found = self.table.rows_of(batches)
+        if signs := self.dialect.signs:
+            for place, batch in enumerate(batches):
+                if batch.parsed is not None or signs in batch.body:
+                    found[place] = [self._moved(row) for row in found[place]]
+        return found
 
     def _moved(self, row: Row) -> Row:
         """The row with what its columns cannot hold in ``_extra``."""
@@ -156,11 +157,16 @@ def row_checksum(rows: Iterable[Row]) -> int:
     return sum([crc32(encode(row)) for row in rows]) & _SUM
 
 
-class Columns:
-    """The columns that a window was written with, to read it back."""
+def kept_fields(kept: str) -> list[Field]:
+    """The columns that a window was written with, as a `Layout` keeps them: names and types."""
+    return [Field(str(name), str(kind)) for name, kind in parse(kept.encode())]
 
-    def __init__(self, kept: str, dialect: Dialect) -> None:
-        self.fields = [Field(str(name), str(kind)) for name, kind in parse(kept.encode())]
+
+class Columns:
+    """Columns of a table, to read it back."""
+
+    def __init__(self, fields: Sequence[Field], dialect: Dialect) -> None:
+        self.fields = fields
         self._revives = [dialect.revives.get(field.type) for field in self.fields]
         self.selected = ", ".join(
             dialect.reads.get(field.type, "{}").format(quoted(field.name)) for field in self.fields

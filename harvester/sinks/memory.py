@@ -17,7 +17,7 @@ from harvester.codec import add_checksums, lines
 from harvester.durable import step
 from harvester.errors import SinkError
 from harvester.model import Batch, Tally, Window, metadata
-from harvester.sinks.base import Receipt, Written
+from harvester.sinks.base import Receipt, Wanted, Written
 from harvester.sinks.windows import Standing
 
 _HOLDER, _OWNER, _COMMIT = "holder", "owner", "commit"
@@ -131,8 +131,23 @@ class MemorySink:
         """Nothing to let go: what is kept can still be read."""
         self.closed += 1
 
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
+        """The records of an interface."""
+        for batch in self._spoken_of(receipt or {}):
+            if batch.window.endpoint == endpoint and wanted.window(batch.window):
+                yield from batch.documents()
+
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each record as the line it was written as; raises `SinkError` if they are gone."""
+        for batch in self._spoken_of(receipt):
+            body = batch.body
+            if batch.parsed is not None and not body:
+                body = b"".join(lines(batch.parsed, metadata(batch.window, batch.fetched_at)))
+            yield from body.splitlines(keepends=True)
+
+    def _spoken_of(self, receipt: Receipt) -> list[Batch]:
         if _HOLDER in receipt:
             self._check(receipt)
         batches = dict(self._batches)
@@ -141,8 +156,4 @@ class MemorySink:
             for window, former in self._undo.items():
                 if former is None:
                     batches.pop(window, None)
-        for batch in batches.values():
-            body = batch.body
-            if batch.parsed is not None and not body:
-                body = b"".join(lines(batch.parsed, metadata(batch.window, batch.fetched_at)))
-            yield from body.splitlines(keepends=True)
+        return list(batches.values())

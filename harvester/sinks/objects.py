@@ -28,7 +28,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
 from functools import partial
-from typing import ClassVar, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from harvester.codec import add_checksums, checksum
@@ -36,7 +36,7 @@ from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 from harvester.sinks import base
-from harvester.sinks.base import Receipt, Written
+from harvester.sinks.base import Receipt, Wanted, Written
 from harvester.sinks.bucket import PATIENCE, Bucket, BucketError, Found
 from harvester.sinks.formats import FORMATS, Format, format_of
 from harvester.sinks.manifest import (
@@ -51,7 +51,7 @@ from harvester.sinks.manifest import (
     to_merge,
     told_by,
 )
-from harvester.sinks.segments import Whole, found_in, holds, widen, window_of
+from harvester.sinks.segments import Whole, found_in, holds, parsed, widen, window_of
 from harvester.sinks.spec import read_spec
 from harvester.sinks.writer import WRITER, Writer
 from harvester.thread import Thread
@@ -197,7 +197,7 @@ class ObjectStore:
         """A bucket that can never be written is told before anything is sent."""
         if exc.trouble.gone and _WROTE in receipt:
             return self._lost("there is no such bucket any more")
-        if exc.trouble.passes or exc.trouble.absent:
+        if exc.trouble.passes or exc.trouble.absent or exc.trouble.full:
             return exc
         return UsageError(f"sink: {self._url} cannot be used: {exc.trouble.what}")
 
@@ -420,7 +420,7 @@ class ObjectStore:
     def _lines(self, entry: Entry, data: bytes) -> Iterator[bytes]:
         if len(data) != entry.size:
             raise self._lost(f"{entry.name} is {len(data)} of its {entry.size} bytes")
-        yield from format_of(entry.name).unpack(data).splitlines(keepends=True)
+        yield from format_of(entry.name).lines(data)
 
     async def _call(self, function: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
         """Run what takes a while beside the event loop."""
@@ -451,13 +451,33 @@ class ObjectStore:
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each line that the receipt speaks of; raises `SinkError` if an object is gone."""
         for entry in self._spoken_of(receipt).objects:
-            try:
-                data = self._bucket.get_now(entry.name)
-            except BucketError as exc:
-                if not exc.trouble.absent:
-                    raise
-                raise self._lost(f"{entry.name} is not there") from None
-            yield from self._lines(entry, data)
+            yield from self._lines_now(entry)
+
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
+        """The records of an interface; without a receipt all that the newest manifest lists."""
+        first, last = wanted.begin.isoformat(), wanted.end.isoformat()
+        manifest = self._newest() if receipt is None else self._spoken_of(receipt)
+        for entry in manifest.objects:
+            if entry.endpoint == endpoint and entry.days[0] <= last and first <= entry.days[1]:
+                yield from parsed(self._lines_now(entry))
+
+    def _lines_now(self, entry: Entry) -> Iterator[bytes]:
+        try:
+            data = self._bucket.get_now(entry.name)
+        except BucketError as exc:
+            if not exc.trouble.absent:
+                raise
+            raise self._lost(f"{entry.name} is not there") from None
+        yield from self._lines(entry, data)
+
+    def _newest(self) -> Manifest:
+        """The newest manifest, whoever wrote it."""
+        numbers = manifest_numbers(self._bucket.names_now())
+        if not numbers:
+            raise SinkError(f"{self._url} holds nothing that was harvested")
+        return self._read_now(numbers[-1])
 
     def _spoken_of(self, receipt: Receipt) -> Manifest:
         """The manifest of a receipt; the newest, if another ledger has written since."""

@@ -26,7 +26,7 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError
 from harvester.model import Batch, Tally, Window
 from harvester.sinks import arrow
-from harvester.sinks.base import Found, Receipt, Stored, Written
+from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.compression import Plain
 from harvester.sinks.files import Translated
@@ -132,8 +132,8 @@ class Parquet:
     # on the sink's thread: opening
 
     def _open(self, receipt: Receipt) -> Receipt:
-        self._store.claim()
         with self._translated():
+            self._store.claim()
             if self._store.recover(receipt):
                 self._found = FOUND in receipt
                 self._replay()
@@ -360,12 +360,10 @@ class Parquet:
         """Each window that has records, whole or in parts; each file is read and checked."""
         return Standing(self._store, receipt).stored()
 
-    def batches(
-        self, table: Table, wanted: Callable[[Window], bool], receipt: Receipt | None
-    ) -> Iterator[Any]:
+    def batches(self, table: Table, receipt: Receipt | None, wanted: Wanted) -> Iterator[Any]:
         """The records of an interface as `pyarrow.RecordBatch` objects of the table's columns.
 
-        wanted: which windows.  receipt: as of `Documented.documents`.
+        receipt, wanted: as of `Documented.documents`.
         """
         return Standing(self._store, receipt).batches(table, wanted)
 

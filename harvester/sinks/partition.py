@@ -61,18 +61,17 @@ class Writer:
     def close(self) -> int:
         """Write the footer; gives the size."""
         try:
-            with self._file, durable.step("write rewritten segment"):
+            with durable.step("write rewritten segment"):
                 self._write_group()
                 self._writer.add_key_value_metadata({_WINDOWS: _packed(self.windows)})
                 self._writer.close()
                 self._file.flush()
                 return self._file.tell()
-        except BaseException:
+        finally:
             self.abandon()
-            raise
 
     def abandon(self) -> None:
-        """Leave it as it is: nobody will speak of it."""
+        """Leave it as it is; if it was not closed, nobody will speak of it."""
         with suppress(Exception), self._file:
             self._writer.close()
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -65,7 +66,12 @@ def _text(value: Any) -> str:
 DIALECT = Dialect(
     "PostgreSQL",
     _TYPES,
-    forms={"object": _text, "list": _text},
+    forms={  # text is what COPY takes fastest
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda moment: moment.isoformat(),
+        "object": _text,
+        "list": _text,
+    },
     reads={"object": "{}::text", "list": "{}::text", "json": "{}::text"},
     mark="%s",
     folds=False,
@@ -190,6 +196,17 @@ class PostgresDriver:
                 with suppress(self._library.Error):
                     self._connection.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def reading(self) -> Iterator[PostgresDriver]:
+        reader = copy(self)
+        reader._connection = None
+        reader.connect(create=False)
+        try:
+            reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield reader
+        finally:
+            reader.close()
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         cursor = self._connection.execute(sql, values or None)

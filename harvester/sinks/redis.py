@@ -43,8 +43,8 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Hidden, Tally, Window
 from harvester.sinks import streams
-from harvester.sinks.base import Found, Receipt, Written
-from harvester.sinks.segments import found_in, window_of
+from harvester.sinks.base import Found, Receipt, Wanted, Written
+from harvester.sinks.segments import found_in, parsed, window_of
 from harvester.sinks.spec import read_spec
 from harvester.sinks.streams import Keys, Marker, Operation, field, overlap, window_of_field
 from harvester.thread import Thread
@@ -484,16 +484,23 @@ class RedisStreams:
         """Each record that the receipt speaks of, as its line; raises `SinkError` if it is gone."""
         yield from self._translated(lambda: self._read(receipt))
 
-    def _read(self, receipt: Receipt) -> Iterator[bytes]:
+    def documents(
+        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
+    ) -> Iterator[dict[str, Any]]:
+        """The records of an interface that stand in its stream."""
+        yield from parsed(self._translated(lambda: self._read(receipt or {}, endpoint)))
+
+    def _read(self, receipt: Receipt, only: str = "") -> Iterator[bytes]:
         self._check_streams(receipt)
         state = self._read_state()
-        ours = state.get(_OWNER) == receipt.get(_OWNER)
+        ours = receipt.get(_OWNER) and state.get(_OWNER) == receipt[_OWNER]
         commit = int(receipt.get(_COMMIT, 0)) if ours else int(state.get(_COMMIT, 0))
         hidden = self._markers(self._keys.left)
         last = commit == int(state.get(_COMMIT, 0))
         hidden.update(self._markers(self._keys.undo if last else self._keys.kept))
         without = {(w.endpoint, each) for w, marker in hidden.items() for each in marker.ids}
-        for name in sorted(_text(each) for each in self._client.smembers(self._keys.streams)):
+        names = sorted(_text(each) for each in self._client.smembers(self._keys.streams))
+        for name in names if not only else [only] if only in names else []:
             for place, line in self._entries(name, "-"):
                 if int(place.partition("-")[0]) <= commit and (name, place) not in without:
                     yield line + b"\n"

@@ -6,17 +6,18 @@ Rule: reads lines and receipts; writes nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from harvester.codec import add_checksums, checksum, parse
+from harvester.codec import add_checksums, checksum, parse, parse_lines
 from harvester.errors import SinkError
 from harvester.model import Window
 from harvester.plan import Days
 from harvester.sinks.base import Found, Receipt
 from harvester.sinks.compression import compression_of
+from harvester.sinks.files import CHUNK
 
 Lines = Iterable[tuple[bytes, Window]]
 
@@ -116,6 +117,20 @@ def stamped(line: bytes) -> tuple[Window, str]:
             f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose"
             " another directory"
         ) from None
+
+
+def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The records of stored lines; some thousands are parsed at once."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= CHUNK:
+            yield from parse_lines(b"".join(held))
+            held, size = [], 0
+    if held:
+        yield from parse_lines(b"".join(held))
 
 
 def found_in(lines: Iterable[bytes]) -> list[Found]:

@@ -19,6 +19,7 @@ from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
+from harvester.sinks.driver import DISK_FULL
 from harvester.sinks.layout import Dialect, quoted
 from harvester.sinks.progress import ADVICE
 from harvester.sinks.spec import read_spec
@@ -136,6 +137,16 @@ class SQLiteDriver:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def reading(self) -> Iterator[SQLiteDriver]:
+        reader = SQLiteDriver(self._path)
+        reader.connect(create=False)
+        try:
+            reader.query("BEGIN")
+            yield reader
+        finally:
+            reader.close()
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._open.execute(sql, values).fetchall()
 
@@ -157,8 +168,8 @@ class SQLiteDriver:
 
     def says(self, exc: Exception) -> str:
         text = str(exc)
-        if "full" in text:
-            return "the disk is full"
+        if "full" in text or ("disk I/O" in text and not durable.has_room(self._path.parent)):
+            return DISK_FULL
         if "not a database" in text:
             return "it is a file of another kind"
         if "locked" in text:

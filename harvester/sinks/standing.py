@@ -5,17 +5,17 @@ Rule: reads; what a log says comes before what a file says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harvester.model import Window
 from harvester.sinks import arrow
-from harvester.sinks.base import Receipt, Stored
+from harvester.sinks.base import Receipt, Stored, Wanted
 from harvester.sinks.columns import Table
 from harvester.sinks.logs import Log, lines_of
 from harvester.sinks.merge import chunks
-from harvester.sinks.partition import batches_in, counted, crc, damaged
+from harvester.sinks.partition import batches_in, counted, crc, damaged, windows_in
 from harvester.sinks.segments import Mark, Whole, marks_of
 from harvester.sinks.store import Store
 
@@ -61,13 +61,15 @@ class Standing:
     def _stays(self, endpoint: str, window: Window) -> bool:
         return endpoint not in self._gone or self._gone[endpoint].around(window) is None
 
-    def batches(self, table: Table, wanted: Callable[[Window], bool]) -> Iterator[Any]:
+    def batches(self, table: Table, wanted: Wanted) -> Iterator[Any]:
         """The records of an interface, as batches of its table's columns."""
         schema = arrow.schema_of(table)
         for path, _ in self._files.get(table.name, []):
+            if wanted.narrow and not any(map(wanted.window, windows_in(path))):
+                continue
             for batch in batches_in(path):
                 stays = [
-                    wanted(window) and self._stays(table.name, window)
+                    wanted.window(window) and self._stays(table.name, window)
                     for window in arrow.windows_of(batch)
                 ]
                 if any(stays):
@@ -75,7 +77,9 @@ class Standing:
         if table.name in self._logs:
             path, log = self._logs[table.name]
             listed = [
-                (window, each) for window, each in sorted(log.entries.items()) if wanted(window)
+                (window, each)
+                for window, each in sorted(log.entries.items())
+                if wanted.window(window)
             ]
             for chunk in chunks(listed):
                 yield arrow.batch_of_lines(table, schema, lines_of(path, chunk))

@@ -20,7 +20,6 @@ What can be promised of a pipe is less than of a place that can be read back:
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import select
 import stat
@@ -28,7 +27,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harvester.durable import step
+from harvester.durable import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Receipt, Written
@@ -87,7 +86,7 @@ class StandardOutput:
         except BrokenPipeError:
             raise ReaderGoneError("whoever read standard output has gone") from None
         except OSError as exc:
-            full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            full = is_full(exc)
             what = "the disk is full" if full else f"{exc.strerror or exc}"
             raise SinkError(
                 f"standard output could not be written: {what}; mend it and run the same command"

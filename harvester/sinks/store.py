@@ -72,6 +72,8 @@ class Store:
             self._refuse_others()
             self._claim = Claim(self.directory / self._note, f"the directory {self.directory}")
         except OSError as exc:
+            if durable.is_full(exc):
+                raise  # no fault of what was asked for
             raise UsageError(
                 f"the directory {self.directory} cannot be written ({exc.strerror})"
             ) from exc

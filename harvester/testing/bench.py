@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from harvester.codec import checksum, lines
@@ -167,10 +168,20 @@ def _form(given: Mapping[str, Any]) -> str:
     return json.dumps(plain, sort_keys=True, ensure_ascii=False)
 
 
+_AS_THEY_ARE = frozenset({str, int, bool})  # most values; the other questions take long
+
+
+@cache
+def _moment(value: datetime | str) -> str:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.astimezone(UTC).isoformat() if moment.tzinfo else moment.isoformat()
+
+
 def _plain(name: str, value: Any) -> Any:
     if name == "_fetched_at":
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        return moment.astimezone(UTC).isoformat() if moment.tzinfo else moment.isoformat()
+        return _moment(value if isinstance(value, datetime) else str(value))
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float) and value and value.is_integer():

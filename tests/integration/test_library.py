@@ -264,18 +264,31 @@ def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
 def test_no_more_is_in_flight_than_the_callers_session_lets_through(
     wechat: Callable[..., Wechat],
 ) -> None:
-    server = wechat(minute_limit=(20, 1.0), faults=Faults(slow=0.1, slow_seconds=0.5))
+    server = wechat(latency=0.03)
+    queued, sent = [], []
+
+    async def note_queued(*_: object) -> None:
+        queued.append(True)
+
+    async def note_sent(*_: object) -> None:
+        sent.append(True)
 
     async def main() -> None:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=4)) as session:
+        watched = aiohttp.TraceConfig()
+        watched.on_connection_queued_start.append(note_queued)
+        watched.on_request_start.append(note_sent)
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=4), trace_configs=[watched]
+        ) as session:
             report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rate="20/s",
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rate="5000/s",
                 base_url=server.url, session=session,
             )  # fmt: skip
             assert report.state == "complete"
 
     asyncio.run(main())
-    assert server.simulator.counts["errcode 45011"] == 0
+    assert len(sent) == (END - BEGIN).days + 2, "each day, and a token"
+    assert not queued, "it left later than its limiter knows"
 
 
 def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:

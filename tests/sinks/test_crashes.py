@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import pytest
 from harvester import durable
 from harvester.model import Batch, Window
 from harvester.plugins import endpoint
-from harvester.reading import StoredRecords, _Wanted
-from harvester.sinks.base import Receipt
+from harvester.reading import StoredRecords
+from harvester.sinks.base import Receipt, Wanted
 from harvester.sinks.jsonl import JsonLines
 from harvester.sinks.parquet import Parquet
 from harvester.sinks.segments import Whole
@@ -99,7 +98,7 @@ async def runs(truth: Truth) -> None:
 
 
 def read(make: Callable[[Path], Any], directory: Path, receipt: Receipt | None) -> list[int]:
-    wanted = _Wanted(None, date.min, date.max)
+    wanted = Wanted()
     found = StoredRecords(make(directory), endpoint(ENDPOINT), wanted, receipt).read_all()
     return sorted(found["user_source"].to_pylist())
 

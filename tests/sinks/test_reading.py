@@ -1,0 +1,315 @@
+"""Whatever sink records went to, they come back as one and the same table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import duckdb
+import polars
+import pyarrow as pa
+import pytest
+
+import harvester
+from harvester import plugins
+from harvester.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.errors import SinkError, UsageError
+from harvester.ledger import Entry, Ledger
+from harvester.model import Batch
+from harvester.testing import MemorySink
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.redis_server import RedisServer
+from tests.sinks.support import batch
+
+DEEP = (Field("day", "date"), Field("n", "int"))
+MINE = JsonEndpoint(
+    "mine",
+    "/mine",
+    date(2024, 1, 1),
+    fields=(
+        Field("ref_date", "date"), Field("n", "int"), Field("share", "float"),
+        Field("title", "str"), Field("open", "bool"), Field("detail", "object", fields=DEEP),
+        Field("parts", "list", fields=DEEP), Field("ids", "list", item="int"),
+    ),
+    day_field="ref_date",
+)  # fmt: skip
+OTHER = plugins.endpoint("getusersummary")
+ODD: tuple[dict[str, Any], ...] = (
+    {"n": 1, "ref_date": "2024-01-01", "share": 0.5, "title": "😀\0" + "长" * 300, "open": True,
+     "detail": {"day": "2024-01-01", "n": 1}, "parts": [{"day": "2024-01-02", "n": 2}, {}],
+     "ids": [1, 2]},
+    {"n": 2, "new": {"deep": [1, {"x": None}]}, "ref_date": "20240102", "share": 3},
+    {"n": "3", "share": "0.5", "open": 1, "detail": [], "parts": {}, "title": 7},
+    {"n": 2**70, "share": -0.0, "ref_date": 20240103, "ids": 3},
+    {"n": -(2**63), "detail": {"n": 1, "more": [None]}, "parts": [{"day": "x"}], "title": ""},
+    {"n": 1.5, "number": 4, "records": 5, "ledgers": "a column of the sink's own tables"},
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where the records go, and where a ledger lies."""
+
+    spec: str
+    home: Path
+
+    def sink(self) -> Any:
+        sink: Any = plugins.sink(self.spec)
+        if hasattr(sink, "describe"):
+            sink.describe([MINE, OTHER])
+        return sink
+
+
+def of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(server.new_database())
+
+
+def of_s3(_: Path, request: pytest.FixtureRequest) -> str:
+    return f"s3://{request.getfixturevalue('bucket')}/here?compress=gzip"
+
+
+def of_redis(_: Path, request: pytest.FixtureRequest) -> str:
+    server: RedisServer = request.getfixturevalue("redis")
+    server.empty()
+    return f"{server.url}?prefix=here"
+
+
+SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
+    "jsonl": lambda home, _: f"jsonl:{home}?compress=zstd",
+    "parquet": lambda home, _: f"parquet:{home}",
+    "sqlite": lambda home, _: f"sqlite:{home / 'records.db'}",
+    "duckdb": lambda home, _: f"duckdb:{home / 'records.db'}",
+    "postgresql": of_postgresql,
+    "file": lambda home, _: f"file://{home / 'objects'}",
+    "s3": of_s3,
+    "redis": of_redis,
+}
+
+
+@pytest.fixture(params=SPECS)
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    home = tmp_path / "home"
+    home.mkdir()
+    for variable in ("PGPASSWORD", "HARVESTER_REDIS_PASSWORD"):  # a ledger knows none
+        monkeypatch.setenv(variable, PASSWORD)
+    return Place(SPECS[request.param](home, request), home)
+
+
+async def _write(sink: Any, groups: Sequence[Sequence[Batch]], ledger: Path | None) -> None:
+    """Each group with its receipt; but the last one's is lost if it says so."""
+    if ledger is None:
+        await sink.open(None)
+        for group in groups:
+            await sink.write(group)
+            await sink.settle()
+        await sink.close()
+        return
+    local = hasattr(sink, "directory") and sink.directory == ledger.parent
+    name = f"{sink.identity.partition(':')[0]}:." if local else sink.identity
+    async with Ledger(ledger) as kept:
+        await kept.commit([Entry(name, (), await sink.open(await kept.receipt(name)))])
+        for group in groups:
+            written = await sink.write(group)
+            await kept.commit([Entry(name, (), written.receipt)])
+            await sink.settle()
+    await sink.close()
+
+
+def write(place: Place, *groups: Sequence[Batch], ledger: bool = True) -> None:
+    asyncio.run(_write(place.sink(), groups, place.home / "ledger.sqlite" if ledger else None))
+
+
+def mine(first: int, *records: dict[str, Any], **more: Any) -> Batch:
+    return batch(first, *records, endpoint="mine", **more)
+
+
+def rows(stored: harvester.StoredRecords) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stored.read_all().to_pylist()
+    return sorted(found, key=lambda row: (row["_appid"], row["_begin_date"], str(row)))
+
+
+def reference(*batches: Batch, endpoint: Endpoint = MINE) -> harvester.StoredRecords:
+    """The same records, of the sink in memory."""
+    sink = MemorySink()
+    asyncio.run(_write(sink, [batches], None))
+    return harvester.read(sink, endpoint)
+
+
+def test_the_table_is_the_same_whatever_it_is_read_from(place: Place) -> None:
+    first = [mine(1, *ODD), mine(2, ODD[0]), batch(2, {"new_user": 1}, endpoint=OTHER.name)]
+    second = [mine(1, *ODD[:3], appid="wx2"), mine(2, *ODD[1:], replaces=True), mine(9)]
+    write(place, first, second)
+    stored, truth = harvester.read(place.home, MINE), reference(first[0], *second)
+    assert rows(stored) == rows(truth)
+    assert stored.schema.equals(truth.schema)
+    assert [str(kind) for kind in stored.schema.types] == [
+        "date32[day]", "int64", "double", "string", "bool",
+        "struct<day: date32[day], n: int64>",
+        "list<element: struct<day: date32[day], n: int64>>", "list<element: int64>",
+        "string", "string", "date32[day]", "date32[day]", "timestamp[us, tz=UTC]", "string",
+    ]  # fmt: skip
+    users = harvester.read(place.home, OTHER)
+    assert rows(users) == rows(reference(first[2], endpoint=OTHER))
+    assert users.schema.field("new_user").type == pa.int64()
+    assert harvester.read(place.home, "getusercumulate").read_all().num_rows == 0
+
+
+def test_whoever_speaks_arrow_takes_it_as_it_is_and_more_than_once(place: Place) -> None:
+    write(place, [mine(day, ODD[0], {"n": day}) for day in range(1, 8)])
+    stored = harvester.read(place.home, MINE)
+    for _ in range(2):
+        assert polars.DataFrame(stored).height == 14
+        assert duckdb.sql("SELECT count(*), sum(n) FROM stored").fetchall() == [(14, 35)]
+        assert duckdb.sql("SELECT count(*) FROM stored a JOIN stored b USING (_begin_date)"
+                          ).fetchall() == [(28,)]  # fmt: skip
+        assert pa.table(stored).schema == stored.schema
+    one, other = iter(stored), iter(stored)
+    assert next(one).num_rows + sum(len(part) for part in other) >= 14
+    assert sum(len(part) for part in one) == 14 - 14  # all of it came in one batch
+
+
+def test_pandas_takes_it_too(place: Place) -> None:
+    pandas: Any = import_module("pandas") if os.environ.get("CI") else pytest.importorskip("pandas")
+    write(place, [mine(1, *ODD[:2])])
+    stored = harvester.read(place.home, MINE)
+    assert stored.to_pandas()["n"].tolist() == [1, 2]
+    assert pandas.DataFrame.from_arrow(stored)["n"].tolist() == [1, 2]
+
+
+def test_accounts_and_days_are_picked(place: Place) -> None:
+    week = mine(10, *[{"n": day, "ref_date": f"2024-01-{day}"} for day in range(10, 17)], days=7)
+    days = [mine(day, {"n": day, "ref_date": f"2024-01-0{day}"}, appid=appid)
+            for appid in ("wx1", "wx2", "wx3") for day in range(1, 9)]  # fmt: skip
+    write(place, [*days, week])
+
+    def numbers(**what: Any) -> list[int]:
+        return [row["n"] for row in rows(harvester.read(place.home, MINE, **what))]
+
+    assert numbers(accounts="wx2", start="2024-01-03", end=date(2024, 1, 5)) == [3, 4, 5]
+    assert numbers(accounts=["wx1", "wx3"], end="2024-01-01") == [1, 1]
+    assert numbers(start="2024-01-08", end="2024-01-11") == [8, 10, 11, 8, 8]
+    assert numbers(accounts=[f"wx{n}" for n in range(3, 300)], start="2024-01-08") == [8]
+    assert numbers(accounts=[]) == numbers(accounts="wx9") == numbers(start="2025-01-01") == []
+
+
+def test_what_no_receipt_speaks_of_is_left_out_where_a_ledger_is_known(place: Place) -> None:
+    write(place, [mine(1, {"n": 1}), mine(2, {"n": 2})])
+
+    async def die() -> None:
+        sink = place.sink()
+        local = hasattr(sink, "directory")
+        name = f"{sink.identity.partition(':')[0]}:." if local else sink.identity
+        async with Ledger(place.home / "ledger.sqlite") as ledger:
+            receipt = await ledger.receipt(name)
+            await ledger.commit([Entry(name, (), await sink.open(receipt))])
+        await sink.write([mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})])
+        await sink.close()
+
+    asyncio.run(die())
+    found = [row["n"] for row in rows(harvester.read(place.home, MINE))]
+    replaced_at_once = place.spec.startswith(("sqlite", "duckdb", "postgresql"))
+    assert found == ([1, 22] if replaced_at_once else [1, 2])
+    write(place, [mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})])
+    assert [row["n"] for row in rows(harvester.read(place.home, MINE))] == [1, 22, 3]
+
+
+def test_without_a_ledger_all_that_stands_there_is_read(place: Place) -> None:
+    write(place, [mine(1, {"n": 1})], ledger=False)
+    write(place, [mine(2, {"n": 2})], ledger=False)
+    assert [row["n"] for row in rows(harvester.read(place.spec, MINE))] == [1, 2]
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+def test_another_ledgers_records_are_its_own_affair(place: Place, tmp_path: Path) -> None:
+    write(place, [mine(1, {"n": 1}), mine(2, {"n": 2})])
+    (tmp_path / "other").mkdir()
+    write(Place(place.spec, tmp_path / "other"), [mine(2, {"n": 22}), mine(3, {"n": 3})])
+
+    def numbers(source: str | Path, **more: Any) -> list[int]:
+        return [row["n"] for row in rows(harvester.read(source, MINE, **more))]
+
+    assert numbers(place.home) == [1, 22]
+    assert numbers(place.spec, ledger=tmp_path / "other") == [22, 3]
+    assert numbers(tmp_path / "other") == [22, 3]
+
+
+def test_a_target_that_is_gone_is_said(place: Place) -> None:
+    write(place, [mine(1, {"n": 1})])
+    shown = place.spec.partition("?")[0]
+    if place.spec.startswith("postgresql"):
+        import psycopg
+
+        with psycopg.connect(place.spec) as connection:
+            connection.execute("DROP TABLE mine")
+    elif place.spec.startswith("redis"):
+        from redis import Redis
+
+        with Redis.from_url(shown) as client:
+            client.flushall()
+    elif place.spec.startswith("s3"):
+        import obstore
+        from obstore.store import S3Store
+
+        store = S3Store(urlsplit(place.spec).netloc, client_options={"allow_http": True})
+        obstore.delete(store, [one["path"] for one in obstore.list(store).collect()])
+    else:
+        for path in place.home.rglob("*"):
+            if path.is_file() and not path.name.startswith("ledger") and path.suffix != ".lock":
+                path.unlink()
+    with pytest.raises((SinkError, UsageError), match=r"gone|there is no file"):
+        harvester.read(place.home, MINE).read_all()
+
+
+def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -> None:
+    one, other = Place(f"sqlite:{tmp_path}/a.db", tmp_path), Place(f"duckdb:{tmp_path}/b", tmp_path)
+    write(one, [mine(1, {"n": 1})])
+    assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
+    write(other, [mine(1, {"n": 2})])
+    with pytest.raises(UsageError, match=r"lies in several places .*duckdb:.*, sqlite:.*ledger="):
+        harvester.read(tmp_path, MINE)
+    assert harvester.read(other.spec, MINE, ledger=tmp_path).read_all()["n"].to_pylist() == [2]
+    with pytest.raises(UsageError, match=r"does not know sqlite:.*/c.db; it knows duckdb:"):
+        (tmp_path / "c.db").touch()
+        harvester.read(f"sqlite:{tmp_path}/c.db", MINE, ledger=tmp_path / "ledger.sqlite")
+    with pytest.raises(UsageError, match="there is no ledger"):
+        harvester.read(one.spec, MINE, ledger=tmp_path / "nowhere")
+    write(Place(f"jsonl:{tmp_path}", tmp_path), [mine(1, {"n": 3})])
+    assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [3]  # it lies there
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_database_that_nobody_harvested_into_is_said(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file"):
+        harvester.read(f"{kind}:{tmp_path}/x.db", MINE)
+    (tmp_path / "x.db").write_bytes(b"something else, and long enough to be looked at" * 100)
+    with pytest.raises(SinkError, match="another kind"):
+        harvester.read(f"{kind}:{tmp_path}/x.db", MINE).read_all()
+    (tmp_path / "x.db").unlink()
+    if kind == "duckdb":
+        duckdb.connect(tmp_path / "x.db").close()
+    else:
+        (tmp_path / "x.db").touch()
+    with pytest.raises(SinkError, match="holds nothing that was harvested"):
+        harvester.read(f"{kind}:{tmp_path}/x.db", MINE).read_all()
+
+
+def test_a_password_that_is_refused_stands_in_no_message(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = urlsplit(postgres.url(postgres.new_database()))
+    url = parts._replace(netloc=f"nobody:hush-hush@{parts.hostname}:{parts.port}").geturl()
+    with pytest.raises(SinkError) as caught:
+        harvester.read(url, MINE).read_all()
+    shown = [str(caught.value)]
+    walk = caught.tb
+    while walk is not None:
+        if "/harvester/" in walk.tb_frame.f_code.co_filename:
+            shown += map(repr, walk.tb_frame.f_locals.values())
+        walk = walk.tb_next  # type: ignore[assignment]
+    assert not any("hush-hush" in one for one in shown)

@@ -1,0 +1,54 @@
+"""The names that the package gives, and what it takes to import it."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import harvester
+
+
+@pytest.mark.parametrize("name", harvester.__all__)
+def test_a_public_name_is_the_one_of_its_room(name: str) -> None:
+    home = harvester._HOMES[name]
+    assert getattr(harvester, name) is getattr(import_module(home), name)
+    assert name in dir(harvester)
+
+
+def test_each_name_that_has_a_room_is_public() -> None:
+    assert sorted(harvester._HOMES) == sorted(harvester.__all__)
+
+
+def fresh(program: str) -> str:
+    """What a new interpreter prints."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_importing_the_package_imports_none_of_what_a_run_needs() -> None:
+    heavy = ("aiohttp", "anyio", "asyncio", "sqlite3", "orjson")
+    program = f"import harvester, sys; print([n for n in {heavy} if n in sys.modules])"
+    assert fresh(program) == "[]"
+
+
+def test_a_room_of_the_package_is_there_without_an_import_of_its_own() -> None:
+    assert fresh("import harvester; print(harvester.events.Committed.__name__)") == "Committed"
+
+
+def test_a_star_brings_the_public_names() -> None:
+    assert fresh("from harvester import *; print(run.__name__, Account.__name__)") == "run Account"
+
+
+@pytest.mark.parametrize("name", ["nothing", "_private", "__wrapped__"])
+def test_any_other_name_is_an_attribute_error(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"^module 'harvester' has no attribute '{name}'$"):
+        getattr(harvester, name)
+
+
+def test_a_library_that_a_room_misses_is_told_as_it_is() -> None:
+    program = (
+        "import harvester, sys\nsys.modules['aiohttp'] = None\n"
+        "try: harvester.transport\nexcept ModuleNotFoundError as exc: print(exc.name)"
+    )
+    assert fresh(program) == "aiohttp"
