@@ -13,7 +13,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accounts, latency, load, memory, rate, resume, start, throughput, waste
+from benchmarks import (
+    accounts,
+    latency,
+    load,
+    memory,
+    rate,
+    resume,
+    start,
+    throughput,
+    waste,
+    writing,
+)
 from benchmarks.figures import HEADER, Figure, show
 
 QUESTIONS = {
@@ -21,6 +32,7 @@ QUESTIONS = {
     "latency": latency.measure,
     "rate": rate.measure,
     "waste": waste.measure,
+    "writing": writing.measure,
     "memory": memory.measure,
     "resume": resume.measure,
     "start": start.measure,
