@@ -28,7 +28,9 @@ from benchmarks import (
 from benchmarks.figures import HEADER, Figure, show
 
 QUESTIONS = {
+    "work": work.measure,
     "throughput": throughput.measure,
+    "stages": stages.measure,
     "latency": latency.measure,
     "rate": rate.measure,
     "waste": waste.measure,
