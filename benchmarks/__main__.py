@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from benchmarks import (
 )
 from benchmarks.compare import checked_out, compared, measured
 from benchmarks.figures import HEADER, Figure, show
+from harvester.errors import UsageError
 
 QUESTIONS = {
     "work": work.measure,
@@ -48,7 +50,19 @@ QUESTIONS = {
     "accounts": accounts.measure,
     "load": load.measure,
 }
+SINKS = ("files", "objects", "databases")
+"""Questions that need drivers and servers: asked with all the others, but not by the gate."""
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
+
+
+def _of_sinks(name: str) -> list[Figure]:
+    """The figures of a question about sinks, as far as their drivers are installed."""
+    try:
+        found: list[Figure] = import_module(f"benchmarks.{name}").measure()
+    except (ImportError, UsageError) as exc:
+        print(f"not measured: {name}: {exc}")
+        return []
+    return found
 
 
 def _where() -> dict[str, Any]:
@@ -68,14 +82,15 @@ def _as_json(figures: list[Figure]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
+    known = (*QUESTIONS, *SINKS)
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(known))
     parser.add_argument("--gate", action="store_true", help="exit with 1 if a gate is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--compare", metavar="REV", help="measure that commit's package, too")
     given = parser.parse_args()
-    unknown = set(given.questions) - QUESTIONS.keys()
+    unknown = set(given.questions).difference(known)
     if unknown:
-        parser.error(f"there is no question {min(unknown)!r}; these are: {', '.join(QUESTIONS)}")
+        parser.error(f"there is no question {min(unknown)!r}; these are: {', '.join(known)}")
     return given
 
 
@@ -91,9 +106,9 @@ def _compare(revision: str, found: dict[str, list[Figure]]) -> None:
 
 def _ask(questions: Sequence[str]) -> dict[str, list[Figure]]:
     """The figures by question; printed as they come."""
-    found = {}
+    found: dict[str, list[Figure]] = {}
     for name in questions:
-        found[name] = QUESTIONS[name]()
+        found[name] = QUESTIONS[name]() if name in QUESTIONS else _of_sinks(name)
         show(found[name])
     return found
 
@@ -104,7 +119,7 @@ def main() -> int:
     started = time.monotonic()
     print(", ".join(f"{name} {value}" for name, value in _where().items()))
     print(HEADER)
-    found = _ask(given.questions or list(QUESTIONS))
+    found = _ask(given.questions or (list(QUESTIONS) if given.gate else [*QUESTIONS, *SINKS]))
     figures = [figure for each in found.values() for figure in each]
     print(f"{time.monotonic() - started:.0f} s")
     if given.json:
