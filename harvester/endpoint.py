@@ -65,7 +65,7 @@ class Endpoint(Protocol):
     first_day: the first day that has data.
     cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
-    late_days: so many days from its last day on a window's figures still grow; 0 if they do not.
+    late_days: for so many days, its last day counted, a window's figures still grow; 0 if they do not.
     day_field: the field of a record that names its day; empty if it names none.
     retired: WeChat has taken it offline: it is asked for only by its own name.
     successors: what WeChat names in its place.

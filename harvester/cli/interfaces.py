@@ -115,7 +115,8 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
-    yield "late days", f"its figures grow for {late} days after the last day" if late else ""
+    grow = f"its figures grow for {late} days, the last day of a window counted"
+    yield "late days", grow if late else ""
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")

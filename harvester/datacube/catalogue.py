@@ -17,10 +17,13 @@ Where the pages do not say it, or contradict each other, the safe reading stands
 - mini-programs: no page names a first day; theirs is the day they were introduced, 2017-01-09.
 - cloud-call names: getusersummary's pages contradict each other on whether there is one; those of
   the four article interfaces of 2025 are seen in one client alone.
-- successors of the retired six: WeChat names four interfaces for all of them; which one takes whose
-  place is as a harvester in use maps them.  Those by the hour have none.
-- late_days: an article's totals grow for 7 days, or 30.  Who came again is told for up to 30 days,
-  4 weeks or a month after the period, so those answers grow as well.
+- successors of the retired six: WeChat names four interfaces for all of them, and so does
+  getarticlesummary here; which one takes the place of the others is as a harvester in use maps
+  them.  Those by the hour have none.
+- late_days: an article's totals have entries of 7 days, or 30, the day of publishing counted.  Who
+  came again is told of the 30th day, the 4th week, the month after the period as well, and of the
+  last of those days on the day after it: 31, 29, 32 days.  How far the settling of a month has come
+  is told with it, and no page says until when that changes: for 62 days it is asked again.
 - adpos: rows name their slot only where one was asked for, or before 2024-08-16.
 """
 
@@ -247,15 +250,15 @@ GETWEANALYSISAPPIDMONTHLYVISITTREND = _mini(
 )  # fmt: skip
 GETWEANALYSISAPPIDDAILYRETAININFO = _mini(
     "dailyretaininfo", "getDailyRetain", "visit-retain", "a day's visitors who came again",
-    span=1, rows="", late_days=30, fields=fields.MINI_DAILY_RETAIN,
+    span=1, rows="", late_days=31, fields=fields.MINI_DAILY_RETAIN,
 )  # fmt: skip
 GETWEANALYSISAPPIDWEEKLYRETAININFO = _mini(
     "weeklyretaininfo", "getWeeklyRetain", "visit-retain", "a week's visitors who came again",
-    cut=Cut.WEEK, rows="", late_days=28, fields=fields.MINI_WEEKLY_RETAIN,
+    cut=Cut.WEEK, rows="", late_days=29, fields=fields.MINI_WEEKLY_RETAIN,
 )  # fmt: skip
 GETWEANALYSISAPPIDMONTHLYRETAININFO = _mini(
     "monthlyretaininfo", "getMonthlyRetain", "visit-retain", "a month's visitors who came again",
-    cut=Cut.MONTH, rows="", late_days=31, fields=fields.MINI_MONTHLY_RETAIN,
+    cut=Cut.MONTH, rows="", late_days=32, fields=fields.MINI_MONTHLY_RETAIN,
 )  # fmt: skip
 GETWEANALYSISAPPIDVISITPAGE = _mini(
     "visitpage", "getVisitPage", "others", "visits of each page, the most visited ones",
@@ -283,5 +286,5 @@ PUBLISHER_CPS_GENERAL = _ads(
 PUBLISHER_SETTLEMENT = _ads(
     "publisher_settlement", "income settled, by half months",
     "month order", fields.PUBLISHER_SETTLEMENT, cut=Cut.MONTH, rows="settlement_list",
-    day_field="", lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
+    late_days=62, day_field="", lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
 )  # fmt: skip
