@@ -19,7 +19,7 @@ from harvester.cli.screen import out, plain, tell
 from harvester.datacube import ERRORS
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import UsageError
-from harvester.plan import RECENT_DAYS, Cut, nearest
+from harvester.plan import Cut, nearest, recent_days
 
 WIDTH = 100
 """Columns of a table in a pipe, and at the most on a terminal."""
@@ -78,7 +78,7 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
 def days_a_call(endpoint: Endpoint) -> str:
     """How many days a call asks for, as a table says it."""
     if endpoint.cut is Cut.RECENT:
-        return "/".join(map(str, sorted(RECENT_DAYS)))
+        return "/".join(map(str, sorted(recent_days(endpoint.span))))
     return str(endpoint.span) if endpoint.cut is Cut.DAYS else endpoint.cut.value
 
 

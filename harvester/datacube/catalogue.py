@@ -25,6 +25,11 @@ Where the pages do not say it, or contradict each other, the safe reading stands
   last of those days on the day after it: 31, 29, 32 days.  How far the settling of a month has come
   is told with it, and no page says until when that changes: for 62 days it is asked again.
 - adpos: rows name their slot only where one was asked for, or before 2024-08-16.
+- get_adunit_list tells what there is now: asked each day, it is kept as of yesterday.
+
+What is not here: the statistics of cards (nobody tells whether they still answer), and the
+performance of a mini-program (``/wxa/business/performance/boot``), whose request and answer have
+another shape altogether.
 """
 
 from __future__ import annotations
@@ -270,7 +275,7 @@ GETWEANALYSISAPPIDVISITDISTRIBUTION = _mini(
 )  # fmt: skip
 GETWEANALYSISAPPIDUSERPORTRAIT = _mini(
     "userportrait", "getUserPortrait", "others", "who the visitors of 1, 7 or 30 days are",
-    cut=Cut.RECENT, rows="", fields=fields.MINI_PORTRAIT,
+    cut=Cut.RECENT, span=30, rows="", fields=fields.MINI_PORTRAIT,
 )  # fmt: skip
 
 # publisher: accounts with the traffic-owner function
@@ -279,6 +284,10 @@ PUBLISHER_ADPOS_GENERAL = _ads(
     "publisher_adpos_general", "ads shown, clicks and income",
     "date ad_slot", fields.PUBLISHER_ADPOS, span=90, day_field="date",
 )  # fmt: skip
+PUBLISHER_ADUNIT_GENERAL = _ads(
+    "publisher_adunit_general", "the same by ad unit; of mini-programs alone",
+    "stat_item.date ad_unit_id", fields.PUBLISHER_ADUNIT, span=90, day_field="stat_item.date",
+)  # fmt: skip
 PUBLISHER_CPS_GENERAL = _ads(
     "publisher_cps_general", "goods shown, orders and commission",
     "date", fields.PUBLISHER_CPS, span=60, day_field="date",
@@ -286,5 +295,11 @@ PUBLISHER_CPS_GENERAL = _ads(
 PUBLISHER_SETTLEMENT = _ads(
     "publisher_settlement", "income settled, by half months",
     "month order", fields.PUBLISHER_SETTLEMENT, cut=Cut.MONTH, rows="settlement_list",
-    late_days=62, day_field="", lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
+    late_days=62, day_field="",
+    lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
+)  # fmt: skip
+GET_ADUNIT_LIST = _ads(
+    "get_adunit_list", "the ad units that there are; of mini-programs alone",
+    "_end_date ad_unit_id", fields.AD_UNITS, cut=Cut.RECENT, span=1, dated=False, rows="ad_unit",
+    day_field="",
 )  # fmt: skip
