@@ -121,40 +121,98 @@ def _ask(url: str, method: str = "GET") -> dict[str, object]:
     return found
 
 
+CANCELLING = """
+import asyncio, os, sys
+sys.path.insert(0, sys.argv[1])
+import web_application
+async def finish(self):
+    self._task.cancel()
+    await asyncio.wait([self._task])
+web_application.Harvest.finish = finish
+web_application.web.run_app(
+    web_application.application(), host="127.0.0.1", port=int(os.environ["PORT"])
+)
+"""
+"""The same application, for one who does not wait for what is in flight."""
+
+
+class Application:
+    """The web application, started anew for each life of it."""
+
+    def __init__(self, wechat: Wechat, folder: Path, *arguments: str | Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/harvest"
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", *arguments],
+            env=_environment(wechat, PORT=str(port), WX_OUT=str(folder)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, begin: str, end: str) -> None:
+        """Wait until it serves, and have it harvest."""
+        while self.process.poll() is None:
+            try:
+                assert _ask(self.url) == {"state": "idle"}
+                break
+            except urllib.error.URLError:
+                time.sleep(0.05)
+        assert _ask(f"{self.url}?start={begin}&end={end}", "POST") == {"started": True}
+
+    def terminate(self) -> None:
+        """SIGTERM; it ends in order and leaves nothing behind."""
+        self.process.send_signal(signal.SIGTERM)
+        _, err = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, err
+        for trouble in ("Traceback", "never", "nclosed", "destroyed"):
+            assert trouble not in err, err
+
+
 def test_the_web_application_harvests_and_shuts_down_cleanly(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     server = wechat(latency=0.2)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, EXAMPLES / "web_application.py"],
-        env=_environment(server, PORT=str(port), WX_OUT=str(tmp_path / "articles")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    url = f"http://127.0.0.1:{port}/harvest"
+    application = Application(server, tmp_path, EXAMPLES / "web_application.py")
     try:
-        while process.poll() is None:
-            try:
-                assert _ask(url) == {"state": "idle"}
-                break
-            except urllib.error.URLError:
-                time.sleep(0.05)
-        assert _ask(f"{url}?start=2024-01-01&end=2024-12-31", "POST") == {"started": True}
+        application.start("2024-01-01", "2024-12-31")
         while server.simulator.counts["data"] < 6:
             time.sleep(0.02)
-        assert _ask(url)["state"] == "running"
+        assert _ask(application.url)["state"] == "running"
     finally:
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=20)
-    assert process.returncode == 0, err
-    assert b"Traceback" not in err
+        application.terminate()
     # What was asked for before the end is stored: nothing was thrown away.
     done = sorted(day for _, day in server.simulator.served)
     assert len(done) == server.simulator.counts["data"] < 366
     assert done[::-1] == [date(2024, 12, 31) - timedelta(days=n) for n in range(len(done))]
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), done[0], done[-1])
+
+
+@pytest.mark.parametrize("how", ["stopped", "cancelled"])
+def test_a_web_application_goes_on_where_sigterm_ended_it(
+    wechat: Callable[..., Wechat], tmp_path: Path, how: str
+) -> None:
+    server = wechat(latency=0.1)
+    script: list[str | Path] = [EXAMPLES / "web_application.py"]
+    if how == "cancelled":
+        script = ["-c", CANCELLING, EXAMPLES]
+    for life in range(3):
+        application = Application(server, tmp_path, *script)
+        before = server.simulator.counts["data"]
+        try:
+            application.start("2024-01-01", "2024-01-12")
+            while server.simulator.counts["data"] < before + 3 and life < 2:
+                time.sleep(0.02)
+            if life == 2:
+                while _ask(application.url)["state"] == "running":
+                    time.sleep(0.05)
+                assert _ask(application.url)["state"] == "complete"
+        finally:
+            application.terminate()
     assert_exactly_the_truth(
-        stored(tmp_path / "articles"), server.simulator, (A,), done[0], done[-1]
+        stored(tmp_path), server.simulator, (A,), date(2024, 1, 1), date(2024, 1, 12)
     )
+    if how == "stopped":
+        assert set(server.simulator.served.values()) == {1}

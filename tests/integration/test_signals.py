@@ -1,13 +1,18 @@
-"""Ctrl-C and SIGTERM, once and twice; a full disk; a second process."""
+"""Ctrl-C and SIGTERM, once and several times, typed and sent; a second process; a full disk."""
 
 from __future__ import annotations
 
 import json
+import os
+import pty
 import resource
 import signal
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -82,6 +87,195 @@ def test_the_second_signal_stops_at_once_and_still_nothing_is_lost(
     assert report["seconds"] > 0
     server.simulator.latency = 0.0
     _finish(server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "signals", "apart"),
+    [(signal.SIGINT, 2, 0.0), (signal.SIGINT, 2, 0.001), (signal.SIGINT, 30, 0.002),
+     (signal.SIGTERM, 3, 0.001)],
+)  # fmt: skip
+def test_signals_in_quick_succession_lose_nothing(
+    wechat: Callable[..., Wechat],
+    tmp_path: Path,
+    number: signal.Signals,
+    signals: int,
+    apart: float,
+) -> None:
+    server = wechat(latency=0.2)
+    process = _started(server, _job(server, tmp_path))
+    for _ in range(signals):  # the kernel may make one of two that come together
+        process.send_signal(number)
+        time.sleep(apart)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert err.count("run the same command again to go on") == 1
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "interrupted"
+    assert report["requests"] == server.simulator.counts["data"]
+    assert harvest("verify", "--out", tmp_path).returncode in (0, 2)  # 2: nothing is there yet
+    server.simulator.latency = 0.0
+    _finish(server, tmp_path)
+
+
+def _in_a_terminal(job: list[str]) -> tuple[int, int]:
+    """The command with a terminal of its own, whose Ctrl-C it hears: its pid, our end of it."""
+    pid, terminal = pty.fork()
+    if pid:
+        return pid, terminal
+    try:
+        os.execve(sys.executable, command(*job), environment(TERM="xterm", LC_ALL="C.UTF-8"))
+    finally:
+        os._exit(1)
+
+
+def _shown(terminal: int, until: str = "at its end") -> str:
+    """What a terminal shows until that is among it, or nobody writes to it any more."""
+    shown = b""
+    with suppress(OSError):  # which is how the end of a terminal is told
+        while until.encode() not in shown and (part := os.read(terminal, 65536)):
+            shown += part
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("typed", [1, 2])
+def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
+    wechat: Callable[..., Wechat], tmp_path: Path, typed: int
+) -> None:
+    server = wechat(latency=3.0 if typed == 2 else 0.3)
+    pid, terminal = _in_a_terminal(_job(server, tmp_path))
+    try:
+        before = termios.tcgetattr(terminal)
+        while server.simulator.counts["data"] < 5:
+            time.sleep(0.01)
+        began = time.monotonic()
+        os.write(terminal, b"\x03")
+        shown = _shown(terminal, "once more to stop at once")
+        if typed == 2:
+            os.write(terminal, b"\x03")
+        shown += _shown(terminal)
+        _, status = os.waitpid(pid, 0)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert time.monotonic() - began < 2.5
+    assert before[3] & termios.ECHO
+    assert shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h"), "the cursor stays hidden"
+    assert "once more to stop at once" in shown
+    assert "run the same command again to go on" in shown
+    assert "Traceback" not in shown
+    server.simulator.latency = 0.0
+    _finish(server, tmp_path)
+    if typed == 1:
+        assert set(server.simulator.served.values()) == {1}
+
+
+# a process that is stopped for a while
+
+
+def test_a_process_that_was_stopped_for_longer_than_its_token_lives_goes_on(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.05, token_lifetime=2.0)
+    process = _started(server, _job(server, tmp_path))
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "complete"
+    # It noticed by itself; only what was just being sent when it was stopped can be refused.
+    assert report["retries"] <= 3
+    assert report["token_fetches"] == server.simulator.counts["token"] > 1
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
+    assert set(server.simulator.served.values()) == {1}
+
+
+def test_of_two_that_share_a_token_the_one_that_was_stopped_adopts_the_others_new_one(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.02, token_lifetime=2.4, classic_grace=1.0)
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(
+        f"[[account]]\nappid = '{A}'\nsecret = 'env:HARVESTER_SECRET'\ntoken = 'classic'\n"
+    )
+
+    def job(name: str) -> list[str]:
+        _, endpoint, _, _, *rest = _job(server, tmp_path / name, "80/s")
+        shared = ["--accounts", str(accounts), "--token-store", f"file:{tmp_path / 'tokens'}"]
+        return ["run", endpoint, *shared, *rest]
+
+    one = _started(server, job("one"))
+    other = _started(server, job("other"), after=15)
+    one.send_signal(signal.SIGSTOP)
+    before = server.simulator.counts["token"]
+    said = other.communicate(timeout=40)
+    assert other.returncode == 0, said
+    meanwhile = server.simulator.counts["token"] - before
+    one.send_signal(signal.SIGCONT)
+    out, err = one.communicate(timeout=40)
+    assert one.returncode == 0, err
+    assert meanwhile >= 1
+    # Only what was just being sent when it was stopped can have been refused.
+    counts = server.simulator.counts
+    assert sum(counts[name] for name in counts if name.startswith("errcode 4")) <= 3
+    fetched = [json.loads(text.splitlines()[-1])["token_fetches"] for text in (said[0], out)]
+    assert sum(fetched) == server.simulator.counts["token"]
+    for name in ("one", "other"):
+        assert_exactly_the_truth(stored(tmp_path / name), server.simulator, (A,), BEGIN, END)
+
+
+IMPATIENT = """
+import asyncio, sys
+from datetime import date
+from pathlib import Path
+from harvester import datacube
+from harvester.engine import Engine
+from harvester.ledger import Ledger
+from harvester.model import Account
+from harvester.scope import Options, Scope
+from harvester.sinks.jsonl import JsonLines
+from harvester.transport import HttpTransport
+url, appid, home, begin, end = sys.argv[1:]
+async def main():
+    asked = Scope(
+        {appid: datacube.provider_for(Account(appid, secret="practice"))},
+        (datacube.GETARTICLESUMMARY,), date.fromisoformat(begin), date.fromisoformat(end),
+    )
+    transport = HttpTransport(url, timeout=0.6)
+    sinks, ledger = [JsonLines(home)], Ledger(Path(home) / "ledger.sqlite")
+    async with transport, Engine(asked, Options(rate=100), transport, sinks, ledger) as engine:
+        report = await engine.run()
+    print(report.state, report.retries)
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_was_stopped_for_longer_than_it_waits_for_an_answer_asks_again(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.1)
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, server.url, A, tmp_path, str(BEGIN), str(END)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while server.simulator.counts["data"] < 10 and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert out.startswith("complete "), err
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
+
+
+# disks and directories; more of them in test_disks
 
 
 def test_a_full_disk_stops_the_run_with_4_and_nothing_is_lost(
