@@ -1,4 +1,7 @@
-"""All questions, one table: ``python -m benchmarks [QUESTION...] [--gate] [--json FILE]``."""
+"""All questions, one table, and a picture of it.
+
+python -m benchmarks [QUESTION...] [--gate] [--json FILE] [--svg FILE] [--compare REV]
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,58 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accounts, latency, load, memory, rate, resume, start, throughput, waste
+from benchmarks import (
+    accounts,
+    latency,
+    load,
+    memory,
+    rate,
+    resume,
+    stages,
+    start,
+    throughput,
+    waste,
+    work,
+    writing,
+)
+from benchmarks.compare import checked_out, compared, measured
 from benchmarks.figures import HEADER, Figure, show
+from harvester.errors import UsageError
 
 QUESTIONS = {
+    "work": work.measure,
     "throughput": throughput.measure,
+    "stages": stages.measure,
     "latency": latency.measure,
     "rate": rate.measure,
     "waste": waste.measure,
+    "writing": writing.measure,
     "memory": memory.measure,
     "resume": resume.measure,
     "start": start.measure,
     "accounts": accounts.measure,
     "load": load.measure,
 }
+SINKS = ("files", "objects", "databases")
+"""Questions that need drivers and servers: asked with all the others, but not by the gate."""
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
+
+
+def _of_sinks(name: str) -> list[Figure]:
+    """The figures of a question about sinks, as far as their drivers are installed."""
+    try:
+        found: list[Figure] = import_module(f"benchmarks.{name}").measure()
+    except (ImportError, UsageError) as exc:
+        print(f"not measured: {name}: {exc}")
+        return []
+    return found
 
 
 def _where() -> dict[str, Any]:
@@ -45,27 +80,52 @@ def _as_json(figures: list[Figure]) -> str:
     return json.dumps({"where": _where(), "figures": listed}, indent=2, ensure_ascii=False) + "\n"
 
 
-def main() -> int:
-    """Measure and print; 1 if a gate is missed and that is asked for."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
+    known = (*QUESTIONS, *SINKS)
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(known))
     parser.add_argument("--gate", action="store_true", help="exit with 1 if a gate is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--compare", metavar="REV", help="measure that commit's package, too")
     given = parser.parse_args()
-    unknown = set(given.questions) - QUESTIONS.keys()
+    unknown = set(given.questions).difference(known)
     if unknown:
-        parser.error(f"there is no question {min(unknown)!r}; these are: {', '.join(QUESTIONS)}")
+        parser.error(f"there is no question {min(unknown)!r}; these are: {', '.join(known)}")
+    return given
+
+
+def _compare(revision: str, found: dict[str, list[Figure]]) -> None:
+    """Print the figures beside those of another commit."""
+    print(f"\nnow, and with the package of {revision}")
+    with checked_out(revision) as folder:
+        for question, figures in found.items():
+            former = measured(question, folder)
+            told = compared(figures, former) if former else [f"{question}: cannot be asked there"]
+            print("\n".join(told), flush=True)
+
+
+def _ask(questions: Sequence[str]) -> dict[str, list[Figure]]:
+    """The figures by question; printed as they come."""
+    found: dict[str, list[Figure]] = {}
+    for name in questions:
+        found[name] = QUESTIONS[name]() if name in QUESTIONS else _of_sinks(name)
+        show(found[name])
+    return found
+
+
+def main() -> int:
+    """Measure and print; 1 if a gate is missed and that is asked for."""
+    given = _arguments()
     started = time.monotonic()
     print(", ".join(f"{name} {value}" for name, value in _where().items()))
     print(HEADER)
-    figures: list[Figure] = []
-    for name in given.questions or QUESTIONS:
-        found = QUESTIONS[name]()
-        show(found)
-        figures += found
+    found = _ask(given.questions or (list(QUESTIONS) if given.gate else [*QUESTIONS, *SINKS]))
+    figures = [figure for each in found.values() for figure in each]
     print(f"{time.monotonic() - started:.0f} s")
     if given.json:
         given.json.write_text(_as_json(figures), encoding="utf-8")
+    if given.compare:
+        _compare(given.compare, found)
     return int(given.gate and not all(figure.holds for figure in figures))
 
 

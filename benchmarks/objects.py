@@ -9,23 +9,15 @@ are moto's and a Redis without persistence, each in a process of its own.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.figures import Figure, show
+from benchmarks.servers import Missing, redis, s3
 from harvester.codec import checksum, lines
 from harvester.model import Batch, Window, metadata
 from harvester.sinks.base import Sink
@@ -124,7 +116,7 @@ def _measure_s3(groups: Sequence[Sequence[Batch]]) -> list[Figure]:
 
     from harvester.sinks.objects import ObjectStore
 
-    with _s3():
+    with s3(BUCKET):
         store = S3Store(BUCKET, client_options={"allow_http": True})
 
         async def bare(place: str) -> None:
@@ -138,27 +130,6 @@ def _measure_s3(groups: Sequence[Sequence[Batch]]) -> list[Figure]:
         return _figures("s3", "bare puts", _take_turns({"bare": bare, "sink": sink}))
 
 
-@contextmanager
-def _s3() -> Iterator[None]:
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
-    settings = {
-        "AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark",
-        "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": url,
-    }  # fmt: skip
-    before = dict(os.environ)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _process(command, port):
-        request = urllib.request.Request(f"{url}/{BUCKET}", method="PUT", data=b"")
-        urllib.request.urlopen(request, timeout=10).close()
-        os.environ.update(settings)
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-
-
 # Redis
 
 
@@ -167,65 +138,35 @@ def _measure_redis(groups: Sequence[Sequence[Batch]]) -> list[Figure]:
 
     from harvester.sinks.redis import RedisStreams
 
-    with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder,
-                   "--save", "", "--appendonly", "no"]  # fmt: skip
-        url = f"redis://127.0.0.1:{port}/0"
-        with _process(command, port), Redis.from_url(url) as client:
+    with redis() as url, Redis.from_url(url) as client:
 
-            async def bare(place: str) -> None:
-                for group in groups:
-                    pipe: Any = client.pipeline(transaction=False)
-                    for batch in group:
-                        for line in batch.body.splitlines():
-                            pipe.xadd(place, {"record": line})
-                    pipe.execute()
-                client.delete(place)
+        async def bare(place: str) -> None:
+            for group in groups:
+                pipe: Any = client.pipeline(transaction=False)
+                for batch in group:
+                    for line in batch.body.splitlines():
+                        pipe.xadd(place, {"record": line})
+                pipe.execute()
+            client.delete(place)
 
-            async def sink(place: str) -> None:
-                await _by_sink(RedisStreams(url, prefix=place), groups)
-                client.flushall()
+        async def sink(place: str) -> None:
+            await _by_sink(RedisStreams(url, prefix=place), groups)
+            client.flushall()
 
-            turns = _take_turns({"bare": bare, "sink": sink})
-            return _figures("redis", "bare XADDs", turns)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@contextmanager
-def _process(command: Sequence[str], port: int) -> Iterator[None]:
-    """A server that runs until the block ends."""
-    with Path(os.devnull).open("wb") as nowhere:
-        process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
-        try:
-            ends = time.monotonic() + 60
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > ends:
-                        raise RuntimeError(f"{command[0]} does not start") from None
-                    time.sleep(0.05)
-            yield
-        finally:
-            process.kill()
-            process.wait(20)
+        turns = _take_turns({"bare": bare, "sink": sink})
+        return _figures("redis", "bare XADDs", turns)
 
 
 def measure() -> list[Figure]:
     """The figures."""
     groups = _groups()
-    figures = _measure_s3(groups)
-    if shutil.which("redis-server") is None:
-        print("not measured: there is no redis-server on this machine")
-        return figures
-    return figures + _measure_redis(groups)
+    figures: list[Figure] = []
+    for one in (_measure_s3, _measure_redis):
+        try:
+            figures += one(groups)
+        except (Missing, ImportError) as exc:
+            print(f"not measured: {exc}")
+    return figures
 
 
 if __name__ == "__main__":

@@ -10,18 +10,26 @@ Importing this room without pyarrow raises `UsageError` with the line to type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from harvester.codec import MalformedError, encode, parse, parse_lines
+from harvester.codec import MalformedError, parse, parse_lines
 from harvester.endpoint import Field
 from harvester.errors import UsageError
-from harvester.model import Batch, Window, metadata
-from harvester.sinks.columns import EXTRA, METADATA, Table, fit, record_of
+from harvester.model import Batch, Window
+from harvester.sinks.columns import EXTRA, METADATA, Row, Table, exactly, record_of
+from harvester.sinks.groups import (
+    Document,
+    Lines,
+    Misfit,
+    distinct,
+    kinds_of,
+    moment,
+    values_of,
+    without_metadata,
+)
 
 try:
     import pyarrow as pa
@@ -43,32 +51,17 @@ __all__ = [
     "refitted",
     "schema_of",
     "table_of",
+    "table_of_rows",
     "windows_of",
 ]
-Document = dict[str, Any]
 _SCALARS: dict[str, Any] = {
     "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_(),
     "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"), "json": pa.string(),
 }  # fmt: skip
-_TYPES: dict[str, set[type]] = {"int": {int}, "float": {float, int}, "str": {str}, "bool": {bool}}
-_NOTHING = type(None)
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class _Misfit(Exception):  # noqa: N818  (no error: the group goes row by row)
-    """A value is not as its field says."""
-
-
-_MISFITS = (_Misfit, MalformedError, pa.ArrowInvalid, OverflowError)
-
-
-class Lines(NamedTuple):
-    """The lines of one window."""
-
-    window: Window
-    fetched_at: str
-    records: int
-    lines: bytes
+_MISFITS = (Misfit, MalformedError, pa.ArrowInvalid, OverflowError)
 
 
 def table_of(name: str, fields: Sequence[Field] = ()) -> Table:
@@ -105,16 +98,21 @@ def batch_of(table: Table, schema: Any, documents: Sequence[Document]) -> Any:
 
 
 def batch_of_lines(table: Table, schema: Any, groups: Sequence[Lines]) -> Any:
-    """The same from lines, of which those of a group share their metadata.
-
-    It is cut off before they are parsed, which is a third of the work.
-    """
+    """The same from lines, of which those of a group share their metadata."""
     try:
-        documents = _without_metadata(groups)
+        documents = without_metadata(groups)
         columns = _by_column(table.fields, documents)
     except _MISFITS:
         return batch_of(table, schema, parse_lines(b"".join([group.lines for group in groups])))
     return _batch(schema, [*columns, *_metadata(groups), [None] * len(documents)])
+
+
+def table_of_rows(fields: Sequence[Field], rows: Sequence[Row]) -> Any:
+    """A `pyarrow.Table` of rows whose nested values are JSON text."""
+    kinds = [_SCALARS.get(field.type, pa.string()) for field in fields]
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+    return pa.table(arrays, [field.name for field in fields])
 
 
 def _batch(schema: Any, columns: Sequence[Any]) -> Any:
@@ -122,23 +120,10 @@ def _batch(schema: Any, columns: Sequence[Any]) -> Any:
     return pa.record_batch(arrays, schema=schema)
 
 
-def _without_metadata(groups: Sequence[Lines]) -> list[Document]:
-    bare: list[bytes] = []
-    for window, fetched_at, records, lines in groups:
-        end = b"," + encode(metadata(window, fetched_at))[1:]
-        listed = lines[:-1].split(b"\n")
-        if len(listed) != records or not all([line.endswith(end) for line in listed]):
-            raise _Misfit  # a record without a field of its own, or with one of ours
-        cut = -len(end)
-        bare += [line[:cut] for line in listed]
-    found: list[Document] = parse(b"[" + b"},".join(bare) + b"}]")
-    return found
-
-
 def _metadata(groups: Sequence[Lines]) -> list[Any]:
     """The columns of metadata: few values, each many times."""
     places = pa.array([n for n, group in enumerate(groups) for _ in range(group.records)])
-    fetched = [datetime.fromisoformat(group.fetched_at).astimezone(UTC) for group in groups]
+    fetched = [moment(group.fetched_at) for group in groups]
     listed = [*zip(*[group.window for group in groups], strict=True), fetched]
     return [
         pa.array(values, _SCALARS[field.type]).take(places)
@@ -149,53 +134,25 @@ def _metadata(groups: Sequence[Lines]) -> list[Any]:
 def _by_column(fields: Sequence[Field], documents: Sequence[Document]) -> list[Any]:
     return [
         _MADE[field.type](field, values)
-        for field, values in zip(fields, _values(fields, documents), strict=True)
+        for field, values in zip(fields, values_of(fields, documents), strict=True)
     ]
 
 
-def _values(fields: Sequence[Field], documents: Sequence[Document]) -> Iterable[Sequence[Any]]:
-    """The values of each field; most records have all of them and no other."""
-    names = [field.name for field in fields]
-    if len(names) > 1 and {*map(len, documents)} == {len(names)}:
-        with suppress(KeyError):
-            return list(zip(*map(itemgetter(*names), documents), strict=True))
-    if not {*names}.issuperset(set().union(*documents)):
-        raise _Misfit
-    return [[document.get(name) for document in documents] for name in names]
-
-
 def _scalars(field: Field, values: Sequence[Any]) -> Any:
-    kinds: set[type] = {*map(type, values)}
-    if not _TYPES[field.type].issuperset(kinds - {_NOTHING}):
-        raise _Misfit
+    kinds_of(field, values)
     return pa.array(values, _SCALARS[field.type])
 
 
 def _days(field: Field, values: Sequence[Any]) -> list[Any]:
-    return _distinct(values, lambda value: _exact(value, field))
+    return distinct(values, lambda value: exactly(value, field))
 
 
 def _instants(_: Field, values: Sequence[Any]) -> list[Any]:
-    return _distinct(values, lambda text: datetime.fromisoformat(text).astimezone(UTC))
+    return distinct(values, moment)
 
 
 def _nested(field: Field, values: Sequence[Any]) -> list[Any]:
-    return [_exact(value, field) for value in values]
-
-
-def _distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> list[Any]:
-    """What is made of each value, made once: they are few, each many times."""
-    forms = {value: made(value) for value in {*values}}
-    return [forms[value] for value in values]
-
-
-def _exact(value: Any, field: Field) -> Any:
-    if value is None:
-        return None
-    held, exact = fit(value, field)
-    if not exact:
-        raise _Misfit
-    return held
+    return [exactly(value, field) for value in values]
 
 
 _MADE: dict[str, Callable[[Field, Sequence[Any]], Any]] = {

@@ -9,13 +9,25 @@ fields that the catalogue does not know, and of the raw values that are not of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
-from harvester.codec import encode
+from harvester.codec import MalformedError, encode
 from harvester.endpoint import Field
 from harvester.model import Batch
+from harvester.sinks.groups import (
+    NOTHING,
+    Misfit,
+    chunked,
+    distinct,
+    kinds_of,
+    lines_of,
+    moment,
+    values_of,
+    without_metadata,
+)
 
 Row = tuple[Any, ...]
 Form = Callable[[Any], Any]
@@ -83,14 +95,70 @@ class Table:
         Dates are `date`, ``_fetched_at`` is an aware `datetime`, ``_extra`` is JSON text or None,
         if `forms` does not say otherwise.
         """
-        window = batch.window
-        fetched = datetime.fromisoformat(batch.fetched_at).astimezone(UTC)
-        values = (window.appid, window.endpoint, window.begin, window.end, fetched)
-        beside = tuple(
-            self._forms[field.type](value) if field.type in self._forms else value
-            for field, value in zip(METADATA, values, strict=True)
-        )
+        beside = self._beside(batch)
         return [self._row(record, beside) for record in batch.documents()]
+
+    def _beside(self, batch: Batch) -> Row:
+        """The values of the metadata, the same in each row of a batch."""
+        forms = self._forms
+        return tuple(
+            [
+                forms[field.type](value) if field.type in forms else value
+                for field, value in zip(
+                    METADATA, (*batch.window, moment(batch.fetched_at)), strict=True
+                )
+            ]
+        )
+
+    def rows_of(self, batches: Sequence[Batch]) -> list[list[Row]]:
+        """The `rows` of each of several batches; those that are as the catalogue says at once."""
+        found: list[list[Row]] = []
+        for chunk in chunked(batches):
+            try:
+                rows = self._by_column(chunk)
+            except (Misfit, MalformedError):
+                found += map(self.rows, chunk)
+                continue
+            for batch in chunk:
+                found.append([*islice(rows, batch.records)])
+        return found
+
+    def _by_column(self, batches: Sequence[Batch]) -> Iterator[Row]:
+        """The rows of all these batches; raises `Misfit`."""
+        documents = without_metadata(map(lines_of, batches))
+        columns = [
+            self._column(field, values)
+            for field, values in zip(self.fields, values_of(self.fields, documents), strict=True)
+        ]
+        return zip(*columns, *self._metadata(batches), repeat(None), strict=False)
+
+    def _metadata(self, batches: Sequence[Batch]) -> list[Iterable[Any]]:
+        """The columns of metadata: few values, each many times."""
+        times = [batch.records for batch in batches]
+        listed = [*zip(*[batch.window for batch in batches], strict=True),
+                  [batch.fetched_at for batch in batches]]  # fmt: skip
+        found: list[Iterable[Any]] = []
+        for field, values in zip(METADATA, listed, strict=True):
+            form = self._forms.get(field.type)
+            if field.type == "timestamp":
+                values = distinct(values, moment)
+            if form is not None:
+                values = distinct(values, form)
+            found.append(chain.from_iterable(map(repeat, values, times)))
+        return found
+
+    def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of a field as the column takes them; raises `Misfit` if one is not so."""
+        form = self._forms.get(field.type)
+        if field.type in _SCALAR:
+            values = _SCALAR[field.type](field, values)
+            return values if form is None else [form(each) for each in values]
+        if field.type == "date":
+            days = distinct(values, lambda value: exactly(value, field))
+            return days if form is None else distinct(days, lambda day: day and form(day))
+        held = [exactly(value, field) for value in values]
+        came = values if self._as_they_came else held
+        return came if form is None else [None if each is None else form(each) for each in came]
 
     def drift(self) -> list[str]:
         """What was not as the catalogue says, since this was last asked; nothing twice."""
@@ -242,3 +310,43 @@ _TYPED: dict[str, Callable[[Any, Field], Fitted]] = {
 def fit(value: object, field: Field) -> Fitted:
     """A value as a column of that field takes it."""
     return _TYPED[field.type](value, field)
+
+
+def exactly(value: Any, field: Field) -> Any:
+    """The same, of which nothing may be lost; raises `Misfit`."""
+    if value is None:
+        return None
+    held, exact = _TYPED[field.type](value, field)
+    if not exact:
+        raise Misfit
+    return held
+
+
+# many values
+
+
+def _ints(field: Field, values: Sequence[Any]) -> Sequence[Any]:
+    kinds = kinds_of(field, values)
+    present = values if NOTHING not in kinds else [each for each in values if each is not None]
+    if present and (min(present) < _LEAST or max(present) > _MOST):
+        raise Misfit
+    return values
+
+
+def _floats(field: Field, values: Sequence[Any]) -> Sequence[Any]:
+    if int in kinds_of(field, values):
+        return [exactly(value, field) for value in values]
+    return values
+
+
+def _any(field: Field, values: Sequence[Any]) -> Sequence[Any]:
+    kinds_of(field, values)
+    return values
+
+
+_SCALAR: dict[str, Callable[[Field, Sequence[Any]], Sequence[Any]]] = {
+    "int": _ints,
+    "float": _floats,
+    "str": _any,
+    "bool": _any,
+}

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeVar
 
 import anyio
@@ -192,21 +192,18 @@ class Database:
 
     def _replace(self, batches: Sequence[Batch], number: int) -> dict[Window, Tally]:
         replaced: dict[Window, Tally] = {}
-        by_table: dict[str, list[Row]] = defaultdict(list)
         entries: list[tuple[Window, Entry]] = []
-        for (endpoint, appid), group in _by_account(batches).items():
+        for endpoint, group in _by_interface(batches).items():
             layout = self._layouts[endpoint]
-            taken = self._progress.take_away(endpoint, appid, list(group))
-            for window, batch in group.items():
-                rows = layout.rows(batch)
-                by_table[endpoint] += rows
-                entry = self._entry(batch, rows, layout, number, taken.get(window))
+            taken = self._progress.take_away(endpoint, [batch.window for batch in group])
+            every = layout.rows(group)
+            for batch, rows in zip(group, every, strict=True):
+                entry = self._entry(batch, rows, layout, number, taken.get(batch.window))
                 if entry.former.records:
-                    replaced[window] = entry.former
-                entries.append((window, entry))
-        for endpoint, rows in by_table.items():
-            if rows:
-                self._driver.insert(endpoint, self._layouts[endpoint].columns, rows)
+                    replaced[batch.window] = entry.former
+                entries.append((batch.window, entry))
+            if stored := [*chain.from_iterable(every)]:
+                self._driver.insert(endpoint, layout.columns, stored)
         self._progress.add(entries, number)
         return replaced
 
@@ -298,18 +295,21 @@ class Database:
             yield (day_of(days[0]), day_of(days[1])), group
 
 
-def _by_account(batches: Sequence[Batch]) -> dict[tuple[str, str], dict[Window, Batch]]:
-    """The last batch of each window, by interface and account, less those that lie in a later."""
-    grouped: dict[tuple[str, str], dict[Window, Batch]] = defaultdict(dict)
+def _by_interface(batches: Sequence[Batch]) -> dict[str, list[Batch]]:
+    """The last batch of each window, less those that lie in a later one, in order of windows."""
+    by_account: dict[tuple[str, str], dict[Window, Batch]] = defaultdict(dict)
     for batch in batches:
         window = batch.window
-        group = grouped[window.endpoint, window.appid]
+        group = by_account[window.endpoint, window.appid]
         if window.begin < window.end:
             for other in list(group):
                 if window.begin <= other.begin and other.end <= window.end:
                     del group[other]
         group[window] = batch
-    return grouped
+    found: dict[str, list[Batch]] = defaultdict(list)
+    for (endpoint, _), group in sorted(by_account.items()):
+        found[endpoint] += [group[window] for window in sorted(group)]
+    return found
 
 
 def _speaks_of(receipt: Receipt, entry: Entry) -> bool:

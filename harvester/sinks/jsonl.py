@@ -194,15 +194,18 @@ class JsonLines:
         replaced: dict[Window, Tally] = {}
         with self._translated():
             for endpoint, group in by_endpoint.items():
-                if old := [batch.window for batch in group if self._stands(batch)]:
+                if old := self._old(group):
                     self._replace(endpoint, old, replaced)
                 self._append(endpoint, group)
             return Written(self._store.receipt(), replaced)
 
-    def _stands(self, batch: Batch) -> bool:
-        """Whether records of the window may stand here already."""
-        if batch.replaces or not self._found:
-            return batch.replaces
+    def _old(self, group: Sequence[Batch]) -> list[Window]:
+        """The windows of which records may stand here already."""
+        if not self._found:
+            return [batch.window for batch in group if batch.replaces]
+        return [batch.window for batch in group if batch.replaces or self._may_be_found(batch)]
+
+    def _may_be_found(self, batch: Batch) -> bool:
         window = batch.window
         return window in self._found or window.begin < window.end
 

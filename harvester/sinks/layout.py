@@ -86,13 +86,14 @@ class Layout:
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {len(self.columns)} columns>"
 
-    def rows(self, batch: Batch) -> list[Row]:
-        """The records of a batch, ready to be inserted."""
-        rows = self.table.rows(batch)
-        signs = self.dialect.signs
-        if signs and (batch.parsed is not None or signs in batch.body):
-            return [self._moved(row) for row in rows]
-        return rows
+    def rows(self, batches: Sequence[Batch]) -> list[list[Row]]:
+        """The records of each batch, ready to be inserted."""
+        found = self.table.rows_of(batches)
+        if signs := self.dialect.signs:
+            for place, batch in enumerate(batches):
+                if batch.parsed is not None or signs in batch.body:
+                    found[place] = [self._moved(row) for row in found[place]]
+        return found
 
     def _moved(self, row: Row) -> Row:
         """The row with what its columns cannot hold in ``_extra``."""

@@ -66,7 +66,12 @@ def _text(value: Any) -> str:
 DIALECT = Dialect(
     "PostgreSQL",
     _TYPES,
-    forms={"object": _text, "list": _text},
+    forms={  # text is what COPY takes fastest
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda moment: moment.isoformat(),
+        "object": _text,
+        "list": _text,
+    },
     reads={"object": "{}::text", "list": "{}::text", "json": "{}::text"},
     mark="%s",
     folds=False,

@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from harvester.codec import add_checksums
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Tally, Window
-from harvester.plan import Days
+from harvester.plan import Days, days_in
 from harvester.sinks.base import Receipt
 from harvester.sinks.columns import METADATA, Row
 from harvester.sinks.driver import Driver
@@ -35,6 +37,8 @@ from harvester.sinks.layout import Layout, kept_fields
 VERSION = 1
 DATABASE, LEDGER, COMMIT = "database", "ledger", "commit"
 """The keys of a receipt."""
+_AT_ONCE, _NEAR = 500, 31
+"""Accounts of one question; days that their windows may lie apart."""
 ADVICE = "put it back, or move the ledger away to harvest everything anew"
 
 _KEY = (Field("endpoint", "str"), Field("appid", "str"), Field("begin_date", "date"),
@@ -212,22 +216,37 @@ class Progress:
             f"DELETE FROM _harvester_windows WHERE endpoint = {self._mark}", [endpoint]
         )
 
-    def take_away(
-        self, endpoint: str, appid: str, windows: Sequence[Window]
-    ) -> dict[Window, Entry]:
+    def take_away(self, endpoint: str, windows: Sequence[Window]) -> dict[Window, Entry]:
         """Delete the records of these windows and of those within; gives what stood there."""
-        first = min(window.begin for window in windows)
-        last = max(window.end for window in windows)
-        found = self.within(endpoint, appid, self.days(Window(appid, endpoint, first, last)))
+        by_account: dict[str, list[Window]] = defaultdict(list)
+        for window in windows:
+            by_account[window.appid].append(window)
+        around = {appid: Around(listed) for appid, listed in by_account.items()}
         taken: dict[Window, Entry] = {}
         gone: list[Row] = []
-        around = Around(windows)
-        for days, entry in found.items():
-            if (window := around.of(days)) is not None:
-                taken[window] = _together(taken.get(window), entry)
-                gone.append((appid, *self.days(Window("", "", *days))))
+        for days, appids in side_by_side(windows):
+            for appid, stored, entry in self._standing(endpoint, appids, days):
+                if (taker := around[appid].of(stored)) is not None:
+                    taken[taker] = _together(taken.get(taker), entry)
+                    gone.append((appid, *self.days(Window("", "", *stored))))
         self._delete(endpoint, gone)
         return taken
+
+    def _standing(
+        self, endpoint: str, appids: Sequence[str], days: Days
+    ) -> Iterator[tuple[str, Days, Entry]]:
+        """The windows of these accounts that stand here between two days."""
+        mark = self._mark
+        names = ", ".join(field.name for field in _KEY[1:] + _VALUES)
+        rows = self._driver.query(
+            f"SELECT {names} FROM _harvester_windows WHERE endpoint = {mark}"
+            f" AND begin_date >= {mark} AND end_date <= {mark}"
+            f" AND appid IN ({self._driver.dialect.marks(len(appids))})",
+            [endpoint, *self.days(Window("", "", *days)), *appids],
+        )
+        for appid, *row in rows:
+            for stored, entry in _entries([row]).items():
+                yield str(appid), stored, entry
 
     def _delete(self, endpoint: str, gone: Sequence[Row]) -> None:
         if gone:
@@ -246,6 +265,24 @@ class Progress:
             ],
         )
         self._set(f"{LEDGER} {self.ledger}", str(number))
+
+
+def side_by_side(windows: Iterable[Window]) -> list[tuple[Days, list[str]]]:
+    """Accounts whose windows span about the same days, so that one question is enough for them."""
+    spans: dict[str, Days] = {}
+    for appid, _, begin, end in windows:
+        first, last = spans.get(appid, (begin, end))
+        spans[appid] = (min(first, begin), max(last, end))
+    found: list[tuple[Days, list[str]]] = []
+    for appid, (begin, end) in sorted(spans.items(), key=itemgetter(1)):
+        if found and len(found[-1][1]) < _AT_ONCE:
+            (first, last), appids = found[-1]
+            whole = (first, max(last, end))
+            if days_in(whole) <= 2 * days_in((begin, end)) + _NEAR:
+                found[-1] = (whole, [*appids, appid])
+                continue
+        found.append(((begin, end), [appid]))
+    return found
 
 
 class Around:

@@ -17,7 +17,7 @@ from harvester.codec import add_checksums, checksum
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Finishing, Readable, Verifiable
-from harvester.testing.bench import Bench, batch
+from harvester.testing.bench import Bench, batch, record
 
 WINDOWS = 10_000
 GROUP = 512
@@ -33,6 +33,11 @@ def _check(run: Check) -> Check:
 
 
 # what is written
+
+ONE_ODD: tuple[dict[str, Any], ...] = (
+    {"ref_date": [1]}, {"ref_date": {"a": 1}}, {"number": True}, {"number": 2**63},
+    {"share": 2**53 + 1}, {"title": ["x"]}, {"parts": [{"day": [1]}]}, {"ids": [2**63]},
+)  # fmt: skip
 
 
 @_check
@@ -58,11 +63,16 @@ async def unknown(bench: Bench) -> None:
         {"number": 2**70, "share": -1.5e300, "ref_date": 20240131, "ids": 3},
         {"number": -(2**63), "detail": {"a": 1, "b": "x", "c": 2}, "parts": [{"day": "x"}]},
         {"number": 1.5, "open": "no"},
+        {"number": [1], "ref_date": [1], "title": {"a": 1}, "share": [], "open": {}, "detail": "x"},
+        {"number": {"a": 1}, "ref_date": {"a": [1]}, "parts": "x", "ids": [None, "1", 2.5]},
     ]
     await bench.all(batch(0, *odd))
     await bench.expect(batch(0, *odd))
     await bench.all(batch(1, {"newer": 1}, 7))
-    await bench.expect(batch(0, *odd), batch(1, {"newer": 1}, 7))
+    one_by_one = [batch(2 + n, {**record(n), **each}) for n, each in enumerate(ONE_ODD)]
+    for each in one_by_one:
+        await bench.all(each)
+    await bench.expect(batch(0, *odd), batch(1, {"newer": 1}, 7), *one_by_one)
 
 
 TITLES = (

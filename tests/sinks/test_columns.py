@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harvester import plugins
 from harvester.codec import checksum, lines
@@ -181,3 +183,29 @@ def test_every_interface_of_the_catalogue_makes_a_table(name: str) -> None:
     names = [field.name.lower() for field in table.columns]
     assert len(set(names)) == len(names)
     assert names[-1] == "_extra"
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False),
+    st.text(max_size=3), st.just("2024-01-31"), st.just("20240131"), st.lists(st.integers(-1, 9)),
+    st.fixed_dictionaries({}, optional={"a": st.integers(0, 9), "b": st.text(max_size=2)}),
+    st.just([{"day": "2024-01-31", "n": 1}]), st.just([{"day": 1, "more": 2}]),
+)  # fmt: skip
+RECORDS = st.one_of(
+    st.just(WHOLE),
+    st.builds(lambda name, value: {**WHOLE, name: value},
+              st.sampled_from([*WHOLE, "new", "_extra"]), VALUES),
+    st.dictionaries(st.sampled_from([*WHOLE, "new", "Rate", "_appid"]), VALUES),
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(RECORDS, max_size=3), max_size=4), st.booleans())
+def test_many_windows_at_once_give_the_same_rows_as_one_by_one(
+    records: list[list[dict[str, Any]]], typed: bool
+) -> None:
+    forms = {"date": str, "object": repr, "list": repr}
+    batches = [batch(*each) for each in records]
+    one, other = (Table("figures", FIELDS, typed_nesting=typed, forms=forms) for _ in range(2))
+    slowly = [one.rows(each) for each in batches]
+    assert repr(other.rows_of(batches)) == repr(slowly)
+    assert sorted(other.drift()) == sorted(one.drift())

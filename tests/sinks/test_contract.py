@@ -7,6 +7,7 @@ import gzip
 import json
 import shutil
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -20,12 +21,19 @@ import pytest
 from obstore.store import S3Store
 from redis import Redis
 
+import harvester
 from harvester import plugins
 from harvester.sinks.base import Sink
 from harvester.sinks.streams import Marker
 from harvester.testing import SINK_CHECKS, MemorySink, check_sink
+from harvester.testing.bench import ENDPOINTS
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Record = dict[str, Any]
 
@@ -43,13 +51,34 @@ def of_memory(_: Path, __: pytest.FixtureRequest) -> Place:
     return Place(lambda name: kept.setdefault(name, MemorySink(name)), lambda n: kept[n].records)
 
 
-def of_jsonl(home: Path, _: pytest.FixtureRequest) -> Place:
+def in_segments(compress: str, unpack: Callable[[bytes], bytes]) -> Callable[..., Place]:
+    """JSON lines, plain or compressed, as any program that knows the compression reads them."""
+
+    def of_jsonl(home: Path, _: pytest.FixtureRequest) -> Place:
+        def read(name: str) -> Iterator[Record]:
+            for path in sorted((home / name).glob("*/*.jsonl*")):
+                yield from map(json.loads, unpack(path.read_bytes()).splitlines())
+
+        return Place(
+            lambda name: plugins.sink(f"jsonl:{home / name}{compress}"),
+            read,
+            lambda name: shutil.rmtree(home / name),
+        )
+
+    return of_jsonl
+
+
+def of_parquet(home: Path, _: pytest.FixtureRequest) -> Place:
+    """What stands in the files, and, until a run has come to its end, in the logs."""
+
     def read(name: str) -> Iterator[Record]:
-        for path in sorted((home / name).glob("*/*.jsonl")):
-            yield from map(json.loads, path.read_bytes().splitlines())
+        for endpoint in ENDPOINTS:
+            for row in harvester.read(f"parquet:{home / name}", endpoint).read_all().to_pylist():
+                extra = json.loads(row.pop("_extra") or "{}")
+                yield {**{key: value for key, value in row.items() if value is not None}, **extra}
 
     return Place(
-        lambda name: plugins.sink(f"jsonl:{home / name}"),
+        lambda name: plugins.sink(f"parquet:{home / name}"),
         read,
         lambda name: shutil.rmtree(home / name),
     )
@@ -186,7 +215,10 @@ def of_redis(_: Path, request: pytest.FixtureRequest) -> Place:
 
 SINKS = {
     "memory": of_memory,
-    "jsonl": of_jsonl,
+    "jsonl": in_segments("", lambda data: data),
+    "gzip": in_segments("?compress=gzip", gzip.decompress),
+    "zstd": in_segments("?compress=zstd", lambda data: zstd.decompress(data)),
+    "parquet": of_parquet,
     "sqlite": of_sqlite,
     "duckdb": of_duckdb,
     "postgresql": of_postgresql,

@@ -181,3 +181,26 @@ def test_a_missing_library_is_said_with_the_line_to_type(monkeypatch: pytest.Mon
 def test_a_spec_that_is_none_is_refused(rest: str) -> None:
     with pytest.raises(UsageError, match="duckdb"):
         DuckDB.from_spec(rest)
+
+
+@virtual
+async def test_rows_stand_there_the_same_with_and_without_arrow(tmp_path: Path) -> None:
+    many = [{"n": n, "Title": f"\0 {n} '\"", "share": n / 7, "day": "2024-01-31", "open": n < 9,
+             "detail": {"z": n}, "parts": [n], "new": n} for n in range(200)]  # fmt: skip
+    many += [{"n": 2**63, "share": "x"}, {}]
+    found = []
+    for name in ("with", "without"):
+        place = tmp_path / f"{name}.duckdb"
+        sink = DuckDB(place)
+        sink.describe([KNOWN])
+        if name == "without":
+            sink._driver._arrow = None  # type: ignore[attr-defined]
+        await sink.open({})
+        await sink.write([batch(1, *many, endpoint="checked")])
+        await sink.close()
+        with duckdb.connect(str(place)) as database:
+            database.execute("SET TimeZone = 'UTC'")
+            rows = database.execute("SELECT COLUMNS(*)::VARCHAR FROM checked ORDER BY ALL")
+            found.append(rows.fetchall())
+    assert len(found[0]) == 202
+    assert found[0] == found[1]

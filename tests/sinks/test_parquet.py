@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+import harvester
 from harvester import datacube, plugins
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
@@ -599,3 +601,15 @@ def test_the_built_in_interfaces_all_have_columns_that_parquet_takes(tmp_path: P
             ]
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("odd", [{"ref_date": [1]}, {"ref_date": {"a": 1}}, {"n": True},
+                                 {"n": 2**63}, {"title": ["x"]}], ids=repr)  # fmt: skip
+def test_one_value_of_another_type_does_not_stop_a_run(odd: dict[str, Any], tmp_path: Path) -> None:
+    record = {"ref_date": "2024-01-01", "n": 1, "title": "x", **odd}  # it is looked at first
+    ledger = ledger_of(tmp_path)
+    asyncio.run(ledger.run(batch(1, record)))
+    ((name, value),) = odd.items()
+    row = harvester.read(f"parquet:{tmp_path}", THING).read_all().to_pylist()[0]
+    assert (row[name], json.loads(row["_extra"])) == (None, {name: value})
+    assert len(ledger.drift) == 1

@@ -1,0 +1,125 @@
+"""Servers that are measured against: each in a process of its own, its files in a folder that goes.
+
+`Missing` is raised where the machine lacks one; a question then says what was not measured.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Missing(Exception):  # noqa: N818  (no error: it is said, and the rest is measured)
+    """What is to be measured needs something that is not here."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def process(command: Sequence[str | Path], port: int, **how: Any) -> Iterator[None]:
+    """A server that runs until the block ends."""
+    with Path(os.devnull).open("wb") as nowhere:
+        started = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, **how)
+        try:
+            ends = time.monotonic() + 60
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    if started.poll() is not None or time.monotonic() > ends:
+                        raise RuntimeError(f"{command[0]} does not start") from None
+                    time.sleep(0.05)
+            yield
+        finally:
+            started.terminate()
+            started.wait(20)
+
+
+@contextmanager
+def s3(bucket: str) -> Iterator[None]:
+    """An S3 with one bucket, to which the environment leads."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {
+        "AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": url,
+    }  # fmt: skip
+    before = dict(os.environ)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with process(command, port):
+        request = urllib.request.Request(f"{url}/{bucket}", method="PUT", data=b"")
+        urllib.request.urlopen(request, timeout=10).close()
+        os.environ.update(settings)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A Redis that keeps nothing on a disk; gives its URL."""
+    if shutil.which("redis-server") is None:
+        raise Missing("there is no redis-server on this machine")
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder,
+                   "--save", "", "--appendonly", "no"]  # fmt: skip
+        with process(command, port):
+            yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL as it comes, with one database; gives its URL."""
+    programs = _postgres_programs()
+    with tempfile.TemporaryDirectory() as made:
+        folder, port = Path(made), free_port()
+        user = _as_somebody(folder)
+        subprocess.run(
+            [programs / "initdb", "-D", folder / "data", "-U", "benchmark", "-A", "trust",
+             "-E", "UTF8", "--locale=C"],
+            check=True, stdout=subprocess.DEVNULL, cwd=folder, **user,
+        )  # fmt: skip
+        command = [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port),
+                   "-c", "listen_addresses=127.0.0.1",
+                   "-c", f"unix_socket_directories={folder}"]  # fmt: skip
+        with process(command, port, cwd=folder, **user):
+            yield f"postgresql://benchmark@127.0.0.1:{port}/postgres"
+
+
+def _postgres_programs() -> Path:
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for place in places:
+        if (place / "initdb").exists() and (place / "postgres").exists():
+            return place
+    raise Missing("there is no PostgreSQL on this machine")
+
+
+def _as_somebody(folder: Path) -> dict[str, Any]:
+    """How to run a program as a user whom PostgreSQL serves, which root is not."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("nobody")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -1,0 +1,113 @@
+"""Records of many windows at once, field by field: several times faster than one by one.
+
+Rule: pure; a group in which one record is not as the catalogue says raises `Misfit`, and goes row
+by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from harvester.codec import encode, parse
+from harvester.endpoint import Field
+from harvester.model import Batch, Window, metadata
+
+Document = dict[str, Any]
+CHUNK = 1 << 19
+"""Bytes of lines that are turned into columns at once."""
+
+NOTHING = type(None)
+_KINDS: dict[str, set[type]] = {
+    "int": {int, NOTHING}, "float": {float, int, NOTHING}, "str": {str, NOTHING},
+    "bool": {bool, NOTHING},
+}  # fmt: skip
+
+
+class Misfit(Exception):  # noqa: N818  (no error: the group goes row by row)
+    """A value is not as its field says."""
+
+
+class Lines(NamedTuple):
+    """The lines of one window."""
+
+    window: Window
+    fetched_at: str
+    records: int
+    lines: bytes
+
+
+def chunked(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """The batches in groups of about a `CHUNK`."""
+    chunk: list[Batch] = []
+    size = 0
+    for batch in batches:
+        chunk.append(batch)
+        size += len(batch.body)
+        if size >= CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def lines_of(batch: Batch) -> Lines:
+    """The lines of a batch; raises `Misfit` if it has none."""
+    if batch.parsed is not None:
+        raise Misfit
+    return Lines(batch.window, batch.fetched_at, batch.records, batch.body)
+
+
+def without_metadata(groups: Iterable[Lines]) -> list[Document]:
+    """The records of lines, whose metadata is cut off before they are parsed.
+
+    It is a third of the work, and the same for all records of a window.
+    """
+    bare: list[bytes] = []
+    for window, fetched_at, records, lines in groups:
+        if not records:
+            continue
+        end = b"," + encode(metadata(window, fetched_at))[1:]
+        listed = lines[:-1].split(b"\n")
+        if len(listed) != records or not all([line.endswith(end) for line in listed]):
+            raise Misfit  # a record without a field of its own, or with one of ours
+        cut = -len(end)
+        bare += [line[:cut] for line in listed]
+    found: list[Document] = parse(b"[" + b"},".join(bare) + b"}]") if bare else []
+    return found
+
+
+def values_of(fields: Sequence[Field], documents: Sequence[Document]) -> Sequence[Sequence[Any]]:
+    """The values of each field; most records have all of them and no other."""
+    names = [field.name for field in fields]
+    if len(names) > 1 and {*map(len, documents)} == {len(names)}:
+        with suppress(KeyError):
+            return list(zip(*map(itemgetter(*names), documents), strict=True))
+    if not {*names}.issuperset(set().union(*documents)):
+        raise Misfit
+    return [[document.get(name) for document in documents] for name in names]
+
+
+def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
+    """The types of a scalar field's values, which are its own and that of None."""
+    kinds = {*map(type, values)}
+    if not kinds <= _KINDS[field.type]:
+        raise Misfit
+    return kinds
+
+
+def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> list[Any]:
+    """What is made of each value, made once: they are few, each many times."""
+    try:
+        forms = {value: made(value) for value in {*values}}
+    except TypeError:  # a list, an object
+        raise Misfit from None
+    return [forms[value] for value in values]
+
+
+def moment(text: str) -> datetime:
+    """When something was fetched."""
+    return datetime.fromisoformat(text).astimezone(UTC)
