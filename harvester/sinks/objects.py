@@ -37,6 +37,7 @@ from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 from harvester.sinks.base import Receipt, Wanted, Written
 from harvester.sinks.bucket import PATIENCE, Bucket, BucketError, Found
+from harvester.sinks.files import NOTES
 from harvester.sinks.formats import FORMATS, Format, format_of
 from harvester.sinks.manifest import (
     OBJECT,
@@ -147,6 +148,7 @@ class ObjectStore:
         given = receipt or {}
         try:
             found = await self._bucket.everything()
+            self._refuse_others(found)
             await self._writer.claim(given.get(_OWNER, ""), found.get(WRITER))
             former = await self._choose(given, found)
             number = max([0, *manifest_numbers(found)]) + 1
@@ -164,6 +166,11 @@ class ObjectStore:
         await self._bucket.remove(map(manifest_name, old), "manifests")
         self._kept = [former.commit, number]
         return self._receipt()
+
+    def _refuse_others(self, found: Collection[str]) -> None:
+        for note, what in NOTES.items():
+            if note in found:
+                raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
 
     def _unusable(self, exc: BucketError, receipt: Receipt) -> SinkError | UsageError:
         """A bucket that can never be written is told before anything is sent."""
