@@ -357,7 +357,7 @@ class StoredToken(SharedToken):
 
     def _adopt(self, token: Token, ends: float, ours: bool) -> None:
         self._wall_ends = ends
-        left = ends - self._clock()
+        left = min(ends - self._clock(), token.lifetime)  # the clock may have been set back
         self._take(token, asyncio.get_running_loop().time() + left, ours=ours)
 
 

@@ -65,8 +65,9 @@ class Endpoint(Protocol):
     first_day: the first day that has data.
     cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
-    late_days: so many days from its last day on a window's figures still grow; 0 if they do not.
-    day_field: the field of a record that names its day; empty if it names none.
+    late_days: for so many days, its last day counted, a window's figures still grow; 0 for none.
+    day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
+        within an object; empty if it names none.
     retired: WeChat has taken it offline: it is asked for only by its own name.
     successors: what WeChat names in its place.
     fields: of a record, as far as they are known.
@@ -130,8 +131,8 @@ class JsonEndpoint:
         answered for any day of it).
     rows: the field that holds the records; empty: the whole answer is one record.
     lifts: fields that stand beside ``rows`` and belong to each record.
-    day_field: the field of a record that names its day; a record of a day that was not asked for is
-        left out.  Empty: there is none.
+    day_field: the field of a record that names its day (``stat_item.date``: of an object in it); a
+        record of a day that was not asked for is left out.  Empty: there is none.
     key: the fields that tell one record of an account from another.
     permission_set: what a third-party platform must have been granted; cloud_call: the name in
         cloud functions; title: one line about it; page: WeChat's own page.
@@ -257,7 +258,7 @@ def _is_true(value: object) -> bool:
 def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
     """The records of the window's days; one that names no day belongs to it."""
     begin, end = window.begin, window.end
-    if begin == end:
+    if begin == end and "." not in day_field:
         day = begin.isoformat()
         try:
             if {*map(itemgetter(day_field), records)} == {day}:  # mostly they all are, and say so
@@ -267,7 +268,16 @@ def within(records: list[dict[str, Any]], day_field: str, window: Window) -> lis
         asked = [record for record in records if record.get(day_field, day) == day]
         if len(asked) == len(records):
             return records
+    if "." in day_field:
+        return [each for each in records if _lies_in(in_record(each, day_field), begin, end)]
     return [record for record in records if _lies_in(record.get(day_field), begin, end)]
+
+
+def in_record(record: Any, field: str) -> Any:
+    """What a field of a record holds, or (``stat_item.date``) of an object in it; None if not."""
+    for name in field.split("."):
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
 
 
 def _lies_in(value: object, begin: date, end: date) -> bool:

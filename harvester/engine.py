@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -53,6 +54,11 @@ from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0
+
+SET_BACK = (
+    "this machine's clock was set back by a day or more since the last run: that run's calls count"
+    " as today's, and what it took for final may not be; --refresh asks for it again"
+)
 
 
 class StopSignal(Protocol):
@@ -137,6 +143,9 @@ class Engine:
     async def _plan(self) -> None:
         """Make the lanes; nothing is sent yet."""
         committer, scope = self._committer, self._scope
+        notes = scope.notes
+        if committer.ledger is not None and await committer.ledger.rebook(self._today()):
+            notes = (*notes, SET_BACK)
         roster = await muster(
             scope,
             self._options,
@@ -150,7 +159,7 @@ class Engine:
         self._lanes = roster.lanes
         self._share = roster.share
         planned, skipped = roster.planned, roster.skipped
-        self._emit(events.RunStarted(planned, skipped, len(roster.lanes), scope.notes))
+        self._emit(events.RunStarted(planned, skipped, len(roster.lanes), notes))
         if committer.ledger is not None:
             await committer.ledger.ask(
                 (appid, endpoint.name, *days)
@@ -498,13 +507,17 @@ class Engine:
 
     def _spent(self) -> list[Spent]:
         """The calls since the last commit."""
-        day = china(self._wall()).date()
+        day = self._today()
         rows = []
         for track in self._unbooked:
             rows.append(Spent(track.appid, track.endpoint.name, day, track.unbooked))
             track.unbooked = 0
         self._unbooked.clear()
         return rows
+
+    def _today(self) -> date:
+        """The day in China."""
+        return china(self._wall()).date()
 
     async def _await_stop(self, stop: StopSignal) -> None:
         await stop.wait()
@@ -525,8 +538,10 @@ class Engine:
                 continue
             silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [lane for lane in self._lanes if not lane.finished]
-            reasons = tuple(lane.reason(now, wall) for lane in waiting[:3])
-            self._emit(events.Stalled(now - since, reasons))
+            reasons = [lane.reason(now, wall) for lane in waiting[:3]]
+            if sink := self._committer.writing:
+                reasons.insert(0, f"{sink} has not stored what it was given")
+            self._emit(events.Stalled(now - since, tuple(reasons)))
 
 
 def _fate(exc: HarvestError) -> Fate:

@@ -36,6 +36,9 @@ RECHECK = 30.0
 """Seconds after which a wait for a time of day is looked at again: the wall clock may have been
 set, or the machine may have slept, and the event loop's clock knows of neither."""
 
+DAY = 86_400.0
+"""Seconds; China's clocks know no other days."""
+
 NEVER = math.inf
 
 
@@ -127,27 +130,39 @@ class Share:
 class Budget:
     """Calls that may still be sent today (in China); without end if no quota is given.
 
+    spent: today; before: on the day before.
     limited: there is an end to it; until: the Unix time at which it begins anew.
+
+    The clock is believed as it is now.  If it was set back over a midnight, what was spent on the
+    day that has not come was spent by now, and counts; over more of them, nothing is left.
     """
 
-    __slots__ = ("_daily", "_left", "limited", "until")
+    __slots__ = ("_before", "_daily", "_left", "_spent", "limited", "until")
 
-    def __init__(self, daily: int | None, spent: int, wall: float) -> None:
+    def __init__(self, daily: int | None, spent: int, wall: float, before: int = 0) -> None:
         self._daily = NEVER if daily is None else daily
         self.limited = daily is not None
         self._left = self._daily - spent
+        self._spent, self._before = spent, before
         self.until = next_midnight(wall)
 
     def left(self, wall: float) -> float:
         """How many calls are left now."""
         if wall >= self.until:
             self._left = self._daily
+            self._spent, self._before = 0, self._spent
+            self.until = next_midnight(wall)
+        elif wall < self.until - DAY:
+            known = wall >= self.until - 2 * DAY
+            self._left = self._left - self._before if known else 0
+            self._spent, self._before = self._spent + self._before, 0
             self.until = next_midnight(wall)
         return self._left
 
     def spend(self) -> None:
         """One call less."""
         self._left -= 1
+        self._spent += 1
 
     def told(self, daily: int, left: int, wall: float) -> None:
         """WeChat has told what a day has, and what is left of this one; never more than was given.
@@ -255,7 +270,7 @@ class Track:
         """The loop's time from which `take` has a window to give; NEVER if none is known."""
         if self.asking:
             return NEVER
-        if self.parked_until > wall and self.has_work:
+        if self._parked(wall) and self.has_work:
             return now + min(self.parked_until - wall, RECHECK)
         if self.at_its_budget(wall):  # until midnight, which can pass while an answer is waited for
             return now + min(self.budget.until - wall, RECHECK) if self.has_work else NEVER
@@ -263,6 +278,12 @@ class Track:
         if room and (self._upcoming is not None or self._first):
             return now
         return self._again[0][0] if self._again else NEVER
+
+    def _parked(self, wall: float) -> bool:
+        """Whether nothing is to be given now; it is never parked for longer than to a midnight."""
+        if self.parked_until - wall > DAY:  # the clock was set back
+            self.parked_until = next_midnight(wall)
+        return self.parked_until > wall
 
     def at_its_budget(self, wall: float) -> bool:
         """Whether no call is left today."""
@@ -272,7 +293,7 @@ class Track:
     def take(self, now: float, wall: float) -> Try | None:
         """The window to try now: one that is due again goes before a new one."""
         again, budget = self._again, self.budget
-        if self.asking or self.parked_until > wall or (budget.limited and budget.left(wall) <= 0):
+        if self.asking or self._parked(wall) or (budget.limited and budget.left(wall) <= 0):
             return None
         if again and again[0][0] <= now:
             attempt = self._fitting(heappop(again)[2])

@@ -183,6 +183,13 @@ class Ledger:
         """The calls of a day in China."""
         return await self._call(self._spent, day)
 
+    async def rebook(self, today: date) -> bool:
+        """Book the calls of days that have not come on today, as they were made by now.
+
+        Gives whether there were any: the clock was ahead when they were made.
+        """
+        return await self._call(self._rebook, today)
+
     async def commit(self, entries: Sequence[Entry], spent: Iterable[Spent] = ()) -> None:
         """Store all of it, or nothing, durably."""
         await self._call(self._commit, entries, list(spent))
@@ -395,6 +402,20 @@ class Ledger:
     def _spent(self, day: date) -> dict[Key, int]:
         rows = self._rows("SELECT appid, endpoint, calls FROM spent WHERE day = ?", day.isoformat())
         return {(appid, endpoint): int(calls) for appid, endpoint, calls in rows}
+
+    def _rebook(self, today: date) -> bool:
+        assert self._database is not None
+        if not self._rows("SELECT 1 FROM spent WHERE day > ? LIMIT 1", str(today)):
+            return False
+        with _transaction(self._database, "calls") as database:
+            database.execute(
+                "INSERT INTO spent SELECT appid, endpoint, :today, sum(calls) FROM spent"
+                " WHERE day > :today GROUP BY appid, endpoint"
+                " ON CONFLICT DO UPDATE SET calls = excluded.calls + calls",
+                {"today": str(today)},
+            )
+            database.execute("DELETE FROM spent WHERE day > :today", {"today": str(today)})
+        return True
 
     def _ask(self, ranges: Sequence[tuple[str, str, date, date]]) -> None:
         assert self._database is not None

@@ -19,7 +19,7 @@ from harvester import retry
 from harvester.answer import read
 from harvester.auth import carried_by
 from harvester.codec import MalformedError, body_of
-from harvester.endpoint import Endpoint, day_of, final_at
+from harvester.endpoint import Endpoint, day_of, final_at, in_record
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -119,7 +119,9 @@ def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bo
     if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
         return bool(records)
     field = endpoint.day_field
-    return any(day_of(record.get(field, day.isoformat())) == day for record in reversed(records))
+    return any(
+        day_of(in_record(record, field) or day.isoformat()) == day for record in reversed(records)
+    )
 
 
 def _gaps(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
@@ -127,7 +129,7 @@ def _gaps(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window)
     if endpoint.cut is not Cut.DAYS or not endpoint.day_field or not records:
         return 0
     first = window.begin.toordinal()
-    named = {day_of(record.get(endpoint.day_field)) for record in records}
+    named = {day_of(in_record(record, endpoint.day_field)) for record in records}
     if None in named:
         return 0
     has = sum([1 << (day.toordinal() - first) for day in named if day is not None])

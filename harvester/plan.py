@@ -137,12 +137,24 @@ class Cut(Enum):
 RECENT_DAYS = (30, 7, 1)
 
 
+def recent_days(span: int) -> list[int]:
+    """How many days that end yesterday a window can have, the most first, and no more than span."""
+    return [number for number in RECENT_DAYS if number <= span]
+
+
+def either(names: Sequence[str]) -> str:
+    """Names as a choice: ``a``, ``a or b``, ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """How the days of one interface are cut into windows.
 
-    span: days a window has at the most (`Cut.DAYS`); they are cut at every ``span``-th day from
-        ``anchor`` on, so that windows of two runs overlap only where one lies within the other.
+    span: days a window has at the most (`Cut.DAYS`, `Cut.RECENT`); of `Cut.DAYS` they are cut at
+        every ``span``-th day from ``anchor`` on, so that windows of two runs overlap only where one
+        lies within the other.
     last: the last day that can be asked for.
     """
 
@@ -232,8 +244,9 @@ class Grid:
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range in which none does."""
         if self.cut is Cut.RECENT:
-            firsts = [self.last - timedelta(days=number - 1) for number in RECENT_DAYS]
-            return f"{', '.join(map(str, firsts[:-1]))} or {firsts[-1]} to {self.last}"
+            numbers = recent_days(self.span)
+            firsts = [f"{self.last - timedelta(days=number - 1)}" for number in numbers]
+            return f"{either(firsts)} to {self.last}"
         before = min(begin, self.last) - timedelta(days=70)
         ended = list(_periods((before, self.last), self.cut))
         first, last = min(ended, key=lambda days: abs((days[0] - begin).days))
@@ -241,7 +254,8 @@ class Grid:
 
     def _recent(self, stretch: Days) -> Iterator[Days]:
         if stretch[1] == self.last:
-            number = next(number for number in RECENT_DAYS if number <= days_in(stretch))
+            most = min(self.span, days_in(stretch))
+            number = recent_days(most)[0]
             yield stretch[1] - timedelta(days=number - 1), stretch[1]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester import plugins
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, in_record
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, named_sinks, receipt_in
 from harvester.model import Account
@@ -111,7 +111,10 @@ class StoredRecords:
     def _of_the_days(self, batch: Any) -> Any:
         if not self._day:
             return batch
-        days = batch.column(self.schema.get_field_index(self._day)).to_pylist()
+        name, _, within = self._day.partition(".")
+        days = batch.column(self.schema.get_field_index(name)).to_pylist()
+        if within:
+            days = [in_record(value, within) for value in days]
         begin, end = self._wanted.begin, self._wanted.end
         return self._arrow.only(batch, [day is None or begin <= day <= end for day in days])
 
@@ -127,7 +130,9 @@ class StoredRecords:
 def _day_column(table: Table, endpoint: Endpoint) -> str:
     """The column that holds a record's own day; empty if there is none, or it names no day."""
     name = getattr(endpoint, "day_field", "")
-    return name if any(field[:2] == (name, "date") for field in table.fields) else ""
+    column, _, within = name.partition(".")
+    kind = "object" if within else "date"
+    return name if any(field[:2] == (column, kind) for field in table.fields) else ""
 
 
 def _sink(

@@ -19,6 +19,7 @@ from harvester.ledger import Key, Ledger
 from harvester.limiter import Limiter, Rate
 from harvester.model import Window
 from harvester.plan import (
+    ONE_DAY,
     Cut,
     Days,
     Grid,
@@ -52,14 +53,15 @@ class Known(NamedTuple):
     """What the ledger knows that a plan needs.
 
     done: days that every sink has, final or not; stored: days that any of them has; provisional:
-    windows whose figures can still change; spent: calls of today; spans: the longest windows that
-    WeChat took.
+    windows whose figures can still change; spent, before: calls of today and of yesterday; spans:
+    the longest windows that WeChat took.
     """
 
     done: Mapping[Key, list[Days]] = {}
     stored: Mapping[Key, list[Days]] = {}
     provisional: Mapping[Key, set[Days]] = {}
     spent: Mapping[Key, int] = {}
+    before: Mapping[Key, int] = {}
     spans: Mapping[str, int] = {}
 
 
@@ -91,12 +93,14 @@ async def known(
     """
     if ledger is None:
         return Known(stored=standing or {})
+    today = china(wall).date()
     by_sink = [await ledger.done(name) for name in sinks]
     return Known(
         _in_all(by_sink),
         _in_any([*by_sink, standing] if standing else by_sink),
         await _provisional(ledger, sinks),
-        await ledger.spent(china(wall).date()),
+        await ledger.spent(today),
+        await ledger.spent(today - ONE_DAY),
         await ledger.spans(),
     )
 
@@ -185,7 +189,8 @@ async def muster(
                 continue
             key, cut = (appid, endpoint.name), grid(endpoint, last)
             need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
-            budget = Budget(options.daily_budget, has.spent.get(key, 0), wall)
+            spent, before = has.spent.get(key, 0), has.before.get(key, 0)
+            budget = Budget(options.daily_budget, spent, wall, before)
             until = min(need.days[1], settled[endpoint.name])
             planner = _Planner(appid, endpoint, cut, need, options.order, until)
             track = planner.track(budget, spans[endpoint.name], replaces, options.ask_quota)

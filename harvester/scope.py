@@ -15,7 +15,7 @@ from harvester.auth import TokenProvider
 from harvester.endpoint import Endpoint, grid
 from harvester.errors import UsageError
 from harvester.limiter import DEFAULT_RATE, Rate
-from harvester.plan import Cut, Days
+from harvester.plan import Cut, Days, either, recent_days
 from harvester.retry import DEFAULT_ATTEMPTS, check_attempts, check_count
 
 if TYPE_CHECKING:
@@ -27,8 +27,15 @@ KINDS = {
     Cut.DAYS: "any days",
     Cut.WEEK: "whole weeks, Monday to Sunday,",
     Cut.MONTH: "whole calendar months",
-    Cut.RECENT: "1, 7 or 30 days that end yesterday",
 }
+
+
+def _kind(endpoint: Endpoint) -> str:
+    """What windows an interface takes."""
+    if endpoint.cut is not Cut.RECENT:
+        return KINDS[endpoint.cut]
+    numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
+    return f"{either(numbers)} days that end yesterday" if len(numbers) > 1 else "yesterday"
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class Scope:
         cut = grid(endpoint, last)
         if not cut.count(*days):
             return (
-                f"{endpoint.name} takes {KINDS[endpoint.cut]} only, and none lies in"
+                f"{endpoint.name} takes {_kind(endpoint)} only, and none lies in"
                 f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
             )
         return ""

@@ -10,6 +10,7 @@ import pytest
 from harvester.testing import Simulator
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.redis_server import RedisServer, redis_server
+from tests.s3_server import S3Server, s3_server
 from tests.support import Wechat
 
 
@@ -31,4 +32,11 @@ def redis() -> Iterator[RedisServer]:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL that runs; whoever stops it starts it again."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 that runs."""
+    with s3_server() as server:
         yield server

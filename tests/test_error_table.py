@@ -83,7 +83,7 @@ def sentence(table: Mapping[int, Rule], code: int, rid: str) -> str:
 def test_the_table_has_every_code_of_the_facts() -> None:
     kinds = {rule.action for rule in ERRORS.values()}
     assert kinds == set(Action) - {Action.DONE, Action.SPLIT}
-    assert set(ERRORS) | {0, 2009, 43001, 45010} == set(TEXTS)
+    assert set(ERRORS) | {0, 1701, 2009, 43001, 45010} == set(TEXTS)
 
 
 @pytest.mark.parametrize("code", codes(ERRORS, Action.FAIL_WINDOW))
@@ -206,7 +206,7 @@ def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> No
     assert failure.error == f"errcode 12345 (strange) [rid: {failure.rid}]"
 
 
-@pytest.mark.parametrize("code", [2009, 45010])
+@pytest.mark.parametrize("code", [1701, 2009, 45010])
 def test_the_publishers_own_codes_reach_the_window_or_the_interface(code: int) -> None:
     endpoint = datacube.PUBLISHER_CPS_GENERAL
     days = (date(2025, 11, 1), DAYS[1])

@@ -91,7 +91,7 @@ def test_a_row_tells_days_first_day_late_days_permission_and_state(
     lines = told(capsys, None)
     assert row(lines, "getusersummary") == ["getusersummary", "7", "2014-12-01", "2", "active"]
     assert row(lines, "getarticletotaldetail")[1:] == ["1", "2025-11-01", "30", "7", "active"]
-    assert row(lines, "publisher_settlement")[1:] == ["month", "2016-01-01", "active"]
+    assert row(lines, "publisher_settlement")[1:] == ["month", "2016-01-01", "62", "active"]
     assert row(lines, "getuserread")[1:] == ["3", "2014-12-01", "7", "retired:", "getbizsummary"]
 
 
@@ -102,6 +102,7 @@ def test_a_row_tells_days_first_day_late_days_permission_and_state(
         ("GETUPSTREAMMSGWEEK", "week"),
         ("GETUPSTREAMMSGMONTH", "month"),
         ("GETWEANALYSISAPPIDUSERPORTRAIT", "1/7/30"),
+        ("GET_ADUNIT_LIST", "1"),
     ],
 )
 def test_days_a_call_are_said_shortly(name: str, days: str) -> None:

@@ -309,13 +309,13 @@ def test_a_week_that_is_covered_is_not_asked_for() -> None:
 )
 def test_recent_days_are_the_longest_stretch_that_ends_yesterday(begin: int, first: int) -> None:
     yesterday = date(2024, 1, 31)
-    grid = Grid(Cut.RECENT, 1, date(2017, 1, 9), yesterday)
+    grid = Grid(Cut.RECENT, 30, date(2017, 1, 9), yesterday)
     found = list(grid.windows(yesterday - timedelta(days=begin), yesterday))
     assert found == [(date(2024, 1, first), yesterday)]
 
 
 def test_recent_days_that_end_before_yesterday_cannot_be_had() -> None:
-    grid = Grid(Cut.RECENT, 1, date(2017, 1, 9), date(2024, 1, 31))
+    grid = Grid(Cut.RECENT, 30, date(2017, 1, 9), date(2024, 1, 31))
     assert list(grid.windows(date(2024, 1, 1), date(2024, 1, 30))) == []
     assert grid.nearest(date(2024, 1, 1)) == "2024-01-02, 2024-01-25 or 2024-01-31 to 2024-01-31"
 

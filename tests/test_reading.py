@@ -174,6 +174,21 @@ def test_unknown_fields_stand_in_extra_and_an_interface_of_ones_own_is_read_by_i
 
 
 @each_sink
+def test_days_are_told_apart_by_a_field_within_an_object_too(spec: str, tmp_path: Path) -> None:
+    deep = (Field("day", "date"), Field("n", "int"))
+    fields = (Field("unit", "str"), Field("item", "object", fields=deep))
+    mine = JsonEndpoint("mine", "/mine", FIRST, span=90, fields=fields, day_field="item.day")
+    rows = [{"unit": "a", "item": {"day": f"2024-01-0{n}", "n": n}} for n in (1, 2, 3)]
+    odd: list[dict[str, Any]] = [{"unit": "b"}, {"unit": "c", "item": [1]}]
+    window = batch(1, *rows, *odd, endpoint="mine", days=3)
+    written(spec, tmp_path, window, endpoint=mine)
+    found = harvester.read(tmp_path, mine, start="2024-01-02", end="2024-01-02").read_all()
+    assert found["unit"].to_pylist() == ["a", "b", "c"]
+    assert found["item"].to_pylist()[0]["n"] == 2
+    assert harvester.read(tmp_path, mine).read_all().num_rows == 5
+
+
+@each_sink
 def test_an_interface_of_which_nothing_came_is_an_empty_table(spec: str, tmp_path: Path) -> None:
     harvested(spec, tmp_path, *JANUARY)
     empty = harvester.read(tmp_path, "getusersummary").read_all()

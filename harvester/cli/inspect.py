@@ -194,7 +194,7 @@ def _counted(left: Iterable[tuple[date, date, str]]) -> str:
 def _missing(days: Days, cut: Cut) -> str:
     """Missing; or why there is nothing to ask for."""
     if cut is Cut.RECENT:
-        return "not asked for: this interface gives 1, 7 or 30 days that end yesterday"
+        return "not asked for: this interface gives no other days than those that end yesterday"
     if cut is not Cut.DAYS and not Grid(cut, 1, days[0], days[1]).count(*days):
         return f"not asked for: no whole {cut.value} lies in them"
     return "missing"

@@ -19,7 +19,7 @@ from harvester.cli.screen import out, plain, tell
 from harvester.datacube import ERRORS
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import UsageError
-from harvester.plan import RECENT_DAYS, Cut, nearest
+from harvester.plan import Cut, nearest, recent_days
 
 WIDTH = 100
 """Columns of a table in a pipe, and at the most on a terminal."""
@@ -78,7 +78,7 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
 def days_a_call(endpoint: Endpoint) -> str:
     """How many days a call asks for, as a table says it."""
     if endpoint.cut is Cut.RECENT:
-        return "/".join(map(str, sorted(RECENT_DAYS)))
+        return "/".join(map(str, sorted(recent_days(endpoint.span))))
     return str(endpoint.span) if endpoint.cut is Cut.DAYS else endpoint.cut.value
 
 
@@ -115,7 +115,8 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
-    yield "late days", f"its figures grow for {late} days after the last day" if late else ""
+    grow = f"its figures grow for {late} days, the last day of a window counted"
+    yield "late days", grow if late else ""
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")

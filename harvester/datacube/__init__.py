@@ -5,6 +5,7 @@ Rule: tables, and the few lines that read them; enters by the same door as a plu
 
 from harvester.datacube import types
 from harvester.datacube.catalogue import (
+    GET_ADUNIT_LIST,
     GETARTICLEREAD,
     GETARTICLESHARE,
     GETARTICLESUMMARY,
@@ -37,6 +38,7 @@ from harvester.datacube.catalogue import (
     GETWEANALYSISAPPIDWEEKLYRETAININFO,
     GETWEANALYSISAPPIDWEEKLYVISITTREND,
     PUBLISHER_ADPOS_GENERAL,
+    PUBLISHER_ADUNIT_GENERAL,
     PUBLISHER_CPS_GENERAL,
     PUBLISHER_SETTLEMENT,
 )
@@ -94,8 +96,10 @@ __all__ = [
     "GETWEANALYSISAPPIDVISITPAGE",
     "GETWEANALYSISAPPIDWEEKLYRETAININFO",
     "GETWEANALYSISAPPIDWEEKLYVISITTREND",
+    "GET_ADUNIT_LIST",
     "LONGEST_TOKEN",
     "PUBLISHER_ADPOS_GENERAL",
+    "PUBLISHER_ADUNIT_GENERAL",
     "PUBLISHER_CPS_GENERAL",
     "PUBLISHER_SETTLEMENT",
     "SECRET_KINDS",

@@ -17,11 +17,19 @@ Where the pages do not say it, or contradict each other, the safe reading stands
 - mini-programs: no page names a first day; theirs is the day they were introduced, 2017-01-09.
 - cloud-call names: getusersummary's pages contradict each other on whether there is one; those of
   the four article interfaces of 2025 are seen in one client alone.
-- successors of the retired six: WeChat names four interfaces for all of them; which one takes whose
-  place is as a harvester in use maps them.  Those by the hour have none.
-- late_days: an article's totals grow for 7 days, or 30.  Who came again is told for up to 30 days,
-  4 weeks or a month after the period, so those answers grow as well.
+- successors of the retired six: WeChat names four interfaces for all of them, and so does
+  getarticlesummary here; which one takes the place of the others is as a harvester in use maps
+  them.  Those by the hour have none.
+- late_days: an article's totals have entries of 7 days, or 30, the day of publishing counted.  Who
+  came again is told of the 30th day, the 4th week, the month after the period as well, and of the
+  last of those days on the day after it: 31, 29, 32 days.  How far the settling of a month has come
+  is told with it, and no page says until when that changes: for 62 days it is asked again.
 - adpos: rows name their slot only where one was asked for, or before 2024-08-16.
+- get_adunit_list tells what there is now: asked each day, it is kept as of yesterday.
+
+What is not here: the statistics of cards (nobody tells whether they still answer), and the
+performance of a mini-program (``/wxa/business/performance/boot``), whose request and answer have
+another shape altogether.
 """
 
 from __future__ import annotations
@@ -247,15 +255,15 @@ GETWEANALYSISAPPIDMONTHLYVISITTREND = _mini(
 )  # fmt: skip
 GETWEANALYSISAPPIDDAILYRETAININFO = _mini(
     "dailyretaininfo", "getDailyRetain", "visit-retain", "a day's visitors who came again",
-    span=1, rows="", late_days=30, fields=fields.MINI_DAILY_RETAIN,
+    span=1, rows="", late_days=31, fields=fields.MINI_DAILY_RETAIN,
 )  # fmt: skip
 GETWEANALYSISAPPIDWEEKLYRETAININFO = _mini(
     "weeklyretaininfo", "getWeeklyRetain", "visit-retain", "a week's visitors who came again",
-    cut=Cut.WEEK, rows="", late_days=28, fields=fields.MINI_WEEKLY_RETAIN,
+    cut=Cut.WEEK, rows="", late_days=29, fields=fields.MINI_WEEKLY_RETAIN,
 )  # fmt: skip
 GETWEANALYSISAPPIDMONTHLYRETAININFO = _mini(
     "monthlyretaininfo", "getMonthlyRetain", "visit-retain", "a month's visitors who came again",
-    cut=Cut.MONTH, rows="", late_days=31, fields=fields.MINI_MONTHLY_RETAIN,
+    cut=Cut.MONTH, rows="", late_days=32, fields=fields.MINI_MONTHLY_RETAIN,
 )  # fmt: skip
 GETWEANALYSISAPPIDVISITPAGE = _mini(
     "visitpage", "getVisitPage", "others", "visits of each page, the most visited ones",
@@ -267,7 +275,7 @@ GETWEANALYSISAPPIDVISITDISTRIBUTION = _mini(
 )  # fmt: skip
 GETWEANALYSISAPPIDUSERPORTRAIT = _mini(
     "userportrait", "getUserPortrait", "others", "who the visitors of 1, 7 or 30 days are",
-    cut=Cut.RECENT, rows="", fields=fields.MINI_PORTRAIT,
+    cut=Cut.RECENT, span=30, rows="", fields=fields.MINI_PORTRAIT,
 )  # fmt: skip
 
 # publisher: accounts with the traffic-owner function
@@ -276,6 +284,10 @@ PUBLISHER_ADPOS_GENERAL = _ads(
     "publisher_adpos_general", "ads shown, clicks and income",
     "date ad_slot", fields.PUBLISHER_ADPOS, span=90, day_field="date",
 )  # fmt: skip
+PUBLISHER_ADUNIT_GENERAL = _ads(
+    "publisher_adunit_general", "the same by ad unit; of mini-programs alone",
+    "stat_item.date ad_unit_id", fields.PUBLISHER_ADUNIT, span=90, day_field="stat_item.date",
+)  # fmt: skip
 PUBLISHER_CPS_GENERAL = _ads(
     "publisher_cps_general", "goods shown, orders and commission",
     "date", fields.PUBLISHER_CPS, span=60, day_field="date",
@@ -283,5 +295,11 @@ PUBLISHER_CPS_GENERAL = _ads(
 PUBLISHER_SETTLEMENT = _ads(
     "publisher_settlement", "income settled, by half months",
     "month order", fields.PUBLISHER_SETTLEMENT, cut=Cut.MONTH, rows="settlement_list",
-    day_field="", lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
+    late_days=62, day_field="",
+    lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
+)  # fmt: skip
+GET_ADUNIT_LIST = _ads(
+    "get_adunit_list", "the ad units that there are; of mini-programs alone",
+    "_end_date ad_unit_id", fields.AD_UNITS, cut=Cut.RECENT, span=1, dated=False, rows="ad_unit",
+    day_field="",
 )  # fmt: skip

@@ -140,8 +140,12 @@ _COMPONENT: Mapping[int, Rule] = {
         "the platform's ticket is not valid; WeChat pushes the next one within 10 minutes; if that"
         " one is refused too, see the platform's console",
     ),
-    61009: Rule(STOP_ACCOUNT, "the authorization code is not valid; let it authorise again"),
-    61010: Rule(STOP_ACCOUNT, "the authorization code has expired; let it authorise again"),
+    61009: Rule(
+        STOP_ACCOUNT, "the authorisation code is not valid; let the account authorise again"
+    ),
+    61010: Rule(
+        STOP_ACCOUNT, "the authorisation code has expired; let the account authorise again"
+    ),
     61011: Rule(STOP_ACCOUNT, f"the platform is not valid; {_PLATFORM}"),
     61023: Rule(
         STOP_ACCOUNT,

@@ -319,15 +319,37 @@ _SHOWN = (
     _int("click_count", "clicks"),
     _float("click_rate", "clicks of times shown, 0 to 1"),
 )
-PUBLISHER_ADPOS = (
-    _date("the day", "date"),
-    _int("slot_id", "the slot; since 2024-08-16 absent if no slot is asked for"),
-    _str("ad_slot", "the slot's name, as SLOT_ID_BIZ_BOTTOM; absent as slot_id is"),
+_EARNED = (
     _int("req_succ_count", "times that ads were fetched"),
     *_SHOWN,
     _float("exposure_rate", "times shown of times fetched, 0 to 1"),
     _int("income", "in fen (1/100 yuan)"),
     _float("ecpm", "income of a thousand times shown, in fen"),
+)
+PUBLISHER_ADPOS = (
+    _date("the day", "date"),
+    _int("slot_id", "the slot; since 2024-08-16 absent if no slot is asked for"),
+    _str("ad_slot", "the slot's name, as SLOT_ID_BIZ_BOTTOM; absent as slot_id is"),
+    *_EARNED,
+)
+_UNIT = (
+    _str("ad_unit_id", "the ad unit"),
+    _str("ad_unit_name", "as it was named"),
+)
+_UNIT_SLOT = _str("ad_slot", "the name of its kind of slot, as SLOT_ID_WEAPP_BANNER")
+PUBLISHER_ADUNIT = (
+    *_UNIT,
+    _object("stat_item", "its figures", (_date("the day", "date"), _UNIT_SLOT, *_EARNED)),
+)
+AD_UNITS = (
+    *_UNIT,
+    _UNIT_SLOT,
+    _str("ad_unit_type", "as AD_UNIT_TYPE_BANNER"),
+    _str("ad_unit_status", "AD_UNIT_STATUS_ON or AD_UNIT_STATUS_OFF"),
+    _list("ad_unit_size", "its sizes", (_int("width", "in pixels"), _int("height", "in pixels"))),
+    _str("appid", "the mini-program's"),
+    _int("video_duration_min", "seconds of the shortest video"),
+    _int("video_duration_max", "seconds of the longest video"),
 )
 PUBLISHER_CPS = (
     _date("the day", "date"),
@@ -338,14 +360,14 @@ PUBLISHER_CPS = (
     _int("total_commission", "in fen"),
 )
 PUBLISHER_SETTLEMENT = (
-    _date("the day of settling", "date"),
+    _date("the day on which the entry last changed", "date"),
     _str("zone", "the days that are settled, in words"),
     _str("month", "the month that is settled, YYYYMM"),
     _int("order", "1 its first half, 2 its second"),
-    _int("sett_status", "how far the settling has come"),
+    _int("sett_status", "1 being settled, 2 and 3 settled, 4 being paid, 5 paid"),
     _int("settled_revenue", "in fen (1/100 yuan)"),
     _str("sett_no", "the settlement's number"),
-    _str("mail_send_cnt", "notices sent, as text"),
+    _str("mail_send_cnt", "times that its paper was asked for again, as text"),
     _list(
         "slot_revenue",
         "by slot",

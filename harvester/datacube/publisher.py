@@ -30,10 +30,15 @@ PAGE_SIZE = 90
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,
-    2009: Rule(Action.FAIL_WINDOW, "the publisher interface refused what was asked for"),
+    1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused what was asked for"),
+    2009: Rule(
+        Action.STOP_ENDPOINT,
+        "the account is no traffic owner (any more), and others have no such figures",
+    ),
     45010: Rule(
         Action.STOP_ENDPOINT,
-        "the account has no such figures; only accounts with the traffic-owner function have them",
+        "the account has no such figures; only accounts with the traffic-owner function have them,"
+        " and those by ad unit only mini-programs",
     ),
 }
 """What a code of the publisher interface asks of us, whether it came as errcode or as ret."""
@@ -43,11 +48,15 @@ PUBLISHER_ERRORS: Mapping[int, Rule] = {
 class PublisherEndpoint(JsonEndpoint):
     """One action of ``/publisher/stat``; its name is the action.
 
+    dated: whether it takes days; a list of what there is now does not.
+
     Whether there is another page: a page that is not full is the last one.  An answer does not say
     which page it is, so after a last page that is full an empty one is asked for.
     """
 
     method: ClassVar[str] = "GET"
+
+    dated: bool = True
 
     def request(self, window: Window, token: str, page: int = 1) -> Request:
         """A GET for one page of the window's days."""
@@ -56,10 +65,12 @@ class PublisherEndpoint(JsonEndpoint):
             ("access_token", token),
             ("page", str(page)),
             ("page_size", str(PAGE_SIZE)),
+        )
+        days = (
             ("start_date", window.begin.isoformat()),
             ("end_date", window.end.isoformat()),
         )
-        return Request("GET", self.path, query)
+        return Request("GET", self.path, query + days if self.dated else query)
 
     def verdict(self, response: Response, window: Window) -> Verdict:
         """DONE with the rows of the page, ``more`` if another one follows, or a refusal."""

@@ -489,6 +489,28 @@ class PublisherAdposGeneral(TypedDict, total=False):
     ecpm: float
 
 
+class AdUnitFigures(TypedDict, total=False):
+    """The figures of one ad unit on a day."""
+
+    date: str
+    ad_slot: str
+    req_succ_count: int
+    exposure_count: int
+    click_count: int
+    click_rate: float
+    exposure_rate: float
+    income: int
+    ecpm: float
+
+
+class PublisherAdunitGeneral(TypedDict, total=False):
+    """A record of publisher_adunit_general."""
+
+    ad_unit_id: str
+    ad_unit_name: str
+    stat_item: AdUnitFigures
+
+
 class PublisherCpsGeneral(TypedDict, total=False):
     """A record of publisher_cps_general."""
 
@@ -527,6 +549,27 @@ class PublisherSettlement(TypedDict, total=False):
     settled_revenue_all: int
 
 
+class AdUnitSize(TypedDict, total=False):
+    """One size of an ad unit."""
+
+    width: int
+    height: int
+
+
+class GetAdunitList(TypedDict, total=False):
+    """A record of get_adunit_list."""
+
+    ad_unit_id: str
+    ad_unit_name: str
+    ad_slot: str
+    ad_unit_type: str
+    ad_unit_status: str
+    ad_unit_size: list[AdUnitSize]
+    appid: str
+    video_duration_min: int
+    video_duration_max: int
+
+
 RECORDS: dict[str, type] = {
     "getusersummary": GetUserSummary,
     "getusercumulate": GetUserCumulate,
@@ -560,7 +603,9 @@ RECORDS: dict[str, type] = {
     "getweanalysisappidvisitdistribution": GetWeAnalysisAppidVisitDistribution,
     "getweanalysisappiduserportrait": GetWeAnalysisAppidUserPortrait,
     "publisher_adpos_general": PublisherAdposGeneral,
+    "publisher_adunit_general": PublisherAdunitGeneral,
     "publisher_cps_general": PublisherCpsGeneral,
     "publisher_settlement": PublisherSettlement,
+    "get_adunit_list": GetAdunitList,
 }
 """The type of a record by the name of its interface."""

@@ -11,18 +11,19 @@ database are all right, since their transactions follow one another.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import chain, groupby
 from typing import Any, TypeVar
 
 import anyio
 
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
-from harvester.plan import Days
-from harvester.sinks.base import Receipt, Stored, Wanted, Written
+from harvester.plan import Days, rfc3339
+from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.driver import DISK_FULL, Away, Driver
 from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
@@ -54,6 +55,7 @@ class Database:
         self._thread: Thread | None = None
         self._progress = Progress(driver)
         self._unsure: Mapping[Window, Tally] | None = None
+        self._unheard: Sequence[Window] = ()
 
     def __repr__(self) -> str:
         if not hasattr(self, "_driver"):  # its making failed
@@ -73,6 +75,14 @@ class Database:
         """Connect, and make the tables that are not there."""
         self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
         return await self._persist(self._open, receipt or {})
+
+    def standing(self) -> Iterable[Window]:
+        """The windows that stood here when it was opened, and this ledger knows nothing of."""
+        return self._unheard
+
+    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
+        """Everything that a harvester brought here; the ledger will know of it from now on."""
+        return await self._persist(self._adopt)
 
     async def write(self, batches: Sequence[Batch]) -> Written:
         """Store the batches in one transaction."""
@@ -135,7 +145,36 @@ class Database:
                 for endpoint in self._described:
                     self._prepare(endpoint.name, endpoint)
                 self._check_tables(receipt)
+                self._unheard = self._progress.unheard()
         return new
+
+    def _adopt(self) -> tuple[Receipt, list[Found]]:
+        with self._translated(SinkError, "read"):
+            self._driver.connect(create=False)
+            with self._driver.transaction("adoption"):
+                number = self._progress.take_over()
+                names = [name for name, records in self._progress.records() if records]
+                found = [one for name in names for one in self._adopted(name)]
+        self._unheard = ()
+        return {COMMIT: str(number)}, found
+
+    def _adopted(self, endpoint: str) -> Iterator[Found]:
+        """The windows of an interface as they were noted; whole: so many records are there."""
+        fetched = Columns([Field("_fetched_at", "timestamp")], self._driver.dialect)
+        rows = {
+            Window(appid, endpoint, day_of(begin), day_of(end)): (records, *fetched.revived(first))
+            for appid, begin, end, records, *first in self._driver.query(
+                f"SELECT _appid, _begin_date, _end_date, count(*), min({fetched.selected})"
+                f" FROM {quoted(endpoint)} GROUP BY _appid, _begin_date, _end_date"
+            )
+        }
+        for appid in self._progress.accounts(endpoint):
+            for days, entry in self._progress.of_account(endpoint, appid).items():
+                window = Window(appid, endpoint, *days)
+                records, first = rows.get(window, (0, ""))
+                if entry.records:
+                    whole = records == entry.records
+                    yield Found(window, entry.records, entry.checksum, _moment(first), whole)
 
     def _prepare(self, name: str, endpoint: Endpoint | None = None) -> None:
         """The interface's table: made, or looked at and widened."""
@@ -254,18 +293,23 @@ class Database:
 
     def _stored(self, endpoint: str, receipt: Receipt) -> Iterator[Stored]:
         accounts = self._driver.query(f"SELECT DISTINCT _appid FROM {quoted(endpoint)}")
-        for (appid,) in accounts:
+        for appid in sorted({*self._progress.accounts(endpoint), *[one for (one,) in accounts]}):
             entries = self._progress.of_account(endpoint, appid)
             yield from self._foreign(endpoint, appid, entries)
-            mine = {days: one for days, one in entries.items() if _speaks_of(receipt, one)}
-            for number in {entry.layout for entry in mine.values()}:
+            mine = {days: one for days, one in entries.items() if _known(receipt, one).records}
+            empty = {days for days, one in mine.items() if not one.records}
+            for days in empty:
+                records = _known(receipt, mine[days]).records
+                yield Stored(Window(appid, endpoint, *days), records)
+            for number in {mine[days].layout for days in mine.keys() - empty}:
                 columns = Columns(self._progress.layout(number), self._driver.dialect)
                 for days, rows in self._windows(endpoint, appid, columns):
                     entry = mine.get(days)
                     if entry is not None and entry.layout == number:
                         found = list(rows)
                         intact = row_checksum(found) == entry.row_checksum
-                        yield Stored(Window(appid, endpoint, *days), len(found), intact)
+                        records = _known(receipt, entry).records + len(found) - entry.records
+                        yield Stored(Window(appid, endpoint, *days), records, intact)
 
     def _foreign(
         self, endpoint: str, appid: str, entries: Mapping[Days, Entry]
@@ -312,10 +356,19 @@ def _by_interface(batches: Sequence[Batch]) -> dict[str, list[Batch]]:
     return found
 
 
-def _speaks_of(receipt: Receipt, entry: Entry) -> bool:
-    """Whether the ledger has heard of it: it wrote it, and the process did not die before that."""
+def _moment(value: datetime | str) -> str:
+    """A moment that was read, as RFC 3339."""
+    return value if isinstance(value, str) else rfc3339(value.timestamp())
+
+
+def _known(receipt: Receipt, entry: Entry) -> Tally:
+    """What the ledger has heard of a window; nothing if it never wrote it.
+
+    If the process died before its last commit was told, that is what stood there before: the
+    window itself is as true, and is not gone.
+    """
     ledger = receipt.get(LEDGER, "")
     if not ledger or ledger not in entry.ledgers.split():
-        return False
+        return Tally()
     last = entry.ledgers.startswith(ledger)
-    return not last or 0 <= entry.number <= int(receipt[COMMIT])
+    return entry.former if last and entry.number > int(receipt[COMMIT]) else entry.known

@@ -138,7 +138,8 @@ class DuckDBDriver:
         connection, self._connection = self._connection, None
         if connection is not None:
             _open_here.discard(self._path.resolve())
-            connection.close()
+            with durable.step("close duckdb"):  # what stands in its log goes into the file
+                connection.close()
 
     @contextmanager
     def transaction(self, what: str) -> Iterator[None]:

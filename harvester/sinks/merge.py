@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from harvester import durable
 from harvester.model import Window
 from harvester.sinks import arrow
 from harvester.sinks.columns import Table
@@ -98,7 +99,7 @@ class Merged:
             if self._writer.windows:
                 self._store.replace(self._name, size, crc(draft))
             else:
-                draft.unlink()
+                durable.remove(draft, "rewritten segment that holds nothing")
                 self._former.append(self._name)  # all of it is gone
             self._writer = None
 

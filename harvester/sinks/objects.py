@@ -35,6 +35,7 @@ from harvester.codec import add_checksums, checksum
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
+from harvester.sinks import base
 from harvester.sinks.base import Receipt, Wanted, Written
 from harvester.sinks.bucket import PATIENCE, Bucket, BucketError, Found
 from harvester.sinks.files import NOTES
@@ -51,7 +52,7 @@ from harvester.sinks.manifest import (
     to_merge,
     told_by,
 )
-from harvester.sinks.segments import Whole, holds, parsed, widen, window_of
+from harvester.sinks.segments import Whole, found_in, holds, parsed, widen, window_of
 from harvester.sinks.spec import read_spec
 from harvester.sinks.writer import WRITER, Writer
 from harvester.thread import Thread
@@ -112,6 +113,7 @@ class ObjectStore:
         self._kept: list[int] = []
         self._gone: set[str] = set()
         self._found = False
+        self._unheard: set[Window] = set()
         self._holds: dict[str, Spans | Sequence[Window]] = {}
 
     @classmethod
@@ -165,12 +167,38 @@ class ObjectStore:
         old = [each for each in manifest_numbers(found) if each != former.commit]
         await self._bucket.remove(map(manifest_name, old), "manifests")
         self._kept = [former.commit, number]
+        if self._found:
+            self._unheard = {one.window for one in await self._all_found()}
         return self._receipt()
 
     def _refuse_others(self, found: Collection[str]) -> None:
         for note, what in NOTES.items():
             if note in found:
                 raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
+
+    def standing(self) -> Iterable[Window]:
+        """The windows that stood here when it was opened, and no receipt spoke of."""
+        return self._unheard
+
+    async def adopt(self) -> tuple[Receipt, Sequence[base.Found]]:
+        """Everything that stands here; the ledger will know of it from now on."""
+        return {_FOUND: ""}, await self._all_found()
+
+    async def _all_found(self) -> list[base.Found]:
+        """Each window that has records: all of them are read."""
+        found: dict[Window, base.Found] = {}
+
+        async def look_into(entry: Entry) -> None:
+            lines = self._lines(entry, await self._content(entry.name))
+            for one in await self._call(found_in, lines):
+                former = found.get(one.window, one._replace(records=0, checksum=0))
+                total = add_checksums(former.checksum, one.checksum)
+                found[one.window] = former._replace(
+                    records=former.records + one.records, checksum=total, whole=True
+                )
+
+        await self._bucket.each([partial(look_into, entry) for entry in self._manifest.objects])
+        return list(found.values())
 
     def _unusable(self, exc: BucketError, receipt: Receipt) -> SinkError | UsageError:
         """A bucket that can never be written is told before anything is sent."""

@@ -26,13 +26,13 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError
 from harvester.model import Batch, Tally, Window
 from harvester.sinks import arrow
-from harvester.sinks.base import Receipt, Stored, Wanted, Written
+from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.compression import Plain
 from harvester.sinks.files import Translated
 from harvester.sinks.logs import Entry, Log, added, is_log
 from harvester.sinks.merge import Merged
-from harvester.sinks.partition import Windows, crc, schema_in, windows_in
+from harvester.sinks.partition import Windows, crc, fetched_in, schema_in, windows_in
 from harvester.sinks.segments import Mark, Whole
 from harvester.sinks.spec import read_spec
 from harvester.sinks.standing import FOUND, LOGS, Standing
@@ -69,6 +69,7 @@ class Parquet:
         self._logs: dict[str, Log] = {}
         self._last: dict[str, int] = {}  # the highest number that a folder has ever had
         self._found = False
+        self._unheard: set[Window] = set()
         self._known: dict[str, Windows] = {}
 
     @classmethod
@@ -119,6 +120,15 @@ class Parquet:
                 self._thread.close()
                 self._thread = None
 
+    def standing(self) -> Iterable[Window]:
+        """The windows that stood here when it was opened, and no receipt spoke of."""
+        return self._unheard
+
+    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
+        """Everything that stands here; the ledger will know of it from now on."""
+        assert self._thread is not None, "the sink is not open"
+        return await self._thread.call(self._all_found)
+
     # on the sink's thread: opening
 
     def _open(self, receipt: Receipt) -> Receipt:
@@ -127,6 +137,7 @@ class Parquet:
             if self._store.recover(receipt):
                 self._found = FOUND in receipt
                 self._replay()
+                self._note_unheard()
                 return {}
             return self._adopt(receipt)
 
@@ -141,6 +152,7 @@ class Parquet:
                 self._store.mark(name, Mark(path.stat().st_size, 0, crc(path)))
         self._found = bool(self._store.marks)
         self._replay()
+        self._note_unheard()
         return {**self._store.adopted(former), **({FOUND: "1"} if self._found else {})}
 
     def _recognised(self) -> set[str]:
@@ -161,6 +173,41 @@ class Parquet:
                 log.replay(self.directory / name, self._store.marks[name].size)
                 if self._found:  # files may hold them, too: a merge that was not finished
                     log.replacing.update(log.entries)
+
+    def _note_unheard(self) -> None:
+        if self._found:
+            in_logs = [window for log in self._logs.values() for window in log.entries]
+            in_files = [window for name in self._names() for window in self._staying_in(name)]
+            self._unheard = {*in_logs, *in_files}
+
+    def _names(self) -> list[str]:
+        """The files, without the logs."""
+        return sorted(name for name in self._store.marks if not name.startswith(LOGS))
+
+    def _staying_in(self, name: str) -> Windows:
+        """What a file holds, less what has given way to a log."""
+        log = self._logs.get(name.partition("/")[0])
+        gone = Whole(log.replacing if log is not None else ())
+        held = windows_in(self._store.path(name))
+        return {each: tally for each, tally in held.items() if gone.around(each) is None}
+
+    def _all_found(self) -> tuple[Receipt, list[Found]]:
+        """All that stands here; a merge that was not finished stays in the receipt."""
+        found: dict[Window, Found] = {}
+        doubled = False
+        with self._translated():
+            for name in self._names():
+                path = self._store.path(name)
+                staying, fetched = self._staying_in(name), fetched_in(path)
+                doubled = doubled or len(staying) < len(windows_in(path))
+                for window, tally in staying.items():
+                    found[window] = Found(window, *tally, fetched.get(window, ""))
+        for log in self._logs.values():
+            last = max(log.entries.values(), key=lambda entry: entry.offset, default=None)
+            for window, entry in log.entries.items():
+                whole = entry is not last  # a process may have died while it was written
+                found[window] = Found(window, *entry.tally, entry.fetched_at, whole)
+        return ({} if doubled else {FOUND: ""}), list(found.values())
 
     # on the sink's thread: writing
 

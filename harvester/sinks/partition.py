@@ -17,9 +17,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from harvester import durable
 from harvester.codec import encode, parse
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
+from harvester.plan import rfc3339
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa, pq
 from harvester.sinks.base import Stored
@@ -58,14 +60,18 @@ class Writer:
 
     def close(self) -> int:
         """Write the footer; gives the size."""
-        with self._file:
-            self._write_group()
-            self._writer.add_key_value_metadata({_WINDOWS: _packed(self.windows)})
-            self._writer.close()
-            return self._file.tell()
+        try:
+            with durable.step("write rewritten segment"):
+                self._write_group()
+                self._writer.add_key_value_metadata({_WINDOWS: _packed(self.windows)})
+                self._writer.close()
+                self._file.flush()
+                return self._file.tell()
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
-        """Leave it as it is: nobody will speak of it."""
+        """Leave it as it is; if it was not closed, nobody will speak of it."""
         with suppress(Exception), self._file:
             self._writer.close()
 
@@ -92,6 +98,18 @@ def batches_in(path: Path) -> Iterator[Any]:
             yield from file.iter_batches(ROWS)
     except (pa.ArrowException, OSError) as exc:
         raise damaged(path) from exc
+
+
+def fetched_in(path: Path) -> dict[Window, str]:
+    """When each window of a file was fetched, RFC 3339."""
+    found: dict[Window, str] = {}
+    for batch in batches_in(path):
+        column = batch.column(batch.schema.get_field_index("_fetched_at"))
+        moments = column.cast(pa.int64()).to_pylist()  # microseconds
+        for window, moment in zip(arrow.windows_of(batch), moments, strict=True):
+            if window not in found:
+                found[window] = rfc3339(moment / 1e6)
+    return found
 
 
 def schema_in(path: Path) -> Any:

@@ -202,6 +202,40 @@ class Progress:
         """All windows of an account that stand here."""
         return self.within(endpoint, appid, self.days(Window("", "", date.min, date.max)))
 
+    def accounts(self, endpoint: str) -> list[str]:
+        """The accounts of which windows of an interface stand here."""
+        found = self._driver.query(
+            "SELECT DISTINCT appid FROM _harvester_windows"
+            f" WHERE endpoint = {self._mark} ORDER BY appid",
+            [endpoint],
+        )
+        return [str(appid) for (appid,) in found]
+
+    def unheard(self) -> list[Window]:
+        """The windows that have records of which this run's ledger knows nothing."""
+        mark, mine = self._mark, self.ledger
+        found = self._driver.query(
+            "SELECT appid, endpoint, begin_date, end_date FROM _harvester_windows"
+            f" WHERE records > 0 AND (ledgers NOT LIKE {mark}"
+            f" OR (number < 0 AND ledgers LIKE {mark}))",
+            [f"%{mine}%", f"{mine}%"],
+        )
+        return [
+            Window(appid, name, day_of(begin), day_of(end)) for appid, name, begin, end in found
+        ]
+
+    def take_over(self) -> int:
+        """This run's ledger will know of all that stands here; gives the number of that commit."""
+        self.number += 1
+        mark = self._mark
+        self._driver.query(
+            f"UPDATE _harvester_windows SET ledgers = {mark} || ledgers, number = {mark},"
+            " former_records = 0, former_checksum = 0",
+            [f"{self.ledger} ", self.number],
+        )
+        self._set(f"{LEDGER} {self.ledger}", str(self.number))
+        return self.number
+
     def records(self) -> list[tuple[str, int]]:
         """How many records each interface has here, as far as it was told."""
         found = self._driver.query(

@@ -43,8 +43,8 @@ from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Hidden, Tally, Window
 from harvester.sinks import streams
-from harvester.sinks.base import Receipt, Wanted, Written
-from harvester.sinks.segments import parsed, window_of
+from harvester.sinks.base import Found, Receipt, Wanted, Written
+from harvester.sinks.segments import found_in, parsed, window_of
 from harvester.sinks.spec import read_spec
 from harvester.sinks.streams import Keys, Marker, Operation, field, overlap, window_of_field
 from harvester.thread import Thread
@@ -116,6 +116,7 @@ class RedisStreams:
         self._commit = 0
         self._found = self._wrote = False
         self._left: dict[Window, Marker] = {}
+        self._unheard: set[Window] = set()
         self._unsettled = False
         self._endpoints: Sequence[Endpoint] = ()
 
@@ -202,7 +203,9 @@ class RedisStreams:
                 )
             await anyio.sleep(0.05)
         claim = [self._prefix, held, self._name]
-        if not await self._persist("opened", lambda: self._script(streams.CLAIM, claim)):
+        with step("claim streams"):
+            claimed = await self._persist("opened", lambda: self._script(streams.CLAIM, claim))
+        if not claimed:
             raise UsageError(
                 f"{self._where} ({self._prefix}) is in use by another harvester, which has just"
                 " begun"
@@ -265,13 +268,44 @@ class RedisStreams:
                 _COMMIT: str(self._commit),
             }
             self._found = self._wrote = self._commit > 0
-            self._client.hset(self._keys.state, mapping=new)
+            with step("name owner of streams"):
+                self._client.hset(self._keys.state, mapping=new)
             self._state = {**state, **new}
         with step("settle streams"):
             if not self._script(streams.SETTLE, [self._prefix, self._name, ":.undo"]):
                 self._taken(self._read_state())
         self._left = self._markers(self._keys.left)
+        if self._found:
+            self._unheard = set(self._windows())
         return self._receipt()
+
+    def _windows(self) -> dict[Window, Marker]:
+        """All windows that stand, and their markers."""
+        found: dict[Window, Marker] = {}
+        for name in map(_text, self._client.smembers(self._keys.streams)):
+            begin = self._keys.windows(name, "")
+            for key in map(_text, self._client.scan_iter(streams.literally(begin) + "*", PAGE)):
+                account = f"{name} {key.removeprefix(begin)}"
+                for days, marker in self._client.hgetall(key).items():
+                    window = window_of_field(f"{account} {_text(days)}")
+                    found[window] = Marker.parse(_text(marker))
+        return found
+
+    def standing(self) -> Iterable[Window]:
+        """The windows that stood here when it was opened, and no receipt spoke of."""
+        return self._unheard
+
+    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
+        """Everything that stands here; the ledger will know of it from now on."""
+        return {_FOUND: ""}, await self._persist("read", self._all_found)
+
+    def _all_found(self) -> list[Found]:
+        """What the markers say: entries that a consumer has taken away were harvested, too."""
+        lines = {one.window: one.fetched_at for one in found_in(self._read(self._receipt()))}
+        return [
+            Found(window, *marker.tally, lines.get(window, ""))
+            for window, marker in self._windows().items()
+        ]
 
     def _markers(self, key: str) -> dict[Window, Marker]:
         found = self._client.hgetall(key)

@@ -122,7 +122,8 @@ class SQLiteDriver:
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            with durable.step("close sqlite"):  # what stands in its log goes into the file
+                connection.close()
 
     @contextmanager
     def transaction(self, what: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ the last commit took over of that).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from hashlib import blake2b
@@ -96,6 +97,11 @@ def window_of_field(text: str) -> Window:
     """The window of a whole field."""
     endpoint, appid, begin, end = text.split(" ")
     return Window(appid, endpoint, date.fromisoformat(begin), date.fromisoformat(end))
+
+
+def literally(text: str) -> str:
+    """A text as part of a pattern of keys."""
+    return re.sub(r"([*?\[\]^\\])", r"\\\1", text)
 
 
 def overlap(one: Window, other: Window) -> bool:

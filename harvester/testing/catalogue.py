@@ -40,7 +40,8 @@ class Interface(NamedTuple):
 
     rows: (seed, appid, begin, end, last known day) to rows; begin lies after the first day.
     span: the most days of a call, or 0 where ``rule`` is another: ``"week"``, ``"month"`` (exactly
-    one), ``"portrait"`` (1, 7 or 30 days up to yesterday), ``"open"`` (any number).
+    one), ``"portrait"`` (1, 7 or 30 days up to yesterday), ``"open"`` (any number),
+    ``"now"`` (none).
     shape: ``"list"``, ``"delay"`` (a list with is_delay), ``"dated"`` (a list with ref_date),
     ``"whole"`` (the one row is the answer), ``"publisher"``.
     grows: for how many days after the end of its dates an answer can still change.
@@ -159,8 +160,12 @@ def _mini(name: str, rows: Callable[..., Rows], **more: Any) -> Interface:
     )
 
 
-def _ads(name: str, rows: Callable[..., Rows], span: int, rule: str = "days") -> Interface:
-    return Interface(name, PUBLISHER_FIRST_DAY, rows, span, rule, shape="publisher", by_day=False)
+def _ads(
+    name: str, rows: Callable[..., Rows], span: int = 0, rule: str = "days", grows: int = 0
+) -> Interface:
+    return Interface(
+        name, PUBLISHER_FIRST_DAY, rows, span, rule, shape="publisher", by_day=False, grows=grows
+    )
 
 
 _WEEKS, _MONTHS = {"grows": 7, "by_day": False}, {"grows": 31, "by_day": False}
@@ -205,7 +210,9 @@ TABLE: tuple[Interface, ...] = (
     _mini("userportrait", _portrait, rule="portrait", shape="whole"),
     _ads("publisher_adpos_general", publisher.by_slots, 90),
     _ads("publisher_cps_general", publisher.by_goods, 60),
-    _ads("publisher_settlement", publisher.settlements, 0, rule="open"),
+    _ads("publisher_adunit_general", publisher.by_units, 90),
+    _ads("publisher_settlement", publisher.settlements, rule="open", grows=30),
+    _ads("get_adunit_list", publisher.units, rule="now"),
 )  # fmt: skip
 """All interfaces."""
 

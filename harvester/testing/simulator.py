@@ -5,7 +5,7 @@ Rule: no sockets and no waiting here; the clock comes in as an argument of the c
 What is simulated follows WeChat's pages where they say something.  Chosen here, because they do
 not: the quota of a day begins anew at midnight in China; a call that is refused for its dates has
 been counted; yesterday's entries of figures that grow are there from eight in the morning; the
-publisher interface says ``ret`` 2009 to wrong pages, and the errcode of wrong dates as ``ret``.
+publisher interface says ``ret`` 1701 to wrong pages, and the errcode of wrong dates as ``ret``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["FIRST_DAY", "Faults", "Reply", "Simulator"]
 
 Handler = Callable[[str, Mapping[str, str], bytes], Reply]
 
-PUBLISHER_CODES = {2009, 45010, 61500, 61501, 61503}
+PUBLISHER_CODES = {1701, 2009, 45010, 61500, 61501, 61503}
 """What the publisher interface says with ret and err_msg; the rest comes from before it."""
 
 
@@ -278,8 +278,12 @@ class Simulator:
                 raise Refused(45010)
             page, slot = page_of(query), query.get("ad_slot")
             if page is None or (slot is not None and slot not in publisher.SLOTS):
-                raise Refused(2009)
-            begin, end = self._dates(interface, query.get("start_date"), query.get("end_date"), now)
+                raise Refused(1701)
+            if interface.rule == "now":
+                begin = end = last_settled_day(now)
+            else:
+                given = query.get("start_date"), query.get("end_date")
+                begin, end = self._dates(interface, *given, now)
         except Refused as refused:
             if refused.code in PUBLISHER_CODES:
                 return self._desk.publisher_error(refused.code, refused.text)
@@ -298,7 +302,8 @@ class Simulator:
         begin = max(begin, interface.first_day)
         if slot is not None and interface.name == "publisher_adpos_general":
             return publisher.by_slot(self.seed, appid, begin, end, slot)
-        return self._rows(interface, appid, begin, end, end)
+        last = last_settled_day(self.wall()) if interface.grows else end
+        return self._rows(interface, appid, begin, end, last)
 
     def _admit(self, name: str, query: Mapping[str, str], now: float) -> tuple[str, Faults]:
         """Whose call it is, and what goes wrong there; raises `Refused`."""

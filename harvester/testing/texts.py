@@ -12,6 +12,7 @@ from collections.abc import Mapping
 TEXTS: Mapping[int, str] = {
     -1: "system error",
     0: "ok",
+    1701: "invalid param",
     2009: "ERROR",
     40001: "invalid credential, access_token is invalid or not latest,"
     " could get access_token by getStableAccessToken",
@@ -74,4 +75,4 @@ TEXTS: Mapping[int, str] = {
     **dict.fromkeys(range(9001001, 9001037), "invalid data of the beacon interface"),
     9001031: "invalid time range",
 }
-"""By errcode; 2009 and 45010 are the publisher interface's own."""
+"""By errcode; 1701, 2009 and 45010 are the publisher interface's own."""

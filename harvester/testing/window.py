@@ -105,6 +105,10 @@ def publisher_answer(
     number, size = page
     listed = rows[(number - 1) * size : number * size]
     fine = {"base_resp": {"err_msg": "ok", "ret": 0}}
+    if interface.rule == "now":
+        return {**fine, "ad_unit": listed, "total_num": len(rows)}
+    if interface.name == "publisher_adunit_general":
+        return {**fine, "list": listed, "total_num": len(rows)}
     if interface.name == "publisher_settlement":
         revenue = sum(row["settled_revenue"] for row in rows)
         return {

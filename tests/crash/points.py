@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 from harvester.ledger import FILE_NAME
 from tests.crash.power import Disk
-from tests.crash.sinks import SINKS, Row
+from tests.crash.sinks import SINKS
 
 _MEMORY = Path("/dev/shm")  # SIGKILL leaves what is in memory; only `power` needs a disk
 ROOT = Path(__file__).parents[2]
@@ -71,36 +73,50 @@ class Outcome(NamedTuple):
     broken: list[str]
 
 
+Lived = list[tuple[Case, Outcome]]
+
+
+class Stage(NamedTuple):
+    """Where a case is played: the sink's name, and what the processes are told of its server."""
+
+    sink: str
+    environment: Mapping[str, str] = {}
+
+
 class Driver:
     """A process of `tests.crash.driver`, and a place for its cases."""
 
-    def __init__(self, sink: str, place: Path, process: subprocess.Popen[str]) -> None:
-        self._sink = sink
+    def __init__(self, place: Path, process: subprocess.Popen[str]) -> None:
         self._place = place
         self._process = process
         self._cases = 0
 
-    def live(self, case: Case) -> Outcome:
+    def live(self, stage: Stage, case: Case) -> Outcome:
         """Let the processes of a case live and die, and look at what they leave."""
-        self._cases += 1
-        scene = Scene(self._place / str(self._cases), SINKS[self._sink], case)
-        try:
+        with self.scene(stage, case) as scene:
             scene.begin()
             for number, death in enumerate(case.deaths):
-                status = self._one(scene, death)
+                status = self.one(scene.told_to_a_process(death))
                 if status != KILLED:
                     return Outcome({}, [f"it should have been killed {death}, and ended {status}"])
                 scene.after(number)
-            status = self._one(scene, None)
+            status = self.one(scene.told_to_a_process(None))
             if status:
                 return Outcome({}, [f"the last process ended {status}"])
             return Outcome(scene.end["steps"], scene.end["broken"])
+
+    @contextmanager
+    def scene(self, stage: Stage, case: Case) -> Iterator[Scene]:
+        """A place for a case, until the block ends."""
+        self._cases += 1
+        scene = Scene(self._place / str(self._cases), stage, case)
+        try:
+            yield scene
         finally:
             scene.clear()
 
-    def _one(self, scene: Scene, death: Death | None) -> int:
+    def one(self, asked: dict[str, Any]) -> int:
         """A process lives, until it dies or to its end; gives how it ended."""
-        asked = {"sink": self._sink, "kill": death, **scene.told_to_a_process(death)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
@@ -111,9 +127,9 @@ class Driver:
 class Scene:
     """Where a case is lived, and what happens there between a death and the next life."""
 
-    def __init__(self, place: Path, row: Row, case: Case) -> None:
+    def __init__(self, place: Path, stage: Stage, case: Case) -> None:
         self._place = place
-        self._row = row
+        self._stage = stage
         self._case = case
         self._directory = place / "world" / "harvest"
         self._disk = Disk(place / "world", place / "kept") if case.power is not None else None
@@ -128,12 +144,17 @@ class Scene:
             self._disk.begin()
 
     def told_to_a_process(self, death: Death | None) -> dict[str, Any]:
-        """What it must know."""
+        """What it must know; death: which one it dies."""
         powered = self._disk is not None and death is not None
         return {
             "directory": str(self._directory),
             "told": str(self._place / "told"),
-            "environment": self._disk.environment() if self._disk and powered else {},
+            "sink": self._stage.sink,
+            "kill": death,
+            "environment": {
+                **self._stage.environment,
+                **(self._disk.environment() if self._disk and powered else {}),
+            },
             "first": self.end["day"],
             "ledger": self._case.ledger,
             "careless": self._case.careless,
@@ -144,8 +165,9 @@ class Scene:
         if self._disk is not None:
             self._disk.cut(self._draw)
             self._disk.begin()
-        if self._case.torn and self._row.tear is not None:
-            self._row.tear(self._directory)
+        tear = SINKS[self._stage.sink].tear
+        if self._case.torn and tear is not None:
+            tear(self._directory)
         if self._case.loses and not number:
             for path in self._directory.glob(f"{FILE_NAME}*"):
                 path.unlink()
@@ -166,14 +188,18 @@ class Scene:
 
 def damage(ledger: Path) -> None:
     """A bit in its first bytes has turned over."""
-    content = bytearray(ledger.read_bytes() if ledger.exists() else b"")
+    if not ledger.exists():
+        return
+    with closing(sqlite3.connect(ledger)) as database:  # else its log may hold the same bytes
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(ledger.read_bytes())
     if content:
         content[3] ^= 0x10
         ledger.write_bytes(content)
 
 
 @contextmanager
-def driver(sink: str, preload: Path | None) -> Iterator[Driver]:
+def driver(preload: Path | None) -> Iterator[Driver]:
     """One, until the block ends; preload: a library that it is started with."""
     environment = {**os.environ, "LD_PRELOAD": str(preload)} if preload else None
     with (
@@ -189,7 +215,7 @@ def driver(sink: str, preload: Path | None) -> Iterator[Driver]:
     ):
         assert process.stdin is not None
         try:
-            yield Driver(sink, Path(place), process)
+            yield Driver(Path(place), process)
         finally:
             process.stdin.close()
 
@@ -197,40 +223,92 @@ def driver(sink: str, preload: Path | None) -> Iterator[Driver]:
 class Drivers:
     """As many as there are cores, so that cases run side by side."""
 
-    def __init__(self, sink: str, preload: Path | None = None) -> None:
-        self._sink = sink
+    def __init__(self, preload: Path | None = None) -> None:
         self._preload = preload
         self._free: SimpleQueue[Driver] = SimpleQueue()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         for _ in range(CORES):
-            self._free.put(self._stack.enter_context(driver(self._sink, self._preload)))
+            self._free.put(self._stack.enter_context(driver(self._preload)))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def live(self, cases: Sequence[Case]) -> list[tuple[Case, Outcome]]:
+    def live(self, stage: Stage, cases: Sequence[Case]) -> Lived:
         """All of them."""
         with ThreadPoolExecutor(CORES) as pool:
-            return list(zip(cases, pool.map(self._one, cases), strict=True))
+            lived = pool.map(lambda case: self._one(stage, case), cases)
+            return list(zip(cases, lived, strict=True))
 
-    def _one(self, case: Case) -> Outcome:
+    def _one(self, stage: Stage, case: Case) -> Outcome:
         one = self._free.get()
         try:
-            return one.live(case)
+            return one.live(stage, case)
         finally:
             self._free.put(one)
 
 
-def deaths(steps: dict[str, int], each: int | None, seed: str) -> list[Death]:
-    """Before and after each step; of one that is taken often, ``each`` of its times (None: all)."""
+def deaths(steps: Mapping[str, int], most: int | None, seed: str) -> list[Death]:
+    """Before and after each step, each time that it is taken; or ``most`` of all that, drawn.
+
+    A step that is taken once is drawn as often as one that is taken a hundred times.
+    """
+    if most is None:
+        return [
+            Death(step, number, done)
+            for step, times in sorted(steps.items())
+            for number in range(1, times + 1)
+            for done in (False, True)
+        ]
     draw = Random(seed)
-    found = []
-    for step, number in sorted(steps.items()):
-        for done in (False, True):
-            times = range(1, number + 1)
-            chosen = times if each is None else draw.sample(times, min(each, number))
-            found += [Death(step, one, done) for one in sorted(chosen)]
-    return found
+    kinds = [(step, done) for step in sorted(steps) for done in (False, True)]
+    draw.shuffle(kinds)
+    turns = islice(cycle(kinds), most) if kinds else ()
+    return sorted({Death(step, draw.randint(1, steps[step]), done) for step, done in turns})
+
+
+def broken(lived: Lived) -> list[str]:
+    """What was not as promised, and in which case."""
+    return [f"{case}: {sentence}" for case, outcome in lived for sentence in outcome.broken[:3]]
+
+
+def clean_life(drivers: Drivers, stage: Stage, *, ledger: bool = True) -> dict[str, int]:
+    """The steps of a life that nothing ends."""
+    [(case, outcome)] = drivers.live(stage, [Case((), ledger=ledger)])
+    assert not outcome.broken, broken([(case, outcome)])
+    return outcome.steps
+
+
+def live_again(
+    drivers: Drivers, stage: Stage, first: Lived, steps: Collection[str], most: int | None
+) -> tuple[Lived, set[str]]:
+    """Die once more, at steps that only a process takes that finds what a dead one has left.
+
+    steps: those that are known.  Gives these lives, and the names of the new steps.
+    """
+    new: dict[str, Case] = {}
+    for case, outcome in first:
+        for step in outcome.steps.keys() - steps:
+            new.setdefault(step, case)
+    chosen = deaths(dict.fromkeys(new, 1), most, stage.sink)
+    cases = [new[death.step]._replace(deaths=(*new[death.step].deaths, death)) for death in chosen]
+    return drivers.live(stage, cases), set(new)
+
+
+class Tried(NamedTuple):
+    """steps: how many kinds there are; points: at how many points a process died."""
+
+    steps: int
+    points: int
+    broken: list[str]
+
+
+def try_points(drivers: Drivers, stage: Stage, steps: Mapping[str, int], most: int | None) -> Tried:
+    """Kill a process at each point, or at so many that are drawn; then one that finds that."""
+    chosen = deaths(steps, most, stage.sink)
+    first = drivers.live(stage, [Case((death,)) for death in chosen])
+    second, new = live_again(drivers, stage, first, steps, most)
+    lived = first + second
+    return Tried(len(steps.keys() | new), len(lived), broken(lived))

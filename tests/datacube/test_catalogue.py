@@ -9,7 +9,7 @@ import pytest
 from harvester import plugins
 from harvester.datacube import catalogue
 from harvester.datacube.types import RECORDS
-from harvester.endpoint import Endpoint, Field, JsonEndpoint, day_of, grid
+from harvester.endpoint import Endpoint, Field, JsonEndpoint, day_of, final_at, grid, in_record
 from harvester.model import Action, Request, Response, Verdict, Window
 from harvester.plan import Cut, Days, last_legal_day
 from harvester.testing.catalogue import INTERFACES
@@ -46,15 +46,17 @@ EXPECTED = {
     f"{MINI_NAME}dailyvisittrend": ("miniprogram", D, 1, MINI, 0, "18"),
     f"{MINI_NAME}weeklyvisittrend": ("miniprogram", W, 1, MINI, 0, "18"),
     f"{MINI_NAME}monthlyvisittrend": ("miniprogram", M, 1, MINI, 0, "18"),
-    f"{MINI_NAME}dailyretaininfo": ("miniprogram", D, 1, MINI, 30, "18"),
-    f"{MINI_NAME}weeklyretaininfo": ("miniprogram", W, 1, MINI, 28, "18"),
-    f"{MINI_NAME}monthlyretaininfo": ("miniprogram", M, 1, MINI, 31, "18"),
+    f"{MINI_NAME}dailyretaininfo": ("miniprogram", D, 1, MINI, 31, "18"),
+    f"{MINI_NAME}weeklyretaininfo": ("miniprogram", W, 1, MINI, 29, "18"),
+    f"{MINI_NAME}monthlyretaininfo": ("miniprogram", M, 1, MINI, 32, "18"),
     f"{MINI_NAME}visitpage": ("miniprogram", D, 1, MINI, 0, "18"),
     f"{MINI_NAME}visitdistribution": ("miniprogram", D, 1, MINI, 0, "18"),
-    f"{MINI_NAME}userportrait": ("miniprogram", R, 1, MINI, 0, "18"),
+    f"{MINI_NAME}userportrait": ("miniprogram", R, 30, MINI, 0, "18"),
     "publisher_adpos_general": ("publisher", D, 90, ADS, 0, ""),
+    "publisher_adunit_general": ("publisher", D, 90, ADS, 0, ""),
     "publisher_cps_general": ("publisher", D, 60, ADS, 0, ""),
-    "publisher_settlement": ("publisher", M, 1, ADS, 0, ""),
+    "publisher_settlement": ("publisher", M, 1, ADS, 62, ""),
+    "get_adunit_list": ("publisher", R, 1, ADS, 0, ""),
 }
 SUCCESSORS = {
     "getarticlesummary": (
@@ -257,10 +259,10 @@ def test_pages_are_followed_to_the_last_one() -> None:
 
 @EVERY
 def test_no_two_records_of_an_account_have_the_same_key(endpoint: JsonEndpoint) -> None:
+    asked = {days: wechat for wechat, found in windows(endpoint) for days in found}
     keys = [
-        tuple(record.get(name) for name in endpoint.key)
-        for wechat, found in windows(endpoint)
-        for days in found
+        tuple(in_record({**record, "_end_date": days[1]}, name) for name in endpoint.key)
+        for days, wechat in asked.items()
         for record in ask(wechat, endpoint, days)
     ]
     assert len(keys) == len(set(keys)) > 1
@@ -273,7 +275,7 @@ def test_a_record_of_a_window_names_a_day_of_it(endpoint: JsonEndpoint) -> None:
     for wechat, found in windows(endpoint):
         for days in found[-2:]:
             for record in ask(wechat, endpoint, days):
-                day = day_of(record[endpoint.day_field])
+                day = day_of(in_record(record, endpoint.day_field))
                 assert day is not None
                 assert days[0] <= day <= days[1]
 
@@ -331,9 +333,23 @@ def test_an_interface_allows_what_the_simulated_wechat_allows_and_no_more(
 ) -> None:
     interface = INTERFACES[endpoint.name]
     assert endpoint.first_day == interface.first_day
-    assert endpoint.late_days >= (interface.grows if endpoint.cut is Cut.DAYS else 0)
     if interface.rule == "days":
         assert endpoint.span == interface.span
+
+
+@EVERY
+def test_what_is_called_final_grows_no_more(endpoint: JsonEndpoint) -> None:
+    last, seen = date(2026, 3, 31), 0
+    cut = grid(endpoint, last)
+    for days in list(cut.windows(last - timedelta(days=70), last))[-5:]:
+        then, later = Wechat(final_at(endpoint, days[1])), Wechat(NOW)
+        truth = later.truth_of(endpoint.name, "wx1", *days)
+        assert then.truth_of(endpoint.name, "wx1", *days) == truth, days
+        if truth and endpoint.late_days in (7, 29, 30, 31):
+            then.clock.now -= 86400.0  # nor is it called so a day too late
+            assert then.truth_of(endpoint.name, "wx1", *days) != truth, days
+        seen += bool(truth)
+    assert seen
 
 
 # types

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.datacube import PUBLISHER_ADPOS_GENERAL, PUBLISHER_SETTLEMENT
+from harvester.datacube import (
+    GET_ADUNIT_LIST,
+    PUBLISHER_ADPOS_GENERAL,
+    PUBLISHER_ADUNIT_GENERAL,
+    PUBLISHER_SETTLEMENT,
+)
 from harvester.model import Action, Request, Response, Verdict, Window
 
 WINDOW = Window("wx1", "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 31))
@@ -113,7 +118,8 @@ def test_an_account_without_ads_loses_the_interface_and_no_more(refused: dict[st
 @pytest.mark.parametrize(
     ("refused", "action"),
     [
-        ({"ret": 2009, "err_msg": "ERROR"}, Action.FAIL_WINDOW),
+        ({"ret": 1701, "err_msg": "invalid param"}, Action.FAIL_WINDOW),
+        ({"ret": 2009, "err_msg": "ERROR"}, Action.STOP_ENDPOINT),
         ({"ret": -1, "err_msg": "system error"}, Action.RETRY),
         ({"errcode": 40001, "errmsg": "invalid credential rid: 1-2"}, Action.RENEW_TOKEN),
         ({"errcode": 45009, "errmsg": "reach max api daily quota limit"}, Action.QUOTA),
@@ -121,7 +127,7 @@ def test_an_account_without_ads_loses_the_interface_and_no_more(refused: dict[st
         ({"ret": 61501, "err_msg": "date range error"}, Action.SPLIT),
         ({"ret": 61500, "err_msg": "date range error"}, Action.SPLIT),
         ({"ret": 61500, "err_msg": "date format error"}, Action.FAIL_WINDOW),
-        ({"base_resp": {}, "ret": 2009}, Action.FAIL_WINDOW),
+        ({"base_resp": {}, "ret": 2009}, Action.STOP_ENDPOINT),
         ({"ret": "soon"}, Action.RETRY),
         ({"errcode": "soon"}, Action.RETRY),
         ({"base_resp": {"ret": [1]}}, Action.RETRY),
@@ -157,6 +163,34 @@ def test_a_settlement_carries_what_its_answer_says_once() -> None:
             "month": "202602", "order": 2, "date": "2026-03-10",
         }
     ]  # fmt: skip
+
+
+def unit(day: object, **more: object) -> dict[str, Any]:
+    return {"ad_unit_id": "adunit-1", "stat_item": {"date": day, **more}}
+
+
+def test_the_day_of_an_ad_units_row_stands_within_its_figures() -> None:
+    rows = [unit("2026-02-28"), unit("2026-03-01"), unit("2026-03-31"), unit("2026-04-01")]
+    odd = [
+        {"ad_unit_id": "adunit-2"},
+        {"ad_unit_id": "adunit-3", "stat_item": [unit("2026-01-01")]},
+    ]
+    answer = {"base_resp": FINE, "list": [*rows, *odd], "total_num": 6}
+    verdict = PUBLISHER_ADUNIT_GENERAL.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    assert (verdict.records, verdict.foreign) == ([*rows[1:3], *odd], 2)
+    one = PUBLISHER_ADUNIT_GENERAL.verdict(Response(200, json.dumps(answer).encode()), DAY)
+    assert (one.records, one.foreign) == ([rows[1], *odd], 3)
+
+
+def test_ad_units_are_listed_without_days() -> None:
+    query = dict(GET_ADUNIT_LIST.request(DAY, "t0ken").query)
+    assert query == {
+        "action": "get_adunit_list", "access_token": "t0ken", "page": "1", "page_size": "90",
+    }  # fmt: skip
+    answer = {"base_resp": FINE, "ad_unit": [{"ad_unit_id": "adunit-1"}], "total_num": 1}
+    verdict = GET_ADUNIT_LIST.verdict(Response(200, json.dumps(answer).encode()), DAY)
+    assert verdict == Verdict(Action.DONE, records=[{"ad_unit_id": "adunit-1"}])
+    assert GET_ADUNIT_LIST.verdict(Response(200, b"{}"), DAY).action is Action.RETRY
 
 
 JSON = st.recursive(

@@ -1,102 +1,104 @@
 """A process is killed before and after each durable step; the next ones bring every record once.
 
-``HARVESTER_CRASH_POINTS=all`` takes every step at every time that it is taken; a number, so many of
-its times.
+A few points of each sink are drawn.  ``HARVESTER_CRASH_POINTS`` is another number of them, or
+``all``: then the first test takes every step at every time that it is taken, and the others, which
+differ in what becomes of the ledger and not in the steps, draw sixty.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.points import Case, Death, Drivers, Outcome, deaths
-from tests.crash.sinks import SINKS
+from tests.crash.points import (
+    Case,
+    Drivers,
+    Stage,
+    broken,
+    clean_life,
+    deaths,
+    live_again,
+    try_points,
+)
+from tests.crash.sinks import SERVERS, SINKS
 
-ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "1")
-TEARS = ("write segment", "fsync segment", "write rewritten segment", "commit ledger")
-EACH = None if ASKED == "all" else int(ASKED)
+ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "2")
+MOST = None if ASKED == "all" else int(ASKED)
+SOME = 60 if MOST is None else MOST
+BEFORE_A_LEDGER = ("make directory of the ledger", "make ledger")
 
 
-def broken(lived: list[tuple[Case, Outcome]]) -> list[str]:
-    return [f"{case}: {sentence}" for case, outcome in lived for sentence in outcome.broken[:3]]
+@pytest.fixture(scope="module")
+def drivers() -> Iterator[Drivers]:
+    """Processes that die."""
+    with Drivers() as made:
+        yield made
 
 
-@pytest.fixture(params=SINKS)
-def sink(request: pytest.FixtureRequest) -> str:
-    SINKS[request.param].needs()
-    return str(request.param)
+@pytest.fixture(scope="module", params=SINKS)
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """A sink, and its server if it needs one."""
+    name = SINKS[request.param].server
+    told = SERVERS[name].environment(request.getfixturevalue(name)) if name else {}
+    return Stage(request.param, told)
+
+
+@pytest.fixture(scope="module")
+def steps(drivers: Drivers, stage: Stage) -> dict[str, int]:
+    """The durable steps of a life that nothing ends, and how often each is taken."""
+    return clean_life(drivers, stage)
+
+
+def of_the_sink(steps: dict[str, int]) -> dict[str, int]:
+    """Those of the sink and the ledger, without those of the tokens' store."""
+    return {
+        step: times
+        for step, times in steps.items()
+        if not any(word in step for word in ("lease", "private", *BEFORE_A_LEDGER))
+    }
+
+
+@pytest.mark.timeout(3600)
+def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    assert not try_points(drivers, stage, steps, MOST).broken
 
 
 @pytest.mark.timeout(900)
-def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(sink: str) -> None:
-    with Drivers(sink) as drivers:
-        [(_, clean)] = drivers.live([Case(())])
-        assert not clean.broken
-        first = drivers.live([Case((death,)) for death in deaths(clean.steps, EACH, sink)])
-        assert not broken(first)
-        # Steps that are taken only by a process that finds what a dead one has left.
-        new: dict[str, Case] = {}
-        for case, outcome in first:
-            for step in outcome.steps.keys() - clean.steps.keys():
-                new.setdefault(step, case)
-        second = drivers.live(
-            [
-                Case((*case.deaths, Death(step, 1, done)))
-                for step, case in sorted(new.items())
-                for done in (False, True)
-            ]
-        )
-        assert not broken(second)
-        print(f"{sink}: {len(first) + len(second)} crash points of {len(clean.steps) + len(new)}"
-              " steps")  # fmt: skip
+def test_a_kill_of_a_run_without_a_ledger_doubles_nothing(drivers: Drivers, stage: Stage) -> None:
+    steps = of_the_sink(clean_life(drivers, stage, ledger=False))
+    cases = [Case((death,), ledger=False) for death in deaths(steps, SOME, stage.sink)]
+    assert not broken(drivers.live(stage, cases))
 
 
-def test_a_kill_of_a_run_without_a_ledger_or_before_it_was_lost_doubles_nothing(sink: str) -> None:
-    with Drivers(sink) as drivers:
-        [(_, clean)] = drivers.live([Case((), ledger=False)])
-        assert not clean.broken
-        [(_, other)] = drivers.live([Case(())])
-        cases = [
-            Case((death,), ledger=ledger, loses=ledger)
-            for ledger, steps in ((False, clean.steps), (True, other.steps))
-            for death in deaths(steps, EACH, sink)
-            if "lease" not in death.step and "private" not in death.step
-        ]
-        assert not broken(drivers.live(cases))
-
-
-def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_that(
-    sink: str,
+@pytest.mark.timeout(900)
+def test_a_kill_before_the_ledger_was_lost_doubles_nothing(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
 ) -> None:
-    with Drivers(sink) as drivers:
-        [(_, clean)] = drivers.live([Case(())])
-        first = drivers.live(
-            [
-                Case((death,), damages=True)
-                for death in deaths(clean.steps, EACH, sink)
-                if death.step in TEARS or death.step == "rename rewritten segment"
-            ]
-        )
-        assert not broken(first)
-        new = {step: case for case, outcome in first for step in outcome.steps.keys() - clean.steps}
-        assert {"rename damaged ledger", "rename rebuilt ledger"} <= new.keys()
-        second = [
-            case._replace(deaths=(*case.deaths, Death(step, 1, done)))
-            for step, case in sorted(new.items())
-            for done in (False, True)
-        ]
-        assert not broken(drivers.live(second))
+    chosen = deaths(of_the_sink(steps), SOME, f"lost {stage.sink}")
+    assert not broken(drivers.live(stage, [Case((death,), loses=True) for death in chosen]))
 
 
-@pytest.mark.parametrize("sink", [name for name, row in SINKS.items() if row.tear], indirect=True)
-def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(sink: str) -> None:
-    with Drivers(sink) as drivers:
-        [(_, clean)] = drivers.live([Case(())])
-        cases = [
-            Case((death,), torn=True, loses=loses)
-            for death in deaths(clean.steps, EACH, sink)
-            if death.step in TEARS
-            for loses in (False, True)
-        ]
-        assert not broken(drivers.live(cases))
+@pytest.mark.timeout(900)
+def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_that(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    chosen = deaths(of_the_sink(steps), SOME, f"damaged {stage.sink}")
+    first = drivers.live(stage, [Case((death,), damages=True) for death in chosen])
+    assert not broken(first)
+    second, new = live_again(drivers, stage, first, steps, SOME)
+    assert {"rename damaged ledger", "rename rebuilt ledger"} <= new
+    assert not broken(second)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stage", [name for name, row in SINKS.items() if row.tear], indirect=True)
+def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    chosen = deaths(of_the_sink(steps), SOME, f"torn {stage.sink}")
+    cases = [Case((death,), torn=True, loses=bool(n % 2)) for n, death in enumerate(chosen)]
+    assert not broken(drivers.live(stage, cases))

@@ -15,7 +15,7 @@ from typing import Any
 from harvester import plugins
 from harvester.codec import add_checksums, checksum
 from harvester.coverage import DONE, Stretch
-from harvester.endpoint import day_of
+from harvester.endpoint import day_of, in_record
 from harvester.events import Report
 from harvester.limiter import Rate
 from harvester.plan import Cut, Days
@@ -109,7 +109,7 @@ def _with_records(name: str, held: Iterable[bytes], windows: Iterable[Days]) -> 
     endpoint = plugins.endpoint(name)
     if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
         return {day for window in windows for day in days(*window)}
-    found = {day_of(json.loads(line)[endpoint.day_field]) for line in held}
+    found = {day_of(in_record(json.loads(line), endpoint.day_field)) for line in held}
     return {day for day in found if day is not None}
 
 

@@ -1,22 +1,14 @@
-"""Servers that several sinks' tests share."""
+"""Places that several sinks' tests share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
-from tests.s3_server import CREDENTIALS, S3Server, s3_server
+from tests.s3_server import CREDENTIALS, S3Server
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    """An S3 that runs."""
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture

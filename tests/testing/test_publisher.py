@@ -10,7 +10,7 @@ from tests.testing.support import Wechat, code, read
 
 NOW = noon("2026-06-01")
 SLOTS, GOODS = "publisher_adpos_general", "publisher_cps_general"
-SETTLEMENT = "publisher_settlement"
+SETTLEMENT, UNITS = "publisher_settlement", "publisher_adunit_general"
 BEGIN, END = date(2026, 3, 1), date(2026, 3, 31)
 FINE = {"base_resp": {"err_msg": "ok", "ret": 0}}
 RATES = {
@@ -62,7 +62,7 @@ def test_pages_hold_each_row_once_and_the_sums_are_those_of_all() -> None:
     ],
 )  # fmt: skip
 def test_a_page_or_slot_that_cannot_be_is_refused_at_the_top_level(page: dict[str, Any]) -> None:
-    assert Wechat(NOW).stat(SLOTS, BEGIN, END, **page) == {"ret": 2009, "err_msg": "ERROR"}
+    assert Wechat(NOW).stat(SLOTS, BEGIN, END, **page) == {"ret": 1701, "err_msg": "invalid param"}
 
 
 def test_slots_are_named_only_if_one_is_asked_for() -> None:
@@ -85,8 +85,8 @@ def test_a_settlement_has_fields_of_its_own_and_strings_for_numbers() -> None:
     rows = answer["settlement_list"]
     assert rows == wechat.truth_of(SETTLEMENT, "wx1", BEGIN, END)
     assert [(row["date"], row["zone"], row["month"], row["order"]) for row in rows] == [
+        ("2026-04-10", "2026年3月16日至31日", "202603", 2),
         ("2026-03-25", "2026年3月1日至15日", "202603", 1),
-        ("2026-03-10", "2026年2月16日至28日", "202602", 2),
     ]
     for row in rows:
         assert set(row) == {
@@ -101,9 +101,41 @@ def test_a_settlement_has_fields_of_its_own_and_strings_for_numbers() -> None:
 
 def test_half_a_month_is_settled_with_the_income_of_its_days() -> None:
     wechat = Wechat(NOW)
-    row = wechat.truth_of(SETTLEMENT, "wx1", date(2026, 3, 25), date(2026, 3, 25))[0]
+    [row] = wechat.truth_of(SETTLEMENT, "wx1", date(2026, 3, 15), date(2026, 3, 15))
     incomes = wechat.truth_of(SLOTS, "wx1", date(2026, 3, 1), date(2026, 3, 15))
     assert row["settled_revenue"] == sum(each["income"] for each in incomes)
+
+
+def test_a_settlement_comes_whole_with_any_day_of_it_once_it_is_settled() -> None:
+    asked = date(2026, 2, 11), date(2026, 3, 26)
+    rows = Wechat(NOW).truth_of(SETTLEMENT, "wx1", *asked)
+    halves = [("202603", 2), ("202603", 1), ("202602", 2), ("202602", 1)]
+    assert [(row["month"], row["order"]) for row in rows] == halves
+    early = Wechat(noon("2026-04-02")).stat(SETTLEMENT, *asked)["settlement_list"]
+    assert [(row["month"], row["order"]) for row in early] == halves[1:]
+    assert [row["sett_status"] for row in early] == [1, 5, 5]
+
+
+def test_an_ad_unit_has_a_row_a_day_and_its_day_within_its_figures() -> None:
+    wechat = Wechat(NOW)
+    answer = wechat.stat(UNITS, BEGIN, END)
+    assert set(answer) == {"base_resp", "list", "total_num"}
+    rows = wechat.truth_of(UNITS, "wx1", BEGIN, END)
+    assert (answer["list"], answer["total_num"]) == (rows[:90], 93)
+    assert all(set(row) == {"ad_unit_id", "ad_unit_name", "stat_item"} for row in rows)
+    assert {frozenset(row["stat_item"]) for row in rows} == {frozenset(RATES | {"ad_slot", "date"})}
+    found = {(row["ad_unit_id"], row["stat_item"]["date"]) for row in rows}
+    assert len(found) == 3 * 31
+
+
+def test_the_ad_units_there_are_are_listed_whatever_days_are_asked_for() -> None:
+    wechat = Wechat(NOW)
+    answer = wechat.stat("get_adunit_list", BEGIN, END)
+    assert answer == wechat.stat("get_adunit_list", BEGIN, END, start_date=None, end_date=None)
+    assert set(answer) == {"base_resp", "ad_unit", "total_num"}
+    listed = {row["ad_unit_id"] for row in answer["ad_unit"]}
+    rows = wechat.stat(UNITS, BEGIN, BEGIN)["list"]
+    assert listed == {row["ad_unit_id"] for row in rows}
 
 
 def test_years_of_settlements_can_be_had_in_one_call() -> None:
@@ -143,7 +175,7 @@ def test_before_2016_there_is_an_empty_list(action: str) -> None:
 
 def test_an_unknown_action_is_not_supported() -> None:
     wechat = Wechat(NOW)
-    for action in ("publisher_adunit_general", "getusersummary", ""):
+    for action in ("publisher_nothing", "getusersummary", ""):
         assert ret(wechat.stat(action, BEGIN, END)) == 45010
 
 

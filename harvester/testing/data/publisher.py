@@ -19,26 +19,39 @@ SLOTS = {
     "SLOT_ID_BIZ_SPONSOR": 5060180989186180,
     "SLOT_ID_BIZ_CPS": 8010453071122043,
 }
+UNITS = {
+    "adunit-0123456789abcdef": ("首页横幅", "SLOT_ID_WEAPP_BANNER", "AD_UNIT_TYPE_BANNER"),
+    "adunit-1123456789abcdef": ("激励视频", "SLOT_ID_WEAPP_REWARD_VIDEO",
+                                "AD_UNIT_TYPE_REWARED_VIDEO"),
+    "adunit-2123456789abcdef": ("插屏", "SLOT_ID_WEAPP_INTERSTITIAL", "AD_UNIT_TYPE_INTERSTITIAL"),
+}  # fmt: skip
+"""Ad units of a mini-program: name, kind of slot, kind of unit; one is misspelt on WeChat's page,
+too."""
+
 BODY = "示例科技有限公司"
 
 
 def slot_day(seed: int, appid: str, day: date, slot: str) -> dict[str, Any]:
     """Publisher_adpos_general's row of one slot and day, slot_id and ad_slot included."""
-    draw = chance(seed, appid, day, slot)
-    asked = int(size(seed, appid) * growth(day) * draw.uniform(0.5, 2.0))
-    shown = int(asked * draw.uniform(0.3, 0.6))
-    clicked = int(shown * draw.uniform(0.01, 0.06))
-    figures = {
-        "req_succ_count": asked,
-        "exposure_count": shown,
-        "click_count": clicked,
-        "income": int(clicked * draw.uniform(20, 90)),
-    }
+    figures = _drawn(seed, appid, day, slot)
     return {
         "slot_id": SLOTS[slot],
         "ad_slot": slot,
         "date": day.isoformat(),
         **_with_rates(figures),
+    }
+
+
+def _drawn(seed: int, appid: str, day: date, what: str) -> dict[str, int]:
+    draw = chance(seed, appid, day, what)
+    asked = int(size(seed, appid) * growth(day) * draw.uniform(0.5, 2.0))
+    shown = int(asked * draw.uniform(0.3, 0.6))
+    clicked = int(shown * draw.uniform(0.01, 0.06))
+    return {
+        "req_succ_count": asked,
+        "exposure_count": shown,
+        "click_count": clicked,
+        "income": int(clicked * draw.uniform(20, 90)),
     }
 
 
@@ -102,12 +115,41 @@ def goods_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def halves(begin: date, end: date) -> Iterator[tuple[date, date, date, int]]:
-    """Half months settled from ``begin`` to ``end``: day of settling, first day, last day, 1 or 2.
+def units_day(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
+    """Publisher_adunit_general's rows of a day, which stands within their figures."""
+    found = []
+    for unit, (name, slot, _) in UNITS.items():
+        figures = _drawn(seed, appid, day, unit)
+        item = {"ad_slot": slot, "date": day.isoformat(), **_with_rates(figures)}
+        found.append({"ad_unit_id": unit, "ad_unit_name": name, "stat_item": item})
+    return found
 
-    The first half is settled on the 25th, the second on the 10th of the month that follows.
+
+def units(_seed: int, appid: str, *_days: date) -> list[dict[str, Any]]:
+    """Get_adunit_list's rows: what there is, whenever it is asked."""
+    return [
+        {
+            "ad_slot": slot,
+            "ad_unit_id": unit,
+            "ad_unit_name": name,
+            "ad_unit_size": [{"height": 166, "width": 582}],
+            "ad_unit_status": "AD_UNIT_STATUS_ON",
+            "ad_unit_type": kind,
+            "appid": appid,
+            "video_duration_max": 30,
+            "video_duration_min": 6,
+        }
+        for unit, (name, slot, kind) in UNITS.items()
+    ]
+
+
+def halves(begin: date, end: date) -> Iterator[tuple[date, date, date, int]]:
+    """Half months that have days from ``begin`` to ``end``.
+
+    Of each: the day of settling, its first day, its last day, 1 or 2.  The first half is settled on
+    the 25th, the second on the 10th of the month that follows.
     """
-    first = month(month(begin)[0] - timedelta(days=1))[0]
+    first = month(begin)[0]
     while first <= end:
         until = month(first)[1]
         middle = first + timedelta(days=14)
@@ -115,12 +157,16 @@ def halves(begin: date, end: date) -> Iterator[tuple[date, date, date, int]]:
             (first.replace(day=25), first, middle, 1),
             (until + timedelta(days=10), middle + timedelta(days=1), until, 2),
         )
-        yield from (part for part in parts if begin <= part[0] <= end)
+        yield from (part for part in parts if part[1] <= end and begin <= part[2])
         first = until + timedelta(days=1)
 
 
+PAID_AFTER = timedelta(days=20)
+"""From the day of settling on: until then an entry says that it is being settled."""
+
+
 def settled(
-    seed: int, appid: str, on: date, first: date, until: date, order: int
+    seed: int, appid: str, on: date, first: date, until: date, order: int, *, paid: bool = True
 ) -> dict[str, Any]:
     """Publisher_settlement's row of half a month; mail_send_cnt and slot_id are strings."""
     revenue = {
@@ -132,7 +178,7 @@ def settled(
         "zone": f"{first.year}年{first.month}月{first.day}日至{until.day}日",
         "month": f"{first:%Y%m}",
         "order": order,
-        "sett_status": 5,
+        "sett_status": 5 if paid else 1,
         "settled_revenue": sum(revenue.values()),
         "sett_no": f"{first:%Y%m}{order:02}{chance(seed, appid, on).randrange(10**8):08}",
         "mail_send_cnt": "0",
@@ -152,14 +198,22 @@ def by_slots(seed: int, appid: str, begin: date, end: date, last: date) -> list[
     return [slots_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
 
 
+def by_units(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
+    """Publisher_adunit_general's rows."""
+    found = [units_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
+    return [row for rows in found for row in rows]
+
+
 def by_goods(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
     """Publisher_cps_general's rows."""
     return [goods_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
 
 
 def settlements(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
-    """Publisher_settlement's rows, by the day of settling."""
-    found = halves(begin, min(end, last))
-    return sorted(
-        (settled(seed, appid, *half) for half in found), key=lambda row: row["date"], reverse=True
-    )
+    """Publisher_settlement's rows of half months that have days of these and are settled."""
+    found = [
+        settled(seed, appid, *half, paid=half[0] + PAID_AFTER <= last)
+        for half in halves(begin, end)
+        if half[0] <= last
+    ]
+    return sorted(found, key=lambda row: row["date"], reverse=True)
