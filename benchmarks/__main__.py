@@ -50,7 +50,7 @@ QUESTIONS = {
     "accounts": accounts.measure,
     "load": load.measure,
 }
-SINKS = ("files", "objects", "databases")
+SINKS = ("files", "objects", "databases", "processes")
 """Questions that need drivers and servers: asked with all the others, but not by the gate."""
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
 

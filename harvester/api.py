@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
@@ -349,18 +349,16 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
     """The interfaces, and what is left out of their groups or retired, a sentence each."""
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     found: dict[str, Endpoint] = {}
-    notes = []
     for item in listed:
         if isinstance(item, str):
             for endpoint in plugins.endpoints_of(item):
                 found[endpoint.name] = endpoint
-            if retired := plugins.retired_of(item):
-                notes.append(f"of {item}, {', '.join(retired)} are retired and left out")
         else:
             check_name(item.name)
             found[item.name] = item
     if not found:
         raise UsageError("no interface was given")
+    notes = _left_out([item for item in listed if isinstance(item, str)], found)
     for endpoint in found.values():
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
@@ -369,6 +367,17 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
                 + (f"; in its place it names {instead}" if instead else "")
             )
     return tuple(found.values()), tuple(notes)
+
+
+def _left_out(names: list[str], found: Container[str]) -> list[str]:
+    """What is left out of groups, a sentence each: what is retired, and not named itself."""
+    notes = []
+    for name in dict.fromkeys(names):
+        retired = [each for each in plugins.retired_of(name) if each not in found]
+        if retired:
+            are = "is" if len(retired) == 1 else "are"
+            notes.append(f"of {name}, {', '.join(retired)} {are} retired and left out")
+    return notes
 
 
 def hidden_specs(given: Sinks) -> list[Hidden | Sink]:

@@ -20,8 +20,8 @@ from harvester.model import Action, Request, Response, Verdict, Window
 from harvester.plan import Cut, Grid, settles_at
 
 _OBJECTS = {dict}
-_OF_THE_ANSWER = {"errcode", "errmsg"}
-"""What says that an answer is fine, if it says so: no figures."""
+_OF_THE_ANSWER = {"errcode", "errmsg", "is_delay"}
+"""What says that an answer is fine, or late: no figures."""
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d")
@@ -229,7 +229,9 @@ class JsonEndpoint:
         record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
         records = [record] if record else []
         asked = within(records, self.day_field, window) if self.day_field else records
-        return Verdict(Action.DONE, records=asked, foreign=len(records) - len(asked))
+        delayed = _is_true(answer.get("is_delay"))
+        foreign = len(records) - len(asked)
+        return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
 
     def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
         verdict = refusal(answer, self.errors)

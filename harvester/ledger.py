@@ -228,8 +228,10 @@ class Ledger:
         if not isinstance(exc, sqlite3.Error):  # even the driver's own message can be no text
             return LedgerError(self._damaged(type(exc).__name__))
         said = self._describe(exc)
-        unusable = isinstance(exc, sqlite3.OperationalError) and any(
-            sign in str(exc) for sign in _UNUSABLE
+        unusable = (
+            isinstance(exc, sqlite3.OperationalError)
+            and any(sign in str(exc) for sign in _UNUSABLE)
+            and not self._readonly_by_itself(str(exc))
         )
         return UsageError(said) if unusable else LedgerError(said)
 
@@ -239,11 +241,22 @@ class Ledger:
             return self._no_room()
         if any(sign in text for sign in _DAMAGE):
             return self._damaged(text)
+        if self._readonly_by_itself(text):
+            return self._damaged("its head says that it is read-only")
         if any(sign in text for sign in _UNUSABLE):
             return f"the ledger {self.path} cannot be written ({text})"
         return (
             f"the ledger {self.path} failed ({text}); nothing that it holds is lost: see to its"
             " disk, and run the same command again"
+        )
+
+    def _readonly_by_itself(self, text: str) -> bool:
+        """Whether SQLite will not write though the disk lets us: by what stands in the file."""
+        places = (self.path, self.path.parent)
+        return (
+            "readonly" in text
+            and not self._readonly
+            and all(os.access(place, os.W_OK) for place in places)
         )
 
     def _no_room(self) -> str:
@@ -576,7 +589,11 @@ def receipt_in(path: Path, sink: str) -> dict[str, str]:
     try:
         ledger._open()
         return ledger._receipt(sink)
-    except (sqlite3.Error, ValueError) as exc:
-        raise LedgerError(f"the ledger {path} cannot be read ({exc})") from exc
+    except sqlite3.OperationalError as exc:
+        if any(sign in str(exc) for sign in _UNUSABLE):
+            raise LedgerError(f"the ledger {path} cannot be read ({exc})") from exc
+        raise LedgerError(ledger._describe(exc)) from exc
+    except (sqlite3.Error, *_NO_VALUES) as exc:
+        raise ledger._not_opened(exc) from exc
     finally:
         ledger._close()

@@ -184,6 +184,10 @@ def account(*lines: str) -> str:
         (account('secret = "env:WX_SECRET"', "concurrency = 0"), "at least 1, not '0'"),
         (account('secret = "env:WX_SECRET"', "concurrency = 1.5"), "at least 1, not '1.5'"),
         (account('secret = "env:WX_SECRET"', 'concurrency = "x"'), "at least 1, not 'x'"),
+        (
+            account('secret = "env:WX_SECRET"').replace("wx1", "wx 1"),
+            "a.toml, account 1: appid: 'wx 1' is not one; it is letters and digits",
+        ),
         (PLATFORM, "a.toml names no account"),
         ('csv = "no.csv"', "no.csv cannot be read"),
     ],

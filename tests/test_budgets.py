@@ -379,6 +379,22 @@ def test_the_progress_line_says_who_waits_and_for_how_long_it_has(
     assert "waits" not in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_wait_is_told_once_however_long_nothing_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lines = Lines()
+    lines(events.RunStarted(10, 0, 1))
+    lines(events.Paused("wx1", 60.0, "errcode 45011 (slower)"))
+    lines(events.Stalled(10.0, ("wx1 waits, next try in 50 s: errcode 45011 (slower)",)))
+    now = 20.0
+    lines(events.Foreign(Window("wx1", "e", YESTERDAY, YESTERDAY), 2))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("; wx1 waits, 20 s of 60 s: errcode 45011 (slower)")
+    assert "next try in" not in told
+
+
 def test_a_slowed_account_costs_the_other_nothing() -> None:
     wechat = Simulator()
     finished: dict[str, float] = {}

@@ -207,6 +207,8 @@ def test_a_whole_answer_can_be_the_record() -> None:
     answer = {"ref_date": "20200101", "list": [1], "visit_uv": {"key": 0}}
     assert said(answer, rows="").records == [answer]
     assert said({"errcode": 0, "errmsg": "ok", **answer}, rows="").records == [answer]
+    late = said({"is_delay": "true", **answer}, rows="")
+    assert (late.records, late.delayed) == ([answer], True)
 
 
 def test_a_whole_answer_that_says_nothing_is_no_record() -> None:

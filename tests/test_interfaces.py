@@ -9,7 +9,8 @@ from rich.cells import cell_len
 
 from harvester import plugins
 from harvester.cli.interfaces import days_a_call, read_interfaces, show
-from harvester.datacube import ERRORS, catalogue
+from harvester.datacube import ERRORS, PublisherEndpoint, catalogue
+from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import UsageError
 from harvester.model import Window
@@ -195,6 +196,25 @@ def test_a_cut_is_said_in_a_word(cut: Cut) -> None:
     assert made.cut is cut
 
 
+def test_an_action_of_the_publisher_is_one_word_more() -> None:
+    [made] = read(f"{MINIMAL}publisher = true\nspan = 90\n")
+    assert made == PublisherEndpoint(
+        "mine", "/datacube/mine", date(2020, 1, 1), span=90, errors=PUBLISHER_ERRORS
+    )
+    request = made.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7)), "t")
+    assert (request.method, dict(request.query)["action"]) == ("GET", "mine")
+    [now] = read(f"{MINIMAL}publisher = true\ndated = false\n")
+    assert "start_date" not in dict(
+        now.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 1)), "t").query
+    )
+
+
+def test_a_group_is_no_interface_of_another_table() -> None:
+    other = MINIMAL.replace('name = "mine"', 'name = "other"\ngroup = "mine"')
+    with pytest.raises(UsageError, match="interface 1: mine is the name of a group"):
+        read(MINIMAL + other)
+
+
 WRONG = [
     (MINIMAL + "spann = 7", "unknown key 'spann' (did you mean span?)"),
     (MINIMAL + "zzz = 7", "unknown key 'zzz'"),
@@ -220,6 +240,9 @@ WRONG = [
     (MINIMAL.replace("2020-01-01", '"soon"'), "first_day 'soon' is not a day; write YYYY-MM-DD"),
     (MINIMAL.replace("2020-01-01", "2020"), "first_day takes a date, not 2020"),
     (MINIMAL.replace('"mine"', '"getusersummary"'), "there is an interface getusersummary already"),
+    (MINIMAL.replace('"mine"', '"users"'), "users is the name of a group; take another"),
+    (MINIMAL + 'group = "getusersummary"', "group 'getusersummary' is the name of an interface"),
+    (MINIMAL + "dated = false", "dated goes with publisher = true"),
     (MINIMAL + "fields = [1]", "interface 1, field 1 is not a table"),
     (MINIMAL + 'fields = [{ name = "a" }]', "interface 1, field 1 has no type"),
     (MINIMAL + 'fields = [{ name = "a", type = "text" }]', "field 1: type 'text' is not one of da"),

@@ -9,11 +9,13 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from harvester.cli.config import read_toml
 from harvester.datacube import SECRET_KINDS, TOKEN_KINDS, HttpToken, Platform, provider_for
+from harvester.datacube.tokens import check_appid
 from harvester.errors import UsageError
 from harvester.model import SHORTEST_TO_CUT, Account
 from harvester.plan import nearest
@@ -161,6 +163,7 @@ def _check_once(entries: list[Entry]) -> None:
         if not values.get("appid"):
             raise UsageError(f"{where} has no appid")
         appid = values["appid"]
+        _told(where, partial(check_appid, appid))
         if appid in seen:
             raise UsageError(
                 f"{where}: the account {appid} was given twice, first in {seen[appid]}"

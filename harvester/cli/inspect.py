@@ -233,7 +233,7 @@ def _calendar(days: Days, stretches: Sequence[Stretch]) -> Table:
     for year in range(days[0].year, days[1].year + 1):
         signs = [_sign(year, month, days, done, bad) for month in range(1, 13)]
         table.add_row(f"  {year}", *signs)
-    table.caption = "  ██ harvested  ▒▒ in part  ·· missing  ×× with failures"
+    table.caption = "  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures"
     table.caption_justify = "left"
     table.caption_style = ""
     return table

@@ -16,7 +16,8 @@ from rich.table import Table
 from harvester import plugins
 from harvester.cli import COMPLETE
 from harvester.cli.screen import out, plain, tell
-from harvester.datacube import ERRORS
+from harvester.datacube import ERRORS, PublisherEndpoint
+from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import UsageError
 from harvester.plan import Cut, nearest, recent_days
@@ -152,6 +153,7 @@ _ENDPOINT: Mapping[str, type | tuple[type, ...]] = {
     "group": str, "settled_hour": int, "late_days": int, "rows": str, "lifts": list,
     "day_field": str, "key": list, "title": str, "fields": list, "asks_first_day": bool,
     "retired": bool, "successors": list, "permission_set": str, "cloud_call": str, "page": str,
+    "publisher": bool, "dated": bool,
 }  # fmt: skip
 _FIELD: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "type": str, "meaning": str, "fields": list, "item": str,
@@ -169,13 +171,24 @@ def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoi
     where: what the tables stand in, as a message names it.
     """
     taken = set(plugins.endpoint_names())
-    found = []
+    groups = {*plugins.endpoint_groups(), *(str(each.get("group")) for each in tables
+                                            if isinstance(each, dict))}  # fmt: skip
+    found: list[JsonEndpoint] = []
     for number, table in enumerate(tables, 1):
         made = _interface(table, f"{where}, interface {number}")
         if made.name in taken:
             raise UsageError(
                 f"{where}, interface {number}: there is an interface {made.name} already; take"
                 " another name"
+            )
+        if made.name in groups:
+            raise UsageError(
+                f"{where}, interface {number}: {made.name} is the name of a group; take another"
+            )
+        if made.group in plugins.endpoint_names():
+            raise UsageError(
+                f"{where}, interface {number}: group {made.group!r} is the name of an interface;"
+                " take another"
             )
         taken.add(made.name)
         found.append(made)
@@ -197,6 +210,10 @@ def _interface(table: object, where: str) -> JsonEndpoint:
             given[name] = _strings(given[name], f"{where}: {name}")
     given["fields"] = _fields(given.get("fields", []), where)
     try:
+        if given.pop("publisher", False):
+            return PublisherEndpoint(**given, errors=PUBLISHER_ERRORS)
+        if "dated" in given:
+            raise UsageError("dated goes with publisher = true")
         return JsonEndpoint(**given, errors=ERRORS)
     except UsageError as exc:
         raise UsageError(f"{where}: {exc}") from None

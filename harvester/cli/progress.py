@@ -99,7 +99,8 @@ class _Counts:
                 now = time.monotonic()
                 self._waiting[_who(event)] = (now, now + event.seconds, event.reason)
             case events.Stalled():
-                self.why = event.reasons[0] if event.reasons else ""
+                told = self.waits() or not event.reasons  # what waits is told anyway, and anew
+                self.why = "" if told else event.reasons[0]
             case _:
                 pass
 

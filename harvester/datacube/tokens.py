@@ -190,7 +190,9 @@ TOKEN_KINDS = (*SECRET_KINDS, *EXTERNAL_KINDS)
 def check_appid(appid: str) -> str:
     """An appid, or `UsageError`."""
     if not _APPID.fullmatch(appid):
-        raise UsageError(f"appid: {appid[:80]!r} is not one; it begins with wx")
+        raise UsageError(
+            f"appid: {appid[:80]!r} is not one; it is letters and digits, as wx0123456789abcdef"
+        )
     return appid
 
 

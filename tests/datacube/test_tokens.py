@@ -229,7 +229,7 @@ def test_two_kinds_of_tokens_need_a_secret_and_others_come_from_elsewhere() -> N
         (Account("wx1"), r"^account wx1 has no secret$"),
         (Account("wx1", ""), r"^account wx1 has no secret$"),
         (Account("wx1", "s3cret", token="forced"), r"^token: 'forced' is not one of stable, cla"),
-        (Account("", "s3cret"), r"^appid: '' is not one; it begins with wx$"),
+        (Account("", "s3cret"), r"^appid: '' is not one; it is letters and digits"),
         (Account("wx/../1", "s3cret"), r"^appid: 'wx/../1' is not one"),
         (Account("wx一", "s3cret"), r"^appid: 'wx一' is not one"),
         (Account("", token=give), r"^appid: '' is not one"),

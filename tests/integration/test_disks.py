@@ -155,6 +155,32 @@ def test_a_full_disk_ends_with_4_wherever_it_is_met_and_nothing_is_lost(
     assert met >= 3
 
 
+def test_no_room_for_a_new_ledger_leaves_the_former_one_and_all_that_is_stored(
+    wechat: Callable[..., Wechat], disk: SmallDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = wechat()
+    home, spec = disk.place / "harvest", "jsonl:{}"
+    assert invoke(job(server, home, spec)) == 0
+    before = (home / "ledger.sqlite").read_bytes()
+    capsys.readouterr()
+    statuses = set()
+    for kilobytes in (0, 12, 40, 64, 4000):
+        disk.leave(kilobytes)
+        try:
+            status = invoke(["rebuild", "--out", str(home)])
+        finally:
+            disk.free()
+        statuses.add(status)
+        if status:
+            assert status == 4
+            assert FULL.search(capsys.readouterr().err)
+            assert (home / "ledger.sqlite").read_bytes() == before
+    assert statuses == {0, 4}
+    assert invoke(job(server, home, spec)) == 0
+    assert Counter(SINKS[spec](home)) == truth(server)
+    assert invoke(["verify", "--out", str(home)]) == 0
+
+
 # a disk that turns read-only
 
 

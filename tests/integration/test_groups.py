@@ -88,6 +88,12 @@ def test_a_retired_interface_that_is_named_is_asked_for_beside_its_group(tmp_pat
     )
 
 
+def test_a_retired_interface_that_is_named_is_not_said_to_be_left_out(tmp_path: Path) -> None:
+    said = harvest("plan", "articles", "getuserread", *RANGE, cwd=tmp_path).stdout
+    assert f"note    {RETIRED.replace(' getuserread,', '')}" in said.splitlines()
+    assert "WeChat has taken getuserread offline" in said
+
+
 def test_the_range_is_cut_to_each_interfaces_first_day(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
