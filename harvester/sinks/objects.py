@@ -171,6 +171,11 @@ class ObjectStore:
             self._unheard = {one.window for one in await self._all_found()}
         return self._receipt()
 
+    def _refuse_others(self, found: Collection[str]) -> None:
+        for note, what in NOTES.items():
+            if note in found:
+                raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
+
     def standing(self) -> Iterable[Window]:
         """The windows that stood here when it was opened, and no receipt spoke of."""
         return self._unheard
@@ -194,11 +199,6 @@ class ObjectStore:
 
         await self._bucket.each([partial(look_into, entry) for entry in self._manifest.objects])
         return list(found.values())
-
-    def _refuse_others(self, found: Collection[str]) -> None:
-        for note, what in NOTES.items():
-            if note in found:
-                raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
 
     def _unusable(self, exc: BucketError, receipt: Receipt) -> SinkError | UsageError:
         """A bucket that can never be written is told before anything is sent."""
