@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks import (
     accounts,
+    lanes,
     latency,
     load,
     memory,
@@ -48,6 +49,7 @@ QUESTIONS = {
     "resume": resume.measure,
     "start": start.measure,
     "accounts": accounts.measure,
+    "lanes": lanes.measure,
     "load": load.measure,
 }
 SINKS = ("files", "objects", "databases", "processes")

@@ -25,6 +25,8 @@ from random import Random
 from typing import Any
 
 from harvester.testing import Reply, Simulator, articles, serve
+from harvester.testing.catalogue import Interface
+from harvester.testing.data.draw import days
 
 RECORDS = 8
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
@@ -52,6 +54,14 @@ class EightRecords(Simulator):
         self.arrivals: list[float] = []
         self._note_arrivals = note_arrivals
         self._jitter = Random(1) if jitter else None
+
+    def _rows(
+        self, interface: Interface, appid: str, begin: date, end: date, last: date
+    ) -> list[dict[str, Any]]:
+        """Of getarticlesummary eight records a day, of days before its first one, too."""
+        if interface.name == "getarticlesummary":
+            return [row for day in days(begin, end) for row in self.truth(appid, day)]
+        return super()._rows(interface, appid, begin, end, last)
 
     def truth(self, appid: str, day: date) -> list[dict[str, Any]]:
         """Eight records of the day."""

@@ -334,6 +334,23 @@ def test_a_ledger_knows_what_a_naive_model_knows_reopened_or_not(
 # reopening
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_days_that_are_harvested_in_turn_are_one_stretch(
+    newest_first: bool, tmp_path: Path
+) -> None:
+    days = sorted(range(10), reverse=newest_first)
+
+    async def main() -> dict[tuple[str, str], list[Stretch]]:
+        async with Ledger(tmp_path / "l") as ledger:
+            for day in days:
+                await ledger.commit([Entry("s", [done(day, day, day % 3, day % 3)])])
+            return await ledger.stretches("s")
+
+    (stretch,) = now(main())[KEY]
+    assert (stretch.days, stretch.records, stretch.checksum) == (10, 9, 9)
+    assert stretch.empty == 0b1001001001
+
+
 def test_days_that_waited_merge_when_they_are_harvested_one_by_one(tmp_path: Path) -> None:
     commits = [Entry("s", [other(0, 9, WAITING)]), *[Entry("s", [done(n, n)]) for n in range(10)]]
 

@@ -34,6 +34,7 @@ _TYPES = {
 }  # fmt: skip
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
+_MAGIC, _MAGIC_AT = b"DUCK", 8
 _MANY = 100
 """Rows for which Arrow is worth its while."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,6 +122,17 @@ class DuckDBDriver:
             raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
         if self._path.is_dir():
             raise UsageError(f"{self._path} is a directory; name a file for the database")
+        self._refuse_other_kinds()
+
+    def _refuse_other_kinds(self) -> None:
+        """DuckDB would fetch from the network what opens a file of SQLite, and open it."""
+        try:
+            with self._path.open("rb") as file:
+                begin = file.read(len(_MAGIC) + _MAGIC_AT)
+        except OSError:  # it is not there yet, or DuckDB says what is the matter
+            return
+        if begin and begin[_MAGIC_AT:] != _MAGIC:
+            raise UsageError(f"{self.where} could not be opened: it is a file of another kind")
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -11,6 +11,8 @@ from zlib import crc32
 from harvester import durable
 from harvester.errors import SinkError
 
+NOTES = {".jsonl.lock": "JSON lines", ".parquet.lock": "Parquet files", "_harvester": "objects"}
+"""What tells whose a directory is, and what lies in it then."""
 CHUNK = 1 << 20
 TAIL = 512
 

@@ -38,6 +38,7 @@ from harvester.plan import Days
 from harvester.sinks import base
 from harvester.sinks.base import Receipt, Wanted, Written
 from harvester.sinks.bucket import PATIENCE, Bucket, BucketError, Found
+from harvester.sinks.files import NOTES
 from harvester.sinks.formats import FORMATS, Format, format_of
 from harvester.sinks.manifest import (
     OBJECT,
@@ -150,6 +151,7 @@ class ObjectStore:
         given = receipt or {}
         try:
             found = await self._bucket.everything()
+            self._refuse_others(found)
             await self._writer.claim(given.get(_OWNER, ""), found.get(WRITER))
             former = await self._choose(given, found)
             number = max([0, *manifest_numbers(found)]) + 1
@@ -169,6 +171,11 @@ class ObjectStore:
         if self._found:
             self._unheard = {one.window for one in await self._all_found()}
         return self._receipt()
+
+    def _refuse_others(self, found: Collection[str]) -> None:
+        for note, what in NOTES.items():
+            if note in found:
+                raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
 
     def standing(self) -> Iterable[Window]:
         """The windows that stood here when it was opened, and no receipt spoke of."""

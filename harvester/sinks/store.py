@@ -31,12 +31,11 @@ from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
 from harvester.sinks.base import Receipt
 from harvester.sinks.compression import compression_of
-from harvester.sinks.files import tail_of
+from harvester.sinks.files import NOTES, tail_of
 from harvester.sinks.segments import Mark, marks_of, rewritten_path
 
 OWNER = "owner"  # what the directory's note must say for the receipt to hold
 _OWNERS = 100  # so many former owners are remembered
-NOTES = {".jsonl.lock": "JSON lines", ".parquet.lock": "Parquet files"}
 
 
 class Store:

@@ -23,6 +23,7 @@ from redis import Redis
 
 import harvester
 from harvester import plugins
+from harvester.errors import UsageError
 from harvester.sinks.base import Sink
 from harvester.sinks.streams import Marker
 from harvester.testing import SINK_CHECKS, MemorySink, check_sink
@@ -238,3 +239,24 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @pytest.mark.parametrize("name", SINK_CHECKS)
 def test_the_sink_keeps_its_promise(name: str, place: Place) -> None:
     asyncio.run(check_sink(place.make, place.read, remove=place.remove, only=name))
+
+
+IN_DIRECTORIES = ("jsonl:{}", "parquet:{}", "file://{}")
+
+
+@pytest.mark.parametrize("second", IN_DIRECTORIES)
+@pytest.mark.parametrize("first", IN_DIRECTORIES)
+def test_a_directory_is_one_sinks_alone(first: str, second: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        for spec in (first, second):
+            sink = plugins.sink(spec.format(tmp_path))
+            try:
+                await sink.open({})
+            finally:
+                await sink.close()
+
+    if first == second:
+        asyncio.run(main())
+    else:
+        with pytest.raises(UsageError, match=r"of another sink; choose another"):
+            asyncio.run(main())

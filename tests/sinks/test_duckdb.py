@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,13 @@ async def test_rows_stand_there_the_same_with_and_without_arrow(tmp_path: Path) 
             found.append(rows.fetchall())
     assert len(found[0]) == 202
     assert found[0] == found[1]
+
+
+@virtual
+async def test_a_file_of_sqlite_is_refused_and_nothing_is_fetched_to_open_it(
+    tmp_path: Path,
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "x.duckdb")) as database:
+        database.execute("CREATE TABLE other (a)")
+    with pytest.raises(UsageError, match=r"x.duckdb could not be opened: it is a file of another"):
+        await ledger(tmp_path).open()
