@@ -103,13 +103,13 @@ class ObjectStore:
     ) -> None:
         self._url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
         self._endpoint = endpoint
+        self._manifest = Manifest("", "", 0, 0)
         self._format: Format = FORMATS[compress]
         self._bucket = Bucket(
             self._url, endpoint=endpoint, credentials=self.credentials, patience=patience
         )
         self._thread: Thread | None = None
         self._writer = Writer(self._bucket)
-        self._manifest = Manifest("", "", 0, 0)
         self._kept: list[int] = []
         self._gone: set[str] = set()
         self._found = False
@@ -122,6 +122,7 @@ class ObjectStore:
         scheme = cls.scheme
         form = f"{scheme}://{'DIR' if scheme == 'file' else 'BUCKET/PREFIX'}"
         if "@" in rest and scheme not in ("az", "abfs"):
+            del rest  # a key may stand in it, and tracebacks can be shown with locals
             raise UsageError(
                 f"sink: a URL of {scheme} holds no credentials; they come from the environment"
             )
