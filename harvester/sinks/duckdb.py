@@ -20,12 +20,11 @@ from typing import Any
 from harvester import durable
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL
+from harvester.sinks.driver import DISK_FULL, make_ready
 from harvester.sinks.layout import Dialect, quoted
-from harvester.sinks.progress import ADVICE
 from harvester.sinks.spec import read_spec
 
 _TYPES = {
@@ -117,17 +116,7 @@ class DuckDBDriver:
         return connection
 
     def _make_ready(self, *, create: bool) -> None:
-        if create:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as exc:
-                raise UsageError(
-                    f"the directory {self._path.parent} cannot be made ({exc.strerror})"
-                ) from exc
-        elif not self._path.exists():
-            raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
-        if self._path.is_dir():
-            raise UsageError(f"{self._path} is a directory; name a file for the database")
+        make_ready(self._path, self.where, create=create)
         self._refuse_other_kinds()
 
     def _refuse_other_kinds(self) -> None:

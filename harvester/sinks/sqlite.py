@@ -16,12 +16,11 @@ from typing import Any
 from harvester import durable
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL
+from harvester.sinks.driver import DISK_FULL, make_ready
 from harvester.sinks.layout import Dialect, quoted
-from harvester.sinks.progress import ADVICE
 from harvester.sinks.spec import read_spec
 
 BUSY = 30.0
@@ -81,7 +80,7 @@ class SQLiteDriver:
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
             return
-        self._make_ready(create=create)
+        make_ready(self._path, self.where, create=create)
         uri = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
         self._connection = connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
@@ -93,19 +92,6 @@ class SQLiteDriver:
                 " this machine"
             )
         connection.execute("PRAGMA synchronous = FULL")
-
-    def _make_ready(self, *, create: bool) -> None:
-        if create:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as exc:
-                raise UsageError(
-                    f"the directory {self._path.parent} cannot be made ({exc.strerror})"
-                ) from exc
-        elif not self._path.exists():
-            raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
-        if self._path.is_dir():
-            raise UsageError(f"{self._path} is a directory; name a file for the database")
 
     def _refuse_a_ledger(self, connection: sqlite3.Connection) -> None:
         found = connection.execute(
