@@ -195,6 +195,7 @@ def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
 # a process that is stopped for a while
 
 
+@pytest.mark.thorough
 def test_a_process_that_was_stopped_for_longer_than_its_token_lives_goes_on(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_process_that_was_stopped_for_longer_than_its_token_lives_goes_on(
     assert set(server.simulator.served.values()) == {1}
 
 
+@pytest.mark.thorough
 def test_of_two_that_share_a_token_the_one_that_was_stopped_adopts_the_others_new_one(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
@@ -274,6 +276,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_a_process_that_was_stopped_for_longer_than_it_waits_for_an_answer_asks_again(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

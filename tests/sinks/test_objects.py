@@ -280,6 +280,7 @@ def test_a_job_that_dies_at_any_moment_ends_with_the_truth(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_kills_at_random_moments_lose_and_double_nothing(bucket: str, tmp_path: Path) -> None:
     spec, path = f"s3://{bucket}/killed", tmp_path / "ledger"
     reached = []
