@@ -16,8 +16,8 @@ from tests.support import Wechat
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two a core for ``-n auto``: tests wait for processes and servers as long as they run."""
-    return 2 * (os.cpu_count() or 1)
+    """For ``-n auto`` one more than cores: some tests wait for processes and servers."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def test_the_first_signal_finishes_what_is_in_flight(
     assert set(server.simulator.served.values()) == {1}
 
 
+@pytest.mark.thorough
 def test_the_second_signal_stops_at_once_and_still_nothing_is_lost(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

@@ -51,5 +51,6 @@ def test_a_planted_fault_fits_the_code(fault, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("fault", PLANTED[:2], ids=lambda fault: fault.name)
+@pytest.mark.thorough
 def test_a_planted_fault_is_found(fault) -> None:
     assert re.match(r"python -m tests.simulation --seed \d+  # ", hunt(fault, 2))
