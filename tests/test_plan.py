@@ -357,8 +357,9 @@ def test_calls_are_the_pieces_of_the_windows(
     assert grid.calls(*wanted, covered) == grid.count(*wanted, covered)
 
 
-def test_a_week_is_one_call_however_short_windows_may_be() -> None:
-    weeks = Grid(Cut.WEEK, 1, FIRST, date.max)
+@pytest.mark.parametrize("span", [1, 7])
+def test_a_week_is_one_call_however_short_windows_may_be(span: int) -> None:
+    weeks = Grid(Cut.WEEK, span, FIRST, date.max)
     assert weeks.calls(date(2020, 1, 6), date(2020, 1, 19), (), 1) == 2
 
 
