@@ -20,6 +20,7 @@ from harvester.plan import (
     check_range,
     china,
     days_in,
+    either,
     estimate,
     gaps,
     halves,
@@ -507,6 +508,8 @@ YESTERDAY, LONG_AGO = date(2026, 11, 24), date(2024, 1, 1)
         (Load(100, 0, YESTERDAY, True, late_days=10), 10, None),
         (Load(100, 0, YESTERDAY, False, late_days=10), 10, 15),  # it grows up meanwhile
         (Load(100, 0, YESTERDAY, True, late_days=28, period=7), 10, 19),
+        (Load(100, 0, YESTERDAY, True, late_days=30, period=7), 10, 24),
+        (Load(1, 0, LONG_AGO, moves_on=False), 0, None),
     ],
 )
 def test_a_quota_goes_to_the_present_first(load: Load, daily: int, expected: int | None) -> None:
@@ -529,3 +532,10 @@ def test_half_of_a_name_is_enough_for_a_hint() -> None:
 
 def test_a_name_that_is_like_no_other_has_no_hint() -> None:
     assert nearest("zzz", ["getarticlesummary"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")]
+)
+def test_names_are_told_as_a_choice(names: tuple[str, ...], said: str) -> None:
+    assert either(names) == said
