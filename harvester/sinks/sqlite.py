@@ -126,8 +126,8 @@ class SQLiteDriver:
     @contextmanager
     def reading(self) -> Iterator[SQLiteDriver]:
         reader = SQLiteDriver(self._path)
-        reader.connect(create=False)
         try:
+            reader.connect(create=False)
             reader.query("BEGIN")
             yield reader
         finally:
