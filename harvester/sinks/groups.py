@@ -70,12 +70,12 @@ def without_metadata(groups: Iterable[Lines]) -> list[Document]:
     for window, fetched_at, records, lines in groups:
         if not records:
             continue
-        end = b"," + encode(metadata(window, fetched_at))[1:]
-        listed = lines[:-1].split(b"\n")
-        if len(listed) != records or not all([line.endswith(end) for line in listed]):
+        end = b"," + encode(metadata(window, fetched_at))[1:] + b"\n"
+        *listed, rest = lines.split(end)
+        cut = b"},".join(listed)
+        if len(listed) != records or rest or b"\n" in cut:
             raise Misfit  # a record without a field of its own, or with one of ours
-        cut = -len(end)
-        bare += [line[:cut] for line in listed]
+        bare.append(cut)
     found: list[Document] = parse(b"[" + b"},".join(bare) + b"}]") if bare else []
     return found
 
