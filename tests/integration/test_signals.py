@@ -22,6 +22,8 @@ from harvester.cli import main
 from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
 
 BEGIN, END = date(2023, 1, 1), date(2023, 6, 30)
+IN_FLIGHT = 10
+"""At 50 a second and 0.2 s an answer."""
 
 
 def _job(wechat: Wechat, home: Path, rate: str = "50/s") -> list[str]:
@@ -114,7 +116,8 @@ def test_signals_in_quick_succession_lose_nothing(
     assert err.count("run the same command again to go on") == 1
     report = json.loads(out.splitlines()[-1])
     assert report["state"] == "interrupted"
-    assert report["requests"] == server.simulator.counts["data"]
+    # What left just before the cut may not have come there: it is counted, since it may have.
+    assert 0 <= report["requests"] - server.simulator.counts["data"] <= IN_FLIGHT
     assert harvest("verify", "--out", tmp_path).returncode in (0, 2)  # 2: nothing is there yet
     server.simulator.latency = 0.0
     _finish(server, tmp_path)
