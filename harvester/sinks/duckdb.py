@@ -24,7 +24,7 @@ from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
 from harvester.sinks.driver import DISK_FULL, make_ready
-from harvester.sinks.layout import Dialect, quoted
+from harvester.sinks.layout import Dialect, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 
 _TYPES = {
@@ -56,6 +56,8 @@ DIALECT = Dialect(
         "timestamp": "epoch_us({})",
     },
     revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
+    signs=b"-0.0",  # DuckDB before 2.0 read it from JSON as 0.0
+    refuses=is_negative_zero,
     indexed=False,
 )
 

@@ -10,6 +10,7 @@ that its window is replaced as a whole, in one transaction; the index is what fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import copysign
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -59,6 +60,11 @@ class Dialect(NamedTuple):
     def marks(self, number: int) -> str:
         """So many values in a statement."""
         return ", ".join([self.mark] * number)
+
+
+def is_negative_zero(value: Any) -> bool:
+    """Whether a value is -0.0, of which some databases keep the zero only."""
+    return type(value) is float and value == 0 and copysign(1, value) < 0
 
 
 def quoted(name: str) -> str:

@@ -9,7 +9,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import copysign
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
 from harvester.sinks.driver import DISK_FULL, make_ready
-from harvester.sinks.layout import Dialect, quoted
+from harvester.sinks.layout import Dialect, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 
 BUSY = 30.0
@@ -47,7 +46,7 @@ DIALECT = Dialect(
     },
     revives={"bool": bool},
     signs=b"-0.0",
-    refuses=lambda value: type(value) is float and value == 0 and copysign(1, value) < 0,
+    refuses=is_negative_zero,
 )
 
 
