@@ -34,6 +34,8 @@ _TYPES = {
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
 _MAGIC, _MAGIC_AT = b"DUCK", 8
+_MEMORY, _LARGE = "256MB", ("GiB", "TiB")
+"""Enough for a group with the longest answer that is taken."""
 _MANY = 100
 """Rows for which Arrow is worth its while."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,6 +99,7 @@ class DuckDBDriver:
         self._path = path
         self._arrow = _arrow_room()
         self._connection: Any = None
+        self._former_limit = ""
         self._reads = False
 
     def connect(self, *, create: bool) -> None:
@@ -109,7 +112,18 @@ class DuckDBDriver:
                 f"{self.where} is in use by another harvester; let it end, or choose another file"
             )
         self._connection = self._silent()
+        self._keep_little()
         _open_here.add(path)
+
+    def _keep_little(self) -> None:
+        """Do not let DuckDB keep of the file what it likes, which is most of the machine's memory.
+
+        The limit is the file's, whoever else in this process has it open, and ends with `close`.
+        """
+        limit = self.query("SELECT current_setting('memory_limit')")[0][0]
+        if limit.endswith(_LARGE):
+            self._connection.execute(f"SET memory_limit = '{_MEMORY}'")
+            self._former_limit = limit
 
     def _silent(self) -> Any:
         """A connection that draws no bar in a notebook."""
@@ -135,6 +149,10 @@ class DuckDBDriver:
         connection, self._connection = self._connection, None
         if connection is not None:
             _open_here.discard(self._path.resolve())
+            former, self._former_limit = self._former_limit, ""
+            if former:
+                with suppress(self._library.Error):  # it may not work any more
+                    connection.execute(f"SET memory_limit = '{former}'")
             with durable.step("close duckdb"):  # what stands in its log goes into the file
                 connection.close()
 
