@@ -70,12 +70,12 @@ def without_metadata(groups: Iterable[Lines]) -> list[Document]:
     for window, fetched_at, records, lines in groups:
         if not records:
             continue
-        end = b"," + encode(metadata(window, fetched_at))[1:] + b"\n"
-        *listed, rest = lines.split(end)
-        cut = b"},".join(listed)
-        if len(listed) != records or rest or b"\n" in cut:
+        end = b"," + encode(metadata(window, fetched_at))[1:]
+        listed = lines[:-1].split(b"\n")
+        cut = -len(end)
+        if len(listed) != records or {line[cut:] for line in listed} != {end}:
             raise Misfit  # a record without a field of its own, or with one of ours
-        bare.append(cut)
+        bare += [line[:cut] for line in listed]
     found: list[Document] = parse(b"[" + b"},".join(bare) + b"}]") if bare else []
     return found
 
