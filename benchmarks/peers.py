@@ -15,16 +15,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,37 +29,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import orjson
+from benchmarks.server import serving
+from benchmarks.throughput import ACCOUNTS, DAYS, NAME, SECRET, days, fetch_tokens
+from benchmarks.turns import ROOT, LeftOutError, Peer, environment, turn
 
-from benchmarks.server import RECORDS, serving
-from benchmarks.throughput import ACCOUNTS, DAYS, IN_FLIGHT, NAME, SECRET, days, fetch_tokens
-
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = Path(__file__).resolve().parent / "peer"
 MOST_DAYS = 4_000
 ROUNDS = 3
-TURN_S = 120.0
-"""A turn that takes longer is given up."""
 LINES = "orjson==3.13.0"
 """What writes the lines where a peer leaves that to its user: the same for all of them."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """What others would use, and how it is driven here.
-
-    driver: a file in `peer/`.  distribution: the one whose version is told.  requirements: what pip
-    installs.  lacks: what a backfill needs and it does not do.  written: where its records lie.
-    """
-
-    name: str
-    driver: str
-    distribution: str
-    requirements: tuple[str, ...]
-    lacks: str
-    in_flight: int = IN_FLIGHT
-    written: str = "**/*.jsonl"
-
 
 _WECHATPY = ("wechatpy[cryptography]==1.8.18", "requests==2.34.2", "urllib3==2.8.0", LINES)
 
@@ -144,10 +118,6 @@ PEERS = (
 )
 
 
-class LeftOutError(Exception):
-    """A peer cannot be installed, cannot be driven, or did not do the work; says why in a line."""
-
-
 @dataclass
 class Taken:
     """What a peer's turns took."""
@@ -203,44 +173,6 @@ HEADER = (
 )
 
 
-# environments
-
-
-def _last_line(text: str) -> str:
-    """The last line that says something."""
-    lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))]
-    return lines[-1] if lines else "it said nothing"
-
-
-def _run(command: Sequence[str], **how: Any) -> str:
-    """What a command printed; LeftOutError, with the last line of what it complained of."""
-    try:
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            command, capture_output=True, text=True, check=False, **how
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise LeftOutError(f"took longer than {TURN_S:.0f} s") from exc
-    if done.returncode:
-        raise LeftOutError(f"status {done.returncode}: {_last_line(done.stderr)}")
-    return done.stdout
-
-
-def environment(peer: Peer, home: Path) -> Path:
-    """The Python of a peer's environment, which is made if it is not there, or not finished."""
-    wanted = "\n".join((sys.version, *peer.requirements))
-    folder = home / f"{peer.distribution}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-    python, finished = folder / "bin" / "python", folder / "finished"
-    if not finished.exists():
-        pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        try:
-            _run([sys.executable, "-m", "venv", "--clear", str(folder)])
-            _run([*pip, *peer.requirements])
-        except LeftOutError as exc:
-            raise LeftOutError(f"cannot be installed: {exc}") from exc
-        finished.touch()
-    return python
-
-
 def pythons(peers: Sequence[Peer], home: Path) -> Iterator[tuple[Peer, Path | LeftOutError]]:
     """The Python of each peer, or why there is none."""
     for peer in peers:
@@ -248,49 +180,6 @@ def pythons(peers: Sequence[Peer], home: Path) -> Iterator[tuple[Peer, Path | Le
             yield peer, environment(peer, home)
         except LeftOutError as exc:
             yield peer, exc
-
-
-# turns
-
-
-def _stored(line: bytes) -> tuple[str, str] | None:
-    """Account and day of the record in a line; None if the line is something else.
-
-    In a line of Airbyte's the record lies deeper, and dlt calls the account after its parent.
-    """
-    told = orjson.loads(line)
-    if "type" in told:
-        told = told["record"]["data"] if told["type"] == "RECORD" else {}
-    appid = told.get("_appid") or told.get("_windows_appid")
-    return (appid, told["ref_date"]) if appid else None
-
-
-def check(peer: Peer, folder: Path, job: dict[str, Any]) -> None:
-    """LeftOutError unless all records of each day of each account stand there, once."""
-    expected = {(appid, day): RECORDS for appid in job["tokens"] for day in job["days"]}
-    stored: Counter[tuple[str, str]] = Counter()
-    for path in folder.glob(peer.written):
-        with path.open("rb") as file:
-            stored.update(found for line in file if (found := _stored(line)))
-    if stored != expected:
-        wanted = sum(expected.values())
-        kind = "other records" if stored.total() == wanted else f"{stored.total():,} records"
-        raise LeftOutError(f"wrote {kind} where there are {wanted:,}")
-
-
-def turn(peer: Peer, python: Path, job: dict[str, Any], *, here: bool = False) -> dict[str, Any]:
-    """One turn of a peer: what it tells, after what it wrote was checked."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if here:
-        env["PYTHONPATH"] = str(ROOT)
-    command = [str(python), str(FOLDER / "turn.py"), str(FOLDER / peer.driver)]
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"folder": folder, "in_flight": peer.in_flight, "distribution": peer.distribution}
-        asked = json.dumps(job | own)
-        told = _run(command, input=asked, env=env, cwd=folder, timeout=TURN_S)
-        check(peer, Path(folder) / "harvest", job)
-    found: dict[str, Any] = json.loads(_last_line(told))
-    return found
 
 
 class Measurement:

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from benchmarks import peers
-from benchmarks.peers import HARVESTER, PEERS, LeftOutError, Peer, Row, Taken
+from benchmarks import peers, turns
+from benchmarks.peers import HARVESTER, PEERS, Row, Taken
+from benchmarks.turns import LeftOutError, Peer
 
 DAYS = ["2015-01-01", "2015-01-02", "2015-01-03"]
 JOB = {"tokens": {"wx1": "one", "wx2": "two"}, "days": DAYS}
@@ -45,13 +47,13 @@ def writer(tmp_path: Path) -> Write:
 
 def take(peer: Peer) -> dict[str, Any]:
     """A turn in this Python."""
-    return peers.turn(peer, Path(sys.executable), JOB, here=True)
+    return turns.turn(peer, Path(sys.executable), JOB, here=True)
 
 
 def test_each_peer_has_a_driver_a_name_of_its_own_and_pinned_packages() -> None:
     assert len({peer.name for peer in PEERS}) == len(PEERS)
     for peer in PEERS:
-        driver = peers.FOLDER / peer.driver
+        driver = turns.FOLDER / peer.driver
         assert driver.is_file()
         assert "def harvest(" in driver.read_text(encoding="utf-8")
         assert peer.lacks.endswith(".")
@@ -60,7 +62,7 @@ def test_each_peer_has_a_driver_a_name_of_its_own_and_pinned_packages() -> None:
 
 
 def test_no_driver_but_harvesters_imports_the_project() -> None:
-    for path in peers.FOLDER.glob("*.py"):
+    for path in turns.FOLDER.glob("*.py"):
         lines = path.read_text(encoding="utf-8").splitlines()
         assert not [line for line in lines if line.startswith(("from benchmarks", "import bench"))]
         ours = [line for line in lines if line.startswith(("from harvester", "import harvester"))]
@@ -116,7 +118,7 @@ def test_what_others_write_is_understood() -> None:
         json.dumps({"type": "STATE", "state": {}}): None,
     }
     for line, found in understood.items():
-        assert peers._stored(line.encode()) == found
+        assert turns._stored(line.encode()) == found
 
 
 def test_a_peer_that_fails_is_said_and_left_out_with_its_reason(
@@ -124,7 +126,7 @@ def test_a_peer_that_fails_is_said_and_left_out_with_its_reason(
 ) -> None:
     measurement = peers.Measurement(JOB, here=True)
     measurement.enter(writer("import no_such_module"), Path(sys.executable))
-    measurement.round(peers.Random(1))
+    measurement.round(Random(1))
     assert measurement.taken == {}
     reason = "status 1: ModuleNotFoundError: No module named 'no_such_module'"
     assert measurement.left_out == {"writer": reason}
@@ -135,8 +137,29 @@ def test_what_pip_refuses_is_told_in_a_line_and_tried_again_the_next_time(tmp_pa
     missing = tmp_path / "nothing-1.0-py3-none-any.whl"
     peer = Peer("nothing", "with_nothing.py", "nothing", (str(missing),), "All of it.")
     with pytest.raises(LeftOutError, match=r"^cannot be installed: [^\n]+$"):
-        peers.environment(peer, tmp_path)
+        turns.environment(peer, tmp_path)
     assert not list(tmp_path.glob("*/finished"))
+
+
+def test_an_environment_that_is_finished_is_used_again_until_what_it_wants_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[Any] = []
+
+    def run(command: Any) -> None:
+        if "venv" in command:
+            Path(command[-1]).mkdir()
+        commands.append(command)
+
+    monkeypatch.setattr(turns, "_run", run)
+    (project := tmp_path / "project").mkdir()
+    (project / "pyproject.toml").write_text("one")
+    peer = Peer("it", "with_it.py", "it", ("-e", str(project)), "All of it.")
+    assert turns.environment(peer, tmp_path) == turns.environment(peer, tmp_path)
+    assert len(commands) == 2
+    (project / "pyproject.toml").write_text("two")
+    turns.environment(peer, tmp_path)
+    assert len(commands) == 4
 
 
 def test_the_rest_go_on_without_a_peer_that_cannot_be_installed(
