@@ -24,13 +24,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from benchmarks.server import serving
-from benchmarks.throughput import ACCOUNTS, DAYS, NAME, SECRET, days, fetch_tokens
+from benchmarks.throughput import ACCOUNTS, DAYS, IN_FLIGHT, NAME, SECRET, days, fetch_tokens
 from benchmarks.turns import ROOT, LeftOutError, Peer, environment, turn
 
 MOST_DAYS = 4_000
@@ -305,6 +305,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("peers", nargs="*", metavar="PEER", help="; ".join(known))
     parser.add_argument("--days", type=int, default=DAYS, help=f"of each of {ACCOUNTS} accounts")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="at most, of each peer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--home", type=Path, metavar="DIR", help="keep the environments there")
@@ -312,9 +313,19 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     found = parser.parse_args(given)
     if unknown := set(found.peers).difference(known):
         parser.error(f"there is no peer {min(unknown)!r}; these are: {'; '.join(known)}")
-    if not 1 <= found.days <= MOST_DAYS or found.rounds < 1:
-        parser.error(f"--days is 1 to {MOST_DAYS}, --rounds at least 1")
+    if not 1 <= found.days <= MOST_DAYS or min(found.rounds, found.in_flight) < 1:
+        parser.error(f"--days is 1 to {MOST_DAYS}, --rounds and --in-flight at least 1")
     return found
+
+
+def _wanted(given: argparse.Namespace) -> list[Peer]:
+    """The peers that were asked for, and harvester, with no more in flight than is allowed."""
+    names = {HARVESTER.name, *given.peers} if given.peers else {peer.name for peer in PEERS}
+    return [
+        replace(peer, in_flight=min(peer.in_flight, given.in_flight))
+        for peer in PEERS
+        if peer.name in names
+    ]
 
 
 @contextmanager
@@ -330,15 +341,11 @@ def _home(given: argparse.Namespace) -> Iterator[Path | None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 if harvester itself could not be measured."""
     given = _arguments(arguments)
-    wanted = {HARVESTER.name, *given.peers} if given.peers else {peer.name for peer in PEERS}
     started = time.monotonic()
     print(", ".join(f"{name} {value}" for name, value in _where().items()))
     with _home(given) as home:
         measurement = measure(
-            [peer for peer in PEERS if peer.name in wanted],
-            number_of_days=given.days,
-            rounds=given.rounds,
-            home=home,
+            _wanted(given), number_of_days=given.days, rounds=given.rounds, home=home
         )
     try:
         rows = measurement.rows()

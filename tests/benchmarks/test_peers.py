@@ -73,8 +73,8 @@ def test_peers_of_this_python_are_measured_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = tmp_path / "peers.json"
-    asked = ["aiohttp-by-hand", "--here", "--days", "3", "--rounds", "2", "--json", str(told)]
-    assert peers.main(asked) == 0
+    asked = ["aiohttp-by-hand", "--here", "--days", "3", "--rounds", "2", "--in-flight", "8"]
+    assert peers.main([*asked, "--json", str(told)]) == 0
     printed = capsys.readouterr().out
     found = json.loads(told.read_text(encoding="utf-8"))
     rows = {row["taken"]["peer"]["name"]: row for row in found["peers"]}
@@ -83,6 +83,7 @@ def test_peers_of_this_python_are_measured_and_compared(
     for name, row in rows.items():
         assert f"\n{name} " in printed
         assert row["taken"]["peer"]["lacks"] in printed
+        assert row["taken"]["peer"]["in_flight"] == 8
         assert len(row["taken"]["seconds"]) == 2
         assert min(row["speed"], row["cpu"], row["memory"]) > 0
 
@@ -191,9 +192,12 @@ def take_no_turn() -> None:
     raise LeftOutError("took longer than 120 s")
 
 
-def test_a_peer_that_is_not_known_is_a_usage_error() -> None:
+@pytest.mark.parametrize(
+    "given", [["nobody"], ["--days", "0"], ["--rounds", "0"], ["--in-flight", "0"]]
+)
+def test_what_cannot_be_measured_is_a_usage_error(given: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_status:
-        peers.main(["nobody"])
+        peers.main(given)
     assert exit_status.value.code == 2
 
 
