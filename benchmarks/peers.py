@@ -290,10 +290,24 @@ def as_json(measurement: Measurement, rows: Sequence[Row]) -> str:
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
+def _noise(rows: Sequence[Row]) -> str:
+    """How far harvester's turns lie apart."""
+    ours = next(row for row in rows if row.taken.peer.name == HARVESTER.name)
+    clock = [
+        ours.speed * statistics.median(ours.taken.seconds) / each for each in ours.taken.seconds
+    ]
+    used = [ours.cpu / statistics.median(ours.taken.cpu) * each for each in ours.taken.cpu]
+    return (
+        f"harvester's turns lie between {min(clock):.0f} and {max(clock):.0f} requests/s, and"
+        f" between {min(used):.0f} and {max(used):.0f} µs; what differs by less is noise"
+    )
+
+
 def show(rows: Sequence[Row]) -> None:
     """Print the table, and what each peer leaves out."""
     print(HEADER)
     print("\n".join(str(row) for row in rows))
+    print(f"\n{_noise(rows)}")
     print("\nWhat a backfill needs, and what each leaves out of it:")
     for row in rows:
         print(f"{row.taken.peer.name:<18} {row.taken.peer.lacks}")
