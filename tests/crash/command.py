@@ -7,9 +7,11 @@ with ``--sink NAME``.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from random import Random
 
@@ -36,22 +38,27 @@ def kills(stage: Stage, number: int, seed: int) -> Tried:
     return f"{tried.kills} kills, {tried.windows} windows", tried.broken
 
 
-def all_of(names: Sequence[str], call: Callable[[Stage], Tried]) -> int:
+def one_of(name: str, call: Callable[[Stage], Tried]) -> tuple[str, bool]:
+    """What is to be said of a sink, and whether all was as promised."""
+    with ExitStack() as stack:
+        told = {}
+        if kind := SINKS[name].server:
+            server = SERVERS[kind]
+            told = dict(server.environment(stack.enter_context(server.start())))
+        started = time.monotonic()
+        said, broken = call(Stage(name, told))
+    verdict = "BROKEN" if broken else "every record once"
+    line = f"{name:10} {said}, {time.monotonic() - started:.0f} s: {verdict}"
+    return "\n  ".join([line, *broken]), not broken
+
+
+def all_of(names: Sequence[str], call: Callable[[Stage], Tried], at_once: int = 1) -> int:
     """One line a sink; gives whether something was not as promised."""
     failed = 0
-    for name in names:
-        with ExitStack() as stack:
-            told = {}
-            if kind := SINKS[name].server:
-                server = SERVERS[kind]
-                told = dict(server.environment(stack.enter_context(server.start())))
-            started = time.monotonic()
-            said, broken = call(Stage(name, told))
-        verdict = "BROKEN" if broken else "every record once"
-        print(f"{name:10} {said}, {time.monotonic() - started:.0f} s: {verdict}", flush=True)
-        for sentence in broken:
-            print(f"  {sentence}")
-        failed += bool(broken)
+    with ThreadPoolExecutor(at_once) as pool:
+        for said, held in pool.map(lambda name: one_of(name, call), names):
+            print(said, flush=True)
+            failed += not held
     return bool(failed)
 
 
@@ -68,7 +75,8 @@ def main() -> int:
     given = parser.parse_args()
     names = given.sink or list(SINKS)
     if given.kills is not None:
-        return all_of(names, lambda stage: kills(stage, given.kills, given.seed))
+        at_once = os.cpu_count() or 1  # a job that is killed keeps one core busy
+        return all_of(names, lambda stage: kills(stage, given.kills, given.seed), at_once)
     most = None if given.points == "all" else int(given.points)
     return all_of(names, lambda stage: points(stage, most))
 
