@@ -48,6 +48,7 @@ STYLE = {
     "figure.constrained_layout.h_pad": 0.12,
     "figure.constrained_layout.w_pad": 0.12,
     "figure.facecolor": "white",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 9,
     "legend.frameon": False,
     "lines.markersize": 6,
@@ -134,7 +135,8 @@ def _throughput(axes: Axes, figures: Sequence[Figure]) -> None:
 
 def _stages(axes: Axes, figures: Sequence[Figure]) -> None:
     spent = _between("stages: ", figures, ", a window")
-    axes.set_title(f"Where the microseconds of a window go: {sum(spent.values()):.0f} µs")
+    whole = f": {sum(spent.values()):.0f} µs" if spent else ""
+    axes.set_title(f"Where the microseconds of a window go{whole}")
     _bars(axes, spent, [f"{each:.1f} µs" for each in spent.values()], others={"transport", "loop"})
     note = "grey: aiohttp's client, and\nthe event loop with the kernel"
     axes.text(1, 0.3, note, transform=axes.transAxes, ha="right", va="center", fontsize=8)
@@ -158,7 +160,7 @@ def _bars(axes: Axes, values: Mapping[str, float], told: Sequence[str], others: 
 
 
 def _ratios(axes: Axes, ratios: Sequence[Figure]) -> None:
-    axes.set_title("Ratios, as shares of their goals")
+    axes.set_title("Ratios and their goals")
     for line, figure in enumerate(ratios):
         _ratio(axes, line, figure)
     axes.axvline(1, color=INK, linewidth=1)
