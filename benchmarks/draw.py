@@ -137,7 +137,7 @@ def _stages(axes: Axes, figures: Sequence[Figure]) -> None:
     spent = _between("stages: ", figures, ", a window")
     whole = f": {sum(spent.values()):.0f} µs" if spent else ""
     axes.set_title(f"Where the microseconds of a window go{whole}")
-    _bars(axes, spent, [f"{each:.1f} µs" for each in spent.values()], others={"transport", "loop"})
+    _bars(axes, spent, [f"{each:.3g} µs" for each in spent.values()], others={"transport", "loop"})
     note = "grey: aiohttp's client, and\nthe event loop with the kernel"
     axes.text(1, 0.3, note, transform=axes.transAxes, ha="right", va="center", fontsize=8)
     if not spent:
@@ -253,7 +253,7 @@ def _not_measured(axes: Axes, questions: str) -> None:
 
 def _caption(where: Mapping[str, Any]) -> str:
     told = ", ".join([f"{name} {value}" for name, value in where.items()])
-    return f"Measured with {told}. Only ratios carry over to another machine."
+    return f"Measured with {told}.\nOnly ratios carry over to another machine."
 
 
 def _read(source: Path) -> tuple[dict[str, Any], list[Figure]]:
