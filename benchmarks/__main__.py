@@ -6,13 +6,11 @@ python -m benchmarks [QUESTION...] [--gate] [--json FILE] [--svg FILE] [--compar
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 from benchmarks import (
     accounts,
+    draw,
     lanes,
     latency,
     load,
@@ -34,7 +33,7 @@ from benchmarks import (
     writing,
 )
 from benchmarks.compare import checked_out, compared, measured
-from benchmarks.figures import HEADER, Figure, show
+from benchmarks.figures import HEADER, Figure, as_json, show
 from harvester.errors import UsageError
 
 QUESTIONS = {
@@ -77,23 +76,31 @@ def _where() -> dict[str, Any]:
     }
 
 
-def _as_json(figures: list[Figure]) -> str:
-    listed = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
-    return json.dumps({"where": _where(), "figures": listed}, indent=2, ensure_ascii=False) + "\n"
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     known = (*QUESTIONS, *SINKS)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(known))
     parser.add_argument("--gate", action="store_true", help="exit with 1 if a gate is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw them there, too")
     parser.add_argument("--compare", metavar="REV", help="measure that commit's package, too")
     given = parser.parse_args()
     unknown = set(given.questions).difference(known)
     if unknown:
         parser.error(f"there is no question {min(unknown)!r}; these are: {', '.join(known)}")
+    try:
+        _check(given)
+    except UsageError as exc:
+        parser.exit(2, f"{parser.prog}: {exc}\n")
     return given
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Raise UsageError if what is to be written cannot be: before minutes of measuring."""
+    if given.svg:
+        draw.check(given.svg)
+    if given.json and not given.json.parent.is_dir():
+        raise UsageError(f"there is no directory {given.json.parent} to write {given.json.name} in")
 
 
 def _compare(revision: str, found: dict[str, list[Figure]]) -> None:
@@ -125,7 +132,9 @@ def main() -> int:
     figures = [figure for each in found.values() for figure in each]
     print(f"{time.monotonic() - started:.0f} s")
     if given.json:
-        given.json.write_text(_as_json(figures), encoding="utf-8")
+        given.json.write_text(as_json(_where(), figures), encoding="utf-8")
+    if given.svg:
+        draw.draw(_where(), figures, given.svg)
     if given.compare:
         _compare(given.compare, found)
     return int(given.gate and not all(figure.holds for figure in figures))

@@ -264,12 +264,13 @@ def _flat(name: str, told: dict[str, Any]) -> list[Figure]:
     early, late = _cost(looks[: fifth + 1]), _cost(looks[-1 - fifth :])
     first, most = (Look(*map(max, zip(*part, strict=True))) for part in (looks[:fifth], looks))
     cpu = (looks[-1].cpu - looks[0].cpu) / (done - looks[0].done)
+    curve = tuple((look.done, look.memory) for look in looks)
     return [
         _at_most(f"{name}, last windows, of the first's CPU", late / early, "", *COST),
         _at_most(f"{name}, growth of memory", most.memory - first.memory, "MB", *MEMORY),
-        _at_most(f"{name}, more tasks", most.tasks - first.tasks, "", *TASKS),
-        _at_most(f"{name}, more open files", most.files - first.files, "", *FILES),
-        Figure(f"load: {name}, memory at the end", looks[-1].memory, "MB"),
+        _at_most(f"{name}, more tasks", most.tasks - first.tasks, "tasks", *TASKS),
+        _at_most(f"{name}, more open files", most.files - first.files, "files", *FILES),
+        Figure(f"load: {name}, memory at the end", looks[-1].memory, "MB", points=curve),
         Figure(f"load: {name}, ledger", told["ledger"] / 1000, "kB"),
         Figure(f"load: {name}, CPU a window", cpu * 1e6, "µs"),
         Figure(f"load: {name}, windows a second", done / told["seconds"]),
