@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 from harvester import datacube
 from harvester.endpoint import Endpoint
@@ -206,3 +209,16 @@ def at(day: str, hour: float) -> float:
     """The Unix time of an hour in China on a day."""
     begin = date.fromisoformat(day)
     return (begin - date(1970, 1, 1)).days * 86400.0 - 8 * 3600.0 + hour * 3600.0
+
+
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The connections of SQLite that are opened from now on, as they come."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def watched(*args: Any, **how: Any) -> sqlite3.Connection:
+        opened.append(connect(*args, **how))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    return opened

@@ -23,6 +23,7 @@ from harvester.ledger import FILE_NAME, VERSION, Entry, Ledger, Settled, Spent
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.testing import VirtualTimeLoop, run_virtual
+from tests.support import connections
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=40
@@ -621,14 +622,7 @@ def test_a_damaged_row_is_told_when_something_is_laid_beside_it(tmp_path: Path) 
 def test_a_file_that_is_no_ledger_is_closed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[sqlite3.Connection] = []
-    connect = sqlite3.connect
-
-    def watched(*args: Any, **how: Any) -> sqlite3.Connection:
-        opened.append(connect(*args, **how))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", watched)
+    opened = connections(monkeypatch)
     (tmp_path / "l").write_bytes(bytes(range(256)) * 40)
     assert "is damaged" in damaged(tmp_path / "l")
     [connection] = opened

@@ -18,6 +18,7 @@ from harvester.errors import SinkError, UsageError
 from harvester.model import Tally
 from harvester.sinks.sqlite import SQLite
 from tests.sinks.support import Ledgerish, batch, day, virtual
+from tests.support import connections
 
 ARTICLE = {"ref_date": "2024-01-01", "msgid": "1_1", "title": "题", "int_page_read_user": 5}
 
@@ -354,14 +355,7 @@ async def test_interfaces_whose_names_differ_in_case_alone_are_refused(tmp_path:
 def test_a_file_that_cannot_be_read_is_closed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[sqlite3.Connection] = []
-    connect = sqlite3.connect
-
-    def watched(*args: Any, **how: Any) -> sqlite3.Connection:
-        opened.append(connect(*args, **how))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", watched)
+    opened = connections(monkeypatch)
     (tmp_path / "x.db").write_bytes(b"something else, and long enough to be looked at" * 100)
     with pytest.raises(SinkError, match="another kind"):
         harvester.read(f"sqlite:{tmp_path}/x.db", "getarticlesummary").read_all()
