@@ -54,6 +54,9 @@ from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0
+LOOKED_AFTER = 60.0
+"""Seconds: nothing was done for so long when it is first said, how much longer it takes each time
+until it is said again, and how often it is looked at meanwhile."""
 
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: that run's calls count"
@@ -109,8 +112,7 @@ class Engine:
         self._working = 0
         self._fatal: RunError | None = None
         self._stopping = False
-        self._progress = 0
-        self._started = 0.0
+        self._started = self._progressed = 0.0
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._committer.channel!r}>"
@@ -191,7 +193,7 @@ class Engine:
 
         Raises `RunError`, with the report of what was done until then.
         """
-        self._started = _now()
+        self._started = self._progressed = _now()
         self._pipeline.begin(self._started)
         try:
             async with _one_error(), anyio.create_task_group() as group:
@@ -301,7 +303,7 @@ class Engine:
             await self._check_budget(lane, track)
 
     async def _harvested(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
-        self._progress += 1
+        self._progressed = self._pipeline.last_answer
         if track.foreign:
             self._emit(events.Foreign(batch.window, track.foreign))
             track.foreign = 0
@@ -527,14 +529,13 @@ class Engine:
 
     async def _watch(self) -> None:
         """Say what is waited for when nothing gets done, less and less often."""
-        seen, since, silent = -1, _now(), STALLED_AFTER
+        since, silent = self._progressed, STALLED_AFTER
         while True:
-            await anyio.sleep(STALLED_AFTER)
-            if self._progress != seen:
-                seen, since, silent = self._progress, _now(), STALLED_AFTER
-                continue
+            if self._progressed != since:
+                since, silent = self._progressed, STALLED_AFTER
             now, wall = _now(), self._wall()
-            if now - since < silent:
+            if (left := since + silent - now) > 0:
+                await anyio.sleep(min(left, LOOKED_AFTER))
                 continue
             silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [lane for lane in self._lanes if not lane.finished]

@@ -7,7 +7,6 @@ with ``--sink NAME``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,24 +15,22 @@ from contextlib import ExitStack
 from random import Random
 
 from tests.crash.kills import kill_often
-from tests.crash.points import Drivers, Stage, clean_life, try_points
+from tests.crash.points import CORES, Drivers, Stage, clean_life, try_points
 from tests.crash.sinks import SERVERS, SINKS
 
 Tried = tuple[str, list[str]]
 """What was done, in words, and what was not as promised."""
 
 
-def points(stage: Stage, most: int | None) -> Tried:
+def points(drivers: Drivers, stage: Stage, most: int | None) -> Tried:
     """Die at durable steps."""
-    with Drivers() as drivers:
-        steps = clean_life(drivers, stage)
-        tried = try_points(drivers, stage, steps, most)
+    tried = try_points(drivers, stage, clean_life(drivers, stage), most)
     return f"{tried.steps} steps, {tried.points} points", tried.broken
 
 
-def kills(stage: Stage, number: int, seed: int) -> Tried:
+def kills(drivers: Drivers, stage: Stage, number: int, seed: int) -> Tried:
     """Die at random moments."""
-    with Drivers() as drivers, drivers.one() as one:
+    with drivers.one() as one:
         tried = kill_often(one, stage, number, Random(f"{seed} {stage.sink}"))
     return f"{tried.kills} kills, {tried.windows} windows", tried.broken
 
@@ -52,10 +49,10 @@ def one_of(name: str, call: Callable[[Stage], Tried]) -> tuple[str, bool]:
     return "\n  ".join([line, *broken]), not broken
 
 
-def all_of(names: Sequence[str], call: Callable[[Stage], Tried], at_once: int = 1) -> int:
-    """One line a sink; gives whether something was not as promised."""
+def all_of(names: Sequence[str], call: Callable[[Stage], Tried]) -> int:
+    """One line a sink, some of them side by side; gives whether something was not as promised."""
     failed = 0
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         for said, held in pool.map(lambda name: one_of(name, call), names):
             print(said, flush=True)
             failed += not held
@@ -74,11 +71,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     given = parser.parse_args()
     names = given.sink or list(SINKS)
-    if given.kills is not None:
-        at_once = os.cpu_count() or 1  # a job that is killed keeps one core busy
-        return all_of(names, lambda stage: kills(stage, given.kills, given.seed), at_once)
-    most = None if given.points == "all" else int(given.points)
-    return all_of(names, lambda stage: points(stage, most))
+    with Drivers() as drivers:
+        if given.kills is not None:
+            return all_of(names, lambda stage: kills(drivers, stage, given.kills, given.seed))
+        most = None if given.points == "all" else int(given.points)
+        return all_of(names, lambda stage: points(drivers, stage, most))
 
 
 if __name__ == "__main__":

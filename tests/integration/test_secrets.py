@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -137,13 +138,15 @@ def shown(exc: BaseException | None) -> str:
     return "\n".join(parts)
 
 
+@cache
+def _is_ours(kind: type) -> bool:
+    """Whether objects of a type are looked at: all of ours, a batch of data aside."""
+    return str(kind.__module__).startswith("harvester") and not issubclass(kind, Batch)
+
+
 def reprs() -> str:
     """The repr of everything of ours that lives; a batch of data aside."""
-    found = [
-        each
-        for each in gc.get_objects()
-        if str(type(each).__module__).startswith("harvester") and not isinstance(each, Batch)
-    ]
+    found = [each for each in gc.get_objects() if _is_ours(type(each))]
     assert found
     return "\n".join(map(repr, found))
 

@@ -5,12 +5,13 @@ Rule: each function gives sentences about what is broken; none means all is well
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
+
+import orjson
 
 from harvester import plugins
 from harvester.codec import add_checksums, checksum
@@ -83,7 +84,7 @@ def by_window(lines: Iterable[bytes]) -> dict[Key, dict[Days, list[bytes]]]:
     """What is stored, by account and interface, and by window."""
     stored: defaultdict[Key, dict[Days, list[bytes]]] = defaultdict(dict)
     for line in lines:
-        record = json.loads(line)
+        record = orjson.loads(line)
         begin, end = record["_begin_date"], record["_end_date"]
         days = (date.fromisoformat(begin), date.fromisoformat(end))
         stored[record["_appid"], record["_endpoint"]].setdefault(days, []).append(line)
@@ -109,7 +110,7 @@ def _with_records(name: str, held: Iterable[bytes], windows: Iterable[Days]) -> 
     endpoint = plugins.endpoint(name)
     if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
         return {day for window in windows for day in days(*window)}
-    found = {day_of(in_record(json.loads(line), endpoint.day_field)) for line in held}
+    found = {day_of(in_record(orjson.loads(line), endpoint.day_field)) for line in held}
     return {day for day in found if day is not None}
 
 
@@ -119,15 +120,18 @@ def as_wechat_has_it(
     """Each record of each window is there, once, as WeChat has it."""
     stored = by_window(lines)
     for key, each in windows.items():
-        held = [json.loads(line) for found in stored.get(key, {}).values() for line in found]
-        found = Counter(json.dumps(bare(record), sort_keys=True) for record in held)
-        wanted = Counter(
-            json.dumps(record, sort_keys=True) for days in each for record in truth(key, *days)
-        )
+        held = [orjson.loads(line) for found in stored.get(key, {}).values() for line in found]
+        found = Counter(_sorted(bare(record)) for record in held)
+        wanted = Counter(_sorted(record) for days in each for record in truth(key, *days))
         if found - wanted:
             yield f"{key}: doubled or foreign records, as {next(iter(found - wanted))}"
         if wanted - found:
             yield f"{key}: lost records, as {next(iter(wanted - found))}"
+
+
+def _sorted(record: dict[str, Any]) -> str:
+    """The same text for the same record."""
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def all_covered(
