@@ -51,13 +51,13 @@ QUESTIONS = {
     "lanes": lanes.measure,
     "load": load.measure,
 }
-SINKS = ("files", "objects", "databases", "processes")
-"""Questions that need drivers and servers: asked with all the others, but not by the gate."""
+FURTHER = ("files", "objects", "databases", "processes", "loops")
+"""Questions that need drivers, servers or other libraries; the gate does not ask them."""
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
 
 
-def _of_sinks(name: str) -> list[Figure]:
-    """The figures of a question about sinks, as far as their drivers are installed."""
+def _further(name: str) -> list[Figure]:
+    """The figures of a further question, as far as what it needs is installed."""
     try:
         found: list[Figure] = import_module(f"benchmarks.{name}").measure()
     except (ImportError, UsageError) as exc:
@@ -78,7 +78,7 @@ def _where() -> dict[str, Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    known = (*QUESTIONS, *SINKS)
+    known = (*QUESTIONS, *FURTHER)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(known))
     parser.add_argument("--gate", action="store_true", help="exit with 1 if a gate is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
@@ -117,7 +117,7 @@ def _ask(questions: Sequence[str]) -> dict[str, list[Figure]]:
     """The figures by question; printed as they come."""
     found: dict[str, list[Figure]] = {}
     for name in questions:
-        found[name] = QUESTIONS[name]() if name in QUESTIONS else _of_sinks(name)
+        found[name] = QUESTIONS[name]() if name in QUESTIONS else _further(name)
         show(found[name])
     return found
 
@@ -128,7 +128,7 @@ def main() -> int:
     started = time.monotonic()
     print(", ".join(f"{name} {value}" for name, value in _where().items()))
     print(HEADER)
-    found = _ask(given.questions or (list(QUESTIONS) if given.gate else [*QUESTIONS, *SINKS]))
+    found = _ask(given.questions or (list(QUESTIONS) if given.gate else [*QUESTIONS, *FURTHER]))
     figures = [figure for each in found.values() for figure in each]
     print(f"{time.monotonic() - started:.0f} s")
     if given.json:

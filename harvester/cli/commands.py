@@ -137,7 +137,7 @@ _KIND_NAMES = {
     str: "a string",
     date: "a date",
 }
-FLAGS = {"wait", "refresh", "json", "ask_quota"}
+FLAGS = {"wait", "refresh", "json", "ask_quota", "uvloop"}
 LISTS = {"endpoint", "sink"}
 NUMBERS = {
     "burst", "concurrency", "attempts", "daily_quota", "reserve", "account_concurrency",
@@ -152,7 +152,7 @@ STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
 CONFIG_KEYS = {
     "endpoint", "interface", "start", "end", "appid", "accounts", "out", "sink", "base_url",
-    "ca_file", "token_store", "json", *OPTIONS,
+    "ca_file", "token_store", "json", "uvloop", *OPTIONS,
 }  # fmt: skip
 
 config_option = click.option(
@@ -339,6 +339,11 @@ def cli() -> None:
     " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its password"
     " in HARVESTER_REDIS_PASSWORD).",
 )
+@click.option(
+    "--uvloop",
+    is_flag=True,
+    help="Run on uvloop, if it is installed: some 5 percent less CPU.",
+)
 @click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
 @click.option(
     "--json",
@@ -349,8 +354,10 @@ def cli() -> None:
 @config_option
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
+    from harvester.cli.loop import uvloop_factory
     from harvester.cli.session import conclude, conclude_unread, conduct
 
+    factory = uvloop_factory() if values["uvloop"] else None
     open_store(values["token_store"])
     accounts = _accounts(values)
     _scope(values, accounts)
@@ -380,7 +387,7 @@ def run(**values: Any) -> int:
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     try:
-        return conclude(conduct(harvest), where, as_json=values["json"], aside=aside)
+        return conclude(conduct(harvest, factory), where, as_json=values["json"], aside=aside)
     except ReaderGoneError as exc:
         return conclude_unread(exc.report, as_json=values["json"])
 

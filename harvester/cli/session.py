@@ -14,6 +14,7 @@ from typing import Any
 
 from harvester import codec, events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
 from harvester.cli.screen import china_time, duration, escaped, many, plain, say
 from harvester.errors import ReaderGoneError, RunError
@@ -30,12 +31,14 @@ STATUS = {
 Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 
 
-def conduct(harvest: Harvest) -> Report:
+def conduct(harvest: Harvest, factory: Factory | None = None) -> Report:
     """Run a harvest with signals and progress; whatever happens it gives a report.
+
+    factory: what makes its event loop, if that is not asyncio's own.
 
     Raises `ReaderGoneError` if nobody reads what a run hands out on standard output.
     """
-    return asyncio.run(_conduct(harvest))
+    return run(_conduct(harvest), factory)
 
 
 async def _conduct(harvest: Harvest) -> Report:

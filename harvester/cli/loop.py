@@ -1,0 +1,54 @@
+"""The event loop of a run, and the garbage collector beside it.
+
+Rule: a command has its process to itself, so it may change what belongs to all of it; the library,
+a guest in somebody's process, never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from harvester.errors import UsageError
+
+THRESHOLD = 20_000
+"""Objects that come before the youngest are looked through.  Python's 700 come and go within a few
+requests; with many in flight the collector then looks at the same living ones over and over."""
+
+Factory = Callable[[], asyncio.AbstractEventLoop]
+T = TypeVar("T")
+
+
+def uvloop_factory() -> Factory:
+    """What makes a loop of uvloop's; raises `UsageError` if that is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        raise UsageError(
+            "--uvloop needs its library (there is none for Windows):"
+            " pip install 'wechat-harvester[uvloop]'"
+        ) from None
+    return uvloop.new_event_loop
+
+
+def run(main: Coroutine[object, object, T], factory: Factory | None = None) -> T:
+    """Run it to its end, on asyncio's own loop if no other is given."""
+    with _collecting_less(), asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+@contextmanager
+def _collecting_less() -> Iterator[None]:
+    """Leave what stands there already alone, and look at the rest less often."""
+    former = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(THRESHOLD, *former[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*former)
+        gc.unfreeze()
