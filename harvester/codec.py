@@ -38,14 +38,24 @@ def parse(body: bytes) -> Any:
 
     Raises `MalformedError` for anything that is not one JSON value, whatever the bytes.
     """
-    if _LONG_IN_STRIDES in body[::_STRIDE].translate(_DIGITS) and (
-        _LONG_INTEGER in body.translate(_DIGITS)
-    ):
+    if has_long_integer(body):
         return parse_leniently(body)
+    return parse_small(body)
+
+
+def parse_small(body: bytes) -> Any:
+    """Like `parse`, of a body that has no long integer."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return parse_leniently(body)
+
+
+def has_long_integer(body: bytes) -> bool:
+    """Whether 19 digits stand in a row; where they do not, all whole numbers have 64 bits."""
+    return _LONG_IN_STRIDES in body[::_STRIDE].translate(_DIGITS) and (
+        _LONG_INTEGER in body.translate(_DIGITS)
+    )
 
 
 def parse_lines(whole: bytes) -> list[Any]:

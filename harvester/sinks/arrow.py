@@ -100,7 +100,7 @@ def batch_of(table: Table, schema: Any, documents: Sequence[Document]) -> Any:
 def batch_of_lines(table: Table, schema: Any, groups: Sequence[Lines]) -> Any:
     """The same from lines, of which those of a group share their metadata."""
     try:
-        documents = without_metadata(groups)
+        documents = without_metadata(groups).records
         columns = _by_column(table.fields, documents)
     except _MISFITS:
         return batch_of(table, schema, parse_lines(b"".join([group.lines for group in groups])))
@@ -134,7 +134,7 @@ def _metadata(groups: Sequence[Lines]) -> list[Any]:
 def _by_column(fields: Sequence[Field], documents: Sequence[Document]) -> list[Any]:
     return [
         _MADE[field.type](field, values)
-        for field, values in zip(fields, values_of(fields, documents), strict=True)
+        for field, values in zip(fields, values_of(fields, documents).columns, strict=True)
     ]
 
 

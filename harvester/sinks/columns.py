@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import chain, islice, repeat
+from itertools import chain
 from typing import Any, NamedTuple
 
 from harvester.codec import MalformedError, encode
@@ -110,52 +110,67 @@ class Table:
             ]
         )
 
-    def rows_of(self, batches: Sequence[Batch]) -> list[list[Row]]:
-        """The `rows` of each of several batches; those that are as the catalogue says at once."""
-        found: list[list[Row]] = []
+    def rows_of(self, batches: Sequence[Batch]) -> list[Row]:
+        """The `rows` of several batches; those that are as the catalogue says at once."""
+        found: list[Row] = []
         for chunk in chunked(batches):
             try:
-                rows = self._by_column(chunk)
+                found += self._by_column(chunk)
             except (Misfit, MalformedError):
-                found += map(self.rows, chunk)
-                continue
-            for batch in chunk:
-                found.append([*islice(rows, batch.records)])
+                found += chain.from_iterable(map(self.rows, chunk))
         return found
 
-    def _by_column(self, batches: Sequence[Batch]) -> Iterator[Row]:
+    def _by_column(self, batches: Sequence[Batch]) -> list[Row]:
         """The rows of all these batches; raises `Misfit`."""
-        documents = without_metadata(map(lines_of, batches))
+        documents, small = without_metadata(map(lines_of, batches))
+        came, rows = values_of(self.fields, documents)
         columns = [
-            self._column(field, values)
-            for field, values in zip(self.fields, values_of(self.fields, documents), strict=True)
+            self._column(field, values, small)
+            for field, values in zip(self.fields, came, strict=True)
         ]
-        return zip(*columns, *self._metadata(batches), repeat(None), strict=False)
+        if any(column is not values for column, values in zip(columns, came, strict=True)):
+            rows = [*zip(*columns, strict=True)]
+        found: list[Row] = []
+        begin = 0
+        for batch, beside in zip(batches, self._metadata(batches), strict=True):
+            end = begin + batch.records
+            found += [row + beside for row in rows[begin:end]]
+            begin = end
+        return found
 
-    def _metadata(self, batches: Sequence[Batch]) -> list[Iterable[Any]]:
-        """The columns of metadata: few values, each many times."""
-        times = [batch.records for batch in batches]
+    def _metadata(self, batches: Sequence[Batch]) -> Iterator[Row]:
+        """What stands behind the fields in the rows of each batch."""
         listed = [*zip(*[batch.window for batch in batches], strict=True),
                   [batch.fetched_at for batch in batches]]  # fmt: skip
-        found: list[Iterable[Any]] = []
+        found: list[Sequence[Any]] = []
         for field, values in zip(METADATA, listed, strict=True):
             form = self._forms.get(field.type)
             if field.type == "timestamp":
                 values = distinct(values, moment)
             if form is not None:
                 values = distinct(values, form)
-            found.append(chain.from_iterable(map(repeat, values, times)))
-        return found
+            found.append(values)
+        return zip(*found, [None] * len(batches), strict=True)
 
-    def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
-        """The values of a field as the column takes them; raises `Misfit` if one is not so."""
+    def _column(self, field: Field, values: Sequence[Any], small: bool) -> Sequence[Any]:
+        """The values of a field as the column takes them; raises `Misfit` if one is not so.
+
+        The same object if all of them stay as they are.
+        small: whole numbers are known to have 64 bits.
+        """
         form = self._forms.get(field.type)
+        if field.type == "int" and small:
+            kinds_of(field, values)
+            return values if form is None else [form(each) for each in values]
         if field.type in _SCALAR:
             values = _SCALAR[field.type](field, values)
             return values if form is None else [form(each) for each in values]
         if field.type == "date":
             days = distinct(values, lambda value: exactly(value, field))
-            return days if form is None else distinct(days, lambda day: day and form(day))
+            if form is None:
+                return days
+            days = distinct(days, lambda day: day and form(day))
+            return values if days == [*values] else days
         held = [exactly(value, field) for value in values]
         came = values if self._as_they_came else held
         return came if form is None else [None if each is None else form(each) for each in came]

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any, TypeVar
 
 import anyio
@@ -26,7 +26,7 @@ from harvester.plan import Days, rfc3339
 from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.driver import ADVICE, DISK_FULL, Away, Driver
-from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
+from harvester.sinks.layout import Columns, Layout, quoted, row_checksum, row_checksums
 from harvester.sinks.progress import COMMIT, LEDGER, Entry, Progress, day_of
 from harvester.sinks.readback import documents_of
 from harvester.thread import Thread
@@ -235,19 +235,19 @@ class Database:
         for endpoint, group in _by_interface(batches).items():
             layout = self._layouts[endpoint]
             taken = self._progress.take_away(endpoint, [batch.window for batch in group])
-            every = layout.rows(group)
-            for batch, rows in zip(group, every, strict=True):
-                entry = self._entry(batch, rows, layout, number, taken.get(batch.window))
+            rows = layout.rows(group)
+            for batch, checksum in zip(group, row_checksums(rows, group), strict=True):
+                entry = self._entry(batch, checksum, layout, number, taken.get(batch.window))
                 if entry.former.records:
                     replaced[batch.window] = entry.former
                 entries.append((batch.window, entry))
-            if stored := [*chain.from_iterable(every)]:
-                self._driver.insert(endpoint, layout.columns, stored)
+            if rows:
+                self._driver.insert(endpoint, layout.columns, rows)
         self._progress.add(entries, number)
         return replaced
 
     def _entry(
-        self, batch: Batch, rows: Sequence[Row], layout: Layout, number: int, taken: Entry | None
+        self, batch: Batch, row_checksum: int, layout: Layout, number: int, taken: Entry | None
     ) -> Entry:
         mine = self._progress.ledger
         former, ledgers = Tally(), mine
@@ -255,7 +255,7 @@ class Database:
             former = taken.former
             ledgers = " ".join([mine, *[one for one in taken.ledgers.split() if one != mine]])
         return Entry(
-            len(rows), batch.checksum, row_checksum(rows), layout.number, ledgers, number, former
+            batch.records, batch.checksum, row_checksum, layout.number, ledgers, number, former
         )
 
     # reading back, on a sink that is not open

@@ -58,8 +58,9 @@ DIALECT = Dialect(
         "timestamp": "epoch_us({})",
     },
     revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
-    signs=b"-0.0",  # DuckDB before 2.0 read it from JSON as 0.0
-    refuses=is_negative_zero,
+    refused="float",
+    refuses=is_negative_zero,  # DuckDB before 2.0 read it from JSON as 0.0
+    signs=(b"-0.0",),
     indexed=False,
 )
 

@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from harvester.codec import encode, parse
+from harvester.codec import has_long_integer, parse, parse_small
 from harvester.endpoint import Field
-from harvester.model import Batch, Window, metadata
+from harvester.model import Batch, Window
 
 Document = dict[str, Any]
-CHUNK = 1 << 19
+CHUNK = 1 << 18
 """Bytes of lines that are turned into columns at once."""
 
+_METADATA = b',"_appid":'  # where it begins in a line, at whose end it stands
 NOTHING = type(None)
 _KINDS: dict[str, set[type]] = {
     "int": {int, NOTHING}, "float": {float, int, NOTHING}, "str": {str, NOTHING},
@@ -61,34 +62,50 @@ def lines_of(batch: Batch) -> Lines:
     return Lines(batch.window, batch.fetched_at, batch.records, batch.body)
 
 
-def without_metadata(groups: Iterable[Lines]) -> list[Document]:
+class Documents(NamedTuple):
+    """Records without their metadata; small: whether all whole numbers in them have 64 bits."""
+
+    records: list[Document]
+    small: bool
+
+
+def without_metadata(groups: Iterable[Lines]) -> Documents:
     """The records of lines, whose metadata is cut off before they are parsed.
 
-    It is a third of the work, and the same for all records of a window.
+    It is a third of the work, and the same for all records of a window.  Raises `Misfit`.
     """
     bare: list[bytes] = []
-    for window, fetched_at, records, lines in groups:
+    for _, _, records, lines in groups:
         if not records:
             continue
-        end = b"," + encode(metadata(window, fetched_at))[1:]
-        listed = lines[:-1].split(b"\n")
-        cut = -len(end)
-        if len(listed) != records or {line[cut:] for line in listed} != {end}:
-            raise Misfit  # a record without a field of its own, or with one of ours
-        bare += [line[:cut] for line in listed]
-    found: list[Document] = parse(b"[" + b"},".join(bare) + b"}]") if bare else []
-    return found
+        end = lines[lines.rfind(_METADATA) :]
+        cut = [line[: 1 - len(end)] for line in lines[:-1].split(b"\n")]
+        if len(cut) != records or end.join(cut) + end != lines:
+            raise Misfit  # a record without a field of its own
+        bare += cut
+    listed = b"[" + b"},".join(bare) + b"}]" if bare else b"[]"
+    small = not has_long_integer(listed)
+    return Documents(parse_small(listed) if small else parse(listed), small)
 
 
-def values_of(fields: Sequence[Field], documents: Sequence[Document]) -> Sequence[Sequence[Any]]:
-    """The values of each field; most records have all of them and no other."""
+class Values(NamedTuple):
+    """The values of each field, and those of each record; in the order of the fields."""
+
+    columns: Sequence[Sequence[Any]]
+    rows: Sequence[tuple[Any, ...]]
+
+
+def values_of(fields: Sequence[Field], documents: Sequence[Document]) -> Values:
+    """The values of records; most have all fields and no other.  Raises `Misfit`."""
     names = [field.name for field in fields]
     if len(names) > 1 and {*map(len, documents)} == {len(names)}:
         with suppress(KeyError):
-            return list(zip(*map(itemgetter(*names), documents), strict=True))
+            rows = [*map(itemgetter(*names), documents)]
+            return Values([*zip(*rows, strict=True)], rows)
     if not {*names}.issuperset(set().union(*documents)):
         raise Misfit
-    return [[document.get(name) for document in documents] for name in names]
+    columns = [[document.get(name) for document in documents] for name in names]
+    return Values(columns, [*zip(*columns, strict=True)] if names else [()] * len(documents))
 
 
 def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:

@@ -9,7 +9,8 @@ that its window is replaced as a whole, in one transaction; the index is what fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from math import copysign
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -22,6 +23,7 @@ from harvester.sinks.columns import EXTRA, METADATA, NO_FORMS, Form, Row, Table
 
 _ALWAYS = tuple(field.name for field in (*METADATA, EXTRA))
 _SUM = (1 << 63) - 1
+_JOINT = b"],["  # of two rows, encoded
 
 
 class Dialect(NamedTuple):
@@ -32,8 +34,8 @@ class Dialect(NamedTuple):
         ``{}`` being the column; revives: what a value that was read becomes, by type.
     mark: stands for a value in a statement.  folds: ``A`` and ``a`` name the same column.
     longest: bytes of a name, 0 if it does not matter.
-    signs: bytes of a record's line without which all its values can be held as they are;
-        refuses: whether a value cannot be: it stands in ``_extra`` then.
+    refuses: whether a value of ``refused`` type cannot be held as it is: it stands in ``_extra``
+        then.  signs: bytes of a record's line, all of which it has if it holds such a value.
     indexed: whether a table has an index by window.
     """
 
@@ -45,8 +47,9 @@ class Dialect(NamedTuple):
     mark: str = "?"
     folds: bool = True
     longest: int = 0
-    signs: bytes = b""
+    refused: str = ""
     refuses: Callable[[Any], bool] = lambda value: False
+    signs: tuple[bytes, ...] = ()
     indexed: bool = True
 
     def same(self, name: str) -> str:
@@ -86,20 +89,27 @@ class Layout:
         self.table = Table(name, fitting, forms=dialect.forms)
         self.columns = self.table.columns
         self.dialect = dialect
+        self._may_refuse = any(field.type == dialect.refused for field in self.table.fields)
         self.kept = encode([[field.name, field.type] for field in self.columns]).decode()
         self.number = crc32(self.kept.encode())
 
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {len(self.columns)} columns>"
 
-    def rows(self, batches: Sequence[Batch]) -> list[list[Row]]:
-        """The records of each batch, ready to be inserted."""
+    def rows(self, batches: Sequence[Batch]) -> list[Row]:
+        """The records of the batches, ready to be inserted."""
         found = self.table.rows_of(batches)
-        if signs := self.dialect.signs:
-            for place, batch in enumerate(batches):
-                if batch.parsed is not None or signs in batch.body:
-                    found[place] = [self._moved(row) for row in found[place]]
+        if self._may_refuse:
+            for batch, (begin, end) in zip(batches, stretches(batches), strict=True):
+                if batch.parsed is not None or self._shows_signs(batch.body):
+                    found[begin:end] = map(self._moved, found[begin:end])
         return found
+
+    def _shows_signs(self, body: bytes) -> bool:
+        for sign in self.dialect.signs:  # noqa: SIM110  (asked once a window: no generator)
+            if sign not in body:
+                return False
+        return True
 
     def _moved(self, row: Row) -> Row:
         """The row with what its columns cannot hold in ``_extra``."""
@@ -162,7 +172,20 @@ def row_checksum(rows: Sequence[Row]) -> int:
     """A sum over rows that does not depend on their order."""
     # Encoded together, which is twice as fast as row by row.  A text that holds the joint is cut
     # there, too, wherever its row stands: what is summed is the same in every order.
-    return sum(map(crc32, encode(rows)[2:-2].split(b"],["))) & _SUM
+    return sum(map(crc32, encode(rows)[2:-2].split(_JOINT))) & _SUM
+
+
+def row_checksums(rows: Sequence[Row], batches: Sequence[Batch]) -> list[int]:
+    """The `row_checksum` of each batch's rows, of those of all."""
+    sums = [*map(crc32, encode(rows)[2:-2].split(_JOINT))] if rows else []
+    if len(sums) != len(rows):  # a text holds the joint: which row that is cannot be told here
+        return [row_checksum(rows[begin:end]) for begin, end in stretches(batches)]
+    return [sum(sums[begin:end]) & _SUM for begin, end in stretches(batches)]
+
+
+def stretches(batches: Iterable[Batch]) -> list[tuple[int, int]]:
+    """Where the rows of each batch stand among those of all."""
+    return [*pairwise(accumulate([batch.records for batch in batches], initial=0))]
 
 
 def kept_fields(kept: str) -> list[Field]:

@@ -76,8 +76,9 @@ DIALECT = Dialect(
     mark="%s",
     folds=False,
     longest=63,
-    signs=b"\\u0000",
+    refused="str",
     refuses=lambda value: type(value) is str and "\0" in value,
+    signs=(b"\\", b"\\u0000"),  # the first one is found, or not, at once
 )
 
 
@@ -225,8 +226,9 @@ class PostgresDriver:
             self._connection.cursor() as cursor,
             cursor.copy(f"COPY {quoted(table)} ({names}) FROM STDIN") as copy,
         ):
+            write = copy.write_row
             for row in rows:
-                copy.write_row(row)
+                write(row)
 
     def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
         where = " AND ".join(f"{quoted(field.name)} = %s" for field in key)

@@ -45,8 +45,9 @@ DIALECT = Dialect(
         "list": _text,
     },
     revives={"bool": bool},
-    signs=b"-0.0",
+    refused="float",
     refuses=is_negative_zero,
+    signs=(b"-0.0",),
 )
 
 
