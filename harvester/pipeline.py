@@ -204,7 +204,9 @@ class Pipeline:
             verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
             self._note(attempt.window, exc.answered)
         else:
-            self._note(attempt.window, answered=True)
+            self.last_answer = self._time()
+            if self._silent_windows:
+                self._silent, self._silent_windows = None, 0
             verdict = _verdict(track, response, attempt.asks, token)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)

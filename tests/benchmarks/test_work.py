@@ -63,7 +63,7 @@ def repeated(function: Callable[..., Any], times: int) -> Callable[..., Any]:
         (JsonEndpoint, "verdict", 2, "calls a window in endpoint"),
         (JsonEndpoint, "request", 2, "calls a window in endpoint"),
         (Pipeline, "_batch", 3, "calls a window in pipeline"),
-        (Board, "update", 3, "calls a window in board"),
+        (Board, "_next_job", 1, "calls a window in board"),
         (Lane, "next_at", 2, "calls a window in lane"),
         (Limiter, "ready", 2, "calls a window in limiter"),
         (SharedToken, "peek", 2, "calls a window in auth"),
