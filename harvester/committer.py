@@ -52,6 +52,8 @@ class Committer:
     ) -> None:
         self.sinks = [(name_in(sink, ledger), sink) for sink in sinks]
         self.ledger = ledger
+        self.writing = ""
+        """The sink whose write has not returned; empty if there is none."""
         self.channel: Channel[Done | Batch] = Channel(
             group=group,
             linger=LINGER if group > 1 else 0.0,
@@ -111,6 +113,7 @@ class Committer:
         changed: set[Window] = set()
         former: set[Window] = set()
         for name, sink in self.sinks:
+            self.writing = name if batches else ""
             written = await sink.write(batches) if batches else Written({})
             # What was replaced is told window by window; else whole runs of days are settled.
             runs = _one_by_one(bare) if written.replaced else _in_runs(bare)
@@ -118,6 +121,7 @@ class Committer:
             changed.update(_changed(batches, written.replaced))
             former.update(written.replaced)
             self._tell_drift(written.drift)
+        self.writing = ""
         if self.ledger is not None:
             await self.ledger.commit(entries, self._spent())
         for _, sink in self.sinks:

@@ -550,8 +550,10 @@ class Engine:
                 continue
             silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [lane for lane in self._lanes if not lane.finished]
-            reasons = tuple(lane.reason(now, wall) for lane in waiting[:3])
-            self._emit(events.Stalled(now - since, reasons))
+            reasons = [lane.reason(now, wall) for lane in waiting[:3]]
+            if sink := self._committer.writing:
+                reasons.insert(0, f"{sink} has not stored what it was given")
+            self._emit(events.Stalled(now - since, tuple(reasons)))
 
 
 def _fate(exc: HarvestError) -> Fate:

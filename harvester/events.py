@@ -177,7 +177,10 @@ class AccountStopped:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """Nothing was done for so many seconds; reasons: what each account waits for (a few)."""
+    """Nothing was done for so many seconds.
+
+    reasons: the sink that is waited for, if there is one, and what each account waits for (a few).
+    """
 
     seconds: float
     reasons: tuple[str, ...]

@@ -27,6 +27,8 @@ from harvester.transport import Transport
 
 A, B = "wx00000000000000aa", "wx00000000000000bb"
 JANUARY = (date(2024, 1, 1), date(2024, 1, 31))
+KILLS = int(os.environ.get("HARVESTER_KILLS", "3"))
+"""How often a test that kills a job at random moments does so."""
 META = ("_appid", "_endpoint", "_begin_date", "_end_date", "_fetched_at")
 
 

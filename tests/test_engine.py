@@ -600,6 +600,27 @@ def test_a_stalled_run_says_what_it_waits_for() -> None:
     run_virtual(main, NOW)
 
 
+def test_a_run_that_waits_for_a_sink_names_it() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        class Slow(MemorySink):
+            async def write(self, batches: Any) -> Written:
+                await asyncio.sleep(25)
+                return await super().write(batches)
+
+        told: list[events.Stalled] = []
+
+        def observe(event: events.Event) -> None:
+            if isinstance(event, events.Stalled):
+                told.append(event)
+
+        day = scope(date(2024, 1, 1), date(2024, 1, 1))
+        sinks = [MemorySink("quick"), Slow("slow")]
+        await engine_run(loop, Simulator(wall=loop.wall), day, sinks, on_event=observe)
+        assert {each.reasons for each in told} == {("slow has not stored what it was given",)}
+
+    run_virtual(main, NOW)
+
+
 def test_what_an_observer_raises_ends_the_run_as_it_is() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         def observe(event: events.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         status = invoke(arguments)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python takes its leave
         status = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
         status = FAILED_WINDOWS

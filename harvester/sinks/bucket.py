@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from random import uniform
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -107,7 +108,7 @@ class Bucket:
             }
             if endpoint:
                 more["endpoint"] = endpoint
-            if _speaks_http(endpoint):
+            if _in_use(endpoint).startswith("http://"):
                 more["client_options"]["allow_http"] = True
         problem = ""
         try:
@@ -262,10 +263,26 @@ class Bucket:
         return Trouble(kind)
 
 
-def _speaks_http(endpoint: str) -> bool:
+def _in_use(endpoint: str) -> str:
+    """The endpoint that is given, or that of the environment; raises `UsageError`.
+
+    One that is no URL makes the library panic, and one with a user in it would be shown.
+    """
     names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
     given = endpoint or next((os.environ[name] for name in names if os.environ.get(name)), "")
-    return given.startswith("http://")
+    if not given or _is_endpoint(given):
+        return given
+    del endpoint, given  # a password may stand in it
+    raise UsageError("sink: the endpoint is none; write it as https://HOST:PORT, without a user")
+
+
+def _is_endpoint(given: str) -> bool:
+    try:
+        parts = urlsplit(given)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+    return bool(good) and "@" not in parts.netloc
 
 
 def _first_line(exc: Exception) -> str:

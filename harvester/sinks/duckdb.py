@@ -107,8 +107,14 @@ class DuckDBDriver:
             raise UsageError(
                 f"{self.where} is in use by another harvester; let it end, or choose another file"
             )
-        self._connection = self._library.connect(str(path))
+        self._connection = self._silent()
         _open_here.add(path)
+
+    def _silent(self) -> Any:
+        """A connection that draws no bar in a notebook."""
+        connection = self._library.connect(str(self._path.resolve()))
+        connection.execute("SET enable_progress_bar = false")
+        return connection
 
     def _make_ready(self, *, create: bool) -> None:
         if create:
@@ -157,7 +163,7 @@ class DuckDBDriver:
     def reading(self) -> Iterator[DuckDBDriver]:
         reader = DuckDBDriver(self._library, self._path)
         reader._make_ready(create=False)
-        reader._connection = self._library.connect(str(self._path.resolve()))
+        reader._connection = reader._silent()
         reader._reads = True
         try:
             reader.query("BEGIN TRANSACTION")

@@ -103,13 +103,13 @@ class ObjectStore:
     ) -> None:
         self._url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
         self._endpoint = endpoint
+        self._manifest = Manifest("", "", 0, 0)
         self._format: Format = FORMATS[compress]
         self._bucket = Bucket(
             self._url, endpoint=endpoint, credentials=self.credentials, patience=patience
         )
         self._thread: Thread | None = None
         self._writer = Writer(self._bucket)
-        self._manifest = Manifest("", "", 0, 0)
         self._kept: list[int] = []
         self._gone: set[str] = set()
         self._found = False
@@ -122,6 +122,7 @@ class ObjectStore:
         scheme = cls.scheme
         form = f"{scheme}://{'DIR' if scheme == 'file' else 'BUCKET/PREFIX'}"
         if "@" in rest and scheme not in ("az", "abfs"):
+            del rest  # a key may stand in it, and tracebacks can be shown with locals
             raise UsageError(
                 f"sink: a URL of {scheme} holds no credentials; they come from the environment"
             )
@@ -171,6 +172,11 @@ class ObjectStore:
             self._unheard = {one.window for one in await self._all_found()}
         return self._receipt()
 
+    def _refuse_others(self, found: Collection[str]) -> None:
+        for note, what in NOTES.items():
+            if note in found:
+                raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
+
     def standing(self) -> Iterable[Window]:
         """The windows that stood here when it was opened, and no receipt spoke of."""
         return self._unheard
@@ -194,11 +200,6 @@ class ObjectStore:
 
         await self._bucket.each([partial(look_into, entry) for entry in self._manifest.objects])
         return list(found.values())
-
-    def _refuse_others(self, found: Collection[str]) -> None:
-        for note, what in NOTES.items():
-            if note in found:
-                raise UsageError(f"{self._url} holds {what} of another sink; choose another place")
 
     def _unusable(self, exc: BucketError, receipt: Receipt) -> SinkError | UsageError:
         """A bucket that can never be written is told before anything is sent."""

@@ -143,7 +143,9 @@ class Progress:
         self._driver.query(
             f"CREATE TABLE _harvester (name {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)"
         )
-        self._driver.query(f"CREATE TABLE _harvester_windows ({columns}, PRIMARY KEY ({key}))")
+        if self._driver.dialect.indexed:
+            columns += f", PRIMARY KEY ({key})"
+        self._driver.query(f"CREATE TABLE _harvester_windows ({columns})")
         self._set("version", str(VERSION))
         self._set(DATABASE, secrets.token_hex(8))
 

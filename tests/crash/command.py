@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from random import Random
 
 from tests.crash.kills import kill_often
-from tests.crash.points import Drivers, Stage, clean_life, driver, try_points
+from tests.crash.points import Drivers, Stage, clean_life, try_points
 from tests.crash.sinks import SERVERS, SINKS
 
 Tried = tuple[str, list[str]]
@@ -31,7 +31,7 @@ def points(stage: Stage, most: int | None) -> Tried:
 
 def kills(stage: Stage, number: int, seed: int) -> Tried:
     """Die at random moments."""
-    with driver(None) as one:
+    with Drivers() as drivers, drivers.one() as one:
         tried = kill_often(one, stage, number, Random(f"{seed} {stage.sink}"))
     return f"{tried.kills} kills, {tried.windows} windows", tried.broken
 

@@ -242,12 +242,18 @@ class Drivers:
             lived = pool.map(lambda case: self._one(stage, case), cases)
             return list(zip(cases, lived, strict=True))
 
-    def _one(self, stage: Stage, case: Case) -> Outcome:
-        one = self._free.get()
+    @contextmanager
+    def one(self) -> Iterator[Driver]:
+        """One of them, until the block ends."""
+        taken = self._free.get()
         try:
-            return one.live(stage, case)
+            yield taken
         finally:
-            self._free.put(one)
+            self._free.put(taken)
+
+    def _one(self, stage: Stage, case: Case) -> Outcome:
+        with self.one() as one:
+            return one.live(stage, case)
 
 
 def deaths(steps: Mapping[str, int], most: int | None, seed: str) -> list[Death]:

@@ -1,17 +1,20 @@
 """A process is killed before and after each durable step; the next ones bring every record once.
 
-A few points of each sink are drawn.  ``HARVESTER_CRASH_POINTS`` is another number of them, or
-``all``: then the first test takes every step at every time that it is taken, and the others, which
-differ in what becomes of the ledger and not in the steps, draw sixty.
+Two points of each sink are drawn.  ``HARVESTER_CRASH_POINTS`` is another number of them, or
+``all``: then the first test takes every step at every time that it is taken.  The others, which
+differ in what becomes of the ledger and not in the steps, draw half as many, and at ``all`` sixty.
+``HARVESTER_KILLS`` is how often the job of the last test is killed.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
+from tests.crash.kills import kill_often
 from tests.crash.points import (
     Case,
     Drivers,
@@ -23,10 +26,11 @@ from tests.crash.points import (
     try_points,
 )
 from tests.crash.sinks import SERVERS, SINKS
+from tests.support import KILLS
 
 ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "2")
 MOST = None if ASKED == "all" else int(ASKED)
-SOME = 60 if MOST is None else MOST
+SOME = 60 if MOST is None else (MOST + 1) // 2
 BEFORE_A_LEDGER = ("make directory of the ledger", "make ledger")
 
 
@@ -102,3 +106,13 @@ def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(
     chosen = deaths(of_the_sink(steps), SOME, f"torn {stage.sink}")
     cases = [Case((death,), torn=True, loses=bool(n % 2)) for n, death in enumerate(chosen)]
     assert not broken(drivers.live(stage, cases))
+
+
+@pytest.mark.timeout(900)
+def test_a_job_that_is_killed_at_random_moments_loses_and_doubles_nothing(
+    drivers: Drivers, stage: Stage
+) -> None:
+    with drivers.one() as driver:
+        killed = kill_often(driver, stage, KILLS, Random(stage.sink))
+    assert not killed.broken
+    assert killed.kills == KILLS

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from harvester.cli import main
 from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
 
 BEGIN, END = date(2023, 1, 1), date(2023, 6, 30)
@@ -116,6 +117,24 @@ def test_signals_in_quick_succession_lose_nothing(
     assert harvest("verify", "--out", tmp_path).returncode in (0, 2)  # 2: nothing is there yet
     server.simulator.latency = 0.0
     _finish(server, tmp_path)
+
+
+def test_ctrl_c_before_a_run_has_begun_is_130_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harvester.cli.commands.invoke", interrupted)
+    former = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main([])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def _in_a_terminal(job: list[str]) -> tuple[int, int]:

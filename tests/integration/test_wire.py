@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable
@@ -16,10 +18,11 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 import harvester
+from harvester import datacube
 from harvester.engine import Engine
 from harvester.errors import AttemptError
 from harvester.events import Event, Report, Retrying
-from harvester.model import Request, Response
+from harvester.model import Request, Response, Window
 from harvester.scope import Options
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
@@ -39,6 +42,7 @@ from tests.wire_servers import (
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 5)
 ACCOUNT = harvester.Account(A, secret="practice")
 REQUEST = Request("POST", "/x", (("access_token", "s3cret"),), b"{}")
+WINDOW = Window(A, "getarticlesummary", BEGIN, BEGIN)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 MB = 1024 * 1024
 LIMIT = 4 * MB
@@ -120,7 +124,11 @@ def huge(head: bytes, chunked: bool = False) -> Bad:
 
 
 def bomb(megabytes: int, encoding: str) -> bytes:
-    """Zeros that deflate to a thousandth."""
+    """Zeros that deflate to a thousandth, or less."""
+    if encoding == "zstd":
+        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        packed: bytes = importlib.import_module(module).compress(bytes(megabytes * MB))
+        return packed
     packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
     parts = [packer.compress(bytes(MB)) for _ in range(megabytes)]
     return b"".join([*parts, packer.flush()])
@@ -290,7 +298,7 @@ def test_an_answer_that_is_too_long_is_not_held(name: str) -> None:
     assert most < LIMIT + SLACK
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str) -> None:
     packed = bomb(200, encoding)
     assert len(packed) < LIMIT
@@ -298,6 +306,27 @@ def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str) -> None:
     (found, _), most = _most_memory(lambda: sent(raw(answer)))
     assert found == [f"the answer was longer than {LIMIT} bytes"]
     assert most < LIMIT + SLACK
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "said"),
+    [
+        ("gzip", b"not gzip at all", "the answer was cut off"),
+        ("deflate", b"\xff" * 99, "the answer was cut off"),
+        ("zstd", b"junk", "the answer was cut off"),
+        ("br", b"\x1b" * 99, "the answer was not HTTP"),  # its library is not asked for
+        ("gzip, gzip", bomb(8, "gzip"), "not JSON"),  # only the outer one would be taken off
+        ("gzip", bomb(1, "gzip")[:-30], "not JSON"),
+        ("x-nobody", b"\x00\x01", "not JSON"),
+    ],
+)
+def test_a_coding_that_is_wrong_or_unknown_costs_an_attempt(
+    coding: str, body: bytes, said: str
+) -> None:
+    (found,), _ = sent(raw(http(body, f"Content-Encoding: {coding}")))
+    if isinstance(found, Response):
+        found = datacube.GETARTICLESUMMARY.verdict(found, WINDOW).message
+    assert said in found
 
 
 def test_a_flood_of_interim_answers_is_cut_off() -> None:

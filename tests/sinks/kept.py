@@ -19,6 +19,7 @@ from harvester import durable
 from harvester.codec import checksum, lines
 from harvester.model import Batch, Tally, Window, metadata
 from harvester.sinks.base import Finishing, Receipt, Sink
+from tests.support import KILLS
 
 STAMP = "2024-06-15T04:00:00Z"
 ODD = {
@@ -179,12 +180,12 @@ asyncio.run(job(plugins.sink(sys.argv[1]), Path(sys.argv[2]), lambda: print("ope
 """
 
 
-def killed_twenty_times(
+def killed_again_and_again(
     spec: str,
     path: Path,
     each: Callable[[], None],
     most: float,
-    kills: int = 20,
+    kills: int = KILLS,
     program: str = PROGRAM,
 ) -> None:
     """Run the job in a process that is killed at random moments, then once to its end."""

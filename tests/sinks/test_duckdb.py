@@ -217,3 +217,20 @@ async def test_a_file_of_sqlite_is_refused_and_nothing_is_fetched_to_open_it(
         database.execute("CREATE TABLE other (a)")
     with pytest.raises(UsageError, match=r"x.duckdb could not be opened: it is a file of another"):
         await ledger(tmp_path).open()
+
+
+def test_nothing_is_drawn_on_the_screen_where_somebody_types(tmp_path: Path) -> None:
+    """DuckDB draws a bar in a notebook, which it knows by a main module without a file."""
+    program = (
+        "import sys; from harvester import plugins\n"
+        "driver = plugins.sink('duckdb:' + sys.argv[1])._driver\n"
+        "driver.connect(create=True)\n"
+        "ask = \"SELECT current_setting('enable_progress_bar')\"\n"
+        "with driver.reading() as reader:\n"
+        "    print(driver.query(ask), list(driver.scan(ask)), list(reader.scan(ask)))\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "x.duckdb")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert told.stdout.strip() == "[(False,)] [(False,)] [(False,)]"

@@ -27,12 +27,12 @@ from tests.sinks.kept import (
     done,
     dying,
     job,
-    killed_twenty_times,
+    killed_again_and_again,
     standing,
     truth,
     window,
 )
-from tests.support import A, Wechat, harvest
+from tests.support import KILLS, A, Wechat, harvest
 
 OPERATIONS = 48
 
@@ -294,8 +294,8 @@ class Consumer:
         self._client.close()
 
 
-@pytest.mark.timeout(180)
-def test_twenty_kills_at_random_moments_lose_and_double_nothing(
+@pytest.mark.timeout(600)
+def test_kills_at_random_moments_lose_and_double_nothing(
     server: RedisServer, client: Any, tmp_path: Path
 ) -> None:
     spec, path, reached = f"{server.url}?prefix=killed", tmp_path / "ledger", list[int]()
@@ -304,8 +304,8 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(
         reached.append(done(path))
         assert standing(plugins.sink(spec), path) == truth(reached[-1])
 
-    killed_twenty_times(spec, path, each, 0.01)
-    assert len({*reached}) > 5
+    killed_again_and_again(spec, path, each, 0.01)
+    assert len({*reached}) > min(5, KILLS // 3)
     assert standing(plugins.sink(spec), path) == truth()
     assert Counter(f["record"] + "\n" for _, f in client.xrange("killed:e")) == truth()
 
@@ -334,14 +334,14 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_consumer_gets_each_record_once_however_often_the_run_is_killed(
     server: RedisServer, client: Any, tmp_path: Path
 ) -> None:
     consumer = Consumer(server, "once:e")
     try:
-        killed_twenty_times(
-            f"{server.url}?prefix=once", tmp_path / "ledger", lambda: None, 0.02, 8, ONCE
+        killed_again_and_again(
+            f"{server.url}?prefix=once", tmp_path / "ledger", lambda: None, 0.02, KILLS, ONCE
         )
     finally:
         consumer.stop()
