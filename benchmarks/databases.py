@@ -50,6 +50,8 @@ GROWTH_GOAL, GROWTH_GATE = 40.0, 80.0
 
 Documents = list[dict[str, Any]]
 _numbers = count(1)
+_PEAK = "--peak"
+"""Asks a new process for its peak of memory, with a sink and so many records."""
 
 
 def _layout(dialect: Dialect) -> Layout:
@@ -236,7 +238,8 @@ def _measure(kind: str, given: Sequence[Group], documents: Sequence[Documents]) 
 def _peak_of(kind: str, records: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         place = KINDS[kind].place(Path(folder))
-        command = [sys.executable, "-m", "benchmarks.databases", _spec(kind, place), str(records)]
+        command = [sys.executable, "-m", "benchmarks.databases", _PEAK, _spec(kind, place)]
+        command.append(str(records))
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -274,12 +277,15 @@ def measure(kinds: Sequence[str] = tuple(KINDS)) -> list[Figure]:
 
 def main() -> None:
     """Print the figures, or, asked with arguments, be the process that is measured."""
-    if len(sys.argv) == 3:
-        spec, records = sys.argv[1:]
+    asked = sys.argv[1:]
+    if asked[:1] == [_PEAK]:
+        spec, records = asked[1:]
         asyncio.run(_through_the_sink(spec, groups(int(records))))
         print(peak())
     else:
-        show(measure(sys.argv[1:] or tuple(KINDS)))
+        if unknown := set(asked).difference(KINDS):
+            sys.exit(f"there is no database {min(unknown)!r}; these are: {', '.join(KINDS)}")
+        show(measure(asked or tuple(KINDS)))
 
 
 if __name__ == "__main__":

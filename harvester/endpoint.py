@@ -206,7 +206,8 @@ class JsonEndpoint:
 
     def _done(self, answer: dict[str, Any], window: Window) -> Verdict:
         if not self.rows:
-            return self._whole(answer, window)
+            record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
+            return self._asked([record] if record else [], answer, window)
         records = answer.get(self.rows)
         if records is None:  # an empty day, by the safe reading: no code says otherwise
             records = []
@@ -215,21 +216,16 @@ class JsonEndpoint:
         if self.lifts:
             beside = {name: answer[name] for name in self.lifts if name in answer}
             records = [{**beside, **record} for record in records]
+        return self._asked(records, answer, window)
+
+    def _asked(
+        self, records: list[dict[str, Any]], answer: dict[str, Any], window: Window
+    ) -> Verdict:
+        """DONE with those records that are of the window."""
         delayed = "is_delay" in answer and _is_true(answer["is_delay"])
         if not self.day_field:
             return Verdict(Action.DONE, records=records, delayed=delayed)
         asked = within(records, self.day_field, window)
-        if len(asked) == len(records) and not delayed:
-            return Verdict(Action.DONE, records=records)
-        foreign = len(records) - len(asked)
-        return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
-
-    def _whole(self, answer: dict[str, Any], window: Window) -> Verdict:
-        """The answer as the one record that it is, unless it is of another day."""
-        record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
-        records = [record] if record else []
-        asked = within(records, self.day_field, window) if self.day_field else records
-        delayed = _is_true(answer.get("is_delay"))
         foreign = len(records) - len(asked)
         return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
 
@@ -258,21 +254,17 @@ def _is_true(value: object) -> bool:
 
 
 def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
-    """The records of the window's days; one that names no day belongs to it."""
+    """The records of the window's days; one that names no day belongs to it.
+
+    ``records`` itself if all of them name its one day: mostly they do, and that is seen at once.
+    """
     begin, end = window.begin, window.end
-    if begin == end and "." not in day_field:
-        day = begin.isoformat()
-        try:
-            if {*map(itemgetter(day_field), records)} == {day}:  # mostly they all are, and say so
-                return records
-        except (KeyError, TypeError):
-            pass
-        asked = [record for record in records if record.get(day_field, day) == day]
-        if len(asked) == len(records):
+    try:
+        if begin == end and {*map(itemgetter(day_field), records)} == {begin.isoformat()}:
             return records
-    if "." in day_field:
-        return [each for each in records if _lies_in(in_record(each, day_field), begin, end)]
-    return [record for record in records if _lies_in(record.get(day_field), begin, end)]
+    except (KeyError, TypeError):
+        pass
+    return [record for record in records if _lies_in(in_record(record, day_field), begin, end)]
 
 
 def in_record(record: Any, field: str) -> Any:

@@ -576,7 +576,7 @@ def _store_provisional(database: sqlite3.Connection, entry: Entry) -> None:
         " AND first_day >= ? AND last_day <= ?",
         [
             (entry.sink, appid, name, str(begin), str(end))
-            for appid, name, begin, end in entry.final
+            for appid, name, begin, end in (*entry.final, *entry.provisional)  # it replaces those
         ],
     )
     database.executemany(

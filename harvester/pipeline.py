@@ -217,7 +217,10 @@ class Pipeline:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = token.cut_from(verdict.message), token.cut_from(verdict.rid)
         verdict = verdict._replace(message=message, rid=rid)
-        return self._otherwise(lane, track, attempt, verdict, (token, fetched))
+        try:
+            return self._otherwise(lane, track, attempt, verdict, (token, fetched))
+        except (WindowError, EndpointError, AccountError) as exc:
+            raise exc.told(verdict.code, verdict.rid) from None
 
     def _note(self, window: Window, answered: bool) -> None:
         """Keep in mind whether anything answers at all."""
@@ -312,10 +315,7 @@ class Pipeline:
             case Action.SLOW_DOWN:
                 return self._slow_down(lane, attempt, verdict)
             case Action.RENEW_TOKEN:
-                try:
-                    dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
-                except AccountError as exc:
-                    raise exc.told(verdict.code, verdict.rid) from None
+                dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
                 return self._renew(track, attempt, verdict, dropped)
             case Action.QUOTA:
                 until = next_midnight(self._wall())
@@ -327,15 +327,13 @@ class Pipeline:
             case Action.SPLIT:
                 return TooLong(attempt)
             case Action.STOP_ENDPOINT | Action.NO_PERMISSION:
-                error = EndpointError(explain(verdict)).told(verdict.code, verdict.rid)
+                error = EndpointError(explain(verdict))
                 error.forbidden = verdict.action is Action.NO_PERMISSION
                 raise error
             case Action.STOP_ACCOUNT:
-                raise AccountError(f"{lane.appid}: {explain(verdict)}").told(
-                    verdict.code, verdict.rid
-                )
+                raise AccountError(f"{lane.appid}: {explain(verdict)}")
             case _:
-                raise WindowError(explain(verdict)).told(verdict.code, verdict.rid)
+                raise WindowError(explain(verdict))
 
     @staticmethod
     def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:
@@ -345,7 +343,7 @@ class Pipeline:
             raise EndpointError(
                 f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
                 " accepted"
-            ).told(verdict.code, verdict.rid)
+            )
         return Again(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def _retry(self, attempt: Try, verdict: Verdict) -> Again:
@@ -355,9 +353,7 @@ class Pipeline:
             return Again(attempt, delay, explain(verdict))
         if not verdict.answered and self.nothing_answers(attempt.since):
             raise self.lost(verdict.message)
-        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts").told(
-            verdict.code, verdict.rid
-        )
+        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which nothing answers any more."""
@@ -370,9 +366,7 @@ class Pipeline:
     def _slow_down(self, lane: Lane, attempt: Try, verdict: Verdict) -> Again:
         attempt = self._failed(attempt)
         if attempt.failures >= self._attempts:
-            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts").told(
-                verdict.code, verdict.rid
-            )
+            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
         seconds, first = self.pause(lane)
         return Again(attempt, seconds, explain(verdict), paused=first)
 

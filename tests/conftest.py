@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -12,6 +13,11 @@ from tests.postgres_server import PostgresServer, postgres_server
 from tests.redis_server import RedisServer, redis_server
 from tests.s3_server import S3Server, s3_server
 from tests.support import Wechat
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For ``-n auto`` one more than cores: some tests wait for processes and servers."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

@@ -210,6 +210,7 @@ def test_a_budget_knows_what_was_spent_on_either_side_of_a_midnight() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.thorough
 def test_the_rate_is_kept_by_a_clock_that_nobody_sets(tmp_path: Path, seed: int) -> None:
     draw = Random(seed)
     world = World()

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harvester.answer import Rule, code_of, refusal
-from harvester.endpoint import JsonEndpoint, day_of, grid
+from harvester.endpoint import JsonEndpoint, day_of, final_at, grid, in_record, within
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
-from harvester.plan import Cut, Grid
+from harvester.plan import Cut, Grid, settles_at
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
@@ -209,6 +209,12 @@ def test_a_whole_answer_can_be_the_record() -> None:
     assert said({"errcode": 0, "errmsg": "ok", **answer}, rows="").records == [answer]
     late = said({"is_delay": "true", **answer}, rows="")
     assert (late.records, late.delayed) == ([answer], True)
+
+
+def test_a_whole_answer_of_another_day_is_left_out_and_counted() -> None:
+    answer = {"ref_date": "20200102", "visit_uv": {"key": 0}}
+    assert said(answer, rows="") == Verdict(Action.DONE, records=[], foreign=1)
+    assert said(answer, rows="", day_field="").records == [answer]
 
 
 def test_a_whole_answer_that_says_nothing_is_no_record() -> None:
@@ -422,3 +428,32 @@ def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
     verdict = said(answer)
     assert all(isinstance(record, dict) for record in verdict.records)
     assert verdict.action is Action.DONE or verdict.records == []
+
+
+@pytest.mark.parametrize(("late_days", "last"), [(0, 1), (1, 1), (7, 7)])
+def test_figures_are_final_once_the_last_day_on_which_they_grow_is_settled(
+    late_days: int, last: int
+) -> None:
+    growing = replace(ENDPOINT, late_days=late_days, settled_hour=9)
+    assert final_at(growing, date(2024, 1, 1)) == settles_at(date(2024, 1, last), 9)
+
+
+def test_a_field_may_lie_in_an_object_of_the_record() -> None:
+    record = {"stat_item": {"date": "2024-01-02"}, "ref_date": "2024-01-01"}
+    assert in_record(record, "ref_date") == "2024-01-01"
+    assert in_record(record, "stat_item.date") == "2024-01-02"
+    assert in_record(record, "ref_date.date") is None
+    assert in_record(record, "stat_item.day") is None
+
+
+def test_records_that_all_name_the_one_day_of_a_window_are_not_looked_at_one_by_one() -> None:
+    rows = [{"ref_date": "2020-01-01", "n": n} for n in range(3)]
+    assert within(rows, "ref_date", DAY) is rows
+    assert within(rows, "ref_date", WEEK) == []
+    mixed = [*rows, {"ref_date": "2020-01-02"}, {"n": 1}, {"ref_date": [1]}]
+    assert within(mixed, "ref_date", DAY) == [*rows, {"n": 1}, {"ref_date": [1]}]
+
+
+def test_days_in_an_object_of_each_record_pick_the_records() -> None:
+    rows = [{"stat_item": {"date": f"2020-01-{day:02}"}} for day in (1, 2)] + [{"stat_item": 1}]
+    assert within(rows, "stat_item.date", DAY) == [rows[0], rows[2]]

@@ -313,6 +313,23 @@ def test_a_window_that_comes_again_within_a_run_counts_once() -> None:
     run_virtual(main, at(DAY, 9))
 
 
+def test_a_longer_late_window_takes_the_place_of_the_late_windows_within_it(
+    tmp_path: Path,
+) -> None:
+    endpoint, wechat = datacube.GETBIZSUMMARY, Simulator(delay_until_hour=11.0)
+    begin = date(2026, 3, 5)
+    run_at(at("2026-03-10", 13), wechat, endpoint, (begin, date(2026, 3, 9)), tmp_path)
+    days = (begin, YESTERDAY)
+    run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
+    assert [*provisional(tmp_path)] == [(YESTERDAY, YESTERDAY)]
+    run_at(at(DAY, 9.5), wechat, endpoint, days, tmp_path, refresh=True)
+    assert [*provisional(tmp_path)] == [days]
+    report = run_at(at(DAY, 13), wechat, endpoint, days, tmp_path)
+    assert (report.state, report.requests) == ("complete", 1)
+    assert holds(tmp_path, endpoint.name, wechat.truth_of(endpoint.name, A, *days))
+    assert provisional(tmp_path) == {}
+
+
 def test_the_empty_days_within_a_longer_window_are_known_by_the_rows_own_dates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -647,6 +647,20 @@ def test_a_refusal_reaches_as_far_as_its_code_says(
         outcome(answer)
 
 
+@pytest.mark.parametrize("code", [-1, 12345, 40001, 45011, 47009, 48001, 48004])
+def test_an_error_keeps_the_code_and_the_request_id(code: int) -> None:
+    told = {"errcode": code, "errmsg": "no rid: 1-2-3"}
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        scene = Scene(loop, told)
+        scene.track.refusals = REFUSALS - 1
+        await scene.run(Try(WINDOW, failures=7, since=0.0))
+
+    with pytest.raises(HarvestError) as caught:
+        run_virtual(main, START)
+    assert (caught.value.code, caught.value.rid) == (code, "1-2-3")
+
+
 @pytest.mark.parametrize(("code", "forbidden"), [(48001, True), (47009, False)])
 def test_an_interface_that_may_not_be_used_is_told_from_one_that_is_gone(
     code: int, forbidden: bool

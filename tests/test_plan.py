@@ -20,6 +20,7 @@ from harvester.plan import (
     check_range,
     china,
     days_in,
+    either,
     estimate,
     gaps,
     halves,
@@ -357,8 +358,9 @@ def test_calls_are_the_pieces_of_the_windows(
     assert grid.calls(*wanted, covered) == grid.count(*wanted, covered)
 
 
-def test_a_week_is_one_call_however_short_windows_may_be() -> None:
-    weeks = Grid(Cut.WEEK, 1, FIRST, date.max)
+@pytest.mark.parametrize("span", [1, 7])
+def test_a_week_is_one_call_however_short_windows_may_be(span: int) -> None:
+    weeks = Grid(Cut.WEEK, span, FIRST, date.max)
     assert weeks.calls(date(2020, 1, 6), date(2020, 1, 19), (), 1) == 2
 
 
@@ -506,6 +508,8 @@ YESTERDAY, LONG_AGO = date(2026, 11, 24), date(2024, 1, 1)
         (Load(100, 0, YESTERDAY, True, late_days=10), 10, None),
         (Load(100, 0, YESTERDAY, False, late_days=10), 10, 15),  # it grows up meanwhile
         (Load(100, 0, YESTERDAY, True, late_days=28, period=7), 10, 19),
+        (Load(100, 0, YESTERDAY, True, late_days=30, period=7), 10, 24),
+        (Load(1, 0, LONG_AGO, moves_on=False), 0, None),
     ],
 )
 def test_a_quota_goes_to_the_present_first(load: Load, daily: int, expected: int | None) -> None:
@@ -528,3 +532,10 @@ def test_half_of_a_name_is_enough_for_a_hint() -> None:
 
 def test_a_name_that_is_like_no_other_has_no_hint() -> None:
     assert nearest("zzz", ["getarticlesummary"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")]
+)
+def test_names_are_told_as_a_choice(names: tuple[str, ...], said: str) -> None:
+    assert either(names) == said

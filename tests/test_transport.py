@@ -93,7 +93,7 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 def zipped(body: bytes) -> bytes:
-    return sized(gzip.compress(body), "Content-Encoding: gzip")
+    return sized(gzip.compress(body, mtime=0), "Content-Encoding: gzip")
 
 
 def answered(answer: bytes, max_body: int = 1000) -> Response:

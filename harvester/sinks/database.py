@@ -25,9 +25,9 @@ from harvester.model import Batch, Tally, Window
 from harvester.plan import Days, rfc3339
 from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
-from harvester.sinks.driver import DISK_FULL, Away, Driver
+from harvester.sinks.driver import ADVICE, DISK_FULL, Away, Driver
 from harvester.sinks.layout import Columns, Layout, quoted, row_checksum
-from harvester.sinks.progress import ADVICE, COMMIT, LEDGER, Entry, Progress, day_of
+from harvester.sinks.progress import COMMIT, LEDGER, Entry, Progress, day_of
 from harvester.sinks.readback import documents_of
 from harvester.thread import Thread
 

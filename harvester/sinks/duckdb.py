@@ -20,12 +20,11 @@ from typing import Any
 from harvester import durable
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL
-from harvester.sinks.layout import Dialect, quoted
-from harvester.sinks.progress import ADVICE
+from harvester.sinks.driver import DISK_FULL, make_ready
+from harvester.sinks.layout import Dialect, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 
 _TYPES = {
@@ -35,6 +34,8 @@ _TYPES = {
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
 _MAGIC, _MAGIC_AT = b"DUCK", 8
+_MEMORY, _LARGE = "256MB", ("GiB", "TiB")
+"""Enough for a group with the longest answer that is taken."""
 _MANY = 100
 """Rows for which Arrow is worth its while."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +58,8 @@ DIALECT = Dialect(
         "timestamp": "epoch_us({})",
     },
     revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
+    signs=b"-0.0",  # DuckDB before 2.0 read it from JSON as 0.0
+    refuses=is_negative_zero,
     indexed=False,
 )
 
@@ -96,6 +99,7 @@ class DuckDBDriver:
         self._path = path
         self._arrow = _arrow_room()
         self._connection: Any = None
+        self._former_limit = ""
         self._reads = False
 
     def connect(self, *, create: bool) -> None:
@@ -108,7 +112,18 @@ class DuckDBDriver:
                 f"{self.where} is in use by another harvester; let it end, or choose another file"
             )
         self._connection = self._silent()
+        self._keep_little()
         _open_here.add(path)
+
+    def _keep_little(self) -> None:
+        """Do not let DuckDB keep of the file what it likes, which is most of the machine's memory.
+
+        The limit is the file's, whoever else in this process has it open, and ends with `close`.
+        """
+        limit = self.query("SELECT current_setting('memory_limit')")[0][0]
+        if limit.endswith(_LARGE):
+            self._connection.execute(f"SET memory_limit = '{_MEMORY}'")
+            self._former_limit = limit
 
     def _silent(self) -> Any:
         """A connection that draws no bar in a notebook."""
@@ -117,17 +132,7 @@ class DuckDBDriver:
         return connection
 
     def _make_ready(self, *, create: bool) -> None:
-        if create:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as exc:
-                raise UsageError(
-                    f"the directory {self._path.parent} cannot be made ({exc.strerror})"
-                ) from exc
-        elif not self._path.exists():
-            raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
-        if self._path.is_dir():
-            raise UsageError(f"{self._path} is a directory; name a file for the database")
+        make_ready(self._path, self.where, create=create)
         self._refuse_other_kinds()
 
     def _refuse_other_kinds(self) -> None:
@@ -144,6 +149,10 @@ class DuckDBDriver:
         connection, self._connection = self._connection, None
         if connection is not None:
             _open_here.discard(self._path.resolve())
+            former, self._former_limit = self._former_limit, ""
+            if former:
+                with suppress(self._library.Error):  # it may not work any more
+                    connection.execute(f"SET memory_limit = '{former}'")
             with durable.step("close duckdb"):  # what stands in its log goes into the file
                 connection.close()
 

@@ -72,9 +72,9 @@ def without_metadata(groups: Iterable[Lines]) -> list[Document]:
             continue
         end = b"," + encode(metadata(window, fetched_at))[1:]
         listed = lines[:-1].split(b"\n")
-        if len(listed) != records or not all([line.endswith(end) for line in listed]):
-            raise Misfit  # a record without a field of its own, or with one of ours
         cut = -len(end)
+        if len(listed) != records or {line[cut:] for line in listed} != {end}:
+            raise Misfit  # a record without a field of its own, or with one of ours
         bare += [line[:cut] for line in listed]
     found: list[Document] = parse(b"[" + b"},".join(bare) + b"}]") if bare else []
     return found

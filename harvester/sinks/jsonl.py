@@ -27,7 +27,8 @@ from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 from harvester.sinks.base import Found, Receipt, Wanted, Written
 from harvester.sinks.compression import COMPRESSIONS, compression_of
-from harvester.sinks.files import CHUNK, Translated
+from harvester.sinks.directory import DirectorySink
+from harvester.sinks.files import CHUNK
 from harvester.sinks.segments import (
     Mark,
     Whole,
@@ -40,8 +41,6 @@ from harvester.sinks.segments import (
     with_windows,
 )
 from harvester.sinks.spec import read_spec
-from harvester.sinks.store import Store
-from harvester.thread import Thread
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 _COMPRESSED = 8  # lines take so many times less room: a segment is rewritten in about the same time
@@ -51,7 +50,7 @@ _NAMES = re.compile(r"[^/]+/\d{6}\.jsonl(\.gz|\.zst)?")
 _FOUND = "found"  # it held records then, of which the ledger knows nothing
 
 
-class JsonLines:
+class JsonLines(DirectorySink):
     """The JSON lines sink; one process a directory.
 
     directory: made if it is not there.
@@ -61,6 +60,8 @@ class JsonLines:
         more.
     """
 
+    scheme = "jsonl"
+
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -68,11 +69,9 @@ class JsonLines:
         compress: str = "",
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        self.directory = Path(directory)
+        super().__init__(directory, _NAMES)
         self._compression = COMPRESSIONS[compress]()
         self._segment_bytes = segment_bytes // _COMPRESSED if compress else segment_bytes
-        self._thread: Thread | None = None
-        self._store = Store(self.directory, ".jsonl.lock", _NAMES)
         self._spans: dict[str, dict[str, Days]] = {}  # by segment, once a replacement asked for it
         self._found: set[Window] = set()
         self._grown: set[str] = set()
@@ -82,44 +81,6 @@ class JsonLines:
         """The sink that ``jsonl:DIR?compress=gzip`` names."""
         spec = read_spec("jsonl", rest, {"compress": ("gzip", "zstd")}, "jsonl:DIR")
         return cls(spec.place, compress=spec.options.get("compress", ""))
-
-    def __repr__(self) -> str:
-        return f"<JsonLines {self.directory}, {len(self._store.marks)} segments>"
-
-    @property
-    def identity(self) -> str:
-        """``jsonl:`` and the directory, however its segments are packed."""
-        return f"jsonl:{self.directory.resolve()}"
-
-    async def open(self, receipt: Receipt | None) -> Receipt:
-        """Claim the directory and bring it to where the receipt says."""
-        self._thread = Thread("harvester-jsonl")
-        return await self._thread.call(self._open, receipt or {})
-
-    async def write(self, batches: Sequence[Batch]) -> Written:
-        """Append the batches to their segments, one fsync a segment."""
-        assert self._thread is not None, "the sink is not open"
-        return await self._thread.call(self._write, batches)
-
-    async def settle(self) -> None:
-        """Put rewritten segments in the place of those they replace."""
-        if self._store.unsettled:
-            assert self._thread is not None
-            await self._thread.call(self._settle)
-
-    async def finish(self) -> Written:
-        """Pack anew what this run has written in small pieces."""
-        assert self._thread is not None
-        return await self._thread.call(self._finish)
-
-    async def close(self) -> None:
-        """Close the files and give up the directory."""
-        if self._thread is not None:
-            try:
-                await self._thread.call(self._close)
-            finally:
-                self._thread.close()
-                self._thread = None
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
         """Each line that the receipt speaks of; raises `SinkError` if a segment is gone."""
@@ -132,8 +93,7 @@ class JsonLines:
 
     async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
         """Everything that stands here; the ledger will know of it from now on."""
-        assert self._thread is not None, "the sink is not open"
-        return {_FOUND: ""}, await self._thread.call(self._all_found)
+        return {_FOUND: ""}, await self._own_thread.call(self._all_found)
 
     def documents(
         self, endpoint: str, receipt: Receipt | None, wanted: Wanted
@@ -305,14 +265,6 @@ class JsonLines:
                 self._pack_anew(name)
             return Written(self._store.receipt())
 
-    def _settle(self) -> None:
-        with self._translated():
-            self._store.settle()
-
-    def _close(self) -> None:
+    def _forget(self) -> None:
         self._spans.clear()
         self._grown.clear()
-        self._store.close()
-
-    def _translated(self) -> Translated:
-        return Translated(self.directory)

@@ -44,7 +44,6 @@ class Merged:
         self._new_name = new_name
         self._name = ""
         self._writer: Writer | None = None
-        self._written: list[tuple[str, int]] = []
 
     def __enter__(self) -> Self:
         return self

@@ -29,15 +29,13 @@ from harvester.sinks import arrow
 from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.compression import Plain
-from harvester.sinks.files import Translated
+from harvester.sinks.directory import DirectorySink
 from harvester.sinks.logs import Entry, Log, added, is_log
 from harvester.sinks.merge import Merged
 from harvester.sinks.partition import Windows, crc, fetched_in, schema_in, windows_in
 from harvester.sinks.segments import Mark, Whole
 from harvester.sinks.spec import read_spec
 from harvester.sinks.standing import FOUND, LOGS, Standing
-from harvester.sinks.store import Store
-from harvester.thread import Thread
 
 FILE_BYTES = 64 * 1024 * 1024
 LOG_BYTES = 32 * 1024 * 1024
@@ -46,12 +44,14 @@ _SMALL = 8  # files of a year that are less than half full are merged when they 
 _NAMES = re.compile(rf"[^/]+/window_year=\d{{4}}/\d{{6}}\.parquet|\{LOGS}/[^/]+/\d{{6}}\.jsonl")
 
 
-class Parquet:
+class Parquet(DirectorySink):
     """The Parquet sink; one process a directory.
 
     directory: made if it is not there.  file_bytes: about the size of a full file.  log_bytes: a
     log of this size is merged.
     """
+
+    scheme = "parquet"
 
     def __init__(
         self,
@@ -60,11 +60,9 @@ class Parquet:
         file_bytes: int = FILE_BYTES,
         log_bytes: int = LOG_BYTES,
     ) -> None:
-        self.directory = Path(directory)
+        super().__init__(directory, _NAMES, merges=True)
         self._file_bytes = file_bytes
         self._log_bytes = log_bytes
-        self._thread: Thread | None = None
-        self._store = Store(self.directory, ".parquet.lock", _NAMES, merges=True)
         self._tables: dict[str, Table] = {}
         self._logs: dict[str, Log] = {}
         self._last: dict[str, int] = {}  # the highest number that a folder has ever had
@@ -77,48 +75,10 @@ class Parquet:
         """The sink that ``parquet:DIR`` names."""
         return cls(read_spec("parquet", rest, {}, "parquet:DIR").place)
 
-    def __repr__(self) -> str:
-        return f"<Parquet {self.directory}, {len(self._store.marks)} files and logs>"
-
-    @property
-    def identity(self) -> str:
-        """``parquet:`` and the directory."""
-        return f"parquet:{self.directory.resolve()}"
-
     def describe(self, endpoints: Sequence[Endpoint]) -> None:
         """Take the columns from the catalogue."""
         for endpoint in endpoints:
             self._tables[endpoint.name] = arrow.table_of(endpoint.name, endpoint.fields)
-
-    async def open(self, receipt: Receipt | None) -> Receipt:
-        """Claim the directory and bring it to where the receipt says."""
-        self._thread = Thread("harvester-parquet")
-        return await self._thread.call(self._open, receipt or {})
-
-    async def write(self, batches: Sequence[Batch]) -> Written:
-        """Append the batches to the logs, and merge those that have grown large."""
-        assert self._thread is not None, "the sink is not open"
-        return await self._thread.call(self._write, batches)
-
-    async def settle(self) -> None:
-        """Put new files in place, and remove merged logs."""
-        if self._store.unsettled:
-            assert self._thread is not None
-            await self._thread.call(self._settle)
-
-    async def finish(self) -> Written:
-        """Merge all logs, and small files."""
-        assert self._thread is not None
-        return await self._thread.call(self._finish)
-
-    async def close(self) -> None:
-        """Close the files and give up the directory."""
-        if self._thread is not None:
-            try:
-                await self._thread.call(self._close)
-            finally:
-                self._thread.close()
-                self._thread = None
 
     def standing(self) -> Iterable[Window]:
         """The windows that stood here when it was opened, and no receipt spoke of."""
@@ -126,8 +86,7 @@ class Parquet:
 
     async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
         """Everything that stands here; the ledger will know of it from now on."""
-        assert self._thread is not None, "the sink is not open"
-        return await self._thread.call(self._all_found)
+        return await self._own_thread.call(self._all_found)
 
     # on the sink's thread: opening
 
@@ -342,17 +301,9 @@ class Parquet:
                 drift += self._merge(endpoint, final=True)  # not known
             return Written(self._store.receipt(), {}, drift)
 
-    def _settle(self) -> None:
-        with self._translated():
-            self._store.settle()
-
-    def _close(self) -> None:
+    def _forget(self) -> None:
         self._logs.clear()
         self._known.clear()
-        self._store.close()
-
-    def _translated(self) -> Translated:
-        return Translated(self.directory)
 
     # reading
 

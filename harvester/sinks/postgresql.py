@@ -201,8 +201,8 @@ class PostgresDriver:
     def reading(self) -> Iterator[PostgresDriver]:
         reader = copy(self)
         reader._connection = None
-        reader.connect(create=False)
         try:
+            reader.connect(create=False)
             reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield reader
         finally:

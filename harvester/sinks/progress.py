@@ -31,7 +31,7 @@ from harvester.model import Tally, Window
 from harvester.plan import Days, days_in
 from harvester.sinks.base import Receipt
 from harvester.sinks.columns import METADATA, Row
-from harvester.sinks.driver import Driver
+from harvester.sinks.driver import ADVICE, Driver
 from harvester.sinks.layout import Layout, kept_fields
 
 VERSION = 1
@@ -39,7 +39,6 @@ DATABASE, LEDGER, COMMIT = "database", "ledger", "commit"
 """The keys of a receipt."""
 _AT_ONCE, _NEAR = 500, 31
 """Accounts of one question; days that their windows may lie apart."""
-ADVICE = "put it back, or move the ledger away to harvest everything anew"
 
 _KEY = (Field("endpoint", "str"), Field("appid", "str"), Field("begin_date", "date"),
         Field("end_date", "date"))  # fmt: skip

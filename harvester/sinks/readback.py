@@ -18,9 +18,9 @@ from harvester.endpoint import Field
 from harvester.errors import SinkError
 from harvester.sinks.base import Receipt, Wanted
 from harvester.sinks.columns import EXTRA, record_of
-from harvester.sinks.driver import Driver
+from harvester.sinks.driver import ADVICE, Driver
 from harvester.sinks.layout import Columns, Dialect, quoted
-from harvester.sinks.progress import ADVICE, COMMIT, LEDGER, Progress
+from harvester.sinks.progress import COMMIT, LEDGER, Progress
 
 Document = dict[str, Any]
 _IN_JSON = ("object", "list", "json")

@@ -9,19 +9,17 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import copysign
 from pathlib import Path
 from typing import Any
 
 from harvester import durable
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL
-from harvester.sinks.layout import Dialect, quoted
-from harvester.sinks.progress import ADVICE
+from harvester.sinks.driver import DISK_FULL, make_ready
+from harvester.sinks.layout import Dialect, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 
 BUSY = 30.0
@@ -48,7 +46,7 @@ DIALECT = Dialect(
     },
     revives={"bool": bool},
     signs=b"-0.0",
-    refuses=lambda value: type(value) is float and value == 0 and copysign(1, value) < 0,
+    refuses=is_negative_zero,
 )
 
 
@@ -81,7 +79,7 @@ class SQLiteDriver:
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
             return
-        self._make_ready(create=create)
+        make_ready(self._path, self.where, create=create)
         uri = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
         self._connection = connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
@@ -93,19 +91,6 @@ class SQLiteDriver:
                 " this machine"
             )
         connection.execute("PRAGMA synchronous = FULL")
-
-    def _make_ready(self, *, create: bool) -> None:
-        if create:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as exc:
-                raise UsageError(
-                    f"the directory {self._path.parent} cannot be made ({exc.strerror})"
-                ) from exc
-        elif not self._path.exists():
-            raise SinkError(f"{self.where} is gone, though the ledger speaks of it; {ADVICE}")
-        if self._path.is_dir():
-            raise UsageError(f"{self._path} is a directory; name a file for the database")
 
     def _refuse_a_ledger(self, connection: sqlite3.Connection) -> None:
         found = connection.execute(
@@ -140,8 +125,8 @@ class SQLiteDriver:
     @contextmanager
     def reading(self) -> Iterator[SQLiteDriver]:
         reader = SQLiteDriver(self._path)
-        reader.connect(create=False)
         try:
+            reader.connect(create=False)
             reader.query("BEGIN")
             yield reader
         finally:

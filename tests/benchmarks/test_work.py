@@ -75,6 +75,7 @@ def repeated(function: Any, times: int) -> Any:
         (Ledger, "commit", 2, "calls a window in ledger"),
     ],
 )
+@pytest.mark.thorough
 def test_a_stage_that_does_more_than_its_work_trips_its_own_gate(
     owner: Any, name: str, times: int, figure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,7 +121,11 @@ _UNPACKED: dict[str, Callable[[bytes], bytes]] = {
     "": bytes, ".gz": gzip.decompress, ".zst": zstd.decompress,
 }  # fmt: skip
 _LINE = b'{"title":"a line that was not written to its end"}\n'
-_HALVES = {"": _LINE[:-9], ".gz": gzip.compress(_LINE)[:-9], ".zst": zstd.compress(_LINE)[:-9]}
+_HALVES = {
+    "": _LINE[:-9],
+    ".gz": gzip.compress(_LINE, mtime=0)[:-9],
+    ".zst": zstd.compress(_LINE)[:-9],
+}
 
 
 def _tear(files: Iterable[Path], half: bytes) -> None:

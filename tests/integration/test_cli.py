@@ -212,6 +212,7 @@ def test_an_output_that_cannot_be_written_is_no_traceback() -> None:
     assert result.returncode != 0
 
 
+@pytest.mark.thorough
 def test_status_shows_gaps_and_verify_finds_every_kind_of_damage(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

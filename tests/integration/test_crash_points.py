@@ -28,6 +28,8 @@ from tests.crash.points import (
 from tests.crash.sinks import SERVERS, SINKS
 from tests.support import KILLS
 
+pytestmark = pytest.mark.thorough
+
 ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "2")
 MOST = None if ASKED == "all" else int(ASKED)
 SOME = 60 if MOST is None else (MOST + 1) // 2

@@ -21,6 +21,8 @@ from harvester.testing.simulator import Reply
 from tests.integration.test_disks import NAME, SINKS, job, truth
 from tests.support import A, Wechat, harvest
 
+pytestmark = pytest.mark.thorough
+
 FLIPS = {"jsonl:{}": 20, "sqlite:{}/db": 8}
 FEW_FLIPS = 3
 

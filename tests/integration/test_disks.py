@@ -31,6 +31,8 @@ from tests.integration.small_disks import (
 )
 from tests.support import A, Wechat, days
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 31)
 NAME = "getarticlesummary"
 COLUMNS = ("_appid", "_begin_date", "msgid", "title", "int_page_read_user")

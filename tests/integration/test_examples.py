@@ -191,6 +191,7 @@ def test_the_web_application_harvests_and_shuts_down_cleanly(
 
 
 @pytest.mark.parametrize("how", ["stopped", "cancelled"])
+@pytest.mark.thorough
 def test_a_web_application_goes_on_where_sigterm_ended_it(
     wechat: Callable[..., Wechat], tmp_path: Path, how: str
 ) -> None:

@@ -77,6 +77,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(
     assert len(list((home / "getarticlesummary").iterdir())) == 1
 
 
+@pytest.mark.thorough
 def test_a_kill_in_the_midst_of_a_refresh_leaves_each_record_once(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from harvester.cli.commands import invoke
 from harvester.testing import Faults
 from tests.support import KILLS, A, B, Wechat, command, days, environment, harvest
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2022, 7, 1), date(2023, 6, 30)
 RATE = f"{min(30, max(2, 1800 // KILLS))}/s"  # so that the job lasts longer than all kills
 SPECS = ("jsonl:{}?compress=gzip", "jsonl:{}?compress=zstd", "parquet:{}")

@@ -14,6 +14,8 @@ from tests.crash.power import library
 from tests.crash.sinks import SINKS
 from tests.integration.test_crash_points import MOST
 
+pytestmark = pytest.mark.thorough
+
 FILES = [name for name, row in SINKS.items() if row.on_disk]
 
 

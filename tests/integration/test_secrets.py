@@ -233,11 +233,20 @@ RUNS: dict[str, tuple[type[Simulator], dict[str, Any], str]] = {
     "unusable tokens": (Unusable, {}, "failed"),
     "cut": (Simulator, {"faults": Faults(cut=0.5, reset=0.4)}, ""),
 }
+USUAL = {"good": "stable", "refused now and then": "classic", "quota": "stable",
+         "wrong secret": "classic", "unusable tokens": "stable"}  # fmt: skip
+"""Those that are tried each time."""
 
 
 @pytest.mark.usefixtures("_talkative")
-@pytest.mark.parametrize("token", ["stable", "classic"])
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        pytest.param(name, token, marks=() if token == USUAL.get(name) else pytest.mark.thorough)
+        for name in RUNS
+        for token in ("stable", "classic")
+    ],
+)
 def test_a_run_shows_nothing_however_it_goes(
     name: str, token: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,8 @@ from tests.s3_server import CREDENTIALS, S3Server
 from tests.support import A, harvest
 from tests.wire_servers import HOST, simulated, wire
 
+pytestmark = pytest.mark.thorough
+
 PLATFORM = "wx00000000000000cc"
 SECRET = "component-s3cret-0123456789-of-a-platform"
 WRONG = "wr0ng-p4ssw0rd/with+odd%characters"

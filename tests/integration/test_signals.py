@@ -22,6 +22,8 @@ from harvester.cli import main
 from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
 
 BEGIN, END = date(2023, 1, 1), date(2023, 6, 30)
+IN_FLIGHT = 10
+"""At 50 a second and 0.2 s an answer."""
 
 
 def _job(wechat: Wechat, home: Path, rate: str = "50/s") -> list[str]:
@@ -69,6 +71,7 @@ def test_the_first_signal_finishes_what_is_in_flight(
     assert set(server.simulator.served.values()) == {1}
 
 
+@pytest.mark.thorough
 def test_the_second_signal_stops_at_once_and_still_nothing_is_lost(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
@@ -113,7 +116,8 @@ def test_signals_in_quick_succession_lose_nothing(
     assert err.count("run the same command again to go on") == 1
     report = json.loads(out.splitlines()[-1])
     assert report["state"] == "interrupted"
-    assert report["requests"] == server.simulator.counts["data"]
+    # What left just before the cut may not have come there: it is counted, since it may have.
+    assert 0 <= report["requests"] - server.simulator.counts["data"] <= IN_FLIGHT
     assert harvest("verify", "--out", tmp_path).returncode in (0, 2)  # 2: nothing is there yet
     server.simulator.latency = 0.0
     _finish(server, tmp_path)
@@ -195,6 +199,7 @@ def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
 # a process that is stopped for a while
 
 
+@pytest.mark.thorough
 def test_a_process_that_was_stopped_for_longer_than_its_token_lives_goes_on(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
@@ -214,6 +219,7 @@ def test_a_process_that_was_stopped_for_longer_than_its_token_lives_goes_on(
     assert set(server.simulator.served.values()) == {1}
 
 
+@pytest.mark.thorough
 def test_of_two_that_share_a_token_the_one_that_was_stopped_adopts_the_others_new_one(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
@@ -274,6 +280,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_a_process_that_was_stopped_for_longer_than_it_waits_for_an_answer_asks_again(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

@@ -36,6 +36,8 @@ from tests.support import (
     stored,
 )
 
+pytestmark = pytest.mark.thorough
+
 PROCESSES = 8
 TWO_MONTHS = ["getarticlesummary", "--start", "2024-01-01", "--end", "2024-02-29"]
 

@@ -281,9 +281,14 @@ class MoodySink:
         self.inner = inner
         self._draw = draw
         self._moods = moods
+        # What else the inner one can do, it can: from Python 3.12 on a protocol is looked for here,
+        # and not by __getattr__.
+        for name in {*dir(inner)} - {*dir(type(self))}:
+            if name == "directory" or (name[0] != "_" and callable(getattr(inner, name))):
+                setattr(self, name, getattr(inner, name))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)  # its directory, if it has one
+        return getattr(self.inner, name)
 
     @property
     def identity(self) -> str:

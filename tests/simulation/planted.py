@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import harvester
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -171,8 +173,10 @@ PLANTED = (
 
 def plant(fault: Planted, directory: Path) -> None:
     """A copy of package and tests with the fault in it; `LookupError` if it does not fit."""
-    for name in ("harvester", "tests"):
-        shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+    package = Path(harvester.__file__).parent  # the one that is tested, installed or not
+    for source in (package, ROOT / "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, directory / source.name, ignore=ignored)
     path = directory / "harvester" / fault.file
     code = path.read_text(encoding="utf-8")
     if code.count(fault.code) != 1:

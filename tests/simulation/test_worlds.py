@@ -11,7 +11,9 @@ from tests.simulation.planted import PLANTED, ROOT, hunt, plant
 from tests.simulation.world import World
 
 
-@pytest.mark.parametrize("first", range(0, 80, 20))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.thorough) for first in (20, 40, 60))]
+)
 def test_the_promises_hold_in_every_world(first: int) -> None:
     broken = {seed: life.broken for seed in range(first, first + 20) if (life := live(seed)).broken}
     assert not broken
@@ -49,5 +51,6 @@ def test_a_planted_fault_fits_the_code(fault, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("fault", PLANTED[:2], ids=lambda fault: fault.name)
+@pytest.mark.thorough
 def test_a_planted_fault_is_found(fault) -> None:
     assert re.match(r"python -m tests.simulation --seed \d+  # ", hunt(fault, 2))

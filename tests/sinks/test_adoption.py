@@ -122,6 +122,7 @@ def test_a_new_ledger_is_told_all_that_stands_there(place: Place) -> None:
     assert place.harvest().requests == 0
 
 
+@pytest.mark.thorough
 def test_a_range_that_cuts_what_stands_there_in_two_doubles_nothing(place: Place) -> None:
     place.harvest((BEGIN, date(2026, 3, 8)))
     before = place.records()

@@ -220,6 +220,7 @@ def test_a_sound_sink_passes_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.thorough
 def test_a_broken_sink_is_found_by_the_check_of_what_it_breaks(kind: type[Sound]) -> None:
     with pytest.raises(BrokenPromiseError):
         asyncio.run(check(kind, BROKEN[kind]))

@@ -230,13 +230,26 @@ SINKS = {
 """Each kind, and what gives its places; a new one is a row here."""
 
 
+FAST = ("memory", "jsonl", "sqlite")
+"""Those that are given ten thousand windows each time."""
+
+
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return SINKS[request.param](tmp_path, request)
 
 
-@pytest.mark.parametrize("place", SINKS, indirect=True)
-@pytest.mark.parametrize("name", SINK_CHECKS)
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        pytest.param(
+            name, kind, marks=pytest.mark.thorough if name == "many" and kind not in FAST else ()
+        )
+        for name in SINK_CHECKS
+        for kind in SINKS
+    ],
+    indirect=["place"],
+)
 def test_the_sink_keeps_its_promise(name: str, place: Place) -> None:
     asyncio.run(check_sink(place.make, place.read, remove=place.remove, only=name))
 

@@ -21,6 +21,8 @@ from harvester.sinks.segments import Whole
 from harvester.testing import run_virtual
 from tests.sinks.ledgerish import ENDPOINT, Ledgerish, batch
 
+pytestmark = pytest.mark.thorough
+
 
 class Dead(BaseException):
     """The process has died."""

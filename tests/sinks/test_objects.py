@@ -255,6 +255,7 @@ def test_a_run_that_dies_after_its_receipt_is_stored_has_written(tmp_path: Path)
 
 
 @pytest.mark.parametrize("part", range(4))
+@pytest.mark.thorough
 def test_a_job_that_dies_at_any_moment_ends_with_the_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
@@ -280,6 +281,7 @@ def test_a_job_that_dies_at_any_moment_ends_with_the_truth(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_kills_at_random_moments_lose_and_double_nothing(bucket: str, tmp_path: Path) -> None:
     spec, path = f"s3://{bucket}/killed", tmp_path / "ledger"
     reached = []

@@ -170,6 +170,7 @@ def test_names_that_are_too_long_for_postgresql_are_refused_or_stand_in_extra(
 # a server that goes away
 
 
+@pytest.mark.thorough
 def test_a_server_that_goes_and_comes_back_loses_and_doubles_nothing(target: Target) -> None:
     async def go() -> None:
         sink = await target.kept.open()
@@ -242,6 +243,7 @@ def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
     assert len(target.kept.stored()) == 2
 
 
+@pytest.mark.thorough
 def test_a_server_that_dies_for_good_stops_the_sink_in_one_sentence(target: Target) -> None:
     target.patience = 1.0
 

@@ -295,6 +295,7 @@ class Consumer:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_kills_at_random_moments_lose_and_double_nothing(
     server: RedisServer, client: Any, tmp_path: Path
 ) -> None:
@@ -335,6 +336,7 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_a_consumer_gets_each_record_once_however_often_the_run_is_killed(
     server: RedisServer, client: Any, tmp_path: Path
 ) -> None:

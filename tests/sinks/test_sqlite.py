@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import harvester
 from harvester.datacube import GETARTICLESUMMARY
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
@@ -348,3 +349,22 @@ async def test_interfaces_whose_names_differ_in_case_alone_are_refused(tmp_path:
     kept.endpoints = tuple(replace(GETARTICLESUMMARY, name=name) for name in ("own", "OWN"))
     with pytest.raises(UsageError, match="cannot tell the tables own and OWN apart"):
         await kept.open()
+
+
+def test_a_file_that_cannot_be_read_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def watched(*args: Any, **how: Any) -> sqlite3.Connection:
+        opened.append(connect(*args, **how))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    (tmp_path / "x.db").write_bytes(b"something else, and long enough to be looked at" * 100)
+    with pytest.raises(SinkError, match="another kind"):
+        harvester.read(f"sqlite:{tmp_path}/x.db", "getarticlesummary").read_all()
+    [connection] = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        connection.execute("SELECT 1")

@@ -199,6 +199,7 @@ def test_a_closed_pipe_ends_the_run_quietly_and_the_next_one_goes_on(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_kills_lose_nothing_and_no_line_is_torn(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
