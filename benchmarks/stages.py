@@ -63,7 +63,7 @@ STAGES = (
 )
 
 WATCHED: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("plan", Board, ("take", "settled", "update")),
+    ("plan", Board, ("take", "settled")),
     ("limiter", Limiter, ("ready", "depart", "delay")),
     ("token", SharedToken, ("peek", "due", "accept")),
     ("build", JsonEndpoint, ("request",)),

@@ -117,6 +117,7 @@ class SharedToken:
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
     fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds;
+    current: the last one, empty if there was none or it was refused; `peek` tells if it serves;
     parameter: the query parameter that carries it, see `harvester.Token`.
     renew_before: seconds before its end at which it is renewed.
     """
@@ -134,6 +135,7 @@ class SharedToken:
         "_send",
         "_value",
         "appid",
+        "current",
         "fetched",
         "fetches",
         "lifetime",
@@ -154,6 +156,7 @@ class SharedToken:
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
         self._value: str | None = None
+        self.current = Hidden("")
         self._refused: str | None = None  # the last one that was
         self._ends = self._renew_at = 0.0
         self._ours = True  # the current token was fetched here
@@ -230,6 +233,7 @@ class SharedToken:
         """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
         self._value, self.lifetime, self.parameter = token.value, token.lifetime, token.parameter
+        self.current = Hidden(token.value)
         self._ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
@@ -266,6 +270,7 @@ class SharedToken:
             )
         self._doubts += self._ours
         self._refused, self._value = self._value, None
+        self.current = Hidden("")
         return True
 
 

@@ -61,7 +61,8 @@ class Board:
         loop = self._running()
         while not self._stopped and self._unfinished:
             now = loop.time()
-            self._wake_timed(now)
+            if self._timed:
+                self._wake_timed(now)
             job = self._next_job(now)
             if job is not None:
                 if self._ready:
@@ -93,7 +94,10 @@ class Board:
         return None
 
     def settled(self, lane: Lane, seconds: float) -> None:
-        """A job of a lane was settled after so many seconds."""
+        """A job of a lane was settled after so many seconds, by who comes to `take` right now.
+
+        So nobody else is woken, and what the lane can do next is found out there.
+        """
         lane.settled()
         usual = self._usual
         if seconds > LONG * usual:
@@ -103,20 +107,22 @@ class Board:
             else:
                 self._usual = usual = seconds
         self._usual = usual + _WEIGHT * (seconds - usual)
-        self.update(lane)
-
-    def update(self, lane: Lane) -> None:
-        """Something has changed at a lane: an answer was settled, a token came, it stopped."""
-        if lane.open and lane.finished:
-            lane.open = False
-            self._unfinished -= 1
-            if not self._unfinished:
-                self.stop()
-            elif self._share.among(self._unfinished):
-                for other in self._lanes:
-                    self._look_again(other)
+        if not lane.open:
             return
-        self._look_again(lane)
+        if lane.finished:
+            self._finished(lane)
+        elif lane.scheduled > 0.0:
+            lane.scheduled = 0.0
+            self._ready.append(lane)
+
+    def _finished(self, lane: Lane) -> None:
+        lane.open = False
+        self._unfinished -= 1
+        if not self._unfinished:
+            self.stop()
+        elif self._share.among(self._unfinished):
+            for other in self._lanes:
+                self._look_again(other)
 
     def _look_again(self, lane: Lane) -> None:
         if lane.open and lane.scheduled > 0.0:

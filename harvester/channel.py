@@ -40,15 +40,21 @@ class Channel(Generic[T]):
 
     async def put(self, item: T, size: int) -> None:
         """Hand over; waits while the channel is full."""
-        while len(self._items) >= self._max_items or self._size >= self._max_size:
+        while not self.offer(item, size):
             room = asyncio.get_running_loop().create_future()
             self._putters.append(room)
             await room
+
+    def offer(self, item: T, size: int) -> bool:
+        """Hand over if there is room; gives whether there was."""
+        if len(self._items) >= self._max_items or self._size >= self._max_size:
+            return False
         self._items.append(item)
         self._size += size
         self._some.set()
         if len(self._items) >= self._group or self._size >= self._max_size:
             self._enough.set()
+        return True
 
     def close(self) -> None:
         """Nothing more will come."""

@@ -69,8 +69,15 @@ class Committer:
         """Hand over what became of a window; waits while too much lies here."""
         return self.channel.put(Done(settled, batch), len(batch.body) if batch is not None else 0)
 
+    def offer(self, batch: Batch) -> bool:
+        """Hand over a harvested window if there is room; gives whether there was.
+
+        What it means for the ledger is worked out a group.
+        """
+        return self.channel.offer(batch, len(batch.body))
+
     def harvested(self, batch: Batch) -> Coroutine[None, None, None]:
-        """Hand over a harvested window; what it means for the ledger is worked out a group."""
+        """Hand over a harvested window; waits while too much lies here."""
         return self.channel.put(batch, len(batch.body))
 
     async def open(self, sink: Sink, name: str) -> None:

@@ -42,6 +42,7 @@ from harvester.pipeline import (
     Again,
     Later,
     More,
+    Outcome,
     Pipeline,
     TooLong,
     explain,
@@ -277,14 +278,10 @@ class Engine:
             self._tell_split(track)
         try:
             outcome = await self._pipeline.run(lane, track, attempt)
-            if isinstance(outcome, Batch):
+            if not isinstance(outcome, Batch):
+                await self._otherwise(lane, track, outcome)
+            elif not self._handed_over(track, outcome):
                 await self._harvested(lane, track, attempt, outcome)
-            elif isinstance(outcome, Again):
-                await self._again(lane, track, outcome)
-            elif isinstance(outcome, Later):
-                await self._later(lane, track, outcome)
-            else:
-                await self._in_parts(track, outcome)
         except WindowError as exc:
             await self._leave(track, [_days(attempt)], _fate(exc))
         except EndpointError as exc:
@@ -301,6 +298,21 @@ class Engine:
             track.in_flight -= 1
         if track.budget.limited:
             await self._check_budget(lane, track)
+
+    async def _otherwise(self, lane: Lane, track: Track, outcome: Outcome) -> None:
+        if isinstance(outcome, Again):
+            await self._again(lane, track, outcome)
+        elif isinstance(outcome, Later):
+            await self._later(lane, track, outcome)
+        elif isinstance(outcome, More | TooLong):
+            await self._in_parts(track, outcome)
+
+    def _handed_over(self, track: Track, batch: Batch) -> bool:
+        """Hand over a window of which there is nothing to tell, if there is room: the usual one."""
+        if track.foreign or batch.delayed or not self._committer.offer(batch):
+            return False
+        self._progressed = self._pipeline.last_answer
+        return True
 
     async def _harvested(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
         self._progressed = self._pipeline.last_answer

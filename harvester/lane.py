@@ -270,7 +270,7 @@ class Track:
         """The loop's time from which `take` has a window to give; NEVER if none is known."""
         if self.asking:
             return NEVER
-        if self._parked(wall) and self.has_work:
+        if self.parked_until > wall and self._parked(wall) and self.has_work:
             return now + min(self.parked_until - wall, RECHECK)
         if self.at_its_budget(wall):  # until midnight, which can pass while an answer is waited for
             return now + min(self.budget.until - wall, RECHECK) if self.has_work else NEVER
@@ -293,7 +293,11 @@ class Track:
     def take(self, now: float, wall: float) -> Try | None:
         """The window to try now: one that is due again goes before a new one."""
         again, budget = self._again, self.budget
-        if self.asking or self._parked(wall) or (budget.limited and budget.left(wall) <= 0):
+        if (
+            self.asking
+            or (self.parked_until > wall and self._parked(wall))
+            or (budget.limited and budget.left(wall) <= 0)
+        ):
             return None
         if again and again[0][0] <= now:
             attempt = self._fitting(heappop(again)[2])
@@ -473,8 +477,10 @@ class Lane:
 
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a job; NEVER if only an event can tell."""
+        if self.busy >= self.share.slots or self.busy >= self.cap:
+            return NEVER
         at = min([track.next_at(now, wall) for track in self.tracks], default=NEVER)
-        if at == NEVER or self.busy >= self.share.slots or self.busy >= self.cap:
+        if at == NEVER:
             return NEVER
         if self.token.peek(now) is None:
             if self.renewing:
@@ -487,7 +493,12 @@ class Lane:
         busy = self.busy
         if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
             return None
-        job = self._renewal(now, wall) or self._window(now, wall)
+        if self.token.due(now):
+            job = self._renewal(now, wall)
+            if job is None and self.token.peek(now) is not None:
+                job = self._window(now, wall)
+        else:
+            job = self._window(now, wall)
         if job is not None:
             self.limiter.depart(now)
             self.busy += 1
@@ -498,7 +509,7 @@ class Lane:
         self.busy -= 1
 
     def _renewal(self, now: float, wall: float) -> Job | None:
-        if self.renewing or self.token_at > now or not self.token.due(now):
+        if self.renewing or self.token_at > now:
             return None
         if min([track.next_at(now, wall) for track in self.tracks], default=NEVER) > now:
             return None
@@ -506,8 +517,6 @@ class Lane:
         return Job(self, None, None)
 
     def _window(self, now: float, wall: float) -> Job | None:
-        if self.token.peek(now) is None:
-            return None
         for _ in self.tracks:
             self._turn = (self._turn + 1) % len(self.tracks)
             track = self.tracks[self._turn]

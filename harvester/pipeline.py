@@ -191,10 +191,10 @@ class Pipeline:
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        value, fetched = lane.token.peek(self._time()), lane.token.fetched
-        assert value is not None, "a lane gives out no window without a token"
-        token = Hidden(value)
-        del value  # what is raised here leaves the library, and tracebacks can be shown with locals
+        # The lane gave the window out this instant, and none without a token; hidden, since what is
+        # raised here leaves the library, and tracebacks can be shown with the locals of frames.
+        token, fetched = lane.token.current, lane.token.fetched
+        assert token.value, "a lane gives out no window without a token"
         try:
             request = _request(track, attempt, token)
             if lane.token.parameter != ACCESS_TOKEN:
@@ -202,9 +202,12 @@ class Pipeline:
             response = await self._transport.send(request)
         except AttemptError as exc:
             verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
-            self._note(attempt.window, exc.answered)
+            if exc.answered:
+                self._heard()
+            else:
+                self._heard_nothing(attempt.window)
         else:
-            self._note(attempt.window, answered=True)
+            self._heard()
             verdict = _verdict(track, response, attempt.asks, token)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)
@@ -220,12 +223,15 @@ class Pipeline:
         except (WindowError, EndpointError, AccountError) as exc:
             raise exc.told(verdict.code, verdict.rid) from None
 
-    def _note(self, window: Window, answered: bool) -> None:
-        """Keep in mind whether anything answers at all."""
-        if answered:
-            self.last_answer = self._time()
+    def _heard(self) -> None:
+        """Keep in mind that somebody answers."""
+        self.last_answer = self._time()
+        if self._silent_windows:
             self._silent, self._silent_windows = None, 0
-        elif window != self._silent:
+
+    def _heard_nothing(self, window: Window) -> None:
+        """Keep in mind that nobody answered a window, and how many of them there were."""
+        if window != self._silent:
             self._silent = window
             self._silent_windows += 1
 

@@ -40,7 +40,7 @@ async def lane(appid: str, windows: int, wall: float, rate: Rate = FAST) -> Lane
 
 
 def settle(board: Board, job: Job) -> None:
-    """What a worker does once an answer is settled."""
+    """What a worker does once an answer is settled; it comes to take the next job then."""
     assert job.track is not None
     job.track.in_flight -= 1
     board.settled(job.lane, 0.0)
@@ -172,18 +172,23 @@ def test_a_window_that_is_due_sooner_than_the_others_is_not_overslept() -> None:
         lanes = [await lane(f"wx{n}", 1, loop.wall()) for n in (1, 2, 3)]
         board, found = Board(lanes, loop.wall), []
         jobs = [await take(board) for _ in lanes]
-        waiting = asyncio.create_task(take(board))
+
+        async def next_one() -> None:
+            job = await take(board)
+            found.append((job.lane.appid, int(loop.time())))
+
+        workers = [asyncio.create_task(next_one())]
         await asyncio.sleep(1.0)
         for job, at in zip(jobs, (90.0, 30.0, 60.0), strict=True):
             assert job.track is not None
             job.track.again(attempt(job.lane.appid, 0), at)
             settle(board, job)
-        for _ in lanes:
-            job = await waiting
-            found.append((job.lane.appid, int(loop.time())))
-            waiting = asyncio.create_task(take(board))
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+            workers.append(asyncio.create_task(next_one()))
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(90.0)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
         return found
 
     assert run_virtual(main) == [("wx2", 30), ("wx3", 60), ("wx1", 90)]
@@ -210,7 +215,7 @@ def test_one_timer_serves_lanes_that_become_due_while_all_workers_wait() -> None
     assert run_virtual(main) == [10] * 3 + [20] * 3 + [30] * 2 + [40] * 2
 
 
-def test_an_event_at_a_lane_wakes_a_worker_that_waits() -> None:
+def test_who_settles_a_job_takes_what_the_lane_can_do_next_and_wakes_others_for_the_rest() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[bool, float]:
         made = await lane("wx1", 1, loop.wall())
         board = Board([made], loop.wall)
@@ -219,8 +224,10 @@ def test_an_event_at_a_lane_wakes_a_worker_that_waits() -> None:
         await asyncio.sleep(5.0)
         assert job.track is not None
         before = waiting.done()
-        job.track.again(job.attempt or attempt("wx1", 0), 0.0)
+        job.track.again(attempt("wx1", 0), 0.0)
+        job.track.again(attempt("wx1", 1), 0.0)
         settle(board, job)
+        await take(board)
         await waiting
         return before, loop.time()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,8 +34,10 @@ def test_the_gate_holds_and_what_is_counted_is_the_same_each_time() -> None:
     assert work.count()[0] == work.count()[0]
 
 
-def repeated(function: Callable[..., Any], times: int) -> Callable[..., Any]:
+def repeated(function: Any, times: int) -> Any:
     """The same, done so often each time."""
+    if isinstance(function, property):
+        return property(repeated(function.fget, times))
 
     def sync(*args: Any, **kwargs: Any) -> Any:
         for _ in range(times - 1):
@@ -63,11 +64,12 @@ def repeated(function: Callable[..., Any], times: int) -> Callable[..., Any]:
         (JsonEndpoint, "verdict", 2, "calls a window in endpoint"),
         (JsonEndpoint, "request", 2, "calls a window in endpoint"),
         (Pipeline, "_batch", 3, "calls a window in pipeline"),
-        (Board, "update", 3, "calls a window in board"),
-        (Lane, "next_at", 2, "calls a window in lane"),
+        (Board, "_running", 5, "calls a window in board"),
+        (Lane, "finished", 5, "calls a window in lane"),
         (Limiter, "ready", 2, "calls a window in limiter"),
         (SharedToken, "peek", 2, "calls a window in auth"),
-        (Channel, "put", 2, "calls a window in channel"),
+        (SharedToken, "due", 2, "calls a window in auth"),
+        (Channel, "offer", 2, "calls a window in channel"),
         (Committer, "_commit", 2, "calls a window in committer"),
         (JsonLines, "_write", 2, "calls a window in sinks/jsonl"),
         (Ledger, "commit", 2, "calls a window in ledger"),
