@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
+from itertools import chain
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harvester.sinks.layout import row_checksum
+from harvester.model import Batch, Window
+from harvester.sinks.layout import row_checksum, row_checksums
 
 VALUES = st.one_of(
     st.none(), st.integers(-(2**63), 2**63 - 1), st.text(alphabet='a],["\\{}\n题', max_size=8)
@@ -21,6 +24,14 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple[Any, ...]], random: 
     mixed = list(rows)
     random.shuffle(mixed)
     assert row_checksum(mixed) == row_checksum(rows)
+
+
+@given(st.lists(ROWS, max_size=5))
+def test_many_windows_at_once_have_the_sums_of_each(windows: list[list[tuple[Any, ...]]]) -> None:
+    window = Window("wx1", "figures", date(2024, 1, 1), date(2024, 1, 1))
+    batches = [Batch(window, "", len(rows), b"", 0) for rows in windows]
+    sums = row_checksums([*chain.from_iterable(windows)], batches)
+    assert sums == [row_checksum(rows) for rows in windows]
 
 
 @given(ROWS, st.tuples(VALUES, VALUES, st.none()))
