@@ -29,7 +29,7 @@ from harvester.plan import ONE_DAY, Days
 from harvester.thread import Thread
 
 FILE_NAME = "ledger.sqlite"
-VERSION = 3
+VERSION = 4
 
 _SCHEMA = """
 CREATE TABLE stretch (

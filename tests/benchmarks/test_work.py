@@ -67,7 +67,7 @@ def repeated(function: Any, times: int) -> Any:
         (Board, "_running", 5, "calls a window in board"),
         (Lane, "finished", 5, "calls a window in lane"),
         (Limiter, "ready", 2, "calls a window in limiter"),
-        (SharedToken, "peek", 2, "calls a window in auth"),
+        (SharedToken, "accept", 2, "calls a window in auth"),
         (SharedToken, "due", 2, "calls a window in auth"),
         (Channel, "offer", 2, "calls a window in channel"),
         (Committer, "_commit", 2, "calls a window in committer"),
