@@ -113,12 +113,15 @@ def _bare_postgresql(url: str, given: Iterator[Documents]) -> None:
     import psycopg
 
     pick = itemgetter(*COLUMNS)
+    numbers = {field.name for field in ENDPOINT.fields if field.type == "int"}
+    kinds = ["int8" if name in numbers else "text" for name in COLUMNS]
     copy_in = f"COPY {ENDPOINT.name} ({', '.join(COLUMNS)}) FROM STDIN"
     with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
         for statement in _layout(of_postgresql.DIALECT).create():
             cursor.execute(statement.encode())
         for documents in given:
             with cursor.copy(copy_in.encode()) as copy:
+                copy.set_types(kinds)
                 for row in map(pick, documents):
                     copy.write_row(row)
 

@@ -113,14 +113,17 @@ def _sound(value: Any) -> Any:
 def encode(value: Any) -> bytes:
     """One JSON value as UTF-8 bytes, without a line end.
 
-    Raises `MalformedError` for what JSON cannot hold: nested too deeply, or no text at all.
+    Raises `MalformedError` for what JSON cannot hold: nested too deeply, or no text at all; and for
+    a number that is none (which no body holds, see `parse`) where orjson, which writes null, cannot
+    write what stands beside it.
     """
     try:
         return orjson.dumps(value)
     except (TypeError, RecursionError):
         pass
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
     except (ValueError, TypeError, RecursionError) as exc:
         raise MalformedError(f"a record cannot be written as JSON ({type(exc).__name__})") from None
 

@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harvester.testing import Simulator
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.redis_server import RedisServer, redis_server
 from tests.s3_server import S3Server, s3_server
 from tests.support import Wechat
+
+
+# A test that draws its cases draws the same ones each time, however slow the machine is.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -179,7 +179,9 @@ def test_a_value_nested_as_deep_as_no_answer_is_comes_back() -> None:
     assert parse(encode(nested(500))) == nested(500)
 
 
-@pytest.mark.parametrize("value", [nested(100_000), {"t": "\ud83c"}, {"t": b"x"}, {1, 2}])
+@pytest.mark.parametrize(
+    "value", [nested(100_000), {"t": "\ud83c"}, {"t": b"x"}, {1, 2}, [1e999, 10**30]]
+)
 def test_what_json_cannot_hold_is_malformed(value: Any) -> None:
     with pytest.raises(MalformedError, match=r"^a record cannot be written as JSON \(\w+\)$"):
         encode(value)
