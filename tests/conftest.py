@@ -15,7 +15,6 @@ from tests.redis_server import RedisServer, redis_server
 from tests.s3_server import S3Server, s3_server
 from tests.support import Wechat
 
-
 # A test that draws its cases draws the same ones each time, however slow the machine is.
 settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -186,7 +186,8 @@ def test_every_interface_of_the_catalogue_makes_a_table(name: str) -> None:
 
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False),
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=3), st.just("2024-01-31"), st.just("20240131"), st.lists(st.integers(-1, 9)),
     st.fixed_dictionaries({}, optional={"a": st.integers(0, 9), "b": st.text(max_size=2)}),
     st.just([{"day": "2024-01-31", "n": 1}]), st.just([{"day": 1, "more": 2}]),
