@@ -117,7 +117,7 @@ class SharedToken:
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
     fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds;
-    current: the last one, empty if there was none or it was refused; `peek` tells if it serves;
+    current: the last one, None if there was none or it was refused; `peek` tells if it serves;
     parameter: the query parameter that carries it, see `harvester.Token`.
     renew_before: seconds before its end at which it is renewed.
     """
@@ -156,7 +156,7 @@ class SharedToken:
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
         self._value: str | None = None
-        self.current = Hidden("")
+        self.current: Hidden | None = None
         self._refused: str | None = None  # the last one that was
         self._ends = self._renew_at = 0.0
         self._ours = True  # the current token was fetched here
@@ -269,8 +269,7 @@ class SharedToken:
                 " them use stable_token or one token server, then run the same command again"
             )
         self._doubts += self._ours
-        self._refused, self._value = self._value, None
-        self.current = Hidden("")
+        self._refused, self._value, self.current = self._value, None, None
         return True
 
 

@@ -194,7 +194,7 @@ class Pipeline:
         # The lane gave the window out this instant, and none without a token; hidden, since what is
         # raised here leaves the library, and tracebacks can be shown with the locals of frames.
         token, fetched = lane.token.current, lane.token.fetched
-        assert token.value, "a lane gives out no window without a token"
+        assert token is not None, "a lane gives out no window without a token"
         try:
             request = _request(track, attempt, token)
             if lane.token.parameter != ACCESS_TOKEN:

@@ -435,6 +435,15 @@ def test_a_token_is_sent_in_its_own_parameter(
     assert run_virtual(main) == [query, query]
 
 
+def test_where_no_token_is_needed_the_empty_one_will_do() -> None:
+    async def main(loop: VirtualTimeLoop) -> object:
+        scene = Scene(loop, {"list": []}, token=Token("", parameter=""))
+        outcome = await scene.run()
+        return isinstance(outcome, Batch), [request.query for request in scene.transport.sent]
+
+    assert run_virtual(main) == (True, [()])
+
+
 # the quota
 
 
