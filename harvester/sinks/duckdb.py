@@ -2,8 +2,7 @@
 
 Rule: the only room that knows duckdb, which is imported when a sink is made and not before.
 
-DuckDB lets one program at a time have a file, readers included, and keeps more and more of one that
-it writes to; so the file is closed and opened anew now and then.  Rows go in a column at a time, as
+DuckDB lets one program at a time have a file, readers included.  Rows go in a column at a time, as
 Arrow has them where pyarrow is installed, else as JSON, which takes twice as long; a statement a
 row would take a hundred times as long.  There is no index: DuckDB finds a
 window by the least and greatest values that it keeps of each block.
@@ -24,7 +23,7 @@ from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL, Away, make_ready
+from harvester.sinks.driver import DISK_FULL, make_ready
 from harvester.sinks.layout import Dialect, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 
@@ -37,12 +36,6 @@ _ROWS = "_harvester_rows"
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _MEMORY, _LARGE = "256MB", ("GiB", "TiB")
 """Enough for a group with the longest answer that is taken."""
-_ANEW = 32
-"""Commits after which the file is opened anew.  DuckDB keeps some 100 bytes of each record until it
-is closed, whatever its memory limit, and a multiple of that for a while when it puts blocks in
-order."""
-_LOCKED = "lock on file"
-_IN_USE = "it is in use by another program; let that end, or choose another file"
 _MANY = 100
 """Rows for which Arrow is worth its while."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,27 +102,19 @@ class DuckDBDriver:
         self._connection: Any = None
         self._former_limit = ""
         self._reads = False
-        self._commits = 0
-        self._anew = False  # it is being opened anew
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
-            if self._commits < _ANEW:
-                return
-            self.close()
-            self._anew = True
+            return
         self._make_ready(create=create)
         path = self._path.resolve()
         if path in _open_here:
-            if self._anew:
-                raise Away(_IN_USE)
             raise UsageError(
                 f"{self.where} is in use by another harvester; let it end, or choose another file"
             )
         self._connection = self._silent()
         self._keep_little()
         _open_here.add(path)
-        self._anew, self._commits = False, 0
 
     def _keep_little(self) -> None:
         """Do not let DuckDB keep of the file what it likes, which is most of the machine's memory.
@@ -179,7 +164,6 @@ class DuckDBDriver:
             yield
             with durable.step(f"commit duckdb {what}"):
                 self._connection.execute("COMMIT")
-            self._commits += 1
         except BaseException:
             with suppress(self._library.Error):  # it may have ended by itself
                 self._connection.execute("ROLLBACK")
@@ -236,8 +220,8 @@ class DuckDBDriver:
 
     def says(self, exc: Exception) -> str:
         text = str(exc).splitlines()[0]
-        if _LOCKED in text:
-            return _IN_USE
+        if "lock on file" in text:
+            return "it is in use by another program; let that end, or choose another file"
         if "No space left" in text or "File too large" in text or "disk is full" in text.lower():
             return DISK_FULL
         if "not a valid DuckDB" in text:
@@ -249,8 +233,7 @@ class DuckDBDriver:
         return text
 
     def is_away(self, exc: Exception) -> bool:
-        """Whether another program took the file while it was opened anew."""
-        return self._anew and _LOCKED in str(exc)
+        return False
 
 
 def _arrow_room() -> Any:

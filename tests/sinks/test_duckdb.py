@@ -6,8 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from harvester.datacube import GETARTICLESUMMARY
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Tally
-from harvester.sinks.duckdb import DuckDB, DuckDBDriver
+from harvester.sinks.duckdb import DuckDB
 from tests.sinks.support import Ledgerish, batch, virtual
 
 FIELDS = (
@@ -257,85 +256,3 @@ async def test_a_limit_that_is_low_already_is_left_as_it_is(tmp_path: Path) -> N
         assert users.execute(limit).fetchone() == ("95.3 MiB",)
         await sink.close()
         assert users.execute(limit).fetchone() == ("95.3 MiB",)
-
-
-@contextmanager
-def opened(after: int, *refusals: str) -> Iterator[list[str]]:
-    """The file is opened anew after so many commits, and refused at first; gives each opening."""
-    found: list[str] = []
-    left = list(refusals)
-    connect = DuckDBDriver._silent
-
-    def silent(self: DuckDBDriver) -> Any:
-        found.append("opened")
-        if len(found) > 1 and left:
-            found[-1] = "refused"
-            raise duckdb.IOException(left.pop(0))
-        return connect(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harvester.sinks.duckdb._ANEW", after)
-        patch.setattr(DuckDBDriver, "_silent", silent)
-        yield found
-
-
-LOCKED = 'Could not set lock on file "x.duckdb": Conflicting lock is held'
-
-
-@virtual
-async def test_the_file_is_opened_anew_now_and_then_and_all_is_there(tmp_path: Path) -> None:
-    told = ledger(tmp_path)
-    with opened(2) as found:
-        sink = await told.open()  # a commit by itself
-        for number in range(1, 7):
-            await told.commit(sink, part(number, number))
-        await told.commit(sink, part(3, 30, replaces=True))
-        await sink.close()
-    assert found == ["opened"] * 4
-    rows = ask(tmp_path, "SELECT n FROM checked ORDER BY n")
-    assert [n for (n,) in rows] == [1, 2, 4, 5, 6, 30]
-
-
-@virtual
-async def test_who_took_the_file_while_it_was_opened_anew_is_waited_for(tmp_path: Path) -> None:
-    told = ledger(tmp_path)
-    with opened(1, LOCKED, LOCKED) as found:
-        sink = await told.open()
-        await told.commit(sink, part(1, 1))
-        await sink.close()
-    assert found == ["opened", "refused", "refused", "opened"]
-    assert ask(tmp_path, "SELECT n FROM checked") == [(1,)]
-
-
-@virtual
-async def test_who_took_the_file_for_good_ends_the_run_and_nothing_is_lost(tmp_path: Path) -> None:
-    told = ledger(tmp_path)
-    with opened(1, *[LOCKED] * 1000):
-        sink = await told.open()
-        with pytest.raises(SinkError, match=r"was away for 60 s \(it is in use by another program"):
-            await told.commit(sink, part(1, 1))
-        await sink.close()
-    sink = await told.open()
-    await told.commit(sink, part(1, 1))
-    await sink.close()
-    assert ask(tmp_path, "SELECT n FROM checked") == [(1,)]
-
-
-@virtual
-async def test_a_file_that_was_deleted_before_it_is_opened_anew_is_not_made_anew(
-    tmp_path: Path,
-) -> None:
-    told = ledger(tmp_path)
-    close = DuckDBDriver.close
-
-    def deleted(self: DuckDBDriver) -> None:
-        close(self)
-        (tmp_path / "x.duckdb").unlink(missing_ok=True)
-
-    with opened(1), pytest.MonkeyPatch.context() as patch:
-        sink = await told.open()
-        patch.setattr(DuckDBDriver, "close", deleted)
-        with pytest.raises(SinkError, match="is gone"):
-            await told.commit(sink, part(1, 1))
-        await sink.close()
-    assert not (tmp_path / "x.duckdb").exists()
