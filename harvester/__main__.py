@@ -1,6 +1,6 @@
 """``python -m harvester`` is the command."""
 
-from harvester.cli import main
+from harvester.cli import command
 
 if __name__ == "__main__":
-    main()
+    command()
