@@ -4,7 +4,8 @@ Each sink writes the same batches, as the engine hands them over at full speed (
 windows), each group in one transaction with its progress.  Beside it stands the cheapest program
 that brings the same lines into the same table (typed, and indexed where the sink's is), one
 transaction a group, as durable, without progress and without looking whether a window stands there:
-``executemany`` for SQLite, an insert from Arrow columns for DuckDB, COPY for PostgreSQL.  What that
+``executemany`` for SQLite, an insert from Arrow columns for DuckDB, COPY for PostgreSQL, which is
+told the types, as the sink's is; beside it stands a COPY as one writes it, which is not.  What that
 program would take if it had the records parsed already is told beside it.
 
 The ratio is of processor time of this process (that of PostgreSQL's own shows in the clock); each
@@ -109,7 +110,7 @@ def _bare_duckdb(place: str, given: Iterator[Documents]) -> None:
             database.unregister("_rows")
 
 
-def _bare_postgresql(url: str, given: Iterator[Documents]) -> None:
+def _bare_postgresql(url: str, given: Iterator[Documents], *, told_types: bool = True) -> None:
     import psycopg
 
     pick = itemgetter(*COLUMNS)
@@ -121,7 +122,8 @@ def _bare_postgresql(url: str, given: Iterator[Documents]) -> None:
             cursor.execute(statement.encode())
         for documents in given:
             with cursor.copy(copy_in.encode()) as copy:
-                copy.set_types(kinds)
+                if told_types:
+                    copy.set_types(kinds)
                 for row in map(pick, documents):
                     copy.write_row(row)
 
@@ -220,12 +222,21 @@ def _measure(kind: str, given: Sequence[Group], documents: Sequence[Documents]) 
         "bare": lambda place: bare(place, map(_parsed, given)),
         "parsed": lambda place: bare(place, iter(documents)),
     }
+    if kind == "postgresql":
+        ways["plain"] = lambda place: _bare_postgresql(place, map(_parsed, given), told_types=False)
     taken = {name: [_spent(kind, way) for _ in range(ROUNDS)] for name, way in ways.items()}
     best = {name: [min(each) for each in zip(*rounds, strict=True)]
             for name, rounds in taken.items()}  # fmt: skip
     records = sum(map(len, documents))
-    (cpu, wall, size), (bare_cpu, bare_wall, bare_size), (parsed_cpu, *_) = best.values()
+    (cpu, wall, size), (bare_cpu, bare_wall, bare_size) = best["sink"], best["bare"]
+    parsed_cpu = best["parsed"][0]
+    plain = [
+        Figure(f"{kind}: of a COPY that is not told its types", each[0] / cpu, "", GOAL, GATE)
+        for name, each in best.items()
+        if name == "plain"
+    ]
     return [
+        *plain,
         Figure(f"{kind}: of the speed of the cheapest way", bare_cpu / cpu, "", GOAL, GATE),
         Figure(f"{kind}: the same, if that has its records parsed", parsed_cpu / cpu),
         Figure(f"{kind}: the same by the clock, from lines", bare_wall / wall),
