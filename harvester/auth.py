@@ -133,7 +133,6 @@ class SharedToken:
         "_renew_at",
         "_renew_before",
         "_send",
-        "_value",
         "appid",
         "current",
         "fetched",
@@ -155,7 +154,6 @@ class SharedToken:
         self._send = send
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
-        self._value: str | None = None
         self.current: Hidden | None = None
         self._refused: str | None = None  # the last one that was
         self._ends = self._renew_at = 0.0
@@ -163,10 +161,14 @@ class SharedToken:
         self._doubts = 0  # refused tokens of our fetching since one was accepted
 
     def __repr__(self) -> str:
-        state = "none" if self._value is None else "held"
+        state = "none" if self.current is None else "held"
         with contextlib.suppress(RuntimeError):  # no loop: nobody can tell the time
             state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
+
+    @property
+    def _value(self) -> str | None:
+        return None if self.current is None else self.current.value
 
     def peek(self, now: float | None = None) -> str | None:
         """The current token, or None if there is none that can be used (now: the loop's time)."""
@@ -176,7 +178,7 @@ class SharedToken:
     def due(self, now: float | None = None) -> bool:
         """Whether a token should be fetched: there is none, or its end is near."""
         now = asyncio.get_running_loop().time() if now is None else now
-        return self._value is None or now >= self._renew_at
+        return self.current is None or now >= self._renew_at
 
     async def get(self) -> str:
         """The current token; fetched if there is none, or if its end is near.
@@ -232,8 +234,8 @@ class SharedToken:
     def _take(self, token: Token, ends: float, *, ours: bool) -> None:
         """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
-        self._value, self.lifetime, self.parameter = token.value, token.lifetime, token.parameter
         self.current = Hidden(token.value)
+        self.lifetime, self.parameter = token.lifetime, token.parameter
         self._ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
@@ -269,7 +271,7 @@ class SharedToken:
                 " them use stable_token or one token server, then run the same command again"
             )
         self._doubts += self._ours
-        self._refused, self._value, self.current = self._value, None, None
+        self._refused, self.current = self._value, None
         return True
 
 
