@@ -166,7 +166,8 @@ def body_of(records: Sequence[dict[str, Any]], metadata: Mapping[str, str]) -> t
 
 
 _TALLY_BITS = (1 << 63) - 1
-_METADATA_BEGINS = b'"_appid":'
+METADATA_BEGINS = b'"_appid":'
+"""What the metadata begins with, which stands last in a line."""
 
 
 def checksum(encoded: Iterable[bytes]) -> int:
@@ -176,7 +177,7 @@ def checksum(encoded: Iterable[bytes]) -> int:
     the same figures fetched again have the same checksum, and a line of another window is counted
     there.  It finds what is lost, doubled or damaged; it is no defence against a forger.
     """
-    ends = _METADATA_BEGINS
+    ends = METADATA_BEGINS
     return sum([crc32(line[: line.rfind(ends) - 1]) for line in encoded]) & _TALLY_BITS
 
 

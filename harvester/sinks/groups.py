@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from harvester.codec import has_long_integer, parse, parse_small
+from harvester.codec import METADATA_BEGINS, has_long_integer, parse, parse_small
 from harvester.endpoint import Field
 from harvester.model import Batch, Window
 
@@ -20,7 +20,6 @@ Document = dict[str, Any]
 CHUNK = 1 << 18
 """Bytes of lines that are turned into columns at once."""
 
-_METADATA = b',"_appid":'  # where it begins in a line, at whose end it stands
 NOTHING = type(None)
 _KINDS: dict[str, set[type]] = {
     "int": {int, NOTHING}, "float": {float, int, NOTHING}, "str": {str, NOTHING},
@@ -78,7 +77,7 @@ def without_metadata(groups: Iterable[Lines]) -> Documents:
     for _, _, records, lines in groups:
         if not records:
             continue
-        end = lines[lines.rfind(_METADATA) :]
+        end = lines[lines.rfind(b"," + METADATA_BEGINS) :]
         cut = [line[: 1 - len(end)] for line in lines[:-1].split(b"\n")]
         if len(cut) != records or end.join(cut) + end != lines:
             raise Misfit  # a record without a field of its own
