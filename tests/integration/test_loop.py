@@ -52,6 +52,27 @@ def test_the_collector_is_as_it_was_after_a_run_that_raises() -> None:
     assert gc.get_threshold() == former
 
 
+def test_the_command_runs_on_the_loop_that_was_asked_for(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    fake = (
+        "import asyncio, pathlib\n"
+        "class Loop(asyncio.SelectorEventLoop):\n"
+        "    async def _mark(self): pathlib.Path(__file__).with_name('ran').touch()\n"
+        "    def run_until_complete(self, main):\n"
+        "        super().run_until_complete(self._mark())\n"
+        "        return super().run_until_complete(main)\n"
+        "def new_event_loop(): return Loop()\n"
+    )
+    (tmp_path / "uvloop.py").write_text(fake, encoding="utf-8")
+    server = wechat()
+    job = _job(server, tmp_path / "o", "--rate", "5000/s")
+    assert harvest(*job, PYTHONPATH=str(tmp_path)).returncode == 0
+    assert not (tmp_path / "ran").exists()
+    assert harvest(*job, "--uvloop", PYTHONPATH=str(tmp_path)).returncode == 0
+    assert (tmp_path / "ran").exists()
+
+
 def test_a_run_on_uvloop_that_was_interrupted_goes_on_to_the_truth(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
