@@ -23,9 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import date, datetime
+from functools import partial
 from itertools import count
 from operator import itemgetter
 from pathlib import Path
@@ -50,6 +51,7 @@ GOAL, GATE = 0.7, 0.4
 GROWTH_GOAL, GROWTH_GATE = 40.0, 80.0
 
 Documents = list[dict[str, Any]]
+Bare = Callable[[str, Iterator[Documents]], None]
 _numbers = count(1)
 _PEAK = "--peak"
 """Asks a new process for its peak of memory, with a sink and so many records."""
@@ -145,12 +147,16 @@ async def _through_the_sink(spec: str, given: Iterator[Group]) -> None:
 
 
 class Kind(NamedTuple):
-    """A database: what is beside it, where a new one is, and how large it has become."""
+    """A database: what is beside it, where a new one is, and how large it has become.
 
-    bare: Callable[[str, Iterator[Documents]], None]
+    others: further ways that it is set beside, by what is said of them.
+    """
+
+    bare: Bare
     place: Callable[[Path], str]
     size: Callable[[Path, str], int]
     server: Callable[[], Any] = nullcontext
+    others: Mapping[str, Bare] = {}
 
 
 def _in_file(folder: Path) -> str:
@@ -192,7 +198,13 @@ def _database_size(_: Path, url: str) -> int:
 KINDS = {
     "sqlite": Kind(_bare_sqlite, _in_file, _file_size),
     "duckdb": Kind(_bare_duckdb, _in_file, _file_size),
-    "postgresql": Kind(_bare_postgresql, _new_database, _database_size, _server),
+    "postgresql": Kind(
+        _bare_postgresql,
+        _new_database,
+        _database_size,
+        _server,
+        {"of a COPY that is not told its types": partial(_bare_postgresql, told_types=False)},
+    ),
 }
 
 
@@ -211,6 +223,10 @@ def _spent(kind: str, work: Callable[[str], object]) -> tuple[float, float, int]
         return cpu, wall, KINDS[kind].size(folder, place)
 
 
+def _from_lines(way: Bare, given: Sequence[Group], place: str) -> None:
+    way(place, map(_parsed, given))
+
+
 def _measure(kind: str, given: Sequence[Group], documents: Sequence[Documents]) -> list[Figure]:
     bare = KINDS[kind].bare
 
@@ -219,24 +235,20 @@ def _measure(kind: str, given: Sequence[Group], documents: Sequence[Documents]) 
 
     ways: dict[str, Callable[[str], object]] = {
         "sink": sink,
-        "bare": lambda place: bare(place, map(_parsed, given)),
+        "bare": partial(_from_lines, bare, given),
         "parsed": lambda place: bare(place, iter(documents)),
     }
-    if kind == "postgresql":
-        ways["plain"] = lambda place: _bare_postgresql(place, map(_parsed, given), told_types=False)
+    for said, other in KINDS[kind].others.items():
+        ways[said] = partial(_from_lines, other, given)
     taken = {name: [_spent(kind, way) for _ in range(ROUNDS)] for name, way in ways.items()}
     best = {name: [min(each) for each in zip(*rounds, strict=True)]
             for name, rounds in taken.items()}  # fmt: skip
     records = sum(map(len, documents))
     (cpu, wall, size), (bare_cpu, bare_wall, bare_size) = best["sink"], best["bare"]
     parsed_cpu = best["parsed"][0]
-    plain = [
-        Figure(f"{kind}: of a COPY that is not told its types", each[0] / cpu, "", GOAL, GATE)
-        for name, each in best.items()
-        if name == "plain"
-    ]
     return [
-        *plain,
+        *[Figure(f"{kind}: {said}", best[said][0] / cpu, "", GOAL, GATE)
+          for said in KINDS[kind].others],
         Figure(f"{kind}: of the speed of the cheapest way", bare_cpu / cpu, "", GOAL, GATE),
         Figure(f"{kind}: the same, if that has its records parsed", parsed_cpu / cpu),
         Figure(f"{kind}: the same by the clock, from lines", bare_wall / wall),
