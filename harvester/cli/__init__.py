@@ -19,7 +19,7 @@ COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3
 
 _ABORTS = "obstore"
 """A library whose threads may still run while the interpreter takes its leave; then the process is
-aborted, in one of a hundred runs, whatever its status was."""
+aborted now and then, whatever its status was."""
 
 
 def command() -> None:
