@@ -1,7 +1,4 @@
-"""One request out, one response in.
-
-Rule: the only room that knows aiohttp's client; its errors are translated here and go no further,
-and neither do its frames: the token stands in them, and a traceback may be shown with its locals.
+"""Requests over an aiohttp session, the caller's own or one of ours.
 
 What is done by hand is what costs in aiohttp: the URL is built once a token, the body comes as
 bytes, and one watchdog sweeps the deadlines of all requests in place of a timer each.
@@ -10,14 +7,11 @@ bytes, and one watchdog sweeps the deadlines of all requests in place of a timer
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
-import re
 import ssl
-from typing import Any, Protocol, Self
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any, Self
+from urllib.parse import urlencode
 
 import aiohttp
 import anyio
@@ -26,8 +20,8 @@ from yarl import URL
 
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Request, Response
+from harvester.transport.address import BASE_URL, check_base_url, proxy_for, tls_context
 
-BASE_URL = "https://api.weixin.qq.com"
 TIMEOUT = 60.0
 """Seconds for one answer, from the first byte sent to the last one read."""
 CONNECT_TIMEOUT = 15.0
@@ -39,60 +33,6 @@ Session = aiohttp.ClientSession
 
 _HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
-
-
-class Transport(Protocol):
-    """Sends requests."""
-
-    async def send(self, request: Request) -> Response:
-        """The response, its body read; raises `AttemptError` if none came."""
-        ...
-
-
-_HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\.?")
-_PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")
-
-
-def check_base_url(given: object) -> str:
-    """A base URL without its last slash, or `UsageError`."""
-    shown = given
-    if isinstance(given, str):
-        with contextlib.suppress(ValueError):
-            parts = urlsplit(given)
-            host = parts.hostname or ""
-            if "@" in parts.netloc:
-                shown = "one with a user in it"  # and with his password
-            elif (
-                parts.scheme in ("http", "https")
-                and (_HOST.fullmatch(host) or ":" in host)
-                and parts.port != 0
-                and _PATH.fullmatch(parts.path)
-                and given == f"{parts.scheme}://{parts.netloc}{parts.path}"
-            ):
-                return given.rstrip("/")
-    raise UsageError(f"base URL: {shown!r} is not one; write it as https://api.weixin.qq.com")
-
-
-def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
-    """TLS that trusts the authorities of a PEM file too, besides the machine's; None for no file.
-
-    Raises `UsageError` if the file cannot be used.
-    """
-    if ca_file is None:
-        return None
-    try:
-        with open(ca_file, "rb"):  # OpenSSL does not say which of the two was wrong
-            pass
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(("http/1.1",))
-        context.load_verify_locations(cafile=ca_file)
-    except ssl.SSLError:
-        problem = "holds no certificate in PEM form"
-    except (OSError, ValueError) as exc:
-        problem = f"cannot be read ({getattr(exc, 'strerror', None) or exc})"
-    else:
-        return context
-    raise UsageError(f"CA file: {os.fspath(ca_file)!r} {problem}")
 
 
 class _Watchdog:
@@ -174,7 +114,7 @@ class HttpTransport:
             raise UsageError("CA file: your own session has its own TLS; give one of the two")
         if (context := tls_context(ca_file)) is not None:
             self._how["ssl"] = context
-        if session is None and (proxy := _proxy_for(self._base_url)):
+        if session is None and (proxy := proxy_for(self._base_url)):
             self._how["proxy"] = proxy
         self._urls: dict[tuple[str, tuple[tuple[str, str], ...]], URL] = {}
         self.answers = 0
@@ -289,7 +229,7 @@ class HttpTransport:
         """How a whole URL is asked: with headers and a proxy of its own."""
         how = {**self._how, "headers": CIMultiDict([*_HEADERS.items(), *request.headers])}
         how.pop("proxy", None)
-        if self._given is None and (proxy := _proxy_for(request.path)):
+        if self._given is None and (proxy := proxy_for(request.path)):
             how["proxy"] = proxy
         return how
 
@@ -302,16 +242,6 @@ class HttpTransport:
             self._urls.clear()
         self._urls[request.path, request.query] = url
         return url
-
-
-def _proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names; asked for once, as aiohttp would for each request."""
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
-        return None
-    proxy = getproxies().get(parts.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _describe(exc: BaseException) -> str:

@@ -1,0 +1,69 @@
+"""Where requests go: the base URL, who is trusted there, and the proxy on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import ssl
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from harvester.errors import UsageError
+
+BASE_URL = "https://api.weixin.qq.com"
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\.?")
+_PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")
+
+
+def check_base_url(given: object) -> str:
+    """A base URL without its last slash, or `UsageError`."""
+    shown = given
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(given)
+            host = parts.hostname or ""
+            if "@" in parts.netloc:
+                shown = "one with a user in it"  # and with his password
+            elif (
+                parts.scheme in ("http", "https")
+                and (_HOST.fullmatch(host) or ":" in host)
+                and parts.port != 0
+                and _PATH.fullmatch(parts.path)
+                and given == f"{parts.scheme}://{parts.netloc}{parts.path}"
+            ):
+                return given.rstrip("/")
+    raise UsageError(f"base URL: {shown!r} is not one; write it as https://api.weixin.qq.com")
+
+
+def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
+    """TLS that trusts the authorities of a PEM file too, besides the machine's; None for no file.
+
+    Raises `UsageError` if the file cannot be used.
+    """
+    if ca_file is None:
+        return None
+    try:
+        with open(ca_file, "rb"):  # OpenSSL does not say which of the two was wrong
+            pass
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(("http/1.1",))
+        context.load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        problem = "holds no certificate in PEM form"
+    except (OSError, ValueError) as exc:
+        problem = f"cannot be read ({getattr(exc, 'strerror', None) or exc})"
+    else:
+        return context
+    raise UsageError(f"CA file: {os.fspath(ca_file)!r} {problem}")
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names; asked for once, as aiohttp would for each request."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
