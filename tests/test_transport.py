@@ -4,10 +4,11 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Request, Response
@@ -400,3 +401,98 @@ def test_a_transport_that_was_not_entered_sends_nothing() -> None:
             await HttpTransport("http://127.0.0.1:1").send(REQUEST)
 
     asyncio.run(main())
+
+
+# below the session
+
+
+def test_this_aiohttp_is_asked_below_its_session() -> None:
+    async def main() -> list[bool]:
+        async with aiohttp.ClientSession() as session:
+            found = []
+            for whose in (None, session):
+                async with HttpTransport("http://127.0.0.1:1", whose) as transport:
+                    found.append(transport._exchange is not None)
+        return found
+
+    assert asyncio.run(main()) == [True, False]
+
+
+def test_what_goes_through_a_proxy_goes_through_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> bool:
+        async with HttpTransport("http://wechat.example") as transport:
+            return transport._exchange is not None
+
+    assert asyncio.run(main())
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert not asyncio.run(main())
+
+
+async def _waiting(*_: object) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def _refusing(*_: object, **__: object) -> None:
+    raise TypeError
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "other"),
+    [
+        (aiohttp, "ClientRequest", _refusing),
+        (aiohttp.ClientRequest, "connection_key", None),
+        (aiohttp.BaseConnector, "connect", lambda self, request: None),
+        (ResponseHandler, "set_response_params", lambda self, *, timer: None),
+        (ResponseHandler, "data_received", lambda self, data: None),
+        (ResponseHandler, "read", _waiting),
+        (ResponseHandler, "should_close", True),
+        (aiohttp.StreamReader, "is_eof", lambda self: False),
+        (aiohttp.StreamReader, "read_nowait", lambda self: b""),
+    ],
+)
+def test_with_another_aiohttp_the_session_is_asked(
+    owner: object, name: str, other: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> Response:
+        async with serving(sized(b"{}")) as server, AsyncExitStack() as stack:
+            with monkeypatch.context() as changed:
+                changed.setattr(owner, name, other)
+                transport = await stack.enter_async_context(HttpTransport(server.url))
+            assert transport._exchange is None
+            return await transport.send(REQUEST)
+
+    assert asyncio.run(main()) == Response(200, b"{}")
+
+
+@pytest.mark.parametrize("whose", ["ours", "the caller's"])
+def test_a_path_cannot_hold_another_header(whose: str) -> None:
+    async def main() -> list[str]:
+        async with (
+            serving(sized(b"{}")) as server,
+            aiohttp.ClientSession() as session,
+            HttpTransport(server.url, None if whose == "ours" else session) as transport,
+        ):
+            await transport.send(Request("POST", "/x\r\nX-Another:1", (), b"{}"))
+            return server.heads[0].split("\r\n")
+
+    first, *headers = asyncio.run(main())
+    assert first == "POST /xX-Another:1 HTTP/1.1"
+    assert not any(line.startswith("X-Another") for line in headers)
+
+
+@pytest.mark.parametrize("whose", ["ours", "the caller's"])
+@pytest.mark.parametrize("path", ["/x\0", "/x?a=\x1b", "/\x7f"])
+def test_a_path_with_control_characters_is_not_sent(path: str, whose: str) -> None:
+    async def main() -> tuple[str, list[str]]:
+        async with (
+            serving(sized(b"{}")) as server,
+            aiohttp.ClientSession() as session,
+            HttpTransport(server.url, None if whose == "ours" else session) as transport,
+        ):
+            with pytest.raises(AttemptError) as caught:
+                await transport.send(Request("POST", path, (), b"{}"))
+            return str(caught.value), server.heads
+
+    assert asyncio.run(main()) == ("the request failed (ValueError)", [])

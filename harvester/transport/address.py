@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import ssl
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from yarl import URL
 
 from harvester.errors import UsageError
 
@@ -35,6 +37,13 @@ def check_base_url(given: object) -> str:
             ):
                 return given.rstrip("/")
     raise UsageError(f"base URL: {shown!r} is not one; write it as https://api.weixin.qq.com")
+
+
+def url_of(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
+    """The whole URL of a request; the token stands in it."""
+    base = base_url if path[:1] == "/" else ""
+    asked = f"?{urlencode(query)}" if query else ""
+    return URL(f"{base}{path}{asked}", encoded=True)
 
 
 def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None:

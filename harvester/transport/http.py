@@ -10,17 +10,19 @@ import asyncio
 import math
 import os
 import ssl
+from collections.abc import Awaitable
+from functools import lru_cache, partial
 from typing import Any, Self
-from urllib.parse import urlencode
 
 import aiohttp
 import anyio
+from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
-from yarl import URL
 
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Request, Response
-from harvester.transport.address import BASE_URL, check_base_url, proxy_for, tls_context
+from harvester.transport.address import BASE_URL, check_base_url, proxy_for, tls_context, url_of
+from harvester.transport.exchange import Answer, Exchange
 
 TIMEOUT = 60.0
 """Seconds for one answer, from the first byte sent to the last one read."""
@@ -32,6 +34,7 @@ Session = aiohttp.ClientSession
 """An aiohttp session, for whoever hands in his own."""
 
 _HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
+_URLS = 10_000
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
 
 
@@ -112,11 +115,13 @@ class HttpTransport:
         }
         if session is not None and ca_file is not None:
             raise UsageError("CA file: your own session has its own TLS; give one of the two")
-        if (context := tls_context(ca_file)) is not None:
-            self._how["ssl"] = context
+        if (tls := tls_context(ca_file)) is not None:
+            self._how["ssl"] = tls
+        self._tls = tls
         if session is None and (proxy := proxy_for(self._base_url)):
             self._how["proxy"] = proxy
-        self._urls: dict[tuple[str, tuple[tuple[str, str], ...]], URL] = {}
+        self._url = lru_cache(_URLS)(partial(url_of, self._base_url))  # they change with the token
+        self._exchange: Exchange | None = None
         self.answers = 0
 
     def __repr__(self) -> str:
@@ -145,6 +150,15 @@ class HttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar()
             )
+            if "proxy" not in self._how:
+                self._exchange = Exchange.over(
+                    self._session,
+                    self._base_url,
+                    _HEADERS,
+                    self._how["timeout"],
+                    self._tls,
+                    self._max_body,
+                )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -174,27 +188,18 @@ class HttpTransport:
         self._watchdog.enter(task, loop)
         answered = False
         try:
-            answer = await session.request(
-                request.method,
-                self._urls.get((request.path, request.query)) or self._url(request),
-                data=request.body,
-                **(self._how if request.path[:1] == "/" else self._elsewhere(request)),
-            )
+            answer = await self._ask(session, request)
             answered = True
-            try:
-                body = await self._read(answer)
-            except BaseException:
-                answer.close()
-                raise
+            response = answer if isinstance(answer, Response) else await self._whole(answer)
             self.answers += 1
-            if body is not None:
-                return Response(answer.status, body)
+            if response is not None:
+                return response
             problem = f"the answer was longer than {self._max_body} bytes"
         except asyncio.CancelledError:
             if not (self._watchdog.leave(task) and task.uncancel() <= cancelling):
                 raise
             problem = f"no answer within {self._timeout_seconds:g} s"
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
+        except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
         except RuntimeError:
             if not session.closed:
@@ -207,23 +212,36 @@ class HttpTransport:
         error.answered = answered
         return error
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes | None:
-        if answer.content.is_eof() and answer.content.total_bytes <= self._max_body:
-            return await answer.read()  # all of it came with its headers, as a short one does
-        length = answer.content_length
-        if length is not None and "Content-Encoding" not in answer.headers:
-            return await answer.read() if length <= self._max_body else self._refuse(answer)
-        chunks, size = [], 0
-        async for chunk in answer.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_body:
-                return self._refuse(answer)
-        return b"".join(chunks)
+    def _ask(
+        self, session: Session, request: Request
+    ) -> Awaitable[Response | Answer | aiohttp.ClientResponse]:
+        below = request.path[:1] == "/"
+        if self._exchange is not None and below and request.method == "POST":
+            return self._exchange.post(request)
+        return session.request(
+            request.method,
+            self._url(request.path, request.query),
+            data=request.body,
+            **(self._how if below else self._elsewhere(request)),
+        )
 
-    @staticmethod
-    def _refuse(answer: aiohttp.ClientResponse) -> None:
-        answer.close()
+    async def _whole(self, answer: Answer | aiohttp.ClientResponse) -> Response | None:
+        """The answer with its body, or None if that is too long."""
+        try:
+            if answer.content.is_eof() and answer.content.total_bytes <= self._max_body:
+                return Response(answer.status, await answer.read())  # it came with its head
+            chunks, size = [], 0
+            async for chunk in answer.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self._max_body:
+                    answer.close()
+                    return None
+            await answer.read()  # nothing is left of it; the connection is free
+            return Response(answer.status, b"".join(chunks))
+        except BaseException:
+            answer.close()
+            raise
 
     def _elsewhere(self, request: Request) -> dict[str, Any]:
         """How a whole URL is asked: with headers and a proxy of its own."""
@@ -232,16 +250,6 @@ class HttpTransport:
         if self._given is None and (proxy := proxy_for(request.path)):
             how["proxy"] = proxy
         return how
-
-    def _url(self, request: Request) -> URL:
-        """The request's URL; kept, since it changes only with the token."""
-        query = f"?{urlencode(request.query)}" if request.query else ""
-        base = self._base_url if request.path[:1] == "/" else ""
-        url = URL(f"{base}{request.path}{query}", encoded=True)
-        if len(self._urls) >= 10_000:
-            self._urls.clear()
-        self._urls[request.path, request.query] = url
-        return url
 
 
 def _describe(exc: BaseException) -> str:
@@ -256,7 +264,7 @@ def _describe(exc: BaseException) -> str:
         return "the connection was closed before an answer came"
     if isinstance(exc, aiohttp.ClientHttpProxyError):
         return f"the proxy refused (HTTP {exc.status})"
-    if isinstance(exc, aiohttp.ClientResponseError):
+    if isinstance(exc, aiohttp.ClientResponseError | HttpProcessingError):
         return "the answer was not HTTP"
     return f"the request failed ({type(exc).__name__})"
 

@@ -22,6 +22,7 @@ from harvester.limiter import Limiter
 from harvester.pipeline import Pipeline
 from harvester.sinks.jsonl import JsonLines
 from harvester.transport import HttpTransport
+from harvester.transport.exchange import Exchange
 
 
 def missed() -> list[str]:
@@ -56,6 +57,7 @@ def repeated(function: Any, times: int) -> Any:
     ("owner", "name", "times", "figure"),
     [
         (HttpTransport, "send", 2, "requests a window"),
+        (Exchange, "post", 2, "calls a window in transport/exchange"),
         (SharedToken, "_fetch", 2, "fetches of a token an account"),
         (harvester.pipeline, "body_of", 2, "calls a window in codec"),
         (harvester.pipeline, "body_of", 2, "values written as JSON a record"),

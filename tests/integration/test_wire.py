@@ -8,7 +8,8 @@ import socket
 import sys
 import tracemalloc
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -182,18 +183,36 @@ def once(simulator: Simulator, bad: Bad) -> Answer:
     return answer
 
 
-async def harvested(url: str, on_event: Callable[[Event], None]) -> tuple[Report, list[Any]]:
+WHOSE = ["ours", "the caller's"]
+"""Sessions; each is asked in a way of its own."""
+
+
+@asynccontextmanager
+async def transport_to(url: str, whose: str, timeout: float) -> AsyncIterator[HttpTransport]:
+    async with AsyncExitStack() as stack:
+        session = (
+            None if whose == "ours" else (await stack.enter_async_context(aiohttp.ClientSession()))
+        )
+        transport = HttpTransport(url, session, timeout=timeout, max_body=LIMIT)
+        yield await stack.enter_async_context(transport)
+
+
+async def harvested(
+    url: str, on_event: Callable[[Event], None], whose: str = "ours"
+) -> tuple[Report, list[Any]]:
     """All the days through engine and transport, which waits 0.4 s for an answer."""
     sink, asked = MemorySink(), scope(BEGIN, END)
     options = Options(rate=1000, concurrency=2, attempts=4)
-    transport = HttpTransport(url, timeout=0.4, max_body=LIMIT)
-    engine = Engine(asked, options, transport, [sink], None, on_event=on_event)
-    async with transport, engine:
+    async with (
+        transport_to(url, whose, timeout=0.4) as transport,
+        Engine(asked, options, transport, [sink], None, on_event=on_event) as engine,
+    ):
         return await engine.run(), sink.records
 
 
+@pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("name", BAD)
-def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str) -> None:
+def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: str) -> None:
     bad, said = BAD[name]
     simulator = Simulator()
     reasons = []
@@ -204,7 +223,7 @@ def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str) -> None:
 
     async def main() -> tuple[Report, list[Any]]:
         async with wire(once(simulator, bad)) as server:
-            return await harvested(server.url, observe)
+            return await harvested(server.url, observe, whose)
 
     report, records = asyncio.run(main())
     assert len(reasons) == 1
@@ -216,7 +235,9 @@ def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str) -> None:
 # one answer, seen from the transport
 
 
-def sent(bad: Bad, timeout: float = 10.0, requests: int = 1) -> tuple[list[Response | str], Wire]:
+def sent(
+    bad: Bad, timeout: float = 10.0, requests: int = 1, whose: str = "ours"
+) -> tuple[list[Response | str], Wire]:
     """What becomes of requests, one after another, to a server that answers each like that."""
 
     async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
@@ -226,7 +247,7 @@ def sent(bad: Bad, timeout: float = 10.0, requests: int = 1) -> tuple[list[Respo
         found: list[Response | str] = []
         async with (
             wire(answer) as server,
-            HttpTransport(server.url, timeout=timeout, max_body=LIMIT) as transport,
+            transport_to(server.url, whose, timeout) as transport,
         ):
             for _ in range(requests):
                 try:
@@ -239,16 +260,90 @@ def sent(bad: Bad, timeout: float = 10.0, requests: int = 1) -> tuple[list[Respo
     return asyncio.run(main())
 
 
-def test_a_reset_after_the_answer_takes_nothing_away() -> None:
-    found, server = sent(raw(http(b"{}"), end=reset), requests=3)
+@pytest.mark.parametrize("whose", WHOSE)
+def test_a_reset_after_the_answer_takes_nothing_away(whose: str) -> None:
+    found, server = sent(raw(http(b"{}"), end=reset), requests=3, whose=whose)
     assert found == [Response(200, b"{}")] * 3
     assert server.connections == 3
 
 
-def test_a_connection_closed_between_two_requests_is_not_used_again() -> None:
-    found, server = sent(raw(http(b"{}", "Connection: keep-alive")), requests=3)
+@pytest.mark.parametrize("whose", WHOSE)
+def test_a_connection_closed_between_two_requests_is_not_used_again(whose: str) -> None:
+    found, server = sent(raw(http(b"{}", "Connection: keep-alive")), requests=3, whose=whose)
     assert found == [Response(200, b"{}")] * 3
     assert server.connections == 3
+
+
+LONG = b" " * 300_000
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n{ }\r\n0\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+@pytest.mark.parametrize("whose", WHOSE)
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        (http(b"{}"), Response(200, b"{}")),
+        (http(LONG), Response(200, LONG)),
+        (http(bomb(1, "gzip"), "Content-Encoding: gzip"), Response(200, bytes(MB))),
+        (CHUNKED, Response(200, b"{ }")),
+        (INTERIM + INTERIM + http(b"{}"), Response(200, b"{}")),
+        (HEAD.replace(b"200 OK", b"204 None") + b"\r\n", Response(204, b"")),
+        (http(b"", status="302 Found"), Response(302, b"")),
+    ],
+    ids=["short", "long", "packed", "chunked", "interim answers first", "none", "redirect"],
+)
+def test_a_connection_is_kept_after_an_answer(answer: bytes, read: Response, whose: str) -> None:
+    found, server = sent(kept(answer), requests=3, whose=whose)
+    assert found == [read] * 3
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("whose", WHOSE)
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (kept(HALF), "no answer within 0.2 s"),
+        (kept(http(b" " * (LIMIT + MB))), "the answer was longer than 4194304 bytes"),
+        (kept(b"HTTP 200 OK\r\n\r\n"), "the answer was not HTTP"),
+    ],
+    ids=["half", "too long", "not HTTP"],
+)
+def test_a_connection_is_not_kept_after_a_bad_answer(bad: Bad, said: str, whose: str) -> None:
+    found, server = sent(bad, timeout=0.2, requests=3, whose=whose)
+    assert found == [said] * 3
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("whose", WHOSE)
+def test_two_answers_to_one_request_are_not_taken_for_two(whose: str) -> None:
+    found, server = sent(kept(http(b"{}") + http(b'{"another":1}')), requests=3, whose=whose)
+    assert found == [Response(200, b"{}")] * 3
+    assert server.connections == 3
+
+
+def test_an_answer_to_nothing_is_not_taken_for_the_next_one() -> None:
+    async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
+        writer.write(http(b"{}"))
+        await asyncio.sleep(0.01)  # the connection lies with the others by then
+        writer.write(http(b'{"another":1}'))
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await answer(writer, Asked(0, "", b""))
+
+    found, server = sent(late, requests=4)
+    unsent = "the connection was closed before an answer came"
+    assert found == [Response(200, b"{}"), unsent] * 2
+    assert len(server.asked) == server.connections == 2
+
+
+def test_the_request_is_the_one_that_a_session_would_send() -> None:
+    heads = [sent(kept(http(b"{}")), whose=whose)[1] for whose in WHOSE]
+    (ours,), (the_callers,) = [server.asked for server in heads]
+    assert ours.head.replace(str(heads[0].port), "PORT") == the_callers.head.replace(
+        str(heads[1].port), "PORT"
+    )
+    assert ours.body == the_callers.body
 
 
 def test_a_request_whose_kept_connection_is_closed_under_it_is_not_lost() -> None:
@@ -288,22 +383,24 @@ def _most_memory(work: Callable[[], Any]) -> tuple[Any, int]:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize(
     "name", ["too long", "too long, chunked", "too long, of no told length", "headers without end"]
 )
-def test_an_answer_that_is_too_long_is_not_held(name: str) -> None:
+def test_an_answer_that_is_too_long_is_not_held(name: str, whose: str) -> None:
     bad, said = BAD[name]
-    (found, _), most = _most_memory(lambda: sent(bad))
+    (found, _), most = _most_memory(lambda: sent(bad, whose=whose))
     assert said in found[0]
     assert most < LIMIT + SLACK
 
 
+@pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
-def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str) -> None:
+def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str, whose: str) -> None:
     packed = bomb(200, encoding)
     assert len(packed) < LIMIT
     answer = http(packed, f"Content-Encoding: {encoding}")
-    (found, _), most = _most_memory(lambda: sent(raw(answer)))
+    (found, _), most = _most_memory(lambda: sent(raw(answer), whose=whose))
     assert found == [f"the answer was longer than {LIMIT} bytes"]
     assert most < LIMIT + SLACK
 
@@ -329,14 +426,15 @@ def test_a_coding_that_is_wrong_or_unknown_costs_an_attempt(
     assert said in found
 
 
-def test_a_flood_of_interim_answers_is_cut_off() -> None:
+@pytest.mark.parametrize("whose", WHOSE)
+def test_a_flood_of_interim_answers_is_cut_off(whose: str) -> None:
     async def flood(writer: asyncio.StreamWriter) -> None:
         while not writer.is_closing():
             writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
             await writer.drain()
             await asyncio.sleep(0)
 
-    (found,), _ = sent(flood, timeout=0.4)
+    (found,), _ = sent(flood, timeout=0.4, whose=whose)
     assert found == "no answer within 0.4 s"
 
 

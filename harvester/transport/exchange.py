@@ -1,0 +1,163 @@
+"""A POST over a connection of an aiohttp session, without what a session does for each request.
+
+A session makes headers, cookies, timers, a task that writes the body, and an answer with its
+history anew for each request.  Here the head is made once a token; what is used is the session's
+pool of connections, with its TLS and its look-up of names, and aiohttp's parser.
+
+The pool is as aiohttp documents it (`BaseConnector.connect`, `Connection`); the protocol of a
+connection is public, but not documented.  So it is tried in memory first, and where a later aiohttp
+has another one, the session is asked for each request, which only takes longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Self
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from yarl import URL
+
+from harvester.model import Request, Response
+from harvester.transport.address import url_of
+
+_TRIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+_HEADS = 10_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Answer:
+    """The head of an answer whose body is still coming; named as aiohttp's.
+
+    It holds its connection until the body is read, or it is closed.
+    """
+
+    __slots__ = ("_connection", "content", "status")
+
+    def __init__(self, status: int, content: aiohttp.StreamReader, connection: Connection) -> None:
+        self.status = status
+        self.content = content
+        self._connection = connection
+
+    async def read(self) -> bytes:
+        """The body; the connection is free for the next request."""
+        body = await self.content.read()
+        self._connection.release()
+        return body
+
+    def close(self) -> None:
+        """Nothing more is read; the connection is closed."""
+        self._connection.close()
+
+
+class Exchange:
+    """POSTs below one base URL, with the same headers and TLS for all."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+        tls: ssl.SSLContext | None,
+        max_body: int,
+    ) -> None:
+        assert session.connector is not None
+        self._pool = session.connector
+        self._base_url = base_url
+        self._timeout = timeout
+        self._max_body = max_body
+        self._asked = aiohttp.ClientRequest(
+            "POST",
+            URL(base_url),
+            headers=headers,
+            data=b"{}",
+            loop=asyncio.get_running_loop(),
+            session=session,
+            ssl=True if tls is None else tls,
+        )
+        self._headers = "".join(
+            [
+                f"{name}: {value}\r\n"
+                for name, value in self._asked.headers.items()
+                if name != "Content-Length"
+            ]
+        )
+        self._head = lru_cache(_HEADS)(self._make_head)
+
+    @classmethod
+    def over(
+        cls,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+        tls: ssl.SSLContext | None,
+        max_body: int,
+    ) -> Self | None:
+        """One over this session; None if its aiohttp is not built as this one needs it."""
+        try:
+            exchange = cls(session, base_url, headers, timeout, tls, max_body)
+            exchange._try()
+        except Exception:  # noqa: BLE001  (whatever it is: aiohttp is another one)
+            return None
+        return exchange
+
+    def _try(self) -> None:
+        """Have an answer parsed that no server sent; raises anything if that does not work."""
+        inspect.signature(self._pool.connect).bind(self._asked, [], self._timeout)
+        assert self._asked.connection_key
+        assert not {"Transfer-Encoding", "Connection"} & set(self._asked.headers)
+        protocol = ResponseHandler(asyncio.get_running_loop())
+        protocol.set_response_params(read_until_eof=True)
+        protocol.data_received(_TRIAL)
+        reading = protocol.read()
+        try:
+            reading.send(None)
+        except StopIteration as read:
+            message, content = read.value
+        finally:
+            reading.close()
+        assert (message.code, content.is_eof(), content.total_bytes) == (200, True, 2)
+        assert content.read_nowait() == b"{}"
+        assert not protocol.should_close
+
+    async def post(self, request: Request) -> Response | Answer:
+        """The answer to a request below the base URL: a response if its body came with its head.
+
+        Raises what aiohttp raises.
+        """
+        body = request.body or b""
+        head = self._head(request.path, request.query)
+        connection = await self._pool.connect(self._asked, [], self._timeout)
+        try:
+            protocol = connection.protocol
+            transport = connection.transport
+            if protocol is None or transport is None or len(protocol):
+                raise aiohttp.ServerDisconnectedError  # or it answered what was not asked
+            protocol.set_response_params(read_until_eof=True)
+            transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            message, content = await protocol.read()
+            while message.code < 200 and message.code != 101:  # what comes before the answer
+                message, content = await protocol.read()
+            if not content.is_eof() or content.total_bytes > self._max_body:
+                return Answer(message.code, content, connection)
+            response = Response(message.code, content.read_nowait())
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        return response
+
+    def _make_head(self, path: str, query: tuple[tuple[str, str], ...]) -> bytes:
+        """All before the length of the body."""
+        target = url_of(self._base_url, path, query).raw_path_qs
+        if _CONTROL.search(target):
+            raise ValueError("control character in a target")
+        return f"POST {target} HTTP/1.1\r\n{self._headers}Content-Length: ".encode()
