@@ -19,7 +19,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import (
@@ -71,7 +71,6 @@ class TokenProvider(Protocol):
         ...
 
 
-@runtime_checkable
 class Joining(Protocol):
     """A provider that needs a token of its own, which is shared as the accounts' are."""
 
@@ -80,6 +79,15 @@ class Joining(Protocol):
     ) -> TokenProvider:
         """Itself for one run: what that sends through, its store, its wall clock."""
         ...
+
+
+def provides(source: object) -> TypeGuard[TokenProvider]:
+    """Whether it is a provider; `isinstance` says the same, for 10 µs an account in Python 3.11."""
+    return callable(getattr(source, "fetch", None))
+
+
+def _joins(provider: TokenProvider) -> TypeGuard[Joining]:
+    return callable(getattr(provider, "joined", None))
 
 
 class CallableProvider:
@@ -376,7 +384,7 @@ def shared_token(
     renew_before: float = RENEW_BEFORE,
 ) -> SharedToken:
     """The token of an account for one run, in a store if there is one and it is any use."""
-    if isinstance(provider, Joining):
+    if _joins(provider):
         provider = provider.joined(send, store, clock)
     if store is None or not getattr(provider, "shareable", True):
         return SharedToken(appid, provider, send, renew_before)

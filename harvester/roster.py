@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
-from harvester.auth import Send, SharedToken, shared_token
+from harvester.auth import Send, shared_token
 from harvester.endpoint import Endpoint, grid
 from harvester.lane import NEVER, Budget, Lane, Share, Span, Track, Try
 from harvester.ledger import Key, Ledger
@@ -63,6 +63,10 @@ class Known(NamedTuple):
     spent: Mapping[Key, int] = {}
     before: Mapping[Key, int] = {}
     spans: Mapping[str, int] = {}
+
+    def knows(self, key: Key) -> bool:
+        """Whether anything of this interface of this account was ever stored."""
+        return key in self.done or key in self.stored or key in self.provisional
 
 
 class Need(NamedTuple):
@@ -181,6 +185,8 @@ async def muster(
     settled = {
         endpoint.name: last_settled_day(wall, endpoint.settled_hour) for endpoint in scope.endpoints
     }
+    rate = Rate.parse(options.rate)
+    untouched: dict[str, Need] = {}  # accounts of which nothing is stored all need the same
     for appid, provider in scope.accounts.items():
         tracks: list[Track] = []
         for endpoint in scope.endpoints:
@@ -188,7 +194,11 @@ async def muster(
             if days is None:
                 continue
             key, cut = (appid, endpoint.name), grid(endpoint, last)
-            need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
+            need = None if has.knows(key) else untouched.get(endpoint.name)
+            if need is None:
+                need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
+                if not has.knows(key):
+                    untouched[endpoint.name] = need
             spent, before = has.spent.get(key, 0), has.before.get(key, 0)
             budget = Budget(options.daily_budget, spent, wall, before)
             until = min(need.days[1], settled[endpoint.name])
@@ -202,7 +212,8 @@ async def muster(
             )
         token = shared_token(appid, provider, send, scope.store, clock)
         cap = scope.caps.get(appid, NEVER)
-        roster.lanes.append(_lane(token, options, tracks, share, cap))
+        limiter = Limiter(rate, options.burst)
+        roster.lanes.append(Lane(token.appid, token, limiter, tracks, share, cap))
     return roster
 
 
@@ -264,10 +275,3 @@ class _Planner(NamedTuple):
                 yield from self.cut.windows(begin, end, self.need.done)
                 return
             yield window
-
-
-def _lane(
-    token: SharedToken, options: Options, tracks: list[Track], share: Share, cap: float
-) -> Lane:
-    limiter = Limiter(Rate.parse(options.rate), options.burst)
-    return Lane(token.appid, token, limiter, tracks, share, cap)

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harvester.answer import Rule, code_of, read, refusal
 from harvester.auth import (
@@ -19,12 +19,13 @@ from harvester.auth import (
     TokenProvider,
     TokenRefusedError,
     check_token_source,
+    provides,
 )
 from harvester.codec import encode, parse
 from harvester.datacube.errors import TOKEN_ERRORS
 from harvester.datacube.external import EXTERNAL_KINDS, LONGEST_TOKEN, external
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Hidden, Request, Stored, Token, Verdict
+from harvester.model import Account, Action, Hidden, Request, Stored, Token, TokenSource, Verdict
 from harvester.plan import china, next_midnight
 
 if TYPE_CHECKING:
@@ -214,4 +215,6 @@ def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
         if not Hidden(account.secret).is_text:
             raise UsageError(f"account {account.appid}: its secret is no text in UTF-8")
         return _KINDS[source](account.appid, account.secret)
-    return source if isinstance(source, TokenProvider) else CallableProvider(source)
+    if provides(source):
+        return source
+    return CallableProvider(cast("TokenSource", source))
