@@ -684,11 +684,11 @@ def test_a_file_of_tables_that_are_no_ledgers_is_refused_by_readers_too(tmp_path
 def test_a_disk_that_fails_is_told_by_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, room: bool, said: str
 ) -> None:
-    def fail(self: Ledger, *_: object) -> None:
+    def fail(*_: object) -> None:
         raise sqlite3.OperationalError(error)
 
-    monkeypatch.setattr("harvester.ledger.has_room", lambda _: room)
-    monkeypatch.setattr(Ledger, "_commit", fail)
+    monkeypatch.setattr("harvester.ledger.file.has_room", lambda _: room)
+    monkeypatch.setattr("harvester.ledger.tables.commit", fail)
     with pytest.raises(LedgerError, match=said):
         now(stored(tmp_path / "l", Entry("s", [done(0, 0)])))
 
@@ -699,7 +699,7 @@ def test_no_room_for_the_directory_of_a_ledger_is_no_fault_of_its_name(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("harvester.ledger.make_directory", fail)
+    monkeypatch.setattr("harvester.ledger.file.make_directory", fail)
     with pytest.raises(LedgerError, match=r"^the disk is full: the ledger"):
         now(stored(tmp_path / "d" / "l"))
 

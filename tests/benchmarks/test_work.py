@@ -57,7 +57,7 @@ def repeated(function: Any, times: int) -> Any:
     ("owner", "name", "times", "figure"),
     [
         (HttpTransport, "send", 2, "requests a window"),
-        (Exchange, "post", 2, "calls a window in transport/exchange"),
+        (Exchange, "post", 2, "calls a window in transport"),
         (SharedToken, "_fetch", 2, "fetches of a token an account"),
         (harvester.pipeline, "body_of", 2, "calls a window in codec"),
         (harvester.pipeline, "body_of", 2, "values written as JSON a record"),

@@ -1,0 +1,302 @@
+"""The ledger's file: opened, claimed, checked, and its errors in words of ours.
+
+Rule: what stands in it is the business of `harvester.ledger.tables`; every call of that runs here,
+on the ledger's own thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Self, TypeVar
+
+from harvester import seal
+from harvester.coverage import Stretch
+from harvester.durable import has_room, is_full, make_directory, step
+from harvester.errors import HarvestError, LedgerError, UsageError
+from harvester.ledger import tables
+from harvester.ledger.tables import VERSION, Entry, Key, Spent
+from harvester.lock import Claim
+from harvester.plan import Days
+from harvester.thread import Thread
+
+FILE_NAME = "ledger.sqlite"
+
+_DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt",
+           "user-defined", "already exists", "unsupported file format")  # fmt: skip
+
+_NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text that is not UTF-8
+_UNUSABLE = ("readonly", "unable to open")
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """The ledger in one SQLite file.
+
+    An async context manager.  While it is open for writing no other process can open it so; a
+    reader (``readonly=True``) is never kept out.  Raises `UsageError` if it is in use or cannot be
+    created, `LedgerError` if it is damaged or of a newer version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
+        self.path = Path(path)
+        self._readonly = readonly
+        self._thread: Thread | None = None
+        self._claim: Claim | None = None
+        self._database: sqlite3.Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.path} {'open' if self._database else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        if self._thread is not None:
+            raise UsageError(f"the ledger {self.path} is open already; hand it in closed")
+        self._thread = Thread("harvester-ledger")
+        try:
+            await self._thread.call(self._open)
+        except HarvestError:
+            await self.__aexit__()
+            raise
+        except (sqlite3.Error, *_NO_VALUES) as exc:
+            await self.__aexit__()
+            raise self._not_opened(exc) from exc
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._close)
+            finally:
+                self._thread.close()
+                self._thread = None
+
+    # what the engine asks
+
+    async def receipt(self, sink: str) -> dict[str, str]:
+        """All that was stored for a sink."""
+        return await self._call(tables.receipt, sink)
+
+    async def done(self, sink: str) -> dict[Key, list[Days]]:
+        """For each account and interface the harvested stretches, in order."""
+        return await self._call(tables.done, sink)
+
+    async def provisional(self, sink: str) -> dict[Key, dict[Days, str]]:
+        """For each account and interface the stored windows that can still change, and why."""
+        return await self._call(tables.provisional, sink)
+
+    async def spans(self) -> dict[str, int]:
+        """The longest windows, in days, that WeChat took, of those interfaces that refused some."""
+        return await self._call(tables.spans)
+
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        """Remember that an interface takes windows of so many days at the most."""
+        await self._call(tables.learn_span, endpoint, days)
+
+    async def spent(self, day: date) -> dict[Key, int]:
+        """The calls of a day in China."""
+        return await self._call(tables.spent, day)
+
+    async def rebook(self, today: date) -> bool:
+        """Book the calls of days that have not come on today, as they were made by now.
+
+        Gives whether there were any: the clock was ahead when they were made.
+        """
+        return await self._call(tables.rebook, today)
+
+    async def commit(self, entries: Sequence[Entry], spent: Iterable[Spent] = ()) -> None:
+        """Store all of it, or nothing, durably."""
+        await self._call(tables.commit, entries, list(spent))
+
+    async def ask(self, ranges: Iterable[tuple[str, str, date, date]]) -> None:
+        """Remember the range that is asked for, so that gaps in it can be told later."""
+        await self._call(tables.ask, list(ranges))
+
+    # what its readers ask
+
+    async def sinks(self) -> list[str]:
+        """The sinks that were ever used with this ledger."""
+        return await self._call(tables.sinks)
+
+    async def stretches(self, sink: str) -> dict[Key, list[Stretch]]:
+        """Everything that is known of a sink, by account and interface, in order."""
+        return await self._call(tables.stretches, sink)
+
+    async def asked(self) -> dict[Key, Days]:
+        """The widest range ever asked for, by account and interface."""
+        return await self._call(tables.asked)
+
+    # on the ledger's thread
+
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        assert self._thread is not None, "the ledger is not entered"
+        try:
+            return await self._thread.call(function, self._database, *args)
+        except sqlite3.Error as exc:
+            raise LedgerError(self._describe(exc)) from exc
+        except _NO_VALUES as exc:
+            raise LedgerError(self._damaged(type(exc).__name__)) from exc
+
+    def _not_opened(self, exc: Exception) -> UsageError | LedgerError:
+        """What cannot be used is the user's to choose; what is damaged or full stops the run."""
+        if not isinstance(exc, sqlite3.Error):  # even the driver's own message can be no text
+            return LedgerError(self._damaged(type(exc).__name__))
+        said = self._describe(exc)
+        unusable = (
+            isinstance(exc, sqlite3.OperationalError)
+            and any(sign in str(exc) for sign in _UNUSABLE)
+            and not self._readonly_by_itself(str(exc))
+        )
+        return UsageError(said) if unusable else LedgerError(said)
+
+    def _describe(self, exc: sqlite3.Error) -> str:
+        text = str(exc)
+        if "full" in text or ("disk I/O" in text and not has_room(self.path.parent)):
+            return self._no_room()
+        if any(sign in text for sign in _DAMAGE):
+            return self._damaged(text)
+        if self._readonly_by_itself(text):
+            return self._damaged("its head says that it is read-only")
+        if any(sign in text for sign in _UNUSABLE):
+            return f"the ledger {self.path} cannot be written ({text})"
+        return (
+            f"the ledger {self.path} failed ({text}); nothing that it holds is lost: see to its"
+            " disk, and run the same command again"
+        )
+
+    def _readonly_by_itself(self, text: str) -> bool:
+        """Whether SQLite will not write though the disk lets us: by what stands in the file."""
+        places = (self.path, self.path.parent)
+        return (
+            "readonly" in text
+            and not self._readonly
+            and all(os.access(place, os.W_OK) for place in places)
+        )
+
+    def _no_room(self) -> str:
+        return (
+            f"the disk is full: the ledger {self.path} could not be written; nothing that it"
+            " holds is lost: make room and run the same command again"
+        )
+
+    def _damaged(self, how: str) -> str:
+        return (
+            f"the ledger {self.path} is damaged ({how}); what was harvested is not lost:"
+            f" {self._way_out()}"
+        )
+
+    def _way_out(self) -> str:
+        if self.path.name != FILE_NAME:
+            return "move it away: what lies in the sinks is then kept, and asked for anew"
+        directory = shlex.quote(str(self.path.parent))
+        return f"harvester rebuild --out {directory} makes a new ledger from what is stored"
+
+    def _open(self) -> None:
+        if self._readonly:
+            if not self.path.exists():
+                raise UsageError(f"there is no ledger at {self.path}")
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            if self._is_void(self._database):
+                self._database.close()
+                self._database = tables.made(sqlite3.connect(":memory:", check_same_thread=False))
+        else:
+            self._open_for_writing()
+        self._check_version()
+        self._check_seal()
+        if self._database is not None and not self._readonly:
+            seal.keep(self._database)
+
+    def _open_for_writing(self) -> None:
+        try:
+            make_directory(self.path.parent, "directory of the ledger")
+            self._claim = Claim(
+                self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
+            )
+        except OSError as exc:
+            if is_full(exc):
+                raise LedgerError(self._no_room()) from exc
+            raise UsageError(
+                f"the directory {self.path.parent} cannot be written ({exc.strerror})"
+            ) from exc
+        database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._database = database  # before it can fail, so that it is closed whatever happens
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        if not self._version(database):
+            with step("make ledger"):
+                tables.made(database)
+
+    def _check_version(self) -> None:
+        assert self._database is not None
+        found = self._version(self._database)
+        if found != VERSION:
+            raise LedgerError(
+                f"the ledger {self.path} is of version {found}, this harvester knows {VERSION};"
+                " use the harvester that wrote it, or a newer one; if there is none,"
+                f" {self._way_out()}"
+            )
+
+    def _check_seal(self) -> None:
+        assert self._database is not None
+        self._database.execute("BEGIN")  # at one moment, whoever else writes
+        try:
+            if not seal.whole(self._database):
+                raise LedgerError(self._damaged("it does not hold what was written into it"))
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+
+    @staticmethod
+    def _version(database: sqlite3.Connection) -> int:
+        return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _is_void(self, database: sqlite3.Connection) -> bool:
+        """Whether nothing stands in it yet: whoever made it was ended, or had no room."""
+        if self._version(database):
+            return False
+        return not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+
+    def _close(self) -> None:
+        if self._database is not None:
+            with step("close ledger"):  # what stands in its log goes into the file
+                self._database.close()
+            self._database = None
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+
+def named_sinks(path: Path) -> list[str]:
+    """The sinks that a ledger names, as far as it can still be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT sink FROM receipt UNION SELECT sink FROM stretch")
+            return sorted(str(name) for (name,) in rows)
+    except (sqlite3.Error, *_NO_VALUES):
+        return []
+
+
+def receipt_in(path: Path, sink: str) -> dict[str, str]:
+    """All that a ledger keeps for a sink, for those who have no event loop; changes nothing."""
+    ledger = Ledger(path, readonly=True)
+    try:
+        ledger._open()
+        assert ledger._database is not None
+        return tables.receipt(ledger._database, sink)
+    except sqlite3.OperationalError as exc:
+        if any(sign in str(exc) for sign in _UNUSABLE):
+            raise LedgerError(f"the ledger {path} cannot be read ({exc})") from exc
+        raise LedgerError(ledger._describe(exc)) from exc
+    except (sqlite3.Error, *_NO_VALUES) as exc:
+        raise ledger._not_opened(exc) from exc
+    finally:
+        ledger._close()
