@@ -122,13 +122,13 @@ class Board:
             self.stop()
         elif self._share.among(self._unfinished):
             for other in self._lanes:
-                self._look_again(other)
+                if other.open and other.scheduled > 0.0:
+                    self._look_again(other)
 
     def _look_again(self, lane: Lane) -> None:
-        if lane.open and lane.scheduled > 0.0:
-            self._schedule(lane, self._running().time(), self._wall())
-            if self._ready:
-                self._wake_worker()
+        self._schedule(lane, self._running().time(), self._wall())
+        if self._ready:
+            self._wake_worker()
 
     def stop(self) -> None:
         """Give out no more jobs."""

@@ -12,13 +12,10 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from typing import NamedTuple
 
 from harvester.channel import Channel
-from harvester.codec import add_checksums
-from harvester.coverage import DONE, Stretch, harvested
 from harvester.errors import LedgerError
 from harvester.events import Committed, Drifted, Observer
 from harvester.ledger import Entry, Ledger, Settled, Spent
 from harvester.model import Batch, Tally, Window
-from harvester.plan import ONE_DAY, days_in
 from harvester.sinks.base import Finishing, Located, Sink, Written
 
 GROUP = 512
@@ -115,9 +112,7 @@ class Committer:
         for name, sink in self.sinks:
             self.writing = name if batches else ""
             written = await sink.write(batches) if batches else Written({})
-            # What was replaced is told window by window; else whole runs of days are settled.
-            runs = _one_by_one(bare) if written.replaced else _in_runs(bare)
-            entries.append(_entry(name, [*runs, *others], written, batches))
+            entries.append(_entry(name, others, bare, written, batches))
             changed.update(_changed(batches, written.replaced))
             former.update(written.replaced)
             self._tell_drift(written.drift)
@@ -147,11 +142,15 @@ class Committer:
 
 
 def _entry(
-    name: str, settled: Sequence[Settled], written: Written, batches: Sequence[Batch]
+    name: str,
+    settled: Sequence[Settled],
+    harvested: Sequence[Batch],
+    written: Written,
+    batches: Sequence[Batch],
 ) -> Entry:
     provisional = {batch.window: batch.provisional for batch in batches if batch.provisional}
     final = [batch.window for batch in batches if batch.replaces and not batch.provisional]
-    return Entry(name, settled, written.receipt, written.replaced, provisional, final)
+    return Entry(name, settled, written.receipt, written.replaced, provisional, final, harvested)
 
 
 def _changed(batches: Sequence[Batch], replaced: Mapping[Window, Tally]) -> Iterator[Window]:
@@ -203,55 +202,6 @@ def _committed(batches: Sequence[Batch], changed: int, provisional: int) -> Comm
         changed,
         provisional,
     )
-
-
-def _one_by_one(batches: Iterable[Batch]) -> list[Settled]:
-    return [
-        Settled(
-            batch.window,
-            harvested(
-                (batch.window.begin, batch.window.end), batch.records, batch.checksum
-            )._replace(empty=_empty_bits(batch)),
-        )
-        for batch in batches
-    ]
-
-
-def _in_runs(batches: Sequence[Batch]) -> list[Settled]:
-    """Neighbouring windows of one interface of one account as one, without a stretch each."""
-    settled: list[Settled] = []
-    ordered = iter(sorted(batches, key=_window))
-    batch = next(ordered, None)
-    while batch is not None:
-        appid, endpoint, begin, end = batch.window
-        records, total, empty = batch.records, batch.checksum, _empty_bits(batch)
-        for batch in ordered:
-            window = batch.window
-            adjacent = window.begin == end + ONE_DAY
-            if not adjacent or window.appid != appid or window.endpoint != endpoint:
-                break
-            if batch.gaps or not batch.records:
-                empty |= _empty_bits(batch) << (window.begin - begin).days
-            records += batch.records
-            total += batch.checksum
-            end = window.end
-        else:
-            batch = None
-        total = add_checksums(total, 0)
-        stretch = Stretch(begin, end, DONE, records, total, empty)
-        settled.append(Settled(Window(appid, endpoint, begin, end), stretch))
-    return settled
-
-
-def _window(batch: Batch) -> Window:
-    return batch.window
-
-
-def _empty_bits(batch: Batch) -> int:
-    """A bit a day of those without a record."""
-    if batch.records:
-        return batch.gaps
-    return (1 << days_in((batch.window.begin, batch.window.end))) - 1
 
 
 def name_in(sink: Sink, ledger: Ledger | None) -> str:

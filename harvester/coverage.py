@@ -9,6 +9,7 @@ records it holds, their order-free checksum, and, a bit a day, which of its days
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
@@ -84,9 +85,30 @@ def replaced(new: Stretch, records: int, checksum: int) -> Stretch:
     )
 
 
-def fold(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """Neighbours joined, before they are laid over what is stored."""
-    return _join(sorted(stretches))
+def together(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """What all of them say, the later ones laid over the former; neighbours are joined."""
+    ordered = sorted(stretches)
+    end = date.min
+    for stretch in ordered:
+        if stretch.begin <= end:
+            break
+        end = stretch.end
+    else:
+        return _join(ordered)
+    known: list[Stretch] = []
+    for stretch in stretches:
+        overlay(known, stretch)
+    return known
+
+
+def overlay(known: list[Stretch], new: Stretch) -> None:
+    """Lay a stretch over all that is known of an interface of an account."""
+    touched = [
+        n for n, old in enumerate(known)
+        if old.begin <= new.end + ONE_DAY and new.begin <= old.end + ONE_DAY
+    ]  # fmt: skip
+    first = touched[0] if touched else bisect(known, new)
+    known[first : first + len(touched)] = lay(known[first : first + len(touched)], new)
 
 
 def _join(ordered: Iterable[Stretch]) -> list[Stretch]:

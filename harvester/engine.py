@@ -521,13 +521,12 @@ class Engine:
 
     def _spent(self) -> list[Spent]:
         """The calls since the last commit."""
-        day = self._today()
-        rows = []
-        for track in self._unbooked:
-            rows.append(Spent(track.appid, track.endpoint.name, day, track.unbooked))
+        day, tracks = self._today(), self._unbooked
+        spent = [Spent(track.appid, track.endpoint.name, day, track.unbooked) for track in tracks]
+        for track in tracks:
             track.unbooked = 0
-        self._unbooked.clear()
-        return rows
+        tracks.clear()
+        return spent
 
     def _today(self) -> date:
         """The day in China."""

@@ -235,6 +235,13 @@ class Batch(NamedTuple):
     again: bool = False
     gaps: int = 0
 
+    @property
+    def empty(self) -> int:
+        """Bit n is set if the n-th day has no record."""
+        if self.records:
+            return self.gaps
+        return (1 << ((self.window.end - self.window.begin).days + 1)) - 1
+
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""
         if self.parsed is None:

@@ -205,7 +205,8 @@ async def muster(
             planner = _Planner(appid, endpoint, cut, need, options.order, until)
             track = planner.track(budget, spans[endpoint.name], replaces, options.ask_quota)
             tracks.append(track)
-            roster.unsettled.extend((track, late) for late in planner.unsettled(replaces))
+            if need.again or need.days[1] > until:
+                roster.unsettled.extend((track, late) for late in planner.unsettled(replaces))
             roster = roster._replace(
                 planned=roster.planned + need.planned,
                 skipped=roster.skipped + need.planned - need.left,

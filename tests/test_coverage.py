@@ -13,10 +13,11 @@ from harvester.coverage import (
     FAILED,
     WAITING,
     Stretch,
-    fold,
     harvested,
     lay,
+    overlay,
     replaced,
+    together,
 )
 
 PROPERTY = settings(
@@ -134,11 +135,30 @@ def test_stretches_are_ordered_apart_and_as_long_as_they_can_be(sequence: list[S
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**63 - 1)), min_size=1, max_size=20))
 @PROPERTY
-def test_folding_neighbours_first_gives_the_same_as_laying_each(
+def test_joining_neighbours_first_gives_the_same_as_laying_each(
     windows: list[tuple[int, int]],
 ) -> None:
     single = [done(n, n, records, checksum) for n, (records, checksum) in enumerate(windows)]
-    assert fold(reversed(single)) == stored_after(single)
+    assert together(single[::-1]) == stored_after(single)
+
+
+@given(SEQUENCES)
+@PROPERTY
+def test_all_together_are_the_same_as_each_laid_over_those_before(
+    sequence: list[Stretch],
+) -> None:
+    assert together(sequence) == stored_after(sequence)
+
+
+@given(SEQUENCES, SEQUENCES)
+@PROPERTY
+def test_what_came_together_can_be_laid_over_what_was_stored(
+    former: list[Stretch], later: list[Stretch]
+) -> None:
+    stored = stored_after(former)
+    for stretch in together(later):
+        overlay(stored, stretch)
+    assert stored == stored_after(former + later)
 
 
 def test_a_harvested_window_without_records_is_empty_on_all_its_days() -> None:
@@ -213,9 +233,9 @@ def test_replacing_by_less_wraps_the_checksum_and_not_the_count() -> None:
 
 
 def test_ten_years_of_days_are_one_stretch() -> None:
-    [stretch] = fold([done(n, n, n % 2, n % 2) for n in range(3650)])
+    [stretch] = together([done(n, n, n % 2, n % 2) for n in range(3650)])
     assert (stretch.days, stretch.records, stretch.empty_days) == (3650, 1825, 1825)
 
 
-def test_nothing_folds_to_nothing() -> None:
-    assert fold([]) == []
+def test_nothing_together_is_nothing() -> None:
+    assert together([]) == []

@@ -4,7 +4,8 @@ Rule: the only room that knows SQLite.
 
 One row is a stretch of days in one state (`harvester.coverage`), kept by sink, account and
 interface: what one destination has says nothing about another.  Beside them stand each sink's
-receipt, the range that was ever asked for, and the calls spent by day.
+receipt, the range that was ever asked for, and the calls spent by day.  What the latest commits
+brought is laid in later (`harvester.ledger.commits`), which no reader sees.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ on the ledger's own thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
@@ -19,7 +19,7 @@ from harvester import seal
 from harvester.coverage import Stretch
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
-from harvester.ledger import tables
+from harvester.ledger import commits, tables
 from harvester.ledger.tables import VERSION, Entry, Key, Spent
 from harvester.lock import Claim
 from harvester.plan import Days
@@ -50,6 +50,7 @@ class Ledger:
         self._thread: Thread | None = None
         self._claim: Claim | None = None
         self._database: sqlite3.Connection | None = None
+        self._sound = False
 
     def __repr__(self) -> str:
         return f"<Ledger {self.path} {'open' if self._database else 'closed'}>"
@@ -87,7 +88,7 @@ class Ledger:
 
     async def done(self, sink: str) -> dict[Key, list[Days]]:
         """For each account and interface the harvested stretches, in order."""
-        return await self._call(tables.done, sink)
+        return await self._call(commits.done, sink)
 
     async def provisional(self, sink: str) -> dict[Key, dict[Days, str]]:
         """For each account and interface the stored windows that can still change, and why."""
@@ -103,18 +104,18 @@ class Ledger:
 
     async def spent(self, day: date) -> dict[Key, int]:
         """The calls of a day in China."""
-        return await self._call(tables.spent, day)
+        return await self._call(commits.spent, day)
 
     async def rebook(self, today: date) -> bool:
         """Book the calls of days that have not come on today, as they were made by now.
 
         Gives whether there were any: the clock was ahead when they were made.
         """
-        return await self._call(tables.rebook, today)
+        return await self._call(commits.rebook, today)
 
     async def commit(self, entries: Sequence[Entry], spent: Iterable[Spent] = ()) -> None:
         """Store all of it, or nothing, durably."""
-        await self._call(tables.commit, entries, list(spent))
+        await self._call(commits.commit, entries, list(spent))
 
     async def ask(self, ranges: Iterable[tuple[str, str, date, date]]) -> None:
         """Remember the range that is asked for, so that gaps in it can be told later."""
@@ -124,11 +125,11 @@ class Ledger:
 
     async def sinks(self) -> list[str]:
         """The sinks that were ever used with this ledger."""
-        return await self._call(tables.sinks)
+        return await self._call(commits.sinks)
 
     async def stretches(self, sink: str) -> dict[Key, list[Stretch]]:
         """Everything that is known of a sink, by account and interface, in order."""
-        return await self._call(tables.stretches, sink)
+        return await self._call(commits.stretches, sink)
 
     async def asked(self) -> dict[Key, Days]:
         """The widest range ever asked for, by account and interface."""
@@ -214,6 +215,7 @@ class Ledger:
         self._check_seal()
         if self._database is not None and not self._readonly:
             seal.keep(self._database)
+        self._sound = True
 
     def _open_for_writing(self) -> None:
         try:
@@ -267,9 +269,13 @@ class Ledger:
 
     def _close(self) -> None:
         if self._database is not None:
+            if self._sound and not self._readonly:
+                with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # it stays where it is, then
+                    commits.settle(self._database)
             with step("close ledger"):  # what stands in its log goes into the file
                 self._database.close()
             self._database = None
+            self._sound = False
         if self._claim is not None:
             self._claim.release()
             self._claim = None
@@ -277,12 +283,14 @@ class Ledger:
 
 def named_sinks(path: Path) -> list[str]:
     """The sinks that a ledger names, as far as it can still be read."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT sink FROM receipt UNION SELECT sink FROM stretch")
-            return sorted(str(name) for (name,) in rows)
-    except (sqlite3.Error, *_NO_VALUES):
-        return []
+    found: set[str] = set()
+    for table in ("receipt", "stretch", "latest"):
+        with contextlib.suppress(sqlite3.Error, *_NO_VALUES):
+            uri = f"{path.absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+                rows = database.execute(f"SELECT DISTINCT sink FROM {table}").fetchall()
+                found.update([str(name) for (name,) in rows])
+    return sorted(found)
 
 
 def receipt_in(path: Path, sink: str) -> dict[str, str]:

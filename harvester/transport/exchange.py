@@ -18,6 +18,7 @@ import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Self
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -29,6 +30,8 @@ from harvester.transport.address import url_of
 
 _TRIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 _HEADS = 10_000
+_PLAIN = re.compile(r"[!$-~]+")
+"""A target of visible ASCII and without a fragment is what aiohttp would make of it."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -71,6 +74,7 @@ class Exchange:
         assert session.connector is not None
         self._pool = session.connector
         self._base_url = base_url
+        self._prefix = URL(base_url, encoded=True).raw_path.rstrip("/")
         self._timeout = timeout
         self._max_body = max_body
         self._asked = aiohttp.ClientRequest(
@@ -157,7 +161,9 @@ class Exchange:
 
     def _make_head(self, path: str, query: tuple[tuple[str, str], ...]) -> bytes:
         """All before the length of the body."""
-        target = url_of(self._base_url, path, query).raw_path_qs
-        if _CONTROL.search(target):
-            raise ValueError("control character in a target")
+        target = f"{self._prefix}{path}?{urlencode(query)}" if query else f"{self._prefix}{path}"
+        if not _PLAIN.fullmatch(target):
+            target = url_of(self._base_url, path, query).raw_path_qs
+            if _CONTROL.search(target):
+                raise ValueError("control character in a target")
         return f"POST {target} HTTP/1.1\r\n{self._headers}Content-Length: ".encode()

@@ -36,7 +36,7 @@ PLANTED = (
         "            written = await sink.write(batches) if batches else Written({})\n",
         "            if self.ledger is not None:\n"
         "                await self.ledger.commit(\n"
-        "                    [Entry(name, [*_in_runs(bare), *others], {}, {})], self._spent()\n"
+        "                    [Entry(name, others, {}, {}, harvested=bare)], self._spent()\n"
         "                )\n"
         "            written = await sink.write(batches) if batches else Written({})\n",
     ),
@@ -115,9 +115,9 @@ PLANTED = (
     ),
     Planted(
         "the figures of what was replaced are counted twice",
-        "ledger.py",
-        "        if former is not None and _counted(database, entry.sink, window):\n",
-        "        if former is None and _counted(database, entry.sink, window):\n",
+        "ledger/commits.py",
+        "        if former is not None and rows.counted(database, entry.sink, window):\n",
+        "        if former is None and rows.counted(database, entry.sink, window):\n",
     ),
     Planted(
         "the sink is not told that its receipt is stored",
@@ -133,7 +133,7 @@ PLANTED = (
     ),
     Planted(
         "calls are not kept for the next run",
-        "ledger.py",
+        "ledger/commits.py",
         "SET calls = calls + excluded.calls",
         "SET calls = excluded.calls",
     ),
