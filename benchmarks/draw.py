@@ -30,7 +30,12 @@ NEAR, FAR = 0.5, 1.3
 COLUMNS = (45, "right"), (95, "right"), (145, "right"), (155, "left")
 """Points to the right of the ratios, where value, goal, gate and verdict stand."""
 INK, OURS, THEIRS, PALE, WRONG = "#1f2328", "#0b5fa5", "#87919c", "#e3e8ed", "#c0182b"
-LOOPS = {"bare": "bare loop", "tuned": "tuned loop", "by hand": "loop by hand"}
+LOOPS = {
+    "bare": "bare loop",
+    "tuned": "tuned loop",
+    "by hand": "loop by hand",
+    "own transport": "loop, our transport",
+}
 MARKERS: dict[str, dict[str, Any]] = {
     "meets the goal": {"marker": "o", "color": OURS},
     "within the gate": {"marker": "o", "color": OURS, "markerfacecolor": "white"},
@@ -138,7 +143,7 @@ def _stages(axes: Axes, figures: Sequence[Figure]) -> None:
     whole = f": {sum(spent.values()):.0f} µs" if spent else ""
     axes.set_title(f"Where the microseconds of a window go{whole}")
     _bars(axes, spent, [f"{each:.3g} µs" for each in spent.values()], others={"transport", "loop"})
-    note = "grey: aiohttp's client, and\nthe event loop with the kernel"
+    note = "grey: the request with aiohttp, and\nthe event loop with the kernel"
     axes.text(1, 0.3, note, transform=axes.transAxes, ha="right", va="center", fontsize=8)
     if not spent:
         _not_measured(axes, "stages")

@@ -6,9 +6,9 @@ coroutine counts while it runs, not while it waits; what the clock itself takes 
 and taken off.
 
 Stages are named after the rooms.  "plan" is all of what is asked next: board, lane, track, dates.
-"transport" is aiohttp's client.  What remains of the loop's thread when all of them are taken off
-is the loop itself, and the kernel's part in sending and receiving.  Sink and ledger work in threads
-of their own, which are counted with them.
+"transport" is the request over aiohttp's pool and parser, with the kernel's part in sending.  What
+remains of the loop's thread when all of them are taken off is the loop itself, and the kernel's
+part in receiving.  Sink and ledger work in threads of their own, which are counted with them.
 """
 
 from __future__ import annotations

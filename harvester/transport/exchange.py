@@ -143,9 +143,11 @@ class Exchange:
         try:
             protocol = connection.protocol
             transport = connection.transport
-            if protocol is None or transport is None or len(protocol):
-                raise aiohttp.ServerDisconnectedError  # or it answered what was not asked
+            if protocol is None or transport is None:
+                raise aiohttp.ServerDisconnectedError
             protocol.set_response_params(read_until_eof=True)
+            if len(protocol):
+                raise aiohttp.ServerDisconnectedError  # it has answered what was not asked
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
             message, content = await protocol.read()
             while message.code < 200 and message.code != 101:  # what comes before the answer
