@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from harvester.sinks.files import CHUNK
 from harvester.sinks.segments import (
     Mark,
     Whole,
+    by_endpoint,
     found_in,
     holds,
     is_ours,
@@ -148,12 +148,9 @@ class JsonLines(DirectorySink):
     # on the sink's thread: writing
 
     def _write(self, batches: Sequence[Batch]) -> Written:
-        by_endpoint: dict[str, list[Batch]] = defaultdict(list)
-        for batch in batches:
-            by_endpoint[batch.window.endpoint].append(batch)
         replaced: dict[Window, Tally] = {}
         with self._translated():
-            for endpoint, group in by_endpoint.items():
+            for endpoint, group in by_endpoint(batches).items():
                 if old := self._old(group):
                     self._replace(endpoint, old, replaced)
                 self._append(endpoint, group)

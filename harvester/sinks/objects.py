@@ -24,7 +24,6 @@ its last records count.
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
 from functools import partial
@@ -52,7 +51,7 @@ from harvester.sinks.manifest import (
     to_merge,
     told_by,
 )
-from harvester.sinks.segments import Whole, found_in, holds, parsed, widen, window_of
+from harvester.sinks.segments import Whole, by_endpoint, found_in, holds, parsed, widen, window_of
 from harvester.sinks.spec import read_spec
 from harvester.sinks.writer import WRITER, Writer
 from harvester.thread import Thread
@@ -265,13 +264,11 @@ class ObjectStore:
 
     async def write(self, batches: Sequence[Batch]) -> Written:
         """Put objects, then the manifest that lists them."""
-        by_endpoint: defaultdict[str, list[Batch]] = defaultdict(list)
-        for batch in batches:
-            by_endpoint[batch.window.endpoint].append(batch)
         await self._writer.renew()
         replaced: dict[Window, Tally] = {}
         changes = [
-            await self._change(endpoint, group, replaced) for endpoint, group in by_endpoint.items()
+            await self._change(endpoint, group, replaced)
+            for endpoint, group in by_endpoint(batches).items()
         ]
         puts = {put.entry.name: put for change in changes for put in change.puts}
         gone = {name for change in changes for name in change.gone} - puts.keys()

@@ -33,7 +33,7 @@ from harvester.sinks.directory import DirectorySink
 from harvester.sinks.logs import Entry, Log, added, is_log
 from harvester.sinks.merge import Merged
 from harvester.sinks.partition import Windows, crc, fetched_in, schema_in, windows_in
-from harvester.sinks.segments import Mark, Whole
+from harvester.sinks.segments import Mark, Whole, by_endpoint
 from harvester.sinks.spec import read_spec
 from harvester.sinks.standing import FOUND, LOGS, Standing
 
@@ -171,13 +171,10 @@ class Parquet(DirectorySink):
     # on the sink's thread: writing
 
     def _write(self, batches: Sequence[Batch]) -> Written:
-        by_endpoint: dict[str, list[Batch]] = defaultdict(list)
-        for batch in batches:
-            by_endpoint[batch.window.endpoint].append(batch)
         replaced: dict[Window, Tally] = {}
         drift: list[str] = []
         with self._translated():
-            for endpoint, group in by_endpoint.items():
+            for endpoint, group in by_endpoint(batches).items():
                 log, _ = self._log(endpoint), self._table(endpoint)
                 standing = {batch.window for batch in group if batch.replaces or self._found}
                 if standing:

@@ -6,20 +6,28 @@ Rule: reads lines and receipts; writes nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.codec import add_checksums, checksum, parse, parse_lines
 from harvester.errors import SinkError
-from harvester.model import Window
+from harvester.model import Batch, Window
 from harvester.plan import Days
 from harvester.sinks.base import Found, Receipt
 from harvester.sinks.compression import compression_of
 from harvester.sinks.files import CHUNK
 
 Lines = Iterable[tuple[bytes, Window]]
+
+
+def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
+    """The batches of each interface, in their order; mostly all are of one."""
+    names = dict.fromkeys([batch.window.endpoint for batch in batches])
+    if len(names) == 1:
+        return dict.fromkeys(names, batches)
+    return {name: [batch for batch in batches if batch.window.endpoint == name] for name in names}
 
 
 class Mark(NamedTuple):
