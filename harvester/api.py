@@ -43,7 +43,8 @@ class Keywords(TypedDict, total=False):
     """The options of `stream` and `run`, all by keyword.
 
     base_url: another host than ``https://api.weixin.qq.com``.
-    session: your own `aiohttp.ClientSession`; it is used and never closed.
+    session: your own `aiohttp.ClientSession`; it is used, with all that is set on it, and never
+        closed.  Without one less is done for each request (`harvester.transport.exchange`).
     ca_file: a PEM file with authorities that are trusted besides the machine's own; not together
         with ``session``, which has its own TLS.
     rate: requests leaving for one account: a number a second, ``"10/s"``, ``"600/min"``.  In no
