@@ -9,9 +9,10 @@ records it holds, their order-free checksum, and, a bit a day, which of its days
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import NamedTuple
 
 from harvester.codec import add_checksums
@@ -21,6 +22,8 @@ from harvester.plan import ONE_DAY, Days, gaps
 DONE = "done"
 WAITING = "waiting"
 FAILED = "failed"
+
+_BEGIN, _END = attrgetter("begin"), attrgetter("end")
 
 
 class Stretch(NamedTuple):
@@ -102,13 +105,10 @@ def together(stretches: Sequence[Stretch]) -> list[Stretch]:
 
 
 def overlay(known: list[Stretch], new: Stretch) -> None:
-    """Lay a stretch over all that is known of an interface of an account."""
-    touched = [
-        n for n, old in enumerate(known)
-        if old.begin <= new.end + ONE_DAY and new.begin <= old.end + ONE_DAY
-    ]  # fmt: skip
-    first = touched[0] if touched else bisect(known, new)
-    known[first : first + len(touched)] = lay(known[first : first + len(touched)], new)
+    """Lay a stretch over all that is known of an interface of an account, in order and apart."""
+    first = bisect_left(known, new.begin - ONE_DAY, key=_END)
+    after = bisect_right(known, new.end + ONE_DAY, key=_BEGIN)
+    known[first:after] = lay(known[first:after], new)
 
 
 def _join(ordered: Iterable[Stretch]) -> list[Stretch]:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import sqlite3
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from contextlib import closing
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harvester.codec import add_checksums
-from harvester.coverage import DONE, FAILED, WAITING, Stretch, harvested
+from harvester.coverage import DONE, FAILED, WAITING, Stretch, harvested, overlay
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import FILE_NAME, VERSION, Entry, Ledger, Settled, Spent
 from harvester.model import Batch, Tally, Window
@@ -403,6 +404,46 @@ def test_more_windows_than_a_row_should_hold_are_laid_in_at_once(
             return await everything(ledger)
 
     assert len(now(main()).stretches[KEY]) == 40
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_windows_that_overlap_are_laid_in_one_order_however_they_are_laid(
+    replaced: bool, tmp_path: Path
+) -> None:
+    def batch(begin: int, end: int, gaps: int) -> Batch:
+        return Batch(Window(*KEY, day(begin), day(end)), "", 1, b"", 1, gaps=gaps)
+
+    former = {Window(*KEY, day(50), day(50)): Tally(0, 0)} if replaced else {}
+    entry = Entry("s", (), harvested=[batch(3, 3, 0), batch(1, 5, 0b100)], replaced=former)
+    assert now(stored(tmp_path / "l", entry)).stretches == {
+        KEY: [Stretch(day(1), day(5), DONE, 2, 2, 0)]
+    }
+
+
+def test_a_disk_that_cannot_be_read_is_told_by_its_own_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Ledger(tmp_path / "l") as ledger:
+
+            def fail(database: sqlite3.Connection, _: str) -> None:
+                database.execute("ROLLBACK")  # as SQLite does when a read fails
+                raise sqlite3.OperationalError("disk I/O error")
+
+            with patch("harvester.ledger.stretches.stretches", fail):
+                await ledger.stretches("s")
+
+    with pytest.raises(LedgerError, match="disk I/O error"):
+        now(main())
+
+
+def test_a_row_of_many_pieces_is_laid_in_without_looking_at_all_of_them() -> None:
+    known: list[Stretch] = []
+    for number in range(20_000):
+        overlay(known, other(2 * number, 2 * number, detail=str(number)).stretch)
+    began = time.process_time()
+    for number in range(2_000):
+        overlay(known, other(2 * number, 2 * number, detail="again").stretch)
+    assert time.process_time() - began < 1.0  # some 20 s if each looked at all
+    assert len(known) == 20_000
 
 
 def test_harvested_windows_are_told_as_settled_ones_are(tmp_path: Path) -> None:

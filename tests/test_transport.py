@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -496,3 +498,34 @@ def test_a_path_with_control_characters_is_not_sent(path: str, whose: str) -> No
             return str(caught.value), server.heads
 
     assert asyncio.run(main()) == ("the request failed (ValueError)", [])
+
+
+@pytest.mark.parametrize("whose", ["ours", "the caller's"])
+def test_a_session_that_was_closed_is_told_and_nothing_is_connected(whose: str) -> None:
+    async def main() -> tuple[str, int]:
+        async with serving(sized(b"{}")) as server, aiohttp.ClientSession() as session:
+            transport = HttpTransport(server.url, None if whose == "ours" else session)
+            async with transport:
+                await transport.send(REQUEST)
+            await session.close()
+            with pytest.raises(AttemptError) as caught:
+                await transport.send(REQUEST)
+            return str(caught.value), len(server.connections)
+
+    assert asyncio.run(main()) == ("the session was closed", 1)
+
+
+def test_what_is_tried_is_tried_without_assertions_too() -> None:
+    tried = (
+        "import asyncio, harvester.transport as t\n"
+        "from aiohttp.client_proto import ResponseHandler\n"
+        "ResponseHandler.should_close = True\n"
+        "async def main():\n"
+        "    async with t.HttpTransport('http://127.0.0.1:1') as transport:\n"
+        "        print(transport._exchange)\n"
+        "asyncio.run(main())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-O", "-c", tried], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "None\n"

@@ -34,7 +34,7 @@ from harvester.model import Batch
 from harvester.plan import Days
 
 LATEST = 40
-"""Commits (of one sink) that are laid in together: some 20,000 windows, or 2 MB."""
+"""Rows that are laid in together, one a commit and sink: some 20,000 windows, or 2 MB."""
 MOST_AT_ONCE = 4096
 """Windows of an entry; one of more is laid in at once."""
 
@@ -145,7 +145,8 @@ def _snapshot(database: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # an error of the disk has ended it already
+            database.execute("ROLLBACK")
 
 
 # the latest commits
@@ -277,7 +278,7 @@ def _less_what_was_replaced(database: Connection, entry: Entry) -> dict[Key, lis
             batch.window,
             Stretch(*batch.window[2:], DONE, batch.records, batch.checksum, batch.empty),
         )
-        for batch in entry.harvested
+        for batch in sorted(entry.harvested, key=_WINDOW)  # in the order of a row
     ]
     for window, stretch in (*harvested, *entry.settled):
         former = entry.replaced.get(window)

@@ -116,8 +116,7 @@ class Exchange:
     def _try(self) -> None:
         """Have an answer parsed that no server sent; raises anything if that does not work."""
         inspect.signature(self._pool.connect).bind(self._asked, [], self._timeout)
-        assert self._asked.connection_key
-        assert not {"Transfer-Encoding", "Connection"} & set(self._asked.headers)
+        whole = not {"Transfer-Encoding", "Connection"} & set(self._asked.headers)
         protocol = ResponseHandler(asyncio.get_running_loop())
         protocol.set_response_params(read_until_eof=True)
         protocol.data_received(_TRIAL)
@@ -128,9 +127,11 @@ class Exchange:
             message, content = read.value
         finally:
             reading.close()
-        assert (message.code, content.is_eof(), content.total_bytes) == (200, True, 2)
-        assert content.read_nowait() == b"{}"
-        assert not protocol.should_close
+        found = message.code, content.is_eof(), content.total_bytes, content.read_nowait()
+        if not (whole and self._asked.connection_key and found == (200, True, 2, b"{}")):
+            raise TypeError("another aiohttp")
+        if protocol.should_close or len(protocol):
+            raise TypeError("a connection that would not be kept")
 
     async def post(self, request: Request) -> Response | Answer:
         """The answer to a request below the base URL: a response if its body came with its head.
@@ -150,7 +151,7 @@ class Exchange:
                 raise aiohttp.ServerDisconnectedError  # it has answered what was not asked
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
             message, content = await protocol.read()
-            while message.code < 200 and message.code != 101:  # what comes before the answer
+            while 100 <= message.code < 200 and message.code != 101:  # before the answer
                 message, content = await protocol.read()
             if not content.is_eof() or content.total_bytes > self._max_body:
                 return Answer(message.code, content, connection)

@@ -163,6 +163,7 @@ class HttpTransport:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._watchdog.close()
+        self._exchange = None  # whoever sends still is told by the session that it is closed
         if self._given is None and self._session is not None:
             with anyio.CancelScope(shield=True):
                 await self._session.close()

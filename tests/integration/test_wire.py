@@ -289,9 +289,10 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
         (CHUNKED, Response(200, b"{ }")),
         (INTERIM + INTERIM + http(b"{}"), Response(200, b"{}")),
         (HEAD.replace(b"200 OK", b"204 None") + b"\r\n", Response(204, b"")),
+        (http(b"{}", status="099 X"), Response(99, b"{}")),
         (http(b"", status="302 Found"), Response(302, b"")),
     ],
-    ids=["short", "long", "packed", "chunked", "interim answers first", "none", "redirect"],
+    ids=["short", "long", "packed", "chunked", "interim answers first", "none", "099", "redirect"],
 )
 def test_a_connection_is_kept_after_an_answer(answer: bytes, read: Response, whose: str) -> None:
     found, server = sent(kept(answer), requests=3, whose=whose)
