@@ -65,7 +65,7 @@ CALLS = {
     "plan": 2.1,
     "sinks/jsonl": 1.05,
     "seal": 0.29,
-    "ledger": 2.34,
+    "ledger": 2.35,
     "roster": 0.08,
     "coverage": 0.05,
     "durable": 0.09,

@@ -1,6 +1,6 @@
 """What the JSON lines sink takes beside joining the same bytes and writing them.
 
-Groups of 512 windows of eight records, as the committer hands them over, in CPU time of all
+Groups of 768 windows of eight records, as the committer hands them over, in CPU time of all
 threads: through the sink, and beside it `bytes.join`, one write and one fsync a group into a file.
 """
 

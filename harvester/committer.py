@@ -18,9 +18,10 @@ from harvester.ledger import Entry, Ledger, Settled, Spent
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import Finishing, Located, Sink, Written
 
-GROUP = 512
+GROUP = 768
+"""Windows of a commit at the most: more of them make each cheaper, and hold more memory."""
 LINGER = 0.2
-CHANNEL_ITEMS = 1024
+CHANNEL_ITEMS = 2 * GROUP
 CHANNEL_BYTES = 8 * 1024 * 1024
 
 

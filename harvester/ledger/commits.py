@@ -33,7 +33,7 @@ from harvester.ledger.tables import (
 from harvester.model import Batch
 from harvester.plan import Days
 
-LATEST = 40
+LATEST = 30
 """Rows that are laid in together, one a commit and sink: some 20,000 windows, or 2 MB."""
 MOST_AT_ONCE = 4096
 """Windows of an entry; one of more is laid in at once."""
