@@ -48,7 +48,7 @@ from harvester.plugins import sink
 from harvester.scope import Options, Scope
 
 WINDOWS, SOCKET_WINDOWS, LANES = 1_000_000, 100_000, 10_000
-FEWER, FEWER_OVER_SOCKETS = 200_000, 10_000
+FEWER, FEWER_OVER_SOCKETS = 200_000, 20_000
 DAYS = 4_000
 FIRST = date(2015, 1, 1)
 SECRET = "practice"
@@ -282,7 +282,8 @@ def _lanes(number: int) -> list[Figure]:
     costs = []
     for lanes in (number, number // 100):
         told = look("in_memory", lanes, 3 * number // lanes)
-        costs.append(_cost([Look(*each) for each in told["looks"]][LOOKS // 2 :]))
+        looks = [Look(*each) for each in told["looks"]]
+        costs.append(_cost(looks[len(looks) // 2 :]))
     name = f"{number:,} lanes at once"
     return [
         _at_most(f"{name}, memory of an idle one", held["held"] / number * 1e3, "kB", *LANE),
