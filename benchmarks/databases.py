@@ -1,6 +1,6 @@
 """What the sinks in databases cost, next to the cheapest correct way with the same driver.
 
-Each sink writes the same batches, as the engine hands them over at full speed (groups of 512
+Each sink writes the same batches, as the engine hands them over when it is busy (groups of 512
 windows), each group in one transaction with its progress.  Beside it stands the cheapest program
 that brings the same lines into the same table (typed, and indexed where the sink's is), one
 transaction a group, as durable, without progress and without looking whether a window stands there:

@@ -1,6 +1,6 @@
 """What the sinks in directories cost, next to the cheapest correct way with the same driver.
 
-Each sink writes the same batches, as the engine hands them over at full speed (groups of 512
+Each sink writes the same batches, as the engine hands them over when it is busy (groups of 512
 windows), with a receipt for each group.  Beside it stands the cheapest program that leaves the same
 behind: for lines, joining and writing the bodies with one fsync a group, packed by the same library
 as one member a group; for Parquet, the same dicts through pyarrow's writer, with days and times as

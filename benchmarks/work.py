@@ -63,7 +63,7 @@ CALLS = {
     "model": 3.05,
     "channel": 4.01,
     "plan": 2.1,
-    "sinks/jsonl": 1.05,
+    "sinks/jsonl": 0.05,
     "seal": 0.29,
     "ledger": 2.35,
     "roster": 0.08,

@@ -1,7 +1,7 @@
 """The ledger's file: opened, claimed, checked, and its errors in words of ours.
 
-Rule: what stands in it is the business of `harvester.ledger.tables`; every call of that runs here,
-on the ledger's own thread.
+Rule: what stands in it is the business of the files beside this one; every call of those runs from
+here, on the ledger's own thread.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from harvester.model import Request, Response
 from harvester.transport.address import url_of
 
 _TRIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-_HEADS = 10_000
+_HEADS = 20_000
 _PLAIN = re.compile(r"[!$-~]+")
 """A target of visible ASCII and without a fragment is what aiohttp would make of it."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
