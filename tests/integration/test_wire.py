@@ -236,7 +236,7 @@ def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: st
 
 
 def sent(
-    bad: Bad, timeout: float = 10.0, requests: int = 1, whose: str = "ours"
+    bad: Bad, timeout: float = 10.0, requests: int = 1, whose: str = "ours", pause: float = 0.05
 ) -> tuple[list[Response | str], Wire]:
     """What becomes of requests, one after another, to a server that answers each like that."""
 
@@ -254,7 +254,7 @@ def sent(
                     found.append(await transport.send(REQUEST))
                 except AttemptError as exc:
                     found.append(str(exc))
-                await asyncio.sleep(0.05)  # in which it is seen that a connection was closed
+                await asyncio.sleep(pause)  # in which it is seen that a connection was closed
         return found, server
 
     return asyncio.run(main())
@@ -334,7 +334,7 @@ def test_an_answer_to_nothing_is_not_taken_for_the_next_one() -> None:
     async def late(writer: asyncio.StreamWriter) -> None:
         await answer(writer, Asked(0, "", b""))
 
-    found, server = sent(late, requests=4)
+    found, server = sent(late, requests=4, pause=0.5)
     unsent = "the connection was closed before an answer came"
     assert found == [Response(200, b"{}"), unsent] * 2
     assert len(server.asked) == server.connections == 2
