@@ -138,9 +138,6 @@ def rebook(database: Connection, today: date) -> bool:
 @contextmanager
 def _snapshot(database: Connection) -> Iterator[None]:
     """All that is read within stands there at one moment, whoever else writes."""
-    if database.in_transaction:
-        yield
-        return
     database.execute("BEGIN")
     try:
         yield
