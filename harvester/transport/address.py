@@ -14,6 +14,8 @@ from yarl import URL
 from harvester.errors import UsageError
 
 BASE_URL = "https://api.weixin.qq.com"
+TARGETS = 20_000
+"""What is asked for is kept, with its token, for so many accounts and interfaces."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\.?")
 _PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")

@@ -14,10 +14,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-import ssl
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import aiohttp
@@ -26,10 +25,9 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from harvester.model import Request, Response
-from harvester.transport.address import url_of
+from harvester.transport.address import TARGETS, url_of
 
 _TRIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-_HEADS = 20_000
 _PLAIN = re.compile(r"[!$-~]+")
 """A target of visible ASCII and without a fragment is what aiohttp would make of it."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -63,28 +61,22 @@ class Exchange:
     """POSTs below one base URL, with the same headers and TLS for all."""
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        base_url: str,
-        headers: Mapping[str, str],
-        timeout: aiohttp.ClientTimeout,
-        tls: ssl.SSLContext | None,
-        max_body: int,
+        self, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any], max_body: int
     ) -> None:
         assert session.connector is not None
         self._pool = session.connector
         self._base_url = base_url
         self._prefix = URL(base_url, encoded=True).raw_path.rstrip("/")
-        self._timeout = timeout
+        self._timeout: aiohttp.ClientTimeout = how["timeout"]
         self._max_body = max_body
         self._asked = aiohttp.ClientRequest(
             "POST",
             URL(base_url),
-            headers=headers,
+            headers=how["headers"],
             data=b"{}",
             loop=asyncio.get_running_loop(),
             session=session,
-            ssl=True if tls is None else tls,
+            ssl=how.get("ssl", True),
         )
         self._headers = "".join(
             [
@@ -93,21 +85,18 @@ class Exchange:
                 if name != "Content-Length"
             ]
         )
-        self._head = lru_cache(_HEADS)(self._make_head)
+        self._head = lru_cache(TARGETS)(self._make_head)
 
     @classmethod
     def over(
-        cls,
-        session: aiohttp.ClientSession,
-        base_url: str,
-        headers: Mapping[str, str],
-        timeout: aiohttp.ClientTimeout,
-        tls: ssl.SSLContext | None,
-        max_body: int,
+        cls, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any], max_body: int
     ) -> Self | None:
-        """One over this session; None if its aiohttp is not built as this one needs it."""
+        """One over this session; None if its aiohttp is not built as this one needs it.
+
+        how: the headers, timeout and TLS that `ClientSession.request` would be given.
+        """
         try:
-            exchange = cls(session, base_url, headers, timeout, tls, max_body)
+            exchange = cls(session, base_url, how, max_body)
             exchange._try()
         except Exception:  # noqa: BLE001  (whatever it is: aiohttp is another one)
             return None

@@ -21,7 +21,14 @@ from multidict import CIMultiDict
 
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Request, Response
-from harvester.transport.address import BASE_URL, check_base_url, proxy_for, tls_context, url_of
+from harvester.transport.address import (
+    BASE_URL,
+    TARGETS,
+    check_base_url,
+    proxy_for,
+    tls_context,
+    url_of,
+)
 from harvester.transport.exchange import Answer, Exchange
 
 TIMEOUT = 60.0
@@ -34,7 +41,6 @@ Session = aiohttp.ClientSession
 """An aiohttp session, for whoever hands in his own."""
 
 _HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
-_URLS = 10_000
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
 
 
@@ -117,10 +123,11 @@ class HttpTransport:
             raise UsageError("CA file: your own session has its own TLS; give one of the two")
         if (tls := tls_context(ca_file)) is not None:
             self._how["ssl"] = tls
-        self._tls = tls
         if session is None and (proxy := proxy_for(self._base_url)):
             self._how["proxy"] = proxy
-        self._url = lru_cache(_URLS)(partial(url_of, self._base_url))  # they change with the token
+        self._url = lru_cache(TARGETS)(
+            partial(url_of, self._base_url)
+        )  # they change with the token
         self._exchange: Exchange | None = None
         self.answers = 0
 
@@ -152,12 +159,7 @@ class HttpTransport:
             )
             if "proxy" not in self._how:
                 self._exchange = Exchange.over(
-                    self._session,
-                    self._base_url,
-                    _HEADERS,
-                    self._how["timeout"],
-                    self._tls,
-                    self._max_body,
+                    self._session, self._base_url, self._how, self._max_body
                 )
         return self
 
