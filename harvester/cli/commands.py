@@ -342,7 +342,7 @@ def cli() -> None:
 @click.option(
     "--uvloop",
     is_flag=True,
-    help="Run on uvloop, if it is installed: 5 to 10 percent less CPU.",
+    help="Run on uvloop, if it is installed: 4 to 10 percent less CPU.",
 )
 @click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
 @click.option(
