@@ -125,9 +125,7 @@ class HttpTransport:
             self._how["ssl"] = tls
         if session is None and (proxy := proxy_for(self._base_url)):
             self._how["proxy"] = proxy
-        self._url = lru_cache(TARGETS)(
-            partial(url_of, self._base_url)
-        )  # they change with the token
+        self._url = lru_cache(TARGETS)(partial(url_of, self._base_url))  # changes with the token
         self._exchange: Exchange | None = None
         self.answers = 0
 
