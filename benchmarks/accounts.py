@@ -155,7 +155,7 @@ class Outside:
         self._bad = frozenset(bad)
         self._full = full
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer, after its latency."""
         if request.path.startswith("/cgi-bin/"):
             appid = json.loads(request.body or b"{}")["appid"]

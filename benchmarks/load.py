@@ -132,7 +132,7 @@ class Outside:
         self.answered = 0
         self._full = full
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer, in the next turn of the loop."""
         await asyncio.sleep(0)
         if request.path.startswith("/cgi-bin/"):

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import orjson
 
@@ -106,7 +107,7 @@ class Counting:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._draw = Random(rate)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer, after a drawn time."""
         there = self._draw.uniform(0.0, ON_THE_WAY)
         await asyncio.sleep(there)

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -83,7 +84,7 @@ class Way:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer, a while later."""
         reply = self._simulator.handle(
             request.method, request.path, dict(request.query), request.body or b""

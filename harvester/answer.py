@@ -19,6 +19,11 @@ _RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
 _LONGEST_TEXT, _LONGEST_RID = 500, 100
 """Characters of an errmsg and of a request id that are carried on."""
 
+MAX_VALUES = 500_000
+"""Values of an answer at the most; a real one has some thousand.  A value takes up to 300 bytes of
+memory however few it takes on the wire, so an answer of 8 MiB could take a gigabyte otherwise."""
+_SMALL = 64 * 1024
+
 _REACH = {
     Action.RETRY: "attempt",
     Action.SLOW_DOWN: "attempt",
@@ -55,6 +60,8 @@ def read(response: Response) -> dict[str, Any] | Verdict:
         return _http_verdict(status)
     if not body.strip():
         return Verdict(Action.RETRY, "the answer was empty")
+    if len(body) > _SMALL and _most_values(body) > MAX_VALUES:
+        return Verdict(Action.RETRY, f"the answer held more than {MAX_VALUES:,} values")
     try:
         answer = parse(body)
     except MalformedError:
@@ -63,6 +70,11 @@ def read(response: Response) -> dict[str, Any] | Verdict:
     if not isinstance(answer, dict):
         return Verdict(Action.RETRY, "the answer was JSON, but not an object")
     return answer
+
+
+def _most_values(body: bytes) -> int:
+    """How many values a body can hold: each stands behind a bracket, a brace or a comma."""
+    return body.count(b",") + body.count(b"{") + body.count(b"[")
 
 
 def _http_verdict(status: int) -> Verdict:

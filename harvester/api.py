@@ -54,6 +54,9 @@ class Keywords(TypedDict, total=False):
         connector of your own session lets through.
     attempts: how often one window is tried before it has failed.  Default 8, which with its
         backoff takes a busy server a minute or two.
+    patience: how long a run waits while nobody answers, once something has answered: seconds, or
+        ``"10m"``, ``"2h"``.  Meanwhile attempts do not count, and one request every few seconds
+        finds out whether somebody answers again.  Default 10 minutes; for ever with ``wait``.
     ledger: where is written down what is safe: a path, a `Ledger`, or None for none.  By default
         `run` keeps one in the sink's directory, if it has one, and `stream` keeps none.
     on_event: called with each event (`harvester.events`), in the event loop.
@@ -82,6 +85,7 @@ class Keywords(TypedDict, total=False):
     burst: int
     concurrency: int
     attempts: int
+    patience: str | float
     ledger: Path | Ledger | None
     on_event: Observer | None
     account_concurrency: int | None

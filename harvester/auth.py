@@ -34,6 +34,7 @@ from harvester.model import (
     TokenSource,
     Verdict,
 )
+from harvester.outside import ForeignCancellationError, outside
 
 if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
@@ -223,7 +224,11 @@ class SharedToken:
 
     async def _fetch(self) -> Token:
         self.fetches += 1
-        token = await self._provider.fetch(self._send)
+        try:
+            token = await outside(self._provider.fetch(self._send))
+        except ForeignCancellationError as exc:
+            problem = f"the account's token source failed: {exc}"
+            raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
         if token.value and not Hidden(token.value).is_text:
             raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
         if token.value == self._refused and getattr(self._provider, "fixed", False):
@@ -320,11 +325,13 @@ class StoredToken(SharedToken):
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
         try:
-            found = await self._found()
+            found = await outside(self._found())
         except TokenRefusedError as exc:
             problem = exc.verdict
         except AttemptError as exc:
             problem = Verdict(Action.RETRY, str(exc))
+        except ForeignCancellationError as exc:
+            problem = Verdict(Action.RETRY, f"the token store failed: {exc}")
         except UsageError as exc:
             problem = Verdict(Action.STOP_ACCOUNT, str(exc))
         else:

@@ -2,6 +2,8 @@
 
 Rule: one timer for all lanes; a worker that waits costs nothing, and a lane that waits holds none.
 
+While nobody answers, one job is given out every few seconds (`probe`), until somebody does.
+
 Lanes that can do something now stand in a queue and are served in turn; those that wait for a time
 stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
 
@@ -43,6 +45,7 @@ class Board:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
         self._usual = 0.0
+        self._probe_every = self._probe_at = 0.0
         self._unfinished = sum(not lane.finished for lane in lanes)
         self._share.among(self._unfinished)
         self._stopped = False
@@ -63,11 +66,14 @@ class Board:
             now = loop.time()
             if self._timed:
                 self._wake_timed(now)
-            job = self._next_job(now)
-            if job is not None:
-                if self._ready:
-                    self._wake_worker()
-                return job
+            if not self._probe_every or now >= self._probe_at:
+                job = self._next_job(now)
+                if job is not None:
+                    if self._probe_every:
+                        self._probe_at = now + self._probe_every
+                    elif self._ready:
+                        self._wake_worker()
+                    return job
             self._arm(loop)
             idle = loop.create_future()
             self._idle.append(idle)
@@ -130,6 +136,18 @@ class Board:
         if self._ready:
             self._wake_worker()
 
+    def probe(self, every: float) -> None:
+        """Give out one job in so many seconds from now on."""
+        if not self._probe_every:
+            self._probe_every = every
+            self._probe_at = self._running().time() + every
+
+    def resume(self) -> None:
+        """Give out jobs as before."""
+        if self._probe_every:
+            self._probe_every = 0.0
+            self._wake_worker()
+
     def stop(self) -> None:
         """Give out no more jobs."""
         self._stopped = True
@@ -168,6 +186,10 @@ class Board:
             self._timer.cancel()
             self._timer = None
         self._timer_at = self._timed[0][0] if self._timed else NEVER
+        if self._probe_every and self._ready:
+            self._timer_at = min(self._timer_at, self._probe_at)
+        elif self._probe_every:
+            self._timer_at = max(self._timer_at, self._probe_at)
         if self._timer_at < NEVER:
             self._timer = loop.call_at(self._timer_at, self._on_time)
 

@@ -7,16 +7,29 @@ A crash between sinks and ledger repeats windows, and a repeated window replaces
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import NamedTuple, TypeVar
 
 from harvester.channel import Channel
-from harvester.errors import LedgerError
+from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Observer
-from harvester.ledger import Entry, Ledger, Settled, Spent
+from harvester.ledger import Entry, Ledger, Settled, Spent, Young
 from harvester.model import Batch, Tally, Window
+from harvester.outside import ForeignCancellationError, outside
 from harvester.sinks.base import Finishing, Located, Sink, Written
+
+T = TypeVar("T")
 
 GROUP = 768
 """Windows of a commit at the most: more of them make each cheaper, and hold more memory."""
@@ -36,7 +49,8 @@ class Committer:
     """The sinks and the ledger of a run, and the channel that leads to them.
 
     group: so many windows are committed without waiting for more; with 1 none is fetched ahead.
-    spent: gives the calls since it was last asked.
+    spent: gives the calls since it was last asked; unused: once nothing is sent any more, gives
+    back the calls that were booked and not sent.
     """
 
     def __init__(
@@ -45,6 +59,7 @@ class Committer:
         ledger: Ledger | None,
         emit: Observer,
         spent: Callable[[], Iterable[Spent]],
+        unused: Callable[[], Iterable[Spent]] = tuple,
         *,
         group: int = GROUP,
     ) -> None:
@@ -62,6 +77,9 @@ class Committer:
         self._late = _Late()
         self._emit = emit
         self._spent = spent
+        self._unused = unused
+        self._wanted: list[_Booking] = []
+        self._booking = asyncio.Lock()
 
     def put(self, settled: Settled, batch: Batch | None = None) -> Coroutine[None, None, None]:
         """Hand over what became of a window; waits while too much lies here."""
@@ -81,9 +99,9 @@ class Committer:
     async def open(self, sink: Sink, name: str) -> None:
         """Open a sink, and keep what it wants to have kept."""
         if self.ledger is None:
-            await sink.open(None)
+            await _of(name, sink.open(None))
             return
-        receipt = await sink.open(await self.ledger.receipt(name))
+        receipt = await _of(name, sink.open(await self.ledger.receipt(name)))
         if receipt:
             await self.ledger.commit([Entry(name, (), receipt)])
 
@@ -99,8 +117,20 @@ class Committer:
             await self._book()
 
     async def _book(self) -> None:
-        if self.ledger is not None and (spent := list(self._spent())):
+        if self.ledger is not None and (spent := [*self._spent(), *self._unused()]):
             await self.ledger.commit([], spent)
+
+    async def reserve(self, calls: Spent) -> None:
+        """Book calls durably before they are sent; those that come together share a commit."""
+        mine = _Booking(calls)
+        self._wanted.append(mine)
+        async with self._booking:
+            if mine.done or self.ledger is None:
+                return
+            wanted, self._wanted = self._wanted, []
+            await self.ledger.commit([], [each.calls for each in wanted])
+            for each in wanted:
+                each.done = True
 
     async def _commit(self, group: Sequence[Done | Batch]) -> None:
         bare = [item for item in group if isinstance(item, Batch)]
@@ -112,7 +142,7 @@ class Committer:
         former: set[Window] = set()
         for name, sink in self.sinks:
             self.writing = name if batches else ""
-            written = await sink.write(batches) if batches else Written({})
+            written = await _of(name, sink.write(batches)) if batches else Written({})
             entries.append(_entry(name, others, bare, written, batches))
             changed.update(_changed(batches, written.replaced))
             former.update(written.replaced)
@@ -120,8 +150,8 @@ class Committer:
         self.writing = ""
         if self.ledger is not None:
             await self.ledger.commit(entries, self._spent())
-        for _, sink in self.sinks:
-            await sink.settle()
+        for name, sink in self.sinks:
+            await _of(name, sink.settle())
         if batches:
             self._emit(_committed(batches, *self._late.count(batches, changed, former)))
 
@@ -135,11 +165,29 @@ class Committer:
         """Let the sinks put their houses in order, and keep what they want to have kept."""
         for name, sink in self.sinks:
             if isinstance(sink, Finishing):
-                written = await sink.finish()
+                written = await _of(name, sink.finish())
                 self._tell_drift(written.drift)
                 if self.ledger is not None and written.receipt:
                     await self.ledger.commit([Entry(name, (), written.receipt)])
-                await sink.settle()
+                await _of(name, sink.settle())
+
+
+class _Booking:
+    """Calls that are to be booked."""
+
+    __slots__ = ("calls", "done")
+
+    def __init__(self, calls: Spent) -> None:
+        self.calls = calls
+        self.done = False
+
+
+async def _of(name: str, call: Awaitable[T]) -> T:
+    """What a call of a sink gives."""
+    try:
+        return await outside(call)
+    except ForeignCancellationError as exc:
+        raise SinkError(f"{name} failed: {exc}") from None
 
 
 def _entry(
@@ -149,7 +197,9 @@ def _entry(
     written: Written,
     batches: Sequence[Batch],
 ) -> Entry:
-    provisional = {batch.window: batch.provisional for batch in batches if batch.provisional}
+    provisional = {
+        batch.window: Young(batch.provisional, batch.due) for batch in batches if batch.provisional
+    }
     final = [batch.window for batch in batches if batch.replaces and not batch.provisional]
     return Entry(name, settled, written.receipt, written.replaced, provisional, final, harvested)
 

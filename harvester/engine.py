@@ -9,9 +9,10 @@ the committer.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from types import TracebackType
@@ -34,8 +35,10 @@ from harvester.errors import (
 )
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.lane import Fate, Lane, Share, Track, Try
-from harvester.ledger import Key, Ledger, Settled, Spent
+from harvester.ledger import Exhausted, Key, Ledger, Settled, Spent
 from harvester.model import Action, Batch, Verdict, Window
+from harvester.network import PROBE_EVERY, Network, Silence, seconds_of
+from harvester.outside import ForeignCancellationError, outside
 from harvester.pipeline import (
     DEFERRALS,
     NOT_READY_AGAIN,
@@ -47,7 +50,16 @@ from harvester.pipeline import (
     TooLong,
     explain,
 )
-from harvester.plan import Days, china, next_midnight, rfc3339, runs, settles_at
+from harvester.plan import (
+    Days,
+    china,
+    is_first_hour,
+    next_quota_day,
+    quota_day,
+    rfc3339,
+    runs,
+    settles_at,
+)
 from harvester.roster import muster
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Sink, Standing, Typed
@@ -58,6 +70,14 @@ STALLED_AT_MOST = 600.0
 LOOKED_AFTER = 60.0
 """Seconds: nothing was done for so long when it is first said, how much longer it takes each time
 until it is said again, and how often it is looked at meanwhile."""
+
+EARLY_AGAIN = 300.0
+"""Seconds until an interface that was refused for its quota in the first hour of the day is asked
+again: WeChat's clock may be behind ours."""
+
+PROBE_QUOTA = 3600.0
+"""Seconds after which a quota that was spent is tried with one call by a later run: WeChat does not
+say when it begins anew."""
 
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: that run's calls count"
@@ -100,8 +120,14 @@ class Engine:
         self._on_event = on_event
         self._stop = stop
         self._wall = wall
-        self._pipeline = Pipeline(transport, attempts=options.attempts, encode=encode, wall=wall)
-        self._committer = Committer(sinks, ledger, self._emit, self._spent, group=group)
+        patience = math.inf if options.wait else seconds_of("patience", options.patience)
+        self._network = Network(patience)
+        self._pipeline = Pipeline(
+            transport, attempts=options.attempts, encode=encode, wall=wall, network=self._network
+        )
+        self._committer = Committer(
+            sinks, ledger, self._emit, self._spent, self._unused, group=group
+        )
         self._books = Bookkeeper()
         self._stack = AsyncExitStack()
         self._lanes: list[Lane] = []
@@ -114,6 +140,7 @@ class Engine:
         self._fatal: RunError | None = None
         self._stopping = False
         self._started = self._progressed = 0.0
+        self._lost_since: float | None = None
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._committer.channel!r}>"
@@ -172,6 +199,8 @@ class Engine:
             )
         for track, attempt in roster.unsettled:
             await self._unsettled(track, attempt)
+        for track, said in roster.exhausted:
+            await self._exhausted_before(track, said)
         for lane in self._lanes:
             for track in lane.tracks:
                 await self._check_budget(lane, track)
@@ -187,6 +216,24 @@ class Engine:
             asked = [_days(attempt)] if attempt.replaces else track.as_planned(_days(attempt))
             await self._leave(track, asked, fate)
 
+    async def _exhausted_before(self, track: Track, said: Exhausted) -> None:
+        """The quota of an interface was spent before this run: one call an hour may try it."""
+        wall = self._wall()
+        track.exhausted = True
+        if not track.has_work or not 0 <= wall - said.asked < PROBE_QUOTA:
+            return
+        reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
+        if self._options.wait:
+            if track.park(said.until):
+                self._emit_pause(track, said.until, reason)
+        else:
+            fate = Fate(said.until, reason)
+            await self._leave(track, track.end(fate), fate)
+
+    def _emit_pause(self, track: Track, until: float, reason: str) -> None:
+        seconds = until - self._wall()
+        self._emit(events.Paused(track.appid, seconds, reason, track.endpoint.name))
+
     # the run
 
     async def run(self) -> Report:
@@ -195,18 +242,17 @@ class Engine:
         Raises `RunError`, with the report of what was done until then.
         """
         self._started = self._progressed = _now()
-        self._pipeline.begin(self._started)
         try:
             async with _one_error(), anyio.create_task_group() as group:
-                group.start_soon(self._commit, group.cancel_scope)
+                group.start_soon(_guarded, self._commit(group.cancel_scope))
                 await self._plan()
                 self._board = Board(self._lanes, self._wall, self._share)
-                group.start_soon(self._watch)
+                group.start_soon(_guarded, self._watch())
                 if self._stop is not None:
-                    group.start_soon(self._await_stop, self._stop)
+                    group.start_soon(_guarded, self._await_stop(self._stop))
                 self._working = self._options.concurrency
                 for _ in range(self._working):
-                    group.start_soon(self._work)
+                    group.start_soon(_guarded, self._work())
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
@@ -258,10 +304,14 @@ class Engine:
                     self._unbooked[job.track] = None
                 if job.attempt is not None and job.track is not None:
                     await self._try(job.lane, job.track, job.attempt)
-                elif job.track is not None:
-                    await self._ask_quota(job.lane, job.track)
-                else:
+                elif job.track is None:
                     await self._renew(job.lane)
+                elif job.track.booking:
+                    await self._book(job.track)
+                else:
+                    await self._ask_quota(job.lane, job.track)
+                if self._lost_since is not None and self._network.lost_since is None:
+                    self._found_again()
             except AccountError as exc:
                 await self._stop_account(job.lane, _fate(exc))
             except NetworkError as exc:
@@ -277,11 +327,14 @@ class Engine:
         if track.split:
             self._tell_split(track)
         try:
+            was_proven = track.proven
             outcome = await self._pipeline.run(lane, track, attempt)
             if not isinstance(outcome, Batch):
                 await self._otherwise(lane, track, outcome)
             elif not self._handed_over(track, outcome):
                 await self._harvested(lane, track, attempt, outcome)
+            if track.exhausted and track.proven and not was_proven:
+                await self._remember_quota(track, 0.0)
         except WindowError as exc:
             await self._leave(track, [_days(attempt)], _fate(exc))
         except EndpointError as exc:
@@ -300,7 +353,9 @@ class Engine:
             await self._check_budget(lane, track)
 
     async def _otherwise(self, lane: Lane, track: Track, outcome: Outcome) -> None:
-        if isinstance(outcome, Again):
+        if isinstance(outcome, Again) and outcome.silent:
+            await self._unanswered(track, outcome)
+        elif isinstance(outcome, Again):
             await self._again(lane, track, outcome)
         elif isinstance(outcome, Later):
             await self._later(lane, track, outcome)
@@ -311,11 +366,11 @@ class Engine:
         """Hand over a window of which there is nothing to tell, if there is room: the usual one."""
         if track.foreign or batch.delayed or not self._committer.offer(batch):
             return False
-        self._progressed = self._pipeline.last_answer
+        self._progressed = self._network.last_answer
         return True
 
     async def _harvested(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
-        self._progressed = self._pipeline.last_answer
+        self._progressed = self._network.last_answer
         if track.foreign:
             self._emit(events.Foreign(batch.window, track.foreign))
             track.foreign = 0
@@ -355,18 +410,98 @@ class Engine:
         self._emit(events.Split(track.appid, track.endpoint.name, longest, track.split))
         track.split = 0
 
+    async def _unanswered(self, track: Track, again: Again) -> None:
+        """Nobody answers: the window is sent again, and that is no further attempt."""
+        if track.fate is not None:
+            await self._leave(track, [_days(again.attempt)], track.fate)
+            return
+        attempt = again.attempt
+        self._emit(
+            events.Retrying(track.appid, attempt.window, attempt.failures, 0.0, again.reason)
+        )
+        track.again(attempt, _now())
+        self._nobody_answers(again.reason)
+
+    def _nobody_answers(self, reason: str) -> None:
+        """Send one request every few seconds from now on, and say so."""
+        now = _now()
+        self._lost_since = self._network.lost_since
+        seconds = now - self._lost_since if self._lost_since is not None else 0.0
+        self._board.probe(PROBE_EVERY)
+        self._emit(events.Unreachable(seconds, self._network.patience, reason))
+
+    def _found_again(self) -> None:
+        """Somebody answers again."""
+        assert self._lost_since is not None
+        seconds = _now() - self._lost_since
+        self._lost_since = None
+        self._board.resume()
+        self._emit(events.Reachable(seconds))
+
+    async def _book(self, track: Track) -> None:
+        """Book calls of an interface's budget before they are sent."""
+        budget, wall = track.budget, self._wall()
+        try:
+            lot, day = budget.lot(wall), budget.until
+            if lot < 1:
+                return
+            await self._committer.reserve(
+                Spent(track.appid, track.endpoint.name, quota_day(wall), lot)
+            )
+            budget.left(self._wall())
+            if budget.until == day:  # else they were booked for a day that is over
+                budget.booked = lot
+        finally:
+            track.booking = False
+
     async def _ask_quota(self, lane: Lane, track: Track) -> None:
-        """Set an interface's budget to what WeChat tells; if it does not, quota is learned."""
+        """Set an interface's budget to what WeChat tells; ask again if it does not.
+
+        If it cannot be known, and calls are to be reserved for others, the interface is held back;
+        without a reserve its end is learned from WeChat's refusal.
+        """
         try:
             told = await self._pipeline.quota(lane, track)
         finally:
             track.asking = False
-        if told is not None:
+        if not isinstance(told, Verdict):
             daily, left = told
             reserve = self._options.reserve
             track.budget.told(daily - reserve, left - reserve, self._wall())
+            track.untold = 0
             self._emit(events.QuotaTold(lane.appid, track.endpoint.name, daily, left))
             await self._check_budget(lane, track)
+        elif self._network.lost_since is not None and not told.answered:
+            track.unasked = True
+            self._nobody_answers(told.message)
+        else:
+            await self._quota_untold(lane, track, told)
+
+    async def _quota_untold(self, lane: Lane, track: Track, verdict: Verdict) -> None:
+        """WeChat did not say what is left of the day."""
+        track.untold += 1
+        delay: float | None = None
+        if verdict.action in (Action.RETRY, Action.RENEW_TOKEN, Action.SLOW_DOWN):
+            delay = retry.delay(track.untold, self._options.attempts, answered=verdict.answered)
+        reason = f"its quota could not be asked for: {explain(verdict)}"
+        if delay is not None:
+            if verdict.action is Action.SLOW_DOWN:
+                delay, _ = self._pipeline.pause(lane)
+            track.unasked = True
+            track.park(self._wall() + delay)
+            self._emit(events.Retrying(lane.appid, None, track.untold, delay, reason))
+        elif not self._network.answered:
+            raise self._pipeline.lost(verdict.message)
+        elif self._options.reserve and self._options.daily_quota is None:
+            reason = f"{reason}; the reserve of {self._options.reserve:,} calls is kept"
+            fate = Fate(self._wall() + PROBE_QUOTA, reason)
+            lane.why, track.untold = reason, 0
+            if self._options.wait:
+                track.unasked = True
+                track.park(self._wall() + PROBE_QUOTA)
+                self._emit_pause(track, self._wall() + PROBE_QUOTA, reason)
+            else:
+                await self._leave(track, track.end(fate), fate)
 
     async def _check_budget(self, lane: Lane, track: Track) -> None:
         """At the day's budget an interface waits for midnight in China."""
@@ -375,11 +510,10 @@ class Engine:
             return
         reason = "the calls of this interface that today's quota allows are used up"
         lane.why = reason
-        fate = Fate(next_midnight(wall), reason)
+        fate = Fate(next_quota_day(wall), reason)
         if self._options.wait:
-            if track.park(next_midnight(wall)):
-                seconds = next_midnight(wall) - wall
-                self._emit(events.Paused(track.appid, seconds, reason, track.endpoint.name))
+            if track.park(next_quota_day(wall)):
+                self._emit_pause(track, next_quota_day(wall), reason)
         else:
             await self._leave(track, track.end(fate), fate)
 
@@ -401,6 +535,10 @@ class Engine:
 
     async def _later(self, lane: Lane, track: Track, later: Later) -> None:
         lane.why = later.reason
+        if later.whole_endpoint and track.fate is None:
+            if await self._asked_again_soon(track, later):
+                return
+            await self._remember_quota(track, later.until)
         fate = track.fate or Fate(later.until, later.reason)
         if self._options.wait and track.fate is None and later.attempt.deferrals <= DEFERRALS:
             self._sleep(lane, track, later)
@@ -409,13 +547,39 @@ class Engine:
         if later.whole_endpoint:
             await self._leave(track, track.end(fate), fate)
 
+    async def _asked_again_soon(self, track: Track, later: Later) -> bool:
+        """Whether a refusal for the quota is tried again with one call in some minutes.
+
+        In the first hour after midnight it may have been meant for the day before.  What was in
+        flight beside it waits with it.
+        """
+        wall = self._wall()
+        if track.parked_until > wall:
+            track.again(later.attempt, _now())
+            return True
+        if track.early or not is_first_hour(wall):
+            return False
+        track.early, track.proven = True, False
+        if track.park(wall + EARLY_AGAIN):
+            self._emit_pause(track, wall + EARLY_AGAIN, later.reason)
+        track.again(later.attempt, _now())
+        return True
+
+    async def _remember_quota(self, track: Track, until: float) -> None:
+        """Remember until when a quota is spent; 0: it is not."""
+        track.exhausted = until > 0
+        track.proven = not track.exhausted
+        if self._committer.ledger is not None:
+            said = Exhausted(track.appid, track.endpoint.name, until, self._wall())
+            await self._committer.ledger.note_exhausted(said)
+
     def _sleep(self, lane: Lane, track: Track, later: Later) -> None:
         """Wait within this run: the whole interface, or one window."""
         attempt, delay = later.attempt, later.until - self._wall()
         if later.whole_endpoint:
             if track.park(later.until):
-                name = track.endpoint.name
-                self._emit(events.Paused(lane.appid, delay, later.reason, name))
+                self._emit_pause(track, later.until, later.reason)
+            track.early = False
             track.again(attempt, _now())
             return
         self._emit(
@@ -446,17 +610,32 @@ class Engine:
     # tokens and accounts
 
     async def _renew(self, lane: Lane) -> None:
+        sent_at = _now()
         try:
             news = await lane.token.refresh()
         except TokenRefusedError as exc:
+            if exc.verdict.answered:
+                self._network.answer(_now())
+            elif self._is_lost(lane, exc.verdict, sent_at):
+                return
             await self._token_refused(lane, exc.verdict)
         else:
-            self._pipeline.last_answer = _now()
-            lane.token_failures, lane.token_since = 0, float("inf")
+            self._network.answer(_now())
+            lane.token_failures = 0
             if news:
                 self._emit(events.TokenFetched(lane.appid, lane.token.lifetime))
         finally:
             lane.renewing = False
+
+    def _is_lost(self, lane: Lane, verdict: Verdict, sent_at: float) -> bool:
+        """Whether no token came because nobody answers; raises `NetworkError` after too long."""
+        silence = self._network.silence(lane.appid, sent_at, _now(), connected=verdict.connected)
+        if silence is Silence.LOST:
+            raise self._pipeline.lost(verdict.message)
+        if silence is Silence.WAIT:
+            lane.token_at = _now()
+            self._nobody_answers(verdict.message)
+        return silence is Silence.WAIT
 
     async def _token_refused(self, lane: Lane, verdict: Verdict) -> None:
         reason = f"no access token: {explain(verdict)}"
@@ -466,7 +645,6 @@ class Engine:
                 await self._no_token_today(lane, reason)
             case Action.RETRY | Action.SLOW_DOWN:
                 lane.token_failures += 1
-                lane.token_since = min(lane.token_since, _now())
                 delay = retry.delay(
                     lane.token_failures, self._options.attempts, answered=verdict.answered
                 )
@@ -485,7 +663,7 @@ class Engine:
                 raise AccountError(f"{lane.appid}: {reason}").told(verdict.code, verdict.rid)
 
     def _no_token(self, lane: Lane, verdict: Verdict) -> AccountError | NetworkError:
-        if not verdict.answered and self._pipeline.nothing_answers(lane.token_since):
+        if not verdict.answered and not self._network.answered:
             return self._pipeline.lost(verdict.message)
         return AccountError(
             f"{lane.appid}: no access token after {lane.token_failures} attempts:"
@@ -493,7 +671,7 @@ class Engine:
         ).told(verdict.code, verdict.rid)
 
     async def _no_token_today(self, lane: Lane, reason: str) -> None:
-        fate = Fate(next_midnight(self._wall()), reason)
+        fate = Fate(next_quota_day(self._wall()), reason)
         assert fate.until is not None
         for track in lane.tracks:
             if self._options.wait:
@@ -522,18 +700,35 @@ class Engine:
     def _spent(self) -> list[Spent]:
         """The calls since the last commit."""
         day, tracks = self._today(), self._unbooked
-        spent = [Spent(track.appid, track.endpoint.name, day, track.unbooked) for track in tracks]
+        spent = [
+            Spent(track.appid, track.endpoint.name, day, track.unbooked)
+            for track in tracks
+            if track.unbooked
+        ]
         for track in tracks:
             track.unbooked = 0
         tracks.clear()
         return spent
 
+    def _unused(self) -> list[Spent]:
+        """The calls that were booked and not sent, given back."""
+        day, wall, found = self._today(), self._wall(), []
+        for lane in self._lanes:
+            for track in lane.tracks:
+                budget = track.budget
+                budget.left(wall)
+                if 0 < budget.booked < math.inf:
+                    calls = -int(budget.booked)
+                    found.append(Spent(track.appid, track.endpoint.name, day, calls))
+                    budget.booked = 0
+        return found
+
     def _today(self) -> date:
-        """The day in China."""
-        return china(self._wall()).date()
+        """The day in China whose quota is used."""
+        return quota_day(self._wall())
 
     async def _await_stop(self, stop: StopSignal) -> None:
-        await stop.wait()
+        await outside(stop.wait())
         self._stopping = True
         self._emit(events.Stopping(sum(lane.in_flight for lane in self._lanes)))
         self._board.stop()
@@ -554,6 +749,14 @@ class Engine:
             if sink := self._committer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))
+
+
+async def _guarded(part: Coroutine[None, None, None]) -> None:
+    """A part of the run; it ends silently only if the run is cancelled."""
+    try:
+        await outside(part)
+    except ForeignCancellationError as exc:
+        raise RunError(f"code that the run called failed: {exc}") from None
 
 
 def _fate(exc: HarvestError) -> Fate:

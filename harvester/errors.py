@@ -49,10 +49,12 @@ class UsageError(HarvestError, ValueError):
 class AttemptError(HarvestError):
     """One request brought no answer that can be used; it may be tried again.
 
-    ``answered`` tells whether an answer had begun to come.
+    ``answered`` tells whether an answer had begun to come, ``connected`` whether the connection was
+    open.
     """
 
     answered = False
+    connected = False
 
 
 class WindowError(HarvestError):

@@ -187,6 +187,25 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nobody answers; one request every few seconds finds out whether somebody does.
+
+    seconds: for so long; patience: the run waits for so long, infinite for ever.
+    """
+
+    seconds: float
+    patience: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """Somebody answers again, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The run was asked to stop and finishes so many requests in flight."""
 
@@ -216,6 +235,8 @@ Event = (
     | Failed
     | AccountStopped
     | Stalled
+    | Unreachable
+    | Reachable
     | Stopping
     | Ended
 )
@@ -438,6 +459,9 @@ class Bookkeeper:
         """How a run that ended by itself ended."""
         if accounts and len(self.report.stopped) == accounts:
             return "failed"
-        if self.report.windows.failed:
+        windows = self.report.windows
+        if windows.failed:
             return "partial"
-        return "waiting" if self.report.windows.waiting else "complete"
+        if windows.waiting:
+            return "waiting"
+        return "complete" if windows.planned == windows.skipped + windows.done else "failed"

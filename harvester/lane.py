@@ -24,7 +24,7 @@ from harvester.plan import (
     china,
     days_in,
     halves,
-    next_midnight,
+    next_quota_day,
     number_of_pieces,
     pieces,
 )
@@ -58,8 +58,7 @@ class Part(NamedTuple):
 class Try(NamedTuple):
     """One window on its way.
 
-    failures: attempts that failed; deferrals: answers that it is not ready yet; since: the loop's
-    time of the first failure.
+    failures: attempts that failed; deferrals: answers that it is not ready yet.
     replaces: it may stand in the sink already; again: it does, and was called provisional.
     part: what has come of it, if one request is not enough.
     """
@@ -67,7 +66,6 @@ class Try(NamedTuple):
     window: Window
     failures: int = 0
     deferrals: int = 0
-    since: float = NEVER
     replaces: bool = False
     again: bool = False
     part: Part | None = None
@@ -127,42 +125,61 @@ class Share:
         return self.slots > former
 
 
+LOT = 0.02
+"""Share of a day's quota that is booked at once; a killed run loses what it had not used of it."""
+
+
 class Budget:
     """Calls that may still be sent today (in China); without end if no quota is given.
 
     spent: today; before: on the day before.
     limited: there is an end to it; until: the Unix time at which it begins anew.
+    booked: calls of it that the ledger has and that were not sent yet; only such are sent, so that
+    a run that is killed has never sent more than the ledger knows.  Infinite without a ledger.
 
     The clock is believed as it is now.  If it was set back over a midnight, what was spent on the
     day that has not come was spent by now, and counts; over more of them, nothing is left.
     """
 
-    __slots__ = ("_before", "_daily", "_left", "_spent", "limited", "until")
+    __slots__ = ("_before", "_daily", "_left", "_spent", "booked", "limited", "until")
 
-    def __init__(self, daily: int | None, spent: int, wall: float, before: int = 0) -> None:
+    def __init__(
+        self, daily: int | None, spent: int, wall: float, before: int = 0, booked: float = NEVER
+    ) -> None:
+        self.booked = booked
         self._daily = NEVER if daily is None else daily
         self.limited = daily is not None
         self._left = self._daily - spent
         self._spent, self._before = spent, before
-        self.until = next_midnight(wall)
+        self.until = next_quota_day(wall)
 
     def left(self, wall: float) -> float:
         """How many calls are left now."""
         if wall >= self.until:
             self._left = self._daily
             self._spent, self._before = 0, self._spent
-            self.until = next_midnight(wall)
+            self._begin_anew(wall)
         elif wall < self.until - DAY:
             known = wall >= self.until - 2 * DAY
             self._left = self._left - self._before if known else 0
             self._spent, self._before = self._spent + self._before, 0
-            self.until = next_midnight(wall)
+            self._begin_anew(wall)
         return self._left
+
+    def _begin_anew(self, wall: float) -> None:
+        self.until = next_quota_day(wall)
+        if self.booked < NEVER:  # that was of another day
+            self.booked = 0
 
     def spend(self) -> None:
         """One call less."""
         self._left -= 1
         self._spent += 1
+        self.booked -= 1
+
+    def lot(self, wall: float) -> int:
+        """How many calls to book now."""
+        return int(min(self.left(wall), max(self._daily * LOT, 1)))
 
     def told(self, daily: int, left: int, wall: float) -> None:
         """WeChat has told what a day has, and what is left of this one; never more than was given.
@@ -182,6 +199,10 @@ class Track:
     span: how long a window may be, shared by all accounts; split: so many windows more than were
     planned became of it.
     unasked, asking: its budget is to be asked for before its first window; that is under way.
+    untold: how often that failed.  booking: calls of its budget are being booked.
+    proven: an answer has shown that it can be asked; before that, one request at a time is sent.
+    exhausted: the ledger remembers that its quota was spent; early: it was refused for its quota in
+    the first hour of this day already.
     refusals: tokens that it refused since it last accepted one; foreign: rows of other days.
     calls: requests sent; unbooked: those of them that the ledger does not know yet.
     forbidden: it came to its end because the account may not use it.
@@ -193,23 +214,30 @@ class Track:
         "_new",
         "_order",
         "_planned_for",
+        "_refused",
+        "_refused_in_a_row",
         "_upcoming",
         "appid",
         "asking",
+        "booking",
         "budget",
         "calls",
+        "early",
         "endpoint",
+        "exhausted",
         "fate",
         "forbidden",
         "foreign",
         "in_flight",
         "parked_until",
+        "proven",
         "refusals",
         "replaces",
         "span",
         "split",
         "unasked",
         "unbooked",
+        "untold",
     )
 
     def __init__(
@@ -232,7 +260,11 @@ class Track:
         self._planned_for = self.span.longest
         self.split = 0
         self.unasked = unasked
-        self.asking = False
+        self.asking = self.booking = False
+        self.proven = self.exhausted = self.early = False
+        self.untold = 0
+        self._refused: object = None
+        self._refused_in_a_row = 0
         self.calls = self.unbooked = 0
         self.in_flight = self.refusals = self.foreign = 0
         self.parked_until = 0.0
@@ -268,7 +300,7 @@ class Track:
 
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has a window to give; NEVER if none is known."""
-        if self.asking:
+        if self.asking or self.booking or (self.in_flight and not self.proven):
             return NEVER
         if self.parked_until > wall and self._parked(wall) and self.has_work:
             return now + min(self.parked_until - wall, RECHECK)
@@ -282,7 +314,7 @@ class Track:
     def _parked(self, wall: float) -> bool:
         """Whether nothing is to be given now; it is never parked for longer than to a midnight."""
         if self.parked_until - wall > DAY:  # the clock was set back
-            self.parked_until = next_midnight(wall)
+            self.parked_until = next_quota_day(wall)
         return self.parked_until > wall
 
     def at_its_budget(self, wall: float) -> bool:
@@ -295,8 +327,9 @@ class Track:
         again, budget = self._again, self.budget
         if (
             self.asking
+            or (self.in_flight and not self.proven)
             or (self.parked_until > wall and self._parked(wall))
-            or (budget.limited and budget.left(wall) <= 0)
+            or (budget.limited and (budget.left(wall) <= 0 or budget.booked < 1))
         ):
             return None
         if again and again[0][0] <= now:
@@ -314,10 +347,32 @@ class Track:
             return None
         self.in_flight += 1
         self.calls += 1
-        self.unbooked += 1
         if budget.limited:
             budget.spend()
+        if budget.booked >= NEVER or not budget.limited:
+            self.unbooked += 1
         return attempt
+
+    def wants_booking(self, now: float, wall: float) -> bool:
+        """Whether it has a window to give as soon as calls are booked for it."""
+        budget = self.budget
+        return (
+            budget.limited
+            and budget.left(wall) > 0
+            and budget.booked < 1
+            and self.next_at(now, wall) <= now
+        )
+
+    def refused(self, what: object) -> int:
+        """A window was refused for good; gives how many were in a row, each for the same."""
+        same = what == self._refused
+        self._refused, self._refused_in_a_row = what, self._refused_in_a_row + 1 if same else 1
+        return self._refused_in_a_row
+
+    def accepted(self) -> None:
+        """A window was answered with its records."""
+        self.refusals = 0
+        self._refused = None
 
     def _before_first(self) -> bool:
         """Whether the upcoming window is yesterday's and so goes before all others."""
@@ -389,7 +444,8 @@ class Track:
 class Job(NamedTuple):
     """What a worker is to do for a lane.
 
-    Try a window of a track; ask for the budget of a track (no attempt); or get a token (neither).
+    Try a window of a track; ask for the budget of a track, or book calls of it (no attempt); or get
+    a token (neither).
     """
 
     lane: Lane
@@ -400,8 +456,8 @@ class Job(NamedTuple):
 class Lane:
     """One account.  `next_at` says when it has something to do, `take` gives it out.
 
-    renewing: a worker is getting its token; token_failures, token_at, token_since: how often that
-    failed in a row, when it is tried again, and when it began to fail (the loop's time).
+    renewing: a worker is getting its token; token_failures, token_at: how often that failed in a
+    row, and when it is tried again (the loop's time).
     open: it is not finished, as far as the board knows; stopped: somebody must act first.
     scheduled: the board's note of when it looks here next.  why: the last reason to wait.
     busy: jobs that were given out and not settled; share: how many of them there may be; cap: and
@@ -424,7 +480,6 @@ class Lane:
         "token",
         "token_at",
         "token_failures",
-        "token_since",
         "tracks",
         "why",
     )
@@ -451,7 +506,6 @@ class Lane:
         self.renewing = False
         self.token_failures = 0
         self.token_at = 0.0
-        self.token_since = NEVER
         self.scheduled = NEVER
         self.why = ""
         self._turn = 0
@@ -500,7 +554,8 @@ class Lane:
         else:
             job = self._window(now, wall)
         if job is not None:
-            self.limiter.depart(now)
+            if job.track is None or not job.track.booking:  # that sends nothing
+                self.limiter.depart(now)
             self.busy += 1
         return job
 
@@ -520,12 +575,17 @@ class Lane:
         for _ in self.tracks:
             self._turn = (self._turn + 1) % len(self.tracks)
             track = self.tracks[self._turn]
-            if track.unasked and track.has_work:
-                track.unasked, track.asking = False, True
-                return Job(self, track, None)
+            if track.unasked:
+                if track.next_at(now, wall) <= now:
+                    track.unasked, track.asking = False, True
+                    return Job(self, track, None)
+                continue
             attempt = track.take(now, wall)
             if attempt is not None:
                 return Job(self, track, attempt)
+            if track.wants_booking(now, wall):
+                track.booking = True
+                return Job(self, track, None)
         return None
 
     def reason(self, now: float, wall: float) -> str:

@@ -9,6 +9,9 @@ departure, so that nothing slips through between them:
   oldest of them is a period ago;
 - the pause, when WeChat said to slow down, holds everybody, those who queued before it included;
   after it the account asks less often, and recovers slowly.
+
+A request is counted when it is given out, since it leaves at once.  If a connection must be opened
+for it first, it leaves later: then the count is taken back, and it is counted anew as it leaves.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import contextlib
 import math
 import re
 from collections import deque
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -114,12 +119,14 @@ class Limiter:
     __slots__ = (
         "_bucket",
         "_departures",
+        "_door",
         "_gap",
         "_grows_at",
         "_in_hand",
         "_last",
         "_lot",
         "_paused_until",
+        "_waiting",
         "rate",
         "speed",
     )
@@ -133,6 +140,8 @@ class Limiter:
         capacity = burst + CATCH_UP * rate.per_second  # more than a lot
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
         self._departures: deque[float] = deque()
+        self._waiting = 0
+        self._door = asyncio.Lock()
         self._paused_until = -math.inf
         self._last = -math.inf
         self.speed = 1.0
@@ -167,7 +176,11 @@ class Limiter:
         return self._last + self._gap / self.rate.requests / self.speed
 
     def ready(self, now: float) -> bool:
-        """Whether a request may leave now (the loop's time)."""
+        """Whether a request may be given out now (the loop's time); those that wait go first."""
+        return not self._waiting and self._free(now)
+
+    def _free(self, now: float) -> bool:
+        """Whether a request may leave now."""
         if self.speed < 1.0 and self._slowed_until(now) > now:
             return False
         departures, horizon = self._departures, now - self._gap
@@ -191,10 +204,33 @@ class Limiter:
         self._departures.append(now)
         self._last = now
 
+    def taken(self) -> Callable[[], Awaitable[None]]:
+        """What the request that was counted last awaits if it does not leave at once."""
+        return partial(self._depart_anew, self._last)
+
+    async def _depart_anew(self, counted: float) -> None:
+        """Take back a request that was counted then, wait until it may leave, and count it."""
+        self._in_hand += 1
+        with contextlib.suppress(ValueError):  # it was counted more than a period ago
+            self._departures.remove(counted)
+        self._waiting += 1
+        try:
+            async with self._door:  # in the order in which they came
+                await self.acquire()
+        finally:
+            self._waiting -= 1
+
     def delay(self, now: float | None = None) -> float:
-        """Seconds until the next request may leave; 0 if it may now (the loop's time)."""
+        """Seconds until the next request may be given out; 0 if it may now (the loop's time)."""
         now = asyncio.get_running_loop().time() if now is None else now
-        if self.ready(now):
+        wait = self._delay(now)
+        if self._waiting:
+            wait = max(wait, self._waiting * self._gap / self.rate.requests)
+        return wait
+
+    def _delay(self, now: float) -> float:
+        """Seconds until a request may leave; 0 if it may now."""
+        if self._free(now):
             return 0.0
         wait = max(self._paused_until, self._slowed_until(now)) - now
         if len(self._departures) >= self.rate.requests:
@@ -208,9 +244,10 @@ class Limiter:
 
     async def acquire(self) -> None:
         """Wait until a request may leave and count it as gone."""
-        while (wait := self.delay()) > 0:  # noqa: ASYNC110  (a pause may have come meanwhile)
+        loop = asyncio.get_running_loop()
+        while (wait := self._delay(loop.time())) > 0:  # noqa: ASYNC110  (a pause may have come)
             await anyio.sleep(wait)
-        self.depart(asyncio.get_running_loop().time())
+        self.depart(loop.time())
 
     def _bucket_delay(self) -> float:
         """How long the bucket takes to have room, found by asking it: its level is its own."""

@@ -187,7 +187,8 @@ class Verdict(NamedTuple):
     message: one sentence for the operator.
     rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
     records: the records of an answer that is DONE, as they came.
-    answered: False if no HTTP answer arrived at all.
+    answered: False if no HTTP answer arrived at all; connected: False if not even a connection was
+        opened.
     foreign: rows that it held for days that were not asked for; they are not among the records.
     delayed: WeChat says that the figures are late and will change (``is_delay``).
     more: the answer has another page.
@@ -202,11 +203,17 @@ class Verdict(NamedTuple):
     foreign: int = 0
     delayed: bool = False
     more: bool = False
+    connected: bool = True
 
 
 def without_rid(message: str) -> str:
     """An error as it reads without WeChat's request id, which is another one each time."""
     return message.partition(" [rid:")[0]
+
+
+HELD = 6 * 3600.0
+"""Seconds for which a window that is stored with all its days, and is not final, is not asked for
+again: WeChat's figures change once a day."""
 
 
 class Batch(NamedTuple):
@@ -221,6 +228,7 @@ class Batch(NamedTuple):
     delayed: WeChat says that they are late: it is stored, but this run does not call it done.
     again: it was stored before, by a run that called it provisional.
     gaps: bit n is set if the n-th day has no record while others of the window have.
+    due: of a provisional window, the Unix time from which another run asks for it again.
     """
 
     window: Window
@@ -234,6 +242,7 @@ class Batch(NamedTuple):
     delayed: bool = False
     again: bool = False
     gaps: int = 0
+    due: float = 0.0
 
     @property
     def empty(self) -> int:

@@ -16,7 +16,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from harvester import retry
-from harvester.answer import read
+from harvester.answer import code_of, read
 from harvester.auth import carried_by
 from harvester.codec import MalformedError, body_of
 from harvester.endpoint import Endpoint, day_of, final_at, in_record
@@ -27,9 +27,10 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import NEVER, Lane, Part, Track, Try
+from harvester.lane import Lane, Part, Track, Try
 from harvester.model import (
     ACCESS_TOKEN,
+    HELD,
     Action,
     Batch,
     Hidden,
@@ -39,12 +40,14 @@ from harvester.model import (
     Window,
     metadata,
 )
+from harvester.network import Network, Silence
 from harvester.plan import (
+    ONE_DAY,
     Cut,
     china,
     last_legal_day,
-    next_midnight,
     next_minute,
+    next_quota_day,
     rfc3339,
     settles_at,
 )
@@ -60,10 +63,14 @@ been seen to come as late as ten in the morning."""
 DEFERRALS = 12
 """How often a window that is not ready is asked for again within one run."""
 
-NOON = 12
-"""Until this hour in China a day without records may only be late: getusersummary has been seen
-empty at half past eight, and full at ten."""
+LATE_DAYS = 3
+"""Days for which a last day without records may only be late.  WeChat says nothing of it: answers
+without a row and without ``is_delay`` were reported at half past eight and at half past ten in the
+morning, and nothing rules out later ones."""
 
+EQUAL_REFUSALS = 5
+"""Windows of one interface that are refused in a row for the same reason, before the rest is given
+up for this run."""
 
 PAGES = 1000
 """Pages of one window at the most: an answer that always promises another one must end, too."""
@@ -76,6 +83,7 @@ class Again(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
     paused: the whole account was told to slow down just now; dropped: its token was refused.
+    silent: nobody answers, and it did not count as an attempt.
     """
 
     attempt: Try
@@ -83,6 +91,7 @@ class Again(NamedTuple):
     reason: str
     paused: bool = False
     dropped: bool = False
+    silent: bool = False
 
 
 class Later(NamedTuple):
@@ -107,6 +116,36 @@ class TooLong(NamedTuple):
 
 
 Outcome = Batch | Again | Later | More | TooLong
+
+PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
+"""Verdicts that show that an interface can be asked by this account."""
+
+
+def _unanswered(exc: AttemptError) -> Verdict:
+    """The verdict on a request that brought no whole answer."""
+    return Verdict(Action.RETRY, str(exc), answered=exc.answered, connected=exc.connected)
+
+
+def _quota_in(endpoint: Endpoint, response: Response) -> tuple[int, int] | Verdict:
+    """Calls of a day and those left of it, from an answer of quota/get."""
+    answer = read(response)
+    if isinstance(answer, Verdict):
+        return answer
+    if code_of(answer) != 0:  # what it means is the same on any request
+        day = endpoint.first_day
+        return endpoint.verdict(response, Window("", endpoint.name, day, day))
+    told = answer.get("quota")
+    daily, left = (
+        (told.get("daily_limit"), told.get("remain")) if isinstance(told, dict) else ("", "")
+    )
+    if type(daily) is int and type(left) is int:
+        return daily, left
+    return Verdict(Action.RETRY, "the answer held no quota")
+
+
+def late_until(endpoint: Endpoint, end: date) -> float:
+    """The Unix time until which a last day without records may only be late."""
+    return settles_at(end + LATE_DAYS * ONE_DAY, endpoint.settled_hour)
 
 
 def explain(verdict: Verdict) -> str:
@@ -157,34 +196,27 @@ class Pipeline:
 
     encode: whether the records are wanted as lines.
     wall: the wall clock, as `time.time`.
+    network: whether anybody answers.
     """
 
     def __init__(
-        self, transport: Transport, *, attempts: int, encode: bool, wall: Callable[[], float]
+        self,
+        transport: Transport,
+        *,
+        attempts: int,
+        encode: bool,
+        wall: Callable[[], float],
+        network: Network | None = None,
     ) -> None:
         self._transport = transport
+        self.network = network or Network()
         self._attempts = attempts
         self._encode = encode
         self._wall = wall
         self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
-        self._yesterday = date.min
-        self.last_answer = self.started = 0.0
-        self._silent: Window | None = None
-        self._silent_windows = 0
-
-    def begin(self, now: float) -> None:
-        """The run begins (the loop's time)."""
-        self.started = self.last_answer = now
-
-    def nothing_answers(self, since: float) -> bool:
-        """Whether no answer came to anybody since that time, and not just to one request.
-
-        One window that is never answered is its own fault; a network that is lost answers nobody.
-        """
-        silent = self.last_answer == self.started or self._silent_windows > 1
-        return silent and self.last_answer < since
+        self._young = date.min
 
     async def run(self, lane: Lane, track: Track, attempt: Try) -> Outcome:
         """One attempt.
@@ -199,19 +231,18 @@ class Pipeline:
             request = _request(track, attempt, token)
             if lane.token.parameter != ACCESS_TOKEN:
                 request = carried_by(request, lane.token.parameter)
-            response = await self._transport.send(request)
+            sent_at = self._time()
+            response = await self._transport.send(request, lane.limiter.taken())
         except AttemptError as exc:
-            verdict = Verdict(Action.RETRY, str(exc), answered=exc.answered)
-            if exc.answered:
-                self._heard()
-            else:
-                self._heard_nothing(attempt.window)
+            verdict = _unanswered(exc)
+            if again := self._silence(attempt, verdict, sent_at):
+                return again
         else:
-            self._heard()
             verdict = _verdict(track, response, attempt.asks, token)
+        self._heard(track, verdict)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)
-            track.refusals = 0
+            track.accepted()
             try:
                 return self._done(track, attempt, verdict)
             except MalformedError as exc:
@@ -223,17 +254,27 @@ class Pipeline:
         except (WindowError, EndpointError, AccountError) as exc:
             raise exc.told(verdict.code, verdict.rid) from None
 
-    def _heard(self) -> None:
-        """Keep in mind that somebody answers."""
-        self.last_answer = self._time()
-        if self._silent_windows:
-            self._silent, self._silent_windows = None, 0
+    def _heard(self, track: Track, verdict: Verdict) -> None:
+        """What an answer says besides its records."""
+        if verdict.answered:
+            self.network.answer(self._time())
+            track.proven = track.proven or verdict.action in PROVING
 
-    def _heard_nothing(self, window: Window) -> None:
-        """Keep in mind that nobody answered a window, and how many of them there were."""
-        if window != self._silent:
-            self._silent = window
-            self._silent_windows += 1
+    def _silence(self, attempt: Try, verdict: Verdict, sent_at: float) -> Again | None:
+        """What follows if nobody answers; None if this request alone was not answered.
+
+        Raises `NetworkError` once that has lasted for too long.
+        """
+        if verdict.answered:
+            return None
+        asker = attempt.window
+        match self.network.silence(asker, sent_at, self._time(), connected=verdict.connected):
+            case Silence.WAIT:
+                return Again(attempt, 0.0, verdict.message, silent=True)
+            case Silence.LOST:
+                raise self.lost(verdict.message)
+            case _:
+                return None
 
     def _done(self, track: Track, attempt: Try, verdict: Verdict) -> Batch | More:
         """The batch of a window, or what is still missing of it."""
@@ -257,7 +298,7 @@ class Pipeline:
                 records=list(part.records), foreign=part.foreign, delayed=part.delayed
             )
             return self._batch(track, attempt, whole)
-        return More(attempt._replace(part=part, failures=0, since=NEVER))
+        return More(attempt._replace(part=part, failures=0))
 
     def _batch(self, track: Track, attempt: Try, verdict: Verdict) -> Batch:
         window, records = attempt.window, verdict.records
@@ -268,9 +309,9 @@ class Pipeline:
             parsed = None
         else:
             body, total, parsed = b"", 0, records
-        why = ""
-        if window.end >= self._yesterday or verdict.delayed or track.endpoint.late_days:
-            why = self._provisional(track, window, verdict)
+        why, delayed, due = "", verdict.delayed, 0.0
+        if window.end >= self._young or delayed or track.endpoint.late_days:
+            why, delayed, due = self._provisional(track.endpoint, window, verdict)
         return Batch(
             window,
             stamp,
@@ -280,23 +321,34 @@ class Pipeline:
             attempt.replaces,
             parsed,
             why,
-            verdict.delayed,
+            delayed,
             attempt.again,
             0 if window.begin == window.end else _gaps(track.endpoint, records, window),
+            due,
         )
 
-    def _provisional(self, track: Track, window: Window, verdict: Verdict) -> str:
-        """Why the figures of a window can still change; empty if they are final."""
-        endpoint, wall = track.endpoint, self._wall()
+    def _provisional(
+        self, endpoint: Endpoint, window: Window, verdict: Verdict
+    ) -> tuple[str, bool, float]:
+        """Why the figures of a window can still change, empty if they are final.
+
+        And whether they are late, so that the window is not done; and the Unix time from which
+        another run asks again.
+        """
+        wall = self._wall()
         if verdict.delayed:
-            return "WeChat says that its figures are late"
+            return "WeChat says that its figures are late", True, 0.0
+        if wall < late_until(endpoint, window.end) and not _has(
+            endpoint, verdict.records, window.end
+        ):
+            if getattr(endpoint, "daily", False):  # an Endpoint of somebody's own may lack it
+                return "its last day has no row yet, and every day has one", True, 0.0
+            return "its last day has no record yet, and may be late", False, 0.0
         if endpoint.late_days:
             until = final_at(endpoint, window.end)
             if wall < until:
-                return f"its figures grow until {china(until).date()}"
-        if wall < settles_at(window.end, NOON) and not _has(endpoint, verdict.records, window.end):
-            return "its last day was empty before noon of the next day"
-        return ""
+                return f"its figures grow until {china(until).date()}", False, wall + HELD
+        return "", False, 0.0
 
     def _time(self) -> float:
         """The loop's time; the loop is kept, as asking for it is a system call in Python 3.11."""
@@ -307,7 +359,7 @@ class Pipeline:
         second = int(self._wall())
         if second != self._second:
             self._second, self._stamp = second, rfc3339(second)
-            self._yesterday = last_legal_day(second)
+            self._young = last_legal_day(second) - LATE_DAYS * ONE_DAY
         return self._stamp
 
     def _otherwise(
@@ -322,7 +374,7 @@ class Pipeline:
                 dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
                 return self._renew(track, attempt, verdict, dropped)
             case Action.QUOTA:
-                until = next_midnight(self._wall())
+                until = next_quota_day(self._wall())
                 return Later(attempt, until, explain(verdict), whole_endpoint=True)
             case Action.NOT_READY:
                 later = attempt._replace(deferrals=attempt.deferrals + 1)
@@ -337,7 +389,19 @@ class Pipeline:
             case Action.STOP_ACCOUNT:
                 raise AccountError(f"{lane.appid}: {explain(verdict)}")
             case _:
-                raise WindowError(explain(verdict))
+                raise self._refusal(track, verdict)
+
+    @staticmethod
+    def _refusal(track: Track, verdict: Verdict) -> WindowError | EndpointError:
+        """The window is refused; and the interface, if it refuses one window after the other."""
+        reason = verdict.message if verdict.code is None else verdict.code
+        if track.refused(reason) < EQUAL_REFUSALS:
+            return WindowError(explain(verdict))
+        message = (
+            f"{verdict.message}; {EQUAL_REFUSALS} windows were refused in a row for this, so this"
+            " run asks for no more of this interface"
+        )
+        return EndpointError(explain(verdict._replace(message=message)))
 
     @staticmethod
     def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:
@@ -351,24 +415,29 @@ class Pipeline:
         return Again(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def _retry(self, attempt: Try, verdict: Verdict) -> Again:
-        attempt = self._failed(attempt)
+        attempt = attempt._replace(failures=attempt.failures + 1)
         delay = retry.delay(attempt.failures, self._attempts, answered=verdict.answered)
         if delay is not None:
             return Again(attempt, delay, explain(verdict))
-        if not verdict.answered and self.nothing_answers(attempt.since):
+        if not self.network.answered:
             raise self.lost(verdict.message)
         raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
 
     def lost(self, why: str) -> NetworkError:
-        """The error of a run in which nothing answers any more."""
+        """The error of a run in which nobody answers."""
+        lost_since = self.network.lost_since
+        tried = (
+            f"no answer came to any of {self._attempts} attempts"
+            if lost_since is None
+            else f"nobody answered for {self._time() - lost_since:.0f} s"
+        )
         return NetworkError(
-            f"no answer came to any of {self._attempts} attempts: {why}; check the network, the"
-            " proxy and the base URL; nothing that was committed is lost: run the same command"
-            " again"
+            f"{tried}: {why}; check the network, the proxy and the base URL; nothing that was"
+            " committed is lost: run the same command again"
         )
 
     def _slow_down(self, lane: Lane, attempt: Try, verdict: Verdict) -> Again:
-        attempt = self._failed(attempt)
+        attempt = attempt._replace(failures=attempt.failures + 1)
         if attempt.failures >= self._attempts:
             raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
         seconds, first = self.pause(lane)
@@ -383,29 +452,31 @@ class Pipeline:
             lane.limiter.slow_down(self._time() + seconds)
         return seconds, first
 
-    async def quota(self, lane: Lane, track: Track) -> tuple[int, int] | None:
-        """Calls of a day and those left of it, as WeChat tells; None if it does not.
+    async def quota(self, lane: Lane, track: Track) -> tuple[int, int] | Verdict:
+        """Calls of a day and those left of it, as WeChat tells; or the verdict if it does not.
 
         The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
         """
-        value = lane.token.peek()
-        request = track.endpoint.quota_request(value) if value else None
-        del value
-        if request is None:
-            return None
+        token, fetched = lane.token.current, lane.token.fetched
+        request = track.endpoint.quota_request(token.value) if token is not None else None
+        if token is None or request is None:
+            return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
         if lane.token.parameter != ACCESS_TOKEN:
             request = carried_by(request, lane.token.parameter)
+        sent_at = self._time()
         try:
-            response = await self._transport.send(request)
-        except AttemptError:
-            return None
-        answer = read(response)
-        told = answer.get("quota") if isinstance(answer, dict) else None
-        if not isinstance(told, dict):
-            return None
-        daily, left = told.get("daily_limit"), told.get("remain")
-        return (daily, left) if type(daily) is int and type(left) is int else None
-
-    def _failed(self, attempt: Try) -> Try:
-        since = min(attempt.since, self._time())
-        return attempt._replace(failures=attempt.failures + 1, since=since)
+            response = await self._transport.send(request, lane.limiter.taken())
+        except AttemptError as exc:
+            verdict = _unanswered(exc)
+            if not exc.answered:
+                silence = self.network.silence(
+                    lane.appid, sent_at, self._time(), connected=exc.connected
+                )
+                if silence is Silence.LOST:
+                    raise self.lost(verdict.message) from None
+            return verdict
+        self.network.answer(self._time())
+        found = _quota_in(track.endpoint, token.cut_from_response(response))
+        if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
+            lane.token.reject(token.value, explain(found), fetched)
+        return found

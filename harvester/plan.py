@@ -52,8 +52,28 @@ def last_settled_day(now: float, hour: int = SETTLED_HOUR) -> date:
 
 
 def next_midnight(now: float) -> float:
-    """The Unix time of the next midnight in China, when a day's quota begins anew."""
+    """The Unix time of the next midnight in China."""
     return datetime.combine(china(now).date() + ONE_DAY, time(0), CHINA).timestamp()
+
+
+QUOTA_MARGIN = 60.0
+"""Seconds after midnight in China at which a day's quota begins here: WeChat's clock and ours
+differ by seconds, and a call that arrives before its midnight counts as the day before's."""
+
+
+def quota_day(now: float) -> date:
+    """The day in China whose quota a call of this moment counts towards."""
+    return china(now - QUOTA_MARGIN).date()
+
+
+def next_quota_day(now: float) -> float:
+    """The Unix time from which the next day's quota is used."""
+    return next_midnight(now - QUOTA_MARGIN) + QUOTA_MARGIN
+
+
+def is_first_hour(now: float) -> bool:
+    """Whether midnight in China was less than an hour ago: a quota may not have begun anew yet."""
+    return china(now).hour == 0
 
 
 def next_minute(now: float) -> float:

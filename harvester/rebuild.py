@@ -20,10 +20,10 @@ from harvester.committer import name_in
 from harvester.coverage import harvested
 from harvester.endpoint import Endpoint, final_at
 from harvester.errors import UsageError
-from harvester.ledger import Entry, Key, Ledger, Settled
+from harvester.ledger import Entry, Key, Ledger, Settled, Young
 from harvester.lock import Claim
 from harvester.model import Window
-from harvester.pipeline import NOON
+from harvester.pipeline import late_until
 from harvester.plan import china, settles_at
 from harvester.sinks.base import Adoptable, Found, Readable, Receipt, Sink, Typed, Verifiable
 from harvester.sinks.segments import found_in
@@ -103,7 +103,7 @@ async def _take_in(
 ) -> Rebuilt:
     """Write into a ledger what stands in a sink."""
     receipt, found = await _adopted(sink)
-    young = dict(_young(found, endpoints))
+    young = {window: Young(why) for window, why in _young(found, endpoints)}
     settled = [
         Settled(
             one.window, harvested((one.window.begin, one.window.end), one.records, one.checksum)
@@ -173,8 +173,10 @@ def _why_again(one: Found, endpoint: Endpoint | None, newest: float) -> str:
         return "it may not have been written to its end"
     if endpoint is not None and endpoint.late_days and moment < (until := final_at(endpoint, end)):
         return f"its figures grow until {china(until).date()}"
-    if moment < settles_at(end, NOON) and moment > newest - A_DAY:
-        return "it was fetched before noon of the next day, and may have been late"
+    several = one.window.begin < end  # that its last day has records is not known
+    young = endpoint is not None and several and moment < late_until(endpoint, end)
+    if young and moment > newest - A_DAY:
+        return "it was fetched within three days of its end, and its last day may have been late"
     return ""
 
 

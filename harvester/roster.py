@@ -15,20 +15,20 @@ from typing import NamedTuple
 from harvester.auth import Send, shared_token
 from harvester.endpoint import Endpoint, grid
 from harvester.lane import NEVER, Budget, Lane, Share, Span, Track, Try
-from harvester.ledger import Key, Ledger
+from harvester.ledger import Exhausted, Key, Ledger
 from harvester.limiter import Limiter, Rate
-from harvester.model import Window
+from harvester.model import HELD, Window
 from harvester.plan import (
     ONE_DAY,
     Cut,
     Days,
     Grid,
     both,
-    china,
     days_in,
     last_legal_day,
     last_settled_day,
     number_of_pieces,
+    quota_day,
     without,
 )
 from harvester.scope import Options, Scope
@@ -40,6 +40,7 @@ class Roster(NamedTuple):
     planned, skipped: windows that are asked for, and those of them that are done already.
     unsettled: windows whose figures cannot be asked for yet; no track has them.
     share: of what may be in flight, one account's.
+    exhausted: tracks whose quota was spent before this run, and since when.
     """
 
     lanes: list[Lane]
@@ -47,14 +48,16 @@ class Roster(NamedTuple):
     skipped: int
     unsettled: list[tuple[Track, Try]]
     share: Share
+    exhausted: list[tuple[Track, Exhausted]]
 
 
 class Known(NamedTuple):
     """What the ledger knows that a plan needs.
 
-    done: days that every sink has, final or not; stored: days that any of them has; provisional:
-    windows whose figures can still change; spent, before: calls of today and of yesterday; spans:
-    the longest windows that WeChat took.
+    done: days that every sink has, final or not; stored: days that any of them has.
+    provisional: windows whose figures can still change, and that are due.
+    spent, before: calls of today and of yesterday; exhausted: quotas that are spent; spans: the
+    longest windows that WeChat took.
     """
 
     done: Mapping[Key, list[Days]] = {}
@@ -63,6 +66,7 @@ class Known(NamedTuple):
     spent: Mapping[Key, int] = {}
     before: Mapping[Key, int] = {}
     spans: Mapping[str, int] = {}
+    exhausted: Mapping[Key, Exhausted] = {}
 
     def knows(self, key: Key) -> bool:
         """Whether anything of this interface of this account was ever stored."""
@@ -97,15 +101,16 @@ async def known(
     """
     if ledger is None:
         return Known(stored=standing or {})
-    today = china(wall).date()
+    today = quota_day(wall)
     by_sink = [await ledger.done(name) for name in sinks]
     return Known(
         _in_all(by_sink),
         _in_any([*by_sink, standing] if standing else by_sink),
-        await _provisional(ledger, sinks),
+        await _provisional(ledger, sinks, wall),
         await ledger.spent(today),
         await ledger.spent(today - ONE_DAY),
         await ledger.spans(),
+        await ledger.exhausted(wall),
     )
 
 
@@ -127,12 +132,17 @@ def _in_any(by_sink: Sequence[Mapping[Key, list[Days]]]) -> Mapping[Key, list[Da
     return {key: sorted(days) for key, days in found.items()}
 
 
-async def _provisional(ledger: Ledger, sinks: Sequence[str]) -> dict[Key, set[Days]]:
-    """The windows that any of the sinks has with figures that can still change."""
+async def _provisional(ledger: Ledger, sinks: Sequence[str], wall: float) -> dict[Key, set[Days]]:
+    """The windows that any of the sinks has with figures that can still change, and that are due.
+
+    One that is due later than a whole wait from now was stored by a clock that was ahead.
+    """
     found: defaultdict[Key, set[Days]] = defaultdict(set)
     for name in sinks:
         for key, windows in (await ledger.provisional(name)).items():
-            found[key].update(windows)
+            due = [days for days, young in windows.items() if not wall < young.due <= wall + HELD]
+            if due:
+                found[key].update(due)
     return found
 
 
@@ -180,7 +190,7 @@ async def muster(
     replaces = options.refresh or len(sinks) > 1 or bool(standing)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
-    roster = Roster([], 0, 0, [], share)
+    roster = Roster([], 0, 0, [], share, [])
     last = last_legal_day(wall)
     settled = {
         endpoint.name: last_settled_day(wall, endpoint.settled_hour) for endpoint in scope.endpoints
@@ -200,11 +210,14 @@ async def muster(
                 if not has.knows(key):
                     untouched[endpoint.name] = need
             spent, before = has.spent.get(key, 0), has.before.get(key, 0)
-            budget = Budget(options.daily_budget, spent, wall, before)
+            booked = NEVER if ledger is None else 0.0
+            budget = Budget(options.daily_budget, spent, wall, before, booked)
             until = min(need.days[1], settled[endpoint.name])
             planner = _Planner(appid, endpoint, cut, need, options.order, until)
             track = planner.track(budget, spans[endpoint.name], replaces, options.ask_quota)
             tracks.append(track)
+            if key in has.exhausted:
+                roster.exhausted.append((track, has.exhausted[key]))
             if need.again or need.days[1] > until:
                 roster.unsettled.extend((track, late) for late in planner.unsettled(replaces))
             roster = roster._replace(

@@ -15,6 +15,7 @@ from harvester.auth import TokenProvider
 from harvester.endpoint import Endpoint, grid
 from harvester.errors import UsageError
 from harvester.limiter import DEFAULT_RATE, Rate
+from harvester.network import DEFAULT_PATIENCE, seconds_of
 from harvester.plan import Cut, Days, either, recent_days
 from harvester.retry import DEFAULT_ATTEMPTS, check_attempts, check_count
 
@@ -45,6 +46,7 @@ class Options:
     rate: requests leaving for one account; burst: so many may leave together.
     concurrency: requests in flight over all accounts.
     attempts: how often a window is tried before it has failed.
+    patience: how long a run waits while nobody answers, once something has; for ever under wait.
     account_concurrency: requests in flight of one account; None: an equal part of all.
     daily_quota: calls a day (in China) of one interface of one account; None: until WeChat says so.
     ask_quota: ask WeChat what is left of a day, once for each interface of each account.
@@ -58,6 +60,7 @@ class Options:
     burst: int = 1
     concurrency: int = DEFAULT_CONCURRENCY
     attempts: int = DEFAULT_ATTEMPTS
+    patience: str | float = DEFAULT_PATIENCE
     account_concurrency: int | None = None
     daily_quota: int | None = None
     ask_quota: bool = False
@@ -72,6 +75,7 @@ class Options:
         check_count("burst", self.burst)
         check_count("concurrency", self.concurrency)
         check_attempts(self.attempts)
+        seconds_of("patience", self.patience)
         if self.account_concurrency is not None:
             check_count("account concurrency", self.account_concurrency)
         if self.daily_quota is not None:

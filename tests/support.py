@@ -140,7 +140,7 @@ class Script:
         self.asked: list[str] = []
         self.tokens = 0
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         await asyncio.sleep(0.01)
         if request.path.startswith("/cgi-bin/"):
             self.tokens += 1

@@ -49,7 +49,7 @@ class Slow:
         self.now: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The simulator's response."""
         if not request.query:
             response = await self._inner.send(request)

@@ -21,7 +21,7 @@ from harvester.events import Event, Report
 from harvester.lane import Budget
 from harvester.ledger import FILE_NAME, Ledger, Spent
 from harvester.model import Request, Response, Token
-from harvester.plan import china, next_midnight
+from harvester.plan import china, next_quota_day
 from harvester.scope import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.stores import FileStore
@@ -52,7 +52,7 @@ class World:
         """The right Unix time."""
         return NOW + self.passed + (self._loop.time() if self._loop else 0.0)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer; the clock may be set before it comes."""
         assert self._loop is not None
         if request.path.startswith("/datacube/"):
@@ -192,7 +192,7 @@ def test_rebooking_adds_to_what_today_has(tmp_path: Path) -> None:
 
 def test_a_budget_knows_what_was_spent_on_either_side_of_a_midnight() -> None:
     budget = Budget(10, 4, NOW)
-    midnight = next_midnight(NOW)
+    midnight = next_quota_day(NOW)
     for _ in range(2):
         budget.spend()
     assert budget.left(midnight) == 10

@@ -10,7 +10,7 @@ from harvester.datacube import GETARTICLESUMMARY, GETUSERSUMMARY
 from harvester.lane import NEVER, OUTSTANDING, RECHECK, Budget, Fate, Job, Lane, Span, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import Request, Response, Token, Window
-from harvester.plan import Days, next_midnight, runs
+from harvester.plan import Days, next_quota_day, runs
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 NOW = 1_700_000_000.0
@@ -31,7 +31,9 @@ def attempt(number: int, failures: int = 0) -> Try:
 
 
 def track(*numbers: int, quota: int | None = None, spent: int = 0) -> Track:
-    return Track("wx1", GETARTICLESUMMARY, days(*numbers), Budget(quota, spent, NOW))
+    made = Track("wx1", GETARTICLESUMMARY, days(*numbers), Budget(quota, spent, NOW))
+    made.proven = True
+    return made
 
 
 class Provider:
@@ -74,7 +76,7 @@ def test_a_budget_is_what_is_left_of_the_day() -> None:
 
 def test_a_budget_begins_anew_at_midnight_in_china() -> None:
     budget = Budget(10, 10, NOW)
-    midnight = next_midnight(NOW)
+    midnight = next_quota_day(NOW)
     assert [budget.left(at) for at in (midnight - 1, midnight, midnight + 86399)] == [0, 10, 10]
     budget.spend()
     assert [budget.left(at) for at in (midnight + 86399, midnight + 86400)] == [9, 10]
@@ -139,7 +141,7 @@ def test_a_track_tells_when_it_has_something_to_give() -> None:
 def test_without_budget_a_track_gives_nothing_until_midnight() -> None:
     made = track(0, quota=5, spent=5)
     assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, RECHECK)
-    midnight = next_midnight(NOW)
+    midnight = next_quota_day(NOW)
     assert made.next_at(0.0, midnight - 1) == 1.0
     assert [made.at_its_budget(at) for at in (NOW, midnight - 1, midnight)] == [True, True, False]
     assert made.take(0.0, midnight) == attempt(0)

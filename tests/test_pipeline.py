@@ -21,9 +21,9 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import NEVER, Budget, Lane, Part, Track, Try
+from harvester.lane import Budget, Lane, Part, Track, Try
 from harvester.limiter import Limiter, Rate
-from harvester.model import Action, Batch, Request, Response, Token, Verdict, Window
+from harvester.model import HELD, Action, Batch, Hidden, Request, Response, Token, Verdict, Window
 from harvester.pipeline import (
     AFTER_THE_MINUTE,
     NOT_READY_AGAIN,
@@ -37,7 +37,7 @@ from harvester.pipeline import (
     TooLong,
     explain,
 )
-from harvester.plan import Cut, next_midnight, settles_at
+from harvester.plan import Cut, next_quota_day, settles_at
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 DAY = date(2020, 1, 1)
@@ -83,7 +83,7 @@ class Answering:
         self.answers = list(answers)
         self.sent: list[Request] = []
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         self.sent.append(request)
         answer = self.answers.pop(0)
         await asyncio.sleep(1.0)
@@ -256,10 +256,10 @@ def test_figures_that_wechat_calls_late_are_provisional() -> None:
 
 @pytest.mark.parametrize(
     ("early", "why"),
-    [(0.1, "its last day was empty before noon of the next day"), (0.0, ""), (-0.1, "")],
+    [(0.1, "its last day has no record yet, and may be late"), (0.0, ""), (-0.1, "")],
 )
-def test_a_day_that_is_empty_before_noon_is_provisional(early: float, why: str) -> None:
-    wall = settles_at(DAY, 12) - early
+def test_a_day_that_is_empty_is_provisional_for_three_days(early: float, why: str) -> None:
+    wall = settles_at(DAY) + 3 * 86_400 - early
     assert batch({"list": []}, wall=wall).provisional == why
     assert batch({"list": [{"a": 1}]}, wall=wall).provisional == ""
 
@@ -298,10 +298,27 @@ def test_there_are_no_gaps_where_there_is_no_record_or_no_day_is_named() -> None
 
 
 @pytest.mark.parametrize("named", [(1, 2, 3), ()])
-def test_a_last_day_that_no_record_names_is_provisional_before_noon(named: tuple[int, ...]) -> None:
-    assert of_days(*named, hour=11.9).provisional != ""
-    assert of_days(*named, hour=12.1).provisional == ""
-    assert of_days(*named, 4, hour=11.9).provisional == ""
+def test_a_last_day_that_no_record_names_is_provisional(named: tuple[int, ...]) -> None:
+    assert of_days(*named, hour=12.1).provisional != ""
+    assert of_days(*named, hour=3 * 24 + 7.9).provisional != ""
+    assert of_days(*named, hour=3 * 24 + 8.1).provisional == ""
+    assert of_days(*named, 4, hour=12.1).provisional == ""
+
+
+def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None:
+    daily = replace(DAYS, daily=True)
+    assert (of_days(1, 2, 3, endpoint=daily).delayed, of_days(4, endpoint=daily).delayed) == (
+        True,
+        False,
+    )
+    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).delayed
+
+
+def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
+    growing = replace(DAYS, late_days=7)
+    found = of_days(4, endpoint=growing)
+    assert found.due == settles_at(FOUR.end, 13) + HELD
+    assert of_days(3, endpoint=growing).due == 0.0
 
 
 def test_records_that_name_no_day_are_of_every_day() -> None:
@@ -336,7 +353,7 @@ def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str]
         scene = Scene(loop, *answers, endpoint=PAGED)
         found = await scene.run(attempt)
         while isinstance(found, More):
-            assert (found.attempt.failures, found.attempt.since) == (0, NEVER)
+            assert found.attempt.failures == 0
             found = await scene.run(found.attempt._replace(failures=3, since=-1.0))
         return [request.path for request in scene.transport.sent], found, scene.track.foreign
 
@@ -478,7 +495,9 @@ def test_the_quota_is_what_wechat_tells() -> None:
     ],
 )
 def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
-    assert told(answer) == (None, [GETARTICLESUMMARY.quota_request("t0ken")])
+    verdict, sent = told(answer)
+    assert isinstance(verdict, Verdict)
+    assert sent == [GETARTICLESUMMARY.quota_request("t0ken")]
 
 
 def test_without_a_token_no_quota_is_asked_for() -> None:
@@ -486,8 +505,8 @@ def test_without_a_token_no_quota_is_asked_for() -> None:
         scene = Scene(loop)
         return await scene.pipeline.quota(scene.lane, scene.track), scene.transport.sent
 
-    assert run_virtual(main) == (None, [])
-    assert told({}, token=Token("", parameter="")) == (None, [])
+    unknown = Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
+    assert run_virtual(main) == (unknown, [])
 
 
 def test_an_accepted_token_may_be_refused_later() -> None:
@@ -506,15 +525,10 @@ def test_an_accepted_token_may_be_refused_later() -> None:
 
 def test_a_busy_answer_is_tried_again_after_a_backoff() -> None:
     found = again(BUSY)
-    assert found.attempt._replace(since=NEVER) == Try(WINDOW, failures=1)
+    assert found.attempt == Try(WINDOW, failures=1)
     assert 0.0 <= found.delay <= 1.0
     assert found.reason == "errcode -1 (system error): WeChat is busy [rid: 1-2-3]"
     assert not found.paused
-
-
-def test_the_time_of_the_first_failure_is_kept() -> None:
-    assert again(BUSY, Try(WINDOW, failures=3, since=-5.0)).attempt == Try(WINDOW, 4, 0, -5.0)
-    assert again(BUSY).attempt.since == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -543,7 +557,7 @@ def test_half_an_answer_is_a_sign_of_life_and_is_given_a_busy_servers_time() -> 
         scene = Scene(loop, *[cut] * 50)
         found = [await scene.run(Try(WINDOW, failures=6)) for _ in range(50)]
         longest = max(one.delay for one in found if isinstance(one, Again))
-        return longest, scene.pipeline.last_answer
+        return longest, scene.pipeline.network.last_answer
 
     longest, last = run_virtual(main)
     assert longest > 10.0  # the longest after no answer at all
@@ -616,11 +630,11 @@ def test_the_second_one_that_is_told_to_slow_down_finds_the_pause_made() -> None
 # later
 
 
-def test_a_used_up_quota_sends_the_interface_to_the_next_midnight_in_china() -> None:
+def test_a_used_up_quota_sends_the_interface_to_the_next_day_in_china() -> None:
     found = later({"errcode": 45009, "errmsg": "reach max api daily quota limit"})
     assert (found.attempt, found.until, found.whole_endpoint) == (
         Try(WINDOW),
-        next_midnight(START),
+        next_quota_day(START),
         True,
     )
     assert found.reason.startswith("errcode 45009 (reach max api daily quota limit)")
@@ -663,7 +677,7 @@ def test_an_error_keeps_the_code_and_the_request_id(code: int) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, told)
         scene.track.refusals = REFUSALS - 1
-        await scene.run(Try(WINDOW, failures=7, since=0.0))
+        await scene.run(Try(WINDOW, failures=7))
 
     with pytest.raises(HarvestError) as caught:
         run_virtual(main, START)
@@ -703,7 +717,7 @@ def test_late_refusals_of_one_token_are_one_refusal() -> None:
 
 def test_after_the_last_attempt_the_window_has_failed() -> None:
     with pytest.raises(WindowError, match=r"WeChat is busy \[rid: 1-2-3\], after 8 attempts$"):
-        outcome(BUSY, attempt=Try(WINDOW, failures=7, since=0.0))
+        outcome(BUSY, attempt=Try(WINDOW, failures=7))
 
 
 def test_with_one_attempt_the_first_failure_is_the_last() -> None:
@@ -713,57 +727,7 @@ def test_with_one_attempt_the_first_failure_is_the_last() -> None:
 
 def test_being_told_to_slow_down_counts_as_an_attempt() -> None:
     with pytest.raises(WindowError, match=r"after 8 attempts$"):
-        outcome({"errcode": 45011}, attempt=Try(WINDOW, failures=7, since=0.0))
-
-
-def test_if_nothing_answers_since_the_first_failure_the_network_is_lost() -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        gone = AttemptError("no connection to h:443 (Connection refused)")
-        scene = Scene(loop, gone, gone)
-        scene.pipeline.last_answer = 0.5
-        other = WINDOW._replace(begin=date(2020, 1, 2), end=date(2020, 1, 2))
-        assert isinstance(await scene.run(Try(other)), Again)
-        with pytest.raises(NetworkError) as caught:
-            await scene.run(Try(WINDOW, failures=7, since=0.6))
-        assert str(caught.value) == (
-            "no answer came to any of 8 attempts: no connection to h:443 (Connection refused);"
-            " check the network, the proxy and the base URL; nothing that was committed is lost:"
-            " run the same command again"
-        )
-
-    run_virtual(main)
-
-
-def test_one_window_that_is_never_answered_has_failed_and_the_network_is_not_lost() -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        scene = Scene(loop, AttemptError("the connection was closed before an answer came"))
-        scene.pipeline.last_answer = 0.5
-        with pytest.raises(WindowError, match="closed before an answer came, after 8 attempts"):
-            await scene.run(Try(WINDOW, failures=7, since=0.6))
-
-    run_virtual(main)
-
-
-def test_nothing_answers_if_nothing_has_since_the_run_began() -> None:
-    pipeline = Pipeline(Answering(), attempts=8, encode=True, wall=lambda: START)
-    pipeline.begin(5.0)
-    assert (pipeline.started, pipeline.last_answer) == (5.0, 5.0)
-    assert [pipeline.nothing_answers(since) for since in (4.0, 5.0, 6.0)] == [False, False, True]
-
-
-def test_a_network_is_lost_when_it_answers_no_second_window() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[bool]:
-        gone = AttemptError("no connection")
-        scene = Scene(loop, gone, {"list": []}, *[gone] * 4)
-        other = NEW._replace(window=WINDOW._replace(begin=date(2020, 1, 2)))
-        found = []
-        for attempt in (NEW, NEW, NEW, NEW, other, NEW):
-            await scene.run(attempt)
-            found.append(scene.pipeline.nothing_answers(loop.time()))
-        return found
-
-    # an answer came to the second one, and one window alone proves nothing
-    assert run_virtual(main) == [True, False, False, False, True, True]
+        outcome({"errcode": 45011}, attempt=Try(WINDOW, failures=7))
 
 
 def test_an_echoed_token_is_not_carried_on() -> None:
@@ -776,12 +740,61 @@ def test_an_echoed_token_is_not_carried_on() -> None:
     run_virtual(main)
 
 
-def test_if_anything_answered_since_the_first_failure_only_the_window_has_failed() -> None:
+def gone() -> AttemptError:
+    return AttemptError("no connection to h:443 (Connection refused)")
+
+
+def test_before_anything_answered_the_attempts_decide_and_then_the_network_is_lost() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        scene = Scene(loop, AttemptError("the answer was cut off"))
-        scene.pipeline.last_answer = 0.6
-        with pytest.raises(WindowError, match=r"^the answer was cut off, after 8 attempts$"):
-            await scene.run(Try(WINDOW, failures=7, since=0.5))
+        scene = Scene(loop, gone(), attempts=1)
+        scene.lane.token.current = Hidden("t0ken")
+        with pytest.raises(NetworkError) as caught:
+            await scene.pipeline.run(scene.lane, scene.track, NEW)
+        assert str(caught.value) == (
+            "no answer came to any of 1 attempts: no connection to h:443 (Connection refused);"
+            " check the network, the proxy and the base URL; nothing that was committed is lost:"
+            " run the same command again"
+        )
+
+    run_virtual(main)
+
+
+def test_while_nobody_answers_attempts_do_not_count() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[Outcome]:
+        scene = Scene(loop, {"list": []}, *[gone()] * 20)
+        scene.pipeline.network.patience = 30.0
+        await scene.run()
+        return [await scene.run() for _ in range(20)]
+
+    for found in run_virtual(main):
+        assert isinstance(found, Again)
+        assert (found.attempt.failures, found.silent) == (0, True)
+
+
+def test_nobody_is_waited_for_longer_than_the_patience() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        scene = Scene(loop, {"list": []}, *[gone()] * 20)
+        scene.pipeline.network.patience = 9.0
+        await scene.run()
+        with pytest.raises(NetworkError, match=r"^nobody answered for 9 s: no connection"):
+            for _ in range(20):
+                await scene.run()
+
+    run_virtual(main)
+
+
+def test_one_window_whose_connection_is_closed_each_time_fails_alone() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        closed = AttemptError("the connection was closed before an answer came")
+        closed.connected = True
+        scene = Scene(loop, {"list": []}, *[closed] * 8)
+        await scene.run()
+        attempt: Try = NEW
+        with pytest.raises(WindowError, match="closed before an answer came, after 8 attempts"):
+            for _ in range(8):
+                found = await scene.run(attempt)
+                assert isinstance(found, Again)
+                attempt = found.attempt
 
     run_virtual(main)
 
@@ -790,7 +803,7 @@ def test_any_answer_is_a_sign_of_life() -> None:
     async def main(loop: VirtualTimeLoop) -> float:
         scene = Scene(loop, Response(502, b""))
         await scene.run()
-        return scene.pipeline.last_answer
+        return scene.pipeline.network.last_answer
 
     assert run_virtual(main) == pytest.approx(1.0, abs=0.1)
 
@@ -824,7 +837,7 @@ def test_a_verdict_is_explained_with_its_request_id() -> None:
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
-    assert Try(WINDOW) == (WINDOW, 0, 0, NEVER, False, False, None)
+    assert Try(WINDOW) == (WINDOW, 0, 0, False, False, None)
 
 
 def test_without_a_token_nothing_is_tried() -> None:

@@ -12,7 +12,9 @@ from harvester.scope import Options, Scope
 
 
 def test_without_options_a_run_is_careful() -> None:
-    assert Options() == Options("300/min", 1, 64, 8, None, None, False, 0, "newest", False, False)
+    assert Options() == Options(
+        "300/min", 1, 64, 8, 600.0, None, None, False, 0, "newest", False, False
+    )
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def _kinds(name: str) -> tuple[type, ...]:
         return (int,)
     if name in ("start", "end"):
         return (str, date)
-    return (str, int, float) if name == "rate" else (str,)
+    return (str, int, float) if name in ("rate", "patience") else (str,)
 
 
 _KIND_NAMES = {
@@ -143,8 +143,8 @@ NUMBERS = {
     "burst", "concurrency", "attempts", "daily_quota", "reserve", "account_concurrency",
 }  # fmt: skip
 OPTIONS = (
-    "rate", "burst", "concurrency", "attempts", "daily_quota", "ask_quota", "reserve", "order",
-    "account_concurrency", "refresh", "wait",
+    "rate", "burst", "concurrency", "attempts", "patience", "daily_quota", "ask_quota", "reserve",
+    "order", "account_concurrency", "refresh", "wait",
 )  # fmt: skip
 """What the command line hands on to the library as it is."""
 INTERFACES = "harvester.interfaces"
@@ -234,6 +234,14 @@ what_options: Callable[[F], F] = _several(
         show_default=True,
         help="How often a window is tried before it has failed; with the backoff in between that"
         " takes a busy server a minute or two.",
+    ),
+    click.option(
+        "--patience",
+        metavar="TIME",
+        default="10m",
+        show_default=True,
+        help="How long to wait while nobody answers, once something has: 90s, 10m, 2h; for ever"
+        " with --wait.",
     ),
     click.option(
         "--daily-quota",

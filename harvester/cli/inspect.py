@@ -23,7 +23,7 @@ from harvester.committer import name_in
 from harvester.coverage import DONE, FAILED, WAITING, Stretch
 from harvester.endpoint import Endpoint, grid
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import Key, Ledger
+from harvester.ledger import Key, Ledger, Young
 from harvester.limiter import Rate
 from harvester.model import Window
 from harvester.plan import (
@@ -141,7 +141,7 @@ def _show_coverage(
     key: Key,
     asked: Days | None,
     stretches: Sequence[Stretch],
-    again: Mapping[Days, str],
+    again: Mapping[Days, Young],
     cut: Cut,
 ) -> None:
     begin = min([stretch.begin for stretch in stretches] + ([asked[0]] if asked else []))
@@ -200,14 +200,16 @@ def _missing(days: Days, cut: Cut) -> str:
     return "missing"
 
 
-def _young(again: Mapping[Days, str]) -> Iterator[tuple[date, date, str]]:
+def _young(again: Mapping[Days, Young]) -> Iterator[tuple[date, date, str]]:
     """Neighbouring windows that are provisional for the same reason, as one."""
     by_reason: dict[str, list[Days]] = {}
-    for days, reason in sorted(again.items()):
+    for days, (reason, _) in sorted(again.items()):
         by_reason.setdefault(_without_day(reason), []).append(days)
     for reason, windows in by_reason.items():
         for first, last, _ in runs(windows):
-            yield first, last, f"provisional: {reason}; the next run asks again"
+            due = max(again[days].due for days in windows if first <= days[0] <= last)
+            when = f" from {china_time(due)} on" if due else ""
+            yield first, last, f"provisional: {reason}; the next run{when} asks again"
 
 
 def _without_day(reason: str) -> str:

@@ -5,6 +5,7 @@ Rule: an observer; it knows of the run what the events tell.
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import datetime
 from types import TracebackType
@@ -101,6 +102,8 @@ class _Counts:
             case events.Stalled():
                 told = self.waits() or not event.reasons  # what waits is told anyway, and anew
                 self.why = "" if told else event.reasons[0]
+            case events.Unreachable() | events.Reachable():
+                self.why = _nobody(event) if isinstance(event, events.Unreachable) else ""
             case _:
                 pass
 
@@ -123,6 +126,8 @@ class _Counts:
                 return message(event) if news else None
             case events.TokenFetched() | events.QuotaTold() if self.accounts > LOUD:
                 return None
+            case events.Unreachable() if event.seconds:
+                return None  # said when it began
             case _:
                 return message(event)
 
@@ -178,6 +183,10 @@ def _rare(event: Event) -> str | None:
             return f"{event.window}: {rows} of days that were not asked for, left out"
         case events.Drifted():
             return event.sentence
+        case events.Unreachable():
+            return _nobody(event)
+        case events.Reachable():
+            return f"somebody answers again, after {duration(event.seconds)}"
         case events.Stopping():
             return (
                 f"stopping once {many(event.in_flight, 'request')} in flight are answered and"
@@ -185,6 +194,13 @@ def _rare(event: Event) -> str | None:
             )
         case _:
             return None
+
+
+def _nobody(event: events.Unreachable) -> str:
+    """That nobody answers, for how long, and how long that is waited for."""
+    since = f" for {duration(event.seconds)}" if event.seconds else ""
+    limit = f" for up to {duration(event.patience)}" if event.patience < math.inf else ""
+    return f"nobody answers{since} ({event.reason}); trying every few seconds{limit}"
 
 
 def _who(event: events.Paused) -> str:

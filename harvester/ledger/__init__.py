@@ -11,16 +11,18 @@ brought is laid in later (`harvester.ledger.commits`), which no reader sees.
 from __future__ import annotations
 
 from harvester.ledger.file import FILE_NAME, Ledger, named_sinks, receipt_in
-from harvester.ledger.tables import VERSION, Entry, Key, Settled, Spent
+from harvester.ledger.tables import VERSION, Entry, Exhausted, Key, Settled, Spent, Young
 
 __all__ = [
     "FILE_NAME",
     "VERSION",
     "Entry",
+    "Exhausted",
     "Key",
     "Ledger",
     "Settled",
     "Spent",
+    "Young",
     "named_sinks",
     "receipt_in",
 ]

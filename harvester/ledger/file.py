@@ -20,7 +20,7 @@ from harvester.coverage import Stretch
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import commits, tables
-from harvester.ledger.tables import VERSION, Entry, Key, Spent
+from harvester.ledger.tables import VERSION, Entry, Exhausted, Key, Spent, Young
 from harvester.lock import Claim
 from harvester.plan import Days
 from harvester.thread import Thread
@@ -90,9 +90,17 @@ class Ledger:
         """For each account and interface the harvested stretches, in order."""
         return await self._call(commits.done, sink)
 
-    async def provisional(self, sink: str) -> dict[Key, dict[Days, str]]:
+    async def provisional(self, sink: str) -> dict[Key, dict[Days, Young]]:
         """For each account and interface the stored windows that can still change, and why."""
         return await self._call(tables.provisional, sink)
+
+    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+        """The interfaces whose quota is spent now, a Unix time."""
+        return await self._call(tables.exhausted, now)
+
+    async def note_exhausted(self, said: Exhausted) -> None:
+        """Remember what WeChat said of a quota."""
+        await self._call(tables.note_exhausted, said)
 
     async def spans(self) -> dict[str, int]:
         """The longest windows, in days, that WeChat took, of those interfaces that refused some."""

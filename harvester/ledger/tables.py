@@ -17,7 +17,7 @@ from harvester.durable import step
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 
-VERSION = 5
+VERSION = 6
 
 _SCHEMA = """
 CREATE TABLE stretch (
@@ -39,8 +39,12 @@ CREATE TABLE receipt (
 ) WITHOUT ROWID;
 CREATE TABLE provisional (
     sink TEXT NOT NULL, appid TEXT NOT NULL, endpoint TEXT NOT NULL,
-    first_day TEXT NOT NULL, last_day TEXT NOT NULL, reason TEXT NOT NULL,
+    first_day TEXT NOT NULL, last_day TEXT NOT NULL, reason TEXT NOT NULL, due REAL NOT NULL,
     PRIMARY KEY (sink, appid, endpoint, first_day, last_day)
+) WITHOUT ROWID;
+CREATE TABLE exhausted (
+    appid TEXT NOT NULL, endpoint TEXT NOT NULL, until REAL NOT NULL, asked REAL NOT NULL,
+    PRIMARY KEY (appid, endpoint)
 ) WITHOUT ROWID;
 CREATE TABLE span (
     endpoint TEXT NOT NULL PRIMARY KEY, days INTEGER NOT NULL
@@ -71,17 +75,37 @@ class Entry(NamedTuple):
 
     settled: what became of windows; harvested: windows that the sink has stored, as they came.
     replaced: the former figures of those that stood there.
-    provisional: stored windows whose figures can still change, and why; final: windows of which
-    that is not said any more.
+    provisional: stored windows whose figures can still change; final: windows of which that is not
+    said any more.
     """
 
     sink: str
     settled: Sequence[Settled]
     receipt: Mapping[str, str] = {}
     replaced: Mapping[Window, Tally] = {}
-    provisional: Mapping[Window, str] = {}
+    provisional: Mapping[Window, Young] = {}
     final: Sequence[Window] = ()
     harvested: Sequence[Batch] = ()
+
+
+class Young(NamedTuple):
+    """Why a stored window can still change, and the Unix time from which it is asked for again."""
+
+    reason: str
+    due: float = 0.0
+
+
+class Exhausted(NamedTuple):
+    """The quota of an interface of an account is spent.
+
+    until: the Unix time at which it begins anew, 0 if it is spent no more; asked: when WeChat said
+    so last.
+    """
+
+    appid: str
+    endpoint: str
+    until: float
+    asked: float
 
 
 class Spent(NamedTuple):
@@ -104,17 +128,36 @@ def receipt(database: Connection, sink: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in rows}
 
 
-def provisional(database: Connection, sink: str) -> dict[Key, dict[Days, str]]:
+def provisional(database: Connection, sink: str) -> dict[Key, dict[Days, Young]]:
     """For each account and interface the stored windows that can still change, and why."""
-    found: dict[Key, dict[Days, str]] = defaultdict(dict)
-    for appid, endpoint, first, last, reason in rows_of(
+    found: dict[Key, dict[Days, Young]] = defaultdict(dict)
+    for appid, endpoint, first, last, reason, due in rows_of(
         database,
-        "SELECT appid, endpoint, first_day, last_day, reason FROM provisional WHERE sink = ?",
+        "SELECT appid, endpoint, first_day, last_day, reason, due FROM provisional WHERE sink = ?",
         sink,
     ):
         days = (date.fromisoformat(first), date.fromisoformat(last))
-        found[appid, endpoint][days] = reason
+        found[appid, endpoint][days] = Young(reason, float(due))
     return found
+
+
+def exhausted(database: Connection, now: float) -> dict[Key, Exhausted]:
+    """The interfaces whose quota is spent now, a Unix time."""
+    found = rows_of(database, "SELECT * FROM exhausted WHERE until > ?", now)
+    return {
+        (appid, endpoint): Exhausted(appid, endpoint, float(until), float(asked))
+        for appid, endpoint, until, asked in found
+    }
+
+
+def note_exhausted(database: Connection, said: Exhausted) -> None:
+    """Remember what WeChat said of a quota."""
+    with transaction(database, "quota"):
+        database.execute(
+            "DELETE FROM exhausted WHERE appid = ? AND endpoint = ?", (said.appid, said.endpoint)
+        )
+        if said.until:
+            database.execute("INSERT INTO exhausted VALUES (?, ?, ?, ?)", said)
 
 
 def spans(database: Connection) -> dict[str, int]:
@@ -189,10 +232,10 @@ def store_provisional(database: Connection, entry: Entry) -> None:
         ],
     )
     database.executemany(
-        "INSERT OR REPLACE INTO provisional VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO provisional VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (entry.sink, appid, name, str(begin), str(end), reason)
-            for (appid, name, begin, end), reason in entry.provisional.items()
+            (entry.sink, appid, name, str(begin), str(end), *young)
+            for (appid, name, begin, end), young in entry.provisional.items()
         ],
     )
 

@@ -10,6 +10,7 @@ import anyio
 from harvester.errors import AttemptError
 from harvester.model import Request, Response
 from harvester.testing.simulator import Simulator
+from harvester.transport import Leave
 
 
 class FakeTransport:
@@ -25,7 +26,7 @@ class FakeTransport:
         self.in_flight = 0
         self.most_in_flight = 0
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Leave | None = None) -> Response:
         """The simulator's response; a reset or cut answer is an `AttemptError`."""
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

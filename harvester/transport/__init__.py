@@ -7,7 +7,15 @@ and neither do its frames: the token stands in them, and a traceback may be show
 from __future__ import annotations
 
 from harvester.transport.address import BASE_URL, check_base_url, tls_context
-from harvester.transport.base import Transport
+from harvester.transport.base import Leave, Transport
 from harvester.transport.http import HttpTransport, Session
 
-__all__ = ["BASE_URL", "HttpTransport", "Session", "Transport", "check_base_url", "tls_context"]
+__all__ = [
+    "BASE_URL",
+    "HttpTransport",
+    "Leave",
+    "Session",
+    "Transport",
+    "check_base_url",
+    "tls_context",
+]

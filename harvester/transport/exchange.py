@@ -57,6 +57,54 @@ class Answer:
         self._connection.close()
 
 
+def _like_all(
+    session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any]
+) -> aiohttp.ClientRequest:
+    """A request whose connection is that of all requests below the base URL."""
+    proxy = how.get("proxy")
+    return aiohttp.ClientRequest(
+        "POST",
+        URL(base_url),
+        headers=how["headers"],
+        data=b"{}",
+        loop=asyncio.get_running_loop(),
+        session=session,
+        ssl=how.get("ssl", True),
+        proxy=URL(proxy) if proxy else None,
+    )
+
+
+class Opener:
+    """Opens a session's connection before its request is counted.
+
+    Where that cannot be done, as with a connector of another kind, the session does it by itself.
+    """
+
+    def __init__(self, pool: aiohttp.BaseConnector, asked: Any, timeout: Any) -> None:
+        self._pool = pool
+        self._asked = asked
+        self._timeout = timeout
+
+    @classmethod
+    def over(
+        cls, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any]
+    ) -> Self | None:
+        """One over this session; None if its aiohttp is not built as this one needs it."""
+        try:
+            if session.connector is None or session.trust_env or session._default_proxy:
+                return None  # the session finds its way by itself
+            asked = _like_all(session, base_url, how)
+            inspect.signature(session.connector.connect).bind(asked, [], how["timeout"])
+            return cls(session.connector, asked, how["timeout"])
+        except Exception:  # noqa: BLE001  (whatever it is: aiohttp is another one)
+            return None
+
+    async def open(self) -> None:
+        """Have a connection in the pool.  Raises what aiohttp raises."""
+        connection = await self._pool.connect(self._asked, [], self._timeout)
+        connection.release()
+
+
 class Exchange:
     """POSTs below one base URL, with the same headers and TLS for all."""
 
@@ -69,15 +117,7 @@ class Exchange:
         self._prefix = URL(base_url, encoded=True).raw_path.rstrip("/")
         self._timeout: aiohttp.ClientTimeout = how["timeout"]
         self._max_body = max_body
-        self._asked = aiohttp.ClientRequest(
-            "POST",
-            URL(base_url),
-            headers=how["headers"],
-            data=b"{}",
-            loop=asyncio.get_running_loop(),
-            session=session,
-            ssl=how.get("ssl", True),
-        )
+        self._asked = _like_all(session, base_url, how)
         self._headers = "".join(
             [
                 f"{name}: {value}\r\n"
@@ -122,15 +162,21 @@ class Exchange:
         if protocol.should_close or len(protocol):
             raise TypeError("a connection that would not be kept")
 
-    async def post(self, request: Request) -> Response | Answer:
-        """The answer to a request below the base URL: a response if its body came with its head.
+    async def connect(self) -> Connection:
+        """An open connection, from the pool or a new one; `post` or its `release` gives it back.
 
         Raises what aiohttp raises.
         """
+        return await self._pool.connect(self._asked, [], self._timeout)
+
+    async def post(self, request: Request, connection: Connection) -> Response | Answer:
+        """The answer to a request below the base URL: a response if its body came with its head.
+
+        Raises what aiohttp raises; the connection is given back in any case.
+        """
         body = request.body or b""
-        head = self._head(request.path, request.query)
-        connection = await self._pool.connect(self._asked, [], self._timeout)
         try:
+            head = self._head(request.path, request.query)
             protocol = connection.protocol
             transport = connection.transport
             if protocol is None or transport is None:

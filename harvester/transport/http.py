@@ -10,7 +10,6 @@ import asyncio
 import math
 import os
 import ssl
-from collections.abc import Awaitable
 from functools import lru_cache, partial
 from typing import Any, Self
 
@@ -29,16 +28,21 @@ from harvester.transport.address import (
     tls_context,
     url_of,
 )
-from harvester.transport.exchange import Answer, Exchange
+from harvester.transport.base import Leave
+from harvester.transport.exchange import Answer, Exchange, Opener
 
 TIMEOUT = 60.0
 """Seconds for one answer, from the first byte sent to the last one read."""
 CONNECT_TIMEOUT = 15.0
-MAX_BODY = 32 * 1024 * 1024
-"""Bytes of an answer, decompressed; a longer one is refused.  A real one has some kilobytes."""
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes of an answer, decompressed; a longer one is refused.  A real one has some kilobytes.  With
+the bound of its values (`harvester.answer`) one answer takes less than 256 MiB of memory."""
 
 Session = aiohttp.ClientSession
 """An aiohttp session, for whoever hands in his own."""
+
+OPENED = 0.004
+"""Seconds from which a connection that was waited for has made its request late."""
 
 _HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
@@ -87,6 +91,23 @@ class _Watchdog:
             self._timer.cancel()
 
 
+class _Sent:
+    """How far one request has come.
+
+    connected: its connection is open; answered: its answer has begun to come.
+    """
+
+    __slots__ = ("answered", "connected", "leave", "loop", "task")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], leave: Leave | None
+    ) -> None:
+        self.loop = loop
+        self.task = task
+        self.leave = leave
+        self.connected = self.answered = False
+
+
 class HttpTransport:
     """Requests over an aiohttp session: the caller's own, or one of ours.
 
@@ -127,6 +148,7 @@ class HttpTransport:
             self._how["proxy"] = proxy
         self._url = lru_cache(TARGETS)(partial(url_of, self._base_url))  # changes with the token
         self._exchange: Exchange | None = None
+        self._opener: Opener | None = None
         self.answers = 0
 
     def __repr__(self) -> str:
@@ -159,6 +181,8 @@ class HttpTransport:
                 self._exchange = Exchange.over(
                     self._session, self._base_url, self._how, self._max_body
                 )
+        assert self._session is not None
+        self._opener = Opener.over(self._session, self._base_url, self._how)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -169,39 +193,50 @@ class HttpTransport:
                 await self._session.close()
                 await asyncio.sleep(0)  # one turn of the loop, in which its sockets are closed
 
-    async def send(self, request: Request) -> Response:
-        """The response to one request; raises `AttemptError` with one clause that says why not."""
+    async def send(self, request: Request, leave: Leave | None = None) -> Response:
+        """The response to one request; raises `AttemptError` with one clause that says why not.
+
+        leave: see `harvester.transport.base.Transport`.
+        """
         assert self._session is not None, "the transport is not entered"
         try:
-            outcome = await self._outcome(self._session, request)
+            outcome = await self._outcome(self._session, request, leave)
         except asyncio.CancelledError as exc:
             raise exc.with_traceback(None) from None  # the same one: who cancelled asks for it
         if isinstance(outcome, AttemptError):
             raise outcome
         return outcome
 
-    async def _outcome(self, session: Session, request: Request) -> Response | AttemptError:
+    async def _outcome(
+        self, session: Session, request: Request, leave: Leave | None
+    ) -> Response | AttemptError:
         """What became of a request; an error is handed back and not raised, to leave no frame."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
         cancelling = task.cancelling()
         self._watchdog.enter(task, loop)
-        answered = False
+        sent = _Sent(loop, task, leave)
         try:
-            answer = await self._ask(session, request)
-            answered = True
+            answer = await self._ask(session, request, sent)
+            sent.answered = True
             response = answer if isinstance(answer, Response) else await self._whole(answer)
             self.answers += 1
             if response is not None:
                 return response
             problem = f"the answer was longer than {self._max_body} bytes"
         except asyncio.CancelledError:
-            if not (self._watchdog.leave(task) and task.uncancel() <= cancelling):
+            if self._watchdog.leave(task):
+                if task.uncancel() > cancelling:
+                    raise
+                problem = f"no answer within {self._timeout_seconds:g} s"
+            elif task.cancelling() > cancelling:
                 raise
-            problem = f"no answer within {self._timeout_seconds:g} s"
+            else:  # whoever has a hand in the session did, and nobody asked us to end
+                problem = "the request was cancelled by the session"
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
+            sent.connected |= not isinstance(exc, aiohttp.ClientConnectorError)
         except RuntimeError:
             if not session.closed:
                 raise
@@ -210,21 +245,42 @@ class HttpTransport:
             if self._watchdog.leave(task):  # cut off in the very moment in which it ended
                 task.uncancel()
         error = AttemptError(problem)
-        error.answered = answered
+        error.answered, error.connected = sent.answered, sent.connected
         return error
 
-    def _ask(
-        self, session: Session, request: Request
-    ) -> Awaitable[Response | Answer | aiohttp.ClientResponse]:
+    async def _ask(
+        self, session: Session, request: Request, sent: _Sent
+    ) -> Response | Answer | aiohttp.ClientResponse:
+        """The answer, its head read; a connection is open before the request leaves."""
         below = request.path[:1] == "/"
+        began = sent.loop.time()
         if self._exchange is not None and below and request.method == "POST":
-            return self._exchange.post(request)
-        return session.request(
+            connection = await self._exchange.connect()
+            sent.connected = True
+            if sent.leave is not None and sent.loop.time() - began > OPENED:
+                try:
+                    await self._left(sent, sent.leave)
+                except BaseException:
+                    connection.close()
+                    raise
+            return await self._exchange.post(request, connection)
+        if self._opener is not None and below and sent.leave is not None:
+            await self._opener.open()
+            if sent.loop.time() - began > OPENED:
+                await self._left(sent, sent.leave)
+        return await session.request(
             request.method,
             self._url(request.path, request.query),
             data=request.body,
             **(self._how if below else self._elsewhere(request)),
         )
+
+    async def _left(self, sent: _Sent, leave: Leave) -> None:
+        """Wait until the request may leave; that is not part of the time for its answer."""
+        if self._watchdog.leave(sent.task):
+            sent.task.uncancel()
+        await leave()
+        self._watchdog.enter(sent.task, sent.loop)
 
     async def _whole(self, answer: Answer | aiohttp.ClientResponse) -> Response | None:
         """The answer with its body, or None if that is too long."""

@@ -86,10 +86,10 @@ def test_a_quota_ends_with_3_and_says_until_when(
     result = harvest(*arguments, "--json")
     assert result.returncode == 3
     midnight = datetime.now(CHINA).replace(hour=0, minute=0, second=0) + timedelta(days=1)
-    assert f"{midnight:%Y-%m-%d} 00:00 China time" in result.stderr
+    assert f"{midnight:%Y-%m-%d} 00:01 China time" in result.stderr
     report = json.loads(result.stdout)
     assert (report["state"], report["windows"]["waiting"]) == ("waiting", 1)
-    assert report["until"].endswith("T16:00:00Z")
+    assert report["until"].endswith("T16:01:00Z")
     assert "waiting until" in harvest("status", "--out", tmp_path).stdout
 
 

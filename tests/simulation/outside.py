@@ -90,7 +90,7 @@ class Network:
         self._log = log
         self._owners: dict[str, str] = {}
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer, if the world lets it through."""
         traffic = self.traffic
         fetch = request.path in ("/cgi-bin/stable_token", "/cgi-bin/token")
