@@ -64,8 +64,8 @@ class Keywords(TypedDict, total=False):
     ask_quota: ask WeChat (quota/get) what is left of the day, once for each interface of each
         account, before its first window.
     reserve: calls a day that are left to the account's other programs.
-    order: of the backfill, ``"newest"`` (the default) or ``"oldest"`` first.  Yesterday comes first
-        in any case, then the windows whose figures can still change.
+    order: ``"newest"`` (the default): yesterday first, then the windows whose figures can still
+        change, then the past, newest first.  ``"oldest"``: from the first day to the last.
     wait: sleep through quota resets and unready figures instead of ending.
     refresh: harvest again what is already done; it replaces its former self.
     token_store: where an account's token is shared with its other programs: ``"memory"`` (the
@@ -310,7 +310,7 @@ def resolve(
     now = time.time()
     found, notes = _endpoints(endpoints)
     begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
-    check_range(begin, last, now, [(endpoint.name, endpoint.first_day) for endpoint in found])
+    check_range(begin, last, now)
     settings = Options(
         **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
     )

@@ -89,12 +89,8 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     return day
 
 
-def check_range(begin: date, end: date, now: float, first_days: Iterable[tuple[str, date]]) -> None:
-    """Raise `UsageError` unless the range can be asked for.
-
-    first_days: the name and first day of each interface; the begin must not lie before the first
-    day of all of them.
-    """
+def check_range(begin: date, end: date, now: float) -> None:
+    """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:
         raise UsageError(f"the start {begin} lies after the end {end}; exchange them")
     last = last_legal_day(now)
@@ -102,12 +98,6 @@ def check_range(begin: date, end: date, now: float, first_days: Iterable[tuple[s
         raise UsageError(
             f"the end {end} cannot be asked for yet; the last day that WeChat gives is yesterday"
             f" in China, {last}"
-        )
-    name, first = min(first_days, key=lambda pair: pair[1])
-    if begin < first:
-        raise UsageError(
-            f"the start {begin} lies before the first day of {name}; WeChat stores its data"
-            f" from {first} on"
         )
 
 
