@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harvester.errors import UsageError
 from harvester.plan import (
+    LATENCY,
     Cut,
     Days,
     Estimate,
@@ -484,7 +485,19 @@ def test_both_agree_with_sets_of_days(one: list[Days], other: list[Days]) -> Non
 
 
 def test_an_estimate_goes_by_the_slowest_account() -> None:
-    assert estimate([[100, 20], [50, 90]], 10.0) == Estimate(260, 14.0)
+    assert estimate([[100, 20], [50, 90]], 10.0, 64, [64, 64]) == Estimate(260, 14.0, 14.0)
+
+
+def test_an_estimate_is_bounded_by_what_is_in_flight_at_the_assumed_latency() -> None:
+    assert estimate([[1000]] * 500, 5.0, 64, [64] * 500) == Estimate(
+        500_000, pytest.approx(500_000 * LATENCY / 64), 200.0
+    )
+
+
+def test_an_estimate_is_bounded_by_the_cap_of_an_account() -> None:
+    assert estimate([[10], [100]], 100.0, 64, [64, 1]) == Estimate(
+        110, pytest.approx(100 * LATENCY), 1.0
+    )
 
 
 TODAY = date(2026, 11, 25)
@@ -513,7 +526,7 @@ def test_a_quota_goes_to_the_present_first(load: Load, daily: int, expected: int
 
 
 def test_nothing_to_do_takes_no_time() -> None:
-    assert estimate([], 10.0) == Estimate(0, 0.0)
+    assert estimate([], 10.0, 64, []) == Estimate(0, 0.0, 0.0)
 
 
 def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
