@@ -307,8 +307,8 @@ class Cause:
         one = len(self.appids) == len(self.endpoints) == 1
         days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
         return (
-            f"{listed(self.appids)}{' ' if one else ', '}{listed(self.endpoints)}:"
-            f" {many(self.windows, 'window')} {days}"
+            f"{listed(self.appids, 'account')}{' ' if one else ', '}"
+            f"{listed(self.endpoints, 'interface')}: {many(self.windows, 'window')} {days}"
         )
 
 

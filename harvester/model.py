@@ -219,10 +219,10 @@ NAMES = 3
 """So many names of a list are told."""
 
 
-def listed(names: Collection[str]) -> str:
+def listed(names: Collection[str], noun: str) -> str:
     """The first names of a list, and how many more there are."""
-    first = ", ".join(islice(names, NAMES))
-    return f"{first} and {len(names) - NAMES:,} more" if len(names) > NAMES else first
+    first, left = ", ".join(islice(names, NAMES)), len(names) - NAMES
+    return f"{first} and {many(left, f'more {noun}')}" if left > 0 else first
 
 
 class Batch(NamedTuple):

@@ -67,7 +67,7 @@ def test_one_reason_of_many_accounts_is_named_once(tmp_path: Path) -> None:
     text = str(incomplete(reported(tmp_path, Simulator(secret="right"), *appids)))
     assert text.startswith("not all was harvested: 600 windows failed; the first: ")
     assert text.count("40125") == 1
-    assert "and 47 more" in text
+    assert "and 47 more accounts, " in text
 
 
 def test_failed_windows_are_named_with_their_code(tmp_path: Path) -> None:
