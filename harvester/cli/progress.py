@@ -9,10 +9,12 @@ A long one tells each reason once as it comes too, since somebody may have to ac
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -69,6 +71,7 @@ class _Counts:
         self.failed = self.waiting = self.accounts = self.foreign = 0
         self.spans: set[tuple[str, int]] = set()
         self.began = time.monotonic()
+        self._moved = self.began
         self._why = ""
         self._stalled = 0.0  # since when nothing was done, if that was said
         self._waits: dict[str, tuple[float, float, str]] = {}
@@ -79,6 +82,11 @@ class _Counts:
     def settled(self) -> int:
         """Windows of which this run has nothing more to do."""
         return self.done + self.failed + self.waiting
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing was done for a while."""
+        return time.monotonic() - self._moved > EVERY
 
     def waits(self) -> str:
         """Who waits for what, and for how long already; those that wait longest first."""
@@ -106,7 +114,7 @@ class _Counts:
             case events.Committed():
                 self.done += len(event.windows)
                 self.records += event.records
-                self._why, self._stalled = "", 0.0
+                self._why, self._stalled, self._moved = "", 0.0, time.monotonic()
             case events.Retrying():
                 self.retries += 1
                 self._why, self._stalled = without_rid(event.reason), 0.0
@@ -281,19 +289,52 @@ class Lines:
 
 
 class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:.0f}/s" if not task.finished else "")
-
-
-class _Why(ProgressColumn):
-    """Why it takes its time, made anew each time it is shown: there may be no event for hours."""
+    """Windows a second; nothing while nothing gets done, since the last rate says no more."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__()
         self._counts = counts
 
     def render(self, task: Task) -> Text:
-        return Text(plain(self._counts.why())[:72], style="yellow")
+        shown = not task.finished and not self._counts.still
+        return Text(f"{task.speed or 0:.0f}/s" if shown else "")
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time that is left at that rate."""
+
+    def __init__(self, counts: _Counts) -> None:
+        super().__init__(compact=True)
+        self._counts = counts
+
+    def render(self, task: Task) -> Text:
+        return Text("") if self._counts.still else super().render(task)
+
+
+class _Progress(Progress):
+    """A bar, and below it why it takes its time.
+
+    That line is made each time it is shown: there may be no event for hours.
+    """
+
+    def __init__(self, counts: _Counts) -> None:
+        self._counts = counts
+        super().__init__(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("windows"),
+            _Rate(counts),
+            TextColumn("{task.fields[counts]}"),
+            _TimeLeft(counts),
+            console=err,
+            transient=True,
+            refresh_per_second=8,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if why := plain(self._counts.why()):
+            yield Text(why, style="yellow", no_wrap=True, overflow="ellipsis")
 
 
 class Bar:
@@ -301,18 +342,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._counts = _Counts()
-        self._progress = Progress(
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("windows"),
-            _Rate(),
-            TextColumn("{task.fields[counts]}"),
-            TimeRemainingColumn(compact=True),
-            _Why(self._counts),
-            console=err,
-            transient=True,
-            refresh_per_second=8,
-        )
+        self._progress = _Progress(self._counts)
         self._task = self._progress.add_task("", total=None, counts="")
 
     def __enter__(self) -> Self:
