@@ -21,12 +21,12 @@ from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_name
 from harvester.engine import Engine, StopSignal
-from harvester.errors import IncompleteError, UsageError
+from harvester.errors import UsageError
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import Rate
 from harvester.model import Account, Batch, Hidden
-from harvester.plan import check_range, last_legal_day, parse_day, rfc3339
+from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written
@@ -67,8 +67,8 @@ class Keywords(TypedDict, total=False):
     ask_quota: ask WeChat (quota/get) what is left of the day, once for each interface of each
         account, before its first window.
     reserve: calls a day that are left to the account's other programs.
-    order: of the backfill, ``"newest"`` (the default) or ``"oldest"`` first.  Yesterday comes first
-        in any case, then the windows whose figures can still change.
+    order: ``"newest"`` (the default): yesterday first, then the windows whose figures can still
+        change, then the past, newest first.  ``"oldest"``: from the first day to the last.
     wait: sleep through quota resets and unready figures instead of ending.
     refresh: harvest again what is already done; it replaces its former self.
     token_store: where an account's token is shared with its other programs: ``"memory"`` (the
@@ -117,9 +117,10 @@ async def run(
 
     Running it again resumes: what is safely done is not asked for again.  It may be cancelled at
     any await.  Raises `UsageError` before anything is sent, and `RunError` (with a ``report``) if
-    the sink, the ledger or the network stopped the run.  All else is told by the `Report`: look at
-    its ``state``.  Windows that failed, must wait, or belong to an account that was stopped (a
-    wrong secret, a missing permission) raise nothing, since others may have gone well.
+    the sink, the ledger or the network stopped the run.  All else is told by the `Report`: call its
+    ``raise_for_state()``, or look at its ``state``.  Windows that failed, must wait, or belong to
+    an account that was stopped (a wrong secret, a missing permission) raise nothing by themselves,
+    since others may have gone well.
     """
     scope, settings = resolve(accounts, endpoints, start, end, options)
     specs = hidden_specs(sink)
@@ -241,24 +242,12 @@ class Records:
         """Run the engine; its end, however it comes, is told to the reader."""
         try:
             self.report = await engine.run()
+            self.report.raise_for_state()
         except Exception as exc:  # noqa: BLE001  (whatever it is, the reader is told)
             self.report = getattr(exc, "report", None) or engine.report("failed")
             self._sink.end(exc)
         else:
-            self._sink.end(_incomplete(self.report))
-
-
-def _incomplete(report: Report) -> IncompleteError | None:
-    if report.state == "complete":
-        return None
-    windows = report.windows
-    said = [f"{windows.failed} windows failed"] if windows.failed else []
-    if windows.waiting and report.until is not None:
-        said.append(f"{windows.waiting} windows must wait until {rfc3339(report.until)}")
-    if report.state == "interrupted":
-        said.append("it was asked to stop")
-    first = f"; the first: {report.failures[0].error}" if report.failures else ""
-    return IncompleteError(f"not all was harvested: {', '.join(said)}{first}", report)
+            self._sink.end(None)
 
 
 class _Handover:
@@ -325,7 +314,7 @@ def resolve(
     now = time.time()
     found, notes = _endpoints(endpoints)
     begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
-    check_range(begin, last, now, [(endpoint.name, endpoint.first_day) for endpoint in found])
+    check_range(begin, last, now)
     settings = Options(
         **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
     )

@@ -11,7 +11,7 @@
     │   ├── SinkError           the destination refuses
     │   │   └── ReaderGoneError whoever read standard output has gone
     │   └── LedgerError         the ledger cannot be read or written
-    └── IncompleteError         a stream came to its end without all that was asked for
+    └── IncompleteError         a stream, or a report that was asked, lacks what was asked for
 
 A caller of the library needs two ``except`` lines: `UsageError` for what he typed, and
 `HarvestError` for the rest.
@@ -100,9 +100,10 @@ class LedgerError(RunError):
 
 
 class IncompleteError(HarvestError):
-    """A stream ended, but some windows failed or must wait.
+    """A run ended without all that was asked for: windows failed, must wait or were not tried.
 
-    ``report`` is the `Report`: its ``state``, ``until`` and ``failures`` say what is missing.
+    Raised by a stream at its end and by `Report.raise_for_state`.  ``report`` is the `Report`: its
+    ``state``, ``until`` and ``failures`` say what is missing.
     """
 
     def __init__(self, message: str, report: Report) -> None:

@@ -8,12 +8,13 @@ would cost as much as encoding its records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from harvester.model import Window, without_rid
+from harvester.errors import IncompleteError
+from harvester.model import Window, listed, many, without_rid
 from harvester.plan import ONE_DAY, rfc3339
 
 
@@ -250,6 +251,7 @@ class Failure:
     """Days of one interface of one account that failed for good, and why.
 
     code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
+    windows: so many windows the days are.
     """
 
     appid: str
@@ -259,6 +261,7 @@ class Failure:
     error: str
     code: int | None = None
     rid: str = ""
+    windows: int = 1
 
     def to_dict(self) -> dict[str, str | int | None]:
         """As the report's JSON has it."""
@@ -270,6 +273,7 @@ class Failure:
             "error": self.error,
             "code": self.code,
             "rid": self.rid,
+            "windows": self.windows,
         }
 
 
@@ -278,7 +282,8 @@ class Wait:
     """What an account, or one interface of it, waits for.
 
     seconds: it was told to wait in this run, in all; windows: that must wait for a later run, from
-    the Unix time ``until`` on.  endpoint: empty if the whole account waits.
+    the Unix time ``until`` on; begin, end: their days, None if there are none.
+    endpoint: empty if the whole account waits.
     """
 
     appid: str
@@ -287,6 +292,8 @@ class Wait:
     endpoint: str = ""
     windows: int = 0
     until: float | None = None
+    begin: date | None = None
+    end: date | None = None
 
     def to_dict(self) -> dict[str, str | float | None]:
         """As the report's JSON has it."""
@@ -297,7 +304,60 @@ class Wait:
             "seconds": round(self.seconds, 3),
             "windows": self.windows,
             "until": None if self.until is None else rfc3339(self.until),
+            "begin_date": None if self.begin is None else self.begin.isoformat(),
+            "end_date": None if self.end is None else self.end.isoformat(),
         }
+
+
+@dataclass(slots=True)
+class Cause:
+    """Windows that failed, or must wait, for one reason: of any accounts and interfaces.
+
+    error: the reason, with the request id of the first of them.  until: the earliest Unix time.
+    """
+
+    error: str
+    begin: date
+    end: date
+    appids: dict[str, None] = field(default_factory=dict)
+    endpoints: dict[str, None] = field(default_factory=dict)
+    windows: int = 0
+    until: float | None = None
+
+    def __str__(self) -> str:
+        one = len(self.appids) == len(self.endpoints) == 1
+        days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
+        return (
+            f"{listed(self.appids, 'account')}{' ' if one else ', '}"
+            f"{listed(self.endpoints, 'interface')}: {many(self.windows, 'window')} {days}"
+        )
+
+
+def reason_of(appid: str, error: str) -> str:
+    """An error without what differs from account to account and from answer to answer."""
+    return without_rid(error).removeprefix(f"{appid}: ")
+
+
+def causes(found: Iterable[Failure | Wait]) -> list[Cause]:
+    """Failures, or what must wait for a later run, as one entry for each reason."""
+    gathered: dict[str, Cause] = {}
+    for each in found:
+        error, until = (
+            (each.error, None) if isinstance(each, Failure) else (each.reason, each.until)
+        )
+        if each.begin is None or each.end is None:
+            continue
+        key = reason_of(each.appid, error)
+        cause = gathered.get(key)
+        if cause is None:
+            error = error.removeprefix(f"{each.appid}: ")
+            cause = gathered[key] = Cause(error, each.begin, each.end, until=until)
+        cause.appids[each.appid] = cause.endpoints[each.endpoint] = None
+        cause.windows += each.windows
+        cause.begin, cause.end = min(cause.begin, each.begin), max(cause.end, each.end)
+        if until is not None:
+            cause.until = until if cause.until is None else min(cause.until, until)
+    return list(gathered.values())
 
 
 @dataclass(slots=True)
@@ -350,6 +410,11 @@ class Report:
     stopped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def raise_for_state(self) -> None:
+        """Raise `IncompleteError`, which names the first causes, unless all is harvested."""
+        if self.state != "complete":
+            raise IncompleteError(_incomplete(self), self)
+
     def to_dict(self) -> dict[str, Any]:
         """As the command line's ``--json`` prints it."""
         return {
@@ -369,6 +434,30 @@ class Report:
             "stopped": dict(self.stopped),
             "notes": list(self.notes),
         }
+
+
+CAUSES = 3
+"""So many causes the message of an `IncompleteError` names."""
+
+
+def _incomplete(report: Report) -> str:
+    """What is missing, and the first causes."""
+    windows = report.windows
+    said = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
+    if windows.waiting and report.until is not None:
+        said.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
+    if report.state == "interrupted":
+        left = windows.planned - windows.skipped - windows.done - windows.failed - windows.waiting
+        said.append(f"the run was interrupted, {many(max(left, 0), 'window')} left")
+    if not said:
+        said.append("the run stopped")
+    found = [*causes(report.failures), *causes(report.waits)]
+    text = f"not all was harvested: {', '.join(said)}"
+    if found:
+        text += "; the first: " + "; ".join(f"{cause}: {cause.error}" for cause in found[:CAUSES])
+    if len(found) > CAUSES:
+        text += f"; and {many(len(found) - CAUSES, 'other cause')}"
+    return text
 
 
 class Bookkeeper:
@@ -397,6 +486,8 @@ class Bookkeeper:
                 wait = self._wait(event.appid, event.endpoint, event.reason)
                 wait.windows += event.windows
                 wait.until = event.until if wait.until is None else min(wait.until, event.until)
+                wait.begin = event.begin if wait.begin is None else min(wait.begin, event.begin)
+                wait.end = event.end if wait.end is None else max(wait.end, event.end)
             case Failed():
                 windows.failed += event.windows
                 self._note(event)
@@ -437,17 +528,20 @@ class Bookkeeper:
         """Days that follow one another and failed alike are one entry, with the first one's rid."""
         key = (event.appid, event.endpoint, without_rid(event.error))
         begin, end, error, rid = event.begin, event.end, event.error, event.rid
+        windows = event.windows
         before = self._failures.pop((*key, "to", begin - ONE_DAY), None)
         if before is not None:
             begin, error, rid = before.begin, before.error, before.rid
+            windows += before.windows
         after = self._failures.pop((*key, "from", end + ONE_DAY), None)
         if after is not None:
             end = after.end
+            windows += after.windows
         for joined in (before, after):
             if joined is not None:
                 self._failures.pop((*key, "from", joined.begin), None)
                 self._failures.pop((*key, "to", joined.end), None)
-        failure = Failure(event.appid, event.endpoint, begin, end, error, event.code, rid)
+        failure = Failure(event.appid, event.endpoint, begin, end, error, event.code, rid, windows)
         self._failures[*key, "from", begin] = self._failures[*key, "to", end] = failure
 
     def failures(self) -> list[Failure]:

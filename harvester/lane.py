@@ -196,6 +196,7 @@ class Track:
 
     new: the windows to ask for, lazily; first: those to ask for before them.
     replaces: what is new may stand in the sink already.
+    oldest: all of them come in the order of their days, the oldest first; else newest first.
     span: how long a window may be, shared by all accounts; split: so many windows more than were
     planned became of it.
     unasked, asking: its budget is to be asked for before its first window; that is under way.
@@ -229,6 +230,7 @@ class Track:
         "forbidden",
         "foreign",
         "in_flight",
+        "oldest",
         "parked_until",
         "proven",
         "refusals",
@@ -251,10 +253,12 @@ class Track:
         replaces: bool = False,
         span: Span | None = None,
         unasked: bool = False,
+        oldest: bool = False,
     ) -> None:
         self.appid = appid
         self.endpoint = endpoint
         self.replaces = replaces
+        self.oldest = oldest
         self.budget = budget
         self.span = span or Span()
         self._planned_for = self.span.longest
@@ -375,8 +379,10 @@ class Track:
         self._refused = None
 
     def _before_first(self) -> bool:
-        """Whether the upcoming window is yesterday's and so goes before all others."""
+        """Whether the upcoming window goes before the first ones: it is yesterday's, or older."""
         upcoming = self._upcoming
+        if upcoming is not None and self.oldest:
+            return upcoming[1] < self._first[-1].window.begin
         return upcoming is not None and all(
             upcoming[1] > attempt.window.end for attempt in reversed(self._first)
         )

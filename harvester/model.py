@@ -8,10 +8,11 @@ dataclass.  The two that hold something secret hide it in their repr.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -209,6 +210,21 @@ class Verdict(NamedTuple):
 def without_rid(message: str) -> str:
     """An error as it reads without WeChat's request id, which is another one each time."""
     return message.partition(" [rid:")[0]
+
+
+def many(number: int, noun: str) -> str:
+    """A number with its noun: 1 day, 1,234 days."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+NAMES = 3
+"""So many names of a list are told."""
+
+
+def listed(names: Collection[str], noun: str) -> str:
+    """The first names of a list, and how many more there are."""
+    first, left = ", ".join(islice(names, NAMES)), len(names) - NAMES
+    return f"{first} and {many(left, f'more {noun}')}" if left > 0 else first
 
 
 HELD = 6 * 3600.0

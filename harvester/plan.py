@@ -109,12 +109,8 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     return day
 
 
-def check_range(begin: date, end: date, now: float, first_days: Iterable[tuple[str, date]]) -> None:
-    """Raise `UsageError` unless the range can be asked for.
-
-    first_days: the name and first day of each interface; the begin must not lie before the first
-    day of all of them.
-    """
+def check_range(begin: date, end: date, now: float) -> None:
+    """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:
         raise UsageError(f"the start {begin} lies after the end {end}; exchange them")
     last = last_legal_day(now)
@@ -122,12 +118,6 @@ def check_range(begin: date, end: date, now: float, first_days: Iterable[tuple[s
         raise UsageError(
             f"the end {end} cannot be asked for yet; the last day that WeChat gives is yesterday"
             f" in China, {last}"
-        )
-    name, first = min(first_days, key=lambda pair: pair[1])
-    if begin < first:
-        raise UsageError(
-            f"the start {begin} lies before the first day of {name}; WeChat stores its data"
-            f" from {first} on"
         )
 
 
@@ -386,20 +376,36 @@ def without(stretches: Sequence[Days], away: Sequence[Days]) -> list[Days]:
     return [left for begin, end in stretches for left in gaps(begin, end, away)]
 
 
-class Estimate(NamedTuple):
-    """What a harvest would take.
+LATENCY = 0.3
+"""Seconds that an estimate assumes for an answer; WeChat promises nothing about it."""
 
-    calls: requests, each answered at the first attempt; seconds: at the rate, all accounts at once.
+
+class Estimate(NamedTuple):
+    """What a harvest would take, each request answered at the first attempt after `LATENCY`.
+
+    calls: requests; seconds: as long as they take; by_rate: as long as the rate alone would take.
     """
 
     calls: int
     seconds: float
+    by_rate: float
 
 
-def estimate(calls: Sequence[Sequence[int]], per_second: float) -> Estimate:
-    """What it takes to send so many calls: a row an account, in it a number an interface."""
-    longest = max((sum(row) for row in calls), default=0)
-    return Estimate(sum(map(sum, calls)), longest / per_second)
+def estimate(
+    calls: Sequence[Sequence[int]], per_second: float, concurrency: int, caps: Sequence[float]
+) -> Estimate:
+    """What it takes to send so many calls: a row an account, in it a number an interface.
+
+    per_second: requests an account may send; concurrency: requests in flight over all accounts;
+    caps: of each account.
+    """
+    rows = [sum(row) for row in calls]
+    slowest = max(
+        (number / min(per_second, cap / LATENCY) for number, cap in zip(rows, caps, strict=True)),
+        default=0.0,
+    )
+    together = sum(rows) * LATENCY / concurrency
+    return Estimate(sum(rows), max(slowest, together), max(rows, default=0) / per_second)
 
 
 class Load(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
@@ -234,9 +234,9 @@ async def muster(
 class _Planner(NamedTuple):
     """In which order the windows of one interface of one account are asked for.
 
-    Yesterday's comes first, then those whose figures can still change, then the backfill; so a run
-    that is started each morning keeps the present fresh, whatever its budget, and eats into the
-    past with what is left.
+    Newest first: yesterday's, then those whose figures can still change, then the backfill; so a
+    run that is started each morning keeps the present fresh, whatever its budget.  Oldest first:
+    all of them by their days, since a window that is asked again later is as good then.
 
     settled: the last day of the range whose figures can be asked for.
     """
@@ -250,15 +250,17 @@ class _Planner(NamedTuple):
 
     def track(self, budget: Budget, span: Span, replaces: bool, ask_quota: bool) -> Track:
         again = [self._again(days) for days in self.need.again if days[1] <= self.settled]
+        oldest = self.order == "oldest"
         return Track(
             self.appid,
             self.endpoint,
             self._new(),
             budget,
-            first=again,
+            first=reversed(again) if oldest else again,
             replaces=replaces,
             span=span,
             unasked=ask_quota,
+            oldest=oldest,
         )
 
     def _again(self, days: Days) -> Try:
@@ -275,17 +277,8 @@ class _Planner(NamedTuple):
         return late
 
     def _new(self) -> Iterator[Days]:
+        if self.order == "oldest":
+            oldest = self.cut.windows(*self.need.days, self.need.done)
+            return takewhile(lambda days: days[1] <= self.settled, oldest)
         newest = self.cut.windows(*self.need.days, self.need.done, newest=True)
-        settled = dropwhile(lambda days: days[1] > self.settled, newest)
-        return settled if self.order == "newest" else self._oldest(settled)
-
-    def _oldest(self, newest: Iterator[Days]) -> Iterator[Days]:
-        """Oldest first, but for what is still young."""
-        begin, end = self.need.days
-        young = self.settled - timedelta(days=self.endpoint.late_days)
-        for window in newest:
-            end = window[1]
-            if end < young:
-                yield from self.cut.windows(begin, end, self.need.done)
-                return
-            yield window
+        return dropwhile(lambda days: days[1] > self.settled, newest)

@@ -51,7 +51,8 @@ class Options:
     daily_quota: calls a day (in China) of one interface of one account; None: until WeChat says so.
     ask_quota: ask WeChat what is left of a day, once for each interface of each account.
     reserve: calls of a day that are left to the account's other programs.
-    order: of the backfill within a budget, ``newest`` or ``oldest`` first.
+    order: ``newest``: yesterday first, then what can still change, then the past, newest first;
+        ``oldest``: from the first day to the last.
     wait: sleep through quota resets and unready figures instead of ending.
     refresh: harvest again what is already done.
     """
@@ -92,7 +93,7 @@ class Options:
             raise UsageError("reserve: of how many calls? give a daily quota, or ask for it")
         if self.daily_quota is not None and self.reserve >= self.daily_quota:
             raise UsageError(
-                f"reserve: {self.reserve} leaves nothing of a daily quota of {self.daily_quota}"
+                f"reserve: {self.reserve:,} leaves nothing of a daily quota of {self.daily_quota:,}"
             )
 
     @property

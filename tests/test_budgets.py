@@ -217,32 +217,43 @@ def test_yesterday_comes_first_then_the_backfill_newest_first(tmp_path: Path) ->
     assert wechat.days[0] == str(YESTERDAY)
 
 
-def test_oldest_first_still_begins_with_yesterday(tmp_path: Path) -> None:
+def test_oldest_first_goes_from_the_first_day_to_the_last(tmp_path: Path) -> None:
     wechat = Noted(Simulator())
     run_at(at(DAY, 9), wechat, tmp_path, concurrency=1, order="oldest")
-    assert wechat.days[0] == str(YESTERDAY)
-    assert wechat.days[1:] == sorted(wechat.days[1:])
-    assert len(set(wechat.days)) == len(wechat.days) == 30
+    assert wechat.days == sorted(set(wechat.days))
+    assert len(wechat.days) == 30
 
 
-@pytest.mark.parametrize("order", ["newest", "oldest"])
-def test_what_can_still_change_comes_after_yesterday_and_before_the_backfill(
-    order: str, tmp_path: Path
-) -> None:
+def test_newest_first_asks_for_what_can_still_change_before_the_backfill(tmp_path: Path) -> None:
     wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
-    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40, order=order)
+    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40)
     noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
     run_at(
         at("2026-03-12", 9), noted, tmp_path, GROWING,
-        days=later, daily_quota=40, order=order, concurrency=1,
+        days=later, daily_quota=40, concurrency=1,
     )  # fmt: skip
     assert noted.days[0] == "2026-03-11"
     young = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
     assert noted.days[1:30] == young
     rest = noted.days[30:]
     assert len(rest) == 10
-    assert rest == sorted(rest, reverse=order == "newest")
+    assert rest == sorted(rest, reverse=True)
     assert not set(rest) & {*young, "2026-03-11"}
+
+
+def test_oldest_first_asks_for_what_can_still_change_in_its_place(tmp_path: Path) -> None:
+    wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
+    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40)
+    noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
+    run_at(
+        at("2026-03-12", 9), noted, tmp_path, GROWING,
+        days=later, daily_quota=80, concurrency=1, order="oldest",
+    )  # fmt: skip
+    assert noted.days == sorted(set(noted.days))
+    assert noted.days[0] == "2025-12-01"
+    young = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
+    missing = 100 - 40  # of the days before the second run's last one
+    assert noted.days[missing:] == [*reversed(young), "2026-03-11"][: 80 - missing]
 
 
 def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(
@@ -345,15 +356,17 @@ def test_the_progress_says_who_waits_for_what_and_for_how_long(
     ]
 
 
-def test_what_comes_in_heaps_is_told_twenty_times(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     lines, day = Lines(), YESTERDAY
     for _ in range(50):
         lines(events.Deferred("wx1", "e", day, day, 1, 0.0, "late"))
         lines(events.Foreign(Window("wx1", "e", day, day), 2))
         lines(events.Split("wx1", "e", 4, 1))
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 20 + 20 + 1
-    assert told[1].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
+    assert len(told) == 20 + 1
+    assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
 
 
 def test_the_summary_tells_what_changed_can_change_and_was_left_out() -> None:

@@ -95,7 +95,7 @@ def test_failed_windows_make_the_run_partial_even_if_others_wait() -> None:
 
 def test_neighbouring_days_that_failed_alike_are_one_line() -> None:
     books = told(failed(5, 6), failed(7, 7), failed(4, 4))
-    assert books.failures() == [Failure("wx1", "e", day(4), day(7), "bad")]
+    assert books.failures() == [Failure("wx1", "e", day(4), day(7), "bad", windows=4)]
     assert books.report.windows.failed == 4
 
 
@@ -107,8 +107,8 @@ def test_days_that_failed_for_another_reason_or_elsewhere_are_told_apart() -> No
 def test_two_accounts_that_fail_by_turns_are_two_lines() -> None:
     books = told(*[failed(n, n, appid=appid) for n in range(50) for appid in ("wx1", "wx2")])
     assert books.failures() == [
-        Failure("wx1", "e", day(0), day(49), "bad"),
-        Failure("wx2", "e", day(0), day(49), "bad"),
+        Failure("wx1", "e", day(0), day(49), "bad", windows=50),
+        Failure("wx2", "e", day(0), day(49), "bad", windows=50),
     ]
 
 
@@ -164,6 +164,7 @@ def test_a_report_reads_as_json() -> None:
                 "error": "errcode 1 [rid: 1-2]",
                 "code": 1,
                 "rid": "1-2",
+                "windows": 2,
             }
         ],
         "changed": 0,
@@ -185,11 +186,11 @@ def test_who_waits_for_what_is_told_by_account_and_interface() -> None:
     )
     assert [wait.to_dict() for wait in books.waits()] == [
         {"appid": "wx1", "endpoint": "e", "reason": "quota", "seconds": 600.0, "windows": 0,
-         "until": None},
+         "until": None, "begin_date": None, "end_date": None},
         {"appid": "wx1", "endpoint": "", "reason": "slower", "seconds": 50.0, "windows": 0,
-         "until": None},
+         "until": None, "begin_date": None, "end_date": None},
         {"appid": "wx2", "endpoint": "e", "reason": "quota", "seconds": 0.0, "windows": 3,
-         "until": "1970-01-01T00:10:50Z"},
+         "until": "1970-01-01T00:10:50Z", "begin_date": "2020-01-01", "end_date": "2020-01-04"},
     ]  # fmt: skip
 
 

@@ -354,7 +354,7 @@ def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str]
         found = await scene.run(attempt)
         while isinstance(found, More):
             assert found.attempt.failures == 0
-            found = await scene.run(found.attempt._replace(failures=3, since=-1.0))
+            found = await scene.run(found.attempt._replace(failures=3))
         return [request.path for request in scene.transport.sent], found, scene.track.foreign
 
     return run_virtual(main, START)

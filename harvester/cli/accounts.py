@@ -1,6 +1,9 @@
 """The accounts of a file: TOML with tables, or CSV with a header line.
 
 Rule: secrets are references; every error names the file and the account or line in it.
+
+A file that is not well formed is refused.  A reference that leads nowhere stops its account alone:
+the account is in the run, gets no token, and its windows fail with the reason.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from harvester.auth import Send, TokenRefusedError
 from harvester.cli.config import read_toml
+from harvester.cli.screen import say
 from harvester.datacube import SECRET_KINDS, TOKEN_KINDS, HttpToken, Platform, provider_for
 from harvester.datacube.tokens import check_appid
 from harvester.errors import UsageError
-from harvester.model import SHORTEST_TO_CUT, Account
+from harvester.model import SHORTEST_TO_CUT, Account, Action, Hidden, Token, Verdict
 from harvester.plan import nearest
 from harvester.private import read_reference
 
@@ -28,6 +33,28 @@ ACCOUNT_KEYS = (
 )  # fmt: skip
 WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
+TOLD = 20
+"""So many references that lead nowhere are told one by one."""
+
+
+class _BrokenError(UsageError):
+    """A reference of one account or platform leads nowhere."""
+
+
+class _Broken:
+    """The token provider of an account whose reference leads nowhere: it has none to give."""
+
+    shareable = False
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+
+    def __repr__(self) -> str:
+        return "<_Broken>"
+
+    async def fetch(self, send: Send) -> Token:
+        """Stop the account; nothing is sent."""
+        raise TokenRefusedError(Verdict(Action.STOP_ACCOUNT, self.problem))
 
 
 class Entry(NamedTuple):
@@ -40,19 +67,29 @@ class Entry(NamedTuple):
 class _Reading(NamedTuple):
     """What the accounts of a file have in common.
 
+    broken: platforms of which a reference leads nowhere, each with the sentence.
     secrets: whether references are followed.
     """
 
     folder: Path
     platforms: dict[str, Platform]
+    broken: dict[str, str]
     secrets: bool
 
-    def secret(self, where: str, reference: str) -> str:
-        """What a reference refers to."""
+    def secret(self, where: str, reference: str, noun: str = "secret") -> str:
+        """What a reference refers to; without secrets a stand-in."""
+        kind, _, name = reference.partition(":")
+        if kind not in ("env", "file") or not name:
+            raise UsageError(f"{where}: a {noun} is a reference: env:NAME or file:PATH")
+        if not self.secrets:
+            return "-"
         try:
-            return read_reference(reference, self.folder)
+            secret = Hidden(read_reference(reference, self.folder, noun))
         except UsageError as exc:
-            raise UsageError(f"{where}: {exc}") from None
+            raise _BrokenError(f"{where}: {exc}") from None
+        if not secret.is_text:
+            raise _BrokenError(f"{where}: the {noun} {reference} is no text in UTF-8")
+        return secret.value
 
     def path(self, where: str, key: str, reference: str) -> Path:
         """The path in ``file:PATH``."""
@@ -61,12 +98,12 @@ class _Reading(NamedTuple):
             raise UsageError(f"{where}: {key} is a reference: file:PATH")
         path = self.folder / Path(name).expanduser()
         if self.secrets and not path.is_file():
-            raise UsageError(f"{where}: {key}: there is no file {path}")
+            raise _BrokenError(f"{where}: {key}: there is no file {path}")
         return path
 
 
 def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
-    """The accounts of a file; raises `UsageError`.
+    """The accounts of a file; raises `UsageError`, also if no account can have a token.
 
     TOML: ``[[account]]`` tables, ``[[platform]]`` tables that these name, and ``csv = "FILE"`` for
     more accounts.  CSV, by its ending: a header line with the keys of such a table.
@@ -79,11 +116,25 @@ def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
         tables, entries = _tables(path)
     if not entries:
         raise UsageError(f"{path} names no account; add [[account]] tables, or lines to a CSV file")
-    reading = _Reading(path.parent, {}, secrets)
+    reading = _Reading(path.parent, {}, {}, secrets)
     for entry in tables:
         _add_platform(entry, reading)
     _check_once(entries)
-    return [_capped(entry, _account(entry, reading)) for entry in entries]
+    accounts = [_capped(entry, _account(entry, reading)) for entry in entries]
+    problems = [each.token.problem for each in accounts if isinstance(each.token, _Broken)]
+    if len(problems) == len(accounts):
+        _refuse(path, list(dict.fromkeys(problems)))
+    return accounts
+
+
+def _refuse(path: Path, problems: list[str]) -> NoReturn:
+    """Raise `UsageError`: no account can be used; tell why, a line each."""
+    if len(problems) == 1:
+        raise UsageError(problems[0])
+    for problem in problems[:TOLD]:
+        say(problem)
+    more = f"and {len(problems) - TOLD:,} more; " if len(problems) > TOLD else ""
+    raise UsageError(f"{more}no account of {path} can be used")
 
 
 def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
@@ -179,8 +230,12 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
     name = table.get("name", table["appid"])
     if name in reading.platforms:
         raise UsageError(f"{where}: the platform {name} was given before")
-    ticket = reading.path(where, "ticket", table["ticket"])
-    secret = reading.secret(where, table["secret"]) if reading.secrets else "-"
+    try:
+        ticket = reading.path(where, "ticket", table["ticket"])
+        secret = reading.secret(where, table["secret"])
+    except _BrokenError as exc:
+        reading.broken[name] = str(exc)
+        ticket, secret = reading.folder, "-"
     reading.platforms[name] = _told(where, lambda: Platform(table["appid"], secret, ticket))
 
 
@@ -197,6 +252,14 @@ def _capped(entry: Entry, account: Account) -> Account:
 
 
 def _account(entry: Entry, reading: _Reading) -> Account:
+    """An account; of one that can have no token the reason is kept in place of its source."""
+    try:
+        return _usable(entry, reading)
+    except _BrokenError as exc:
+        return Account(entry.values["appid"], token=_Broken(str(exc)))
+
+
+def _usable(entry: Entry, reading: _Reading) -> Account:
     where, table = entry
     if "platform" in table or "refresh_token" in table:
         return _authorised(entry, reading)
@@ -207,10 +270,13 @@ def _account(entry: Entry, reading: _Reading) -> Account:
     if token in SECRET_KINDS:
         if "secret" not in table:
             raise UsageError(f"{where} ({table['appid']}) has no secret; write secret = 'env:NAME'")
-        secret = reading.secret(where, table["secret"]) if reading.secrets else "-"
+        secret = reading.secret(where, table["secret"])
         return Account(table["appid"], secret=secret, token=token)
     if "secret" in table:
         raise UsageError(f"{where}: a secret goes with {' or '.join(SECRET_KINDS)} tokens")
+    kind, _, reference = token.partition(":")
+    if kind == "static":
+        reading.secret(where, reference, "token")
     if not reading.secrets:
         return Account(table["appid"], secret="-")
     return _external(entry, Account(table["appid"], token=token), reading)
@@ -242,6 +308,8 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
             " table (for a CSV file: in a TOML file that names it, csv = 'FILE')"
         )
     refresh = reading.path(where, "refresh_token", table["refresh_token"])
+    if table["platform"] in reading.broken:
+        raise _BrokenError(reading.broken[table["platform"]])
     return _told(where, lambda: platform.account(table["appid"], refresh))
 
 

@@ -267,7 +267,8 @@ what_options: Callable[[F], F] = _several(
         type=click.Choice(ORDERS),
         default="newest",
         show_default=True,
-        help="Of the backfill; yesterday and what can still change always come first.",
+        help="newest: yesterday first, then what can still change, then the past, newest first."
+        "  oldest: from the first day to the last.",
     ),
     click.option(
         "--account-concurrency",

@@ -27,8 +27,10 @@ from harvester.ledger import Key, Ledger, Young
 from harvester.limiter import Rate
 from harvester.model import Window
 from harvester.plan import (
+    LATENCY,
     Cut,
     Days,
+    Estimate,
     Grid,
     Load,
     both,
@@ -70,12 +72,14 @@ async def show_plan(
                 total += need.planned - need.left + need.calls
         calls.append(row)
     rate = Rate.parse(options.rate)
-    takes = estimate(calls, rate.per_second)
+    most = min(options.account_concurrency or options.concurrency, options.concurrency)
+    caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
+    takes = estimate(calls, rate.per_second, options.concurrency, caps)
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
     tell(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
                                         if total > takes.calls else ""))  # fmt: skip
-    tell(f"time    {duration(takes.seconds)} at {rate} an account, all accounts at once")
+    tell(f"time    {_time(takes, rate, options)}")
     tell(f"quota   {_quota(loads, options, now)}")
     for note in scope.notes:
         tell(f"note    {note}")
@@ -85,6 +89,24 @@ async def show_plan(
             tell(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
     tell("nothing was sent")
     return COMPLETE
+
+
+def _time(takes: Estimate, rate: Rate, options: Options) -> str:
+    """How long it takes, and what decides that."""
+    if takes.seconds <= takes.by_rate:
+        return (
+            f"{duration(takes.seconds)} at {rate} an account, all accounts at once"
+            f" (assumed: {LATENCY} s an answer)"
+        )
+    flight = many(options.concurrency, "request")
+    if options.account_concurrency:
+        flight += f" in flight, {options.account_concurrency:,} an account"
+    else:
+        flight += " in flight"
+    return (
+        f"{duration(takes.seconds)} with {flight} (assumed: {LATENCY} s an answer); the rate of"
+        f" {rate} an account alone would allow {duration(takes.by_rate)}"
+    )
 
 
 def _load(endpoint: Endpoint, days: Days, calls: int, spent: int, now: float) -> Load:

@@ -1,16 +1,21 @@
 """What a run shows while it runs: a bar on a terminal, plain lines elsewhere.
 
 Rule: an observer; it knows of the run what the events tell.
+
+What failed or must wait is summed and told at the end of the run.  A short run tells it only there.
+A long one tells each reason once as it comes too, since somebody may have to act before the end.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,14 +29,21 @@ from rich.text import Text
 
 from harvester import events
 from harvester.cli.screen import china_time, duration, err, many, plain
-from harvester.events import Event
+from harvester.events import Event, reason_of
 from harvester.model import without_rid
+from harvester.plan import china
 
 EVERY = 10.0
 """Seconds between two plain lines of progress."""
 
 LOUD = 20
-"""So many failures are told one by one."""
+"""So many lines of one kind are told."""
+
+LONG = 30.0
+"""Seconds after which a run is long: what failed or must wait is then told while it runs, too."""
+
+LONG_DELAY = 60.0
+"""Seconds: what is tried again later than that is shown as waiting."""
 
 
 class Display(Protocol):
@@ -56,26 +68,43 @@ class _Counts:
     """What both show."""
 
     def __init__(self) -> None:
-        self.planned = self.skipped = self.done = self.records = self.retries = self.failed = 0
-        self.accounts = self.deferred = self.foreign = 0
+        self.planned = self.skipped = self.done = self.records = self.retries = 0
+        self.failed = self.waiting = self.accounts = self.foreign = 0
         self.spans: set[tuple[str, int]] = set()
         self.began = time.monotonic()
-        self.why = ""
-        self._waiting: dict[str, tuple[float, float, str]] = {}
+        self._moved = self.began
+        self._why = ""
+        self._stalled = 0.0  # since when nothing was done, if that was said
+        self._waits: dict[str, tuple[float, float, str]] = {}
+        self._reasons: set[object] = set()
+        self._held: list[str] = []
+
+    @property
+    def settled(self) -> int:
+        """Windows of which this run has nothing more to do."""
+        return self.done + self.failed + self.waiting
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing was done for a while."""
+        return time.monotonic() - self._moved > EVERY
 
     def waits(self) -> str:
         """Who waits for what, and for how long already; those that wait longest first."""
         now = time.monotonic()
-        left = {who: each for who, each in self._waiting.items() if each[1] > now}
-        self._waiting = left
+        left = {who: each for who, each in self._waits.copy().items() if each[1] > now}
         if not left:
             return ""
         who, (since, until, reason) = max(left.items(), key=lambda item: item[1][1])
         more = f" (and {len(left) - 1:,} more)" if len(left) > 1 else ""
-        return (
-            f"{who} waits, {duration(now - since)} of {duration(until - since)}{more}:"
-            f" {without_rid(reason)}"
-        )
+        return f"{who} waits, {duration(now - since)} of {duration(until - since)}{more}: {reason}"
+
+    def why(self) -> str:
+        """Why it takes its time, as of now; asked for by the display's own thread, too."""
+        if waits := self.waits():
+            return waits
+        since = self._stalled
+        return f"{duration(time.monotonic() - since)}: {self._why}" if since else self._why
 
     def add(self, event: Event) -> None:
         match event:
@@ -86,37 +115,57 @@ class _Counts:
             case events.Committed():
                 self.done += len(event.windows)
                 self.records += event.records
-                self.why = ""
+                self._why, self._stalled, self._moved = "", 0.0, time.monotonic()
             case events.Retrying():
                 self.retries += 1
-                self.why = event.reason
+                self._why, self._stalled = without_rid(event.reason), 0.0
+                if event.delay >= LONG_DELAY:
+                    who = f"{event.appid} {event.window.endpoint}" if event.window else event.appid
+                    self._wait(who, event.delay, event.reason)
             case events.Failed():
                 self.failed += event.windows
             case events.Deferred():
-                self.done += event.windows
+                self.waiting += event.windows
             case events.Split():
                 self.planned += event.windows
             case events.Paused():
-                now = time.monotonic()
-                self._waiting[_who(event)] = (now, now + event.seconds, event.reason)
-            case events.Stalled():
-                told = self.waits() or not event.reasons  # what waits is told anyway, and anew
-                self.why = "" if told else event.reasons[0]
+                self._wait(_who(event), event.seconds, event.reason)
+            case events.Stalled() if event.reasons:
+                self._stalled = time.monotonic() - event.seconds
+                self._why = without_rid(event.reasons[0])
             case events.Unreachable() | events.Reachable():
-                self.why = _nobody(event) if isinstance(event, events.Unreachable) else ""
+                self._why = _nobody(event) if isinstance(event, events.Unreachable) else ""
             case _:
                 pass
 
-    def worth_a_line(self, event: Event) -> str | None:
-        """What to tell now; what ends the run, or comes in heaps, is told at its end."""
+    def _wait(self, who: str, seconds: float, reason: str) -> None:
+        now = time.monotonic()
+        self._waits[who] = (now, now + seconds, without_rid(reason))
+
+    def news(self, event: Event, *, silent: bool = False) -> list[str]:
+        """The lines to tell now; silent: nothing of this event."""
+        text = None if silent else self._line(event)
+        if isinstance(event, events.AccountStopped | events.Deferred | events.Failed):
+            self._held += [text] if text else []
+            text = None
+        elif isinstance(event, events.Ended):
+            self._held = []
+        told = []
+        if self._held and time.monotonic() - self.began >= LONG:
+            told, self._held = self._held, []
+        return [*told, text] if text else told
+
+    def _line(self, event: Event) -> str | None:
+        """What is worth a line; what comes in heaps is told once, or a few times."""
         match event:
-            case events.AccountStopped() if self.accounts == 1:
-                return None
-            case events.Failed() if self.failed > LOUD:
-                return None
+            case events.AccountStopped() | events.Failed():
+                return message(event) if self._is_new(reason_of(event.appid, event.error)) else None
             case events.Deferred():
-                self.deferred += 1
-                return message(event) if self.deferred <= LOUD else None
+                new = self._is_new(reason_of(event.appid, event.reason))
+                return message(event) if new else None
+            case events.Paused():
+                today = china(time.time()).date()
+                return message(event) if self._is_new((without_rid(event.reason), today)) else None
             case events.Foreign():
                 self.foreign += 1
                 return message(event) if self.foreign <= LOUD else None
@@ -124,12 +173,19 @@ class _Counts:
                 news = (event.endpoint, event.days) not in self.spans
                 self.spans.add((event.endpoint, event.days))
                 return message(event) if news else None
-            case events.TokenFetched() | events.QuotaTold() if self.accounts > LOUD:
-                return None
             case events.Unreachable() if event.seconds:
                 return None  # said when it began
+            case events.TokenFetched() | events.QuotaTold() | events.Slowed():
+                return message(event) if self.accounts <= LOUD else None
             case _:
                 return message(event)
+
+    def _is_new(self, reason: object) -> bool:
+        """Whether a reason comes for the first time, and is not one too many."""
+        if reason in self._reasons or len(self._reasons) >= LOUD:
+            return False
+        self._reasons.add(reason)
+        return True
 
 
 def message(event: Event) -> str | None:
@@ -151,15 +207,16 @@ def message(event: Event) -> str | None:
                 f"{event.appid} {event.endpoint}: {many(event.windows, 'window')}"
                 f" {_days(event)} must wait until {china_time(event.until)}: {event.reason}"
             )
-        case events.Failed() if event.windows == 1:  # longer ones come with what stopped them
+        case events.Failed():
             return (
                 f"{event.appid} {event.endpoint}: {many(event.windows, 'window')} {_days(event)}"
-                f" failed: {event.error}"
+                f" failed: {event.error.removeprefix(f'{event.appid}: ')}"
             )
         case events.AccountStopped():
             return f"account stopped: {event.error}"
         case events.Stalled():
-            return f"nothing new for {duration(event.seconds)}: {'; '.join(event.reasons)}"
+            reasons = "; ".join(map(without_rid, event.reasons))
+            return f"nothing new for {duration(event.seconds)}: {reasons}"
         case _:
             return _rare(event)
 
@@ -228,18 +285,18 @@ class Lines:
         """Tell what is worth a line, and where the run stands every few seconds."""
         counts = self._counts
         counts.add(event)
-        text = counts.worth_a_line(event)
-        if text is not None:
+        for text in counts.news(event):
             self._line(text)
         now = time.monotonic()
-        if now - self._told >= EVERY and not isinstance(event, events.Stalled):
+        if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
             self._told = now
             per_second = (counts.done - counts.skipped) / max(now - counts.began, 1e-9)
+            waiting = f", {counts.waiting:,} waiting" if counts.waiting else ""
             self._line(
-                f"{counts.done:,} of {counts.planned:,} windows, {many(counts.records, 'record')},"
-                f" {counts.retries:,} tried again, {counts.failed:,} failed, {per_second:.1f}/s"
-                + (f"; last reason: {without_rid(counts.why)}" if counts.why else "")
-                + (f"; {waits}" if (waits := counts.waits()) else "")
+                f"{counts.settled:,} of {counts.planned:,} windows,"
+                f" {many(counts.records, 'record')}, {counts.retries:,} tried again,"
+                f" {counts.failed:,} failed{waiting}, {per_second:.1f}/s"
+                + (f"; {why}" if (why := counts.why()) else "")
             )
 
     @staticmethod
@@ -248,8 +305,52 @@ class Lines:
 
 
 class _Rate(ProgressColumn):
+    """Windows a second; nothing while nothing gets done, since the last rate says no more."""
+
+    def __init__(self, counts: _Counts) -> None:
+        super().__init__()
+        self._counts = counts
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:.0f}/s" if not task.finished else "")
+        shown = not task.finished and not self._counts.still
+        return Text(f"{task.speed or 0:.0f}/s" if shown else "")
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time that is left at that rate."""
+
+    def __init__(self, counts: _Counts) -> None:
+        super().__init__(compact=True)
+        self._counts = counts
+
+    def render(self, task: Task) -> Text:
+        return Text("") if self._counts.still else super().render(task)
+
+
+class _Progress(Progress):
+    """A bar, and below it why it takes its time.
+
+    That line is made each time it is shown: there may be no event for hours.
+    """
+
+    def __init__(self, counts: _Counts) -> None:
+        self._counts = counts
+        super().__init__(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("windows"),
+            _Rate(counts),
+            TextColumn("{task.fields[counts]}"),
+            _TimeLeft(counts),
+            console=err,
+            transient=True,
+            refresh_per_second=8,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if why := plain(self._counts.why()):
+            yield Text(why, style="yellow", no_wrap=True, overflow="ellipsis")
 
 
 class Bar:
@@ -257,19 +358,8 @@ class Bar:
 
     def __init__(self) -> None:
         self._counts = _Counts()
-        self._progress = Progress(
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("windows"),
-            _Rate(),
-            TextColumn("{task.fields[counts]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[why]}", style="yellow"),
-            console=err,
-            transient=True,
-            refresh_per_second=8,
-        )
-        self._task = self._progress.add_task("", total=None, counts="", why="")
+        self._progress = _Progress(self._counts)
+        self._task = self._progress.add_task("", total=None, counts="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -282,14 +372,13 @@ class Bar:
         """Move the bar; tell what is worth a line."""
         counts = self._counts
         counts.add(event)
-        text = counts.worth_a_line(event)
-        if text is not None and not isinstance(event, events.Stalled):
+        for text in counts.news(event, silent=isinstance(event, events.Stalled)):
             self._progress.console.print(plain(text))
         failed = f", {counts.failed:,} failed" if counts.failed else ""
+        waiting = f", {counts.waiting:,} waiting" if counts.waiting else ""
         self._progress.update(
             self._task,
             total=counts.planned,
-            completed=counts.done + counts.failed,
-            counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}",
-            why=plain(counts.waits() or without_rid(counts.why))[:72],
+            completed=counts.settled,
+            counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}{waiting}",
         )

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from rich.console import Console
 
+from harvester.model import many as many
 from harvester.plan import CHINA
 
 out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
@@ -46,11 +47,6 @@ def say(text: str) -> None:
 def tell(text: str = "") -> None:
     """A line of the result on standard output."""
     print(harmless(text), flush=True)
-
-
-def many(number: int, noun: str) -> str:
-    """A number with its noun: 1 day, 1,234 days."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

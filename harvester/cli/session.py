@@ -18,7 +18,7 @@ from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
 from harvester.cli.screen import china_time, duration, escaped, many, plain, say
 from harvester.errors import ReaderGoneError, RunError
-from harvester.events import Event, Observer, Report
+from harvester.events import Event, Observer, Report, causes
 
 STATUS = {
     "complete": COMPLETE,
@@ -102,22 +102,9 @@ def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) 
     summary = summarize(report)
     text = ", ".join([*summary, f"stored in {where}"] if report.records and where else summary)
     print(plain(text), file=sys.stderr if as_json or aside else sys.stdout, flush=True)
-    for failure in report.failures[:LOUD]:
-        days = (
-            f"{failure.begin}"
-            if failure.begin == failure.end
-            else (f"{failure.begin} to {failure.end}")
-        )
-        why = failure.error.removeprefix(f"{failure.appid}: ")
-        say(f"{failure.appid} {failure.endpoint} {days} failed: {why}")
-    if len(report.failures) > LOUD:
-        say(f"and {len(report.failures) - LOUD:,} failures more; harvester status lists them")
-    _tell_waits(report)
+    _tell_causes(report)
     if report.state in ("waiting", "partial") and report.until is not None:
-        say(
-            f"{many(report.windows.waiting, 'window')} must wait; run the same command again from"
-            f" {china_time(report.until)}, or with --wait"
-        )
+        say(f"run the same command again from {china_time(report.until)}, or with --wait")
     if report.failures:
         rest = " and what waits" if report.windows.waiting else ""
         say(
@@ -130,16 +117,18 @@ def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) 
     return STATUS[report.state]
 
 
-def _tell_waits(report: Report) -> None:
-    """Which interface of which account must wait for a later run, and for what."""
-    left = [wait for wait in report.waits if wait.until is not None]
-    for wait in left[:LOUD]:
-        say(
-            f"{wait.appid} {wait.endpoint}: {many(wait.windows, 'window')} must wait until"
-            f" {china_time(wait.until or 0.0)}: {wait.reason}"
-        )
-    if len(left) > LOUD:
-        say(f"and {len(left) - LOUD:,} more; harvester status lists them")
+def _tell_causes(report: Report) -> None:
+    """What failed and what must wait, a line for each reason."""
+    failed = [f"{cause} failed: {cause.error}" for cause in causes(report.failures)]
+    waiting = [
+        f"{cause} must wait until {china_time(cause.until or 0.0)}: {cause.error}"
+        for cause in causes(report.waits)
+    ]
+    for lines in (failed, waiting):
+        for line in lines[:LOUD]:
+            say(line)
+        if len(lines) > LOUD:
+            say(f"and {len(lines) - LOUD:,} more; harvester status lists them")
 
 
 def show_json(report: Report, *, aside: bool) -> None:

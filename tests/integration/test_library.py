@@ -344,7 +344,7 @@ def test_bad_arguments_are_a_usage_error_before_anything_is_sent() -> None:
             (([ACCOUNT, ACCOUNT], "getarticlesummary", BEGIN, END), "twice"),
             ((harvester.Account(A), "getarticlesummary", BEGIN, END), "has no secret"),
             ((ACCOUNT, "getarticlesummary", END, BEGIN), "lies after"),
-            ((ACCOUNT, "getarticlesummary", "2014-01-01", END), "2014-12-01"),
+            ((ACCOUNT, "getarticlesummary", "2014-01-01", "2014-11-30"), "2014-12-01"),
         ):
             with pytest.raises(harvester.UsageError, match=said):
                 await harvester.run(*arguments, sink=MemorySink())
