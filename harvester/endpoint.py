@@ -66,6 +66,7 @@ class Endpoint(Protocol):
     cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
     late_days: for so many days, its last day counted, a window's figures still grow; 0 for none.
+    daily: the interface has a row for every day: an empty last day is late, never zero.
     day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
         within an object; empty if it names none.
     retired: WeChat has taken it offline: it is asked for only by its own name.
@@ -87,6 +88,8 @@ class Endpoint(Protocol):
     def settled_hour(self) -> int: ...
     @property
     def late_days(self) -> int: ...
+    @property
+    def daily(self) -> bool: ...
     @property
     def day_field(self) -> str: ...
     @property
@@ -159,6 +162,7 @@ class JsonEndpoint:
     lifts: tuple[str, ...] = ()
     day_field: str = "ref_date"
     late_days: int = 0
+    daily: bool = False
     retired: bool = False
     key: tuple[str, ...] = ()
     fields: tuple[Field, ...] = field(default=(), repr=False)

@@ -118,6 +118,7 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
     grow = f"its figures grow for {late} days, the last day of a window counted"
     yield "late days", grow if late else ""
+    yield "daily", "a row for every day: an empty last day is late" if endpoint.daily else ""
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")
@@ -150,7 +151,7 @@ _DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d"}
 _TYPES = ("date", "int", "float", "str", "bool", "object", "list")
 _ENDPOINT: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "path": str, "first_day": (date, str), "span": int, "cut": str, "dates": str,
-    "group": str, "settled_hour": int, "late_days": int, "rows": str, "lifts": list,
+    "group": str, "settled_hour": int, "late_days": int, "daily": bool, "rows": str, "lifts": list,
     "day_field": str, "key": list, "title": str, "fields": list, "asks_first_day": bool,
     "retired": bool, "successors": list, "permission_set": str, "cloud_call": str, "page": str,
     "publisher": bool, "dated": bool,

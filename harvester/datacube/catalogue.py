@@ -135,7 +135,7 @@ GETUSERSUMMARY = _old(
 )  # fmt: skip
 GETUSERCUMULATE = _old(
     "users", "getUserCumulate", "followers at the end of the day",
-    "ref_date", span=7, fields=fields.USER_CUMULATE,
+    "ref_date", span=7, daily=True, fields=fields.USER_CUMULATE,
 )  # fmt: skip
 
 # articles, retired: permission set 7
