@@ -146,7 +146,7 @@ def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None
         sink = JsonLines(tmp_path)
         report = await engine_run(loop, simulator, asked, sink, tmp_path / "l")
         assert (report.state, report.windows.failed, report.foreign) == ("complete", 0, 0)
-        assert len(EVERY) == 36
+        assert len(EVERY) == 37
         found = 0
         for endpoint in EVERY:
             rows = stored(tmp_path, endpoint.name)
