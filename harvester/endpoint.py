@@ -132,7 +132,7 @@ class JsonEndpoint:
 
     An answer is empty only if its list is there and empty.  One without the list, one whose rows
     are all of other days, and, where ``rows`` is empty, one without any field that is known are
-    tried again: a gateway's complaint must not pass for a day without figures.
+    tried again: an error that a gateway words in its own way must not pass for an empty day.
 
     path: below the base URL.
     errors: errcode to rule; a code that is not there fails its window.

@@ -63,10 +63,9 @@ class Simulator:
     errcode of a wrong range, 61501 or 61500.
     delay_until_hour: until this hour in China (as 9.5) yesterday's figures of the article
     interfaces of 2025 are late: is_delay is true and the figures are not whole.
-    silent_hours: for so many hours after the midnight that ends a day, its rows are missing without
-    a word, as WeChat has been seen to do: the list has none of them and is_delay says nothing; for
-    all interfaces whose rows name their day, or by name.  15 is until three in the afternoon, 33
-    until nine on the day after.
+    silent_hours: for so many hours after the midnight that ends a day, its rows are missing from
+    the list and is_delay does not say so, as has been seen; of all interfaces whose rows name their
+    day, or by name.  15 is until three in the afternoon, 33 until nine on the day after.
     sparse: some fields are missing in every second row, see `harvester.testing.catalogue.SPARSE`.
     refuse: errcode that data calls get, by (appid, interface), interface or appid; refuse_token:
     errcode that token calls get, by appid; texts: errmsg by errcode, in place of the usual ones.
