@@ -202,17 +202,16 @@ class JsonEndpoint:
     def request(self, window: Window, token: str, page: int = 1) -> Request:
         """A POST with the window's two days in its body and the token in the query."""
         first, last = window.begin, window.begin if self.asks_first_day else window.end
-        given = {self.begin_key: self._begin(first), self.end_key: self._end(last), **self.body}
+        begin: str | int
+        end: str | int
+        if self.dates == "%Y-%m-%d":
+            begin, end = first.isoformat(), last.isoformat()
+        elif self.dates == UNIX:
+            begin, end = int(settles_at(first - ONE_DAY, 0)), int(settles_at(last, 0))
+        else:
+            begin, end = first.strftime(self.dates), last.strftime(self.dates)
+        given = {self.begin_key: begin, self.end_key: end, **self.body}
         return Request("POST", self.path, (("access_token", token),), encode(given))
-
-    def _begin(self, day: date) -> str | int:
-        return int(settles_at(day - ONE_DAY, 0)) if self.dates == UNIX else self._written(day)
-
-    def _end(self, day: date) -> str | int:
-        return int(settles_at(day, 0)) if self.dates == UNIX else self._written(day)
-
-    def _written(self, day: date) -> str:
-        return day.isoformat() if self.dates == "%Y-%m-%d" else day.strftime(self.dates)
 
     def quota_request(self, token: str) -> Request | None:
         """A POST to quota/get with this interface's path.
@@ -263,7 +262,8 @@ class JsonEndpoint:
         self, records: list[dict[str, Any]], answer: dict[str, Any], window: Window
     ) -> Verdict:
         """DONE with those records that are of the window."""
-        delayed = _is_late(answer) or any(map(_is_late, records))
+        said = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
+        delayed = any(map(_is_true, said))
         if not self.day_field:
             return Verdict(Action.DONE, records=records, delayed=delayed)
         asked = within(records, self.day_field, window)
@@ -291,9 +291,9 @@ def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Ver
     return verdict
 
 
-def _is_late(given: Mapping[str, Any]) -> bool:
-    """Whether an answer, or a row, says is_delay: as a boolean, as a string, or as 1."""
-    return "is_delay" in given and str(given["is_delay"]).strip().lower() in ("true", "1")
+def _is_true(value: object) -> bool:
+    """``is_delay`` has been seen as a boolean and as a string; 1 would mean the same."""
+    return str(value).strip().lower() in ("true", "1")
 
 
 def _is_json(body: Mapping[str, Any]) -> bool:
