@@ -87,6 +87,7 @@ def test_an_interface_that_makes_no_sense_is_refused(how: dict[str, Any]) -> Non
             "begin_key, end_key and the keys of body are names that differ",
         ),
         ({"body": {"since": date(2020, 1, 1)}}, "body holds what JSON cannot hold"),
+        ({"body": {"kinds": {1, 2}}}, "body holds what JSON cannot hold"),
         ({"body": {"share": float("inf")}}, "body holds what JSON cannot hold"),
     ],
 )
@@ -257,6 +258,13 @@ def test_a_whole_answer_without_any_known_field_is_no_record(answer: dict[str, A
     assert said(answer, rows="", fields=fields) == Verdict(
         Action.RETRY, "the answer has none of ref_date, visits"
     )
+
+
+def test_a_whole_answer_may_name_its_day_in_an_object() -> None:
+    answer = {"stat_item": {"date": "2020-01-01"}}
+    assert said(answer, rows="", day_field="stat_item.date").records == [answer]
+    verdict = said({"ret": -1}, rows="", day_field="stat_item.date")
+    assert verdict == Verdict(Action.RETRY, "the answer has none of stat_item")
 
 
 def test_where_no_field_is_known_a_whole_answer_holds_something() -> None:
