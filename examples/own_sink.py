@@ -60,7 +60,7 @@ async def main(path: Path) -> None:
     account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
     report = await harvester.run(
         account,
-        "getarticlesummary",
+        "getusersummary",
         "2024-01-01",
         "2024-03-31",
         sink=Windows(path),
@@ -68,7 +68,7 @@ async def main(path: Path) -> None:
         base_url=os.environ.get("WX_BASE_URL", "https://api.weixin.qq.com"),
         rate=os.environ.get("WX_RATE", "300/min"),
     )
-    print(report.state, report.windows.done, "days,", report.records, "records")
+    print(report.state, report.windows.done, "windows,", report.records, "records")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print every article of 2024 with its readers.
+"""Print how many people followed and left on each day of 2024, by channel.
 
 WX_APPID=wx… WX_SECRET=… python examples/stream.py
 """
@@ -14,14 +14,15 @@ async def main() -> None:
     account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
     async with harvester.stream(
         account,
-        "getarticlesummary",
+        "getusersummary",
         "2024-01-01",
         "2024-12-31",
         base_url=os.environ.get("WX_BASE_URL", "https://api.weixin.qq.com"),
         rate=os.environ.get("WX_RATE", "300/min"),
     ) as records:
         async for record in records:
-            print(record["title"], record["int_page_read_user"])
+            day, channel = record["ref_date"], record["user_source"]
+            print(day, channel, record["new_user"], record["cancel_user"])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     WX_APPID=wx… WX_SECRET=… python examples/web_application.py
 
-``POST /harvest?start=2024-01-01&end=2024-01-31`` starts a harvest, ``GET /harvest`` tells how it
+``POST /harvest?start=2026-01-01&end=2026-01-31`` starts a harvest, ``GET /harvest`` tells how it
 stands.  On SIGTERM the requests in flight are finished and stored before the application ends; the
 next harvest goes on from there.
 """
@@ -37,7 +37,7 @@ class Harvest:
         account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
         return await harvester.run(
             account,
-            "getarticlesummary",
+            "getarticleread",
             begin,
             end,
             sink=f"jsonl:{os.environ.get('WX_OUT', 'articles')}",

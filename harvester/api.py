@@ -110,7 +110,7 @@ async def run(
 ) -> Report:
     """Harvest the days from ``start`` to ``end``, both included, into a sink.
 
-    accounts: an `Account`, or several.  endpoints: a name (``"getarticlesummary"``), an
+    accounts: an `Account`, or several.  endpoints: a name (``"getusersummary"``), an
     `Endpoint`, or several.  start, end: a `datetime.date`, ``YYYY-MM-DD`` or ``yesterday`` (in
     China; before 08:00 there the day before, whose figures are settled).  sink: a spec
     (``"jsonl:DIR"``), a `Sink`, or a list of either.  options: see `Keywords`.

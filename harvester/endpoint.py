@@ -14,17 +14,20 @@ from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.answer import Rule, code_of, read, refusal
-from harvester.codec import encode
+from harvester.codec import MalformedError, encode, parse
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
-from harvester.plan import Cut, Grid, settles_at
+from harvester.plan import ONE_DAY, Cut, Grid, settles_at
 
 _OBJECTS = {dict}
 _OF_THE_ANSWER = {"errcode", "errmsg", "is_delay"}
 """What says that an answer is fine, or late: no figures."""
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
-_DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d")
+UNIX = "unix"
+"""A format of days in a request: the Unix time of the first midnight in China, and of the one that
+ends the last day."""
+_DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", UNIX)
 _SPEAKS_OF_RANGE = re.compile(r"range|span", re.IGNORECASE)
 DATE_FORMAT, DATE_RANGE = 61500, 61501
 """The two codes about dates.  Most pages call the first one the format and the second one the
@@ -66,6 +69,7 @@ class Endpoint(Protocol):
     cut, span: how a range is cut into windows, and how many days one has at the most.
     settled_hour: the hour in China from which yesterday can be asked for.
     late_days: for so many days, its last day counted, a window's figures still grow; 0 for none.
+    daily: the interface has a row for every day: an empty last day is late, never zero.
     day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
         within an object; empty if it names none.
     retired: WeChat has taken it offline: it is asked for only by its own name.
@@ -87,6 +91,8 @@ class Endpoint(Protocol):
     def settled_hour(self) -> int: ...
     @property
     def late_days(self) -> int: ...
+    @property
+    def daily(self) -> bool: ...
     @property
     def day_field(self) -> str: ...
     @property
@@ -122,11 +128,16 @@ def grid(endpoint: Endpoint, last: date) -> Grid:
 
 @dataclass(frozen=True)
 class JsonEndpoint:
-    """An interface that takes ``begin_date`` and ``end_date`` as JSON and answers a ``list``.
+    """An interface that takes two days as JSON and answers a ``list``.
+
+    An answer is empty only if its list is there and empty.  One without the list, one whose rows
+    are all of other days, and, where ``rows`` is empty, one without any field that is known are
+    tried again: an error that a gateway words in its own way must not pass for an empty day.
 
     path: below the base URL.
     errors: errcode to rule; a code that is not there fails its window.
-    dates: how a day is written in the request, ``%Y-%m-%d`` or ``%Y%m%d``.
+    dates: how a day is written in the request, ``%Y-%m-%d``, ``%Y%m%d`` or ``unix``.
+    begin_key, end_key: the names of the two days in the request's body; body: what else it holds.
     asks_first_day: the request names only the first day of the window (a week or a month that is
         answered for any day of it).
     rows: the field that holds the records; empty: the whole answer is one record.
@@ -137,8 +148,8 @@ class JsonEndpoint:
     permission_set: what a third-party platform must have been granted; cloud_call: the name in
         cloud functions; title: one line about it; page: WeChat's own page.
 
-    Raises `UsageError` for a name that cannot be one, and for a span, an hour or a format of dates
-    that makes no sense.
+    Raises `UsageError` for a name that cannot be one, and for a span, an hour, a format of dates or
+    a body that makes no sense.
     """
 
     method: ClassVar[str] = "POST"
@@ -155,10 +166,14 @@ class JsonEndpoint:
     cut: Cut = Cut.DAYS
     asks_first_day: bool = False
     dates: str = "%Y-%m-%d"
+    begin_key: str = "begin_date"
+    end_key: str = "end_date"
+    body: Mapping[str, Any] = field(default_factory=dict)
     rows: str = "list"
     lifts: tuple[str, ...] = ()
     day_field: str = "ref_date"
     late_days: int = 0
+    daily: bool = False
     retired: bool = False
     key: tuple[str, ...] = ()
     fields: tuple[Field, ...] = field(default=(), repr=False)
@@ -175,19 +190,35 @@ class JsonEndpoint:
             )
         if self.dates not in _DATE_FORMATS:
             raise UsageError(f"interface {self.name}: dates is {' or '.join(_DATE_FORMATS)}")
+        keys = {self.begin_key, self.end_key, *self.body}
+        if "" in keys or len(keys) < 2 + len(self.body):
+            raise UsageError(
+                f"interface {self.name}: begin_key, end_key and the keys of body are names that"
+                " differ"
+            )
+        if not _is_json(self.body):
+            raise UsageError(f"interface {self.name}: body holds what JSON cannot hold")
 
     def request(self, window: Window, token: str, page: int = 1) -> Request:
-        """A POST with the window's two days as its body and the token in the query."""
+        """A POST with the window's two days in its body and the token in the query."""
         first, last = window.begin, window.begin if self.asks_first_day else window.end
+        begin: str | int
+        end: str | int
         if self.dates == "%Y-%m-%d":
             begin, end = first.isoformat(), last.isoformat()
+        elif self.dates == UNIX:
+            begin, end = int(settles_at(first - ONE_DAY, 0)), int(settles_at(last, 0))
         else:
             begin, end = first.strftime(self.dates), last.strftime(self.dates)
-        body = f'{{"begin_date":"{begin}","end_date":"{end}"}}'
-        return Request("POST", self.path, (("access_token", token),), body.encode())
+        given = {self.begin_key: begin, self.end_key: end, **self.body}
+        return Request("POST", self.path, (("access_token", token),), encode(given))
 
     def quota_request(self, token: str) -> Request | None:
-        """A POST to quota/get with this interface's path."""
+        """A POST to quota/get with this interface's path.
+
+        A platform asks with the account's token as well: WeChat takes the platform's own token only
+        for the platform's own interfaces.
+        """
         body = encode({"cgi_path": self.path})
         query = (("access_token", token),)
         return Request("POST", "/cgi-bin/openapi/quota/get", query, body)
@@ -206,11 +237,10 @@ class JsonEndpoint:
 
     def _done(self, answer: dict[str, Any], window: Window) -> Verdict:
         if not self.rows:
-            record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
-            return self._asked([record] if record else [], answer, window)
-        records = answer.get(self.rows)
-        if records is None:  # an empty day, by the safe reading: no code says otherwise
-            records = []
+            return self._whole(answer, window)
+        if self.rows not in answer:
+            return Verdict(Action.RETRY, f"the answer has no {self.rows}")
+        records = answer[self.rows]
         if not isinstance(records, list) or not {*map(type, records)} <= _OBJECTS:
             return Verdict(Action.RETRY, f"the answer's {self.rows} is not a list of objects")
         if self.lifts:
@@ -218,15 +248,28 @@ class JsonEndpoint:
             records = [{**beside, **record} for record in records]
         return self._asked(records, answer, window)
 
+    def _whole(self, answer: dict[str, Any], window: Window) -> Verdict:
+        """The whole answer as one record."""
+        record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
+        known = [each.name for each in self.fields]
+        known += [self.day_field.partition(".")[0]] if self.day_field else []
+        if not (any(name in record for name in known) if known else record):
+            figures = f"none of {', '.join(dict.fromkeys(known))}" if known else "no figures"
+            return Verdict(Action.RETRY, f"the answer has {figures}")
+        return self._asked([record], answer, window)
+
     def _asked(
         self, records: list[dict[str, Any]], answer: dict[str, Any], window: Window
     ) -> Verdict:
         """DONE with those records that are of the window."""
-        delayed = "is_delay" in answer and _is_true(answer["is_delay"])
+        said = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
+        delayed = any(map(_is_true, said))
         if not self.day_field:
             return Verdict(Action.DONE, records=records, delayed=delayed)
         asked = within(records, self.day_field, window)
         foreign = len(records) - len(asked)
+        if foreign and not asked:
+            return Verdict(Action.RETRY, "the answer has only rows of days that were not asked for")
         return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
 
     def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
@@ -249,8 +292,16 @@ def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Ver
 
 
 def _is_true(value: object) -> bool:
-    """``is_delay`` has been seen as a boolean and as a string."""
-    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+    """``is_delay`` has been seen as a boolean and as a string; 1 would mean the same."""
+    return str(value).strip().lower() in ("true", "1")
+
+
+def _is_json(body: Mapping[str, Any]) -> bool:
+    """Whether a body arrives as it was written: a date would come as text, an infinity as null."""
+    try:
+        return bool(parse(encode(body)) == body)
+    except (TypeError, MalformedError):
+        return False
 
 
 def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:

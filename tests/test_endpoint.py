@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harvester.answer import Rule, code_of, refusal
-from harvester.endpoint import JsonEndpoint, day_of, final_at, grid, in_record, within
+from harvester.endpoint import Field, JsonEndpoint, day_of, final_at, grid, in_record, within
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
 from harvester.plan import Cut, Grid, settles_at
@@ -51,6 +51,11 @@ def test_a_window_becomes_a_post_with_its_two_days() -> None:
     [
         ({"dates": "%Y%m%d"}, b'{"begin_date":"20200106","end_date":"20200112"}'),
         ({"asks_first_day": True}, b'{"begin_date":"2020-01-06","end_date":"2020-01-06"}'),
+        (
+            {"begin_key": "start", "end_key": "end", "body": {"metric": "a", "kinds": [1]}},
+            b'{"start":"2020-01-06","end":"2020-01-12","metric":"a","kinds":[1]}',
+        ),
+        ({"dates": "unix"}, b'{"begin_date":1578240000,"end_date":1578844800}'),
     ],
 )
 def test_days_are_written_as_the_interface_wants_them(how: dict[str, Any], body: bytes) -> None:
@@ -71,7 +76,19 @@ def test_an_interface_that_makes_no_sense_is_refused(how: dict[str, Any]) -> Non
     ("how", "said"),
     [
         ({"span": 0}, "span is at least 1, settled_hour 0 to 23, late_days at least 0"),
-        ({"dates": "%d"}, "dates is %Y-%m-%d or %Y%m%d"),
+        ({"dates": "%d"}, "dates is %Y-%m-%d or %Y%m%d or unix"),
+        ({"begin_key": ""}, "begin_key, end_key and the keys of body are names that differ"),
+        (
+            {"end_key": "begin_date"},
+            "begin_key, end_key and the keys of body are names that differ",
+        ),
+        (
+            {"body": {"end_date": 1}},
+            "begin_key, end_key and the keys of body are names that differ",
+        ),
+        ({"body": {"since": date(2020, 1, 1)}}, "body holds what JSON cannot hold"),
+        ({"body": {"kinds": {1, 2}}}, "body holds what JSON cannot hold"),
+        ({"body": {"share": float("inf")}}, "body holds what JSON cannot hold"),
     ],
 )
 def test_what_would_make_sense_is_said(how: dict[str, Any], said: str) -> None:
@@ -141,14 +158,22 @@ def test_a_list_of_anything_but_objects_is_tried_again(records: object) -> None:
     )
 
 
-def test_a_list_that_is_missing_is_an_empty_day() -> None:
-    assert said({}) == Verdict(Action.DONE, records=[])
+@pytest.mark.parametrize(
+    "answer", [{}, {"ret": -1}, {"error": "unauthorized"}, {"code": 500}, {"errcode": 0}]
+)
+def test_an_answer_without_its_list_is_no_empty_day(answer: dict[str, Any]) -> None:
+    assert said(answer) == Verdict(Action.RETRY, "the answer has no list")
 
 
 def test_rows_of_days_that_were_not_asked_for_are_left_out_and_counted() -> None:
     rows = [{"ref_date": f"2020-01-{day:02}"} for day in (5, 6, 12, 13)]
     assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows[1:3], foreign=2)
-    assert said({"list": rows}).foreign == 4
+
+
+def test_an_answer_that_has_only_other_days_is_no_empty_day() -> None:
+    assert said({"list": [{"ref_date": "2020-01-05"}]}) == Verdict(
+        Action.RETRY, "the answer has only rows of days that were not asked for"
+    )
 
 
 @pytest.mark.parametrize("late", [True, False])
@@ -187,9 +212,14 @@ def test_a_day_is_read_as_wechat_writes_it(written: object, day: date | None) ->
 
 @pytest.mark.parametrize(
     ("given", "delayed"),
-    [(True, True), ("true", True), (" True ", True), (False, False), ("false", False), (1, False)],
-)
+    [
+        (True, True), ("true", True), (" True ", True), ("True", True), (1, True), ("1", True),
+        (False, False), ("false", False), (0, False), (None, False), ([], False),
+    ],
+)  # fmt: skip
 def test_late_figures_are_told(given: object, delayed: bool) -> None:
+    rows = [{"a": 1}, {"a": 2, "is_delay": given}]
+    assert said({"list": rows}) == Verdict(Action.DONE, records=rows, delayed=delayed)
     assert said({"list": [{"a": 1}], "is_delay": given}) == Verdict(
         Action.DONE, records=[{"a": 1}], delayed=delayed
     )
@@ -211,15 +241,37 @@ def test_a_whole_answer_can_be_the_record() -> None:
     assert (late.records, late.delayed) == ([answer], True)
 
 
-def test_a_whole_answer_of_another_day_is_left_out_and_counted() -> None:
+def test_a_whole_answer_of_another_day_is_no_empty_day() -> None:
     answer = {"ref_date": "20200102", "visit_uv": {"key": 0}}
-    assert said(answer, rows="") == Verdict(Action.DONE, records=[], foreign=1)
+    assert said(answer, rows="") == Verdict(
+        Action.RETRY, "the answer has only rows of days that were not asked for"
+    )
     assert said(answer, rows="", day_field="").records == [answer]
 
 
-def test_a_whole_answer_that_says_nothing_is_no_record() -> None:
-    assert said({}, rows="") == Verdict(Action.DONE, records=[])
-    assert said({"errcode": 0, "errmsg": "ok"}, rows="").records == []
+@pytest.mark.parametrize(
+    "answer", [{}, {"errcode": 0, "errmsg": "ok"}, {"ret": -1}, {"error": "x"}, {"code": 500}]
+)
+def test_a_whole_answer_without_any_known_field_is_no_record(answer: dict[str, Any]) -> None:
+    assert said(answer, rows="") == Verdict(Action.RETRY, "the answer has none of ref_date")
+    fields = (Field("ref_date", "date"), Field("visits", "list"))
+    assert said(answer, rows="", fields=fields) == Verdict(
+        Action.RETRY, "the answer has none of ref_date, visits"
+    )
+
+
+def test_a_whole_answer_may_name_its_day_in_an_object() -> None:
+    answer = {"stat_item": {"date": "2020-01-01"}}
+    assert said(answer, rows="", day_field="stat_item.date").records == [answer]
+    verdict = said({"ret": -1}, rows="", day_field="stat_item.date")
+    assert verdict == Verdict(Action.RETRY, "the answer has none of stat_item")
+
+
+def test_where_no_field_is_known_a_whole_answer_holds_something() -> None:
+    assert said({"errcode": 0}, rows="", day_field="") == Verdict(
+        Action.RETRY, "the answer has no figures"
+    )
+    assert said({"visits": 0}, rows="", day_field="").records == [{"visits": 0}]
 
 
 @pytest.mark.parametrize(

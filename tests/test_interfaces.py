@@ -34,6 +34,10 @@ dates = "YYYYMMDD"
 group = "own"
 settled_hour = 10
 late_days = 3
+daily = true
+begin_key = "since"
+end_key = "until"
+body = { metric = "1:5", kinds = [1, 2], filter = { open = true } }
 rows = "rows"
 lifts = ["total"]
 day_field = "day"
@@ -129,7 +133,8 @@ def test_one_interface_is_told_with_all_about_it_and_its_fields(
     for said in (
         "POST /datacube/getarticletotaldetail", "articles", "2025-11-01", "08:00 in China",
         "for 30 days", "ref_date, msgid", "datacube.getarticletotaldetail",
-        "https://developers.weixin.qq.com/doc/subscription/api/wedata/news/",
+        "https://developers.weixin.qq.com/doc/service/api/wedata/news/",
+        "the days as begin_date and end_date",
     ):  # fmt: skip
         assert said in text
     assert row(lines, "detail_list")[1:4] == ["list", "of", "object"]
@@ -142,7 +147,23 @@ def test_a_retired_interface_is_told_with_its_successors(
 ) -> None:
     successors = "getarticleread, getarticleshare, getbizsummary, getarticletotaldetail"
     assert f"  state          retired: {successors}" in told(capsys, "getarticlesummary")
-    assert "  state          retired, without a successor" in told(capsys, "getuserreadhour")
+    assert "  state          retired: getarticleread, getbizsummary" in told(
+        capsys, "getuserreadhour"
+    )
+
+
+def test_what_a_request_holds_beside_its_days_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    body = 'the days as start_time and end_time, {"metric":"1000001:5","granularity":24}'
+    assert f"  body           {body}" in told(capsys, "getgameanalysisdata")
+    assert not [line for line in told(capsys, "get_adunit_list") if "  body " in line]
+
+
+def test_an_interface_that_has_a_row_for_every_day_is_told_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    daily = "  daily          a row for every day: an empty last day is late"
+    assert daily in told(capsys, "getusercumulate")
+    assert daily not in told(capsys, "getusersummary")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_group_or_interface() -> None:
@@ -175,6 +196,10 @@ def test_everything_of_an_interface_can_be_said() -> None:
         group="own",
         settled_hour=10,
         late_days=3,
+        daily=True,
+        begin_key="since",
+        end_key="until",
+        body={"metric": "1:5", "kinds": [1, 2], "filter": {"open": True}},
         rows="rows",
         lifts=("total",),
         day_field="day",
@@ -187,7 +212,10 @@ def test_everything_of_an_interface_can_be_said() -> None:
         ),
     )
     window = Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7))
-    assert made.request(window, "t").body == b'{"begin_date":"20200101","end_date":"20200107"}'
+    assert made.request(window, "t").body == (
+        b'{"since":"20200101","until":"20200107","metric":"1:5","kinds":[1,2],'
+        b'"filter":{"open":true}}'
+    )
 
 
 @pytest.mark.parametrize("cut", list(Cut))
@@ -225,7 +253,13 @@ WRONG = [
     (MINIMAL + 'lifts = "a"', "lifts takes a list, not 'a'"),
     (MINIMAL + "key = [1]", "key takes a list of strings, not 1 in it"),
     (MINIMAL + 'cut = "weeks"', "cut 'weeks' is not one of days, week, month, recent"),
-    (MINIMAL + 'dates = "YYYY"', "dates 'YYYY' is not one of YYYY-MM-DD, YYYYMMDD"),
+    (MINIMAL + 'dates = "YYYY"', "dates 'YYYY' is not one of YYYY-MM-DD, YYYYMMDD, unix"),
+    (MINIMAL + 'begin_key = ""', "begin_key, end_key and the keys of body are names that differ"),
+    (MINIMAL + "body = { end_date = 1 }", "the keys of body are names that differ"),
+    (MINIMAL + "body = { since = 2020-01-01 }", "body holds what JSON cannot hold"),
+    (MINIMAL + "body = { share = inf }", "body holds what JSON cannot hold"),
+    (MINIMAL + 'body = "a"', "body takes a table, not 'a'"),
+    (MINIMAL + "publisher = true\nbody = { a = 1 }", "body do not go with publisher = true"),
     (MINIMAL + "span = 0", "interface mine: span is at least 1"),
     (MINIMAL + "settled_hour = 24", "settled_hour 0 to 23"),
     (MINIMAL.replace('"mine"', '"a/b"'), "cannot be the name of its folder or table"),

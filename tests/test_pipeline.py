@@ -226,7 +226,7 @@ def test_a_batch_says_that_it_was_stored_before_if_its_attempt_does() -> None:
 def test_rows_of_other_days_are_counted() -> None:
     async def main(loop: VirtualTimeLoop) -> int:
         other = {"ref_date": "2020-01-02"}
-        scene = Scene(loop, {"list": [other, {"a": 1}]}, {"list": [other, other]})
+        scene = Scene(loop, {"list": [other, {"a": 1}]}, {"list": [other, other, {"a": 1}]})
         await scene.run()
         await scene.run()
         return scene.track.foreign

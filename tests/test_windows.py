@@ -147,7 +147,7 @@ def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None
         sink = JsonLines(tmp_path)
         report = await engine_run(loop, simulator, asked, sink, tmp_path / "l")
         assert (report.state, report.windows.failed, report.foreign) == ("complete", 0, 0)
-        assert len(EVERY) == 36
+        assert len(EVERY) == 37
         found = 0
         for endpoint in EVERY:
             rows = stored(tmp_path, endpoint.name)
@@ -349,14 +349,16 @@ def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None
     ],
     ids=lambda each: getattr(each, "name", None),
 )
-def test_an_answer_without_a_list_belongs_to_the_day_that_it_names(
+def test_a_whole_answer_of_another_day_fails_its_window_and_is_no_empty_day(
     endpoint: JsonEndpoint, days: Days, named: str
 ) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         sink = MemorySink()
         script = Script(lambda _: {"ref_date": named, "visit_uv": []})
-        report = await engine_run(loop, script, scope(*days, endpoints=[endpoint]), sink)
-        assert (report.foreign, sink.records, report.windows.empty) == (1, [], 1)
+        asked = scope(*days, endpoints=[endpoint])
+        report = await engine_run(loop, script, asked, sink, attempts=2)
+        assert (sink.records, report.windows.done, report.windows.failed) == ([], 0, 1)
+        assert "only rows of days that were not asked for" in report.failures[0].error
 
     run_virtual(main, NOW)
 

@@ -322,7 +322,7 @@ def cli() -> None:
 
     \b
     harvester demo                    try it without an account
-    harvester run getarticlesummary --appid wx… --start 2014-12-01 --end yesterday
+    harvester run users --appid wx… --start 2014-12-01 --end yesterday
 
     Exit status: 0 all is harvested; 1 some windows failed for good; 2 unusable arguments, nothing
     was sent; 3 something must wait, and until when; 4 the run stopped; 130 interrupted.  Running
@@ -523,6 +523,12 @@ def endpoints(name: str | None) -> int:
     type=click.FloatRange(0, 24),
     help="Until then, China time, yesterday's article figures of the new interfaces are late.",
 )
+@click.option(
+    "--silent-hours",
+    type=click.FloatRange(0),
+    help="Hours from a day's end until its rows are there; no answer says that they are late.",
+)
+@click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
 @click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")
 @click.option(
     "--span",

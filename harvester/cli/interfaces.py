@@ -16,9 +16,10 @@ from rich.table import Table
 from harvester import plugins
 from harvester.cli import COMPLETE
 from harvester.cli.screen import out, plain, tell
+from harvester.codec import encode
 from harvester.datacube import ERRORS, PublisherEndpoint
 from harvester.datacube.publisher import PUBLISHER_ERRORS
-from harvester.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.endpoint import UNIX, Endpoint, Field, JsonEndpoint
 from harvester.errors import UsageError
 from harvester.plan import Cut, nearest, recent_days
 
@@ -111,6 +112,9 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
 
     late = endpoint.late_days
     yield "request", f"{own('method')} {own('path')}".strip()
+    if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
+        body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
+        yield "body", f"the days as {endpoint.begin_key} and {endpoint.end_key}{body}"
     yield "group", endpoint.group
     yield "state", _state(endpoint)
     yield "days a call", days_a_call(endpoint)
@@ -118,6 +122,7 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
     grow = f"its figures grow for {late} days, the last day of a window counted"
     yield "late days", grow if late else ""
+    yield "daily", "a row for every day: an empty last day is late" if endpoint.daily else ""
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")
@@ -146,22 +151,23 @@ def _table(*titles: str) -> Table:
 # what a user describes
 
 _CUTS = {cut.value: cut for cut in Cut}
-_DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d"}
+_DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "unix": UNIX}
 _TYPES = ("date", "int", "float", "str", "bool", "object", "list")
 _ENDPOINT: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "path": str, "first_day": (date, str), "span": int, "cut": str, "dates": str,
-    "group": str, "settled_hour": int, "late_days": int, "rows": str, "lifts": list,
-    "day_field": str, "key": list, "title": str, "fields": list, "asks_first_day": bool,
-    "retired": bool, "successors": list, "permission_set": str, "cloud_call": str, "page": str,
-    "publisher": bool, "dated": bool,
+    "begin_key": str, "end_key": str, "body": dict, "group": str, "settled_hour": int,
+    "late_days": int, "daily": bool, "rows": str, "lifts": list, "day_field": str, "key": list,
+    "title": str, "fields": list, "asks_first_day": bool, "retired": bool, "successors": list,
+    "permission_set": str, "cloud_call": str, "page": str, "publisher": bool, "dated": bool,
 }  # fmt: skip
 _FIELD: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "type": str, "meaning": str, "fields": list, "item": str,
 }  # fmt: skip
 _SAID: Mapping[Any, str] = {
     str: "a string", int: "a whole number", list: "a list", (date, str): "a date",
-    bool: "true or false",
+    bool: "true or false", dict: "a table",
 }  # fmt: skip
+_OF_A_BODY = ("begin_key", "end_key", "body")
 _PATH = re.compile(r"/[^\s?#]*")
 
 
@@ -211,6 +217,8 @@ def _interface(table: object, where: str) -> JsonEndpoint:
     given["fields"] = _fields(given.get("fields", []), where)
     try:
         if given.pop("publisher", False):
+            if not given.keys().isdisjoint(_OF_A_BODY):
+                raise UsageError(f"{', '.join(_OF_A_BODY)} do not go with publisher = true")
             return PublisherEndpoint(**given, errors=PUBLISHER_ERRORS)
         if "dated" in given:
             raise UsageError("dated goes with publisher = true")

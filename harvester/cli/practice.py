@@ -29,7 +29,8 @@ from harvester.testing import Faults, Simulator, serve
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
 DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
-DEMO_RATE = "50/s"
+DEMO_RATE = "40/s"
+DEMO_ENDPOINTS = ("getusersummary", "getusercumulate", "getupstreammsghour")
 HOST = "127.0.0.1"
 
 
@@ -47,6 +48,8 @@ def simulate(port: int, values: dict[str, Any]) -> int:
         minute_limit=(limit, 60.0) if limit else None,
         retired=values["retired"],
         delay_until_hour=values["delay_until_hour"],
+        silent_hours=values["silent_hours"],
+        sparse=values["sparse"],
         component=(component, values["secret"]) if component else None,
         spans=dict(map(_span, values["spans"])),
         faults=faults,
@@ -80,8 +83,8 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
                 f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:"
             )
             tell(
-                f"HARVESTER_SECRET={simulator.secret} {_command()} run getarticlesummary"
-                f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-01-31"
+                f"HARVESTER_SECRET={simulator.secret} {_command()} run users"
+                f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-03-31"
                 f" --base-url {server.url} --out practice"
             )
             if component:
@@ -102,10 +105,12 @@ def demo(directory: Path) -> int:
     """Harvest a year of two accounts and show what came."""
     _check_free(directory)
     tell(
-        f"A simulated WeChat answers on {HOST}: getarticlesummary of two accounts,"
+        f"A simulated WeChat answers on {HOST}: the followers of two accounts and their messages,"
         f" {DEMO_START} to {DEMO_END},"
     )
-    tell(f"one call a day, {DEMO_RATE} an account, and now and then the answer is -1, system busy.")
+    tell(
+        f"a week or a day a call, {DEMO_RATE} an account, and now and then it says -1, system busy."
+    )
     report = conduct(lambda observe, stop: _demo(directory, observe, stop))
     tell(", ".join(summarize(report)))
     if report.state != "complete":
@@ -121,7 +126,7 @@ def demo(directory: Path) -> int:
     steps = {
         f"{me} status --out {directory}": "what is harvested, month by month",
         f"{me} verify --out {directory}": "the records compared with the ledger",
-        f"{me} plan getarticlesummary --start 2014-12-01 --end yesterday": "what a run takes",
+        f"{me} plan users --start 2014-12-01 --end yesterday": "what a run takes",
         f"{me} simulate": "a WeChat to practise on",
         f"{me} run --help": "with an account of your own",
     }
@@ -155,7 +160,7 @@ async def _demo(directory: Path, observe: Any, stop: asyncio.Event) -> harvester
     async with serve(Simulator(latency=0.03, faults=Faults(busy=0.04)), HOST) as server:
         return await harvester.run(
             accounts,
-            "getarticlesummary",
+            DEMO_ENDPOINTS,
             DEMO_START,
             DEMO_END,
             sink=JsonLines(directory),
@@ -166,34 +171,54 @@ async def _demo(directory: Path, observe: Any, stop: asyncio.Event) -> harvester
         )
 
 
-def _records(directory: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(directory.glob("getarticlesummary/*.jsonl")):
+def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
+    for path in sorted((directory / endpoint).glob("*.jsonl")):
         with path.open("rb") as file:
             for line in file:
                 yield parse(line)
 
 
 def _show_harvest(directory: Path) -> None:
-    reads: Counter[str] = Counter()
-    months: Counter[str] = Counter()
-    titles: dict[str, str] = {}
-    for record in _records(directory):
-        key = record["_appid"] + record["msgid"]
-        titles[key] = record["title"]
-        reads[key] += record["int_page_read_count"]
-        months[record["ref_date"][:7]] += record["int_page_read_count"]
-    tell(f"The records lie in {directory}/getarticlesummary/*.jsonl, one JSON object a line.")
+    """Both accounts together: what two interfaces say of followers, and when these write."""
+    came: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for record in _records(directory, DEMO_ENDPOINTS[0]):
+        came[record["ref_date"][:7]] += record["new_user"]
+        left[record["ref_date"][:7]] += record["cancel_user"]
+    followers: Counter[str] = Counter()
+    for record in _records(directory, DEMO_ENDPOINTS[1]):
+        followers[record["ref_date"]] += record["cumulate_user"]
+    ends = {day[:7]: followers[day] for day in sorted(followers)}
+    messages: Counter[int] = Counter()
+    for record in _records(directory, DEMO_ENDPOINTS[2]):
+        messages[record["ref_hour"] // 100] += record["msg_count"]
+    tell(f"The records lie in {directory}/<interface>/*.jsonl, one JSON object a line.")
     tell()
-    tell("The most read articles")
-    for key, count in reads.most_common(5):
-        tell(f"  {count:>9,}  {titles[key]}")
+    tell("Followers by month (getusersummary; at its end: getusercumulate)")
+    rows = [
+        (
+            month,
+            came[month] - left[month],
+            f"+{came[month]:,}",
+            f"-{left[month]:,}",
+            f"{ends[month]:,}",
+        )
+        for month in sorted(ends)
+    ]
+    _bars(("", "gained", "came", "left", "at its end"), rows)
     tell()
-    tell("Reads by month")
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(width=40)
-    table.add_column(justify="right")
-    top = max(months.values())
-    for month, count in sorted(months.items()):
-        table.add_row(f"  {month}", Bar(top, 0, count, width=40), f"{count:,}")
+    tell("Messages from followers by hour of the day (getupstreammsghour)")
+    _bars(("", "messages"), [(f"{hour:02}:00", messages[hour]) for hour in sorted(messages)])
+
+
+def _bars(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """A table whose second column stands as a bar, too."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column(titles[0])
+    table.add_column(width=32)
+    for title in titles[1:]:
+        table.add_column(title, justify="right")
+    top = max(row[1] for row in rows)
+    for name, value, *more in rows:
+        table.add_row(f"  {name}", Bar(top, 0, max(value, 0), width=32), f"{value:,}", *more)
     out.print(table)

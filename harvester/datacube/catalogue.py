@@ -4,7 +4,7 @@ Rule: data; what an interface does with it stands in `harvester.endpoint`, what 
 `harvester.datacube.fields`.
 
 Each stands in a family that shares its first day, permission set and page: users, articles,
-messages, interface (the account's own server), publisher (ads) and mini-programs.
+messages, interface (the account's own server), publisher (ads), mini-programs and mini-games.
 
 Where the pages do not say it, or contradict each other, the safe reading stands:
 
@@ -14,22 +14,28 @@ Where the pages do not say it, or contradict each other, the safe reading stands
 - settled hour: 8 in China for all.  The pages of the old interfaces say it ("after 8"); for
   mini-programs and the publisher no page does, and unready figures were seen at 09:57: those
   answer 61503, which is waited for.
-- mini-programs: no page names a first day; theirs is the day they were introduced, 2017-01-09.
+- mini-programs, mini-games: no page names a first day; theirs is the day on which mini-programs
+  were introduced, 2017-01-09.
 - cloud-call names: getusersummary's pages contradict each other on whether there is one; those of
   the four article interfaces of 2025 are seen in one client alone.
 - successors of the retired six: WeChat names four interfaces for all of them, and so does
-  getarticlesummary here; which one takes the place of the others is as a harvester in use maps
-  them.  Those by the hour have none.
+  getarticlesummary here; which ones take the place of the others is as a harvester in use maps
+  them.  None of the four has figures by the hour.
 - late_days: an article's totals have entries of 7 days, or 30, the day of publishing counted.  Who
   came again is told of the 30th day, the 4th week, the month after the period as well, and of the
   last of those days on the day after it: 31, 29, 32 days.  How far the settling of a month has come
   is told with it, and no page says until when that changes: for 62 days it is asked again.
+- getgameanalysisdata gives one metric a call.  Here it is the number of active players (1000001:5)
+  of a day; its page of metrics lists the others, and each of them can be an interface of one's own
+  with another body.  The page says that the figures of a day are ready at no fixed hour and may be
+  asked for every six hours: they are asked for again a day later.
 - adpos: rows name their slot only where one was asked for, or before 2024-08-16.
 - get_adunit_list tells what there is now: asked each day, it is kept as of yesterday.
 
-What is not here: the statistics of cards (nobody tells whether they still answer), and the
-performance of a mini-program (``/wxa/business/performance/boot``), whose request and answer have
-another shape altogether.
+What is not here: the statistics of cards (nobody tells whether they still answer), the performance
+of a mini-program (``/wxa/business/performance/boot``), whose request and answer have another shape
+altogether, and what a platform asks of the ads of its accounts (``/wxa/operationams``).  An
+interface of one's own can send other fields and other names of dates.
 """
 
 from __future__ import annotations
@@ -40,7 +46,7 @@ from typing import Any
 from harvester.datacube import fields
 from harvester.datacube.errors import ERRORS
 from harvester.datacube.publisher import PUBLISHER_ERRORS, PublisherEndpoint
-from harvester.endpoint import Field, JsonEndpoint
+from harvester.endpoint import UNIX, Field, JsonEndpoint
 from harvester.plan import Cut
 
 FIRST_DAY = date(2014, 12, 1)
@@ -48,9 +54,11 @@ ARTICLES_2025 = date(2025, 11, 1)
 MINI_PROGRAMS = date(2017, 1, 9)
 PUBLISHER = date(2016, 1, 1)
 
-_PAGES = "https://developers.weixin.qq.com/doc/subscription/api/wedata"
+_PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
 _MINI_PAGES = "https://developers.weixin.qq.com/miniprogram/dev/server/API/data-analysis"
-_AD_PAGE = "https://developers.weixin.qq.com/doc/offiaccount/Analytics/Ad_Analysis.html"
+_AD_PAGE = (
+    "https://developers.weixin.qq.com/doc/service/guide/product/analysis_data/ad/Ad_Analysis.html"
+)
 
 _FAMILIES = {"users": ("2", "user"), "articles": ("7", "news"), "messages": ("1", "mess"),
              "interface": ("3", "api")}  # fmt: skip
@@ -135,7 +143,7 @@ GETUSERSUMMARY = _old(
 )  # fmt: skip
 GETUSERCUMULATE = _old(
     "users", "getUserCumulate", "followers at the end of the day",
-    "ref_date", span=7, fields=fields.USER_CUMULATE,
+    "ref_date", span=7, daily=True, fields=fields.USER_CUMULATE,
 )  # fmt: skip
 
 # articles, retired: permission set 7
@@ -157,7 +165,7 @@ GETUSERREAD = _offline(
 )  # fmt: skip
 GETUSERREADHOUR = _offline(
     "getUserReadHour", "readers of all articles together, by hour and channel",
-    "ref_date ref_hour user_source",
+    "ref_date ref_hour user_source", "getarticleread", "getbizsummary",
     span=1, fields=fields.USER_READ_HOUR,
 )  # fmt: skip
 GETUSERSHARE = _offline(
@@ -167,7 +175,7 @@ GETUSERSHARE = _offline(
 )  # fmt: skip
 GETUSERSHAREHOUR = _offline(
     "getUserShareHour", "sharers of all articles together, by hour and scene",
-    "ref_date ref_hour share_scene",
+    "ref_date ref_hour share_scene", "getarticleshare", "getbizsummary",
     span=1, fields=fields.USER_SHARE_HOUR,
 )  # fmt: skip
 
@@ -276,6 +284,19 @@ GETWEANALYSISAPPIDVISITDISTRIBUTION = _mini(
 GETWEANALYSISAPPIDUSERPORTRAIT = _mini(
     "userportrait", "getUserPortrait", "others", "who the visitors of 1, 7 or 30 days are",
     cut=Cut.RECENT, span=30, rows="", fields=fields.MINI_PORTRAIT,
+)  # fmt: skip
+
+# mini-games
+
+GETGAMEANALYSISDATA = JsonEndpoint(
+    "getgameanalysisdata", "/datacube/getgameanalysisdata", MINI_PROGRAMS,
+    title="active players of a mini-game", group="minigame", errors=ERRORS,
+    dates=UNIX, begin_key="start_time", end_key="end_time",
+    body={"metric": "1000001:5", "granularity": 24},
+    rows="data_list", day_field="time_label", late_days=2, key=("time_label",),
+    page="https://developers.weixin.qq.com/minigame/dev/api-backend/data-analysis"
+    "/api_analysis.getgameanalysisdata.html",
+    fields=fields.GAME,
 )  # fmt: skip
 
 # publisher: accounts with the traffic-owner function

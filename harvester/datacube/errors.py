@@ -20,6 +20,12 @@ Where the sources contradict each other:
   account once all of its interfaces say so.
 - 40125: a wrong secret; one list repeats the text of a wrong appid.
 - 40001: on a data request the token, on a token request the secret.
+- 45029: one list says that it is about QR codes, another one that an interface was called too
+  often; so it fails its window.
+- 76002, 76004: of the interface that looks up request ids; no page says what the second one means.
+
+61552 to 61559 and -10094011 stand on the page of getgameanalysisdata.  All but 61554 and the last
+one are about what was asked for beside the dates, which is the same in each request.
 """
 
 from __future__ import annotations
@@ -53,20 +59,27 @@ _DATA: Mapping[int, Rule] = {
     41001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     42001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     42007: Rule(RENEW_TOKEN, "the owner changed his password, the token is void"),
+    42006: Rule(RENEW_TOKEN, "the platform's token has expired"),
     45011: Rule(SLOW_DOWN, "too many requests in this minute"),
+    -10094011: Rule(SLOW_DOWN, "too many requests to this interface"),
     # the window; what is wrong with one request says nothing about the next
     61503: Rule(NOT_READY, "the figures are not ready yet"),
     61500: Rule(FAIL_WINDOW, "WeChat refused the date, or the range"),
     61501: Rule(FAIL_WINDOW, "WeChat refused the range of dates"),
+    61554: Rule(FAIL_WINDOW, "WeChat refused the range of time"),
     40035: Rule(FAIL_WINDOW, _OUR_REQUEST),
     40097: Rule(FAIL_WINDOW, _OUR_REQUEST),
-    43002: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    43001: Rule(FAIL_WINDOW, "WeChat wants a GET of this interface"),
+    43002: Rule(FAIL_WINDOW, "WeChat wants a POST of this interface"),
     43003: Rule(FAIL_WINDOW, "WeChat wants HTTPS; check the base URL"),
     44002: Rule(FAIL_WINDOW, _OUR_REQUEST),
     47001: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    45029: Rule(FAIL_WINDOW, f"a limit was reached: {_NOT_HERE}"),
     48006: Rule(FAIL_WINDOW, "this month's ten resets of the quota are used up"),
     50005: Rule(FAIL_WINDOW, f"the user does not follow the account: {_NOT_HERE}"),
     76001: Rule(FAIL_WINDOW, "WeChat knows no such request id, or it is older than seven days"),
+    76002: Rule(FAIL_WINDOW, "WeChat was asked about a request id that cannot be one"),
+    76004: Rule(FAIL_WINDOW, f"it belongs to the look-up of request ids: {_NOT_HERE}"),
     76003: Rule(FAIL_WINDOW, "the quota was asked for with a path that cannot be one"),
     76021: Rule(FAIL_WINDOW, "the quota was asked for with a path that WeChat does not know"),
     76022: Rule(FAIL_WINDOW, "the quota of this path cannot be asked for with this token"),
@@ -78,6 +91,13 @@ _DATA: Mapping[int, Rule] = {
         "the account may not use this interface: only verified accounts may, and a platform needs"
         " its permission set; have it verified, or granted",
     ),
+    43104: Rule(NO_PERMISSION, "the account has no permission for this interface; see its console"),
+    40066: Rule(STOP_ENDPOINT, "WeChat does not know this address; check the interface's path"),
+    42005: Rule(STOP_ENDPOINT, "the account's permission for this interface has expired; renew it"),
+    43007: Rule(STOP_ENDPOINT, "the account has not granted this interface; let it do so"),
+    45040: Rule(
+        STOP_ENDPOINT, "this month's quota of this interface is used up; run again next month"
+    ),
     50001: Rule(STOP_ENDPOINT, "the account has not granted this interface; let it do so"),
     61007: Rule(
         STOP_ENDPOINT,
@@ -85,7 +105,21 @@ _DATA: Mapping[int, Rule] = {
         " authorise again",
     ),
     61502: Rule(STOP_ENDPOINT, "this kind of mini-program (a game) has no such data"),
+    61552: Rule(STOP_ENDPOINT, "WeChat does not know the metric; correct the request's body"),
+    61553: Rule(STOP_ENDPOINT, "WeChat does not know the granularity; correct the request's body"),
+    61555: Rule(STOP_ENDPOINT, "WeChat does not know a dimension; correct the request's body"),
+    61556: Rule(STOP_ENDPOINT, "a dimension was asked for twice; correct the request's body"),
+    61557: Rule(STOP_ENDPOINT, "the metric has no such granularity; correct the request's body"),
+    61558: Rule(STOP_ENDPOINT, "WeChat has given up the metric; take another one"),
+    61559: Rule(STOP_ENDPOINT, "the metric cannot be grouped; correct the request's body"),
     # the account
+    40090: Rule(
+        STOP_ACCOUNT, "WeChat refuses this machine's IP address; see the account's console"
+    ),
+    45032: Rule(
+        STOP_ACCOUNT,
+        "this machine's IP address is not on the white list of a special account; ask WeChat",
+    ),
     45035: Rule(
         STOP_ACCOUNT, "this machine's IP address is not registered; add it in the account's console"
     ),
@@ -109,6 +143,7 @@ _TOKEN: Mapping[int, Rule] = {
     40243: Rule(STOP_ACCOUNT, "the owner has frozen the secret; unfreeze it, then wait 10 minutes"),
     41002: Rule(STOP_ACCOUNT, "the appid is missing; give it"),
     41004: Rule(STOP_ACCOUNT, "the secret is missing; give it"),
+    50007: Rule(STOP_ACCOUNT, "the account is frozen; see its console"),
     89501: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
     89502: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
     89503: Rule(STOP_ACCOUNT, f"{_CONSENT}, whom it has sent a message; run again once he has"),
@@ -124,6 +159,8 @@ _TOKEN: Mapping[int, Rule] = {
 
 _COMPONENT: Mapping[int, Rule] = {
     40030: Rule(STOP_ACCOUNT, "the refresh token is not valid; let the account authorise again"),
+    41018: Rule(STOP_ACCOUNT, "the platform's appid is missing; give it"),
+    42002: Rule(STOP_ACCOUNT, "the refresh token has expired; let the account authorise again"),
     40091: Rule(STOP_ACCOUNT, f"the platform's ticket is not valid; {_PLATFORM}"),
     40094: Rule(STOP_ACCOUNT, f"the platform's credential is not valid; {_PLATFORM}"),
     61003: Rule(STOP_ACCOUNT, "the account has not authorised the platform; let it do so"),
@@ -186,8 +223,9 @@ _REFRESH = (
 
 AUTHORIZER_ERRORS: Mapping[int, Rule] = {
     **COMPONENT_ERRORS,
-    **{code: Rule(RENEW_TOKEN, _SPENT) for code in (40001, 40014, 41001, 42001)},
+    **{code: Rule(RENEW_TOKEN, _SPENT) for code in (40001, 40014, 41001, 42001, 42006)},
     40030: Rule(STOP_ACCOUNT, _REFRESH),
+    42002: Rule(STOP_ACCOUNT, _REFRESH),
     42007: Rule(
         STOP_ACCOUNT, "the owner changed his password; let the account authorise the platform again"
     ),

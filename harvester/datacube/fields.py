@@ -49,6 +49,8 @@ _DAY = _date("the day")
 _HOUR = _int("ref_hour", "the hour from then on: 0, 100, … 2300")
 _MSGID = _str("msgid", "message id and 1-based place in the message, as 12003_3")
 
+_CHANNEL = _int("user_source", "stands in some answers, on no page of the interface")
+
 # users
 
 USER_SUMMARY = (
@@ -56,8 +58,8 @@ USER_SUMMARY = (
     _int(
         "user_source",
         "channel: 0 all others, 1 search, 17 name card, 30 QR code, 57 name in an article, 100 ads,"
-        " 149 mini-program, 161 reprint, 200 Channels, 201 live broadcast; older 43, 51, 75, 78,"
-        " 176; open",
+        " 149 mini-program, 161 reprint, 176 name in an album, 200 Channels, 201 live broadcast;"
+        " older 43, 51, 75, 78; open",
     ),
     _int("new_user", "people who followed"),
     _int("cancel_user", "people who unfollowed; the net growth is new_user - cancel_user"),
@@ -119,6 +121,7 @@ _SHARE = (
     _int("share_scene", "1 friend, 2 Moments, 3 Tencent Weibo, 255 other; 5 is undocumented"),
     _int("share_count", "times that people shared"),
     _int("share_user", "people who shared"),
+    _CHANNEL,
 )
 USER_SHARE = (_DAY, *_SHARE)
 USER_SHARE_HOUR = (_DAY, _HOUR, *_SHARE)
@@ -200,10 +203,12 @@ _MESSAGES = (
     _int("msg_type", "1 text, 2 picture, 3 voice, 4 video, 6 link or other app"),
     _int("msg_user", "people who sent some"),
     _int("msg_count", "messages"),
+    _CHANNEL,
 )
 _INTERVALS = (
     _int("count_interval", "messages a person sent: 0 none, 1 1 to 5, 2 6 to 10, 3 more than 10"),
     _int("msg_user", "people who sent so many"),
+    _CHANNEL,
 )
 _MONDAY, _FIRST = _date("the week's Monday"), _date("the first day of the month")
 UPSTREAM = (_DAY, *_MESSAGES)
@@ -310,6 +315,19 @@ MINI_PORTRAIT = (
     _str("ref_date", "the day, YYYYMMDD, or the days, YYYYMMDD-YYYYMMDD"),
     _object("visit_uv_new", "new visitors", _WHO),
     _object("visit_uv", "all visitors", _WHO),
+)
+
+# mini-games
+
+GAME = (
+    _int("timestamp", "the Unix time at which the day begins"),
+    _date("the day", "time_label"),
+    _list(
+        "group_dimension_list",
+        "the part of the players that the figure is of; empty unless the request groups them",
+        (_str("label", "the dimension"), _str("value", "its value")),
+    ),
+    _float("metric_value", "the figure; absent if there is none"),
 )
 
 # the publisher (traffic owner)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PLATFORM_RENEW_BEFORE = 600.0
 """Seconds before its end at which the platform's token is renewed, as WeChat's page asks for."""
 
-REFRESH_REFUSED = (40030, 61023)
+REFRESH_REFUSED = (40030, 42002, 61023)
 """The refresh token is not valid: or not any more, if another program was given the next one."""
 
 TICKET_PATIENCE = 600.0

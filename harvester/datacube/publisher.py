@@ -10,7 +10,9 @@ before it, with ``errcode`` and ``errmsg`` as everywhere.
 
 ``summary`` is left out: it is the sum of the listed rows.  The sums beside ``settlement_list``
 (``revenue_all``, ``penalty_all`` and so on) cannot be told from its entries, so each entry carries
-them along; an answer without any entry leaves no record.
+them along; an answer without any entry is one record of these sums: WeChat has been seen to leave
+the list out while the income of the month is not settled.  Of the other actions an answer is empty
+if its list is there, or ``total_num`` is 0; otherwise it is tried again.
 """
 
 from __future__ import annotations
@@ -89,11 +91,20 @@ class PublisherEndpoint(JsonEndpoint):
         return self._page(answer, window)
 
     def _page(self, answer: dict[str, Any], window: Window) -> Verdict:
-        verdict = self._done(answer, window)
+        verdict = self._unlisted(answer, window) or self._done(answer, window)
         if verdict.action is not Action.DONE:
             return verdict
         full = len(answer.get(self.rows) or ()) >= PAGE_SIZE
         return verdict._replace(more=full and _number(answer.get("total_num")) != PAGE_SIZE)
+
+    def _unlisted(self, answer: dict[str, Any], window: Window) -> Verdict | None:
+        """What an answer without rows says: the sums alone, or that there is nothing."""
+        total = answer.get("total_num")
+        sums = {name: answer[name] for name in self.lifts if name in answer}
+        nothing = total in (0, "0") or (total is None and sums)
+        if answer.get(self.rows) or not nothing:
+            return None
+        return self._asked([sums] if sums else [], answer, window)
 
 
 def _in_usual_words(answer: dict[str, Any]) -> dict[str, Any]:

@@ -135,6 +135,7 @@ class GetUserShare(TypedDict, total=False):
     share_scene: int
     share_count: int
     share_user: int
+    user_source: int
 
 
 class GetUserShareHour(TypedDict, total=False):
@@ -145,6 +146,7 @@ class GetUserShareHour(TypedDict, total=False):
     share_scene: int
     share_count: int
     share_user: int
+    user_source: int
 
 
 class ReadUserSource(TypedDict, total=False):
@@ -248,6 +250,7 @@ class GetUpstreamMsg(TypedDict, total=False):
     msg_type: int
     msg_user: int
     msg_count: int
+    user_source: int
 
 
 class GetUpstreamMsgHour(TypedDict, total=False):
@@ -258,6 +261,7 @@ class GetUpstreamMsgHour(TypedDict, total=False):
     msg_type: int
     msg_user: int
     msg_count: int
+    user_source: int
 
 
 class GetUpstreamMsgWeek(TypedDict, total=False):
@@ -267,6 +271,7 @@ class GetUpstreamMsgWeek(TypedDict, total=False):
     msg_type: int
     msg_user: int
     msg_count: int
+    user_source: int
 
 
 class GetUpstreamMsgMonth(TypedDict, total=False):
@@ -276,6 +281,7 @@ class GetUpstreamMsgMonth(TypedDict, total=False):
     msg_type: int
     msg_user: int
     msg_count: int
+    user_source: int
 
 
 class GetUpstreamMsgDist(TypedDict, total=False):
@@ -284,6 +290,7 @@ class GetUpstreamMsgDist(TypedDict, total=False):
     ref_date: str
     count_interval: int
     msg_user: int
+    user_source: int
 
 
 class GetUpstreamMsgDistWeek(TypedDict, total=False):
@@ -292,6 +299,7 @@ class GetUpstreamMsgDistWeek(TypedDict, total=False):
     ref_date: str
     count_interval: int
     msg_user: int
+    user_source: int
 
 
 class GetUpstreamMsgDistMonth(TypedDict, total=False):
@@ -300,6 +308,7 @@ class GetUpstreamMsgDistMonth(TypedDict, total=False):
     ref_date: str
     count_interval: int
     msg_user: int
+    user_source: int
 
 
 class GetInterfaceSummary(TypedDict, total=False):
@@ -474,6 +483,22 @@ class GetWeAnalysisAppidUserPortrait(TypedDict, total=False):
     visit_uv: Portrait
 
 
+class GameDimension(TypedDict, total=False):
+    """One dimension of a part of the players."""
+
+    label: str
+    value: str
+
+
+class GetGameAnalysisData(TypedDict, total=False):
+    """A record of getgameanalysisdata."""
+
+    timestamp: int
+    time_label: str
+    group_dimension_list: list[GameDimension]
+    metric_value: float
+
+
 class PublisherAdposGeneral(TypedDict, total=False):
     """A record of publisher_adpos_general."""
 
@@ -602,6 +627,7 @@ RECORDS: dict[str, type] = {
     "getweanalysisappidvisitpage": GetWeAnalysisAppidVisitPage,
     "getweanalysisappidvisitdistribution": GetWeAnalysisAppidVisitDistribution,
     "getweanalysisappiduserportrait": GetWeAnalysisAppidUserPortrait,
+    "getgameanalysisdata": GetGameAnalysisData,
     "publisher_adpos_general": PublisherAdposGeneral,
     "publisher_adunit_general": PublisherAdunitGeneral,
     "publisher_cps_general": PublisherCpsGeneral,

@@ -43,7 +43,7 @@ class Interface(NamedTuple):
     one), ``"portrait"`` (1, 7 or 30 days up to yesterday), ``"open"`` (any number),
     ``"now"`` (none).
     shape: ``"list"``, ``"delay"`` (a list with is_delay), ``"dated"`` (a list with ref_date),
-    ``"whole"`` (the one row is the answer), ``"publisher"``.
+    ``"whole"`` (the one row is the answer), ``"game"`` (getgameanalysisdata), ``"publisher"``.
     grows: for how many days after the end of its dates an answer can still change.
     compact: dates are YYYYMMDD.  by_day: each row says its day, and an answer can hold any days.
     """
@@ -208,6 +208,10 @@ TABLE: tuple[Interface, ...] = (
     _mini("visitpage", _daily(miniprogram.pages), shape="dated"),
     _mini("visitdistribution", _daily(miniprogram.distribution), shape="dated"),
     _mini("userportrait", _portrait, rule="portrait", shape="whole"),
+    Interface(
+        "getgameanalysisdata", MINI_FIRST_DAY, _daily(miniprogram.players), shape="game",
+        by_day=False,
+    ),
     _ads("publisher_adpos_general", publisher.by_slots, 90),
     _ads("publisher_cps_general", publisher.by_goods, 60),
     _ads("publisher_adunit_general", publisher.by_units, 90),

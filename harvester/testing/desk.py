@@ -74,10 +74,10 @@ class Desk:
         )
 
     def error(self, code: int, text: str | None = None) -> Reply:
-        """A refusal: HTTP 200, errcode, errmsg with a request id of its own."""
+        """A refusal: HTTP 200, errcode, errmsg with a request id, which begins with the time."""
         self._serial += 1
         self.counts[f"errcode {code}"] += 1
-        rid = f"{self._serial:08x}-{self.seed & 0xFFFFFFFF:08x}-{code & 0xFFFFFFFF:08x}"
+        rid = f"{int(self.wall()):08x}-{self._serial:08x}-{(self.seed + code) & 0xFFFFFFFF:08x}"
         text = self._texts.get(code, "error") if text is None else text
         body = encode({"errcode": code, "errmsg": f"{text} rid: {rid}"})
         self._errors[rid] = (self.wall(), self.asked, body)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from harvester.plan import china
 
 UNLIMITED = 10_000_000
+CHINA_AHEAD = 8 * 3600
 CLEARS_A_MONTH = 10
 PATH_CLEARS_A_MONTH = 50
 MINUTE_TOLD = 2
@@ -35,7 +35,7 @@ class Quotas:
         self.daily = daily
         self._minute = minute
         self.departures: defaultdict[str, deque[float]] = defaultdict(deque)
-        self._calls: Counter[tuple[str, str, date]] = Counter()
+        self._calls: Counter[tuple[str, str, int]] = Counter()
         self._clears: Counter[tuple[str, str, int, int]] = Counter()
 
     def refusal(self, appid: str, name: str, now: float) -> int:
@@ -48,22 +48,21 @@ class Quotas:
             if len(recent) >= calls:
                 return 45011
             recent.append(now)
-        if self.daily is not None:
-            key = appid, name, china(now).date()
-            if self._calls[key] >= self.limit(name):
-                return 45009
-            self._calls[key] += 1
+        key = appid, name, _day(now)
+        if self._calls[key] >= self.limit(name):
+            return 45009
+        self._calls[key] += 1
         return 0
 
     def limit(self, name: str) -> int:
-        """How many calls of an interface a day has."""
+        """How many calls of an interface, or of any other path, a day has."""
         if isinstance(self.daily, int):
             return self.daily
         return (self.daily or {}).get(name, UNLIMITED)
 
     def told(self, appid: str, names: list[str], now: float) -> dict[str, Any]:
         """What quota/get tells of a path; of several interfaces on one path, of the busiest."""
-        today = china(now).date()
+        today = _day(now)
         left = {name: self.limit(name) - self._calls[appid, name, today] for name in names}
         name = min(left, key=left.__getitem__)
         calls, period = self._minute or (UNLIMITED // MINUTE_TOLD, 60.0)
@@ -90,3 +89,8 @@ class Quotas:
             if counted[0] == appid and (names is None or counted[1] in names):
                 del self._calls[counted]
         return True
+
+
+def _day(now: float) -> int:
+    """The day in China, as a number that is had at once: each call is counted."""
+    return int((now + CHINA_AHEAD) // 86400)

@@ -83,9 +83,11 @@ class Tokens:
             if token.appid == appid:
                 token.void = True
 
-    def classic(self, query: Mapping[str, str]) -> Reply:
+    def classic(self, method: str, query: Mapping[str, str]) -> Reply:
         """GET /cgi-bin/token: a new token each time; the former ends after the grace."""
         self._desk.counts["token"] += 1
+        if method != "GET":
+            return self._desk.error(43001)
         appid = query.get("appid", "")
         refused = self._refusal(query.get("grant_type"), appid, query.get("secret"))
         if refused:

@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from harvester.plan import last_legal_day, settles_at
+from harvester.plan import ONE_DAY, china, last_legal_day, settles_at
 from harvester.testing.catalogue import Interface
 from harvester.testing.data import miniprogram, publisher
 from harvester.testing.data.draw import month, week
+from harvester.testing.desk import Refused
 
 PORTRAIT_DAYS = (1, 7, 30)
-MAX_PAGE = 90
+MAX_PAGE, MAX_SETTLEMENTS = 90, 100
+"""Rows of a page: as the pages say, and what settlements have been seen to be asked for with."""
 
 
 def asked_days(
@@ -56,8 +58,35 @@ def _allowed(interface: Interface, span: int, begin: date, end: date, yesterday:
     return True
 
 
+METRIC, BY_DAY = "1000001:5", 24
+GRANULARITIES = {1, 5, 60, BY_DAY, 7, 30}
+
+
+def game_day(given: Mapping[str, Any], now: float) -> date:
+    """The day that getgameanalysisdata is asked for; raises `Refused`."""
+    if given.get("metric") != METRIC:
+        raise Refused(61552)
+    if given.get("granularity") not in GRANULARITIES:
+        raise Refused(61553)
+    if given["granularity"] != BY_DAY:
+        raise Refused(61557)
+    if given.get("filter_list"):
+        raise Refused(61555)
+    if given.get("group_list"):
+        raise Refused(61559)
+    start, end = given.get("start_time"), given.get("end_time")
+    if not (type(start) is int and type(end) is int and 0 <= start < now):
+        raise Refused(61554)
+    day = china(start).date()
+    if (start, end) != (settles_at(day - ONE_DAY, 0), settles_at(day, 0)) or end > now:
+        raise Refused(61554)
+    return day
+
+
 def answer(interface: Interface, rows: list[dict[str, Any]], begin: date) -> dict[str, Any]:
     """The whole answer of an interface that has no pages."""
+    if interface.shape == "game":  # a day without a figure has been seen to have a row, too
+        return {"data_list": rows or [miniprogram.unplayed(begin)]}
     if interface.shape == "whole":
         return rows[0] if rows else {}
     if interface.shape == "dated":
@@ -89,13 +118,13 @@ def _halved(value: Any) -> Any:
     return value // 2 if isinstance(value, int) else value
 
 
-def page_of(query: Mapping[str, str]) -> tuple[int, int] | None:
+def page_of(query: Mapping[str, str], most: int = MAX_PAGE) -> tuple[int, int] | None:
     """The page (from 1) and its size, or None if they cannot be had."""
     number, size = query.get("page", ""), query.get("page_size", "")
     if not (number.isdecimal() and size.isdecimal()):
         return None
     page = int(number), int(size)
-    return page if page[0] >= 1 and 1 <= page[1] <= MAX_PAGE else None
+    return page if page[0] >= 1 and 1 <= page[1] <= most else None
 
 
 def publisher_answer(
@@ -109,6 +138,9 @@ def publisher_answer(
         return {**fine, "ad_unit": listed, "total_num": len(rows)}
     if interface.name == "publisher_adunit_general":
         return {**fine, "list": listed, "total_num": len(rows)}
+    if interface.name == "publisher_settlement" and not (rows and "month" in rows[0]):
+        # as it was seen: no list, no body, and the income of which nothing is settled
+        return {**fine, **(rows[0] if rows else publisher.NOTHING), "total_num": 0}
     if interface.name == "publisher_settlement":
         revenue = sum(row["settled_revenue"] for row in rows)
         return {

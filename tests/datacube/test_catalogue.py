@@ -52,6 +52,7 @@ EXPECTED = {
     f"{MINI_NAME}visitpage": ("miniprogram", D, 1, MINI, 0, "18"),
     f"{MINI_NAME}visitdistribution": ("miniprogram", D, 1, MINI, 0, "18"),
     f"{MINI_NAME}userportrait": ("miniprogram", R, 30, MINI, 0, "18"),
+    "getgameanalysisdata": ("minigame", D, 1, MINI, 2, ""),
     "publisher_adpos_general": ("publisher", D, 90, ADS, 0, ""),
     "publisher_adunit_general": ("publisher", D, 90, ADS, 0, ""),
     "publisher_cps_general": ("publisher", D, 60, ADS, 0, ""),
@@ -67,9 +68,9 @@ SUCCESSORS = {
     ),
     "getarticletotal": ("getarticletotaldetail",),
     "getuserread": ("getbizsummary",),
-    "getuserreadhour": (),
+    "getuserreadhour": ("getarticleread", "getbizsummary"),
     "getusershare": ("getarticleshare", "getbizsummary"),
-    "getusersharehour": (),
+    "getusersharehour": ("getarticleshare", "getbizsummary"),
 }
 BESIDE = {
     f"{MINI_NAME}visitpage": {"ref_date"},
@@ -82,6 +83,22 @@ NOWHERE = {
     ("getinterfacesummary", "max_time_count"): "the spelling of older answers",
     ("getinterfacesummaryhour", "max_time_count"): "the spelling of older answers",
     ("publisher_adpos_general", "slot_id"): "only if a slot is asked for, or before 2024-08-16",
+    **{
+        (name, "user_source"): "real answers have been seen with it; the simulated ones are without"
+        for name in (
+            "getusershare",
+            "getusersharehour",
+            "getupstreammsg",
+            "getupstreammsghour",
+            "getupstreammsgweek",
+            "getupstreammsgmonth",
+            "getupstreammsgdist",
+            "getupstreammsgdistweek",
+            "getupstreammsgdistmonth",
+        )
+    },
+    ("getgameanalysisdata", "label"): "only if the request groups the players",
+    ("getgameanalysisdata", "value"): "only if the request groups the players",
     ("publisher_adpos_general", "ad_slot"): "only if a slot is asked for, or before 2024-08-16",
 }
 """Fields that no simulated answer has, and why."""
@@ -125,7 +142,7 @@ def test_an_interface_tells_where_it_stands_and_what_it_gives(endpoint: JsonEndp
     assert endpoint.settled_hour == 8
     assert 5 < len(endpoint.title) < 75
     assert endpoint.key
-    assert bool(endpoint.cloud_call) == (endpoint.group != "publisher")
+    assert bool(endpoint.cloud_call) == (endpoint.group not in ("publisher", "minigame"))
 
 
 def test_cloud_calls_are_named_as_the_pages_name_them() -> None:
@@ -163,6 +180,20 @@ def test_a_week_of_messages_is_asked_for_by_its_first_day() -> None:
         (("access_token", "t0ken"),),
         b'{"begin_date":"2026-03-02","end_date":"2026-03-02"}',
     )
+
+
+def test_a_day_of_a_mini_game_is_asked_for_by_the_midnights_that_bound_it() -> None:
+    window = Window("wx1", "getgameanalysisdata", date(2020, 10, 2), date(2020, 10, 2))
+    assert catalogue.GETGAMEANALYSISDATA.request(window, "t0ken").body == (
+        b'{"start_time":1601568000,"end_time":1601654400,"metric":"1000001:5","granularity":24}'
+    )
+    row = {"timestamp": 1601568000, "time_label": "2020-10-02", "group_dimension_list": []}
+    body = repr({"data_list": [row]}).replace("'", '"').encode()
+    assert catalogue.GETGAMEANALYSISDATA.verdict(Response(200, body), window).records == [row]
+
+
+def test_getusercumulate_alone_has_a_row_for_every_day() -> None:
+    assert [each.name for each in CATALOGUE if each.daily] == ["getusercumulate"]
 
 
 def test_the_answer_of_wechats_own_page_is_read() -> None:

@@ -29,17 +29,18 @@ LETTERS = {
 }
 CODES = {
     "R": [-1],
-    "T": [40001, 40014, 41001, 42001, 42007],
-    "M": [45011],
+    "T": [40001, 40014, 41001, 42001, 42006, 42007],
+    "M": [45011, -10_094_011],
     "D": [45009],
     "W": [61005, 61006, 61503],
-    "F": [40002, 40035, 40097, 43002, 43003, 44002, 47001, 48006, 50005, 61500, 61501, 76001,
-          76003, 76021, 76022, *range(9_001_001, 9_001_037)],
-    "P": [48001],
-    "E": [47009, 50001, 61007, 61502],
-    "A": [40013, 40030, 40091, 40094, 40125, 40164, 40243, 41002, 41004, 45035, 48004, 50002,
-          61003, 61004, 61009, 61010, 61011, 61023, 89501, 89502, 89503, 89504, 89505, 89506,
-          89507],
+    "F": [40002, 40035, 40097, 43001, 43002, 43003, 44002, 45029, 47001, 48006, 50005, 61500, 61501,
+          61554, 76001, 76002, 76003, 76004, 76021, 76022, *range(9_001_001, 9_001_037)],
+    "P": [43104, 48001],
+    "E": [40066, 42005, 43007, 45040, 47009, 50001, 61007, 61502, 61552, 61553, 61555, 61556, 61557,
+          61558, 61559],
+    "A": [40013, 40030, 40090, 40091, 40094, 40125, 40164, 40243, 41002, 41004, 41018, 42002, 45032,
+          45035, 48004, 50002, 50007, 61003, 61004, 61009, 61010, 61011, 61023, 89501, 89502, 89503,
+          89504, 89505, 89506, 89507],
 }  # fmt: skip
 KNOWN = {code: LETTERS[letter] for letter, codes in CODES.items() for code in codes}
 DAY = Window("wx1", "getusersummary", date(2020, 1, 1), date(2020, 1, 1))
@@ -90,6 +91,7 @@ def test_a_missing_permission_reaches_the_interface_and_a_frozen_account_the_acc
 
 def test_a_refused_token_is_the_platforms_own_where_the_platform_asks() -> None:
     assert AUTHORIZER_ERRORS[40001].action is Action.RENEW_TOKEN
+    assert AUTHORIZER_ERRORS[42006].action is Action.RENEW_TOKEN
     assert TOKEN_ERRORS[40001].action is Action.STOP_ACCOUNT
     assert COMPONENT_ERRORS[40001].action is Action.STOP_ACCOUNT
     assert AUTHORIZER_ERRORS[42007].action is Action.STOP_ACCOUNT

@@ -85,8 +85,14 @@ def test_rows_of_other_days_are_left_out_and_do_not_shorten_a_page() -> None:
     assert (len(verdict.records), verdict.foreign, verdict.more) == (89, 1, True)
 
 
-def test_an_envelope_without_a_list_is_an_empty_page() -> None:
-    assert said({"base_resp": FINE, "total_num": 0}) == Verdict(Action.DONE, records=[])
+@pytest.mark.parametrize("total", [0, "0"])
+def test_an_envelope_without_a_list_is_empty_if_it_counts_no_rows(total: object) -> None:
+    assert said({"base_resp": FINE, "total_num": total}) == Verdict(Action.DONE, records=[])
+
+
+@pytest.mark.parametrize("more", [{}, {"total_num": 3}, {"total_num": None}, {"total_num": "x"}])
+def test_an_envelope_that_shows_no_empty_list_is_tried_again(more: dict[str, Any]) -> None:
+    assert said({"base_resp": FINE, **more}) == Verdict(Action.RETRY, "the answer has no list")
 
 
 @pytest.mark.parametrize("answer", [{}, {"total_num": 3}, {"ret": 0}])
@@ -163,6 +169,25 @@ def test_a_settlement_carries_what_its_answer_says_once() -> None:
             "month": "202602", "order": 2, "date": "2026-03-10",
         }
     ]  # fmt: skip
+
+
+SUMS = {"penalty_all": 0, "revenue_all": 108844, "settled_revenue_all": 0}
+
+
+@pytest.mark.parametrize("more", [{}, {"settlement_list": []}, {"settlement_list": None}])
+@pytest.mark.parametrize("body", [{}, {"body": "who"}])
+def test_a_settlement_without_entries_is_one_record_of_its_sums(
+    more: dict[str, Any], body: dict[str, Any]
+) -> None:
+    answer = {"base_resp": FINE, **SUMS, **body, **more, "total_num": 0}
+    verdict = PUBLISHER_SETTLEMENT.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    assert verdict == Verdict(Action.DONE, records=[{**SUMS, **body}])
+
+
+def test_a_settlement_whose_rows_are_on_another_page_is_no_record_of_sums() -> None:
+    answer = {"base_resp": FINE, **SUMS, "settlement_list": [], "total_num": 90}
+    verdict = PUBLISHER_SETTLEMENT.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    assert verdict == Verdict(Action.DONE, records=[])
 
 
 def unit(day: object, **more: object) -> dict[str, Any]:

@@ -285,10 +285,21 @@ def test_endpoints_lists_and_describes() -> None:
 def test_the_demo_does_the_main_job_and_resumes(tmp_path: Path) -> None:
     result = harvest("demo", "--out", tmp_path / "d")
     assert result.returncode == 0, result.stderr
-    for said in ("complete: 732 windows", "retries", "most read articles", "Reads by month",
-                 "2024-12", "Next:", str(tmp_path / "d")):  # fmt: skip
+    for said in ("complete: 944 windows", "retries", "Followers by month", "Messages from fol",
+                 "Next:", str(tmp_path / "d")):  # fmt: skip
         assert said in result.stdout
-    assert len(stored(tmp_path / "d")) > 1000
+    rows = stored(tmp_path / "d", "getusersummary")
+    gained = sum(
+        row["new_user"] - row["cancel_user"] for row in rows if row["ref_date"][:7] == "2024-12"
+    )
+    at_its_end = sum(
+        row["cumulate_user"]
+        for row in stored(tmp_path / "d", "getusercumulate")
+        if row["ref_date"] == "2024-12-31"
+    )
+    (december,) = [line for line in result.stdout.splitlines() if line.startswith("  2024-12")]
+    assert f" {gained:,} " in december
+    assert december.endswith(f" {at_its_end:,}")
     assert harvest("verify", "--out", tmp_path / "d").returncode == 0
     again = harvest("demo", "--out", tmp_path / "d")
     assert "nothing was asked for" in again.stdout

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from tests.support import command, environment, harvest
+from harvester.plan import CHINA
+from tests.support import command, environment, harvest, stored
 
 GRANT = {"grant_type": "client_credential", "appid": "wx1", "secret": "practice"}
 
@@ -63,6 +67,29 @@ def test_a_span_of_ones_own_is_kept() -> None:
             )
         ]  # fmt: skip
     assert codes == [None, 61501, 61501, None]
+
+
+def test_the_command_that_is_suggested_works(tmp_path: Path) -> None:
+    with simulating("--retired") as (_, lines):
+        assert "getarticlesummary" not in lines[1]
+        words = shlex.split(lines[1])
+        start = words.index("run")
+        result = harvest(*words[start:], "--rate", "100/s", cwd=tmp_path)
+    assert (words[0], result.returncode) == ("HARVESTER_SECRET=practice", 0), result.stderr
+    for endpoint in ("getusersummary", "getusercumulate"):
+        days = {row["ref_date"] for row in stored(tmp_path / "practice", endpoint)}
+        assert len(days) == 91
+
+
+def test_a_day_can_be_made_silent_and_fields_left_out() -> None:
+    with simulating("--silent-hours", "240", "--sparse") as (url, _):
+        token = post(url, "/cgi-bin/stable_token", GRANT)["access_token"]
+        days = {"begin_date": "2024-01-01", "end_date": "2024-01-02"}
+        rows = post(url, "/datacube/getusercumulate", days, access_token=token)["list"]
+        assert ["user_source" in row for row in rows] == [False, True]
+        last = (datetime.now(CHINA).date() - timedelta(days=3)).isoformat()
+        days = {"begin_date": last, "end_date": last}
+        assert post(url, "/datacube/getusercumulate", days, access_token=token) == {"list": []}
 
 
 def test_a_platform_is_told_what_it_needs_to_practise() -> None:

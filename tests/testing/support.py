@@ -16,7 +16,7 @@ DAY = date(2023, 6, 1)
 START = 1_700_000_000.0  # 2023-11-15 06:13:20 in China
 GRANT = {"grant_type": "client_credential", "appid": "wx1", "secret": "practice"}
 
-LIST = [interface for interface in INTERFACES.values() if interface.shape != "publisher"]
+LIST = [each for each in INTERFACES.values() if each.shape not in ("publisher", "game")]
 PUBLISHER = [interface for interface in INTERFACES.values() if interface.shape == "publisher"]
 
 

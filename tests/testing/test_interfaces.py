@@ -11,7 +11,7 @@ from harvester.plan import last_legal_day
 from harvester.testing import Faults
 from harvester.testing.catalogue import INTERFACES, SPARSE, Interface
 from tests.support import at, noon
-from tests.testing.support import LIST, Wechat, code, legal, read, written
+from tests.testing.support import LIST, PUBLISHER, Wechat, code, legal, read, written
 
 NOW = noon("2026-06-01")
 YESTERDAY = date(2026, 5, 31)
@@ -47,7 +47,7 @@ def rows_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def test_there_are_as_many_interfaces_as_wechat_has() -> None:
     mini = {name for name in INTERFACES if name.startswith("getweanalysisappid")}
     publisher = {name for name, each in INTERFACES.items() if each.path == "/publisher/stat"}
-    assert (len(mini), len(publisher), len(INTERFACES)) == (10, 5, 36)
+    assert (len(mini), len(publisher), len(INTERFACES)) == (10, 5, 37)
 
 
 @EVERY
@@ -104,8 +104,7 @@ def test_a_call_may_ask_for_so_many_days_and_no_more(name: str, span: int) -> No
 
 
 def test_every_interface_has_a_rule_for_its_dates() -> None:
-    ads = {name for name, each in INTERFACES.items() if each.shape == "publisher"}
-    others = {name for name in INTERFACES if name not in SPANS} - ads
+    others = {each.name for each in LIST} - set(SPANS)
     assert {INTERFACES[name].rule for name in others} == {"week", "month", "portrait"}
 
 
@@ -161,11 +160,10 @@ def test_before_its_first_day_an_interface_has_nothing(name: str) -> None:
 
 
 def test_the_first_days_are_those_that_wechat_tells() -> None:
-    for name, interface in INTERFACES.items():
-        if name in NEW:
+    assert {each.first_day for each in PUBLISHER} == {date(2016, 1, 1)}
+    for interface in LIST:
+        if interface.name in NEW:
             assert interface.first_day == date(2025, 11, 1)
-        elif interface.shape == "publisher":
-            assert interface.first_day == date(2016, 1, 1)
         elif not interface.compact:
             assert interface.first_day == date(2014, 12, 1)
 

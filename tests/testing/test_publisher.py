@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harvester.testing.data import publisher
 from tests.support import at, days, noon
 from tests.testing.support import Wechat, code, read
 
@@ -58,7 +59,7 @@ def test_pages_hold_each_row_once_and_the_sums_are_those_of_all() -> None:
     "page",
     [
         {"page": 0}, {"page": "x"}, {"page": None}, {"page_size": 0}, {"page_size": 91},
-        {"page_size": None}, {"ad_slot": "SLOT_ID_NONE"},
+        {"page_size": None}, {"ad_slot": "SLOT_ID_NONE"}, {"slot_id": 5},
     ],
 )  # fmt: skip
 def test_a_page_or_slot_that_cannot_be_is_refused_at_the_top_level(page: dict[str, Any]) -> None:
@@ -73,6 +74,43 @@ def test_slots_are_named_only_if_one_is_asked_for() -> None:
     whole = wechat.stat(SLOTS, BEGIN, END)
     assert all(row.keys().isdisjoint({"slot_id", "ad_slot"}) for row in whole["list"])
     assert answer["summary"]["income"] < whole["summary"]["income"]
+    by_number = wechat.stat(SLOTS, BEGIN, END, slot_id=answer["list"][0]["slot_id"])
+    assert by_number == answer
+
+
+def test_there_are_thirteen_slots_and_their_incomes_are_those_of_all() -> None:
+    wechat = Wechat(NOW)
+    whole = wechat.stat(SLOTS, BEGIN, END)["summary"]["income"]
+    parts = [wechat.stat(SLOTS, BEGIN, END, ad_slot=each) for each in publisher.SLOTS]
+    assert len({part["list"][0]["slot_id"] for part in parts}) == 13
+    assert sum(part["summary"]["income"] for part in parts) == whole
+
+
+def test_ad_units_can_be_asked_for_by_their_slot_or_one_by_one() -> None:
+    wechat, slot = Wechat(NOW), "SLOT_ID_WEAPP_BANNER"
+    for action, rows in ((UNITS, "list"), ("get_adunit_list", "ad_unit")):
+        of_slot = wechat.stat(action, BEGIN, END, ad_slot=slot)
+        unit = of_slot[rows][0]["ad_unit_id"]
+        assert {row.get("stat_item", row)["ad_slot"] for row in of_slot[rows]} == {slot}
+        assert wechat.stat(action, BEGIN, END, ad_unit_id=unit) == of_slot
+        assert wechat.stat(action, BEGIN, END, ad_unit_id="adunit-none")["total_num"] == 0
+
+
+def test_settlements_come_a_hundred_at_a_time_if_one_asks_so() -> None:
+    wechat = Wechat(NOW)
+    asked = date(2020, 1, 1), date(2025, 12, 31)
+    answer = wechat.stat(SETTLEMENT, *asked, page_size=100)
+    assert (answer["total_num"], len(answer["settlement_list"])) == (144, 100)
+    assert ret(wechat.stat(SETTLEMENT, *asked, page_size=101)) == 1701
+
+
+def test_while_nothing_is_settled_the_sums_come_without_a_list() -> None:
+    wechat = Wechat(noon("2026-03-24"))
+    begin, end = date(2026, 3, 1), date(2026, 3, 20)
+    incomes = [row["income"] for row in wechat.stat(SLOTS, begin, end)["list"]]
+    sums = {"penalty_all": 0, "revenue_all": sum(incomes), "settled_revenue_all": 0}
+    assert wechat.stat(SETTLEMENT, begin, end) == {**FINE, **sums, "total_num": 0}
+    assert wechat.truth_of(SETTLEMENT, "wx1", begin, end) == [sums]
 
 
 def test_a_settlement_has_fields_of_its_own_and_strings_for_numbers() -> None:

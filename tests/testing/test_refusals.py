@@ -62,6 +62,14 @@ def test_an_account_an_interface_or_both_can_be_refused(
     assert found == expected
 
 
+def test_a_wrong_method_is_refused_with_the_right_one() -> None:
+    wechat = Wechat()
+    assert code(read(wechat.handle("POST", "/cgi-bin/token", {}, b""))) == 43001
+    assert code(read(wechat.handle("GET", "/cgi-bin/stable_token", {}, b""))) == 43002
+    query = {"access_token": wechat.token(), "action": PUBLISHER[0].name}
+    assert code(read(wechat.handle("POST", "/publisher/stat", query, b""))) == 43001
+
+
 def test_the_publishers_own_codes_come_as_ret_and_others_as_errcode() -> None:
     name = PUBLISHER[0].name
     answer = Wechat(refuse={name: 45010}).data(name, DAY)
@@ -101,6 +109,13 @@ def test_a_request_id_tells_what_was_asked_and_answered() -> None:
     assert request["request_url"] == f"/datacube/getusersummary?access_token={wechat.token()}"
     assert json.loads(request["request_body"])["begin_date"] == "2023-06-01"
     assert json.loads(request["response_body"]) == refused
+
+
+def test_a_request_id_begins_with_its_time_in_hexadecimal_seconds() -> None:
+    wechat = Wechat(refuse={"getusersummary": 48001})
+    ids = [rid(wechat.data("getusersummary", DAY)) for _ in range(3)]
+    assert {int(each.partition("-")[0], 16) for each in ids} == {int(START)}
+    assert len(set(ids)) == 3
 
 
 def test_a_request_id_is_known_to_its_account_for_seven_days() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
+from harvester.plan import settles_at
 from harvester.testing.data.draw import chance, days, growth, month, shaken, size, spread
 
 DAYS_AFTER = (0, 1, 2, 3, 4, 5, 6, 7, 14, 30)
@@ -58,6 +59,17 @@ def summary(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
             "share_uv": shares,
         }
     ]
+
+
+def unplayed(day: date) -> dict[str, Any]:
+    """Getgameanalysisdata's row of a day without a figure."""
+    start = int(settles_at(day - timedelta(days=1), 0))
+    return {"timestamp": start, "time_label": str(day), "group_dimension_list": []}
+
+
+def players(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
+    """Getgameanalysisdata's row of a day."""
+    return [{**unplayed(day), "metric_value": _visitors(seed, appid, day)}]
 
 
 def visits(seed: int, appid: str, begin: date, end: date, ref_date: str) -> dict[str, Any]:

@@ -6,19 +6,29 @@ stands first, as on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from harvester.testing.data.draw import chance, days, growth, month, size
 
 SLOTS = {
-    "SLOT_ID_BIZ_BOTTOM": 3030046789020061,
+    "SLOT_ID_BIZ_BOTTOM": 2030046212907003,
     "SLOT_ID_BIZ_MID_CONTEXT": 1030436212907001,
     "SLOT_ID_BIZ_VIDEO_END": 4071202390577885,
     "SLOT_ID_BIZ_SPONSOR": 5060180989186180,
     "SLOT_ID_BIZ_CPS": 8010453071122043,
+    "SLOT_ID_WEAPP_BANNER": 8040321819858439,
+    "SLOT_ID_WEAPP_REWARD_VIDEO": 8090824889201066,
+    "SLOT_ID_WEAPP_INTERSTITIAL": 3030046789020061,
+    "SLOT_ID_WEAPP_VIDEO_FEEDS": 1050160211807025,
+    "SLOT_ID_WEAPP_VIDEO_BEGIN": 7080264231908012,
+    "SLOT_ID_WEAPP_BOX": 4010071822506094,
+    "SLOT_ID_WEAPP_TEMPLATE": 9060382117504086,
+    "SLOT_ID_WEAPP_COVER": 6020593018204037,
 }
+"""The thirteen slots of WeChat's page, five of them of official accounts.  It shows one slot_id,
+that of an interstitial; the others are chosen here."""
 UNITS = {
     "adunit-0123456789abcdef": ("首页横幅", "SLOT_ID_WEAPP_BANNER", "AD_UNIT_TYPE_BANNER"),
     "adunit-1123456789abcdef": ("激励视频", "SLOT_ID_WEAPP_REWARD_VIDEO",
@@ -29,6 +39,7 @@ UNITS = {
 too."""
 
 BODY = "示例科技有限公司"
+NOTHING = {"penalty_all": 0, "revenue_all": 0, "settled_revenue_all": 0}
 
 
 def slot_day(seed: int, appid: str, day: date, slot: str) -> dict[str, Any]:
@@ -188,6 +199,22 @@ def settled(
     }
 
 
+def slot_of(query: Mapping[str, str]) -> str:
+    """The slot that is asked for, by its name or its number; empty if none is."""
+    number = query.get("slot_id", "")
+    named = {str(given): slot for slot, given in SLOTS.items()}.get(number, number)
+    return query.get("ad_slot", named)
+
+
+def of_unit(rows: Sequence[dict[str, Any]], slot: str, unit: str | None) -> list[dict[str, Any]]:
+    """The rows of ad units that are of a slot, or of one unit, if one is asked for."""
+    return [
+        row
+        for row in rows
+        if unit in (None, row["ad_unit_id"]) and slot in ("", row.get("stat_item", row)["ad_slot"])
+    ]
+
+
 def by_slot(seed: int, appid: str, begin: date, end: date, slot: str) -> list[dict[str, Any]]:
     """Publisher_adpos_general's rows of one slot."""
     return [slot_day(seed, appid, day, slot) for day in days(begin, end)][::-1]
@@ -209,11 +236,21 @@ def by_goods(seed: int, appid: str, begin: date, end: date, last: date) -> list[
     return [goods_day(seed, appid, day) for day in days(begin, min(end, last))][::-1]
 
 
+def unsettled(seed: int, appid: str, begin: date, end: date, last: date) -> dict[str, Any]:
+    """Publisher_settlement's sums of days of which nothing is settled."""
+    known = days(begin, min(end, last))
+    return {**NOTHING, "revenue_all": sum(slots_day(seed, appid, day)["income"] for day in known)}
+
+
 def settlements(seed: int, appid: str, begin: date, end: date, last: date) -> list[dict[str, Any]]:
-    """Publisher_settlement's rows of half months that have days of these and are settled."""
+    """Publisher_settlement's rows of half months that have days of these and are settled.
+
+    While none is settled, the sums of the answer are the one row, see `unsettled`.
+    """
     found = [
         settled(seed, appid, *half, paid=half[0] + PAID_AFTER <= last)
         for half in halves(begin, end)
         if half[0] <= last
     ]
-    return sorted(found, key=lambda row: row["date"], reverse=True)
+    rows = sorted(found, key=lambda row: row["date"], reverse=True)
+    return rows or [unsettled(seed, appid, begin, end, last)]
