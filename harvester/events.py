@@ -531,7 +531,7 @@ class Bookkeeper:
         windows = event.windows
         before = self._failures.pop((*key, "to", begin - ONE_DAY), None)
         if before is not None:
-            begin, error, rid = before.begin, before.error, before.rid
+            begin, error, rid = before.begin, max(before.error, error, key=len), before.rid
             windows += before.windows
         after = self._failures.pop((*key, "from", end + ONE_DAY), None)
         if after is not None:

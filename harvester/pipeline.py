@@ -397,11 +397,10 @@ class Pipeline:
         reason = verdict.message if verdict.code is None else verdict.code
         if track.refused(reason) < EQUAL_REFUSALS:
             return WindowError(explain(verdict))
-        message = (
-            f"{verdict.message}; {EQUAL_REFUSALS} windows were refused in a row for this, so this"
+        return EndpointError(
+            f"{explain(verdict)}; {EQUAL_REFUSALS} windows were refused in a row for this, so this"
             " run asks for no more of this interface"
         )
-        return EndpointError(explain(verdict._replace(message=message)))
 
     @staticmethod
     def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:

@@ -310,13 +310,14 @@ def test_failures_that_differ_in_their_rid_alone_are_one_entry(tmp_path: Path) -
         )
         asked = scope(date(2015, 1, 1), date(2016, 12, 31))
         report = await engine_run(loop, transport, asked, MemorySink(), tmp_path / "l")
-        rest, failure = report.failures  # the first windows, and the rest that was given up
-        assert (rest.begin, failure.end) == (date(2015, 1, 1), date(2016, 12, 31))
+        (failure,) = report.failures
+        assert (failure.begin, failure.end) == (date(2015, 1, 1), date(2016, 12, 31))
         assert "61500" in failure.error
+        assert "5 windows were refused in a row" in failure.error
         assert "[rid: " in failure.error
         async with Ledger(tmp_path / "l", readonly=True) as ledger:
             (stretches,) = (await ledger.stretches("memory:")).values()
-        assert len(stretches) == 2
+        assert len(stretches) == 1
 
     run_virtual(main, NOW)
 

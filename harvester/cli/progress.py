@@ -133,10 +133,14 @@ class _Counts:
             case events.Stalled() if event.reasons:
                 self._stalled = time.monotonic() - event.seconds
                 self._why = without_rid(event.reasons[0])
-            case events.Unreachable() | events.Reachable():
-                self._why = _nobody(event) if isinstance(event, events.Unreachable) else ""
             case _:
-                pass
+                self._add_outage(event)
+
+    def _add_outage(self, event: Event) -> None:
+        if isinstance(event, events.Unreachable):
+            self._why, self._stalled = _nobody(event), 0.0
+        elif isinstance(event, events.Reachable):
+            self._why = ""
 
     def _wait(self, who: str, seconds: float, reason: str) -> None:
         now = time.monotonic()
