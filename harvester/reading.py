@@ -140,7 +140,9 @@ def _sink(
 ) -> tuple[Sink, Path | None]:
     """The sink that is meant, and the ledger that may speak of it."""
     given = _ledger_file(Path(ledger)) if ledger is not None else None
-    if isinstance(source, str) and source.partition(":")[0] in plugins.sink_schemes():
+    if isinstance(source, str) and (
+        source.partition(":")[0] in plugins.sink_schemes() or "://" in source
+    ):
         sink = _named(source)
     elif isinstance(source, str | os.PathLike):
         directory = Path(source)
