@@ -20,7 +20,7 @@ from harvester.coverage import Stretch
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import commits, tables
-from harvester.ledger.tables import VERSION, Entry, Key, Spent
+from harvester.ledger.tables import VERSION, Cutting, Entry, Key, Spent
 from harvester.lock import Claim
 from harvester.plan import Days
 from harvester.thread import Thread
@@ -117,9 +117,17 @@ class Ledger:
         """Store all of it, or nothing, durably."""
         await self._call(commits.commit, entries, list(spent))
 
-    async def ask(self, ranges: Iterable[tuple[str, str, date, date]]) -> None:
-        """Remember the range that is asked for, so that gaps in it can be told later."""
-        await self._call(tables.ask, list(ranges))
+    async def grids(self, sink: str) -> dict[str, set[str]]:
+        """For each interface how windows were ever cut that may stand in a sink."""
+        return await self._call(tables.grids, sink)
+
+    async def ask(
+        self,
+        ranges: Iterable[tuple[str, str, date, date]],
+        cuttings: Iterable[Cutting] = (),
+    ) -> None:
+        """Remember what is asked for, and how it is cut, before the first window is."""
+        await self._call(tables.ask, list(ranges), list(cuttings))
 
     # what its readers ask
 

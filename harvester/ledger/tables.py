@@ -17,7 +17,7 @@ from harvester.durable import step
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
 
-VERSION = 5
+VERSION = 6
 
 _SCHEMA = """
 CREATE TABLE stretch (
@@ -44,6 +44,10 @@ CREATE TABLE provisional (
 ) WITHOUT ROWID;
 CREATE TABLE span (
     endpoint TEXT NOT NULL PRIMARY KEY, days INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE grid (
+    sink TEXT NOT NULL, endpoint TEXT NOT NULL, kept TEXT NOT NULL,
+    PRIMARY KEY (sink, endpoint, kept)
 ) WITHOUT ROWID;
 CREATE TABLE asked (
     appid TEXT NOT NULL, endpoint TEXT NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
@@ -82,6 +86,18 @@ class Entry(NamedTuple):
     provisional: Mapping[Window, str] = {}
     final: Sequence[Window] = ()
     harvested: Sequence[Batch] = ()
+
+
+class Cutting(NamedTuple):
+    """How windows of an interface are cut from now on in one sink.
+
+    kept: as `Grid.kept`, or `UNKNOWN_CUT`.  alone: no window stands there that was cut otherwise.
+    """
+
+    sink: str
+    endpoint: str
+    kept: str
+    alone: bool = False
 
 
 class Spent(NamedTuple):
@@ -140,9 +156,30 @@ def asked(database: Connection) -> dict[Key, Days]:
     }
 
 
-def ask(database: Connection, ranges: Sequence[tuple[str, str, date, date]]) -> None:
-    """Remember the ranges that are asked for."""
+def grids(database: Connection, sink: str) -> dict[str, set[str]]:
+    """In which ways windows of each interface were ever cut that may stand in a sink."""
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = rows_of(database, "SELECT endpoint, kept FROM grid WHERE sink = ?", sink)
+    for endpoint, kept in rows:
+        found[endpoint].add(kept)
+    return found
+
+
+def ask(
+    database: Connection,
+    ranges: Sequence[tuple[str, str, date, date]],
+    cuttings: Sequence[Cutting],
+) -> None:
+    """Remember the ranges that are asked for, and how their windows are cut."""
     with transaction(database, "range"):
+        database.executemany(
+            "DELETE FROM grid WHERE sink = ? AND endpoint = ?",
+            [(sink, endpoint) for sink, endpoint, _, alone in cuttings if alone],
+        )
+        database.executemany(
+            "INSERT OR IGNORE INTO grid VALUES (?, ?, ?)",
+            [(sink, endpoint, kept) for sink, endpoint, kept, _ in cuttings],
+        )
         database.executemany(
             "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
             " first_day = min(first_day, excluded.first_day),"

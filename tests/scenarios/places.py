@@ -40,10 +40,13 @@ def spec_of(kind: str, directory: Path, request: pytest.FixtureRequest) -> str:
     return SINKS[kind](directory, request)
 
 
-def days_in(spec: str, endpoint: str | harvester.Endpoint, ledger: Path) -> Counter[str]:
-    """The days of the records that stand there and count, each with how many records it has."""
+def days_in(spec: str, endpoint: str | harvester.Endpoint) -> Counter[str]:
+    """The days of all records that stand there, each with how many records it has.
+
+    No ledger lies beside the sink, so nothing is left out.
+    """
 
     def rows() -> Iterator[dict[str, Any]]:
-        yield from harvester.read(spec, endpoint, ledger=ledger).read_all().to_pylist()
+        yield from harvester.read(spec, endpoint).read_all().to_pylist()
 
     return Counter(str(row["ref_date"]) for row in rows())
