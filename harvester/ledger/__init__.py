@@ -10,7 +10,14 @@ the latest commits brought is laid in later (`harvester.ledger.commits`), which 
 
 from __future__ import annotations
 
-from harvester.ledger.file import FILE_NAME, Ledger, named_sinks, receipt_in
+from harvester.ledger.file import (
+    FILE_NAME,
+    Ledger,
+    ledger_of,
+    ledger_of_file,
+    named_sinks,
+    receipt_in,
+)
 from harvester.ledger.tables import VERSION, Cutting, Entry, Key, Settled, Spent
 
 __all__ = [
@@ -22,6 +29,8 @@ __all__ = [
     "Ledger",
     "Settled",
     "Spent",
+    "ledger_of",
+    "ledger_of_file",
     "named_sinks",
     "receipt_in",
 ]

@@ -36,6 +36,16 @@ _UNUSABLE = ("readonly", "unable to open")
 T = TypeVar("T")
 
 
+def ledger_of_file(file: Path) -> Path:
+    """Where the ledger of one file of records lies, if nobody says where: beside it."""
+    return file.with_name(f"{file.name}.{FILE_NAME}")
+
+
+def ledger_of(place: Path) -> Path:
+    """The same of a directory, in which it lies, or of a file that is there."""
+    return ledger_of_file(place) if place.is_file() else place / FILE_NAME
+
+
 class Ledger:
     """The ledger in one SQLite file.
 
@@ -203,10 +213,13 @@ class Ledger:
         )
 
     def _way_out(self) -> str:
+        place = self.path.parent
         if self.path.name != FILE_NAME:
-            return "move it away: what lies in the sinks is then kept, and asked for anew"
-        directory = shlex.quote(str(self.path.parent))
-        return f"harvester rebuild --out {directory} makes a new ledger from what is stored"
+            place /= self.path.name.removesuffix(f".{FILE_NAME}")
+            if ledger_of(place) != self.path:
+                return "move it away: what lies in the sinks is then kept, and asked for anew"
+        out = shlex.quote(str(place))
+        return f"harvester rebuild --out {out} makes a new ledger from what is stored"
 
     def _open(self) -> None:
         if self._readonly:
