@@ -51,7 +51,7 @@ QUESTIONS = {
     "lanes": lanes.measure,
     "load": load.measure,
 }
-FURTHER = ("files", "objects", "databases", "processes", "loops")
+FURTHER = ("files", "databases", "streams", "processes", "loops")
 """Questions that need drivers, servers or other libraries; the gate does not ask them."""
 LIBRARIES = ("wechat-harvester", "aiohttp", "aiolimiter", "anyio", "orjson")
 

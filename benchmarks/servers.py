@@ -10,10 +10,8 @@ import pwd
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,28 +48,6 @@ def process(command: Sequence[str | Path], port: int, **how: Any) -> Iterator[No
         finally:
             started.terminate()
             started.wait(20)
-
-
-@contextmanager
-def s3(bucket: str) -> Iterator[None]:
-    """An S3 with one bucket, to which the environment leads."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    settings = {
-        "AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark",
-        "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": url,
-    }  # fmt: skip
-    before = dict(os.environ)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with process(command, port):
-        request = urllib.request.Request(f"{url}/{bucket}", method="PUT", data=b"")
-        urllib.request.urlopen(request, timeout=10).close()
-        os.environ.update(settings)
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
 
 
 @contextmanager

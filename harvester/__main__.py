@@ -1,6 +1,6 @@
 """``python -m harvester`` is the command."""
 
-from harvester.cli import command
+from harvester.cli import main
 
 if __name__ == "__main__":
-    command()
+    main()

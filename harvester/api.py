@@ -23,13 +23,14 @@ from harvester.endpoint import Endpoint, check_name
 from harvester.engine import Engine, StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME, Ledger
+from harvester.ledger import FILE_NAME, Ledger, ledger_of_file
 from harvester.limiter import Rate
 from harvester.model import Account, Batch, Hidden
 from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Options, Scope
-from harvester.sinks.base import Located, Receipt, Sink, Written
+from harvester.sinks.base import Located, Receipt, Sink, Written, file_of
+from harvester.sinks.spec import read_spec
 from harvester.stores import TokenStore, open_store
 from harvester.transport import BASE_URL, HttpTransport, Session
 
@@ -57,8 +58,10 @@ class Keywords(TypedDict, total=False):
     patience: how long a run waits while nobody answers, once something has answered: seconds, or
         ``"10m"``, ``"2h"``.  Meanwhile attempts do not count, and one request every few seconds
         finds out whether somebody answers again.  Default 10 minutes; for ever with ``wait``.
-    ledger: where is written down what is safe: a path, a `Ledger`, or None for none.  By default
-        `run` keeps one in the sink's directory, if it has one, and `stream` keeps none.
+    ledger: where is written down what is safe: a path, ``"sqlite:FILE"``, a `Ledger`, or None for
+        none.  By default `run` keeps one with the first sink that is a local directory
+        (``DIR/ledger.sqlite``) or file (``FILE.ledger.sqlite``), else none, which the report notes;
+        `stream` keeps none.
     on_event: called with each event (`harvester.events`), in the event loop.
     account_concurrency: requests in flight for one account.  Default: an equal part of
         ``concurrency``, and at least 2, so that a slow account leaves room for the others.
@@ -126,7 +129,8 @@ async def run(
     specs = hidden_specs(sink)
     del sink
     sinks = open_sinks(specs)
-    ledger = _ledger(options, sinks)
+    ledger, notes = _ledger(options, sinks)
+    scope = replace(scope, notes=(*scope.notes, *notes))
     transport = _transport(options, settings)
     settings = _within(transport, settings)
     async with (
@@ -165,8 +169,7 @@ async def stream(
     scope, settings = resolve(accounts, endpoints, start, end, options)
     transport = _transport(options, settings)
     settings = _within(transport, settings)
-    given = options.get("ledger")
-    ledger = given if isinstance(given, Ledger | None) else Ledger(given)
+    ledger = _given_ledger(options.get("ledger"))
     records = Records()
     async with AsyncExitStack() as stack:
         scope = await stack.enter_async_context(_with_store(scope, options))
@@ -390,12 +393,39 @@ def open_sinks(given: Sequence[Hidden | Sink]) -> list[Sink]:
     return sinks
 
 
-def _ledger(options: Keywords, sinks: Sequence[Sink]) -> Ledger | None:
+def _given_ledger(given: Path | Ledger | None) -> Ledger | None:
+    """The ledger that an option names; raises `UsageError`."""
+    if isinstance(given, Ledger | None):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(f"ledger: {given!r} is none; give a path, sqlite:FILE, a Ledger, or None")
+    path = os.fspath(given)
+    scheme, mark, _ = path.partition("://")
+    if mark:
+        raise UsageError(
+            f"ledger: {scheme}://… comes with a later version; give a path, or sqlite:FILE"
+            if scheme == "postgresql"
+            else f"ledger: {scheme}://… is none; give a path, or sqlite:FILE"
+        )
+    if isinstance(given, str) and given.startswith("sqlite:"):
+        path = read_spec("sqlite", given.removeprefix("sqlite:"), {}, "sqlite:FILE").place
+    if not path:
+        raise UsageError("ledger: its path is empty; give a path, or sqlite:FILE")
+    return Ledger(path)
+
+
+def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tuple[str, ...]]:
+    """The ledger of a run, and a note if there is none and nobody has said so."""
     if "ledger" in options:
-        given = options["ledger"]
-        return given if isinstance(given, Ledger | None) else Ledger(given)
-    directories = [sink.directory for sink in sinks if isinstance(sink, Located)]
-    return Ledger(directories[0] / FILE_NAME) if directories else None
+        return _given_ledger(options["ledger"]), ()
+    for sink in sinks:
+        if isinstance(sink, Located):
+            return Ledger(sink.directory / FILE_NAME), ()
+        if file := file_of(sink):
+            return Ledger(ledger_of_file(file)), ()
+    names = ", ".join(sink.identity for sink in sinks)
+    note = f"no ledger was kept for {names}: the same run asks for everything again"
+    return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
 
 
 def _within(transport: HttpTransport, settings: Options) -> Options:

@@ -192,10 +192,13 @@ class Engine:
         self._emit(events.RunStarted(planned, skipped, len(roster.lanes), notes))
         if committer.ledger is not None:
             await committer.ledger.ask(
-                (appid, endpoint.name, *days)
-                for appid in scope.accounts
-                for endpoint in scope.endpoints
-                if (days := scope.range_of(endpoint)) is not None
+                (
+                    (appid, endpoint.name, *days)
+                    for appid in scope.accounts
+                    for endpoint in scope.endpoints
+                    if (days := scope.range_of(endpoint)) is not None
+                ),
+                roster.cuttings,
             )
         for track, attempt in roster.unsettled:
             await self._unsettled(track, attempt)

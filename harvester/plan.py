@@ -145,6 +145,8 @@ class Cut(Enum):
 
 
 RECENT_DAYS = (30, 7, 1)
+UNKNOWN_CUT = "unknown"
+"""In place of `Grid.kept`: how windows that are stored were cut is not known."""
 
 
 def recent_days(span: int) -> list[int]:
@@ -244,6 +246,33 @@ class Grid:
                 begin = asked.pop()[0]
             asked.append((begin, end))
         return list(gaps(*days, asked))
+
+    @property
+    def kept(self) -> str:
+        """What a ledger keeps of it: the same for grids that make the same windows."""
+        kind: str = self.cut.value
+        if self.cut is not Cut.DAYS:
+            return kind
+        return f"{kind} {self.span} {self.anchor.toordinal() % self.span}"
+
+    def takes_in(self, kept: str) -> bool:
+        """Whether each window of the grid that was kept so lies in one window of this grid."""
+        if self.cut is not Cut.DAYS or not kept.startswith(f"{self.cut.value} "):
+            return kept == self.kept
+        span, place = map(int, kept.split()[1:])
+        return self.span % span == 0 and (self.anchor.toordinal() - place) % span == 0
+
+    def is_of_its_kind(self, kept: str) -> bool:
+        """Whether windows that were cut so hold the same kind of records."""
+        return kept == UNKNOWN_CUT or kept.partition(" ")[0] == self.cut.value
+
+    def holds(self, days: Days) -> bool:
+        """Whether these days lie in one window of this grid."""
+        if self.cut is Cut.DAYS:
+            return self._around(days) == self._around((days[0], days[0]))
+        if self.cut is Cut.RECENT:
+            return days_in(days) in RECENT_DAYS
+        return period_of(days[0], self.cut) == days
 
     def _around(self, days: Days) -> Days:
         """The whole windows that a stretch lies in."""

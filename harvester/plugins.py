@@ -101,9 +101,16 @@ def _maker(spec: Hidden) -> Any:
     point = _points("harvester.sinks").get(scheme)
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
-        shown = repr(f"{scheme[:20]}…" if "@" in spec.value else spec.value)
-        raise UsageError(f"sink: {shown} is not one; these are known: {known}")
+        raise UsageError(f"no sink for {_shown(spec)!r}: these are known: {known}")
     return point.load()
+
+
+def _shown(spec: Hidden) -> str:
+    """A spec without what may be secret: of a URL no more than its scheme."""
+    scheme, mark, _ = spec.value.partition("://")
+    if mark or "@" in spec.value:
+        return f"{scheme.partition(':')[0][:20]}{mark}…"
+    return spec.value
 
 
 def _takes_a_place(name: str) -> bool:

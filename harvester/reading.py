@@ -16,10 +16,10 @@ from typing import Any
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, named_sinks, receipt_in
+from harvester.ledger import FILE_NAME, ledger_of_file, named_sinks, receipt_in
 from harvester.model import Account
 from harvester.plan import parse_day
-from harvester.sinks.base import Documented, Located, Receipt, Sink, Wanted
+from harvester.sinks.base import Documented, Located, Receipt, Sink, Wanted, file_of
 from harvester.sinks.columns import Table
 from harvester.sinks.memory import MemorySink
 
@@ -140,7 +140,9 @@ def _sink(
 ) -> tuple[Sink, Path | None]:
     """The sink that is meant, and the ledger that may speak of it."""
     given = _ledger_file(Path(ledger)) if ledger is not None else None
-    if isinstance(source, str) and source.partition(":")[0] in plugins.sink_schemes():
+    if isinstance(source, str) and (
+        source.partition(":")[0] in plugins.sink_schemes() or "://" in source
+    ):
         sink = _named(source)
     elif isinstance(source, str | os.PathLike):
         directory = Path(source)
@@ -168,8 +170,7 @@ def _named(spec: str) -> Sink:
 
 def _place(sink: Sink) -> Path | None:
     """The directory or file that a sink is, if it is one."""
-    place = sink.directory if isinstance(sink, Located) else getattr(sink, "path", None)
-    return place if isinstance(place, Path) else None
+    return sink.directory if isinstance(sink, Located) else file_of(sink)
 
 
 def _ledger_file(path: Path) -> Path:
@@ -180,10 +181,14 @@ def _ledger_file(path: Path) -> Path:
 
 
 def _ledger_beside(sink: Sink) -> Path | None:
-    place = _place(sink)
-    if place is None:
+    """Where the ledger of a sink lies that nobody has named: as `run` or the command keeps it."""
+    if isinstance(sink, Located):
+        return sink.directory / FILE_NAME
+    file = file_of(sink)
+    if file is None:
         return None
-    return (place if isinstance(sink, Located) else place.parent) / FILE_NAME
+    own = ledger_of_file(file)
+    return own if own.exists() else file.parent / FILE_NAME
 
 
 def _written_from(directory: Path, ledger: Path) -> Sink:

@@ -18,13 +18,13 @@ from typing import NamedTuple
 from harvester import durable
 from harvester.committer import name_in
 from harvester.coverage import harvested
-from harvester.endpoint import Endpoint, final_at
+from harvester.endpoint import Endpoint, final_at, grid
 from harvester.errors import UsageError
-from harvester.ledger import Entry, Key, Ledger, Settled, Young
+from harvester.ledger import Cutting, Entry, Key, Ledger, Settled, Young
 from harvester.lock import Claim
 from harvester.model import Window
 from harvester.pipeline import late_until
-from harvester.plan import china, settles_at
+from harvester.plan import UNKNOWN_CUT, china, settles_at
 from harvester.sinks.base import Adoptable, Found, Readable, Receipt, Sink, Typed, Verifiable
 from harvester.sinks.segments import found_in
 
@@ -111,7 +111,8 @@ async def _take_in(
         for one in found
     ]
     await ledger.commit([Entry(name, settled, receipt, provisional=young)])
-    await ledger.ask(_asked(one.window for one in found))
+    cuttings = [Cutting(name, *each) for each in _cut(found, endpoints)]
+    await ledger.ask(_asked(one.window for one in found), cuttings)
     accounts = {one.window.appid for one in found}
     return Rebuilt(sink, len(accounts), len(found), sum(one.records for one in found), len(young))
 
@@ -144,6 +145,20 @@ def _asked(windows: Iterable[Window]) -> list[tuple[str, str, date, date]]:
         first, last = widest.get((appid, endpoint), (begin, end))
         widest[appid, endpoint] = (min(first, begin), max(last, end))
     return [(*key, *days) for key, days in widest.items()]
+
+
+def _cut(found: Sequence[Found], endpoints: Mapping[str, Endpoint]) -> Iterator[tuple[str, str]]:
+    """How the windows of each interface were cut, if they fit into what is known of it."""
+    by_name: dict[str, list[Window]] = {}
+    for one in found:
+        by_name.setdefault(one.window.endpoint, []).append(one.window)
+    for name, windows in by_name.items():
+        kept = UNKNOWN_CUT
+        if name in endpoints:
+            cut = grid(endpoints[name], max(window.end for window in windows))
+            if all(cut.holds((window.begin, window.end)) for window in windows):
+                kept = cut.kept
+        yield name, kept
 
 
 # what is asked for again

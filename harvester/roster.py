@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from harvester.auth import Send, shared_token
 from harvester.endpoint import Endpoint, grid
+from harvester.errors import UsageError
 from harvester.lane import NEVER, Budget, Lane, Share, Span, Track, Try
-from harvester.ledger import Exhausted, Key, Ledger
+from harvester.ledger import Cutting, Exhausted, Key, Ledger
 from harvester.limiter import Limiter, Rate
 from harvester.model import HELD, Window
 from harvester.plan import (
@@ -25,6 +26,7 @@ from harvester.plan import (
     Grid,
     both,
     days_in,
+    gaps,
     last_legal_day,
     last_settled_day,
     number_of_pieces,
@@ -41,6 +43,7 @@ class Roster(NamedTuple):
     unsettled: windows whose figures cannot be asked for yet; no track has them.
     share: of what may be in flight, one account's.
     exhausted: tracks whose quota was spent before this run, and since when.
+    cuttings: how windows are cut from now on, to be remembered before the first one is asked for.
     """
 
     lanes: list[Lane]
@@ -49,6 +52,7 @@ class Roster(NamedTuple):
     unsettled: list[tuple[Track, Try]]
     share: Share
     exhausted: list[tuple[Track, Exhausted]]
+    cuttings: list[Cutting]
 
 
 class Known(NamedTuple):
@@ -58,6 +62,7 @@ class Known(NamedTuple):
     provisional: windows whose figures can still change, and that are due.
     spent, before: calls of today and of yesterday; exhausted: quotas that are spent; spans: the
     longest windows that WeChat took.
+    grids: how what is stored was cut (`Grid.kept`), by interface.
     """
 
     done: Mapping[Key, list[Days]] = {}
@@ -67,6 +72,7 @@ class Known(NamedTuple):
     before: Mapping[Key, int] = {}
     spans: Mapping[str, int] = {}
     exhausted: Mapping[Key, Exhausted] = {}
+    grids: Mapping[str, set[str]] = {}
 
     def knows(self, key: Key) -> bool:
         """Whether anything of this interface of this account was ever stored."""
@@ -111,7 +117,21 @@ async def known(
         await ledger.spent(today - ONE_DAY),
         await ledger.spans(),
         await ledger.exhausted(wall),
+        await _grids(ledger, sinks, by_sink),
     )
+
+
+async def _grids(
+    ledger: Ledger, sinks: Sequence[str], by_sink: Sequence[Mapping[Key, list[Days]]]
+) -> dict[str, set[str]]:
+    """How the windows were ever cut of which something is stored."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name, done in zip(sinks, by_sink, strict=True):
+        stored = {endpoint for _, endpoint in done}
+        for endpoint, kept in (await ledger.grids(name)).items():
+            if endpoint in stored:
+                found[endpoint] |= kept
+    return found
 
 
 def _in_all(by_sink: Sequence[Mapping[Key, list[Days]]]) -> Mapping[Key, list[Days]]:
@@ -190,7 +210,8 @@ async def muster(
     replaces = options.refresh or len(sinks) > 1 or bool(standing)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
-    roster = Roster([], 0, 0, [], share, [])
+    cuttings = _cuttings(scope, sinks, has, last_legal_day(wall))
+    roster = Roster([], 0, 0, [], share, [], cuttings)
     last = last_legal_day(wall)
     settled = {
         endpoint.name: last_settled_day(wall, endpoint.settled_hour) for endpoint in scope.endpoints
@@ -207,6 +228,7 @@ async def muster(
             need = None if has.knows(key) else untouched.get(endpoint.name)
             if need is None:
                 need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
+                _check_cut(cut, key, need, has, (standing or {}).get(key, ()), replaces=replaces)
                 if not has.knows(key):
                     untouched[endpoint.name] = need
             spent, before = has.spent.get(key, 0), has.before.get(key, 0)
@@ -229,6 +251,44 @@ async def muster(
         limiter = Limiter(rate, options.burst)
         roster.lanes.append(Lane(token.appid, token, limiter, tracks, share, cap))
     return roster
+
+
+def _cuttings(scope: Scope, sinks: Sequence[str], has: Known, last: date) -> list[Cutting]:
+    stored = {name for _, name in has.stored}
+    return [
+        Cutting(sink, endpoint.name, grid(endpoint, last).kept, endpoint.name not in stored)
+        for sink in sinks
+        for endpoint in scope.endpoints
+        if scope.range_of(endpoint) is not None
+    ]
+
+
+def _check_cut(
+    cut: Grid, key: Key, need: Need, has: Known, standing: Sequence[Days], *, replaces: bool
+) -> None:
+    """Raise `UsageError` if windows would be asked for that cut stored ones in two.
+
+    standing: windows that a sink has and the ledger does not know.
+    """
+    asked = list(gaps(*need.days, need.done))
+    kept = has.grids.get(key[1], set())
+    kinds = all(map(cut.is_of_its_kind, kept))
+    if not kinds or (replaces and not all(map(cut.takes_in, kept))):
+        stored: Sequence[Days] = has.stored.get(key, [])
+    else:
+        stored = [days for days in standing if not cut.holds(days)]
+    if common := both(asked, stored):
+        appid, name = key
+        raise UsageError(
+            f"{name}: what is stored of {appid} from {common[0][0]} on was asked for in other"
+            " windows (by another span or first_day), and what is asked for now would cut them in"
+            " two, so that records would be doubled; run without --refresh into the one sink that"
+            " has them, describe the interface as it was, or choose another sink and ledger"
+            if kinds
+            else f"{name}: what is stored of {appid} from {common[0][0]} on is of another kind of"
+            " windows (by another cut); describe the interface as it was, or choose another sink"
+            " and ledger"
+        )
 
 
 class _Planner(NamedTuple):

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 from harvester.testing import Simulator
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.redis_server import RedisServer, redis_server
-from tests.s3_server import S3Server, s3_server
 from tests.support import Wechat
 
 # A test that draws its cases draws the same ones each time, however slow the machine is.
@@ -45,11 +44,4 @@ def redis() -> Iterator[RedisServer]:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL that runs; whoever stops it starts it again."""
     with postgres_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    """An S3 that runs."""
-    with s3_server() as server:
         yield server

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from harvester.errors import UsageError
 from harvester.plan import (
     LATENCY,
+    ONE_DAY,
+    UNKNOWN_CUT,
     Cut,
     Days,
     Estimate,
@@ -548,3 +550,50 @@ def test_a_name_that_is_like_no_other_has_no_hint() -> None:
 )
 def test_names_are_told_as_a_choice(names: tuple[str, ...], said: str) -> None:
     assert either(names) == said
+
+
+def test_a_grid_takes_in_another_if_each_of_its_windows_lies_in_one() -> None:
+    first, last = date(2024, 1, 1), date(2024, 3, 31)
+    grids = [
+        Grid(Cut.DAYS, span, first + n * ONE_DAY, last)
+        for span in (1, 2, 3, 4, 6, 7)
+        for n in range(7)
+    ]
+    for one in grids:
+        for other in grids:
+            windows = list(other.windows(first + 10 * ONE_DAY, last - 10 * ONE_DAY))
+            inside = [one.holds(window) for window in windows[1:-1]]  # whole ones
+            assert one.takes_in(other.kept) == all(inside), (one, other)
+
+
+def test_grids_that_make_the_same_windows_are_kept_the_same_way() -> None:
+    one = Grid(Cut.DAYS, 7, date(2024, 1, 1), date(2024, 3, 31))
+    assert one.kept == Grid(Cut.DAYS, 7, date(2014, 12, 1), date(2025, 1, 1)).kept
+    assert one.kept != Grid(Cut.DAYS, 7, date(2014, 12, 2), date(2025, 1, 1)).kept
+    week = Grid(Cut.WEEK, 7, date(2024, 1, 1), date(2024, 3, 31))
+    assert week.kept == Grid(Cut.WEEK, 1, date(2014, 12, 2), date(2025, 1, 1)).kept == "week"
+
+
+@pytest.mark.parametrize("cut", Cut)
+def test_windows_of_another_kind_are_taken_in_by_none(cut: Cut) -> None:
+    grid = Grid(cut, 30, date(2024, 1, 1), date(2024, 3, 31))
+    others = [Grid(each, 30, date(2024, 1, 1), date(2024, 3, 31)).kept for each in Cut]
+    assert [grid.takes_in(kept) for kept in others] == [each is cut for each in Cut]
+    assert [grid.is_of_its_kind(kept) for kept in others] == [each is cut for each in Cut]
+    assert not grid.takes_in(UNKNOWN_CUT)
+    assert grid.is_of_its_kind(UNKNOWN_CUT)
+
+
+@pytest.mark.parametrize(
+    ("cut", "first", "last", "holds"),
+    [
+        (Cut.WEEK, date(2024, 1, 1), date(2024, 1, 7), True),
+        (Cut.WEEK, date(2024, 1, 1), date(2024, 1, 6), False),
+        (Cut.MONTH, date(2024, 2, 1), date(2024, 2, 29), True),
+        (Cut.MONTH, date(2024, 2, 2), date(2024, 2, 29), False),
+        (Cut.RECENT, date(2024, 2, 1), date(2024, 2, 7), True),
+        (Cut.RECENT, date(2024, 2, 1), date(2024, 2, 6), False),
+    ],
+)
+def test_a_grid_of_periods_holds_whole_ones(cut: Cut, first: date, last: date, holds: bool) -> None:
+    assert Grid(cut, 30, date(2024, 1, 1), date(2024, 3, 31)).holds((first, last)) is holds

@@ -115,7 +115,7 @@ def test_the_built_in_sink_is_made_from_its_spec(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["", "jsonl", "parquets:x", ":x", "JSONL:x"])
 def test_what_names_no_sink_is_refused_and_the_known_ones_are_told(spec: str) -> None:
-    with pytest.raises(UsageError, match=r" is not one; these are known: .*jsonl:…"):
+    with pytest.raises(UsageError, match=r"^no sink for .*: these are known: .*jsonl:…"):
         plugins.sink(spec)
 
 
@@ -138,8 +138,8 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['users']",
             "['old']",
             (
-                "['-', 'abfs', 'az', 'duckdb', 'file', 'gs', 'jsonl', 'kept', 'memory', 'parquet',"
-                " 'postgresql', 'redis', 'rediss', 's3', 'sqlite']"
+                "['-', 'duckdb', 'jsonl', 'kept', 'memory', 'parquet', 'postgresql', 'redis',"
+                " 'rediss', 'sqlite']"
             ),
             "kept:a:b",
         ],

@@ -11,29 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TextIO
 
 COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
-
-
-_ABORTS = "obstore"
-"""A library whose threads may still run while the interpreter takes its leave; then the process is
-aborted now and then, whatever its status was."""
-
-
-def command() -> None:
-    """Be the process: run the command and end with its status."""
-    try:
-        main()
-    except SystemExit as exc:
-        if _ABORTS not in sys.modules:
-            raise
-        status = int(exc.code or 0)
-    if sys.stderr is not None:
-        with suppress(OSError):
-            sys.stderr.flush()
-    os._exit(status)  # standard output was flushed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

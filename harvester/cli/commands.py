@@ -24,7 +24,7 @@ from harvester.cli.interfaces import read_interfaces
 from harvester.cli.screen import say, tell
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
-from harvester.ledger import FILE_NAME
+from harvester.ledger import FILE_NAME, ledger_of
 from harvester.model import Account
 from harvester.retry import DEFAULT_ATTEMPTS
 from harvester.scope import DEFAULT_CONCURRENCY, ORDERS
@@ -423,7 +423,7 @@ def status(out: Path) -> int:
     """Show what is harvested: coverage by month, gaps, what waits and what failed."""
     from harvester.cli.inspect import show_status
 
-    return asyncio.run(show_status(out / FILE_NAME, _own_interfaces()))
+    return asyncio.run(show_status(ledger_of(out), _own_interfaces()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
@@ -433,7 +433,7 @@ def verify(out: Path) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
     from harvester.cli.inspect import show_verification
 
-    return asyncio.run(show_verification(out / FILE_NAME))
+    return asyncio.run(show_verification(ledger_of(out)))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
@@ -456,7 +456,7 @@ def rebuild(out: Path, sink: tuple[str, ...]) -> int:
     from harvester.cli.rebuild import show_rebuilding
 
     own = click.get_current_context().meta.get(INTERFACES, [])
-    return asyncio.run(show_rebuilding(out / FILE_NAME, sink, own, time.time()))
+    return asyncio.run(show_rebuilding(ledger_of(out), sink, own, time.time()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")

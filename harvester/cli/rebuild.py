@@ -15,9 +15,11 @@ from harvester.cli.inspect import spec_of
 from harvester.cli.screen import many, plain, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.ledger import named_sinks
+from harvester.ledger import FILE_NAME, named_sinks
 from harvester.rebuild import Rebuilt, rebuild
 from harvester.sinks.base import Sink
+
+_SQLITE = b"SQLite format 3\0"
 
 
 async def show_rebuilding(
@@ -53,6 +55,13 @@ def _sinks(path: Path, specs: Sequence[str]) -> list[Sink]:
         return open_sinks(hidden_specs(list(specs)))
     named = [spec_of(name, path) for name in named_sinks(path)]
     sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
+    if path.name != FILE_NAME:  # of one file
+        if not sinks:
+            database = path.with_name(path.name.removesuffix(f".{FILE_NAME}"))
+            with database.open("rb") as file:
+                scheme = "sqlite" if file.read(len(_SQLITE)) == _SQLITE else "duckdb"
+            return [plugins.sink(f"{scheme}:{database}")]
+        return list(sinks.values())
     lines = plugins.sink(f"jsonl:{path.parent}")
     if not sinks or any(path.parent.glob(".jsonl.lock")):
         sinks.setdefault(lines.identity, lines)

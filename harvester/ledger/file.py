@@ -20,7 +20,7 @@ from harvester.coverage import Stretch
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import commits, tables
-from harvester.ledger.tables import VERSION, Entry, Exhausted, Key, Spent, Young
+from harvester.ledger.tables import VERSION, Cutting, Entry, Exhausted, Key, Spent, Young
 from harvester.lock import Claim
 from harvester.plan import Days
 from harvester.thread import Thread
@@ -34,6 +34,16 @@ _NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text
 _UNUSABLE = ("readonly", "unable to open")
 
 T = TypeVar("T")
+
+
+def ledger_of_file(file: Path) -> Path:
+    """Where the ledger of one file of records lies, if nobody says where: beside it."""
+    return file.with_name(f"{file.name}.{FILE_NAME}")
+
+
+def ledger_of(place: Path) -> Path:
+    """The same of a directory, in which it lies, or of a file that is there."""
+    return ledger_of_file(place) if place.is_file() else place / FILE_NAME
 
 
 class Ledger:
@@ -125,9 +135,17 @@ class Ledger:
         """Store all of it, or nothing, durably."""
         await self._call(commits.commit, entries, list(spent))
 
-    async def ask(self, ranges: Iterable[tuple[str, str, date, date]]) -> None:
-        """Remember the range that is asked for, so that gaps in it can be told later."""
-        await self._call(tables.ask, list(ranges))
+    async def grids(self, sink: str) -> dict[str, set[str]]:
+        """For each interface how windows were ever cut that may stand in a sink."""
+        return await self._call(tables.grids, sink)
+
+    async def ask(
+        self,
+        ranges: Iterable[tuple[str, str, date, date]],
+        cuttings: Iterable[Cutting] = (),
+    ) -> None:
+        """Remember what is asked for, and how it is cut, before the first window is."""
+        await self._call(tables.ask, list(ranges), list(cuttings))
 
     # what its readers ask
 
@@ -203,10 +221,13 @@ class Ledger:
         )
 
     def _way_out(self) -> str:
+        place = self.path.parent
         if self.path.name != FILE_NAME:
-            return "move it away: what lies in the sinks is then kept, and asked for anew"
-        directory = shlex.quote(str(self.path.parent))
-        return f"harvester rebuild --out {directory} makes a new ledger from what is stored"
+            place /= self.path.name.removesuffix(f".{FILE_NAME}")
+            if ledger_of(place) != self.path:
+                return "move it away: what lies in the sinks is then kept, and asked for anew"
+        out = shlex.quote(str(place))
+        return f"harvester rebuild --out {out} makes a new ledger from what is stored"
 
     def _open(self) -> None:
         if self._readonly:

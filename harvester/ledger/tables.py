@@ -49,6 +49,10 @@ CREATE TABLE exhausted (
 CREATE TABLE span (
     endpoint TEXT NOT NULL PRIMARY KEY, days INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE grid (
+    sink TEXT NOT NULL, endpoint TEXT NOT NULL, kept TEXT NOT NULL,
+    PRIMARY KEY (sink, endpoint, kept)
+) WITHOUT ROWID;
 CREATE TABLE asked (
     appid TEXT NOT NULL, endpoint TEXT NOT NULL, first_day TEXT NOT NULL, last_day TEXT NOT NULL,
     PRIMARY KEY (appid, endpoint)
@@ -106,6 +110,18 @@ class Exhausted(NamedTuple):
     endpoint: str
     until: float
     asked: float
+
+
+class Cutting(NamedTuple):
+    """How windows of an interface are cut from now on in one sink.
+
+    kept: as `Grid.kept`, or `UNKNOWN_CUT`.  alone: no window stands there that was cut otherwise.
+    """
+
+    sink: str
+    endpoint: str
+    kept: str
+    alone: bool = False
 
 
 class Spent(NamedTuple):
@@ -183,9 +199,30 @@ def asked(database: Connection) -> dict[Key, Days]:
     }
 
 
-def ask(database: Connection, ranges: Sequence[tuple[str, str, date, date]]) -> None:
-    """Remember the ranges that are asked for."""
+def grids(database: Connection, sink: str) -> dict[str, set[str]]:
+    """In which ways windows of each interface were ever cut that may stand in a sink."""
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = rows_of(database, "SELECT endpoint, kept FROM grid WHERE sink = ?", sink)
+    for endpoint, kept in rows:
+        found[endpoint].add(kept)
+    return found
+
+
+def ask(
+    database: Connection,
+    ranges: Sequence[tuple[str, str, date, date]],
+    cuttings: Sequence[Cutting],
+) -> None:
+    """Remember the ranges that are asked for, and how their windows are cut."""
     with transaction(database, "range"):
+        database.executemany(
+            "DELETE FROM grid WHERE sink = ? AND endpoint = ?",
+            [(sink, endpoint) for sink, endpoint, _, alone in cuttings if alone],
+        )
+        database.executemany(
+            "INSERT OR IGNORE INTO grid VALUES (?, ?, ?)",
+            [(sink, endpoint, kept) for sink, endpoint, kept, _ in cuttings],
+        )
         database.executemany(
             "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
             " first_day = min(first_day, excluded.first_day),"

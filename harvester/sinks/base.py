@@ -226,3 +226,9 @@ class Located(Protocol):
 
     @property
     def directory(self) -> Path: ...
+
+
+def file_of(sink: object) -> Path | None:
+    """The local file that a sink is, as its ``path``: its ledger can stand beside it."""
+    path = getattr(sink, "path", None)
+    return path if isinstance(path, Path) else None

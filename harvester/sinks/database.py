@@ -5,7 +5,8 @@ Rule: every change is one transaction, which holds the records and the progress 
 A window that is written takes the place of its former self and of windows that lie in it, which
 `harvester.sinks.progress` knows, whether or not a ledger speaks of them.  So a crash between the
 commit here and the ledger's repeats windows and doubles nothing; and several writers on one
-database are all right, since their transactions follow one another.
+database are all right, since their transactions follow one another, and what would cut another's
+window in two is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import anyio
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
-from harvester.plan import Days, rfc3339
+from harvester.plan import Cut, Days, rfc3339
 from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.driver import ADVICE, DISK_FULL, Away, Driver
@@ -232,9 +233,11 @@ class Database:
     def _replace(self, batches: Sequence[Batch], number: int) -> dict[Window, Tally]:
         replaced: dict[Window, Tally] = {}
         entries: list[tuple[Window, Entry]] = []
+        overlapping = {each.name for each in self._described if each.cut is Cut.RECENT}
         for endpoint, group in _by_interface(batches).items():
             layout = self._layouts[endpoint]
-            taken = self._progress.take_away(endpoint, [batch.window for batch in group])
+            windows = [batch.window for batch in group]
+            taken = self._progress.take_away(endpoint, windows, apart=endpoint not in overlapping)
             rows = layout.rows(group)
             for batch, checksum in zip(group, row_checksums(rows, group), strict=True):
                 entry = self._entry(batch, checksum, layout, number, taken.get(batch.window))

@@ -11,7 +11,7 @@ from zlib import crc32
 from harvester import durable
 from harvester.errors import SinkError
 
-NOTES = {".jsonl.lock": "JSON lines", ".parquet.lock": "Parquet files", "_harvester": "objects"}
+NOTES = {".jsonl.lock": "JSON lines", ".parquet.lock": "Parquet files"}
 """What tells whose a directory is, and what lies in it then."""
 CHUNK = 1 << 20
 TAIL = 512

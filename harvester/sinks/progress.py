@@ -4,13 +4,16 @@ Rule: read and written inside the transaction that holds the records.
 
 - ``_harvester``: the version of all this; the database's own number, which a ledger keeps in its
   receipt; for each ledger that ever wrote here the number of its last commit; the columns that
-  tables were written with.
+  tables were written with; the days of the longest window of each interface.
 - ``_harvester_windows``: each window that stands here, with how many records it has, their checksum
   as lines and as rows, and the commit that it came with.
 
 A commit whose receipt was never stored (the process died in between) leaves windows of which the
 ledger has not heard.  They stay, true as they are, with a negative number, and beside what they
 replaced, of which it has: these are the figures to take away when they are written again.
+
+Windows that stand here never overlap, `Cut.RECENT` aside: one that would cut another in two is
+refused, whoever wrote that, since its records would stand here twice.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import secrets
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -34,7 +37,7 @@ from harvester.sinks.columns import METADATA, Row
 from harvester.sinks.driver import ADVICE, Driver
 from harvester.sinks.layout import Layout, kept_fields
 
-VERSION = 1
+VERSION = 2
 DATABASE, LEDGER, COMMIT = "database", "ledger", "commit"
 """The keys of a receipt."""
 _AT_ONCE, _NEAR = 500, 31
@@ -213,13 +216,13 @@ class Progress:
         return [str(appid) for (appid,) in found]
 
     def unheard(self) -> list[Window]:
-        """The windows that have records of which this run's ledger knows nothing."""
+        """The windows that have records and were not last written as this run's ledger knows."""
         mark, mine = self._mark, self.ledger
         found = self._driver.query(
             "SELECT appid, endpoint, begin_date, end_date FROM _harvester_windows"
             f" WHERE records > 0 AND (ledgers NOT LIKE {mark}"
             f" OR (number < 0 AND ledgers LIKE {mark}))",
-            [f"%{mine}%", f"{mine}%"],
+            [f"{mine}%", f"{mine}%"],
         )
         return [
             Window(appid, name, day_of(begin), day_of(end)) for appid, name, begin, end in found
@@ -251,8 +254,14 @@ class Progress:
             f"DELETE FROM _harvester_windows WHERE endpoint = {self._mark}", [endpoint]
         )
 
-    def take_away(self, endpoint: str, windows: Sequence[Window]) -> dict[Window, Entry]:
-        """Delete the records of these windows and of those within; gives what stood there."""
+    def take_away(
+        self, endpoint: str, windows: Sequence[Window], *, apart: bool
+    ) -> dict[Window, Entry]:
+        """Delete the records of these windows and of those within; gives what stood there.
+
+        apart: windows of this interface do not overlap.  Raises `SinkError` if they would.
+        """
+        reach = timedelta(days=self._longest(endpoint) if apart else 0)
         by_account: dict[str, list[Window]] = defaultdict(list)
         for window in windows:
             by_account[window.appid].append(window)
@@ -260,24 +269,34 @@ class Progress:
         taken: dict[Window, Entry] = {}
         gone: list[Row] = []
         for days, appids in side_by_side(windows):
-            for appid, stored, entry in self._standing(endpoint, appids, days):
+            for appid, stored, entry in self._standing(endpoint, appids, days, reach):
                 if (taker := around[appid].of(stored)) is not None:
                     taken[taker] = _together(taken.get(taker), entry)
                     gone.append((appid, *self.days(Window("", "", *stored))))
+                elif apart and around[appid].cut(stored):
+                    raise SinkError(
+                        f"{self._driver.where} holds {endpoint} of {appid} from {stored[0]} to"
+                        f" {stored[1]} as one window, which another ledger has written and this"
+                        " run would cut in two; nothing was doubled: run the same command again"
+                    )
         self._delete(endpoint, gone)
         return taken
 
     def _standing(
-        self, endpoint: str, appids: Sequence[str], days: Days
+        self, endpoint: str, appids: Sequence[str], days: Days, reach: timedelta
     ) -> Iterator[tuple[str, Days, Entry]]:
-        """The windows of these accounts that stand here between two days."""
+        """The windows of these accounts that stand here between two days.
+
+        reach: those that begin so long before them or end so long after them, too.
+        """
         mark = self._mark
+        first, last = days[0] - reach, days[1] + reach
         names = ", ".join(field.name for field in _KEY[1:] + _VALUES)
         rows = self._driver.query(
             f"SELECT {names} FROM _harvester_windows WHERE endpoint = {mark}"
             f" AND begin_date >= {mark} AND end_date <= {mark}"
             f" AND appid IN ({self._driver.dialect.marks(len(appids))})",
-            [endpoint, *self.days(Window("", "", *days)), *appids],
+            [endpoint, *self.days(Window("", "", first, last)), *appids],
         )
         for appid, *row in rows:
             for stored, entry in _entries([row]).items():
@@ -289,8 +308,18 @@ class Progress:
             keys = [(endpoint, *one) for one in gone]
             self._driver.delete("_harvester_windows", _KEY, keys)
 
-    def add(self, entries: Iterable[tuple[Window, Entry]], number: int) -> None:
+    def _longest(self, endpoint: str) -> int:
+        """How many days the longest window has that ever stood here."""
+        return int(self._value(f"longest {endpoint}") or 0)
+
+    def add(self, entries: Sequence[tuple[Window, Entry]], number: int) -> None:
         """Windows that stand here now, and the commit they come with."""
+        longest: dict[str, int] = {}
+        for (_, endpoint, begin, end), _ in entries:
+            longest[endpoint] = max(longest.get(endpoint, 0), (end - begin).days + 1)
+        for endpoint, days in longest.items():
+            if days > self._longest(endpoint):
+                self._set(f"longest {endpoint}", str(days))
         self._driver.insert(
             "_harvester_windows",
             (*_KEY, *_VALUES),
@@ -335,6 +364,11 @@ class Around:
                 return self._ordered[place]
             place -= 1
         return None
+
+    def cut(self, days: Days) -> bool:
+        """Whether one of them has some of these days."""
+        place = bisect_right(self._ordered, days[1], key=_begin) - 1
+        return place >= 0 and self._furthest[place] >= days[0]
 
 
 def _begin(window: Window) -> date:

@@ -86,7 +86,7 @@ def toil(case: dict[str, Any]) -> None:
     last = next(number for number, day in enumerate(job.DAYS) if day.refresh)
     for number in chain(range(case["first"], last), repeat(last)):
         tell(day=number)
-        job.live(case["sink"], directory, number, virtual=False)
+        job.live(case["sink"], directory, number)
 
 
 def look(case: dict[str, Any]) -> None:

@@ -32,7 +32,6 @@ from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
 from harvester.scope import Options, Scope
-from harvester.sinks.base import Sink
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from tests.crash.sinks import SINKS, Record, Row
@@ -80,34 +79,16 @@ def simulator(wall: Callable[[], float]) -> Simulator:
     return wechat
 
 
-def live(
-    name: str, directory: Path, number: int, *, ledger: bool = True, virtual: bool = True
-) -> Report:
+def live(name: str, directory: Path, number: int, *, ledger: bool = True) -> Report:
     """One day's run of the job, into the sink of that name."""
     row, day = SINKS[name], DAYS[number]
-    if virtual or row.inline is None:
-        loop = VirtualTimeLoop(day.wall)
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(_run(row, directory, day, loop.wall, ledger=ledger, inline=True))
-    return asyncio.run(_run(row, directory, day, lambda: day.wall, ledger=ledger, inline=False))
-
-
-def sink_of(row: Row, directory: Path, *, inline: bool = True) -> Sink:
-    """The sink of a row; inline: to be used in virtual time."""
-    sink = row.make(directory)
-    if inline and row.inline is not None:
-        row.inline(sink)
-    return sink
+    loop = VirtualTimeLoop(day.wall)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(_run(row, directory, day, loop.wall, ledger=ledger))
 
 
 async def _run(
-    row: Row,
-    directory: Path,
-    day: Day,
-    wall: Callable[[], float],
-    *,
-    ledger: bool,
-    inline: bool,
+    row: Row, directory: Path, day: Day, wall: Callable[[], float], *, ledger: bool
 ) -> Report:
     end = min(last_settled_day(day.wall), date(2026, 3, 12))
     providers = {
@@ -118,7 +99,7 @@ async def _run(
         Scope(providers, ENDPOINTS, BEGIN, end, store=store),
         Options(rate=100_000, concurrency=4, refresh=day.refresh),
         FakeTransport(simulator(wall), latency=0.001),
-        [sink_of(row, directory, inline=inline)],
+        [row.make(directory)],
         Ledger(directory / FILE_NAME) if ledger else None,
         group=8,
         wall=wall,
@@ -134,7 +115,7 @@ def rebuild_ledger(name: str, directory: Path, number: int) -> None:
     """What the command ``rebuild`` does."""
     row, wall = SINKS[name], DAYS[number].wall
     endpoints = {endpoint.name: endpoint for endpoint in ENDPOINTS}
-    made = rebuild(directory / FILE_NAME, [sink_of(row, directory)], endpoints, wall)
+    made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints, wall)
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(wall)) as runner:
         runner.run(made)
 

@@ -25,23 +25,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import obstore
 import psycopg
 import pyarrow.parquet as pq
-from obstore.store import from_url
 from redis import Redis
 
-from harvester.sinks import manifest, objects
 from harvester.sinks.base import Sink
 from harvester.sinks.duckdb import DuckDB
 from harvester.sinks.jsonl import JsonLines
-from harvester.sinks.objects import LocalObjects, ObjectStore
 from harvester.sinks.parquet import Parquet
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.redis import PASSWORD_VARIABLE, RedisStreams
 from harvester.sinks.sqlite import SQLite
-from tests import postgres_server, redis_server, s3_server
-from tests.crash.inline import Inline
+from tests import postgres_server, redis_server
 from tests.support import META, bare
 
 if sys.version_info >= (3, 14):
@@ -59,7 +54,6 @@ class Row(NamedTuple):
     read: every record that stands there, with ``_appid``, ``_endpoint``, ``_begin_date``.
     shape: a record of the truth, or one that was read, in the form in which the two are compared.
     tear: leaves behind what a write leaves that was cut off in its midst.
-    inline: makes it fit for virtual time, if it is not.
     on_disk: whether it keeps its records in files that its process syncs, so that a power cut can
         take away what it did not.
     server: which of `SERVERS` it needs, if any.
@@ -70,7 +64,6 @@ class Row(NamedTuple):
     read: Callable[[Path], Iterator[Record]]
     shape: Callable[[Record], Record] = bare
     tear: Callable[[Path], None] | None = None
-    inline: Callable[[Any], None] | None = None
     on_disk: bool = False
     server: str = ""
     clear: Callable[[Path], None] = lambda _: None
@@ -78,7 +71,7 @@ class Row(NamedTuple):
 
 # servers: what the processes must know of one stands in their environment
 
-POSTGRES, REDIS, BUCKET = "CRASH_POSTGRES", "CRASH_REDIS", "CRASH_BUCKET"
+POSTGRES, REDIS = "CRASH_POSTGRES", "CRASH_REDIS"
 
 
 class Server(NamedTuple):
@@ -98,15 +91,9 @@ def _of_redis(server: redis_server.RedisServer) -> Mapping[str, str]:
     return {REDIS: url, PASSWORD_VARIABLE: redis_server.PASSWORD}
 
 
-def _of_s3(server: s3_server.S3Server) -> Mapping[str, str]:
-    server.make_bucket("crash")
-    return {**s3_server.CREDENTIALS, "AWS_ENDPOINT_URL": server.url, BUCKET: "s3://crash"}
-
-
 SERVERS = {
     "postgres": Server(postgres_server.postgres_server, _of_postgres),
     "redis": Server(redis_server.redis_server, _of_redis),
-    "s3": Server(s3_server.s3_server, _of_s3),
 }
 
 
@@ -248,46 +235,6 @@ def _clear_redis(directory: Path) -> None:
         client.delete(*client.keys(f"{_place(directory)}:*"))
 
 
-def _small_objects() -> None:
-    """Objects are merged, and old manifests go, within the days of this job."""
-    manifest.FAN = 5
-    objects.MANIFESTS_KEPT = 6
-
-
-def _make_s3(directory: Path) -> Sink:
-    _small_objects()
-    return ObjectStore(_s3_url(directory))
-
-
-def _make_files(directory: Path) -> Sink:
-    _small_objects()
-    return LocalObjects(f"file://{directory / 'objects'}")
-
-
-def _make_inline(sink: Any) -> None:
-    sink._bucket._obstore = Inline(obstore)
-
-
-def _s3_url(directory: Path) -> str:
-    return f"{os.environ[BUCKET]}/{_place(directory)}"
-
-
-def _s3_names(store: Any) -> list[str]:
-    return [one["path"] for one in obstore.list(store).collect()]
-
-
-def _s3(directory: Path) -> Iterator[Record]:
-    store = from_url(_s3_url(directory), client_options={"allow_http": True})
-    for name in _s3_names(store):
-        if name.endswith(".jsonl"):
-            yield from map(json.loads, bytes(obstore.get(store, name).bytes()).splitlines())
-
-
-def _clear_s3(directory: Path) -> None:
-    store = from_url(_s3_url(directory), client_options={"allow_http": True})
-    obstore.delete(store, _s3_names(store))
-
-
 SINKS: dict[str, Row] = {
     "jsonl": _lines("", "", 4096),
     "gzip": _lines(".gz", "gzip", 8 * 1024),
@@ -320,12 +267,6 @@ SINKS: dict[str, Row] = {
         server="postgres",
         clear=_clear_postgresql,
     ),
-    "file": Row(
-        _make_files,
-        lambda directory: _lines_in(directory.glob("objects/*/*.jsonl")),
-        inline=_make_inline,
-    ),
-    "s3": Row(_make_s3, _s3, inline=_make_inline, server="s3", clear=_clear_s3),
     "redis": Row(
         lambda directory: RedisStreams(os.environ[REDIS], prefix=_place(directory)),
         _redis,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-import harvester
 from harvester.plan import CHINA
 from harvester.testing import Faults
 from tests.support import A, B, Wechat, assert_exactly_the_truth, harvest, stored
@@ -202,7 +200,6 @@ def test_a_proxy_of_the_environment_is_not_used_on_loopback(
 
 
 def test_an_output_that_cannot_be_written_is_no_traceback() -> None:
-    import subprocess
 
     from tests.support import command, environment
 
@@ -257,21 +254,6 @@ def test_status_shows_gaps_and_verify_finds_every_kind_of_damage(
     )  # fmt: skip
     assert result.returncode == 4
     assert "is gone, though the ledger says that it was stored" in result.stderr
-
-
-@pytest.mark.parametrize(("library", "taken"), [("obstore", ""), ("json", "left\n")])
-def test_where_a_library_may_abort_the_process_as_it_ends_it_ends_at_once(
-    library: str, taken: str
-) -> None:
-    program = (
-        f"import atexit, sys, {library}; from harvester.cli import command\n"
-        "atexit.register(print, 'left')\n"
-        "sys.argv = ['harvester', '--version']; command()"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert told.stdout == f"harvester {harvester.__version__}\n{taken}"
 
 
 def test_endpoints_lists_and_describes() -> None:

@@ -80,7 +80,6 @@ SINKS: dict[str, Callable[[Path], Iterator[Key]]] = {
     "parquet:{}": read,
     "sqlite:{}/db": of_sqlite,
     "duckdb:{}/db": of_duckdb,
-    "file://{}/objects": of_lines,
 }
 
 

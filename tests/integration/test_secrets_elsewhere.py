@@ -16,7 +16,6 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 import harvester
-from harvester.sinks.objects import ObjectStore
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.redis import RedisStreams
 from harvester.testing import Faults, Simulator
@@ -34,7 +33,6 @@ from tests.integration.test_secrets import (
 )
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
-from tests.s3_server import CREDENTIALS, S3Server
 from tests.support import A, harvest
 from tests.wire_servers import HOST, simulated, wire
 
@@ -44,14 +42,13 @@ PLATFORM = "wx00000000000000cc"
 SECRET = "component-s3cret-0123456789-of-a-platform"
 WRONG = "wr0ng-p4ssw0rd/with+odd%characters"
 PASSWORDS = (postgres_server.PASSWORD, redis_server.PASSWORD, WRONG)
-KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 SPEC = {"": ""}
 """The sink of the test that runs."""
 
 
 def assert_no_password(**places: str | bytes) -> None:
     """Neither one of them nor a piece of it is in any of these places."""
-    for password in (*PASSWORDS, KEY):
+    for password in PASSWORDS:
         forms = {password, quote(password, safe=""), quote_plus(password)}
         pieces = {password[at : at + PIECE] for at in range(0, len(password) - PIECE + 1, 4)}
         for place, content in places.items():
@@ -89,8 +86,7 @@ def nobody() -> int:
 
 @pytest.fixture(autouse=True)
 def _talkative(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    loggers = ("", "asyncio", "aiohttp.client", "harvester", "psycopg", "psycopg.pool", "redis",
-               "obstore", "object_store")  # fmt: skip
+    loggers = ("", "asyncio", "aiohttp.client", "harvester", "psycopg", "psycopg.pool", "redis")
     for name in loggers:
         caplog.set_level(logging.DEBUG, logger=name or None)
     yield
@@ -127,28 +123,8 @@ def of_redis(how: str, request: pytest.FixtureRequest) -> None:
     }[how]
 
 
-def of_s3(how: str, request: pytest.FixtureRequest) -> None:
-    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    server: S3Server = request.getfixturevalue("s3")
-    bucket = f"hidden-{how.replace(' ', '-')}"
-    server.make_bucket(bucket)
-    for variable, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": server.url}.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", WRONG)
-    away = f"http://{HOST}:{nobody()}"
-    SPEC["now"] = {
-        "good": f"s3://{bucket}/p",
-        "wrong": f"s3://AKIA:{quote(KEY, safe='')}@{bucket}/p",
-        "away": f"s3://{bucket}/p?endpoint={away}",
-        "nowhere": "s3://no-such-bucket-anywhere/p",
-        "odd": f"s3://{bucket}/p?nonsense=1",
-        "no port": f"s3://{bucket}/p?endpoint=http://{HOST}:x",
-    }[how]
-
-
 KINDS: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    "postgres": of_postgres, "redis": of_redis, "s3": of_s3,
+    "postgres": of_postgres, "redis": of_redis,
 }  # fmt: skip
 
 
@@ -162,7 +138,7 @@ def test_a_destination_shows_no_password_however_it_goes(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for sink in (ObjectStore, RedisStreams, PostgreSQL):
+    for sink in (RedisStreams, PostgreSQL):
         monkeypatch.setitem(sink.__init__.__kwdefaults__, "patience", 0.3)  # type: ignore[misc]
     KINDS[kind](how, request)
     seen = Seen()
@@ -173,24 +149,6 @@ def test_a_destination_shows_no_password_however_it_goes(
     else:
         assert isinstance(seen.error, harvester.HarvestError), shown(seen.error)
     assert_no_password(log=caplog.text, **seen.places(), **files(tmp_path))
-
-
-def test_an_endpoint_with_a_password_is_refused_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen = Seen()
-    refused = "sink: a URL of s3 holds no credentials", "sink: the endpoint is none; write it as"
-    for variable, said in zip(("", "AWS_ENDPOINT_URL"), refused, strict=True):
-        SPEC["now"] = "s3://bucket/p"
-        given = f"http://user:{quote(WRONG, safe='')}@{HOST}:1"
-        if variable:
-            monkeypatch.setenv(variable, given)
-        else:
-            SPEC["now"] += f"?endpoint={given}"
-        del given
-        harvested(seen)
-        assert str(seen.error).startswith(said)
-        assert_no_password(**seen.places())
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])

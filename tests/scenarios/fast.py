@@ -67,9 +67,7 @@ def started(
     )
 
 
-def harvest_at(
-    day: str | date, hour: float, *arguments: str | Path, factor: float = 1.0
-) -> Ended:
+def harvest_at(day: str | date, hour: float, *arguments: str | Path, factor: float = 1.0) -> Ended:
     """Run the command to its end, from an hour in China on a day."""
     with started(day, hour, *arguments, factor=factor) as process:
         out, err = process.communicate(timeout=100)

@@ -45,7 +45,11 @@ class Server:
     """
 
     def __init__(
-        self, answer: Answer = rows, *, quota: Answer | None = None, tls: ssl.SSLContext | None = None
+        self,
+        answer: Answer = rows,
+        *,
+        quota: Answer | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.answer = answer
         self.data: list[Call] = []

@@ -77,9 +77,7 @@ def test_figures_that_grow_are_not_asked_for_again_within_hours(tmp_path: Path) 
     requests = []
     with Server() as server:
         for hour, more in ((9.0, ()), (9.1, ()), (14.9, ()), (15.1, ()), (15.2, ("--refresh",))):
-            arguments = asked(
-                server, tmp_path, "getarticletotaldetail", *more, start="2026-03-01"
-            )
+            arguments = asked(server, tmp_path, "getarticletotaldetail", *more, start="2026-03-01")
             ended = harvest_at(DAY, hour, *arguments)
             assert ended.status == 0, ended.err
             requests.append(ended.report["requests"])

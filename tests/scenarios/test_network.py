@@ -57,9 +57,7 @@ def test_half_a_minute_without_network_ends_no_run(tmp_path: Path, concurrency: 
 def test_a_lost_network_is_waited_for_as_long_as_the_patience(tmp_path: Path) -> None:
     with Server() as server:
         watching = lost_after(server, 20, None)
-        ended = harvest_at(
-            DAY, 12, *asked(server, tmp_path, "--patience", "40s"), factor=FACTOR
-        )
+        ended = harvest_at(DAY, 12, *asked(server, tmp_path, "--patience", "40s"), factor=FACTOR)
         watching.join()
         assert ended.status == 4
         assert "nobody answered for 4" in ended.err

@@ -88,9 +88,7 @@ def test_a_quota_that_is_there_again_goes_on_with_the_rest(tmp_path: Path) -> No
 
 def test_a_budget_holds_whatever_is_killed(tmp_path: Path) -> None:
     with Server(lambda call: {"errcode": -1, "errmsg": "system error"}) as server:
-        arguments = asked(
-            server, tmp_path, "--daily-quota", "60", "--attempts", "1000", days=28
-        )
+        arguments = asked(server, tmp_path, "--daily-quota", "60", "--attempts", "1000", days=28)
         for _ in range(3):
             before = len(server.data)
             with started(DAY, 10, *arguments, factor=20) as process:

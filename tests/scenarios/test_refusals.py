@@ -23,7 +23,7 @@ def test_equal_refusals_end_the_interface_after_a_handful(code: int, tmp_path: P
         ended = harvest(*asked(server, tmp_path))
     assert ended.returncode == 1, ended.stderr
     assert len(server.data) <= 5
-    assert f'"failed":366' in ended.stdout
+    assert '"failed":366' in ended.stdout
     assert ended.stderr.count(str(code)) <= 2
 
 

@@ -20,7 +20,6 @@ from harvester.ledger import FILE_NAME, Key, Ledger
 from harvester.rebuild import Rebuilt, rebuild
 from harvester.sinks.base import Sink
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
-from tests.crash.job import sink_of
 from tests.crash.sinks import SERVERS, SINKS, Row
 from tests.support import A, B, engine_run, noon, scope
 
@@ -43,7 +42,7 @@ class Place(NamedTuple):
         return self.directory / FILE_NAME
 
     def sink(self) -> Sink:
-        return sink_of(self.row, self.directory)
+        return self.row.make(self.directory)
 
     def harvest(self, days: tuple[date, date] = (BEGIN, END), now: float = LATE) -> Report:
         async def main(loop: VirtualTimeLoop) -> Report:

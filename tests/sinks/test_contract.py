@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-import obstore
 import psycopg
 import pytest
-from obstore.store import S3Store
 from redis import Redis
 
 import harvester
@@ -161,40 +159,6 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> Place:
     return Place(make, read, remove)
 
 
-def of_files(home: Path, _: pytest.FixtureRequest) -> Place:
-    """The order of steps of an object store, on a disk."""
-
-    def read(name: str) -> Iterator[Record]:
-        for path in sorted((home / name).glob("*/*.jsonl")):
-            yield from map(json.loads, path.read_bytes().splitlines())
-
-    return Place(
-        lambda name: plugins.sink(f"file://{home / name}"),
-        read,
-        lambda name: shutil.rmtree(home / name),
-    )
-
-
-def of_s3(_: Path, request: pytest.FixtureRequest) -> Place:
-    bucket: str = request.getfixturevalue("bucket")
-    store = S3Store(bucket, client_options={"allow_http": True})
-
-    def names(name: str) -> list[str]:
-        return [one["path"] for one in obstore.list(store, name).collect()]
-
-    def read(name: str) -> Iterator[Record]:
-        for path in names(name):
-            if path.endswith(".jsonl.gz"):
-                data = bytes(obstore.get(store, path).bytes())
-                yield from map(json.loads, gzip.decompress(data).splitlines())
-
-    return Place(
-        lambda name: plugins.sink(f"s3://{bucket}/{name}?compress=gzip"),
-        read,
-        lambda name: obstore.delete(store, names(name)),
-    )
-
-
 def of_redis(_: Path, request: pytest.FixtureRequest) -> Place:
     server: RedisServer = request.getfixturevalue("redis")
     server.empty()
@@ -223,8 +187,6 @@ SINKS = {
     "sqlite": of_sqlite,
     "duckdb": of_duckdb,
     "postgresql": of_postgresql,
-    "files": of_files,
-    "s3": of_s3,
     "redis": of_redis,
 }
 """Each kind, and what gives its places; a new one is a row here."""
@@ -254,7 +216,7 @@ def test_the_sink_keeps_its_promise(name: str, place: Place) -> None:
     asyncio.run(check_sink(place.make, place.read, remove=place.remove, only=name))
 
 
-IN_DIRECTORIES = ("jsonl:{}", "parquet:{}", "file://{}")
+IN_DIRECTORIES = ("jsonl:{}", "parquet:{}")
 
 
 @pytest.mark.parametrize("second", IN_DIRECTORIES)

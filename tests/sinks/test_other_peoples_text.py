@@ -97,7 +97,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
         assert EVIL[1].replace('"', '\\"') in str(row["_extra"]) or EVIL[1] in str(row["_extra"])
 
 
-@pytest.mark.parametrize("spec", ["jsonl:{}", "parquet:{}", "file://{}"])
+@pytest.mark.parametrize("spec", ["jsonl:{}", "parquet:{}"])
 def test_nothing_that_a_record_says_names_a_file(tmp_path: Path, spec: str) -> None:
     evil = {"_endpoint": "../../out", "_appid": "../out", "title": "../out", "../out": "../out"}
     given = batch(1, evil, {"ref_date": "../../../out"})

@@ -350,7 +350,7 @@ def test_a_run_into_what_cannot_be_opened_shows_no_password(
         asyncio.run(harvester.run(account, "getusersummary", "2024-01-01", "2024-01-02", sink=url))
     said = without_password(caught.value)
     assert said.startswith(
-        "the database nowhere" if scheme == "postgresql" else "sink: 'postgres…'"
+        "the database nowhere" if scheme == "postgresql" else "no sink for 'postgres://…': "
     )
 
 

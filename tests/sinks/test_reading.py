@@ -70,10 +70,6 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
     return server.url(server.new_database())
 
 
-def of_s3(_: Path, request: pytest.FixtureRequest) -> str:
-    return f"s3://{request.getfixturevalue('bucket')}/here?compress=gzip"
-
-
 def of_redis(_: Path, request: pytest.FixtureRequest) -> str:
     server: RedisServer = request.getfixturevalue("redis")
     server.empty()
@@ -86,8 +82,6 @@ SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "sqlite": lambda home, _: f"sqlite:{home / 'records.db'}",
     "duckdb": lambda home, _: f"duckdb:{home / 'records.db'}",
     "postgresql": of_postgresql,
-    "file": lambda home, _: f"file://{home / 'objects'}",
-    "s3": of_s3,
     "redis": of_redis,
 }
 
@@ -252,12 +246,6 @@ def test_a_target_that_is_gone_is_said(place: Place) -> None:
 
         with Redis.from_url(shown) as client:
             client.flushall()
-    elif place.spec.startswith("s3"):
-        import obstore
-        from obstore.store import S3Store
-
-        store = S3Store(urlsplit(place.spec).netloc, client_options={"allow_http": True})
-        obstore.delete(store, [one["path"] for one in obstore.list(store).collect()])
     else:
         for path in place.home.rglob("*"):
             if path.is_file() and not path.name.startswith("ledger") and path.suffix != ".lock":

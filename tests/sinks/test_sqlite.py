@@ -310,7 +310,7 @@ async def test_tables_of_a_newer_harvester_are_refused(tmp_path: Path) -> None:
     kept = await _once(tmp_path)
     with closing(sqlite3.connect(tmp_path / "x.db")) as database, database:
         database.execute("UPDATE _harvester SET value = '9' WHERE name = 'version'")
-    with pytest.raises(UsageError, match=r"its tables are of version 9, this one knows 1"):
+    with pytest.raises(UsageError, match=r"its tables are of version 9, this one knows 2"):
         await kept.open()
 
 
@@ -336,6 +336,22 @@ async def test_the_ledgers_own_file_is_no_target(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="is a ledger of harvester; choose another file"):
         await ledger(tmp_path).open()
+
+
+@virtual
+async def test_a_window_that_would_cut_another_ledgers_in_two_is_refused(tmp_path: Path) -> None:
+    one, other = ledger(tmp_path), ledger(tmp_path)
+    first, second = await one.open(), await other.open()
+    await one.commit(first, batch(1, article(1), days=7))
+    for cutting in (batch(3, article(2)), batch(6, article(2), days=3), batch(0, days=3)):
+        with pytest.raises(SinkError, match=r"from 2024-01-01 to 2024-01-07 as one window, which"):
+            await other.commit(second, batch(20, article(3)), cutting)
+    assert rows(tmp_path) == [1]
+    await other.commit(second, batch(8, article(4)), batch(0, article(5)))  # its neighbours
+    await other.commit(second, batch(0, article(6), days=8, replaces=True))
+    assert rows(tmp_path) == [4, 6]
+    for sink in (first, second):
+        await sink.close()
 
 
 @pytest.mark.parametrize("rest", ["", "?", "x.db?wal=0", "x.db?"])

@@ -233,7 +233,7 @@ def test_kills_lose_nothing_and_no_line_is_torn(
 def test_nothing_is_imported_that_another_sink_needs() -> None:
     program = (
         "import sys, harvester.plugins as p; p.sink('-'); p.sink('memory:');"
-        "print([n for n in ('redis', 'obstore', 'pyarrow') if n in sys.modules])"
+        "print([n for n in ('redis', 'duckdb', 'pyarrow') if n in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -1,9 +1,8 @@
-"""What object stores and Redis cost beyond their drivers.
+"""What the Redis sink costs beyond its driver.
 
 The same groups of windows, 512 of them with eight records each as a commit brings them, are written
-by the sink (objects and manifests; markers and checks of windows) and by the bare driver in the
-cheapest way: one put a group with obstore, one pipeline of XADDs a group with redis.  The servers
-are moto's and a Redis without persistence, each in a process of its own.
+by the sink (markers and checks of windows) and by the bare driver in the cheapest way: one pipeline
+of XADDs a group.  The server is a Redis without persistence, in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,18 +16,16 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from benchmarks.figures import Figure, show
-from benchmarks.servers import Missing, redis, s3
+from benchmarks.servers import Missing, redis
 from harvester.codec import checksum, lines
 from harvester.model import Batch, Window, metadata
 from harvester.sinks.base import Sink
 
 WINDOWS, RECORDS = 512, 8
 GROUPS = 40
-"""So many commits are enough for the first merge of 32 objects."""
 REPEATS = 5
 GOAL = 0.7
 GATE = 0.4
-BUCKET = "benchmark"
 
 
 class Spent(NamedTuple):
@@ -107,32 +104,6 @@ def _figures(name: str, bare: str, spent: dict[str, list[Spent]]) -> list[Figure
     ]  # fmt: skip
 
 
-# an object store
-
-
-def _measure_s3(groups: Sequence[Sequence[Batch]]) -> list[Figure]:
-    import obstore
-    from obstore.store import S3Store
-
-    from harvester.sinks.objects import ObjectStore
-
-    with s3(BUCKET):
-        store = S3Store(BUCKET, client_options={"allow_http": True})
-
-        async def bare(place: str) -> None:
-            for number, group in enumerate(groups):
-                body = b"".join([batch.body for batch in group])
-                await obstore.put_async(store, f"{place}/{number}.jsonl", body)
-
-        async def sink(place: str) -> None:
-            await _by_sink(ObjectStore(f"s3://{BUCKET}/{place}"), groups)
-
-        return _figures("s3", "bare puts", _take_turns({"bare": bare, "sink": sink}))
-
-
-# Redis
-
-
 def _measure_redis(groups: Sequence[Sequence[Batch]]) -> list[Figure]:
     from redis import Redis
 
@@ -160,13 +131,11 @@ def _measure_redis(groups: Sequence[Sequence[Batch]]) -> list[Figure]:
 def measure() -> list[Figure]:
     """The figures."""
     groups = _groups()
-    figures: list[Figure] = []
-    for one in (_measure_s3, _measure_redis):
-        try:
-            figures += one(groups)
-        except (Missing, ImportError) as exc:
-            print(f"not measured: {exc}")
-    return figures
+    try:
+        return _measure_redis(groups)
+    except (Missing, ImportError) as exc:
+        print(f"not measured: {exc}")
+        return []
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""Where the scenarios harvest to: each kind of sink by its spec, and what a reader finds there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harvester
+from tests.postgres_server import PostgresServer
+from tests.redis_server import RedisServer
+
+
+def _of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(server.new_database())
+
+
+def _of_redis(directory: Path, request: pytest.FixtureRequest) -> str:
+    server: RedisServer = request.getfixturevalue("redis")
+    return f"{server.url}?prefix={directory.parent.name}-{directory.name}"
+
+
+SINKS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
+    "jsonl": lambda directory, _: f"jsonl:{directory}",
+    "gzip": lambda directory, _: f"jsonl:{directory}?compress=gzip",
+    "parquet": lambda directory, _: f"parquet:{directory}",
+    "sqlite": lambda directory, _: f"sqlite:{directory}.db",
+    "duckdb": lambda directory, _: f"duckdb:{directory}.duckdb",
+    "postgresql": _of_postgresql,
+    "redis": _of_redis,
+}
+
+
+def spec_of(kind: str, directory: Path, request: pytest.FixtureRequest) -> str:
+    """The spec of a new sink of this kind."""
+    return SINKS[kind](directory, request)
+
+
+def days_in(spec: str, endpoint: str | harvester.Endpoint) -> Counter[str]:
+    """The days of all records that stand there, each with how many records it has.
+
+    No ledger lies beside the sink, so nothing is left out.
+    """
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from harvester.read(spec, endpoint).read_all().to_pylist()
+
+    return Counter(str(row["ref_date"]) for row in rows())
