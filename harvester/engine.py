@@ -38,7 +38,7 @@ from harvester.lane import Fate, Lane, Share, Track, Try
 from harvester.ledger import Exhausted, Key, Ledger, Settled, Spent
 from harvester.model import Action, Batch, Verdict, Window
 from harvester.network import PROBE_EVERY, Network, Silence, seconds_of
-from harvester.outside import ForeignCancellationError, outside
+from harvester.outside import ForeignCancellationError, is_ours, outside
 from harvester.pipeline import (
     DEFERRALS,
     NOT_READY_AGAIN,
@@ -294,8 +294,14 @@ class Engine:
 
     def _emit(self, event: Event) -> None:
         self._books(event)
-        if self._on_event is not None:
+        if self._on_event is None:
+            return
+        try:
             self._on_event(event)
+        except asyncio.CancelledError:
+            if is_ours():
+                raise
+            raise RunError("on_event raised a cancellation that nobody had asked for") from None
 
     async def _work(self) -> None:
         """Pull jobs until there are none."""

@@ -75,6 +75,7 @@ class _Counts:
         self._moved = self.began
         self._why = ""
         self._stalled = 0.0  # since when nothing was done, if that was said
+        self._lost = False  # whether it was said that nobody answers
         self._waits: dict[str, tuple[float, float, str]] = {}
         self._reasons: set[object] = set()
         self._held: list[str] = []
@@ -177,8 +178,9 @@ class _Counts:
                 news = (event.endpoint, event.days) not in self.spans
                 self.spans.add((event.endpoint, event.days))
                 return message(event) if news else None
-            case events.Unreachable() if event.seconds:
-                return None  # said when it began
+            case events.Unreachable() | events.Reachable():
+                known, self._lost = self._lost, isinstance(event, events.Unreachable)
+                return message(event) if known is not self._lost else None
             case events.TokenFetched() | events.QuotaTold() | events.Slowed():
                 return message(event) if self.accounts <= LOUD else None
             case _:

@@ -35,8 +35,8 @@ class Loop(asyncio.SelectorEventLoop):
 
 asyncio.DefaultEventLoopPolicy._loop_factory = Loop
 sys.argv = ["harvester", *sys.argv[3:]]
-from harvester.cli import command
-command()
+from harvester.cli import main
+main()
 """
 
 

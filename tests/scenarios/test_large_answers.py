@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +15,14 @@ from tests.support import environment
 
 MIB = 1024 * 1024
 _PEAK = """
-import resource, sys
+import re, sys
 from harvester.cli import main
 sys.argv = ["harvester", *sys.argv[1:]]
 try:
     main()
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    with open("/proc/self/status") as status:  # what getrusage tells holds the parent's, too
+        print(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1], file=sys.stderr)
 """
 
 BODIES = {
@@ -32,10 +32,6 @@ BODIES = {
     "below eight megabytes": b'{"list":[' + b"{}," * (2 * MIB) + b"{}]}",
     "one text": b'{"list":[{"a":"' + b"x" * (7 * MIB) + "😀".encode() + b'"}]}',
 }
-
-
-def test_this_machine_tells_how_much_memory_a_process_took() -> None:
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 
 
 @pytest.mark.parametrize("what", BODIES)
