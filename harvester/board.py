@@ -71,12 +71,13 @@ class Board:
                 if job is not None:
                     if self._probe_every:
                         self._probe_at = now + self._probe_every
+                        self._arm(loop)  # another worker sends the next one
                     elif self._ready:
                         self._wake_worker()
                     return job
-            self._arm(loop)
             idle = loop.create_future()
             self._idle.append(idle)
+            self._arm(loop)
             await idle
         return None
 
@@ -137,10 +138,10 @@ class Board:
             self._wake_worker()
 
     def probe(self, every: float) -> None:
-        """Give out one job in so many seconds from now on."""
+        """Give out one job in so many seconds from now on, the first one at once."""
         if not self._probe_every:
             self._probe_every = every
-            self._probe_at = self._running().time() + every
+            self._probe_at = self._running().time()
 
     def resume(self) -> None:
         """Give out jobs as before."""
@@ -186,10 +187,8 @@ class Board:
             self._timer.cancel()
             self._timer = None
         self._timer_at = self._timed[0][0] if self._timed else NEVER
-        if self._probe_every and self._ready:
+        if self._probe_every and self._ready and self._idle:
             self._timer_at = min(self._timer_at, self._probe_at)
-        elif self._probe_every:
-            self._timer_at = max(self._timer_at, self._probe_at)
         if self._timer_at < NEVER:
             self._timer = loop.call_at(self._timer_at, self._on_time)
 

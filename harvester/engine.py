@@ -51,6 +51,7 @@ from harvester.pipeline import (
     explain,
 )
 from harvester.plan import (
+    QUOTA_MARGIN,
     Days,
     china,
     is_first_hour,
@@ -121,7 +122,7 @@ class Engine:
         self._stop = stop
         self._wall = wall
         patience = math.inf if options.wait else seconds_of("patience", options.patience)
-        self._network = Network(patience)
+        self._network = Network(patience, self._answered_again)
         self._pipeline = Pipeline(
             transport, attempts=options.attempts, encode=encode, wall=wall, network=self._network
         )
@@ -140,7 +141,6 @@ class Engine:
         self._fatal: RunError | None = None
         self._stopping = False
         self._started = self._progressed = 0.0
-        self._lost_since: float | None = None
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._committer.channel!r}>"
@@ -319,8 +319,6 @@ class Engine:
                     await self._book(job.track)
                 else:
                     await self._ask_quota(job.lane, job.track)
-                if self._lost_since is not None and self._network.lost_since is None:
-                    self._found_again()
             except AccountError as exc:
                 await self._stop_account(job.lane, _fate(exc))
             except NetworkError as exc:
@@ -433,17 +431,15 @@ class Engine:
 
     def _nobody_answers(self, reason: str) -> None:
         """Send one request every few seconds from now on, and say so."""
-        now = _now()
-        self._lost_since = self._network.lost_since
-        seconds = now - self._lost_since if self._lost_since is not None else 0.0
+        lost_since = self._network.lost_since
+        if lost_since is None:  # somebody has answered since
+            return
+        seconds = _now() - lost_since
         self._board.probe(PROBE_EVERY)
         self._emit(events.Unreachable(seconds, self._network.patience, reason))
 
-    def _found_again(self) -> None:
+    def _answered_again(self, seconds: float) -> None:
         """Somebody answers again."""
-        assert self._lost_since is not None
-        seconds = _now() - self._lost_since
-        self._lost_since = None
         self._board.resume()
         self._emit(events.Reachable(seconds))
 
@@ -520,9 +516,10 @@ class Engine:
         reason = "the calls of this interface that today's quota allows are used up"
         lane.why = reason
         fate = Fate(next_quota_day(wall), reason)
-        if self._options.wait:
-            if track.park(next_quota_day(wall)):
-                self._emit_pause(track, next_quota_day(wall), reason)
+        begins = next_quota_day(wall)
+        if self._options.wait or begins - wall <= QUOTA_MARGIN:
+            if track.park(begins):
+                self._emit_pause(track, begins, reason)
         else:
             await self._leave(track, track.end(fate), fate)
 

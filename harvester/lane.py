@@ -20,6 +20,7 @@ from harvester.endpoint import Endpoint
 from harvester.limiter import Limiter
 from harvester.model import Window
 from harvester.plan import (
+    QUOTA_MARGIN,
     Days,
     china,
     days_in,
@@ -164,7 +165,8 @@ class Budget:
             self._left = self._left - self._before if known else 0
             self._spent, self._before = self._spent + self._before, 0
             self._begin_anew(wall)
-        return self._left
+        # Just after midnight a call may count as either day's: none is sent then.
+        return self._left if wall < self.until - QUOTA_MARGIN else 0
 
     def _begin_anew(self, wall: float) -> None:
         self.until = next_quota_day(wall)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from enum import Enum
 
 from harvester.errors import UsageError
@@ -37,14 +38,20 @@ class Network:
     """What the requests of a run tell about the network.  All times are the loop's.
 
     patience: seconds to wait while nobody answers, infinite for ever.
+    on_back: called with the seconds that this lasted, once somebody answers again.
     answered: whether anything has answered in this run; last_answer: when it last did.
     lost_since: since when nobody answers, None while somebody does.
     """
 
-    __slots__ = ("_silent", "answered", "last_answer", "lost_since", "patience")
+    __slots__ = ("_on_back", "_silent", "answered", "last_answer", "lost_since", "patience")
 
-    def __init__(self, patience: float = DEFAULT_PATIENCE) -> None:
+    def __init__(
+        self,
+        patience: float = DEFAULT_PATIENCE,
+        on_back: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.patience = patience
+        self._on_back = on_back
         self.answered = False
         self.last_answer = -math.inf
         self.lost_since: float | None = None
@@ -58,9 +65,12 @@ class Network:
         """Somebody answered."""
         self.answered = True
         self.last_answer = now
-        if self._silent:
-            self._silent.clear()
-        self.lost_since = None
+        if not self._silent:
+            return
+        self._silent.clear()
+        lost_since, self.lost_since = self.lost_since, None
+        if lost_since is not None:
+            self._on_back(now - lost_since)
 
     def silence(self, asker: object, sent_at: float, now: float, *, connected: bool) -> Silence:
         """A request was not answered.

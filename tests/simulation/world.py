@@ -33,7 +33,8 @@ from harvester.errors import HarvestError
 from harvester.events import Event, Report, Stalled
 from harvester.ledger import FILE_NAME, Ledger
 from harvester.limiter import Rate
-from harvester.model import Account
+from harvester.model import HELD, Account
+from harvester.network import PROBE_EVERY
 from harvester.plan import CHINA, Days, china, last_settled_day
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Sink
@@ -146,6 +147,7 @@ class World:
         for _ in range(draw.randint(1, 4)):
             yield self._troubled()
         self._simulator.daily_quota = self._simulator.delay_until_hour = None
+        self._now += HELD  # so that what still grows is asked for again
         everybody = Options(rate=100.0, concurrency=draw.randint(1, 16), wait=True)
         end = last_settled_day(self._now)
         yield Course(QUIET, everybody, self._appids, (self._begin, end))
@@ -369,6 +371,8 @@ class Living:
         board = engine._board
         if board._stopped or engine._committer.channel._putters or self._disk_is_busy():
             return
+        if engine._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
+            return  # nobody answers: one request every few seconds
         for lane in engine._lanes:
             if lane.open and lane.next_at(loop.time(), loop.wall()) <= loop.time():
                 self.broken.append(
