@@ -31,6 +31,7 @@ from harvester.retry import check_count
 from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written
 from harvester.stores import TokenStore, open_store
+from harvester.thread import ended
 from harvester.transport import BASE_URL, HttpTransport, Session
 
 Accounts = Account | Iterable[Account]
@@ -182,7 +183,7 @@ async def stream(
         try:
             yield records
         finally:
-            await _end(task)
+            await ended(task)
 
 
 @asynccontextmanager
@@ -200,20 +201,6 @@ async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
         if hidden is not None and store is not None:
             with anyio.CancelScope(shield=True):
                 await store.close()
-
-
-async def _end(task: asyncio.Future[None]) -> None:
-    """Cancel a task and wait until it has ended, however often we are cancelled meanwhile."""
-    task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as exc:
-                cancelled = exc
-    if cancelled is not None:
-        raise cancelled
 
 
 class Records:

@@ -276,6 +276,9 @@ def external(spec: str, folder: Path) -> TokenProvider | None:
     """
     kind, colon, rest = spec.partition(":")
     if kind in ("http", "https") and rest.startswith("//"):
+        url = Hidden(spec)
+        if "@" in spec and place_of(url) is None:
+            raise UsageError(f"token: the URL of the token server cannot be read{advice(url)}")
         return HttpToken(spec)
     if spec == "cloud":
         return NoToken()

@@ -126,7 +126,7 @@ def learn_span(database: Connection, endpoint: str, days: int) -> None:
     """Remember that an interface takes windows of so many days at the most."""
     with transaction(database, "span"):
         database.execute(
-            "INSERT INTO span VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO span VALUES (?, ?) ON CONFLICT (endpoint) DO UPDATE SET"
             " days = min(days, excluded.days)",
             (endpoint, days),
         )
@@ -144,7 +144,7 @@ def ask(database: Connection, ranges: Sequence[tuple[str, str, date, date]]) -> 
     """Remember the ranges that are asked for."""
     with transaction(database, "range"):
         database.executemany(
-            "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT (appid, endpoint) DO UPDATE SET"
             " first_day = min(first_day, excluded.first_day),"
             " last_day = max(last_day, excluded.last_day)",
             [(appid, name, str(begin), str(end)) for appid, name, begin, end in ranges],

@@ -153,8 +153,8 @@ class Verifiable(Protocol):
     def stored(self, receipt: Receipt) -> Iterator[Stored]:
         """Each window that has records, in any order; called on a sink that is not open.
 
-        A window may come in several parts.  Raises `SinkError` if what was stored is gone or
-        cannot be read.
+        A window may come in several parts.  Raises `SinkError` if what was stored is gone, and
+        `UsageError` if it cannot be opened or read.
         """
         ...
 
