@@ -31,7 +31,7 @@ _URL = re.compile(
 
 
 class Place(NamedTuple):
-    """The parts of a URL that may be shown; port and name (of a database: its path) may be empty."""
+    """The parts of a URL that may be shown; port and name, which is its path, may be empty."""
 
     scheme: str
     host: str

@@ -33,9 +33,9 @@ class Thread:
         so the wait is shielded, and lasts no longer than the disk takes.
         """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):  # holds off anyio's cancellation ...
+            future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
             while not future.done():
                 try:
                     await asyncio.wait([future])

@@ -22,7 +22,7 @@ from harvester.auth import Send, TokenProvider, TokenRefusedError
 from harvester.codec import MalformedError, parse
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Action, Hidden, Request, Token, Verdict
-from harvester.private import read_reference
+from harvester.private import advice, place_of, read_reference
 
 LONGEST_TOKEN = 4096
 """Characters.  WeChat says that 512 are to be reserved for one; it goes into every URL."""

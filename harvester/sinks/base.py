@@ -79,7 +79,10 @@ class Readable(Protocol):
     """A sink whose records can be read back, as `verify` does."""
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
-        """Each stored record as the line it was written as, without what no receipt speaks of."""
+        """Each stored record as the line it was written as, without what no receipt speaks of.
+
+        Raises `SinkError` if what was stored is gone, and `UsageError` if it cannot be read.
+        """
         ...
 
 

@@ -482,8 +482,16 @@ class RedisStreams:
     # reading back
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
-        """Each record that the receipt speaks of, as its line; raises `SinkError` if it is gone."""
-        yield from self._translated(lambda: self._read(receipt))
+        """Each record that the receipt speaks of, as its line.
+
+        Raises `SinkError` if it is gone, and `UsageError` if it cannot be read.
+        """
+        try:
+            yield from self._translated(lambda: self._read(receipt))
+            return
+        except _RedisError as exc:
+            problem = f"{self._where} could not be read: {exc.trouble.what}"
+        raise UsageError(problem)
 
     def documents(
         self, endpoint: str, receipt: Receipt | None, wanted: Wanted
