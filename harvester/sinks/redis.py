@@ -130,7 +130,7 @@ class RedisStreams:
         secret = "@" in query  # a password with a question mark in it
         del rest, place
         if secret:
-            del mark, query
+            del mark, query, shown
             raise UsageError(f"sink: a ? in a password is written %3F, as in {form}")
         options = dict(read_spec(cls.scheme, f"//{shown}{mark}{query}", cls.options, form).options)
         prefix = options.pop("prefix", "harvester")
