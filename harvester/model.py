@@ -125,6 +125,7 @@ SHORTEST_TO_CUT = 16
 
 _CUT = "…".encode()
 _ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
+_ESCAPED_IN_EACH_OTHER = 4
 _LONGEST_ESCAPED = 1 << 16
 """Bytes of a text in which escapes are looked for: an answer with a message is short."""
 
@@ -146,14 +147,20 @@ def _without(text: bytes, value: bytes) -> bytes:
 
 def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
     """What a text means, and where each byte of that, and its end, stands in the text."""
-    plain, places = bytearray(), list[int]()
-    at = 0
-    for found in _ESCAPED.finditer(text):
-        meant = _meant(found)
-        plain += text[at : found.start()] + meant
-        places += [*range(at, found.start()), *[found.start()] * len(meant)]
-        at = found.end()
-    return bytes(plain + text[at:]), [*places, *range(at, len(text) + 1)]
+    places = list(range(len(text) + 1))
+    for _ in range(_ESCAPED_IN_EACH_OTHER):
+        plain, steps = bytearray(), list[int]()
+        at = 0
+        for found in _ESCAPED.finditer(text):
+            meant = _meant(found)
+            plain += text[at : found.start()] + meant
+            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
+            at = found.end()
+        if not at:
+            break
+        steps += range(at, len(text) + 1)
+        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
+    return text, places
 
 
 def _meant(escaped: re.Match[bytes]) -> bytes:

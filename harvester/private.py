@@ -10,6 +10,7 @@ import re
 import shlex
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from harvester import durable
 from harvester.errors import UsageError
@@ -42,6 +43,11 @@ class Place(NamedTuple):
 def place_of(url: Hidden) -> Place | None:
     """What may be shown of a URL; None if it cannot be told for certain where a password ends."""
     found = _URL.fullmatch(url.value)
+    try:
+        if urlsplit(url.value).port == 0:
+            return None
+    except ValueError:
+        return None
     return Place(*[part or "" for part in found.groups()]) if found else None
 
 
