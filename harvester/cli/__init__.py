@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _status(arguments)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python takes its leave
-        print("harvester: interrupted", file=sys.stderr)
+        exec("")  # clears what Python keeps of an interrupt in one: it would end by the signal
         status = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
         status = FAILED_WINDOWS

@@ -91,8 +91,9 @@ def killed(wechat: Callable[..., Wechat], tmp_path: Path) -> Path:
     """A harvest that was killed, so that the log of its ledger holds what is not in the file."""
     out = tmp_path / "out"
     args = command(
-        *RUN, "--base-url", wechat(latency=0.05).url, "--rate", "20/s", "--out", str(out)
-    )
+        "run", "getusersummary", "--appid", A, "--start", "2020-01-01", "--end", "2024-12-31",
+        "--base-url", wechat().url, "--rate", "20/s", "--out", str(out),
+    )  # fmt: skip
     with subprocess.Popen(
         args, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -100,6 +101,7 @@ def killed(wechat: Callable[..., Wechat], tmp_path: Path) -> Path:
         while not list(out.glob("getusersummary/*.jsonl")):
             assert time.monotonic() < ends, "nothing is stored"
             time.sleep(0.02)
+        time.sleep(0.5)
         process.send_signal(signal.SIGKILL)
     assert (out / "ledger.sqlite-wal").stat().st_size
     return out
