@@ -9,10 +9,11 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
+from types import NoneType
 from typing import Any, TypedDict, Unpack
 
 import anyio
@@ -32,6 +33,7 @@ from harvester.scope import Options, Scope
 from harvester.sinks.base import Located, Receipt, Sink, Written, file_of
 from harvester.sinks.spec import read_spec
 from harvester.stores import TokenStore, open_store
+from harvester.thread import ended
 from harvester.transport import BASE_URL, HttpTransport, Session
 
 Accounts = Account | Iterable[Account]
@@ -190,7 +192,7 @@ async def stream(
         try:
             yield records
         finally:
-            await _end(task)
+            await ended(task)
 
 
 @asynccontextmanager
@@ -208,20 +210,6 @@ async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
         if hidden is not None and store is not None:
             with anyio.CancelScope(shield=True):
                 await store.close()
-
-
-async def _end(task: asyncio.Future[None]) -> None:
-    """Cancel a task and wait until it has ended, however often we are cancelled meanwhile."""
-    task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as exc:
-                cancelled = exc
-    if cancelled is not None:
-        raise cancelled
 
 
 class Records:
@@ -310,10 +298,11 @@ def resolve(
     end: date | str,
     options: Keywords,
 ) -> tuple[Scope, Options]:
-    """Names as objects, all of it checked; raises `UsageError`, or `TypeError` for an option."""
+    """Names as objects, all of it checked; raises `UsageError`, or `TypeError` for a wrong name."""
     unknown = options.keys() - Keywords.__annotations__.keys()
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
+    _check_types(options)
     now = time.time()
     found, notes = _endpoints(endpoints)
     begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
@@ -326,13 +315,57 @@ def resolve(
     return scope.checked(last_legal_day(now)), settings
 
 
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "session": (Session, NoneType),
+    "ca_file": (str, os.PathLike, NoneType),
+    "ask_quota": (bool,),
+    "order": (str,),
+    "wait": (bool,),
+    "refresh": (bool,),
+    "ledger": (str, os.PathLike, Ledger, NoneType),
+}
+"""Of the options whose values are not looked at where they are used."""
+
+_MEMBERS = {
+    "token_store": ("load", "replace", "lease", "close"),
+    "stop": ("wait",),
+    "on_event": ("__call__",),
+}
+"""What an option's value must have, of those that are somebody's own."""
+
+
+def _check_types(options: Keywords) -> None:
+    """Raise `UsageError` for a value of another type than the option's."""
+    for name, value in options.items():
+        if name in _TYPES and not isinstance(value, _TYPES[name]):
+            raise _wrong(name, value)
+        if value is None or (name == "token_store" and isinstance(value, str)):
+            continue
+        if not all(callable(getattr(value, each, None)) for each in _MEMBERS.get(name, ())):
+            raise _wrong(name, value)
+
+
+def _wrong(what: str, value: object) -> UsageError:
+    """A value of a type that cannot be; the value is not shown, since it may be a secret."""
+    return UsageError(f"{what.replace('_', ' ')}: a value of type {type(value).__name__} cannot be")
+
+
+def _listed(what: str, given: Any) -> list[Any]:
+    """What was given, one after the other."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise _wrong(what, given)
+    return list(given)
+
+
 def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
     """The accounts' token providers, and the caps of those that have one."""
-    listed = [given] if isinstance(given, Account) else list(given)
+    listed = [given] if isinstance(given, Account) else _listed("accounts", given)
     if not listed:
         raise UsageError("no account was given")
     providers, caps = {}, {}
     for account in listed:
+        if not isinstance(account, Account):
+            raise _wrong("accounts", account)
         if account.appid in providers:
             raise UsageError(f"the account {account.appid} was given twice")
         providers[account.appid] = provider_for(account)
@@ -350,6 +383,8 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
         if isinstance(item, str):
             for endpoint in plugins.endpoints_of(item):
                 found[endpoint.name] = endpoint
+        elif not hasattr(item, "first_day"):
+            raise _wrong("endpoints", item)
         else:
             check_name(item.name)
             found[item.name] = item
@@ -387,6 +422,9 @@ def open_sinks(given: Sequence[Hidden | Sink]) -> list[Sink]:
     """Sinks from specs and sinks; raises `UsageError`."""
     if not given:
         raise UsageError("no sink was given")
+    for item in given:
+        if not (isinstance(item, Hidden) or callable(getattr(item, "write", None))):
+            raise _wrong("sink", item)
     sinks = [plugins.sink(item) if isinstance(item, Hidden) else item for item in given]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")

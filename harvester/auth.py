@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from harvester.errors import AccountError, AttemptError, UsageError
@@ -128,6 +128,7 @@ class SharedToken:
     fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds;
     current: the last one, None if there was none or it was refused; `peek` tells if it serves;
     parameter: the query parameter that carries it, see `harvester.Token`.
+    secrets: what it is fetched with, which an answer may echo, too.
     renew_before: seconds before its end at which it is renewed.
     """
 
@@ -148,6 +149,7 @@ class SharedToken:
         "fetches",
         "lifetime",
         "parameter",
+        "secrets",
     )
 
     _doubts_allowed = 1
@@ -159,6 +161,8 @@ class SharedToken:
         self.fetches = self.fetched = 0
         self.lifetime = 0.0
         self.parameter = ACCESS_TOKEN
+        known: Iterable[Hidden] = getattr(provider, "secrets", ())
+        self.secrets = [one for one in known if len(one.value) >= SHORTEST_TO_CUT]
         self._provider = provider
         self._send = send
         self._renew_before = renew_before

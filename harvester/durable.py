@@ -106,15 +106,14 @@ def has_room(path: Path) -> bool:
     """
     try:
         return os.statvfs(path).f_bavail > 0
-    except (OSError, AttributeError):  # not possible on Windows
+    except OSError:
         return True
 
 
 def sync_directory(path: Path) -> None:
-    """Make new and renamed files of a directory durable (not possible on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Make new and renamed files of a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

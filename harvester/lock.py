@@ -1,31 +1,31 @@
 """One process a directory.
 
 Rule: a claim dies with its process, however that ends; nobody has to remove a stale file.
+
+A process that is forked has its parent's descriptors, and with them the parent's lock: it would
+keep it for as long as it lives.  So it closes them as its first step, which ends no lock of the
+parent's; and nobody forks while a claim comes or goes.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import sys
 from pathlib import Path
+from threading import RLock
+from weakref import WeakSet
 
 from harvester import durable
 from harvester.errors import UsageError
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 _LONGEST = 1 << 20
+_CLOSED = -1
+
+_open: WeakSet[Claim] = WeakSet()
+"""The claims of this process."""
+_guard = RLock()
+"""Held while one of them comes or goes, and for a fork."""
 
 
 class Claim:
@@ -36,16 +36,25 @@ class Claim:
 
         mode: of the file, if it is made.
         """
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
-        try:
-            _try_lock(self._descriptor)
-        except OSError as exc:
-            os.close(self._descriptor)
-            if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
-                raise
+        if not self._take(path, mode):
             raise UsageError(
                 f"{what} is in use by another harvester; let it end, or choose another directory"
-            ) from None
+            )
+
+    @classmethod
+    def attempt(cls, path: Path, mode: int) -> Claim | None:
+        """The claim, or None if somebody else has it."""
+        claim = cls.__new__(cls)
+        return claim if claim._take(path, mode) else None
+
+    def _take(self, path: Path, mode: int) -> bool:
+        with _guard:
+            descriptor = _locked(path, mode)
+            if descriptor is None:
+                return False
+            self._descriptor = descriptor
+            _open.add(self)
+        return True
 
     def note(self, text: bytes, what: str = "note") -> None:
         """Write something durable into the file: whoever holds it may.
@@ -64,10 +73,44 @@ class Claim:
     def stands(self, path: Path) -> bool:
         """Whether the file that is claimed is still the one at that path."""
         try:
-            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+            return os.path.samestat(os.fstat(self._descriptor), path.lstat())
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
         """Give it up."""
-        os.close(self._descriptor)
+        with _guard:
+            descriptor, self._descriptor = self._descriptor, _CLOSED
+            if descriptor != _CLOSED:  # as it is in a process that was forked
+                os.close(descriptor)
+
+
+def _locked(path: Path, mode: int) -> int | None:
+    """The descriptor of the file, locked; None if somebody else has locked it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, mode)
+    except OSError as exc:
+        if exc.errno != errno.ELOOP:
+            raise
+        raise UsageError(
+            f"{path} is a symbolic link in the place of a lock file; remove it"
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(descriptor)
+        if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+            raise
+        return None
+    return descriptor
+
+
+def _let_go_in_child() -> None:
+    for claim in list(_open):
+        claim.release()
+    _guard.release()
+
+
+os.register_at_fork(
+    before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_let_go_in_child
+)

@@ -8,13 +8,14 @@ dataclass.  The two that hold something secret hide it in their repr.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote_plus
 
 from harvester.codec import parse
 
@@ -104,26 +105,70 @@ class Hidden:
             return False
 
     def cut_from(self, text: str) -> str:
-        """The text without it: an answer may echo what was sent, as it is or as a URL holds it."""
+        """The text without it: an answer may echo what was sent, as it is or in part escaped."""
         if not self.value:
             return text
         value = self.value.encode(errors="replace")
-        for form in {self.value, quote(value, safe=""), quote_plus(value)}:
-            text = text.replace(form, "…")
-        return text
+        given = text.encode(errors="replace")
+        left = _without(given, value)
+        return text if left == given else left.decode(errors="replace")
 
     def cut_from_response(self, response: Response) -> Response:
         """The same of an answer; what is so short that it stands there by chance is left."""
         if len(self.value) < SHORTEST_TO_CUT:
             return response
-        body, value = response.body, self.value.encode(errors="replace")
-        for form in {value, quote(value, safe="").encode(), value.replace(b"/", rb"\/")}:
-            body = body.replace(form, "…".encode())
+        body = _without(response.body, self.value.encode(errors="replace"))
         return Response(response.status, body)
 
 
 SHORTEST_TO_CUT = 16
-"""Characters of a token.  WeChat's have more than a hundred."""
+"""Characters of a token.  WeChat's have more than a hundred, its secrets 32."""
+
+_CUT = "…".encode()
+_ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
+_ESCAPED_IN_EACH_OTHER = 4
+_LONGEST_ESCAPED = 1 << 16
+"""Bytes of a text in which escapes are looked for: an answer with a message is short."""
+
+
+def _without(text: bytes, value: bytes) -> bytes:
+    """The text less a value, also where some of its characters are escaped (URL, JSON)."""
+    for form in {value, quote_plus(value).encode()}:
+        text = text.replace(form, _CUT)
+    if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
+        return text
+    plain, places = _unescaped(text)
+    wanted, _ = _unescaped(value)  # what it holds itself may look escaped, too
+    end = len(plain)
+    while (begin := plain.rfind(wanted, 0, end)) >= 0:
+        text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
+        end = begin
+    return text
+
+
+def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
+    """What a text means, and where each byte of that, and its end, stands in the text."""
+    places = list(range(len(text) + 1))
+    for _ in range(_ESCAPED_IN_EACH_OTHER):
+        plain, steps = bytearray(), list[int]()
+        at = 0
+        for found in _ESCAPED.finditer(text):
+            meant = _meant(found)
+            plain += text[at : found.start()] + meant
+            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
+            at = found.end()
+        if not at:
+            break
+        steps += range(at, len(text) + 1)
+        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
+    return text, places
+
+
+def _meant(escaped: re.Match[bytes]) -> bytes:
+    url, json, sign = escaped.groups()
+    if url:
+        return bytes.fromhex(url.decode())
+    return chr(int(json, 16)).encode(errors="replace") if json else bytes(sign)
 
 
 class Window(NamedTuple):

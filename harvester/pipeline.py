@@ -175,12 +175,15 @@ def _gaps(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window)
     return ((1 << ((window.end.toordinal() - first) + 1)) - 1) & ~has
 
 
-def _verdict(track: Track, response: Response, window: Window, token: Hidden) -> Verdict:
-    """The verdict on an answer, less the token that it may echo: before it is read, and split."""
+def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[Hidden]) -> Verdict:
+    """The verdict on an answer, less what it may echo: cut off before it is read, and split."""
     verdict = track.endpoint.verdict(response, window)
-    if verdict.action is Action.DONE and token.value.encode() not in response.body:
+    echoed = [one for one in hidden if one.value.encode() in response.body]
+    if verdict.action is Action.DONE and not echoed:
         return verdict
-    clean = token.cut_from_response(response)
+    clean = response
+    for one in hidden:
+        clean = one.cut_from_response(clean)
     return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)
 
 
@@ -238,7 +241,7 @@ class Pipeline:
             if again := self._silence(attempt, verdict, sent_at):
                 return again
         else:
-            verdict = _verdict(track, response, attempt.asks, token)
+            verdict = _verdict(track, response, attempt.asks, (token, *lane.token.secrets))
         self._heard(track, verdict)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)
@@ -247,7 +250,9 @@ class Pipeline:
                 return self._done(track, attempt, verdict)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
-        message, rid = token.cut_from(verdict.message), token.cut_from(verdict.rid)
+        message, rid = verdict.message, verdict.rid
+        for one in (token, *lane.token.secrets):
+            message, rid = one.cut_from(message), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         try:
             return self._otherwise(lane, track, attempt, verdict, (token, fetched))
@@ -475,7 +480,9 @@ class Pipeline:
                     raise self.lost(verdict.message) from None
             return verdict
         self.network.answer(self._time())
-        found = _quota_in(track.endpoint, token.cut_from_response(response))
+        for one in (token, *lane.token.secrets):
+            response = one.cut_from_response(response)
+        found = _quota_in(track.endpoint, response)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
             lane.token.reject(token.value, explain(found), fetched)
         return found

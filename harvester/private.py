@@ -6,19 +6,59 @@ Rule: a file that others can read is refused, never mended; nothing that was rea
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from harvester import durable
 from harvester.errors import UsageError
+from harvester.model import Hidden
 
 FILE, DIRECTORY = "600", "700"
 """The modes that are asked for."""
 
 
+_ESCAPES = "in a user or a password / is written %2F, @ %40, # %23, ? %3F"
+
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+]*)://"
+    r"(?:[^/?#@\s]*@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/(?P<name>[^?#@\s]*))?"
+    r"(?:\?[^@#]*)?"
+)
+
+
+class Place(NamedTuple):
+    """The parts of a URL that may be shown; port and name, which is its path, may be empty."""
+
+    scheme: str
+    host: str
+    port: str
+    name: str
+
+
+def place_of(url: Hidden) -> Place | None:
+    """What may be shown of a URL; None if it cannot be told for certain where a password ends."""
+    found = _URL.fullmatch(url.value)
+    try:
+        if urlsplit(url.value).port == 0:
+            return None
+    except ValueError:
+        return None
+    return Place(*[part or "" for part in found.groups()]) if found else None
+
+
+def advice(url: Hidden) -> str:
+    """What else to say of a URL that cannot be read, if it may be for its user or password."""
+    return f"; {_ESCAPES}" if "@" in url.value else ""
+
+
 def check_private(status: os.stat_result, path: Path, what: str, mode: str = FILE) -> None:
     """Raise `UsageError` if group or others may read or write what has this status."""
-    if os.name != "nt" and status.st_mode & 0o077:  # Windows has no such bits
+    if status.st_mode & 0o077:
         raise UsageError(f"{what} is open to others; run: chmod {mode} {shlex.quote(str(path))}")
 
 

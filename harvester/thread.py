@@ -1,4 +1,4 @@
-"""The only door from the event loop to calls that block.
+"""The only door from the event loop to calls that block, and the end of a task.
 
 Rule: a blocking resource owns one thread; the thread ends with its owner.
 """
@@ -33,9 +33,9 @@ class Thread:
         so the wait is shielded, and lasts no longer than the disk takes.
         """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):  # holds off anyio's cancellation ...
+            future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
             while not future.done():
                 try:
                     await asyncio.wait([future])
@@ -49,3 +49,17 @@ class Thread:
     def close(self) -> None:
         """End the thread; nothing may be under way."""
         self._executor.shutdown(wait=True)
+
+
+async def ended(task: asyncio.Future[None]) -> None:
+    """Cancel a task and wait until it has ended, however often we are cancelled meanwhile."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+    if cancelled is not None:
+        raise cancelled

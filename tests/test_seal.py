@@ -13,7 +13,7 @@ from harvester import seal
 WRITES = [
     "INSERT INTO one VALUES ('a', 1), ('b', 2), ('c', NULL)",
     "INSERT OR REPLACE INTO one VALUES ('a', 9)",
-    "INSERT INTO one VALUES ('b', 7) ON CONFLICT DO UPDATE SET number = number + excluded.number",
+    "INSERT INTO one VALUES ('b', 7) ON CONFLICT (name) DO UPDATE SET number = excluded.number + 1",
     "UPDATE one SET number = 5 WHERE name <> 'b'",
     "UPDATE one SET name = 'd' WHERE name = 'c'",
     "DELETE FROM one WHERE name = 'd'",

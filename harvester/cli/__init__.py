@@ -8,35 +8,28 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
 from typing import TextIO
+
+FILES = 32
+"""Files and sockets that the command must be able to open at once."""
 
 COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
-    try:
-        import click
-        import rich
-    except ImportError:
-        print(
-            "harvester: the command line needs its libraries: pip install 'wechat-harvester[cli]'",
-            file=sys.stderr,
-        )
-        sys.exit(UNUSABLE)
-    del click, rich
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Chinese is no reason to end
     try:
-        from harvester.cli.commands import invoke
-
-        status = invoke(arguments)
+        status = _status(arguments)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python takes its leave
+        exec("")  # clears what Python keeps of an interrupt in one: it would end by the signal
         status = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
         status = FAILED_WINDOWS
@@ -48,3 +41,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    """Run the command; gives its status."""
+    if problem := _missing():
+        print(f"harvester: {problem}", file=sys.stderr)
+        return UNUSABLE
+    from harvester.cli.commands import invoke
+
+    return invoke(arguments)
+
+
+def _missing() -> str:
+    """What the command cannot do without and does not have; empty if it has all."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < FILES:
+        return f"this process may open {allowed} files; raise the limit: ulimit -n {FILES} or more"
+    try:
+        import click
+        import rich
+    except ImportError:
+        return "the command line needs its libraries: pip install 'wechat-harvester[cli]'"
+    del click, rich
+    return ""

@@ -28,6 +28,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path} is not TOML: {exc}") from None
+    except RecursionError:
+        raise UsageError(f"{path} cannot be read: its values are nested too deeply") from None
 
 
 def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:

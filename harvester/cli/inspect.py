@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import plugins
-from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.screen import china_time, duration, many, out, plain, tell
+from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
+from harvester.cli.screen import china_time, duration, many, out, plain, say, tell
 from harvester.codec import add_checksums, checksum
 from harvester.committer import name_in
 from harvester.coverage import DONE, FAILED, WAITING, Stretch
@@ -325,21 +325,30 @@ async def show_verification(path: Path) -> int:
     if not names:
         raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
     found: list[Difference] = []
+    unread: list[Difference] = []
     for name in names:
-        sink = _sink(name, path)
-        if not isinstance(sink, Readable | Verifiable):
-            tell(f"{name} cannot be read back; it was not verified")
-            continue
-        records = 0
+        where, records = spec_of(name, path), 0
         try:
+            sink = _sink(name, path)
+            if not isinstance(sink, Readable | Verifiable):
+                tell(f"{name} cannot be read back; it was not verified")
+                continue
             records, differences = _compare(_parts(sink, receipts[name]), known[name])
             found += differences
         except SinkError as exc:
-            found.append(Difference(spec_of(name, path), str(exc)))
-        tell(f"{spec_of(name, path)}: {many(records, 'record')} read")
+            found.append(Difference(where, str(exc)))
+        except UsageError as exc:
+            unread.append(Difference(where, str(exc)))
+            continue
+        tell(f"{where}: {many(records, 'record')} read")
     for difference in found:
         tell(plain(f"{difference.where}: {difference.what}"))
-    tell("different from what was fetched" if found else "exactly what was fetched")
+    for one in unread:
+        say(plain(f"{one.where} was not verified: {one.what}"))
+    if found or len(unread) < len(names):
+        tell("different from what was fetched" if found else "exactly what was fetched")
+    if unread:
+        return STOPPED
     return FAILED_WINDOWS if found else COMPLETE
 
 
@@ -350,11 +359,12 @@ def spec_of(name: str, ledger: Path) -> str:
 
 
 def _sink(name: str, ledger: Path) -> Sink | None:
-    """The sink of a name, if a spec names it: a sink of somebody's own cannot be made from that."""
-    try:
-        return plugins.sink(spec_of(name, ledger))
-    except UsageError:
-        return None
+    """The sink of a name, if a spec names it: a sink of somebody's own cannot be made from that.
+
+    Raises `UsageError` if it cannot be made here.
+    """
+    spec = spec_of(name, ledger)
+    return plugins.sink(spec) if spec.partition(":")[0] in plugins.sink_schemes() else None
 
 
 def _parts(sink: Readable | Verifiable, receipt: Receipt) -> Iterator[_Part]:

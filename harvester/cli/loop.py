@@ -28,8 +28,7 @@ def uvloop_factory() -> Factory:
         import uvloop
     except ImportError:
         raise UsageError(
-            "--uvloop needs its library (there is none for Windows):"
-            " pip install 'wechat-harvester[uvloop]'"
+            "--uvloop needs its library: pip install 'wechat-harvester[uvloop]'"
         ) from None
     return uvloop.new_event_loop
 

@@ -9,7 +9,6 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from harvester import codec, events
@@ -78,18 +77,14 @@ def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, on_signal)
-        except NotImplementedError:  # Windows has no other way
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
+        loop.add_signal_handler(number, on_signal)
 
 
 def _heed_no_more() -> None:
     """Let a key that is held down end nothing any more: what was done is told, and that is soon."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(number)
+        loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
 
 

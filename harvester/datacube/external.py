@@ -22,7 +22,7 @@ from harvester.auth import Send, TokenProvider, TokenRefusedError
 from harvester.codec import MalformedError, parse
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Action, Hidden, Request, Token, Verdict
-from harvester.private import read_reference
+from harvester.private import advice, place_of, read_reference
 
 LONGEST_TOKEN = 4096
 """Characters.  WeChat says that 512 are to be reserved for one; it goes into every URL."""
@@ -276,6 +276,9 @@ def external(spec: str, folder: Path) -> TokenProvider | None:
     """
     kind, colon, rest = spec.partition(":")
     if kind in ("http", "https") and rest.startswith("//"):
+        url = Hidden(spec)
+        if "@" in spec and place_of(url) is None:
+            raise UsageError(f"token: the URL of the token server cannot be read{advice(url)}")
         return HttpToken(spec)
     if spec == "cloud":
         return NoToken()

@@ -54,6 +54,7 @@ class Platform:
     def __init__(self, appid: str, secret: str, ticket: Source) -> None:
         self.appid = check_appid(appid)
         self._secret = Hidden(secret)
+        self.secrets = (self._secret,)
         if not self._secret.is_text:
             raise UsageError(f"platform {appid}: its secret is no text in UTF-8")
         self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
@@ -160,6 +161,7 @@ class AuthorizerToken:
         self._platform = platform
         self._appid = appid
         self._save = save
+        self.secrets = platform.secrets
         self._source = Hidden(given) if isinstance(given, str) else given
         self._unsaved: Hidden | None = None
 
@@ -272,6 +274,7 @@ class _Joined:
     def __init__(self, token: AuthorizerToken, component: SharedToken) -> None:
         self._token = token
         self._component = component
+        self.secrets = token.secrets
 
     def __repr__(self) -> str:
         return repr(self._token)

@@ -43,6 +43,7 @@ class StableToken:
     def __init__(self, appid: str, secret: str) -> None:
         self._appid = appid
         self._secret = secret
+        self.secrets = (Hidden(secret),)
 
     def __repr__(self) -> str:
         return f"<StableToken of {self._appid}>"
@@ -107,6 +108,7 @@ class ClassicToken:
     def __init__(self, appid: str, secret: str) -> None:
         self._appid = appid
         self._secret = secret
+        self.secrets = (Hidden(secret),)
 
     def __repr__(self) -> str:
         return f"<ClassicToken of {self._appid}>"
@@ -190,9 +192,10 @@ TOKEN_KINDS = (*SECRET_KINDS, *EXTERNAL_KINDS)
 
 def check_appid(appid: str) -> str:
     """An appid, or `UsageError`."""
-    if not _APPID.fullmatch(appid):
+    if not isinstance(appid, str) or not _APPID.fullmatch(appid):
         raise UsageError(
-            f"appid: {appid[:80]!r} is not one; it is letters and digits, as wx0123456789abcdef"
+            f"appid: {str(appid)[:80]!r} is not one; it is letters and digits, as"
+            " wx0123456789abcdef"
         )
     return appid
 

@@ -128,7 +128,7 @@ def rebook(database: Connection, today: date) -> bool:
         database.execute(
             "INSERT INTO spent SELECT appid, endpoint, :today, sum(calls) FROM spent"
             " WHERE day > :today GROUP BY appid, endpoint"
-            " ON CONFLICT DO UPDATE SET calls = excluded.calls + calls",
+            " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = excluded.calls + calls",
             {"today": str(today)},
         )
         database.execute("DELETE FROM spent WHERE day > :today", {"today": str(today)})
@@ -260,7 +260,7 @@ def _lay_latest(database: Connection) -> None:
         rows.lay(database, sink, by_key)
     database.executemany(
         "INSERT INTO spent VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls",
+        " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = calls + excluded.calls",
         [(*place, calls) for place, calls in _latest_spent(database).items()],
     )
     database.execute("DELETE FROM latest")

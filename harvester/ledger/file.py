@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
 
-from harvester import seal
+from harvester import seal, sqlitefile
 from harvester.coverage import Stretch
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
@@ -230,11 +230,11 @@ class Ledger:
         return f"harvester rebuild --out {out} makes a new ledger from what is stored"
 
     def _open(self) -> None:
+        sqlitefile.check_version(sqlite3.sqlite_version_info)
         if self._readonly:
             if not self.path.exists():
                 raise UsageError(f"there is no ledger at {self.path}")
-            uri = f"{self.path.absolute().as_uri()}?mode=ro"
-            self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._database = self._for_reading()
             if self._is_void(self._database):
                 self._database.close()
                 self._database = tables.made(sqlite3.connect(":memory:", check_same_thread=False))
@@ -245,6 +245,24 @@ class Ledger:
         if self._database is not None and not self._readonly:
             seal.keep(self._database)
         self._sound = True
+
+    def _for_reading(self) -> sqlite3.Connection:
+        database = sqlite3.connect(
+            sqlitefile.uri(self.path, "ro"), uri=True, check_same_thread=False
+        )
+        try:
+            self._version(database)
+        except sqlite3.OperationalError:
+            database.close()
+            if sqlitefile.in_place(self.path):
+                raise
+            return sqlite3.connect(
+                sqlitefile.as_it_lies(self.path), uri=True, check_same_thread=False
+            )
+        except BaseException:
+            database.close()
+            raise
+        return database
 
     def _open_for_writing(self) -> None:
         try:
@@ -294,7 +312,7 @@ class Ledger:
         """Whether nothing stands in it yet: whoever made it was ended, or had no room."""
         if self._version(database):
             return False
-        return not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        return not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     def _close(self) -> None:
         if self._database is not None:
@@ -315,7 +333,7 @@ def named_sinks(path: Path) -> list[str]:
     found: set[str] = set()
     for table in ("receipt", "stretch", "latest"):
         with contextlib.suppress(sqlite3.Error, *_NO_VALUES):
-            uri = f"{path.absolute().as_uri()}?mode=ro"
+            uri = sqlitefile.uri(path, "ro")
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
                 rows = database.execute(f"SELECT DISTINCT sink FROM {table}").fetchall()
                 found.update([str(name) for (name,) in rows])

@@ -185,7 +185,7 @@ def learn_span(database: Connection, endpoint: str, days: int) -> None:
     """Remember that an interface takes windows of so many days at the most."""
     with transaction(database, "span"):
         database.execute(
-            "INSERT INTO span VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO span VALUES (?, ?) ON CONFLICT (endpoint) DO UPDATE SET"
             " days = min(days, excluded.days)",
             (endpoint, days),
         )
@@ -224,7 +224,7 @@ def ask(
             [(sink, endpoint, kept) for sink, endpoint, kept, _ in cuttings],
         )
         database.executemany(
-            "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT (appid, endpoint) DO UPDATE SET"
             " first_day = min(first_day, excluded.first_day),"
             " last_day = max(last_day, excluded.last_day)",
             [(appid, name, str(begin), str(end)) for appid, name, begin, end in ranges],

@@ -79,7 +79,10 @@ class Readable(Protocol):
     """A sink whose records can be read back, as `verify` does."""
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
-        """Each stored record as the line it was written as, without what no receipt speaks of."""
+        """Each stored record as the line it was written as, without what no receipt speaks of.
+
+        Raises `SinkError` if what was stored is gone, and `UsageError` if it cannot be read.
+        """
         ...
 
 
@@ -153,8 +156,8 @@ class Verifiable(Protocol):
     def stored(self, receipt: Receipt) -> Iterator[Stored]:
         """Each window that has records, in any order; called on a sink that is not open.
 
-        A window may come in several parts.  Raises `SinkError` if what was stored is gone or
-        cannot be read.
+        A window may come in several parts.  Raises `SinkError` if what was stored is gone, and
+        `UsageError` if it cannot be opened or read.
         """
         ...
 

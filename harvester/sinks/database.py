@@ -282,15 +282,21 @@ class Database:
 
     def stored(self, receipt: Receipt) -> Iterator[Stored]:
         """Each window that this ledger brought here, and whether it is as it was written."""
-        with self._translated(SinkError, "read"):
+        try:
+            yield from self._all_stored(receipt)
+            return
+        except Away as exc:
+            problem = f"{self._driver.where} could not be read: {exc}"
+        raise UsageError(problem)
+
+    def _all_stored(self, receipt: Receipt) -> Iterator[Stored]:
+        with self._translated(UsageError, "read"):
             try:
                 self._driver.connect(create=False)
                 self._progress.check(receipt)
                 for endpoint, _ in self._progress.records():
                     if self._driver.columns(endpoint):
                         yield from self._stored(endpoint, receipt)
-            except (UsageError, Away) as exc:
-                raise SinkError(str(exc)) from None
             finally:
                 self._driver.close()
 

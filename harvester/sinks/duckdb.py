@@ -112,7 +112,7 @@ class DuckDBDriver:
             raise UsageError(
                 f"{self.where} is in use by another harvester; let it end, or choose another file"
             )
-        self._connection = self._silent()
+        self._connection = self._silent(reads=not create and self._is_protected())
         self._keep_little()
         _open_here.add(path)
 
@@ -126,9 +126,13 @@ class DuckDBDriver:
             self._connection.execute(f"SET memory_limit = '{_MEMORY}'")
             self._former_limit = limit
 
-    def _silent(self) -> Any:
+    def _is_protected(self) -> bool:
+        """Whether the file can only be read, as that of a copy."""
+        return not os.access(self._path, os.W_OK)
+
+    def _silent(self, *, reads: bool) -> Any:
         """A connection that draws no bar in a notebook."""
-        connection = self._library.connect(str(self._path.resolve()))
+        connection = self._library.connect(str(self._path.resolve()), read_only=reads)
         connection.execute("SET enable_progress_bar = false")
         return connection
 
@@ -173,7 +177,7 @@ class DuckDBDriver:
     def reading(self) -> Iterator[DuckDBDriver]:
         reader = DuckDBDriver(self._library, self._path)
         reader._make_ready(create=False)
-        reader._connection = reader._silent()
+        reader._connection = reader._silent(reads=reader._is_protected())
         reader._reads = True
         try:
             reader.query("BEGIN TRANSACTION")

@@ -25,6 +25,7 @@ from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Hidden
+from harvester.private import advice
 from harvester.sinks.columns import Row
 from harvester.sinks.database import PATIENCE, Database
 from harvester.sinks.driver import Away
@@ -121,6 +122,8 @@ def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
         )
     if not url.value.startswith("postgresql://"):
         return None, f"sink: write PostgreSQL as {_FORM}"
+    if not _is_plain(url):
+        return None, f"sink: the URL of PostgreSQL cannot be read; write it as {_FORM}{advice(url)}"
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url.value).items()}
     except psycopg.Error as exc:
@@ -131,6 +134,12 @@ def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
     if not given.get("dbname"):
         return None, f"sink: the URL of PostgreSQL names no database; write it as {_FORM}"
     return PostgresDriver(psycopg, given), ""
+
+
+def _is_plain(url: Hidden) -> bool:
+    """Whether it is certain where user and password end: libpq reads on to the first @ or /."""
+    before, at, after = url.value.partition("://")[2].partition("@")
+    return not at or ("/" not in before and "@" not in after)
 
 
 class PostgresDriver:

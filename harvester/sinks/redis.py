@@ -42,6 +42,7 @@ from harvester.durable import step
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Hidden, Tally, Window
+from harvester.private import advice, place_of
 from harvester.sinks import streams
 from harvester.sinks.base import Found, Receipt, Wanted, Written
 from harvester.sinks.segments import found_in, parsed, window_of
@@ -129,7 +130,7 @@ class RedisStreams:
         secret = "@" in query  # a password with a question mark in it
         del rest, place
         if secret:
-            del mark, query
+            del mark, query, shown
             raise UsageError(f"sink: a ? in a password is written %3F, as in {form}")
         options = dict(read_spec(cls.scheme, f"//{shown}{mark}{query}", cls.options, form).options)
         prefix = options.pop("prefix", "harvester")
@@ -481,8 +482,16 @@ class RedisStreams:
     # reading back
 
     def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
-        """Each record that the receipt speaks of, as its line; raises `SinkError` if it is gone."""
-        yield from self._translated(lambda: self._read(receipt))
+        """Each record that the receipt speaks of, as its line.
+
+        Raises `SinkError` if it is gone, and `UsageError` if it cannot be read.
+        """
+        try:
+            yield from self._translated(lambda: self._read(receipt))
+            return
+        except _RedisError as exc:
+            problem = f"{self._where} could not be read: {exc.trouble.what}"
+        raise UsageError(problem)
 
     def documents(
         self, endpoint: str, receipt: Receipt | None, wanted: Wanted
@@ -597,13 +606,10 @@ def _text(value: object) -> str:
 
 def _place(url: Hidden) -> tuple[str, str]:
     """A URL as it may be shown, without its password; and what is wrong with it."""
-    try:
-        parts = urlsplit(url.value)
-        host, port, user = parts.hostname, parts.port or 6379, parts.username
-        database = int(parts.path.strip("/") or 0)
-    except ValueError:
-        host, port, user, database = None, 0, None, -1
-    if not host or database < 0:
-        return "redis", "sink: a URL of Redis is written redis://HOST:PORT/DB"
+    place = place_of(url)
+    if place is None or not (place.name or "0").isdecimal():
+        return "redis", f"sink: a URL of Redis is written redis://HOST:PORT/DB{advice(url)}"
+    user = urlsplit(url.value).username
     name = f"{unquote(user)}@" if user else ""
-    return f"{parts.scheme}://{name}{host}:{port}/{database}", ""
+    port, database = int(place.port or 6379), int(place.name or 0)
+    return f"{place.scheme}://{name}{place.host.lower()}:{port}/{database}", ""

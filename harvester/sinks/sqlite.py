@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harvester import durable
+from harvester import durable, sqlitefile
 from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import UsageError
@@ -55,6 +55,7 @@ class SQLite(Database):
     """The sink in an SQLite file; it is made if it is not there."""
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
+        sqlitefile.check_version(sqlite3.sqlite_version_info)
         self.path = Path(path)
         super().__init__(
             f"sqlite:{self.path.resolve()}", SQLiteDriver(self.path), patience=patience
@@ -81,11 +82,28 @@ class SQLiteDriver:
         if self._connection is not None:
             return
         make_ready(self._path, self.where, create=create)
-        uri = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        if create or sqlitefile.in_place(self._path):
+            self._for_writing("rwc" if create else "rw")
+        else:
+            self._for_reading()
+
+    def _connected(self, uri: str) -> sqlite3.Connection:
         self._connection = connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
         )
         self._refuse_a_ledger(connection)
+        return connection
+
+    def _for_reading(self) -> None:
+        """Connect to a file in a directory that cannot be written, as a copy may lie in."""
+        try:
+            self._connected(sqlitefile.uri(self._path, "ro"))
+        except sqlite3.OperationalError:
+            self.close()
+            self._connected(sqlitefile.as_it_lies(self._path))
+
+    def _for_writing(self, mode: str) -> None:
+        connection = self._connected(sqlitefile.uri(self._path, mode))
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise UsageError(
                 f"{self.where} lies on a disk that SQLite cannot share (no WAL); choose a disk of"
@@ -95,7 +113,7 @@ class SQLiteDriver:
 
     def _refuse_a_ledger(self, connection: sqlite3.Connection) -> None:
         found = connection.execute(
-            "SELECT count(*) FROM sqlite_schema WHERE name IN ('stretch', 'receipt', 'spent')"
+            "SELECT count(*) FROM sqlite_master WHERE name IN ('stretch', 'receipt', 'spent')"
         ).fetchone()
         if found == (3,):
             raise UsageError(f"{self._path} is a ledger of harvester; choose another file")

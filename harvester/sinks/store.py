@@ -296,7 +296,7 @@ class Store:
             raise
 
     def _open_file(self, path: Path) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         if path.exists():
             descriptor = os.open(path, flags)
         else:

@@ -13,7 +13,7 @@ from harvester.codec import MalformedError, encode, parse
 from harvester.model import Stored
 
 LEASE = 90.0
-"""Seconds that a lease lasts at the most: longer than a request can take."""
+"""Seconds that a lease lasts if nobody renews it: longer than a request can take."""
 
 POLL = 0.05
 """Seconds between two looks at a lease that somebody else holds."""
@@ -41,8 +41,9 @@ class TokenStore(Protocol):
     def lease(self, key: str) -> AbstractAsyncContextManager[None]:
         """The right to fetch: one has it, all others wait on entering, in any process.
 
-        It ends with its block, with its process however that ends, and after `LEASE` seconds: it
-        saves fetches, and what must be right is left to `replace`.
+        It ends with its block, and with its process however that ends, within some seconds; and
+        if its holder does not move for longer, it passes on.  It saves fetches, and what must be
+        right is left to `replace`.
         """
         ...
 

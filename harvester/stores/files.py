@@ -109,9 +109,8 @@ class FileStore:
     def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:
         """Whether it was stored; None if somebody else is writing."""
         path = self._file_of(key)
-        try:
-            claim = Claim(path.with_name(f"{path.name}.lock"), "", 0o600)
-        except UsageError:
+        claim = Claim.attempt(path.with_name(f"{path.name}.lock"), 0o600)
+        if claim is None:
             return None
         try:
             entries = self._read(path)
@@ -125,42 +124,58 @@ class FileStore:
 
     @asynccontextmanager
     async def lease(self, key: str) -> AsyncIterator[None]:
-        path = self._lock_of(key)
-        claim = await self._claimed(path)
+        wait = _Wait(self._lock_of(key), self._lease)
         try:
+            while True:
+                if await self._guarded(wait.take):
+                    break
+                await anyio.sleep(POLL)
             yield
         finally:
-            claim.release()
-
-    async def _claimed(self, path: Path) -> Claim:
-        seen, since = b"", time.monotonic()
-        while (claim := self._claim(path)) is None:
-            await anyio.sleep(POLL)
-            holder = _content(path)
-            if holder != seen:
-                seen, since = holder, time.monotonic()
-            elif time.monotonic() - since > self._lease:
-                with suppress(OSError):  # of another waiter, who was faster
-                    _put_aside(path, seen)
-        return claim
-
-    def _claim(self, path: Path) -> Claim | None:
-        try:
-            claim = Claim(path, "", 0o600)
-        except UsageError:
-            return None
-        except OSError as exc:
-            problem = f"the token store {self._path} cannot be used ({exc.strerror})"
-        else:
-            if claim.stands(path):
-                claim.note(secrets.token_hex(8).encode(), "lease")
-                return claim
-            claim.release()  # somebody has put the file aside meanwhile
-            return None
-        raise AttemptError(problem)
+            await self._thread.call(wait.end)
 
     async def close(self) -> None:
         self._thread.close()
+
+
+class _Wait:
+    """The wait for a lease, and the lease; used on the store's thread.
+
+    A lease that was taken for somebody who is cancelled meanwhile stands here, so that it is ended.
+    """
+
+    def __init__(self, path: Path, lease: float) -> None:
+        self._path = path
+        self._lease = lease
+        self._claim: Claim | None = None
+        self._holder, self._since = b"", time.monotonic()
+
+    def take(self) -> bool:
+        """Whether it could be taken now; if its holder has not changed for too long, make room."""
+        claim = Claim.attempt(self._path, 0o600)
+        if claim is None:
+            self._watch_holder()
+            return False
+        self._claim = claim
+        if claim.stands(self._path):
+            claim.note(secrets.token_hex(8).encode(), "lease")
+            return True
+        self.end()  # somebody has put the file aside meanwhile
+        return False
+
+    def _watch_holder(self) -> None:
+        holder = _content(self._path)
+        if holder != self._holder:
+            self._holder, self._since = holder, time.monotonic()
+        elif time.monotonic() - self._since > self._lease:
+            with suppress(OSError):  # of another waiter, who was faster
+                _put_aside(self._path, holder)
+
+    def end(self) -> None:
+        """Give up what was taken."""
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
 
 
 def _entries(content: bytes) -> dict[str, Stored] | None:
@@ -186,7 +201,9 @@ def _content(path: Path) -> bytes:
 
 def _put_aside(path: Path, holder: bytes) -> None:
     """Take the file of a lease away from a holder that does not move."""
-    guard = Claim(path.with_name(f"{path.name}.over"), "", 0o600)
+    guard = Claim.attempt(path.with_name(f"{path.name}.over"), 0o600)
+    if guard is None:  # another waiter is at it
+        return
     try:
         if _content(path) == holder:
             durable.remove(path, "lease of a process that does not move")

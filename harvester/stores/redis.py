@@ -6,25 +6,38 @@ errors are translated here, and no message holds what stands in the URL beside h
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Hidden, Stored
-from harvester.stores.base import LEASE, POLL, from_bytes, same, to_bytes
+from harvester.private import advice, place_of
+from harvester.stores.base import POLL, from_bytes, same, to_bytes
+from harvester.thread import ended
 
 T = TypeVar("T")
 
 PASSWORD_VARIABLE = "HARVESTER_REDIS_PASSWORD"  # the name, not the password
 TIMEOUT = 5.0
 """Seconds for a connection, and for an answer."""
+LEASE = 10.0
+"""Seconds after which the lease of a holder that was killed passes on; one that lives renews it."""
 
+_FORM = "redis://HOST:PORT/DB"
+_OPTIONS: dict[str, tuple[str, ...]] = {"redis": (), "rediss": ("ssl_ca_certs",)}
+"""What a URL may say behind its question mark."""
+
+_RENEW = """
+if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end
+return 0
+"""
 _GIVE_BACK = """
 if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end
 return 0
@@ -36,7 +49,8 @@ class RedisStore:
 
     url: ``redis://[user[:password]@]host[:port][/database]``, ``rediss://…`` with TLS.  The
     password may stand in the environment variable ``HARVESTER_REDIS_PASSWORD`` in its place, where
-    a process's arguments do not show it.  The clocks of the machines should agree.
+    a process's arguments do not show it; ``?ssl_ca_certs=FILE`` names the authorities that TLS
+    trusts.  The clocks of the machines should agree.
     Raises `UsageError` for a URL that is none, and if the library is missing.
     """
 
@@ -44,7 +58,7 @@ class RedisStore:
         hidden = Hidden(url)
         del url  # a traceback may be shown with the locals of its frames
         self._where, problem = _place(hidden)
-        self._lease = lease
+        self._lease, self._milliseconds = lease, max(1, int(lease * 1000))
         self._errors: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if not problem:
             self._client, problem = self._connected(hidden)
@@ -106,16 +120,31 @@ class RedisStore:
     @asynccontextmanager
     async def lease(self, key: str) -> AsyncIterator[None]:
         name, holder = f"harvester:lease:{key}", secrets.token_hex(16)
-        milliseconds = max(1, int(self._lease * 1000))
+        renewal: asyncio.Task[None] | None = None
         try:
             while True:
-                taken = self._client.set(name, holder, nx=True, px=milliseconds)
+                taken = self._client.set(name, holder, nx=True, px=self._milliseconds)
                 if await self._asked(taken):
                     break
                 await anyio.sleep(POLL)
+            renewal = asyncio.create_task(self._renew(name, holder))
             yield
         finally:
-            await self._give_back(name, holder)
+            try:
+                if renewal is not None:
+                    await ended(renewal)
+            finally:
+                await self._give_back(name, holder)
+
+    async def _renew(self, name: str, holder: str) -> None:
+        """Keep a lease from ending, for as long as it is still ours."""
+        while True:
+            await anyio.sleep(self._lease / 3)
+            try:
+                if not await self._client.eval(_RENEW, 1, name, holder, self._milliseconds):
+                    return
+            except self._errors:  # the next time may come soon enough
+                continue
 
     async def _give_back(self, name: str, holder: str) -> None:
         """End a lease that is still ours; what cannot be ended now ends by itself."""
@@ -147,12 +176,16 @@ def _found(raw: bytes | None) -> Stored | str | None:
 
 
 def _place(url: Hidden) -> tuple[str, str]:
-    """Scheme, host and port of a URL, as they may be shown; and what is wrong with it."""
-    try:
-        parts = urlsplit(url.value)
-        host, port = parts.hostname, parts.port or 6379
-    except ValueError:
-        host, port = None, 0
-    if not host:
-        return "redis", "token store: a URL of Redis is written redis://HOST:PORT/DB"
-    return f"{parts.scheme}://{host}:{port}", ""
+    """A URL as it may be shown; and what is wrong with it."""
+    place = place_of(url)
+    if place is None:
+        return "redis", f"token store: a URL of Redis is written {_FORM}{advice(url)}"
+    shown = f"{place.scheme}://{place.host}:{place.port or 6379}"
+    if not (place.name or "0").isdecimal():
+        return shown, f"token store: {shown} has no such database; write it as {_FORM}"
+    known = _OPTIONS.get(place.scheme, ())
+    query = urlsplit(url.value).query
+    if any(name not in known for name, _ in parse_qsl(query, keep_blank_values=True)):
+        these = f"it knows {', '.join(known)}" if known else "it has none"
+        return shown, f"token store: the URL of {shown} has an option that is not one; {these}"
+    return shown, ""

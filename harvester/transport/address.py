@@ -12,6 +12,8 @@ from urllib.request import getproxies, proxy_bypass
 from yarl import URL
 
 from harvester.errors import UsageError
+from harvester.model import Hidden
+from harvester.private import advice, place_of
 
 BASE_URL = "https://api.weixin.qq.com"
 TARGETS = 20_000
@@ -24,13 +26,13 @@ _PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")
 def check_base_url(given: object) -> str:
     """A base URL without its last slash, or `UsageError`."""
     shown = given
-    if isinstance(given, str):
+    if isinstance(given, str) and "@" in given:
+        shown = "one with a user in it"  # and with his password
+    elif isinstance(given, str):
         with contextlib.suppress(ValueError):
             parts = urlsplit(given)
             host = parts.hostname or ""
-            if "@" in parts.netloc:
-                shown = "one with a user in it"  # and with his password
-            elif (
+            if (
                 parts.scheme in ("http", "https")
                 and (_HOST.fullmatch(host) or ":" in host)
                 and parts.port != 0
@@ -77,4 +79,9 @@ def proxy_for(base_url: str) -> str | None:
     if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
         return None
     proxy = getproxies().get(parts.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and "@" in proxy and place_of(url := Hidden(proxy)) is None:
+        del proxy  # a traceback may be shown with the locals of its frames
+        raise UsageError(f"the proxy that the environment names cannot be read{advice(url)}")
+    return proxy

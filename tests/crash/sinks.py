@@ -172,7 +172,7 @@ def _parquet(directory: Path) -> Iterator[Record]:
 def _sqlite(directory: Path) -> Iterator[Record]:
     with closing(sqlite3.connect(directory / "records.db")) as database:
         database.row_factory = sqlite3.Row
-        names = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (name,) in names:
             if not name.startswith("_"):
                 yield from map(dict, database.execute(f"SELECT * FROM {name}"))

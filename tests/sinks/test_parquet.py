@@ -555,7 +555,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
 @pytest.mark.parametrize("when", ["write", "finish"])
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, when: str) -> None:
     assert resource.RLIM_INFINITY

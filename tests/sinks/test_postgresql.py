@@ -481,7 +481,7 @@ def test_verify_takes_the_password_from_the_environment(
     asyncio.run(go())
     identity = target.kept.make().identity
     target.kept.make = lambda: PostgreSQL(identity)
-    with pytest.raises(SinkError, match="no password was given; it may stand in PGPASSWORD"):
+    with pytest.raises(UsageError, match="no password was given; it may stand in PGPASSWORD"):
         target.kept.stored()
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert len(target.kept.stored()) == 1

@@ -287,7 +287,7 @@ async def test_a_table_with_other_columns_is_refused_and_they_are_named(tmp_path
         " rename it, or choose another database"
     )
     with closing(sqlite3.connect(tmp_path / "x.db")) as database:
-        assert len(database.execute("SELECT name FROM sqlite_schema").fetchall()) == 1
+        assert len(database.execute("SELECT name FROM sqlite_master").fetchall()) == 1
 
 
 @virtual

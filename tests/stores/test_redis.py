@@ -33,7 +33,9 @@ def loaded(store: RedisStore) -> Stored | None:
     "url", ["redis://", "redis:///0", "redis://h:port/0", "redis://user:p4ssw0rd@h:x"]
 )
 def test_a_url_without_a_host_is_refused_and_not_shown(url: str) -> None:
-    with pytest.raises(UsageError, match=r"written redis://HOST:PORT/DB$") as caught:
+    with pytest.raises(
+        UsageError, match=r"written redis://HOST:PORT/DB(; in a user .*)?$"
+    ) as caught:
         RedisStore(url)
     assert "p4ssw0rd" not in str(caught.value)
 
@@ -41,7 +43,9 @@ def test_a_url_without_a_host_is_refused_and_not_shown(url: str) -> None:
 def test_a_database_that_is_none_is_refused_without_the_password() -> None:
     with pytest.raises(UsageError) as caught:
         RedisStore("redis://:p4ssw0rd@h:1/0?socket_timeout=p4ssw0rd")
-    assert str(caught.value) == "token store: the URL of redis://h:1 cannot be used"
+    assert str(caught.value) == (
+        "token store: the URL of redis://h:1 has an option that is not one; it has none"
+    )
 
 
 def test_without_the_library_the_line_to_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +121,7 @@ def test_a_lease_that_has_passed_on_is_not_ended_by_its_former_holder(redis: Red
         slow, other = RedisStore(redis.url, lease=0.2), RedisStore(redis.url)
         client = library.asyncio.Redis.from_url(redis.url)
         async with slow.lease("wx1"):
-            await asyncio.sleep(0.3)
+            await client.delete("harvester:lease:wx1")  # as if it had stood still too long
             holding = other.lease("wx1")
             await holding.__aenter__()
         held = bool(await client.exists("harvester:lease:wx1"))

@@ -1,0 +1,44 @@
+"""What all users of SQLite need to know of its library and its files.
+
+Rule: names no library; whoever has a connection asks here first.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harvester.errors import UsageError
+
+OLDEST = (3, 26)
+
+
+def check_version(found: tuple[int, ...]) -> None:
+    """Raise `UsageError` if the SQLite library is too old."""
+    if found < OLDEST:
+        least, loaded = (".".join(map(str, version)) for version in (OLDEST, found))
+        raise UsageError(f"SQLite {least} or newer is needed, and Python has loaded {loaded}")
+
+
+def uri(path: Path, mode: str) -> str:
+    """A file as SQLite is told of it, with the mode of opening: ``ro``, ``rw``, ``rwc``."""
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def in_place(path: Path) -> bool:
+    """Whether its directory can be written, as SQLite must even to read a file with a log."""
+    return os.access(path.parent, os.W_OK)
+
+
+def as_it_lies(path: Path) -> str:
+    """The URI of a file in a directory that nobody can write, and so nobody changes.
+
+    Raises `UsageError` if its log holds changes that are not yet in the file.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise UsageError(
+            f"{log} holds changes that are not yet in {path.name}, and {path.parent} cannot be"
+            " written; copy all of it to a directory that can be written"
+        )
+    return f"{uri(path, 'ro')}&immutable=1"
