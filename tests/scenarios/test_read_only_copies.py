@@ -50,11 +50,11 @@ def test_a_read_only_copy_can_be_looked_at_and_verified(
     args = (*RUN, "--out", out, "--sink", kind.format(out))
     done = harvest(*args, "--base-url", wechat().url, "--rate", "1000/s")
     assert done.returncode == 0, done.stderr
-    told = [harvest(*what, "--out", out) for what in (["status"], ["verify"])]
-    with read_only(out):
+    with read_only(out):  # before anything has read it where it could write
         again = [harvest(*what, "--out", out) for what in (["status"], ["verify"])]
         plan = harvest("plan", "getusersummary", *DAYS, "--appid", A, "--out", out,
                        "--sink", kind.format(out))  # fmt: skip
+    told = [harvest(*what, "--out", out) for what in (["status"], ["verify"])]
     for one, other in zip(told, again, strict=True):
         assert (other.returncode, other.stdout, other.stderr) == (0, one.stdout, "")
     assert again[1].stdout.splitlines()[-1] == "exactly what was fetched"
@@ -80,10 +80,10 @@ def test_a_read_only_copy_can_be_read(
             check=True,
         ).stdout  # fmt: skip
 
-    before = rows()
-    assert int(before) > 0
-    with read_only(out):
-        assert rows() == before
+    with read_only(out):  # before anything has read it where it could write
+        found = rows()
+    assert int(found) > 0
+    assert rows() == found
 
 
 @pytest.fixture
