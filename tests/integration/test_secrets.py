@@ -349,7 +349,7 @@ def test_a_network_that_fails_later_shows_no_token(caplog: pytest.LogCaptureFixt
 
     async def main() -> None:
         async with wire(simulated(simulator)) as server:
-            await watched(seen, server.url, MemorySink())
+            await watched(seen, server.url, MemorySink(), patience=0.5)
 
     debugged(main())
     assert simulator.tokens

@@ -33,12 +33,12 @@ PLANTED = (
     Planted(
         "the ledger commits before the sink writes",
         "committer.py",
-        "            written = await sink.write(batches) if batches else Written({})\n",
+        "            written = await _of(name, sink.write(batches)) if batches else Written({})\n",
         "            if self.ledger is not None:\n"
         "                await self.ledger.commit(\n"
         "                    [Entry(name, others, {}, {}, harvested=bare)], self._spent()\n"
         "                )\n"
-        "            written = await sink.write(batches) if batches else Written({})\n",
+        "            written = await _of(name, sink.write(batches)) if batches else Written({})\n",
     ),
     Planted(
         "a pause is forgotten by those who hold a grant already",
@@ -67,7 +67,7 @@ PLANTED = (
     Planted(
         "whoever takes a job wakes nobody for the next",
         "board.py",
-        "                if self._ready:\n                    self._wake_worker()\n",
+        "                    elif self._ready:\n                        self._wake_worker()\n",
         "",
     ),
     Planted(
@@ -122,7 +122,7 @@ PLANTED = (
     Planted(
         "the sink is not told that its receipt is stored",
         "committer.py",
-        "        for _, sink in self.sinks:\n            await sink.settle()\n",
+        "        for name, sink in self.sinks:\n            await _of(name, sink.settle())\n",
         "",
     ),
     Planted(
@@ -152,8 +152,9 @@ PLANTED = (
     Planted(
         "a window that comes back to an interface that is over is lost",
         "engine.py",
+        "in the meantime\n"
         "            await self._leave(track, [_days(again.attempt)], track.fate)\n",
-        "",
+        "in the meantime\n",
     ),
     Planted(
         "the ledger is left open when the run is cancelled",
