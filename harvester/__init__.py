@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
-    from harvester.sinks.base import Receipt, Sink, Written
+    from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.jsonl import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
@@ -43,10 +43,12 @@ __all__ = [
     "Account",
     "AccountError",
     "Batch",
+    "Checkpoint",
     "Endpoint",
     "EndpointError",
     "Event",
     "Failure",
+    "Fence",
     "FileStore",
     "HarvestError",
     "IncompleteError",
@@ -60,13 +62,13 @@ __all__ = [
     "NetworkError",
     "Platform",
     "Rate",
-    "Receipt",
     "Records",
     "Report",
     "RunError",
     "Sink",
     "SinkError",
     "StoredRecords",
+    "StoredWindow",
     "Tally",
     "Token",
     "TokenStore",
@@ -102,7 +104,7 @@ _HOMES = {
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
-        "harvester.sinks.base": ("Receipt", "Sink", "Written"),
+        "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.jsonl": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
