@@ -97,7 +97,7 @@ _HOMES = {
             "NetworkError",
             "RunError",
             "SinkError",
-    "SqliteLedger",
+            "SqliteLedger",
             "UsageError",
             "WindowError",
         ),

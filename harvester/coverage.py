@@ -107,7 +107,8 @@ class Calendar:
         elif outcome.state in ("open", "late"):
             self._clear(begin, end)
             self._fill(begin, end, OPEN)
-            self.windows[begin] = OpenWindow(begin, end, *outcome[1:3], *outcome[4:])
+            _, state, tally, _, due, detail, code, rid = outcome
+            self.windows[begin] = OpenWindow(begin, end, state, tally, due, detail, code, rid)
         else:
             self._put_unstored(outcome)
 
@@ -156,14 +157,16 @@ class Calendar:
         for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
             self._clear(first, last)
             self._fill(first, last, _LETTERS[outcome.state])
-            new = OpenWindow(first, last, outcome.state, Tally(), *outcome[4:])
-            self.windows[first] = new
+            _, state, _, _, due, detail, code, rid = outcome
+            self.windows[first] = OpenWindow(first, last, state, Tally(), due, detail, code, rid)
 
     def _clear(self, begin: date, end: date) -> None:
         """Remove the windows that overlap these days."""
         if not self.windows or not self._any_window(begin, end):
             return
-        for old in [each for each in self.windows.values() if each.begin <= end and begin <= each.end]:
+        for old in [
+            each for each in self.windows.values() if each.begin <= end and begin <= each.end
+        ]:
             del self.windows[old.begin]
             if old.stored:
                 self._fill(old.begin, old.end, MISSING)

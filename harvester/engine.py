@@ -44,8 +44,8 @@ from harvester.pipeline import (
     Again,
     Later,
     More,
-    Outcome,
     Pipeline,
+    Result,
     TooLong,
     explain,
 )
@@ -132,9 +132,7 @@ class Engine:
         self._pipeline = Pipeline(
             transport, attempts=options.attempts, encode=encode, wall=wall, network=self._network
         )
-        self._writer = Writer(
-            sinks, ledger, self._emit, self._spent, self._unused, group=group
-        )
+        self._writer = Writer(sinks, ledger, self._emit, self._spent, self._unused, group=group)
         self._books = Bookkeeper()
         self._stack = AsyncExitStack()
         self._lanes: list[Lane] = []
@@ -207,7 +205,9 @@ class Engine:
                 if (days := scope.range_of(endpoint)) is not None
             ]
             nothing_left = plan.planned == plan.skipped
-            names = await ledger.sinks() if nothing_left else [name for name, _ in self._writer.sinks]
+            names = (
+                await ledger.sinks() if nothing_left else [name for name, _ in self._writer.sinks]
+            )
             await ledger.register(ranges, list(names))
         for track, attempt in plan.unsettled:
             await self._unsettled(track, attempt)
@@ -368,7 +368,7 @@ class Engine:
         if track.budget.limited:
             await self._check_budget(lane, track)
 
-    async def _otherwise(self, lane: Lane, track: Track, outcome: Outcome) -> None:
+    async def _otherwise(self, lane: Lane, track: Track, outcome: Result) -> None:
         if isinstance(outcome, Again) and outcome.silent:
             await self._unanswered(track, outcome)
         elif isinstance(outcome, Again):

@@ -386,6 +386,4 @@ class Tally(NamedTuple):
 
     def plus(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(
-            self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS
-        )
+        return Tally(self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS)

@@ -115,7 +115,7 @@ class TooLong(NamedTuple):
     attempt: Try
 
 
-Outcome = Batch | Again | Later | More | TooLong
+Result = Batch | Again | Later | More | TooLong
 
 PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
 """Verdicts that show that an interface can be asked by this account."""
@@ -220,7 +220,7 @@ class Pipeline:
         self._stamp = ""
         self._young = date.min
 
-    async def run(self, lane: Lane, track: Track, attempt: Try) -> Outcome:
+    async def run(self, lane: Lane, track: Track, attempt: Try) -> Result:
         """One attempt.
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
@@ -361,7 +361,7 @@ class Pipeline:
 
     def _otherwise(
         self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[Hidden, int]
-    ) -> Outcome:
+    ) -> Result:
         match verdict.action:
             case Action.RETRY:
                 return self._retry(attempt, verdict)

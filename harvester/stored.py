@@ -200,4 +200,3 @@ def version_of(fetched_at: str) -> int:
         return int(datetime.fromisoformat(fetched_at).timestamp() * 1000)
     except ValueError:
         return 0
-

@@ -53,8 +53,8 @@ class Ledger(Protocol):
     path: of its file, None if it is no local file.
     """
 
-    path: Path | None
-
+    @property
+    def path(self) -> Path | None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self,

@@ -222,7 +222,7 @@ def _store(database: Connection, key: Key, calendar: Calendar, before: Before) -
     changed = []
     for year, row in calendar.years.items():
         tally = calendar.sums.get(year, Tally())
-        if years.get(year) != row or sums.get(year, Tally()) != tally:
+        if years.get(year) != bytes(row) or sums.get(year, Tally()) != tally:
             changed.append((*place, year, packed(row), *(tally or (None, None))))
     database.executemany("INSERT OR REPLACE INTO calendar VALUES (?, ?, ?, ?, ?, ?)", changed)
     gone = [(*place, str(first)) for first in windows.keys() - calendar.windows.keys()]
