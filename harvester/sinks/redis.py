@@ -248,8 +248,8 @@ class RedisStreams:
         pipeline = self._client.pipeline(transaction=False)
         for endpoint in known:
             pipeline.xinfo_stream(self._key(endpoint))
-        for entry in entries:
-            pipeline.execute_command("XADD", self._key(entry.endpoint), "*", *entry.fields)
+        for endpoint, fields in entries:
+            pipeline.execute_command("XADD", self._key(endpoint), b"*", *fields)
         answers = pipeline.execute(raise_on_error=False)
         for endpoint, answer in zip(known, answers, strict=False):
             self._check(endpoint, answer)
@@ -321,12 +321,12 @@ class RedisStreamsTls(RedisStreams):
 def _entries(batches: Sequence[Batch]) -> Iterator[_Entry]:
     """The entries of some windows, in order."""
     for batch in batches:
-        beside = ("version", batch.version, "records", len(batch.records))
+        beside = (b"version", b"%d" % batch.version, b"records", b"%d" % len(batch.records))
         endpoint = batch.window.endpoint
         if not batch.records:
-            yield _Entry(endpoint, ("id", record_id(batch.window, 0), *beside))
+            yield _Entry(endpoint, (b"id", record_id(batch.window, 0), *beside))
         for name, line in lines_with_ids(batch):
-            yield _Entry(endpoint, ("id", name, *beside, "record", line))
+            yield _Entry(endpoint, (b"id", name, *beside, b"record", line))
 
 
 def _position(entry: object) -> tuple[int, int]:
