@@ -443,17 +443,17 @@ def _moment_of(value: Any) -> str:
 # what is replaced
 
 
-def last_of_overlapping(batches: Sequence[Batch]) -> dict[str, list[Batch]]:
-    """The batches that no later one overlaps, by interface, in order of windows."""
-    later: dict[tuple[str, str], set[int]] = defaultdict(set)
-    kept: dict[str, list[Batch]] = defaultdict(list)
+def last_of_overlapping(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches of an interface that no later one overlaps, in order of windows."""
+    later: dict[str, set[int]] = defaultdict(set)
+    kept: list[Batch] = []
     for batch in reversed(batches):
-        appid, endpoint, begin, end = batch.window
-        days, taken = range(begin.toordinal(), end.toordinal() + 1), later[endpoint, appid]
+        appid, _, begin, end = batch.window
+        days, taken = range(begin.toordinal(), end.toordinal() + 1), later[appid]
         if taken.isdisjoint(days):
-            kept[endpoint].append(batch)
+            kept.append(batch)
         taken.update(days)
-    return {name: sorted(kept[name], key=_window) for name in sorted(kept)}
+    return sorted(kept, key=_window)
 
 
 def _window(batch: Batch) -> Window:
@@ -461,15 +461,14 @@ def _window(batch: Batch) -> Window:
 
 
 def days_of(windows: Iterable[Window]) -> list[Days]:
-    """The days of ordered windows, those that follow one another in one."""
+    """The days of ordered windows; those that overlap or follow one another are one entry."""
     found: list[Days] = []
-    last = ("", date.min)
     for appid, _, begin, end in windows:
-        if last == (appid, begin):
-            found[-1] = Days(appid, found[-1].begin, end)
+        last = found[-1] if found else None
+        if last and last.appid == appid and begin.toordinal() <= last.end.toordinal() + 1:
+            found[-1] = Days(appid, last.begin, max(last.end, end))
         else:
             found.append(Days(appid, begin, end))
-        last = (appid, end + timedelta(days=1) if end < date.max else end)
     return found
 
 
@@ -664,7 +663,8 @@ class SqlSink:
             with driver.transaction("batches"):
                 refused = self._raise_fence(fence, {batch.window.appid for batch in batches})
                 left = [batch for batch in batches if batch.window.appid not in refused]
-                for name, group in last_of_overlapping(left).items():
+                for name in sorted({batch.window.endpoint for batch in left}):
+                    group = [batch for batch in left if batch.window.endpoint == name]
                     self._replace(self._layouts[name], group)
                 commits = self._count() if left else ""
         return Written(
@@ -704,8 +704,8 @@ class SqlSink:
         sql = f"SELECT longest, holding FROM _harvester_interface WHERE name = {mark}"
         [(longest, holding)] = driver.query(sql, [layout.name])
         if longest:
-            driver.delete(layout.name, days_of(map(_window, group)), longest)
-        if rows := layout.rows(group):
+            driver.delete(layout.name, days_of(sorted(map(_window, group))), longest)
+        if rows := layout.rows(last_of_overlapping(group)):
             driver.insert(layout.name, layout.columns, rows)
             days = max((batch.window.end - batch.window.begin).days + 1 for batch in group)
             if days > longest:
