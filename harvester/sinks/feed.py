@@ -22,6 +22,6 @@ def record_id(window: Window, number: int) -> str:
 
 def lines_with_ids(batch: Batch) -> Iterator[tuple[str, bytes]]:
     """The id and the line of each record; the line without its end."""
-    lines = batch.lines().split(b"\n")[:-1]
-    for number, line in enumerate(lines, 1):
-        yield record_id(batch.window, number), line
+    begin = record_id(batch.window, 0)[:-1]
+    for number, line in enumerate(batch.lines().split(b"\n")[:-1], 1):
+        yield f"{begin}{number}", line

@@ -17,21 +17,29 @@ A window without records is one entry with number 0, ``records`` 0 and no ``reco
 What has been sent is never changed or removed.  A changed window is sent again whole, and after a
 crash or a lost connection a window can come twice, or in part and then whole: at least once.  A
 consumer collects the entries of a window and version; once it has as many ids as ``records`` says,
-the window is whole, and takes the place of all windows of its account that overlap it and have no
-later version::
+the window is whole.  It keeps the latest version of each window::
 
-    *window, number = entry["id"].split("/")
-    _, _, begin, end = window
-    version, count = int(entry["version"]), int(entry["records"])
-    part = parts.setdefault((*window, version), {})
-    if count:
+    account, interface, begin, end, number = entry["id"].split("/")
+    window, version = (account, interface, begin, end), int(entry["version"])
+    part = parts.setdefault((window, version), {})
+    if "record" in entry:
         part[number] = json.loads(entry["record"])
-    if len(part) == count:
-        old = [w for w in windows if w[:2] == window[:2] and w[2] <= end and begin <= w[3]]
-        if all(windows[w][0] <= version for w in old):
-            for w in old:
-                del windows[w]
-            windows[tuple(window)] = version, [*part.values()]
+    if len(part) == int(entry["records"]):
+        del parts[window, version]
+        if window not in windows or windows[window][0] <= version:
+            windows[window] = version, list(part.values())
+
+A window stands as long as no window of its account and interface that overlaps it has a later
+version.  The order in which entries come, and how often, makes no difference::
+
+    def overlap(a, b):
+        return a[:2] == b[:2] and a[2] <= b[3] and b[2] <= a[3]
+
+    standing = {
+        window: records
+        for window, (version, records) in windows.items()
+        if not any(overlap(window, w) and v > version for w, (v, _) in windows.items())
+    }
 
 Each stream is a key of its own, and no call needs two keys: a cluster serves as well as a single
 server, and any node's URL names it.  Entries may be trimmed and deleted; they stay harvested.  What
@@ -240,8 +248,8 @@ class RedisStreams:
         pipeline = self._client.pipeline(transaction=False)
         for endpoint in known:
             pipeline.xinfo_stream(self._key(endpoint))
-        for entry in entries:
-            pipeline.execute_command("XADD", self._key(entry.endpoint), "*", *entry.fields)
+        for endpoint, fields in entries:
+            pipeline.execute_command("XADD", self._key(endpoint), b"*", *fields)
         answers = pipeline.execute(raise_on_error=False)
         for endpoint, answer in zip(known, answers, strict=False):
             self._check(endpoint, answer)
@@ -313,12 +321,12 @@ class RedisStreamsTls(RedisStreams):
 def _entries(batches: Sequence[Batch]) -> Iterator[_Entry]:
     """The entries of some windows, in order."""
     for batch in batches:
-        beside = ("version", batch.version, "records", len(batch.records))
+        beside = (b"version", b"%d" % batch.version, b"records", b"%d" % len(batch.records))
         endpoint = batch.window.endpoint
         if not batch.records:
-            yield _Entry(endpoint, ("id", record_id(batch.window, 0), *beside))
+            yield _Entry(endpoint, (b"id", record_id(batch.window, 0), *beside))
         for name, line in lines_with_ids(batch):
-            yield _Entry(endpoint, ("id", name, *beside, "record", line))
+            yield _Entry(endpoint, (b"id", name, *beside, b"record", line))
 
 
 def _position(entry: object) -> tuple[int, int]:

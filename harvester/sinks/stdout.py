@@ -11,7 +11,7 @@ later each time that the window is fetched.  What a reader can rely on:
   killed between writing a group of windows and committing them hands them out again in the next;
 - where windows of the same account and interface overlap, the lines with the latest ``_version``
   count, and all others are superseded: so a window that is sent again (``--refresh``, late figures,
-  a kill) replaces itself.  A window that has become empty sends no line;
+  a kill) replaces itself.  A window that has become empty sends no line: what was sent of it stays;
 - a line of up to 4,096 bytes enters a pipe whole or not at all; a longer one can be torn by a kill;
 - what a reader leaves unread in the pipe when it ends is lost to it: it was handed out.
 """
