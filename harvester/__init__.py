@@ -28,12 +28,12 @@ if TYPE_CHECKING:
         WindowError,
     )
     from harvester.events import Event, Failure, Report
-    from harvester.ledger import Ledger
+    from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
-    from harvester.sinks.jsonl import JsonLines
+    from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
 
@@ -67,6 +67,7 @@ __all__ = [
     "RunError",
     "Sink",
     "SinkError",
+    "SqliteLedger",
     "StoredRecords",
     "StoredWindow",
     "Tally",
@@ -96,16 +97,17 @@ _HOMES = {
             "NetworkError",
             "RunError",
             "SinkError",
+            "SqliteLedger",
             "UsageError",
             "WindowError",
         ),
         "harvester.events": ("Event", "Failure", "Report"),
-        "harvester.ledger": ("Ledger",),
+        "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
-        "harvester.sinks.jsonl": ("JsonLines",),
+        "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
     }.items()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
@@ -170,16 +170,26 @@ class Bench:
         if how := await self.difference(sink, self.held if held is None else held):
             raise self.broken(how)
 
-    async def expect_one_of(self, sink: Sink, *choices: Held) -> None:
-        """That exactly one of these stands there."""
-        found = [await self.difference(sink, held) for held in choices]
-        if all(found):
-            raise self.broken(found[-1])
+    async def expect_between(self, sink: Sink, before: Held, after: Held) -> None:
+        """That each interface is as it was, or as it is after the write."""
+        if not scan_of(sink):
+            return
+        found = self._scanned(sink)
+        for name in {window.endpoint for window in (*found, *before, *after)}:
+            here = {window: each for window, each in found.items() if window.endpoint == name}
+            kept, written = (
+                {w: each for w, each in held.items() if w.endpoint == name and each.records}
+                for held in (before, after)
+            )
+            how = _difference_of_windows(here, written)
+            if how and _difference_of_windows(here, kept):
+                raise self.broken(f"{name} is neither as it was nor as it was written: {how}")
 
     async def difference(self, sink: Sink | None, held: Held) -> str:
         """What is not as it should be, empty if nothing."""
         wanted = {window: each for window, each in held.items() if each.records}
-        if scan_of(scanned := sink or self.make()) and (how := self._scanned(scanned, wanted)):
+        scanned = self._scanned(one) if scan_of(one := sink or self.make()) else None
+        if scanned is not None and (how := _difference_of_windows(scanned, wanted)):
             return how
         if self._read is None or sink is not None:
             return ""
@@ -191,36 +201,55 @@ class Bench:
             Counter(_form(one) for each in wanted.values() for one in each.documents()),
         )
 
-    def _scanned(self, sink: Any, wanted: Held) -> str:
-        """What a scan gives that it should not, or does not give."""
-        names = sorted({window.endpoint for window in wanted})
-        if sorted(sink.endpoints()) != names:
-            return f"endpoints() gives {sorted(sink.endpoints())}, and {names} have records"
-        found: dict[Window, str] = {}
-        for name in names:
+    def _scanned(self, sink: Any) -> dict[Window, Stored]:
+        """What a scan gives of all interfaces."""
+        found: dict[Window, Stored] = {}
+        for name in sink.endpoints():
+            windows = 0
             for window, tally, fetched_at, records in sink.scan(name):
                 if window in found:
-                    return f"scan gives {window} twice"
-                if window not in wanted:
-                    return f"scan gives {window}, which should not be there"
-                found[window] = _not_as_written(tally, fetched_at, records(), wanted[window])
-        if missing := [window for window in wanted if window not in found]:
-            return f"scan lacks {len(missing)} of {len(wanted)} windows ({missing[0]})"
-        return next((f"scan of {window}: {how}" for window, how in found.items() if how), "")
+                    raise self.broken(f"scan gives {window} twice")
+                found[window] = Stored(tally, fetched_at, Counter(map(_form, records())))
+                windows += 1
+            if not windows:
+                raise self.broken(f"endpoints() gives {name}, of which there is no record")
+        return found
 
     def broken(self, how: str) -> BrokenPromiseError:
         """The error of this check."""
         return BrokenPromiseError(f"{self.name}: {self._promise}: {how}")
 
 
-def _not_as_written(
-    tally: Tally, fetched_at: str, records: Iterable[Mapping[str, Any]], wanted: Batch
-) -> str:
-    if tally != wanted.tally:
-        return f"its tally is {tuple(tally)}, and {tuple(wanted.tally)} was written"
-    if _moment(fetched_at) != _moment(wanted.fetched_at):
-        return f"it was fetched at {wanted.fetched_at}, not at {fetched_at}"
-    return _difference(Counter(map(_form, records)), Counter(map(_form, wanted.records)))
+class Stored(NamedTuple):
+    """What stands in a sink of a window."""
+
+    tally: Tally
+    fetched_at: str
+    records: Counter[str]
+
+
+def _as_written(batch: Batch) -> Stored:
+    return Stored(batch.tally, batch.fetched_at, Counter(map(_form, batch.records)))
+
+
+def _differ(found: Stored, wanted: Stored) -> str:
+    """How what was found is not as it was written, empty if it is."""
+    if found.tally != wanted.tally:
+        return f"its tally is {tuple(found.tally)}, and {tuple(wanted.tally)} was written"
+    if _moment(found.fetched_at) != _moment(wanted.fetched_at):
+        return f"it was fetched at {wanted.fetched_at}, not at {found.fetched_at}"
+    return _difference(found.records, wanted.records)
+
+
+def _difference_of_windows(found: Mapping[Window, Stored], wanted: Held) -> str:
+    for window, stored in found.items():
+        if window not in wanted:
+            return f"scan gives {window}, which should not be there"
+        if how := _differ(stored, _as_written(wanted[window])):
+            return f"scan of {window}: {how}"
+    if missing := [window for window in wanted if window not in found]:
+        return f"scan lacks {len(missing)} of {len(wanted)} windows ({missing[0]})"
+    return ""
 
 
 def _form(given: Mapping[str, Any]) -> str:

@@ -141,7 +141,7 @@ async def empty(bench: Bench) -> None:
     await bench.expect()
     await bench.run(batch(0, days=2), batch(0, 4, appid=OTHER))
     await bench.expect()
-    await bench.run(batch(0, 5))
+    await bench.run(batch(0, 5), batch(8, 6), batch(8), batch(9), batch(9, 7))
     await bench.expect()
 
 
@@ -218,7 +218,6 @@ async def in_one_write(bench: Bench) -> None:
     await bench.run(
         batch(0, 1), batch(0, 2), batch(0, 3, appid=OTHER), batch(5, 4, days=7),
         batch(8, 5), batch(20, 6), batch(19, 7, days=3), batch(30, 8, days=3), batch(32, 9, days=3),
-        batch(40, 10), batch(40),
     )  # fmt: skip
     await bench.expect()
     await bench.run(batch(32, 11), batch(31, 12, days=4), batch(33, 13))
@@ -228,13 +227,13 @@ async def in_one_write(bench: Bench) -> None:
 @_check
 async def any_order(bench: Bench) -> None:
     """After any windows, crashes and new starts there stands what the ledger has committed."""
-    for seed in range(4):
+    for seed in range(3):
         await _any_order(bench, Random(seed))
 
 
 async def _any_order(bench: Bench, draw: Random) -> None:
     sink = await bench.open()
-    for number in range(40):
+    for number in range(30):
         group = [_any_window(draw, 100 * number + n) for n in range(draw.randint(1, 6))]
         if draw.random() < 0.2:
             await bench.write(sink, *group)
@@ -283,7 +282,7 @@ async def crash(bench: Bench) -> None:
             await bench.write(sink, *group)
             bench.crash(sink)
         sink = await bench.open()
-        await bench.expect_one_of(sink, before, after(before, group))
+        await bench.expect_between(sink, before, after(before, group))
         await bench.commit(sink, *LIFE[number]())
         await bench.expect(sink)
         bench.crash(sink)
@@ -357,7 +356,7 @@ async def reopened(bench: Bench) -> None:
 @_check
 async def without_ledger(bench: Bench) -> None:
     """Without a ledger what stands there is kept, and what it overlaps is replaced."""
-    for group in ([batch(0, 1), batch(1, 2)], [batch(1, 3, days=2)], [batch(0, 4), batch(1)]):
+    for group in ([batch(0, 1), batch(1, 2)], [batch(1, 3, days=2)], [batch(0, 4)]):
         sink = bench.make()
         await sink.open(None)
         await bench.commit(sink, *group)
