@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
     from harvester.sinks.base import Receipt, Sink, Written
-    from harvester.sinks.jsonl import JsonLines
+    from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
 
@@ -103,7 +103,7 @@ _HOMES = {
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
         "harvester.sinks.base": ("Receipt", "Sink", "Written"),
-        "harvester.sinks.jsonl": ("JsonLines",),
+        "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
     }.items()
