@@ -365,9 +365,9 @@ class JsonLines:
 
     def _append(self, name: str, data: bytes) -> None:
         """Add lines to the end of a segment."""
-        self._appended.append(name)
         if name not in self._marks:
             self._begin(name)
+        self._appended.append(name)
         mark = self._marks.get(name, Mark())
         packed = self._compression.pack(data)
         small = mark.small
