@@ -28,11 +28,11 @@ if TYPE_CHECKING:
         WindowError,
     )
     from harvester.events import Event, Failure, Report
-    from harvester.ledger import Ledger
+    from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
-    from harvester.sinks.base import Receipt, Sink, Written
+    from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
@@ -43,10 +43,12 @@ __all__ = [
     "Account",
     "AccountError",
     "Batch",
+    "Checkpoint",
     "Endpoint",
     "EndpointError",
     "Event",
     "Failure",
+    "Fence",
     "FileStore",
     "HarvestError",
     "IncompleteError",
@@ -60,13 +62,14 @@ __all__ = [
     "NetworkError",
     "Platform",
     "Rate",
-    "Receipt",
     "Records",
     "Report",
     "RunError",
     "Sink",
     "SinkError",
+    "SqliteLedger",
     "StoredRecords",
+    "StoredWindow",
     "Tally",
     "Token",
     "TokenStore",
@@ -94,15 +97,16 @@ _HOMES = {
             "NetworkError",
             "RunError",
             "SinkError",
+            "SqliteLedger",
             "UsageError",
             "WindowError",
         ),
         "harvester.events": ("Event", "Failure", "Report"),
-        "harvester.ledger": ("Ledger",),
+        "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
-        "harvester.sinks.base": ("Receipt", "Sink", "Written"),
+        "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),

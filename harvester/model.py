@@ -291,11 +291,12 @@ class Batch:
         which another run asks again.  late: WeChat says that they are late, or the last day has no
         row yet though every day has one: stored, but this run does not count it as done.
     empty: bit n is set if the n-th day has no record.
+    size: bytes of the answers that it came in.
     """
 
     __slots__ = (
         "_pieces", "_sums", "due", "empty", "endpoint", "fetched_at", "former", "late",
-        "provisional", "records", "replaces", "version", "window",
+        "provisional", "records", "replaces", "size", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -312,6 +313,7 @@ class Batch:
         due: float = 0.0,
         late: bool = False,
         empty: int | None = None,
+        size: int = 0,
     ) -> None:
         self.window = window
         self.records = records
@@ -323,6 +325,7 @@ class Batch:
         self.provisional = provisional
         self.due = due
         self.late = late
+        self.size = size
         self.empty = all_days(window) if not records else empty or 0
         self._pieces: list[bytes] | None = None
         self._sums: list[int] | None = None
@@ -383,6 +386,4 @@ class Tally(NamedTuple):
 
     def plus(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(
-            self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS
-        )
+        return Tally(self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS)

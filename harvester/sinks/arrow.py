@@ -10,8 +10,8 @@ Importing this module without pyarrow raises `UsageError` with the command that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import date
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +19,17 @@ from harvester.codec import MalformedError
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch, Window
-from harvester.sinks.columns import METADATA, Row, Table, fit
+from harvester.sinks.columns import (
+    METADATA,
+    Misfit,
+    Row,
+    Table,
+    distinct,
+    exactly,
+    kinds_of,
+    moment,
+    values_of,
+)
 
 try:
     import pyarrow as pa
@@ -46,18 +56,7 @@ _SCALARS: dict[str, Any] = {
     "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_(),
     "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"), "json": pa.string(),
 }  # fmt: skip
-_KINDS: dict[str, set[type]] = {
-    "int": {int, type(None)}, "str": {str, type(None)}, "bool": {bool, type(None)},
-    "float": {float, type(None)},
-}  # fmt: skip
-"""The types of the values that a column takes as they are."""
-
-
-class _Misfit(Exception):  # noqa: N818  (no error: the group goes row by row)
-    """A record is not as the catalogue says."""
-
-
-_MISFITS = (_Misfit, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
+_MISFITS = (Misfit, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
 
 
 def table_of(name: str, fields: Sequence[Field] = ()) -> Table:
@@ -107,42 +106,20 @@ def _batch(schema: Any, columns: Sequence[Any]) -> Any:
 
 
 def _by_column(fields: Sequence[Field], documents: Sequence[Document]) -> list[Sequence[Any]]:
-    names = [field.name for field in fields]
-    if not {*names}.issuperset(set().union(*documents)):
-        raise _Misfit
-    columns = [[document.get(name) for document in documents] for name in names]
+    columns = values_of(fields, documents).columns
     return [_column(field, values) for field, values in zip(fields, columns, strict=True)]
 
 
 def _column(field: Field, values: Sequence[Any]) -> Sequence[Any]:
-    """The values of a field as its column takes them; raises `_Misfit` if one does not fit."""
-    if field.type in _KINDS:
-        if {*map(type, values)} <= _KINDS[field.type]:
-            return values
-    elif field.type == "timestamp":
-        return _distinct(values, _moment)
-    elif field.type == "date":
-        return _distinct(values, lambda value: _exactly(value, field))
-    return [_exactly(value, field) for value in values]
-
-
-def _exactly(value: Any, field: Field) -> Any:
-    if value is None:
-        return None
-    held, exact = fit(value, field)
-    if not exact:
-        raise _Misfit
-    return held
-
-
-def _distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> list[Any]:
-    """What is made of each value, made once: they are few, each many times."""
-    forms = {value: made(value) for value in {*values}}
-    return [forms[value] for value in values]
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+    """The values of a field as its column takes them; raises `Misfit` if one does not fit."""
+    if field.type == "timestamp":
+        return distinct(values, moment)
+    if field.type == "date":
+        return distinct(values, lambda value: exactly(value, field))
+    if field.type in ("int", "str", "bool"):
+        kinds_of(field, values)  # and Arrow refuses an int of more than 64 bits
+        return values
+    return [exactly(value, field) for value in values]
 
 
 def _batches(documents: Sequence[Document]) -> Iterable[Batch]:

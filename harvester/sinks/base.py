@@ -114,6 +114,11 @@ def path_of(sink: object) -> Path | None:
     return path if isinstance(path, Path) else None
 
 
+def is_file_sink(sink: object) -> bool:
+    """Whether a sink's path is a file, not a directory: its ledger lies beside it then."""
+    return bool(getattr(sink, "is_file", False))
+
+
 def name_in(sink: Sink, ledger: Path | None) -> str:
     """A sink's name in a ledger: relative to the ledger's folder where it lies within that.
 

@@ -22,14 +22,24 @@ from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
-from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL, make_ready
-from harvester.sinks.layout import Dialect, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
+from harvester.sinks.sql import (
+    DISK_FULL,
+    PATIENCE,
+    Days,
+    Dialect,
+    SqlSink,
+    as_text,
+    before,
+    is_negative_zero,
+    make_ready,
+    quoted,
+)
 
 _TYPES = {
     "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN", "date": "DATE",
     "object": "JSON", "list": "JSON", "json": "JSON", "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "key": "VARCHAR",
 }  # fmt: skip
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
@@ -43,14 +53,10 @@ _open_here: set[Path] = set()
 """The files that this process has open: DuckDB itself keeps out other processes only."""
 
 
-def _text(value: Any) -> str:
-    return encode(value).decode()
-
-
 DIALECT = Dialect(
     "DuckDB",
     _TYPES,
-    forms={"object": _text, "list": _text},
+    forms={"object": as_text, "list": as_text},
     reads={
         "object": "{}::VARCHAR",
         "list": "{}::VARCHAR",
@@ -58,14 +64,13 @@ DIALECT = Dialect(
         "timestamp": "epoch_us({})",
     },
     revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
-    refused="float",
     refuses=is_negative_zero,  # DuckDB before 2.0 read it from JSON as 0.0
-    signs=(b"-0.0",),
+    sign=b"-0.0",
     indexed=False,
 )
 
 
-class DuckDB(Database):
+class DuckDB(SqlSink):
     """The sink in a DuckDB file; it is made if it is not there.
 
     Raises `UsageError` if the library is missing.
@@ -162,7 +167,7 @@ class DuckDBDriver:
                 connection.close()
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[None]:
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
         self._connection.execute("BEGIN TRANSACTION")
         try:
             yield
@@ -188,6 +193,9 @@ class DuckDBDriver:
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(self._connection.execute(sql, list(values)).fetchall())
 
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, [list(row) for row in rows])
+
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         own = nullcontext(self._connection) if self._reads else self._connection.cursor()
         with own as cursor:
@@ -207,10 +215,15 @@ class DuckDBDriver:
         finally:
             self._connection.unregister(_ROWS)
 
-    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(quoted(field.name) for field in key)
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        appids, begins, ends = (list(values) for values in zip(*days, strict=True))
+        # the days of all of them let DuckDB pass over most blocks of the table
         self._connection.execute(
-            f"DELETE FROM {quoted(table)} WHERE ({names}) IN ({_selected(key)})", _in_columns(rows)
+            f"DELETE FROM {quoted(table)} USING"
+            " (SELECT unnest(?) AS appid, unnest(?) AS first, unnest(?) AS last) AS gone"
+            " WHERE _begin_date <= ? AND _begin_date > ? AND _appid = gone.appid"
+            " AND _begin_date <= gone.last AND _end_date >= gone.first",
+            [appids, begins, ends, max(ends), before(min(begins), longest)],
         )
 
     def columns(self, table: str) -> dict[str, str]:
