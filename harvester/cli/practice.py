@@ -24,7 +24,7 @@ from harvester.cli.session import STATUS, conduct, summarize
 from harvester.codec import parse
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.testing import Faults, Simulator, serve
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
