@@ -76,6 +76,7 @@ DIALECT = Dialect(
     mark="%s",
     folds=False,
     longest=63,
+    refused="str",
     refuses=lambda value: type(value) is str and "\0" in value,
     sign=b"\\u0000",
     locks=" FOR UPDATE",

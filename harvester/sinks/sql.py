@@ -19,7 +19,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import chain, groupby
 from math import copysign
 from operator import itemgetter
@@ -29,7 +29,7 @@ from zlib import crc32
 
 import anyio
 
-from harvester.codec import TALLY_BITS, encode, parse
+from harvester.codec import TALLY_BITS, encode, parse, row_checksum, row_checksums
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window, many
@@ -42,6 +42,7 @@ from harvester.sinks.columns import (
     Form,
     Row,
     Table,
+    chunks,
     record_of,
 )
 from harvester.thread import Thread
@@ -61,7 +62,6 @@ _FETCHED_AT = "_fetched_at"
 _ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, CHECKSUM))
 _JSON_TYPES = ("object", "list", "json")
 _ROW_BITS = (1 << 31) - 1
-_BETWEEN_ROWS = b"],["  # of two rows, encoded
 _AT_ONCE = 500
 """Accounts that one statement names."""
 
@@ -81,8 +81,8 @@ class Dialect(NamedTuple):
         type, ``{}`` being the column; revives: what a value that was read becomes, by type.
     mark: stands for a value in a statement.  folds: ``A`` and ``a`` name the same column.
     longest: bytes of a name, 0 if it does not matter.
-    refuses: whether a column cannot hold a value as it is; it stands in ``_extra`` then.
-        sign: bytes that the JSON of a record has if it holds such a value.
+    refuses: whether a value of ``refused`` type cannot be held as it is; it stands in ``_extra``
+        then.  sign: what the JSON of a record has if it holds such a value.
     indexed: whether a table has an index by window.
     locks: what a SELECT ends with that locks its rows until the commit.
     insert_new: a statement that inserts a row unless its key is there; of table, columns, marks.
@@ -96,6 +96,7 @@ class Dialect(NamedTuple):
     mark: str = "?"
     folds: bool = True
     longest: int = 0
+    refused: str = ""
     refuses: Callable[[Any], bool] = lambda value: False
     sign: bytes = b""
     indexed: bool = True
@@ -266,21 +267,31 @@ class Layout:
         self.described = as_text([[field.name, field.type] for field in self.table.columns])
         self.number = crc32(self.described.encode())
         self._dialect = dialect
+        self._may_refuse = any(field.type == dialect.refused for field in self.table.fields)
 
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {len(self.columns)} columns>"
 
     def rows(self, batches: Sequence[Batch]) -> list[Row]:
         """The records of the batches, ready to be inserted."""
-        rows = self.table.rows_of(batches)
-        sign = self._dialect.sign
-        if sign and sign in b"".join(chain.from_iterable([batch.pieces for batch in batches])):
-            rows = [*map(self._moved, rows)]
-        sums = chain.from_iterable([batch.checksums for batch in batches])
-        return [
-            (*row, record << 31 | own & _ROW_BITS)
-            for row, record, own in zip(rows, sums, _row_checksums(rows), strict=True)
-        ]
+        found: list[Row] = []
+        for chunk in chunks(batches):  # what has just been made is still in the processor's cache
+            rows = self.table.rows_of(chunk)
+            if self._may_refuse and self._refuses_some(chunk):
+                rows = [*map(self._moved, rows)]
+            records = chain.from_iterable([batch.checksums for batch in chunk])
+            found += [
+                (*row, record << 31 | own & _ROW_BITS)
+                for row, record, own in zip(rows, records, row_checksums(rows), strict=True)
+            ]
+        return found
+
+    def _refuses_some(self, batches: Iterable[Batch]) -> bool:
+        """Whether a record may hold what a column cannot."""
+        first, sign = self._dialect.sign[:1], self._dialect.sign
+        return any(
+            [first in piece and sign in piece for batch in batches for piece in batch.pieces]
+        )
 
     def _moved(self, row: Row) -> Row:
         """The row with what its columns cannot hold in ``_extra``."""
@@ -340,21 +351,6 @@ class Layout:
         return self._dialect.types[field.type]
 
 
-def _row_checksums(rows: Sequence[Row]) -> list[int]:
-    """The checksum of each row.
-
-    They are encoded together, which is twice as fast as one by one.
-    """
-    sums = [*map(crc32, encode(rows)[2:-2].split(_BETWEEN_ROWS))] if rows else []
-    if len(sums) != len(rows):  # a text holds what stands between rows
-        return [*map(_row_checksum, rows)]
-    return sums
-
-
-def _row_checksum(row: Row) -> int:
-    return crc32(encode(row)[1:-1])
-
-
 # a table that is read back
 
 
@@ -406,7 +402,7 @@ class Reader:
         for places in self._layouts:
             held = tuple([values[place] for place in places])
             if len(held) - held.count(None) == present and (
-                _row_checksum(held) & _ROW_BITS == stored & _ROW_BITS
+                row_checksum(held) & _ROW_BITS == stored & _ROW_BITS
             ):
                 return stored >> 31
         return (stored >> 31) + 1

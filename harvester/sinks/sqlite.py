@@ -49,6 +49,7 @@ DIALECT = Dialect(
         "list": as_text,
     },
     revives={"bool": bool},
+    refused="float",
     refuses=is_negative_zero,
     sign=b"-0.0",
 )
