@@ -28,6 +28,7 @@ from harvester.sinks.sql import (
     PATIENCE,
     Days,
     Dialect,
+    Rows,
     SqlSink,
     as_text,
     before,
@@ -202,7 +203,7 @@ class DuckDBDriver:
     def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self._connection.executemany(sql, [list(row) for row in rows])
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         own = nullcontext(self._connection) if self._reads else self._connection.cursor()
         with own as cursor:
             cursor.execute(sql, list(values))

@@ -26,7 +26,7 @@ from harvester.errors import UsageError
 from harvester.model import Hidden
 from harvester.private import advice
 from harvester.sinks.columns import Row
-from harvester.sinks.sql import PATIENCE, Away, Days, Dialect, SqlSink, as_text, quoted
+from harvester.sinks.sql import PATIENCE, Away, Days, Dialect, Rows, SqlSink, as_text, quoted
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
@@ -228,7 +228,7 @@ class PostgresDriver:
         with self._connection.cursor() as cursor:
             cursor.executemany(sql, rows)
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         with self._connection.cursor(name="harvester") as cursor:
             cursor.itersize = 2000
             yield from cursor.execute(sql, values or None)

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, date, datetime
 from itertools import chain, groupby
 from math import copysign
@@ -66,6 +66,7 @@ _AT_ONCE = 500
 """Accounts that one statement names."""
 
 T = TypeVar("T")
+Rows = Generator[tuple[Any, ...], None, None]
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
@@ -165,7 +166,7 @@ class Driver(Protocol):
         """A statement for each of these rows of values."""
         ...
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         """The rows of a query without having all of them in memory."""
         ...
 
@@ -747,7 +748,8 @@ class SqlSink:
                 )
                 table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
                 for some in [()] if appids is None else _portions(sorted(appids)):
-                    yield from _windows(reader, endpoint, table, some)
+                    with closing(_windows(reader, endpoint, table, some)) as windows:
+                        yield from windows
 
     @contextmanager
     def _reading(self) -> Iterator[Driver]:
@@ -819,24 +821,24 @@ def _has_rows(driver: Driver, table: str) -> bool:
 
 def _windows(
     driver: Driver, endpoint: str, table: Reader, appids: Sequence[str]
-) -> Iterator[StoredWindow]:
+) -> Generator[StoredWindow, None, None]:
     """The windows of these accounts, or of all."""
     named = f"_appid IN ({driver.dialect.marks(len(appids))})" if appids else "_appid IS NOT NULL"
-    rows = driver.scan(
+    sql = (
         f"SELECT {driver.dialect.selected(table.columns)} FROM {quoted(endpoint)} WHERE {named}"
         " AND _begin_date IS NOT NULL AND _end_date IS NOT NULL"
-        f" ORDER BY {', '.join(_WINDOW)}",
-        appids,
+        f" ORDER BY {', '.join(_WINDOW)}"
     )
-    for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
-        try:
-            window = Window(appid, endpoint, day_of(begin), day_of(end))
-        except ValueError:
-            raise SinkError(
-                f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
-                f" {begin!r} to {end!r}; remove it"
-            ) from None
-        yield _stored(table, window, [*group])
+    with closing(driver.scan(sql, appids)) as rows:
+        for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
+            try:
+                window = Window(appid, endpoint, day_of(begin), day_of(end))
+            except ValueError:
+                raise SinkError(
+                    f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
+                    f" {begin!r} to {end!r}; remove it"
+                ) from None
+            yield _stored(table, window, [*group])
 
 
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:

@@ -22,6 +22,7 @@ from harvester.sinks.sql import (
     PATIENCE,
     Days,
     Dialect,
+    Rows,
     SqlSink,
     as_text,
     before,
@@ -156,7 +157,7 @@ class SQLiteDriver:
     def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self._open.executemany(sql, rows)
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         yield from self._open.execute(sql, values)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
