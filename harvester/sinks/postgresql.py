@@ -26,7 +26,8 @@ from harvester.errors import UsageError
 from harvester.model import Hidden
 from harvester.private import advice
 from harvester.sinks.columns import Row
-from harvester.sinks.sql import PATIENCE, Away, Days, Dialect, Rows, SqlSink, as_text, quoted
+from harvester.sinks.layout import Dialect, as_text, quoted
+from harvester.sinks.sql import PATIENCE, Away, Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"

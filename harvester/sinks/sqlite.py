@@ -16,20 +16,17 @@ from harvester import durable, sqlitefile
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import (
     DISK_FULL,
     PATIENCE,
     Days,
-    Dialect,
     Rows,
     SqlSink,
-    as_text,
     before,
-    is_negative_zero,
     make_ready,
     overlapping,
-    quoted,
 )
 
 BUSY = 30.0
