@@ -412,20 +412,35 @@ def test_two_fenced_writers_at_the_same_time_leave_the_later_epochs_records(
     assert overlaps == [(0,)]
 
 
-def test_writers_of_the_same_account_never_double_a_day(server: Target) -> None:
-    asyncio.run(_open_and_close(server))
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_a_writer_waits_for_another_one_of_the_same_account(
+    isolation: str, server: Target, watched: list[Any]
+) -> None:
+    assert server.server is not None
+    server.server.execute(
+        f"ALTER DATABASE {server.database} SET default_transaction_isolation = '{isolation}'"
+    )
+    server.harvest([part(9, 0)])
+    other = threading.Thread(target=lambda: asyncio.run(write(part(3, 2, days=3))))
+    waited: list[bool] = []
 
-    async def write(days: int) -> None:
+    def begin_the_other(name: str, taken: bool) -> None:
+        if name == "commit postgresql batches" and not taken and not waited:
+            waited.append(False)
+            other.start()
+            other.join(1)
+            waited.append(other.is_alive())
+
+    async def write(batch: Batch) -> None:
         sink = await server.open(dict(server.checkpoint))
-        for n in range(1, 30):
-            await sink.write([part(n, days, days=days)], {"wx1": 1})
+        await sink.write([batch], {"wx1": 1})
         await sink.close()
 
-    at_once(*[lambda days=days: asyncio.run(write(days)) for days in (1, 3, 7)])
-    assert server.execute(
-        "SELECT count(*) FROM checked a JOIN checked b ON a.ctid < b.ctid"
-        " AND a._begin_date <= b._end_date AND a._end_date >= b._begin_date"
-    ) == [(0,)]
+    watched.append(begin_the_other)
+    asyncio.run(write(part(1, 1, days=3)))
+    other.join()
+    assert waited == [False, True]
+    assert server.numbers() == [0, 2]
 
 
 def at_once(*functions: Callable[[], None]) -> None:
@@ -1034,14 +1049,6 @@ def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
         await sink.close()
 
     asyncio.run(go())
-
-
-def test_a_database_whose_default_isolation_is_stricter_never_doubles(server: Target) -> None:
-    assert server.server is not None
-    server.server.execute(
-        f"ALTER DATABASE {server.database} SET default_transaction_isolation = 'repeatable read'"
-    )
-    test_writers_of_the_same_account_never_double_a_day(server)
 
 
 # what PostgreSQL refuses
