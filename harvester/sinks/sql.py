@@ -282,14 +282,14 @@ class SqlSink:
                 commits = _check(driver, checkpoint or {})
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 holding = self._check_tables(gone_is_error=bool(checkpoint))
-                if checkpoint is None or checkpoint:
+                if checkpoint:
                     return {}
-                if holding:
+                if holding and checkpoint is not None:
                     raise UsageError(
                         f"{driver.where} holds a harvest that this ledger does not know;"
                         f" `harvester rebuild --sink {self._identity}` makes a ledger from it"
                     )
-                if commits:  # of somebody else's, whose ledger must not go on here
+                if commits and checkpoint is not None:  # of somebody else's, whose ledger must not go on here
                     driver.query(
                         f"UPDATE _harvester_state SET owner = {driver.dialect.mark}", [_new_owner()]
                     )
@@ -445,18 +445,23 @@ class SqlSink:
 
     # reading back
 
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The interfaces of which records are there."""
-        with self._reading() as reader:
+        with self._reading(checkpoint) as reader:
             return [
                 str(name)
                 for (name,) in reader.query("SELECT name FROM _harvester_interface ORDER BY name")
                 if _has_rows(reader, name)
             ]
 
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         """Each stored window of an interface that has records."""
-        with self._reading() as reader:
+        with self._reading(checkpoint) as reader:
             mark = reader.dialect.mark
             known = reader.query(
                 f"SELECT holding FROM _harvester_interface WHERE name = {mark}", [endpoint]
@@ -474,19 +479,17 @@ class SqlSink:
                         yield from windows
 
     @contextmanager
-    def _reading(self) -> Iterator[Driver]:
+    def _reading(self, checkpoint: Checkpoint | None) -> Iterator[Driver]:
         driver = self._driver
         try:
             with driver.reading() as reader:
                 if not _is_made(reader):
                     raise SinkError(f"{driver.where} holds no harvest")
-                _check(reader, {})
+                _check(reader, checkpoint or {})
                 yield reader
             return
-        except UsageError as exc:
-            problem = str(exc)
         except Away as exc:
-            problem = f"{driver.where} could not be read: {exc}"
+            raise UsageError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
             problem = f"{driver.where} could not be read: {driver.says(exc)}"
         raise SinkError(problem)  # here, where no frame holds a password
