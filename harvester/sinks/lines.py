@@ -315,7 +315,7 @@ class JsonLines:
         self._appended.clear()
         try:
             for endpoint, group in _by_endpoint(batches).items():
-                self._store(endpoint, _without_overlapped(group))
+                self._store(endpoint, group)
             if self._commits_itself:
                 self._place_pending()
             return self._said(before)
@@ -328,6 +328,7 @@ class JsonLines:
         wanted = [batch for batch in group if self._looks or batch.replaces]
         stored = {name: self._days_of(name) for name in self._segments(endpoint)} if wanted else {}
         gone = Days(batch.window for batch in wanted)
+        group = _without_overlapped(group)
         added: defaultdict[str, list[Batch]] = defaultdict(list)
         for name, days in stored.items():
             if days.overlap(gone):
@@ -419,7 +420,7 @@ class JsonLines:
         draft = draft_of(self.path / name, mark.generation + 1)
         draft.unlink(missing_ok=True)
         packer = compression_of(name).packer()
-        kept = Days()
+        kept, some = Days(), False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with open(os.open(draft, flags, 0o644), "r+b", buffering=CHUNK) as file:
             self._pending[name] = draft
@@ -428,8 +429,11 @@ class JsonLines:
                     if not gone.overlaps(found.window):
                         file.write(packer.compress(b"".join(found.lines)))
                         kept.add([found.window])
-                file.write(packer.compress(data))
-                file.write(packer.flush())
+                        some = True
+                if data:
+                    file.write(packer.compress(data))
+                if data or some:  # else it holds nothing, not even an empty member
+                    file.write(packer.flush())
                 file.flush()
             durable.sync(file.fileno(), "rewritten segment")
             size = file.tell()

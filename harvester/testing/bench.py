@@ -139,12 +139,13 @@ class Bench:
             each.replaces = any(overlap(each.window, window) for window in self.held)
         return await sink.write(batches, {each.window.appid: self.epoch for each in batches})
 
-    async def commit(self, sink: Sink, *batches: Batch) -> None:
-        """Write, then commit in the ledger."""
+    async def commit(self, sink: Sink, *batches: Batch, ledger: bool = True) -> None:
+        """Write, then commit in the ledger, if one is kept."""
         written = await self.write(sink, *batches)
         if written.refused:
             raise self.broken(f"nobody had a higher epoch, and {written.refused} were refused")
-        self.store(written.checkpoint)
+        if ledger:
+            self.store(written.checkpoint)
         self.held = after(self.held, batches)
 
     async def run(self, *batches: Batch) -> None:
@@ -188,7 +189,7 @@ class Bench:
     async def difference(self, sink: Sink | None, held: Held) -> str:
         """What is not as it should be, empty if nothing."""
         wanted = {window: each for window, each in held.items() if each.records}
-        scanned = self._scanned(one) if scan_of(one := sink or self.make()) else None
+        scanned = self._scanned(sink) if scan_of(sink or self.make()) else None
         if scanned is not None and (how := _difference_of_windows(scanned, wanted)):
             return how
         if self._read is None or sink is not None:
@@ -202,11 +203,13 @@ class Bench:
         )
 
     def _scanned(self, sink: Any) -> dict[Window, Stored]:
-        """What a scan gives of all interfaces."""
+        """What a scan gives of all interfaces; without an open sink, up to the checkpoint."""
         found: dict[Window, Stored] = {}
-        for name in sink.endpoints():
+        known = () if sink else (dict(self.checkpoint) or None,)
+        sink = sink or self.make()
+        for name in sink.endpoints(*known):
             windows = 0
-            for window, tally, fetched_at, records in sink.scan(name):
+            for window, tally, fetched_at, records in sink.scan(name, None, *known):
                 if window in found:
                     raise self.broken(f"scan gives {window} twice")
                 found[window] = Stored(tally, fetched_at, Counter(map(_form, records())))

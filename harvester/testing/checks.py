@@ -359,7 +359,7 @@ async def without_ledger(bench: Bench) -> None:
     for group in ([batch(0, 1), batch(1, 2)], [batch(1, 3, days=2)], [batch(0, 4)]):
         sink = bench.make()
         await sink.open(None)
-        await bench.commit(sink, *group)
+        await bench.commit(sink, *group, ledger=False)
         await sink.close()
         await bench.expect()
 
@@ -378,6 +378,18 @@ async def unknown_harvest(bench: Bench) -> None:
         raise bench.broken("open({}) does not say so")
     await bench.expect()
     await bench.run(batch(1, 3))
+    await bench.expect()
+
+
+@_check_of(SCANNED)
+async def new_ledger(bench: Bench) -> None:
+    """What `open(None)` returns lets a new ledger go on where the lost one stopped."""
+    await bench.run(batch(0, 1), batch(1, 2), batch(2, 3, endpoint="checked_too"))
+    sink = bench.make()
+    bench.checkpoint = await sink.open(None)
+    await sink.close()
+    await bench.expect()
+    await bench.run(batch(1, 4), batch(3, 5))
     await bench.expect()
 
 
@@ -406,7 +418,7 @@ async def two_writers(bench: Bench) -> None:
     except (UsageError, SinkError):
         await second.close()
     else:
-        await bench.commit(second, batch(0, 11), batch(1, 2))
+        await bench.commit(second, batch(0, 11), batch(1, 2), ledger=False)
         await second.close()
     await bench.commit(first, batch(2, 3), batch(9, 99, days=2))
     await first.close()

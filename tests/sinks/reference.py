@@ -74,10 +74,15 @@ class Reference:
 
     async def close(self) -> None: ...
 
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         return sorted({window.endpoint for window in self.disk.windows})
 
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         for window, stored in self.disk.windows.items():
             if window.endpoint == endpoint and (appids is None or window.appid in appids):
                 yield stored

@@ -189,6 +189,14 @@ class TakesUnknownHarvests(Reference):
         return await super().open(checkpoint or None)
 
 
+class LeavesANewLedgerAlone(Reference):
+    """Without a ledger it does not say what a new one would need."""
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        found = await super().open(checkpoint)
+        return {} if checkpoint is None else found
+
+
 class SaysNothing(Reference):
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         DISKS.setdefault(self.name, Disk())
@@ -224,18 +232,28 @@ class Overwrites(Reference):
 
 
 class ScansAllAccounts(Reference):
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         return super().scan(endpoint)
 
 
 class MiscountsTheStored(Reference):
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         for stored in super().scan(endpoint, appids):
             yield stored._replace(tally=Tally(stored.tally.records, 7))
 
 
 class HidesInterfaces(Reference):
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         return super().endpoints()[:1]
 
 
@@ -296,6 +314,7 @@ FAULTS = {
     NeedsADescription: "unknown_interface",
     BeginsAnew: "without_ledger",
     TakesUnknownHarvests: "unknown_harvest",
+    LeavesANewLedgerAlone: "new_ledger",
     SaysNothing: "gone",
     ClosesOnce: "closing",
     IsAnother: "identity",
