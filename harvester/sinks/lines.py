@@ -420,7 +420,7 @@ class JsonLines:
         draft = draft_of(self.path / name, mark.generation + 1)
         draft.unlink(missing_ok=True)
         packer = compression_of(name).packer()
-        kept, some = Days(), False
+        kept = Days()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with open(os.open(draft, flags, 0o644), "r+b", buffering=CHUNK) as file:
             self._pending[name] = draft
@@ -429,11 +429,8 @@ class JsonLines:
                     if not gone.overlaps(found.window):
                         file.write(packer.compress(b"".join(found.lines)))
                         kept.add([found.window])
-                        some = True
-                if data:
-                    file.write(packer.compress(data))
-                if data or some:  # else it holds nothing, not even an empty member
-                    file.write(packer.flush())
+                file.write(packer.compress(data))
+                file.write(packer.flush())
                 file.flush()
             durable.sync(file.fileno(), "rewritten segment")
             size = file.tell()
@@ -488,7 +485,10 @@ class JsonLines:
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
-        return sorted({folder_of(name) for name, _, size in self._standing("*", checkpoint) if size})
+        standing = self._standing("*", checkpoint)  # a compressed segment may hold nothing
+        return sorted(
+            {folder_of(name) for name, *place in standing if any(windows_in(name, *place))}
+        )
 
     def scan(
         self,
@@ -501,9 +501,7 @@ class JsonLines:
             if appids is None or found.window.appid in appids:
                 yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
 
-    def windows(
-        self, endpoint: str, checkpoint: Checkpoint | None = None
-    ) -> Iterator[WindowLines]:
+    def windows(self, endpoint: str, checkpoint: Checkpoint | None = None) -> Iterator[WindowLines]:
         """The same as lines."""
         for name, path, size in self._standing(endpoint, checkpoint):
             yield from windows_in(name, path, size)
@@ -515,9 +513,7 @@ class JsonLines:
             for name in self._segments(endpoint)
         }
 
-    def _standing(
-        self, folder: str, checkpoint: Checkpoint | None
-    ) -> list[tuple[str, Path, int]]:
+    def _standing(self, folder: str, checkpoint: Checkpoint | None) -> list[tuple[str, Path, int]]:
         """Each segment, where it lies and how much of it counts."""
         if self._claim is None and checkpoint is None:
             self._folders = [str(name) for name in self._read_note().get("folders", [])]
