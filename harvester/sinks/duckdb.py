@@ -103,6 +103,7 @@ class DuckDBDriver:
         self._connection: Any = None
         self._former_limit = ""
         self._reads = False
+        self._synced: list[int] = []  # the files whose names are durable
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
@@ -169,10 +170,19 @@ class DuckDBDriver:
             yield
             with durable.step(f"commit duckdb {what}"):
                 self._connection.execute("COMMIT")
+                self._sync_names()
         except BaseException:
             with suppress(self._library.Error):  # it may have ended by itself
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _sync_names(self) -> None:
+        """DuckDB syncs its file and its log, and not the directory when one of them is new."""
+        path = self._path.resolve()
+        found = [os.stat(each).st_ino for each in (path, f"{path}.wal") if os.path.exists(each)]
+        if found != self._synced:
+            durable.sync_directory(path.parent)
+            self._synced = found
 
     @contextmanager
     def reading(self) -> Iterator[DuckDBDriver]:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import anyio
 
+from harvester import durable
 from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
@@ -148,7 +149,7 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
     """
     if create:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.make_directory(path.parent, "directory of the database")
         except OSError as exc:
             raise UsageError(
                 f"the directory {path.parent} cannot be made ({exc.strerror})"
@@ -289,7 +290,9 @@ class SqlSink:
                         f"{driver.where} holds a harvest that this ledger does not know;"
                         f" `harvester rebuild --sink {self._identity}` makes a ledger from it"
                     )
-                if commits and checkpoint is not None:  # of somebody else's, whose ledger must not go on here
+                if (
+                    commits and checkpoint is not None
+                ):  # of somebody else's, whose ledger must not go on here
                     driver.query(
                         f"UPDATE _harvester_state SET owner = {driver.dialect.mark}", [_new_owner()]
                     )
