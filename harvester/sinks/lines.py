@@ -319,7 +319,7 @@ class JsonLines:
         self._appended.clear()
         try:
             for endpoint, group in _by_endpoint(batches).items():
-                self._store(endpoint, _without_overlapped(group))
+                self._store(endpoint, group)
             if self._commits_itself:
                 self._place_pending()
             return self._said(before)
@@ -337,7 +337,7 @@ class JsonLines:
             if days.overlap(gone):
                 added[name] = []
         rewritten = [*added]
-        for batch in group:
+        for batch in _without_overlapped(group):
             if batch.records:
                 here = [name for name in rewritten if stored[name].overlaps(batch.window)]
                 added[here[-1] if here else self._growing(endpoint)].append(batch)

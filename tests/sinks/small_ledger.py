@@ -190,9 +190,7 @@ async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> N
             one.begin <= window(first, days).end and window(first, days).begin <= one.end
             for one in ledger.committed
         )
-        return batch(
-            first, *numbers, days=days, stamp=stamp, replaces=replaces, endpoint=endpoint
-        )
+        return batch(first, *numbers, days=days, stamp=stamp, replaces=replaces, endpoint=endpoint)
 
     runs: Sequence[Sequence[Sequence[tuple[int, Sequence[int], int]]]] = [
         [[(first + n, [first + n], 1) for n in range(4)] + [(first - 20, [first], 1)]

@@ -217,6 +217,9 @@ async def test_of_two_overlapping_windows_in_one_write_the_later_one_stays(
     assert seen(tmp_path) == [3, 4, 99]
     await ledger.run(batch(3, 33, days=2, replaces=True), batch(2, 2, days=2, replaces=True))
     assert seen(tmp_path) == ledger.scanned() == [2, 4, 99]
+    await ledger.run(batch(6, 6), batch(7, 7))
+    await ledger.run(batch(6, 66, days=2, replaces=True), batch(7, 77, days=2, replaces=True))
+    assert seen(tmp_path) == ledger.scanned() == [2, 4, 77, 99]  # the earlier one removes, too
 
 
 @each(*ALL)
