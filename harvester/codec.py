@@ -152,6 +152,20 @@ def pieces_of(records: Sequence[dict[str, Any]]) -> list[bytes]:
         return [encode(record)[:-1] for record in records]
 
 
+def row_checksum(row: Sequence[Any]) -> int:
+    """The checksum of a row of a table."""
+    return crc32(encode(row))
+
+
+def row_checksums(rows: Iterable[Sequence[Any]]) -> list[int]:
+    """The `row_checksum` of each row."""
+    rows = list(rows)
+    try:
+        return [*map(crc32, map(orjson.dumps, rows))]
+    except (TypeError, RecursionError):  # something that orjson does not write
+        return [*map(row_checksum, rows)]
+
+
 def lines_of(pieces: Sequence[bytes], metadata: Mapping[str, str]) -> bytes:
     """Records as lines, each with its metadata at its end."""
     if not pieces:

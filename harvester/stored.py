@@ -17,7 +17,7 @@ from harvester.ledger.base import EPOCH, Key, Ledger
 from harvester.model import Batch, Tally
 from harvester.plan import Cut, Days, last_legal_day
 from harvester.scope import Scope
-from harvester.sinks.base import Sink, StoredWindow, scan_of
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
 from harvester.thread import Thread
 
 AT_ONCE = 500
@@ -28,14 +28,19 @@ Endpoints = Callable[[str], Endpoint | None]
 
 
 async def scanned(
-    sink: Sink, endpoint: str, appids: Collection[str] | None = None, *, records: bool = False
+    sink: Sink,
+    endpoint: str,
+    appids: Collection[str] | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    records: bool = False,
 ) -> AsyncIterator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
     """The stored windows of an interface in groups, with their records if they are wanted."""
     scan = scan_of(sink)
     assert scan is not None, f"{sink.identity} cannot be scanned"
     thread = Thread("harvester-scan")
     try:
-        found = await thread.call(scan, endpoint, appids)
+        found = await thread.call(scan, endpoint, appids, checkpoint)
 
         def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
             return [
@@ -48,11 +53,11 @@ async def scanned(
         thread.close()
 
 
-async def endpoints_in(sink: Sink) -> list[str]:
+async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
     """The interfaces of which records stand in a sink."""
     thread = Thread("harvester-scan")
     try:
-        return sorted(await thread.call(lambda: list(sink.endpoints())))  # type: ignore[attr-defined]
+        return sorted(await thread.call(lambda: list(sink.endpoints(checkpoint))))  # type: ignore[attr-defined]
     finally:
         thread.close()
 

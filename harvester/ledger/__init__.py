@@ -10,6 +10,7 @@ from harvester.ledger.base import Exhausted, Key, Ledger, Spent
 from harvester.ledger.sqlite import (
     FILE_NAME,
     SqliteLedger,
+    checkpoint_in,
     ledger_of,
     ledger_of_file,
     named_sinks,
@@ -25,6 +26,7 @@ __all__ = [
     "Outcome",
     "Spent",
     "SqliteLedger",
+    "checkpoint_in",
     "ledger_of",
     "ledger_of_file",
     "named_sinks",

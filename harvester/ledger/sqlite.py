@@ -324,6 +324,20 @@ class SqliteLedger:
             self._claim = None
 
 
+def checkpoint_in(path: Path, sink: str) -> dict[str, str] | None:
+    """What a ledger has stored for a sink, None if it does not know it; raises as opening does."""
+    ledger = SqliteLedger(path, readonly=True)
+    try:
+        ledger._open()
+        assert ledger._database is not None
+        found = tables.checkpoint(ledger._database, sink)
+        return found if found or sink in tables.sinks(ledger._database) else None
+    except (sqlite3.Error, *_NO_VALUES) as exc:
+        raise ledger._not_opened(exc) from exc
+    finally:
+        ledger._close()
+
+
 def named_sinks(path: Path) -> list[str]:
     """The sinks that a ledger names, as far as it can still be read."""
     found: set[str] = set()

@@ -65,10 +65,13 @@ class StoredWindow(NamedTuple):
 class Sink(Protocol):
     """A destination for batches.
 
-    ``scan(endpoint, appids=None)`` is optional: it gives each stored window of an interface that has
-    records, in any order, of these accounts or of all.  It is called on a sink that is not open, or
-    between two writes.  It raises `SinkError` if what was stored is gone or cannot be read.  A sink
-    with ``scan`` has ``endpoints()``, too: the names of the interfaces of which records stand there.
+    ``scan(endpoint, appids=None, checkpoint=None)`` is optional: it gives each stored window of an
+    interface that has records, in any order, of these accounts or of all.  It is called between two
+    writes, or on a sink that is not open: then with the checkpoint that a ledger has stored, beyond
+    which nothing counts, or without one, when all that stands there does.  It raises `SinkError` if
+    what was stored is gone or damaged, and `UsageError` if it cannot be opened here.  A sink with
+    ``scan`` has ``endpoints(checkpoint=None)``, too: the names of the interfaces of which records
+    stand there.
     """
 
     @property
@@ -80,7 +83,7 @@ class Sink(Protocol):
         """Get ready, and cut off what lies beyond the checkpoint.
 
         checkpoint: what the ledger has stored for this sink, empty if it knows nothing of it; None
-            if no ledger is kept.
+            if no ledger is kept, or a new one is made: then what stands there is taken as it is.
         Returns entries that the ledger stores at once.  Raises `UsageError` if the destination
         cannot be used, or holds a harvest that this ledger knows nothing of, and `SinkError` if
         what the checkpoint refers to is gone.

@@ -45,8 +45,8 @@ _KINDS: dict[str, set[type]] = {
     "int": {int, _NOTHING}, "float": {float, int, _NOTHING}, "str": {str, _NOTHING},
     "bool": {bool, _NOTHING},
 }  # fmt: skip
-CHUNK = 1000
-"""Records that become columns at once."""
+CHUNK = 250
+"""Records that become columns at once: so many fit into the processor's cache."""
 
 
 class Misfit(Exception):  # noqa: N818  (no error: the chunk goes record by record)
@@ -119,7 +119,7 @@ class Table:
     def rows_of(self, batches: Sequence[Batch]) -> list[Row]:
         """The `rows` of several batches, in order."""
         rows: list[Row] = []
-        for chunk in _chunks(batches):
+        for chunk in chunks(batches):
             try:
                 rows += self._by_column(chunk)
             except Misfit:
@@ -167,14 +167,10 @@ class Table:
             values = _SCALAR[field.type](field, values)
             return values if form is None else [form(each) for each in values]
         if field.type == "date":
-            days = distinct(values, lambda value: exactly(value, field))
-            if form is None:
-                return days
-            days = distinct(days, lambda day: day and form(day))
-            return values if days == [*values] else days
+            return distinct(values, lambda value: _formed(exactly(value, field), form))
         held = [exactly(value, field) for value in values]
         came = values if self._as_they_came else held
-        return came if form is None else [None if each is None else form(each) for each in came]
+        return came if form is None else [_formed(each, form) for each in came]
 
     def drift(self) -> list[str]:
         """What was not as the catalogue says, since this was last asked; nothing twice."""
@@ -240,7 +236,7 @@ def record_of(
     return {**held, **extra}
 
 
-def _chunks(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+def chunks(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
     """The batches in groups of about `CHUNK` records."""
     chunk: list[Batch] = []
     records = 0
@@ -383,13 +379,22 @@ def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
     return kinds
 
 
-def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> list[Any]:
-    """What is made of each value, made once: they are few, each many times."""
+def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> Sequence[Any]:
+    """What is made of each value, made once: they are few, each many times.
+
+    The same object if all of them stay as they are.
+    """
     try:
         forms = {value: made(value) for value in {*values}}
     except TypeError:  # a list, an object
         raise Misfit from None
+    if all([value is form or value == form for value, form in forms.items()]):
+        return values
     return [forms[value] for value in values]
+
+
+def _formed(value: Any, form: Form | None) -> Any:
+    return value if form is None or value is None else form(value)
 
 
 def moment(text: str) -> datetime:

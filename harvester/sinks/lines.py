@@ -75,10 +75,6 @@ class JsonLines:
         more.
     """
 
-    take_over = False
-    """Whether `open` accepts whatever stands there: for a rebuild, which makes its ledger anew."""
-    checkpoint: Checkpoint | None = None
-    """What a ledger has stored: a scan of a sink that is not open reads no further."""
     rebuild = "harvester rebuild --out {}"
     """The command that makes a ledger from the directory."""
 
@@ -156,9 +152,9 @@ class JsonLines:
         note = self._read_note()
         self._folders = [str(name) for name in note.get("folders", [])]
         owner = str(note.get(_OWNER, ""))
-        if checkpoint and not self.take_over:
+        if checkpoint:
             return self._recover(checkpoint, owner)
-        if checkpoint is None or self.take_over:
+        if checkpoint is None:
             self._take_all()
         elif self._records():
             raise self._unknown()
@@ -486,19 +482,26 @@ class JsonLines:
 
     # reading
 
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
-        return sorted({folder_of(name) for name, _, size in self._standing("*") if size})
+        return sorted({folder_of(name) for name, _, size in self._standing("*", checkpoint) if size})
 
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         """Each stored window of an interface, in the order in which they were written."""
-        for found in self.windows(endpoint):
+        for found in self.windows(endpoint, checkpoint):
             if appids is None or found.window.appid in appids:
                 yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
 
-    def windows(self, endpoint: str) -> Iterator[WindowLines]:
+    def windows(
+        self, endpoint: str, checkpoint: Checkpoint | None = None
+    ) -> Iterator[WindowLines]:
         """The same as lines."""
-        for name, path, size in self._standing(endpoint):
+        for name, path, size in self._standing(endpoint, checkpoint):
             yield from windows_in(name, path, size)
 
     def lengths(self, endpoint: str) -> dict[str, str]:
@@ -508,15 +511,17 @@ class JsonLines:
             for name in self._segments(endpoint)
         }
 
-    def _standing(self, folder: str) -> list[tuple[str, Path, int]]:
+    def _standing(
+        self, folder: str, checkpoint: Checkpoint | None
+    ) -> list[tuple[str, Path, int]]:
         """Each segment, where it lies and how much of it counts."""
-        if self._claim is None and self.checkpoint is None:
+        if self._claim is None and checkpoint is None:
             self._folders = [str(name) for name in self._read_note().get("folders", [])]
             return [
                 (name, path, compression_of(name).whole(path))
                 for name, path in self._segments_of_ours(folder)
             ]
-        marks = self._marks if self._claim is not None else marks_of(self.checkpoint or {})
+        marks = self._marks if self._claim is not None else marks_of(checkpoint or {})
         found = []
         for name, mark in sorted(marks.items()):
             if folder in ("*", folder_of(name)):

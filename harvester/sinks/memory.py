@@ -96,14 +96,19 @@ class MemorySink:
         """Nothing to release: what is kept can still be read."""
         self.closed += 1
 
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         """Each window of an interface that has records."""
         for window, batch in list(self._batches.items()):
             wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
             if wanted and batch.records:
                 yield _stored(batch)
 
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
         return sorted({w.endpoint for w, batch in self._batches.items() if batch.records})
 

@@ -89,24 +89,6 @@ class Parquet:
         """The scheme and the directory."""
         return f"parquet:{self.path.resolve()}"
 
-    @property
-    def take_over(self) -> bool:
-        """Whether `open` accepts whatever stands there: for a rebuild."""
-        return self._lines.take_over
-
-    @take_over.setter
-    def take_over(self, value: bool) -> None:
-        self._lines.take_over = value
-
-    @property
-    def checkpoint(self) -> Checkpoint | None:
-        """What a ledger has stored: a scan of a sink that is not open reads no further."""
-        return self._lines.checkpoint
-
-    @checkpoint.setter
-    def checkpoint(self, value: Checkpoint | None) -> None:
-        self._lines.checkpoint = value
-
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Lock the directory, and bring the lines to where the checkpoint says."""
         if (self.path / NOTE).exists():
@@ -146,13 +128,18 @@ class Parquet:
         finally:
             await self._lines.close()
 
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
-        return self._lines.endpoints()
+        return self._lines.endpoints(checkpoint)
 
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         """Each stored window of an interface, from the lines."""
-        return self._lines.scan(endpoint, appids)
+        return self._lines.scan(endpoint, appids, checkpoint)
 
     # on the sink's thread
 

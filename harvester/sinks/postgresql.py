@@ -26,7 +26,8 @@ from harvester.errors import UsageError
 from harvester.model import Hidden
 from harvester.private import advice
 from harvester.sinks.columns import Row
-from harvester.sinks.sql import PATIENCE, Away, Days, Dialect, SqlSink, as_text, quoted
+from harvester.sinks.layout import Dialect, as_text, quoted
+from harvester.sinks.sql import PATIENCE, Away, Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
@@ -76,6 +77,7 @@ DIALECT = Dialect(
     mark="%s",
     folds=False,
     longest=63,
+    refused="str",
     refuses=lambda value: type(value) is str and "\0" in value,
     sign=b"\\u0000",
     locks=" FOR UPDATE",
@@ -227,7 +229,7 @@ class PostgresDriver:
         with self._connection.cursor() as cursor:
             cursor.executemany(sql, rows)
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         with self._connection.cursor(name="harvester") as cursor:
             cursor.itersize = 2000
             yield from cursor.execute(sql, values or None)

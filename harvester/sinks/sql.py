@@ -6,43 +6,35 @@ A write is one transaction: it raises the fence of its accounts, deletes every r
 overlaps one of the new windows, inserts the new rows, and counts itself.  The row of an account in
 the fence table is locked until the commit, so writers of the same account follow one another, also
 one that was cut off in the middle of its commit: a write that failed is simply repeated.
-
-There is no primary key: WeChat may send two records that a key would call the same, and true data
-must never be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are the checksum of
-the record as it came, so that `scan` gives the tally of a window by reading; the lower 31 bits are
-the checksum of the row as it was inserted, so that `scan` notices a row which somebody changed.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import date
 from itertools import chain, groupby
-from math import copysign
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
-from zlib import crc32
 
 import anyio
 
-from harvester.codec import TALLY_BITS, encode, parse
+from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window, many
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
-from harvester.sinks.columns import (
-    CHECKSUM,
-    EXTRA,
-    METADATA,
-    NO_FORMS,
-    Form,
-    Row,
-    Table,
-    record_of,
+from harvester.sinks.columns import Row
+from harvester.sinks.layout import (
+    WINDOW,
+    Dialect,
+    Layout,
+    Reader,
+    day_of,
+    moment_of,
+    quoted,
 )
 from harvester.thread import Thread
 
@@ -56,74 +48,15 @@ _AGAIN = "nothing that was committed is lost: mend it and run the same command a
 _OLD_TABLES = ("_harvester", "_harvester_windows")
 _OWNER, _COMMITS = "owner", "commits"
 """The keys of a checkpoint."""
-_WINDOW = ("_appid", "_begin_date", "_end_date")
-_FETCHED_AT = "_fetched_at"
-_ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, CHECKSUM))
-_JSON_TYPES = ("object", "list", "json")
-_ROW_BITS = (1 << 31) - 1
-_BETWEEN_ROWS = b"],["  # of two rows, encoded
 _AT_ONCE = 500
 """Accounts that one statement names."""
 
 T = TypeVar("T")
+Rows = Generator[tuple[Any, ...], None, None]
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
     """The database does not answer now; what was under way may or may not be committed."""
-
-
-class Dialect(NamedTuple):
-    """What one database does in its own way.
-
-    name: as its makers write it.
-    types: of columns, by a field's type; ``key`` is that of a text in a primary key.
-    forms: what a value becomes when it is written, by type; reads: how a column is selected, by
-        type, ``{}`` being the column; revives: what a value that was read becomes, by type.
-    mark: stands for a value in a statement.  folds: ``A`` and ``a`` name the same column.
-    longest: bytes of a name, 0 if it does not matter.
-    refuses: whether a column cannot hold a value as it is; it stands in ``_extra`` then.
-        sign: bytes that the JSON of a record has if it holds such a value.
-    indexed: whether a table has an index by window.
-    locks: what a SELECT ends with that locks its rows until the commit.
-    insert_new: a statement that inserts a row unless its key is there; of table, columns, marks.
-    """
-
-    name: str
-    types: Mapping[str, str]
-    forms: Mapping[str, Form] = NO_FORMS
-    reads: Mapping[str, str] = {}
-    revives: Mapping[str, Form] = NO_FORMS
-    mark: str = "?"
-    folds: bool = True
-    longest: int = 0
-    refuses: Callable[[Any], bool] = lambda value: False
-    sign: bytes = b""
-    indexed: bool = True
-    locks: str = ""
-    insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
-
-    def same(self, name: str) -> str:
-        """What two names have in common that mean the same."""
-        return name.lower() if self.folds else name
-
-    def takes(self, name: str) -> bool:
-        """Whether a name is not too long."""
-        return not self.longest or len(name.encode()) <= self.longest
-
-    def marks(self, number: int) -> str:
-        """So many values in a statement."""
-        return ", ".join([self.mark] * number)
-
-    def day(self, value: date) -> Any:
-        """A day as it is written."""
-        form = self.forms.get("date")
-        return form(value) if form else value
-
-    def selected(self, fields: Iterable[Field]) -> str:
-        """Columns in a SELECT."""
-        return ", ".join(
-            self.reads.get(field.type, "{}").format(quoted(field.name)) for field in fields
-        )
 
 
 class Days(NamedTuple):
@@ -164,7 +97,7 @@ class Driver(Protocol):
         """A statement for each of these rows of values."""
         ...
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         """The rows of a query without having all of them in memory."""
         ...
 
@@ -189,21 +122,6 @@ class Driver(Protocol):
     def is_away(self, exc: Exception) -> bool:
         """Whether it can be another thing in a moment."""
         ...
-
-
-def quoted(name: str) -> str:
-    """A name in a statement, whatever stands in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def as_text(value: Any) -> str:
-    """A nested value as JSON text."""
-    return encode(value).decode()
-
-
-def is_negative_zero(value: Any) -> bool:
-    """Whether a value is -0.0, of which some databases keep the zero only."""
-    return type(value) is float and value == 0 and copysign(1, value) < 0
 
 
 def overlapping(table: str, mark: str) -> str:
@@ -239,205 +157,6 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
         raise SinkError(f"{where} does not exist any more; put it back, or use a new ledger")
     if path.is_dir():
         raise UsageError(f"{path} is a directory; name a file for the database")
-
-
-# the rows of a table
-
-
-class Layout:
-    """One interface's table, and its records as rows of it.
-
-    described: the columns that the checksum of a row covers, in order, as JSON; number: its
-    checksum, by which the database knows it.
-    """
-
-    def __init__(self, name: str, fields: Sequence[Field], dialect: Dialect) -> None:
-        if not dialect.takes(name):
-            raise UsageError(
-                f"interface: {name} cannot be a table of {dialect.name}, whose names have at most"
-                f" {dialect.longest} bytes"
-            )
-        self.name = name
-        self.given = fields
-        self.table = Table(
-            name, [field for field in fields if dialect.takes(field.name)], forms=dialect.forms
-        )
-        self.columns = (*self.table.columns, CHECKSUM)
-        self.described = as_text([[field.name, field.type] for field in self.table.columns])
-        self.number = crc32(self.described.encode())
-        self._dialect = dialect
-
-    def __repr__(self) -> str:
-        return f"<Layout {self.name}, {len(self.columns)} columns>"
-
-    def rows(self, batches: Sequence[Batch]) -> list[Row]:
-        """The records of the batches, ready to be inserted."""
-        rows = self.table.rows_of(batches)
-        sign = self._dialect.sign
-        if sign and sign in b"".join(chain.from_iterable([batch.pieces for batch in batches])):
-            rows = [*map(self._moved, rows)]
-        sums = chain.from_iterable([batch.checksums for batch in batches])
-        return [
-            (*row, record << 31 | own & _ROW_BITS)
-            for row, record, own in zip(rows, sums, _row_checksums(rows), strict=True)
-        ]
-
-    def _moved(self, row: Row) -> Row:
-        """The row with what its columns cannot hold in ``_extra``."""
-        refuses = self._dialect.refuses
-        refused = {
-            field.name: value
-            for field, value in zip(self.table.fields, row, strict=False)
-            if value is not None and refuses(value)
-        }
-        if not refused:
-            return row
-        held = [
-            None if field.name in refused else value
-            for field, value in zip(self.table.columns, row, strict=True)
-        ]
-        return (*held[:-1], as_text({**refused, **parse((row[-1] or "{}").encode())}))
-
-    def create(self) -> list[str]:
-        """The statements that make it."""
-        columns = ", ".join(f"{quoted(field.name)} {self._type(field)}" for field in self.columns)
-        made = [f"CREATE TABLE {quoted(self.name)} ({columns})"]
-        if self._dialect.indexed:
-            index = f"{self.name}_by_window"
-            named = quoted(index) if self._dialect.takes(index) else ""
-            by = ", ".join(map(quoted, _WINDOW))
-            made.append(f"CREATE INDEX {named} ON {quoted(self.name)} ({by})")
-        return made
-
-    def grow(self, existing: Mapping[str, str], where: str) -> list[str]:
-        """The statements that add the columns which an existing table lacks.
-
-        existing: its columns, and their types as the database names them.  Raises `UsageError` if
-        it is another table.
-        """
-        same = self._dialect.same
-        has = {same(name): kind for name, kind in existing.items()}
-        missing = [field for field in self.columns if same(field.name) not in has]
-        wrong = [
-            f"{field.name} is {has[same(field.name)]}, not {self._type(field)}"
-            for field in self.columns
-            if field not in missing and has[same(field.name)].lower() != self._type(field).lower()
-        ]
-        wrong += [f"{field.name} is missing" for field in missing if field.name in _ALWAYS]
-        if wrong:
-            raise UsageError(
-                f"the table {self.name} of {where} has other columns than a harvest"
-                f" ({', '.join(wrong[:3])}{', …' if wrong[3:] else ''}); rename it, or choose"
-                " another database"
-            )
-        table = quoted(self.name)
-        return [
-            f"ALTER TABLE {table} ADD COLUMN {quoted(field.name)} {self._type(field)}"
-            for field in missing
-        ]
-
-    def _type(self, field: Field) -> str:
-        return self._dialect.types[field.type]
-
-
-def _row_checksums(rows: Sequence[Row]) -> list[int]:
-    """The checksum of each row.
-
-    They are encoded together, which is twice as fast as one by one.
-    """
-    sums = [*map(crc32, encode(rows)[2:-2].split(_BETWEEN_ROWS))] if rows else []
-    if len(sums) != len(rows):  # a text holds what stands between rows
-        return [*map(_row_checksum, rows)]
-    return sums
-
-
-def _row_checksum(row: Row) -> int:
-    return crc32(encode(row)[1:-1])
-
-
-# a table that is read back
-
-
-class Reader:
-    """The rows of a table as they were inserted, by the layouts that they were inserted with."""
-
-    def __init__(self, layouts: Iterable[str], existing: Iterable[str], dialect: Dialect) -> None:
-        has = {dialect.same(name) for name in existing}
-        listed = [
-            [Field(str(name), str(kind)) for name, kind in parse(described.encode())]
-            for described in layouts
-        ]
-        fields = {dialect.same(field.name): field for each in listed for field in each}
-        self.columns = [
-            *[field for name, field in fields.items() if name in has and name not in _ALWAYS],
-            *METADATA, EXTRA, CHECKSUM,
-        ]  # fmt: skip
-        self._layouts = [
-            places
-            for each in listed
-            if (places := self._places([dialect.same(field.name) for field in each], dialect))
-        ]
-        names = [field.name for field in self.columns]
-        self.window = itemgetter(*map(names.index, _WINDOW))
-        self.fetched_at = itemgetter(names.index(_FETCHED_AT))
-        self._own = len(names) - len(_ALWAYS)
-        self._revives = [dialect.revives.get(field.type) for field in self.columns]
-
-    def _places(self, names: Sequence[str], dialect: Dialect) -> list[int]:
-        """Where the columns of a layout stand among all; none if one of them is gone."""
-        places = {dialect.same(field.name): n for n, field in enumerate(self.columns)}
-        return [places[name] for name in names] if places.keys() >= {*names} else []
-
-    def revived(self, row: Sequence[Any]) -> Row:
-        """A row that was read, as it was inserted."""
-        return tuple(
-            [
-                value if revive is None or value is None else revive(value)
-                for revive, value in zip(self._revives, row, strict=True)
-            ]
-        )
-
-    def checksum(self, row: Row) -> int:
-        """The checksum of the record; another number if the row is not as it was inserted."""
-        *values, stored = row
-        if type(stored) is not int:
-            return 1
-        present = len(values) - values.count(None)
-        for places in self._layouts:
-            held = tuple([values[place] for place in places])
-            if len(held) - held.count(None) == present and (
-                _row_checksum(held) & _ROW_BITS == stored & _ROW_BITS
-            ):
-                return stored >> 31
-        return (stored >> 31) + 1
-
-    def record(self, row: Row) -> dict[str, Any]:
-        """The record of a row: days as text, JSON as what it stands for."""
-        fields = self.columns[: self._own]
-        values = [
-            None if value is None else _as_it_came(field, value)
-            for field, value in zip(fields, row, strict=False)
-        ]
-        extra = row[-2]
-        return record_of(fields, values, _as_it_came(EXTRA, extra) if extra else {})
-
-
-def _as_it_came(field: Field, value: Any) -> Any:
-    if field.type in _JSON_TYPES:
-        return parse(value.encode()) if isinstance(value, str) else value
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def day_of(value: Any) -> date:
-    """A day as the database gives it back."""
-    return value if isinstance(value, date) else date.fromisoformat(str(value))
-
-
-def _moment_of(value: Any) -> str:
-    """A moment as the database gives it back, as RFC 3339."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(value or "")
 
 
 # what is replaced
@@ -563,14 +282,14 @@ class SqlSink:
                 commits = _check(driver, checkpoint or {})
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 holding = self._check_tables(gone_is_error=bool(checkpoint))
-                if checkpoint is None or checkpoint:
+                if checkpoint:
                     return {}
-                if holding:
+                if holding and checkpoint is not None:
                     raise UsageError(
                         f"{driver.where} holds a harvest that this ledger does not know;"
                         f" `harvester rebuild --sink {self._identity}` makes a ledger from it"
                     )
-                if commits:  # of somebody else's, whose ledger must not go on here
+                if commits and checkpoint is not None:  # of somebody else's, whose ledger must not go on here
                     driver.query(
                         f"UPDATE _harvester_state SET owner = {driver.dialect.mark}", [_new_owner()]
                     )
@@ -726,18 +445,23 @@ class SqlSink:
 
     # reading back
 
-    def endpoints(self) -> list[str]:
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The interfaces of which records are there."""
-        with self._reading() as reader:
+        with self._reading(checkpoint) as reader:
             return [
                 str(name)
                 for (name,) in reader.query("SELECT name FROM _harvester_interface ORDER BY name")
                 if _has_rows(reader, name)
             ]
 
-    def scan(self, endpoint: str, appids: Collection[str] | None = None) -> Iterator[StoredWindow]:
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
         """Each stored window of an interface that has records."""
-        with self._reading() as reader:
+        with self._reading(checkpoint) as reader:
             mark = reader.dialect.mark
             known = reader.query(
                 f"SELECT holding FROM _harvester_interface WHERE name = {mark}", [endpoint]
@@ -751,22 +475,21 @@ class SqlSink:
                 )
                 table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
                 for some in [()] if appids is None else _portions(sorted(appids)):
-                    yield from _windows(reader, endpoint, table, some)
+                    with closing(_windows(reader, endpoint, table, some)) as windows:
+                        yield from windows
 
     @contextmanager
-    def _reading(self) -> Iterator[Driver]:
+    def _reading(self, checkpoint: Checkpoint | None) -> Iterator[Driver]:
         driver = self._driver
         try:
             with driver.reading() as reader:
                 if not _is_made(reader):
                     raise SinkError(f"{driver.where} holds no harvest")
-                _check(reader, {})
+                _check(reader, checkpoint or {})
                 yield reader
             return
-        except UsageError as exc:
-            problem = str(exc)
         except Away as exc:
-            problem = f"{driver.where} could not be read: {exc}"
+            raise UsageError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
             problem = f"{driver.where} could not be read: {driver.says(exc)}"
         raise SinkError(problem)  # here, where no frame holds a password
@@ -823,31 +546,31 @@ def _has_rows(driver: Driver, table: str) -> bool:
 
 def _windows(
     driver: Driver, endpoint: str, table: Reader, appids: Sequence[str]
-) -> Iterator[StoredWindow]:
+) -> Generator[StoredWindow, None, None]:
     """The windows of these accounts, or of all."""
     named = f"_appid IN ({driver.dialect.marks(len(appids))})" if appids else "_appid IS NOT NULL"
-    rows = driver.scan(
+    sql = (
         f"SELECT {driver.dialect.selected(table.columns)} FROM {quoted(endpoint)} WHERE {named}"
         " AND _begin_date IS NOT NULL AND _end_date IS NOT NULL"
-        f" ORDER BY {', '.join(_WINDOW)}",
-        appids,
+        f" ORDER BY {', '.join(WINDOW)}"
     )
-    for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
-        try:
-            window = Window(appid, endpoint, day_of(begin), day_of(end))
-        except ValueError:
-            raise SinkError(
-                f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
-                f" {begin!r} to {end!r}; remove it"
-            ) from None
-        yield _stored(table, window, [*group])
+    with closing(driver.scan(sql, appids)) as rows:
+        for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
+            try:
+                window = Window(appid, endpoint, day_of(begin), day_of(end))
+            except ValueError:
+                raise SinkError(
+                    f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
+                    f" {begin!r} to {end!r}; remove it"
+                ) from None
+            yield _stored(table, window, [*group])
 
 
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
     return StoredWindow(
         window,
         Tally(len(rows), sum(map(table.checksum, rows)) & TALLY_BITS),
-        _moment_of(table.fetched_at(rows[0])),
+        moment_of(table.fetched_at(rows[0])),
         lambda: [*map(table.record, rows)],
     )
 

@@ -16,19 +16,17 @@ from harvester import durable, sqlitefile
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import (
     DISK_FULL,
     PATIENCE,
     Days,
-    Dialect,
+    Rows,
     SqlSink,
-    as_text,
     before,
-    is_negative_zero,
     make_ready,
     overlapping,
-    quoted,
 )
 
 BUSY = 30.0
@@ -49,6 +47,7 @@ DIALECT = Dialect(
         "list": as_text,
     },
     revives={"bool": bool},
+    refused="float",
     refuses=is_negative_zero,
     sign=b"-0.0",
 )
@@ -155,7 +154,7 @@ class SQLiteDriver:
     def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self._open.executemany(sql, rows)
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         yield from self._open.execute(sql, values)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:

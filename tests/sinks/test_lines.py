@@ -553,8 +553,7 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
     assert unpacked(segments(tmp_path)[0]) == before
     new.committed = {each.window: old.committed[each.window] for each in old.sink.scan(ENDPOINT)}
     new.sink = new.make()
-    new.sink.take_over = True
-    new.store(await new.sink.open({}))
+    new.store(await new.sink.open(None))
     await new.sink.close()
     assert new.scanned() == [2, 11]
     await new.run(batch(2, 22, replaces=True), batch(3, 3))
@@ -578,8 +577,7 @@ async def test_taking_over_cuts_torn_ends_and_keeps_no_draft(tmp_path: Path, kin
     new = ledger_of(tmp_path, kind)
     new.sink = new.make()
     assert [each.records() for each in new.sink.scan(ENDPOINT)] == [[{"n": 1}], [{"n": 2}]]
-    new.sink.take_over = True
-    new.store(await new.sink.open({}))
+    new.store(await new.sink.open(None))
     await new.sink.close()
     assert seen(tmp_path) == [1, 2]
     assert not drafts(tmp_path)
