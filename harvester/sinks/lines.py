@@ -484,7 +484,9 @@ class JsonLines:
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
-        return sorted({folder_of(name) for name, _, size in self._standing("*", checkpoint) if size})
+        return sorted(
+            {folder_of(name) for name, _, size in self._standing("*", checkpoint) if size}
+        )
 
     def scan(
         self,
@@ -497,9 +499,7 @@ class JsonLines:
             if appids is None or found.window.appid in appids:
                 yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
 
-    def windows(
-        self, endpoint: str, checkpoint: Checkpoint | None = None
-    ) -> Iterator[WindowLines]:
+    def windows(self, endpoint: str, checkpoint: Checkpoint | None = None) -> Iterator[WindowLines]:
         """The same as lines."""
         for name, path, size in self._standing(endpoint, checkpoint):
             yield from windows_in(name, path, size)
@@ -511,9 +511,7 @@ class JsonLines:
             for name in self._segments(endpoint)
         }
 
-    def _standing(
-        self, folder: str, checkpoint: Checkpoint | None
-    ) -> list[tuple[str, Path, int]]:
+    def _standing(self, folder: str, checkpoint: Checkpoint | None) -> list[tuple[str, Path, int]]:
         """Each segment, where it lies and how much of it counts."""
         if self._claim is None and checkpoint is None:
             self._folders = [str(name) for name in self._read_note().get("folders", [])]

@@ -27,6 +27,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+Test = Callable[[Path, str], Coroutine[None, None, None]]
 STAMP = "2024-06-15T04:00:00Z"
 ENDPOINT = "getarticlesummary"
 
@@ -219,14 +220,10 @@ async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> N
         await ledger.sink.close()
 
 
-def each(
-    *kinds: str,
-) -> Callable[[Callable[[Path, str], Coroutine[None, None, None]]], Callable[[Path, str], None]]:
+def each(*kinds: str) -> Callable[[Test], Callable[[Path, str], None]]:
     """Run an async test, once for each kind."""
 
-    def decorate(
-        test: Callable[[Path, str], Coroutine[None, None, None]],
-    ) -> Callable[[Path, str], None]:
+    def decorate(test: Test) -> Callable[[Path, str], None]:
         def run(tmp_path: Path, kind: str) -> None:
             asyncio.run(test(tmp_path, kind))
 

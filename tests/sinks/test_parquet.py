@@ -408,8 +408,7 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
     assert seen(tmp_path) == [1, 2]
     new.sink = new.make()
     new.committed = {each.window: old.committed[each.window] for each in new.sink.scan(ENDPOINT)}
-    new.sink.take_over = True
-    new.store(await new.sink.open({}))
+    new.store(await new.sink.open(None))
     await new.sink.close()
     await new.run(batch(2, 22, replaces=True))
     assert seen(tmp_path) == new.scanned() == [1, 22]
