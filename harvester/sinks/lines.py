@@ -328,6 +328,7 @@ class JsonLines:
         wanted = [batch for batch in group if self._looks or batch.replaces]
         stored = {name: self._days_of(name) for name in self._segments(endpoint)} if wanted else {}
         gone = Days(batch.window for batch in wanted)
+        group = _without_overlapped(group)
         added: defaultdict[str, list[Batch]] = defaultdict(list)
         for name, days in stored.items():
             if days.overlap(gone):
@@ -484,8 +485,9 @@ class JsonLines:
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
+        standing = self._standing("*", checkpoint)  # a compressed segment may hold nothing
         return sorted(
-            {folder_of(name) for name, _, size in self._standing("*", checkpoint) if size}
+            {folder_of(name) for name, *place in standing if any(windows_in(name, *place))}
         )
 
     def scan(

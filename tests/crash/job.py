@@ -27,7 +27,7 @@ from harvester.cli.inspect import show_verification
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, Ledger
+from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
@@ -100,7 +100,7 @@ async def _run(
         Options(rate=100_000, concurrency=4, refresh=day.refresh),
         FakeTransport(simulator(wall), latency=0.001),
         [row.make(directory)],
-        Ledger(directory / FILE_NAME) if ledger else None,
+        SqliteLedger(directory / FILE_NAME) if ledger else None,
         group=8,
         wall=wall,
     )
@@ -115,7 +115,7 @@ def rebuild_ledger(name: str, directory: Path, number: int) -> None:
     """What the command ``rebuild`` does."""
     row, wall = SINKS[name], DAYS[number].wall
     endpoints = {endpoint.name: endpoint for endpoint in ENDPOINTS}
-    made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints, wall)
+    made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints.get, wall)
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(wall)) as runner:
         runner.run(made)
 
