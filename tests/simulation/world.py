@@ -167,6 +167,7 @@ class World:
             refresh=draw.random() < 0.25,
             order=draw.choice(("newest", "newest", "oldest")),
             ask_quota=draw.random() < 0.1,
+            burst=draw.choice((1, 1, 1, 4)),
         )
         ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash"))
         steps = draw.random() < 0.1
@@ -194,7 +195,7 @@ class World:
     def _run(self, course: Course) -> Iterator[str]:
         self.runs += 1
         self._say(f"run {self.runs}: {course}")
-        self._forgetful |= course.ending == "crash" or bool(course.clock_step[0])
+        self._forgetful |= bool(course.clock_step[0])
         self._forgetful |= course.moods.ledger_fails > 0 or course.moods.sink_fails > 0
         living = Living(self, course)
         report = living.run()
