@@ -74,16 +74,21 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
 
 
-def _read(context: click.Context, parameter: click.Parameter, given: Any) -> Any:
+def _read(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
     """The value of what was typed for an option."""
-    if isinstance(given, tuple):
-        return tuple(_read(context, parameter, each) for each in given)
+    name = str(parameter.name)
+    if OPTIONS[name].several:
+        return tuple(_read_one(name, each) for each in given)
+    return _read_one(name, given)
+
+
+def _read_one(name: str, given: Any) -> Any:
     if not isinstance(given, str):
         return given  # from the environment or the file, and read already
     try:
-        return read(str(parameter.name), given)
+        return read(name, given)
     except InvalidOptionError as exc:
-        raise exc.after(f"invalid {flag(exc.name)}") from None
+        raise exc.after(f"invalid {flag(name)}") from None
 
 
 def _option(name: str) -> Callable[[F], F]:
