@@ -43,7 +43,7 @@ from harvester.engine import Engine
 from harvester.ledger import Ledger
 from harvester.model import Account, Request, Response
 from harvester.plugins import endpoints_of
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 ACCOUNTS = 1000

@@ -45,7 +45,8 @@ from harvester.engine import Engine
 from harvester.ledger import Ledger
 from harvester.model import Account, Request, Response
 from harvester.plugins import sink
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 
 WINDOWS, SOCKET_WINDOWS, LANES = 1_000_000, 100_000, 10_000
 FEWER, FEWER_OVER_SOCKETS = 200_000, 20_000

@@ -34,7 +34,7 @@ from benchmarks.server import serving
 from harvester import datacube
 from harvester.engine import Engine
 from harvester.model import Request, Response
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 RATES = (1, 10, 100)

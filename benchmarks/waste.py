@@ -35,7 +35,7 @@ from harvester.ledger import Ledger
 from harvester.model import Request, Response
 from harvester.plan import CHINA
 from harvester.plugins import endpoint
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import Reply, Simulator, VirtualTimeLoop, run_virtual
 

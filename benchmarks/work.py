@@ -36,7 +36,7 @@ from harvester import datacube
 from harvester.engine import Engine
 from harvester.events import Report
 from harvester.ledger import Ledger
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import VirtualTimeLoop, articles, run_virtual
 from harvester.transport import HttpTransport

@@ -33,7 +33,8 @@ from harvester.plan import (
     quota_day,
     without,
 )
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 
 
 class Roster(NamedTuple):

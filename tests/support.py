@@ -23,7 +23,8 @@ from harvester.engine import Engine
 from harvester.events import Event, Report
 from harvester.ledger import Ledger
 from harvester.model import Account, Request, Response
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, serve
 from harvester.transport import Transport

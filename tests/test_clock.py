@@ -22,7 +22,7 @@ from harvester.lane import Budget
 from harvester.ledger import FILE_NAME, Ledger, Spent
 from harvester.model import Request, Response, Token
 from harvester.plan import QUOTA_MARGIN, china, next_quota_day
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.stores import FileStore
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual

@@ -44,7 +44,8 @@ from harvester.plan import (
     runs,
 )
 from harvester.roster import Known, known, needed
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.base import Readable, Receipt, Sink, Verifiable
 from harvester.sinks.segments import window_of
 

@@ -31,7 +31,8 @@ from harvester.ledger import FILE_NAME, Ledger
 from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from tests.crash.sinks import SINKS, Record, Row

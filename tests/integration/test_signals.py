@@ -262,7 +262,8 @@ from harvester import datacube
 from harvester.engine import Engine
 from harvester.ledger import Ledger
 from harvester.model import Account
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.transport import HttpTransport
 url, appid, home, begin, end = sys.argv[1:]

@@ -24,7 +24,7 @@ from harvester.engine import Engine
 from harvester.errors import AttemptError
 from harvester.events import Event, Report, Retrying
 from harvester.model import Request, Response, Window
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
 from tests.support import A, assert_exactly_the_truth, command, environment, scope, stored

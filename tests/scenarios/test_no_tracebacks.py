@@ -104,7 +104,7 @@ OPTIONS = (
 
 
 @pytest.mark.parametrize(
-    "value", [Odd(), b"x", ["x"], {"x": 1}, 1.5j], ids=lambda one: type(one).__name__
+    "value", [Odd(), b"x", [3], {"x": 1}, 1.5j], ids=lambda one: type(one).__name__
 )
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_value_of_a_wrong_type_is_a_usage_error_that_names_its_option(

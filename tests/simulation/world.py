@@ -36,7 +36,8 @@ from harvester.limiter import Rate
 from harvester.model import HELD, Account
 from harvester.network import PROBE_EVERY
 from harvester.plan import CHINA, Days, china, last_settled_day
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.base import Sink
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import Faults, Simulator, VirtualTimeLoop

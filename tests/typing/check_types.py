@@ -45,6 +45,7 @@ async def main(session: aiohttp.ClientSession) -> None:
     assert_type(report, harvester.Report)
     assert_type(report.windows.done, int)
     await harvester.run(account, "x", "a", "b", sink="s", rte=1)  # type: ignore[call-arg]
+    await harvester.run(account, "x", "a", "b", sink="s", burst="1")  # type: ignore[arg-type]
 
 
 def observe(event: events.Event) -> None:
