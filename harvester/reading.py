@@ -29,19 +29,19 @@ _KEEP_NOTHING = ("-", "memory")
 
 
 def read(
-    source: str | os.PathLike[str] | Sink,
+    where: str | os.PathLike[str] | Sink,
     endpoint: str | Endpoint,
     *,
-    accounts: str | Account | Iterable[str | Account] | None = None,
+    appids: str | Account | Iterable[str | Account] | None = None,
     start: date | str | None = None,
     end: date | str | None = None,
     ledger: str | os.PathLike[str] | None = None,
 ) -> StoredRecords:
     """The stored records of an interface, as a table for pandas, Polars, DuckDB and pyarrow.
 
-    source: the directory of a run, in which its records or at least its ledger lie; or a sink's
+    where: the directory of a run, in which its records or at least its ledger lie; or a sink's
     spec (``"parquet:DIR"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
-    accounts: only of these, by their AppID.  start, end: only of these days, both included, as of
+    appids: only of these accounts.  start, end: only of these days, both included, as of
     `run`: by the record's own day where the interface names one (``ref_date``), else by whether its
     window has days of the range.  ledger: where it lies, if not beside the records (or its
     directory).
@@ -51,9 +51,9 @@ def read(
     sink.  Raises `UsageError` for what cannot be asked for, and `SinkError` if what was stored is
     gone or cannot be read; while it is read, too.
     """
-    sink, found = _sink(source, ledger)
+    sink, found = _sink(where, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
-    wanted = Wanted(_appids(accounts), *_days(start, end))
+    wanted = Wanted(_appids(appids), *_days(start, end))
     return StoredRecords(sink, made, wanted, _receipt(sink, found, asked=ledger is not None))
 
 
