@@ -1,4 +1,4 @@
-"""From a name to what it stands for, through entry points."""
+"""From a name to the interface or the sink that it stands for."""
 
 import subprocess
 import sys
@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from harvester import plugins
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.errors import UsageError
 from harvester.sinks.jsonl import JsonLines
 
 PACKAGE = """
 from dataclasses import replace
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.testing import MemorySink
 
-MINE = replace(GETARTICLESUMMARY, name="mine", path="/mine", group="own", retired=False)
+SUMMARY = INTERFACES["getarticlesummary"]
+MINE = replace(SUMMARY, name="mine", path="/mine", group="own", retired=False)
 USERS = replace(MINE, name="users", path="/users", group="users")
 OLD = replace(MINE, name="old", retired=True)
 
@@ -52,7 +53,7 @@ print(plugins.sink("kept:a:b").identity)
 
 def test_the_built_in_interface_is_known_by_its_name() -> None:
     assert "getarticlesummary" in plugins.endpoint_names()
-    assert plugins.endpoint("getarticlesummary") is GETARTICLESUMMARY
+    assert plugins.endpoint("getarticlesummary") is INTERFACES["getarticlesummary"]
 
 
 def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
@@ -82,7 +83,8 @@ def test_each_interface_that_is_not_retired_stands_in_its_group_and_in_all() -> 
 
 
 def test_a_name_stands_for_an_interface_or_for_those_of_a_group() -> None:
-    assert plugins.endpoints_of("getarticlesummary") == [GETARTICLESUMMARY]  # retired: by name
+    retired = INTERFACES["getarticlesummary"]  # asked for by its name alone
+    assert plugins.endpoints_of("getarticlesummary") == [retired]
     assert [made.name for made in plugins.endpoints_of("users")] == [
         "getusercumulate",
         "getusersummary",

@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 
 from harvester.auth import CallableProvider, Send, TokenRefusedError
-from harvester.datacube import (
-    SECRET_KINDS,
-    TOKEN_ERRORS,
-    TOKEN_KINDS,
-    ClassicToken,
-    StableToken,
-    provider_for,
-)
+from harvester.datacube import SECRET_KINDS, TOKEN_KINDS, StableToken, provider_for
+from harvester.datacube.errors import TOKEN_ERRORS
+from harvester.datacube.tokens import ClassicToken
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Token, Verdict
 
