@@ -32,6 +32,7 @@ ENTRY_POINTS = """
 mine = somebodys:MINE
 users = somebodys:USERS
 old = somebodys:OLD
+getusersummary = somebodys:MINE
 
 [harvester.sinks]
 kept = somebodys:Kept
@@ -40,7 +41,7 @@ PROGRAM = """
 from harvester import plugins
 names = plugins.endpoint_names()
 print(len(names), [name for name in names if not name.startswith(("get", "publisher"))])
-print(plugins.endpoint("mine").path)
+print(plugins.endpoint("mine").path, plugins.endpoint("getusersummary").path)
 groups = plugins.endpoint_groups()
 print([name for name in groups if name in ("own", "users")], groups["own"])
 print(groups["users"], [name in groups["all"] for name in ("mine", "users", "old")])
@@ -54,6 +55,18 @@ print(plugins.sink("kept:a:b").identity)
 def test_the_built_in_interface_is_known_by_its_name() -> None:
     assert "getarticlesummary" in plugins.endpoint_names()
     assert plugins.endpoint("getarticlesummary") is INTERFACES["getarticlesummary"]
+
+
+def test_installed_distributions_are_not_searched_for_a_built_in_interface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr(plugins, "_points", lambda group: searched.append(group) or {})
+    assert plugins.endpoints_of("getusersummary") == [INTERFACES["getusersummary"]]
+    assert searched == []
+    with pytest.raises(UsageError):
+        plugins.endpoint("mine")
+    assert searched[0] == "harvester.endpoints"
 
 
 def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
@@ -134,7 +147,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
     assert (ran.stdout.splitlines(), ran.stderr) == (
         [
             "40 ['mine', 'old', 'users']",
-            "/mine",
+            "/mine /datacube/getusersummary",
             "['own', 'users'] ['mine']",
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
