@@ -139,6 +139,7 @@ def test_errcode_0_beside_a_token_is_no_error(provider: StableToken | ClassicTok
         {"access_token": ""},
         {"access_token": None},
         {"access_token": 5},
+        {"access_token": "two words"},
         {"access_token": "t", "expires_in": None},
         Response(200, b""),
         Response(200, b"<html>"),
