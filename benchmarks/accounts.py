@@ -37,7 +37,8 @@ from benchmarks.figures import Figure, show
 from benchmarks.inside import NOW, Nowhere, appids, scope
 from benchmarks.server import RECORDS, serving
 from benchmarks.throughput import FIRST, HEADERS, IN_FLIGHT, NAME, SECRET, Stamp
-from harvester import datacube, events
+from harvester import events
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import Engine
 from harvester.ledger import Ledger
@@ -197,7 +198,7 @@ def _live(days: int, bad: Sequence[str]) -> Lived:
 
         with tempfile.TemporaryDirectory() as folder:
             engine = Engine(
-                scope(ACCOUNTS, days, [datacube.GETARTICLESUMMARY]),
+                scope(ACCOUNTS, days, [INTERFACES["getarticlesummary"]]),
                 Options(),
                 Outside(bad),
                 [Nowhere()],
@@ -274,7 +275,7 @@ def _memory() -> list[Figure]:
 
     every = endpoints_of("all")
     return [
-        Figure("accounts: memory of an idle lane", each([datacube.GETARTICLESUMMARY]), "kB",
+        Figure("accounts: memory of an idle lane", each([INTERFACES["getarticlesummary"]]), "kB",
                goal=GOAL_LANE, gate=GATE_LANE, more_is_better=False),
         Figure(f"accounts: memory of an idle lane of {len(every)} interfaces", each(every), "kB"),
     ]  # fmt: skip

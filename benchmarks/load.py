@@ -41,6 +41,7 @@ import harvester
 from benchmarks.figures import Figure, show
 from benchmarks.server import serving
 from harvester import datacube, events
+from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.ledger import Ledger
 from harvester.model import Account, Request, Response
@@ -160,7 +161,7 @@ def engine(number: int, days: int, outside: Outside, folder: Path, **how: Any) -
     providers = {each.appid: datacube.provider_for(each) for each in accounts(number)}
     end = FIRST + timedelta(days=days - 1)
     return Engine(
-        Scope(providers, (datacube.GETARTICLESUMMARY,), FIRST, end),
+        Scope(providers, (INTERFACES["getarticlesummary"],), FIRST, end),
         Options(rate=1e6, wait=True),
         outside,
         [sink(f"jsonl:{folder}")],

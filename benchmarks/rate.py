@@ -31,7 +31,7 @@ import harvester
 from benchmarks.figures import Figure, show
 from benchmarks.inside import NOW, Nowhere, scope
 from benchmarks.server import serving
-from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.model import Request, Response
 from harvester.settings import Options
@@ -137,7 +137,7 @@ def in_memory(rate: int, accounts: int = ACCOUNTS) -> tuple[float, int]:
     async def main(loop: VirtualTimeLoop) -> tuple[float, int]:
         outside = Counting(rate, loop)
         engine = Engine(
-            scope(accounts, rate * seconds + 1, [datacube.GETARTICLESUMMARY], FIRST),
+            scope(accounts, rate * seconds + 1, [INTERFACES["getarticlesummary"]], FIRST),
             Options(rate=harvester.Rate(rate, PERIOD), concurrency=accounts * SLOTS),
             outside,
             [Nowhere()],

@@ -32,7 +32,7 @@ from aiohttp.client_proto import ResponseHandler
 import harvester
 from benchmarks.figures import Figure, show
 from benchmarks.inside import NOW, scope
-from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.events import Report
 from harvester.ledger import Ledger
@@ -150,7 +150,7 @@ async def _run(loop: VirtualTimeLoop, folder: Path) -> Report:
     transport = HttpTransport("http://localhost")
     async with transport:
         engine = Engine(
-            scope(ACCOUNTS, DAYS, [datacube.GETARTICLESUMMARY]),
+            scope(ACCOUNTS, DAYS, [INTERFACES["getarticlesummary"]]),
             Options(rate=1e6),
             transport,
             [JsonLines(folder)],

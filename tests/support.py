@@ -18,6 +18,7 @@ from typing import Any, Self
 import pytest
 
 from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import Engine
 from harvester.events import Event, Report
@@ -163,7 +164,7 @@ def scope(
     begin: date,
     end: date,
     appids: Sequence[str] = (A,),
-    endpoints: Sequence[Endpoint] = (datacube.GETARTICLESUMMARY,),
+    endpoints: Sequence[Endpoint] = (INTERFACES["getarticlesummary"],),
 ) -> Scope:
     """What is asked for, of simulated accounts."""
     providers = {

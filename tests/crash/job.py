@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from harvester import datacube
 from harvester.cli.inspect import show_verification
+from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.events import Report
@@ -40,10 +41,10 @@ from tests.support import A, B, at
 
 BEGIN = date(2026, 3, 2)
 ENDPOINTS = (
-    datacube.GETUSERSUMMARY,
-    datacube.GETARTICLETOTALDETAIL,
-    datacube.GETARTICLEREAD,
-    datacube.GETUPSTREAMMSGWEEK,
+    INTERFACES["getusersummary"],
+    INTERFACES["getarticletotaldetail"],
+    INTERFACES["getarticleread"],
+    INTERFACES["getupstreammsgweek"],
 )
 TOKENS = "tokens.json"
 SEED = 5

@@ -19,7 +19,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 import harvester
-from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.errors import AttemptError
 from harvester.events import Event, Report, Retrying
@@ -425,7 +425,7 @@ def test_a_coding_that_is_wrong_or_unknown_costs_an_attempt(
 ) -> None:
     (found,), _ = sent(raw(http(body, f"Content-Encoding: {coding}")))
     if isinstance(found, Response):
-        found = datacube.GETARTICLESUMMARY.verdict(found, WINDOW).message
+        found = INTERFACES["getarticlesummary"].verdict(found, WINDOW).message
     assert said in found
 
 

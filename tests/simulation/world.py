@@ -27,6 +27,7 @@ from typing import Any
 from harvester import datacube
 from harvester.committer import name_in
 from harvester.coverage import Stretch
+from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.errors import HarvestError
@@ -46,14 +47,18 @@ from tests.simulation.outside import ModelSink, Moods, MoodyLedger, MoodySink, N
 from tests.support import at
 
 STEADY = (
-    datacube.GETARTICLESUMMARY,
-    datacube.GETUSERSUMMARY,
-    datacube.GETUPSTREAMMSGDIST,
-    datacube.GETUPSTREAMMSGWEEK,
-    datacube.GETINTERFACESUMMARY,
+    INTERFACES["getarticlesummary"],
+    INTERFACES["getusersummary"],
+    INTERFACES["getupstreammsgdist"],
+    INTERFACES["getupstreammsgweek"],
+    INTERFACES["getinterfacesummary"],
 )
-GROWING = (datacube.GETARTICLETOTALDETAIL, datacube.GETARTICLEREAD, datacube.GETBIZSUMMARY)
-PAGED = (datacube.PUBLISHER_ADPOS_GENERAL,)
+GROWING = (
+    INTERFACES["getarticletotaldetail"],
+    INTERFACES["getarticleread"],
+    INTERFACES["getbizsummary"],
+)
+PAGED = (INTERFACES["publisher_adpos_general"],)
 _MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
 MOST_TURNS = 100_000
 IDLE = 2.0

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from harvester import datacube, plugins
+from harvester import plugins
 from harvester.cli.inspect import show_verification
 from harvester.coverage import Stretch
+from harvester.datacube import INTERFACES
 from harvester.errors import UsageError
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, Key, Ledger
@@ -27,7 +28,11 @@ BEGIN, END = date(2026, 3, 2), date(2026, 3, 14)
 LATE = noon("2026-07-01")  # all figures are final
 ENDPOINTS = {
     each.name: each
-    for each in (datacube.GETUSERSUMMARY, datacube.GETARTICLETOTALDETAIL, datacube.GETARTICLEREAD)
+    for each in (
+        INTERFACES["getusersummary"],
+        INTERFACES["getarticletotaldetail"],
+        INTERFACES["getarticleread"],
+    )
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Tally
@@ -25,7 +25,7 @@ FIELDS = (
     Field("n", "int"), Field("Title", "str"), Field("share", "float"), Field("day", "date"),
     Field("open", "bool"), Field("detail", "object"), Field("parts", "list"),
 )  # fmt: skip
-KNOWN = replace(GETARTICLESUMMARY, name="checked", fields=FIELDS)
+KNOWN = replace(INTERFACES["getarticlesummary"], name="checked", fields=FIELDS)
 
 
 def ledger(tmp_path: Path, *fields: Field) -> Ledgerish:

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import harvester
-from harvester import datacube, plugins
+from harvester import plugins
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally
@@ -127,8 +128,7 @@ async def test_every_reader_takes_it_as_one_table_with_all_columns(tmp_path: Pat
 @virtual
 async def test_nested_fields_are_lists_of_structs(tmp_path: Path) -> None:
     sink = Parquet(tmp_path)
-    sink.describe([datacube.GETARTICLETOTAL if hasattr(datacube, "GETARTICLETOTAL")
-                   else plugins.endpoint("getarticletotal")])  # fmt: skip
+    sink.describe([INTERFACES["getarticletotal"]])
     details = [{"stat_date": "2024-01-01", "target_user": 5}, {"stat_date": "2024-01-02"}]
     ledger = Ledgerish(lambda: sink)
     await ledger.run(batch(1, {"msgid": "1_1", "details": details}, endpoint="getarticletotal"))

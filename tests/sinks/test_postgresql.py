@@ -17,7 +17,7 @@ import pytest
 
 import harvester
 from harvester import durable, plugins
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Tally
@@ -26,7 +26,7 @@ from tests.postgres_server import PASSWORD, PostgresServer
 from tests.sinks.support import Ledgerish, batch
 
 KNOWN = replace(
-    GETARTICLESUMMARY,
+    INTERFACES["getarticlesummary"],
     name="checked",
     fields=(
         Field("n", "int"), Field("Title", "str"), Field("share", "float"), Field("day", "date"),

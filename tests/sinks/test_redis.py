@@ -499,11 +499,11 @@ def test_a_replica_is_unusable(server: RedisServer, client: Any) -> None:
 
 
 def test_a_key_that_is_something_else_is_told(server: RedisServer, client: Any) -> None:
-    from harvester.datacube import GETARTICLESUMMARY
+    from harvester.datacube import INTERFACES
 
     client.set("harvester:getarticlesummary", "x")
     sink = RedisStreams(server.url)
-    sink.describe([GETARTICLESUMMARY])
+    sink.describe([INTERFACES["getarticlesummary"]])
     found = opened(sink)
     assert isinstance(found, UsageError)
     assert "has a string harvester:getarticlesummary that no harvester wrote" in str(found)

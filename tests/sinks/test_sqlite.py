@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Tally
@@ -28,7 +28,9 @@ def article(number: int, **more: Any) -> dict[str, Any]:
 
 
 def ledger(tmp_path: Path, *fields: Field) -> Ledgerish:
-    known = replace(GETARTICLESUMMARY, fields=fields or GETARTICLESUMMARY.fields)
+    known = replace(
+        INTERFACES["getarticlesummary"], fields=fields or INTERFACES["getarticlesummary"].fields
+    )
     return Ledgerish(lambda: SQLite(tmp_path / "x.db"), (known,))
 
 
@@ -182,7 +184,7 @@ async def test_verify_sees_what_was_changed_added_or_taken_away(tmp_path: Path) 
 async def test_a_catalogue_that_has_grown_adds_its_columns_and_old_rows_stay_intact(
     tmp_path: Path,
 ) -> None:
-    few = [field for field in GETARTICLESUMMARY.fields if field.name != "title"]
+    few = [field for field in INTERFACES["getarticlesummary"].fields if field.name != "title"]
     kept = ledger(tmp_path, *few)
     sink = await kept.open()
     written = await sink.write([batch(1, article(1))])
@@ -191,13 +193,15 @@ async def test_a_catalogue_that_has_grown_adds_its_columns_and_old_rows_stay_int
     ]
     kept.store(written.receipt)
     await sink.close()
-    kept.endpoints = (GETARTICLESUMMARY,)
+    kept.endpoints = (INTERFACES["getarticlesummary"],)
     sink = await kept.open()
     await kept.commit(sink, batch(2, article(2)))
     await sink.close()
     assert rows(tmp_path, "title, _extra") == [(None, '{"title":"题"}'), ("题", None)]
     assert all(one.intact for one in kept.stored().values())
-    kept.endpoints = (replace(GETARTICLESUMMARY, fields=tuple(few)),)  # an older harvester
+    kept.endpoints = (
+        replace(INTERFACES["getarticlesummary"], fields=tuple(few)),
+    )  # an older harvester
     sink = await kept.open()
     await kept.commit(sink, batch(3, article(3)))
     await sink.close()
@@ -363,7 +367,9 @@ def test_a_spec_that_is_none_is_refused(rest: str) -> None:
 @virtual
 async def test_interfaces_whose_names_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
     kept = ledger(tmp_path)
-    kept.endpoints = tuple(replace(GETARTICLESUMMARY, name=name) for name in ("own", "OWN"))
+    kept.endpoints = tuple(
+        replace(INTERFACES["getarticlesummary"], name=name) for name in ("own", "OWN")
+    )
     with pytest.raises(UsageError, match="cannot tell the tables own and OWN apart"):
         await kept.open()
 
