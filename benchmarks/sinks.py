@@ -50,7 +50,7 @@ ROUNDS = 3
 
 GOAL, GOAL_SQL = 0.7, 0.8
 """CPU of the cheapest way ÷ the sink's."""
-REACHED: dict[str, float] = {}
+REACHED = {"sqlite": 0.6, "duckdb": 0.64, "postgresql": 0.5}
 """What is reached today where that misses the goal: raise a value when a sink is faster."""
 
 _numbers = count(1)
