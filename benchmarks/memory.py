@@ -46,6 +46,7 @@ INTERFACE = replace(datacube.GETARTICLESUMMARY, first_day=date(1, 1, 1))
 GROUP = 768
 MANY = 1_000
 ROUNDS, COMMIT_ROUNDS = 5, 3
+COMMIT_WINDOWS = 100_000
 
 LOOKS = 40
 GOAL_COST, GOAL_GROWTH = 1.05, 5.0
@@ -208,8 +209,8 @@ def _groups(accounts: int, days: int, step: int = 1) -> Iterator[list[Window]]:
         yield group
 
 
-def _commits(windows: int) -> list[Figure]:
-    figures = []
+def _commits() -> list[Figure]:
+    windows, figures = COMMIT_WINDOWS, []
     for accounts, goal in GOAL_COMMIT.items():
         taken = []
         for _ in range(COMMIT_ROUNDS):
@@ -300,4 +301,4 @@ def measure(*, full: bool = False) -> list[Figure]:
     with serving() as server:
         figures = _growth(server.url, windows // 2)
         figures += _many_accounts(server.url, 3 * ROUNDS if full else ROUNDS)
-    return [*figures, *_commits(windows), *_fragmented(windows), _plan_all(2_000 if full else 200)]
+    return [*figures, *_commits(), *_fragmented(windows), _plan_all(2_000 if full else 200)]
