@@ -16,8 +16,8 @@ from tests.scenarios.server import APPID, Server
 
 OPENS_IN = 1.5
 JITTER = 0.2
-"""Seconds by which the threads of this process may see two requests closer than they left; those that
-left together as their connections opened would be closer by a second."""
+"""Seconds by which the threads of this process may see two requests closer than they left.  Those
+that left together as their connections opened would be closer by a second."""
 
 
 class SlowDoor:
