@@ -487,7 +487,7 @@ class JsonLines:
         """The names of the interfaces of which records stand here."""
         standing = self._standing("*", checkpoint)  # a compressed segment may hold nothing
         return sorted(
-            {folder_of(name) for name, *place in standing if any(windows_in(name, *place))}
+            {folder_of(name) for name, path, size in standing if any(windows_in(name, path, size))}
         )
 
     def scan(

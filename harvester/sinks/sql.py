@@ -289,7 +289,9 @@ class SqlSink:
                         f"{driver.where} holds a harvest that this ledger does not know;"
                         f" `harvester rebuild --sink {self._identity}` makes a ledger from it"
                     )
-                if commits and checkpoint is not None:  # of somebody else's, whose ledger must not go on here
+                if (
+                    commits and checkpoint is not None
+                ):  # of somebody else's, whose ledger must not go on here
                     driver.query(
                         f"UPDATE _harvester_state SET owner = {driver.dialect.mark}", [_new_owner()]
                     )

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from harvester import plugins
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, Field
 from harvester.model import Batch
 from harvester.sinks.base import Typed
@@ -83,7 +83,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
 ) -> None:
     spec, read = make(tmp_path, request)
     fields = tuple(Field(name, "str", "somebody's") for name in NAMES)
-    endpoint = replace(GETARTICLESUMMARY, name="checked", fields=fields)
+    endpoint = replace(INTERFACES["getarticlesummary"], name="checked", fields=fields)
     records = [dict.fromkeys(NAMES, text) for text in NAMES]
     place = window(1, appid="wx1", endpoint="checked")
     for number in range(2):  # the second one finds the table, and replaces what stands there
