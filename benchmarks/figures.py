@@ -1,95 +1,139 @@
-"""One measured figure, and what it is held against."""
+"""A measured figure with its goal and gate; paired rounds; a process of its own.
+
+Rule: nothing here knows harvester.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
+import multiprocessing
+import resource
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Figure:
     """One line of the table.
 
-    goal: what it is meant to be; gate: what it must be, looser, so that noise alone never trips
-    it.  Both None: for information only.  more_is_better: on which side of them it should lie.
-    points: the curve that ends in the value, as windows and the value there; drawn, not printed.
+    goal: what it should be; None: the figure is for information only.
+    reached: what it is today, where that misses the goal.
+    tolerance: how much worse than the goal, or than what is reached, the gate lets it be.
     """
 
     name: str
     value: float
     unit: str = ""
     goal: float | None = None
-    gate: float | None = None
+    reached: float | None = None
     more_is_better: bool = True
-    points: tuple[tuple[float, float], ...] = ()
+    tolerance: float = 0.10
+
+    @property
+    def gate(self) -> float | None:
+        """What it must be."""
+        base = self.goal if self.reached is None else self.reached
+        if base is None:
+            return None
+        return base * (1 - self.tolerance if self.more_is_better else 1 + self.tolerance)
 
     @property
     def holds(self) -> bool:
-        """Whether the gate holds."""
-        return self.gate is None or self._reaches(self.gate)
+        """Whether it passes its gate."""
+        return self._passes(self.gate)
 
     @property
     def verdict(self) -> str:
-        """In a few words."""
+        """The result in a few words."""
         if not self.holds:
             return "MISSES THE GATE"
         if self.goal is None:
             return "for information"
-        return "meets the goal" if self._reaches(self.goal) else "within the gate"
+        return "meets the goal" if self._passes(self.goal) else "within the gate"
 
-    def _reaches(self, mark: float) -> bool:
-        return self.value >= mark if self.more_is_better else self.value <= mark
+    def _passes(self, bound: float | None) -> bool:
+        if bound is None:
+            return True
+        return self.value >= bound if self.more_is_better else self.value <= bound
 
-    def bound(self, mark: float | None) -> str:
-        """The goal or the gate as it is printed."""
-        return "" if mark is None else f"{'>=' if self.more_is_better else '<='} {mark:g}"
-
-    @property
-    def shown(self) -> str:
-        """The value as it is printed."""
-        value = f"{self.value:.0f}" if abs(self.value) >= 1000 else f"{self.value:.3f}"
-        return value.rstrip("0").rstrip(".") if "." in value else value
+    def _bound(self, bound: float | None) -> str:
+        return "" if bound is None else f"{'>=' if self.more_is_better else '<='} {bound:.3g}"
 
     def __str__(self) -> str:
+        value = f"{self.value:,.0f}" if abs(self.value) >= 1000 else f"{self.value:.3g}"
         return (
-            f"{self.name:<58} {self.shown:>8} {self.unit:<6}"
-            f" {self.bound(self.goal):>9} {self.bound(self.gate):>9}  {self.verdict}"
+            f"{self.name:<66} {value:>8} {self.unit:<4}"
+            f" {self._bound(self.goal):>9} {self._bound(self.gate):>9}  {self.verdict}"
         )
 
 
-HEADER = f"{'figure':<58} {'value':>8} {'':<6} {'goal':>9} {'gate':>9}  verdict"
+HEADER = f"{'figure':<66} {'value':>8} {'':<4} {'goal':>9} {'gate':>9}  verdict"
 
 
-def show(figures: Sequence[Figure]) -> None:
-    """Print the figures, one a line."""
-    for figure in figures:
-        print(figure, flush=True)
+def as_json(environment: Mapping[str, Any], figures: Sequence[Figure]) -> str:
+    """The figures, and the machine and versions that they hold for."""
+    rows = [{**asdict(each), "gate": each.gate, "verdict": each.verdict} for each in figures]
+    report = {"environment": environment, "figures": rows}
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_json(where: Mapping[str, Any], figures: Sequence[Figure]) -> str:
-    """All that is known of them, and what they hold for; a figure a line."""
-    listed = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
-    lines = ",\n".join([json.dumps(each, ensure_ascii=False) for each in listed])
-    return f'{{"where": {json.dumps(where, ensure_ascii=False)},\n"figures": [\n{lines}\n]}}\n'
+class Spent(NamedTuple):
+    """Seconds by the clock, and of CPU of all threads of this process."""
+
+    wall: float
+    cpu: float
 
 
-def from_json(text: str) -> tuple[dict[str, Any], list[Figure]]:
-    """What `as_json` wrote, also before there were points."""
-    told = json.loads(text)
-    names = [field.name for field in fields(Figure)]
-    return told["where"], [
-        Figure(
-            **{name: each[name] for name in names if name in each and name != "points"},
-            points=tuple((at, value) for at, value in each.get("points", ())),
-        )
-        for each in told["figures"]
-    ]
+def timed(work: Callable[[], object]) -> Spent:
+    """Do the work and return the time that it took."""
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def spread(values: Sequence[float]) -> float:
-    """Half the distance between the quartiles, as a share of the median."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return (high - low) / 2 / middle
+def take_turns(contenders: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, Spent]:
+    """Let all contenders take a turn a round, in random order, and return their medians.
+
+    The first round warms up and is not counted.
+    """
+    taken: dict[str, list[Spent]] = {name: [] for name in contenders}
+    random = Random(1)
+    for number in range(rounds + 1):
+        for name in random.sample(sorted(contenders), len(contenders)):
+            spent = contenders[name]()
+            if number:
+                taken[name].append(spent)
+    return {
+        name: Spent(*map(statistics.median, zip(*turns, strict=True)))
+        for name, turns in taken.items()
+    }
+
+
+def in_new_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call the function in a process of its own, and return what it returns."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as executor:
+        return executor.submit(function, *args, **kwargs).result()
+
+
+def peak_memory() -> float:
+    """The most memory that this process ever had, in MB."""
+    with contextlib.suppress(OSError):  # Linux hands the parent's peak down in ru_maxrss
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

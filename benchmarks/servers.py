@@ -1,6 +1,6 @@
 """Servers that are measured against: each in a process of its own, its files in a folder that goes.
 
-`Missing` is raised where the machine lacks one; a question then says what was not measured.
+`MissingError` is raised where the machine lacks one; what was not measured is then printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Missing(Exception):  # noqa: N818  (no error: it is said, and the rest is measured)
+class MissingError(Exception):
     """What is to be measured needs something that is not here."""
 
 
@@ -54,7 +54,7 @@ def process(command: Sequence[str | Path], port: int, **how: Any) -> Iterator[No
 def redis() -> Iterator[str]:
     """A Redis that keeps nothing on a disk; gives its URL."""
     if shutil.which("redis-server") is None:
-        raise Missing("there is no redis-server on this machine")
+        raise MissingError("there is no redis-server on this machine")
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder,
@@ -89,7 +89,7 @@ def _postgres_programs() -> Path:
     for place in places:
         if (place / "initdb").exists() and (place / "postgres").exists():
             return place
-    raise Missing("there is no PostgreSQL on this machine")
+    raise MissingError("there is no PostgreSQL on this machine")
 
 
 def _as_somebody(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harvester.api import Keywords, Records, run, stream
+    from harvester.api import Records, run, stream
     from harvester.datacube import Platform
     from harvester.endpoint import Endpoint, JsonEndpoint
     from harvester.errors import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
+    from harvester.settings import Keywords
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
@@ -85,7 +86,7 @@ __all__ = [
 _HOMES = {
     name: home
     for home, names in {
-        "harvester.api": ("Keywords", "Records", "run", "stream"),
+        "harvester.api": ("Records", "run", "stream"),
         "harvester.datacube": ("Platform",),
         "harvester.endpoint": ("Endpoint", "JsonEndpoint"),
         "harvester.errors": (
@@ -106,6 +107,7 @@ _HOMES = {
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
+        "harvester.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),

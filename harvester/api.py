@@ -9,100 +9,37 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
 from functools import partial
-from types import NoneType
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import anyio
 
 from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_name
-from harvester.engine import Engine, StopSignal
+from harvester.engine import Engine
 from harvester.errors import UsageError
-from harvester.events import Observer, Report
+from harvester.events import Report
 from harvester.ledger import FILE_NAME, Ledger, SqliteLedger, ledger_of_file
-from harvester.limiter import Rate
 from harvester.model import Account, Batch, Hidden
 from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Keywords, Options
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written, is_file_sink, path_of, spec_of
 from harvester.sinks.spec import read_spec
-from harvester.stores import TokenStore, open_store
+from harvester.stores import open_store
 from harvester.thread import ended
-from harvester.transport import BASE_URL, HttpTransport, Session
+from harvester.transport import BASE_URL, HttpTransport
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
 Sinks = str | Sink | Sequence[str | Sink]
 Path = str | os.PathLike[str]
-
-
-class Keywords(TypedDict, total=False):
-    """The options of `stream` and `run`, all by keyword.
-
-    base_url: another host than ``https://api.weixin.qq.com``.
-    session: your own `aiohttp.ClientSession`; it is used, with all that is set on it, and never
-        closed.  Without one less is done for each request (`harvester.transport.exchange`).
-    ca_file: a PEM file with authorities that are trusted besides the machine's own; not together
-        with ``session``, which has its own TLS.
-    rate: requests leaving for one account: a number a second, ``"10/s"``, ``"600/min"``.  In no
-        period of that length do more leave.  Default ``"300/min"``.
-    burst: so many of them may leave at once.  Default 1.
-    concurrency: requests in flight over all accounts.  Default 64; never more than the
-        connector of your own session lets through.
-    attempts: how often one window is tried before it has failed.  Default 8, which with its
-        backoff takes a busy server a minute or two.
-    patience: how long a run waits while nobody answers, once something has answered: seconds, or
-        ``"10m"``, ``"2h"``.  Meanwhile attempts do not count, and one request every few seconds
-        finds out whether somebody answers again.  Default 10 minutes; for ever with ``wait``.
-    ledger: where is written down what is safe: a path, ``"sqlite:FILE"``, a `Ledger`, or None for
-        none.  By default `run` keeps one with the first sink that is a local directory
-        (``DIR/ledger.sqlite``) or file (``FILE.ledger.sqlite``), else none, which the report notes;
-        `stream` keeps none.
-    on_event: called with each event (`harvester.events`), in the event loop.
-    account_concurrency: requests in flight for one account.  Default: an equal part of
-        ``concurrency``, and at least 2, so that a slow account leaves room for the others.
-    daily_quota: calls a day, in China, of one interface of one account.  Default: until WeChat
-        says that it is enough.
-    ask_quota: ask WeChat (quota/get) what is left of the day, once for each interface of each
-        account, before its first window.
-    reserve: calls a day that are left to the account's other programs.
-    order: ``"newest"`` (the default): yesterday first, then the windows whose figures can still
-        change, then the past, newest first.  ``"oldest"``: from the first day to the last.
-    wait: sleep through quota resets and unready figures instead of ending.
-    refresh: harvest again what is already done; it replaces its former self.
-    token_store: where an account's token is shared with its other programs: ``"memory"`` (the
-        default: this run alone), ``"file:PATH"`` (this machine), ``"redis://HOST:PORT/DB"``, or a
-        `TokenStore`, which stays open.
-    stop: an `anyio.Event` or `asyncio.Event`; once it is set, what is in flight is finished and
-        committed, and the report's state is ``interrupted``.
-    """
-
-    base_url: str
-    session: Session | None
-    ca_file: Path | None
-    rate: Rate | str | float
-    burst: int
-    concurrency: int
-    attempts: int
-    patience: str | float
-    ledger: Path | Ledger | None
-    on_event: Observer | None
-    account_concurrency: int | None
-    daily_quota: int | None
-    ask_quota: bool
-    reserve: int
-    order: str
-    wait: bool
-    refresh: bool
-    token_store: str | TokenStore | None
-    stop: StopSignal | None
 
 
 async def run(
@@ -300,53 +237,14 @@ def resolve(
     options: Keywords,
 ) -> tuple[Scope, Options]:
     """Names as objects, all of it checked; raises `UsageError`, or `TypeError` for a wrong name."""
-    unknown = options.keys() - Keywords.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown option {min(unknown)!r}")
-    _check_types(options)
+    settings = Options(**options)
     now = time.time()
     found, notes = _endpoints(endpoints)
     begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
     check_range(begin, last, now)
-    settings = Options(
-        **{name: options[name] for name in Options.__annotations__ if name in options}  # type: ignore[literal-required]
-    )
     providers, caps = _accounts(accounts)
     scope = Scope(providers, found, begin, last, notes, caps=caps)
     return scope.checked(last_legal_day(now)), settings
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "session": (Session, NoneType),
-    "ca_file": (str, os.PathLike, NoneType),
-    "ask_quota": (bool,),
-    "order": (str,),
-    "wait": (bool,),
-    "refresh": (bool,),
-}
-"""Of the options whose values are not looked at where they are used."""
-
-_NAMED: Mapping[str, tuple[type, ...]] = {"token_store": (str,), "ledger": (str, os.PathLike)}
-"""What may name an option's value in its place."""
-
-_MEMBERS = {
-    "ledger": ("commit", "calendars"),
-    "token_store": ("load", "replace", "lease", "close"),
-    "stop": ("wait",),
-    "on_event": ("__call__",),
-}
-"""What an option's value must have, of those that are somebody's own."""
-
-
-def _check_types(options: Keywords) -> None:
-    """Raise `UsageError` for a value of another type than the option's."""
-    for name, value in options.items():
-        if name in _TYPES and not isinstance(value, _TYPES[name]):
-            raise _wrong(name, value)
-        if value is None or (name in _NAMED and isinstance(value, _NAMED[name])):
-            continue
-        if not all(callable(getattr(value, each, None)) for each in _MEMBERS.get(name, ())):
-            raise _wrong(name, value)
 
 
 def _wrong(what: str, value: object) -> UsageError:

@@ -145,6 +145,7 @@ class JsonEndpoint:
     day_field: the field of a record that names its day (``stat_item.date``: of an object in it); a
         record of a day that was not asked for is left out.  Empty: there is none.
     key: the fields that tell one record of an account from another.
+    record_type: the name of its records' type in `harvester.datacube.types`, as GetUserSummary.
     permission_set: what a third-party platform must have been granted; cloud_call: the name in
         cloud functions; title: one line about it; page: WeChat's own page.
 
@@ -177,6 +178,7 @@ class JsonEndpoint:
     retired: bool = False
     key: tuple[str, ...] = ()
     fields: tuple[Field, ...] = field(default=(), repr=False)
+    record_type: str = ""
     permission_set: str = ""
     cloud_call: str = ""
     page: str = ""

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import anyio
 
@@ -36,7 +36,7 @@ from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.lane import Fate, Lane, Share, Track, Try
 from harvester.ledger.base import Exhausted, Ledger, Spent
 from harvester.model import Action, Batch, Verdict, Window
-from harvester.network import PROBE_EVERY, Network, Silence, seconds_of
+from harvester.network import PROBE_EVERY, Network, Silence
 from harvester.outside import ForeignCancellationError, is_ours, outside
 from harvester.pipeline import (
     DEFERRALS,
@@ -60,7 +60,8 @@ from harvester.plan import (
     settles_at,
 )
 from harvester.planner import build_plan
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options, StopSignal
 from harvester.sinks.base import Sink
 from harvester.stored import calendars_in, reopen
 from harvester.transport import Transport
@@ -84,14 +85,6 @@ SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: that run's calls count"
     " as today's, and what it took for final may not be; --refresh asks for it again"
 )
-
-
-class StopSignal(Protocol):
-    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
-
-    async def wait(self) -> object:
-        """Return once the run is to stop."""
-        ...
 
 
 class Engine:
@@ -127,7 +120,7 @@ class Engine:
         self._on_event = on_event
         self._stop = stop
         self._wall = wall
-        patience = math.inf if options.wait else seconds_of("patience", options.patience)
+        patience = math.inf if options.wait else options.patience
         self._network = Network(patience, self._answered_again)
         self._pipeline = Pipeline(
             transport, attempts=options.attempts, encode=encode, wall=wall, network=self._network

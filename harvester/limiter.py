@@ -32,10 +32,6 @@ from aiolimiter import AsyncLimiter
 from harvester.errors import UsageError
 from harvester.retry import check_count
 
-DEFAULT_RATE = "300/min"
-"""WeChat publishes no minute limit, and the real ones are lower than quota/get says; 5 a second
-finishes ten years of one account in a quarter of an hour."""
-
 _PERIODS = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "m": 60.0, "minute": 60.0,
             "h": 3600.0, "hour": 3600.0}  # fmt: skip
 _SPEC = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?")
@@ -93,7 +89,7 @@ class Rate(NamedTuple):
         """
         number, period = (given[0], given[1]) if isinstance(given, Rate) else _read_rate(given)
         if not (0 < number < math.inf and 0 < period < math.inf):
-            raise UsageError(f"rate: {given!r} is not above zero; write it as 10/s or 600/min")
+            raise UsageError(f"invalid rate {given!r}: expected a number per unit, e.g. 10/s")
         if number < 1:
             return cls(1, min(period / number, _ABSURD))
         whole = Fraction(number).limit_denominator(1000)
@@ -107,7 +103,7 @@ def _read_rate(given: object) -> tuple[float, float]:
         found = _SPEC.fullmatch(given.strip().lower())
         if found and (found[2] or "s") in _PERIODS and float(found[1]) < _ABSURD:
             return float(found[1]), _PERIODS[found[2] or "s"]
-    raise UsageError(f"rate: {given!r} is not a rate; write it as 10/s or 600/min")
+    return math.nan, 1.0
 
 
 class Limiter:

@@ -10,20 +10,11 @@ before that the attempts decide, so that a mistyped base URL fails at once.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from enum import Enum
 
-from harvester.errors import UsageError
-
-DEFAULT_PATIENCE = 600.0
-"""Seconds for which a run waits while nobody answers."""
-
 PROBE_EVERY = 3.0
 """Seconds between two requests that are sent while nobody answers."""
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
 class Silence(Enum):
@@ -47,7 +38,7 @@ class Network:
 
     def __init__(
         self,
-        patience: float = DEFAULT_PATIENCE,
+        patience: float = math.inf,
         on_back: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.patience = patience
@@ -88,17 +79,3 @@ class Network:
         if now - self.lost_since >= self.patience:
             return Silence.LOST
         return Silence.WAIT
-
-
-def seconds_of(what: str, given: object) -> float:
-    """A duration in seconds from a number of seconds or ``90s``, ``10m``, ``2h``, ``1d``.
-
-    Raises `UsageError`.
-    """
-    if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < math.inf:
-        return float(given)
-    if isinstance(given, str):
-        found = _DURATION.fullmatch(given.strip().lower())
-        if found and found[2] in _UNITS and float(found[1]) > 0:
-            return float(found[1]) * _UNITS[found[2]]
-    raise UsageError(f"{what}: {given!r} is not a duration; write it as 90s, 10m or 2h")

@@ -33,7 +33,8 @@ from harvester.plan import (
     number_of_pieces,
     quota_day,
 )
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 
 ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together while a plan is made."""

@@ -1,9 +1,9 @@
-"""From a name to what it stands for, through entry points.
+"""From a name to the interface or the sink that it stands for.
 
-Rule: the built-in interfaces and sinks come in by the same door as anybody's.
-
-``harvester.endpoints`` holds objects that are an `Endpoint`; ``harvester.sinks`` holds classes with
-a ``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that begins with no letter, as
+Built-in interfaces are found in `harvester.datacube.INTERFACES`; others, and all sinks, are entry
+points.  The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in
+interface wins over one of the same name.  The group ``harvester.sinks`` holds classes with a
+``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that begins with no letter, as
 ``-``, is a spec by itself; its rest is empty.
 """
 
@@ -13,6 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.model import Hidden
@@ -30,11 +31,18 @@ def _points(group: str) -> dict[str, EntryPoint]:
 
 def endpoint_names() -> list[str]:
     """The interfaces that are known, sorted."""
-    return sorted(_points("harvester.endpoints"))
+    return sorted({*INTERFACES, *_points("harvester.endpoints")})
+
+
+def _is_endpoint(name: str) -> bool:
+    """Installed distributions are searched only for a name that is not built in: it takes long."""
+    return name in INTERFACES or name in _points("harvester.endpoints")
 
 
 def endpoint(name: str) -> Endpoint:
     """The interface of that name; raises `UsageError` that names the nearest one."""
+    if name in INTERFACES:
+        return INTERFACES[name]
     point = _points("harvester.endpoints").get(name)
     if point is None:
         raise UsageError(
@@ -68,7 +76,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
 
     A name that is both is the interface's.  Raises `UsageError` that names the nearest of either.
     """
-    if name in _points("harvester.endpoints"):
+    if _is_endpoint(name):
         return [endpoint(name)]
     groups = endpoint_groups()
     if name not in groups:
@@ -81,7 +89,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
 
 def retired_of(name: str) -> list[str]:
     """The interfaces of a group that are retired; none if the name is an interface's."""
-    if name in _points("harvester.endpoints"):
+    if _is_endpoint(name):
         return []
     made = map(endpoint, endpoint_names())
     return [each.name for each in made if each.retired and name in (each.group, ALL)]

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from harvester.errors import UsageError
 
-DEFAULT_ATTEMPTS = 8
-
 
 class Backoff(NamedTuple):
     """Ceilings of the delay in seconds: the first one, and the one it never passes."""
@@ -46,11 +44,6 @@ def delay(failures: int, attempts: int, *, answered: bool) -> float | None:
     if failures >= attempts:
         return None
     return (BUSY if answered else UNREACHED).delay(failures)
-
-
-def check_attempts(given: object) -> int:
-    """The number of attempts, or `UsageError`."""
-    return check_count("attempts", given)
 
 
 def check_count(what: str, given: object) -> int:

@@ -1,4 +1,4 @@
-"""What was asked for, and how.
+"""What was asked for.
 
 Rule: values, checked when they are made.
 """
@@ -14,16 +14,11 @@ from typing import TYPE_CHECKING
 from harvester.auth import TokenProvider
 from harvester.endpoint import Endpoint, grid
 from harvester.errors import UsageError
-from harvester.limiter import DEFAULT_RATE, Rate
-from harvester.network import DEFAULT_PATIENCE, seconds_of
 from harvester.plan import Cut, Days, either, recent_days
-from harvester.retry import DEFAULT_ATTEMPTS, check_attempts, check_count
 
 if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
 
-DEFAULT_CONCURRENCY = 64
-ORDERS = ("newest", "oldest")
 KINDS = {
     Cut.DAYS: "any days",
     Cut.WEEK: "whole weeks, Monday to Sunday,",
@@ -37,69 +32,6 @@ def _kind(endpoint: Endpoint) -> str:
         return KINDS[endpoint.cut]
     numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
     return f"{either(numbers)} days that end yesterday" if len(numbers) > 1 else "yesterday"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run behaves.
-
-    rate: requests leaving for one account; burst: so many may leave together.
-    concurrency: requests in flight over all accounts.
-    attempts: how often a window is tried before it has failed.
-    patience: how long a run waits while nobody answers, once something has; for ever under wait.
-    account_concurrency: requests in flight of one account; None: an equal part of all.
-    daily_quota: calls a day (in China) of one interface of one account; None: until WeChat says so.
-    ask_quota: ask WeChat what is left of a day, once for each interface of each account.
-    reserve: calls of a day that are left to the account's other programs.
-    order: ``newest``: yesterday first, then what can still change, then the past, newest first;
-        ``oldest``: from the first day to the last.
-    wait: sleep through quota resets and unready figures instead of ending.
-    refresh: harvest again what is already done.
-    """
-
-    rate: Rate | str | float = DEFAULT_RATE
-    burst: int = 1
-    concurrency: int = DEFAULT_CONCURRENCY
-    attempts: int = DEFAULT_ATTEMPTS
-    patience: str | float = DEFAULT_PATIENCE
-    account_concurrency: int | None = None
-    daily_quota: int | None = None
-    ask_quota: bool = False
-    reserve: int = 0
-    order: str = "newest"
-    wait: bool = False
-    refresh: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise `UsageError` for a value that cannot be."""
-        Rate.parse(self.rate)
-        check_count("burst", self.burst)
-        check_count("concurrency", self.concurrency)
-        check_attempts(self.attempts)
-        seconds_of("patience", self.patience)
-        if self.account_concurrency is not None:
-            check_count("account concurrency", self.account_concurrency)
-        if self.daily_quota is not None:
-            check_count("daily quota", self.daily_quota)
-        if self.order not in ORDERS:
-            raise UsageError(f"order: {self.order!r} is not one of {', '.join(ORDERS)}")
-        self._check_reserve()
-
-    def _check_reserve(self) -> None:
-        if self.reserve == 0 and not isinstance(self.reserve, bool):
-            return
-        check_count("reserve", self.reserve)
-        if self.daily_quota is None and not self.ask_quota:
-            raise UsageError("reserve: of how many calls? give a daily quota, or ask for it")
-        if self.daily_quota is not None and self.reserve >= self.daily_quota:
-            raise UsageError(
-                f"reserve: {self.reserve:,} leaves nothing of a daily quota of {self.daily_quota:,}"
-            )
-
-    @property
-    def daily_budget(self) -> int | None:
-        """Calls a day that may be spent, if that is known before WeChat is asked."""
-        return None if self.daily_quota is None else self.daily_quota - self.reserve
 
 
 @dataclass(frozen=True)

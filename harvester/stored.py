@@ -92,10 +92,7 @@ async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: floa
     """
     source = next((sink for sink in sinks if scan_of(sink) is not None), None)
     there = await endpoints_in(source) if source is not None else []
-    done: dict[Key, Calendar] = {}
-    for appid in scope.accounts:
-        for key, calendar in (await ledger.calendars([appid])).items():
-            done[key] = calendar
+    done = await ledger.calendars(list(scope.accounts))
     for endpoint in scope.endpoints:
         days = scope.range_of(endpoint)
         keys = [key for key in done if key[1] == endpoint.name]

@@ -18,12 +18,14 @@ from typing import Any, Self
 import pytest
 
 from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import Engine
 from harvester.events import Event, Report
 from harvester.ledger import SqliteLedger
 from harvester.model import Account, Request, Response
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, serve
 from harvester.transport import Transport
@@ -162,7 +164,7 @@ def scope(
     begin: date,
     end: date,
     appids: Sequence[str] = (A,),
-    endpoints: Sequence[Endpoint] = (datacube.GETARTICLESUMMARY,),
+    endpoints: Sequence[Endpoint] = (INTERFACES["getarticlesummary"],),
 ) -> Scope:
     """What is asked for, of simulated accounts."""
     providers = {

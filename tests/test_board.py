@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from harvester.auth import Send, SharedToken
 from harvester.board import Board
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.lane import Budget, Fate, Job, Lane, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import Request, Response, Token, Window
@@ -33,7 +33,7 @@ def attempt(appid: str, number: int) -> Try:
 async def lane(appid: str, windows: int, wall: float, rate: Rate = FAST) -> Lane:
     """A lane that has its token."""
     days = iter([(FIRST + timedelta(days=n),) * 2 for n in range(windows)])
-    track = Track(appid, GETARTICLESUMMARY, days, Budget(None, 0, wall))
+    track = Track(appid, INTERFACES["getarticlesummary"], days, Budget(None, 0, wall))
     track.proven = True
     token = SharedToken(appid, Provider(), no_sending)
     await token.get()

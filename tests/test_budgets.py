@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from harvester import datacube, events
+from harvester import events
 from harvester.cli.commands import invoke
 from harvester.cli.progress import Lines
 from harvester.cli.session import summarize
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import EARLY_AGAIN
 from harvester.events import Report
@@ -36,8 +37,8 @@ from tests.support import A, B, at, engine_run, noon, scope
 DAY = "2026-03-11"
 YESTERDAY = date(2026, 3, 10)
 MARCH = (date(2026, 2, 9), YESTERDAY)  # 30 days
-READ, SHARE = datacube.GETARTICLEREAD, datacube.GETARTICLESHARE
-GROWING = datacube.GETARTICLETOTALDETAIL
+READ, SHARE = INTERFACES["getarticleread"], INTERFACES["getarticleshare"]
+GROWING = INTERFACES["getarticletotaldetail"]
 
 
 class Noted:
@@ -276,7 +277,7 @@ def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(
 @pytest.mark.parametrize(
     ("endpoint", "begin", "quota"),
     [(READ, date(2026, 1, 5), 20), (GROWING, date(2026, 1, 5), 45),
-     (datacube.GETUSERSUMMARY, date(2024, 1, 1), 9)],
+     (INTERFACES["getusersummary"], date(2024, 1, 1), 9)],
     ids=lambda each: getattr(each, "name", str(each)),
 )  # fmt: skip
 def test_the_plan_tells_the_day_on_which_a_daily_run_is_through(

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from harvester import datacube, events
+from harvester import events
 from harvester.auth import RENEW_BEFORE, StoredToken
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import SET_BACK, Engine
 from harvester.events import Event, Report
@@ -22,7 +23,7 @@ from harvester.lane import Budget
 from harvester.ledger import FILE_NAME, Ledger, Spent
 from harvester.model import Request, Response, Token
 from harvester.plan import QUOTA_MARGIN, china, next_quota_day
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.stores import FileStore
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
@@ -87,7 +88,7 @@ class World:
             self._loop = loop
             self.simulator.wall = self.right
             engine = Engine(
-                scope(*days, (A,), endpoints or (datacube.GETUSERSUMMARY,)),
+                scope(*days, (A,), endpoints or (INTERFACES["getusersummary"],)),
                 Options(**{"rate": 1000, "concurrency": 1, **how}),
                 self,
                 [JsonLines(folder)],
@@ -120,7 +121,7 @@ def test_whatever_the_clock_does_no_day_has_more_calls_than_its_budget_and_nothi
         if draw.random() < 0.7:
             world.steps = {sent + draw.randint(1, quota): draw.choice(STEPS)}
         report = world.run(
-            tmp_path, datacube.GETARTICLESUMMARY, daily_quota=quota, wait=draw.random() < 0.3
+            tmp_path, INTERFACES["getarticlesummary"], daily_quota=quota, wait=draw.random() < 0.3
         )
         assert report.state in ("complete", "waiting")
         if report.state == "complete":
@@ -140,7 +141,7 @@ def test_a_clock_that_jumps_ahead_and_back_within_a_run_gives_no_second_budget(
 ) -> None:
     world = World()
     world.steps = {5: DAY, 9: -DAY}
-    report = world.run(tmp_path, datacube.GETARTICLESUMMARY, daily_quota=12)
+    report = world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=12)
     assert (report.state, len(world.departures)) == ("waiting", 12)
 
 
@@ -149,16 +150,16 @@ def test_calls_of_days_that_have_not_come_count_as_todays_and_for_no_other(
 ) -> None:
     world = World()
     world.off = 3 * DAY
-    assert world.run(tmp_path, datacube.GETARTICLESUMMARY, daily_quota=12).requests == 12
+    assert world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=12).requests == 12
     assert not any(SET_BACK in note for note in world.notes)
     world.off = 0.0
-    report = world.run(tmp_path, datacube.GETARTICLESUMMARY, daily_quota=15)
+    report = world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=15)
     assert (report.state, report.requests) == ("waiting", 3)
     assert SET_BACK in world.notes
     for number in range(1, 4):  # on the days that it was ahead by, all of them are to be had
         world.passed = number * DAY
         world.notes.clear()
-        assert world.run(tmp_path, datacube.GETARTICLESUMMARY, daily_quota=10).requests == 10
+        assert world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=10).requests == 10
         assert SET_BACK not in world.notes
 
 
@@ -168,7 +169,7 @@ def test_who_sleeps_until_midnight_does_not_sleep_for_years_if_the_clock_is_set_
     world = World()
     world.off = 3000 * DAY
     world.steps = {7: -3000 * DAY}  # with the last call: at its budget it is parked until then
-    report = world.run(tmp_path, datacube.GETARTICLESUMMARY, daily_quota=7, wait=True)
+    report = world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=7, wait=True)
     assert report.state == "complete"
     assert report.seconds < 8 * DAY
     assert world.most == 7
@@ -216,7 +217,7 @@ def test_the_rate_is_kept_by_a_clock_that_nobody_sets(tmp_path: Path, seed: int)
     draw = Random(seed)
     world = World()
     world.steps = {draw.randint(1, 50): draw.choice(STEPS) for _ in range(8)}
-    report = world.run(tmp_path, datacube.GETARTICLESUMMARY, rate="20/min", concurrency=8)
+    report = world.run(tmp_path, INTERFACES["getarticlesummary"], rate="20/min", concurrency=8)
     assert report.state == "complete"
     times = world.departures
     assert all(behind - first >= 60.0 for first, behind in zip(times, times[20:], strict=False))
@@ -232,7 +233,7 @@ def test_a_token_of_this_process_is_none_of_the_clocks_business(
 ) -> None:
     world = World(token_lifetime=7200.0)
     world.steps = {10: step, 20: -step}
-    report = world.run(tmp_path, datacube.GETARTICLESUMMARY)
+    report = world.run(tmp_path, INTERFACES["getarticlesummary"])
     assert (report.state, report.token_fetches, report.retries) == ("complete", 1, 0)
 
 
@@ -283,7 +284,7 @@ def test_a_shared_token_is_never_believed_for_longer_than_it_lives(
 def test_a_clock_that_was_behind_asks_too_often_and_loses_nothing(
     tmp_path: Path, behind: float
 ) -> None:
-    growing = datacube.GETARTICLETOTALDETAIL
+    growing = INTERFACES["getarticletotaldetail"]
     world, begin, end = World(), date(2026, 3, 1), date(2026, 3, 7)
     world.off = behind
     first = world.run(tmp_path, growing, days=(begin, end))
@@ -313,7 +314,7 @@ def test_a_clock_that_was_behind_asks_too_often_and_loses_nothing(
 def test_what_a_clock_that_was_ahead_took_for_final_is_told_and_refreshed(
     tmp_path: Path,
 ) -> None:
-    growing = datacube.GETARTICLETOTALDETAIL
+    growing = INTERFACES["getarticletotaldetail"]
     world, begin, end = World(), date(2026, 3, 1), date(2026, 3, 7)
     world.off = 60 * DAY
     assert world.run(tmp_path, growing, days=(begin, end)).provisional == 0
@@ -327,4 +328,4 @@ def test_what_a_clock_that_was_ahead_took_for_final_is_told_and_refreshed(
 def test_a_moment_of_the_machine_before_anything_was_stored_is_no_error(tmp_path: Path) -> None:
     world = World()
     world.off = -(noon("2026-03-11") - noon("2026-02-21"))
-    assert world.run(tmp_path, datacube.GETARTICLESUMMARY).state == "complete"
+    assert world.run(tmp_path, INTERFACES["getarticlesummary"]).state == "complete"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harvester import datacube, events
+from harvester import events
 from harvester.committer import CHANNEL_ITEMS
+from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import AttemptError, NetworkError, SinkError
 from harvester.ledger import Ledger
@@ -702,7 +703,7 @@ def test_a_window_that_nobody_knows_of_any_more_is_not_cut_in_two(
         simulator = Simulator(wall=loop.wall, spans={"getusersummary": 3})
         for end in (10, last):
             asked = scope(
-                date(2024, 1, 1), date(2024, 1, end), endpoints=(datacube.GETUSERSUMMARY,)
+                date(2024, 1, 1), date(2024, 1, end), endpoints=(INTERFACES["getusersummary"],)
             )
             report = await engine_run(loop, simulator, asked, JsonLines(tmp_path))
             assert report.state == "complete"

@@ -11,13 +11,8 @@ import pytest
 
 from harvester import datacube, events
 from harvester.answer import Rule
-from harvester.datacube import (
-    AUTHORIZER_ERRORS,
-    COMPONENT_ERRORS,
-    ERRORS,
-    TOKEN_ERRORS,
-    Platform,
-)
+from harvester.datacube import ERRORS, INTERFACES, Platform
+from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, TOKEN_ERRORS
 from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.events import Report
 from harvester.model import Action
@@ -29,7 +24,7 @@ from tests.support import A, B, at, engine_run, scope
 
 NOW = at("2026-03-11", 13)
 DAYS = (date(2026, 3, 2), date(2026, 3, 10))
-ONE, OTHER = datacube.GETARTICLEREAD, datacube.GETARTICLESHARE
+ONE, OTHER = INTERFACES["getarticleread"], INTERFACES["getarticleshare"]
 NUMBER = 9
 
 
@@ -211,7 +206,7 @@ def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> No
 
 @pytest.mark.parametrize("code", [1701, 2009, 45010])
 def test_the_publishers_own_codes_reach_the_window_or_the_interface(code: int) -> None:
-    endpoint = datacube.PUBLISHER_CPS_GENERAL
+    endpoint = INTERFACES["publisher_cps_general"]
     days = (date(2025, 11, 1), DAYS[1])
 
     async def main(loop: VirtualTimeLoop) -> Report:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from harvester import plugins
 from harvester.cli.interfaces import days_a_call, read_interfaces, show
-from harvester.datacube import ERRORS, PublisherEndpoint, catalogue
+from harvester.datacube import ERRORS, INTERFACES, PublisherEndpoint
 from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import UsageError
@@ -103,15 +103,15 @@ def test_a_row_tells_days_first_day_late_days_permission_and_state(
 @pytest.mark.parametrize(
     ("name", "days"),
     [
-        ("GETUSERSUMMARY", "7"),
-        ("GETUPSTREAMMSGWEEK", "week"),
-        ("GETUPSTREAMMSGMONTH", "month"),
-        ("GETWEANALYSISAPPIDUSERPORTRAIT", "1/7/30"),
-        ("GET_ADUNIT_LIST", "1"),
+        ("getusersummary", "7"),
+        ("getupstreammsgweek", "week"),
+        ("getupstreammsgmonth", "month"),
+        ("getweanalysisappiduserportrait", "1/7/30"),
+        ("get_adunit_list", "1"),
     ],
 )
 def test_days_a_call_are_said_shortly(name: str, days: str) -> None:
-    assert days_a_call(getattr(catalogue, name)) == days
+    assert days_a_call(INTERFACES[name]) == days
 
 
 def test_a_group_is_told_alone_its_retired_ones_too(capsys: pytest.CaptureFixture[str]) -> None:

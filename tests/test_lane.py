@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from harvester.auth import Send, SharedToken
-from harvester.datacube import GETARTICLESUMMARY, GETUSERSUMMARY
+from harvester.datacube import INTERFACES
 from harvester.lane import NEVER, OUTSTANDING, RECHECK, Budget, Fate, Job, Lane, Span, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import Request, Response, Token, Window
@@ -31,7 +31,7 @@ def attempt(number: int, failures: int = 0) -> Try:
 
 
 def track(*numbers: int, quota: int | None = None, spent: int = 0) -> Track:
-    made = Track("wx1", GETARTICLESUMMARY, days(*numbers), Budget(quota, spent, NOW))
+    made = Track("wx1", INTERFACES["getarticlesummary"], days(*numbers), Budget(quota, spent, NOW))
     made.proven = True
     return made
 
@@ -196,7 +196,7 @@ def test_windows_are_planned_no_further_than_the_next_one() -> None:
             made.append(number)
             yield day(number), day(number)
 
-    lazy = Track("wx1", GETARTICLESUMMARY, planned(), Budget(None, 0, NOW))
+    lazy = Track("wx1", INTERFACES["getarticlesummary"], planned(), Budget(None, 0, NOW))
     lazy.take(0.0, NOW)
     assert made == [0, 1]
 
@@ -395,7 +395,9 @@ def test_what_is_left_of_windows_that_are_too_long_is_told_in_the_pieces_it_was_
 ):
     weeks = [(date(2024, 1, 8), date(2024, 1, 14)), (date(2024, 1, 1), date(2024, 1, 7))]
     for given in (weeks, weeks[::-1]):
-        track = Track("wx1", GETUSERSUMMARY, iter(given), Budget(None, 0, 0.0), span=Span(2))
+        track = Track(
+            "wx1", INTERFACES["getusersummary"], iter(given), Budget(None, 0, 0.0), span=Span(2)
+        )
         left = list(track.end(Fate(None, "why")))
         assert len(left) == 8
         assert list(runs(left)) == [(date(2024, 1, 1), date(2024, 1, 14), 8)]

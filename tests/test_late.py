@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harvester import datacube
 from harvester.cli.commands import invoke
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.events import Report, Retrying
 from harvester.ledger import FILE_NAME, Ledger, Young
@@ -67,7 +67,8 @@ def provisional(folder: Path) -> dict[Days, str]:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "late"), [(datacube.GETARTICLETOTAL, 7), (datacube.GETARTICLETOTALDETAIL, 30)]
+    ("endpoint", "late"),
+    [(INTERFACES["getarticletotal"], 7), (INTERFACES["getarticletotaldetail"], 30)],
 )
 def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
     endpoint: Endpoint, late: int, tmp_path: Path
@@ -90,7 +91,7 @@ def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
 
 def test_only_windows_that_changed_count_as_changed(tmp_path: Path) -> None:
     wechat, days = Simulator(), (date(2026, 2, 20), YESTERDAY)
-    endpoint = datacube.GETARTICLETOTALDETAIL
+    endpoint = INTERFACES["getarticletotaldetail"]
     run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
     report = run_at(at(DAY, 10), wechat, endpoint, days, tmp_path)
     assert report.requests == 1  # the last day, which was empty; the others were asked an hour ago
@@ -108,7 +109,7 @@ def _days(begin: date, end: date) -> list[date]:
 
 def test_what_stood_there_is_kept_if_asking_again_fails(tmp_path: Path) -> None:
     wechat, days = Simulator(), (date(2026, 3, 1), YESTERDAY)
-    endpoint = datacube.GETARTICLETOTALDETAIL
+    endpoint = INTERFACES["getarticletotaldetail"]
     run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
     truth = wechat.truth_of(endpoint.name, A, *days)
     broken = Simulator(refuse={endpoint.name: 40035})
@@ -129,7 +130,7 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
 ) -> None:
     day = str(YESTERDAY)
     late = {"list": [{"ref_date": day, "msgid": "1_1", "detail": {}}], "is_delay": spelling}
-    endpoint, days = datacube.GETARTICLEREAD, (YESTERDAY, YESTERDAY)
+    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
     report = run_at(at(DAY, 9), Script(lambda _: late), endpoint, days, tmp_path)
     assert (report.state, report.windows.waiting, report.windows.done) == ("waiting", 1, 0)
     assert report.until == pytest.approx(at(DAY, 9.5), abs=1)
@@ -149,7 +150,7 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
 @pytest.mark.parametrize("spelling", [False, "false", None, 0, "no"])
 def test_figures_that_are_not_delayed_are_final(spelling: object, tmp_path: Path) -> None:
     answer = {"list": [{"ref_date": str(YESTERDAY), "msgid": "1_1"}], "is_delay": spelling}
-    endpoint, days = datacube.GETARTICLEREAD, (YESTERDAY, YESTERDAY)
+    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
     report = run_at(at(DAY, 9), Script(lambda _: answer), endpoint, days, tmp_path)
     assert (report.state, report.provisional) == ("complete", 0)
 
@@ -158,7 +159,7 @@ def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: P
     wechat, days = Simulator(delay_until_hour=9.75), (date(2026, 3, 1), YESTERDAY)
     told: list[Any] = []
     for name in ("getarticleread", "getbizsummary", "getarticletotaldetail"):
-        endpoint = getattr(datacube, name.upper())
+        endpoint = INTERFACES[name]
         report = run_at(
             at(DAY, 9), wechat, endpoint, days, tmp_path / name, wait=True, on_event=told.append
         )
@@ -177,7 +178,7 @@ def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: P
 def test_what_never_comes_is_asked_for_a_bounded_number_of_times(
     answer: dict[str, Any], tmp_path: Path
 ) -> None:
-    endpoint, days = datacube.GETARTICLEREAD, (YESTERDAY, YESTERDAY)
+    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
     wechat = Script(lambda _: answer)
     report = run_at(at(DAY, 9), wechat, endpoint, days, tmp_path, wait=True)
     assert (report.state, report.windows.waiting) == ("waiting", 1)
@@ -225,22 +226,22 @@ def _followers(day: date) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("begin", [YESTERDAY, date(2026, 3, 2)])
 def test_a_last_day_without_rows_is_asked_for_again(begin: date, tmp_path: Path) -> None:
     wechat, days = empty_until(10, _followers), (begin, YESTERDAY)
-    report = run_at(at(DAY, 8.5), wechat, datacube.GETUSERSUMMARY, days, tmp_path)
+    report = run_at(at(DAY, 8.5), wechat, INTERFACES["getusersummary"], days, tmp_path)
     assert (report.state, report.provisional) == ("complete", 1)
     ((window, why),) = provisional(tmp_path).items()
     assert window[1] == YESTERDAY
     assert why == Young("its last day has no record yet, and may be late")
-    report = run_at(at(DAY, 10.5), wechat, datacube.GETUSERSUMMARY, days, tmp_path)
+    report = run_at(at(DAY, 10.5), wechat, INTERFACES["getusersummary"], days, tmp_path)
     assert (report.state, report.requests, report.changed) == ("complete", 1, 1)
     rows = stored(tmp_path, "getusersummary")
     assert sorted(row["ref_date"] for row in rows) == list(map(str, _days(*days)))
-    assert run_at(at(DAY, 11), wechat, datacube.GETUSERSUMMARY, days, tmp_path).requests == 0
+    assert run_at(at(DAY, 11), wechat, INTERFACES["getusersummary"], days, tmp_path).requests == 0
 
 
 def test_a_day_that_is_still_empty_after_three_days_is_empty_for_good(tmp_path: Path) -> None:
     wechat, days = empty_until(99, lambda day: []), (YESTERDAY, YESTERDAY)
     for hour, requests in ((9, 1), (12.1, 1), (24 + 9, 1), (3 * 24 + 8.1, 1), (3 * 24 + 9, 0)):
-        report = run_at(at(DAY, hour), wechat, datacube.GETUSERSUMMARY, days, tmp_path)
+        report = run_at(at(DAY, hour), wechat, INTERFACES["getusersummary"], days, tmp_path)
         assert (report.state, report.requests, report.changed) == ("complete", requests, 0)
     assert provisional(tmp_path) == {}
 
@@ -249,7 +250,9 @@ def test_a_week_that_ended_yesterday_is_not_empty_for_being_dated_by_its_monday(
     tmp_path: Path,
 ) -> None:
     days = (date(2026, 3, 2), date(2026, 3, 8))
-    report = run_at(at("2026-03-09", 9), Simulator(), datacube.GETUPSTREAMMSGWEEK, days, tmp_path)
+    report = run_at(
+        at("2026-03-09", 9), Simulator(), INTERFACES["getupstreammsgweek"], days, tmp_path
+    )
     assert (report.state, report.windows.done, report.provisional) == ("complete", 1, 0)
 
 
@@ -267,7 +270,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
         rows = [] if day == "2026-03-04" else [{"ref_date": day, "msgid": "1_1"}]
         return {"list": rows, "is_delay": "true" if day == "2026-03-10" else False}
 
-    endpoint, wechat = datacube.GETARTICLEREAD, Script(answer)
+    endpoint, wechat = INTERFACES["getarticleread"], Script(answer)
     stop = (date(2026, 3, 3), date(2026, 3, 11))
     run_at(at("2026-03-12", 13), wechat, endpoint, stop, tmp_path)
 
@@ -304,7 +307,7 @@ def test_a_window_that_comes_again_within_a_run_counts_once() -> None:
 
     async def main(loop: VirtualTimeLoop) -> None:
         wechat.wall = loop.wall
-        asked = scope(YESTERDAY, YESTERDAY, endpoints=[datacube.GETARTICLEREAD])
+        asked = scope(YESTERDAY, YESTERDAY, endpoints=[INTERFACES["getarticleread"]])
         report = await engine_run(loop, wechat, asked, sink, wait=True)
         truth = wechat.truth_of("getarticleread", A, YESTERDAY, YESTERDAY)
         assert [bare(row) for row in sink.records] == truth
@@ -317,7 +320,7 @@ def test_a_window_that_comes_again_within_a_run_counts_once() -> None:
 def test_a_longer_late_window_takes_the_place_of_the_late_windows_within_it(
     tmp_path: Path,
 ) -> None:
-    endpoint, wechat = datacube.GETBIZSUMMARY, Simulator(delay_until_hour=11.0)
+    endpoint, wechat = INTERFACES["getbizsummary"], Simulator(delay_until_hour=11.0)
     begin = date(2026, 3, 5)
     run_at(at("2026-03-10", 13), wechat, endpoint, (begin, date(2026, 3, 9)), tmp_path)
     days = (begin, YESTERDAY)
@@ -340,7 +343,7 @@ def test_the_empty_days_within_a_longer_window_are_known_by_the_rows_own_dates(
         days = _days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
         return {"list": [row for day in days if str(day) not in empty for row in _followers(day)]}
 
-    endpoint, days = datacube.GETUSERSUMMARY, (date(2026, 2, 9), date(2026, 2, 22))
+    endpoint, days = INTERFACES["getusersummary"], (date(2026, 2, 9), date(2026, 2, 22))
     report = run_at(at(DAY, 13), Script(answer), endpoint, days, tmp_path)
     assert (report.state, report.windows.done, report.windows.empty) == ("complete", 2, 0)
     assert invoke(["status", "--out", str(tmp_path)]) == 0

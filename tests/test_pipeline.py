@@ -11,7 +11,7 @@ import pytest
 
 from harvester.auth import Send, SharedToken
 from harvester.codec import checksum
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, JsonEndpoint
 from harvester.errors import (
     AccountError,
@@ -104,7 +104,7 @@ class Scene:
         attempts: int = 8,
         encode: bool = True,
         token: Token = Token("t0ken"),  # noqa: B008  (it is never changed)
-        endpoint: Endpoint = GETARTICLESUMMARY,
+        endpoint: Endpoint = INTERFACES["getarticlesummary"],
         wall: float | None = None,
     ) -> None:
         self.transport = Answering(*answers)
@@ -129,7 +129,7 @@ def outcome(
     attempt: Try = NEW,
     attempts: int = 8,
     token: Token = Token("t0ken"),  # noqa: B008
-    endpoint: Endpoint = GETARTICLESUMMARY,
+    endpoint: Endpoint = INTERFACES["getarticlesummary"],
     wall: float | None = None,
 ) -> Outcome:
     async def main(loop: VirtualTimeLoop) -> Outcome:
@@ -197,7 +197,7 @@ def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
         await scene.run()
         return scene.transport.sent
 
-    assert run_virtual(main) == [GETARTICLESUMMARY.request(WINDOW, "t0ken")]
+    assert run_virtual(main) == [INTERFACES["getarticlesummary"].request(WINDOW, "t0ken")]
 
 
 def test_lines_are_not_made_where_nobody_wants_them() -> None:
@@ -477,7 +477,7 @@ def told(answer: object, *, token: Token = Token("t0ken")) -> object:  # noqa: B
 
 def test_the_quota_is_what_wechat_tells() -> None:
     answer = {"quota": {"daily_limit": 1000, "used": 1, "remain": 999}}
-    assert told(answer) == ((1000, 999), [GETARTICLESUMMARY.quota_request("t0ken")])
+    assert told(answer) == ((1000, 999), [INTERFACES["getarticlesummary"].quota_request("t0ken")])
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_the_quota_is_what_wechat_tells() -> None:
 def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
     verdict, sent = told(answer)
     assert isinstance(verdict, Verdict)
-    assert sent == [GETARTICLESUMMARY.quota_request("t0ken")]
+    assert sent == [INTERFACES["getarticlesummary"].quota_request("t0ken")]
 
 
 def test_without_a_token_no_quota_is_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""From a name to what it stands for, through entry points."""
+"""From a name to the interface or the sink that it stands for."""
 
 import subprocess
 import sys
@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from harvester import plugins
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.errors import UsageError
 from harvester.sinks.jsonl import JsonLines
 
 PACKAGE = """
 from dataclasses import replace
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.testing import MemorySink
 
-MINE = replace(GETARTICLESUMMARY, name="mine", path="/mine", group="own", retired=False)
+SUMMARY = INTERFACES["getarticlesummary"]
+MINE = replace(SUMMARY, name="mine", path="/mine", group="own", retired=False)
 USERS = replace(MINE, name="users", path="/users", group="users")
 OLD = replace(MINE, name="old", retired=True)
 
@@ -31,6 +32,7 @@ ENTRY_POINTS = """
 mine = somebodys:MINE
 users = somebodys:USERS
 old = somebodys:OLD
+getusersummary = somebodys:MINE
 
 [harvester.sinks]
 kept = somebodys:Kept
@@ -39,7 +41,7 @@ PROGRAM = """
 from harvester import plugins
 names = plugins.endpoint_names()
 print(len(names), [name for name in names if not name.startswith(("get", "publisher"))])
-print(plugins.endpoint("mine").path)
+print(plugins.endpoint("mine").path, plugins.endpoint("getusersummary").path)
 groups = plugins.endpoint_groups()
 print([name for name in groups if name in ("own", "users")], groups["own"])
 print(groups["users"], [name in groups["all"] for name in ("mine", "users", "old")])
@@ -52,7 +54,19 @@ print(plugins.sink("kept:a:b").identity)
 
 def test_the_built_in_interface_is_known_by_its_name() -> None:
     assert "getarticlesummary" in plugins.endpoint_names()
-    assert plugins.endpoint("getarticlesummary") is GETARTICLESUMMARY
+    assert plugins.endpoint("getarticlesummary") is INTERFACES["getarticlesummary"]
+
+
+def test_installed_distributions_are_not_searched_for_a_built_in_interface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr(plugins, "_points", lambda group: searched.append(group) or {})
+    assert plugins.endpoints_of("getusersummary") == [INTERFACES["getusersummary"]]
+    assert searched == []
+    with pytest.raises(UsageError):
+        plugins.endpoint("mine")
+    assert searched[0] == "harvester.endpoints"
 
 
 def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
@@ -82,7 +96,8 @@ def test_each_interface_that_is_not_retired_stands_in_its_group_and_in_all() -> 
 
 
 def test_a_name_stands_for_an_interface_or_for_those_of_a_group() -> None:
-    assert plugins.endpoints_of("getarticlesummary") == [GETARTICLESUMMARY]  # retired: by name
+    retired = INTERFACES["getarticlesummary"]  # asked for by its name alone
+    assert plugins.endpoints_of("getarticlesummary") == [retired]
     assert [made.name for made in plugins.endpoints_of("users")] == [
         "getusercumulate",
         "getusersummary",
@@ -132,7 +147,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
     assert (ran.stdout.splitlines(), ran.stderr) == (
         [
             "40 ['mine', 'old', 'users']",
-            "/mine",
+            "/mine /datacube/getusersummary",
             "['own', 'users'] ['mine']",
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",

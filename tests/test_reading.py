@@ -105,7 +105,7 @@ def test_polars_duckdb_and_pyarrow_take_it_as_it_is_and_more_than_once(
 def test_accounts_and_days_are_picked(spec: str, tmp_path: Path) -> None:
     harvested(spec, tmp_path, date(2023, 12, 25), date(2024, 1, 10))
     picked = harvester.read(
-        str(tmp_path), "getarticlesummary", accounts=A, start="2023-12-30", end=date(2024, 1, 2)
+        str(tmp_path), "getarticlesummary", appids=A, start="2023-12-30", end=date(2024, 1, 2)
     ).read_all()
     assert set(picked["_appid"].to_pylist()) == {A}
     assert set(picked["ref_date"].to_pylist()) <= {*days(date(2023, 12, 30), date(2024, 1, 2))}
@@ -115,10 +115,10 @@ def test_accounts_and_days_are_picked(spec: str, tmp_path: Path) -> None:
     key: Callable[[Any], Any] = lambda row: (row["ref_date"], row["msgid"])  # noqa: E731
     assert sorted(picked.to_pylist(), key=key) == sorted(expected, key=key)
     assert picked.num_rows > 0
-    both = harvester.read(tmp_path, "getarticlesummary", accounts=[A, harvester.Account(B)])
+    both = harvester.read(tmp_path, "getarticlesummary", appids=[A, harvester.Account(B)])
     assert both.read_all().num_rows == len(whole)
-    assert harvester.read(tmp_path, "getarticlesummary", accounts="wx9").read_all().num_rows == 0
-    assert harvester.read(tmp_path, "getarticlesummary", accounts=[]).read_all().num_rows == 0
+    assert harvester.read(tmp_path, "getarticlesummary", appids="wx9").read_all().num_rows == 0
+    assert harvester.read(tmp_path, "getarticlesummary", appids=[]).read_all().num_rows == 0
 
 
 @each_sink

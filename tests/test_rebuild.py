@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harvester import datacube
 from harvester.coverage import DONE
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.events import Report
@@ -27,7 +27,8 @@ BEGIN, END = date(2026, 3, 2), date(2026, 3, 11)
 ENDPOINTS = {
     endpoint.name: endpoint
     for endpoint in (
-        datacube.GETUSERSUMMARY, datacube.GETARTICLETOTALDETAIL, datacube.GETARTICLEREAD,
+        INTERFACES["getusersummary"], INTERFACES["getarticletotaldetail"],
+        INTERFACES["getarticleread"],
     )
 }  # fmt: skip
 NOW = noon("2026-03-12")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.errors import UsageError
-from harvester.retry import BUSY, DEFAULT_ATTEMPTS, UNREACHED, check_attempts, check_count, delay
+from harvester.retry import BUSY, UNREACHED, check_count, delay
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=200)
 
@@ -23,9 +23,9 @@ def test_the_ceiling_holds_after_any_number_of_failures() -> None:
 
 
 @PROPERTY
-@given(st.integers(1, DEFAULT_ATTEMPTS - 1), st.booleans())
+@given(st.integers(1, 7), st.booleans())
 def test_a_delay_lies_between_nothing_and_its_ceiling(failures: int, answered: bool) -> None:
-    drawn = delay(failures, DEFAULT_ATTEMPTS, answered=answered)
+    drawn = delay(failures, 8, answered=answered)
     assert drawn is not None
     assert 0.0 <= drawn <= (BUSY if answered else UNREACHED).ceiling(failures)
 
@@ -53,8 +53,3 @@ def test_a_whole_number_from_1_on_counts(given: int) -> None:
 def test_anything_else_does_not_count(given: object) -> None:
     with pytest.raises(UsageError, match=r"^burst: .* is not a whole number of at least 1$"):
         check_count("burst", given)
-
-
-def test_attempts_are_counted_by_their_name() -> None:
-    with pytest.raises(UsageError, match=r"^attempts: 0 is not"):
-        check_attempts(0)

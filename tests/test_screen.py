@@ -12,7 +12,7 @@ import pytest
 import harvester
 from harvester.cli.screen import escaped, harmless, plain, tell
 from harvester.codec import encode
-from harvester.datacube import GETARTICLESUMMARY, provider_for
+from harvester.datacube import INTERFACES, provider_for
 from harvester.endpoint import check_name
 from tests.support import A, Wechat, harvest
 
@@ -66,7 +66,7 @@ def test_what_a_server_says_reaches_no_terminal_as_it_came(
 )  # fmt: skip
 def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
     with pytest.raises(harvester.UsageError, match="cannot be the name of its folder") as caught:
-        replace(GETARTICLESUMMARY, name=name)  # type: ignore[arg-type]
+        replace(INTERFACES["getarticlesummary"], name=name)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 250
 
 

@@ -22,16 +22,14 @@ from harvester.auth import (
     shared_token,
 )
 from harvester.datacube import (
-    GETARTICLESUMMARY,
+    INTERFACES,
     CloudbaseToken,
-    CommandToken,
     HttpToken,
-    NoToken,
     Platform,
     StableToken,
-    StaticToken,
     provider_for,
 )
+from harvester.datacube.external import CommandToken, NoToken, StaticToken
 from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Stored, Token, Verdict
 from harvester.scope import Scope
@@ -647,7 +645,7 @@ def test_a_run_waits_ten_minutes_for_a_ticket_and_then_stops_the_account(
         scene = Scene(loop, lambda: scene.simulator.ticket() if loop.time() > valid else "0ld")
         refresh = scene.simulator.refresh_token(A)
         providers = {A: provider_for(scene.platform.account(A, refresh, scene.keep))}
-        asked = Scope(providers, (GETARTICLESUMMARY,), *JANUARY)
+        asked = Scope(providers, (INTERFACES["getarticlesummary"],), *JANUARY)
         report = await engine_run(loop, scene.simulator, asked, MemorySink())
         return report.state, loop.time() - begin < 60.0 * 11.5
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from harvester import datacube, events, plugins
+from harvester import events, plugins
+from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint, grid
 from harvester.ledger import Ledger
 from harvester.model import Request, Response
@@ -87,7 +88,7 @@ def harvest(
 # as long as the interface takes
 
 
-@pytest.mark.parametrize("endpoint", [datacube.GETUSERSUMMARY, datacube.GETUSERCUMULATE])
+@pytest.mark.parametrize("endpoint", [INTERFACES["getusersummary"], INTERFACES["getusercumulate"]])
 def test_a_history_of_users_of_4353_days_takes_622_calls(endpoint: JsonEndpoint) -> None:
     asked, sink, report = harvest(endpoint, HISTORY)
     assert (report.state, report.requests, report.windows.done) == ("complete", 622, 622)
@@ -129,7 +130,7 @@ def _documented(endpoint: JsonEndpoint, first: date, last: date) -> None:
 
 @pytest.mark.parametrize(("begin", "number"), [(0, 1), (5, 1), (6, 7), (28, 7), (29, 30), (90, 30)])
 def test_a_portrait_is_asked_for_1_7_or_30_days(begin: int, number: int) -> None:
-    endpoint = datacube.GETWEANALYSISAPPIDUSERPORTRAIT
+    endpoint = INTERFACES["getweanalysisappiduserportrait"]
     asked, sink, report = harvest(endpoint, (YESTERDAY - timedelta(days=begin), YESTERDAY))
     assert asked.windows() == [(YESTERDAY - timedelta(days=number - 1), YESTERDAY)]
     assert (report.state, len(sink.records)) == ("complete", 1)
@@ -179,7 +180,7 @@ def truth_of(simulator: Simulator, endpoint: JsonEndpoint, days: Days) -> list[d
 
 def test_pages_of_the_publisher_are_followed_and_each_row_stands_once() -> None:
     days = (YESTERDAY - timedelta(days=269), YESTERDAY)
-    endpoint = replace(datacube.PUBLISHER_ADPOS_GENERAL, span=200)  # more rows than a page has
+    endpoint = replace(INTERFACES["publisher_adpos_general"], span=200)  # more rows than a page has
     simulator = Simulator(spans={endpoint.name: 200})
     asked, sink, report = harvest(endpoint, days, simulator)
     assert report.state == "complete"
@@ -198,14 +199,14 @@ def test_a_range_that_is_refused_is_halved_and_that_is_remembered(
     days = (date(2026, 1, 5), date(2026, 5, 3))  # 17 weeks of its grid
     simulator = Simulator(spans={"getusersummary": 2}, range_code=code)
     asked, sink, report = harvest(
-        datacube.GETUSERSUMMARY, days, simulator, ledger=tmp_path / "l", concurrency=1
+        INTERFACES["getusersummary"], days, simulator, ledger=tmp_path / "l", concurrency=1
     )
     assert report.state == "complete"
     assert report.windows.planned == report.windows.done == len(sink.windows)
     assert _too_long(asked, 2) == 2  # 7 days, then 4
     assert _one_by_one(sink.records, days)
     asked, sink, report = harvest(
-        datacube.GETUSERSUMMARY,
+        INTERFACES["getusersummary"],
         (date(2025, 1, 6), date(2025, 5, 4)),
         simulator,
         sink,
@@ -229,7 +230,7 @@ def _one_by_one(records: list[dict[str, Any]], days: Days) -> bool:
 def test_what_was_in_flight_when_the_range_was_refused_is_cut_at_once() -> None:
     days = (date(2026, 1, 5), date(2026, 5, 3))
     simulator = Simulator(spans={"getusersummary": 1})
-    asked, sink, report = harvest(datacube.GETUSERSUMMARY, days, simulator, concurrency=8)
+    asked, sink, report = harvest(INTERFACES["getusersummary"], days, simulator, concurrency=8)
     lengths = Counter((last - first).days + 1 for first, last in asked.windows())
     assert (report.state, _one_by_one(sink.records, days)) == ("complete", True)
     assert lengths[7] == 1  # the first request of an interface is sent alone
@@ -242,7 +243,7 @@ def test_a_single_day_is_never_halved() -> None:
         return {"errcode": 61501, "errmsg": "date range error rid: 1-2-3"}
 
     async def main(loop: VirtualTimeLoop) -> None:
-        asked = scope(date(2026, 1, 5), date(2026, 1, 11), endpoints=[datacube.GETUSERSUMMARY])
+        asked = scope(date(2026, 1, 5), date(2026, 1, 11), endpoints=[INTERFACES["getusersummary"]])
         report = await engine_run(loop, Script(answer), asked, MemorySink())
         assert (report.state, report.windows.failed, report.windows.planned) == ("partial", 7, 7)
         assert report.failures[0].error.startswith("errcode 61501 (date range error)")
@@ -252,8 +253,9 @@ def test_a_single_day_is_never_halved() -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    [datacube.GETUPSTREAMMSGMONTH, datacube.PUBLISHER_SETTLEMENT,
-     datacube.GETWEANALYSISAPPIDWEEKLYVISITTREND, datacube.GETWEANALYSISAPPIDUSERPORTRAIT],
+    [INTERFACES["getupstreammsgmonth"], INTERFACES["publisher_settlement"],
+     INTERFACES["getweanalysisappidweeklyvisittrend"],
+     INTERFACES["getweanalysisappiduserportrait"]],
     ids=lambda each: each.name,
 )  # fmt: skip
 def test_a_week_or_a_month_is_never_halved(endpoint: JsonEndpoint) -> None:
@@ -271,7 +273,7 @@ def test_a_week_or_a_month_is_never_halved(endpoint: JsonEndpoint) -> None:
 def test_a_wrong_format_of_dates_is_not_halved() -> None:
     days = (date(2026, 1, 5), date(2026, 1, 11))
     simulator = Simulator(refuse={"getusersummary": 61500})
-    _, _, report = harvest(datacube.GETUSERSUMMARY, days, simulator)
+    _, _, report = harvest(INTERFACES["getusersummary"], days, simulator)
     assert (report.state, report.requests, report.windows.failed) == ("partial", 1, 1)
 
 
@@ -279,7 +281,7 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
     days = (date(2026, 1, 5), date(2026, 3, 1))
 
     async def main(loop: VirtualTimeLoop) -> None:
-        asked = scope(*days, endpoints=[datacube.GETUSERSUMMARY])
+        asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
         simulator = Simulator(wall=loop.wall)
         first = await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
         other = Simulator(seed=2, wall=loop.wall, spans={"getusersummary": 3})
@@ -301,8 +303,10 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
 def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -> None:
     days = (date(2026, 1, 5), date(2026, 2, 1))
     simulator = Simulator(spans={"getusersummary": 1})
-    _, sink, _ = harvest(datacube.GETUSERSUMMARY, days, simulator, ledger=tmp_path / "l")
-    asked, _, _ = harvest(datacube.GETUSERCUMULATE, days, simulator, sink, ledger=tmp_path / "l")
+    _, sink, _ = harvest(INTERFACES["getusersummary"], days, simulator, ledger=tmp_path / "l")
+    asked, _, _ = harvest(
+        INTERFACES["getusercumulate"], days, simulator, sink, ledger=tmp_path / "l"
+    )
     assert len(asked.dates) == 4
 
     async def main(loop: VirtualTimeLoop) -> dict[str, int]:
@@ -320,7 +324,7 @@ def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None
     simulator = Simulator(faults=Faults(neighbours=0.5))
     seen: list[events.Foreign] = []
     _, sink, report = harvest(
-        datacube.GETARTICLEREAD,
+        INTERFACES["getarticleread"],
         days,
         simulator,
         on_event=lambda event: isinstance(event, events.Foreign) and seen.append(event),
@@ -335,14 +339,14 @@ def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None
 @pytest.mark.parametrize(
     ("endpoint", "days", "named"),
     [
-        (datacube.GETWEANALYSISAPPIDDAILYRETAININFO, (YESTERDAY, YESTERDAY), "20261123"),
+        (INTERFACES["getweanalysisappiddailyretaininfo"], (YESTERDAY, YESTERDAY), "20261123"),
         (
-            datacube.GETWEANALYSISAPPIDWEEKLYRETAININFO,
+            INTERFACES["getweanalysisappidweeklyretaininfo"],
             (date(2026, 11, 16), date(2026, 11, 22)),
             "20261109-20261115",
         ),
         (
-            datacube.GETWEANALYSISAPPIDMONTHLYRETAININFO,
+            INTERFACES["getweanalysisappidmonthlyretaininfo"],
             (date(2026, 10, 1), date(2026, 10, 31)),
             "202609",
         ),
@@ -371,7 +375,7 @@ def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         sink = MemorySink()
         days = (date(2026, 3, 8), date(2026, 3, 21))
-        asked = scope(*days, endpoints=[datacube.GETUSERSUMMARY])
+        asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
         report = await engine_run(loop, Script(answer), asked, sink)
         for window, rows in sink.windows.items():
             assert {row["ref_date"] for row in rows} == set(

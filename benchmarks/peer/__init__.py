@@ -1,5 +1,4 @@
-"""The same harvest as others write it, a file a peer, and `turn.py`, which times one of them.
+"""How each peer is driven: one file a peer, each with ``harvest(job)``.
 
-Rule: what lies here is run by a peer's own Python, where neither harvester nor these benchmarks are
-installed; it imports its peer and what that brings.
+Rule: a driver imports its peer and `benchmarks.peer.lines`, nothing else of this project.
 """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import aiohttp
-import orjson
+
+from benchmarks.peer.lines import lines, windows
 
 
 async def _run(job: dict[str, Any], file: BinaryIO) -> None:
@@ -20,19 +20,10 @@ async def _run(job: dict[str, Any], file: BinaryIO) -> None:
         asked = {"begin_date": day, "end_date": day}
         async with slots, session.post(url, params=query, json=asked) as response:
             answer = await response.json()
-        beside = {
-            "_appid": appid,
-            "_endpoint": job["endpoint"],
-            "_begin_date": day,
-            "_end_date": day,
-            "_fetched_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        file.writelines(orjson.dumps(record | beside) + b"\n" for record in answer["list"])
+        file.writelines(lines(job, appid, day, answer["list"]))
 
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(
-            *[fetch(session, appid, day) for appid in job["tokens"] for day in job["days"]]
-        )
+        await asyncio.gather(*[fetch(session, appid, day) for appid, day in windows(job)])
 
 
 def harvest(job: dict[str, Any]) -> None:

@@ -19,8 +19,14 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from harvester.auth import Send, TokenRefusedError
 from harvester.cli.config import read_toml
 from harvester.cli.screen import say
-from harvester.datacube import SECRET_KINDS, TOKEN_KINDS, HttpToken, Platform, provider_for
-from harvester.datacube.tokens import check_appid
+from harvester.datacube import (
+    SECRET_KINDS,
+    TOKEN_KINDS,
+    HttpToken,
+    Platform,
+    check_appid,
+    provider_for,
+)
 from harvester.errors import UsageError
 from harvester.model import SHORTEST_TO_CUT, Account, Action, Hidden, Token, Verdict
 from harvester.plan import nearest

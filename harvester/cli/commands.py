@@ -6,9 +6,9 @@ Rule: from words to objects; what a command does stands in a room below or in a 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,17 +19,30 @@ from harvester import plugins
 from harvester.api import hidden_specs, open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.accounts import read_accounts
-from harvester.cli.config import DEFAULT_FILE, read_config, single_account
+from harvester.cli.config import (
+    DEFAULT_FILE,
+    flag,
+    over,
+    read_config,
+    read_environment,
+    single_account,
+)
 from harvester.cli.interfaces import read_interfaces
 from harvester.cli.screen import say, tell
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.ledger import FILE_NAME, ledger_of
 from harvester.model import Account
-from harvester.retry import DEFAULT_ATTEMPTS
-from harvester.scope import DEFAULT_CONCURRENCY, ORDERS
+from harvester.settings import (
+    FLAG,
+    KEYWORDS,
+    OPTIONS,
+    REQUIRED,
+    InvalidOptionError,
+    read,
+)
 from harvester.stores import open_store
-from harvester.transport import BASE_URL, check_base_url, tls_context
+from harvester.transport import tls_context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,27 +74,78 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
 
 
-def _several(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def _read(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
+    """The value of what was typed for an option."""
+    name = str(parameter.name)
+    if OPTIONS[name].several:
+        return tuple(_read_one(name, each) for each in given)
+    return _read_one(name, given)
+
+
+def _read_one(name: str, given: Any) -> Any:
+    if not isinstance(given, str):
+        return given  # from the environment or the file, and read already
+    try:
+        return read(name, given)
+    except InvalidOptionError as exc:
+        raise exc.after(f"invalid {flag(name)}") from None
+
+
+def _option(name: str) -> Callable[[F], F]:
+    """An option of the table, as one of the command line."""
+    option = OPTIONS[name]
+    if name == ENDPOINT:
+        return click.argument(name, nargs=-1, required=True)
+    if option.kind is FLAG:
+        return click.option(flag(name), name, is_flag=True, help=option.help)
+    default = {"required": True} if option.default is REQUIRED else {"default": option.default}
+    return click.option(
+        flag(name),
+        name,
+        type=click.UNPROCESSED,
+        callback=_read,
+        metavar=option.metavar or option.kind.metavar,
+        multiple=option.several,
+        show_default=True,
+        help=option.help,
+        **default,
+    )
+
+
+def _options_of(command: str) -> Callable[[F], F]:
+    """The options that a command takes, and ``--config``, which may hold them."""
+
     def decorate(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
+        function = config_option(function)
+        for name in reversed(list(OPTIONS)):
+            if command in OPTIONS[name].commands:
+                function = _option(name)(function)
         return function
 
     return decorate
 
 
-def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
-    """Lay a file's values under those of the command line."""
-    if path is None:
+def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Use the environment and a file as the defaults of the command's options."""
+    if path is None and Path(DEFAULT_FILE).exists():
         path = Path(DEFAULT_FILE)
-        if not path.exists():
-            return None
-    values = read_config(path, CONFIG_KEYS)
-    context.meta[INTERFACES] = read_interfaces(values.pop("interface", []), str(path))
-    _check_types(path, values)
     own = {parameter.name for parameter in context.command.params}
-    context.default_map = {name: value for name, value in values.items() if name in own}
-    return path
+    file = read_config(path) if path else {}
+    interfaces = file.pop("interface", None)
+    if interfaces:
+        context.meta[INTERFACES] = read_interfaces(interfaces.value, str(path))
+    given = over(file, read_environment(os.environ, own))
+    context.default_map = {name: each.value for name, each in given.items() if name in own}
+    context.meta[OPENINGS] = {name: each.opening for name, each in given.items()}
+
+
+def _opening(name: str) -> str:
+    """How a message about the value of an option begins: with the place where it was given."""
+    context = click.get_current_context()
+    opening: str | None = None
+    if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
+        opening = context.meta[OPENINGS].get(name)
+    return opening or f"invalid {flag(name)}"
 
 
 def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
@@ -108,182 +172,43 @@ def _own_interfaces() -> list[JsonEndpoint]:
     return found
 
 
-def _check_types(path: Path, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        if name in LISTS and isinstance(value, str):
-            value = values[name] = [value]
-        kinds = _kinds(name)
-        given = value if name in LISTS and isinstance(value, list) else [value]
-        if not all(type(each) in kinds and "\0" not in str(each) for each in given):
-            names = " or ".join(_KIND_NAMES[kind] for kind in kinds)
-            raise UsageError(f"{path}: {name.replace('_', '-')} takes {names}, not {value!r}")
-
-
-def _kinds(name: str) -> tuple[type, ...]:
-    """What TOML may hold for an option."""
-    if name in FLAGS:
-        return (bool,)
-    if name in NUMBERS:
-        return (int,)
-    if name in ("start", "end"):
-        return (str, date)
-    return (str, int, float) if name in ("rate", "patience") else (str,)
-
-
-_KIND_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    date: "a date",
-}
-FLAGS = {"wait", "refresh", "json", "ask_quota", "uvloop"}
-LISTS = {"endpoint", "sink"}
-NUMBERS = {
-    "burst", "concurrency", "attempts", "daily_quota", "reserve", "account_concurrency",
-}  # fmt: skip
-OPTIONS = (
-    "rate", "burst", "concurrency", "attempts", "patience", "daily_quota", "ask_quota", "reserve",
-    "order", "account_concurrency", "refresh", "wait",
-)  # fmt: skip
-"""What the command line hands on to the library as it is."""
+PLACES = (
+    "An option can also be set in the environment, as HARVESTER_ and its name"
+    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink and ENDPOINT are separated"
+    " by spaces), or in the file of --config.  The command line wins over the environment, and the"
+    " environment over the file."
+)
 INTERFACES = "harvester.interfaces"
+OPENINGS = "harvester.openings"
+ENDPOINT = "endpoint"
 STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
-CONFIG_KEYS = {
-    "endpoint", "interface", "start", "end", "appid", "accounts", "out", "sink", "base_url",
-    "ca_file", "token_store", "json", "uvloop", *OPTIONS,
-}  # fmt: skip
 
 config_option = click.option(
     "--config",
     metavar="FILE",
+    envvar="HARVESTER_CONFIG",
     type=click.Path(path_type=Path),
     is_eager=True,
     expose_value=False,
     callback=_load_config,
-    help=f"TOML holding any of these options; the command line wins.  [default: ./{DEFAULT_FILE}"
-    " if it is there]",
+    help=f"TOML holding any of these options.  [default: ./{DEFAULT_FILE} if it is there]",
 )
-out_option = click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    default=Path("harvest"),
-    show_default=True,
-    help="Where JSON lines and the ledger are.",
-)
-what_options: Callable[[F], F] = _several(
-    click.argument("endpoint", nargs=-1, required=True),
-    click.option(
-        "--start",
-        metavar="DATE",
-        required=True,
-        help="First day: YYYY-MM-DD, or yesterday (in China).",
-    ),
-    click.option("--end", metavar="DATE", required=True, help="Last day, included."),
-    click.option(
-        "--appid", metavar="ID", help="One account; its secret comes from HARVESTER_SECRET."
-    ),
-    click.option(
-        "--accounts",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="TOML with an [[account]] table for each account: appid, secret (env:NAME or"
-        " file:PATH, readable by its owner alone), token (stable, classic, cloud, cloudbase,"
-        " command:…, https://…, static:…), platform, refresh_token, concurrency (a cap of its own);"
-        " and with [[platform]] tables.  Or CSV with such a header line.",
-    ),
-    out_option,
-    click.option(
-        "--sink",
-        metavar="SPEC",
-        multiple=True,
-        help="Another destination, repeatable, in place of the JSON lines; the ledger stays in"
-        " --out.  With - standard output holds the records alone, all else goes to standard error.",
-    ),
-    click.option(
-        "--rate",
-        metavar="R",
-        default="300/min",
-        show_default=True,
-        help="Requests leaving for one account, as 10/s, 300/min or 2/h.  WeChat publishes no"
-        " minute limit; this is a cautious one.",
-    ),
-    click.option(
-        "--burst",
-        metavar="N",
-        type=int,
-        default=1,
-        show_default=True,
-        help="So many may leave together.",
-    ),
-    click.option(
-        "--concurrency",
-        metavar="N",
-        type=int,
-        default=DEFAULT_CONCURRENCY,
-        show_default=True,
-        help="Requests in flight over all accounts.",
-    ),
-    click.option(
-        "--attempts",
-        metavar="N",
-        type=int,
-        default=DEFAULT_ATTEMPTS,
-        show_default=True,
-        help="How often a window is tried before it has failed; with the backoff in between that"
-        " takes a busy server a minute or two.",
-    ),
-    click.option(
-        "--patience",
-        metavar="TIME",
-        default="10m",
-        show_default=True,
-        help="How long to wait while nobody answers, once something has: 90s, 10m, 2h; for ever"
-        " with --wait.",
-    ),
-    click.option(
-        "--daily-quota",
-        metavar="N",
-        type=int,
-        help="Calls a day (in China) for one interface of one account.  [default: until WeChat"
-        " says that it is enough]",
-    ),
-    click.option(
-        "--ask-quota",
-        is_flag=True,
-        help="Ask WeChat what is left of today's calls, once for each interface of each account.",
-    ),
-    click.option(
-        "--reserve",
-        metavar="N",
-        type=int,
-        default=0,
-        help="Calls a day that are left to the account's other programs.",
-    ),
-    click.option(
-        "--order",
-        type=click.Choice(ORDERS),
-        default="newest",
-        show_default=True,
-        help="newest: yesterday first, then what can still change, then the past, newest first."
-        "  oldest: from the first day to the last.",
-    ),
-    click.option(
-        "--account-concurrency",
-        metavar="N",
-        type=int,
-        help="Requests in flight for one account.  [default: an equal part of --concurrency]",
-    ),
-    click.option("--refresh", is_flag=True, help="Harvest again days already done."),
-)
+
+
+def _library(values: dict[str, Any]) -> Any:
+    """The options that the library takes."""
+    return {name: values[name] for name in KEYWORDS if name in values}
 
 
 def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
     """What is asked for, checked."""
-    options: Any = {name: values[name] for name in OPTIONS if name in values}
-    return resolve(accounts, _interfaces(values), values["start"], values["end"], options)
+    try:
+        return resolve(
+            accounts, _interfaces(values), values["start"], values["end"], _library(values)
+        )
+    except InvalidOptionError as exc:
+        raise exc.after(_opening(exc.name)) from None
 
 
 def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
@@ -330,37 +255,12 @@ def cli() -> None:
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
 
 
-@cli.command(context_settings=CONTEXT, short_help="Harvest; the same command again resumes.")
-@what_options
-@click.option("--base-url", default=BASE_URL, show_default=True, help="Another host than WeChat's.")
-@click.option(
-    "--ca-file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="PEM file with authorities to trust besides the machine's own.",
+@cli.command(
+    context_settings=CONTEXT,
+    short_help="Harvest; the same command again resumes.",
+    epilog=PLACES,
 )
-@click.option(
-    "--token-store",
-    metavar="SPEC",
-    default="memory",
-    show_default=True,
-    help="Where an account's token is shared with its other programs: memory (this process alone),"
-    " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its password"
-    " in HARVESTER_REDIS_PASSWORD).",
-)
-@click.option(
-    "--uvloop",
-    is_flag=True,
-    help="Run on uvloop, if it is installed: 4 to 10 percent less CPU.",
-)
-@click.option("--wait", is_flag=True, help="Sleep through quota resets instead of ending with 3.")
-@click.option(
-    "--json",
-    "json",
-    is_flag=True,
-    help="The report as JSON, on standard output's end (with --sink - on standard error's).",
-)
-@config_option
+@_options_of("run")
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
@@ -370,7 +270,6 @@ def run(**values: Any) -> int:
     open_store(values["token_store"])
     accounts = _accounts(values)
     _scope(values, accounts)
-    check_base_url(values["base_url"])
     tls_context(values["ca_file"])
     sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
     endpoints = _interfaces(values)
@@ -382,10 +281,7 @@ def run(**values: Any) -> int:
             values["start"],
             values["end"],
             sink=sinks,
-            base_url=values["base_url"],
-            ca_file=values["ca_file"],
-            **{name: values[name] for name in OPTIONS},
-            token_store=values["token_store"],
+            **_library(values),
             ledger=values["out"] / FILE_NAME,
             on_event=observe,
             stop=stop,
@@ -401,9 +297,10 @@ def run(**values: Any) -> int:
         return conclude_unread(exc.report, as_json=values["json"])
 
 
-@cli.command(context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.")
-@what_options
-@config_option
+@cli.command(
+    context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.", epilog=PLACES
+)
+@_options_of("plan")
 def plan(**values: Any) -> int:
     """Tell what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
     from harvester.cli.inspect import show_plan
@@ -417,8 +314,7 @@ def plan(**values: Any) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Show coverage by month and gaps.")
-@out_option
-@config_option
+@_options_of("status")
 def status(out: Path) -> int:
     """Show what is harvested: coverage by month, gaps, what waits and what failed."""
     from harvester.cli.inspect import show_status
@@ -427,8 +323,7 @@ def status(out: Path) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
-@out_option
-@config_option
+@_options_of("verify")
 def verify(out: Path) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
     from harvester.cli.inspect import show_verification
@@ -437,7 +332,6 @@ def verify(out: Path) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
-@out_option
 @click.option(
     "--sink",
     metavar="SPEC",
@@ -445,7 +339,7 @@ def verify(out: Path) -> int:
     help="A destination that was harvested into, repeatable.  [default: those that the damaged"
     " ledger still names, or the JSON lines in --out]",
 )
-@config_option
+@_options_of("rebuild")
 def rebuild(out: Path, sink: tuple[str, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
@@ -461,7 +355,7 @@ def rebuild(out: Path, sink: tuple[str, ...]) -> int:
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
-@config_option
+@_options_of("endpoints")
 def endpoints(name: str | None) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
     from harvester.cli.interfaces import show

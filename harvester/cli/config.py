@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.errors import UsageError
 from harvester.model import Account
 from harvester.plan import nearest
+from harvester.settings import OPTIONS, InvalidOptionError, check, read
 
 DEFAULT_FILE = "harvester.toml"
 SECRET_VARIABLE = "HARVESTER_SECRET"  # the name, not the secret
+COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -32,21 +34,71 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: its values are nested too deeply") from None
 
 
-def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """Settings by the names of the options, with underscores; raises `UsageError`."""
+class Given(NamedTuple):
+    """The value of an option, and how a message about it begins: with the place where it stands."""
+
+    value: Any
+    opening: str
+
+
+def flag(name: str) -> str:
+    """An option as it is typed."""
+    return f"--{_dashed(name)}"
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def read_config(path: Path) -> dict[str, Given]:
+    """The options in a file, by name, and the tables of ``interface``; raises `UsageError`."""
     values = {}
     for key, value in read_toml(path).items():
         name = key.replace("-", "_")
-        if name not in known:
-            shown = sorted(option.replace("_", "-") for option in known)
-            raise UsageError(f"{path}: unknown key {key!r}{nearest(key, shown)}")
+        opening = f"{path}: invalid {_dashed(name)}"
         if name == "interface":
             if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
                 raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
+        elif name not in COMMAND_OPTIONS:
+            known = sorted(_dashed(each) for each in (*COMMAND_OPTIONS, "interface"))
+            raise UsageError(f"{path}: unknown key {key!r}{nearest(key, known)}")
         elif isinstance(value, dict):
             raise UsageError(f"{path}: {key!r} is a table; give a value")
-        values[name] = value
+        else:
+            value = _value(name, value, opening, check)
+        values[name] = Given(value, opening)
     return values
+
+
+def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Given]:
+    """The options of those names in the environment; raises `UsageError`."""
+    values = {}
+    for name in names:
+        variable = f"HARVESTER_{name.upper()}"
+        text = environ.get(variable)
+        if name in COMMAND_OPTIONS and text:
+            opening = f"invalid {variable}"
+            given = text.split() if OPTIONS[name].several else text
+            values[name] = Given(_value(name, given, opening, read), opening)
+    return values
+
+
+def _value(name: str, given: Any, opening: str, taken: Callable[[str, Any], Any]) -> Any:
+    """What was given, by way of `check` or `read`; of an option that takes several, a list."""
+    try:
+        if not OPTIONS[name].several:
+            return taken(name, given)
+        return [taken(name, each) for each in (given if isinstance(given, list) else [given])]
+    except InvalidOptionError as exc:
+        raise exc.after(opening) from None
+
+
+def over(file: dict[str, Given], environment: dict[str, Given]) -> dict[str, Given]:
+    """The options of both; the environment wins, also with one of appid and accounts."""
+    chosen = ("appid", "accounts")
+    if any(name in environment for name in chosen):
+        file = {name: given for name, given in file.items() if name not in chosen}
+    return {**file, **environment}
 
 
 def single_account(appid: str) -> Account:

@@ -24,7 +24,6 @@ from harvester.coverage import (
     MISSING,
     OPEN,
     STORED,
-    WAITING,
     Calendar,
     OpenWindow,
     days_of,
@@ -50,7 +49,8 @@ from harvester.plan import (
     runs,
 )
 from harvester.planner import NOTHING, Known, Need, calendars_of, known, needed
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.base import Checkpoint, Sink, scan_of, spec_of
 from harvester.stored import endpoints_in, scanned
 

@@ -17,8 +17,7 @@ from harvester import plugins
 from harvester.cli import COMPLETE
 from harvester.cli.screen import out, plain, tell
 from harvester.codec import encode
-from harvester.datacube import ERRORS, PublisherEndpoint
-from harvester.datacube.publisher import PUBLISHER_ERRORS
+from harvester.datacube import ERRORS, PUBLISHER_ERRORS, PublisherEndpoint
 from harvester.endpoint import UNIX, Endpoint, Field, JsonEndpoint
 from harvester.errors import UsageError
 from harvester.plan import Cut, nearest, recent_days

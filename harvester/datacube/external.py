@@ -12,9 +12,9 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import anyio
 
@@ -42,18 +42,22 @@ def token_from(text: str) -> Token | None:
     if not text.startswith("{"):
         return Token(text) if _usable(text) else None
     try:
-        given = parse(text.encode())
+        return token_of(parse(text.encode()))
     except MalformedError:
         return None
+
+
+def token_of(answer: Mapping[str, Any], field: str = "access_token") -> Token | None:
+    """The token in a field of an answer, for as long as its ``expires_in`` says."""
+    value = answer.get(field)
     try:
-        lifetime = float(given.get("expires_in", 7200))
+        lifetime = float(answer.get("expires_in", 7200))
     except (TypeError, ValueError, OverflowError):
         return None
-    value = given.get("access_token")
     return Token(value, lifetime) if _usable(value) and 0 < lifetime < math.inf else None
 
 
-def _usable(value: object) -> bool:
+def _usable(value: object) -> TypeGuard[str]:
     if not (isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN):
         return False
     return value.isascii() and value.isprintable() and " " not in value

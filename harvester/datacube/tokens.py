@@ -5,7 +5,6 @@ Rule: a provider fetches; who may fetch, and when, is decided in `harvester.auth
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from harvester.auth import (
 )
 from harvester.codec import encode, parse
 from harvester.datacube.errors import TOKEN_ERRORS
-from harvester.datacube.external import EXTERNAL_KINDS, LONGEST_TOKEN, external
+from harvester.datacube.external import EXTERNAL_KINDS, external, token_of
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Account, Action, Hidden, Request, Stored, Token, TokenSource, Verdict
 from harvester.plan import china, next_midnight
@@ -32,13 +31,8 @@ if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
 
 
-class StableToken:
-    """Tokens from ``/cgi-bin/stable_token``, never forced.
-
-    It hands out the same token until five minutes before its end, to whoever asks, so several
-    programs can use it side by side.  A forced refresh, of which there are 20 a day, would kill the
-    token of all others, and is no help against 40001: the unforced call returns the valid one.
-    """
+class _SecretToken:
+    """Tokens for an account's appid and secret."""
 
     def __init__(self, appid: str, secret: str) -> None:
         self._appid = appid
@@ -46,13 +40,25 @@ class StableToken:
         self.secrets = (Hidden(secret),)
 
     def __repr__(self) -> str:
-        return f"<StableToken of {self._appid}>"
+        return f"<{type(self).__name__} of {self._appid}>"
 
     async def fetch(self, send: Send) -> Token:
         """A valid token; raises `TokenRefusedError`."""
-        return token_or_error(await fetch(send, self._request(force=False), Hidden(self._secret)))
+        return token_or_error(await fetch(send, self._request(), Hidden(self._secret)))
 
-    def _request(self, *, force: bool) -> Request:
+    def _request(self) -> Request:
+        raise NotImplementedError
+
+
+class StableToken(_SecretToken):
+    """Tokens from ``/cgi-bin/stable_token``, never forced.
+
+    It hands out the same token until five minutes before its end, to whoever asks, so several
+    programs can use it side by side.  A forced refresh, of which there are 20 a day, would kill the
+    token of all others, and is no help against 40001: the unforced call returns the valid one.
+    """
+
+    def _request(self, *, force: bool = False) -> Request:
         body = {
             "grant_type": "client_credential",
             "appid": self._appid,
@@ -102,27 +108,16 @@ def _noted(stored: Stored | None) -> list[float]:
     return list(map(float, parse(stored.value.encode()))) if stored else []
 
 
-class ClassicToken:
+class ClassicToken(_SecretToken):
     """Tokens from ``/cgi-bin/token``: each fetch ends everybody else's token five minutes later."""
 
-    def __init__(self, appid: str, secret: str) -> None:
-        self._appid = appid
-        self._secret = secret
-        self.secrets = (Hidden(secret),)
-
-    def __repr__(self) -> str:
-        return f"<ClassicToken of {self._appid}>"
-
-    async def fetch(self, send: Send) -> Token:
-        """A new token; raises `TokenRefusedError`."""
+    def _request(self) -> Request:
         query = (
             ("grant_type", "client_credential"),
             ("appid", self._appid),
             ("secret", self._secret),
         )
-        request = Request("GET", "/cgi-bin/token", query)
-        del query
-        return token_or_error(await fetch(send, request, Hidden(self._secret)))
+        return Request("GET", "/cgi-bin/token", query)
 
 
 def token_or_error(found: Token | Verdict) -> Token:
@@ -169,15 +164,8 @@ def token_in(
         if verdict.action is Action.FAIL_WINDOW:
             return verdict._replace(action=Action.STOP_ACCOUNT)
         return verdict
-    value = answer.get(field)
-    try:
-        lifetime = float(answer.get("expires_in", 7200))
-    except (TypeError, ValueError, OverflowError):
-        lifetime = 0.0
-    usable = 0 < lifetime < math.inf
-    if usable and isinstance(value, str) and 0 < len(value) <= LONGEST_TOKEN:
-        return Token(value, lifetime)
-    return Verdict(Action.RETRY, "the answer held no usable access token")
+    token = token_of(answer, field)
+    return token or Verdict(Action.RETRY, "the answer held no usable access token")
 
 
 _APPID = re.compile(r"[0-9A-Za-z]{1,64}")

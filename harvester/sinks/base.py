@@ -7,8 +7,8 @@ stored window that overlaps it, and is durable when it returns; then the ledger 
 between the two repeats windows, and a repeated window replaces itself.  So each record of each
 window stands in the sink exactly once, whatever happened on the way.
 
-A sink whose files only grow keeps a checkpoint: the ledger stores it with the windows, and what lies
-beyond it is cut off when the sink is opened.  A feed, which cannot take back what it has sent,
+A sink whose files only grow keeps a checkpoint: the ledger stores it with the windows, and what
+lies beyond it is cut off when the sink is opened.  A feed, which cannot take back what it has sent,
 sends a window again whole, with a later version.
 
 The engine calls `open` once, `write` from one task, and `close` once.  `scan` is optional: a sink
@@ -42,7 +42,7 @@ class Written(NamedTuple):
     drift: sentences about fields that are not as the catalogue says, each once in a sink's life.
     """
 
-    checkpoint: Checkpoint = {}
+    checkpoint: Checkpoint = {}  # noqa: RUF012  (shared on purpose: never written to)
     refused: Collection[str] = ()
     drift: Sequence[str] = ()
 
@@ -142,7 +142,7 @@ def name_in(sink: Sink, ledger: Path | None) -> str:
 def spec_of(name: str, ledger: Path | None) -> str:
     """A sink's spec from its name in a ledger: the other direction of `name_in`."""
     scheme, colon, rest = name.partition(":")
-    if not colon or ledger is None or rest.startswith(("/", "//")) or scheme in ("memory",):
+    if not colon or ledger is None or rest.startswith(("/", "//")) or scheme == "memory":
         return name
     place, mark, options = rest.partition("?")
     return f"{scheme}:{ledger.parent / place}{mark}{options}"

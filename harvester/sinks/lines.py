@@ -334,7 +334,7 @@ class JsonLines:
             if days.overlap(gone):
                 added[name] = []
         rewritten = [*added]
-        for batch in group:
+        for batch in _without_overlapped(group):
             if batch.records:
                 here = [name for name in rewritten if stored[name].overlaps(batch.window)]
                 added[here[-1] if here else self._growing(endpoint)].append(batch)
@@ -487,7 +487,7 @@ class JsonLines:
         """The names of the interfaces of which records stand here."""
         standing = self._standing("*", checkpoint)  # a compressed segment may hold nothing
         return sorted(
-            {folder_of(name) for name, *place in standing if any(windows_in(name, *place))}
+            {folder_of(name) for name, path, size in standing if any(windows_in(name, path, size))}
         )
 
     def scan(

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from harvester import durable
-from harvester.codec import TALLY_BITS, encode, parse
+from harvester.codec import encode, parse
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, metadata
@@ -40,6 +40,8 @@ from harvester.sinks.spec import read_spec
 LINES = ".lines"
 _ROWS = 1 << 16
 """Rows of a row group."""
+_CONVERTED = 1000
+"""Rows that become columns at once: they fit the processor's cache."""
 _HELD = 64 * 1024 * 1024
 """Bytes of lines that are sorted in memory at once; of one account's year there may be more."""
 _FILE = re.compile(r"\d{4}\.parquet")
@@ -182,28 +184,43 @@ class Parquet:
         sums: defaultdict[int, int] = defaultdict(int)
         for found in self._lines.windows(endpoint):
             sizes[_key(found)] += sum(map(len, found.lines))
-            sums[found.window.begin.year] += crc32(
-                f"{found.window} {found.fetched_at} {found.tally()}".encode()
-            )
+            said = f"{found.window} {found.fetched_at} {found.tally()}"
+            sums[found.window.begin.year] += crc32(said.encode())
         columns = crc32(str(schema).encode())
-        made_from = {year: f"{total & TALLY_BITS} {columns}" for year, total in sums.items()}
-        stale = {year for year in made_from if self._made_from(endpoint, year) != made_from[year]}
-        writer: Writer | None = None
-        for keys in _portions({key: sizes[key] for key in sorted(sizes) if key[0] in stale}):
-            held = self._held(endpoint, keys)
-            for key in keys:
-                if writer is None or writer.year != key[0]:
-                    if writer is not None:
-                        writer.close(made_from[writer.year])
-                    writer = Writer(self._file(endpoint, key[0]), key[0], table, schema)
-                writer.add(held.pop(key))
-        if writer is not None:
-            writer.close(made_from[writer.year])
+        made_from = {year: f"{total} {columns}" for year, total in sums.items()}
+        stale = {
+            year: said
+            for year, said in made_from.items()
+            if _made_from(self._file(endpoint, year)) != said
+        }
+        self._write_years(table, schema, stale, sizes)
         for path in (self.path / endpoint).glob("*.parquet"):
-            gone = _FILE.fullmatch(path.name) and int(path.stem) not in made_from
-            if gone and self._made_from(endpoint, int(path.stem), strange=None):
-                durable.remove(path, "Parquet file without records")
+            if _FILE.fullmatch(path.name) and int(path.stem) not in made_from:
+                with suppress(SinkError):  # somebody else's
+                    _made_from(path)
+                    durable.remove(path, "Parquet file without records")
         return sorted(made_from)
+
+    def _write_years(
+        self, table: Table, schema: Any, stale: Mapping[int, str], sizes: Mapping[_Key, int]
+    ) -> None:
+        """Write these years; stale: what each is made from."""
+        writer: Writer | None = None
+        try:
+            for keys in _portions({key: sizes[key] for key in sorted(sizes) if key[0] in stale}):
+                held = self._held(table.name, keys)
+                for key in keys:
+                    if writer is not None and writer.year != key[0]:
+                        writer.finish(stale[writer.year])
+                        writer = None
+                    if writer is None:
+                        writer = Writer(self._file(table.name, key[0]), key[0], table, schema)
+                    writer.add(held.pop(key))
+            if writer is not None:
+                writer.finish(stale[writer.year])
+        finally:
+            if writer is not None:
+                writer.abandon()
 
     def _held(self, endpoint: str, keys: Collection[_Key]) -> dict[_Key, list[WindowLines]]:
         """The windows of these years of accounts, by their first day."""
@@ -217,23 +234,6 @@ class Parquet:
 
     def _file(self, endpoint: str, year: int) -> Path:
         return self.path / endpoint / f"{year:04}.parquet"
-
-    def _made_from(self, endpoint: str, year: int, strange: str | None = "") -> str | None:
-        """What a file says it was made from; None if there is none.
-
-        strange: what to return for a file of somebody else; if empty, `SinkError` is raised.
-        """
-        path = self._file(endpoint, year)
-        try:
-            return bytes((pq.read_metadata(path).metadata or {})[_MADE_FROM]).decode()
-        except FileNotFoundError:
-            return None
-        except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
-            if strange is None:
-                return None
-            raise SinkError(
-                f"{path} is damaged, or this harvest did not write it; move it away"
-            ) from exc
 
 
 class Writer:
@@ -249,41 +249,59 @@ class Writer:
             self._file, schema, compression="zstd", write_page_checksum=True
         )
         self._documents: list[dict[str, Any]] = []
+        self._batches: list[Any] = []
+        self._rows = 0
 
     def add(self, windows: Sequence[WindowLines]) -> None:
         """Write these windows, in their order."""
         for found in windows:
             beside = metadata(found.window, found.fetched_at)
             self._documents += [{**record, **beside} for record in found.records()]
-            if len(self._documents) >= _ROWS:
-                self._write_rows()
+            if len(self._documents) >= _CONVERTED:
+                self._convert()
 
-    def close(self, made_from: str) -> None:
+    def finish(self, made_from: str) -> None:
         """Write the footer, and put the file in its place."""
-        try:
-            with durable.step("write Parquet file"):
-                self._write_rows()
-                self._writer.add_key_value_metadata({_MADE_FROM: made_from.encode()})
-                self._writer.close()
-                self._file.flush()
-            durable.sync(self._file.fileno(), "Parquet file")
-        finally:
-            self._abandon()
+        with durable.step("write Parquet file"):
+            self._convert()
+            self._write_rows()
+            self._writer.add_key_value_metadata({_MADE_FROM: made_from.encode()})
+            self._writer.close()
+            self._file.flush()
+        durable.sync(self._file.fileno(), "Parquet file")
+        self._file.close()
         durable.rename(self._draft, self._path, "Parquet file")
 
-    def _write_rows(self) -> None:
-        if self._documents:
-            try:
-                batch = arrow.batch_of(self._table, self._schema, self._documents)
-                self._writer.write_table(pa.Table.from_batches([batch]), row_group_size=_ROWS)
-            except BaseException:
-                self._abandon()
-                raise
-            self._documents = []
-
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Close the file, whatever is in it."""
         with suppress(Exception), self._file:
             self._writer.close()
+
+    def _convert(self) -> None:
+        if self._documents:
+            self._batches.append(arrow.batch_of(self._table, self._schema, self._documents))
+            self._rows += len(self._documents)
+            self._documents = []
+        if self._rows >= _ROWS:
+            self._write_rows()
+
+    def _write_rows(self) -> None:
+        if self._rows:
+            group = pa.Table.from_batches(self._batches, self._schema)
+            self._writer.write_table(group, row_group_size=self._rows)
+        self._batches, self._rows = [], 0
+
+
+def _made_from(path: Path) -> str | None:
+    """What a file says it was made from, None if it is not there; raises `SinkError`."""
+    try:
+        return bytes((pq.read_metadata(path).metadata or {})[_MADE_FROM]).decode()
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
+        raise SinkError(
+            f"{path} is damaged, or this harvest did not write it; move it away"
+        ) from exc
 
 
 def _create(path: Path) -> Any:

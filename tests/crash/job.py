@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from harvester import datacube
 from harvester.cli.inspect import show_verification
+from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.events import Report
@@ -31,7 +32,8 @@ from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from tests.crash.sinks import SINKS, Record, Row
@@ -39,10 +41,10 @@ from tests.support import A, B, at
 
 BEGIN = date(2026, 3, 2)
 ENDPOINTS = (
-    datacube.GETUSERSUMMARY,
-    datacube.GETARTICLETOTALDETAIL,
-    datacube.GETARTICLEREAD,
-    datacube.GETUPSTREAMMSGWEEK,
+    INTERFACES["getusersummary"],
+    INTERFACES["getarticletotaldetail"],
+    INTERFACES["getarticleread"],
+    INTERFACES["getupstreammsgweek"],
 )
 TOKENS = "tokens.json"
 SEED = 5

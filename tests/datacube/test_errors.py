@@ -7,13 +7,8 @@ from datetime import date
 import pytest
 
 from harvester.answer import Rule
-from harvester.datacube import (
-    AUTHORIZER_ERRORS,
-    COMPONENT_ERRORS,
-    ERRORS,
-    GETUSERSUMMARY,
-    TOKEN_ERRORS,
-)
+from harvester.datacube import ERRORS, INTERFACES
+from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, TOKEN_ERRORS
 from harvester.model import Action, Response, Window
 
 LETTERS = {
@@ -58,7 +53,7 @@ def test_every_code_reaches_as_far_as_is_known_of_it() -> None:
 @pytest.mark.parametrize("code", KNOWN)
 def test_a_code_in_an_answer_is_said_with_its_sentence(code: int) -> None:
     body = json.dumps({"errcode": code, "errmsg": "said"}).encode()
-    verdict = GETUSERSUMMARY.verdict(Response(200, body), DAY)
+    verdict = INTERFACES["getusersummary"].verdict(Response(200, body), DAY)
     assert (verdict.action, verdict.code) == (KNOWN[code], code)
     assert verdict.message == f"errcode {code} (said): {ERRORS[code].advice}"
 

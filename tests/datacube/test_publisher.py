@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.datacube import (
-    GET_ADUNIT_LIST,
-    PUBLISHER_ADPOS_GENERAL,
-    PUBLISHER_ADUNIT_GENERAL,
-    PUBLISHER_SETTLEMENT,
-)
+from harvester.datacube import INTERFACES
 from harvester.model import Action, Request, Response, Verdict, Window
 
 WINDOW = Window("wx1", "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 31))
@@ -23,7 +18,7 @@ FINE = {"err_msg": "ok", "ret": 0}
 
 def said(answer: dict[str, Any], window: Window = WINDOW) -> Verdict:
     body = json.dumps(answer).encode()
-    return PUBLISHER_ADPOS_GENERAL.verdict(Response(200, body), window)
+    return INTERFACES["publisher_adpos_general"].verdict(Response(200, body), window)
 
 
 def page(rows: int, total: object) -> dict[str, Any]:
@@ -37,7 +32,7 @@ def page(rows: int, total: object) -> dict[str, Any]:
 
 
 def test_a_page_is_asked_for_by_get() -> None:
-    assert PUBLISHER_ADPOS_GENERAL.request(WINDOW, "t0ken", 3) == Request(
+    assert INTERFACES["publisher_adpos_general"].request(WINDOW, "t0ken", 3) == Request(
         "GET",
         "/publisher/stat",
         (
@@ -53,7 +48,7 @@ def test_a_page_is_asked_for_by_get() -> None:
 
 
 def test_the_quota_of_a_publisher_interface_is_asked_for_with_its_path() -> None:
-    request = PUBLISHER_ADPOS_GENERAL.quota_request("t0ken")
+    request = INTERFACES["publisher_adpos_general"].quota_request("t0ken")
     assert request is not None
     assert json.loads(request.body or b"") == {"cgi_path": "/publisher/stat"}
 
@@ -148,7 +143,7 @@ def test_a_day_is_not_split() -> None:
 
 
 def test_a_gateways_page_of_html_is_tried_again() -> None:
-    verdict = PUBLISHER_ADPOS_GENERAL.verdict(Response(200, b"<html>"), WINDOW)
+    verdict = INTERFACES["publisher_adpos_general"].verdict(Response(200, b"<html>"), WINDOW)
     assert verdict == Verdict(Action.RETRY, "the answer was HTML")
 
 
@@ -162,7 +157,9 @@ def test_a_settlement_carries_what_its_answer_says_once() -> None:
         "settlement_list": [{"month": "202602", "order": 2, "date": "2026-03-10"}],
         "total_num": 1,
     }
-    verdict = PUBLISHER_SETTLEMENT.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    verdict = INTERFACES["publisher_settlement"].verdict(
+        Response(200, json.dumps(answer).encode()), WINDOW
+    )
     assert verdict.records == [
         {
             "body": "who", "penalty_all": 1, "revenue_all": 2, "settled_revenue_all": 3,
@@ -180,13 +177,17 @@ def test_a_settlement_without_entries_is_one_record_of_its_sums(
     more: dict[str, Any], body: dict[str, Any]
 ) -> None:
     answer = {"base_resp": FINE, **SUMS, **body, **more, "total_num": 0}
-    verdict = PUBLISHER_SETTLEMENT.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    verdict = INTERFACES["publisher_settlement"].verdict(
+        Response(200, json.dumps(answer).encode()), WINDOW
+    )
     assert verdict == Verdict(Action.DONE, records=[{**SUMS, **body}])
 
 
 def test_a_settlement_whose_rows_are_on_another_page_is_no_record_of_sums() -> None:
     answer = {"base_resp": FINE, **SUMS, "settlement_list": [], "total_num": 90}
-    verdict = PUBLISHER_SETTLEMENT.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    verdict = INTERFACES["publisher_settlement"].verdict(
+        Response(200, json.dumps(answer).encode()), WINDOW
+    )
     assert verdict == Verdict(Action.DONE, records=[])
 
 
@@ -201,21 +202,25 @@ def test_the_day_of_an_ad_units_row_stands_within_its_figures() -> None:
         {"ad_unit_id": "adunit-3", "stat_item": [unit("2026-01-01")]},
     ]
     answer = {"base_resp": FINE, "list": [*rows, *odd], "total_num": 6}
-    verdict = PUBLISHER_ADUNIT_GENERAL.verdict(Response(200, json.dumps(answer).encode()), WINDOW)
+    verdict = INTERFACES["publisher_adunit_general"].verdict(
+        Response(200, json.dumps(answer).encode()), WINDOW
+    )
     assert (verdict.records, verdict.foreign) == ([*rows[1:3], *odd], 2)
-    one = PUBLISHER_ADUNIT_GENERAL.verdict(Response(200, json.dumps(answer).encode()), DAY)
+    one = INTERFACES["publisher_adunit_general"].verdict(
+        Response(200, json.dumps(answer).encode()), DAY
+    )
     assert (one.records, one.foreign) == ([rows[1], *odd], 3)
 
 
 def test_ad_units_are_listed_without_days() -> None:
-    query = dict(GET_ADUNIT_LIST.request(DAY, "t0ken").query)
+    query = dict(INTERFACES["get_adunit_list"].request(DAY, "t0ken").query)
     assert query == {
         "action": "get_adunit_list", "access_token": "t0ken", "page": "1", "page_size": "90",
     }  # fmt: skip
     answer = {"base_resp": FINE, "ad_unit": [{"ad_unit_id": "adunit-1"}], "total_num": 1}
-    verdict = GET_ADUNIT_LIST.verdict(Response(200, json.dumps(answer).encode()), DAY)
+    verdict = INTERFACES["get_adunit_list"].verdict(Response(200, json.dumps(answer).encode()), DAY)
     assert verdict == Verdict(Action.DONE, records=[{"ad_unit_id": "adunit-1"}])
-    assert GET_ADUNIT_LIST.verdict(Response(200, b"{}"), DAY).action is Action.RETRY
+    assert INTERFACES["get_adunit_list"].verdict(Response(200, b"{}"), DAY).action is Action.RETRY
 
 
 JSON = st.recursive(

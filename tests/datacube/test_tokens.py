@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 
 from harvester.auth import CallableProvider, Send, TokenRefusedError
-from harvester.datacube import (
-    SECRET_KINDS,
-    TOKEN_ERRORS,
-    TOKEN_KINDS,
-    ClassicToken,
-    StableToken,
-    provider_for,
-)
+from harvester.datacube import SECRET_KINDS, TOKEN_KINDS, StableToken, provider_for
+from harvester.datacube.errors import TOKEN_ERRORS
+from harvester.datacube.tokens import ClassicToken
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Token, Verdict
 
@@ -144,6 +139,7 @@ def test_errcode_0_beside_a_token_is_no_error(provider: StableToken | ClassicTok
         {"access_token": ""},
         {"access_token": None},
         {"access_token": 5},
+        {"access_token": "two words"},
         {"access_token": "t", "expires_in": None},
         Response(200, b""),
         Response(200, b"<html>"),

@@ -12,25 +12,19 @@ from typing import Any
 
 from harvester.auth import TokenRefusedError
 from harvester.codec import MalformedError, checksum, encode, lines, parse
-from harvester.datacube import (
-    GETARTICLESUMMARY,
-    GETWEANALYSISAPPIDVISITDISTRIBUTION,
-    GETWEANALYSISAPPIDVISITPAGE,
-    LONGEST_TOKEN,
-    PUBLISHER_SETTLEMENT,
-    ClassicToken,
-    StableToken,
-)
+from harvester.datacube import INTERFACES, StableToken
+from harvester.datacube.external import LONGEST_TOKEN
+from harvester.datacube.tokens import ClassicToken
 from harvester.model import Action, Hidden, Request, Response, Token, Verdict, Window, metadata
 
 DAY = date(2024, 1, 1)
 WINDOW = Window("wx00000000000000aa", "getarticlesummary", DAY, DAY)
 META = metadata(WINDOW, "2024-01-02T00:00:00Z")
 SHAPES = (
-    GETARTICLESUMMARY,
-    GETWEANALYSISAPPIDVISITDISTRIBUTION,
-    GETWEANALYSISAPPIDVISITPAGE,
-    PUBLISHER_SETTLEMENT,
+    INTERFACES["getarticlesummary"],
+    INTERFACES["getweanalysisappidvisitdistribution"],
+    INTERFACES["getweanalysisappidvisitpage"],
+    INTERFACES["publisher_settlement"],
 )
 """A list, a whole answer, a list with what stands beside it, pages."""
 SECRET = "f" * 32

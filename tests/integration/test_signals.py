@@ -259,17 +259,19 @@ import asyncio, sys
 from datetime import date
 from pathlib import Path
 from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.ledger import Ledger
 from harvester.model import Account
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.jsonl import JsonLines
 from harvester.transport import HttpTransport
 url, appid, home, begin, end = sys.argv[1:]
 async def main():
     asked = Scope(
         {appid: datacube.provider_for(Account(appid, secret="practice"))},
-        (datacube.GETARTICLESUMMARY,), date.fromisoformat(begin), date.fromisoformat(end),
+        (INTERFACES["getarticlesummary"],), date.fromisoformat(begin), date.fromisoformat(end),
     )
     transport = HttpTransport(url, timeout=0.6)
     sinks, ledger = [JsonLines(home)], Ledger(Path(home) / "ledger.sqlite")

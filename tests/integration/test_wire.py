@@ -19,12 +19,12 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 import harvester
-from harvester import datacube
+from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.errors import AttemptError
 from harvester.events import Event, Report, Retrying
 from harvester.model import Request, Response, Window
-from harvester.scope import Options
+from harvester.settings import Options
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
 from tests.support import A, assert_exactly_the_truth, command, environment, scope, stored
@@ -425,7 +425,7 @@ def test_a_coding_that_is_wrong_or_unknown_costs_an_attempt(
 ) -> None:
     (found,), _ = sent(raw(http(body, f"Content-Encoding: {coding}")))
     if isinstance(found, Response):
-        found = datacube.GETARTICLESUMMARY.verdict(found, WINDOW).message
+        found = INTERFACES["getarticlesummary"].verdict(found, WINDOW).message
     assert said in found
 
 

@@ -6,13 +6,13 @@ that a test can say that nothing was sent.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
 from datetime import date, timedelta
 from typing import Any, Self
 
 from aiohttp import web
+
+from tests.scenarios.loops import LoopThread
 
 RECORDS = 2
 """Of each day."""
@@ -31,31 +31,27 @@ class DaysOnly:
         self.requests = 0
         self.windows: list[tuple[str, str]] = []
         self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._ready, self._ended = threading.Event(), asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._loop = LoopThread()
+        self._runner: web.AppRunner | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
+        self._loop.__enter__()
+        self._loop.call(self._start())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(10)
-        self._loop.close()
+        if self._runner is not None:
+            self._loop.call(self._runner.cleanup())
+        self._loop.__exit__()
 
-    async def _run(self) -> None:
+    async def _start(self) -> None:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.01)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._ready.set()
-        await self._ended.wait()
-        await runner.cleanup()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.requests += 1

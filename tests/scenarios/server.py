@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any, Self
 
 from aiohttp import web
+
+from tests.scenarios.loops import LoopThread
 
 APPID = "wx00000000000000aa"
 Answer = Callable[["Call"], Any]
@@ -56,8 +56,7 @@ class Server:
         self.quota: list[Call] = []
         self._tell_quota = quota
         self._tls = tls
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop = LoopThread()
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -67,23 +66,21 @@ class Server:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._loop.__enter__()
         self.come()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.go()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._loop.__exit__()
 
     def come(self) -> None:
         """Listen, on the same port as before."""
-        asyncio.run_coroutine_threadsafe(self._come(), self._loop).result(10)
+        self._loop.call(self._come())
 
     def go(self) -> None:
         """Close every connection and listen no more."""
-        asyncio.run_coroutine_threadsafe(self._go(), self._loop).result(10)
+        self._loop.call(self._go())
 
     async def _come(self) -> None:
         app = web.Application()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester import datacube
+from harvester.datacube import INTERFACES
 from tests.scenarios.days import DaysOnly, each_once
 from tests.scenarios.places import SINKS, days_in, spec_of
 from tests.support import A, B, harvest
@@ -33,7 +33,7 @@ def cut(span: int, shift: int = 0) -> harvester.JsonEndpoint:
     """An interface of one's own, whose windows have so many days, from a first day on."""
     first_day = date(2024, 1, 1) + timedelta(days=shift)
     return replace(
-        datacube.GETUSERSUMMARY, name="mine", span=span, first_day=first_day, successors=()
+        INTERFACES["getusersummary"], name="mine", span=span, first_day=first_day, successors=()
     )
 
 

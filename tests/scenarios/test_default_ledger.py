@@ -110,7 +110,7 @@ def test_a_ledger_is_named_by_a_path_or_a_spec(server: DaysOnly, tmp_path: Path)
         ("redis://user:s3cret-s3cret@host/0", r"redis://… is none; give a path, or sqlite:FILE"),
         ("sqlite:", "write it as sqlite:FILE"),
         ("", "its path is empty"),
-        (3, "ledger: a value of type int cannot be"),
+        (3, "^ledger=3: expected a path, sqlite:FILE, a Ledger or None$"),
     ],
 )
 def test_what_cannot_be_a_ledger_is_refused(

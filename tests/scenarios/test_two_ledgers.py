@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester import datacube
+from harvester.datacube import INTERFACES
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import SINKS, days_in, spec_of
 from tests.scenarios.test_changed_windows import cut
@@ -23,7 +23,7 @@ from tests.support import A
 
 Range = tuple[date, date]
 CHINA = timezone(timedelta(hours=8))
-RECENT = datacube.GETWEANALYSISAPPIDUSERPORTRAIT
+RECENT = INTERFACES["getweanalysisappiduserportrait"]
 SHARED = ["sqlite", "postgresql"]
 """Those that two processes can write at the same time."""
 
@@ -151,7 +151,11 @@ def test_recent_days_of_several_lengths_stand_beside_each_other(
 ) -> None:
     spec = spec_of(kind, tmp_path / "there", request)
     recent = replace(
-        datacube.GETUSERSUMMARY, name="recent", cut=RECENT.cut, span=RECENT.span, settled_hour=0
+        INTERFACES["getusersummary"],
+        name="recent",
+        cut=RECENT.cut,
+        span=RECENT.span,
+        settled_hour=0,
     )
     last = datetime.now(CHINA).date() - timedelta(days=1)
     for days, ledger in ((30, "a"), (7, "b")):

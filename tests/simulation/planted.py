@@ -138,10 +138,10 @@ PLANTED = (
         "SET calls = excluded.calls",
     ),
     Planted(
-        "calls of a cancelled run are not kept",
+        "calls are sent that were not booked",
         "engine.py",
-        "            await self._committer.book()  # what",
-        "            pass  # what",
+        "                Spent(track.appid, track.endpoint.name, quota_day(wall), lot)\n",
+        "                Spent(track.appid, track.endpoint.name, quota_day(wall), 0)\n",
     ),
     Planted(
         "the day begins at midnight in Greenwich",

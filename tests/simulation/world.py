@@ -27,6 +27,7 @@ from typing import Any
 from harvester import datacube
 from harvester.committer import name_in
 from harvester.coverage import Stretch
+from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.errors import HarvestError
@@ -36,7 +37,8 @@ from harvester.limiter import Rate
 from harvester.model import HELD, Account
 from harvester.network import PROBE_EVERY
 from harvester.plan import CHINA, Days, china, last_settled_day
-from harvester.scope import Options, Scope
+from harvester.scope import Scope
+from harvester.settings import Options
 from harvester.sinks.base import Sink
 from harvester.sinks.jsonl import JsonLines
 from harvester.testing import Faults, Simulator, VirtualTimeLoop
@@ -45,14 +47,18 @@ from tests.simulation.outside import ModelSink, Moods, MoodyLedger, MoodySink, N
 from tests.support import at
 
 STEADY = (
-    datacube.GETARTICLESUMMARY,
-    datacube.GETUSERSUMMARY,
-    datacube.GETUPSTREAMMSGDIST,
-    datacube.GETUPSTREAMMSGWEEK,
-    datacube.GETINTERFACESUMMARY,
+    INTERFACES["getarticlesummary"],
+    INTERFACES["getusersummary"],
+    INTERFACES["getupstreammsgdist"],
+    INTERFACES["getupstreammsgweek"],
+    INTERFACES["getinterfacesummary"],
 )
-GROWING = (datacube.GETARTICLETOTALDETAIL, datacube.GETARTICLEREAD, datacube.GETBIZSUMMARY)
-PAGED = (datacube.PUBLISHER_ADPOS_GENERAL,)
+GROWING = (
+    INTERFACES["getarticletotaldetail"],
+    INTERFACES["getarticleread"],
+    INTERFACES["getbizsummary"],
+)
+PAGED = (INTERFACES["publisher_adpos_general"],)
 _MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
 MOST_TURNS = 100_000
 IDLE = 2.0
@@ -167,6 +173,7 @@ class World:
             refresh=draw.random() < 0.25,
             order=draw.choice(("newest", "newest", "oldest")),
             ask_quota=draw.random() < 0.1,
+            burst=draw.choice((1, 1, 1, 4)),
         )
         ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash"))
         steps = draw.random() < 0.1
@@ -194,7 +201,7 @@ class World:
     def _run(self, course: Course) -> Iterator[str]:
         self.runs += 1
         self._say(f"run {self.runs}: {course}")
-        self._forgetful |= course.ending == "crash" or bool(course.clock_step[0])
+        self._forgetful |= bool(course.clock_step[0])
         self._forgetful |= course.moods.ledger_fails > 0 or course.moods.sink_fails > 0
         living = Living(self, course)
         report = living.run()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+
+import duckdb
+import pytest
 
 from harvester import durable
 from harvester.endpoint import Endpoint
@@ -23,6 +27,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+Test = Callable[[Path, str], Coroutine[None, None, None]]
 STAMP = "2024-06-15T04:00:00Z"
 ENDPOINT = "getarticlesummary"
 
@@ -122,6 +127,12 @@ def unpacked(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def query(sql: str) -> list[Any]:
+    """What DuckDB makes of it."""
+    with duckdb.connect() as connection:
+        return connection.execute(sql).fetchall()
+
+
 def segments(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*/*.jsonl*") if path.suffix != ".tmp")
 
@@ -174,7 +185,7 @@ def forget(sink: Any) -> None:
     """What the end of a process does: locks go, files are closed, nothing is written."""
     lines = getattr(sink, "_lines", sink)
     for descriptor in lines._files.values():
-        durable.os.close(descriptor)
+        os.close(descriptor)
     lines._files.clear()
     if lines._claim is not None:
         lines._claim.release()
@@ -209,15 +220,12 @@ async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> N
         await ledger.sink.close()
 
 
-def each(
-    *kinds: str,
-) -> Callable[[Callable[[Path, str], Awaitable[None]]], Callable[[Path, str], None]]:
+def each(*kinds: str) -> Callable[[Test], Callable[[Path, str], None]]:
     """Run an async test, once for each kind."""
-    import pytest
 
-    def decorate(test: Callable[[Path, str], Awaitable[None]]) -> Callable[[Path, str], None]:
+    def decorate(test: Test) -> Callable[[Path, str], None]:
         def run(tmp_path: Path, kind: str) -> None:
-            asyncio.run(test(tmp_path, kind))  # type: ignore[arg-type]
+            asyncio.run(test(tmp_path, kind))
 
         run.__name__ = test.__name__
         return pytest.mark.parametrize("kind", kinds)(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester.codec import checksum, lines
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.model import Batch, Tally, Window, metadata
 from harvester.sinks.base import Receipt, Sink, Stored, Typed, Verifiable
@@ -42,7 +42,7 @@ class Ledgerish:
     def __init__(self, make: Callable[[], Any], endpoints: Sequence[Endpoint] = ()) -> None:
         self.make = make
         self.receipt: Receipt = {}
-        self.endpoints = endpoints or (GETARTICLESUMMARY,)
+        self.endpoints = endpoints or (INTERFACES["getarticlesummary"],)
 
     async def open(self) -> Any:
         sink: Sink = self.make()

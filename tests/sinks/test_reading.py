@@ -185,11 +185,11 @@ def test_accounts_and_days_are_picked(place: Place) -> None:
     def numbers(**what: Any) -> list[int]:
         return [row["n"] for row in rows(harvester.read(place.home, MINE, **what))]
 
-    assert numbers(accounts="wx2", start="2024-01-03", end=date(2024, 1, 5)) == [3, 4, 5]
-    assert numbers(accounts=["wx1", "wx3"], end="2024-01-01") == [1, 1]
+    assert numbers(appids="wx2", start="2024-01-03", end=date(2024, 1, 5)) == [3, 4, 5]
+    assert numbers(appids=["wx1", "wx3"], end="2024-01-01") == [1, 1]
     assert numbers(start="2024-01-08", end="2024-01-11") == [8, 10, 11, 8, 8]
-    assert numbers(accounts=[f"wx{n}" for n in range(3, 300)], start="2024-01-08") == [8]
-    assert numbers(accounts=[]) == numbers(accounts="wx9") == numbers(start="2025-01-01") == []
+    assert numbers(appids=[f"wx{n}" for n in range(3, 300)], start="2024-01-08") == [8]
+    assert numbers(appids=[]) == numbers(appids="wx9") == numbers(start="2025-01-01") == []
 
 
 def test_what_no_receipt_speaks_of_is_left_out_where_a_ledger_is_known(place: Place) -> None:

@@ -26,7 +26,7 @@ import psycopg
 import pytest
 
 from harvester import durable
-from harvester.datacube import GETARTICLESUMMARY
+from harvester.datacube import INTERFACES
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Tally, Window
@@ -41,7 +41,7 @@ FIELDS = (
     Field("n", "int"), Field("Title", "str"), Field("share", "float"), Field("day", "date"),
     Field("open", "bool"), Field("detail", "object"), Field("parts", "list"),
 )  # fmt: skip
-CHECKED = replace(GETARTICLESUMMARY, name="checked", fields=FIELDS)
+CHECKED = replace(INTERFACES["getarticlesummary"], name="checked", fields=FIELDS)
 KINDS = ("sqlite", "duckdb", "postgresql")
 Records = list[dict[str, Any]]
 

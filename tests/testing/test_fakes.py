@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from harvester.codec import checksum, lines
-from harvester.datacube import GETARTICLESUMMARY, StableToken
+from harvester.datacube import INTERFACES, StableToken
 from harvester.errors import AttemptError
 from harvester.model import Action, Batch, Request, Response, Window, metadata
 from harvester.testing import (
@@ -30,14 +30,14 @@ def batch(window: Window, *records: dict[str, object]) -> Batch:
 
 async def asked(transport: FakeTransport) -> Response:
     token = await StableToken("wx1", "practice").fetch(transport.send)
-    return await transport.send(GETARTICLESUMMARY.request(WINDOW, token.value))
+    return await transport.send(INTERFACES["getarticlesummary"].request(WINDOW, token.value))
 
 
 def test_a_request_goes_straight_to_the_simulator() -> None:
     async def main(loop: VirtualTimeLoop) -> Response:
         return await asked(FakeTransport(Simulator(wall=loop.wall)))
 
-    verdict = GETARTICLESUMMARY.verdict(run_virtual(main), WINDOW)
+    verdict = INTERFACES["getarticlesummary"].verdict(run_virtual(main), WINDOW)
     assert (verdict.action, verdict.records) == (Action.DONE, articles(1, "wx1", DAY))
 
 

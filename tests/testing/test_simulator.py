@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from harvester.datacube import ClassicToken, StableToken
+from harvester.datacube import StableToken
+from harvester.datacube.tokens import ClassicToken
 from harvester.model import Request, Response
 from harvester.plan import next_midnight, settles_at
 from harvester.testing import Faults, Reply, articles

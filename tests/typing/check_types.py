@@ -7,9 +7,8 @@ from typing import Any, assert_type
 import aiohttp
 
 import harvester
-import harvester.datacube
 from harvester import events
-from harvester.datacube.types import GetArticleTotalDetail
+from harvester.datacube.types import GetArticleTotalDetail, GetUserSummary
 
 
 async def fetch() -> str:
@@ -45,6 +44,7 @@ async def main(session: aiohttp.ClientSession) -> None:
     assert_type(report, harvester.Report)
     assert_type(report.windows.done, int)
     await harvester.run(account, "x", "a", "b", sink="s", rte=1)  # type: ignore[call-arg]
+    await harvester.run(account, "x", "a", "b", sink="s", burst="1")  # type: ignore[arg-type]
 
 
 def observe(event: events.Event) -> None:
@@ -56,7 +56,7 @@ def sinks(sink: harvester.JsonLines) -> harvester.Sink:
     return sink
 
 
-def growth(record: harvester.datacube.types.GetUserSummary) -> None:
+def growth(record: GetUserSummary) -> None:
     assert_type(record["new_user"] - record["cancel_user"], int)
 
 

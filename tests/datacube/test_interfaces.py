@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
+from runpy import run_path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
 from harvester import plugins
-from harvester.datacube import catalogue
-from harvester.datacube.types import RECORDS
+from harvester.datacube import INTERFACES, types
 from harvester.endpoint import Endpoint, Field, JsonEndpoint, day_of, final_at, grid, in_record
 from harvester.model import Action, Request, Response, Verdict, Window
 from harvester.plan import Cut, Days, last_legal_day
-from harvester.testing.catalogue import INTERFACES
+from harvester.testing import catalogue as simulated
 from tests.support import noon
 from tests.testing.support import Wechat
 
@@ -103,7 +104,7 @@ NOWHERE = {
 }
 """Fields that no simulated answer has, and why."""
 
-CATALOGUE = [each for each in vars(catalogue).values() if isinstance(each, JsonEndpoint)]
+CATALOGUE = list(INTERFACES.values())
 EVERY = pytest.mark.parametrize("endpoint", CATALOGUE, ids=lambda endpoint: endpoint.name)
 PYTHON = {"date": str, "int": int, "float": float, "str": str, "bool": bool}
 
@@ -128,11 +129,8 @@ def test_the_six_old_article_interfaces_are_retired_and_name_their_successors() 
 
 
 @EVERY
-def test_an_interface_comes_in_by_its_entry_point_and_has_a_constant_of_its_name(
-    endpoint: JsonEndpoint,
-) -> None:
+def test_an_interface_is_found_by_its_name(endpoint: JsonEndpoint) -> None:
     assert plugins.endpoint(endpoint.name) is endpoint
-    assert getattr(catalogue, endpoint.name.upper()) is endpoint
 
 
 @EVERY
@@ -174,7 +172,7 @@ def test_days_are_written_without_hyphens_for_mini_programs_alone() -> None:
 
 def test_a_week_of_messages_is_asked_for_by_its_first_day() -> None:
     window = Window("wx1", "getupstreammsgweek", date(2026, 3, 2), date(2026, 3, 8))
-    assert catalogue.GETUPSTREAMMSGWEEK.request(window, "t0ken") == Request(
+    assert INTERFACES["getupstreammsgweek"].request(window, "t0ken") == Request(
         "POST",
         "/datacube/getupstreammsgweek",
         (("access_token", "t0ken"),),
@@ -184,12 +182,12 @@ def test_a_week_of_messages_is_asked_for_by_its_first_day() -> None:
 
 def test_a_day_of_a_mini_game_is_asked_for_by_the_midnights_that_bound_it() -> None:
     window = Window("wx1", "getgameanalysisdata", date(2020, 10, 2), date(2020, 10, 2))
-    assert catalogue.GETGAMEANALYSISDATA.request(window, "t0ken").body == (
+    assert INTERFACES["getgameanalysisdata"].request(window, "t0ken").body == (
         b'{"start_time":1601568000,"end_time":1601654400,"metric":"1000001:5","granularity":24}'
     )
     row = {"timestamp": 1601568000, "time_label": "2020-10-02", "group_dimension_list": []}
     body = repr({"data_list": [row]}).replace("'", '"').encode()
-    assert catalogue.GETGAMEANALYSISDATA.verdict(Response(200, body), window).records == [row]
+    assert INTERFACES["getgameanalysisdata"].verdict(Response(200, body), window).records == [row]
 
 
 def test_getusercumulate_alone_has_a_row_for_every_day() -> None:
@@ -210,7 +208,7 @@ def test_the_answer_of_wechats_own_page_is_read() -> None:
     }
     window = Window("wx1", "getarticlesummary", date(2014, 12, 8), date(2014, 12, 8))
     body = repr({"list": [record]}).replace("'", '"').encode()
-    assert catalogue.GETARTICLESUMMARY.verdict(Response(200, body), window) == Verdict(
+    assert INTERFACES["getarticlesummary"].verdict(Response(200, body), window) == Verdict(
         Action.DONE, records=[record]
     )
 
@@ -218,7 +216,7 @@ def test_the_answer_of_wechats_own_page_is_read() -> None:
 def test_taken_offline_an_interface_names_its_successors() -> None:
     window = Window("wx1", "getarticlesummary", date(2020, 1, 1), date(2020, 1, 1))
     body = b'{"errcode":47009,"errmsg":"this api is offline, please use the new api"}'
-    verdict = catalogue.GETARTICLESUMMARY.verdict(Response(200, body), window)
+    verdict = INTERFACES["getarticlesummary"].verdict(Response(200, body), window)
     assert verdict.action is Action.STOP_ENDPOINT
     assert verdict.message.endswith(
         "getarticleread, getarticleshare, getbizsummary, getarticletotaldetail"
@@ -282,7 +280,7 @@ def test_the_records_of_a_window_are_all_that_there_is(endpoint: JsonEndpoint) -
 
 def test_pages_are_followed_to_the_last_one() -> None:
     wechat, days = Wechat(NOW), (ADS, date(2026, 5, 31))
-    records = ask(wechat, catalogue.PUBLISHER_SETTLEMENT, days)
+    records = ask(wechat, INTERFACES["publisher_settlement"], days)
     assert len(records) > 2 * 90
     truth = wechat.truth_of("publisher_settlement", "wx1", *days)
     assert without(records, BESIDE["publisher_settlement"]) == truth
@@ -354,15 +352,15 @@ def test_slots_that_are_asked_for_have_the_fields_that_are_described() -> None:
     )
     seen: dict[str, set[str]] = {}
     for row in answer["list"]:
-        walk(row, catalogue.PUBLISHER_ADPOS_GENERAL.fields, seen)
-    assert seen.keys() == names_of(catalogue.PUBLISHER_ADPOS_GENERAL.fields)
+        walk(row, INTERFACES["publisher_adpos_general"].fields, seen)
+    assert seen.keys() == names_of(INTERFACES["publisher_adpos_general"].fields)
 
 
 @EVERY
 def test_an_interface_allows_what_the_simulated_wechat_allows_and_no_more(
     endpoint: JsonEndpoint,
 ) -> None:
-    interface = INTERFACES[endpoint.name]
+    interface = simulated.INTERFACES[endpoint.name]
     assert endpoint.first_day == interface.first_day
     if interface.rule == "days":
         assert endpoint.span == interface.span
@@ -403,10 +401,11 @@ def described(fields: tuple[Field, ...], hints: dict[str, Any], where: str) -> N
 
 @EVERY
 def test_the_type_of_a_record_has_the_fields_of_its_interface(endpoint: JsonEndpoint) -> None:
-    of = RECORDS[endpoint.name]
-    assert of.__name__.lower().replace("_", "") == endpoint.name.replace("_", "")
+    of = getattr(types, endpoint.record_type)
+    assert of.__name__.lower() == endpoint.name.replace("_", "")
     described(endpoint.fields, get_type_hints(of), of.__name__)
 
 
-def test_there_is_a_type_for_each_interface_and_no_other() -> None:
-    assert set(RECORDS) == {each.name for each in CATALOGUE}
+def test_the_types_for_editors_are_written_from_the_interfaces() -> None:
+    written = run_path(str(Path(__file__).parents[1] / "typing" / "write_types.py"))
+    assert written["STUB"].read_text() == written["stub"]()

@@ -1,0 +1,341 @@
+"""Measure what a sink takes beside the cheapest correct way with the same driver.
+
+Each sink writes groups of windows as a busy engine hands them over.  Beside it the cheapest program
+brings the same lines to the same place, as durable, with one transaction or fsync a group:
+
+- JSON lines, gzip, zstd: write and sync the lines of a group as one piece;
+- Parquet: the records through pyarrow's writer;
+- SQLite: ``executemany``; DuckDB: an insert from Arrow columns; PostgreSQL: a COPY that is told the
+  types of its columns; each into the table that the sink has made;
+- Redis: one pipeline of XADDs a group.
+
+The ratio is of the CPU of this process, medians of turns in random order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sqlite3
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from datetime import date, datetime, timedelta
+from functools import partial
+from importlib import import_module
+from itertools import count, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from benchmarks.figures import Figure, Spent, take_turns, timed
+from benchmarks.servers import MissingError, postgresql, redis
+from harvester import plugins
+from harvester.codec import checksum
+from harvester.model import Batch, Window
+from harvester.testing import Simulator
+
+ENDPOINT = plugins.endpoint("getarticlesummary")
+STAMP = "2024-06-15T04:00:00Z"
+FIRST = date(2014, 12, 1)
+ACCOUNTS = 10
+GROUP = 512
+GROUPS = 8
+MORE = 8
+"""So many times the groups for JSON lines, which cost so little that opening a sink would count."""
+ROUNDS = 3
+
+GOAL, GOAL_SQL = 0.7, 0.8
+"""CPU of the cheapest way ÷ the sink's."""
+REACHED = {"sqlite": 0.6, "duckdb": 0.64, "postgresql": 0.5}
+"""What is reached today where that misses the goal: raise a value when a sink is faster."""
+
+_numbers = count(1)
+
+
+class Group(NamedTuple):
+    """Windows that are written together, and the lines of each as one piece."""
+
+    windows: list[Window]
+    bodies: list[bytes]
+
+    @property
+    def lines(self) -> bytes:
+        """The lines of all windows as one piece."""
+        return b"".join(self.bodies)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The records, parsed from the lines at once."""
+        array = b"[" + self.lines[:-1].replace(b"\n", b",") + b"]"
+        rows: list[dict[str, Any]] = orjson.loads(array)
+        return rows
+
+
+def groups_of(number: int) -> list[Group]:
+    """So many groups of believable records."""
+    windows = _windows()
+    made = []
+    for _ in range(number):
+        some = list(islice(windows, GROUP))
+        made.append(Group([window for window, _ in some], [body for _, body in some]))
+    return made
+
+
+def _windows() -> Iterator[tuple[Window, bytes]]:
+    simulator = Simulator(seed=1)
+    days = [date(2024, 1, 1) - timedelta(days=n) for n in range(500)]
+    drawn = [simulator.truth("wx00000000000000aa", day) for day in days]
+    for number in count():
+        day = FIRST + timedelta(days=number // ACCOUNTS)
+        window = Window(f"wx{number % ACCOUNTS:016x}", ENDPOINT.name, day, day)
+        metadata = {
+            "_appid": window.appid,
+            "_endpoint": window.endpoint,
+            "_begin_date": day.isoformat(),
+            "_end_date": day.isoformat(),
+            "_fetched_at": STAMP,
+        }
+        records = [
+            {**record, "ref_date": day, "msgid": f"{number}_{n}", **metadata}
+            for n, record in enumerate(drawn[number % len(drawn)])
+        ]
+        yield window, b"".join([orjson.dumps(record) + b"\n" for record in records])
+
+
+def sink_writer(groups: Sequence[Group]) -> Callable[[str], None]:
+    """Return a function that writes the groups to the sink of a spec.
+
+    This function is all that the benchmarks know of the protocol of sinks and batches.
+    """
+    batches = [
+        [
+            Batch(window, STAMP, body.count(b"\n"), body, checksum(body.splitlines()))
+            for window, body in zip(*group, strict=True)
+        ]
+        for group in groups
+    ]
+
+    async def write(spec: str) -> None:
+        sink: Any = plugins.sink(spec)
+        if hasattr(sink, "describe"):
+            sink.describe([ENDPOINT])
+        await sink.open({})
+        for group in batches:
+            await sink.write(group)
+            await sink.settle()
+        if hasattr(sink, "finish"):
+            await sink.finish()
+            await sink.settle()
+        await sink.close()
+
+    return lambda spec: asyncio.run(write(spec))
+
+
+# the cheapest ways
+
+
+def _write_lines(pack: Callable[[bytes], bytes], place: str, groups: Sequence[Group]) -> None:
+    with (Path(place) / "lines").open("wb", buffering=0) as file:
+        for group in groups:
+            file.write(pack(group.lines))
+            os.fdatasync(file.fileno())
+
+
+def _gzip(data: bytes) -> bytes:
+    return zlib.compress(data, 6, 31)
+
+
+def _zstd(data: bytes) -> bytes:
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    packed: bytes = import_module(name).compress(data, 3)
+    return packed
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """The rows by column, days and moments as such."""
+    names = list(rows[0])
+    values = zip(*map(itemgetter(*names), rows), strict=True)
+    columns = dict(zip(names, values, strict=True))
+    for name in ("ref_date", "_begin_date", "_end_date"):
+        columns[name] = tuple(map(date.fromisoformat, columns[name]))
+    columns["_fetched_at"] = tuple(map(datetime.fromisoformat, columns["_fetched_at"]))
+    return columns
+
+
+def _write_parquet(place: str, groups: Sequence[Group]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [row for group in groups for row in group.rows]
+    table = pa.table(_columns(rows))
+    with (Path(place) / "records.parquet").open("wb") as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def _insert_sqlite(place: str, groups: Sequence[Group]) -> None:
+    with closing(sqlite3.connect(place, isolation_level=None)) as database:
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute(f"DELETE FROM {ENDPOINT.name}")
+        for group in groups:
+            rows = group.rows
+            names = list(rows[0])
+            marks = ", ".join("?" * len(names))
+            insert = f"INSERT INTO {ENDPOINT.name} ({', '.join(names)}) VALUES ({marks})"
+            database.execute("BEGIN")
+            database.executemany(insert, map(itemgetter(*names), rows))
+            database.execute("COMMIT")
+
+
+def _insert_duckdb(place: str, groups: Sequence[Group]) -> None:
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect(place) as database:
+        database.execute(f"DELETE FROM {ENDPOINT.name}")
+        for group in groups:
+            table = pa.table(_columns(group.rows))
+            database.register("_rows", table)
+            names = ", ".join(table.column_names)
+            database.execute(f"INSERT INTO {ENDPOINT.name} ({names}) SELECT * FROM _rows")
+            database.unregister("_rows")
+
+
+def _copy_postgresql(place: str, groups: Sequence[Group]) -> None:
+    import psycopg
+
+    with psycopg.connect(place, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {ENDPOINT.name}".encode())
+        for group in groups:
+            rows = group.rows
+            names = list(rows[0])
+            types = ["int8" if isinstance(value, int) else "text" for value in rows[0].values()]
+            statement = f"COPY {ENDPOINT.name} ({', '.join(names)}) FROM STDIN"
+            with cursor.copy(statement.encode()) as copy:
+                copy.set_types(types)
+                for row in map(itemgetter(*names), rows):
+                    copy.write_row(row)
+
+
+def _add_redis(place: str, groups: Sequence[Group]) -> None:
+    from redis import Redis
+
+    with Redis.from_url(place) as client:
+        for group in groups:
+            pipeline: Any = client.pipeline(transaction=False)
+            for line in group.lines.splitlines():
+                pipeline.xadd("records", {"record": line})
+            pipeline.execute()
+
+
+# places
+
+
+def _directory(_: str, folder: Path) -> str:
+    return str(folder)
+
+
+def _file(_: str, folder: Path) -> str:
+    return str(folder / "records.db")
+
+
+def _new_database(server: str, _: Path) -> str:
+    import psycopg
+
+    name = f"d{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return f"{server.rpartition('/')[0]}/{name}"
+
+
+def _emptied_redis(server: str, _: Path) -> str:
+    from redis import Redis
+
+    with Redis.from_url(server) as client:
+        client.flushall()
+    return server
+
+
+class Kind(NamedTuple):
+    """A sink and what stands beside it.
+
+    spec: of the sink, with ``{}`` for the place.  place: makes a new one, of the server's URL and a
+    folder.  sql: the cheapest way writes into the table that the sink has made.  more: so many
+    times the groups are written.
+    """
+
+    spec: str
+    cheapest: Callable[[str, Sequence[Group]], None]
+    place: Callable[[str, Path], str] = _directory
+    server: Callable[[], Any] | None = None
+    sql: bool = False
+    more: int = 1
+
+
+KINDS = {
+    "jsonl": Kind("jsonl:{}", partial(_write_lines, bytes), more=MORE),
+    "gzip": Kind("jsonl:{}?compress=gzip", partial(_write_lines, _gzip)),
+    "zstd": Kind("jsonl:{}?compress=zstd", partial(_write_lines, _zstd)),
+    "parquet": Kind("parquet:{}", _write_parquet),
+    "sqlite": Kind("sqlite:{}", _insert_sqlite, _file, sql=True),
+    "duckdb": Kind("duckdb:{}", _insert_duckdb, _file, sql=True),
+    "postgresql": Kind("{}", _copy_postgresql, _new_database, postgresql, sql=True),
+    "redis": Kind("{}", _add_redis, _emptied_redis, redis),
+}
+
+
+def _measure(name: str, kind: Kind, groups: Sequence[Group], rounds: int) -> list[Figure]:
+    first = Group([groups[0].windows[0]], [groups[0].bodies[0]])
+    write, make_table = sink_writer(groups), sink_writer([first])
+
+    def sink(server: str) -> Spent:
+        with tempfile.TemporaryDirectory() as folder:
+            spec = kind.spec.format(kind.place(server, Path(folder)))
+            return timed(lambda: write(spec))
+
+    def cheapest(server: str) -> Spent:
+        with tempfile.TemporaryDirectory() as folder:
+            place = kind.place(server, Path(folder))
+            if kind.sql:
+                make_table(kind.spec.format(place))
+            return timed(lambda: kind.cheapest(place, groups))
+
+    with ExitStack() as stack:
+        server = stack.enter_context(kind.server()) if kind.server else ""
+        contenders = {"sink": partial(sink, server), "cheapest": partial(cheapest, server)}
+        spent = take_turns(contenders, rounds)
+    records = sum(group.lines.count(b"\n") for group in groups)
+    ratio = spent["cheapest"].cpu / spent["sink"].cpu
+    goal = GOAL_SQL if kind.sql else GOAL
+    per_record = 1e6 / records
+    return [
+        Figure(f"sinks, {name}: CPU of the cheapest way ÷ the sink's", ratio, "", goal,
+               REACHED.get(name)),
+        Figure(f"sinks, {name}: CPU of the sink a record", spent["sink"].cpu * per_record, "µs"),
+        Figure(f"sinks, {name}: records a second", records / spent["sink"].wall),
+    ]  # fmt: skip
+
+
+def measure(*, full: bool = False) -> list[Figure]:
+    """Measure all sinks whose driver and server are here."""
+    number = 4 * GROUPS if full else GROUPS
+    groups = groups_of(number * MORE)
+    gc.collect()
+    gc.freeze()
+    figures: list[Figure] = []
+    for name, kind in KINDS.items():
+        try:
+            figures += _measure(
+                name, kind, groups[: number * kind.more], 3 * ROUNDS if full else ROUNDS
+            )
+        except (ImportError, MissingError) as exc:
+            print(f"not measured: {name}: {exc}", flush=True)
+    gc.unfreeze()
+    return figures

@@ -1,0 +1,370 @@
+"""Every option, declared once: its type, its check, its default and its help.
+
+Rule: values and checks; reads no file and no environment, and knows no command line.
+
+`Keywords` declares the options of the library, `Arguments` what the commands take besides.  The
+keyword options of `run` and `stream`, the options of the commands, the keys of the TOML file and
+the variables ``HARVESTER_<NAME>`` all derive from these two.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from types import NoneType
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypedDict,
+    Unpack,
+    get_args,
+    get_type_hints,
+)
+
+from harvester.errors import UsageError
+from harvester.events import Observer
+from harvester.ledger import Ledger
+from harvester.limiter import Rate
+from harvester.retry import check_count
+from harvester.stores import TokenStore
+from harvester.transport import BASE_URL, Session, check_base_url
+
+# what values there are
+
+
+class Kind(NamedTuple):
+    """The values that an option takes.
+
+    expected: their description in messages; metavar: in ``--help``.
+    check: returns a value as it is used; raises `UsageError`, `TypeError` or `ValueError`.
+    read: returns the value that a text stands for; raises `ValueError` or `KeyError`.
+    """
+
+    expected: str
+    metavar: str
+    check: Callable[[Any], object]
+    read: Callable[[str], object] = str
+
+
+def _instance(*types: type) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        if not isinstance(value, types):
+            raise TypeError
+        return value
+
+    return check
+
+
+def _with_methods(*names: str) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        if not all(callable(getattr(value, name, None)) for name in names):
+            raise TypeError
+        return value
+
+    return check
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|m|min|h|d)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def _duration(value: Any) -> float:
+    """Return a duration in seconds."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip().lower())
+        if found is None:
+            raise ValueError
+        value = float(found[1]) * _SECONDS[found[2]]
+    if isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    return check_count("", value)
+
+
+def _count_or_zero(value: Any) -> int:
+    return value if type(value) is int and value == 0 else _count(value)
+
+
+def _order(value: Any) -> object:
+    if value not in ("newest", "oldest"):
+        raise ValueError
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if "\0" in value:
+        raise ValueError
+    return value
+
+
+def _path(value: Any) -> Path:
+    return Path(_string(os.fspath(value)))
+
+
+def _token_store(value: Any) -> object:
+    return value if isinstance(value, str) else _is_store(value)
+
+
+_is_store = _with_methods("load", "replace", "lease", "close")
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+RATE = Kind("a number per unit, e.g. 10/s", "R", Rate.parse)
+DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
+COUNT = Kind("a whole number of at least 1", "N", _count, int)
+COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
+FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
+ORDER = Kind("newest or oldest", "[newest|oldest]", _order)
+STRING = Kind("a string", "TEXT", _string)
+PATH = Kind("a path", "FILE", _path)
+DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date))
+URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
+SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
+STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
+LEDGER = Kind("a path, sqlite:FILE, a Ledger or None", "SPEC", _instance(str, os.PathLike, Ledger))
+CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
+STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
+
+REQUIRED = object()
+"""The default of an option that must be given."""
+
+RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild")
+LIBRARY_ONLY = ()
+
+
+class Option(NamedTuple):
+    """The declaration of an option, besides its name and its type.
+
+    commands: those that take it.
+    secret: whether its text may hold a password, and must not be shown.
+    several: whether it takes a list.
+    """
+
+    kind: Kind
+    default: Any
+    help: str
+    commands: tuple[str, ...] = RUN_AND_PLAN
+    metavar: str = ""
+    secret: bool = False
+    several: bool = False
+
+
+class StopSignal(Protocol):
+    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
+
+    async def wait(self) -> object:
+        """Return once the run is to stop."""
+        ...
+
+
+# the table of options, without the formatter, which would give each argument a line
+# fmt: off
+
+
+class Keywords(TypedDict, total=False):
+    """The options of `run` and `stream`, all by keyword."""
+
+    rate: Annotated[Rate | str | float, Option(RATE, "300/min",
+        "Requests that leave for one account: 10/s, 300/min, 2/h; in no period of that length do"
+        " more leave.  WeChat publishes no limit; the default is a cautious one.")]
+    burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
+    concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
+    account_concurrency: Annotated[int | None, Option(COUNT, None,
+        "Requests in flight for one account; if not given, an equal part of the concurrency, at"
+        " least 2.")]
+    attempts: Annotated[int, Option(COUNT, 8,
+        "Attempts at one window before it fails; with the delays between them, the default gives a"
+        " busy server a minute or two.")]
+    patience: Annotated[str | float, Option(DURATION, "10m",
+        "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
+        " meanwhile attempts do not count.  With wait there is no limit.")]
+    daily_quota: Annotated[int | None, Option(COUNT, None,
+        "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
+        " allows.")]
+    ask_quota: Annotated[bool, Option(FLAG, False,
+        "Ask WeChat how many calls are left today, once for each interface of each account.")]
+    reserve: Annotated[int, Option(COUNT_OR_ZERO, 0,
+        "Calls of the daily quota that are left to the account's other programs.")]
+    order: Annotated[str, Option(ORDER, "newest",
+        "newest: yesterday first, then what can still change, then the past, newest first."
+        "  oldest: from the first day to the last.")]
+    refresh: Annotated[bool, Option(FLAG, False,
+        "Harvest days again that are already done; they are replaced.")]
+    wait: Annotated[bool, Option(FLAG, False,
+        "Sleep until quotas are reset and figures are ready, instead of ending.", RUN)]
+    base_url: Annotated[str, Option(URL, BASE_URL,
+        "Another host than WeChat's.", RUN, secret=True)]
+    ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
+        "PEM file with authorities to trust besides the machine's own; not together with a session,"
+        " which has its own TLS.", RUN)]
+    token_store: Annotated[str | TokenStore | None, Option(STORE, "memory",
+        "Where an account's token is shared with its other programs: memory (this run alone),"
+        " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
+        " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
+        " open.", RUN, secret=True)]
+    ledger: Annotated[str | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
+        "Where progress is kept: a path, sqlite:FILE, a Ledger, or None for nowhere.  If not given,"
+        " run keeps it beside the first sink that is a local directory (DIR/ledger.sqlite) or file"
+        " (FILE.ledger.sqlite), else nowhere, which the report notes; stream keeps it nowhere.",
+        LIBRARY_ONLY, secret=True)]
+    session: Annotated[Session | None, Option(SESSION, None,
+        "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
+        "  Without one the library does less work for each request.", LIBRARY_ONLY)]
+    on_event: Annotated[Observer | None, Option(CALLABLE, None,
+        "Called with each event (harvester.events), in the event loop.", LIBRARY_ONLY)]
+    stop: Annotated[StopSignal | None, Option(STOP, None,
+        "An anyio.Event or asyncio.Event: once it is set, requests in flight are finished and"
+        " committed, and the report's state is interrupted.", LIBRARY_ONLY)]
+
+
+class Arguments(TypedDict):
+    """What the commands take besides."""
+
+    endpoint: Annotated[list[str], Option(STRING, REQUIRED,
+        "Interfaces and groups of interfaces.", several=True)]
+    start: Annotated[str | date, Option(DAY, REQUIRED,
+        "First day: YYYY-MM-DD, or yesterday (in China).")]
+    end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
+    appid: Annotated[str, Option(STRING, None,
+        "One account; its secret comes from HARVESTER_SECRET.", metavar="ID")]
+    accounts: Annotated[Path, Option(PATH, None,
+        "TOML with an [[account]] table for each account: appid, secret (env:NAME or file:PATH,"
+        " readable by its owner alone), token (stable, classic, cloud, cloudbase, command:…,"
+        " https://…, static:…), platform, refresh_token, concurrency (a cap of its own); and with"
+        " [[platform]] tables.  Or CSV with such a header line.")]
+    out: Annotated[Path, Option(PATH, Path("harvest"),
+        "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
+    sink: Annotated[list[str], Option(STRING, (),
+        "Another destination, repeatable, in place of the JSON lines; the ledger stays in --out."
+        "  With - standard output holds the records alone, all else goes to standard error.",
+        metavar="SPEC", secret=True, several=True)]
+    uvloop: Annotated[bool, Option(FLAG, False,
+        "Run on uvloop, if it is installed: 4 to 10 percent less CPU.", RUN)]
+    json: Annotated[bool, Option(FLAG, False,
+        "The report as JSON, at the end of standard output (with --sink - of standard error).",
+        RUN)]
+
+
+# fmt: on
+
+
+def _table(declaration: type) -> dict[str, Option]:
+    hints = get_type_hints(declaration, include_extras=True)
+    return {name: get_args(hint)[1] for name, hint in hints.items()}
+
+
+KEYWORDS: Mapping[str, Option] = _table(Keywords)
+OPTIONS: Mapping[str, Option] = {**_table(Arguments), **KEYWORDS}
+"""Each option by its name, in the order in which ``--help`` shows them."""
+
+_MAY_BE_NONE = frozenset(
+    name for name, hint in get_type_hints(Keywords).items() if NoneType in get_args(hint)
+)
+
+Keywords.__doc__ = f"{Keywords.__doc__}\n\n" + "\n".join(
+    f"{name}: {row.help}" + ("" if row.default is None else f"  Default: {row.default!r}.")
+    for name, row in KEYWORDS.items()
+)
+
+
+# checks
+
+
+class InvalidOptionError(UsageError):
+    """An option has a value that it does not take."""
+
+    def __init__(self, name: str, shown: str, expected: str) -> None:
+        super().__init__(name, shown, expected)
+        self.name, self.shown, self.expected = name, shown, expected
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.shown}: expected {self.expected}"
+
+    def after(self, opening: str) -> UsageError:
+        """The same with another opening, e.g. ``invalid --rate``."""
+        return UsageError(f"{opening} {self.shown}: expected {self.expected}")
+
+
+def _shown(name: str, value: object) -> str:
+    """The value, unless it may hold a secret or is no plain value."""
+    if isinstance(value, str) and OPTIONS[name].secret:
+        return "'…'"
+    if isinstance(value, date):
+        return str(value)
+    plain = isinstance(value, str | int | float | Rate | None)
+    return repr(value) if plain else f"<{type(value).__name__}>"
+
+
+def check(name: str, value: object) -> Any:
+    """A value as it is used; raises `InvalidOptionError`."""
+    if value is None and name in _MAY_BE_NONE:
+        return None
+    return _checked(name, value, lambda kind: kind.check(value))
+
+
+def read(name: str, text: str) -> Any:
+    """The value that a text stands for; raises `InvalidOptionError`."""
+    return _checked(name, text, lambda kind: kind.check(kind.read(text)))
+
+
+def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object:
+    kind = OPTIONS[name].kind
+    try:
+        return call(kind)
+    except (UsageError, TypeError, ValueError, KeyError):
+        raise InvalidOptionError(name, _shown(name, given), kind.expected) from None
+
+
+@dataclass(frozen=True, init=False)
+class Options:
+    """What the engine takes of the options, as it uses them.
+
+    Takes all `Keywords`; raises `InvalidOptionError`, or `TypeError` for an unknown name.
+    """
+
+    rate: Rate
+    burst: int
+    concurrency: int
+    account_concurrency: int | None
+    attempts: int
+    patience: float
+    daily_quota: int | None
+    ask_quota: bool
+    reserve: int
+    order: str
+    refresh: bool
+    wait: bool
+
+    def __init__(self, **given: Unpack[Keywords]) -> None:
+        unknown = given.keys() - KEYWORDS.keys()
+        if unknown:
+            raise TypeError(f"unknown option {min(unknown)!r}")
+        defaults = {name: option.default for name, option in KEYWORDS.items()}
+        values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+        for field in fields(self):
+            object.__setattr__(self, field.name, values[field.name])  # it is frozen
+        if self.reserve and self.daily_quota is None and not self.ask_quota:
+            self._refuse_reserve("a daily quota as well, given or asked for")
+        if self.daily_quota is not None and self.reserve >= self.daily_quota:
+            self._refuse_reserve(f"less than the daily quota of {self.daily_quota:,}")
+
+    def _refuse_reserve(self, expected: str) -> NoReturn:
+        raise InvalidOptionError("reserve", str(self.reserve), expected)
+
+    @property
+    def daily_budget(self) -> int | None:
+        """Calls a day that may be spent, if that is known before WeChat is asked."""
+        return None if self.daily_quota is None else self.daily_quota - self.reserve

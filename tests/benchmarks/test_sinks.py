@@ -1,0 +1,72 @@
+"""Sinks: both contenders leave the same behind."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from benchmarks import sinks
+from benchmarks.sinks import ENDPOINT, KINDS, sink_writer
+
+COLUMNS = [*[field.name for field in ENDPOINT.fields], "_appid", "_begin_date", "_fetched_at"]
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM {ENDPOINT.name} ORDER BY msgid"
+GROUPS = sinks.groups_of(2)
+
+
+def test_the_cheapest_way_writes_the_lines_of_the_sink(tmp_path: Path) -> None:
+    written = []
+    for name, write in (
+        ("sink", lambda place: sink_writer(GROUPS)(f"jsonl:{place}")),
+        ("cheapest", lambda place: KINDS["jsonl"].cheapest(place, GROUPS)),
+    ):
+        (folder := tmp_path / name).mkdir()
+        write(str(folder))
+        files = [
+            path
+            for path in folder.rglob("*")
+            if path.name.startswith("lines") or path.suffix == ".jsonl"
+        ]
+        written.append(sorted(b"".join([path.read_bytes() for path in files]).splitlines()))
+    assert written[0] == written[1]
+    assert len(written[0]) == sum(group.lines.count(b"\n") for group in GROUPS)
+
+
+def test_the_cheapest_way_writes_the_rows_of_the_sink_into_sqlite(tmp_path: Path) -> None:
+    found = []
+    for name in ("sink", "cheapest"):
+        place = str(tmp_path / f"{name}.db")
+        sink_writer(GROUPS)(f"sqlite:{place}")
+        if name == "cheapest":  # it empties the table that the sink has made
+            KINDS["sqlite"].cheapest(place, GROUPS)
+        with closing(sqlite3.connect(place)) as database:
+            found.append(database.execute(SELECT).fetchall())
+    assert found[0] == found[1]
+    assert len(found[0]) == sum(group.lines.count(b"\n") for group in GROUPS)
+
+
+def test_the_cheapest_way_writes_the_rows_of_the_sink_into_duckdb(tmp_path: Path) -> None:
+    found = []
+    for name in ("sink", "cheapest"):
+        place = str(tmp_path / f"{name}.db")
+        sink_writer(GROUPS)(f"duckdb:{place}")
+        if name == "cheapest":
+            KINDS["duckdb"].cheapest(place, GROUPS)
+        with duckdb.connect(place) as database:
+            found.append(database.execute(SELECT).fetchall())
+    assert found[0] == found[1]
+    assert len(found[0]) == sum(group.lines.count(b"\n") for group in GROUPS)
+
+
+def test_the_cheapest_way_writes_as_many_rows_as_the_sink_into_parquet(tmp_path: Path) -> None:
+    sink_writer(GROUPS)(f"parquet:{tmp_path / 'sink'}")
+    (tmp_path / "cheapest").mkdir()
+    KINDS["parquet"].cheapest(str(tmp_path / "cheapest"), GROUPS)
+    rows = [
+        sum(pq.read_metadata(path).num_rows for path in (tmp_path / name).rglob("*.parquet"))
+        for name in ("sink", "cheapest")
+    ]
+    assert rows[0] == rows[1] == sum(group.lines.count(b"\n") for group in GROUPS)

@@ -1,0 +1,116 @@
+"""Options come from the command line, the environment, a file, or the keywords of the library."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+import harvester
+from tests.support import A, harvest
+
+DAYS = ("--start", "2024-01-01", "--end", "2024-01-02")
+
+
+def plan(folder: Path, *options: str, **env: str) -> CompletedProcess[str]:
+    return harvest("plan", "getarticlesummary", *DAYS, *options, cwd=folder, **env)
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    assert "at 300/min an account" in plan(tmp_path).stdout
+    (tmp_path / "harvester.toml").write_text("rate = '3/h'\n")
+    assert "at 3/h an account" in plan(tmp_path).stdout
+    assert "at 4/h an account" in plan(tmp_path, HARVESTER_RATE="4/h").stdout
+    assert "at 5/h an account" in plan(tmp_path, "--rate", "5/h", HARVESTER_RATE="4/h").stdout
+
+
+def test_the_file_itself_can_be_named_in_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("rate = '3/h'\n")
+    assert "at 3/h an account" in plan(tmp_path, HARVESTER_CONFIG="other.toml").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("1", 0), ("true", 0), ("yes", 0), ("0", 2), ("no", 2), ("", 2)]
+)
+def test_a_flag_in_the_environment_is_a_word(text: str, status: int, tmp_path: Path) -> None:
+    done = plan(tmp_path, "--reserve", "3", HARVESTER_ASK_QUOTA=text)
+    assert done.returncode == status
+    expected = (
+        "harvester: invalid --reserve 3: expected a daily quota as well, given or asked for\n"
+    )
+    assert done.stderr == ("" if status == 0 else expected)
+
+
+def test_options_that_take_several_values_are_separated_by_spaces(tmp_path: Path) -> None:
+    done = harvest(
+        "plan", *DAYS, cwd=tmp_path,
+        HARVESTER_ENDPOINT="getusersummary getusercumulate", HARVESTER_SINK="jsonl:a jsonl:a",
+    )  # fmt: skip
+    assert done.stderr == "harvester: the same sink was given twice\n"
+    done = harvest(
+        "plan", cwd=tmp_path, HARVESTER_ENDPOINT="getusersummary getusercumulate",
+        HARVESTER_START="2024-01-01", HARVESTER_END="2024-01-02",
+    )  # fmt: skip
+    assert done.stdout.startswith("getusersummary, getusercumulate: 2024-01-01 to 2024-01-02")
+
+
+def test_an_account_in_the_environment_takes_the_place_of_the_accounts_of_the_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "harvester.toml").write_text("accounts = 'nowhere.toml'\n")
+    assert "nowhere.toml cannot be read" in plan(tmp_path).stderr
+    assert plan(tmp_path, HARVESTER_APPID=A).returncode == 0
+
+
+def test_variables_of_no_option_of_the_command_are_ignored(tmp_path: Path) -> None:
+    env = {"HARVESTER_FROBNICATE": "1", "HARVESTER_WAIT": "nonsense", "HARVESTER_LEDGER": "x"}
+    assert plan(tmp_path, **env).returncode == 0
+    status = harvest("status", cwd=tmp_path, HARVESTER_RATE="fast", HARVESTER_OUT="elsewhere")
+    assert status.stderr.startswith("harvester: there is no ledger at elsewhere")
+
+
+def test_the_demo_and_the_simulator_have_options_of_their_own(tmp_path: Path) -> None:
+    done = harvest("demo", "--help", cwd=tmp_path, HARVESTER_OUT="elsewhere")
+    assert "[default: harvest-demo]" in done.stdout
+
+
+def test_a_wrong_value_is_reported_with_the_place_where_it_was_given(tmp_path: Path) -> None:
+    expected = "'fast': expected a number per unit, e.g. 10/s\n"
+    for done, place in (
+        (plan(tmp_path, "--rate", "fast"), "invalid --rate"),
+        (plan(tmp_path, HARVESTER_RATE="fast"), "invalid HARVESTER_RATE"),
+    ):
+        assert (done.returncode, done.stderr) == (2, f"harvester: {place} {expected}")
+    (tmp_path / "harvester.toml").write_text("rate = 'fast'\n")
+    assert plan(tmp_path).stderr == f"harvester: harvester.toml: invalid rate {expected}"
+    with pytest.raises(harvester.UsageError) as caught:
+        _run(rate="fast")
+    assert str(caught.value) == f"rate={expected[:-1]}"
+
+
+def test_a_check_of_two_options_reports_the_place_too(tmp_path: Path) -> None:
+    expected = "expected less than the daily quota of 2\n"
+    done = plan(tmp_path, HARVESTER_DAILY_QUOTA="2", HARVESTER_RESERVE="2")
+    assert done.stderr == f"harvester: invalid HARVESTER_RESERVE 2: {expected}"
+    (tmp_path / "harvester.toml").write_text("reserve = 2\n")
+    done = plan(tmp_path, "--daily-quota", "2")
+    assert done.stderr == f"harvester: harvester.toml: invalid reserve 2: {expected}"
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_the_help_tells_of_the_environment(command: str, tmp_path: Path) -> None:
+    said = " ".join(harvest(command, "--help", cwd=tmp_path).stdout.split())
+    assert "HARVESTER_DAILY_QUOTA=1000" in said
+    assert "The command line wins over the environment, and the environment over the file." in said
+
+
+def _run(**options: object) -> None:
+    account = harvester.Account(A, secret="practice")
+    asyncio.run(
+        harvester.run(
+            account, "users", "2024-01-01", "2024-01-02", sink="memory:",
+            **options,  # type: ignore[arg-type]
+        )
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The table of options, the checks of their values, and what the engine gets."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harvester
+from harvester.cli.commands import cli
+from harvester.limiter import Rate
+from harvester.settings import (
+    KEYWORDS,
+    OPTIONS,
+    REQUIRED,
+    InvalidOptionError,
+    Options,
+    check,
+    read,
+)
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+CONTRACT = [
+    "base_url", "session", "ca_file", "rate", "burst", "concurrency", "account_concurrency",
+    "attempts", "patience", "daily_quota", "ask_quota", "reserve", "order", "wait", "refresh",
+    "token_store", "ledger", "on_event", "stop",
+]  # fmt: skip
+
+
+# the table
+
+
+def test_the_library_takes_the_options_that_it_promises() -> None:
+    assert sorted(KEYWORDS) == sorted(CONTRACT)
+    assert list(harvester.Keywords.__annotations__) == list(KEYWORDS)
+
+
+def test_the_documentation_of_the_keywords_holds_the_help_and_default_of_each() -> None:
+    lines = (harvester.Keywords.__doc__ or "").splitlines()
+    for name, option in KEYWORDS.items():
+        (line,) = [line for line in lines if line.startswith(f"{name}: ")]
+        assert option.help in line
+        assert (f"Default: {option.default!r}." in line) == (option.default is not None)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if OPTIONS[name].default != ()])
+def test_a_default_is_a_value_that_the_option_takes(name: str) -> None:
+    default = OPTIONS[name].default
+    if default is REQUIRED:
+        assert name in ("endpoint", "start", "end")
+    elif default is None:
+        assert name in KEYWORDS or name in ("appid", "accounts")
+    else:
+        check(name, default)
+
+
+def test_no_option_has_the_variable_of_a_secret() -> None:
+    assert not {"secret", "redis_password"} & OPTIONS.keys()
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands.keys() - {"simulate", "demo"}))
+def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> None:
+    parameters = {parameter.name: parameter for parameter in cli.commands[command].params}
+    own = {"rebuild": {"sink"}, "endpoints": {"name"}}.get(command, set())
+    from_table = {name for name, option in OPTIONS.items() if command in option.commands}
+    assert parameters.keys() == from_table | own | {"config"}
+    for name in from_table - {"endpoint"}:
+        assert parameters[name].opts == ["--" + name.replace("_", "-")]
+        assert getattr(parameters[name], "help", None) == OPTIONS[name].help
+
+
+def test_the_readme_names_the_options_of_the_library() -> None:
+    found = re.search(r"Both take, by keyword, `([a-z_\s]+)`", README)
+    assert found is not None
+    assert sorted(found[1].split()) == sorted(KEYWORDS)
+
+
+def test_the_readme_names_no_option_of_the_command_that_is_not_there() -> None:
+    text = "\n".join(line for line in README.splitlines() if "python -m" not in line)
+    named = {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", text)}
+    of_commands = {name for name, option in OPTIONS.items() if option.commands}
+    assert "daily_quota" in named
+    assert named <= of_commands | {"config", "help", "seed"}
+
+
+# values
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(600, 600.0), (0.5, 0.5), ("90", 90.0), ("90s", 90.0), (" 10 M ", 600.0), ("10min", 600.0),
+     ("1.5h", 5400.0), ("1d", 86_400.0)],
+)  # fmt: skip
+def test_a_duration_is_read_from_what_people_write(given: object, seconds: float) -> None:
+    assert check("patience", given) == seconds
+
+
+@pytest.mark.parametrize(
+    "given", ["", "soon", "10 weeks", "-1s", "0s", "1e3", "9" * 400, 0, -1, True, None, [1],
+              float("inf"), float("nan"), b"1s"],
+)  # fmt: skip
+def test_anything_else_is_not_a_duration(given: object) -> None:
+    with pytest.raises(InvalidOptionError, match=r"^patience=.*: expected a duration, e\.g\. 90s"):
+        check("patience", given)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("rate", "600/min", Rate(600, 60.0)), ("patience", "2h", 7200.0), ("burst", "3", 3),
+     ("reserve", "0", 0), ("wait", "1", True), ("wait", "TRUE", True), ("wait", "yes", True),
+     ("wait", "0", False), ("wait", "false", False), ("wait", "No", False),
+     ("out", "a/b", Path("a/b")), ("appid", "wx1", "wx1"), ("order", "oldest", "oldest")],
+)  # fmt: skip
+def test_a_text_is_read_as_its_option_says(name: str, text: str, value: object) -> None:
+    found = read(name, text)
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rate", "fast", "rate='fast': expected a number per unit, e.g. 10/s"),
+        ("burst", "1.5", "burst='1.5': expected a whole number of at least 1"),
+        ("reserve", "-1", "reserve='-1': expected a whole number of at least 0"),
+        ("wait", "maybe", "wait='maybe': expected true or false"),
+        ("order", "random", "order='random': expected newest or oldest"),
+        ("out", "a\0b", "out='a\\x00b': expected a path"),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_refused_by_name(name: str, text: str, said: str) -> None:
+    with pytest.raises(InvalidOptionError, match=f"^{re.escape(said)}$"):
+        read(name, text)
+
+
+def test_a_message_can_begin_with_the_place_where_the_value_was_given() -> None:
+    with pytest.raises(InvalidOptionError) as caught:
+        check("accounts", date(2024, 1, 1))
+    assert str(caught.value.after("a.toml: invalid accounts")) == (
+        "a.toml: invalid accounts 2024-01-01: expected a path"
+    )
+
+
+@pytest.mark.parametrize("name", ["base_url", "sink", "ledger", "token_store"])
+def test_a_text_that_may_hold_a_password_is_not_shown(name: str) -> None:
+    assert OPTIONS[name].secret
+    with pytest.raises(InvalidOptionError, match=f"^{name}=<bytes>: expected "):
+        check(name, b"redis://:hunter2@h")
+
+
+def test_a_base_url_is_not_shown() -> None:
+    with pytest.raises(InvalidOptionError, match=r"^base_url='…': expected an http or https URL"):
+        check("base_url", "http://user:hunter2@h")
+
+
+def test_an_error_survives_a_process_boundary() -> None:
+    error = InvalidOptionError("rate", "'fast'", "a number")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (InvalidOptionError, str(error))
+
+
+# what the engine gets
+
+
+def test_without_options_a_run_is_careful() -> None:
+    assert Options() == Options(
+        rate=Rate(300, 60.0),
+        burst=1,
+        concurrency=64,
+        account_concurrency=None,
+        attempts=8,
+        patience=600.0,
+        daily_quota=None,
+        ask_quota=False,
+        reserve=0,
+        order="newest",
+        refresh=False,
+        wait=False,
+    )
+
+
+def test_the_engine_gets_values_that_are_parsed() -> None:
+    options = Options(rate="10/s", patience="2m", reserve=1, daily_quota=3)
+    assert (options.rate, options.patience, options.daily_budget) == (Rate(10, 1.0), 120.0, 2)
+    assert replace(options, concurrency=3).rate == Rate(10, 1.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 0.5},
+        {"rate": Rate(600, 60.0)},
+        {"burst": 10},
+        {"concurrency": 1},
+        {"attempts": 1},
+        {"daily_quota": 1},
+        {"daily_quota": None, "account_concurrency": None, "session": None, "stop": None},
+        {"daily_quota": 10, "reserve": 9},
+        {"ask_quota": True, "reserve": 9},
+        {"account_concurrency": 1},
+        {"order": "oldest"},
+        {"ledger": Path("x"), "ca_file": Path("y"), "token_store": "memory", "on_event": print},
+    ],
+)
+def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
+    Options(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rate": 0}, "rate=0: expected a number per unit, e.g. 10/s"),
+        ({"burst": 0}, "burst=0: expected a whole number of at least 1"),
+        ({"concurrency": 2.0}, "concurrency=2.0: expected a whole number of at least 1"),
+        ({"attempts": -1}, "attempts=-1: expected"),
+        ({"attempts": None}, "attempts=None: expected"),
+        ({"daily_quota": 0}, "daily_quota=0: expected"),
+        ({"daily_quota": "1000"}, "daily_quota='1000': expected"),
+        ({"account_concurrency": 0}, "account_concurrency=0: expected"),
+        ({"order": "random"}, "order='random': expected newest or oldest"),
+        ({"wait": 1}, "wait=1: expected true or false"),
+        ({"reserve": -1, "daily_quota": 9}, "reserve=-1: expected a whole number of at least 0"),
+        ({"reserve": False}, "reserve=False: expected"),
+        ({"reserve": 5}, "reserve=5: expected a daily quota as well, given or asked for"),
+        ({"reserve": 9, "daily_quota": 9}, "reserve=9: expected less than the daily quota of 9"),
+        ({"on_event": "x"}, "on_event='x': expected a function that takes an event"),
+        ({"stop": object()}, "stop=<object>: expected an anyio.Event or an asyncio.Event"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(harvester.UsageError, match=f"^{re.escape(said)}"):
+        Options(**options)
+
+
+def test_an_option_of_another_name_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unknown option 'rte'"):
+        Options(rte=1)  # type: ignore[call-arg]
