@@ -118,6 +118,7 @@ class Bench:
         try:
             found = await sink.open(dict(self.checkpoint))
         except (SinkError, UsageError):
+            await sink.close()
             if not self._crashed:
                 raise
             await self.close_crashed()  # only the end of its process gives its lock back

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from harvester import plugins
+from harvester.codec import own_fields
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, Field
+from harvester.endpoint import Field
 from harvester.model import Batch
-from harvester.sinks.base import Typed
 from tests.postgres_server import PostgresServer
-from tests.sinks.kept import batch, window
+from tests.sinks.feed import batch, window
 
 EVIL = [
     "'); DROP TABLE checked; --",
@@ -65,13 +65,11 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> tuple[str, Callabl
     return url, read
 
 
-async def written(spec: str, endpoint: Endpoint | None, given: Batch) -> None:
+async def written(spec: str, given: Batch) -> None:
     """Open the sink, write into it, close it."""
     sink = plugins.sink(spec)
-    if isinstance(sink, Typed):
-        sink.describe([endpoint] if endpoint is not None else [])
-    await sink.open({})
-    await sink.write([given])
+    await sink.open(None)
+    await sink.write([given], {})
     await sink.close()
 
 
@@ -88,7 +86,8 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
     place = window(1, appid="wx1", endpoint="checked")
     for number in range(2):  # the second one finds the table, and replaces what stands there
         unknown = [{**record, "unknown " + EVIL[0]: EVIL[number]} for record in records]
-        asyncio.run(written(spec, endpoint, batch(place, *unknown, replaces=bool(number))))
+        given = batch(place, *unknown, endpoint=endpoint, replaces=bool(number))
+        asyncio.run(written(spec, given))
     columns, rows = read()
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     assert sorted(row[NAMES[0]] for row in found) == sorted(NAMES)
@@ -100,7 +99,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
 @pytest.mark.parametrize("spec", ["jsonl:{}", "parquet:{}"])
 def test_nothing_that_a_record_says_names_a_file(tmp_path: Path, spec: str) -> None:
     evil = {"_endpoint": "../../out", "_appid": "../out", "title": "../out", "../out": "../out"}
-    given = batch(1, evil, {"ref_date": "../../../out"})
-    asyncio.run(written(spec.format(tmp_path / "here"), None, given))
+    given = batch(1, *own_fields([evil, {"ref_date": "../../../out"}]))
+    asyncio.run(written(spec.format(tmp_path / "here"), given))
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     assert not [path for path in tmp_path.rglob("*") if "out" in path.name]
