@@ -34,6 +34,7 @@ from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
 from harvester.scope import Scope
 from harvester.settings import Options
+from harvester.sinks.base import scan_of
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from tests.crash.sinks import SINKS, Record, Row
@@ -114,8 +115,12 @@ async def _run(
 
 
 def rebuild_ledger(name: str, directory: Path, number: int) -> None:
-    """What the command ``rebuild`` does."""
+    """What the command ``rebuild`` does; a feed cannot be read, and sends everything again."""
     row, wall = SINKS[name], DAYS[number].wall
+    if scan_of(row.make(directory)) is None:
+        for path in directory.glob(f"{FILE_NAME}*"):
+            path.unlink()
+        return
     endpoints = {endpoint.name: endpoint for endpoint in ENDPOINTS}
     made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints.get, wall)
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(wall)) as runner:

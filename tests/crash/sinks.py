@@ -289,3 +289,6 @@ SINKS: dict[str, Row] = {
         clear=_clear_redis,
     ),
 }
+
+FEEDS = {"redis"}
+"""No ledger can be made from what stands there: everything is sent again."""
