@@ -21,7 +21,7 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import Budget, Lane, Part, Track, Try
+from harvester.lane import Budget, Lane, Page, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import HELD, Action, Batch, Hidden, Request, Response, Token, Verdict, Window
 from harvester.pipeline import (
@@ -32,7 +32,7 @@ from harvester.pipeline import (
     Again,
     Later,
     More,
-    Outcome,
+    Result,
     Pipeline,
     TooLong,
     explain,
@@ -119,7 +119,7 @@ class Scene:
         self.track = Track("wx1", endpoint, iter([]), budget)
         self.lane = Lane("wx1", shared, Limiter(Rate(100, 1.0)), [self.track])
 
-    async def run(self, attempt: Try = NEW) -> Outcome:
+    async def run(self, attempt: Try = NEW) -> Result:
         await self.lane.token.get()
         return await self.pipeline.run(self.lane, self.track, attempt)
 
@@ -131,8 +131,8 @@ def outcome(
     token: Token = Token("t0ken"),  # noqa: B008
     endpoint: Endpoint = INTERFACES["getarticlesummary"],
     wall: float | None = None,
-) -> Outcome:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+) -> Result:
+    async def main(loop: VirtualTimeLoop) -> Result:
         scene = Scene(loop, *answers, attempts=attempts, token=token, endpoint=endpoint, wall=wall)
         return await scene.run(attempt)
 
@@ -201,7 +201,7 @@ def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
 
 
 def test_lines_are_not_made_where_nobody_wants_them() -> None:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+    async def main(loop: VirtualTimeLoop) -> Result:
         return await Scene(loop, {"list": [{"a": 1}]}, encode=False).run()
 
     assert run_virtual(main, START) == Batch(
@@ -210,7 +210,7 @@ def test_lines_are_not_made_where_nobody_wants_them() -> None:
 
 
 def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+    async def main(loop: VirtualTimeLoop) -> Result:
         return await Scene(loop, {"list": []}).run(NEW._replace(replaces=True))
 
     found = run_virtual(main)
@@ -346,10 +346,10 @@ PAGED = Paged("paged", "/x", date(2014, 12, 1), span=7)
 FOUR = Window("wx1", "paged", DAY, date(2020, 1, 4))
 
 
-def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str], Outcome, int]:
+def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str], Result, int]:
     """What was asked for, what became of it, and how many rows were of other days."""
 
-    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Outcome, int]:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Result, int]:
         scene = Scene(loop, *answers, endpoint=PAGED)
         found = await scene.run(attempt)
         while isinstance(found, More):
@@ -365,27 +365,9 @@ def test_pages_are_asked_for_until_there_is_no_more_and_are_one_batch() -> None:
     asked, found, foreign = answered_in_turn(rows, Try(FOUR, replaces=True))
     assert asked == [f"/t0ken/2020-01-01/2020-01-04/{page}" for page in (1, 2, 3)]
     assert isinstance(found, Batch)
-    assert (found.window, found.records, found.replaces) == (FOUR, 3, True)
+    assert (found.window, len(found.records), found.replaces) == (FOUR, 3, True)
     assert [row["n"] for row in found.documents()] == [1, 2, 3]
     assert foreign == 3
-
-
-def test_the_stretches_of_a_window_are_asked_for_in_turn_each_from_its_first_page() -> None:
-    halves = Part(((DAY, date(2020, 1, 2)), (date(2020, 1, 3), date(2020, 1, 4))))
-    answers = [
-        {"list": [{"n": 1}], "more": True, "is_delay": True},
-        {"list": [{"n": 2}]},
-        {"list": [{"n": 3}, {"ref_date": "2020-01-01"}]},
-    ]
-    asked, found, foreign = answered_in_turn(answers, Try(FOUR, part=halves))
-    assert asked == [
-        "/t0ken/2020-01-01/2020-01-02/1",
-        "/t0ken/2020-01-01/2020-01-02/2",
-        "/t0ken/2020-01-03/2020-01-04/1",
-    ]
-    assert isinstance(found, Batch)
-    assert [row["n"] for row in found.documents()] == [1, 2, 3]
-    assert (found.window, found.delayed, foreign) == (FOUR, True, 1)
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -393,11 +375,11 @@ def test_a_window_of_which_any_part_is_late_is_late(late: int) -> None:
     answers = [{"list": [], "more": n == 0, "is_delay": n == late} for n in range(2)]
     _, found, _ = answered_in_turn(answers, Try(FOUR))
     assert isinstance(found, Batch)
-    assert found.delayed is True
+    assert found.late is True
 
 
 def test_an_answer_that_always_promises_another_page_comes_to_an_end() -> None:
-    almost = Try(FOUR, part=Part(((FOUR.begin, FOUR.end),), page=PAGES - 1))
+    almost = Try(FOUR, page=Page(PAGES - 1))
     _, found, _ = answered_in_turn([{"list": [], "more": True}, {"list": []}], almost)
     assert isinstance(found, Batch)
     with pytest.raises(WindowError, match=r"^it has more than 1000 pages$"):
@@ -510,7 +492,7 @@ def test_without_a_token_no_quota_is_asked_for() -> None:
 
 
 def test_an_accepted_token_may_be_refused_later() -> None:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+    async def main(loop: VirtualTimeLoop) -> Result:
         refused = {"errcode": 40001}
         scene = Scene(loop, refused, {"list": []}, refused)
         for _ in range(2):
@@ -760,7 +742,7 @@ def test_before_anything_answered_the_attempts_decide_and_then_the_network_is_lo
 
 
 def test_while_nobody_answers_attempts_do_not_count() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[Outcome]:
+    async def main(loop: VirtualTimeLoop) -> list[Result]:
         scene = Scene(loop, {"list": []}, *[gone()] * 20)
         scene.pipeline.network.patience = 30.0
         await scene.run()

@@ -9,7 +9,7 @@ import pytest
 from harvester import plugins
 from harvester.datacube import INTERFACES
 from harvester.errors import UsageError
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 
 PACKAGE = """
 from dataclasses import replace

@@ -19,10 +19,10 @@ import harvester
 from harvester import plugins
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import Entry, Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Batch
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
-from tests.sinks.ledgerish import batch
+from tests.sinks.small_ledger import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
 
 SPECS = ["jsonl:{}", "jsonl:{}?compress=gzip", "jsonl:{}?compress=zstd", "parquet:{}"]
@@ -53,12 +53,8 @@ def written(spec: str, directory: Path, *batches: Batch, endpoint: Any = USERS) 
 
     async def main(_: object) -> None:
         sink: Any = plugins.sink(spec.format(directory))
-        if hasattr(sink, "describe"):
-            sink.describe([endpoint])
         await sink.open(None)
-        await sink.write(batches)
-        await sink.finish()
-        await sink.settle()
+        await sink.write(batches, {"wx1": 1})
         await sink.close()
 
     run_virtual(main)
@@ -125,9 +121,9 @@ def test_accounts_and_days_are_picked(spec: str, tmp_path: Path) -> None:
 def test_within_a_longer_window_the_records_own_day_decides(spec: str, tmp_path: Path) -> None:
     week = batch(
         1, *[{"ref_date": f"2024-01-0{day}", "new_user": day} for day in range(1, 8)],
-        {"new_user": 99}, endpoint="getusersummary", days=7,
+        {"new_user": 99}, name="getusersummary", days=7,
     )  # fmt: skip
-    written(spec, tmp_path, week, batch(8, {"new_user": 8}, endpoint="getusersummary"))
+    written(spec, tmp_path, week, batch(8, {"new_user": 8}, name="getusersummary"))
     some = harvester.read(tmp_path, "getusersummary", start="2024-01-03", end="2024-01-04")
     assert sorted(some.read_all()["new_user"].to_pylist()) == [3, 4, 99]  # it names no day
 
@@ -142,14 +138,11 @@ def test_what_a_stopped_run_has_committed_is_there_and_what_it_left_behind_is_no
 
     async def main(_: object) -> None:
         sink: Any = plugins.sink(spec.format(tmp_path))
-        if hasattr(sink, "describe"):
-            sink.describe([plugins.endpoint("getarticlesummary")])
-        async with Ledger(tmp_path / "ledger.sqlite") as ledger:
-            await sink.open(await ledger.receipt(name))
-            committed = await sink.write([batch(99, {"msgid": "1"})])
-            await ledger.commit([Entry(name, (), committed.receipt)])
-            await sink.settle()
-            await sink.write([batch(100, {"msgid": "2"}), batch(101, {"msgid": "3"})])
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await sink.open(await ledger.checkpoint(name))
+            committed = await sink.write([batch(99, {"msgid": "1"})], {"wx1": 1})
+            await ledger.commit([], {name: committed.checkpoint})
+            await sink.write([batch(100, {"msgid": "2"}), batch(101, {"msgid": "3"})], {"wx1": 1})
             await sink.close()
 
     run_virtual(main)

@@ -15,11 +15,11 @@ import pytest
 from harvester import events, plugins
 from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint, grid
-from harvester.ledger import Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
 from harvester.pipeline import EQUAL_REFUSALS
 from harvester.plan import RECENT_DAYS, Cut, Days, last_legal_day
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.testing import (
     FakeTransport,
     Faults,
@@ -310,7 +310,7 @@ def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -
     assert len(asked.dates) == 4
 
     async def main(loop: VirtualTimeLoop) -> dict[str, int]:
-        async with Ledger(tmp_path / "l", readonly=True) as ledger:
+        async with SqliteLedger(tmp_path / "l", readonly=True) as ledger:
             return await ledger.spans()
 
     assert run_virtual(main) == {"getusersummary": 1}
