@@ -181,9 +181,9 @@ def test_rebooking_adds_to_what_today_has(tmp_path: Path) -> None:
     async def main(loop: VirtualTimeLoop) -> list[Any]:
         async with SqliteLedger(tmp_path / "l") as ledger:
             await ledger.commit(
-                [], [Spent("a", "e", day + timedelta(days=n), 10**n) for n in (-1, 0, 1, 2)]
+                [], {}, [Spent("a", "e", day + timedelta(days=n), 10**n) for n in (-1, 0, 1, 2)]
             )
-            await ledger.commit([], [Spent("b", "e", day + timedelta(days=9), 5)])
+            await ledger.commit([], {}, [Spent("b", "e", day + timedelta(days=9), 5)])
             moved = [await ledger.rebook(day), await ledger.rebook(day)]
             return [*moved, *[await ledger.spent(day + timedelta(days=n)) for n in (-1, 0, 1, 9)]]
 

@@ -48,7 +48,7 @@ def harvested(spec: str, directory: Path, begin: date, end: date, **options: Any
     return made[0]
 
 
-def written(spec: str, directory: Path, *batches: Batch, endpoint: Any = USERS) -> None:
+def written(spec: str, directory: Path, *batches: Batch) -> None:
     """Batches in a sink without a ledger."""
 
     async def main(_: object) -> None:
@@ -158,8 +158,8 @@ def test_unknown_fields_stand_in_extra_and_an_interface_of_ones_own_is_read_by_i
     spec: str, tmp_path: Path
 ) -> None:
     mine = JsonEndpoint("mine", "/mine", FIRST, fields=(Field("n", "int"),), day_field="")
-    one = batch(1, {"n": 1, "x": [1]}, endpoint="mine")
-    written(spec, tmp_path, one, batch(2, {"n": "two"}, endpoint="mine"), endpoint=mine)
+    one = batch(1, {"n": 1, "x": [1]}, endpoint=mine)
+    written(spec, tmp_path, one, batch(2, {"n": "two"}, endpoint=mine))
     rows = harvester.read(tmp_path, mine).read_all().sort_by("_begin_date").to_pylist()
     assert [(row["n"], row["_extra"]) for row in rows] == [(1, '{"x":[1]}'), (None, '{"n":"two"}')]
     with pytest.raises(UsageError, match="there is no interface 'mine'"):
@@ -173,8 +173,8 @@ def test_days_are_told_apart_by_a_field_within_an_object_too(spec: str, tmp_path
     mine = JsonEndpoint("mine", "/mine", FIRST, span=90, fields=fields, day_field="item.day")
     rows = [{"unit": "a", "item": {"day": f"2024-01-0{n}", "n": n}} for n in (1, 2, 3)]
     odd: list[dict[str, Any]] = [{"unit": "b"}, {"unit": "c", "item": [1]}]
-    window = batch(1, *rows, *odd, endpoint="mine", days=3)
-    written(spec, tmp_path, window, endpoint=mine)
+    window = batch(1, *rows, *odd, endpoint=mine, days=3)
+    written(spec, tmp_path, window)
     found = harvester.read(tmp_path, mine, start="2024-01-02", end="2024-01-02").read_all()
     assert found["unit"].to_pylist() == ["a", "b", "c"]
     assert found["item"].to_pylist()[0]["n"] == 2
@@ -198,7 +198,7 @@ def test_a_spec_names_it_as_well_as_its_directory(spec: str, tmp_path: Path) -> 
 @each_sink
 def test_what_is_gone_is_said(spec: str, tmp_path: Path) -> None:
     harvested(spec, tmp_path, *JANUARY)
-    for path in (tmp_path / "getarticlesummary").rglob("*.*"):
+    for path in [*tmp_path.rglob("*.jsonl*"), *tmp_path.rglob("*.parquet")]:
         path.unlink()
     with pytest.raises(SinkError, match="is gone, though the ledger says"):
         harvester.read(tmp_path, "getarticlesummary").read_all()

@@ -283,19 +283,18 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
     async def main(loop: VirtualTimeLoop) -> None:
         asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
         simulator = Simulator(wall=loop.wall)
-        first = await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
+        await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
         other = Simulator(seed=2, wall=loop.wall, spans={"getusersummary": 3})
         for _ in range(2):
             report = await engine_run(
                 loop, other, asked, JsonLines(tmp_path), tmp_path / "l", refresh=True
             )
             assert report.state == "complete"
-            assert report.windows.done == first.windows.done == 8
             rows = stored(tmp_path, "getusersummary")
             assert multiset(list(map(bare, rows))) == multiset(
                 other.truth_of("getusersummary", A, *days)
             )
-        assert report.requests == 8 * 4
+        assert report.requests == report.windows.done == 8 * 4  # in windows that it takes
 
     run_virtual(main, NOW)
 
