@@ -390,7 +390,7 @@ class Engine:
     async def _late(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
         """WeChat says that the figures are late: they are stored, and asked for again."""
         again = Try(
-            attempt.window, deferrals=attempt.deferrals + 1, replaces=True, former=batch.tally
+            attempt.window, deferrals=attempt.deferrals + 1, replaces=True, former=batch.former
         )
         lane.why = batch.provisional
         if self._options.wait and track.fate is None and again.deferrals <= DEFERRALS:

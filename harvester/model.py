@@ -286,7 +286,7 @@ class Batch:
     records: as they came, without the metadata.  fetched_at: RFC 3339, UTC, whole seconds.
     version: grows with each fetch of a window (milliseconds of the Unix time).
     replaces: records of these days may stand in the sink already.
-    former: the tally of this very window as it is stored, None if it is not, or not known.
+    former: the tally of this very window before this run, None if it was not stored.
     provisional: why the figures can still change, empty if they are final; due: the Unix time from
         which another run asks again.  late: WeChat says that they are late, or the last day has no
         row yet though every day has one: stored, but this run does not count it as done.

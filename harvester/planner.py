@@ -179,7 +179,7 @@ async def build_plan(
                 has.before.get(key, 0),
                 NEVER if ledger is None else 0.0,
             )
-            until = min(days[1], settled[endpoint.name])
+            until = settled[endpoint.name]
             queue = _Queue(appid, endpoint, cut, need, options.order, until)
             track = queue.track(budget, span, ledger is None, options.ask_quota)
             tracks.append(track)
@@ -203,7 +203,7 @@ class _Queue(NamedTuple):
     run that is started each morning keeps the present fresh, whatever its budget.  Oldest first:
     all of them by their days, since a window that is asked again later is as good then.
 
-    settled: the last day of the range whose figures can be asked for.
+    settled: the last day whose figures can be asked for.
     """
 
     appid: str

@@ -15,9 +15,8 @@ import psycopg
 import pytest
 
 from harvester import plugins
-from harvester.codec import own_fields
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Field
+from harvester.endpoint import Endpoint, Field
 from harvester.model import Batch
 from tests.postgres_server import PostgresServer
 from tests.sinks.feed import batch, window
@@ -65,11 +64,12 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> tuple[str, Callabl
     return url, read
 
 
-async def written(spec: str, given: Batch) -> None:
+async def written(spec: str, endpoint: Endpoint | None, given: Batch) -> None:
     """Open the sink, write into it, close it."""
     sink = plugins.sink(spec)
+    given.endpoint = endpoint
     await sink.open(None)
-    await sink.write([given], {})
+    await sink.write([given], {given.window.appid: 1})
     await sink.close()
 
 
@@ -86,8 +86,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
     place = window(1, appid="wx1", endpoint="checked")
     for number in range(2):  # the second one finds the table, and replaces what stands there
         unknown = [{**record, "unknown " + EVIL[0]: EVIL[number]} for record in records]
-        given = batch(place, *unknown, endpoint=endpoint, replaces=bool(number))
-        asyncio.run(written(spec, given))
+        asyncio.run(written(spec, endpoint, batch(place, *unknown, replaces=bool(number))))
     columns, rows = read()
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     assert sorted(row[NAMES[0]] for row in found) == sorted(NAMES)
@@ -99,7 +98,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
 @pytest.mark.parametrize("spec", ["jsonl:{}", "parquet:{}"])
 def test_nothing_that_a_record_says_names_a_file(tmp_path: Path, spec: str) -> None:
     evil = {"_endpoint": "../../out", "_appid": "../out", "title": "../out", "../out": "../out"}
-    given = batch(1, *own_fields([evil, {"ref_date": "../../../out"}]))
-    asyncio.run(written(spec.format(tmp_path / "here"), given))
+    given = batch(1, evil, {"ref_date": "../../../out"})
+    asyncio.run(written(spec.format(tmp_path / "here"), None, given))
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     assert not [path for path in tmp_path.rglob("*") if "out" in path.name]
