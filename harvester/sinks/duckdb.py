@@ -34,6 +34,8 @@ _TYPES = {
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
 _MAGIC, _MAGIC_AT = b"DUCK", 8
+_HEADERS = 3 * 4096
+"""Bytes with which each database begins; one that is shorter holds nothing."""
 _MEMORY, _LARGE = "256MB", ("GiB", "TiB")
 """Enough for a group with the longest answer that is taken."""
 _MANY = 100
@@ -141,6 +143,11 @@ class DuckDBDriver:
     def _make_ready(self, *, create: bool) -> None:
         make_ready(self._path, self.where, create=create)
         self._refuse_other_kinds()
+        if create and 0 < self._size() < _HEADERS:  # its making was cut off; DuckDB refuses it
+            durable.remove(self._path, "database that was not made to its end")
+
+    def _size(self) -> int:
+        return self._path.stat().st_size if self._path.exists() else 0
 
     def _refuse_other_kinds(self) -> None:
         """DuckDB would fetch from the network what opens a file of SQLite, and open it."""
