@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.answer import Rule, code_of, refusal
+from harvester.answer import MAX_VALUES, Rule, code_of, read, refusal
 from harvester.endpoint import Field, JsonEndpoint, day_of, final_at, grid, in_record, within
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Verdict, Window
@@ -509,3 +509,14 @@ def test_records_that_all_name_the_one_day_of_a_window_are_not_looked_at_one_by_
 def test_days_in_an_object_of_each_record_pick_the_records() -> None:
     rows = [{"stat_item": {"date": f"2020-01-{day:02}"}} for day in (1, 2)] + [{"stat_item": 1}]
     assert within(rows, "stat_item.date", DAY) == [rows[0], rows[2]]
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1,1"])
+def test_an_answer_of_too_many_values_is_not_parsed(value: bytes) -> None:
+    few, many = MAX_VALUES // 2 - 5, MAX_VALUES // 2 + 5
+    found = [
+        read(Response(200, b'{"list":[' + b",".join([value] * number) + b"]}"))
+        for number in (few, many)
+    ]
+    assert isinstance(found[0], dict)
+    assert found[1] == Verdict(Action.RETRY, "the answer held more than 500,000 values")

@@ -495,3 +495,68 @@ def test_who_is_cancelled_while_it_waits_did_not_leave() -> None:
         return repr(limiter)
 
     assert run_virtual(main) == "<Limiter 1/s, 1 in the last period>"
+
+
+# a request that leaves later than it was counted
+
+
+def test_a_request_that_leaves_late_is_counted_when_it_leaves() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(Rate(1, 10.0))
+        limiter.depart(loop.time())
+        late = limiter.taken()
+        await asyncio.sleep(5)
+        await late()
+        left = [loop.time()]
+        await limiter.acquire()
+        return [*left, loop.time()]
+
+    assert run_virtual(main) == pytest.approx([5.0, 15.04], abs=0.01)
+
+
+def test_what_was_counted_more_than_a_period_ago_is_counted_all_the_same() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        limiter = Limiter(Rate(1, 10.0))
+        limiter.depart(loop.time())
+        late = limiter.taken()
+        await asyncio.sleep(30)
+        assert limiter.ready(loop.time())
+        await late()
+        left = [loop.time()]
+        await limiter.acquire()
+        return [*left, loop.time()]
+
+    assert run_virtual(main) == pytest.approx([30.0, 40.04], abs=0.01)
+
+
+def test_a_grant_that_is_taken_back_is_there_again() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        limiter = Limiter(Rate(5000, 1.0), burst=5000)
+        limiter.depart(loop.time())
+        before = limiter._in_hand
+        await limiter.taken()()
+        return [before, limiter._in_hand]
+
+    assert run_virtual(main) == [4, 4]
+
+
+def test_those_that_leave_late_go_before_new_ones() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        limiter = Limiter(Rate(10, 100.0), burst=10)
+        late = []
+        for _ in range(2):
+            limiter.depart(loop.time())
+            late.append(limiter.taken())
+            await asyncio.sleep(0.1)
+        limiter.pause(1.0)
+        waiting = [asyncio.ensure_future(each()) for each in late]
+        await asyncio.sleep(0.5)
+        assert not limiter.ready(loop.time())
+        assert limiter.delay() == pytest.approx(2 * 10.04, abs=0.01)
+        await asyncio.gather(*waiting)
+        assert loop.time() < 2.0
+        await asyncio.sleep(100)
+        assert limiter.ready(loop.time())
+        assert limiter.delay() == 0
+
+    run_virtual(main)

@@ -847,3 +847,53 @@ def test_without_a_token_nothing_is_tried() -> None:
             await scene.pipeline.run(scene.lane, scene.track, Try(WINDOW))
 
     run_virtual(main)
+
+
+# nobody answers, and one refusal after the other
+
+
+def test_two_windows_that_are_not_answered_are_a_lost_network() -> None:
+    cut = AttemptError("closed before an answer came")
+    cut.connected = True
+    one, other = (Try(WINDOW._replace(begin=day, end=day)) for day in (DAY, date(2020, 1, 2)))
+
+    async def main(loop: VirtualTimeLoop) -> list[Outcome]:
+        scene = Scene(loop, {"list": []}, cut, cut)
+        return [await scene.run(each) for each in (NEW, one, other)]
+
+    _, first, second = run_virtual(main, START)
+    assert isinstance(first, Again)
+    assert (first.silent, first.attempt.failures) == (False, 1)
+    assert second == Again(other, 0.0, "closed before an answer came", silent=True)
+
+
+def refused(*codes: int) -> list[HarvestError]:
+    """What windows in a row end with that are refused with these codes."""
+
+    async def main(loop: VirtualTimeLoop) -> list[HarvestError]:
+        scene = Scene(
+            loop, *[{"errcode": code, "errmsg": f"no {n}"} for n, code in enumerate(codes)]
+        )
+        found: list[HarvestError] = []
+        for _ in codes:
+            with pytest.raises(HarvestError) as caught:
+                await scene.run()
+            found.append(caught.value)
+        return found
+
+    return run_virtual(main, START)
+
+
+def test_an_interface_that_refuses_one_window_after_the_other_is_given_up() -> None:
+    *windows, last = refused(*[40035] * 5)
+    assert [type(each) for each in windows] == [WindowError] * 4
+    assert isinstance(last, EndpointError)
+    assert str(last).startswith("errcode 40035 (no 4)")
+    assert str(last).endswith(
+        "; 5 windows were refused in a row for this, so this run asks for no more of this interface"
+    )
+
+
+def test_refusals_for_several_reasons_are_each_a_windows_own() -> None:
+    found = refused(*[40035, 61500] * 4)
+    assert {type(each) for each in found} == {WindowError}

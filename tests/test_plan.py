@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from harvester.errors import UsageError
 from harvester.plan import (
+    CHINA,
     LATENCY,
     ONE_DAY,
+    QUOTA_MARGIN,
     UNKNOWN_CUT,
     Cut,
     Days,
@@ -27,14 +29,17 @@ from harvester.plan import (
     estimate,
     gaps,
     halves,
+    is_first_hour,
     last_legal_day,
     last_settled_day,
     nearest,
     next_midnight,
     next_minute,
+    next_quota_day,
     number_of_pieces,
     parse_day,
     pieces,
+    quota_day,
     quota_days,
     rfc3339,
     runs,
@@ -597,3 +602,15 @@ def test_windows_of_another_kind_are_taken_in_by_none(cut: Cut) -> None:
 )
 def test_a_grid_of_periods_holds_whole_ones(cut: Cut, first: date, last: date, holds: bool) -> None:
     assert Grid(cut, 30, date(2024, 1, 1), date(2024, 3, 31)).holds((first, last)) is holds
+
+
+def test_a_days_quota_begins_a_minute_after_its_midnight_in_china() -> None:
+    begins = datetime(2026, 3, 11, tzinfo=CHINA).timestamp() + QUOTA_MARGIN
+    assert (quota_day(begins - 1), quota_day(begins)) == (date(2026, 3, 10), date(2026, 3, 11))
+    assert (next_quota_day(begins - 1), next_quota_day(begins)) == (begins, begins + 86_400)
+
+
+def test_the_first_hour_is_that_after_midnight_in_china() -> None:
+    midnight = datetime(2026, 3, 11, tzinfo=CHINA).timestamp()
+    found = [is_first_hour(midnight + seconds) for seconds in (-1, 0, 3599, 3600)]
+    assert found == [False, True, True, False]
