@@ -15,7 +15,7 @@ from harvester.auth import (
     check_token_source,
 )
 from harvester.errors import AccountError, UsageError
-from harvester.model import Action, Request, Response, Token, Verdict
+from harvester.model import Action, Hidden, Request, Response, Token, Verdict
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
@@ -452,3 +452,16 @@ def test_what_may_be_a_token_itself_is_not_shown() -> None:
 def test_anything_else_is_refused_without_being_shown(given: object, named: str) -> None:
     with pytest.raises(UsageError, match=rf"^token: {named} is neither a kind nor a callable$"):
         check_token_source(given, ("stable", "classic"))
+
+
+def test_what_a_token_is_fetched_with_is_known_unless_it_is_too_short() -> None:
+    class Knows:
+        secrets = (Hidden("f" * 32), Hidden("short"))
+
+        async def fetch(self, send: Send) -> Token:
+            raise NotImplementedError
+
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        return [one.value for one in SharedToken("wx1", Knows(), no_sending).secrets]
+
+    assert run_virtual(main) == ["f" * 32]

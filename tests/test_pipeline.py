@@ -82,9 +82,11 @@ class Answering:
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
         self.sent: list[Request] = []
+        self.counted: list[bool] = []
 
     async def send(self, request: Request, leave: Any = None) -> Response:
         self.sent.append(request)
+        self.counted.append(leave is not None)
         answer = self.answers.pop(0)
         await asyncio.sleep(1.0)
         if isinstance(answer, Exception):
@@ -897,3 +899,13 @@ def test_an_interface_that_refuses_one_window_after_the_other_is_given_up() -> N
 def test_refusals_for_several_reasons_are_each_a_windows_own() -> None:
     found = refused(*[40035, 61500] * 4)
     assert {type(each) for each in found} == {WindowError}
+
+
+def test_a_request_that_leaves_late_can_be_counted_anew() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        scene = Scene(loop, {"list": []}, {"quota": {"daily_limit": 10, "remain": 5}})
+        await scene.run()
+        assert await scene.pipeline.quota(scene.lane, scene.track) == (10, 5)
+        return scene.transport.counted
+
+    assert run_virtual(main) == [True, True]
