@@ -28,13 +28,13 @@ if TYPE_CHECKING:
         WindowError,
     )
     from harvester.events import Event, Failure, Report
-    from harvester.ledger import Ledger
+    from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
     from harvester.settings import Keywords
-    from harvester.sinks.base import Receipt, Sink, Written
-    from harvester.sinks.jsonl import JsonLines
+    from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
+    from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
 
@@ -44,10 +44,12 @@ __all__ = [
     "Account",
     "AccountError",
     "Batch",
+    "Checkpoint",
     "Endpoint",
     "EndpointError",
     "Event",
     "Failure",
+    "Fence",
     "FileStore",
     "HarvestError",
     "IncompleteError",
@@ -61,13 +63,14 @@ __all__ = [
     "NetworkError",
     "Platform",
     "Rate",
-    "Receipt",
     "Records",
     "Report",
     "RunError",
     "Sink",
     "SinkError",
+    "SqliteLedger",
     "StoredRecords",
+    "StoredWindow",
     "Tally",
     "Token",
     "TokenStore",
@@ -95,17 +98,18 @@ _HOMES = {
             "NetworkError",
             "RunError",
             "SinkError",
+            "SqliteLedger",
             "UsageError",
             "WindowError",
         ),
         "harvester.events": ("Event", "Failure", "Report"),
-        "harvester.ledger": ("Ledger",),
+        "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
         "harvester.settings": ("Keywords",),
-        "harvester.sinks.base": ("Receipt", "Sink", "Written"),
-        "harvester.sinks.jsonl": ("JsonLines",),
+        "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
+        "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
     }.items()

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any, Unpack
 
 import anyio
@@ -23,13 +24,13 @@ from harvester.endpoint import Endpoint, check_name
 from harvester.engine import Engine
 from harvester.errors import UsageError
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, Ledger, ledger_of_file
+from harvester.ledger import FILE_NAME, Ledger, SqliteLedger, ledger_of_file
 from harvester.model import Account, Batch, Hidden
 from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.settings import Keywords, Options
-from harvester.sinks.base import Located, Receipt, Sink, Written, file_of
+from harvester.sinks.base import Checkpoint, Fence, Sink, Written, is_file_sink, path_of, spec_of
 from harvester.sinks.spec import read_spec
 from harvester.stores import open_store
 from harvester.thread import ended
@@ -83,6 +84,8 @@ async def run(
             ledger,
             on_event=options.get("on_event"),
             stop=options.get("stop"),
+            make_sink=partial(_sink_named, ledger),
+            find_endpoint=plugins.known_endpoint,
         ) as engine,
     ):
         return await engine.run()
@@ -122,6 +125,7 @@ async def stream(
             on_event=options.get("on_event"),
             stop=options.get("stop"),
             encode=ledger is not None,
+            fill=False,
             group=1,
         )
         await stack.enter_async_context(engine)
@@ -190,26 +194,23 @@ class _Handover:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Nothing to get ready."""
         return {}
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Return once the reader came back for more: only then he has done with them."""
         for batch in batches:
-            if not batch.delayed:  # it comes again
+            if not batch.late:  # it comes again
                 self._records.extend(batch.documents())
         if self._records:
             self._emptied.clear()
             self._filled.set()
             await self._emptied.wait()
-        return Written({})
-
-    async def settle(self) -> None:
-        """Nothing to put in place."""
+        return Written()
 
     async def close(self) -> None:
-        """Nothing to let go."""
+        """Nothing to release."""
 
     def end(self, error: BaseException | None) -> None:
         """No more records; the reader gets the error, if there is one."""
@@ -332,9 +333,17 @@ def open_sinks(given: Sequence[Hidden | Sink]) -> list[Sink]:
     return sinks
 
 
+def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
+    """The sink of a name in a ledger; None if it is somebody's own, or cannot be had here."""
+    try:
+        return plugins.sink(spec_of(name, ledger.path if ledger is not None else None))
+    except UsageError:
+        return None
+
+
 def _given_ledger(given: Path | Ledger | None) -> Ledger | None:
     """The ledger that an option names; raises `UsageError`."""
-    if isinstance(given, Ledger | None):
+    if given is None or not isinstance(given, str | os.PathLike):
         return given
     path = os.fspath(given)
     scheme, mark, _ = path.partition("://")
@@ -348,7 +357,7 @@ def _given_ledger(given: Path | Ledger | None) -> Ledger | None:
         path = read_spec("sqlite", given.removeprefix("sqlite:"), {}, "sqlite:FILE").place
     if not path:
         raise UsageError("ledger: its path is empty; give a path, or sqlite:FILE")
-    return Ledger(path)
+    return SqliteLedger(path)
 
 
 def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tuple[str, ...]]:
@@ -356,10 +365,10 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     if "ledger" in options:
         return _given_ledger(options["ledger"]), ()
     for sink in sinks:
-        if isinstance(sink, Located):
-            return Ledger(sink.directory / FILE_NAME), ()
-        if file := file_of(sink):
-            return Ledger(ledger_of_file(file)), ()
+        path = path_of(sink)
+        if path is not None:
+            place = ledger_of_file(path) if is_file_sink(sink) else path / FILE_NAME
+            return SqliteLedger(place), ()
     names = ", ".join(sink.identity for sink in sinks)
     note = f"no ledger was kept for {names}: the same run asks for everything again"
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)

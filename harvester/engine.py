@@ -3,7 +3,7 @@
 Rule: the only task group of the package; whatever is started here ends here.
 
 Workers pull jobs from the board, take a window through the pipeline, and hand what became of it to
-the committer.
+the writer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
@@ -20,11 +19,11 @@ from typing import Self
 
 import anyio
 
-from harvester import coverage, events, retry
+from harvester import events, retry
 from harvester.auth import TokenRefusedError
 from harvester.board import Board
-from harvester.committer import GROUP, Committer
-from harvester.coverage import Stretch
+from harvester.coverage import Outcome
+from harvester.endpoint import Endpoint
 from harvester.errors import (
     AccountError,
     EndpointError,
@@ -35,7 +34,7 @@ from harvester.errors import (
 )
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.lane import Fate, Lane, Share, Track, Try
-from harvester.ledger import Exhausted, Key, Ledger, Settled, Spent
+from harvester.ledger.base import Exhausted, Ledger, Spent
 from harvester.model import Action, Batch, Verdict, Window
 from harvester.network import PROBE_EVERY, Network, Silence
 from harvester.outside import ForeignCancellationError, is_ours, outside
@@ -45,8 +44,8 @@ from harvester.pipeline import (
     Again,
     Later,
     More,
-    Outcome,
     Pipeline,
+    Result,
     TooLong,
     explain,
 )
@@ -57,15 +56,16 @@ from harvester.plan import (
     is_first_hour,
     next_quota_day,
     quota_day,
-    rfc3339,
     runs,
     settles_at,
 )
-from harvester.roster import muster
+from harvester.planner import build_plan
 from harvester.scope import Scope
 from harvester.settings import Options, StopSignal
-from harvester.sinks.base import Sink, Standing, Typed
+from harvester.sinks.base import Sink
+from harvester.stored import calendars_in, reopen
 from harvester.transport import Transport
+from harvester.writer import GROUP, Writer
 
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0
@@ -107,7 +107,13 @@ class Engine:
         encode: bool = True,
         group: int = GROUP,
         wall: Callable[[], float] = time.time,
+        fill: bool = True,
+        make_sink: Callable[[str], Sink | None] = lambda name: None,
+        find_endpoint: Callable[[str], Endpoint | None] = lambda name: None,
     ) -> None:
+        self._fill = fill
+        self._make_sink = make_sink
+        self._find_endpoint = find_endpoint
         self._scope = scope
         self._options = options
         self._transport = transport
@@ -119,9 +125,7 @@ class Engine:
         self._pipeline = Pipeline(
             transport, attempts=options.attempts, encode=encode, wall=wall, network=self._network
         )
-        self._committer = Committer(
-            sinks, ledger, self._emit, self._spent, self._unused, group=group
-        )
+        self._writer = Writer(sinks, ledger, self._emit, self._spent, self._unused, group=group)
         self._books = Bookkeeper()
         self._stack = AsyncExitStack()
         self._lanes: list[Lane] = []
@@ -136,17 +140,17 @@ class Engine:
         self._started = self._progressed = 0.0
 
     def __repr__(self) -> str:
-        return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._committer.channel!r}>"
+        return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._writer.channel!r}>"
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            if self._committer.ledger is not None:
-                await stack.enter_async_context(self._committer.ledger)
-            for name, sink in self._committer.sinks:
-                if isinstance(sink, Typed):
-                    sink.describe(self._scope.endpoints)
+            if self._writer.ledger is not None:
+                await stack.enter_async_context(self._writer.ledger)
+            for name, sink in self._writer.sinks:
                 stack.push_async_callback(sink.close)
-                await self._committer.open(sink, name)
+                await self._writer.open(sink, name)
+            if self._fill:
+                await self._writer.catch_up(self._make_sink, self._find)
             self._stack = stack.pop_all()
         return self
 
@@ -157,45 +161,50 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._committer.book()  # what a cancelled run sent is spent all the same
+            await self._writer.book()  # what a cancelled run sent is spent all the same
         finally:
             await self._stack.__aexit__(kind, exc, trace)
 
     # before the first request
 
+    def _find(self, name: str) -> Endpoint | None:
+        """An interface by its name."""
+        here = [endpoint for endpoint in self._scope.endpoints if endpoint.name == name]
+        return here[0] if here else self._find_endpoint(name)
+
     async def _plan(self) -> None:
         """Make the lanes; nothing is sent yet."""
-        committer, scope = self._committer, self._scope
+        ledger, scope, wall = self._writer.ledger, self._scope, self._wall()
+        sinks = [sink for _, sink in self._writer.sinks]
         notes = scope.notes
-        if committer.ledger is not None and await committer.ledger.rebook(self._today()):
+        stored = None
+        if ledger is None:
+            stored = await calendars_in(sinks, scope)
+        elif await ledger.rebook(self._today()):
             notes = (*notes, SET_BACK)
-        roster = await muster(
-            scope,
-            self._options,
-            committer.ledger,
-            [name for name, _ in committer.sinks],
-            self._transport.send,
-            self._wall(),
-            self._wall,
-            _standing([sink for _, sink in committer.sinks]),
+        if ledger is not None and self._options.refresh:
+            await reopen(ledger, sinks, scope, wall)
+        plan = await build_plan(
+            scope, self._options, ledger, self._transport.send, wall, self._wall, stored
         )
-        self._lanes = roster.lanes
-        self._share = roster.share
-        planned, skipped = roster.planned, roster.skipped
-        self._emit(events.RunStarted(planned, skipped, len(roster.lanes), notes))
-        if committer.ledger is not None:
-            await committer.ledger.ask(
-                (
-                    (appid, endpoint.name, *days)
-                    for appid in scope.accounts
-                    for endpoint in scope.endpoints
-                    if (days := scope.range_of(endpoint)) is not None
-                ),
-                roster.cuttings,
+        self._lanes = plan.lanes
+        self._share = plan.share
+        self._emit(events.RunStarted(plan.planned, plan.skipped, len(plan.lanes), notes))
+        if ledger is not None:
+            ranges = [
+                (appid, endpoint.name, *days)
+                for appid in scope.accounts
+                for endpoint in scope.endpoints
+                if (days := scope.range_of(endpoint)) is not None
+            ]
+            nothing_left = plan.planned == plan.skipped
+            names = (
+                await ledger.sinks() if nothing_left else [name for name, _ in self._writer.sinks]
             )
-        for track, attempt in roster.unsettled:
+            await ledger.register(ranges, list(names))
+        for track, attempt in plan.unsettled:
             await self._unsettled(track, attempt)
-        for track, said in roster.exhausted:
+        for track, said in plan.exhausted:
             await self._exhausted_before(track, said)
         for lane in self._lanes:
             for track in lane.tracks:
@@ -209,7 +218,7 @@ class Engine:
             track.again(attempt, _now() + until - wall)
         else:
             fate = Fate(until, "its figures are not settled yet")
-            asked = [_days(attempt)] if attempt.replaces else track.as_planned(_days(attempt))
+            asked = track.as_planned(_days(attempt))
             await self._leave(track, asked, fate)
 
     async def _exhausted_before(self, track: Track, said: Exhausted) -> None:
@@ -320,7 +329,7 @@ class Engine:
             board.settled(job.lane, loop.time() - began)
         self._working -= 1
         if not self._working:
-            self._committer.channel.close()
+            self._writer.channel.close()
 
     async def _try(self, lane: Lane, track: Track, attempt: Try) -> None:
         """One attempt at one window, and what follows from it."""
@@ -352,7 +361,7 @@ class Engine:
         if track.budget.limited:
             await self._check_budget(lane, track)
 
-    async def _otherwise(self, lane: Lane, track: Track, outcome: Outcome) -> None:
+    async def _otherwise(self, lane: Lane, track: Track, outcome: Result) -> None:
         if isinstance(outcome, Again) and outcome.silent:
             await self._unanswered(track, outcome)
         elif isinstance(outcome, Again):
@@ -364,7 +373,7 @@ class Engine:
 
     def _handed_over(self, track: Track, batch: Batch) -> bool:
         """Hand over a window of which there is nothing to tell, if there is room: the usual one."""
-        if track.foreign or batch.delayed or not self._committer.offer(batch):
+        if track.foreign or batch.late or not self._writer.offer(batch):
             return False
         self._progressed = self._network.last_answer
         return True
@@ -374,14 +383,16 @@ class Engine:
         if track.foreign:
             self._emit(events.Foreign(batch.window, track.foreign))
             track.foreign = 0
-        await self._committer.harvested(batch)
-        if batch.delayed:
-            await self._late(lane, track, attempt, batch.provisional)
+        await self._writer.harvested(batch)
+        if batch.late:
+            await self._late(lane, track, attempt, batch)
 
-    async def _late(self, lane: Lane, track: Track, attempt: Try, why: str) -> None:
+    async def _late(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
         """WeChat says that the figures are late: they are stored, and asked for again."""
-        again = Try(attempt.window, deferrals=attempt.deferrals + 1, replaces=True, again=True)
-        lane.why = why
+        again = Try(
+            attempt.window, deferrals=attempt.deferrals + 1, replaces=True, former=batch.former
+        )
+        lane.why = batch.provisional
         if self._options.wait and track.fate is None and again.deferrals <= DEFERRALS:
             delay = NOT_READY_AGAIN
             self._emit(events.Retrying(lane.appid, again.window, again.deferrals, delay, lane.why))
@@ -402,8 +413,8 @@ class Engine:
         else:
             longest = track.halve(outcome.attempt, _now())
             self._tell_split(track)
-            if self._committer.ledger is not None:
-                await self._committer.ledger.learn_span(track.endpoint.name, longest)
+            if self._writer.ledger is not None:
+                await self._writer.ledger.learn_span(track.endpoint.name, longest)
 
     def _tell_split(self, track: Track) -> None:
         longest = int(track.span.longest)
@@ -443,7 +454,7 @@ class Engine:
             lot, day = budget.lot(wall), budget.until
             if lot < 1:
                 return
-            await self._committer.reserve(
+            await self._writer.reserve(
                 Spent(track.appid, track.endpoint.name, quota_day(wall), lot)
             )
             budget.left(self._wall())
@@ -568,9 +579,9 @@ class Engine:
         """Remember until when a quota is spent; 0: it is not."""
         track.exhausted = until > 0
         track.proven = not track.exhausted
-        if self._committer.ledger is not None:
+        if self._writer.ledger is not None:
             said = Exhausted(track.appid, track.endpoint.name, until, self._wall())
-            await self._committer.ledger.note_exhausted(said)
+            await self._writer.ledger.note_exhausted(said)
 
     def _sleep(self, lane: Lane, track: Track, later: Later) -> None:
         """Wait within this run: the whole interface, or one window."""
@@ -596,15 +607,15 @@ class Engine:
                         track.appid, name, begin, end, count, fate.reason, fate.code, fate.rid
                     )
                 )
-                state, detail = coverage.FAILED, fate.reason
+                state, due = "failed", 0.0
             else:
                 self._emit(
                     events.Deferred(track.appid, name, begin, end, count, fate.until, fate.reason)
                 )
-                state, detail = coverage.WAITING, f"{rfc3339(fate.until)} {fate.reason}"
-            stretch = Stretch(begin, end, state, detail=detail)
+                state, due = "waiting", fate.until
             window = Window(track.appid, name, begin, end)
-            await self._committer.put(Settled(window, stretch))
+            told = Outcome(window, state, due=due, detail=fate.reason, code=fate.code, rid=fate.rid)
+            await self._writer.put(told)
 
     # tokens and accounts
 
@@ -687,13 +698,11 @@ class Engine:
         for track in lane.tracks:
             await self._leave(track, track.end(fate), fate)
 
-    # the committer and the watchers
+    # the writer and the watchers
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
-        await self._committer.run()
-        if self._fatal is None:
-            await self._committer.finish()
+        await self._writer.run()
         scope.cancel()
 
     def _spent(self) -> list[Spent]:
@@ -745,7 +754,7 @@ class Engine:
             silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [lane for lane in self._lanes if not lane.finished]
             reasons = [lane.reason(now, wall) for lane in waiting[:3]]
-            if sink := self._committer.writing:
+            if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))
 
@@ -761,16 +770,6 @@ async def _guarded(part: Coroutine[None, None, None]) -> None:
 def _fate(exc: HarvestError) -> Fate:
     """What becomes of windows that failed for this."""
     return Fate(None, str(exc), exc.code, exc.rid)
-
-
-def _standing(sinks: Sequence[Sink]) -> dict[Key, list[Days]]:
-    """What stands in the sinks, though no receipt speaks of it."""
-    found: defaultdict[Key, list[Days]] = defaultdict(list)
-    for sink in sinks:
-        if isinstance(sink, Standing):
-            for appid, endpoint, begin, end in sorted(sink.standing()):
-                found[appid, endpoint].append((begin, end))
-    return found
 
 
 def _days(attempt: Try) -> Days:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from harvester.auth import SharedToken
 from harvester.endpoint import Endpoint
 from harvester.limiter import Limiter
-from harvester.model import Window
+from harvester.model import Tally, Window
 from harvester.plan import (
     QUOTA_MARGIN,
     Days,
@@ -43,41 +43,30 @@ DAY = 86_400.0
 NEVER = math.inf
 
 
-class Part(NamedTuple):
-    """What has come of a window that takes several requests: pages, or stretches of its days.
+class Page(NamedTuple):
+    """What has come of a window that takes several requests: the pages before this one."""
 
-    pending: the stretches that are still to be asked for, the present one first; page: of it.
-    """
-
-    pending: tuple[Days, ...]
-    page: int = 1
+    number: int
     records: tuple[dict[str, Any], ...] = ()
-    foreign: int = 0
-    delayed: bool = False
+    out_of_range: int = 0
+    late: bool = False
+    size: int = 0
 
 
 class Try(NamedTuple):
     """One window on its way.
 
     failures: attempts that failed; deferrals: answers that it is not ready yet.
-    replaces: it may stand in the sink already; again: it does, and was called provisional.
-    part: what has come of it, if one request is not enough.
+    replaces: records of its days may stand in the sinks; former: the tally of this very window, if
+    it is stored.  page: of it, if one request is not enough.
     """
 
     window: Window
     failures: int = 0
     deferrals: int = 0
     replaces: bool = False
-    again: bool = False
-    part: Part | None = None
-
-    @property
-    def asks(self) -> Window:
-        """What the next request asks for."""
-        if self.part is None:
-            return self.window
-        begin, end = self.part.pending[0]
-        return self.window._replace(begin=begin, end=end)
+    former: Tally | None = None
+    page: Page | None = None
 
 
 class Fate(NamedTuple):
@@ -390,21 +379,14 @@ class Track:
         )
 
     def _fitting(self, attempt: Try) -> Try:
-        """A window (or stretch) no longer than it may be; of one that is too long the first piece.
-
-        One that may stand in the sink stays one window, since it is replaced as a whole.
-        """
-        asked, part = attempt.asks, attempt.part
-        days = (asked.begin, asked.end)
-        if days_in(days) <= self.span.longest or (part is not None and part.page > 1):
+        """A window no longer than it may be; of one that is too long the first piece."""
+        window, page = attempt.window, attempt.page
+        days = (window.begin, window.end)
+        if days_in(days) <= self.span.longest or page is not None:
             return attempt
         cut = pieces(days, int(self.span.longest))
-        if part is not None:
-            return attempt._replace(part=part._replace(pending=(*cut, *part.pending[1:])))
-        if attempt.replaces:
-            return attempt._replace(part=Part(tuple(cut)))
         one, *others = [
-            attempt._replace(window=attempt.window._replace(begin=begin, end=end))
+            attempt._replace(window=window._replace(begin=begin, end=end), former=None)
             for begin, end in cut
         ]
         self._first += reversed(others)
@@ -412,13 +394,10 @@ class Track:
         return one
 
     def halve(self, attempt: Try, now: float) -> int:
-        """The window (or stretch) was too long; gives how many days one may have from now on."""
-        asked = attempt.asks
-        half, _ = halves((asked.begin, asked.end))
+        """The window was too long; gives how many days one may have from now on."""
+        half, _ = halves((attempt.window.begin, attempt.window.end))
         self.span.longest = min(self.span.longest, days_in(half))
-        if attempt.part is not None and attempt.part.page > 1:  # it was not, some pages ago
-            attempt = attempt._replace(part=None)
-        self.again(self._fitting(attempt), now)
+        self.again(self._fitting(attempt._replace(page=None)), now)
         return int(self.span.longest)
 
     def park(self, until: float) -> bool:
@@ -444,7 +423,7 @@ class Track:
 
     def as_planned(self, days: Days) -> Sequence[Days]:
         """A window that was never asked for as it was counted: in pieces, or as a whole."""
-        if self.replaces or days_in(days) <= self._planned_for:
+        if days_in(days) <= self._planned_for:
             return (days,)
         return pieces(days, int(self._planned_for))
 

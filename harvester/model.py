@@ -16,11 +16,13 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_plus
+from zlib import crc32
 
-from harvester.codec import parse
+from harvester.codec import TALLY_BITS, lines_of, pieces_of
 
 if TYPE_CHECKING:
     from harvester.auth import TokenProvider
+    from harvester.endpoint import Endpoint
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 """A callable of the user's that gives a token: a central token server, for instance."""
@@ -277,47 +279,92 @@ HELD = 6 * 3600.0
 again: WeChat's figures change once a day."""
 
 
-class Batch(NamedTuple):
-    """All records of one window, on their way to the sink.
+class Batch:
+    """All records of one window, on their way to the sinks.
 
-    records: how many.  body: they as JSON lines, metadata included, UTF-8.
-    checksum: order-free sum over the lines (`harvester.codec.checksum`).
-    replaces: the window may stand in the sink already; what is there must give way.
-    parsed: the records as they came, where nobody wants them as lines.
-    provisional: why the figures can still change, so that the next run asks again; empty if they
-        are final.
-    delayed: WeChat says that they are late: it is stored, but this run does not call it done.
-    again: it was stored before, by a run that called it provisional.
-    gaps: bit n is set if the n-th day has no record while others of the window have.
-    due: of a provisional window, the Unix time from which another run asks for it again.
+    endpoint: the interface's description, for its columns; None if it is not known.
+    records: as they came, without the metadata.  fetched_at: RFC 3339, UTC, whole seconds.
+    version: grows with each fetch of a window (milliseconds of the Unix time).
+    replaces: records of these days may stand in the sink already.
+    former: the tally of this very window before this run, None if it was not stored.
+    provisional: why the figures can still change, empty if they are final; due: the Unix time from
+        which another run asks again.  late: WeChat says that they are late, or the last day has no
+        row yet though every day has one: stored, but this run does not count it as done.
+    empty: bit n is set if the n-th day has no record.
+    size: bytes of the answers that it came in.
     """
 
-    window: Window
-    fetched_at: str
-    records: int
-    body: bytes
-    checksum: int
-    replaces: bool = False
-    parsed: list[dict[str, Any]] | None = None
-    provisional: str = ""
-    delayed: bool = False
-    again: bool = False
-    gaps: int = 0
-    due: float = 0.0
+    __slots__ = (
+        "_pieces", "_sums", "due", "empty", "endpoint", "fetched_at", "former", "late",
+        "provisional", "records", "replaces", "size", "version", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        window: Window,
+        records: list[dict[str, Any]],
+        fetched_at: str,
+        *,
+        endpoint: Endpoint | None = None,
+        version: int = 0,
+        replaces: bool = False,
+        former: Tally | None = None,
+        provisional: str = "",
+        due: float = 0.0,
+        late: bool = False,
+        empty: int | None = None,
+        size: int = 0,
+    ) -> None:
+        self.window = window
+        self.records = records
+        self.fetched_at = fetched_at
+        self.endpoint = endpoint
+        self.version = version
+        self.replaces = replaces
+        self.former = former
+        self.provisional = provisional
+        self.due = due
+        self.late = late
+        self.size = size
+        self.empty = all_days(window) if not records else empty or 0
+        self._pieces: list[bytes] | None = None
+        self._sums: list[int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.window}, {len(self.records)} records>"
 
     @property
-    def empty(self) -> int:
-        """Bit n is set if the n-th day has no record."""
-        if self.records:
-            return self.gaps
-        return (1 << ((self.window.end - self.window.begin).days + 1)) - 1
+    def pieces(self) -> list[bytes]:
+        """Each record as JSON without its closing brace; raises `MalformedError`."""
+        if self._pieces is None:
+            self._pieces = pieces_of(self.records)
+        return self._pieces
+
+    @property
+    def checksums(self) -> list[int]:
+        """The checksum of each record: crc32 of its piece."""
+        if self._sums is None:
+            self._sums = [*map(crc32, self.pieces)]
+        return self._sums
+
+    @property
+    def tally(self) -> Tally:
+        """How many records, and the sum of their checksums."""
+        return Tally(len(self.records), sum(self.checksums) & TALLY_BITS)
+
+    def lines(self) -> bytes:
+        """The records as JSON lines, metadata included, UTF-8."""
+        return lines_of(self.pieces, metadata(self.window, self.fetched_at))
 
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""
-        if self.parsed is None:
-            return [parse(line) for line in self.body.split(b"\n") if line]
         beside = metadata(self.window, self.fetched_at)
-        return [{**record, **beside} for record in self.parsed]
+        return [{**record, **beside} for record in self.records]
+
+
+def all_days(window: Window) -> int:
+    """A bit for each day of a window."""
+    return (1 << ((window.end - window.begin).days + 1)) - 1
 
 
 def metadata(window: Window, fetched_at: str) -> dict[str, str]:
@@ -332,7 +379,11 @@ def metadata(window: Window, fetched_at: str) -> dict[str, str]:
 
 
 class Tally(NamedTuple):
-    """How many records, and their order-free checksum."""
+    """How many records, and the sum of their checksums, which does not depend on their order."""
 
     records: int = 0
     checksum: int = 0
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from harvester import retry
 from harvester.answer import code_of, read
 from harvester.auth import carried_by
-from harvester.codec import MalformedError, body_of
+from harvester.codec import MalformedError, own_fields
 from harvester.endpoint import Endpoint, day_of, final_at, in_record
 from harvester.errors import (
     AccountError,
@@ -27,7 +27,7 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import Lane, Part, Track, Try
+from harvester.lane import Lane, Page, Track, Try
 from harvester.model import (
     ACCESS_TOKEN,
     HELD,
@@ -38,7 +38,7 @@ from harvester.model import (
     Response,
     Verdict,
     Window,
-    metadata,
+    all_days,
 )
 from harvester.network import Network, Silence
 from harvester.plan import (
@@ -115,7 +115,7 @@ class TooLong(NamedTuple):
     attempt: Try
 
 
-Outcome = Batch | Again | Later | More | TooLong
+Result = Batch | Again | Later | More | TooLong
 
 PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
 """Verdicts that show that an interface can be asked by this account."""
@@ -163,16 +163,16 @@ def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bo
     )
 
 
-def _gaps(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
+def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
     """A bit for each day of a window that has no record, where the records name their days."""
-    if endpoint.cut is not Cut.DAYS or not endpoint.day_field or not records:
+    if window.begin == window.end or endpoint.cut is not Cut.DAYS or not endpoint.day_field:
         return 0
     first = window.begin.toordinal()
     named = {day_of(in_record(record, endpoint.day_field)) for record in records}
     if None in named:
         return 0
     has = sum([1 << (day.toordinal() - first) for day in named if day is not None])
-    return ((1 << ((window.end.toordinal() - first) + 1)) - 1) & ~has
+    return all_days(window) & ~has
 
 
 def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[Hidden]) -> Verdict:
@@ -188,10 +188,9 @@ def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[
 
 
 def _request(track: Track, attempt: Try, token: Hidden) -> Request:
-    part = attempt.part
-    if part is None:
+    if attempt.page is None:
         return track.endpoint.request(attempt.window, token.value)
-    return track.endpoint.request(attempt.asks, token.value, part.page)
+    return track.endpoint.request(attempt.window, token.value, attempt.page.number)
 
 
 class Pipeline:
@@ -221,7 +220,7 @@ class Pipeline:
         self._stamp = ""
         self._young = date.min
 
-    async def run(self, lane: Lane, track: Track, attempt: Try) -> Outcome:
+    async def run(self, lane: Lane, track: Track, attempt: Try) -> Result:
         """One attempt.
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
@@ -234,20 +233,21 @@ class Pipeline:
             request = _request(track, attempt, token)
             if lane.token.parameter != ACCESS_TOKEN:
                 request = carried_by(request, lane.token.parameter)
-            sent_at = self._time()
+            sent_at, size = self._time(), 0
             response = await self._transport.send(request, lane.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
             if again := self._silence(attempt, verdict, sent_at):
                 return again
         else:
-            verdict = _verdict(track, response, attempt.asks, (token, *lane.token.secrets))
+            verdict = _verdict(track, response, attempt.window, (token, *lane.token.secrets))
+            size = len(response.body)
         self._heard(track, verdict)
         if verdict.action is Action.DONE:
             lane.token.accept(token.value)
             track.accepted()
             try:
-                return self._done(track, attempt, verdict)
+                return self._done(track, attempt, verdict, size)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = verdict.message, verdict.rid
@@ -281,56 +281,48 @@ class Pipeline:
             case _:
                 return None
 
-    def _done(self, track: Track, attempt: Try, verdict: Verdict) -> Batch | More:
+    def _done(self, track: Track, attempt: Try, verdict: Verdict, size: int) -> Batch | More:
         """The batch of a window, or what is still missing of it."""
-        part = attempt.part
-        if part is None and not verdict.more:
-            return self._batch(track, attempt, verdict)
-        part = part or Part(((attempt.window.begin, attempt.window.end),))
-        part = part._replace(
-            records=(*part.records, *verdict.records),
-            foreign=part.foreign + verdict.foreign,
-            delayed=part.delayed or verdict.delayed,
+        if attempt.page is None and not verdict.more:
+            return self._batch(track, attempt, verdict, size)
+        page = attempt.page or Page(1)
+        page = page._replace(
+            number=page.number + 1,
+            records=(*page.records, *verdict.records),
+            out_of_range=page.out_of_range + verdict.foreign,
+            late=page.late or verdict.delayed,
+            size=page.size + size,
         )
         if verdict.more:
-            if part.page >= PAGES:
+            if page.number > PAGES:
                 raise WindowError(f"it has more than {PAGES} pages")
-            part = part._replace(page=part.page + 1)
-        elif len(part.pending) > 1:
-            part = part._replace(pending=part.pending[1:], page=1)
-        else:
-            whole = verdict._replace(
-                records=list(part.records), foreign=part.foreign, delayed=part.delayed
-            )
-            return self._batch(track, attempt, whole)
-        return More(attempt._replace(part=part, failures=0))
+            return More(attempt._replace(page=page, failures=0))
+        whole = verdict._replace(
+            records=list(page.records), foreign=page.out_of_range, delayed=page.late
+        )
+        return self._batch(track, attempt, whole, page.size)
 
-    def _batch(self, track: Track, attempt: Try, verdict: Verdict) -> Batch:
-        window, records = attempt.window, verdict.records
+    def _batch(self, track: Track, attempt: Try, verdict: Verdict, size: int) -> Batch:
+        window, records = attempt.window, own_fields(verdict.records)
         track.foreign += verdict.foreign
         stamp = self._now()
-        if self._encode:
-            body, total = body_of(records, metadata(window, stamp))
-            parsed = None
-        else:
-            body, total, parsed = b"", 0, records
-        why, delayed, due = "", verdict.delayed, 0.0
-        if window.end >= self._young or delayed or track.endpoint.late_days:
-            why, delayed, due = self._provisional(track.endpoint, window, verdict)
-        return Batch(
+        batch = Batch(
             window,
+            records,
             stamp,
-            len(records),
-            body,
-            total,
-            attempt.replaces,
-            parsed,
-            why,
-            delayed,
-            attempt.again,
-            0 if window.begin == window.end else _gaps(track.endpoint, records, window),
-            due,
+            endpoint=track.endpoint,
+            version=int(self._wall() * 1000),
+            replaces=attempt.replaces,
+            former=attempt.former,
+            empty=_empty(track.endpoint, records, window) if records else None,
+            size=size,
         )
+        if self._encode:
+            batch.checksums  # noqa: B018  (what cannot be written is found here, and tried again)
+        if window.end >= self._young or verdict.delayed or track.endpoint.late_days:
+            why, batch.late, batch.due = self._provisional(track.endpoint, window, verdict)
+            batch.provisional = why
+        return batch
 
     def _provisional(
         self, endpoint: Endpoint, window: Window, verdict: Verdict
@@ -369,7 +361,7 @@ class Pipeline:
 
     def _otherwise(
         self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[Hidden, int]
-    ) -> Outcome:
+    ) -> Result:
         match verdict.action:
             case Action.RETRY:
                 return self._retry(attempt, verdict)

@@ -52,6 +52,11 @@ def endpoint(name: str) -> Endpoint:
     return cast("Endpoint", point.load())
 
 
+def known_endpoint(name: str) -> Endpoint | None:
+    """The interface of that name, None if there is none."""
+    return endpoint(name) if name in _points("harvester.endpoints") else None
+
+
 def endpoint_groups() -> dict[str, list[str]]:
     """The names of the interfaces of each group, and of ``all``; those that are retired left out.
 

@@ -18,7 +18,7 @@ from harvester.endpoint import JsonEndpoint
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account, Request, Response
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.testing import (
     FakeTransport,
     Faults,

@@ -19,11 +19,11 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import EARLY_AGAIN
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, Ledger
+from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.limiter import SLOWER
 from harvester.model import Request, Response, Window
 from harvester.plan import QUOTA_MARGIN, Days, Load, china, last_settled_day, quota_days
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.testing import (
     FakeTransport,
     MemorySink,
@@ -86,7 +86,7 @@ def run_at(
 
 def spent(folder: Path, day: date) -> dict[tuple[str, str], int]:
     async def main(loop: VirtualTimeLoop) -> dict[tuple[str, str], int]:
-        async with Ledger(folder / FILE_NAME, readonly=True) as ledger:
+        async with SqliteLedger(folder / FILE_NAME, readonly=True) as ledger:
             return await ledger.spent(day)
 
     return run_virtual(main)

@@ -20,11 +20,11 @@ from harvester.endpoint import Endpoint
 from harvester.engine import SET_BACK, Engine
 from harvester.events import Event, Report
 from harvester.lane import Budget
-from harvester.ledger import FILE_NAME, Ledger, Spent
+from harvester.ledger import FILE_NAME, SqliteLedger, Spent
 from harvester.model import Request, Response, Token
 from harvester.plan import QUOTA_MARGIN, china, next_quota_day
 from harvester.settings import Options
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.stores import FileStore
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
 from tests.support import A, assert_exactly_the_truth, at, bare, noon, scope, stored
@@ -92,7 +92,7 @@ class World:
                 Options(**{"rate": 1000, "concurrency": 1, **how}),
                 self,
                 [JsonLines(folder)],
-                Ledger(folder / FILE_NAME),
+                SqliteLedger(folder / FILE_NAME),
                 on_event=self.observe,
                 wall=loop.wall,
             )
@@ -179,11 +179,11 @@ def test_rebooking_adds_to_what_today_has(tmp_path: Path) -> None:
     day = date(2026, 3, 11)
 
     async def main(loop: VirtualTimeLoop) -> list[Any]:
-        async with Ledger(tmp_path / "l") as ledger:
+        async with SqliteLedger(tmp_path / "l") as ledger:
             await ledger.commit(
-                [], [Spent("a", "e", day + timedelta(days=n), 10**n) for n in (-1, 0, 1, 2)]
+                [], {}, [Spent("a", "e", day + timedelta(days=n), 10**n) for n in (-1, 0, 1, 2)]
             )
-            await ledger.commit([], [Spent("b", "e", day + timedelta(days=9), 5)])
+            await ledger.commit([], {}, [Spent("b", "e", day + timedelta(days=9), 5)])
             moved = [await ledger.rebook(day), await ledger.rebook(day)]
             return [*moved, *[await ledger.spent(day + timedelta(days=n)) for n in (-1, 0, 1, 9)]]
 

@@ -4,14 +4,13 @@ import json
 import math
 from contextlib import suppress
 from typing import Any
-from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harvester import codec
-from harvester.codec import MalformedError, add_checksums, body_of, checksum, encode, lines, parse
+from harvester.codec import MalformedError, encode, lines_of, own_fields, parse, pieces_of
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=120
@@ -32,6 +31,11 @@ NAMES = st.sampled_from(["a", "_appid", "_endpoint", "标题", "\n"])
 RECORDS = st.lists(st.dictionaries(NAMES, LEAVES, max_size=3), max_size=3)
 METADATA = {"_appid": "wx1", "_endpoint": "e", "_begin_date": "2020-01-01"}
 STAMPED = {**METADATA, "_end_date": "2020-01-01", "_fetched_at": "2024-01-01T00:00:00Z"}
+
+
+def lines(records: list[dict[str, Any]], metadata: dict[str, str]) -> list[bytes]:
+    whole = lines_of(pieces_of(own_fields(records)), metadata)
+    return whole.splitlines(keepends=True)
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -234,71 +238,3 @@ def test_each_line_is_one_record_and_its_metadata(records: list[dict[str, Any]])
     ordered = [{name: each[name] for name in record if name in each}
                for record, each in zip(records, own, strict=True)]  # fmt: skip
     assert all(map(alike, found, [{**record, **METADATA} for record in ordered]))
-
-
-def test_a_checksum_is_the_sum_of_its_lines() -> None:
-    one, other = lines([{"a": 1}, {"b": 2}], STAMPED)
-    assert checksum([one, other]) == checksum([one]) + checksum([other])
-    assert checksum([one]) == crc32(b'{"a":1')
-
-
-@PROPERTY
-@given(RECORDS)
-def test_a_body_is_its_lines_and_has_their_checksum(records: list[dict[str, Any]]) -> None:
-    encoded = lines(records, STAMPED)
-    assert body_of(records, STAMPED) == (b"".join(encoded), checksum(encoded))
-
-
-@pytest.mark.parametrize(
-    "odd", [{}, {"a": 10**30}, {"_appid": "forged"}, {"_fetched_at": 1, "b": 2}]
-)
-def test_a_body_with_an_odd_record_is_its_lines_all_the_same(odd: dict[str, Any]) -> None:
-    records = [{"a": 1}, odd, {"a": 2}]
-    encoded = lines(records, STAMPED)
-    assert body_of(records, STAMPED) == (b"".join(encoded), checksum(encoded))
-    assert encoded[1].endswith(encode(STAMPED)[1:] + b"\n")
-
-
-def test_a_nested_field_of_the_name_of_metadata_is_the_records_own() -> None:
-    records = [{"a": {"_appid": "x"}}, {"a": {"_appid": "y"}}]
-    one, other = lines(records, STAMPED)
-    assert checksum([one]) != checksum([other])
-    assert body_of(records, STAMPED)[1] == checksum([one, other])
-
-
-def test_the_same_figures_fetched_later_have_the_same_checksum() -> None:
-    later = {**STAMPED, "_fetched_at": "2031-12-31T23:59:59Z"}
-    assert checksum(lines([{"a": 1}], later)) == checksum(lines([{"a": 1}], STAMPED))
-    assert checksum(lines([{"a": 2}], later)) != checksum(lines([{"a": 1}], STAMPED))
-
-
-def test_no_line_has_the_checksum_0() -> None:
-    assert checksum([]) == 0
-
-
-@PROPERTY
-@given(st.lists(st.binary()), st.randoms(use_true_random=False))
-def test_a_checksum_does_not_depend_on_the_order(encoded: list[bytes], order: Any) -> None:
-    shuffled = list(encoded)
-    order.shuffle(shuffled)
-    assert checksum(shuffled) == checksum(encoded)
-
-
-@PROPERTY
-@given(st.lists(st.binary()), st.lists(st.binary()))
-def test_checksums_are_added_and_taken_away(one: list[bytes], other: list[bytes]) -> None:
-    both = add_checksums(checksum(one), checksum(other))
-    assert both == checksum(one + other)
-    assert add_checksums(both, -checksum(other)) == checksum(one)
-
-
-def test_a_checksum_never_leaves_its_63_bits() -> None:
-    assert add_checksums(2**63 - 1, 1) == 0
-    assert add_checksums(0, -1) == 2**63 - 1
-
-
-def test_a_lost_a_doubled_and_a_changed_line_are_found() -> None:
-    a, b, c = lines([{"title": "a"}, {"title": "b"}, {"title": "c"}], STAMPED)
-    good = checksum([a, b])
-    assert good not in (checksum([a]), checksum([a, b, b]), checksum([b]))
-    assert good != checksum([a, c])

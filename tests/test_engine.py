@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from harvester import events
-from harvester.committer import CHANNEL_ITEMS
+from harvester.coverage import DONE, FAILED, WAITING
 from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import AttemptError, NetworkError, SinkError
-from harvester.ledger import Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Response
-from harvester.plan import QUOTA_MARGIN
+from harvester.plan import QUOTA_MARGIN, days_in
 from harvester.sinks.base import Written
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.testing import (
     FakeTransport,
     Faults,
@@ -26,6 +26,7 @@ from harvester.testing import (
     VirtualTimeLoop,
     run_virtual,
 )
+from harvester.writer import CHANNEL_ITEMS
 from tests.support import (
     JANUARY,
     A,
@@ -316,9 +317,9 @@ def test_failures_that_differ_in_their_rid_alone_are_one_entry(tmp_path: Path) -
         assert "61500" in failure.error
         assert "5 windows were refused in a row" in failure.error
         assert "[rid: " in failure.error
-        async with Ledger(tmp_path / "l", readonly=True) as ledger:
-            (stretches,) = (await ledger.stretches("memory:")).values()
-        assert len(stretches) == 1
+        async with SqliteLedger(tmp_path / "l", readonly=True) as ledger:
+            (calendar,) = (await ledger.calendars([A])).values()
+        assert calendar.count(bytes([FAILED])) == days_in((date(2015, 1, 1), date(2016, 12, 31)))
 
     run_virtual(main, NOW)
 
@@ -363,13 +364,9 @@ def test_the_daily_quota_of_wechat_ends_the_run_as_waiting_until_midnight_in_chi
         assert (report.windows.done, report.windows.waiting) == (10, 21)
         assert report.until == at("2024-06-16", 0) + QUOTA_MARGIN
         assert report.requests <= 12
-        async with Ledger(tmp_path / "l", readonly=True) as ledger:
-            states = Counter(
-                stretch.state
-                for each in (await ledger.stretches("memory:")).values()
-                for stretch in each
-            )
-        assert states.keys() == {"done", "waiting"}
+        async with SqliteLedger(tmp_path / "l", readonly=True) as ledger:
+            (calendar,) = (await ledger.calendars([A])).values()
+        assert (calendar.count(DONE), calendar.count(bytes([WAITING]))) == (10, 21)
 
     run_virtual(main, NOW)
 
@@ -485,11 +482,11 @@ class _FailingSink(MemorySink):
         super().__init__()
         self._good = good
 
-    async def write(self, batches: Any) -> Written:
+    async def write(self, batches: Any, fence: Any) -> Written:
         if not self._good:
             raise SinkError("memory could not be written: the disk is full")
         self._good -= 1
-        return await super().write(batches)
+        return await super().write(batches, fence)
 
 
 def test_a_sink_that_fails_stops_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
@@ -511,14 +508,14 @@ def test_a_sink_that_fails_stops_the_run_and_the_next_one_goes_on(tmp_path: Path
     run_virtual(main, NOW)
 
 
-def test_a_second_sink_is_brought_level_by_the_next_run(tmp_path: Path) -> None:
+def test_a_second_sink_is_filled_from_the_first_by_the_next_run(tmp_path: Path) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         simulator = Simulator(wall=loop.wall)
         one, two = MemorySink("one"), MemorySink("two")
         half = scope(date(2024, 1, 1), date(2024, 1, 15))
         await engine_run(loop, simulator, half, one, tmp_path / "l")
         report = await engine_run(loop, simulator, scope(*JANUARY), [one, two], tmp_path / "l")
-        assert report.windows.skipped == 0
+        assert (report.windows.skipped, report.requests) == (15, 16)  # no day is asked for twice
         for sink in (one, two):
             assert_exactly_the_truth(sink.records, simulator, (A,), *JANUARY)
 
@@ -528,9 +525,9 @@ def test_a_second_sink_is_brought_level_by_the_next_run(tmp_path: Path) -> None:
 def test_a_slow_sink_slows_the_requests() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         class Slow(MemorySink):
-            async def write(self, batches: Any) -> Written:
+            async def write(self, batches: Any, fence: Any) -> Written:
                 await asyncio.sleep(10 * len(batches))
-                return await super().write(batches)
+                return await super().write(batches, fence)
 
         simulator = Simulator(wall=loop.wall)
         sink = Slow()
@@ -606,9 +603,9 @@ def test_a_stalled_run_says_what_it_waits_for() -> None:
 def test_a_run_that_waits_for_a_sink_names_it() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         class Slow(MemorySink):
-            async def write(self, batches: Any) -> Written:
+            async def write(self, batches: Any, fence: Any) -> Written:
                 await asyncio.sleep(25)
-                return await super().write(batches)
+                return await super().write(batches, fence)
 
         told: list[events.Stalled] = []
 
@@ -675,19 +672,21 @@ def test_cancelled_at_any_point_nothing_is_lost_doubled_or_left(tmp_path: Path, 
     assert number > 5
 
 
-def test_a_batch_says_that_it_replaces_only_when_it_may() -> None:
+def test_a_batch_says_that_it_replaces_only_when_it_may(tmp_path: Path) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         seen: list[Batch] = []
 
         class Watching(MemorySink):
-            async def write(self, batches: Any) -> Written:
+            async def write(self, batches: Any, fence: Any) -> Written:
                 seen.extend(batches)
-                return await super().write(batches)
+                return await super().write(batches, fence)
 
+        sink = Watching()
         for refresh in (False, True):
             await engine_run(
-                loop, Simulator(wall=loop.wall), scope(*JANUARY), Watching(), refresh=refresh
-            )
+                loop, Simulator(wall=loop.wall), scope(*JANUARY), sink, tmp_path / "l",
+                refresh=refresh,
+            )  # fmt: skip
         assert [batch.replaces for batch in seen] == [False] * 31 + [True] * 31
 
     run_virtual(main, NOW)

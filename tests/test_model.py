@@ -1,7 +1,9 @@
 """The values that travel, and what they keep to themselves."""
 
+import json
 from dataclasses import FrozenInstanceError
 from datetime import date
+from zlib import crc32
 
 import pytest
 
@@ -87,24 +89,24 @@ def test_metadata_names_account_interface_days_and_time() -> None:
     }
 
 
-def test_documents_are_the_records_with_metadata_that_wins() -> None:
-    batch = Batch(WINDOW, "now", 1, b"", 0, parsed=[{"a": 1, "_appid": "forged"}])
+def test_documents_are_the_records_with_metadata() -> None:
+    batch = Batch(WINDOW, [{"a": 1}], "now")
     assert batch.documents() == [{"a": 1, **metadata(WINDOW, "now")}]
+    assert batch.records == [{"a": 1}]
 
 
-def test_documents_leave_the_records_alone() -> None:
-    batch = Batch(WINDOW, "now", 1, b"", 0, parsed=[{"a": 1}])
-    batch.documents()
-    assert batch.parsed == [{"a": 1}]
-
-
-def test_documents_can_be_read_from_the_lines() -> None:
-    batch = Batch(WINDOW, "now", 2, b'{"a":1,"_appid":"wx1"}\n{"a":2}\n', 0)
-    assert batch.documents() == [{"a": 1, "_appid": "wx1"}, {"a": 2}]
+def test_lines_are_the_records_with_metadata() -> None:
+    batch = Batch(WINDOW, [{"a": 1}, {}], "now")
+    assert [json.loads(line) for line in batch.lines().splitlines()] == batch.documents()
+    assert batch.tally == Tally(2, crc32(b'{"a":1') + crc32(b"{"))
 
 
 def test_a_batch_replaces_nothing_unless_it_says_so() -> None:
-    assert Batch(WINDOW, "now", 0, b"", 0).replaces is False
+    assert Batch(WINDOW, [], "now").replaces is False
+
+
+def test_of_a_window_without_records_each_day_is_empty() -> None:
+    assert Batch(WINDOW._replace(end=date(2020, 1, 3)), [], "now").empty == 0b111
 
 
 def test_an_empty_tally_is_of_no_record() -> None:

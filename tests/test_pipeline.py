@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from harvester.auth import Send, SharedToken
-from harvester.codec import checksum
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, JsonEndpoint
 from harvester.errors import (
@@ -21,9 +20,11 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import Budget, Lane, Part, Track, Try
+from harvester.lane import Budget, Lane, Page, Track, Try
 from harvester.limiter import Limiter, Rate
-from harvester.model import HELD, Action, Batch, Hidden, Request, Response, Token, Verdict, Window
+from harvester.model import (
+    HELD, Action, Batch, Hidden, Request, Response, Tally, Token, Verdict, Window,
+)  # fmt: skip
 from harvester.pipeline import (
     AFTER_THE_MINUTE,
     NOT_READY_AGAIN,
@@ -32,7 +33,7 @@ from harvester.pipeline import (
     Again,
     Later,
     More,
-    Outcome,
+    Result,
     Pipeline,
     TooLong,
     explain,
@@ -42,6 +43,7 @@ from harvester.testing import VirtualTimeLoop, run_virtual
 
 DAY = date(2020, 1, 1)
 WINDOW = Window("wx1", "getarticlesummary", DAY, DAY)
+STAMP = "2023-11-14T22:13:21Z"
 NEW = Try(WINDOW)
 START = 1_700_000_000.0
 BUSY = {"errcode": -1, "errmsg": "system error rid: 1-2-3"}
@@ -121,7 +123,7 @@ class Scene:
         self.track = Track("wx1", endpoint, iter([]), budget)
         self.lane = Lane("wx1", shared, Limiter(Rate(100, 1.0)), [self.track])
 
-    async def run(self, attempt: Try = NEW) -> Outcome:
+    async def run(self, attempt: Try = NEW) -> Result:
         await self.lane.token.get()
         return await self.pipeline.run(self.lane, self.track, attempt)
 
@@ -133,8 +135,8 @@ def outcome(
     token: Token = Token("t0ken"),  # noqa: B008
     endpoint: Endpoint = INTERFACES["getarticlesummary"],
     wall: float | None = None,
-) -> Outcome:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+) -> Result:
+    async def main(loop: VirtualTimeLoop) -> Result:
         scene = Scene(loop, *answers, attempts=attempts, token=token, endpoint=endpoint, wall=wall)
         return await scene.run(attempt)
 
@@ -183,14 +185,16 @@ def test_an_answer_with_records_becomes_a_batch() -> None:
         b'{"a":1,"_appid":"wx1","_endpoint":"getarticlesummary","_begin_date":"2020-01-01",'
         b'"_end_date":"2020-01-01","_fetched_at":"2023-11-14T22:13:21Z"}\n'
     )
-    found = outcome({"list": [{"a": 1}]})
-    assert found == Batch(WINDOW, "2023-11-14T22:13:21Z", 1, line, checksum([line]))
+    found = batch({"list": [{"a": 1}]})
+    assert (found.window, found.records, found.fetched_at) == (WINDOW, [{"a": 1}], STAMP)
+    assert found.lines() == line
     twice = batch({"list": [{"a": 1}, {"a": 1}]})
-    assert (twice.records, twice.body, twice.checksum) == (2, line * 2, checksum([line, line]))
+    assert (twice.tally, twice.lines()) == (found.tally.plus(found.tally), line * 2)
 
 
 def test_an_empty_day_becomes_an_empty_batch() -> None:
-    assert outcome({"list": []}) == Batch(WINDOW, "2023-11-14T22:13:21Z", 0, b"", 0)
+    found = batch({"list": []})
+    assert (found.window, found.records, found.lines(), found.empty) == (WINDOW, [], b"", 1)
 
 
 def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
@@ -203,26 +207,27 @@ def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
 
 
 def test_lines_are_not_made_where_nobody_wants_them() -> None:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+    async def main(loop: VirtualTimeLoop) -> Result:
         return await Scene(loop, {"list": [{"a": 1}]}, encode=False).run()
 
-    assert run_virtual(main, START) == Batch(
-        WINDOW, "2023-11-14T22:13:21Z", 1, b"", 0, parsed=[{"a": 1}]
-    )
+    found = run_virtual(main, START)
+    assert isinstance(found, Batch)
+    assert found._pieces is None
 
 
 def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+    async def main(loop: VirtualTimeLoop) -> Result:
         return await Scene(loop, {"list": []}).run(NEW._replace(replaces=True))
 
     found = run_virtual(main)
     assert isinstance(found, Batch)
-    assert (found.replaces, found.again) == (True, False)
+    assert (found.replaces, found.former) == (True, None)
 
 
 def test_a_batch_says_that_it_was_stored_before_if_its_attempt_does() -> None:
-    assert batch({"list": []}, attempt=NEW._replace(again=True)).again is True
-    assert batch({"list": []}).again is False
+    former = Tally(2, 3)
+    assert batch({"list": []}, attempt=NEW._replace(former=former)).former == former
+    assert batch({"list": []}).former is None
 
 
 def test_rows_of_other_days_are_counted() -> None:
@@ -251,9 +256,9 @@ def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_another(
 
 def test_figures_that_wechat_calls_late_are_provisional() -> None:
     found = batch({"list": [{"a": 1}], "is_delay": True})
-    assert (found.provisional, found.delayed) == ("WeChat says that its figures are late", True)
+    assert (found.provisional, found.late) == ("WeChat says that its figures are late", True)
     found = batch({"list": [{"a": 1}]})
-    assert (found.provisional, found.delayed, found.again) == ("", False, False)
+    assert (found.provisional, found.late) == ("", False)
 
 
 @pytest.mark.parametrize(
@@ -288,15 +293,15 @@ def of_days(*named: int, endpoint: JsonEndpoint = DAYS, hour: float = 13.0) -> B
     ("named", "gaps"),
     [((1, 2, 3, 4), 0), ((4, 3, 2, 1, 1), 0), ((1, 4), 0b0110), ((2, 3), 0b1001), ((3,), 0b1011)],
 )
-def test_the_days_that_no_record_names_are_gaps(named: tuple[int, ...], gaps: int) -> None:
-    assert of_days(*named).gaps == gaps
+def test_the_days_that_no_record_names_are_empty(named: tuple[int, ...], gaps: int) -> None:
+    assert of_days(*named).empty == gaps
 
 
-def test_there_are_no_gaps_where_there_is_no_record_or_no_day_is_named() -> None:
-    assert of_days().gaps == 0
-    assert of_days(2, endpoint=replace(DAYS, day_field="")).gaps == 0
-    assert of_days(2, endpoint=replace(DAYS, day_field="date")).gaps == 0
-    assert of_days(1, endpoint=replace(DAYS, cut=Cut.WEEK)).gaps == 0
+def test_no_day_is_empty_where_no_day_is_named() -> None:
+    assert of_days().empty == 0b1111
+    assert of_days(2, endpoint=replace(DAYS, day_field="")).empty == 0
+    assert of_days(2, endpoint=replace(DAYS, day_field="date")).empty == 0
+    assert of_days(1, endpoint=replace(DAYS, cut=Cut.WEEK)).empty == 0
 
 
 @pytest.mark.parametrize("named", [(1, 2, 3), ()])
@@ -309,11 +314,11 @@ def test_a_last_day_that_no_record_names_is_provisional(named: tuple[int, ...]) 
 
 def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None:
     daily = replace(DAYS, daily=True)
-    assert (of_days(1, 2, 3, endpoint=daily).delayed, of_days(4, endpoint=daily).delayed) == (
+    assert (of_days(1, 2, 3, endpoint=daily).late, of_days(4, endpoint=daily).late) == (
         True,
         False,
     )
-    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).delayed
+    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).late
 
 
 def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
@@ -348,10 +353,10 @@ PAGED = Paged("paged", "/x", date(2014, 12, 1), span=7)
 FOUR = Window("wx1", "paged", DAY, date(2020, 1, 4))
 
 
-def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str], Outcome, int]:
+def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str], Result, int]:
     """What was asked for, what became of it, and how many rows were of other days."""
 
-    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Outcome, int]:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Result, int]:
         scene = Scene(loop, *answers, endpoint=PAGED)
         found = await scene.run(attempt)
         while isinstance(found, More):
@@ -367,27 +372,9 @@ def test_pages_are_asked_for_until_there_is_no_more_and_are_one_batch() -> None:
     asked, found, foreign = answered_in_turn(rows, Try(FOUR, replaces=True))
     assert asked == [f"/t0ken/2020-01-01/2020-01-04/{page}" for page in (1, 2, 3)]
     assert isinstance(found, Batch)
-    assert (found.window, found.records, found.replaces) == (FOUR, 3, True)
+    assert (found.window, len(found.records), found.replaces) == (FOUR, 3, True)
     assert [row["n"] for row in found.documents()] == [1, 2, 3]
     assert foreign == 3
-
-
-def test_the_stretches_of_a_window_are_asked_for_in_turn_each_from_its_first_page() -> None:
-    halves = Part(((DAY, date(2020, 1, 2)), (date(2020, 1, 3), date(2020, 1, 4))))
-    answers = [
-        {"list": [{"n": 1}], "more": True, "is_delay": True},
-        {"list": [{"n": 2}]},
-        {"list": [{"n": 3}, {"ref_date": "2020-01-01"}]},
-    ]
-    asked, found, foreign = answered_in_turn(answers, Try(FOUR, part=halves))
-    assert asked == [
-        "/t0ken/2020-01-01/2020-01-02/1",
-        "/t0ken/2020-01-01/2020-01-02/2",
-        "/t0ken/2020-01-03/2020-01-04/1",
-    ]
-    assert isinstance(found, Batch)
-    assert [row["n"] for row in found.documents()] == [1, 2, 3]
-    assert (found.window, found.delayed, foreign) == (FOUR, True, 1)
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -395,11 +382,11 @@ def test_a_window_of_which_any_part_is_late_is_late(late: int) -> None:
     answers = [{"list": [], "more": n == 0, "is_delay": n == late} for n in range(2)]
     _, found, _ = answered_in_turn(answers, Try(FOUR))
     assert isinstance(found, Batch)
-    assert found.delayed is True
+    assert found.late is True
 
 
 def test_an_answer_that_always_promises_another_page_comes_to_an_end() -> None:
-    almost = Try(FOUR, part=Part(((FOUR.begin, FOUR.end),), page=PAGES - 1))
+    almost = Try(FOUR, page=Page(PAGES - 1))
     _, found, _ = answered_in_turn([{"list": [], "more": True}, {"list": []}], almost)
     assert isinstance(found, Batch)
     with pytest.raises(WindowError, match=r"^it has more than 1000 pages$"):
@@ -512,7 +499,7 @@ def test_without_a_token_no_quota_is_asked_for() -> None:
 
 
 def test_an_accepted_token_may_be_refused_later() -> None:
-    async def main(loop: VirtualTimeLoop) -> Outcome:
+    async def main(loop: VirtualTimeLoop) -> Result:
         refused = {"errcode": 40001}
         scene = Scene(loop, refused, {"list": []}, refused)
         for _ in range(2):
@@ -573,7 +560,7 @@ def test_no_answer_at_all_is_tried_again_soon() -> None:
 
 
 def test_a_refused_token_costs_the_window_no_attempt() -> None:
-    async def main(loop: VirtualTimeLoop) -> tuple[Outcome, str | None]:
+    async def main(loop: VirtualTimeLoop) -> tuple[Result, str | None]:
         scene = Scene(loop, {"errcode": 42001, "errmsg": "expired"})
         return await scene.run(), scene.lane.token.peek()
 
@@ -592,7 +579,7 @@ def test_a_refused_token_that_is_no_longer_current_costs_no_fetch() -> None:
 
 
 def test_a_late_refusal_of_a_token_that_was_given_out_again_costs_no_fetch() -> None:
-    async def main(loop: VirtualTimeLoop) -> tuple[Outcome, str | None]:
+    async def main(loop: VirtualTimeLoop) -> tuple[Result, str | None]:
         scene = Scene(loop, {"errcode": 40001}, {"errcode": 40001})
         await scene.lane.token.get()
         first = asyncio.create_task(scene.run())
@@ -608,7 +595,7 @@ def test_a_late_refusal_of_a_token_that_was_given_out_again_costs_no_fetch() -> 
 
 
 def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None:
-    async def main(loop: VirtualTimeLoop) -> tuple[Outcome, float]:
+    async def main(loop: VirtualTimeLoop) -> tuple[Result, float]:
         scene = Scene(loop, {"errcode": 45011})
         return await scene.run(), loop.wall() + scene.lane.limiter.delay()
 
@@ -762,7 +749,7 @@ def test_before_anything_answered_the_attempts_decide_and_then_the_network_is_lo
 
 
 def test_while_nobody_answers_attempts_do_not_count() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[Outcome]:
+    async def main(loop: VirtualTimeLoop) -> list[Result]:
         scene = Scene(loop, {"list": []}, *[gone()] * 20)
         scene.pipeline.network.patience = 30.0
         await scene.run()
@@ -839,7 +826,7 @@ def test_a_verdict_is_explained_with_its_request_id() -> None:
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
-    assert Try(WINDOW) == (WINDOW, 0, 0, False, False, None)
+    assert Try(WINDOW) == (WINDOW, 0, 0, False, None, None)
 
 
 def test_without_a_token_nothing_is_tried() -> None:

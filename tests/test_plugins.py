@@ -9,7 +9,7 @@ import pytest
 from harvester import plugins
 from harvester.datacube import INTERFACES
 from harvester.errors import UsageError
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 
 PACKAGE = """
 from dataclasses import replace
@@ -125,7 +125,7 @@ def test_what_is_neither_is_refused_with_the_nearest_of_both(name: str, hint: st
 def test_the_built_in_sink_is_made_from_its_spec(tmp_path: Path) -> None:
     made = plugins.sink(f"jsonl:{tmp_path}/a:b")
     assert isinstance(made, JsonLines)
-    assert made.directory == tmp_path / "a:b"
+    assert made.path == tmp_path / "a:b"
 
 
 @pytest.mark.parametrize("spec", ["", "jsonl", "parquets:x", ":x", "JSONL:x"])

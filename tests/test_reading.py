@@ -19,10 +19,10 @@ import harvester
 from harvester import plugins
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import Entry, Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Batch
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
-from tests.sinks.ledgerish import batch
+from tests.sinks.small_ledger import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
 
 SPECS = ["jsonl:{}", "jsonl:{}?compress=gzip", "jsonl:{}?compress=zstd", "parquet:{}"]
@@ -48,17 +48,13 @@ def harvested(spec: str, directory: Path, begin: date, end: date, **options: Any
     return made[0]
 
 
-def written(spec: str, directory: Path, *batches: Batch, endpoint: Any = USERS) -> None:
+def written(spec: str, directory: Path, *batches: Batch) -> None:
     """Batches in a sink without a ledger."""
 
     async def main(_: object) -> None:
         sink: Any = plugins.sink(spec.format(directory))
-        if hasattr(sink, "describe"):
-            sink.describe([endpoint])
         await sink.open(None)
-        await sink.write(batches)
-        await sink.finish()
-        await sink.settle()
+        await sink.write(batches, {"wx1": 1})
         await sink.close()
 
     run_virtual(main)
@@ -125,9 +121,9 @@ def test_accounts_and_days_are_picked(spec: str, tmp_path: Path) -> None:
 def test_within_a_longer_window_the_records_own_day_decides(spec: str, tmp_path: Path) -> None:
     week = batch(
         1, *[{"ref_date": f"2024-01-0{day}", "new_user": day} for day in range(1, 8)],
-        {"new_user": 99}, endpoint="getusersummary", days=7,
+        {"new_user": 99}, name="getusersummary", days=7,
     )  # fmt: skip
-    written(spec, tmp_path, week, batch(8, {"new_user": 8}, endpoint="getusersummary"))
+    written(spec, tmp_path, week, batch(8, {"new_user": 8}, name="getusersummary"))
     some = harvester.read(tmp_path, "getusersummary", start="2024-01-03", end="2024-01-04")
     assert sorted(some.read_all()["new_user"].to_pylist()) == [3, 4, 99]  # it names no day
 
@@ -142,14 +138,11 @@ def test_what_a_stopped_run_has_committed_is_there_and_what_it_left_behind_is_no
 
     async def main(_: object) -> None:
         sink: Any = plugins.sink(spec.format(tmp_path))
-        if hasattr(sink, "describe"):
-            sink.describe([plugins.endpoint("getarticlesummary")])
-        async with Ledger(tmp_path / "ledger.sqlite") as ledger:
-            await sink.open(await ledger.receipt(name))
-            committed = await sink.write([batch(99, {"msgid": "1"})])
-            await ledger.commit([Entry(name, (), committed.receipt)])
-            await sink.settle()
-            await sink.write([batch(100, {"msgid": "2"}), batch(101, {"msgid": "3"})])
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await sink.open(await ledger.checkpoint(name))
+            committed = await sink.write([batch(99, {"msgid": "1"})], {"wx1": 1})
+            await ledger.commit([], {name: committed.checkpoint})
+            await sink.write([batch(100, {"msgid": "2"}), batch(101, {"msgid": "3"})], {"wx1": 1})
             await sink.close()
 
     run_virtual(main)
@@ -165,8 +158,8 @@ def test_unknown_fields_stand_in_extra_and_an_interface_of_ones_own_is_read_by_i
     spec: str, tmp_path: Path
 ) -> None:
     mine = JsonEndpoint("mine", "/mine", FIRST, fields=(Field("n", "int"),), day_field="")
-    one = batch(1, {"n": 1, "x": [1]}, endpoint="mine")
-    written(spec, tmp_path, one, batch(2, {"n": "two"}, endpoint="mine"), endpoint=mine)
+    one = batch(1, {"n": 1, "x": [1]}, endpoint=mine)
+    written(spec, tmp_path, one, batch(2, {"n": "two"}, endpoint=mine))
     rows = harvester.read(tmp_path, mine).read_all().sort_by("_begin_date").to_pylist()
     assert [(row["n"], row["_extra"]) for row in rows] == [(1, '{"x":[1]}'), (None, '{"n":"two"}')]
     with pytest.raises(UsageError, match="there is no interface 'mine'"):
@@ -180,8 +173,8 @@ def test_days_are_told_apart_by_a_field_within_an_object_too(spec: str, tmp_path
     mine = JsonEndpoint("mine", "/mine", FIRST, span=90, fields=fields, day_field="item.day")
     rows = [{"unit": "a", "item": {"day": f"2024-01-0{n}", "n": n}} for n in (1, 2, 3)]
     odd: list[dict[str, Any]] = [{"unit": "b"}, {"unit": "c", "item": [1]}]
-    window = batch(1, *rows, *odd, endpoint="mine", days=3)
-    written(spec, tmp_path, window, endpoint=mine)
+    window = batch(1, *rows, *odd, endpoint=mine, days=3)
+    written(spec, tmp_path, window)
     found = harvester.read(tmp_path, mine, start="2024-01-02", end="2024-01-02").read_all()
     assert found["unit"].to_pylist() == ["a", "b", "c"]
     assert found["item"].to_pylist()[0]["n"] == 2
@@ -205,7 +198,7 @@ def test_a_spec_names_it_as_well_as_its_directory(spec: str, tmp_path: Path) -> 
 @each_sink
 def test_what_is_gone_is_said(spec: str, tmp_path: Path) -> None:
     harvested(spec, tmp_path, *JANUARY)
-    for path in (tmp_path / "getarticlesummary").rglob("*.*"):
+    for path in [*tmp_path.rglob("*.jsonl*"), *tmp_path.rglob("*.parquet")]:
         path.unlink()
     with pytest.raises(SinkError, match="is gone, though the ledger says"):
         harvester.read(tmp_path, "getarticlesummary").read_all()

@@ -15,11 +15,11 @@ import pytest
 from harvester import events, plugins
 from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint, grid
-from harvester.ledger import Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
 from harvester.pipeline import EQUAL_REFUSALS
 from harvester.plan import RECENT_DAYS, Cut, Days, last_legal_day
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.testing import (
     FakeTransport,
     Faults,
@@ -283,19 +283,18 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
     async def main(loop: VirtualTimeLoop) -> None:
         asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
         simulator = Simulator(wall=loop.wall)
-        first = await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
+        await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
         other = Simulator(seed=2, wall=loop.wall, spans={"getusersummary": 3})
         for _ in range(2):
             report = await engine_run(
                 loop, other, asked, JsonLines(tmp_path), tmp_path / "l", refresh=True
             )
             assert report.state == "complete"
-            assert report.windows.done == first.windows.done == 8
             rows = stored(tmp_path, "getusersummary")
             assert multiset(list(map(bare, rows))) == multiset(
                 other.truth_of("getusersummary", A, *days)
             )
-        assert report.requests == 8 * 4
+        assert report.requests == report.windows.done == 8 * 4  # in windows that it takes
 
     run_virtual(main, NOW)
 
@@ -310,7 +309,7 @@ def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -
     assert len(asked.dates) == 4
 
     async def main(loop: VirtualTimeLoop) -> dict[str, int]:
-        async with Ledger(tmp_path / "l", readonly=True) as ledger:
+        async with SqliteLedger(tmp_path / "l", readonly=True) as ledger:
             return await ledger.spans()
 
     assert run_virtual(main) == {"getusersummary": 1}

@@ -309,8 +309,8 @@ def plan(**values: Any) -> int:
     alone = [Account(appid or "wx", secret="-")]
     accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
-    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
-    return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
+    open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
+    return asyncio.run(show_plan(scope, options, values["out"] / FILE_NAME, time.time()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Show coverage by month and gaps.")

@@ -1,6 +1,6 @@
-"""The command ``rebuild``: which sinks there are, and what was found in them.
+"""The command ``rebuild``: which sinks there are, and what was found.
 
-Rule: the work is done by the room of the same name.
+Rule: the work is done by the module of the same name.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from pathlib import Path
 from harvester import plugins
 from harvester.api import hidden_specs, open_sinks
 from harvester.cli import COMPLETE
-from harvester.cli.inspect import spec_of
 from harvester.cli.screen import many, plain, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, named_sinks
-from harvester.rebuild import Rebuilt, rebuild
-from harvester.sinks.base import Sink
+from harvester.rebuild import rebuild
+from harvester.sinks.base import Sink, spec_of
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -28,25 +27,27 @@ async def show_rebuilding(
     """Make the ledger at that path anew, and say from what; own: interfaces of a configuration."""
     if not path.parent.is_dir():
         raise UsageError(f"there is no directory {path.parent}")
-    endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
-    endpoints.update({endpoint.name: endpoint for endpoint in own})
-    found, former = await rebuild(path, _sinks(path, specs), endpoints, now)
-    for one in found:
-        tell(plain(_about(one, path)))
-    tell("days without a record are not known any more: the next run asks for them again")
-    if former is not None:
-        tell(f"the former ledger is now {former}")
-    return COMPLETE
+    mine = {endpoint.name: endpoint for endpoint in own}
 
+    def find(name: str) -> Endpoint | None:
+        return mine.get(name) or plugins.known_endpoint(name)
 
-def _about(one: Rebuilt, path: Path) -> str:
+    sinks = _sinks(path, specs)
+    found = await rebuild(path, sinks, find, now)
     text = (
-        f"{spec_of(one.sink.identity, path)}: {many(one.records, 'record')} of"
-        f" {many(one.windows, 'window')} of {many(one.accounts, 'account')}"
+        f"{found.sink.identity}: {many(found.records, 'record')} of"
+        f" {many(found.windows, 'window')} of {many(found.accounts, 'account')}"
     )
-    if not one.again:
-        return text
-    return f"{text}; {one.again:,} of these may not be whole or final, and are asked for again"
+    if found.again:
+        text += f"; {found.again:,} of these may not be whole or final, and are asked for again"
+    tell(plain(text))
+    for sink in sinks:
+        if sink is not found.sink:
+            tell(plain(f"{sink.identity}: the next run fills it from there"))
+    tell("days without a record are not known any more: the next run asks for them again")
+    if found.former is not None:
+        tell(f"the former ledger is now {found.former}")
+    return COMPLETE
 
 
 def _sinks(path: Path, specs: Sequence[str]) -> list[Sink]:

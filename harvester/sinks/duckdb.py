@@ -22,14 +22,14 @@ from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
-from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL, make_ready
-from harvester.sinks.layout import Dialect, is_negative_zero, quoted
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
+from harvester.sinks.sql import DISK_FULL, PATIENCE, Days, Rows, SqlSink, before, make_ready
 
 _TYPES = {
     "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN", "date": "DATE",
     "object": "JSON", "list": "JSON", "json": "JSON", "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "key": "VARCHAR",
 }  # fmt: skip
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
@@ -45,14 +45,15 @@ _open_here: set[Path] = set()
 """The files that this process has open: DuckDB itself keeps out other processes only."""
 
 
-def _text(value: Any) -> str:
-    return encode(value).decode()
-
-
 DIALECT = Dialect(
     "DuckDB",
     _TYPES,
-    forms={"object": _text, "list": _text},
+    forms={  # DuckDB itself makes a day of a text, which is faster
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda moment: moment.isoformat(),
+        "object": as_text,
+        "list": as_text,
+    },
     reads={
         "object": "{}::VARCHAR",
         "list": "{}::VARCHAR",
@@ -62,12 +63,12 @@ DIALECT = Dialect(
     revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
     refused="float",
     refuses=is_negative_zero,  # DuckDB before 2.0 read it from JSON as 0.0
-    signs=(b"-0.0",),
+    sign=b"-0.0",
     indexed=False,
 )
 
 
-class DuckDB(Database):
+class DuckDB(SqlSink):
     """The sink in a DuckDB file; it is made if it is not there.
 
     Raises `UsageError` if the library is missing.
@@ -104,6 +105,7 @@ class DuckDBDriver:
         self._connection: Any = None
         self._former_limit = ""
         self._reads = False
+        self._synced: list[int] = []  # the files whose names are durable
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
@@ -169,16 +171,25 @@ class DuckDBDriver:
                 connection.close()
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[None]:
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
         self._connection.execute("BEGIN TRANSACTION")
         try:
             yield
             with durable.step(f"commit duckdb {what}"):
                 self._connection.execute("COMMIT")
+                self._sync_names()
         except BaseException:
             with suppress(self._library.Error):  # it may have ended by itself
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _sync_names(self) -> None:
+        """DuckDB syncs its file and its log, and not the directory when one of them is new."""
+        path = self._path.resolve()
+        found = [os.stat(each).st_ino for each in (path, f"{path}.wal") if os.path.exists(each)]
+        if found != self._synced:
+            durable.sync_directory(path.parent)
+            self._synced = found
 
     @contextmanager
     def reading(self) -> Iterator[DuckDBDriver]:
@@ -195,7 +206,10 @@ class DuckDBDriver:
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(self._connection.execute(sql, list(values)).fetchall())
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, [list(row) for row in rows])
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         own = nullcontext(self._connection) if self._reads else self._connection.cursor()
         with own as cursor:
             cursor.execute(sql, list(values))
@@ -208,16 +222,21 @@ class DuckDBDriver:
         if self._arrow is None or len(rows) < _MANY:
             self._connection.execute(f"{into} {_selected(columns)}", _in_columns(rows))
             return
-        self._connection.register(_ROWS, self._arrow.table_of_rows(columns, rows))
+        self._connection.register(_ROWS, self._arrow.table_of_rows(_as_written(columns), rows))
         try:
             self._connection.execute(f"{into} SELECT * FROM {_ROWS}")
         finally:
             self._connection.unregister(_ROWS)
 
-    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(quoted(field.name) for field in key)
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        appids, begins, ends = (list(values) for values in zip(*days, strict=True))
+        # the days of all of them let DuckDB pass over most blocks of the table
         self._connection.execute(
-            f"DELETE FROM {quoted(table)} WHERE ({names}) IN ({_selected(key)})", _in_columns(rows)
+            f"DELETE FROM {quoted(table)} USING"
+            " (SELECT unnest(?) AS appid, unnest(?) AS first, unnest(?) AS last) AS gone"
+            " WHERE _begin_date <= ? AND _begin_date > ? AND _appid = gone.appid"
+            " AND _begin_date <= gone.last AND _end_date >= gone.first",
+            [appids, begins, ends, max(ends), before(min(begins), longest)],
         )
 
     def columns(self, table: str) -> dict[str, str]:
@@ -254,6 +273,13 @@ def _arrow_room() -> Any:
     except UsageError:
         return None
     return arrow
+
+
+def _as_written(columns: Sequence[Field]) -> list[Field]:
+    """The columns by the types that their values have."""
+    return [
+        field._replace(type="str") if field.type in DIALECT.forms else field for field in columns
+    ]
 
 
 def _selected(columns: Sequence[Field]) -> str:

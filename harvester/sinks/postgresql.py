@@ -7,9 +7,9 @@ PostgreSQL refuses the character NUL in text: a text that has one stands in ``_e
 JSON writes it ``\u0000``, and its column is null.  JSON columns are ``json``, not ``jsonb``, which
 would refuse it too, and would not keep the order of an object's fields.
 
-Transactions of all writers follow one another by an advisory lock.  So after a connection was lost
-in the midst of a commit, the next one, which waits for that lock, sees whether the commit took
-place: its number stands in ``_harvester``, or not.
+Writers of different accounts write at the same time.  A transaction that was cut off from its
+writer in the middle of its commit still holds the locks of its accounts, so that the repeated write
+waits until it is over, and replaces what it brought.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from harvester import durable
-from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Hidden
 from harvester.private import advice
 from harvester.sinks.columns import Row
-from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import Away
-from harvester.sinks.layout import Dialect, quoted
+from harvester.sinks.layout import Dialect, as_text, quoted
+from harvester.sinks.sql import PATIENCE, Away, Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
@@ -42,8 +40,9 @@ _OURS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-_BEGIN = (
+_BEGIN = (  # the days to delete are few beside a table: they are looked up in its index
     "SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '30s', true),"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
 )
@@ -57,15 +56,12 @@ _NOT_NOW = (
 _TYPES = {
     "int": "bigint", "float": "double precision", "str": "text", "bool": "boolean", "date": "date",
     "object": "json", "list": "json", "json": "json", "timestamp": "timestamp with time zone",
+    "key": "text",
 }  # fmt: skip
 
 _AS_THEY_ARE = {"int": "int8", "float": "float8", "bool": "bool"}
 """What values are in Python when they are copied; all others are text.  Told beforehand, the driver
 does not look at each, which is half of its work."""
-
-
-def _text(value: Any) -> str:
-    return encode(value).decode()
 
 
 DIALECT = Dialect(
@@ -74,8 +70,8 @@ DIALECT = Dialect(
     forms={  # text is what COPY takes fastest
         "date": lambda day: day.isoformat(),
         "timestamp": lambda moment: moment.isoformat(),
-        "object": _text,
-        "list": _text,
+        "object": as_text,
+        "list": as_text,
     },
     reads={"object": "{}::text", "list": "{}::text", "json": "{}::text"},
     mark="%s",
@@ -83,11 +79,12 @@ DIALECT = Dialect(
     longest=63,
     refused="str",
     refuses=lambda value: type(value) is str and "\0" in value,
-    signs=(b"\\", b"\\u0000"),  # the first one is found, or not, at once
+    sign=b"\\u0000",
+    locks=" FOR UPDATE",
 )
 
 
-class PostgreSQL(Database):
+class PostgreSQL(SqlSink):
     """The sink in a PostgreSQL database.
 
     url: as libpq takes it; the password may stand in ``PGPASSWORD`` or ``~/.pgpass`` in its place,
@@ -197,11 +194,12 @@ class PostgresDriver:
             connection.close()
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[None]:
-        self._connection.execute("BEGIN")
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
+        self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         try:
             self._connection.execute(_BEGIN)
-            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            if alone:
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             yield
             with durable.step(f"commit postgresql {what}"):
                 self._connection.execute("COMMIT")
@@ -218,6 +216,7 @@ class PostgresDriver:
         try:
             reader.connect(create=False)
             reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            reader.query("SELECT set_config('timezone', 'UTC', true)")
             yield reader
         finally:
             reader.close()
@@ -226,12 +225,14 @@ class PostgresDriver:
         cursor = self._connection.execute(sql, values or None)
         return list(cursor.fetchall()) if cursor.description else []
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._connection.transaction():
-            self._connection.execute(_BEGIN)
-            with self._connection.cursor(name="harvester") as cursor:
-                cursor.itersize = 2000
-                yield from cursor.execute(sql, values or None)
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        with self._connection.cursor(name="harvester") as cursor:
+            cursor.itersize = 2000
+            yield from cursor.execute(sql, values or None)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
         names = ", ".join(quoted(field.name) for field in columns)
@@ -244,10 +245,15 @@ class PostgresDriver:
             for row in rows:
                 write(row)
 
-    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
-        where = " AND ".join(f"{quoted(field.name)} = %s" for field in key)
-        with self._connection.cursor() as cursor:
-            cursor.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        appids, begins, ends = (list(values) for values in zip(*days, strict=True))
+        self.query(
+            f"DELETE FROM {quoted(table)} USING"
+            " unnest(%s::text[], %s::date[], %s::date[]) AS gone (appid, first, last)"
+            " WHERE _appid = gone.appid AND _begin_date <= gone.last"
+            " AND _end_date >= gone.first AND _begin_date > gone.first - %s::integer",
+            [appids, begins, ends, longest],
+        )
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(

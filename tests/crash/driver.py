@@ -66,7 +66,8 @@ def live(case: dict[str, Any]) -> None:
         durable.watch(watch)
         try:
             report = job.live(case["sink"], directory, number, ledger=case["ledger"])
-        except LedgerError:  # it says what to do
+        except (LedgerError, UsageError):  # damaged, or lost: it says what to do
+            assert case["ledger"], "nothing is to be rebuilt where no ledger is kept"
             job.rebuild_ledger(case["sink"], directory, number)
             report = job.live(case["sink"], directory, number)
         durable.watch(None)

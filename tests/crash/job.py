@@ -28,12 +28,13 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, Ledger
+from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
 from harvester.scope import Scope
 from harvester.settings import Options
+from harvester.sinks.base import scan_of
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from tests.crash.sinks import SINKS, Record, Row
@@ -102,7 +103,7 @@ async def _run(
         Options(rate=100_000, concurrency=4, refresh=day.refresh),
         FakeTransport(simulator(wall), latency=0.001),
         [row.make(directory)],
-        Ledger(directory / FILE_NAME) if ledger else None,
+        SqliteLedger(directory / FILE_NAME) if ledger else None,
         group=8,
         wall=wall,
     )
@@ -114,10 +115,14 @@ async def _run(
 
 
 def rebuild_ledger(name: str, directory: Path, number: int) -> None:
-    """What the command ``rebuild`` does."""
+    """What the command ``rebuild`` does; a feed cannot be read, and sends everything again."""
     row, wall = SINKS[name], DAYS[number].wall
+    if scan_of(row.make(directory)) is None:
+        for path in directory.glob(f"{FILE_NAME}*"):
+            path.unlink()
+        return
     endpoints = {endpoint.name: endpoint for endpoint in ENDPOINTS}
-    made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints, wall)
+    made = rebuild(directory / FILE_NAME, [row.make(directory)], endpoints.get, wall)
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(wall)) as runner:
         runner.run(made)
 

@@ -3,10 +3,8 @@
 Rule: a sink joins by its row: how it is made, and how its records are read by somebody who knows
 nothing of harvester.
 
-Two have none.  ``memory:`` ends with its process, and refuses the ledger of another one.  Standard
-output promises another thing, at least once: a line that has left cannot be called back, so there
-is nothing that a next run could bring to where the ledger says; `tests.sinks.test_stdout` kills it
-and looks at what came out.
+Two have none.  ``memory:`` ends with its process, and refuses the ledger of another one.  Nobody
+keeps what standard output has sent; `tests.sinks.test_stdout` kills it and looks at what came out.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from redis import Redis
 
 from harvester.sinks.base import Sink
 from harvester.sinks.duckdb import DuckDB
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.sinks.parquet import Parquet
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.redis import PASSWORD_VARIABLE, RedisStreams
@@ -145,7 +143,7 @@ def _lines(suffix: str, compress: str, segment_bytes: int) -> Row:
 
 def as_columns(record: Record) -> Record:
     """A record's values, whatever types they had on the way, ``_extra`` laid over them."""
-    found = {key: value for key, value in record.items() if key not in META}
+    found = {key: value for key, value in record.items() if key not in (*META, "_checksum")}
     extra = found.pop("_extra", None)
     found.update(json.loads(extra) if isinstance(extra, str) else extra or {})
     plain: Record = _plain(found)
@@ -165,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parquet(directory: Path) -> Iterator[Record]:
-    for path in sorted(directory.glob("*/*/*.parquet")):
+    for path in sorted(directory.glob("*/*.parquet")):
         yield from pq.ParquetFile(path).read().to_pylist()
 
 
@@ -223,11 +221,28 @@ def _clear_postgresql(directory: Path) -> None:
 
 
 def _redis(directory: Path) -> Iterator[Record]:
-    place = _place(directory)
+    """What a consumer keeps: of the windows that overlap the latest version, once it is whole."""
+    entries: dict[tuple[str, int], dict[str, Record]] = {}
+    sizes: dict[tuple[str, int], int] = {}
     with Redis.from_url(os.environ[REDIS], password=os.environ[PASSWORD_VARIABLE]) as client:
-        for key in client.keys(f"{place}:[a-z]*"):
+        for key in client.keys(f"{_place(directory)}:*"):
             for _, fields in client.xrange(key):
-                yield json.loads(fields[b"record"])
+                entry = {name.decode(): value.decode() for name, value in fields.items()}
+                window, _, number = entry["id"].rpartition("/")
+                version = window, int(entry["version"])
+                sizes[version] = int(entry["records"])
+                if "record" in entry:
+                    entries.setdefault(version, {})[number] = json.loads(entry["record"])
+    whole = [version for version, size in sizes.items() if len(entries.get(version, ())) == size]
+    for window, version in whole:
+        if not any(version < later and _overlap(window, other) for other, later in whole):
+            yield from entries.get((window, version), {}).values()
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two windows, by their ids, have an account, an interface and a day in common."""
+    (*place, begin, end), (*other_place, other_begin, other_end) = one.split("/"), other.split("/")
+    return place == other_place and begin <= other_end and other_begin <= end
 
 
 def _clear_redis(directory: Path) -> None:
@@ -240,10 +255,10 @@ SINKS: dict[str, Row] = {
     "gzip": _lines(".gz", "gzip", 8 * 1024),
     "zstd": _lines(".zst", "zstd", 8 * 1024),
     "parquet": Row(
-        lambda directory: Parquet(directory, file_bytes=8000, log_bytes=6000),
+        Parquet,
         _parquet,
         as_columns,
-        tear=lambda directory: _tear(directory.glob(".log/*/*.jsonl"), _HALVES[""]),
+        tear=lambda directory: _tear(directory.glob(".lines/*/*.jsonl.zst"), _HALVES[".zst"]),
         on_disk=True,
     ),
     "sqlite": Row(
@@ -274,3 +289,6 @@ SINKS: dict[str, Row] = {
         clear=_clear_redis,
     ),
 }
+
+FEEDS = {"redis"}
+"""No ledger can be made from what stands there: everything is sent again."""

@@ -11,15 +11,18 @@ from datetime import date
 from typing import Any
 
 from harvester.auth import TokenRefusedError
-from harvester.codec import MalformedError, checksum, encode, lines, parse
+from harvester.codec import MalformedError, encode, own_fields, parse
 from harvester.datacube import INTERFACES, StableToken
 from harvester.datacube.external import LONGEST_TOKEN
 from harvester.datacube.tokens import ClassicToken
-from harvester.model import Action, Hidden, Request, Response, Token, Verdict, Window, metadata
+from harvester.model import (
+    Action, Batch, Hidden, Request, Response, Token, Verdict, Window, metadata,
+)  # fmt: skip
 
 DAY = date(2024, 1, 1)
 WINDOW = Window("wx00000000000000aa", "getarticlesummary", DAY, DAY)
-META = metadata(WINDOW, "2024-01-02T00:00:00Z")
+STAMP = "2024-01-02T00:00:00Z"
+META = metadata(WINDOW, STAMP)
 SHAPES = (
     INTERFACES["getarticlesummary"],
     INTERFACES["getweanalysisappidvisitdistribution"],
@@ -64,11 +67,12 @@ def _check(verdict: Verdict) -> None:
 
 def _check_records(records: list[dict[str, Any]]) -> None:
     try:
-        encoded = lines(records, META)
+        batch = Batch(WINDOW, own_fields(records), STAMP)
+        encoded = batch.lines().splitlines(keepends=True)
     except MalformedError:
         return
-    assert len(encoded) == len(records)
-    assert 0 <= checksum(encoded) < 1 << 63
+    assert len(encoded) == len(records) == batch.tally.records
+    assert 0 <= batch.tally.checksum < 1 << 63
     for line, record in zip(encoded, records, strict=True):
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1

@@ -114,7 +114,6 @@ def test_the_own_sink_keeps_every_promise(name: str, tmp_path: Path) -> None:
         check_sink(
             lambda name: own_sink.Windows(tmp_path / name),
             lambda name: own_records(tmp_path / name),
-            remove=lambda name: (tmp_path / name).unlink(),
             only=name,
         )
     )

@@ -293,7 +293,7 @@ def test_no_more_is_in_flight_than_the_callers_session_lets_through(
 
 def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:
     async def main() -> None:
-        async with harvester.Ledger(tmp_path / "l") as ledger:
+        async with harvester.SqliteLedger(tmp_path / "l") as ledger:
             with pytest.raises(harvester.UsageError, match="is open already"):
                 await harvester.run(
                     ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger

@@ -32,7 +32,7 @@ from harvester.codec import encode
 from harvester.datacube import provider_for
 from harvester.errors import AttemptError, SinkError
 from harvester.model import Batch, Hidden, Request, Response
-from harvester.sinks.base import Receipt, Written
+from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import Faults, MemorySink, Simulator
 from harvester.testing.simulator import Reply
 from harvester.transport import HttpTransport
@@ -75,14 +75,11 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         return {}
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         raise self._error
-
-    async def settle(self) -> None:
-        pass
 
     async def close(self) -> None:
         pass

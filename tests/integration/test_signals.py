@@ -261,11 +261,11 @@ from pathlib import Path
 from harvester import datacube
 from harvester.datacube import INTERFACES
 from harvester.engine import Engine
-from harvester.ledger import Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Account
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.lines import JsonLines
 from harvester.transport import HttpTransport
 url, appid, home, begin, end = sys.argv[1:]
 async def main():
@@ -274,7 +274,7 @@ async def main():
         (INTERFACES["getarticlesummary"],), date.fromisoformat(begin), date.fromisoformat(end),
     )
     transport = HttpTransport(url, timeout=0.6)
-    sinks, ledger = [JsonLines(home)], Ledger(Path(home) / "ledger.sqlite")
+    sinks, ledger = [JsonLines(home)], SqliteLedger(Path(home) / "ledger.sqlite")
     async with transport, Engine(asked, Options(rate=100), transport, sinks, ledger) as engine:
         report = await engine.run()
     print(report.state, report.retries)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from harvester.codec import add_checksums, checksum
+from harvester.coverage import Outcome
 from harvester.errors import AttemptError, LedgerError, SinkError
-from harvester.ledger import Entry, Ledger, Spent
-from harvester.model import Batch, Request, Response, Tally, Window
+from harvester.ledger import Spent, SqliteLedger
+from harvester.model import Batch, Request, Response, Window
 from harvester.plan import china
-from harvester.sinks.base import Receipt, Sink, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 from harvester.testing import Simulator
 
 TIMEOUT = 60.0
@@ -196,82 +196,57 @@ class Network:
         return Response(200, json.dumps(value).encode())
 
 
-@dataclass
-class _Row:
-    """A stored window; born and died: the writes that brought it and took it away."""
-
-    window: Window
-    lines: list[bytes]
-    born: int
-    died: int | None = None
-
-
-def _within(one: Window, other: Window) -> bool:
-    same = (one.appid, one.endpoint) == (other.appid, other.endpoint)
-    return same and other.begin <= one.begin and one.end <= other.end
-
-
 class ModelSink:
     """The promise of `harvester.sinks.base`, word for word, on a disk that outlives its process."""
 
-    def __init__(self, disk: list[_Row], log: Callable[[str], None]) -> None:
+    def __init__(self, disk: dict[Window, Batch], log: Callable[[str], None]) -> None:
         self.identity = "model"
         self.disk = disk
         self.opened = False
-        self._serial = 0
-        self._settled = True
         self._log = log
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
-        """Take away what no receipt speaks of."""
-        assert receipt is not None, "every world keeps a ledger"
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """What a write brought is there at once, committed or not."""
+        assert checkpoint is not None, "every world keeps a ledger"
         assert not self.opened, "opened twice"
         self.opened = True
-        self._serial = int(receipt.get("upto", 0))
-        self.disk[:] = [row for row in self.disk if row.born <= self._serial]
-        for row in self.disk:
-            if row.died is not None and row.died > self._serial:
-                row.died = None
         return {}
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
-        """Durable at once, but it counts only with its receipt."""
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Durable at once."""
         assert self.opened, "written while closed"
-        assert self._settled, "written before the last write was settled"
-        self._settled = False
-        self._serial += 1
-        replaced: dict[Window, Tally] = {}
+        assert {batch.window.appid for batch in batches} <= fence.keys(), "an account has no epoch"
         for batch in batches:
-            if batch.replaces:
-                self._replace(batch.window, replaced)
-            lines = batch.body.splitlines(keepends=True)
-            self.disk.append(_Row(batch.window, lines, self._serial))
-        return Written({"upto": str(self._serial)}, replaced)
-
-    def _replace(self, window: Window, replaced: dict[Window, Tally]) -> None:
-        for row in self.disk:
-            if row.died is None and _within(row.window, window):
-                row.died = self._serial
-                former = replaced.get(window, Tally())
-                if row.lines:
-                    total = add_checksums(former.checksum, checksum(row.lines))
-                    replaced[window] = Tally(former.records + len(row.lines), total)
-
-    async def settle(self) -> None:
-        """What died with the last write may go."""
-        self._settled = True
-        self.disk[:] = [row for row in self.disk if row.died is None or row.died > self._serial]
+            for window in [each for each in self.disk if _overlap(each, batch.window)]:
+                del self.disk[window]
+            self.disk[batch.window] = batch
+        return Written()
 
     async def close(self) -> None:
         """Let go."""
         self.opened = False
 
-    def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
-        """What the receipt speaks of."""
-        upto = int(receipt.get("upto", 0))
-        for row in self.disk:
-            if row.born <= upto and (row.died is None or row.died > upto):
-                yield from row.lines
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The interfaces of which records stand here."""
+        return sorted({window.endpoint for window, batch in self.disk.items() if batch.records})
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each window that has records."""
+        for window, batch in list(self.disk.items()):
+            wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
+            if wanted and batch.records:
+                records = batch.records
+                yield StoredWindow(window, batch.tally, batch.fetched_at, lambda r=records: r)
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    same = (one.appid, one.endpoint) == (other.appid, other.endpoint)
+    return same and one.begin <= other.end and other.begin <= one.end
 
 
 class MoodySink:
@@ -281,11 +256,6 @@ class MoodySink:
         self.inner = inner
         self._draw = draw
         self._moods = moods
-        # What else the inner one can do, it can: from Python 3.12 on a protocol is looked for here,
-        # and not by __getattr__.
-        for name in {*dir(inner)} - {*dir(type(self))}:
-            if name == "directory" or (name[0] != "_" and callable(getattr(inner, name))):
-                setattr(self, name, getattr(inner, name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -295,11 +265,11 @@ class MoodySink:
         """The inner one's."""
         return self.inner.identity
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """The inner one's."""
-        return await self.inner.open(receipt)
+        return await self.inner.open(checkpoint)
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Fails before, or after all was written, as a lost connection does."""
         draw, moods = self._draw, self._moods
         if draw.random() < moods.sink_blocks:
@@ -307,21 +277,17 @@ class MoodySink:
         fails = draw.random()
         if fails < moods.sink_fails / 2:
             raise SinkError("the disk is full")
-        written = await self.inner.write(batches)
+        written = await self.inner.write(batches, fence)
         if fails < moods.sink_fails:
             raise SinkError("the connection was lost")
         return written
-
-    async def settle(self) -> None:
-        """The inner one's."""
-        await self.inner.settle()
 
     async def close(self) -> None:
         """The inner one's."""
         await self.inner.close()
 
 
-class MoodyLedger(Ledger):
+class MoodyLedger(SqliteLedger):
     """The ledger, on a disk that fails before or after the commit."""
 
     def __init__(self, path: Path, draw: Random, moods: Moods) -> None:
@@ -329,12 +295,16 @@ class MoodyLedger(Ledger):
         self._draw = draw
         self._moods = moods
 
-    async def commit(self, entries: Sequence[Entry], spent: Any = ()) -> None:
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+    ) -> None:
         """Fails before, or after it was stored."""
         fails = self._draw.random()
         if fails < self._moods.ledger_fails / 2:
             raise LedgerError("the disk is full")
-        given: list[Spent] = list(spent)
-        await super().commit(entries, given)
+        await super().commit(outcomes, checkpoints, list(spent))
         if fails < self._moods.ledger_fails:
             raise LedgerError("the disk went away")

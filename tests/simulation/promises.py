@@ -6,22 +6,23 @@ Rule: each function gives sentences about what is broken; none means all is well
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
 import orjson
 
 from harvester import plugins
-from harvester.codec import add_checksums, checksum
-from harvester.coverage import DONE, Stretch
+from harvester.coverage import DONE, EMPTY, FINAL, STORED, Calendar
 from harvester.endpoint import day_of, in_record
 from harvester.events import Report
 from harvester.limiter import Rate
+from harvester.model import Tally
 from harvester.plan import Cut, Days
+from harvester.sinks.base import StoredWindow
 from tests.simulation.outside import Traffic
-from tests.support import bare, days
+from tests.support import days
 
 Key = tuple[str, str]
 Truth = Callable[[Key, date, date], list[dict[str, Any]]]
@@ -68,64 +69,77 @@ def report_adds_up(report: Report) -> Iterator[str]:
         yield f"complete, but {windows}"
 
 
-def ledger_is_true(stretches: Mapping[Key, list[Stretch]], lines: Iterable[bytes]) -> Iterator[str]:
-    """What the ledger calls done stands in the sink, as it says, and nothing else."""
-    stored = by_window(lines)
-    for key, each in stretches.items():
-        windows = stored.pop(key, {})
-        for stretch in each:
-            if stretch.state == DONE:
-                within = [days for days in windows if _lies_in(days, stretch)]
-                held = [line for days in within for line in windows.pop(days)]
-                yield from _figures(key, stretch, held, within)
-        for begin, end in windows:
-            yield f"{key} {begin} to {end}: stored, but the ledger does not know it"
-    for key in stored:
-        yield f"{key}: stored, but the ledger does not know it"
+def ledger_is_true(
+    calendars: Mapping[Key, Calendar], stored: Mapping[Key, Sequence[StoredWindow]]
+) -> Iterator[str]:
+    """What the ledger calls stored stands in the sink, as it says, and each day once."""
+    for key in calendars.keys() | stored.keys():
+        calendar = calendars.get(key, Calendar())
+        yield from _days_once(key, stored.get(key, ()))
+        final: list[StoredWindow] = []
+        sums: defaultdict[int, Tally] = defaultdict(Tally)
+        unread = {window.begin: window for window in calendar.windows.values() if window.stored}
+        for each in stored.get(key, ()):
+            begin, end = each.window.begin, each.window.end
+            known = unread.get(begin)
+            if known is not None and known.end == end:
+                del unread[begin]
+                if each.tally != known.tally:
+                    yield f"{each.window}: {each.tally} stands there, the ledger has {known}"
+            elif list(calendar.runs(begin, end, DONE)) == [(begin, end)]:
+                final.append(each)
+                sums[begin.year] = sums[begin.year].plus(each.tally)
+            elif list(calendar.runs(begin, end, STORED)):
+                yield f"{each.window}: it stands there beside other windows of the ledger"
+        for window in unread.values():
+            if window.tally.records:
+                yield f"{key} {window}: it does not stand there"
+        for year, tally in calendar.sums.items():
+            if tally is not None and tally != sums[year]:
+                yield f"{key} {year}: {sums[year]} stands there, the ledger has {tally}"
+        yield from _letters(key, calendar, final)
 
 
-def by_window(lines: Iterable[bytes]) -> dict[Key, dict[Days, list[bytes]]]:
-    """What is stored, by account and interface, and by window."""
-    stored: defaultdict[Key, dict[Days, list[bytes]]] = defaultdict(dict)
-    for line in lines:
-        record = orjson.loads(line)
-        begin, end = record["_begin_date"], record["_end_date"]
-        days = (date.fromisoformat(begin), date.fromisoformat(end))
-        stored[record["_appid"], record["_endpoint"]].setdefault(days, []).append(line)
-    return dict(stored)
+def _days_once(key: Key, stored: Sequence[StoredWindow]) -> Iterator[str]:
+    ordered = sorted(each.window for each in stored)
+    for one, other in pairwise(ordered):
+        if other.begin <= one.end:
+            yield f"{key}: {one} and {other} overlap"
 
 
-def _lies_in(days: Days, stretch: Stretch) -> bool:
-    return stretch.begin <= days[0] and days[1] <= stretch.end
+def _letters(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
+    full = _with_records(key[1], final)
+    span = calendar.span()
+    for first, last in calendar.runs(*span, bytes([FINAL])) if span else ():
+        if lacking := [day for day in days(first, last) if day not in full]:
+            yield f"{key}: {lacking[0]} is final and has no record"
+    for first, last in calendar.runs(*span, bytes([EMPTY])) if span else ():
+        if having := [day for day in days(first, last) if day in full]:
+            yield f"{key}: {having[0]} is called empty and has a record"
 
 
-def _figures(key: Key, stretch: Stretch, held: list[bytes], windows: list[Days]) -> Iterator[str]:
-    where = f"{key} {stretch.begin} to {stretch.end}"
-    if len(held) != stretch.records or checksum(held) != add_checksums(stretch.checksum, 0):
-        yield f"{where}: {len(held)} records, the ledger's figures are others: {stretch}"
-    full = _with_records(key[1], held, windows)
-    bits = [day not in full for day in days(stretch.begin, stretch.end)]
-    if stretch.empty != sum(1 << n for n, none in enumerate(bits) if none):
-        yield f"{where}: other days are empty"
-
-
-def _with_records(name: str, held: Iterable[bytes], windows: Iterable[Days]) -> set[date]:
+def _with_records(name: str, windows: Iterable[StoredWindow]) -> set[date]:
     """The days that have records: those that these name, or all of a whole period."""
     endpoint = plugins.endpoint(name)
     if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
-        return {day for window in windows for day in days(*window)}
-    found = {day_of(in_record(orjson.loads(line), endpoint.day_field)) for line in held}
+        return {day for each in windows for day in days(each.window.begin, each.window.end)}
+    found = {
+        day_of(in_record(record, endpoint.day_field))
+        for each in windows
+        for record in each.records()
+    }
     return {day for day in found if day is not None}
 
 
 def as_wechat_has_it(
-    lines: Iterable[bytes], windows: Mapping[Key, Iterable[Days]], truth: Truth
+    stored: Mapping[Key, Sequence[StoredWindow]],
+    windows: Mapping[Key, Iterable[Days]],
+    truth: Truth,
 ) -> Iterator[str]:
     """Each record of each window is there, once, as WeChat has it."""
-    stored = by_window(lines)
     for key, each in windows.items():
-        held = [orjson.loads(line) for found in stored.get(key, {}).values() for line in found]
-        found = Counter(_sorted(bare(record)) for record in held)
+        held = [record for found in stored.get(key, ()) for record in found.records()]
+        found = Counter(map(_sorted, held))
         wanted = Counter(_sorted(record) for days in each for record in truth(key, *days))
         if found - wanted:
             yield f"{key}: doubled or foreign records, as {next(iter(found - wanted))}"
@@ -139,15 +153,12 @@ def _sorted(record: dict[str, Any]) -> str:
 
 
 def all_covered(
-    stretches: Mapping[Key, list[Stretch]], windows: Mapping[Key, Iterable[Days]]
+    calendars: Mapping[Key, Calendar], windows: Mapping[Key, Iterable[Days]]
 ) -> Iterator[str]:
-    """At the end the coverage is the windows that were asked for."""
+    """At the end all that was asked for is stored, final or not."""
     for key, asked in windows.items():
-        wanted = {day for window in asked for day in days(*window)}
-        done = [stretch for stretch in stretches.get(key, []) if stretch.state == DONE]
-        have = {day for stretch in done for day in days(stretch.begin, stretch.end)}
-        if missing := wanted - have:
-            yield f"{key}: {len(missing)} days are missing, the first {min(missing)}"
-        for one, other in pairwise(done):
-            if one.end + timedelta(days=1) == other.begin:
-                yield f"{key}: neighbours {one.end} and {other.begin} were not joined"
+        calendar = calendars.get(key, Calendar())
+        for window in asked:
+            if list(calendar.runs(*window, STORED)) != [window]:
+                yield f"{key}: {window} is not stored"
+                break

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import shutil
 import sys
 import tempfile
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -25,22 +26,21 @@ from random import Random
 from typing import Any
 
 from harvester import datacube
-from harvester.committer import name_in
-from harvester.coverage import Stretch
+from harvester.coverage import Calendar
 from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.errors import HarvestError
 from harvester.events import Event, Report, Stalled
-from harvester.ledger import FILE_NAME, Ledger
+from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.limiter import Rate
-from harvester.model import HELD, Account
+from harvester.model import HELD, Account, Batch, Window
 from harvester.network import PROBE_EVERY
 from harvester.plan import CHINA, Days, china, last_settled_day
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Sink
-from harvester.sinks.jsonl import JsonLines
+from harvester.sinks.base import Sink, StoredWindow, name_in
+from harvester.sinks.lines import JsonLines
 from harvester.testing import Faults, Simulator, VirtualTimeLoop
 from tests.simulation import promises
 from tests.simulation.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
@@ -127,8 +127,8 @@ class World:
         self._begin = china(self._now).date() - timedelta(days=draw.randint(2, 25))
         self._kinds = draw.choice((("model",), ("jsonl",), ("jsonl",), ("model", "jsonl")))
         self._quota = draw.choice((None, None, 5, 15, 40))
-        self._model: list[Any] = []
-        self._opened: list[Ledger | JsonLines | ModelSink] = []
+        self._model: dict[Window, Batch] = {}
+        self._opened: list[SqliteLedger | JsonLines | ModelSink] = []
         self._forgetful = False  # a crash forgets calls that no commit had booked
         self._calls: Counter[tuple[str, date]] = Counter()
         self.runs = self.crashes = 0
@@ -225,14 +225,13 @@ class World:
             yield from promises.report_adds_up(report)
         if last and (report is None or report.state != "complete"):
             yield f"the quiet run ended {report.to_dict() if report else living.ending}"
-        for sink, name, stretches, receipt in self._stored():
-            lines = list(sink.read_lines(receipt))
-            for sentence in promises.ledger_is_true(stretches, lines):
+        for name, calendars, stored in self._stored():
+            for sentence in promises.ledger_is_true(calendars, stored):
                 yield f"{name}: {sentence}"
             if last:
                 windows = self._windows(course)
-                yield from promises.all_covered(stretches, windows)
-                yield from promises.as_wechat_has_it(lines, windows, self._truth)
+                yield from promises.all_covered(calendars, windows)
+                yield from promises.as_wechat_has_it(stored, windows, self._truth)
 
     def _windows(self, course: Course) -> dict[tuple[str, str], list[Days]]:
         """What was asked for."""
@@ -247,14 +246,25 @@ class World:
         appid, name = key
         return self._simulator.truth_of(name, appid, begin, end)
 
-    def _stored(self) -> Iterator[tuple[Any, str, dict[tuple[str, str], list[Stretch]], Any]]:
+    def _stored(
+        self,
+    ) -> Iterator[tuple[str, dict[Key, Calendar], dict[Key, list[StoredWindow]]]]:
+        """Each sink: its name, what the ledger says, and what stands there."""
         path = self._directory / FILE_NAME
         if not path.exists():
             return
         for sink in self.sinks():
-            name = name_in(sink, Ledger(path))
-            stretches, receipt = _in_a_moment(lambda name=name: _read(path, name))
-            yield sink, name, stretches, receipt
+            name = name_in(sink, path)
+            calendars, checkpoint = _in_a_moment(lambda name=name: _read(path, name))
+            stored: defaultdict[Key, list[StoredWindow]] = defaultdict(list)
+            scanned: Any = sink
+            for endpoint in scanned.endpoints(checkpoint):
+                for each in scanned.scan(endpoint, None, checkpoint):
+                    records = each.records()
+                    stored[each.window.appid, endpoint].append(
+                        each._replace(records=lambda records=records: records)
+                    )
+            yield name, calendars, dict(stored)
 
     # what a run is made of
 
@@ -376,7 +386,7 @@ class Living:
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
             return
         board = engine._board
-        if board._stopped or engine._committer.channel._putters or self._disk_is_busy():
+        if board._stopped or engine._writer.channel._putters or self._disk_is_busy():
             return
         if engine._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
             return  # nobody answers: one request every few seconds
@@ -388,7 +398,7 @@ class Living:
 
     def _disk_is_busy(self) -> bool:
         assert self._engine is not None
-        return bool(self._engine._committer.channel._items)
+        return bool(self._engine._writer.channel._items)
 
     def _forget(self) -> None:
         """Nothing of the process is left: no callback runs any more, its locks are gone."""
@@ -396,8 +406,11 @@ class Living:
         self.world.crashes += 1
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         for each in self.opened:
-            if isinstance(each, Ledger | JsonLines):
+            if isinstance(each, SqliteLedger):
+                each._sound = False  # what closing stores is not stored
                 each._close()
+            elif isinstance(each, JsonLines):
+                _let_go(each)
         try:
             self._main = self._engine = None
             self.loop.set_exception_handler(lambda *_: None)
@@ -441,9 +454,18 @@ def china_clock(wall: float) -> str:
     return china(wall).astimezone(CHINA).strftime("%m-%d %H:%M:%S.%f")[:-3]
 
 
-async def _read(path: Path, sink: str) -> tuple[dict[tuple[str, str], list[Stretch]], Any]:
-    async with Ledger(path, readonly=True) as ledger:
-        return await ledger.stretches(sink), await ledger.receipt(sink)
+def _let_go(sink: JsonLines) -> None:
+    """Close what a process has open when it dies."""
+    for file in sink._files.values():
+        os.close(file)
+    sink._files.clear()
+    if sink._claim is not None:
+        sink._claim.release()
+
+
+async def _read(path: Path, sink: str) -> tuple[dict[Key, Calendar], dict[str, str]]:
+    async with SqliteLedger(path, readonly=True) as ledger:
+        return await ledger.calendars(await ledger.accounts()), await ledger.checkpoint(sink)
 
 
 def _in_a_moment(make: Callable[[], Any]) -> Any:

@@ -20,12 +20,12 @@ import harvester
 from harvester import plugins
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import Entry, Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Batch
+from harvester.sinks.base import name_in
 from harvester.testing import MemorySink
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer
-from tests.sinks.support import batch
+from tests.sinks.feed import window
 
 DEEP = (Field("day", "date"), Field("n", "int"))
 MINE = JsonEndpoint(
@@ -52,6 +52,13 @@ ODD: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+FENCE = {f"wx{number}": 1 for number in range(1, 10)}
+
+
+class KilledError(Exception):
+    """The process dies."""
+
+
 class Place(NamedTuple):
     """Where the records go, and where a ledger lies."""
 
@@ -59,21 +66,12 @@ class Place(NamedTuple):
     home: Path
 
     def sink(self) -> Any:
-        sink: Any = plugins.sink(self.spec)
-        if hasattr(sink, "describe"):
-            sink.describe([MINE, OTHER])
-        return sink
+        return plugins.sink(self.spec)
 
 
 def of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.url(server.new_database())
-
-
-def of_redis(_: Path, request: pytest.FixtureRequest) -> str:
-    server: RedisServer = request.getfixturevalue("redis")
-    server.empty()
-    return f"{server.url}?prefix=here"
 
 
 SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
@@ -82,7 +80,6 @@ SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "sqlite": lambda home, _: f"sqlite:{home / 'records.db'}",
     "duckdb": lambda home, _: f"duckdb:{home / 'records.db'}",
     "postgresql": of_postgresql,
-    "redis": of_redis,
 }
 
 
@@ -96,22 +93,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def _write(sink: Any, groups: Sequence[Sequence[Batch]], ledger: Path | None) -> None:
-    """Each group with its receipt; but the last one's is lost if it says so."""
+    """Each group, and its checkpoint in the ledger."""
     if ledger is None:
         await sink.open(None)
         for group in groups:
-            await sink.write(group)
-            await sink.settle()
+            await sink.write(group, FENCE)
         await sink.close()
         return
-    local = hasattr(sink, "directory") and sink.directory == ledger.parent
-    name = f"{sink.identity.partition(':')[0]}:." if local else sink.identity
-    async with Ledger(ledger) as kept:
-        await kept.commit([Entry(name, (), await sink.open(await kept.receipt(name)))])
+    name = name_in(sink, ledger)
+    async with SqliteLedger(ledger) as kept:
+        await kept.commit([], {name: await sink.open(await kept.checkpoint(name))})
         for group in groups:
-            written = await sink.write(group)
-            await kept.commit([Entry(name, (), written.receipt)])
-            await sink.settle()
+            written = await sink.write(group, FENCE)
+            await kept.commit([], {name: written.checkpoint})
     await sink.close()
 
 
@@ -119,8 +113,23 @@ def write(place: Place, *groups: Sequence[Batch], ledger: bool = True) -> None:
     asyncio.run(_write(place.sink(), groups, place.home / "ledger.sqlite" if ledger else None))
 
 
+def batch(
+    first: int,
+    *records: dict[str, Any],
+    days: int = 1,
+    appid: str = "wx1",
+    endpoint: Endpoint,
+    replaces: bool = False,
+) -> Batch:
+    """A batch of one window of January 2024."""
+    place = window(first, days, appid, endpoint.name)
+    return Batch(
+        place, list(records), "2024-06-15T04:00:00Z", endpoint=endpoint, replaces=replaces
+    )
+
+
 def mine(first: int, *records: dict[str, Any], **more: Any) -> Batch:
-    return batch(first, *records, endpoint="mine", **more)
+    return batch(first, *records, endpoint=MINE, **more)
 
 
 def rows(stored: harvester.StoredRecords) -> list[dict[str, Any]]:
@@ -136,7 +145,7 @@ def reference(*batches: Batch, endpoint: Endpoint = MINE) -> harvester.StoredRec
 
 
 def test_the_table_is_the_same_whatever_it_is_read_from(place: Place) -> None:
-    first = [mine(1, *ODD), mine(2, ODD[0]), batch(2, {"new_user": 1}, endpoint=OTHER.name)]
+    first = [mine(1, *ODD), mine(2, ODD[0]), batch(2, {"new_user": 1}, endpoint=OTHER)]
     second = [mine(1, *ODD[:3], appid="wx2"), mine(2, *ODD[1:], replaces=True), mine(9)]
     write(place, first, second)
     stored, truth = harvester.read(place.home, MINE), reference(first[0], *second)
@@ -197,15 +206,15 @@ def test_what_no_receipt_speaks_of_is_left_out_where_a_ledger_is_known(place: Pl
 
     async def die() -> None:
         sink = place.sink()
-        local = hasattr(sink, "directory")
-        name = f"{sink.identity.partition(':')[0]}:." if local else sink.identity
-        async with Ledger(place.home / "ledger.sqlite") as ledger:
-            receipt = await ledger.receipt(name)
-            await ledger.commit([Entry(name, (), await sink.open(receipt))])
-        await sink.write([mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})])
-        await sink.close()
+        path = place.home / "ledger.sqlite"
+        name = name_in(sink, path)
+        async with SqliteLedger(path) as ledger:
+            await ledger.commit([], {name: await sink.open(await ledger.checkpoint(name))})
+        await sink.write([mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})], FENCE)
+        raise KilledError  # it is not closed
 
-    asyncio.run(die())
+    with pytest.raises(KilledError):
+        asyncio.run(die())
     found = [row["n"] for row in rows(harvester.read(place.home, MINE))]
     replaced_at_once = place.spec.startswith(("sqlite", "duckdb", "postgresql"))
     assert found == ([1, 22] if replaced_at_once else [1, 2])
@@ -217,20 +226,6 @@ def test_without_a_ledger_all_that_stands_there_is_read(place: Place) -> None:
     write(place, [mine(1, {"n": 1})], ledger=False)
     write(place, [mine(2, {"n": 2})], ledger=False)
     assert [row["n"] for row in rows(harvester.read(place.spec, MINE))] == [1, 2]
-
-
-@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
-def test_another_ledgers_records_are_its_own_affair(place: Place, tmp_path: Path) -> None:
-    write(place, [mine(1, {"n": 1}), mine(2, {"n": 2})])
-    (tmp_path / "other").mkdir()
-    write(Place(place.spec, tmp_path / "other"), [mine(2, {"n": 22}), mine(3, {"n": 3})])
-
-    def numbers(source: str | Path, **more: Any) -> list[int]:
-        return [row["n"] for row in rows(harvester.read(source, MINE, **more))]
-
-    assert numbers(place.home) == [1, 22]
-    assert numbers(place.spec, ledger=tmp_path / "other") == [22, 3]
-    assert numbers(tmp_path / "other") == [22, 3]
 
 
 def test_a_target_that_is_gone_is_said(place: Place) -> None:

@@ -1,7 +1,7 @@
-"""The ledger's file: opened, claimed, checked, and its errors in words of ours.
+"""The embedded ledger: one SQLite file, opened, claimed and checked; its errors as sentences.
 
-Rule: what stands in it is the business of the files beside this one; every call of those runs from
-here, on the ledger's own thread.
+Rule: what stands in it is the business of `harvester.ledger.tables`; every call of that runs from
+here, on the ledger's own thread.  It has one worker, and so one constant epoch.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import contextlib
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
 
 from harvester import seal, sqlitefile
-from harvester.coverage import Stretch
+from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
-from harvester.ledger import commits, tables
-from harvester.ledger.tables import VERSION, Cutting, Entry, Exhausted, Key, Spent, Young
+from harvester.ledger import tables
+from harvester.ledger.base import Exhausted, Key, Spent
+from harvester.ledger.tables import VERSION
 from harvester.lock import Claim
+from harvester.model import Tally
 from harvester.plan import Days
 from harvester.thread import Thread
 
@@ -46,7 +48,7 @@ def ledger_of(place: Path) -> Path:
     return ledger_of_file(place) if place.is_file() else place / FILE_NAME
 
 
-class Ledger:
+class SqliteLedger:
     """The ledger in one SQLite file.
 
     An async context manager.  While it is open for writing no other process can open it so; a
@@ -55,7 +57,7 @@ class Ledger:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._readonly = readonly
         self._thread: Thread | None = None
         self._claim: Claim | None = None
@@ -63,7 +65,7 @@ class Ledger:
         self._sound = False
 
     def __repr__(self) -> str:
-        return f"<Ledger {self.path} {'open' if self._database else 'closed'}>"
+        return f"<SqliteLedger {self.path} {'open' if self._database else 'closed'}>"
 
     async def __aenter__(self) -> Self:
         if self._thread is not None:
@@ -90,76 +92,70 @@ class Ledger:
                 self._thread.close()
                 self._thread = None
 
-    # what the engine asks
+    # of a run
 
-    async def receipt(self, sink: str) -> dict[str, str]:
-        """All that was stored for a sink."""
-        return await self._call(tables.receipt, sink)
+    async def register(
+        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
+    ) -> None:
+        await self._call(tables.register, list(ranges), sinks)
 
-    async def done(self, sink: str) -> dict[Key, list[Days]]:
-        """For each account and interface the harvested stretches, in order."""
-        return await self._call(commits.done, sink)
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+    ) -> None:
+        await self._call(tables.commit, outcomes, checkpoints, list(spent))
 
-    async def provisional(self, sink: str) -> dict[Key, dict[Days, Young]]:
-        """For each account and interface the stored windows that can still change, and why."""
-        return await self._call(tables.provisional, sink)
+    async def reopen(
+        self,
+        key: Key,
+        days: Days | None,
+        windows: Sequence[OpenWindow],
+        sums: Mapping[int, Tally | None],
+    ) -> None:
+        await self._call(tables.reopen, key, days, windows, sums)
 
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        """The interfaces whose quota is spent now, a Unix time."""
-        return await self._call(tables.exhausted, now)
-
-    async def note_exhausted(self, said: Exhausted) -> None:
-        """Remember what WeChat said of a quota."""
-        await self._call(tables.note_exhausted, said)
-
-    async def spans(self) -> dict[str, int]:
-        """The longest windows, in days, that WeChat took, of those interfaces that refused some."""
-        return await self._call(tables.spans)
-
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        """Remember that an interface takes windows of so many days at the most."""
-        await self._call(tables.learn_span, endpoint, days)
-
-    async def spent(self, day: date) -> dict[Key, int]:
-        """The calls of a day in China."""
-        return await self._call(commits.spent, day)
+    async def forget(self, key: Key, days: Days) -> None:
+        await self._call(tables.forget, key, days)
 
     async def rebook(self, today: date) -> bool:
-        """Book the calls of days that have not come on today, as they were made by now.
+        return await self._call(tables.rebook, today)
 
-        Gives whether there were any: the clock was ahead when they were made.
-        """
-        return await self._call(commits.rebook, today)
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        await self._call(tables.learn_span, endpoint, days)
 
-    async def commit(self, entries: Sequence[Entry], spent: Iterable[Spent] = ()) -> None:
-        """Store all of it, or nothing, durably."""
-        await self._call(commits.commit, entries, list(spent))
+    async def note_exhausted(self, said: Exhausted) -> None:
+        await self._call(tables.note_exhausted, said)
 
-    async def grids(self, sink: str) -> dict[str, set[str]]:
-        """For each interface how windows were ever cut that may stand in a sink."""
-        return await self._call(tables.grids, sink)
+    async def checkpoint(self, sink: str) -> dict[str, str]:
+        return await self._call(tables.checkpoint, sink)
 
-    async def ask(
-        self,
-        ranges: Iterable[tuple[str, str, date, date]],
-        cuttings: Iterable[Cutting] = (),
-    ) -> None:
-        """Remember what is asked for, and how it is cut, before the first window is."""
-        await self._call(tables.ask, list(ranges), list(cuttings))
+    async def caught_up(self, sink: str) -> None:
+        await self._call(tables.caught_up, sink)
 
-    # what its readers ask
+    # what is known
 
-    async def sinks(self) -> list[str]:
-        """The sinks that were ever used with this ledger."""
-        return await self._call(commits.sinks)
+    async def sinks(self) -> dict[str, bool]:
+        return await self._call(tables.sinks)
 
-    async def stretches(self, sink: str) -> dict[Key, list[Stretch]]:
-        """Everything that is known of a sink, by account and interface, in order."""
-        return await self._call(commits.stretches, sink)
+    async def accounts(self) -> list[str]:
+        return await self._call(tables.accounts)
+
+    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+        return await self._call(tables.calendars, appids)
 
     async def asked(self) -> dict[Key, Days]:
-        """The widest range ever asked for, by account and interface."""
         return await self._call(tables.asked)
+
+    async def spent(self, day: date) -> dict[Key, int]:
+        return await self._call(tables.spent, day)
+
+    async def spans(self) -> dict[str, int]:
+        return await self._call(tables.spans)
+
+    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+        return await self._call(tables.exhausted, now)
 
     # on the ledger's thread
 
@@ -318,7 +314,7 @@ class Ledger:
         if self._database is not None:
             if self._sound and not self._readonly:
                 with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # it stays where it is, then
-                    commits.settle(self._database)
+                    tables.settle(self._database)
             with step("close ledger"):  # what stands in its log goes into the file
                 self._database.close()
             self._database = None
@@ -328,30 +324,27 @@ class Ledger:
             self._claim = None
 
 
-def named_sinks(path: Path) -> list[str]:
-    """The sinks that a ledger names, as far as it can still be read."""
-    found: set[str] = set()
-    for table in ("receipt", "stretch", "latest"):
-        with contextlib.suppress(sqlite3.Error, *_NO_VALUES):
-            uri = sqlitefile.uri(path, "ro")
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
-                rows = database.execute(f"SELECT DISTINCT sink FROM {table}").fetchall()
-                found.update([str(name) for (name,) in rows])
-    return sorted(found)
-
-
-def receipt_in(path: Path, sink: str) -> dict[str, str]:
-    """All that a ledger keeps for a sink, for those who have no event loop; changes nothing."""
-    ledger = Ledger(path, readonly=True)
+def checkpoint_in(path: Path, sink: str) -> dict[str, str] | None:
+    """What a ledger has stored for a sink, None if it does not know it; raises as opening does."""
+    ledger = SqliteLedger(path, readonly=True)
     try:
         ledger._open()
         assert ledger._database is not None
-        return tables.receipt(ledger._database, sink)
-    except sqlite3.OperationalError as exc:
-        if any(sign in str(exc) for sign in _UNUSABLE):
-            raise LedgerError(f"the ledger {path} cannot be read ({exc})") from exc
-        raise LedgerError(ledger._describe(exc)) from exc
+        found = tables.checkpoint(ledger._database, sink)
+        return found if found or sink in tables.sinks(ledger._database) else None
     except (sqlite3.Error, *_NO_VALUES) as exc:
         raise ledger._not_opened(exc) from exc
     finally:
         ledger._close()
+
+
+def named_sinks(path: Path) -> list[str]:
+    """The sinks that a ledger names, as far as it can still be read."""
+    found: set[str] = set()
+    for column, table in (("name", "sink"), ("sink", "checkpoint")):
+        with contextlib.suppress(sqlite3.Error, *_NO_VALUES):
+            uri = sqlitefile.uri(path, "ro")
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+                rows = database.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall()
+                found.update([str(name) for (name,) in rows])
+    return sorted(found)

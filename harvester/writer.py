@@ -1,0 +1,207 @@
+"""What is harvested becomes safe here: sinks first, then the ledger.
+
+Rule: one task commits; a group of windows shares one fsync and one transaction.
+
+A crash between sinks and ledger repeats windows, and a repeated window replaces itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import TypeVar
+
+from harvester.channel import Channel
+from harvester.coverage import Outcome
+from harvester.errors import LedgerError, SinkError
+from harvester.events import Committed, Drifted, Filled, Observer
+from harvester.ledger.base import EPOCH, Ledger, Spent
+from harvester.model import Batch, Window
+from harvester.outside import ForeignCancellationError, outside
+from harvester.sinks.base import Checkpoint, Sink, name_in
+from harvester.stored import Endpoints, catch_up
+
+T = TypeVar("T")
+
+GROUP = 768
+"""Windows of a commit at the most: more of them make each cheaper, and hold more memory."""
+LINGER = 0.2
+CHANNEL_ITEMS = 2 * GROUP
+CHANNEL_BYTES = 8 * 1024 * 1024
+
+
+class Writer:
+    """The sinks and the ledger of a run, and the channel that leads to them.
+
+    group: so many windows are committed without waiting for more; with 1 none is fetched ahead.
+    spent: gives the calls since it was last asked; unused: once nothing is sent any more, gives
+    back the calls that were booked and not sent.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        ledger: Ledger | None,
+        emit: Observer,
+        spent: Callable[[], Iterable[Spent]],
+        unused: Callable[[], Iterable[Spent]] = tuple,
+        *,
+        group: int = GROUP,
+    ) -> None:
+        self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
+        self.ledger = ledger
+        self.writing = ""
+        """The sink whose write has not returned; empty if there is none."""
+        self.channel: Channel[Outcome | Batch] = Channel(
+            group=group,
+            linger=LINGER if group > 1 else 0.0,
+            items=CHANNEL_ITEMS if group > 1 else 1,
+            size=CHANNEL_BYTES,
+        )
+        self._drift: set[str] = set()
+        self._late: set[Window] = set()
+        self._changed: set[Window] = set()
+        self._emit = emit
+        self._spent = spent
+        self._unused = unused
+        self._wanted: list[_Booking] = []
+        self._booking = asyncio.Lock()
+
+    def put(self, outcome: Outcome) -> Coroutine[None, None, None]:
+        """Hand over what became of a window that was not stored; waits while too much lies here."""
+        return self.channel.put(outcome, 0)
+
+    def offer(self, batch: Batch) -> bool:
+        """Hand over a harvested window if there is room; gives whether there was."""
+        return self.channel.offer(batch, batch.size)
+
+    def harvested(self, batch: Batch) -> Coroutine[None, None, None]:
+        """Hand over a harvested window; waits while too much lies here."""
+        return self.channel.put(batch, batch.size)
+
+    async def open(self, sink: Sink, name: str) -> None:
+        """Open a sink, and store what it wants to have stored."""
+        if self.ledger is None:
+            await _of(name, sink.open(None))
+            return
+        entries = await _of(name, sink.open(await self.ledger.checkpoint(name)))
+        if entries:
+            await self.ledger.commit([], {name: entries})
+
+    async def catch_up(self, make: Callable[[str], Sink | None], find: Endpoints) -> None:
+        """Fill each sink that does not have what others have.
+
+        make: makes a sink of a name in the ledger, None if it cannot; find: an interface by name.
+        """
+        if self.ledger is None:
+            return
+        known = await self.ledger.sinks()
+        mine = dict(self.sinks)
+        ready = [name for name, whole in known.items() if whole]
+        for name, sink in self.sinks:
+            if known.get(name):
+                continue
+            here = [mine[each] for each in ready if each in mine]
+            elsewhere = [made for each in ready if each not in mine and (made := make(each))]
+            windows = await catch_up(self.ledger, name, sink, [*here, *elsewhere], find)
+            ready.append(name)
+            if windows:
+                self._emit(Filled(sink.identity, windows))
+
+    async def run(self) -> None:
+        """Commit until the channel is closed and empty."""
+        while (group := await self.channel.collect()) is not None:
+            await self._commit(group)
+        await self._book()
+
+    async def book(self) -> None:
+        """Store the calls that no commit has stored; not worth an error if that fails."""
+        with contextlib.suppress(LedgerError):
+            await self._book()
+
+    async def _book(self) -> None:
+        if self.ledger is not None and (spent := [*self._spent(), *self._unused()]):
+            await self.ledger.commit([], {}, spent)
+
+    async def reserve(self, calls: Spent) -> None:
+        """Book calls durably before they are sent; those that come together share a commit."""
+        mine = _Booking(calls)
+        self._wanted.append(mine)
+        async with self._booking:
+            if mine.done or self.ledger is None:
+                return
+            wanted, self._wanted = self._wanted, []
+            await self.ledger.commit([], {}, [each.calls for each in wanted])
+            for each in wanted:
+                each.done = True
+
+    async def _commit(self, group: Sequence[Outcome | Batch]) -> None:
+        batches = [item for item in group if isinstance(item, Batch)]
+        outcomes = [item for item in group if isinstance(item, Outcome)]
+        fence = {batch.window.appid: EPOCH for batch in batches}
+        checkpoints: dict[str, Checkpoint] = {}
+        for name, sink in self.sinks:
+            if batches:
+                self.writing = name
+                written = await _of(name, sink.write(batches, fence))
+                checkpoints[name] = written.checkpoint
+                self._tell_drift(written.drift)
+        self.writing = ""
+        if self.ledger is not None:
+            outcomes += map(outcome_of, batches)
+            await self.ledger.commit(outcomes, checkpoints, self._spent())
+        if batches:
+            self._emit(self._committed(batches))
+
+    def _committed(self, batches: Sequence[Batch]) -> Committed:
+        """What is told: a window whose figures are late is stored, but not called done."""
+        changed = provisional = 0
+        for batch in batches:
+            window = batch.window
+            provisional += (batch.provisional != "") - (window in self._late)
+            if batch.former is not None and batch.former != batch.tally:
+                changed += window not in self._changed
+                if batch.late:
+                    self._changed.add(window)
+            (self._late.add if batch.late else self._late.discard)(window)
+        done = [batch for batch in batches if not batch.late]
+        return Committed(
+            tuple([batch.window for batch in done]),
+            sum([not batch.records for batch in done]),
+            sum([len(batch.records) for batch in batches]),
+            changed,
+            provisional,
+        )
+
+    def _tell_drift(self, drift: Iterable[str]) -> None:
+        for sentence in drift:
+            if sentence not in self._drift:
+                self._drift.add(sentence)
+                self._emit(Drifted(sentence))
+
+
+def outcome_of(batch: Batch) -> Outcome:
+    """What a harvested window is to the ledger."""
+    if not batch.provisional:
+        return Outcome(batch.window, "final", batch.tally, batch.empty)
+    state = "late" if batch.late else "open"
+    return Outcome(batch.window, state, batch.tally, 0, batch.due, batch.provisional)
+
+
+class _Booking:
+    """Calls that are to be booked."""
+
+    __slots__ = ("calls", "done")
+
+    def __init__(self, calls: Spent) -> None:
+        self.calls = calls
+        self.done = False
+
+
+async def _of(name: str, call: Awaitable[T]) -> T:
+    """What a call of a sink gives."""
+    try:
+        return await outside(call)
+    except ForeignCancellationError as exc:
+        raise SinkError(f"{name} failed: {exc}") from None
