@@ -32,7 +32,8 @@ class Outcome(NamedTuple):
     state: ``final``, ``open``, ``late`` (open, but not done), ``waiting`` or ``failed``.
     tally: of its records, if it is stored.  empty: bit n is set if the n-th day has no record.
     due: the Unix time from which it is asked for again.  detail, code, rid: why it is open, waits
-    or failed; WeChat's errcode and request id if it told them.
+    or failed; WeChat's errcode and request id if it told them.  fetched_at: of one that is open,
+    RFC 3339 in UTC.
     """
 
     window: Window
@@ -43,6 +44,7 @@ class Outcome(NamedTuple):
     detail: str = ""
     code: int | None = None
     rid: str = ""
+    fetched_at: str = ""
 
 
 class OpenWindow(NamedTuple):
@@ -56,6 +58,7 @@ class OpenWindow(NamedTuple):
     detail: str = ""
     code: int | None = None
     rid: str = ""
+    fetched_at: str = ""
 
     @property
     def days(self) -> Days:
@@ -107,8 +110,7 @@ class Calendar:
         elif outcome.state in ("open", "late"):
             self._clear(begin, end)
             self._fill(begin, end, OPEN)
-            _, state, tally, _, due, detail, code, rid = outcome
-            self.windows[begin] = OpenWindow(begin, end, state, tally, due, detail, code, rid)
+            self.windows[begin] = OpenWindow(begin, end, outcome.state, outcome.tally, *outcome[4:])
         else:
             self._put_unstored(outcome)
 
@@ -157,8 +159,7 @@ class Calendar:
         for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
             self._clear(first, last)
             self._fill(first, last, _LETTERS[outcome.state])
-            _, state, _, _, due, detail, code, rid = outcome
-            self.windows[first] = OpenWindow(first, last, state, Tally(), due, detail, code, rid)
+            self.windows[first] = OpenWindow(first, last, outcome.state, Tally(), *outcome[4:])
 
     def _clear(self, begin: date, end: date) -> None:
         """Remove the windows that overlap these days."""

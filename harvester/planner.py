@@ -101,8 +101,13 @@ async def known(ledger: Ledger | None, wall: float) -> Known:
     )
 
 
-def needed(cut: Grid, days: Days, calendar: Calendar, wall: float, longest: float) -> Need:
-    """What is to be asked for of a range; longest: days of a window that WeChat takes."""
+def needed(
+    cut: Grid, days: Days, calendar: Calendar, wall: float, longest: float, hold: float = HELD
+) -> Need:
+    """What is to be asked for of a range; longest: days of a window that WeChat takes.
+
+    hold: seconds for which a window that is not due yet is left alone at the most.
+    """
     begin, end = days
     stored = list(calendar.runs(begin, end, STORED)) if calendar.years else []
     again = [
@@ -111,7 +116,7 @@ def needed(cut: Grid, days: Days, calendar: Calendar, wall: float, longest: floa
         if window.stored
         and window.begin <= end
         and begin <= window.end
-        and not wall < window.due <= wall + HELD  # due later still: by a clock that was ahead
+        and not wall < window.due <= wall + hold  # due later still: by a clock that was ahead
         and (cut.cut is not Cut.RECENT or window.end == cut.last)
     ]
     again.sort(reverse=True)
@@ -156,6 +161,7 @@ async def build_plan(
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
     rate = Rate.parse(options.rate)
+    hold = 0.0 if options.refresh else HELD
     untouched: dict[str, Need] = {}  # accounts of which nothing is known all need the same
     planned = skipped = 0
     async for appid, calendars in calendars_of(ledger, list(scope.accounts), stored or {}):
@@ -169,7 +175,7 @@ async def build_plan(
             need = untouched.get(endpoint.name) if key not in calendars else None
             if need is None:
                 calendar = calendars.get(key, NOTHING)
-                need = needed(cut, days, calendar, wall, span.longest)
+                need = needed(cut, days, calendar, wall, span.longest, hold)
                 if key not in calendars:
                     untouched[endpoint.name] = need
             budget = Budget(

@@ -185,7 +185,7 @@ class _Reading:
 
     def _open(self, each: StoredWindow, why: str) -> Outcome:
         self.again += 1
-        return Outcome(each.window, "open", each.tally, detail=why)
+        return Outcome(each.window, "open", each.tally, detail=why, fetched_at=each.fetched_at)
 
 
 def _nothing() -> list[dict[str, object]]:

@@ -118,7 +118,12 @@ def _token_store(value: Any) -> object:
     return value if isinstance(value, str) else _is_store(value)
 
 
+def _ledger(value: Any) -> object:
+    return value if isinstance(value, str | os.PathLike) else _is_ledger(value)
+
+
 _is_store = _with_methods("load", "replace", "lease", "close")
+_is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 RATE = Kind("a number per unit, e.g. 10/s", "R", Rate.parse)
@@ -133,7 +138,7 @@ DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date)
 URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
 SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
-LEDGER = Kind("a path, sqlite:FILE, a Ledger or None", "SPEC", _instance(str, os.PathLike, Ledger))
+LEDGER = Kind("a path, sqlite:FILE, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
 STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
 

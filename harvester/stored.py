@@ -126,12 +126,14 @@ async def _reopen(
     opened: list[OpenWindow] = []
     sums: dict[int, Tally | None] = dict.fromkeys(calendar.years, Tally())
     open_before = {window.days for window in calendar.windows.values() if window.stored}
-    for window, tally, *_ in stored:
+    for window, tally, fetched_at, _ in stored:
         if (window.begin, window.end) in open_before:
             continue
         within = window.begin <= days[1] and days[0] <= window.end
         if within and (not recent or window.end == last):
-            opened.append(OpenWindow(window.begin, window.end, "open", tally, 0.0, "--refresh"))
+            opened.append(
+                OpenWindow(*window[2:], "open", tally, detail="--refresh", fetched_at=fetched_at)
+            )
         else:
             known = sums.get(window.begin.year) or Tally()
             sums[window.begin.year] = known.plus(tally)
@@ -162,7 +164,7 @@ async def catch_up(
             f"{sink.identity} does not have what was harvested before, and no destination that has"
             " it can be read back; use the destinations of the former runs, or another ledger"
         )
-    windows = 0
+    windows, refilled = 0, ""
     for endpoint in await endpoints_in(source):
         async for group in scanned(source, endpoint, records=True):
             batches = [_batch(each, records, find(endpoint)) for each, records in group]
@@ -170,7 +172,10 @@ async def catch_up(
             written = await sink.write(batches, fence)
             await ledger.commit([], {name: written.checkpoint})
             windows += len(batches)
-    await ledger.caught_up(name)
+            for batch, (stored, _) in zip(batches, group, strict=True):
+                if batch.tally != stored.tally:  # a database gives its fields in its own order
+                    refilled = max(refilled, stored.fetched_at)
+    await ledger.caught_up(name, refilled)
     return windows
 
 

@@ -98,9 +98,9 @@ class Writer:
             return
         known = await self.ledger.sinks()
         mine = dict(self.sinks)
-        ready = [name for name, whole in known.items() if whole]
+        ready = [name for name, state in known.items() if state.whole]
         for name, sink in self.sinks:
-            if known.get(name):
+            if name in ready:
                 continue
             here = [mine[each] for each in ready if each in mine]
             elsewhere = [made for each in ready if each not in mine and (made := make(each))]
@@ -186,7 +186,10 @@ def outcome_of(batch: Batch) -> Outcome:
     if not batch.provisional:
         return Outcome(batch.window, "final", batch.tally, batch.empty)
     state = "late" if batch.late else "open"
-    return Outcome(batch.window, state, batch.tally, 0, batch.due, batch.provisional)
+    return Outcome(
+        batch.window, state, batch.tally, 0, batch.due, batch.provisional,
+        fetched_at=batch.fetched_at,
+    )  # fmt: skip
 
 
 class _Booking:

@@ -20,7 +20,7 @@ from harvester.endpoint import Endpoint
 from harvester.engine import SET_BACK, Engine
 from harvester.events import Event, Report
 from harvester.lane import Budget
-from harvester.ledger import FILE_NAME, SqliteLedger, Spent
+from harvester.ledger import FILE_NAME, Spent, SqliteLedger
 from harvester.model import Request, Response, Token
 from harvester.plan import QUOTA_MARGIN, china, next_quota_day
 from harvester.settings import Options

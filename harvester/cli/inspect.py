@@ -9,13 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
 from harvester import plugins
-from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
+from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED, UNUSABLE
 from harvester.cli.screen import china_time, duration, many, out, plain, say, tell
 from harvester.coverage import (
     DONE,
@@ -29,10 +28,10 @@ from harvester.coverage import (
     days_of,
 )
 from harvester.endpoint import Endpoint, grid
-from harvester.errors import SinkError, UsageError
+from harvester.errors import UsageError
 from harvester.ledger import Key, Ledger, SqliteLedger
+from harvester.ledger.base import KnownSink
 from harvester.limiter import Rate
-from harvester.model import Tally, Window
 from harvester.plan import (
     LATENCY,
     Cut,
@@ -51,8 +50,8 @@ from harvester.plan import (
 from harvester.planner import NOTHING, Known, Need, calendars_of, known, needed
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Checkpoint, Sink, scan_of, spec_of
-from harvester.stored import endpoints_in, scanned
+from harvester.sinks.base import scan_of, spec_of
+from harvester.verify import Verified, verify
 
 AT_ONCE = 200
 """Accounts whose calendars are in memory together."""
@@ -165,8 +164,8 @@ async def show_status(path: Path, own: Iterable[Endpoint] = ()) -> int:
     anything = False
     async with SqliteLedger(path, readonly=True) as ledger:
         asked = await ledger.asked()
-        for name, is_whole in (await ledger.sinks()).items():
-            if not is_whole:
+        for name, state in (await ledger.sinks()).items():
+            if not state.whole:
                 tell(plain(f"{name} lacks some of it; the next run into it fills it"))
         async for calendars in _by_account(ledger):
             for key in sorted(calendars):
@@ -307,140 +306,56 @@ def _sign(year: int, month: int, days: Days, row: bytes) -> Text:
 # verify
 
 
-class Difference(NamedTuple):
-    """Something that is not as the ledger says."""
-
-    where: str
-    what: str
-
-
-class _Verified(NamedTuple):
-    """What was found in a sink.
-
-    unknown: windows that stand there and that the ledger does not know.
-    """
-
-    records: int
-    differences: list[Difference]
-    unknown: int
-
-
 async def show_verification(path: Path) -> int:
     """Compare what stands in each sink with what the ledger says."""
-    found: list[Difference] = []
-    unread: list[Difference] = []
     async with SqliteLedger(path, readonly=True) as ledger:
-        names = await ledger.sinks()
-        if not names:
+        known = await ledger.sinks()
+        if not known:
             raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
-        for name, is_whole in names.items():
-            where = spec_of(name, path)
-            if not is_whole:
-                tell(plain(f"{where} lacks some of it; the next run into it fills it"))
-                continue
-            try:
-                sink = _sink(where)
-                if sink is None or scan_of(sink) is None:
-                    tell(f"{name} cannot be read back; it was not verified")
-                    continue
-                verified = await _verify(ledger, sink, await ledger.checkpoint(name))
-            except SinkError as exc:
-                found.append(Difference(where, str(exc)))
-                tell(plain(f"{where}: it was not read to its end"))
-                continue
-            except UsageError as exc:
-                unread.append(Difference(where, str(exc)))
-                continue
-            found += verified.differences
-            tell(plain(f"{where}: {many(verified.records, 'record')} read"))
-            if verified.unknown:
-                text = f"{many(verified.unknown, 'window')} of which the ledger knows nothing yet"
-                tell(f"  {text}; the next run replaces them")
-    for difference in found:
-        tell(plain(f"{difference.where}: {difference.what}"))
-    for one in unread:
-        say(plain(f"{one.where} was not verified: {one.what}"))
-    if found or len(unread) < len(names):
-        tell("different from what was fetched" if found else "exactly what was fetched")
+        each_of = [await _verified(ledger, name, state) for name, state in known.items()]
+    found = [each for each in each_of if each is not None]
+    differences = [each for each in found if each.differences]
+    unread = [each for each in found if each.unread]
+    for each in differences:
+        for difference in each.differences:
+            tell(plain(f"{difference.where}: {difference.what}"))
+    for each in unread:
+        say(plain(f"{each.where} was not verified: {each.unread}"))
+    if len(unread) < len(found):
+        tell("different from what was fetched" if differences else "exactly what was fetched")
     if unread:
         return STOPPED
-    return FAILED_WINDOWS if found else COMPLETE
+    if differences:
+        return FAILED_WINDOWS
+    return COMPLETE if found else UNUSABLE
 
 
-def _sink(spec: str) -> Sink | None:
-    """The sink of a spec; None for somebody's own, which cannot be made from that.
-
-    Raises `UsageError` if it cannot be made here.
-    """
-    return plugins.sink(spec) if spec.partition(":")[0] in plugins.sink_schemes() else None
-
-
-async def _verify(ledger: Ledger, sink: Sink, checkpoint: Checkpoint) -> _Verified:
-    records = unknown = 0
-    differences: list[Difference] = []
-    there = await endpoints_in(sink, checkpoint)
-    appids = await ledger.accounts()
-    for begin in range(0, max(len(appids), 1), AT_ONCE):
-        some = appids[begin : begin + AT_ONCE]
-        whole = len(appids) <= AT_ONCE  # then accounts that the ledger does not know come, too
-        compared = _Compared(await ledger.calendars(some))
-        for endpoint in there:
-            wanted = None if whole else some
-            async for group in scanned(sink, endpoint, wanted, checkpoint=checkpoint):
-                for each, _ in group:
-                    compared.add(each.window, each.tally)
-        records += compared.records
-        unknown += compared.unknown
-        differences += compared.differences()
-    return _Verified(records, differences, unknown)
-
-
-class _Compared:
-    """What stands in a sink, beside some accounts' calendars."""
-
-    def __init__(self, calendars: dict[Key, Calendar]) -> None:
-        self.records = self.unknown = 0
-        self._calendars = calendars
-        self._sums: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
-        self._open: set[tuple[str, str, date]] = set()
-        self._found: list[Difference] = []
-
-    def add(self, window: Window, tally: Tally) -> None:
-        """A window that stands there."""
-        self.records += tally.records
-        appid, endpoint, begin, end = window
-        calendar = self._calendars.get((appid, endpoint))
-        if calendar is None:
-            text = f"{many(tally.records, 'record')} of which the ledger knows nothing"
-            self._found.append(Difference(str(window), text))
-            return
-        known = calendar.windows.get(begin)
-        if known is not None and known.stored and known.end == end:
-            self._open.add((appid, endpoint, begin))
-            self._compare(str(window), tally, known.tally)
-        elif list(calendar.runs(begin, end, DONE)) == [(begin, end)]:
-            place = (appid, endpoint, begin.year)
-            self._sums[place] = self._sums[place].plus(tally)
-        else:
-            self.unknown += 1
-
-    def differences(self) -> list[Difference]:
-        """What is not as the ledger says."""
-        for (appid, endpoint), calendar in self._calendars.items():
-            for year, tally in sorted(calendar.sums.items()):
-                if tally is not None:
-                    found = self._sums[appid, endpoint, year]
-                    self._compare(f"{appid} {endpoint} {year}", found, tally)
-            for begin, window in sorted(calendar.windows.items()):
-                if window.stored and (appid, endpoint, begin) not in self._open:
-                    place = str(Window(appid, endpoint, *window.days))
-                    self._compare(place, Tally(), window.tally)
-        return self._found
-
-    def _compare(self, where: str, found: Tally, known: Tally) -> None:
-        if found.records != known.records:
-            text = f"{many(found.records, 'record')} are stored, {known.records:,} were fetched"
-            self._found.append(Difference(where, text))
-        elif found != known:
-            text = "as many records as were fetched, but not the same ones"
-            self._found.append(Difference(where, text))
+async def _verified(ledger: Ledger, name: str, state: KnownSink) -> Verified | None:
+    """What was found in a sink, as far as that can be told at once; None if there is no way."""
+    where = spec_of(name, ledger.path)
+    if not state.whole:
+        tell(plain(f"{where} lacks some of it; the next run into it fills it"))
+    try:
+        sink = plugins.sink(where) if where.partition(":")[0] in plugins.sink_schemes() else None
+    except UsageError as exc:
+        return Verified(where, unread=str(exc))
+    if sink is None or scan_of(sink) is None:
+        say(plain(f"{where} cannot be read back; it was not verified"))
+        return None
+    if not state.whole:
+        return None
+    found = await verify(ledger, name, sink, state)
+    if not found.unread:
+        read = (
+            "it was not read to its end"
+            if found.broken
+            else f"{many(found.records, 'record')} read"
+        )
+        tell(plain(f"{where}: {read}"))
+    if found.unknown:
+        text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
+        tell(f"  {text}; the next run replaces them")
+    if found.counted:
+        text = f"{many(found.counted, 'window')} came from another destination"
+        tell(f"  {text}; the records of these were counted, not compared")
+    return found

@@ -47,6 +47,18 @@ class Exhausted(NamedTuple):
     asked: float
 
 
+class KnownSink(NamedTuple):
+    """A sink that the ledger knows.
+
+    whole: whether it has everything that is stored.  refilled: the latest moment at which a window
+    was fetched that was taken over from another sink in another form, RFC 3339 in UTC; the records
+    of windows up to then can be counted, but their checksums are others.
+    """
+
+    whole: bool
+    refilled: str = ""
+
+
 class Ledger(Protocol):
     """A ledger; an async context manager.  Its methods raise `LedgerError`.
 
@@ -113,14 +125,14 @@ class Ledger(Protocol):
         """All that was stored for a sink."""
         ...
 
-    async def caught_up(self, sink: str) -> None:
-        """A sink has everything that is stored."""
+    async def caught_up(self, sink: str, refilled: str = "") -> None:
+        """A sink has everything that is stored; refilled: as of `KnownSink`."""
         ...
 
     # what is known
 
-    async def sinks(self) -> dict[str, bool]:
-        """The sinks that the ledger knows, and whether they have everything that is stored."""
+    async def sinks(self) -> dict[str, KnownSink]:
+        """The sinks that the ledger knows, by name."""
         ...
 
     async def accounts(self) -> list[str]:

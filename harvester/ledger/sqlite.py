@@ -20,7 +20,7 @@ from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import tables
-from harvester.ledger.base import Exhausted, Key, Spent
+from harvester.ledger.base import Exhausted, Key, KnownSink, Spent
 from harvester.ledger.tables import VERSION
 from harvester.lock import Claim
 from harvester.model import Tally
@@ -131,12 +131,12 @@ class SqliteLedger:
     async def checkpoint(self, sink: str) -> dict[str, str]:
         return await self._call(tables.checkpoint, sink)
 
-    async def caught_up(self, sink: str) -> None:
-        await self._call(tables.caught_up, sink)
+    async def caught_up(self, sink: str, refilled: str = "") -> None:
+        await self._call(tables.caught_up, sink, refilled)
 
     # what is known
 
-    async def sinks(self) -> dict[str, bool]:
+    async def sinks(self) -> dict[str, KnownSink]:
         return await self._call(tables.sinks)
 
     async def accounts(self) -> list[str]:
@@ -221,7 +221,7 @@ class SqliteLedger:
         if self.path.name != FILE_NAME:
             place /= self.path.name.removesuffix(f".{FILE_NAME}")
             if ledger_of(place) != self.path:
-                return "move it away: what lies in the sinks is then kept, and asked for anew"
+                return "harvester rebuild --out DIR --sink SPEC makes a new one, DIR/ledger.sqlite"
         out = shlex.quote(str(place))
         return f"harvester rebuild --out {out} makes a new ledger from what is stored"
 

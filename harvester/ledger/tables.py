@@ -20,7 +20,7 @@ from harvester import seal
 from harvester.codec import encode, parse_small
 from harvester.coverage import Calendar, OpenWindow, Outcome, joined, packed, unpacked
 from harvester.durable import step
-from harvester.ledger.base import Exhausted, Key, Spent
+from harvester.ledger.base import Exhausted, Key, KnownSink, Spent
 from harvester.model import Tally, Window
 from harvester.plan import Days
 
@@ -40,7 +40,7 @@ CREATE TABLE open_window (
     account INTEGER NOT NULL, interface INTEGER NOT NULL,
     first_day TEXT NOT NULL, last_day TEXT NOT NULL, state TEXT NOT NULL,
     records INTEGER NOT NULL, checksum INTEGER NOT NULL, due REAL NOT NULL,
-    detail TEXT NOT NULL, code INTEGER, rid TEXT NOT NULL,
+    detail TEXT NOT NULL, code INTEGER, rid TEXT NOT NULL, fetched_at TEXT NOT NULL,
     PRIMARY KEY (account, interface, first_day)
 ) WITHOUT ROWID;
 CREATE TABLE journal (number INTEGER PRIMARY KEY, entries TEXT NOT NULL);
@@ -57,7 +57,9 @@ CREATE TABLE exhausted (
     PRIMARY KEY (appid, endpoint)
 ) WITHOUT ROWID;
 CREATE TABLE span (endpoint TEXT NOT NULL PRIMARY KEY, days INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE sink (name TEXT NOT NULL PRIMARY KEY, behind INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sink (
+    name TEXT NOT NULL PRIMARY KEY, behind INTEGER NOT NULL, refilled TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE checkpoint (
     sink TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (sink, key)
@@ -230,12 +232,12 @@ def _store(database: Connection, key: Key, calendar: Calendar, before: Before) -
         "DELETE FROM open_window WHERE account = ? AND interface = ? AND first_day = ?", gone
     )
     came = [
-        (*place, str(w.begin), str(w.end), w.state, *w.tally, w.due, w.detail, w.code, w.rid)
+        (*place, str(w.begin), str(w.end), w.state, *w.tally, *w[4:])
         for first, w in calendar.windows.items()
         if windows.get(first) != w
     ]
     database.executemany(
-        "INSERT OR REPLACE INTO open_window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", came
+        "INSERT OR REPLACE INTO open_window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", came
     )
 
 
@@ -313,10 +315,12 @@ def note_exhausted(database: Connection, said: Exhausted) -> None:
             database.execute("INSERT INTO exhausted VALUES (?, ?, ?, ?)", said)
 
 
-def caught_up(database: Connection, sink: str) -> None:
+def caught_up(database: Connection, sink: str, refilled: str = "") -> None:
     """A sink has everything that is stored."""
     with transaction(database, "sink"):
-        database.execute("INSERT OR REPLACE INTO sink VALUES (?, 0)", (sink,))
+        known = sinks(database).get(sink, KnownSink(True))
+        latest = max(known.refilled, refilled)
+        database.execute("INSERT OR REPLACE INTO sink VALUES (?, 0, ?)", (sink, latest))
 
 
 # what is known
@@ -328,10 +332,10 @@ def checkpoint(database: Connection, sink: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in rows}
 
 
-def sinks(database: Connection) -> dict[str, bool]:
-    """The sinks that the ledger knows, and whether they have everything that is stored."""
-    rows = rows_of(database, "SELECT name, behind FROM sink ORDER BY name")
-    return {str(name): not behind for name, behind in rows}
+def sinks(database: Connection) -> dict[str, KnownSink]:
+    """The sinks that the ledger knows, by name."""
+    rows = rows_of(database, "SELECT name, behind, refilled FROM sink ORDER BY name")
+    return {str(name): KnownSink(not behind, str(refilled)) for name, behind, refilled in rows}
 
 
 def accounts(database: Connection) -> list[str]:
@@ -375,7 +379,7 @@ def _calendars(database: Connection, appids: Sequence[str]) -> dict[Key, Calenda
         for appid, name, first, last, state, records, checksum, *why in rows_of(
             database,
             "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
-            " due, detail, code, rid FROM account JOIN open_window ON account = account.id"
+            " due, detail, code, rid, fetched_at FROM account JOIN open_window ON account = account.id"
             f" JOIN interface ON interface = interface.id WHERE account.name IN ({marks})",
             *some,
         ):

@@ -155,7 +155,7 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
                 f"the directory {path.parent} cannot be made ({exc.strerror})"
             ) from exc
     elif not path.exists():
-        raise SinkError(f"{where} does not exist any more; put it back, or use a new ledger")
+        raise SinkError(f"{where} is gone; put it back, or use a new ledger")
     if path.is_dir():
         raise UsageError(f"{path} is a directory; name a file for the database")
 
@@ -207,6 +207,7 @@ class SqlSink:
         self._driver = driver
         self._patience = patience
         self._layouts: dict[str, Layout] = {}
+        self._owner = ""  # of the ledger, if one is kept
         self._thread: Thread | None = None
 
     def __repr__(self) -> str:
@@ -284,19 +285,19 @@ class SqlSink:
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 holding = self._check_tables(gone_is_error=bool(checkpoint))
                 if checkpoint:
+                    self._owner = checkpoint[_OWNER]
                     return {}
                 if holding and checkpoint is not None:
                     raise UsageError(
                         f"{driver.where} holds a harvest that this ledger does not know;"
                         f" `harvester rebuild --sink {self._identity}` makes a ledger from it"
                     )
-                if (
-                    commits and checkpoint is not None
-                ):  # of somebody else's, whose ledger must not go on here
-                    driver.query(
-                        f"UPDATE _harvester_state SET owner = {driver.dialect.mark}", [_new_owner()]
-                    )
+                if checkpoint is not None:  # another ledger that began here must not go on
+                    mark = driver.dialect.mark
+                    driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
                 [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
+        if checkpoint is not None:
+            self._owner = str(owner)
         return {_OWNER: str(owner), _COMMITS: str(commits)}
 
     def _make(self) -> None:
@@ -444,7 +445,13 @@ class SqlSink:
     def _count(self) -> str:
         """The number of this commit: last, since other writers wait for it from here on."""
         self._driver.query("UPDATE _harvester_state SET commits = commits + 1")
-        return str(self._driver.query("SELECT commits FROM _harvester_state")[0][0])
+        [(owner, commits)] = self._driver.query("SELECT owner, commits FROM _harvester_state")
+        if self._owner not in ("", owner):
+            raise SinkError(
+                f"{self._driver.where} belongs to another ledger now, which began to write it;"
+                " use that ledger, or another destination"
+            )
+        return str(commits)
 
     # reading back
 

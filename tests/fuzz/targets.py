@@ -16,7 +16,15 @@ from harvester.datacube import INTERFACES, StableToken
 from harvester.datacube.external import LONGEST_TOKEN
 from harvester.datacube.tokens import ClassicToken
 from harvester.model import (
-    Action, Batch, Hidden, Request, Response, Token, Verdict, Window, metadata,
+    Action,
+    Batch,
+    Hidden,
+    Request,
+    Response,
+    Token,
+    Verdict,
+    Window,
+    metadata,
 )  # fmt: skip
 
 DAY = date(2024, 1, 1)

@@ -298,7 +298,7 @@ def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path)
                 await harvester.run(
                     ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger
                 )
-            assert await ledger.sinks() == []
+            assert await ledger.sinks() == {}
 
     asyncio.run(main())
 

@@ -138,10 +138,21 @@ class Consumer:
             exec(self._read, self._names)
 
     @property
+    def standing(self) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+        """The records of each window that stands."""
+        exec(textwrap.dedent(_STANDING), self._names)
+        found: dict[tuple[str, ...], list[dict[str, Any]]] = self._names["standing"]
+        return found
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """All records that stand."""
+        return [record for records in self.standing.values() for record in records]
+
+    @property
     def windows(self) -> dict[tuple[str, ...], list[int]]:
         """The numbers of each window that stands."""
-        exec(textwrap.dedent(_STANDING), self._names)
         return {
             window: sorted(record["n"] for record in records)
-            for window, records in self._names["standing"].items()
+            for window, records in self.standing.items()
         }

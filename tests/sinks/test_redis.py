@@ -17,7 +17,7 @@ from harvester import plugins
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.redis import RedisStreams
 from tests.redis_server import PASSWORD, RedisServer, redis_cluster, wait_for_cluster
-from tests.sinks.feed import JOB, ODD, Consumer, Died, Ledger, batch, dying, job, window
+from tests.sinks.feed import JOB, ODD, Consumer, Died, batch, dying, job, window
 
 
 @pytest.fixture

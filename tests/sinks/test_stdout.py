@@ -14,7 +14,7 @@ from harvester import plugins
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.stdout import CHUNK, StandardOutput, pieces
-from tests.sinks.feed import JOB, ODD, WRITES, Died, Ledger, batch, dying, job, window
+from tests.sinks.feed import JOB, ODD, WRITES, Died, batch, dying, job, window
 
 
 def handed_out(*batches: Batch) -> list[bytes]:
