@@ -134,10 +134,10 @@ def test_a_job_that_dies_at_any_entry_ends_with_the_truth_at_the_consumer(
 ) -> None:
     monkeypatch.setattr("harvester.sinks.redis.PIPELINE", 1)
     with dying(0) as moments:
-        asyncio.run(job(lambda: at(server, prefix="whole"), SqliteLedger()))
+        asyncio.run(job(lambda: at(server, prefix="whole"), Ledger()))
     assert len(moments) > 2 * len(JOB)
     for moment in range(1, len(moments) + 1):
-        prefix, ledger, consumer = f"p{moment}", SqliteLedger(), Consumer()
+        prefix, ledger, consumer = f"p{moment}", Ledger(), Consumer()
         with dying(moment), pytest.raises(Died):
             asyncio.run(job(lambda: at(server, prefix=prefix), ledger))  # noqa: B023
         asyncio.run(job(lambda: at(server, prefix=prefix), ledger))  # noqa: B023
@@ -149,7 +149,7 @@ def test_a_job_that_dies_at_any_entry_ends_with_the_truth_at_the_consumer(
 def test_a_consumer_that_gets_any_part_twice_ends_with_the_truth(
     server: RedisServer, client: Any
 ) -> None:
-    ledger = SqliteLedger()
+    ledger = Ledger()
     asyncio.run(job(lambda: at(server), ledger))
     entries = sent(client, "harvester:e", "harvester:f")
     for cut in range(len(entries) + 1):
@@ -163,7 +163,7 @@ def test_a_consumer_that_gets_any_part_twice_ends_with_the_truth(
 def test_the_order_in_which_a_consumer_gets_entries_makes_no_difference(
     server: RedisServer, client: Any
 ) -> None:
-    ledger, draw = SqliteLedger(), random.Random(20261125)
+    ledger, draw = Ledger(), random.Random(20261125)
     asyncio.run(job(lambda: at(server), ledger))
     entries = sent(client, "harvester:e", "harvester:f")
     for _ in range(200):
@@ -489,10 +489,10 @@ def test_a_job_on_a_cluster_that_dies_at_any_moment_ends_with_the_truth(
 ) -> None:
     monkeypatch.setattr("harvester.sinks.redis.PIPELINE", 3)
     with dying(0) as moments:
-        asyncio.run(job(lambda: at(nodes[0], prefix="whole"), SqliteLedger()))
+        asyncio.run(job(lambda: at(nodes[0], prefix="whole"), Ledger()))
     with _client_of(nodes) as client:
         for moment in range(1, len(moments) + 1):
-            prefix, ledger, consumer = f"p{moment}", SqliteLedger(), Consumer()
+            prefix, ledger, consumer = f"p{moment}", Ledger(), Consumer()
             with dying(moment), pytest.raises(Died):
                 asyncio.run(job(lambda: at(nodes[1], prefix=prefix), ledger))  # noqa: B023
             asyncio.run(job(lambda: at(nodes[2], prefix=prefix), ledger))  # noqa: B023

@@ -88,7 +88,7 @@ def stands(lines: list[dict[str, Any]]) -> dict[tuple[str, ...], list[int]]:
 @pytest.mark.parametrize("moment", range(1, 2 * WRITES + 1))
 def test_a_job_that_dies_at_any_moment_ends_with_the_truth_at_the_reader(moment: int) -> None:
     reading, writing = os.pipe()
-    ledger = SqliteLedger()
+    ledger = Ledger()
     with dying(moment), pytest.raises(Died):
         asyncio.run(job(lambda: StandardOutput(writing), ledger))
     asyncio.run(job(lambda: StandardOutput(writing), ledger))
