@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harvester import durable
 from harvester.codec import encode
@@ -73,6 +73,8 @@ class DuckDB(SqlSink):
 
     Raises `UsageError` if the library is missing.
     """
+
+    is_file: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
         self.path = Path(path)

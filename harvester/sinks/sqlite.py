@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harvester import durable, sqlitefile
 from harvester.endpoint import Field
@@ -55,6 +55,8 @@ DIALECT = Dialect(
 
 class SQLite(SqlSink):
     """The sink in an SQLite file; it is made if it is not there."""
+
+    is_file: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
