@@ -32,6 +32,9 @@ from harvester.sinks.sql import (
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
 
+_BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""Codes of errors about files that may be whole."""
+
 _TYPES = {
     "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
     "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
@@ -192,3 +195,6 @@ class SQLiteDriver:
 
     def is_away(self, exc: Exception) -> bool:
         return False
+
+    def is_barred(self, exc: Exception) -> bool:
+        return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED

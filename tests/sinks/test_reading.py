@@ -123,9 +123,7 @@ def batch(
 ) -> Batch:
     """A batch of one window of January 2024."""
     place = window(first, days, appid, endpoint.name)
-    return Batch(
-        place, list(records), "2024-06-15T04:00:00Z", endpoint=endpoint, replaces=replaces
-    )
+    return Batch(place, list(records), "2024-06-15T04:00:00Z", endpoint=endpoint, replaces=replaces)
 
 
 def mine(first: int, *records: dict[str, Any], **more: Any) -> Batch:
