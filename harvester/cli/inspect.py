@@ -6,7 +6,7 @@ Rule: reads the ledger and the stored data, changes nothing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,7 @@ from harvester.plan import (
 from harvester.planner import NOTHING, Known, Need, calendars_of, known, needed
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Checkpoint, Sink, scan_of, spec_of
+from harvester.sinks.base import Sink, scan_of, spec_of
 from harvester.stored import endpoints_in, scanned
 
 AT_ONCE = 200
@@ -329,6 +329,7 @@ async def show_verification(path: Path) -> int:
     """Compare what stands in each sink with what the ledger says."""
     found: list[Difference] = []
     unread: list[Difference] = []
+    read = 0
     async with SqliteLedger(path, readonly=True) as ledger:
         names = await ledger.sinks()
         if not names:
@@ -339,11 +340,7 @@ async def show_verification(path: Path) -> int:
                 tell(plain(f"{where} lacks some of it; the next run into it fills it"))
                 continue
             try:
-                sink = _sink(where)
-                if sink is None or scan_of(sink) is None:
-                    tell(f"{name} cannot be read back; it was not verified")
-                    continue
-                verified = await _verify(ledger, sink, await ledger.checkpoint(name))
+                verified = await _verify(ledger, _sink(where), name)
             except SinkError as exc:
                 found.append(Difference(where, str(exc)))
                 tell(plain(f"{where}: it was not read to its end"))
@@ -351,20 +348,33 @@ async def show_verification(path: Path) -> int:
             except UsageError as exc:
                 unread.append(Difference(where, str(exc)))
                 continue
+            if verified is None:
+                tell(plain(f"{where} cannot be read back; it was not verified"))
+                continue
+            read += 1
             found += verified.differences
-            tell(plain(f"{where}: {many(verified.records, 'record')} read"))
-            if verified.unknown:
-                text = f"{many(verified.unknown, 'window')} of which the ledger knows nothing yet"
-                tell(f"  {text}; the next run replaces them")
+            _show_read(where, verified)
+    return _show_result(found, unread, read)
+
+
+def _show_result(found: Sequence[Difference], unread: Sequence[Difference], read: int) -> int:
+    """What differs, what could not be opened, and the result of what was read."""
     for difference in found:
         tell(plain(f"{difference.where}: {difference.what}"))
     for one in unread:
         say(plain(f"{one.where} was not verified: {one.what}"))
-    if found or len(unread) < len(names):
+    if found or read:
         tell("different from what was fetched" if found else "exactly what was fetched")
     if unread:
         return STOPPED
     return FAILED_WINDOWS if found else COMPLETE
+
+
+def _show_read(where: str, verified: _Verified) -> None:
+    tell(plain(f"{where}: {many(verified.records, 'record')} read"))
+    if verified.unknown:
+        text = f"{many(verified.unknown, 'window')} of which the ledger knows nothing yet"
+        tell(f"  {text}; the next run replaces them")
 
 
 def _sink(spec: str) -> Sink | None:
@@ -375,7 +385,11 @@ def _sink(spec: str) -> Sink | None:
     return plugins.sink(spec) if spec.partition(":")[0] in plugins.sink_schemes() else None
 
 
-async def _verify(ledger: Ledger, sink: Sink, checkpoint: Checkpoint) -> _Verified:
+async def _verify(ledger: Ledger, sink: Sink | None, name: str) -> _Verified | None:
+    """What is found in a sink, which has that name in the ledger; None if it cannot be read."""
+    if sink is None or scan_of(sink) is None:
+        return None
+    checkpoint = await ledger.checkpoint(name)
     records = unknown = 0
     differences: list[Difference] = []
     there = await endpoints_in(sink, checkpoint)
