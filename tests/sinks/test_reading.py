@@ -268,6 +268,19 @@ def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [3]  # it lies there
 
 
+def test_a_feed_beside_a_database_is_not_asked_for_what_was_harvested(tmp_path: Path) -> None:
+    async def know(sink: str) -> None:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await ledger.commit([], {sink: {"mine": "1-1"}})
+
+    asyncio.run(know("redis://h:6379/0"))
+    asyncio.run(know("-"))
+    with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
+        harvester.read(tmp_path, MINE)
+    write(Place(f"sqlite:{tmp_path}/a.db", tmp_path), [mine(1, {"n": 1})])
+    assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
 def test_a_database_that_nobody_harvested_into_is_said(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
