@@ -32,7 +32,7 @@ from harvester.sinks.columns import Table
 
 _ROWS = 1 << 14  # of a batch
 _SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
-_KEEP_NOTHING = ("-", "memory")
+_NOT_READ_BACK = ("-", "memory", "redis", "rediss")
 
 
 def read(
@@ -212,7 +212,7 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
             return plugins.sink(f"{scheme}:{directory}")
     known = [spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
     if not known:
-        raise UsageError(f"{directory} holds nothing that was harvested")
+        raise UsageError(f"{directory} holds nothing that was harvested and can be read back")
     if len(known) > 1:
         raise UsageError(
             f"what was harvested from {directory} lies in several places ({', '.join(known)}); read"
@@ -222,9 +222,9 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
 
 
 def _can_be_read(name: str) -> bool:
-    """Whether a sink's name in a ledger is the spec of one that keeps something."""
+    """Whether a sink's name in a ledger is the spec of one that another process can read."""
     scheme = name.partition(":")[0]
-    return scheme in plugins.sink_schemes() and scheme not in _KEEP_NOTHING
+    return scheme in plugins.sink_schemes() and scheme not in _NOT_READ_BACK
 
 
 def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint | None:

@@ -209,7 +209,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
         harvester.read(tmp_path / "none", "getarticlesummary")
     with pytest.raises(UsageError, match="there is no directory"):
         harvester.read(f"parquet:{tmp_path}/none", "getarticlesummary")
-    with pytest.raises(UsageError, match="holds nothing that was harvested"):
+    with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
         harvester.read(tmp_path, "getarticlesummary")
     (tmp_path / ".jsonl.lock").touch()
     with pytest.raises(UsageError, match="did you mean getarticlesummary"):

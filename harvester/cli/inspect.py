@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import plugins
-from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED, UNUSABLE
+from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.screen import china_time, duration, many, out, plain, say, tell
 from harvester.coverage import (
     DONE,
@@ -325,9 +325,7 @@ async def show_verification(path: Path) -> int:
         tell("different from what was fetched" if differences else "exactly what was fetched")
     if unread:
         return STOPPED
-    if differences:
-        return FAILED_WINDOWS
-    return COMPLETE if found else UNUSABLE
+    return FAILED_WINDOWS if differences else COMPLETE
 
 
 async def _verified(ledger: Ledger, name: str, state: KnownSink) -> Verified | None:
@@ -340,7 +338,7 @@ async def _verified(ledger: Ledger, name: str, state: KnownSink) -> Verified | N
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or scan_of(sink) is None:
-        say(plain(f"{where} cannot be read back; it was not verified"))
+        tell(plain(f"{where} cannot be read back; it was not verified"))
         return None
     if not state.whole:
         return None

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harvester import durable
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
@@ -33,6 +33,7 @@ _TYPES = {
 }  # fmt: skip
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
+_OTHER_KIND = "it is a file of another kind"
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _HEADERS = 3 * 4096
 """Bytes with which each database begins; one that is shorter holds nothing."""
@@ -40,6 +41,14 @@ _MEMORY, _LARGE = "256MB", ("GiB", "TiB")
 """Enough for a group with the longest answer that is taken."""
 _MANY = 100
 """Rows for which Arrow is worth its while."""
+_BARRED = (
+    "lock on file",
+    "Permission denied",
+    "Cannot open file",
+    "newer version",
+    "storage version",
+)
+"""Parts of messages about files that may be whole."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _open_here: set[Path] = set()
 """The files that this process has open: DuckDB itself keeps out other processes only."""
@@ -73,6 +82,8 @@ class DuckDB(SqlSink):
 
     Raises `UsageError` if the library is missing.
     """
+
+    is_file: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
         self.path = Path(path)
@@ -142,22 +153,22 @@ class DuckDBDriver:
 
     def _make_ready(self, *, create: bool) -> None:
         make_ready(self._path, self.where, create=create)
-        self._refuse_other_kinds()
+        if self._is_of_another_kind():
+            raise UsageError(f"{self.where} could not be opened: {_OTHER_KIND}")
         if create and 0 < self._size() < _HEADERS:  # its making was cut off; DuckDB refuses it
             durable.remove(self._path, "database that was not made to its end")
 
     def _size(self) -> int:
         return self._path.stat().st_size if self._path.exists() else 0
 
-    def _refuse_other_kinds(self) -> None:
+    def _is_of_another_kind(self) -> bool:
         """DuckDB would fetch from the network what opens a file of SQLite, and open it."""
         try:
             with self._path.open("rb") as file:
                 begin = file.read(len(_MAGIC) + _MAGIC_AT)
         except OSError:  # it is not there yet, or DuckDB says what is the matter
-            return
-        if begin and begin[_MAGIC_AT:] != _MAGIC:
-            raise UsageError(f"{self.where} could not be opened: it is a file of another kind")
+            return False
+        return bool(begin) and begin[_MAGIC_AT:] != _MAGIC
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -193,8 +204,10 @@ class DuckDBDriver:
 
     @contextmanager
     def reading(self) -> Iterator[DuckDBDriver]:
+        make_ready(self._path, self.where, create=False)
+        if self._is_of_another_kind():
+            raise SinkError(f"{self.where} could not be read: {_OTHER_KIND}")
         reader = DuckDBDriver(self._library, self._path)
-        reader._make_ready(create=False)
         reader._connection = reader._silent(reads=reader._is_protected())
         reader._reads = True
         try:
@@ -255,7 +268,7 @@ class DuckDBDriver:
         if "No space left" in text or "File too large" in text or "disk is full" in text.lower():
             return DISK_FULL
         if "not a valid DuckDB" in text:
-            return "it is a file of another kind"
+            return _OTHER_KIND
         if "newer version" in text or "storage version" in text.lower():
             return "it was written by another version of DuckDB"
         if "Permission denied" in text or "Cannot open file" in text:
@@ -264,6 +277,9 @@ class DuckDBDriver:
 
     def is_away(self, exc: Exception) -> bool:
         return False
+
+    def is_barred(self, exc: Exception) -> bool:
+        return any(part in str(exc) for part in _BARRED)
 
 
 def _arrow_room() -> Any:

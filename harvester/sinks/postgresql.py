@@ -48,6 +48,7 @@ _BEGIN = (  # the days to delete are few beside a table: they are looked up in i
 )
 _TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03")
 """Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end."""
+_NOT_ALLOWED = "42501"  # insufficient privilege
 _NOT_NOW = (
     "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
     "slots", "unexpectedly", "reset", "unreachable", "no such file",
@@ -282,6 +283,9 @@ class PostgresDriver:
             kinds = (self._library.OperationalError, self._library.InterfaceError)
             return isinstance(exc, kinds)
         return str(state).startswith(_TRANSIENT)
+
+    def is_barred(self, exc: Exception) -> bool:
+        return getattr(exc, "sqlstate", None) == _NOT_ALLOWED
 
 
 def _url(given: dict[str, str]) -> str:

@@ -124,6 +124,10 @@ class Driver(Protocol):
         """Whether it can be another thing in a moment."""
         ...
 
+    def is_barred(self, exc: Exception) -> bool:
+        """Whether it cannot be read here, though nothing is wrong with what is stored."""
+        ...
+
 
 def overlapping(table: str, mark: str) -> str:
     """A statement that deletes the rows of an account that overlap days.
@@ -502,7 +506,8 @@ class SqlSink:
             raise UsageError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
             problem = f"{driver.where} could not be read: {driver.says(exc)}"
-        raise SinkError(problem)  # here, where no frame holds a password
+            kind = UsageError if driver.is_barred(exc) else SinkError
+        raise kind(problem)  # here, where no frame holds a password
 
 
 def _new_owner() -> str:
@@ -544,7 +549,8 @@ def _check(driver: Driver, checkpoint: Checkpoint) -> int:
         )
     if (missing := int(checkpoint.get(_COMMITS, 0)) - commits) > 0:
         raise SinkError(
-            f"{where} is older than the ledger: its last {many(missing, 'commit')} are missing; put"
+            f"{where} is older than the ledger: its last {many(missing, 'commit')}"
+            f" {'is' if missing == 1 else 'are'} missing; put"
             " the newer one back, or make a ledger from this one with `harvester rebuild`"
         )
     return int(commits)

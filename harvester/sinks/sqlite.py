@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harvester import durable, sqlitefile
 from harvester.endpoint import Field
@@ -31,6 +31,9 @@ from harvester.sinks.sql import (
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
+
+_BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""Codes of errors about files that may be whole."""
 
 _TYPES = {
     "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
@@ -55,6 +58,8 @@ DIALECT = Dialect(
 
 class SQLite(SqlSink):
     """The sink in an SQLite file; it is made if it is not there."""
+
+    is_file: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
@@ -190,3 +195,6 @@ class SQLiteDriver:
 
     def is_away(self, exc: Exception) -> bool:
         return False
+
+    def is_barred(self, exc: Exception) -> bool:
+        return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED

@@ -134,7 +134,7 @@ def test_ten_thousand_windows_of_one_account_are_kept_in_their_time() -> None:
 
 @pytest.mark.parametrize("moment", range(1, 2 * WRITES + 1))
 def test_a_job_that_dies_at_any_moment_ends_with_the_truth(moment: int) -> None:
-    sink, ledger = MemorySink(), SqliteLedger()
+    sink, ledger = MemorySink(), Ledger()
     with dying(moment), pytest.raises(Died):
         asyncio.run(job(lambda: sink, ledger))
     asyncio.run(job(lambda: sink, ledger))

@@ -6,7 +6,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from harvester import plugins
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.redis import RedisStreams
 from tests.redis_server import PASSWORD, RedisServer, redis_cluster, wait_for_cluster
-from tests.sinks.feed import JOB, ODD, Consumer, Died, batch, dying, job, window
+from tests.sinks.feed import JOB, ODD, Consumer, Died, Ledger, batch, dying, job, window
+from tests.support import A, Wechat, harvest
 
 
 @pytest.fixture
@@ -134,10 +136,10 @@ def test_a_job_that_dies_at_any_entry_ends_with_the_truth_at_the_consumer(
 ) -> None:
     monkeypatch.setattr("harvester.sinks.redis.PIPELINE", 1)
     with dying(0) as moments:
-        asyncio.run(job(lambda: at(server, prefix="whole"), SqliteLedger()))
+        asyncio.run(job(lambda: at(server, prefix="whole"), Ledger()))
     assert len(moments) > 2 * len(JOB)
     for moment in range(1, len(moments) + 1):
-        prefix, ledger, consumer = f"p{moment}", SqliteLedger(), Consumer()
+        prefix, ledger, consumer = f"p{moment}", Ledger(), Consumer()
         with dying(moment), pytest.raises(Died):
             asyncio.run(job(lambda: at(server, prefix=prefix), ledger))  # noqa: B023
         asyncio.run(job(lambda: at(server, prefix=prefix), ledger))  # noqa: B023
@@ -149,7 +151,7 @@ def test_a_job_that_dies_at_any_entry_ends_with_the_truth_at_the_consumer(
 def test_a_consumer_that_gets_any_part_twice_ends_with_the_truth(
     server: RedisServer, client: Any
 ) -> None:
-    ledger = SqliteLedger()
+    ledger = Ledger()
     asyncio.run(job(lambda: at(server), ledger))
     entries = sent(client, "harvester:e", "harvester:f")
     for cut in range(len(entries) + 1):
@@ -163,7 +165,7 @@ def test_a_consumer_that_gets_any_part_twice_ends_with_the_truth(
 def test_the_order_in_which_a_consumer_gets_entries_makes_no_difference(
     server: RedisServer, client: Any
 ) -> None:
-    ledger, draw = SqliteLedger(), random.Random(20261125)
+    ledger, draw = Ledger(), random.Random(20261125)
     asyncio.run(job(lambda: at(server), ledger))
     entries = sent(client, "harvester:e", "harvester:f")
     for _ in range(200):
@@ -489,10 +491,10 @@ def test_a_job_on_a_cluster_that_dies_at_any_moment_ends_with_the_truth(
 ) -> None:
     monkeypatch.setattr("harvester.sinks.redis.PIPELINE", 3)
     with dying(0) as moments:
-        asyncio.run(job(lambda: at(nodes[0], prefix="whole"), SqliteLedger()))
+        asyncio.run(job(lambda: at(nodes[0], prefix="whole"), Ledger()))
     with _client_of(nodes) as client:
         for moment in range(1, len(moments) + 1):
-            prefix, ledger, consumer = f"p{moment}", SqliteLedger(), Consumer()
+            prefix, ledger, consumer = f"p{moment}", Ledger(), Consumer()
             with dying(moment), pytest.raises(Died):
                 asyncio.run(job(lambda: at(nodes[1], prefix=prefix), ledger))  # noqa: B023
             asyncio.run(job(lambda: at(nodes[2], prefix=prefix), ledger))  # noqa: B023
@@ -598,3 +600,56 @@ def test_the_library_is_not_imported_before_it_is_used() -> None:
         "assert 'redis' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# the command
+
+
+def test_the_command_harvests_and_refreshes_and_verify_says_that_it_cannot_be_read_back(
+    server: RedisServer, client: Any, tmp_path: Path, wechat: Callable[..., Wechat]
+) -> None:
+    simulated = wechat()
+    arguments = (
+        "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-31",
+        "--base-url", simulated.url, "--rate", "5000/s", "--out", tmp_path, "--sink", server.url,
+    )  # fmt: skip
+    sent_by_then = []
+    for more in ([], [], ["--refresh"]):
+        result = harvest(*arguments, *more)
+        assert result.returncode == 0, result.stderr
+        assert PASSWORD not in result.stdout + result.stderr
+        sent_by_then.append(client.xlen("harvester:getarticlesummary"))
+        verified = harvest("verify", "--out", tmp_path)  # which needs no password
+        where = RedisStreams(server.url).identity
+        assert (verified.returncode, verified.stdout, verified.stderr) == (
+            0, f"{where} cannot be read back; it was not verified\n", "",
+        )  # fmt: skip
+    once, again, refreshed = sent_by_then
+    assert 31 <= once == again < refreshed
+    for path in tmp_path.iterdir():
+        assert PASSWORD.encode() not in path.read_bytes()
+    client.delete("harvester:getarticlesummary")
+    result = harvest(*arguments)
+    assert result.returncode == 4
+    assert "though the ledger says that its records were sent" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_verify_reads_what_can_be_read_beside_streams(
+    server: RedisServer, tmp_path: Path, wechat: Callable[..., Wechat]
+) -> None:
+    result = harvest(
+        "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-05",
+        "--base-url", wechat().url, "--rate", "5000/s", "--out", tmp_path,
+        "--sink", server.url, "--sink", f"jsonl:{tmp_path}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    verified = harvest("verify", "--out", tmp_path)
+    assert verified.returncode == 0
+    *told, result_line = verified.stdout.splitlines()
+    lines, streams = sorted(told)
+    assert lines.startswith(f"jsonl:{tmp_path}: ")
+    assert lines.endswith(" records read")
+    where = RedisStreams(server.url).identity
+    assert streams == f"{where} cannot be read back; it was not verified"
+    assert result_line == "exactly what was fetched"

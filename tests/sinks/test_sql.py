@@ -13,6 +13,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -93,11 +94,6 @@ class Target:
         except BaseException:
             await sink.close()
             raise
-        return sink
-
-    async def open_without_ledger(self) -> Any:
-        sink = self.make()
-        assert await sink.open(None) == {}
         return sink
 
     async def write(self, sink: Any, *batches: Batch, **fence: int) -> Any:
@@ -484,7 +480,8 @@ def test_without_a_ledger_records_stay_and_overlapping_ones_are_replaced(target:
     target.harvest([part(1, 1), part(2, 2)])
 
     async def go() -> None:
-        sink = await target.open_without_ledger()
+        sink = target.make()
+        await sink.open(None)
         await sink.write([part(2, 22), part(3, 3)], {})
         await sink.close()
 
@@ -492,6 +489,31 @@ def test_without_a_ledger_records_stay_and_overlapping_ones_are_replaced(target:
     assert target.numbers() == [1, 3, 22]
     target.harvest([part(4, 4)])  # the ledger still goes on
     assert target.numbers() == [1, 3, 4, 22]
+
+
+def test_a_new_ledger_takes_what_stands_there_as_it_is_and_notices_when_it_is_gone(
+    target: Target,
+) -> None:
+    target.harvest([part(1, 1)], [part(2, 2)])
+
+    async def take() -> dict[str, str]:
+        sink = target.make()
+        try:
+            return {**await sink.open(None)}
+        finally:
+            await sink.close()
+
+    target.checkpoint = asyncio.run(take())
+    assert target.numbers() == [1, 2]
+    newer = {**target.checkpoint, "commits": "3"}
+    assert "its last 1 commit is missing" in target.refused(SinkError, newer)
+    target.harvest([part(3, 3)])
+    assert target.numbers() == [1, 2, 3]
+    target.execute("DELETE FROM checked")
+    assert "the table checked of the database" in target.refused(SinkError)
+    target.checkpoint = asyncio.run(take())  # nothing stands there
+    target.harvest([part(4, 4)])
+    assert target.numbers() == [4]
 
 
 def test_an_emptied_harvest_can_be_taken_over_and_its_first_ledger_stops(target: Target) -> None:
@@ -567,13 +589,15 @@ def test_tables_of_another_version_are_refused(target: Target) -> None:
     target.harvest([part(1, 1)])
     target.execute("UPDATE _harvester_state SET version = 9")
     assert "its tables have version 9, this one knows 3" in target.refused(UsageError)
+    with pytest.raises(UsageError, match="its tables have version 9, this one knows 3"):
+        target.scan()
     target.execute("DROP TABLE _harvester_state")
     target.execute("CREATE TABLE _harvester (name VARCHAR(9), value VARCHAR(9))")
     for checkpoint in (target.checkpoint, {}):
         assert target.refused(UsageError, checkpoint).endswith(
             " was written by an earlier version of harvester; choose another database"
         )
-    with pytest.raises(SinkError, match="was written by an earlier version"):
+    with pytest.raises(UsageError, match="was written by an earlier version"):
         target.scan()
 
 
@@ -726,8 +750,29 @@ def test_what_cannot_be_a_database_is_refused_in_one_sentence(kind: str, tmp_pat
     assert "is a directory; name a file" in refused(tmp_path)
     assert "cannot be made (File exists)" in refused(text / "y.db")
     assert refused("/proc/x.db").endswith("could not be opened: it cannot be written")
-    with pytest.raises(SinkError, match="it is a file of another kind"):
+    with pytest.raises(SinkError, match="could not be read: it is a file of another kind"):
         list(_file(kind, text).scan("checked"))
+    with pytest.raises(UsageError, match="is a directory; name a file"):
+        list(_file(kind, tmp_path).scan("checked"))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_holds(
+    kind: str,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Target(kind, Path(folder), None)
+        target.harvest([part(1, 1)])
+        Path(folder).chmod(0o777)
+        target.path.chmod(0)
+        user = os.geteuid()
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            with pytest.raises(UsageError, match="could not be read: it cannot be"):
+                target.scan()
+        finally:
+            os.seteuid(user)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
@@ -829,6 +874,8 @@ def test_a_file_that_another_program_has_open_is_refused_by_duckdb(duck: Target)
         assert other.stdout is not None
         other.stdout.readline()
         assert "it is in use by another program; let that end" in duck.refused(UsageError)
+        with pytest.raises(UsageError, match="could not be read: it is in use by another program"):
+            duck.scan()
         other.communicate()
 
     async def go() -> None:
@@ -1004,7 +1051,7 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
             await sink.close()
             with pytest.raises(SinkError, match=r"was away for 1 s \("):
                 await server.open()
-            with pytest.raises(SinkError, match="could not be read"):
+            with pytest.raises(UsageError, match="could not be read"):
                 server.scan()
         finally:
             await asyncio.to_thread(postgres.start)
@@ -1117,6 +1164,8 @@ def test_a_database_that_cannot_be_written_is_refused(
     reader = postgres.url(name, user=f"reader{name}")
     assert refused(reader) == f"{where} permission denied for schema public"
     server.harvest([part(1, 1)])
+    with pytest.raises(UsageError, match="could not be read: permission denied for"):
+        list(PostgreSQL(postgres.url(server.database, user=f"reader{name}")).scan("checked"))
     server.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader{name}")
     reader = postgres.url(server.database, user=f"reader{name}")
     assert "permission denied for table" in refused(reader)
@@ -1154,7 +1203,7 @@ def test_a_scan_takes_the_password_from_the_environment(
 ) -> None:
     server.harvest([part(1, 1)])
     identity = server.make().identity
-    with pytest.raises(SinkError, match="no password was given; it may stand in PGPASSWORD"):
+    with pytest.raises(UsageError, match="no password was given; it may stand in PGPASSWORD"):
         list(PostgreSQL(identity).scan("checked"))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert len(list(PostgreSQL(identity).scan("checked"))) == 1

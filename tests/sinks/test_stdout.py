@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from harvester import plugins
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.stdout import CHUNK, StandardOutput, pieces
-from tests.sinks.feed import JOB, ODD, WRITES, Died, batch, dying, job, window
+from tests.sinks.feed import JOB, ODD, WRITES, Died, Ledger, batch, dying, job, window
+from tests.support import A, Wechat, harvest
 
 
 def handed_out(*batches: Batch) -> list[bytes]:
@@ -88,7 +91,7 @@ def stands(lines: list[dict[str, Any]]) -> dict[tuple[str, ...], list[int]]:
 @pytest.mark.parametrize("moment", range(1, 2 * WRITES + 1))
 def test_a_job_that_dies_at_any_moment_ends_with_the_truth_at_the_reader(moment: int) -> None:
     reading, writing = os.pipe()
-    ledger = SqliteLedger()
+    ledger = Ledger()
     with dying(moment), pytest.raises(Died):
         asyncio.run(job(lambda: StandardOutput(writing), ledger))
     asyncio.run(job(lambda: StandardOutput(writing), ledger))
@@ -185,3 +188,18 @@ def test_nothing_is_imported_that_another_sink_needs() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_verify_says_that_it_cannot_be_read_back_and_calls_nothing_the_same(
+    tmp_path: Path, wechat: Callable[..., Wechat]
+) -> None:
+    run = harvest(
+        "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-05",
+        "--base-url", wechat().url, "--rate", "5000/s", "--out", tmp_path, "--sink", "-",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) >= 5
+    verified = harvest("verify", "--out", tmp_path)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (
+        0, "- cannot be read back; it was not verified\n", "",
+    )  # fmt: skip
