@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import harvester
+from tests.postgres_server import PASSWORD
 from tests.scenarios.days import RECORDS, DaysOnly
 from tests.scenarios.places import spec_of
-from tests.postgres_server import PASSWORD
 from tests.support import A, harvest
 
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 20)

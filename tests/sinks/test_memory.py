@@ -8,7 +8,7 @@ import pytest
 from harvester import plugins
 from harvester.errors import SinkError
 from harvester.sinks.memory import MemorySink
-from tests.sinks.feed import JOB, ODD, WRITES, Died, batch, dying, job, window
+from tests.sinks.feed import JOB, ODD, WRITES, Died, Ledger, batch, dying, job, window
 
 
 def numbers(sink: MemorySink) -> list[int]:

@@ -564,9 +564,7 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
     if target.server is None:
         target.path.unlink()
         for _ in range(2):
-            assert target.refused(SinkError).endswith(
-                "does not exist any more; put it back, or use a new ledger"
-            )
+            assert target.refused(SinkError).endswith("is gone; put it back, or use a new ledger")
             with pytest.raises(SinkError, match="does not exist any more"):
                 target.scan()
     else:
