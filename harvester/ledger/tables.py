@@ -379,7 +379,8 @@ def _calendars(database: Connection, appids: Sequence[str]) -> dict[Key, Calenda
         for appid, name, first, last, state, records, checksum, *why in rows_of(
             database,
             "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
-            " due, detail, code, rid, fetched_at FROM account JOIN open_window ON account = account.id"
+            " due, detail, code, rid, fetched_at FROM account"
+            " JOIN open_window ON account = account.id"
             f" JOIN interface ON interface = interface.id WHERE account.name IN ({marks})",
             *some,
         ):

@@ -74,30 +74,41 @@ def ledger_is_true(
 ) -> Iterator[str]:
     """What the ledger calls stored stands in the sink, as it says, and each day once."""
     for key in calendars.keys() | stored.keys():
-        calendar = calendars.get(key, Calendar())
-        yield from _days_once(key, stored.get(key, ()))
-        final: list[StoredWindow] = []
-        sums: defaultdict[int, Tally] = defaultdict(Tally)
-        unread = {window.begin: window for window in calendar.windows.values() if window.stored}
-        for each in stored.get(key, ()):
-            begin, end = each.window.begin, each.window.end
-            known = unread.get(begin)
-            if known is not None and known.end == end:
-                del unread[begin]
-                if each.tally != known.tally:
-                    yield f"{each.window}: {each.tally} stands there, the ledger has {known}"
-            elif list(calendar.runs(begin, end, DONE)) == [(begin, end)]:
-                final.append(each)
-                sums[begin.year] = sums[begin.year].plus(each.tally)
-            elif list(calendar.runs(begin, end, STORED)):
-                yield f"{each.window}: it stands there beside other windows of the ledger"
-        for window in unread.values():
-            if window.tally.records:
-                yield f"{key} {window}: it does not stand there"
-        for year, tally in calendar.sums.items():
-            if tally is not None and tally != sums[year]:
-                yield f"{key} {year}: {sums[year]} stands there, the ledger has {tally}"
+        calendar, there = calendars.get(key, Calendar()), stored.get(key, ())
+        final = [each for each in there if _is_final(calendar, each)]
+        yield from _days_once(key, there)
+        yield from _open_windows(key, calendar, [each for each in there if each not in final])
+        yield from _sums(key, calendar, final)
         yield from _letters(key, calendar, final)
+
+
+def _is_final(calendar: Calendar, each: StoredWindow) -> bool:
+    whole = each.window.begin, each.window.end
+    return list(calendar.runs(*whole, DONE)) == [whole]
+
+
+def _open_windows(key: Key, calendar: Calendar, stored: Sequence[StoredWindow]) -> Iterator[str]:
+    unread = {window.days: window for window in calendar.windows.values() if window.stored}
+    for each in stored:
+        known = unread.pop((each.window.begin, each.window.end), None)
+        if known is None:
+            if list(calendar.runs(each.window.begin, each.window.end, STORED)):
+                yield f"{each.window}: it stands there beside other windows of the ledger"
+        elif each.tally != known.tally:
+            yield f"{each.window}: {each.tally} stands there, the ledger has {known}"
+    for window in unread.values():
+        if window.tally.records:
+            yield f"{key} {window}: it does not stand there"
+
+
+def _sums(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
+    sums: defaultdict[int, Tally] = defaultdict(Tally)
+    for each in final:
+        year = each.window.begin.year
+        sums[year] = sums[year].plus(each.tally)
+    for year, tally in calendar.sums.items():
+        if tally is not None and tally != sums[year]:
+            yield f"{key} {year}: {sums[year]} stands there, the ledger has {tally}"
 
 
 def _days_once(key: Key, stored: Sequence[StoredWindow]) -> Iterator[str]:
