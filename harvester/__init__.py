@@ -1,7 +1,7 @@
 """Harvest years of WeChat datacube statistics, each record of each day exactly once.
 
-Read `harvester.model`, `harvester.pipeline` and `harvester.engine` to know the system; then
-`harvester.lane` and `harvester.board` (what is asked next), `harvester.ledger` and
+Read `harvester.model`, `harvester.pipeline` and `harvester.worker` to know the system; then
+`harvester.queues` and `harvester.scheduler` (what is asked next), `harvester.ledger` and
 `harvester.sinks.base` (what is safe), `harvester.datacube` (what is WeChat's own).
 
 Rule: a name is imported when it is first asked for: a program that imports the package, and need

@@ -21,7 +21,7 @@ import anyio
 from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_name
-from harvester.engine import Engine
+from harvester.engine import Engine, Names
 from harvester.errors import UsageError
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, Ledger, SqliteLedger, ledger_of_file
@@ -84,8 +84,7 @@ async def run(
             ledger,
             on_event=options.get("on_event"),
             stop=options.get("stop"),
-            make_sink=partial(_sink_named, ledger),
-            find_endpoint=plugins.known_endpoint,
+            names=Names(partial(_sink_named, ledger), plugins.known_endpoint),
         ) as engine,
     ):
         return await engine.run()
@@ -125,7 +124,7 @@ async def stream(
             on_event=options.get("on_event"),
             stop=options.get("stop"),
             encode=ledger is not None,
-            fill=False,
+            names=None,
             group=1,
         )
         await stack.enter_async_context(engine)

@@ -286,17 +286,12 @@ class Batch:
     records: as they came, without the metadata.  fetched_at: RFC 3339, UTC, whole seconds.
     version: grows with each fetch of a window (milliseconds of the Unix time).
     replaces: records of these days may stand in the sink already.
-    former: the tally of this very window before this run, None if it was not stored.
-    provisional: why the figures can still change, empty if they are final; due: the Unix time from
-        which another run asks again.  late: WeChat says that they are late, or the last day has no
-        row yet though every day has one: stored, but this run does not count it as done.
-    empty: bit n is set if the n-th day has no record.
-    size: bytes of the answers that it came in.
+    late: the figures are late: the window comes again, and this run may not count it as done.
     """
 
     __slots__ = (
-        "_pieces", "_sums", "due", "empty", "endpoint", "fetched_at", "former", "late",
-        "provisional", "records", "replaces", "size", "version", "window",
+        "_pieces", "_sums", "endpoint", "fetched_at", "late", "records", "replaces", "version",
+        "window",
     )  # fmt: skip
 
     def __init__(
@@ -308,12 +303,7 @@ class Batch:
         endpoint: Endpoint | None = None,
         version: int = 0,
         replaces: bool = False,
-        former: Tally | None = None,
-        provisional: str = "",
-        due: float = 0.0,
         late: bool = False,
-        empty: int | None = None,
-        size: int = 0,
     ) -> None:
         self.window = window
         self.records = records
@@ -321,12 +311,7 @@ class Batch:
         self.endpoint = endpoint
         self.version = version
         self.replaces = replaces
-        self.former = former
-        self.provisional = provisional
-        self.due = due
         self.late = late
-        self.size = size
-        self.empty = all_days(window) if not records else empty or 0
         self._pieces: list[bytes] | None = None
         self._sums: list[int] | None = None
 

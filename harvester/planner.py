@@ -15,10 +15,11 @@ from datetime import date
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
+from harvester.account import AccountQueue, Share
 from harvester.auth import Send, shared_token
+from harvester.budget import NEVER, Budget
 from harvester.coverage import STORED, Calendar, OpenWindow
 from harvester.endpoint import Endpoint, grid
-from harvester.lane import NEVER, Budget, Lane, Share, Span, Track, Try
 from harvester.ledger.base import Exhausted, Key, Ledger
 from harvester.limiter import Limiter, Rate
 from harvester.model import HELD, Window
@@ -33,6 +34,7 @@ from harvester.plan import (
     number_of_pieces,
     quota_day,
 )
+from harvester.queues import Attempt, InterfaceQueue, Span, WindowQueue
 from harvester.scope import Scope
 from harvester.settings import Options
 
@@ -49,12 +51,12 @@ class Plan(NamedTuple):
     exhausted: queues whose quota was spent before this run, and since when.
     """
 
-    lanes: list[Lane]
-    planned: int
-    skipped: int
-    unsettled: list[tuple[Track, Try]]
+    accounts: list[AccountQueue]
     share: Share
-    exhausted: list[tuple[Track, Exhausted]]
+    planned: int = 0
+    skipped: int = 0
+    unsettled: Sequence[tuple[InterfaceQueue, Attempt]] = ()
+    exhausted: Sequence[tuple[InterfaceQueue, Exhausted]] = ()
 
 
 class Known(NamedTuple):
@@ -156,7 +158,9 @@ async def build_plan(
     has = await known(ledger, wall)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
     share = Share(options.concurrency, options.account_concurrency or options.concurrency)
-    plan = Plan([], 0, 0, [], share, [])
+    accounts: list[AccountQueue] = []
+    unsettled: list[tuple[InterfaceQueue, Attempt]] = []
+    exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
     last = last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
@@ -165,7 +169,7 @@ async def build_plan(
     untouched: dict[str, Need] = {}  # accounts of which nothing is known all need the same
     planned = skipped = 0
     async for appid, calendars in calendars_of(ledger, list(scope.accounts), stored or {}):
-        tracks: list[Track] = []
+        queues: list[InterfaceQueue] = []
         for endpoint in scope.endpoints:
             days = scope.range_of(endpoint)
             if days is None:
@@ -186,23 +190,24 @@ async def build_plan(
                 NEVER if ledger is None else 0.0,
             )
             until = settled[endpoint.name]
-            queue = _Queue(appid, endpoint, cut, need, options.order, until)
-            track = queue.track(budget, span, ledger is None, options.ask_quota)
-            tracks.append(track)
+            order = _Order(appid, endpoint, cut, need, options.order, until)
+            windows = order.windows(span, replaces=ledger is None)
+            queue = InterfaceQueue(endpoint, windows, budget, ask_quota=options.ask_quota)
+            queues.append(queue)
             if key in has.exhausted:
-                plan.exhausted.append((track, has.exhausted[key]))
+                exhausted.append((queue, has.exhausted[key]))
             if need.again or days[1] > until:
-                plan.unsettled.extend((track, late) for late in queue.unsettled())
+                unsettled.extend((queue, late) for late in order.unsettled())
             planned += need.planned
             skipped += need.planned - need.left
         token = shared_token(appid, scope.accounts[appid], send, scope.store, clock)
         cap = scope.caps.get(appid, NEVER)
         limiter = Limiter(rate, options.burst)
-        plan.lanes.append(Lane(token.appid, token, limiter, tracks, share, cap))
-    return plan._replace(planned=planned, skipped=skipped)
+        accounts.append(AccountQueue(token, limiter, queues, share, cap))
+    return Plan(accounts, share, planned, skipped, unsettled, exhausted)
 
 
-class _Queue(NamedTuple):
+class _Order(NamedTuple):
     """In which order the windows of one interface of one account are asked for.
 
     Newest first: yesterday's, then those whose figures can still change, then the backfill; so a
@@ -219,34 +224,33 @@ class _Queue(NamedTuple):
     order: str
     settled: date
 
-    def track(self, budget: Budget, span: Span, replaces: bool, ask_quota: bool) -> Track:
+    def windows(self, span: Span, *, replaces: bool) -> WindowQueue:
+        """The windows that can be asked for; replaces: new ones may stand in the sinks."""
         again = [self._again(each) for each in self.need.again if each.end <= self.settled]
         oldest = self.order == "oldest"
-        return Track(
+        return WindowQueue(
             self.appid,
-            self.endpoint,
+            self.endpoint.name,
             self._new(),
-            budget,
             first=reversed(again) if oldest else again,
             replaces=replaces,
             span=span,
-            unasked=ask_quota,
             oldest=oldest,
         )
 
-    def _again(self, window: OpenWindow) -> Try:
-        return Try(
+    def _again(self, window: OpenWindow) -> Attempt:
+        return Attempt(
             Window(self.appid, self.endpoint.name, *window.days),
             replaces=True,
             former=window.tally,
         )
 
-    def unsettled(self) -> list[Try]:
+    def unsettled(self) -> list[Attempt]:
         """Windows that cannot be asked for before a certain hour."""
         late = [self._again(each) for each in self.need.again if each.end > self.settled]
         newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
         new = takewhile(lambda days: days[1] > self.settled, newest)
-        return [*late, *[Try(Window(self.appid, self.endpoint.name, *days)) for days in new]]
+        return [*late, *[Attempt(Window(self.appid, self.endpoint.name, *days)) for days in new]]
 
     def _new(self) -> Iterator[Days]:
         if self.order != "newest":

@@ -17,8 +17,9 @@ from harvester.coverage import Outcome
 from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.ledger.base import EPOCH, Ledger, Spent
-from harvester.model import Batch, Window
+from harvester.model import Window
 from harvester.outside import ForeignCancellationError, outside
+from harvester.queues import Harvested
 from harvester.sinks.base import Checkpoint, Sink, name_in
 from harvester.stored import Endpoints, catch_up
 
@@ -53,7 +54,7 @@ class Writer:
         self.ledger = ledger
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
-        self.channel: Channel[Outcome | Batch] = Channel(
+        self.channel: Channel[Outcome | Harvested] = Channel(
             group=group,
             linger=LINGER if group > 1 else 0.0,
             items=CHANNEL_ITEMS if group > 1 else 1,
@@ -72,13 +73,13 @@ class Writer:
         """Hand over what became of a window that was not stored; waits while too much lies here."""
         return self.channel.put(outcome, 0)
 
-    def offer(self, batch: Batch) -> bool:
+    def offer(self, window: Harvested) -> bool:
         """Hand over a harvested window if there is room; gives whether there was."""
-        return self.channel.offer(batch, batch.size)
+        return self.channel.offer(window, window.size)
 
-    def harvested(self, batch: Batch) -> Coroutine[None, None, None]:
+    def harvested(self, window: Harvested) -> Coroutine[None, None, None]:
         """Hand over a harvested window; waits while too much lies here."""
-        return self.channel.put(batch, batch.size)
+        return self.channel.put(window, window.size)
 
     async def open(self, sink: Sink, name: str) -> None:
         """Open a sink, and store what it wants to have stored."""
@@ -136,8 +137,9 @@ class Writer:
             for each in wanted:
                 each.done = True
 
-    async def _commit(self, group: Sequence[Outcome | Batch]) -> None:
-        batches = [item for item in group if isinstance(item, Batch)]
+    async def _commit(self, group: Sequence[Outcome | Harvested]) -> None:
+        windows = [item for item in group if isinstance(item, Harvested)]
+        batches = [window.batch for window in windows]
         outcomes = [item for item in group if isinstance(item, Outcome)]
         fence = {batch.window.appid: EPOCH for batch in batches}
         checkpoints: dict[str, Checkpoint] = {}
@@ -149,18 +151,19 @@ class Writer:
                 self._tell_drift(written.drift)
         self.writing = ""
         if self.ledger is not None:
-            outcomes += map(outcome_of, batches)
+            outcomes += [window.outcome for window in windows]
             await self.ledger.commit(outcomes, checkpoints, self._spent())
-        if batches:
-            self._emit(self._committed(batches))
+        if windows:
+            self._emit(self._committed(windows))
 
-    def _committed(self, batches: Sequence[Batch]) -> Committed:
-        """What is told: a window whose figures are late is stored, but not called done."""
+    def _committed(self, windows: Sequence[Harvested]) -> Committed:
+        """A window whose figures are late is stored, but not called done."""
         changed = provisional = 0
-        for batch in batches:
+        batches = [each.batch for each in windows]
+        for batch, outcome, former, *_ in windows:
             window = batch.window
-            provisional += (batch.provisional != "") - (window in self._late)
-            if batch.former is not None and batch.former != batch.tally:
+            provisional += (outcome.state != "final") - (window in self._late)
+            if former is not None and former != outcome.tally:
                 changed += window not in self._changed
                 if batch.late:
                     self._changed.add(window)
@@ -179,17 +182,6 @@ class Writer:
             if sentence not in self._drift:
                 self._drift.add(sentence)
                 self._emit(Drifted(sentence))
-
-
-def outcome_of(batch: Batch) -> Outcome:
-    """What a harvested window is to the ledger."""
-    if not batch.provisional:
-        return Outcome(batch.window, "final", batch.tally, batch.empty)
-    state = "late" if batch.late else "open"
-    return Outcome(
-        batch.window, state, batch.tally, 0, batch.due, batch.provisional,
-        fetched_at=batch.fetched_at,
-    )  # fmt: skip
 
 
 class _Booking:

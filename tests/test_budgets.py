@@ -17,7 +17,6 @@ from harvester.cli.progress import Lines
 from harvester.cli.session import summarize
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
-from harvester.engine import EARLY_AGAIN
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.limiter import SLOWER
@@ -32,6 +31,7 @@ from harvester.testing import (
     run_virtual,
 )
 from harvester.transport import Transport
+from harvester.worker import EARLY_AGAIN
 from tests.support import A, B, at, engine_run, noon, scope
 
 DAY = "2026-03-11"

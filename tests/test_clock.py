@@ -15,11 +15,11 @@ import pytest
 
 from harvester import events
 from harvester.auth import RENEW_BEFORE, StoredToken
+from harvester.budget import Budget
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import SET_BACK, Engine
 from harvester.events import Event, Report
-from harvester.lane import Budget
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
 from harvester.model import Request, Response, Token
 from harvester.plan import QUOTA_MARGIN, china, next_quota_day

@@ -105,9 +105,5 @@ def test_a_batch_replaces_nothing_unless_it_says_so() -> None:
     assert Batch(WINDOW, [], "now").replaces is False
 
 
-def test_of_a_window_without_records_each_day_is_empty() -> None:
-    assert Batch(WINDOW._replace(end=date(2020, 1, 3)), [], "now").empty == 0b111
-
-
 def test_an_empty_tally_is_of_no_record() -> None:
     assert Tally() == (0, 0)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from harvester.account import AccountQueue
 from harvester.auth import Send, SharedToken
+from harvester.budget import Budget
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, JsonEndpoint
 from harvester.errors import (
@@ -20,7 +22,6 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import Budget, Lane, Page, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import (
     HELD,
@@ -35,25 +36,25 @@ from harvester.model import (
     Window,
 )  # fmt: skip
 from harvester.pipeline import (
-    AFTER_THE_MINUTE,
-    NOT_READY_AGAIN,
     PAGES,
     REFUSALS,
-    Again,
-    Later,
-    More,
+    Defer,
+    NextPage,
     Pipeline,
     Result,
+    Retry,
     TooLong,
     explain,
 )
 from harvester.plan import Cut, next_quota_day, settles_at
+from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN
+from harvester.queues import Attempt, Harvested, InterfaceQueue, Page, WindowQueue
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 DAY = date(2020, 1, 1)
 WINDOW = Window("wx1", "getarticlesummary", DAY, DAY)
 STAMP = "2023-11-14T22:13:21Z"
-NEW = Try(WINDOW)
+NEW = Attempt(WINDOW)
 START = 1_700_000_000.0
 BUSY = {"errcode": -1, "errmsg": "system error rid: 1-2-3"}
 
@@ -129,17 +130,18 @@ class Scene:
         )
         shared = SharedToken("wx1", Provider(token), self.transport.send)
         budget = Budget(None, 0, loop.wall())
-        self.track = Track("wx1", endpoint, iter([]), budget)
-        self.lane = Lane("wx1", shared, Limiter(Rate(100, 1.0)), [self.track])
+        windows = WindowQueue("wx1", endpoint.name, iter([]))
+        self.queue = InterfaceQueue(endpoint, windows, budget)
+        self.account = AccountQueue(shared, Limiter(Rate(100, 1.0)), [self.queue])
 
-    async def run(self, attempt: Try = NEW) -> Result:
-        await self.lane.token.get()
-        return await self.pipeline.run(self.lane, self.track, attempt)
+    async def run(self, attempt: Attempt = NEW) -> Result:
+        await self.account.token.get()
+        return await self.pipeline.run(self.account, self.queue, attempt)
 
 
 def outcome(
     *answers: object,
-    attempt: Try = NEW,
+    attempt: Attempt = NEW,
     attempts: int = 8,
     token: Token = Token("t0ken"),  # noqa: B008
     endpoint: Endpoint = INTERFACES["getarticlesummary"],
@@ -152,21 +154,25 @@ def outcome(
     return run_virtual(main, START)
 
 
-def batch(*answers: object, **how: Any) -> Batch:
+def harvested(*answers: object, **how: Any) -> Harvested:
     found = outcome(*answers, **how)
-    assert isinstance(found, Batch)
+    assert isinstance(found, Harvested)
     return found
 
 
-def again(answer: object, attempt: Try = NEW, attempts: int = 8) -> Again:
+def batch(*answers: object, **how: Any) -> Batch:
+    return harvested(*answers, **how).batch
+
+
+def again(answer: object, attempt: Attempt = NEW, attempts: int = 8) -> Retry:
     found = outcome(answer, attempt=attempt, attempts=attempts)
-    assert isinstance(found, Again)
+    assert isinstance(found, Retry)
     return found
 
 
-def later(answer: object, attempt: Try = NEW) -> Later:
+def later(answer: object, attempt: Attempt = NEW) -> Defer:
     found = outcome(answer, attempt=attempt)
-    assert isinstance(found, Later)
+    assert isinstance(found, Defer)
     return found
 
 
@@ -178,8 +184,8 @@ def test_an_interface_that_refuses_what_others_accept_is_stopped() -> None:
         refused = {"errcode": 40001, "errmsg": "invalid credential"}
         scene = Scene(loop, refused, refused, refused)
         for _ in range(2):
-            assert isinstance(await scene.run(), Again)
-            scene.lane.token.accept(await scene.lane.token.get())  # another interface took it
+            assert isinstance(await scene.run(), Retry)
+            scene.account.token.accept(await scene.account.token.get())  # another interface took it
         with pytest.raises(EndpointError, match="refused 3 tokens in a row that others accepted"):
             await scene.run()
 
@@ -202,8 +208,13 @@ def test_an_answer_with_records_becomes_a_batch() -> None:
 
 
 def test_an_empty_day_becomes_an_empty_batch() -> None:
-    found = batch({"list": []})
-    assert (found.window, found.records, found.lines(), found.empty) == (WINDOW, [], b"", 1)
+    found = harvested({"list": []})
+    assert (found.batch.window, found.batch.records, found.batch.lines(), found.outcome.empty) == (
+        WINDOW,
+        [],
+        b"",
+        1,
+    )
 
 
 def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
@@ -220,8 +231,8 @@ def test_lines_are_not_made_where_nobody_wants_them() -> None:
         return await Scene(loop, {"list": [{"a": 1}]}, encode=False).run()
 
     found = run_virtual(main, START)
-    assert isinstance(found, Batch)
-    assert found._pieces is None
+    assert isinstance(found, Harvested)
+    assert found.batch._pieces is None
 
 
 def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
@@ -229,32 +240,31 @@ def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
         return await Scene(loop, {"list": []}).run(NEW._replace(replaces=True))
 
     found = run_virtual(main)
-    assert isinstance(found, Batch)
-    assert (found.replaces, found.former) == (True, None)
+    assert isinstance(found, Harvested)
+    assert (found.batch.replaces, found.former) == (True, None)
 
 
 def test_a_batch_says_that_it_was_stored_before_if_its_attempt_does() -> None:
     former = Tally(2, 3)
-    assert batch({"list": []}, attempt=NEW._replace(former=former)).former == former
-    assert batch({"list": []}).former is None
+    assert harvested({"list": []}, attempt=NEW._replace(former=former)).former == former
+    assert harvested({"list": []}).former is None
 
 
 def test_rows_of_other_days_are_counted() -> None:
-    async def main(loop: VirtualTimeLoop) -> int:
-        other = {"ref_date": "2020-01-02"}
-        scene = Scene(loop, {"list": [other, {"a": 1}]}, {"list": [other, other, {"a": 1}]})
-        await scene.run()
-        await scene.run()
-        return scene.track.foreign
-
-    assert run_virtual(main) == 3
+    other = {"ref_date": "2020-01-02"}
+    for rows in (1, 2):
+        assert harvested({"list": [other] * rows + [{"a": 1}]}).out_of_range == rows
 
 
 def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_another() -> None:
     async def main(loop: VirtualTimeLoop) -> list[str]:
         scene = Scene(loop, *[{"list": []}] * 3)
         found = await asyncio.gather(scene.run(), scene.run())
-        return [one.fetched_at for one in [*found, await scene.run()] if isinstance(one, Batch)]
+        return [
+            one.batch.fetched_at
+            for one in [*found, await scene.run()]
+            if isinstance(one, Harvested)
+        ]
 
     seconds = [one[-3:] for one in run_virtual(main, START)]
     assert seconds == ["21Z", "21Z", "22Z"]
@@ -264,10 +274,13 @@ def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_another(
 
 
 def test_figures_that_wechat_calls_late_are_provisional() -> None:
-    found = batch({"list": [{"a": 1}], "is_delay": True})
-    assert (found.provisional, found.late) == ("WeChat says that its figures are late", True)
-    found = batch({"list": [{"a": 1}]})
-    assert (found.provisional, found.late) == ("", False)
+    found = harvested({"list": [{"a": 1}], "is_delay": True})
+    assert (found.outcome.detail, found.batch.late) == (
+        "WeChat says that its figures are late",
+        True,
+    )
+    found = harvested({"list": [{"a": 1}]})
+    assert (found.outcome.detail, found.batch.late) == ("", False)
 
 
 @pytest.mark.parametrize(
@@ -276,23 +289,25 @@ def test_figures_that_wechat_calls_late_are_provisional() -> None:
 )
 def test_a_day_that_is_empty_is_provisional_for_three_days(early: float, why: str) -> None:
     wall = settles_at(DAY) + 3 * 86_400 - early
-    assert batch({"list": []}, wall=wall).provisional == why
-    assert batch({"list": [{"a": 1}]}, wall=wall).provisional == ""
+    assert harvested({"list": []}, wall=wall).outcome.detail == why
+    assert harvested({"list": [{"a": 1}]}, wall=wall).outcome.detail == ""
 
 
+SURE = 3 * 24 + 9.0
+"""An hour at which a day without a record is not late any more."""
 DAYS = JsonEndpoint("days", "/x", date(2014, 12, 1), span=4)
 FOUR = Window("wx1", "days", date(2020, 1, 1), date(2020, 1, 4))
 
 
-def of_days(*named: int, endpoint: JsonEndpoint = DAYS, hour: float = 13.0) -> Batch:
-    """The batch of 1 to 4 January with records of these days, at an hour of the 5th."""
+def of_days(*named: int, endpoint: JsonEndpoint = DAYS, hour: float = 13.0) -> Harvested:
+    """The window of 1 to 4 January with records of these days, at an hour of the 5th."""
     rows = [{"ref_date": f"2020-01-{number:02}"} for number in named]
 
-    async def main(loop: VirtualTimeLoop) -> Batch:
+    async def main(loop: VirtualTimeLoop) -> Harvested:
         wall = settles_at(FOUR.end, 0) + 3600.0 * hour
         scene = Scene(loop, {"list": rows}, endpoint=endpoint, wall=wall)
-        found = await scene.run(Try(FOUR))
-        assert isinstance(found, Batch)
+        found = await scene.run(Attempt(FOUR))
+        assert isinstance(found, Harvested)
         return found
 
     return run_virtual(main, START)
@@ -303,45 +318,47 @@ def of_days(*named: int, endpoint: JsonEndpoint = DAYS, hour: float = 13.0) -> B
     [((1, 2, 3, 4), 0), ((4, 3, 2, 1, 1), 0), ((1, 4), 0b0110), ((2, 3), 0b1001), ((3,), 0b1011)],
 )
 def test_the_days_that_no_record_names_are_empty(named: tuple[int, ...], gaps: int) -> None:
-    assert of_days(*named).empty == gaps
+    assert of_days(*named, hour=SURE).outcome.empty == gaps
 
 
 def test_no_day_is_empty_where_no_day_is_named() -> None:
-    assert of_days().empty == 0b1111
-    assert of_days(2, endpoint=replace(DAYS, day_field="")).empty == 0
-    assert of_days(2, endpoint=replace(DAYS, day_field="date")).empty == 0
-    assert of_days(1, endpoint=replace(DAYS, cut=Cut.WEEK)).empty == 0
+    assert of_days(hour=SURE).outcome.empty == 0b1111
+    for other in (
+        replace(DAYS, day_field=""), replace(DAYS, day_field="date"), replace(DAYS, cut=Cut.WEEK)
+    ):  # fmt: skip
+        found = of_days(1, endpoint=other, hour=SURE).outcome
+        assert (found.state, found.empty) == ("final", 0)
 
 
 @pytest.mark.parametrize("named", [(1, 2, 3), ()])
 def test_a_last_day_that_no_record_names_is_provisional(named: tuple[int, ...]) -> None:
-    assert of_days(*named, hour=12.1).provisional != ""
-    assert of_days(*named, hour=3 * 24 + 7.9).provisional != ""
-    assert of_days(*named, hour=3 * 24 + 8.1).provisional == ""
-    assert of_days(*named, 4, hour=12.1).provisional == ""
+    assert of_days(*named, hour=12.1).outcome.detail != ""
+    assert of_days(*named, hour=3 * 24 + 7.9).outcome.detail != ""
+    assert of_days(*named, hour=3 * 24 + 8.1).outcome.detail == ""
+    assert of_days(*named, 4, hour=12.1).outcome.detail == ""
 
 
 def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None:
     daily = replace(DAYS, daily=True)
-    assert (of_days(1, 2, 3, endpoint=daily).late, of_days(4, endpoint=daily).late) == (
+    assert (of_days(1, 2, 3, endpoint=daily).batch.late, of_days(4, endpoint=daily).batch.late) == (
         True,
         False,
     )
-    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).late
+    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).batch.late
 
 
 def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
     growing = replace(DAYS, late_days=7)
     found = of_days(4, endpoint=growing)
-    assert found.due == settles_at(FOUR.end, 13) + HELD
-    assert of_days(3, endpoint=growing).due == 0.0
+    assert found.outcome.due == settles_at(FOUR.end, 13) + HELD
+    assert of_days(3, endpoint=growing).outcome.due == 0.0
 
 
 def test_records_that_name_no_day_are_of_every_day() -> None:
-    assert of_days(1, endpoint=replace(DAYS, day_field="")).provisional == ""
-    assert of_days(1, endpoint=replace(DAYS, day_field=""), hour=11.0).provisional == ""
-    assert of_days(1, endpoint=replace(DAYS, cut=Cut.MONTH), hour=11.0).provisional == ""
-    assert of_days(1, endpoint=replace(DAYS, day_field="date"), hour=11.0).provisional == ""
+    assert of_days(1, endpoint=replace(DAYS, day_field="")).outcome.detail == ""
+    assert of_days(1, endpoint=replace(DAYS, day_field=""), hour=11.0).outcome.detail == ""
+    assert of_days(1, endpoint=replace(DAYS, cut=Cut.MONTH), hour=11.0).outcome.detail == ""
+    assert of_days(1, endpoint=replace(DAYS, day_field="date"), hour=11.0).outcome.detail == ""
 
 
 @pytest.mark.parametrize(
@@ -353,7 +370,7 @@ def test_figures_that_grow_for_days_are_provisional_until_the_last_is_settled(
     grows = JsonEndpoint("grows", "/x", date(2014, 12, 1), late_days=7, settled_hour=10)
     wall = settles_at(date(2020, 1, 7), 10) - early
     for answer in ({"list": [{"a": 1}]}, {"list": []}):
-        assert batch(answer, endpoint=grows, wall=wall).provisional == why
+        assert harvested(answer, endpoint=grows, wall=wall).outcome.detail == why
 
 
 # pages, and windows in parts
@@ -362,48 +379,49 @@ PAGED = Paged("paged", "/x", date(2014, 12, 1), span=7)
 FOUR = Window("wx1", "paged", DAY, date(2020, 1, 4))
 
 
-def answered_in_turn(answers: Sequence[object], attempt: Try) -> tuple[list[str], Result, int]:
-    """What was asked for, what became of it, and how many rows were of other days."""
+def answered_in_turn(answers: Sequence[object], attempt: Attempt) -> tuple[list[str], Harvested]:
+    """What was asked for, and what became of it."""
 
-    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Result, int]:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[str], Harvested]:
         scene = Scene(loop, *answers, endpoint=PAGED)
         found = await scene.run(attempt)
-        while isinstance(found, More):
+        while isinstance(found, NextPage):
             assert found.attempt.failures == 0
             found = await scene.run(found.attempt._replace(failures=3))
-        return [request.path for request in scene.transport.sent], found, scene.track.foreign
+        assert isinstance(found, Harvested)
+        return [request.path for request in scene.transport.sent], found
 
     return run_virtual(main, START)
 
 
 def test_pages_are_asked_for_until_there_is_no_more_and_are_one_batch() -> None:
     rows = [{"list": [{"n": n}, {"ref_date": "2020-02-01"}], "more": n < 3} for n in (1, 2, 3)]
-    asked, found, foreign = answered_in_turn(rows, Try(FOUR, replaces=True))
+    asked, found = answered_in_turn(rows, Attempt(FOUR, replaces=True))
     assert asked == [f"/t0ken/2020-01-01/2020-01-04/{page}" for page in (1, 2, 3)]
-    assert isinstance(found, Batch)
-    assert (found.window, len(found.records), found.replaces) == (FOUR, 3, True)
-    assert [row["n"] for row in found.documents()] == [1, 2, 3]
-    assert foreign == 3
+    assert isinstance(found, Harvested)
+    assert (found.batch.window, len(found.batch.records), found.batch.replaces) == (FOUR, 3, True)
+    assert [row["n"] for row in found.batch.documents()] == [1, 2, 3]
+    assert found.out_of_range == 3
 
 
 @pytest.mark.parametrize("late", [0, 1])
 def test_a_window_of_which_any_part_is_late_is_late(late: int) -> None:
     answers = [{"list": [], "more": n == 0, "is_delay": n == late} for n in range(2)]
-    _, found, _ = answered_in_turn(answers, Try(FOUR))
-    assert isinstance(found, Batch)
-    assert found.late is True
+    _, found = answered_in_turn(answers, Attempt(FOUR))
+    assert isinstance(found, Harvested)
+    assert found.batch.late is True
 
 
 def test_an_answer_that_always_promises_another_page_comes_to_an_end() -> None:
-    almost = Try(FOUR, page=Page(PAGES - 1))
-    _, found, _ = answered_in_turn([{"list": [], "more": True}, {"list": []}], almost)
-    assert isinstance(found, Batch)
+    almost = Attempt(FOUR, page=Page(PAGES - 1))
+    _, found = answered_in_turn([{"list": [], "more": True}, {"list": []}], almost)
+    assert isinstance(found, Harvested)
     with pytest.raises(WindowError, match=r"^it has more than 1000 pages$"):
         answered_in_turn([{"list": [], "more": True}, {"list": [], "more": True}], almost)
 
 
 def test_a_window_that_is_too_long_is_told_apart() -> None:
-    attempt = Try(Window("wx1", "paged", DAY, date(2020, 1, 4)), failures=2)
+    attempt = Attempt(Window("wx1", "paged", DAY, date(2020, 1, 4)), failures=2)
     refused = {"errcode": 61501, "errmsg": "date range error"}
     assert outcome(refused, attempt=attempt, endpoint=PAGED) == TooLong(attempt)
 
@@ -444,7 +462,7 @@ def test_a_token_is_sent_in_its_own_parameter(
     async def main(loop: VirtualTimeLoop) -> list[tuple[tuple[str, str], ...]]:
         scene = Scene(loop, {"list": []}, {}, token=Token("t", parameter=parameter))
         await scene.run()
-        await scene.pipeline.quota(scene.lane, scene.track)
+        await scene.pipeline.quota(scene.account, scene.queue)
         return [request.query for request in scene.transport.sent]
 
     assert run_virtual(main) == [query, query]
@@ -454,7 +472,7 @@ def test_where_no_token_is_needed_the_empty_one_will_do() -> None:
     async def main(loop: VirtualTimeLoop) -> object:
         scene = Scene(loop, {"list": []}, token=Token("", parameter=""))
         outcome = await scene.run()
-        return isinstance(outcome, Batch), [request.query for request in scene.transport.sent]
+        return isinstance(outcome, Harvested), [request.query for request in scene.transport.sent]
 
     assert run_virtual(main) == (True, [()])
 
@@ -467,8 +485,8 @@ def told(answer: object, *, token: Token = Token("t0ken")) -> object:  # noqa: B
 
     async def main(loop: VirtualTimeLoop) -> object:
         scene = Scene(loop, answer, token=token)
-        await scene.lane.token.get()
-        return await scene.pipeline.quota(scene.lane, scene.track), scene.transport.sent
+        await scene.account.token.get()
+        return await scene.pipeline.quota(scene.account, scene.queue), scene.transport.sent
 
     return run_virtual(main)
 
@@ -501,7 +519,7 @@ def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
 def test_without_a_token_no_quota_is_asked_for() -> None:
     async def main(loop: VirtualTimeLoop) -> object:
         scene = Scene(loop)
-        return await scene.pipeline.quota(scene.lane, scene.track), scene.transport.sent
+        return await scene.pipeline.quota(scene.account, scene.queue), scene.transport.sent
 
     unknown = Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
     assert run_virtual(main) == (unknown, [])
@@ -515,7 +533,7 @@ def test_an_accepted_token_may_be_refused_later() -> None:
             await scene.run()
         return await scene.run()
 
-    assert isinstance(run_virtual(main), Again)
+    assert isinstance(run_virtual(main), Retry)
 
 
 # tried again
@@ -523,7 +541,7 @@ def test_an_accepted_token_may_be_refused_later() -> None:
 
 def test_a_busy_answer_is_tried_again_after_a_backoff() -> None:
     found = again(BUSY)
-    assert found.attempt == Try(WINDOW, failures=1)
+    assert found.attempt == Attempt(WINDOW, failures=1)
     assert 0.0 <= found.delay <= 1.0
     assert found.reason == "errcode -1 (system error): WeChat is busy [rid: 1-2-3]"
     assert not found.paused
@@ -539,12 +557,12 @@ def test_a_broken_answer_is_tried_again(answer: object) -> None:
 def test_a_record_that_is_nested_too_deeply_is_no_crash() -> None:
     body = b'{"list":[{"a":' + b"[" * 1010 + b"]" * 1010 + b"}]}"
     # How deep is too deep is the standard library's choice, another one in each version.
-    assert isinstance(outcome(Response(200, body)), Again | Batch)
+    assert isinstance(outcome(Response(200, body)), Retry | Batch)
 
 
 def test_a_record_that_is_no_json_is_tried_again_and_that_is_said() -> None:
     found = outcome({}, endpoint=Other("other", "/x", date(2014, 12, 1)))
-    assert isinstance(found, Again)
+    assert isinstance(found, Retry)
     assert found.reason == "a record cannot be written as JSON (TypeError)"
 
 
@@ -553,8 +571,8 @@ def test_half_an_answer_is_a_sign_of_life_and_is_given_a_busy_servers_time() -> 
         cut = AttemptError("the answer was cut off")
         cut.answered = True
         scene = Scene(loop, *[cut] * 50)
-        found = [await scene.run(Try(WINDOW, failures=6)) for _ in range(50)]
-        longest = max(one.delay for one in found if isinstance(one, Again))
+        found = [await scene.run(Attempt(WINDOW, failures=6)) for _ in range(50)]
+        longest = max(one.delay for one in found if isinstance(one, Retry))
         return longest, scene.pipeline.network.last_answer
 
     longest, last = run_virtual(main)
@@ -571,10 +589,10 @@ def test_no_answer_at_all_is_tried_again_soon() -> None:
 def test_a_refused_token_costs_the_window_no_attempt() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[Result, str | None]:
         scene = Scene(loop, {"errcode": 42001, "errmsg": "expired"})
-        return await scene.run(), scene.lane.token.peek()
+        return await scene.run(), scene.account.token.peek()
 
     reason = "errcode 42001 (expired): the access token is not valid (any more)"
-    assert run_virtual(main) == (Again(Try(WINDOW), 0.0, reason, dropped=True), None)
+    assert run_virtual(main) == (Retry(Attempt(WINDOW), 0.0, reason, dropped=True), None)
 
 
 def test_a_refused_token_that_is_no_longer_current_costs_no_fetch() -> None:
@@ -582,7 +600,7 @@ def test_a_refused_token_that_is_no_longer_current_costs_no_fetch() -> None:
         scene = Scene(loop, {"errcode": 40001}, {"errcode": 40001}, {"list": []})
         await asyncio.gather(scene.run(), scene.run(), return_exceptions=True)
         await scene.run()
-        return scene.lane.token.peek(), scene.lane.token.fetches
+        return scene.account.token.peek(), scene.account.token.fetches
 
     assert run_virtual(main) == ("t0ken", 2)
 
@@ -590,26 +608,26 @@ def test_a_refused_token_that_is_no_longer_current_costs_no_fetch() -> None:
 def test_a_late_refusal_of_a_token_that_was_given_out_again_costs_no_fetch() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[Result, str | None]:
         scene = Scene(loop, {"errcode": 40001}, {"errcode": 40001})
-        await scene.lane.token.get()
+        await scene.account.token.get()
         first = asyncio.create_task(scene.run())
         await asyncio.sleep(0.5)
         late = asyncio.create_task(scene.run())
         await first
-        await scene.lane.token.get()  # stable_token gives the same one again
-        return await late, scene.lane.token.peek()
+        await scene.account.token.get()  # stable_token gives the same one again
+        return await late, scene.account.token.peek()
 
     found, held = run_virtual(main)
-    assert isinstance(found, Again)
+    assert isinstance(found, Retry)
     assert (found.dropped, held) == (False, "t0ken")
 
 
 def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[Result, float]:
         scene = Scene(loop, {"errcode": 45011})
-        return await scene.run(), loop.wall() + scene.lane.limiter.delay()
+        return await scene.run(), loop.wall() + scene.account.limiter.delay()
 
     found, leaves = run_virtual(main, START)
-    assert isinstance(found, Again)
+    assert isinstance(found, Retry)
     assert (found.attempt.failures, found.paused) == (1, True)
     assert found.reason.startswith("errcode 45011 (no errmsg)")
     assert leaves == pytest.approx(1_700_000_040.0 + AFTER_THE_MINUTE, abs=1e-3)
@@ -620,7 +638,7 @@ def test_the_second_one_that_is_told_to_slow_down_finds_the_pause_made() -> None
     async def main(loop: VirtualTimeLoop) -> list[bool]:
         scene = Scene(loop, {"errcode": 45011}, Response(429, b""))
         found = await asyncio.gather(scene.run(), scene.run())
-        return [outcome.paused for outcome in found if isinstance(outcome, Again)]
+        return [outcome.paused for outcome in found if isinstance(outcome, Retry)]
 
     assert run_virtual(main) == [True, False]
 
@@ -631,7 +649,7 @@ def test_the_second_one_that_is_told_to_slow_down_finds_the_pause_made() -> None
 def test_a_used_up_quota_sends_the_interface_to_the_next_day_in_china() -> None:
     found = later({"errcode": 45009, "errmsg": "reach max api daily quota limit"})
     assert (found.attempt, found.until, found.whole_endpoint) == (
-        Try(WINDOW),
+        Attempt(WINDOW),
         next_quota_day(START),
         True,
     )
@@ -639,8 +657,8 @@ def test_a_used_up_quota_sends_the_interface_to_the_next_day_in_china() -> None:
 
 
 def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> None:
-    found = later({"errcode": 61503}, Try(WINDOW, deferrals=2))
-    assert (found.attempt, found.whole_endpoint) == (Try(WINDOW, deferrals=3), False)
+    found = later({"errcode": 61503}, Attempt(WINDOW, deferrals=2))
+    assert (found.attempt, found.whole_endpoint) == (Attempt(WINDOW, deferrals=3), False)
     assert found.until == pytest.approx(START + 1.0 + NOT_READY_AGAIN, abs=0.01)
     assert found.reason.startswith("errcode 61503 (no errmsg)")
 
@@ -674,8 +692,8 @@ def test_an_error_keeps_the_code_and_the_request_id(code: int) -> None:
 
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, told)
-        scene.track.refusals = REFUSALS - 1
-        await scene.run(Try(WINDOW, failures=7))
+        scene.queue.refusals.tokens = REFUSALS - 1
+        await scene.run(Attempt(WINDOW, failures=7))
 
     with pytest.raises(HarvestError) as caught:
         run_virtual(main, START)
@@ -697,7 +715,7 @@ def test_an_interface_that_accepts_a_token_now_and_then_goes_on() -> None:
         found = []
         for _ in range(4 * REFUSALS):
             await scene.run()
-            found.append(scene.track.refusals)
+            found.append(scene.queue.refusals.tokens)
         return found
 
     assert run_virtual(main) == [1, 0] * (2 * REFUSALS)
@@ -706,16 +724,16 @@ def test_an_interface_that_accepts_a_token_now_and_then_goes_on() -> None:
 def test_late_refusals_of_one_token_are_one_refusal() -> None:
     async def main(loop: VirtualTimeLoop) -> int:
         scene = Scene(loop, *[{"errcode": 40001}] * 64)
-        await scene.lane.token.get()
+        await scene.account.token.get()
         await asyncio.gather(*[scene.run() for _ in range(64)])
-        return scene.track.refusals
+        return scene.queue.refusals.tokens
 
     assert run_virtual(main) == 1
 
 
 def test_after_the_last_attempt_the_window_has_failed() -> None:
     with pytest.raises(WindowError, match=r"WeChat is busy \[rid: 1-2-3\], after 8 attempts$"):
-        outcome(BUSY, attempt=Try(WINDOW, failures=7))
+        outcome(BUSY, attempt=Attempt(WINDOW, failures=7))
 
 
 def test_with_one_attempt_the_first_failure_is_the_last() -> None:
@@ -725,7 +743,7 @@ def test_with_one_attempt_the_first_failure_is_the_last() -> None:
 
 def test_being_told_to_slow_down_counts_as_an_attempt() -> None:
     with pytest.raises(WindowError, match=r"after 8 attempts$"):
-        outcome({"errcode": 45011}, attempt=Try(WINDOW, failures=7))
+        outcome({"errcode": 45011}, attempt=Attempt(WINDOW, failures=7))
 
 
 def test_an_echoed_token_is_not_carried_on() -> None:
@@ -745,9 +763,9 @@ def gone() -> AttemptError:
 def test_before_anything_answered_the_attempts_decide_and_then_the_network_is_lost() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, gone(), attempts=1)
-        scene.lane.token.current = Hidden("t0ken")
+        scene.account.token.current = Hidden("t0ken")
         with pytest.raises(NetworkError) as caught:
-            await scene.pipeline.run(scene.lane, scene.track, NEW)
+            await scene.pipeline.run(scene.account, scene.queue, NEW)
         assert str(caught.value) == (
             "no answer came to any of 1 attempts: no connection to h:443 (Connection refused);"
             " check the network, the proxy and the base URL; nothing that was committed is lost:"
@@ -765,7 +783,7 @@ def test_while_nobody_answers_attempts_do_not_count() -> None:
         return [await scene.run() for _ in range(20)]
 
     for found in run_virtual(main):
-        assert isinstance(found, Again)
+        assert isinstance(found, Retry)
         assert (found.attempt.failures, found.silent) == (0, True)
 
 
@@ -787,11 +805,11 @@ def test_one_window_whose_connection_is_closed_each_time_fails_alone() -> None:
         closed.connected = True
         scene = Scene(loop, {"list": []}, *[closed] * 8)
         await scene.run()
-        attempt: Try = NEW
+        attempt: Attempt = NEW
         with pytest.raises(WindowError, match="closed before an answer came, after 8 attempts"):
             for _ in range(8):
                 found = await scene.run(attempt)
-                assert isinstance(found, Again)
+                assert isinstance(found, Retry)
                 attempt = found.attempt
 
     run_virtual(main)
@@ -835,14 +853,14 @@ def test_a_verdict_is_explained_with_its_request_id() -> None:
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
-    assert Try(WINDOW) == (WINDOW, 0, 0, False, None, None)
+    assert Attempt(WINDOW) == (WINDOW, 0, 0, False, None, None)
 
 
 def test_without_a_token_nothing_is_tried() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, {"list": []})
-        with pytest.raises(AssertionError, match=r"^a lane gives out no window without a token$"):
-            await scene.pipeline.run(scene.lane, scene.track, Try(WINDOW))
+        with pytest.raises(AssertionError, match=r"^no window is given out without a token$"):
+            await scene.pipeline.run(scene.account, scene.queue, Attempt(WINDOW))
 
     run_virtual(main)
 
@@ -853,16 +871,16 @@ def test_without_a_token_nothing_is_tried() -> None:
 def test_two_windows_that_are_not_answered_are_a_lost_network() -> None:
     cut = AttemptError("closed before an answer came")
     cut.connected = True
-    one, other = (Try(WINDOW._replace(begin=day, end=day)) for day in (DAY, date(2020, 1, 2)))
+    one, other = (Attempt(WINDOW._replace(begin=day, end=day)) for day in (DAY, date(2020, 1, 2)))
 
     async def main(loop: VirtualTimeLoop) -> list[object]:
         scene = Scene(loop, {"list": []}, cut, cut)
         return [await scene.run(each) for each in (NEW, one, other)]
 
     _, first, second = run_virtual(main, START)
-    assert isinstance(first, Again)
+    assert isinstance(first, Retry)
     assert (first.silent, first.attempt.failures) == (False, 1)
-    assert second == Again(other, 0.0, "closed before an answer came", silent=True)
+    assert second == Retry(other, 0.0, "closed before an answer came", silent=True)
 
 
 def refused(*codes: int) -> list[HarvestError]:
@@ -901,7 +919,7 @@ def test_a_request_that_leaves_late_can_be_counted_anew() -> None:
     async def main(loop: VirtualTimeLoop) -> list[bool]:
         scene = Scene(loop, {"list": []}, {"quota": {"daily_limit": 10, "remain": 5}})
         await scene.run()
-        assert await scene.pipeline.quota(scene.lane, scene.track) == (10, 5)
+        assert await scene.pipeline.quota(scene.account, scene.queue) == (10, 5)
         return scene.transport.counted
 
     assert run_virtual(main) == [True, True]

@@ -385,15 +385,15 @@ class Living:
         engine, loop = self._engine, self.loop
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
             return
-        board = engine._board
-        if board._stopped or engine._writer.channel._putters or self._disk_is_busy():
+        scheduler = engine._worker._scheduler
+        if scheduler._stopped or engine._writer.channel._putters or self._disk_is_busy():
             return
-        if engine._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
+        if engine._worker._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
             return  # nobody answers: one request every few seconds
-        for lane in engine._lanes:
-            if lane.open and lane.next_at(loop.time(), loop.wall()) <= loop.time():
+        for account in engine._plan.accounts:
+            if account.turn.open and account.next_at(loop.time(), loop.wall()) <= loop.time():
                 self.broken.append(
-                    f"nothing is done for {seconds:.1f} s, though {lane!r} could: {engine!r}"
+                    f"nothing is done for {seconds:.1f} s, though {account!r} could: {engine!r}"
                 )
 
     def _disk_is_busy(self) -> bool:
