@@ -132,8 +132,10 @@ class Calendar:
 
     def forget(self, begin: date, end: date) -> None:
         """Make stored days missing, where it is not known which windows they came in."""
+        around = date(begin.year - 1, 12, 31), begin
+        reaches_back = list(self.runs(*around, DONE)) == [around]  # and was counted in that year
         self._clear(begin, end)
-        for year in range(begin.year, end.year + 1):
+        for year in range(begin.year - reaches_back, end.year + 1):
             if year in self.years:
                 self.sums[year] = None
         self._fill(begin, end, MISSING, only_where_known=True)
@@ -186,7 +188,7 @@ class Calendar:
         return found
 
     def _fill(self, begin: date, end: date, letter: int, *, only_where_known: bool = False) -> None:
-        if begin == end:
+        if begin == end and not only_where_known:
             self._year(begin.year)[_place(begin)] = letter
             return
         for year, low, high in _parts(begin, end):
