@@ -299,8 +299,9 @@ def unpacked(text: str, year: int) -> bytearray:
 def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
     """Neighbouring final windows of a stream as one, within a year; the others as they are.
 
-    Final windows come first, in order.
+    The others come first: what is final takes the place of what was late or waited before.
     """
+    yield from [each for each in outcomes if each.state != "final"]
     finals = sorted([each for each in outcomes if each.state == "final"])
     run: Outcome | None = None
     for each in finals:
@@ -318,7 +319,6 @@ def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
         run = each
     if run is not None:
         yield run
-    yield from [each for each in outcomes if each.state != "final"]
 
 
 def _follows(run: Outcome, each: Outcome) -> bool:

@@ -646,6 +646,14 @@ def test_of_nothing_nothing_is_joined() -> None:
     assert list(joined([])) == []
 
 
+def test_a_window_that_was_late_and_is_final_in_one_commit_is_final_and_counted_once() -> None:
+    calendar = calendar_of(
+        *joined([opened("2024-01-01", records=3, state="late"), final("2024-01-01")])
+    )
+    assert (text(calendar, "2024-01-01", "2024-01-01"), calendar.windows) == ("f", {})
+    assert calendar.stored_tally() == Tally(1, 7)
+
+
 @settings(max_examples=60)
 @given(st.lists(RANGES, max_size=12), st.data())
 def test_to_join_windows_changes_nothing_of_what_they_are_to_a_calendar(
