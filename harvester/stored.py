@@ -125,10 +125,10 @@ async def _reopen(
     last = last_legal_day(wall)
     opened: list[OpenWindow] = []
     sums: dict[int, Tally | None] = dict.fromkeys(calendar.years, Tally())
-    open_before = {window.days for window in calendar.windows.values() if window.stored}
     for window, tally, *_ in stored:
-        if (window.begin, window.end) in open_before:
-            continue
+        whole = window.begin, window.end
+        if list(calendar.runs(*whole, DONE)) != [whole]:
+            continue  # it is open already, or no commit has stored it
         within = window.begin <= days[1] and days[0] <= window.end
         if within and (not recent or window.end == last):
             opened.append(OpenWindow(window.begin, window.end, "open", tally, 0.0, "--refresh"))
