@@ -94,10 +94,15 @@ def ledger_is_true(
         for window in unread.values():
             if window.tally.records:
                 yield f"{key} {window}: it does not stand there"
-        for year, tally in calendar.sums.items():
-            if tally is not None and tally != sums[year]:
-                yield f"{key} {year}: {sums[year]} stands there, the ledger has {tally}"
+        yield from _sums_agree(key, calendar, sums)
         yield from _letters(key, calendar, final)
+
+
+def _sums_agree(key: Key, calendar: Calendar, stand: Mapping[int, Tally]) -> Iterator[str]:
+    for year, tally in calendar.sums.items():
+        found = stand.get(year, Tally())
+        if tally is not None and tally != found:
+            yield f"{key} {year}: {found} stands there, the ledger has {tally}"
 
 
 def _days_once(key: Key, stored: Sequence[StoredWindow]) -> Iterator[str]:
