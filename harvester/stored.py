@@ -12,12 +12,12 @@ from itertools import islice
 
 from harvester.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.endpoint import Endpoint
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.ledger.base import EPOCH, Key, Ledger
-from harvester.model import Batch, Tally
+from harvester.model import Batch, Tally, listed
 from harvester.plan import Cut, Days, last_legal_day
 from harvester.scope import Scope
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, scan_of
 from harvester.thread import Thread
 
 AT_ONCE = 500
@@ -167,7 +167,7 @@ async def catch_up(
         async for group in scanned(source, endpoint, records=True):
             batches = [_batch(each, records, find(endpoint)) for each, records in group]
             fence = {batch.window.appid: EPOCH for batch in batches}
-            written = await sink.write(batches, fence)
+            written = accepted(name, await sink.write(batches, fence))
             await ledger.commit([], {name: written.checkpoint})
             windows += len(batches)
     await ledger.caught_up(name)
@@ -194,6 +194,16 @@ def _batch(
         version=version_of(stored.fetched_at),
         replaces=True,
     )
+
+
+def accepted(name: str, written: Written) -> Written:
+    """What a write has done; raises `SinkError` if it has refused accounts."""
+    if written.refused:
+        raise SinkError(
+            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
+            " taken over what is written there; end one of the two"
+        )
+    return written
 
 
 def version_of(fetched_at: str) -> int:

@@ -20,7 +20,7 @@ from harvester.ledger.base import EPOCH, Ledger, Spent
 from harvester.model import Batch, Window
 from harvester.outside import ForeignCancellationError, outside
 from harvester.sinks.base import Checkpoint, Sink, name_in
-from harvester.stored import Endpoints, catch_up
+from harvester.stored import Endpoints, accepted, catch_up
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Writer:
         for name, sink in self.sinks:
             if batches:
                 self.writing = name
-                written = await _of(name, sink.write(batches, fence))
+                written = accepted(name, await _of(name, sink.write(batches, fence)))
                 checkpoints[name] = written.checkpoint
                 self._tell_drift(written.drift)
         self.writing = ""

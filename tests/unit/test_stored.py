@@ -435,6 +435,20 @@ def test_the_checkpoint_of_each_write_is_stored_before_the_next(
     assert in_ledger(tmp_path, test, final(batch("2024-01-01"))) == ({}, {"writes": "2"})
 
 
+def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
+    class Refuses(Empty):
+        async def write(self, batches: Any, fence: Any) -> Any:
+            return (await super().write(batches, fence))._replace(refused={A})
+
+    async def test(ledger: SqliteLedger) -> tuple[dict[str, bool], dict[str, str]]:
+        source = await filled(batch("2024-01-01"))
+        with pytest.raises(SinkError, match=f"^memory:new has refused {A}: another harvest has"):
+            await catch_up(ledger, "memory:new", Refuses(), [source], find)
+        return await ledger.sinks(), await ledger.checkpoint("memory:new")
+
+    assert in_ledger(tmp_path, test, final(batch("2024-01-01"))) == ({}, {})
+
+
 @pytest.mark.parametrize(
     "outcomes",
     [
