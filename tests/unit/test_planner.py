@@ -20,10 +20,12 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.lane import NEVER, Track
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
+from harvester.limiter import Rate
 from harvester.model import HELD, Response, Tally, Window
 from harvester.plan import Cut, Days, Grid
 from harvester.planner import Need, Plan, build_plan, calendars_of, known, needed
 from harvester.settings import Options
+from harvester.stores import MemoryStore
 from tests.support import A, B, at, noon, scope
 
 SUMMARY = INTERFACES["getarticlesummary"]  # windows of one day
@@ -153,6 +155,12 @@ def test_an_open_window_that_is_too_long_by_now_takes_several_calls() -> None:
 def test_new_windows_that_are_too_long_are_counted_in_pieces() -> None:
     found = need(Calendar(), by=cut(7), longest=3)
     assert (found.planned, found.left) == (4, 4)
+
+
+def test_all_windows_are_counted_in_pieces_where_some_are_stored() -> None:
+    calendar = calendar_of(outcome("2024-01-01", "2024-01-07"))
+    found = need(calendar, days("2024-01-01", "2024-01-14"), cut(7), longest=2)
+    assert (found.planned, found.left) == (8, 4)
 
 
 def test_more_windows_can_be_left_than_the_grid_has() -> None:
@@ -360,7 +368,7 @@ def test_each_account_and_interface_has_a_queue_of_what_is_its_own(tmp_path: Pat
 
 def test_an_interface_that_has_no_days_in_the_range_has_no_queue(tmp_path: Path) -> None:
     later = replace(USERS, first_day=day("2024-02-10"))
-    plan = plan_of(tmp_path, endpoints=[SUMMARY, later])
+    plan = plan_of(tmp_path, endpoints=[later, SUMMARY])
     assert [track.endpoint.name for track in tracks_of(plan)] == [SUMMARY.name]
 
 
@@ -407,6 +415,21 @@ def test_an_open_window_that_ends_yesterday_waits_for_the_hour_too(
     assert (late.window.begin, late.former, late.replaces) == (day("2024-02-09"), (1, 7), True)
 
 
+def test_each_interface_has_its_own_hour(tmp_path: Path) -> None:
+    later = replace(USERS, settled_hour=14, span=1)
+    plan = plan_of(tmp_path, endpoints=[SUMMARY, later])
+    assert [order_of(track)[0] for track in tracks_of(plan)] == ["09", "08"]
+
+
+def test_of_an_interface_of_recent_days_only_those_up_to_yesterday_are_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    recent = replace(SUMMARY, cut=Cut.RECENT, span=1)
+    came = [outcome("2024-02-08", state="open"), outcome("2024-02-09", state="open")]
+    plan = plan_of(tmp_path, *came, begin="2024-02-08", endpoints=[recent])
+    assert order_of(tracks_of(plan)[0]) == ["09!"]
+
+
 def test_after_the_hour_everything_is_in_the_queues(tmp_path: Path) -> None:
     assert plan_of(tmp_path, wall=at("2024-02-10", 8)).unsettled == []
 
@@ -440,6 +463,11 @@ def test_the_calls_of_the_day_before_count_if_the_clock_is_set_back_over_midnigh
 ) -> None:
     [track] = tracks_of(plan_of(tmp_path, fill=spend, daily_quota=10))
     assert track.budget.left(noon("2024-02-09")) == 10 - 3 - 4
+
+
+def test_where_nothing_was_sent_on_the_day_before_nothing_of_it_counts(tmp_path: Path) -> None:
+    [track] = tracks_of(plan_of(tmp_path, daily_quota=10))
+    assert track.budget.left(noon("2024-02-09")) == 10
 
 
 def test_without_a_ledger_calls_need_no_booking_and_what_is_new_replaces() -> None:
@@ -499,8 +527,32 @@ def test_an_account_has_its_limiter_and_its_part_of_what_may_be_in_flight(tmp_pa
     assert one.limiter is not other.limiter
     assert (one.limiter.rate.requests, one.limiter.rate.period) == (7, 1.0)
     assert plan.share.slots == 5
+    assert one.share is other.share is plan.share
+    assert [lane.token.appid for lane in plan.lanes] == [A, B]
     assert (one.cap, other.cap) == (NEVER, 3)
     assert all(track.unasked for track in tracks_of(plan))
+
+
+def test_what_may_be_in_flight_is_divided_among_the_accounts(tmp_path: Path) -> None:
+    share = plan_of(tmp_path, concurrency=9, account_concurrency=5).share
+    share.among(3)
+    assert share.slots == 3
+
+
+def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiters: list[object] = []
+    tokens: list[object] = []
+    limiter, shared = planner.Limiter, planner.shared_token
+    monkeypatch.setattr(planner, "Limiter", lambda *how: limiters.append(how) or limiter(*how))
+    monkeypatch.setattr(planner, "shared_token", lambda *how: tokens.append(how) or shared(*how))
+    store = MemoryStore()
+    asked = replace(scope(*days("2024-02-05", "2024-02-09")), store=store)
+    options = Options(rate="7/s", burst=3)
+    asyncio.run(build_plan(asked, options, None, no_send, WALL, noon))
+    assert limiters == [(Rate(7, 1.0), 3)]
+    assert tokens == [(A, asked.accounts[A], no_send, store, noon)]
 
 
 def test_without_a_cap_of_accounts_one_account_may_have_all() -> None:
