@@ -132,7 +132,11 @@ class Writer:
             if mine.done or self.ledger is None:
                 return
             wanted, self._wanted = self._wanted, []
-            await self.ledger.commit([], {}, [each.calls for each in wanted])
+            try:
+                await self.ledger.commit([], {}, [each.calls for each in wanted])
+            except LedgerError:
+                self._wanted[:0] = [each for each in wanted if each is not mine]
+                raise
             for each in wanted:
                 each.done = True
 

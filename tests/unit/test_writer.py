@@ -422,6 +422,27 @@ def test_calls_that_cannot_be_reserved_are_an_error_for_all_who_wait(tmp_path: P
     assert [type(each) for each in desk.do(then=then)] == [LedgerError] * 3
 
 
+def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    commit, failed = desk.ledger.commit, list[bool]()
+
+    async def fails_at_second(outcomes: Any, checkpoints: Any, spent: Any = ()) -> None:
+        await asyncio.sleep(0)
+        failed.append(len(failed) == 1)
+        if failed[-1]:
+            raise LedgerError("the disk is full")
+        await commit(outcomes, checkpoints, spent)
+
+    async def then() -> list[object]:
+        desk.ledger.commit = fails_at_second  # type: ignore[method-assign]
+        calls = [desk.writer.reserve(Spent(f"wx{n}", NAME, TODAY, 1)) for n in range(4)]
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    found = desk.do(then=then)
+    assert [type(each) for each in found] == [type(None), LedgerError, type(None), type(None)]
+    assert spent_in(desk) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3)}
+
+
 # before the first window
 
 
