@@ -134,8 +134,10 @@ class Calendar:
 
     def forget(self, begin: date, end: date) -> None:
         """Make stored days missing, where it is not known which windows they came in."""
+        around = date(begin.year - 1, 12, 31), begin
+        reaches_back = list(self.runs(*around, DONE)) == [around]  # and was counted in that year
         self._clear(begin, end)
-        for year in range(begin.year, end.year + 1):
+        for year in range(begin.year - reaches_back, end.year + 1):
             if year in self.years:
                 self.sums[year] = None
         self._fill(begin, end, MISSING, only_where_known=True)
@@ -187,7 +189,7 @@ class Calendar:
         return found
 
     def _fill(self, begin: date, end: date, letter: int, *, only_where_known: bool = False) -> None:
-        if begin == end:
+        if begin == end and not only_where_known:
             self._year(begin.year)[_place(begin)] = letter
             return
         for year, low, high in _parts(begin, end):
@@ -298,8 +300,9 @@ def unpacked(text: str, year: int) -> bytearray:
 def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
     """Neighbouring final windows of a stream as one, within a year; the others as they are.
 
-    Final windows come first, in order.
+    The others come first: what is final takes the place of what was late or waited before.
     """
+    yield from [each for each in outcomes if each.state != "final"]
     finals = sorted([each for each in outcomes if each.state == "final"])
     run: Outcome | None = None
     for each in finals:
@@ -317,7 +320,6 @@ def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
         run = each
     if run is not None:
         yield run
-    yield from [each for each in outcomes if each.state != "final"]
 
 
 def _follows(run: Outcome, each: Outcome) -> bool:

@@ -113,7 +113,7 @@ class WindowQueue:
 
     __slots__ = (
         "_again", "_first", "_name", "_new", "_oldest", "_order", "_planned_for",
-        "_replaces", "_split", "_upcoming", "appid", "span",
+        "_split", "_upcoming", "appid", "replaces", "span",
     )  # fmt: skip
 
     def __init__(
@@ -129,7 +129,7 @@ class WindowQueue:
     ) -> None:
         self.appid = appid
         self._name = name
-        self._replaces = replaces
+        self.replaces = replaces
         self._oldest = oldest
         self.span = span or Span()
         self._planned_for = self.span.longest
@@ -175,7 +175,7 @@ class WindowQueue:
         if (upcoming := self._upcoming) is None:
             return None
         self._upcoming = next(self._new, None)
-        attempt = Attempt(Window(self.appid, self._name, *upcoming), replaces=self._replaces)
+        attempt = Attempt(Window(self.appid, self._name, *upcoming), replaces=self.replaces)
         return attempt if upcoming[0] == upcoming[1] else self._fitting(attempt)
 
     def _before_first(self) -> bool:

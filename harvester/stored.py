@@ -12,12 +12,12 @@ from itertools import islice
 
 from harvester.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.endpoint import Endpoint
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.ledger.base import EPOCH, Key, Ledger
-from harvester.model import Batch, Tally
+from harvester.model import Batch, Tally, listed
 from harvester.plan import Cut, Days, last_legal_day
 from harvester.scope import Scope
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, scan_of
 from harvester.thread import Thread
 
 AT_ONCE = 500
@@ -125,10 +125,10 @@ async def _reopen(
     last = last_legal_day(wall)
     opened: list[OpenWindow] = []
     sums: dict[int, Tally | None] = dict.fromkeys(calendar.years, Tally())
-    open_before = {window.days for window in calendar.windows.values() if window.stored}
     for window, tally, fetched_at, _ in stored:
-        if (window.begin, window.end) in open_before:
-            continue
+        whole = window.begin, window.end
+        if list(calendar.runs(*whole, DONE)) != [whole]:
+            continue  # it is open already, or no commit has stored it
         within = window.begin <= days[1] and days[0] <= window.end
         if within and (not recent or window.end == last):
             opened.append(
@@ -169,7 +169,7 @@ async def catch_up(
         async for group in scanned(source, endpoint, records=True):
             batches = [_batch(each, records, find(endpoint)) for each, records in group]
             fence = {batch.window.appid: EPOCH for batch in batches}
-            written = await sink.write(batches, fence)
+            written = accepted(name, await sink.write(batches, fence))
             await ledger.commit([], {name: written.checkpoint})
             windows += len(batches)
             for batch, (stored, _) in zip(batches, group, strict=True):
@@ -199,6 +199,16 @@ def _batch(
         version=version_of(stored.fetched_at),
         replaces=True,
     )
+
+
+def accepted(name: str, written: Written) -> Written:
+    """What a write has done; raises `SinkError` if it has refused accounts."""
+    if written.refused:
+        raise SinkError(
+            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
+            " taken over what is written there; end one of the two"
+        )
+    return written
 
 
 def version_of(fetched_at: str) -> int:

@@ -21,7 +21,7 @@ from harvester.model import Window
 from harvester.outside import ForeignCancellationError, outside
 from harvester.queues import Harvested
 from harvester.sinks.base import Checkpoint, Sink, name_in
-from harvester.stored import Endpoints, catch_up
+from harvester.stored import Endpoints, accepted, catch_up
 
 T = TypeVar("T")
 
@@ -133,7 +133,11 @@ class Writer:
             if mine.done or self.ledger is None:
                 return
             wanted, self._wanted = self._wanted, []
-            await self.ledger.commit([], {}, [each.calls for each in wanted])
+            try:
+                await self.ledger.commit([], {}, [each.calls for each in wanted])
+            except LedgerError:
+                self._wanted[:0] = [each for each in wanted if each is not mine]
+                raise
             for each in wanted:
                 each.done = True
 
@@ -146,7 +150,7 @@ class Writer:
         for name, sink in self.sinks:
             if batches:
                 self.writing = name
-                written = await _of(name, sink.write(batches, fence))
+                written = accepted(name, await _of(name, sink.write(batches, fence)))
                 checkpoints[name] = written.checkpoint
                 self._tell_drift(written.drift)
         self.writing = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -288,10 +288,16 @@ class MoodySink:
 
 
 class MoodyLedger(SqliteLedger):
-    """The ledger, on a disk that fails before or after the commit."""
+    """The ledger, on a disk that fails before or after the commit.
 
-    def __init__(self, path: Path, draw: Random, moods: Moods) -> None:
+    between: is awaited when the sinks have written and the ledger has not.
+    """
+
+    def __init__(
+        self, path: Path, draw: Random, moods: Moods, between: Callable[[], Awaitable[None]]
+    ) -> None:
         super().__init__(path)
+        self._between = between
         self._draw = draw
         self._moods = moods
 
@@ -302,6 +308,8 @@ class MoodyLedger(SqliteLedger):
         spent: Iterable[Spent] = (),
     ) -> None:
         """Fails before, or after it was stored."""
+        if outcomes:
+            await self._between()
         fails = self._draw.random()
         if fails < self._moods.ledger_fails / 2:
             raise LedgerError("the disk is full")

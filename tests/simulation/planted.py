@@ -32,13 +32,13 @@ class Planted(NamedTuple):
 PLANTED = (
     Planted(
         "the ledger commits before the sink writes",
-        "committer.py",
-        "            written = await _of(name, sink.write(batches)) if batches else Written({})\n",
-        "            if self.ledger is not None:\n"
-        "                await self.ledger.commit(\n"
-        "                    [Entry(name, others, {}, {}, harvested=bare)], self._spent()\n"
-        "                )\n"
-        "            written = await _of(name, sink.write(batches)) if batches else Written({})\n",
+        "writer.py",
+        "        for name, sink in self.sinks:\n            if batches:\n",
+        "        if self.ledger is not None:\n"
+        "            outcomes += [window.outcome for window in windows]\n"
+        "            await self.ledger.commit(outcomes, {}, self._spent())\n"
+        "            outcomes = []\n"
+        "        for name, sink in self.sinks:\n            if batches:\n",
     ),
     Planted(
         "a pause is forgotten by those who hold a grant already",
@@ -60,20 +60,21 @@ PLANTED = (
     ),
     Planted(
         "a window that is tried again holds its slot meanwhile",
-        "engine.py",
-        "        track.again(attempt, _now() + again.delay)\n",
-        "        await anyio.sleep(again.delay)\n        track.again(attempt, _now())\n",
+        "worker.py",
+        "        self._try_again(queue, retry.attempt, retry.delay,"
+        " retry.reason, retry.attempt.failures)\n",
+        "        await asyncio.sleep(retry.delay)\n        queue.again(retry.attempt, _now())\n",
     ),
     Planted(
         "whoever takes a job wakes nobody for the next",
-        "board.py",
+        "scheduler.py",
         "                    elif self._ready:\n                        self._wake_worker()\n",
         "",
     ),
     Planted(
-        "the timer of the lanes is not set again after it rang",
-        "board.py",
-        "        else:\n            self._arm(self._running())\n",
+        "the timer of the accounts is not set again after it rang",
+        "scheduler.py",
+        "        else:\n            self._arm()\n",
         "",
     ),
     Planted(
@@ -90,58 +91,130 @@ PLANTED = (
     ),
     Planted(
         "what failed is in flight for ever",
-        "engine.py",
-        "        finally:\n            track.in_flight -= 1\n",
-        "        else:\n            track.in_flight -= 1\n",
+        "worker.py",
+        "        finally:\n            queue.settled()\n",
+        "        else:\n            queue.settled()\n",
     ),
     Planted(
         "what waits is called done",
-        "engine.py",
-        "state, detail = coverage.WAITING,",
-        "state, detail = coverage.DONE,",
+        "worker.py",
+        'state = "failed" if until is None else "waiting"',
+        'state = "failed" if until is None else "final"',
     ),
     Planted(
-        "what a crash left beyond the receipt stays",
-        "sinks/store.py",
-        '                    durable.truncate(file.fileno(), mark.size, "segment")\n',
-        '                    durable.sync(file.fileno(), "segment")\n',
+        "what a crash left beyond the checkpoint is taken as stored",
+        "sinks/lines.py",
+        "            self._cut(self.path / name, found.size)\n"
+        "            self._marks[name] = found\n",
+        "            size = (self.path / name).stat().st_size\n"
+        "            self._marks[name] = found._replace(size=size)\n",
+        within=1000,
+    ),
+    Planted(
+        "a segment that a crash left without a checkpoint stays",
+        "sinks/lines.py",
+        "        for name in self._strays({*self._folders, *map(folder_of, self._marks)}):\n",
+        "        for name in ():\n",
+    ),
+    Planted(
+        "the checkpoint of a write is not stored",
+        "writer.py",
+        "                checkpoints[name] = written.checkpoint\n",
+        "                checkpoints[name] = {}\n",
     ),
     Planted(
         "a replaced window stays beside its successor",
-        "sinks/jsonl.py",
-        "                if window is not None:\n                    dropped += 1\n",
-        "                if window is not None and len(windows) > 1:\n"
-        "                    dropped += 1\n",
+        "sinks/lines.py",
+        "                    if not gone.overlaps(found.window):\n",
+        "                    if found.lines:\n",
     ),
     Planted(
-        "the figures of what was replaced are counted twice",
-        "ledger/commits.py",
-        "        if former is not None and rows.counted(database, entry.sink, window):\n",
-        "        if former is None and rows.counted(database, entry.sink, window):\n",
+        "an overlap that is not the same window is not replaced",
+        "sinks/lines.py",
+        "if self._looks or batch.replaces]",
+        "if batch.former is not None]",
     ),
     Planted(
-        "the sink is not told that its receipt is stored",
-        "committer.py",
-        "        for name, sink in self.sinks:\n            await _of(name, sink.settle())\n",
-        "",
+        "a sum counts an open window",
+        "coverage.py",
+        "            self._fill(begin, end, OPEN)\n            self.windows[begin]",
+        "            self._fill(begin, end, OPEN)\n"
+        "            known = self.sums.get(begin.year, Tally())\n"
+        "            self.sums[begin.year] = None if known is None else known.plus(outcome.tally)\n"
+        "            self.windows[begin]",
+    ),
+    Planted(
+        "the tally of an open window is kept from the former run",
+        "coverage.py",
+        "            self._clear(begin, end)\n"
+        "            self._fill(begin, end, OPEN)\n"
+        "            self.windows[begin] =",
+        "            former = self.windows.get(begin)\n"
+        "            self._clear(begin, end)\n"
+        "            self._fill(begin, end, OPEN)\n"
+        "            if former and former.stored:\n"
+        "                outcome = outcome._replace(tally=former.tally)\n"
+        "            self.windows[begin] =",
+    ),
+    Planted(
+        "an open window stays beside what overlaps it",
+        "coverage.py",
+        "if each.begin <= end and begin <= each.end\n",
+        "if each.begin == begin and each.end == end\n",
+    ),
+    Planted(
+        "what is open and failed is called failed",
+        "coverage.py",
+        "bytes([MISSING, WAITING, FAILED])",
+        "bytes([MISSING, WAITING, FAILED, OPEN])",
+    ),
+    Planted(
+        "what was refreshed is counted beside what it was",
+        "stored.py",
+        "dict.fromkeys(calendar.years, Tally())",
+        "dict(calendar.sums)",
+    ),
+    Planted(
+        "what still grows is not asked for again",
+        "planner.py",
+        "        and not wall < window.due <= wall + hold",
+        "        and not window.due",
+    ),
+    Planted(
+        "an open window is asked for as days that are missing, too",
+        "planner.py",
+        "calendar.runs(begin, end, STORED)",
+        "calendar.runs(begin, end, STORED[:2])",
+    ),
+    Planted(
+        "the journal is merged twice",
+        "ledger/tables.py",
+        '    database.execute("DELETE FROM journal")\n',
+        '    database.execute("DELETE FROM journal WHERE number > 1")\n',
+    ),
+    Planted(
+        "who reads does not look into the journal",
+        "ledger/tables.py",
+        "            for name, came in outcomes.get(appid, {}).items():\n",
+        "            for name, came in ():\n",
     ),
     Planted(
         "a call that is tried again costs no budget",
-        "lane.py",
-        "        if budget.limited:\n            budget.spend()\n",
-        "        if budget.limited and not attempt.failures:\n            budget.spend()\n",
+        "queues.py",
+        "            budget.spend()\n",
+        "            if not attempt.failures:\n                budget.spend()\n",
     ),
     Planted(
         "calls are not kept for the next run",
-        "ledger/commits.py",
+        "ledger/tables.py",
         "SET calls = calls + excluded.calls",
         "SET calls = excluded.calls",
     ),
     Planted(
         "calls are sent that were not booked",
-        "engine.py",
-        "                Spent(track.appid, track.endpoint.name, quota_day(wall), lot)\n",
-        "                Spent(track.appid, track.endpoint.name, quota_day(wall), 0)\n",
+        "worker.py",
+        "                Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)\n",
+        "                Spent(queue.appid, queue.endpoint.name, quota_day(wall), 0)\n",
     ),
     Planted(
         "the day begins at midnight in Greenwich",
@@ -151,9 +224,9 @@ PLANTED = (
     ),
     Planted(
         "a window that comes back to an interface that is over is lost",
-        "engine.py",
+        "worker.py",
         "in the meantime\n"
-        "            await self._leave(track, [_days(again.attempt)], track.fate)\n",
+        "            await self._leave(queue, [retry.attempt.days], queue.stopped)\n",
         "in the meantime\n",
     ),
     Planted(
@@ -164,10 +237,10 @@ PLANTED = (
         "                await self._stack.__aexit__(kind, exc, trace)\n",
     ),
     Planted(
-        "two empty days in a row are one",
+        "the empty days of joined windows fall on each other",
         "coverage.py",
-        "                empty |= stretch.empty << (stretch.begin - begin).days\n",
-        "                empty |= stretch.empty\n",
+        "                run.empty | each.empty << days,\n",
+        "                run.empty | each.empty,\n",
     ),
 )
 

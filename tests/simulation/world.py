@@ -175,7 +175,7 @@ class World:
             ask_quota=draw.random() < 0.1,
             burst=draw.choice((1, 1, 1, 4)),
         )
-        ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash"))
+        ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash between"))
         steps = draw.random() < 0.1
         return Course(
             Moods.drawn(draw),
@@ -281,7 +281,7 @@ class World:
     def engine(self, course: Course, living: Living) -> Engine:
         """The real engine, with this world outside it."""
         draw = Random(self._draw.random())
-        ledger = MoodyLedger(self._directory / FILE_NAME, draw, course.moods)
+        ledger = MoodyLedger(self._directory / FILE_NAME, draw, course.moods, living.between)
         sinks = self.sinks()
         living.opened = [ledger, *sinks]
         providers = {
@@ -324,6 +324,7 @@ class Living:
         self.broken: list[str] = []
         self.ending = "by itself"
         self.opened: list[Any] = []
+        self._crash_at = 0
         self.stop = asyncio.Event()
         self.loop, self.network = world.begin(course, self._on_turn)
         self._engine: Engine | None = None
@@ -371,6 +372,10 @@ class Living:
             raise CrashError
         if turn == course.clock_step[0]:
             self.loop.set_wall(self.loop.wall() + course.clock_step[1])
+        if turn == self._crash_at:
+            raise CrashError
+        if course.ending == "crash between":
+            return
         if turn == course.turn or (turn == course.turn + 3 and course.ending == "cancel twice"):
             self.world._say(course.ending)
             if course.ending == "crash":
@@ -379,6 +384,14 @@ class Living:
                 self.stop.set()
             elif course.ending and self._main is not None:
                 self._main.cancel()
+
+    async def between(self) -> None:
+        """The sinks have written and the ledger has not: some runs end there."""
+        if self.course.ending == "crash between" and self.loop.turns >= self.course.turn:
+            self.world._say(self.course.ending)
+            self._crash_at = self.loop.turns + 1
+            while True:
+                await asyncio.sleep(0)
 
     def _on_jump(self, seconds: float) -> None:
         """Time passes: then nothing may be possible that could be done now."""
