@@ -102,15 +102,6 @@ PLANTED = (
         'state = "failed" if until is None else "final"',
     ),
     Planted(
-        "what a crash left beyond the checkpoint is taken as stored",
-        "sinks/lines.py",
-        "            self._cut(self.path / name, found.size)\n"
-        "            self._marks[name] = found\n",
-        "            size = (self.path / name).stat().st_size\n"
-        "            self._marks[name] = found._replace(size=size)\n",
-        within=1000,
-    ),
-    Planted(
         "a segment that a crash left without a checkpoint stays",
         "sinks/lines.py",
         "        for name in self._strays({*self._folders, *map(folder_of, self._marks)}):\n",
