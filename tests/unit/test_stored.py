@@ -254,7 +254,7 @@ def test_a_window_that_is_open_already_stays_as_it_is(tmp_path: Path) -> None:
     one, other = batch("2024-01-10"), batch("2024-01-11", "2024-01-12", records=2)
 
     async def sinks() -> list[MemorySink]:
-        return [await filled(one, other)]
+        return [await filled(other, one)]
 
     found = reopened(tmp_path, sinks, [final(one), opened(other)])[A, SUMMARY.name]
     assert found.windows[other.window.begin].detail == "it grows"
@@ -308,7 +308,10 @@ def test_where_no_sink_can_be_scanned_the_days_are_forgotten(tmp_path: Path) -> 
         return [Feed("feed:")]
 
     outcomes = [final(batch("2024-01-09", "2024-01-11")), opened(batch("2024-01-12"))]
-    found = reopened(tmp_path, sinks, [*outcomes, final(batch("2024-01-01", appid=B))])
+    users = batch("2024-01-12", name=USERS.name)
+    outcomes += [final(batch("2024-01-01", appid=B)), final(users)]
+    found = reopened(tmp_path, sinks, outcomes, endpoints=(SUMMARY, USERS))
+    assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."
     assert text(found[A, SUMMARY.name], "2024-01-09", "2024-01-12") == "f..."
     assert found[A, SUMMARY.name].sums == {2024: None}
     assert found[B, SUMMARY.name].sums == {2024: batch("2024-01-01", appid=B).tally}
@@ -331,8 +334,11 @@ def test_an_interface_that_has_no_days_in_the_range_is_left_out(tmp_path: Path) 
     async def sinks() -> list[MemorySink]:
         return [await filled(one)]
 
-    found = reopened(tmp_path, sinks, [final(one)], endpoints=(later,))[A, SUMMARY.name]
-    assert text(found, "2024-01-12", "2024-01-12") == "f"
+    users = batch("2024-01-12", name=USERS.name)
+    outcomes = [final(one), final(users)]
+    found = reopened(tmp_path, sinks, outcomes, endpoints=(later, USERS))
+    assert text(found[A, SUMMARY.name], "2024-01-12", "2024-01-12") == "f"
+    assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."  # nothing stands there
 
 
 @pytest.mark.parametrize("first", ["2024-01-05", "2024-01-15"])
