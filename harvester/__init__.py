@@ -98,7 +98,6 @@ _HOMES = {
             "NetworkError",
             "RunError",
             "SinkError",
-            "SqliteLedger",
             "UsageError",
             "WindowError",
         ),

@@ -47,7 +47,7 @@ ENDPOINTS = {
 
 
 class BrokenPromiseError(AssertionError):
-    """A sink does not do what `harvester.sinks.base` promises; one sentence says what."""
+    """A sink or a ledger does not do what its module ``base`` promises; one sentence says what."""
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:

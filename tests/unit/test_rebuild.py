@@ -110,7 +110,8 @@ def test_the_window_that_was_written_last_may_not_be_whole(
 ) -> None:
     monkeypatch.setattr(stored, "AT_ONCE", 2)  # a group's last is decided upon with the next one
     batches = [batch(f"2024-01-0{n}") for n in (5, 3, 1, 4)]
-    assert asyncio.run(made(tmp_path, *batches)).again == 1
+    found = asyncio.run(made(tmp_path, *batches))
+    assert (found.again, found.windows, found.records) == (1, 4, 4)
     assert states(tmp_path) == {"2024-01-04": "it may not have been written to its end"}
     [window] = calendars(tmp_path)[A, SUMMARY.name].windows.values()
     assert (window.tally, window.due, window.stored) == (batches[-1].tally, 0.0, True)
@@ -165,7 +166,23 @@ def test_a_window_of_several_days_that_was_fetched_soon_may_lack_its_last_one(
         batch("2024-01-08", fetched=last_fetched),
     ]
     found = asyncio.run(made(tmp_path, *batches))
-    assert (found.again, "2024-01-01" in states(tmp_path)) == (1 + again, again)
+    assert found.again == 1 + again
+    why = states(tmp_path).get("2024-01-01")
+    late = "it was fetched within three days of its end, and its last day may be late"
+    assert why == (late if again else None)
+    calendar = calendars(tmp_path)[A, SUMMARY.name]
+    assert calendar.sum() == (Tally() if again else batches[0].tally)
+    assert calendar.stored_tally() == batches[0].tally.plus(batches[1].tally)
+
+
+def test_the_newest_fetch_is_not_the_one_that_stands_last(tmp_path: Path) -> None:
+    batches = [
+        batch("2024-01-01", "2024-01-07", fetched=SOON),
+        batch("2024-01-20", fetched=LATER),
+        batch("2024-01-08", fetched=SOON),
+    ]
+    asyncio.run(made(tmp_path, *batches))
+    assert list(states(tmp_path)) == ["2024-01-08"]
 
 
 @pytest.mark.parametrize(
@@ -268,7 +285,7 @@ def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_
 ) -> None:
     feed, source, other = Feed("feed:"), Opened("memory:one"), Opened("memory:two")
 
-    async def run() -> tuple[Rebuilt, dict[str, bool], list[dict[str, str]]]:
+    async def run() -> tuple[Rebuilt, dict[str, KnownSink], list[dict[str, str]]]:
         await source.write([END], {})
         found = await made(tmp_path, sinks=[feed, source, other])
         async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
@@ -280,6 +297,25 @@ def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_
     assert sinks == {"memory:one": KnownSink(True)}
     assert checkpoints == [{"of": "memory:one"}, {"of": "memory:two"}]
     assert [(one.opened, one.closed) for one in (feed, source, other)] == [(1, 1)] * 3
+
+
+def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) -> None:
+    def beside(name: str) -> Opened:
+        sink = Opened(f"files:{tmp_path / name}")
+        sink.path = tmp_path / name  # type: ignore[attr-defined]
+        return sink
+
+    async def run() -> tuple[dict[str, KnownSink], dict[str, str]]:
+        source, other = beside("one"), beside("two")
+        await source.write([END], {})
+        await made(tmp_path, sinks=[source, other])
+        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+            return await ledger.sinks(), await ledger.checkpoint("files:two")
+
+    assert asyncio.run(run()) == (
+        {"files:one": KnownSink(True)},
+        {"of": f"files:{tmp_path / 'two'}"},
+    )
 
 
 def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Path) -> None:

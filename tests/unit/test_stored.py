@@ -255,7 +255,7 @@ def test_a_window_that_is_open_already_stays_as_it_is(tmp_path: Path) -> None:
     one, other = batch("2024-01-10"), batch("2024-01-11", "2024-01-12", records=2)
 
     async def sinks() -> list[MemorySink]:
-        return [await filled(one, other)]
+        return [await filled(other, one)]
 
     found = reopened(tmp_path, sinks, [final(one), opened(other)])[A, SUMMARY.name]
     assert found.windows[other.window.begin].detail == "it grows"
@@ -309,7 +309,10 @@ def test_where_no_sink_can_be_scanned_the_days_are_forgotten(tmp_path: Path) -> 
         return [Feed("feed:")]
 
     outcomes = [final(batch("2024-01-09", "2024-01-11")), opened(batch("2024-01-12"))]
-    found = reopened(tmp_path, sinks, [*outcomes, final(batch("2024-01-01", appid=B))])
+    users = batch("2024-01-12", name=USERS.name)
+    outcomes += [final(batch("2024-01-01", appid=B)), final(users)]
+    found = reopened(tmp_path, sinks, outcomes, endpoints=(SUMMARY, USERS))
+    assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."
     assert text(found[A, SUMMARY.name], "2024-01-09", "2024-01-12") == "f..."
     assert found[A, SUMMARY.name].sums == {2024: None}
     assert found[B, SUMMARY.name].sums == {2024: batch("2024-01-01", appid=B).tally}
@@ -332,8 +335,11 @@ def test_an_interface_that_has_no_days_in_the_range_is_left_out(tmp_path: Path) 
     async def sinks() -> list[MemorySink]:
         return [await filled(one)]
 
-    found = reopened(tmp_path, sinks, [final(one)], endpoints=(later,))[A, SUMMARY.name]
-    assert text(found, "2024-01-12", "2024-01-12") == "f"
+    users = batch("2024-01-12", name=USERS.name)
+    outcomes = [final(one), final(users)]
+    found = reopened(tmp_path, sinks, outcomes, endpoints=(later, USERS))
+    assert text(found[A, SUMMARY.name], "2024-01-12", "2024-01-12") == "f"
+    assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."  # nothing stands there
 
 
 @pytest.mark.parametrize("first", ["2024-01-05", "2024-01-15"])
@@ -394,7 +400,7 @@ def test_a_sink_is_filled_with_all_that_stands_in_another(
     stands = [batch(f"2024-01-0{n}", records=n, appid=(A, B)[n % 2]) for n in range(1, 6)]
     stands.append(batch("2024-01-01", "2024-01-07", name="unknown"))
 
-    async def test(ledger: SqliteLedger) -> tuple[Empty, int, dict[str, bool], dict[str, str]]:
+    async def test(ledger: SqliteLedger) -> tuple[Empty, int, dict[str, KnownSink], dict[str, str]]:
         new = Empty()
         sources = [Feed("feed:"), await filled(*stands)]
         number = await catch_up(ledger, "memory:new", new, sources, find)
@@ -427,7 +433,7 @@ def test_the_checkpoint_of_each_write_is_stored_before_the_next(
                 raise SinkError("the disk is full")
             return await super().write(batches, fence)
 
-    async def test(ledger: SqliteLedger) -> tuple[dict[str, bool], dict[str, str]]:
+    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
         source = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 4)])
         with pytest.raises(SinkError, match="the disk is full"):
             await catch_up(ledger, "memory:new", Fails(), [source], find)
@@ -441,7 +447,7 @@ def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
         async def write(self, batches: Any, fence: Any) -> Any:
             return (await super().write(batches, fence))._replace(refused={A})
 
-    async def test(ledger: SqliteLedger) -> tuple[dict[str, bool], dict[str, str]]:
+    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
         source = await filled(batch("2024-01-01"))
         with pytest.raises(SinkError, match=f"^memory:new has refused {A}: another harvest has"):
             await catch_up(ledger, "memory:new", Refuses(), [source], find)
@@ -461,7 +467,7 @@ def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
 def test_where_no_record_is_stored_a_sink_has_everything_at_once(
     tmp_path: Path, outcomes: list[Outcome]
 ) -> None:
-    async def test(ledger: SqliteLedger) -> tuple[int, dict[str, bool]]:
+    async def test(ledger: SqliteLedger) -> tuple[int, dict[str, KnownSink]]:
         number = await catch_up(ledger, "memory:new", Empty(), [], find)
         return number, await ledger.sinks()
 
@@ -472,7 +478,7 @@ def test_where_no_record_is_stored_a_sink_has_everything_at_once(
 def test_where_nothing_that_has_it_can_be_read_back_a_new_sink_is_refused(
     tmp_path: Path, outcome: Outcome
 ) -> None:
-    async def test(ledger: SqliteLedger) -> dict[str, bool]:
+    async def test(ledger: SqliteLedger) -> dict[str, KnownSink]:
         with pytest.raises(UsageError, match=r"^memory:new does not have what was harvested bef"):
             await catch_up(ledger, "memory:new", Empty(), [Feed("feed:")], find)
         return await ledger.sinks()

@@ -313,6 +313,12 @@ def test_a_window_that_was_late_is_counted_as_open_once(tmp_path: Path) -> None:
     assert [(len(each.windows), each.provisional) for each in told] == [(0, 1), (0, 0), (1, 0)]
 
 
+def test_each_window_that_can_still_change_is_counted(tmp_path: Path) -> None:
+    late = [harvested(n, state="late") for n in range(1, 6)]
+    told = in_turn(Desk(tmp_path), late[:2], late[1:4], [harvested(1), harvested(2), *late[2:]])
+    assert [each.provisional for each in told] == [2, 2, -1]
+
+
 def test_a_window_that_was_late_and_is_final_is_not_open_any_more(tmp_path: Path) -> None:
     late = harvested(1, state="late")
     told = in_turn(Desk(tmp_path), [late], [harvested(1)], [harvested(1, state="open")])
@@ -326,10 +332,11 @@ def test_a_window_whose_figures_are_others_than_before_has_changed(tmp_path: Pat
         [
             harvested(1, 2, former=same.tally),
             harvested(2, 2, former=Tally(2, 5)),
-            harvested(3, former=None),
+            harvested(3),
         ],
+        [harvested(n, 2, former=Tally(2, 5)) for n in (4, 5, 6)],
     )
-    assert [each.changed for each in told] == [1]
+    assert [each.changed for each in told] == [1, 3]
 
 
 def test_a_window_that_comes_late_twice_has_changed_once(tmp_path: Path) -> None:
@@ -436,22 +443,27 @@ def test_calls_that_cannot_be_reserved_are_an_error_for_all_who_wait(tmp_path: P
 def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     commit, failed = desk.ledger.commit, list[bool]()
+    later: list[asyncio.Task[None]] = []
 
     async def fails_at_second(outcomes: Any, checkpoints: Any, spent: Any = ()) -> None:
         await asyncio.sleep(0)
         failed.append(len(failed) == 1)
         if failed[-1]:
+            later.append(asyncio.create_task(desk.writer.reserve(Spent("wx9", NAME, TODAY, 1))))
+            await asyncio.sleep(0)
             raise LedgerError("the disk is full")
         await commit(outcomes, checkpoints, spent)
 
     async def then() -> list[object]:
         desk.ledger.commit = fails_at_second  # type: ignore[method-assign]
         calls = [desk.writer.reserve(Spent(f"wx{n}", NAME, TODAY, 1)) for n in range(4)]
-        return list(await asyncio.gather(*calls, return_exceptions=True))
+        found = list(await asyncio.gather(*calls, return_exceptions=True))
+        await asyncio.gather(*later)
+        return found
 
     found = desk.do(then=then)
     assert [type(each) for each in found] == [type(None), LedgerError, type(None), type(None)]
-    assert spent_in(desk) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3)}
+    assert spent_in(desk) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3, 9)}
 
 
 # before the first window
@@ -508,7 +520,14 @@ def test_a_sink_that_lacks_something_is_filled_from_one_that_has_it(tmp_path: Pa
 
 def test_a_sink_of_former_runs_fills_it_if_none_of_these_can(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Written, Written)
-    former = MemorySink("memory:former")
+    scans: list[str] = []
+
+    class Former(MemorySink):
+        def scan(self, endpoint: str, *how: Any) -> Any:
+            scans.append(endpoint)
+            return super().scan(endpoint, *how)
+
+    former = Former("memory:former")
     asked: list[str] = []
 
     def make(name: str) -> MemorySink | None:
@@ -531,6 +550,7 @@ def test_a_sink_of_former_runs_fills_it_if_none_of_these_can(tmp_path: Path) -> 
         Filled("memory:s1", 1),
     ]
     assert asked[:2] == ["memory:former", "redis:gone"]
+    assert scans == [NAME]  # the second is filled from the first
 
 
 def test_of_a_new_ledger_all_sinks_have_everything(tmp_path: Path) -> None:
@@ -542,6 +562,18 @@ def test_of_a_new_ledger_all_sinks_have_everything(tmp_path: Path) -> None:
 
     assert desk.do(then=then) == {"memory:s0": KnownSink(True)}
     assert desk.events == []
+
+
+def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) -> None:
+    sink = MemorySink(f"files:{tmp_path / 'out'}")
+    sink.path = tmp_path / "out"  # type: ignore[attr-defined]
+    writers = [
+        Writer([sink], ledger, print, list) for ledger in (SqliteLedger(tmp_path / "l"), None)
+    ]
+    assert [writer.sinks for writer in writers] == [
+        [("files:out", sink)],
+        [(sink.identity, sink)],
+    ]
 
 
 # how much lies here
