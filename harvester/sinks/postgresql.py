@@ -21,13 +21,14 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from harvester import durable
+from harvester.away import PATIENCE, Away
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Hidden
 from harvester.private import advice
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, quoted
-from harvester.sinks.sql import PATIENCE, Away, Days, Rows, SqlSink
+from harvester.sinks.sql import Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
