@@ -33,7 +33,6 @@ from harvester.model import (
     HELD,
     Action,
     Batch,
-    Hidden,
     Request,
     Response,
     Verdict,
@@ -51,6 +50,7 @@ from harvester.plan import (
     rfc3339,
     settles_at,
 )
+from harvester.secrets import Secret
 from harvester.transport import Transport
 
 AFTER_THE_MINUTE = 0.5
@@ -175,7 +175,7 @@ def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window
     return all_days(window) & ~has
 
 
-def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[Hidden]) -> Verdict:
+def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[Secret]) -> Verdict:
     """The verdict on an answer, less what it may echo: cut off before it is read, and split."""
     verdict = track.endpoint.verdict(response, window)
     echoed = [one for one in hidden if one.value.encode() in response.body]
@@ -187,7 +187,7 @@ def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[
     return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)
 
 
-def _request(track: Track, attempt: Try, token: Hidden) -> Request:
+def _request(track: Track, attempt: Try, token: Secret) -> Request:
     if attempt.page is None:
         return track.endpoint.request(attempt.window, token.value)
     return track.endpoint.request(attempt.window, token.value, attempt.page.number)
@@ -360,7 +360,7 @@ class Pipeline:
         return self._stamp
 
     def _otherwise(
-        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[Hidden, int]
+        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[Secret, int]
     ) -> Result:
         match verdict.action:
             case Action.RETRY:

@@ -60,8 +60,8 @@ from urllib.parse import unquote, urlsplit
 from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.durable import step
 from harvester.errors import SinkError, UsageError
-from harvester.model import Batch, Hidden
-from harvester.private import advice, place_of
+from harvester.model import Batch
+from harvester.secrets import Secret, advice, place_of
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.sinks.feed import lines_with_ids, record_id
 from harvester.sinks.spec import read_spec
@@ -112,14 +112,13 @@ class RedisStreams:
 
     def __init__(
         self,
-        url: str | Hidden,
+        url: str | Secret,
         *,
         prefix: str = "harvester",
         patience: float = PATIENCE,
         tls: Mapping[str, str] | None = None,
     ) -> None:
-        self._url = Hidden(url) if isinstance(url, str) else url
-        del url  # a traceback may be shown with the locals of its frames
+        self._url = url = Secret(url)
         self._prefix, self._patience, self._tls = prefix, patience, dict(tls or {})
         self._where, problem = _place(self._url)
         problem = problem or self._load()
@@ -134,19 +133,16 @@ class RedisStreams:
         self._last: dict[str, str] = {}  # by interface, the id of the last entry
 
     @classmethod
-    def from_spec(cls, rest: str) -> RedisStreams:
+    def from_spec(cls, rest: str | Secret) -> RedisStreams:
         """The sink that ``redis://host:port/db?prefix=NAME`` names."""
         form = f"{cls.scheme}://HOST:PORT/DB"
-        place, mark, query = rest.partition("?")
-        hidden, shown = Hidden(f"{cls.scheme}:{place}"), place.rpartition("@")[2].strip("/")
-        secret = "@" in query  # a password with a question mark in it
-        del rest, place
-        if secret:
-            del mark, query, shown
+        rest = Secret(rest)
+        if "@" in rest.value.partition("?")[2]:
             raise UsageError(f"sink: a ? in a password is written %3F, as in {form}")
-        options = dict(read_spec(cls.scheme, f"//{shown}{mark}{query}", cls.options, form).options)
-        prefix = options.pop("prefix", "harvester")
-        return cls(hidden, prefix=prefix, tls=options)
+        shown = "//" + rest.value.rpartition("@")[2].lstrip("/")
+        options = dict(read_spec(cls.scheme, shown, cls.options, form).options)
+        url = Secret(f"{cls.scheme}:{rest.value.partition('?')[0]}")
+        return cls(url, prefix=options.pop("prefix", "harvester"), tls=options)
 
     def __repr__(self) -> str:
         return f"<RedisStreams {self.identity}>"
@@ -325,7 +321,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _place(url: Hidden) -> tuple[str, str]:
+def _place(url: Secret) -> tuple[str, str]:
     """A URL as it may be shown, without its password; and what is wrong with it."""
     place = place_of(url)
     if place is None or not (place.name or "0").isdecimal():
