@@ -25,10 +25,11 @@ from harvester.engine import Engine, Names
 from harvester.errors import UsageError
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, Ledger, SqliteLedger, ledger_of_file
-from harvester.model import Account, Batch, Hidden
+from harvester.model import Account, Batch
 from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
+from harvester.secrets import Secret
 from harvester.settings import Keywords, Options
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written, is_file_sink, path_of, spec_of
 from harvester.sinks.spec import read_spec
@@ -38,7 +39,7 @@ from harvester.transport import BASE_URL, HttpTransport
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
-Sinks = str | Sink | Sequence[str | Sink]
+Sinks = str | Secret | Sink | Sequence[str | Secret | Sink]
 Path = str | os.PathLike[str]
 
 
@@ -65,10 +66,10 @@ async def run(
     an account that was stopped (a wrong secret, a missing permission) raise nothing by themselves,
     since others may have gone well.
     """
+    sink = _listed_sinks(sink)
+    _hide_store(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
-    specs = hidden_specs(sink)
-    del sink
-    sinks = open_sinks(specs)
+    sinks = open_sinks(sink)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     transport = _transport(options, settings)
@@ -107,6 +108,7 @@ async def stream(
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
     """
+    _hide_store(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
     transport = _transport(options, settings)
     settings = _within(transport, settings)
@@ -139,17 +141,19 @@ async def stream(
 async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
     """The scope with the store that was asked for; one that was made here is closed here."""
     given = options.pop("token_store", None)
-    hidden = Hidden(given) if isinstance(given, str) else None  # a URL may hold a password
-    store = None if isinstance(given, str) else given
-    del given
-    if hidden is not None:
-        store = open_store(hidden.value)
+    store = open_store(given) if isinstance(given, str | Secret) else given
     try:
         yield replace(scope, store=store)
     finally:
-        if hidden is not None and store is not None:
+        if store is not None and store is not given:
             with anyio.CancelScope(shield=True):
                 await store.close()
+
+
+def _hide_store(options: Keywords) -> None:
+    """Keep the URL of a store, which may hold a password, out of the frames of a run."""
+    if isinstance(given := options.get("token_store"), str):
+        options["token_store"] = Secret(given)
 
 
 class Records:
@@ -313,20 +317,21 @@ def _left_out(names: list[str], found: Container[str]) -> list[str]:
     return notes
 
 
-def hidden_specs(given: Sinks) -> list[Hidden | Sink]:
+def _listed_sinks(given: Sinks) -> list[Secret | Sink]:
     """Sinks and their specs: a URL among them may hold a password, which no frame is to show."""
     listed = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-    return [Hidden(item) if isinstance(item, str) else item for item in listed]
+    return [Secret(item) if isinstance(item, str) else item for item in listed]
 
 
-def open_sinks(given: Sequence[Hidden | Sink]) -> list[Sink]:
+def open_sinks(given: Sinks) -> list[Sink]:
     """Sinks from specs and sinks; raises `UsageError`."""
+    given = _listed_sinks(given)
     if not given:
         raise UsageError("no sink was given")
     for item in given:
-        if not (isinstance(item, Hidden) or callable(getattr(item, "write", None))):
+        if not (isinstance(item, Secret) or callable(getattr(item, "write", None))):
             raise _wrong("sink", item)
-    sinks = [plugins.sink(item) if isinstance(item, Hidden) else item for item in given]
+    sinks = [plugins.sink(item) if isinstance(item, Secret) else item for item in given]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks

@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import (
     ACCESS_TOKEN,
-    SHORTEST_TO_CUT,
     Action,
-    Hidden,
     Request,
     Response,
     Stored,
@@ -35,6 +33,7 @@ from harvester.model import (
     Verdict,
 )
 from harvester.outside import ForeignCancellationError, outside
+from harvester.secrets import Secret
 
 if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
@@ -161,13 +160,13 @@ class SharedToken:
         self.fetches = self.fetched = 0
         self.lifetime = 0.0
         self.parameter = ACCESS_TOKEN
-        known: Iterable[Hidden] = getattr(provider, "secrets", ())
-        self.secrets = [one for one in known if len(one.value) >= SHORTEST_TO_CUT]
+        known: Iterable[Secret] = getattr(provider, "secrets", ())
+        self.secrets = [one for one in known if one.is_long]
         self._provider = provider
         self._send = send
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
-        self.current: Hidden | None = None
+        self.current: Secret | None = None
         self._refused: str | None = None  # the last one that was
         self._ends = self._renew_at = 0.0
         self._ours = True  # the current token was fetched here
@@ -212,9 +211,9 @@ class SharedToken:
 
         Raises as `get` does.
         """
-        former = Hidden(self._value or "")
+        former = self.current or Secret("")
         await self.get()
-        return self._value != former.value
+        return self.current != former
 
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
@@ -233,7 +232,7 @@ class SharedToken:
         except ForeignCancellationError as exc:
             problem = f"the account's token source failed: {exc}"
             raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
-        if token.value and not Hidden(token.value).is_text:
+        if token.value and not token.is_text:
             raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
         if token.value == self._refused and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
@@ -251,7 +250,7 @@ class SharedToken:
     def _take(self, token: Token, ends: float, *, ours: bool) -> None:
         """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
-        self.current = Hidden(token.value)
+        self.current = Secret(token)
         self.lifetime, self.parameter = token.lifetime, token.parameter
         self._ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
@@ -352,7 +351,7 @@ class StoredToken(SharedToken):
                 stored = await self._store.load(self.appid)
                 if stored is None or not self._serves(stored):
                     return await self._fetched(stored)
-        return Token(stored.value, stored.lifetime), stored.ends, False
+        return stored, stored.ends, False
 
     def _serves(self, stored: Stored) -> bool:
         """Whether it is to be adopted: not refused, and not due itself."""
@@ -362,14 +361,14 @@ class StoredToken(SharedToken):
     async def _fetched(self, former: Stored | None) -> tuple[Token, float, bool]:
         started = self._clock()
         token = await self._fetch()
-        new = Stored(token.value, started + token.lifetime, token.lifetime)
+        new = Stored(token, started + token.lifetime, token.lifetime)
         if token.parameter == ACCESS_TOKEN:
             try:
                 winner = await self._put(former, new)
             except AttemptError:
                 winner = None  # the store is away: it is a token all the same
             if winner is not None:
-                return Token(winner.value, winner.lifetime), winner.ends, False
+                return winner, winner.ends, False
         return token, new.ends, True
 
     async def _put(self, former: Stored | None, new: Stored) -> Stored | None:
@@ -414,8 +413,11 @@ def carried_by(request: Request, parameter: str) -> Request:
 
 def check_token_source(given: object, kinds: tuple[str, ...]) -> None:
     """Raise `UsageError` unless an account's ``token`` is a kind, a provider or a callable."""
-    if isinstance(given, str) and given not in kinds:
-        shown = repr(given) if len(given) < SHORTEST_TO_CUT else "what was given"  # a token?
+    if isinstance(given, str):
+        given = Secret(given)
+        if given.value in kinds:
+            return
+        shown = "what was given" if given.is_long else repr(given.value)  # a token?
         raise UsageError(f"token: {shown} is not one of {', '.join(kinds)}")
-    if not (isinstance(given, str) or callable(given) or hasattr(given, "fetch")):
+    if not (callable(given) or hasattr(given, "fetch")):
         raise UsageError(f"token: {type(given).__name__} is neither a kind nor a callable")

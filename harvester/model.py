@@ -3,22 +3,21 @@
 Rule: values only; nothing here decides, waits or touches the outside.
 
 The small ones that are made once a window are named tuples: they cost a third of a frozen
-dataclass.  The two that hold something secret hide it in their repr.
+dataclass.  A secret or a token among them is a `Secret`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote_plus
 from zlib import crc32
 
 from harvester.codec import TALLY_BITS, lines_of, pieces_of
+from harvester.secrets import Secret
 
 if TYPE_CHECKING:
     from harvester.auth import TokenProvider
@@ -33,7 +32,7 @@ class Account:
     """One Official Account.
 
     appid: as WeChat gives it, ``wx`` and sixteen hexadecimal digits.
-    secret: the AppSecret; never shown, logged or stored.
+    secret: the AppSecret, kept as a `Secret`; never shown, logged, pickled or stored.
     token: where its access token comes from.  With a secret: ``"stable"`` (the default: WeChat's
         stable_token interface, never forced) or ``"classic"`` (the older token interface; every
         fetch kills the token of everybody else).  Without one: ``"cloud"`` (cloud hosting, no token
@@ -47,130 +46,55 @@ class Account:
     """
 
     appid: str
-    secret: str | None = field(default=None, repr=False)
+    secret: str | Secret | None = field(default=None, repr=False)
     token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
     concurrency: int | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.secret is not None:
+            object.__setattr__(self, "secret", Secret(self.secret))  # it is frozen
 
 
 ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token
 
 
-class Token:
+class Token(Secret):
     """An access token and how long it lives, in seconds, counted from when it was given out.
 
     parameter: the query parameter that carries it: ``"access_token"``, in cloud hosting
         ``"cloudbase_access_token"``, or an empty string where no token is sent at all.
     """
 
-    __slots__ = ("lifetime", "parameter", "value")
+    __slots__ = ("lifetime", "parameter")
 
-    def __init__(self, value: str, lifetime: float = 7200.0, parameter: str = ACCESS_TOKEN) -> None:
-        self.value = value
+    def __init__(
+        self, value: str | Secret, lifetime: float = 7200.0, parameter: str = ACCESS_TOKEN
+    ) -> None:
+        super().__init__(value)
         self.lifetime = lifetime
         self.parameter = parameter
 
     def __repr__(self) -> str:
-        return f"<Token of {len(self.value)} characters, {self.lifetime:g} s>"
+        return f"<{type(self).__name__} of {len(self.value)} characters, {self.lifetime:g} s>"
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.value, self.lifetime, self.parameter)
 
 
-class Stored(NamedTuple):
+class Stored(Token):
     """A token as a store keeps it, for all programs that share an account.
 
     ends: the Unix time of its end; lifetime: the seconds that it had when it was given out.
     """
 
-    value: str
-    ends: float
-    lifetime: float
+    __slots__ = ("ends",)
 
-    def __repr__(self) -> str:
-        return f"<Stored token of {len(self.value)} characters, until {self.ends:.0f}>"
+    def __init__(self, value: str | Secret, ends: float, lifetime: float) -> None:
+        super().__init__(value, lifetime)
+        self.ends = ends
 
-
-class Hidden:
-    """A secret or a token, where its value must not show: in a repr, or in a frame's locals."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "<Hidden>"
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it can be sent: bytes that are no UTF-8 come out of the environment as text."""
-        try:
-            return bool(self.value.encode())
-        except (AttributeError, UnicodeEncodeError):
-            return False
-
-    def cut_from(self, text: str) -> str:
-        """The text without it: an answer may echo what was sent, as it is or in part escaped."""
-        if not self.value:
-            return text
-        value = self.value.encode(errors="replace")
-        given = text.encode(errors="replace")
-        left = _without(given, value)
-        return text if left == given else left.decode(errors="replace")
-
-    def cut_from_response(self, response: Response) -> Response:
-        """The same of an answer; what is so short that it stands there by chance is left."""
-        if len(self.value) < SHORTEST_TO_CUT:
-            return response
-        body = _without(response.body, self.value.encode(errors="replace"))
-        return Response(response.status, body)
-
-
-SHORTEST_TO_CUT = 16
-"""Characters of a token.  WeChat's have more than a hundred, its secrets 32."""
-
-_CUT = "…".encode()
-_ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
-_ESCAPED_IN_EACH_OTHER = 4
-_LONGEST_ESCAPED = 1 << 16
-"""Bytes of a text in which escapes are looked for: an answer with a message is short."""
-
-
-def _without(text: bytes, value: bytes) -> bytes:
-    """The text less a value, also where some of its characters are escaped (URL, JSON)."""
-    for form in {value, quote_plus(value).encode()}:
-        text = text.replace(form, _CUT)
-    if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
-        return text
-    plain, places = _unescaped(text)
-    wanted, _ = _unescaped(value)  # what it holds itself may look escaped, too
-    end = len(plain)
-    while (begin := plain.rfind(wanted, 0, end)) >= 0:
-        text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
-        end = begin
-    return text
-
-
-def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
-    """What a text means, and where each byte of that, and its end, stands in the text."""
-    places = list(range(len(text) + 1))
-    for _ in range(_ESCAPED_IN_EACH_OTHER):
-        plain, steps = bytearray(), list[int]()
-        at = 0
-        for found in _ESCAPED.finditer(text):
-            meant = _meant(found)
-            plain += text[at : found.start()] + meant
-            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
-            at = found.end()
-        if not at:
-            break
-        steps += range(at, len(text) + 1)
-        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
-    return text, places
-
-
-def _meant(escaped: re.Match[bytes]) -> bytes:
-    url, json, sign = escaped.groups()
-    if url:
-        return bytes.fromhex(url.decode())
-    return chr(int(json, 16)).encode(errors="replace") if json else bytes(sign)
+    def _parts(self) -> tuple[object, ...]:
+        return (*super()._parts(), self.ends)
 
 
 class Window(NamedTuple):

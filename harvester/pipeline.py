@@ -33,7 +33,6 @@ from harvester.model import (
     HELD,
     Action,
     Batch,
-    Hidden,
     Request,
     Response,
     Tally,
@@ -52,6 +51,7 @@ from harvester.plan import (
 )
 from harvester.policy import Asked, Reach, Step, decide
 from harvester.queues import Attempt, Harvested, InterfaceQueue, Page
+from harvester.secrets import Secret
 from harvester.transport import Transport
 
 DEFERRALS = 12
@@ -172,7 +172,7 @@ def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window
 
 
 def _verdict(
-    queue: InterfaceQueue, response: Response, window: Window, hidden: Sequence[Hidden]
+    queue: InterfaceQueue, response: Response, window: Window, hidden: Sequence[Secret]
 ) -> Verdict:
     """The verdict on an answer, less what it may echo: cut off before it is read, and split."""
     verdict = queue.endpoint.verdict(response, window)
@@ -185,7 +185,7 @@ def _verdict(
     return verdict if clean.body == response.body else queue.endpoint.verdict(clean, window)
 
 
-def _request(queue: InterfaceQueue, attempt: Attempt, token: Hidden) -> Request:
+def _request(queue: InterfaceQueue, attempt: Attempt, token: Secret) -> Request:
     if attempt.page is None:
         return queue.endpoint.request(attempt.window, token.value)
     return queue.endpoint.request(attempt.window, token.value, attempt.page.number)
@@ -369,7 +369,7 @@ class Pipeline:
         queue: InterfaceQueue,
         attempt: Attempt,
         verdict: Verdict,
-        sent: tuple[Hidden, int],
+        sent: tuple[Secret, int],
     ) -> Result:
         """What follows from an answer without the records."""
         failures = attempt.failures + 1

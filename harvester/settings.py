@@ -34,6 +34,7 @@ from harvester.events import Observer
 from harvester.ledger import Ledger
 from harvester.limiter import Rate
 from harvester.retry import check_count
+from harvester.secrets import Secret
 from harvester.stores import TokenStore
 from harvester.transport import BASE_URL, Session, check_base_url
 
@@ -114,8 +115,12 @@ def _path(value: Any) -> Path:
     return Path(_string(os.fspath(value)))
 
 
+def _spec(value: Any) -> Secret:
+    return Secret(_string(value))
+
+
 def _token_store(value: Any) -> object:
-    return value if isinstance(value, str) else _is_store(value)
+    return Secret(value) if isinstance(value, str | Secret) else _is_store(value)
 
 
 def _ledger(value: Any) -> object:
@@ -133,6 +138,7 @@ COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
 ORDER = Kind("newest or oldest", "[newest|oldest]", _order)
 STRING = Kind("a string", "TEXT", _string)
+SPEC = Kind("a string", "SPEC", _spec)
 PATH = Kind("a path", "FILE", _path)
 DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date))
 URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
@@ -154,7 +160,7 @@ class Option(NamedTuple):
     """The declaration of an option, besides its name and its type.
 
     commands: those that take it.
-    secret: whether its text may hold a password, and must not be shown.
+    secret: whether its text may hold a password, and must not be shown.  A spec is a `Secret`.
     several: whether it takes a list.
     """
 
@@ -215,7 +221,7 @@ class Keywords(TypedDict, total=False):
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
         " which has its own TLS.", RUN)]
-    token_store: Annotated[str | TokenStore | None, Option(STORE, "memory",
+    token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
         "Where an account's token is shared with its other programs: memory (this run alone),"
         " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
@@ -252,10 +258,10 @@ class Arguments(TypedDict):
         " [[platform]] tables.  Or CSV with such a header line.")]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
-    sink: Annotated[list[str], Option(STRING, (),
+    sink: Annotated[list[Secret], Option(SPEC, (),
         "Another destination, repeatable, in place of the JSON lines; the ledger stays in --out."
         "  With - standard output holds the records alone, all else goes to standard error.",
-        metavar="SPEC", secret=True, several=True)]
+        secret=True, several=True)]
     uvloop: Annotated[bool, Option(FLAG, False,
         "Run on uvloop, if it is installed: 4 to 10 percent less CPU.", RUN)]
     json: Annotated[bool, Option(FLAG, False,

@@ -12,6 +12,7 @@ from harvester.cli.commands import invoke
 from harvester.datacube import provider_for
 from harvester.errors import UsageError
 from harvester.model import Account, Request, Response
+from harvester.secrets import Secret
 
 PLATFORM = """
 [[platform]]
@@ -86,7 +87,7 @@ KINDS = [
 def test_an_account_of_each_kind_is_read(tmp_path: Path) -> None:
     accounts = read_accounts(written(tmp_path, ALL))
     assert kinds(accounts) == KINDS
-    assert accounts[1].secret == "s3cret-of-static"
+    assert accounts[1].secret == Secret("s3cret-of-static")
     assert "s3cret" not in repr(accounts)
 
 
@@ -122,7 +123,7 @@ def test_csv_says_the_same_with_a_header_line(tmp_path: Path) -> None:
     )
     accounts = read_accounts(written(tmp_path, "\ufeff" + text, "a.CSV"))
     assert kinds(accounts) == ["StableToken", "ClassicToken", "CommandToken", "HttpToken"]
-    assert accounts[1].secret == "s3cret-of-static"
+    assert accounts[1].secret == Secret("s3cret-of-static")
 
 
 def test_the_accounts_of_platforms_may_stand_in_a_csv_file_that_the_toml_names(

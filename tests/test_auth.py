@@ -15,7 +15,8 @@ from harvester.auth import (
     check_token_source,
 )
 from harvester.errors import AccountError, UsageError
-from harvester.model import Action, Hidden, Request, Response, Token, Verdict
+from harvester.model import Action, Request, Response, Token, Verdict
+from harvester.secrets import Secret
 from harvester.testing import VirtualTimeLoop, run_virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
@@ -456,7 +457,7 @@ def test_anything_else_is_refused_without_being_shown(given: object, named: str)
 
 def test_what_a_token_is_fetched_with_is_known_unless_it_is_too_short() -> None:
     class Knows:
-        secrets = (Hidden("f" * 32), Hidden("short"))
+        secrets = (Secret("f" * 32), Secret("short"))
 
         async def fetch(self, send: Send) -> Token:
             raise NotImplementedError

@@ -11,9 +11,7 @@ from harvester.model import (
     Account,
     Action,
     Batch,
-    Hidden,
     Request,
-    Response,
     Tally,
     Token,
     Verdict,
@@ -49,21 +47,6 @@ def test_a_token_lives_two_hours_unless_told_otherwise() -> None:
 def test_a_request_shows_neither_its_query_nor_its_body() -> None:
     request = Request("POST", "/x", (("access_token", "t0ken"),), b"s3cret")
     assert repr(request) == "<Request POST /x>"
-
-
-def test_what_is_hidden_is_cut_from_a_text_in_each_of_its_forms() -> None:
-    hidden = Hidden("a/b c+d\udc80 and so on")
-    text = "a/b c+d\udc80 and so on, a%2Fb%20c%2Bd%3F%20and%20so%20on, a%2Fb+c%2Bd%3F+and+so+on"
-    assert hidden.cut_from(text) == "…, …, …"
-    body = rb'"a\/b c+d? and so on", "a/b c+d? and so on"'
-    assert hidden.cut_from_response(Response(200, body)).body == '"…", "…"'.encode()
-
-
-@pytest.mark.parametrize(
-    ("given", "is_text"), [("s3cret", True), ("微信", True), ("", False), ("\udc80", False)]
-)
-def test_what_is_hidden_may_be_no_text(given: str, is_text: bool) -> None:
-    assert Hidden(given).is_text is is_text
 
 
 def test_a_window_of_one_day_names_it_once() -> None:

@@ -27,9 +27,9 @@ from harvester.model import (
     HELD,
     Action,
     Batch,
-    Hidden,
     Request,
     Response,
+    Secret,
     Tally,
     Token,
     Verdict,
@@ -763,7 +763,7 @@ def gone() -> AttemptError:
 def test_before_anything_answered_the_attempts_decide_and_then_the_network_is_lost() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, gone(), attempts=1)
-        scene.account.token.current = Hidden("t0ken")
+        scene.account.token.current = Secret("t0ken")
         with pytest.raises(NetworkError) as caught:
             await scene.pipeline.run(scene.account, scene.queue, NEW)
         assert str(caught.value) == (

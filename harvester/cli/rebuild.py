@@ -9,20 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harvester import plugins
-from harvester.api import hidden_specs, open_sinks
+from harvester.api import open_sinks
 from harvester.cli import COMPLETE
 from harvester.cli.screen import many, plain, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, named_sinks
 from harvester.rebuild import rebuild
+from harvester.secrets import Secret
 from harvester.sinks.base import Sink, spec_of
 
 _SQLITE = b"SQLite format 3\0"
 
 
 async def show_rebuilding(
-    path: Path, specs: Sequence[str], own: Sequence[Endpoint], now: float
+    path: Path, specs: Sequence[Secret], own: Sequence[Endpoint], now: float
 ) -> int:
     """Make the ledger at that path anew, and say from what; own: interfaces of a configuration."""
     if not path.parent.is_dir():
@@ -50,10 +51,10 @@ async def show_rebuilding(
     return COMPLETE
 
 
-def _sinks(path: Path, specs: Sequence[str]) -> list[Sink]:
+def _sinks(path: Path, specs: Sequence[Secret]) -> list[Sink]:
     """Those that are asked for; else those that the ledger still names, and the lines beside it."""
     if specs:
-        return open_sinks(hidden_specs(list(specs)))
+        return open_sinks(specs)
     named = [spec_of(name, path) for name in named_sinks(path)]
     sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
     if path.name != FILE_NAME:  # of one file

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harvester import durable
+from harvester.away import PATIENCE
 from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
-from harvester.sinks.sql import DISK_FULL, PATIENCE, Days, Rows, SqlSink, before, make_ready
+from harvester.sinks.sql import DISK_FULL, Days, Rows, SqlSink, before, make_ready
 
 _TYPES = {
     "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN", "date": "DATE",

@@ -21,13 +21,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from harvester import durable
+from harvester.away import PATIENCE, Away
 from harvester.endpoint import Field
 from harvester.errors import UsageError
-from harvester.model import Hidden
-from harvester.private import advice
+from harvester.secrets import Secret, advice
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, quoted
-from harvester.sinks.sql import PATIENCE, Away, Days, Rows, SqlSink
+from harvester.sinks.sql import Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
@@ -93,23 +93,21 @@ class PostgreSQL(SqlSink):
     Raises `UsageError` for a URL that is none, and if the library is missing.
     """
 
-    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
-        hidden = Hidden(url)
-        del url  # a traceback may be shown with the locals of its frames
-        driver, problem = _driver(hidden)
+    def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
+        url = Secret(url)
+        driver, problem = _driver(url)
         if driver is None:
             raise UsageError(problem)
         super().__init__(driver.identity, driver, patience=patience)
 
     @classmethod
-    def from_spec(cls, rest: str) -> PostgreSQL:
+    def from_spec(cls, rest: str | Secret) -> PostgreSQL:
         """The sink that ``postgresql://…`` names."""
-        hidden = Hidden(f"postgresql:{rest}")
-        del rest
-        return cls(hidden.value)
+        rest = Secret(rest)
+        return cls(Secret(f"postgresql:{rest.value}"))
 
 
-def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
+def _driver(url: Secret) -> tuple[PostgresDriver | None, str]:
     """The driver, or why there is none; nothing is sent yet."""
     try:
         import psycopg
@@ -134,7 +132,7 @@ def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
     return PostgresDriver(psycopg, given), ""
 
 
-def _is_plain(url: Hidden) -> bool:
+def _is_plain(url: Secret) -> bool:
     """Whether it is certain where user and password end: libpq reads on to the first @ or /."""
     before, at, after = url.value.partition("://")[2].partition("@")
     return not at or ("/" not in before and "@" not in after)
@@ -152,7 +150,7 @@ class PostgresDriver:
         self.where = f"the database {given['dbname']} on {host}" + (
             f":{given['port']}" if "port" in given else ""
         )
-        self._hidden = {name: Hidden(given.pop(name)) for name in _SECRETS if name in given}
+        self._secrets = {name: Secret(given.pop(name)) for name in _SECRETS if name in given}
         self._library = library
         self._given = {**_OURS, **given}
         self._connection: Any = None
@@ -180,7 +178,7 @@ class PostgresDriver:
         try:
             self._connection = self._library.connect(
                 **self._given,
-                **{name: hidden.value for name, hidden in self._hidden.items()},
+                **{name: secret.value for name, secret in self._secrets.items()},
                 autocommit=True,
                 prepare_threshold=None,
                 client_encoding="utf8",
@@ -273,8 +271,8 @@ class PostgresDriver:
             return "its disk is full"
         if "no password supplied" in line:
             return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
-        for hidden in self._hidden.values():
-            line = hidden.cut_from(line)
+        for secret in self._secrets.values():
+            line = secret.cut_from(line)
         return line
 
     def is_away(self, exc: Exception) -> bool:

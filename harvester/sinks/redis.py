@@ -51,19 +51,17 @@ stream that was deleted, or came back without that entry, stops the run.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from random import uniform
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import anyio
-
+from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.durable import step
 from harvester.errors import SinkError, UsageError
-from harvester.model import Batch, Hidden
-from harvester.private import advice, place_of
+from harvester.model import Batch
+from harvester.secrets import Secret, advice, place_of
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.sinks.feed import lines_with_ids, record_id
 from harvester.sinks.spec import read_spec
@@ -72,19 +70,9 @@ from harvester.thread import Thread
 T = TypeVar("T")
 
 PASSWORD_VARIABLE = "HARVESTER_REDIS_PASSWORD"  # the name, not the password
-PATIENCE = 60.0
-"""Seconds for which a server that is down is tried again."""
 TIMEOUT = 10.0
-LONGEST = 5.0
 PIPELINE = 1000
 """Entries that are sent at once."""
-
-
-class _Trouble(NamedTuple):
-    """What an error means, and whether it passes."""
-
-    what: str
-    passes: bool = False
 
 
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM")
@@ -124,14 +112,13 @@ class RedisStreams:
 
     def __init__(
         self,
-        url: str | Hidden,
+        url: str | Secret,
         *,
         prefix: str = "harvester",
         patience: float = PATIENCE,
         tls: Mapping[str, str] | None = None,
     ) -> None:
-        self._url = Hidden(url) if isinstance(url, str) else url
-        del url  # a traceback may be shown with the locals of its frames
+        self._url = url = Secret(url)
         self._prefix, self._patience, self._tls = prefix, patience, dict(tls or {})
         self._where, problem = _place(self._url)
         problem = problem or self._load()
@@ -146,19 +133,16 @@ class RedisStreams:
         self._last: dict[str, str] = {}  # by interface, the id of the last entry
 
     @classmethod
-    def from_spec(cls, rest: str) -> RedisStreams:
+    def from_spec(cls, rest: str | Secret) -> RedisStreams:
         """The sink that ``redis://host:port/db?prefix=NAME`` names."""
         form = f"{cls.scheme}://HOST:PORT/DB"
-        place, mark, query = rest.partition("?")
-        hidden, shown = Hidden(f"{cls.scheme}:{place}"), place.rpartition("@")[2].strip("/")
-        secret = "@" in query  # a password with a question mark in it
-        del rest, place
-        if secret:
-            del mark, query, shown
+        rest = Secret(rest)
+        if "@" in rest.value.partition("?")[2]:
             raise UsageError(f"sink: a ? in a password is written %3F, as in {form}")
-        options = dict(read_spec(cls.scheme, f"//{shown}{mark}{query}", cls.options, form).options)
-        prefix = options.pop("prefix", "harvester")
-        return cls(hidden, prefix=prefix, tls=options)
+        shown = "//" + rest.value.rpartition("@")[2].lstrip("/")
+        options = dict(read_spec(cls.scheme, shown, cls.options, form).options)
+        url = Secret(f"{cls.scheme}:{rest.value.partition('?')[0]}")
+        return cls(url, prefix=options.pop("prefix", "harvester"), tls=options)
 
     def __repr__(self) -> str:
         return f"<RedisStreams {self.identity}>"
@@ -277,38 +261,33 @@ class RedisStreams:
         )
 
     async def _persist(self, verb: str, call: Callable[[], T]) -> T:
-        """Make a call, and again for as long as its trouble may pass."""
+        """Make a call on the sink's thread; while the server is away, again, for a bounded time."""
         assert self._thread is not None, "the sink is not open"
-        ends, delay = time.monotonic() + self._patience, 0.1
-        while True:
-            try:
-                return await self._thread.call(call)
-            except self._errors as exc:
-                trouble = self._trouble(exc)
-            if not trouble.passes or time.monotonic() + delay > ends:
-                break
-            await anyio.sleep(delay * uniform(0.5, 1.0))
-            delay = min(2 * delay, LONGEST)
-        if verb == "opened" and not trouble.passes:
-            raise UsageError(f"sink: {self._where} cannot be used: {trouble.what}")
-        after = f" for {self._patience:g} s" if trouble.passes else ""
-        raise SinkError(
-            f"{self._where} could not be {verb}: {trouble.what}{after}; nothing that was committed"
-            " is lost: mend it and run the same command again"
-        )
+        translated = partial(self._thread.call, self._translated, verb, call)
+        return await until_it_answers(translated, self._where, self._patience)
 
-    def _trouble(self, exc: Exception) -> _Trouble:
+    def _translated(self, verb: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except self._errors as exc:
+            meaning = self._meaning(exc, verb)
+        raise meaning  # here, where its context is empty: that of redis-py may hold the URL
+
+    def _meaning(self, exc: Exception, verb: str) -> Exception:
+        """What a call raises in place of an error of redis-py."""
         message = str(exc)
         if isinstance(exc, self._refused) or message.startswith(_REFUSED):
-            return _Trouble(f"it refuses this user or password ({type(exc).__name__})")
-        if isinstance(exc, self._loading):
-            return _Trouble("it is still loading its data", passes=True)
-        if isinstance(exc, self._lost):
-            return _Trouble("it does not answer", passes=True)
-        for part, what in _MEANINGS.items():
-            if part in message:
-                return _Trouble(what)
-        return _Trouble(f"it refuses ({type(exc).__name__})")
+            what = f"it refuses this user or password ({type(exc).__name__})"
+        elif isinstance(exc, self._loading):
+            return Away("it is still loading its data")
+        elif isinstance(exc, self._lost):
+            return Away("it does not answer")
+        else:
+            meant = [what for part, what in _MEANINGS.items() if part in message]
+            what = meant[0] if meant else f"it refuses ({type(exc).__name__})"
+        if verb == "opened":
+            return UsageError(f"sink: {self._where} cannot be used: {what}")
+        return SinkError(f"{self._where} could not be {verb}: {what}; {AGAIN}")
 
 
 class RedisStreamsTls(RedisStreams):
@@ -342,7 +321,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _place(url: Hidden) -> tuple[str, str]:
+def _place(url: Secret) -> tuple[str, str]:
     """A URL as it may be shown, without its password; and what is wrong with it."""
     place = place_of(url)
     if place is None or not (place.name or "0").isdecimal():

@@ -15,13 +15,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import date
+from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-import anyio
-
 from harvester import durable
+from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
@@ -39,13 +39,9 @@ from harvester.sinks.layout import (
 )
 from harvester.thread import Thread
 
-PATIENCE = 60.0
-"""Seconds for which a database that went away is waited for."""
 DISK_FULL = "the disk is full"
 """What `Driver.says` of an error that says so."""
 VERSION = 3
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
-_AGAIN = "nothing that was committed is lost: mend it and run the same command again"
 _OLD_TABLES = ("_harvester", "_harvester_windows")
 _OWNER, _COMMITS = "owner", "commits"
 """The keys of a checkpoint."""
@@ -54,10 +50,6 @@ _AT_ONCE = 500
 
 T = TypeVar("T")
 Rows = Generator[tuple[Any, ...], None, None]
-
-
-class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
-    """The database does not answer now; what was under way may or may not be committed."""
 
 
 class Days(NamedTuple):
@@ -246,20 +238,8 @@ class SqlSink:
     async def _persist(self, function: Callable[..., T], *args: Any) -> T:
         """Call it on the sink's thread; while the database is away, again, for a bounded time."""
         assert self._thread is not None, "the sink is not open"
-        delay, ends = _FIRST_DELAY, 0.0
-        while True:
-            try:
-                return await self._thread.call(function, *args)
-            except Away as exc:
-                now = anyio.current_time()
-                ends = ends or now + self._patience
-                if now + delay > ends:
-                    raise SinkError(
-                        f"{self._driver.where} was away for {self._patience:.0f} s ({exc});"
-                        f" {_AGAIN}"
-                    ) from None
-            await anyio.sleep(delay)
-            delay = min(delay * 2, _LONGEST_DELAY)
+        call = partial(self._thread.call, function, *args)
+        return await until_it_answers(call, self._driver.where, self._patience)
 
     @contextmanager
     def _translated(self, kind: type[UsageError | SinkError], what: str) -> Iterator[None]:
@@ -273,7 +253,7 @@ class SqlSink:
                 raise Away(said) from None
             if said == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
-            after = f"; {_AGAIN}" if what == "written" or said == DISK_FULL else ""
+            after = f"; {AGAIN}" if what == "written" or said == DISK_FULL else ""
             raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
 
     # on the sink's thread: opening

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harvester import durable, sqlitefile
+from harvester.away import PATIENCE
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
@@ -20,7 +21,6 @@ from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import (
     DISK_FULL,
-    PATIENCE,
     Days,
     Rows,
     SqlSink,

@@ -18,9 +18,9 @@ from harvester.datacube.tokens import ClassicToken
 from harvester.model import (
     Action,
     Batch,
-    Hidden,
     Request,
     Response,
+    Secret,
     Token,
     Verdict,
     Window,
@@ -39,7 +39,7 @@ SHAPES = (
 )
 """A list, a whole answer, a list with what stands beside it, pages."""
 SECRET = "f" * 32
-TOKEN = Hidden("t" * 40)
+TOKEN = Secret("t" * 40)
 
 
 def value(body: bytes) -> None:

@@ -31,7 +31,8 @@ from harvester.auth import SharedToken
 from harvester.codec import encode
 from harvester.datacube import provider_for
 from harvester.errors import AttemptError, SinkError
-from harvester.model import Batch, Hidden, Request, Response
+from harvester.model import Batch, Request, Response
+from harvester.secrets import Secret
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import Faults, MemorySink, Simulator
 from harvester.testing.simulator import Reply
@@ -486,7 +487,7 @@ def test_what_holds_a_secret_shows_none() -> None:
     held = [
         harvester.Account(A, SECRET),
         harvester.Token(SECRET),
-        Hidden(SECRET),
+        Secret(SECRET),
         Request("POST", "/x", (("access_token", SECRET),), SECRET.encode()),
         Response(200, SECRET.encode()),
         *[provider_for(harvester.Account(A, SECRET, kind)) for kind in ("stable", "classic")],
@@ -495,11 +496,11 @@ def test_what_holds_a_secret_shows_none() -> None:
 
 
 def test_an_echo_is_cut_out_in_whatever_form_it_comes() -> None:
-    hidden = Hidden(SECRET)
+    hidden = Secret(SECRET)
     assert hidden.cut_from(f"a {SECRET} b {quote_plus(SECRET)} c") == "a … b … c"
     body = "|".join([SECRET, quote(SECRET, safe=""), SECRET.replace("/", "\\/")]).encode()
     assert hidden.cut_from_response(Response(200, body)).body.decode() == "…|…|…"
-    assert Hidden("list").cut_from_response(Response(200, b"list")).body == b"list"
+    assert Secret("list").cut_from_response(Response(200, b"list")).body == b"list"
 
 
 def test_the_search_finds_what_is_shown() -> None:
