@@ -23,7 +23,16 @@ from harvester.errors import (
 from harvester.lane import Budget, Lane, Page, Track, Try
 from harvester.limiter import Limiter, Rate
 from harvester.model import (
-    HELD, Action, Batch, Hidden, Request, Response, Tally, Token, Verdict, Window,
+    HELD,
+    Action,
+    Batch,
+    Hidden,
+    Request,
+    Response,
+    Tally,
+    Token,
+    Verdict,
+    Window,
 )  # fmt: skip
 from harvester.pipeline import (
     AFTER_THE_MINUTE,
@@ -33,8 +42,8 @@ from harvester.pipeline import (
     Again,
     Later,
     More,
-    Result,
     Pipeline,
+    Result,
     TooLong,
     explain,
 )
@@ -846,7 +855,7 @@ def test_two_windows_that_are_not_answered_are_a_lost_network() -> None:
     cut.connected = True
     one, other = (Try(WINDOW._replace(begin=day, end=day)) for day in (DAY, date(2020, 1, 2)))
 
-    async def main(loop: VirtualTimeLoop) -> list[Outcome]:
+    async def main(loop: VirtualTimeLoop) -> list[Result]:
         scene = Scene(loop, {"list": []}, cut, cut)
         return [await scene.run(each) for each in (NEW, one, other)]
 
