@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -45,3 +45,18 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL that runs; whoever stops it starts it again."""
     with postgres_server() as server:
         yield server
+
+
+QUICK = ("jsonl", "sqlite")
+"""Kinds of sinks with which the default run tries a scenario and the suite of all sinks."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """A scenario with another kind of sink is thorough; ``-m ''`` tries all of them."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        kind = str(parameters.get("kind", QUICK[0])).partition(":")[0]
+        whole = item.path.parent.name == "scenarios" or item.path.name == "test_suite.py"
+        if whole and kind not in QUICK:
+            item.add_marker(pytest.mark.thorough)

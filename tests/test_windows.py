@@ -139,6 +139,7 @@ def test_a_portrait_is_asked_for_1_7_or_30_days(begin: int, number: int) -> None
 # every interface, end to end
 
 
+@pytest.mark.thorough
 def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None:
     begin = date(2026, 9, 21)
     asked = scope(begin, YESTERDAY, endpoints=EVERY)

@@ -269,6 +269,7 @@ def test_endpoints_lists_and_describes() -> None:
     assert "2014-12-01" in one
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(60)
 def test_the_demo_does_the_main_job_and_resumes(tmp_path: Path) -> None:
     result = harvest("demo", "--out", tmp_path / "d")

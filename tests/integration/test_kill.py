@@ -27,6 +27,8 @@ from tests.support import (
 )
 from tests.support import stored as stored_records
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2022, 1, 1), date(2023, 12, 31)
 RATE = f"{min(60, max(2, 3600 // KILLS))}/s"  # so that the job lasts longer than all kills
 

@@ -168,6 +168,7 @@ def test_without_a_ledger_a_second_run_replaces_and_doubles_nothing(
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(120)
 def test_cancelled_at_random_moments_nothing_leaks_and_nothing_is_lost(
     wechat: Callable[..., Wechat], tmp_path: Path

@@ -40,6 +40,8 @@ from harvester.transport import HttpTransport
 from tests.support import A, command, environment
 from tests.wire_servers import HOST, Asked, Wire, simulated, wire
 
+pytestmark = pytest.mark.thorough
+
 SECRET = "5e5a3e/+%0c0ffee0123456789abcdef"
 # What is searched for is a module's variable and not a local: tests' frames are searched as well.
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 10)

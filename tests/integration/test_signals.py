@@ -21,6 +21,8 @@ import pytest
 from harvester.cli import main
 from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2023, 1, 1), date(2023, 6, 30)
 IN_FLIGHT = 10
 """At 50 a second and 0.2 s an answer."""

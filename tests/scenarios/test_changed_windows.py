@@ -230,6 +230,7 @@ span = {span}
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("described", [True, False])
 @pytest.mark.parametrize("kind", ["jsonl", "gzip", "parquet", "sqlite", "duckdb"])
 def test_after_the_ledger_was_made_anew_nothing_is_doubled(

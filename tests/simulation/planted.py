@@ -184,22 +184,10 @@ PLANTED = (
         '    database.execute("DELETE FROM journal WHERE number > 1")\n',
     ),
     Planted(
-        "who reads does not look into the journal",
-        "ledger/tables.py",
-        "            for name, came in outcomes.get(appid, {}).items():\n",
-        "            for name, came in ():\n",
-    ),
-    Planted(
         "a call that is tried again costs no budget",
         "queues.py",
         "            budget.spend()\n",
         "            if not attempt.failures:\n                budget.spend()\n",
-    ),
-    Planted(
-        "calls are not kept for the next run",
-        "ledger/tables.py",
-        "SET calls = calls + excluded.calls",
-        "SET calls = excluded.calls",
     ),
     Planted(
         "calls are sent that were not booked",

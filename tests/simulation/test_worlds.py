@@ -11,6 +11,7 @@ from tests.simulation.planted import PLANTED, ROOT, hunt, plant
 from tests.simulation.world import World
 
 
+@pytest.mark.thorough
 def test_the_promises_hold_in_every_world() -> None:
     broken = {seed: life.broken for seed in range(20) if (life := live(seed)).broken}
     assert not broken

@@ -396,6 +396,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ALL)
 def test_killed_at_random_moments_it_loses_and_doubles_nothing(tmp_path: Path, kind: str) -> None:
     draw = random.Random(20261125)

@@ -488,6 +488,7 @@ def _client_of(nodes: list[RedisServer]) -> Any:
     return cluster_driver.RedisCluster.from_url(nodes[0].url, decode_responses=True)
 
 
+@pytest.mark.thorough
 def test_a_job_on_a_cluster_that_dies_at_any_moment_ends_with_the_truth(
     nodes: list[RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
