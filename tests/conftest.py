@@ -53,10 +53,11 @@ QUICK = ("jsonl", "sqlite")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """A scenario with another kind of sink is thorough; ``-m ''`` tries all of them."""
+    """What needs a server, and a scenario with another kind of sink, is thorough."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         kind = str(parameters.get("kind", QUICK[0])).partition(":")[0]
         whole = item.path.parent.name == "scenarios" or item.path.name == "test_suite.py"
-        if whole and kind not in QUICK:
+        needs_server = {"postgres", "redis"} & {*getattr(item, "fixturenames", ())}
+        if (whole and kind not in QUICK) or needs_server:
             item.add_marker(pytest.mark.thorough)

@@ -26,6 +26,8 @@ import pytest
 from harvester.testing import SINK_CHECKS, check_sink
 from tests.support import A, Wechat, as_multiset, bare, days, stored
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

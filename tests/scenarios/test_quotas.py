@@ -11,6 +11,8 @@ import pytest
 from tests.scenarios.fast import harvest_at, started
 from tests.scenarios.server import APPID, Call, Server, rows
 
+pytestmark = pytest.mark.thorough
+
 DAY, NEXT = "2026-03-11", "2026-03-12"
 SPENT = {"errcode": 45009, "errmsg": "reach max api daily quota limit"}
 

@@ -16,6 +16,8 @@ import pytest
 
 from tests.support import KILLS, A, Wechat, assert_exactly_the_truth, command, environment
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2024, 1, 1), date(2024, 3, 31)
 RATE = f"{min(40, max(2, 800 // KILLS))}/s"  # so that the job lasts longer than most kills
 

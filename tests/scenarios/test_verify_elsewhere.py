@@ -11,6 +11,8 @@ from tests.postgres_server import PASSWORD, PostgresServer
 from tests.redis_server import RedisServer
 from tests.support import A, Wechat, harvest
 
+pytestmark = pytest.mark.thorough
+
 RUN = ("run", "getusersummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-05",
        "--rate", "1000/s")  # fmt: skip
 SAME, OTHER = "exactly what was fetched", "different from what was fetched"
