@@ -14,7 +14,7 @@ from harvester import plugins
 from harvester.endpoint import grid
 from harvester.plan import Cut, last_legal_day
 from tests.support import A, Wechat, bare, harvest, stored
-from tests.test_windows import BESIDE, EVERY, multiset, truth_of
+from tests.unit.test_windows import BESIDE, EVERY, multiset, truth_of
 
 pytestmark = pytest.mark.thorough
 

@@ -37,7 +37,7 @@ from harvester.settings import Options
 from harvester.sinks.base import scan_of
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
-from tests.crash.sinks import SINKS, Record, Row
+from tests.chaos.crash.sinks import SINKS, Record, Row
 from tests.support import A, B, at
 
 BEGIN = date(2026, 3, 2)

@@ -1,4 +1,4 @@
-"""Live through worlds: ``python -m tests.simulation --worlds 2000``.
+"""Live through worlds: ``python -m tests.chaos.worlds --worlds 2000``.
 
 ``--seed N`` replays one of them and prints all that happens.
 """
@@ -13,8 +13,8 @@ import sys
 import time
 from typing import NamedTuple
 
-from tests.simulation.planted import PLANTED, hunt
-from tests.simulation.world import World
+from tests.chaos.worlds.planted import PLANTED, hunt
+from tests.chaos.worlds.world import World
 
 
 class Life(NamedTuple):
@@ -57,7 +57,7 @@ def live_all(first: int, count: int, jobs: int, most: int) -> int:
             lived, runs, crashes = lived + 1, runs + life.runs, crashes + life.crashes
             if life.broken:
                 failed += 1
-                print(f"python -m tests.simulation --seed {life.seed}  # {life.broken[0]}")
+                print(f"python -m tests.chaos.worlds --seed {life.seed}  # {life.broken[0]}")
                 sys.stdout.flush()
                 if failed >= most:
                     break
@@ -88,8 +88,10 @@ def main() -> int:
     """Parse the arguments and do it."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set is drawn, too: not here
         fixed = {**os.environ, "PYTHONHASHSEED": "0"}
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], fixed)
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+        os.execve(
+            sys.executable, [sys.executable, "-m", "tests.chaos.worlds", *sys.argv[1:]], fixed
+        )
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.worlds", description=__doc__)
     parser.add_argument("--seed", type=int, help="replay one world, with all that happens")
     parser.add_argument("--worlds", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")

@@ -22,11 +22,11 @@ from random import Random
 from typing import Any, NamedTuple, Self
 
 from harvester.ledger import FILE_NAME
-from tests.crash.power import Disk
-from tests.crash.sinks import SINKS
+from tests.chaos.crash.power import Disk
+from tests.chaos.crash.sinks import SINKS
 
 _MEMORY = Path("/dev/shm")  # SIGKILL leaves what is in memory; only `power` needs a disk
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CORES = 2
 KILLED = -9
 
@@ -84,7 +84,7 @@ class Stage(NamedTuple):
 
 
 class Driver:
-    """A process of `tests.crash.driver`, and a place for its cases."""
+    """A process of `tests.chaos.crash.driver`, and a place for its cases."""
 
     def __init__(self, place: Path, process: subprocess.Popen[str]) -> None:
         self._place = place
@@ -205,7 +205,7 @@ def driver(preload: Path | None) -> Iterator[Driver]:
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as place,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.driver"],
+            [sys.executable, "-m", "tests.chaos.crash.driver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

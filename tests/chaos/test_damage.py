@@ -18,7 +18,7 @@ from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, VERSION
 from harvester.testing import Simulator
 from harvester.testing.simulator import Reply
-from tests.integration.test_disks import NAME, SINKS, job, truth
+from tests.chaos.test_disks import NAME, SINKS, job, truth
 from tests.support import A, Wechat, harvest
 
 pytestmark = pytest.mark.thorough

@@ -9,8 +9,8 @@ import time
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.crash import job
-from tests.crash.points import KILLED, Case, Driver, Scene, Stage
+from tests.chaos.crash import job
+from tests.chaos.crash.points import KILLED, Case, Driver, Scene, Stage
 
 LONGEST = 1.3
 """A process lives at the most so much longer than a day's run takes."""

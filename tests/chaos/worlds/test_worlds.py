@@ -1,4 +1,4 @@
-"""Some worlds of each day's run of the tests; thousands: ``python -m tests.simulation``."""
+"""Some worlds of each day's run of the tests; thousands: ``python -m tests.chaos.worlds``."""
 
 import re
 import subprocess
@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tests.simulation.command import live
-from tests.simulation.planted import PLANTED, ROOT, hunt, plant
-from tests.simulation.world import World
+from tests.chaos.worlds.command import live
+from tests.chaos.worlds.planted import PLANTED, ROOT, hunt, plant
+from tests.chaos.worlds.world import World
 
 
 @pytest.mark.thorough
@@ -32,7 +32,7 @@ def _without_paths(line: str) -> str:
 
 def test_a_seed_can_be_replayed_with_all_that_happens() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--seed", "11"],
+        [sys.executable, "-m", "tests.chaos.worlds", "--seed", "11"],
         capture_output=True,
         text=True,
         check=False,
@@ -51,4 +51,4 @@ def test_a_planted_fault_fits_the_code(fault, tmp_path) -> None:
 @pytest.mark.parametrize("fault", PLANTED[:2], ids=lambda fault: fault.name)
 @pytest.mark.thorough
 def test_a_planted_fault_is_found(fault) -> None:
-    assert re.match(r"python -m tests.simulation --seed \d+  # ", hunt(fault, 2))
+    assert re.match(r"python -m tests.chaos.worlds --seed \d+  # ", hunt(fault, 2))

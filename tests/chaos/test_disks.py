@@ -21,7 +21,7 @@ import harvester
 from harvester.cli.commands import invoke
 from harvester.testing import Simulator
 from harvester.testing.simulator import Reply
-from tests.integration.small_disks import (
+from tests.chaos.small_disks import (
     Ext4,
     LongestFile,
     SmallDisk,

@@ -14,8 +14,8 @@ from random import Random
 
 import pytest
 
-from tests.crash.kills import kill_often
-from tests.crash.points import (
+from tests.chaos.crash.kills import kill_often
+from tests.chaos.crash.points import (
     Case,
     Drivers,
     Stage,
@@ -25,7 +25,7 @@ from tests.crash.points import (
     live_again,
     try_points,
 )
-from tests.crash.sinks import FEEDS, SERVERS, SINKS
+from tests.chaos.crash.sinks import FEEDS, SERVERS, SINKS
 from tests.support import KILLS
 
 pytestmark = pytest.mark.thorough

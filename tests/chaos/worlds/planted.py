@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import harvester
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Planted(NamedTuple):
@@ -241,7 +241,7 @@ def hunt(fault: Planted, jobs: int) -> str:
     """The line that tells which world found it; empty if none did."""
     with tempfile.TemporaryDirectory() as made:
         plant(fault, Path(made))
-        command = [sys.executable, "-m", "tests.simulation", "--worlds", str(fault.within)]
+        command = [sys.executable, "-m", "tests.chaos.worlds", "--worlds", str(fault.within)]
         found = subprocess.run(
             [*command, "--jobs", str(jobs), "--most", "1"],
             cwd=made,

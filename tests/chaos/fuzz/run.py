@@ -1,9 +1,10 @@
-"""Fuzz what reads answers, for as long as one likes: `python tests/fuzz/run.py --seconds 3600`.
+"""Fuzz what reads answers: `python tests/chaos/fuzz/run.py --seconds 3600`.
 
 With atheris (`pip install atheris`, not a dependency) the search is led by coverage.  Without it a
 plain loop mutates the corpus, which finds less.  Either way an input that breaks something is
 written to the working folder (`--work`), and the status is not 0.  Inputs that reach something new
-lie there too; those that are worth it go into `tests/fuzz/corpus`, which every test run replays.
+lie there too; those that are worth it go into `tests/chaos/fuzz/corpus`, which every test run
+replays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 import traceback
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 CORPUS = Path(__file__).parent / "corpus"
 TOKENS = [
@@ -49,7 +50,7 @@ def mutated(draw: random.Random, seeds: list[bytes]) -> bytes:
 
 def without_coverage(seconds: float, work: Path, seed: int) -> int:
     """The plain loop."""
-    from tests.fuzz.targets import everything
+    from tests.chaos.fuzz.targets import everything
 
     draw = random.Random(seed)
     seeds = [path.read_bytes() for path in sorted(CORPUS.iterdir())]
@@ -74,7 +75,7 @@ def with_coverage(seconds: int, work: Path, seed: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["harvester", "json"]):
-        from tests.fuzz.targets import everything
+        from tests.chaos.fuzz.targets import everything
 
     words = work.parent / f"{work.name}.dict"
     escaped = ["".join(f"\\x{byte:02x}" for byte in word) for word in TOKENS]

@@ -1,4 +1,4 @@
-"""The process that dies: ``python -m tests.crash.driver``, a case a line on standard input.
+"""The process that dies: ``python -m tests.chaos.crash.driver``, a case a line on standard input.
 
 Rule: a case is lived by a child of its own, which ends as the case says, by SIGKILL.
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from harvester import durable
 from harvester.errors import LedgerError, UsageError
-from tests.crash import job
+from tests.chaos.crash import job
 
 
 class Watch:

@@ -17,18 +17,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ROOMS = {
-    "plan": ["tests/test_plan.py"],
-    "retry": ["tests/test_retry.py"],
-    "answer": ["tests/test_endpoint.py"],
-    "endpoint": ["tests/test_endpoint.py"],
+    "plan": ["tests/unit/test_plan.py"],
+    "retry": ["tests/unit/test_retry.py"],
+    "answer": ["tests/unit/test_endpoint.py"],
+    "endpoint": ["tests/unit/test_endpoint.py"],
     "coverage": ["tests/unit/test_coverage.py"],
     "planner": ["tests/unit/test_planner.py"],
-    "limiter": ["tests/test_limiter.py"],
-    "auth": ["tests/test_auth.py", "tests/test_tokens.py"],
-    "pipeline": ["tests/test_pipeline.py"],
+    "limiter": ["tests/unit/test_limiter.py"],
+    "auth": ["tests/unit/test_auth.py", "tests/unit/test_tokens.py"],
+    "pipeline": ["tests/unit/test_pipeline.py"],
 }
 """The rooms, and the tests that must kill their mutants: in process, on the virtual loop."""
 
@@ -39,7 +39,7 @@ _SETTINGS = """
 [tool.mutmut]
 source_paths = ["harvester"]
 only_mutate = ["harvester/{room}.py"]
-pytest_add_cli_args = ["-p", "tests.mutants.quick", "-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-p", "tests.chaos.mutants.quick", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 4.0
 timeout_constant = 2.0

@@ -1,7 +1,7 @@
 """Kill a process at its durable steps, or a job at random moments, for every sink.
 
-``python -m tests.crash --points all`` and ``python -m tests.crash --kills 100``; for one of them
-with ``--sink NAME``.
+``python -m tests.chaos.crash --points all``, ``python -m tests.chaos.crash --kills 100``; for one
+of them with ``--sink NAME``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from random import Random
 
-from tests.crash.kills import kill_often
-from tests.crash.points import CORES, Drivers, Stage, clean_life, try_points
-from tests.crash.sinks import SERVERS, SINKS
+from tests.chaos.crash.kills import kill_often
+from tests.chaos.crash.points import CORES, Drivers, Stage, clean_life, try_points
+from tests.chaos.crash.sinks import SERVERS, SINKS
 
 Tried = tuple[str, list[str]]
 """What was done, in words, and what was not as promised."""
@@ -61,7 +61,7 @@ def all_of(names: Sequence[str], call: Callable[[Stage], Tried]) -> int:
 
 def main() -> int:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.crash", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--kills", type=int, metavar="N", help="kill one job so often")
     what.add_argument(

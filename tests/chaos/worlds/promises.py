@@ -21,7 +21,7 @@ from harvester.limiter import Rate
 from harvester.model import Tally
 from harvester.plan import Cut, Days
 from harvester.sinks.base import StoredWindow
-from tests.simulation.outside import Traffic
+from tests.chaos.worlds.outside import Traffic
 from tests.support import days
 
 Key = tuple[str, str]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.points import Case, Death, Drivers, Stage, broken, clean_life, deaths
-from tests.crash.power import library
-from tests.crash.sinks import SINKS
-from tests.integration.test_crash_points import MOST
+from tests.chaos.crash.points import Case, Death, Drivers, Stage, broken, clean_life, deaths
+from tests.chaos.crash.power import library
+from tests.chaos.crash.sinks import SINKS
+from tests.chaos.test_crash_points import MOST
 
 pytestmark = pytest.mark.thorough
 

@@ -42,8 +42,8 @@ from harvester.settings import Options
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.lines import JsonLines
 from harvester.testing import Faults, Simulator, VirtualTimeLoop
-from tests.simulation import promises
-from tests.simulation.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
+from tests.chaos.worlds import promises
+from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
 from tests.support import at
 
 STEADY = (

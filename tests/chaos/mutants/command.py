@@ -7,7 +7,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from tests.mutants.rooms import ROOMS, Found, Mutant, try_room
+from tests.chaos.mutants.rooms import ROOMS, Found, Mutant, try_room
 
 GOAL = 0.90
 """The share of each room's mutants that must be killed."""
@@ -48,7 +48,7 @@ def judge(found: Found, reasons: dict[Mutant, str], *, whole: bool) -> list[str]
 
 def main() -> int:
     """Try them; 1 if a room is not as the table says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutants")
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
     parser.add_argument("--sample", type=int, metavar="N", help="of each room only the first"
                         " mutant of every function and N more")  # fmt: skip

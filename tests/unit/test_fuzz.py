@@ -1,7 +1,7 @@
 """Any bytes at all as an answer give a verdict, never a crash.
 
-The targets are those of `tests/fuzz/run.py`, which searches for hours; here they see a few hundred
-inputs, always the same, and the corpus of what was found before.
+The targets are those of `tests/chaos/fuzz/run.py`, which searches for hours; here they see a few
+hundred inputs, always the same, and the corpus of what was found before.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harvester.answer import code_of, refusal
-from tests.fuzz.run import CORPUS, TOKENS, without_coverage
-from tests.fuzz.targets import answer, everything, token, value
+from tests.chaos.fuzz.run import CORPUS, TOKENS, without_coverage
+from tests.chaos.fuzz.targets import answer, everything, token, value
 
 BOUNDED = settings(
     deadline=None,
@@ -117,7 +117,7 @@ def test_the_loop_without_coverage_writes_down_what_it_finds(
     def broken(_: bytes) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("tests.fuzz.targets.everything", broken)
+    monkeypatch.setattr("tests.chaos.fuzz.targets.everything", broken)
     assert without_coverage(5, tmp_path, seed=1) == 1
     (found,) = tmp_path.iterdir()
     assert str(found) in capsys.readouterr().out
@@ -153,6 +153,6 @@ def test_the_targets_can_fail(
     target: Callable[[bytes], None],
     body: bytes,
 ) -> None:
-    monkeypatch.setattr(f"tests.fuzz.targets.{name}", wrong)
+    monkeypatch.setattr(f"tests.chaos.fuzz.targets.{name}", wrong)
     with pytest.raises(AssertionError):
         target(body)
