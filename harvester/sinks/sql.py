@@ -274,7 +274,8 @@ class SqlSink:
                 if holding and checkpoint is not None:
                     raise UsageError(
                         f"{driver.where} holds a harvest that this ledger does not know;"
-                        f" `harvester rebuild --sink {self._identity}` makes a ledger from it"
+                        f" `harvester rebuild --out DIR --sink {self._identity}` makes a ledger"
+                        " from it"
                     )
                 if checkpoint is not None:  # another ledger that began here must not go on
                     mark = driver.dialect.mark

@@ -85,7 +85,9 @@ def test_of_a_server_nothing_is_remembered_and_a_note_says_so(
     if kind == "postgresql":
         with pytest.raises(harvester.UsageError, match="holds a harvest") as caught:
             run(server, spec, ledger=ledger)
-        assert f"`harvester rebuild --sink {spec.replace(f':{PASSWORD}', '')}" in str(caught.value)
+        assert f"`harvester rebuild --out DIR --sink {spec.replace(f':{PASSWORD}', '')}" in str(
+            caught.value
+        )
         assert harvest("rebuild", "--out", tmp_path, "--sink", spec).returncode == 0
     assert run(server, spec, ledger=ledger).notes == []
     assert run(server, spec, ledger=ledger).windows.done == 0

@@ -470,7 +470,7 @@ def test_a_harvest_that_the_ledger_does_not_know_is_refused(target: Target) -> N
     identity = target.make().identity
     assert said.endswith(
         " holds a harvest that this ledger does not know;"
-        f" `harvester rebuild --sink {identity}` makes a ledger from it"
+        f" `harvester rebuild --out DIR --sink {identity}` makes a ledger from it"
     )
     assert target.numbers() == [1]
     target.harvest([part(2, 2)])

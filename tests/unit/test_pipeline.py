@@ -557,7 +557,7 @@ def test_a_broken_answer_is_tried_again(answer: object) -> None:
 def test_a_record_that_is_nested_too_deeply_is_no_crash() -> None:
     body = b'{"list":[{"a":' + b"[" * 1010 + b"]" * 1010 + b"}]}"
     # How deep is too deep is the standard library's choice, another one in each version.
-    assert isinstance(outcome(Response(200, body)), Retry | Batch)
+    assert isinstance(outcome(Response(200, body)), Retry | Harvested)
 
 
 def test_a_record_that_is_no_json_is_tried_again_and_that_is_said() -> None:
