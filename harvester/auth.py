@@ -124,9 +124,8 @@ class SharedToken:
     """The current token of one account.
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
-    fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds;
-    current: the last one, None if there was none or it was refused; `peek` tells if it serves;
-    parameter: the query parameter that carries it, see `harvester.Token`.
+    fetches: tokens asked for; fetched: tokens that came.
+    current: the last one, None if there was none or it was refused; `peek` tells if it serves.
     secrets: what it is fetched with, which an answer may echo, too.
     renew_before: seconds before its end at which it is renewed.
     """
@@ -146,8 +145,6 @@ class SharedToken:
         "current",
         "fetched",
         "fetches",
-        "lifetime",
-        "parameter",
         "secrets",
     )
 
@@ -158,15 +155,13 @@ class SharedToken:
     ) -> None:
         self.appid = appid
         self.fetches = self.fetched = 0
-        self.lifetime = 0.0
-        self.parameter = ACCESS_TOKEN
         known: Iterable[Secret] = getattr(provider, "secrets", ())
         self.secrets = [one for one in known if one.is_long]
         self._provider = provider
         self._send = send
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
-        self.current: Secret | None = None
+        self.current: Token | None = None
         self._refused: str | None = None  # the last one that was
         self._ends = self._renew_at = 0.0
         self._ours = True  # the current token was fetched here
@@ -177,6 +172,11 @@ class SharedToken:
         with contextlib.suppress(RuntimeError):  # no loop: nobody can tell the time
             state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds that the current token had when it was given out."""
+        return 0.0 if self.current is None else self.current.lifetime
 
     @property
     def _value(self) -> str | None:
@@ -211,9 +211,9 @@ class SharedToken:
 
         Raises as `get` does.
         """
-        former = self.current or Secret("")
+        former = self._value
         await self.get()
-        return self.current != former
+        return self._value != former
 
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
@@ -250,8 +250,7 @@ class SharedToken:
     def _take(self, token: Token, ends: float, *, ours: bool) -> None:
         """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
-        self.current = Secret(token)
-        self.lifetime, self.parameter = token.lifetime, token.parameter
+        self.current = token
         self._ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
@@ -399,16 +398,6 @@ def shared_token(
     if store is None or not getattr(provider, "shareable", True):
         return SharedToken(appid, provider, send, renew_before)
     return StoredToken(appid, provider, send, store, clock, renew_before)
-
-
-def carried_by(request: Request, parameter: str) -> Request:
-    """The request, its token in another parameter of the query, or (if it has no name) in none."""
-    query = [
-        (parameter if name == ACCESS_TOKEN else name, value)
-        for name, value in request.query
-        if parameter or name != ACCESS_TOKEN
-    ]
-    return request._replace(query=tuple(query))
 
 
 def check_token_source(given: object, kinds: tuple[str, ...]) -> None:

@@ -77,6 +77,11 @@ class Token(Secret):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.value)} characters, {self.lifetime:g} s>"
 
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The query of a request that carries it; empty where no token is sent."""
+        return ((self.parameter, self.value),) if self.parameter else ()
+
     def _parts(self) -> tuple[object, ...]:
         return (self.value, self.lifetime, self.parameter)
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from harvester.account import AccountQueue
 from harvester.answer import code_of, read
-from harvester.auth import carried_by
 from harvester.codec import MalformedError, own_fields
 from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint, day_of, final_at, in_record
@@ -29,13 +28,13 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.model import (
-    ACCESS_TOKEN,
     HELD,
     Action,
     Batch,
     Request,
     Response,
     Tally,
+    Token,
     Verdict,
     Window,
     all_days,
@@ -185,10 +184,10 @@ def _verdict(
     return verdict if clean.body == response.body else queue.endpoint.verdict(clean, window)
 
 
-def _request(queue: InterfaceQueue, attempt: Attempt, token: Secret) -> Request:
+def _request(queue: InterfaceQueue, attempt: Attempt, token: Token) -> Request:
     if attempt.page is None:
-        return queue.endpoint.request(attempt.window, token.value)
-    return queue.endpoint.request(attempt.window, token.value, attempt.page.number)
+        return queue.endpoint.request(attempt.window, token)
+    return queue.endpoint.request(attempt.window, token, attempt.page.number)
 
 
 class Pipeline:
@@ -229,8 +228,6 @@ class Pipeline:
         assert token is not None, "no window is given out without a token"
         try:
             request = _request(queue, attempt, token)
-            if account.token.parameter != ACCESS_TOKEN:
-                request = carried_by(request, account.token.parameter)
             sent_at, size = self._time(), 0
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
@@ -467,11 +464,9 @@ class Pipeline:
         The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
         """
         token, fetched = account.token.current, account.token.fetched
-        request = queue.endpoint.quota_request(token.value) if token is not None else None
+        request = queue.endpoint.quota_request(token) if token is not None else None
         if token is None or request is None:
             return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
-        if account.token.parameter != ACCESS_TOKEN:
-            request = carried_by(request, account.token.parameter)
         sent_at = self._time()
         try:
             response = await self._transport.send(request, account.limiter.taken())

@@ -23,7 +23,7 @@ WINDOW = Window("wx1", "getarticlesummary", DAY, DAY)
 
 async def asked(transport: FakeTransport) -> Response:
     token = await StableToken("wx1", "practice").fetch(transport.send)
-    return await transport.send(INTERFACES["getarticlesummary"].request(WINDOW, token.value))
+    return await transport.send(INTERFACES["getarticlesummary"].request(WINDOW, token))
 
 
 def test_a_request_goes_straight_to_the_simulator() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harvester.answer import MAX_VALUES, Rule, code_of, read, refusal
 from harvester.endpoint import Field, JsonEndpoint, day_of, final_at, grid, in_record, within
 from harvester.errors import UsageError
-from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.plan import Cut, Grid, settles_at
 
 PROPERTY = settings(
@@ -38,7 +38,7 @@ def said(answer: object, status: int = 200, window: Window = DAY, **how: Any) ->
 
 def test_a_window_becomes_a_post_with_its_two_days() -> None:
     window = Window("wx1", "summary", date(2020, 1, 1), date(2020, 1, 7))
-    assert ENDPOINT.request(window, "t0ken") == Request(
+    assert ENDPOINT.request(window, Token("t0ken")) == Request(
         "POST",
         "/datacube/summary",
         (("access_token", "t0ken"),),
@@ -59,7 +59,7 @@ def test_a_window_becomes_a_post_with_its_two_days() -> None:
     ],
 )
 def test_days_are_written_as_the_interface_wants_them(how: dict[str, Any], body: bytes) -> None:
-    assert replace(ENDPOINT, **how).request(WEEK, "t0ken").body == body
+    assert replace(ENDPOINT, **how).request(WEEK, Token("t0ken")).body == body
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_name_that_cannot_be_a_folders_is_shown_in_part(name: Any, shown: str)
 
 
 def test_its_quota_is_asked_for_by_its_path() -> None:
-    assert ENDPOINT.quota_request("t0ken") == Request(
+    assert ENDPOINT.quota_request(Token("t0ken")) == Request(
         "POST",
         "/cgi-bin/openapi/quota/get",
         (("access_token", "t0ken"),),

@@ -13,7 +13,7 @@ from harvester.datacube import ERRORS, INTERFACES, PublisherEndpoint
 from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import UsageError
-from harvester.model import Window
+from harvester.model import Token, Window
 from harvester.plan import Cut
 from tests.support import harvest
 
@@ -212,7 +212,7 @@ def test_everything_of_an_interface_can_be_said() -> None:
         ),
     )
     window = Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7))
-    assert made.request(window, "t").body == (
+    assert made.request(window, Token("t")).body == (
         b'{"since":"20200101","until":"20200107","metric":"1:5","kinds":[1,2],'
         b'"filter":{"open":true}}'
     )
@@ -229,11 +229,11 @@ def test_an_action_of_the_publisher_is_one_word_more() -> None:
     assert made == PublisherEndpoint(
         "mine", "/datacube/mine", date(2020, 1, 1), span=90, errors=PUBLISHER_ERRORS
     )
-    request = made.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7)), "t")
+    request = made.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7)), Token("t"))
     assert (request.method, dict(request.query)["action"]) == ("GET", "mine")
     [now] = read(f"{MINIMAL}publisher = true\ndated = false\n")
     assert "start_date" not in dict(
-        now.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 1)), "t").query
+        now.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 1)), Token("t")).query
     )
 
 

@@ -29,7 +29,6 @@ from harvester.model import (
     Batch,
     Request,
     Response,
-    Secret,
     Tally,
     Token,
     Verdict,
@@ -73,8 +72,8 @@ class Provider:
 class Paged(JsonEndpoint):
     """An interface with pages, whose answers say whether another one follows."""
 
-    def request(self, window: Window, token: str, page: int = 1) -> Request:
-        return Request("GET", f"/{token}/{window.begin}/{window.end}/{page}")
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        return Request("GET", f"/{token.value}/{window.begin}/{window.end}/{page}")
 
     def verdict(self, response: Response, window: Window) -> Verdict:
         verdict = super().verdict(response, window)
@@ -223,7 +222,7 @@ def test_the_request_is_the_interfaces_with_the_token_of_the_account() -> None:
         await scene.run()
         return scene.transport.sent
 
-    assert run_virtual(main) == [INTERFACES["getarticlesummary"].request(WINDOW, "t0ken")]
+    assert run_virtual(main) == [INTERFACES["getarticlesummary"].request(WINDOW, Token("t0ken"))]
 
 
 def test_lines_are_not_made_where_nobody_wants_them() -> None:
@@ -493,7 +492,10 @@ def told(answer: object, *, token: Token = Token("t0ken")) -> object:  # noqa: B
 
 def test_the_quota_is_what_wechat_tells() -> None:
     answer = {"quota": {"daily_limit": 1000, "used": 1, "remain": 999}}
-    assert told(answer) == ((1000, 999), [INTERFACES["getarticlesummary"].quota_request("t0ken")])
+    assert told(answer) == (
+        (1000, 999),
+        [INTERFACES["getarticlesummary"].quota_request(Token("t0ken"))],
+    )
 
 
 @pytest.mark.parametrize(
@@ -513,7 +515,7 @@ def test_the_quota_is_what_wechat_tells() -> None:
 def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
     verdict, sent = told(answer)
     assert isinstance(verdict, Verdict)
-    assert sent == [INTERFACES["getarticlesummary"].quota_request("t0ken")]
+    assert sent == [INTERFACES["getarticlesummary"].quota_request(Token("t0ken"))]
 
 
 def test_without_a_token_no_quota_is_asked_for() -> None:
@@ -763,7 +765,7 @@ def gone() -> AttemptError:
 def test_before_anything_answered_the_attempts_decide_and_then_the_network_is_lost() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         scene = Scene(loop, gone(), attempts=1)
-        scene.account.token.current = Secret("t0ken")
+        scene.account.token.current = Token("t0ken")
         with pytest.raises(NetworkError) as caught:
             await scene.pipeline.run(scene.account, scene.queue, NEW)
         assert str(caught.value) == (
