@@ -120,6 +120,30 @@ class CallableProvider:
         raise TokenRefusedError(Verdict(Action.RETRY, problem))
 
 
+class _Refusals:
+    """The refused tokens of one account.
+
+    last: the last one; ours: the current token was fetched here; doubts: tokens of our fetching
+    that were refused since one was accepted; allowed: how many of them there may be.
+    """
+
+    __slots__ = ("allowed", "doubts", "last", "ours")
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        self.doubts = 0
+        self.last: str | None = None
+        self.ours = True
+
+    def add(self, token: str | None) -> bool:
+        """The current token was refused; False if that is one too many."""
+        if self.ours and self.doubts >= self.allowed:
+            return False
+        self.doubts += self.ours
+        self.last = token
+        return True
+
+
 class SharedToken:
     """The current token of one account.
 
@@ -132,12 +156,10 @@ class SharedToken:
 
     __slots__ = (
         "__weakref__",
-        "_doubts",
         "_ends",
         "_lock",
-        "_ours",
         "_provider",
-        "_refused",
+        "_refusals",
         "_renew_at",
         "_renew_before",
         "_send",
@@ -162,10 +184,8 @@ class SharedToken:
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
         self.current: Token | None = None
-        self._refused: str | None = None  # the last one that was
+        self._refusals = _Refusals(self._doubts_allowed)
         self._ends = self._renew_at = 0.0
-        self._ours = True  # the current token was fetched here
-        self._doubts = 0  # refused tokens of our fetching since one was accepted
 
     def __repr__(self) -> str:
         state = "none" if self.current is None else "held"
@@ -234,7 +254,7 @@ class SharedToken:
             raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
         if token.value and not token.is_text:
             raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
-        if token.value == self._refused and getattr(self._provider, "fixed", False):
+        if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
                 Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")
             )
@@ -251,7 +271,7 @@ class SharedToken:
         """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
         self.current = token
-        self._ours, self._ends = ours, ends
+        self._refusals.ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
     def _early(self, lifetime: float) -> float:
@@ -263,8 +283,8 @@ class SharedToken:
 
     def accept(self, token: str) -> None:
         """The server took this token."""
-        if self._doubts and token == self._value:
-            self._doubts = 0
+        if self._refusals.doubts and token == self._value:
+            self._refusals.doubts = 0
 
     def reject(self, token: str, reason: str, fetched: int | None = None) -> bool:
         """The server refused this token: drop it, if it is still the current one.
@@ -279,14 +299,13 @@ class SharedToken:
         del token  # a traceback may be shown with the locals of its frames
         if late:
             return False
-        if self._ours and self._doubts >= self._doubts_allowed:
+        if not self._refusals.add(self._value):
             raise AccountError(
                 f"{self.appid}: WeChat refused a token that was just fetched ({reason}); another"
                 " program may be fetching tokens for this account and ending ours: let all of"
                 " them use stable_token or one token server, then run the same command again"
             )
-        self._doubts += self._ours
-        self._refused, self.current = self._value, None
+        self.current = None
         return True
 
 
@@ -355,7 +374,7 @@ class StoredToken(SharedToken):
     def _serves(self, stored: Stored) -> bool:
         """Whether it is to be adopted: not refused, and not due itself."""
         left = stored.ends - self._clock()
-        return stored.value != self._refused and left > self._early(stored.lifetime)
+        return stored.value != self._refusals.last and left > self._early(stored.lifetime)
 
     async def _fetched(self, former: Stored | None) -> tuple[Token, float, bool]:
         started = self._clock()

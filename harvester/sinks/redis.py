@@ -97,6 +97,46 @@ class _Entry(NamedTuple):
     fields: tuple[Any, ...]
 
 
+class _Library(NamedTuple):
+    """What is used of redis-py.
+
+    errors: all that it raises; lost, refused, loading, read_only: those with a meaning.
+    single, cluster: the kinds of clients.
+    """
+
+    errors: tuple[type[Exception], ...]
+    lost: tuple[type[Exception], ...]
+    refused: tuple[type[Exception], ...]
+    loading: type[Exception]
+    read_only: type[Exception]
+    single: Any
+    cluster: Any
+
+
+def _library() -> _Library:
+    """The library; raises `UsageError` if it is not here."""
+    try:
+        import redis
+        import redis.cluster
+    except ImportError:
+        raise UsageError(
+            "streams of Redis need their library: pip install 'wechat-harvester[redis]'"
+        ) from None
+    known = redis.exceptions
+    return _Library(
+        errors=(known.RedisError, known.RedisClusterException, OSError),
+        lost=(
+            known.ConnectionError, known.TimeoutError, known.ClusterDownError, known.TryAgainError,
+            known.RedisClusterException, OSError,
+        ),
+        refused=(known.AuthenticationError, known.NoPermissionError),
+        loading=known.BusyLoadingError,
+        read_only=known.ReadOnlyError,
+        single=redis.Redis,
+        cluster=redis.cluster.RedisCluster,
+    )  # fmt: skip
+
+
 class RedisStreams:
     """The streams below one prefix of a database, or of a cluster.
 
@@ -121,10 +161,10 @@ class RedisStreams:
         self._url = url = Secret(url)
         self._prefix, self._patience, self._tls = prefix, patience, dict(tls or {})
         self._where, problem = _place(self._url)
-        problem = problem or self._load()
+        self._library = _library()
         if not problem:
             try:
-                self._client = self._client_of(self._single)
+                self._client = self._client_of(self._library.single)
             except Exception:  # noqa: BLE001  (whatever it is, its text may hold the URL)
                 problem = f"sink: the URL of {self._where} cannot be used"
         if problem:
@@ -184,24 +224,6 @@ class RedisStreams:
 
     # the server, on the thread
 
-    def _load(self) -> str:
-        """Import the library; gives what is wrong with that."""
-        try:
-            import redis
-            import redis.cluster
-        except ImportError:
-            return "streams of Redis need their library: pip install 'wechat-harvester[redis]'"
-        known = redis.exceptions
-        self._errors = (known.RedisError, known.RedisClusterException, OSError)
-        self._lost = (
-            known.ConnectionError, known.TimeoutError, known.ClusterDownError, known.TryAgainError,
-            known.RedisClusterException, OSError,
-        )  # fmt: skip
-        self._refused = (known.AuthenticationError, known.NoPermissionError)
-        self._loading, self._read_only = known.BusyLoadingError, known.ReadOnlyError
-        self._single, self._cluster = redis.Redis, redis.cluster.RedisCluster
-        return ""
-
     def _client_of(self, kind: Any) -> Any:
         """A client of a single server or of a cluster; that of a single one sends nothing yet."""
         settings: dict[str, Any] = {
@@ -220,9 +242,9 @@ class RedisStreams:
         server = {_text(name): _text(value) for name, value in told.items()}
         if server["mode"] == "cluster":
             self._client.close()
-            self._client = self._client_of(self._cluster)
+            self._client = self._client_of(self._library.cluster)
         elif server["role"] != "master":
-            raise self._read_only("it is read only")
+            raise self._library.read_only("it is read only")
 
     def _key(self, endpoint: str) -> str:
         return f"{self._prefix}:{endpoint}"
@@ -269,18 +291,18 @@ class RedisStreams:
     def _translated(self, verb: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except self._errors as exc:
+        except self._library.errors as exc:
             meaning = self._meaning(exc, verb)
         raise meaning  # here, where its context is empty: that of redis-py may hold the URL
 
     def _meaning(self, exc: Exception, verb: str) -> Exception:
         """What a call raises in place of an error of redis-py."""
         message = str(exc)
-        if isinstance(exc, self._refused) or message.startswith(_REFUSED):
+        if isinstance(exc, self._library.refused) or message.startswith(_REFUSED):
             what = f"it refuses this user or password ({type(exc).__name__})"
-        elif isinstance(exc, self._loading):
+        elif isinstance(exc, self._library.loading):
             return Away("it is still loading its data")
-        elif isinstance(exc, self._lost):
+        elif isinstance(exc, self._library.lost):
             return Away("it does not answer")
         else:
             meant = [what for part, what in _MEANINGS.items() if part in message]

@@ -59,7 +59,7 @@ def test_before_the_first_fetch_there_is_none_and_one_is_due() -> None:
 
 def test_before_the_first_fetch_nothing_is_known_of_a_token() -> None:
     token = shared()
-    assert (token.lifetime, token.parameter, token.fetched) == (0.0, "access_token", 0)
+    assert (token.lifetime, token.current, token.fetched) == (0.0, None, 0)
 
 
 def test_where_no_loop_runs_a_token_is_held_or_not() -> None:
