@@ -231,9 +231,11 @@ class SharedToken:
 
         Raises as `get` does.
         """
-        former = self._value
+        former = self.current
         await self.get()
-        return self._value != former
+        return self.current is not former and (
+            former is None or self.current is None or self.current.value != former.value
+        )
 
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()

@@ -138,7 +138,7 @@ class Engine:
                 stack.push_async_callback(sink.close)
                 await self._writer.open(sink, name)
             if self._names is not None:
-                await self._writer.catch_up(self._names.sink, self._find)
+                await self._writer.catch_up(self._names.sink, self._find, self._wall())
             self._stack = stack.pop_all()
         return self
 
@@ -151,7 +151,11 @@ class Engine:
         try:
             await self._writer.book()  # what a cancelled run sent is spent all the same
         finally:
-            await self._stack.__aexit__(kind, exc, trace)
+            try:
+                await self._stack.__aexit__(kind, exc, trace)
+            except RunError as error:  # a sink that finishes its files as it is closed
+                error.report = error.report or self.report("failed")
+                raise
 
     def _find(self, name: str) -> Endpoint | None:
         """An interface by its name."""
@@ -229,6 +233,8 @@ class Engine:
             notes = (*notes, SET_BACK)
         wall = self._wall()
         if ledger is not None and self._options.refresh:
+            # Whatever ends the run after this, other sinks do not have what it changes.
+            await ledger.register([], [name for name, _ in self._writer.sinks])
             await reopen(ledger, sinks, self._scope, wall)
         plan = self._plan = await build_plan(
             self._scope, self._options, ledger, self._transport.send, wall, self._wall, stored

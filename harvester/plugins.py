@@ -54,7 +54,7 @@ def endpoint(name: str) -> Endpoint:
 
 def known_endpoint(name: str) -> Endpoint | None:
     """The interface of that name, None if there is none."""
-    return endpoint(name) if name in _points("harvester.endpoints") else None
+    return endpoint(name) if _is_endpoint(name) else None
 
 
 def endpoint_groups() -> dict[str, list[str]]:

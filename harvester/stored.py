@@ -1,4 +1,4 @@
-"""What stands in the sinks: one is filled from another, and stored windows are opened again.
+"""What stands in the sinks: it is read, and stored windows are opened again.
 
 Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 """
@@ -6,22 +6,26 @@ Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import date, datetime
 from itertools import islice
+from typing import TypeVar
 
 from harvester.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.endpoint import Endpoint
-from harvester.errors import SinkError, UsageError
-from harvester.ledger.base import EPOCH, Key, Ledger
-from harvester.model import Batch, Tally, listed
-from harvester.plan import Cut, Days, last_legal_day
+from harvester.errors import SinkError
+from harvester.ledger.base import Key, KnownSink, Ledger
+from harvester.model import Tally, listed, many
+from harvester.outside import ForeignCancellationError, outside
+from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
 from harvester.scope import Scope
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, scan_of
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
 from harvester.thread import Thread
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
+
+T = TypeVar("T")
 
 Endpoints = Callable[[str], Endpoint | None]
 """Finds an interface by its name."""
@@ -88,9 +92,17 @@ async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: floa
 
     Which windows it came in is read from the first sink that can be scanned; from line files that
     takes as long as reading them.  Where no sink can be, the days are asked for by the grid, and
-    the sums of their years are not known any more.
+    the sums of their years are not known any more.  Raises `SinkError` if a year of which only a
+    part is opened is not stored as the ledger says: its sum could not be known.
     """
-    source = next((sink for sink in sinks if scan_of(sink) is not None), None)
+    known = await ledger.sinks()
+    exact = {
+        sink.identity: not known.get(name_in(sink, ledger.path), KnownSink(True)).refilled
+        for sink in sinks
+    }
+    readable = [sink for sink in sinks if scan_of(sink) is not None]
+    readable.sort(key=lambda sink: not exact[sink.identity])
+    source = readable[0] if readable else None
     there = await endpoints_in(source) if source is not None else []
     done = await ledger.calendars(list(scope.accounts))
     for endpoint in scope.endpoints:
@@ -108,97 +120,73 @@ async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: floa
             async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
                 for each, _ in group:
                     windows[each.window.appid].append(each)
+        recent = endpoint.cut is Cut.RECENT  # no other windows can be asked for than those of now
+        last = last_legal_day(wall)
         for key in final:
-            await _reopen(ledger, key, endpoint, days, windows[key[0]], done[key], wall)
+            part = _Reopened(key, done[key], days)
+            for each in windows[key[0]]:
+                part.add(each, opens=not recent or each.window.end == last)
+            sums = part.sums(source.identity, exact=exact[source.identity])
+            await ledger.reopen(key, None if recent else days, part.opened, sums)
 
 
-async def _reopen(
-    ledger: Ledger,
-    key: Key,
-    endpoint: Endpoint,
-    days: Days,
-    stored: Iterable[StoredWindow],
-    calendar: Calendar,
-    wall: float,
-) -> None:
-    recent = endpoint.cut is Cut.RECENT  # no other windows can be asked for than those of now
-    last = last_legal_day(wall)
-    opened: list[OpenWindow] = []
-    sums: dict[int, Tally | None] = dict.fromkeys(calendar.years, Tally())
-    for window, tally, fetched_at, _ in stored:
-        whole = window.begin, window.end
-        if list(calendar.runs(*whole, DONE)) != [whole]:
-            continue  # it is open already, or no commit has stored it
-        within = window.begin <= days[1] and days[0] <= window.end
-        if within and (not recent or window.end == last):
-            opened.append(
-                OpenWindow(*window[2:], "open", tally, detail="--refresh", fetched_at=fetched_at)
-            )
-        else:
-            known = sums.get(window.begin.year) or Tally()
-            sums[window.begin.year] = known.plus(tally)
-    await ledger.reopen(key, None if recent else days, opened, sums)
+class _Reopened:
+    """The final windows of one interface of one account: some are opened, the others stay final.
 
-
-# a sink that is new to a ledger, or was left out for a while
-
-
-async def catch_up(
-    ledger: Ledger,
-    name: str,
-    sink: Sink,
-    sources: Iterable[Sink],
-    find: Endpoints,
-) -> int:
-    """Fill an open sink with all that is stored elsewhere; gives how many windows that were.
-
-    sources: sinks that have everything, which may be scanned or not.  Raises `UsageError` if none
-    of them can be, though something is stored.
+    days: the range in which they are opened.
     """
-    if not await _holds_anything(ledger):
-        await ledger.caught_up(name)
-        return 0
-    source = next((each for each in sources if scan_of(each) is not None), None)
-    if source is None:
-        raise UsageError(
-            f"{sink.identity} does not have what was harvested before, and no destination that has"
-            " it can be read back; use the destinations of the former runs, or another ledger"
-        )
-    windows, refilled = 0, ""
-    for endpoint in await endpoints_in(source):
-        async for group in scanned(source, endpoint, records=True):
-            batches = [_batch(each, records, find(endpoint)) for each, records in group]
-            fence = {batch.window.appid: EPOCH for batch in batches}
-            written = accepted(name, await sink.write(batches, fence))
-            await ledger.commit([], {name: written.checkpoint})
-            windows += len(batches)
-            for batch, (stored, _) in zip(batches, group, strict=True):
-                if batch.tally != stored.tally:  # a database gives its fields in its own order
-                    refilled = max(refilled, stored.fetched_at)
-    await ledger.caught_up(name, refilled)
-    return windows
 
+    def __init__(self, key: Key, calendar: Calendar, days: Days) -> None:
+        self._key = key
+        self._calendar = calendar
+        self._days = days
+        self._stored: defaultdict[int, Tally] = defaultdict(Tally)  # all of a year
+        self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # what stays final of it
+        self.opened: list[OpenWindow] = []
 
-async def _holds_anything(ledger: Ledger) -> bool:
-    for appid in await ledger.accounts():
-        for calendar in (await ledger.calendars([appid])).values():
-            tally = calendar.stored_tally()
-            if tally is None or tally.records:
-                return True
-    return False
+    def add(self, stored: StoredWindow, *, opens: bool) -> None:
+        """A window that stands in the sink; opens: if it lies in the range, it is opened."""
+        _, _, begin, end = stored.window
+        if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
+            return  # it is open already, or no commit has stored it
+        self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
+        if opens and begin <= self._days[1] and self._days[0] <= end:
+            window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
+            self.opened.append(window._replace(fetched_at=stored.fetched_at))
+        else:
+            self._kept[begin.year] = self._kept[begin.year].plus(stored.tally)
 
+    def sums(self, where: str, *, exact: bool) -> dict[int, Tally | None]:
+        """Of what stays final, of the years concerned.
 
-def _batch(
-    stored: StoredWindow, records: list[dict[str, object]], endpoint: Endpoint | None
-) -> Batch:
-    return Batch(
-        stored.window,
-        records,
-        stored.fetched_at,
-        endpoint=endpoint,
-        version=version_of(stored.fetched_at),
-        replaces=True,
-    )
+        exact: the sink gives the records in the form in which they were fetched.  Raises
+        `SinkError` if a year that is opened in part does not stand there as it was fetched: what
+        the other part should hold is not known then.
+        """
+        found: dict[int, Tally | None] = {}
+        opened = {window.begin.year for window in self.opened}
+        for year, known in self._calendar.sums.items():
+            if not self._days[0].year <= year <= self._days[1].year and year not in opened:
+                continue
+            stored, kept = self._stored[year], self._kept[year]
+            if not self._is_whole(year) and known is not None:
+                same = stored == known if exact else stored.records == known.records
+                if not same:
+                    raise SinkError(
+                        f"{where}: {' '.join(self._key)} {year} is not as it was fetched"
+                        f" ({many(stored.records, 'record')} are stored, {known.records:,} were"
+                        " fetched); refresh the whole year, or make a new ledger with rebuild"
+                    )
+            found[year] = kept if exact or not kept.records else None
+        return found
+
+    def _is_whole(self, year: int) -> bool:
+        """Whether no final day of a year lies outside the range."""
+        begin, end = self._days
+        first, last = date(year, 1, 1), date(year, 12, 31)
+        before = begin > first and any(self._calendar.runs(first, begin - ONE_DAY, DONE))
+        after = end < last and any(self._calendar.runs(end + ONE_DAY, last, DONE))
+        return not before and not after
 
 
 def accepted(name: str, written: Written) -> Written:
@@ -217,3 +205,11 @@ def version_of(fetched_at: str) -> int:
         return int(datetime.fromisoformat(fetched_at).timestamp() * 1000)
     except ValueError:
         return 0
+
+
+async def called(name: str, call: Awaitable[T]) -> T:
+    """What a call of a sink gives; a cancellation of its own making is its failure."""
+    try:
+        return await outside(call)
+    except ForeignCancellationError as exc:
+        raise SinkError(f"{name} failed: {exc}") from None

@@ -15,11 +15,14 @@ from harvester.coverage import DONE, Calendar
 from harvester.errors import SinkError, UsageError
 from harvester.ledger.base import Key, KnownSink, Ledger
 from harvester.model import Tally, Window, many
-from harvester.sinks.base import Sink, StoredWindow
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow
 from harvester.stored import endpoints_in, scanned
 
 AT_ONCE = 200
 """Accounts whose calendars are in memory together."""
+
+TURNS = 5
+"""How often a sink is read at the most while a run writes it."""
 
 
 class Difference(NamedTuple):
@@ -49,9 +52,17 @@ class Verified:
 
 async def verify(ledger: Ledger, name: str, sink: Sink, state: KnownSink) -> Verified:
     """Compare each final year and each open window of a sink that can be scanned."""
+    for _ in range(TURNS):
+        checkpoint = await ledger.checkpoint(name)
+        found = await _verify(ledger, checkpoint, sink, state)
+        if not found.differences or await ledger.checkpoint(name) == checkpoint:
+            break  # else a run has committed meanwhile
+    return found
+
+
+async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: KnownSink) -> Verified:
     found = Verified(sink.identity)
     try:
-        checkpoint = await ledger.checkpoint(name)
         endpoints = await endpoints_in(sink, checkpoint)
         appids = await ledger.accounts()
         for begin in range(0, max(len(appids), 1), AT_ONCE):
@@ -96,6 +107,9 @@ class _Compared:
         found.counted += is_counted
         known = calendar.windows.get(begin)
         if known is not None and known.stored and known.end == end:
+            if (appid, endpoint, begin) in self._open:
+                found.differences.append(Difference(str(stored.window), "it is stored twice"))
+                return
             self._open.add((appid, endpoint, begin))
             if stored.fetched_at > known.fetched_at > "":
                 found.unknown += 1
@@ -124,7 +138,8 @@ class _Compared:
 
     def _compare(self, where: str, here: Tally, known: Tally, is_counted: bool = False) -> None:
         if here.records != known.records:
-            text = f"{many(here.records, 'record')} are stored, {known.records:,} were fetched"
+            stored = f"{many(here.records, 'record')} {'is' if here.records == 1 else 'are'} stored"
+            text = f"{stored}, {known.records:,} were fetched"
         elif here != known and not is_counted:
             text = "as many records as were fetched, but not the same ones"
         else:

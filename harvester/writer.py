@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from harvester.channel import Channel
 from harvester.coverage import Outcome
-from harvester.errors import LedgerError, SinkError
+from harvester.errors import LedgerError
 from harvester.events import Committed, Drifted, Filled, Observer
-from harvester.ledger.base import EPOCH, Ledger, Spent
+from harvester.fill import Source, catch_up
+from harvester.ledger.base import EPOCH, KnownSink, Ledger, Spent
 from harvester.model import Window
-from harvester.outside import ForeignCancellationError, outside
 from harvester.queues import Harvested
 from harvester.sinks.base import Checkpoint, Sink, name_in
-from harvester.stored import Endpoints, accepted, catch_up
+from harvester.stored import Endpoints, accepted, called
 
 T = TypeVar("T")
 
@@ -84,31 +84,52 @@ class Writer:
     async def open(self, sink: Sink, name: str) -> None:
         """Open a sink, and store what it wants to have stored."""
         if self.ledger is None:
-            await _of(name, sink.open(None))
+            await called(name, sink.open(None))
             return
-        entries = await _of(name, sink.open(await self.ledger.checkpoint(name)))
+        entries = await called(name, sink.open(await self.ledger.checkpoint(name)))
         if entries:
             await self.ledger.commit([], {name: entries})
 
-    async def catch_up(self, make: Callable[[str], Sink | None], find: Endpoints) -> None:
+    async def catch_up(
+        self, make: Callable[[str], Sink | None], find: Endpoints, now: float | None = None
+    ) -> None:
         """Fill each sink that does not have what others have.
 
-        make: makes a sink of a name in the ledger, None if it cannot; find: an interface by name.
+        make: makes a sink of a name in the ledger, None if it cannot; find: an interface by name;
+        now: the Unix time.
         """
         if self.ledger is None:
             return
         known = await self.ledger.sinks()
-        mine = dict(self.sinks)
         ready = [name for name, state in known.items() if state.whole]
         for name, sink in self.sinks:
             if name in ready:
                 continue
-            here = [mine[each] for each in ready if each in mine]
-            elsewhere = [made for each in ready if each not in mine and (made := make(each))]
-            windows = await catch_up(self.ledger, name, sink, [*here, *elsewhere], find)
+            windows = await catch_up(
+                self.ledger, name, sink, await self._sources(ready, known, make), find, now
+            )
             ready.append(name)
             if windows:
                 self._emit(Filled(sink.identity, windows))
+
+    async def _sources(
+        self,
+        ready: Iterable[str],
+        known: Mapping[str, KnownSink],
+        make: Callable[[str], Sink | None],
+    ) -> list[Source]:
+        """The sinks that have everything: those of this run, those as they were fetched first."""
+        assert self.ledger is not None
+        found, mine = [], dict(self.sinks)
+        for name in ready:
+            state = known.get(name, KnownSink(True))
+            if name in mine:
+                found.append(Source(mine[name], None, state))
+            elif made := make(name):
+                found.append(Source(made, await self.ledger.checkpoint(name), state))
+        return sorted(
+            found, key=lambda each: (each.known.refilled != "", each.checkpoint is not None)
+        )
 
     async def run(self) -> None:
         """Commit until the channel is closed and empty."""
@@ -150,7 +171,7 @@ class Writer:
         for name, sink in self.sinks:
             if batches:
                 self.writing = name
-                written = accepted(name, await _of(name, sink.write(batches, fence)))
+                written = accepted(name, await called(name, sink.write(batches, fence)))
                 checkpoints[name] = written.checkpoint
                 self._tell_drift(written.drift)
         self.writing = ""
@@ -196,11 +217,3 @@ class _Booking:
     def __init__(self, calls: Spent) -> None:
         self.calls = calls
         self.done = False
-
-
-async def _of(name: str, call: Awaitable[T]) -> T:
-    """What a call of a sink gives."""
-    try:
-        return await outside(call)
-    except ForeignCancellationError as exc:
-        raise SinkError(f"{name} failed: {exc}") from None

@@ -507,11 +507,8 @@ class JsonLines:
             yield from windows_in(name, path, size)
 
     def lengths(self, endpoint: str) -> dict[str, str]:
-        """The length and the generation of each segment of an interface."""
-        return {
-            name: f"{self._marks[name].size} {self._marks[name].generation}"
-            for name in self._segments(endpoint)
-        }
+        """The mark of each segment of an interface."""
+        return {name: str(self._marks[name]) for name in self._segments(endpoint)}
 
     def _standing(self, folder: str, checkpoint: Checkpoint | None) -> list[tuple[str, Path, int]]:
         """Each segment, where it lies and how much of it counts."""

@@ -160,3 +160,8 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
         ],
         "",
     )
+
+
+def test_an_interface_is_known_whether_it_is_built_in_or_not_there() -> None:
+    assert plugins.known_endpoint("getusersummary") == INTERFACES["getusersummary"]
+    assert plugins.known_endpoint("nobody") is None

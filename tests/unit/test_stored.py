@@ -1,4 +1,4 @@
-"""What stands in the sinks: read in groups, opened again, and filled into a sink that lacks it."""
+"""What stands in the sinks: read in groups, and opened again."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ import pytest
 from harvester import stored
 from harvester.coverage import DONE, STORED, Calendar, Outcome
 from harvester.datacube import INTERFACES
-from harvester.endpoint import JsonEndpoint
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkError
 from harvester.ledger import SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.model import Batch, Tally, Window, all_days
 from harvester.plan import Cut, Days
 from harvester.sinks.base import Checkpoint, StoredWindow
 from harvester.stored import (
     calendars_in,
-    catch_up,
     endpoints_in,
     reopen,
     scanned,
@@ -374,128 +371,6 @@ def test_a_piece_of_an_open_window_that_no_commit_has_stored_takes_no_day_away(
 # filled
 
 
-def find(name: str) -> JsonEndpoint | None:
-    return SUMMARY if name == SUMMARY.name else None  # type: ignore[return-value]
-
-
-class Empty(MemorySink):
-    """It notes what is written, and tells a checkpoint."""
-
-    def __init__(self) -> None:
-        super().__init__("memory:new")
-        self.groups: list[list[Batch]] = []
-        self.fences: list[dict[str, int]] = []
-
-    async def write(self, batches: Any, fence: Any) -> Any:
-        self.groups.append(list(batches))
-        self.fences.append(dict(fence))
-        written = await super().write(batches, fence)
-        return written._replace(checkpoint={"writes": str(len(self.groups))})
-
-
-def test_a_sink_is_filled_with_all_that_stands_in_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stored, "AT_ONCE", 2)
-    stands = [batch(f"2024-01-0{n}", records=n, appid=(A, B)[n % 2]) for n in range(1, 6)]
-    stands.append(batch("2024-01-01", "2024-01-07", name="unknown"))
-
-    async def test(ledger: SqliteLedger) -> tuple[Empty, int, dict[str, KnownSink], dict[str, str]]:
-        new = Empty()
-        sources = [Feed("feed:"), await filled(*stands)]
-        number = await catch_up(ledger, "memory:new", new, sources, find)
-        return new, number, await ledger.sinks(), await ledger.checkpoint("memory:new")
-
-    new, number, sinks, checkpoint = in_ledger(tmp_path, test, *[final(one) for one in stands])
-    assert number == 6
-    assert sinks == {"memory:new": KnownSink(True)}
-    assert [len(group) for group in new.groups] == [2, 2, 1, 1]
-    assert checkpoint == {"writes": "4"}
-    assert new.fences == [{A: 1, B: 1}, {A: 1, B: 1}, {B: 1}, {A: 1}]
-    written = [each for group in new.groups for each in group]
-    assert {each.window: each.tally for each in written} == {
-        each.window: each.tally for each in stands
-    }
-    assert {each.fetched_at for each in written} == {STAMP}
-    assert {each.version for each in written} == {1707537600000}
-    assert all(each.replaces for each in written)
-    assert [each.endpoint for each in written] == [*[SUMMARY] * 5, None]
-
-
-def test_the_checkpoint_of_each_write_is_stored_before_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stored, "AT_ONCE", 1)
-
-    class Fails(Empty):
-        async def write(self, batches: Any, fence: Any) -> Any:
-            if len(self.groups) == 2:
-                raise SinkError("the disk is full")
-            return await super().write(batches, fence)
-
-    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
-        source = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 4)])
-        with pytest.raises(SinkError, match="the disk is full"):
-            await catch_up(ledger, "memory:new", Fails(), [source], find)
-        return await ledger.sinks(), await ledger.checkpoint("memory:new")
-
-    assert in_ledger(tmp_path, test, final(batch("2024-01-01"))) == ({}, {"writes": "2"})
-
-
-def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
-    class Refuses(Empty):
-        async def write(self, batches: Any, fence: Any) -> Any:
-            return (await super().write(batches, fence))._replace(refused={A})
-
-    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
-        source = await filled(batch("2024-01-01"))
-        with pytest.raises(SinkError, match=f"^memory:new has refused {A}: another harvest has"):
-            await catch_up(ledger, "memory:new", Refuses(), [source], find)
-        return await ledger.sinks(), await ledger.checkpoint("memory:new")
-
-    assert in_ledger(tmp_path, test, final(batch("2024-01-01"))) == ({}, {})
-
-
-@pytest.mark.parametrize(
-    "outcomes",
-    [
-        [],
-        [final(batch("2024-01-01", records=0))],
-        [Outcome(batch("2024-01-01").window, "failed")],
-    ],
-)
-def test_where_no_record_is_stored_a_sink_has_everything_at_once(
-    tmp_path: Path, outcomes: list[Outcome]
-) -> None:
-    async def test(ledger: SqliteLedger) -> tuple[int, dict[str, KnownSink]]:
-        number = await catch_up(ledger, "memory:new", Empty(), [], find)
-        return number, await ledger.sinks()
-
-    assert in_ledger(tmp_path, test, *outcomes) == (0, {"memory:new": KnownSink(True)})
-
-
-@pytest.mark.parametrize("outcome", [final(batch("2024-01-01")), opened(batch("2024-01-01"))])
-def test_where_nothing_that_has_it_can_be_read_back_a_new_sink_is_refused(
-    tmp_path: Path, outcome: Outcome
-) -> None:
-    async def test(ledger: SqliteLedger) -> dict[str, KnownSink]:
-        with pytest.raises(UsageError, match=r"^memory:new does not have what was harvested bef"):
-            await catch_up(ledger, "memory:new", Empty(), [Feed("feed:")], find)
-        return await ledger.sinks()
-
-    assert in_ledger(tmp_path, test, outcome) == {}
-
-
-def test_a_sum_that_is_not_known_may_be_of_records(tmp_path: Path) -> None:
-    async def test(ledger: SqliteLedger) -> None:
-        days = date(2024, 1, 1), date(2024, 1, 1)
-        await ledger.forget((A, SUMMARY.name), days)
-        with pytest.raises(UsageError, match="does not have what was harvested before"):
-            await catch_up(ledger, "memory:new", Empty(), [], find)
-
-    in_ledger(tmp_path, test, final(batch("2024-01-01", "2024-01-02")))
-
-
 @pytest.mark.parametrize(
     ("stamp", "version"),
     [
@@ -509,3 +384,20 @@ def test_the_version_of_a_window_is_the_time_at_which_it_was_fetched(
     stamp: str, version: int
 ) -> None:
     assert version_of(stamp) == version
+
+
+def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path: Path) -> None:
+    days = [batch(f"2024-01-0{n}") for n in (1, 2, 3)]
+
+    async def test(ledger: SqliteLedger) -> Calendar:
+        sink = await filled(*days[1:])  # somebody has removed the first one
+        last, wall = date(2024, 1, 3), noon("2024-02-10")
+        part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
+        with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
+            await reopen(ledger, [sink], part, wall)
+        await reopen(ledger, [sink], whole, wall)
+        return (await ledger.calendars([A]))[A, SUMMARY.name]
+
+    calendar = in_ledger(tmp_path, test, *map(final, days))
+    assert text(calendar, "2024-01-01", "2024-01-03") == ".oo"
+    assert calendar.sum() == Tally()
