@@ -108,12 +108,13 @@ class WindowQueue:
     new: the windows to ask for, lazily; first: those to ask for before them.
     replaces: what is new may stand in the sink already.
     oldest: all of them come in the order of their days, the oldest first; else newest first.
-    span: how long a window may be, shared by all accounts.
+    span: how long a window may be, shared by all accounts; split: so many windows more than were
+    planned became of it, since `take_split` was last asked.
     """
 
     __slots__ = (
         "_again", "_first", "_name", "_new", "_oldest", "_order", "_planned_for",
-        "_split", "_upcoming", "appid", "replaces", "span",
+        "_upcoming", "appid", "replaces", "span", "split",
     )  # fmt: skip
 
     def __init__(
@@ -133,7 +134,7 @@ class WindowQueue:
         self._oldest = oldest
         self.span = span or Span()
         self._planned_for = self.span.longest
-        self._split = 0
+        self.split = 0
         self._new = new
         self._upcoming = next(new, None)
         self._first = list(first)[::-1]  # the next one at its end; a deque is larger, empty too
@@ -197,7 +198,7 @@ class WindowQueue:
             for begin, end in cut
         ]
         self._first += reversed(others)
-        self._split += len(cut) - number_of_pieces(days_in(attempt.days), self._planned_for)
+        self.split += len(cut) - number_of_pieces(days_in(attempt.days), self._planned_for)
         return one
 
     def halve(self, attempt: Attempt, now: float) -> int:
@@ -209,7 +210,7 @@ class WindowQueue:
 
     def take_split(self) -> int:
         """So many windows more than were planned became of it since this was last asked."""
-        split, self._split = self._split, 0
+        split, self.split = self.split, 0
         return split
 
     def rest(self) -> Iterator[Days]:

@@ -6,7 +6,7 @@ Rule: reads a ledger and a sink, and changes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
@@ -64,12 +64,12 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: Kno
     found = Verified(sink.identity)
     try:
         endpoints = await endpoints_in(sink, checkpoint)
-        appids = await ledger.accounts()
+        appids, asked = await ledger.accounts(), await ledger.asked()
         for begin in range(0, max(len(appids), 1), AT_ONCE):
             some = appids[begin : begin + AT_ONCE]
             # if all are read at once, accounts that the ledger does not know are found, too
             wanted = None if len(appids) <= AT_ONCE else some
-            compared = _Compared(found, await ledger.calendars(some), state.refilled)
+            compared = _Compared(found, await ledger.calendars(some), asked, state.refilled)
             for endpoint in endpoints:
                 async for group in scanned(sink, endpoint, wanted, checkpoint=checkpoint):
                     for each, _ in group:
@@ -86,9 +86,16 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: Kno
 class _Compared:
     """What stands in a sink, beside some accounts' calendars; adds to what was found."""
 
-    def __init__(self, found: Verified, calendars: Mapping[Key, Calendar], refilled: str) -> None:
+    def __init__(
+        self,
+        found: Verified,
+        calendars: Mapping[Key, Calendar],
+        asked: Collection[Key],
+        refilled: str,
+    ) -> None:
         self._found = found
         self._calendars = calendars
+        self._asked = asked
         self._refilled = refilled
         self._sums: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
         self._counted: set[tuple[str, str, int]] = set()
@@ -99,6 +106,9 @@ class _Compared:
         found, (appid, endpoint, begin, end) = self._found, stored.window
         found.records += stored.tally.records
         calendar = self._calendars.get((appid, endpoint))
+        if calendar is None and (appid, endpoint) in self._asked:
+            found.unknown += 1  # the first write of a run that was killed
+            return
         if calendar is None:
             text = f"{many(stored.tally.records, 'record')} of which the ledger knows nothing"
             found.differences.append(Difference(str(stored.window), text))

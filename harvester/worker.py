@@ -119,8 +119,13 @@ class Worker:
         scheduler, loop = self._scheduler, asyncio.get_running_loop()
         while (job := await scheduler.take()) is not None:
             began = loop.time()
+            account, queue, attempt = job
             try:
-                await self._do(job)
+                if queue is not None and attempt is not None:  # the usual one, without a detour
+                    self._unbooked[queue] = None
+                    await self._try(account, queue, attempt)
+                else:
+                    await self._do(job)
             except AccountError as exc:
                 await self._stop_account(job.account, _stop_reason(exc))
             except NetworkError as exc:
@@ -129,14 +134,13 @@ class Worker:
             scheduler.settled(job.account, loop.time() - began)
 
     async def _do(self, job: Job) -> None:
-        account, queue, attempt = job
+        """A job that is no window."""
+        account, queue, _ = job
         if queue is None:
             await self._renew(account)
             return
         self._unbooked[queue] = None
-        if attempt is not None:
-            await self._try(account, queue, attempt)
-        elif queue.quota.booking:
+        if queue.quota.booking:
             await self._book(queue)
         else:
             await self._ask_quota(account, queue)
@@ -180,7 +184,8 @@ class Worker:
 
     async def _try(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> None:
         """One attempt at one window, and what follows from it."""
-        self._report_split(queue)
+        if queue.windows.split:
+            self._report_split(queue)
         try:
             was_proven = queue.proven
             result = await self._pipeline.run(account, queue, attempt)

@@ -246,9 +246,9 @@ class DuckDBDriver:
         appids, begins, ends = (list(values) for values in zip(*days, strict=True))
         # the days of all of them let DuckDB pass over most blocks of the table
         self._connection.execute(
-            f"DELETE FROM {quoted(table)} USING"
-            " (SELECT unnest(?) AS appid, unnest(?) AS first, unnest(?) AS last) AS gone"
-            " WHERE _begin_date <= ? AND _begin_date > ? AND _appid = gone.appid"
+            f"DELETE FROM {quoted(table)} USING"  # numbered: DuckDB 1.4 counts WHERE first
+            " (SELECT unnest($1) AS appid, unnest($2) AS first, unnest($3) AS last) AS gone"
+            " WHERE _begin_date <= $4 AND _begin_date > $5 AND _appid = gone.appid"
             " AND _begin_date <= gone.last AND _end_date >= gone.first",
             [appids, begins, ends, max(ends), before(min(begins), longest)],
         )

@@ -107,10 +107,10 @@ def test_bits_that_turned_over_are_found_or_harmless_and_rebuilding_loses_nothin
         assert "Traceback" not in said
         if status != 0:
             refused += 1
-            assert status == 4, (where, said)
+            assert status in (2, 4), (where, said)  # 2: it has lost all, and knows no sink
             [sentence] = [line for line in said.splitlines() if line.startswith("harvester: ")]
-            assert f"harvester rebuild --out {home} makes a new ledger" in sentence, where
-            assert data(home) == before, where
+            assert "harvester rebuild --out" in sentence, where
+            assert status == 2 or data(home) == before, where
             assert invoke(["rebuild", "--out", str(home), "--sink", spec.format(home)]) == 0, where
             assert "record" in capsys.readouterr().out
             asked = server.simulator.counts["data"]
@@ -222,13 +222,14 @@ def test_a_sink_whose_kind_is_not_known_here_is_left_out_and_told(
     home = tmp_path / "home"
     assert invoke(job(server, home, "jsonl:{}")) == 0
     with closing(sqlite3.connect(home / FILE_NAME)) as database, database:
-        database.execute("INSERT INTO receipt VALUES ('cloud:place', 'a', 'b')")
+        database.execute("INSERT INTO checkpoint VALUES ('cloud:place', 'a', 'b')")
     capsys.readouterr()
     assert invoke(job(server, home, "jsonl:{}")) == 4  # whoever wrote that was no harvester
     capsys.readouterr()
     assert invoke(["rebuild", "--out", str(home)]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "cloud:place is left out; if it was harvested into, name it with --sink"
+    left_out = f"cloud:{home / 'place'} is left out; if it was harvested into, name it with --sink"
+    assert said[0] == left_out
     assert said[1].startswith(f"jsonl:{home}: ")
     assert invoke(["verify", "--out", str(home)]) == 0
 

@@ -92,7 +92,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(
     _assert_the_truth(home, server, ended=True)
     if spec.startswith("parquet"):
         files = sorted(home.rglob("*.parquet"))
-        assert [path.parent.name for path in files] == ["window_year=2022", "window_year=2023"]
+        assert [path.stem for path in files] == ["2022", "2023"]
         stored = harvester.read(home, "getarticlesummary").read_all().num_rows
         assert sum(pq.read_metadata(path).num_rows for path in files) == stored
     else:

@@ -85,6 +85,16 @@ def test_what_a_killed_run_has_written_is_no_difference(tmp_path: Path) -> None:
     assert (verified.differences, verified.unknown) == ([], 1)
 
 
+def test_the_first_write_of_a_killed_run_is_no_difference(tmp_path: Path) -> None:
+    async def test(ledger: SqliteLedger) -> Verified:
+        window = FIRST.window
+        await ledger.register([(window.appid, SUMMARY.name, window.begin, window.end)], [])
+        return await verify(ledger, "memory:", await filled(FIRST), KnownSink(True))
+
+    verified = in_ledger(tmp_path, test)
+    assert (verified.differences, verified.unknown) == ([], 1)
+
+
 def test_an_account_that_the_ledger_does_not_know_is_a_difference(tmp_path: Path) -> None:
     verified = found(tmp_path, [batch("2024-01-01", appid="wx9")], final(FIRST))
     assert said(verified) == [

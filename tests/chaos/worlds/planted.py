@@ -162,8 +162,8 @@ PLANTED = (
     Planted(
         "what was refreshed is counted beside what it was",
         "stored.py",
-        "dict.fromkeys(calendar.years, Tally())",
-        "dict(calendar.sums)",
+        "found[year] = kept if exact or not kept.records else None",
+        "found[year] = known",
     ),
     Planted(
         "what still grows is not asked for again",
