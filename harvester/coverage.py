@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
+from harvester.codec import TALLY_BITS
 from harvester.model import Tally, Window
 from harvester.plan import ONE_DAY, Days
 
@@ -304,28 +305,32 @@ def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
     """
     yield from [each for each in outcomes if each.state != "final"]
     finals = sorted([each for each in outcomes if each.state == "final"])
-    run: Outcome | None = None
-    for each in finals:
-        if run is not None and _follows(run, each):
-            window, days = run.window, (run.window.end - run.window.begin).days + 1
-            run = Outcome(
-                window._replace(end=each.window.end),
-                "final",
-                run.tally.plus(each.tally),
-                run.empty | each.empty << days,
-            )
-            continue
-        if run is not None:
-            yield run
-        run = each
-    if run is not None:
-        yield run
-
-
-def _follows(run: Outcome, each: Outcome) -> bool:
-    one, other = run.window, each.window
-    return (
-        one[:2] == other[:2]
-        and other.begin.toordinal() == one.end.toordinal() + 1
-        and one.begin.year == other.begin.year
-    )
+    at = 0
+    while at < len(finals):
+        first = at
+        appid, name, begin, end = finals[at].window
+        records, checksum = finals[at].tally
+        empty, start = finals[at].empty, begin.toordinal()
+        last = end.toordinal()
+        at += 1
+        while at < len(finals):
+            (other, others_name, next_begin, next_end), _, tally, more, *_ = finals[at]
+            number = next_begin.toordinal()
+            if (
+                number != last + 1
+                or other != appid
+                or others_name != name
+                or next_begin.year != begin.year
+            ):
+                break
+            records += tally[0]
+            checksum += tally[1]
+            if more:
+                empty |= more << (number - start)
+            last, end = next_end.toordinal(), next_end
+            at += 1
+        if at == first + 1:
+            yield finals[first]
+        else:
+            tally = Tally(records, checksum & TALLY_BITS)
+            yield Outcome(Window(appid, name, begin, end), "final", tally, empty)
