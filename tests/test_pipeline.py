@@ -502,6 +502,23 @@ def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
     assert sent == [INTERFACES["getarticlesummary"].quota_request("t0ken")]
 
 
+def test_no_day_is_in_question_where_a_quota_is_asked_for() -> None:
+    verdict, _ = told({"errcode": 61501, "errmsg": "date range error"})  # type: ignore[misc]
+    assert verdict.action is Action.FAIL_WINDOW
+
+
+def test_a_quota_that_is_refused_with_a_new_token_too_says_why() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        refused = {"errcode": 40001, "errmsg": "invalid credential"}
+        scene = Scene(loop, refused, refused)
+        for _ in range(2):
+            await scene.lane.token.get()
+            await scene.pipeline.quota(scene.lane, scene.track)
+
+    with pytest.raises(AccountError, match=r"just fetched \(errcode 40001 \(invalid credential\)"):
+        run_virtual(main)
+
+
 def test_without_a_token_no_quota_is_asked_for() -> None:
     async def main(loop: VirtualTimeLoop) -> object:
         scene = Scene(loop)
