@@ -316,6 +316,18 @@ def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None
     assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).delayed
 
 
+def test_an_interface_of_somebodys_own_may_not_say_whether_it_is_daily() -> None:
+    class Plain:
+        """What an `Endpoint` must have, and nothing else."""
+
+        def __getattr__(self, name: str) -> object:
+            if name == "daily":
+                raise AttributeError(name)
+            return getattr(DAYS, name)
+
+    assert not of_days(1, 2, 3, endpoint=Plain()).delayed  # type: ignore[arg-type]
+
+
 def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
     growing = replace(DAYS, late_days=7)
     found = of_days(4, endpoint=growing)
