@@ -37,8 +37,8 @@ from benchmarks.pipeline import ENDPOINT, MALLOC_THRESHOLD, SECRET, tokens
 from benchmarks.server import serving
 from harvester import events
 from harvester.datacube import INTERFACES
-from harvester.ledger import Entry
-from harvester.model import Batch, Window
+from harvester.ledger import Outcome
+from harvester.model import Tally, Window
 
 FIRST, LAST = date(2015, 1, 1), date(2025, 12, 31)
 INTERFACE = replace(INTERFACES["getarticlesummary"], first_day=date(1, 1, 1))
@@ -187,11 +187,11 @@ def commit(path: Path, sink: str, groups: Iterable[Sequence[Window]]) -> float:
 
     async def run() -> None:
         nonlocal taken
-        async with harvester.Ledger(path) as ledger:
-            for group in groups:
-                batches = [Batch(window, "2026-01-01T00:00:00Z", 8, b"", 7) for window in group]
+        async with harvester.SqliteLedger(path) as ledger:
+            for number, group in enumerate(groups):
                 started = time.process_time()
-                await ledger.commit([Entry(sink, (), harvested=batches)])
+                outcomes = [Outcome(window, "final", Tally(8, 7)) for window in group]
+                await ledger.commit(outcomes, {sink: {"e/000001.jsonl": f"{number} 0"}})
                 taken += time.process_time() - started
 
     asyncio.run(run())

@@ -36,8 +36,7 @@ import orjson
 from benchmarks.figures import Figure, Spent, take_turns, timed
 from benchmarks.servers import MissingError, postgresql, redis
 from harvester import plugins
-from harvester.codec import checksum
-from harvester.model import Batch, Window
+from harvester.model import Batch, Window, metadata
 from harvester.testing import Simulator
 
 ENDPOINT = plugins.endpoint("getarticlesummary")
@@ -94,15 +93,9 @@ def _windows() -> Iterator[tuple[Window, bytes]]:
     for number in count():
         day = FIRST + timedelta(days=number // ACCOUNTS)
         window = Window(f"wx{number % ACCOUNTS:016x}", ENDPOINT.name, day, day)
-        metadata = {
-            "_appid": window.appid,
-            "_endpoint": window.endpoint,
-            "_begin_date": day.isoformat(),
-            "_end_date": day.isoformat(),
-            "_fetched_at": STAMP,
-        }
+        beside = metadata(window, STAMP)
         records = [
-            {**record, "ref_date": day, "msgid": f"{number}_{n}", **metadata}
+            {**record, "ref_date": day, "msgid": f"{number}_{n}", **beside}
             for n, record in enumerate(drawn[number % len(drawn)])
         ]
         yield window, b"".join([orjson.dumps(record) + b"\n" for record in records])
@@ -111,30 +104,28 @@ def _windows() -> Iterator[tuple[Window, bytes]]:
 def sink_writer(groups: Sequence[Group]) -> Callable[[str], None]:
     """Return a function that writes the groups to the sink of a spec.
 
-    This function is all that the benchmarks know of the protocol of sinks and batches.
+    This function is all that the benchmarks know of the protocol of sinks and batches.  The records
+    are encoded and counted beforehand: a ledger needs that, whatever the sink.
     """
-    batches = [
-        [
-            Batch(window, STAMP, body.count(b"\n"), body, checksum(body.splitlines()))
-            for window, body in zip(*group, strict=True)
-        ]
-        for group in groups
-    ]
+    batches = [[_batch(*each) for each in zip(*group, strict=True)] for group in groups]
 
     async def write(spec: str) -> None:
-        sink: Any = plugins.sink(spec)
-        if hasattr(sink, "describe"):
-            sink.describe([ENDPOINT])
+        sink = plugins.sink(spec)
         await sink.open({})
         for group in batches:
-            await sink.write(group)
-            await sink.settle()
-        if hasattr(sink, "finish"):
-            await sink.finish()
-            await sink.settle()
+            await sink.write(group, {})
         await sink.close()
 
     return lambda spec: asyncio.run(write(spec))
+
+
+def _batch(window: Window, body: bytes) -> Batch:
+    records = [orjson.loads(line) for line in body.splitlines()]
+    beside = metadata(window, STAMP)
+    plain = [{name: row[name] for name in row if name not in beside} for row in records]
+    batch = Batch(window, plain, STAMP, endpoint=ENDPOINT)
+    assert batch.tally.records == len(plain)
+    return batch
 
 
 # the cheapest ways

@@ -1,11 +1,11 @@
-"""A sink of one's own, in thirty lines: each window a row of one table.
+"""A sink of one's own, in twenty-five lines: each window a row of one table.
 
     WX_APPID=wx… WX_SECRET=… python examples/own_sink.py windows.db
 
 Whatever has transactions can be a sink in this way; SQLite stands here for the database of yours.
-A window that comes again takes the place of its former self and of shorter ones that lie in it, in
-one transaction, so nothing is lost or doubled, whenever the process dies.  `check_sink` of
-`harvester.testing` tries that, and all else that a sink promises.
+A window takes the place of all that overlap it, in one transaction, so nothing is lost or doubled,
+whenever the process dies.  `check_sink` of `harvester.testing` tries that, and all else that a sink
+promises.
 """
 
 import asyncio
@@ -25,31 +25,30 @@ class Windows:
         self.path = path
         self.identity = f"windows:{path.absolute()}"
 
-    async def open(self, receipt: harvester.Receipt | None) -> harvester.Receipt:
-        if receipt and not self.path.exists():
+    async def open(self, checkpoint: harvester.Checkpoint | None) -> harvester.Checkpoint:
+        if checkpoint and not self.path.exists():
             raise harvester.SinkError(f"{self.path} is gone, though it was harvested; put it back")
         self._database = sqlite3.connect(self.path, timeout=30)
         self._database.execute(
-            "CREATE TABLE IF NOT EXISTS windows (endpoint TEXT, appid TEXT, begin_date TEXT,"
-            " end_date TEXT, lines BLOB, PRIMARY KEY (endpoint, appid, begin_date, end_date))"
+            "CREATE TABLE IF NOT EXISTS windows (appid, endpoint, begin_date, end_date, lines,"
+            " PRIMARY KEY (appid, endpoint, begin_date))"
         )
         return {"begun": "1"}
 
-    async def write(self, batches: Sequence[harvester.Batch]) -> harvester.Written:
+    async def write(
+        self, batches: Sequence[harvester.Batch], fence: harvester.Fence
+    ) -> harvester.Written:
         with self._database:  # a transaction
             for batch in batches:
-                appid, endpoint, begin, end = batch.window
-                key = (endpoint, appid, begin.isoformat(), end.isoformat())
+                window = [str(part) for part in batch.window]  # appid, endpoint, begin, end
                 self._database.execute(
-                    "DELETE FROM windows WHERE endpoint = ? AND appid = ?"
-                    " AND begin_date >= ? AND end_date <= ?", key,
+                    "DELETE FROM windows WHERE appid = ?1 AND endpoint = ?2"
+                    " AND begin_date <= ?4 AND end_date >= ?3", window,
                 )  # fmt: skip
-                self._database.execute("INSERT INTO windows VALUES (?, ?, ?, ?, ?)",
-                                       (*key, batch.body))  # fmt: skip
-        return harvester.Written({})
-
-    async def settle(self) -> None:
-        pass
+                self._database.execute(
+                    "INSERT INTO windows VALUES (?, ?, ?, ?, ?)", [*window, batch.lines()]
+                )
+        return harvester.Written()
 
     async def close(self) -> None:
         if hasattr(self, "_database"):

@@ -1,7 +1,7 @@
 """Harvest years of WeChat datacube statistics, each record of each day exactly once.
 
-Read `harvester.model`, `harvester.pipeline` and `harvester.engine` to know the system; then
-`harvester.lane` and `harvester.board` (what is asked next), `harvester.ledger` and
+Read `harvester.model`, `harvester.pipeline` and `harvester.worker` to know the system; then
+`harvester.queues` and `harvester.scheduler` (what is asked next), `harvester.ledger` and
 `harvester.sinks.base` (what is safe), `harvester.datacube` (what is WeChat's own).
 
 Rule: a name is imported when it is first asked for: a program that imports the package, and need
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
         WindowError,
     )
     from harvester.events import Event, Failure, Report
-    from harvester.ledger import Ledger
+    from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
     from harvester.reading import StoredRecords, read
     from harvester.settings import Keywords
-    from harvester.sinks.base import Receipt, Sink, Written
-    from harvester.sinks.jsonl import JsonLines
+    from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
+    from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
 
@@ -44,10 +44,12 @@ __all__ = [
     "Account",
     "AccountError",
     "Batch",
+    "Checkpoint",
     "Endpoint",
     "EndpointError",
     "Event",
     "Failure",
+    "Fence",
     "FileStore",
     "HarvestError",
     "IncompleteError",
@@ -61,13 +63,14 @@ __all__ = [
     "NetworkError",
     "Platform",
     "Rate",
-    "Receipt",
     "Records",
     "Report",
     "RunError",
     "Sink",
     "SinkError",
+    "SqliteLedger",
     "StoredRecords",
+    "StoredWindow",
     "Tally",
     "Token",
     "TokenStore",
@@ -99,13 +102,13 @@ _HOMES = {
             "WindowError",
         ),
         "harvester.events": ("Event", "Failure", "Report"),
-        "harvester.ledger": ("Ledger",),
+        "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
         "harvester.reading": ("StoredRecords", "read"),
         "harvester.settings": ("Keywords",),
-        "harvester.sinks.base": ("Receipt", "Sink", "Written"),
-        "harvester.sinks.jsonl": ("JsonLines",),
+        "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
+        "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
     }.items()

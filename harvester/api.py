@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any, Unpack
 
 import anyio
@@ -20,16 +21,17 @@ import anyio
 from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_name
-from harvester.engine import Engine
+from harvester.engine import Engine, Names
 from harvester.errors import UsageError
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, Ledger, ledger_of_file
-from harvester.model import Account, Batch, Hidden
+from harvester.ledger import FILE_NAME, Ledger, SqliteLedger, ledger_of_file
+from harvester.model import Account, Batch
 from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
+from harvester.secrets import Secret
 from harvester.settings import Keywords, Options
-from harvester.sinks.base import Located, Receipt, Sink, Written, file_of
+from harvester.sinks.base import Checkpoint, Fence, Sink, Written, is_file_sink, path_of, spec_of
 from harvester.sinks.spec import read_spec
 from harvester.stores import open_store
 from harvester.thread import ended
@@ -37,7 +39,7 @@ from harvester.transport import BASE_URL, HttpTransport
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
-Sinks = str | Sink | Sequence[str | Sink]
+Sinks = str | Secret | Sink | Sequence[str | Secret | Sink]
 Path = str | os.PathLike[str]
 
 
@@ -64,10 +66,10 @@ async def run(
     an account that was stopped (a wrong secret, a missing permission) raise nothing by themselves,
     since others may have gone well.
     """
+    sink = _listed_sinks(sink)
+    _hide_store(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
-    specs = hidden_specs(sink)
-    del sink
-    sinks = open_sinks(specs)
+    sinks = open_sinks(sink)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     transport = _transport(options, settings)
@@ -83,6 +85,7 @@ async def run(
             ledger,
             on_event=options.get("on_event"),
             stop=options.get("stop"),
+            names=Names(partial(_sink_named, ledger), plugins.known_endpoint),
         ) as engine,
     ):
         return await engine.run()
@@ -105,6 +108,7 @@ async def stream(
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
     """
+    _hide_store(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
     transport = _transport(options, settings)
     settings = _within(transport, settings)
@@ -122,6 +126,7 @@ async def stream(
             on_event=options.get("on_event"),
             stop=options.get("stop"),
             encode=ledger is not None,
+            names=None,
             group=1,
         )
         await stack.enter_async_context(engine)
@@ -136,17 +141,19 @@ async def stream(
 async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
     """The scope with the store that was asked for; one that was made here is closed here."""
     given = options.pop("token_store", None)
-    hidden = Hidden(given) if isinstance(given, str) else None  # a URL may hold a password
-    store = None if isinstance(given, str) else given
-    del given
-    if hidden is not None:
-        store = open_store(hidden.value)
+    store = open_store(given) if isinstance(given, str | Secret) else given
     try:
         yield replace(scope, store=store)
     finally:
-        if hidden is not None and store is not None:
+        if store is not None and store is not given:
             with anyio.CancelScope(shield=True):
                 await store.close()
+
+
+def _hide_store(options: Keywords) -> None:
+    """Keep the URL of a store, which may hold a password, out of the frames of a run."""
+    if isinstance(given := options.get("token_store"), str):
+        options["token_store"] = Secret(given)
 
 
 class Records:
@@ -190,26 +197,23 @@ class _Handover:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Nothing to get ready."""
         return {}
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Return once the reader came back for more: only then he has done with them."""
         for batch in batches:
-            if not batch.delayed:  # it comes again
+            if not batch.late:  # it comes again
                 self._records.extend(batch.documents())
         if self._records:
             self._emptied.clear()
             self._filled.set()
             await self._emptied.wait()
-        return Written({})
-
-    async def settle(self) -> None:
-        """Nothing to put in place."""
+        return Written()
 
     async def close(self) -> None:
-        """Nothing to let go."""
+        """Nothing to release."""
 
     def end(self, error: BaseException | None) -> None:
         """No more records; the reader gets the error, if there is one."""
@@ -313,28 +317,37 @@ def _left_out(names: list[str], found: Container[str]) -> list[str]:
     return notes
 
 
-def hidden_specs(given: Sinks) -> list[Hidden | Sink]:
+def _listed_sinks(given: Sinks) -> list[Secret | Sink]:
     """Sinks and their specs: a URL among them may hold a password, which no frame is to show."""
     listed = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-    return [Hidden(item) if isinstance(item, str) else item for item in listed]
+    return [Secret(item) if isinstance(item, str) else item for item in listed]
 
 
-def open_sinks(given: Sequence[Hidden | Sink]) -> list[Sink]:
+def open_sinks(given: Sinks) -> list[Sink]:
     """Sinks from specs and sinks; raises `UsageError`."""
+    given = _listed_sinks(given)
     if not given:
         raise UsageError("no sink was given")
     for item in given:
-        if not (isinstance(item, Hidden) or callable(getattr(item, "write", None))):
+        if not (isinstance(item, Secret) or callable(getattr(item, "write", None))):
             raise _wrong("sink", item)
-    sinks = [plugins.sink(item) if isinstance(item, Hidden) else item for item in given]
+    sinks = [plugins.sink(item) if isinstance(item, Secret) else item for item in given]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks
 
 
+def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
+    """The sink of a name in a ledger; None if it is somebody's own, or cannot be had here."""
+    try:
+        return plugins.sink(spec_of(name, ledger.path if ledger is not None else None))
+    except UsageError:
+        return None
+
+
 def _given_ledger(given: Path | Ledger | None) -> Ledger | None:
     """The ledger that an option names; raises `UsageError`."""
-    if isinstance(given, Ledger | None):
+    if given is None or not isinstance(given, str | os.PathLike):
         return given
     path = os.fspath(given)
     scheme, mark, _ = path.partition("://")
@@ -348,7 +361,7 @@ def _given_ledger(given: Path | Ledger | None) -> Ledger | None:
         path = read_spec("sqlite", given.removeprefix("sqlite:"), {}, "sqlite:FILE").place
     if not path:
         raise UsageError("ledger: its path is empty; give a path, or sqlite:FILE")
-    return Ledger(path)
+    return SqliteLedger(path)
 
 
 def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tuple[str, ...]]:
@@ -356,10 +369,10 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     if "ledger" in options:
         return _given_ledger(options["ledger"]), ()
     for sink in sinks:
-        if isinstance(sink, Located):
-            return Ledger(sink.directory / FILE_NAME), ()
-        if file := file_of(sink):
-            return Ledger(ledger_of_file(file)), ()
+        path = path_of(sink)
+        if path is not None:
+            place = ledger_of_file(path) if is_file_sink(sink) else path / FILE_NAME
+            return SqliteLedger(place), ()
     names = ", ".join(sink.identity for sink in sinks)
     note = f"no ledger was kept for {names}: the same run asks for everything again"
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
@@ -374,6 +387,5 @@ def _transport(options: Keywords, settings: Options) -> HttpTransport:
     return HttpTransport(
         options.get("base_url", BASE_URL),
         options.get("session"),
-        connections=settings.concurrency,
         ca_file=options.get("ca_file"),
     )

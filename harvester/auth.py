@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import (
     ACCESS_TOKEN,
-    SHORTEST_TO_CUT,
     Action,
-    Hidden,
     Request,
     Response,
     Stored,
@@ -35,6 +33,7 @@ from harvester.model import (
     Verdict,
 )
 from harvester.outside import ForeignCancellationError, outside
+from harvester.secrets import Secret
 
 if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
@@ -121,25 +120,46 @@ class CallableProvider:
         raise TokenRefusedError(Verdict(Action.RETRY, problem))
 
 
+class _Refusals:
+    """The refused tokens of one account.
+
+    last: the last one; ours: the current token was fetched here; doubts: tokens of our fetching
+    that were refused since one was accepted; allowed: how many of them there may be.
+    """
+
+    __slots__ = ("allowed", "doubts", "last", "ours")
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        self.doubts = 0
+        self.last: str | None = None
+        self.ours = True
+
+    def add(self, token: str | None) -> bool:
+        """The current token was refused; False if that is one too many."""
+        if self.ours and self.doubts >= self.allowed:
+            return False
+        self.doubts += self.ours
+        self.last = token
+        return True
+
+
 class SharedToken:
     """The current token of one account.
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
-    fetches: tokens asked for; fetched: tokens that came; lifetime: of the last one, in seconds;
-    current: the last one, None if there was none or it was refused; `peek` tells if it serves;
-    parameter: the query parameter that carries it, see `harvester.Token`.
+    fetches: tokens asked for; fetched: tokens that came.
+    current: the last one, None if there was none or it was refused; `peek` tells if it serves.
     secrets: what it is fetched with, which an answer may echo, too.
     renew_before: seconds before its end at which it is renewed.
     """
 
     __slots__ = (
         "__weakref__",
-        "_doubts",
         "_ends",
         "_lock",
-        "_ours",
         "_provider",
-        "_refused",
+        "_refusals",
         "_renew_at",
         "_renew_before",
         "_send",
@@ -147,8 +167,6 @@ class SharedToken:
         "current",
         "fetched",
         "fetches",
-        "lifetime",
-        "parameter",
         "secrets",
     )
 
@@ -159,25 +177,26 @@ class SharedToken:
     ) -> None:
         self.appid = appid
         self.fetches = self.fetched = 0
-        self.lifetime = 0.0
-        self.parameter = ACCESS_TOKEN
-        known: Iterable[Hidden] = getattr(provider, "secrets", ())
-        self.secrets = [one for one in known if len(one.value) >= SHORTEST_TO_CUT]
+        known: Iterable[Secret] = getattr(provider, "secrets", ())
+        self.secrets = [one for one in known if one.is_long]
         self._provider = provider
         self._send = send
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
-        self.current: Hidden | None = None
-        self._refused: str | None = None  # the last one that was
+        self.current: Token | None = None
+        self._refusals = _Refusals(self._doubts_allowed)
         self._ends = self._renew_at = 0.0
-        self._ours = True  # the current token was fetched here
-        self._doubts = 0  # refused tokens of our fetching since one was accepted
 
     def __repr__(self) -> str:
         state = "none" if self.current is None else "held"
         with contextlib.suppress(RuntimeError):  # no loop: nobody can tell the time
             state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds that the current token had when it was given out."""
+        return 0.0 if self.current is None else self.current.lifetime
 
     @property
     def _value(self) -> str | None:
@@ -212,9 +231,11 @@ class SharedToken:
 
         Raises as `get` does.
         """
-        former = Hidden(self._value or "")
+        former = self.current
         await self.get()
-        return self._value != former.value
+        return self.current is not former and (
+            former is None or self.current is None or self.current.value != former.value
+        )
 
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
@@ -233,9 +254,9 @@ class SharedToken:
         except ForeignCancellationError as exc:
             problem = f"the account's token source failed: {exc}"
             raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
-        if token.value and not Hidden(token.value).is_text:
+        if token.value and not token.is_text:
             raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
-        if token.value == self._refused and getattr(self._provider, "fixed", False):
+        if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
                 Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")
             )
@@ -251,9 +272,8 @@ class SharedToken:
     def _take(self, token: Token, ends: float, *, ours: bool) -> None:
         """Make it the current one (ends: the loop's time)."""
         self.fetched += 1
-        self.current = Hidden(token.value)
-        self.lifetime, self.parameter = token.lifetime, token.parameter
-        self._ours, self._ends = ours, ends
+        self.current = token
+        self._refusals.ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
     def _early(self, lifetime: float) -> float:
@@ -265,8 +285,8 @@ class SharedToken:
 
     def accept(self, token: str) -> None:
         """The server took this token."""
-        if self._doubts and token == self._value:
-            self._doubts = 0
+        if self._refusals.doubts and token == self._value:
+            self._refusals.doubts = 0
 
     def reject(self, token: str, reason: str, fetched: int | None = None) -> bool:
         """The server refused this token: drop it, if it is still the current one.
@@ -281,14 +301,13 @@ class SharedToken:
         del token  # a traceback may be shown with the locals of its frames
         if late:
             return False
-        if self._ours and self._doubts >= self._doubts_allowed:
+        if not self._refusals.add(self._value):
             raise AccountError(
                 f"{self.appid}: WeChat refused a token that was just fetched ({reason}); another"
                 " program may be fetching tokens for this account and ending ours: let all of"
                 " them use stable_token or one token server, then run the same command again"
             )
-        self._doubts += self._ours
-        self._refused, self.current = self._value, None
+        self.current = None
         return True
 
 
@@ -352,24 +371,24 @@ class StoredToken(SharedToken):
                 stored = await self._store.load(self.appid)
                 if stored is None or not self._serves(stored):
                     return await self._fetched(stored)
-        return Token(stored.value, stored.lifetime), stored.ends, False
+        return stored, stored.ends, False
 
     def _serves(self, stored: Stored) -> bool:
         """Whether it is to be adopted: not refused, and not due itself."""
         left = stored.ends - self._clock()
-        return stored.value != self._refused and left > self._early(stored.lifetime)
+        return stored.value != self._refusals.last and left > self._early(stored.lifetime)
 
     async def _fetched(self, former: Stored | None) -> tuple[Token, float, bool]:
         started = self._clock()
         token = await self._fetch()
-        new = Stored(token.value, started + token.lifetime, token.lifetime)
+        new = Stored(token, started + token.lifetime, token.lifetime)
         if token.parameter == ACCESS_TOKEN:
             try:
                 winner = await self._put(former, new)
             except AttemptError:
                 winner = None  # the store is away: it is a token all the same
             if winner is not None:
-                return Token(winner.value, winner.lifetime), winner.ends, False
+                return winner, winner.ends, False
         return token, new.ends, True
 
     async def _put(self, former: Stored | None, new: Stored) -> Stored | None:
@@ -402,20 +421,13 @@ def shared_token(
     return StoredToken(appid, provider, send, store, clock, renew_before)
 
 
-def carried_by(request: Request, parameter: str) -> Request:
-    """The request, its token in another parameter of the query, or (if it has no name) in none."""
-    query = [
-        (parameter if name == ACCESS_TOKEN else name, value)
-        for name, value in request.query
-        if parameter or name != ACCESS_TOKEN
-    ]
-    return request._replace(query=tuple(query))
-
-
 def check_token_source(given: object, kinds: tuple[str, ...]) -> None:
     """Raise `UsageError` unless an account's ``token`` is a kind, a provider or a callable."""
-    if isinstance(given, str) and given not in kinds:
-        shown = repr(given) if len(given) < SHORTEST_TO_CUT else "what was given"  # a token?
+    if isinstance(given, str):
+        given = Secret(given)
+        if given.value in kinds:
+            return
+        shown = "what was given" if given.is_long else repr(given.value)  # a token?
         raise UsageError(f"token: {shown} is not one of {', '.join(kinds)}")
-    if not (isinstance(given, str) or callable(given) or hasattr(given, "fetch")):
+    if not (callable(given) or hasattr(given, "fetch")):
         raise UsageError(f"token: {type(given).__name__} is neither a kind nor a callable")

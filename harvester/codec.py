@@ -128,44 +128,56 @@ def encode(value: Any) -> bytes:
         raise MalformedError(f"a record cannot be written as JSON ({type(exc).__name__})") from None
 
 
-def lines(records: Sequence[dict[str, Any]], metadata: Mapping[str, str]) -> list[bytes]:
-    """Each record with its metadata as one line, line end included.
+def own_fields(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records without fields that are named as the metadata is; mostly the same list."""
+    for name in METADATA:
+        for record in records:
+            if name in record:
+                return [
+                    {key: record[key] for key in record if key not in METADATA}
+                    for record in records
+                ]
+    return records
 
-    Metadata comes last and wins over a field of the same name.
+
+def pieces_of(records: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Each record as JSON without its closing brace, so that metadata can follow.
+
+    Raises `MalformedError` for what JSON cannot hold.
     """
-    return [_line(record, metadata) for record in records]
-
-
-def _line(record: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
-    own = {name: record[name] for name in record if name not in metadata}
-    return encode({**own, **metadata}) + b"\n"
-
-
-def body_of(records: Sequence[dict[str, Any]], metadata: Mapping[str, str]) -> tuple[bytes, int]:
-    """All `lines` as one piece, and their `checksum`."""
     dumps = orjson.dumps
     try:
-        cut = [
-            dumps(record)[:-1]
-            for record in records
-            if record
-            and "_appid" not in record  # METADATA name by name: this is done once a record
-            and "_endpoint" not in record
-            and "_begin_date" not in record
-            and "_end_date" not in record
-            and "_fetched_at" not in record
-        ]
+        return [dumps(record)[:-1] for record in records]
     except (TypeError, RecursionError):  # something that orjson does not write
-        cut = []
-    if len(cut) != len(records):
-        slowly = lines(records, metadata)
-        return b"".join(slowly), checksum(slowly)
-    suffix = b"," + encode(metadata)[1:] + b"\n"
-    body = suffix.join(cut) + suffix if cut else b""
-    return body, sum(map(crc32, cut)) & _TALLY_BITS
+        return [encode(record)[:-1] for record in records]
 
 
-_TALLY_BITS = (1 << 63) - 1
+def row_checksum(row: Sequence[Any]) -> int:
+    """The checksum of a row of a table."""
+    return crc32(encode(row))
+
+
+def row_checksums(rows: Iterable[Sequence[Any]]) -> list[int]:
+    """The `row_checksum` of each row."""
+    rows = list(rows)
+    try:
+        return [*map(crc32, map(orjson.dumps, rows))]
+    except (TypeError, RecursionError):  # something that orjson does not write
+        return [*map(row_checksum, rows)]
+
+
+def lines_of(pieces: Sequence[bytes], metadata: Mapping[str, str]) -> bytes:
+    """Records as lines, each with its metadata at its end."""
+    if not pieces:
+        return b""
+    beside = encode(metadata)[1:] + b"\n"
+    if b"{" in pieces:  # a record without a field of its own
+        return b"".join([piece + (b"" if piece == b"{" else b",") + beside for piece in pieces])
+    suffix = b"," + beside
+    return suffix.join(pieces) + suffix
+
+
+TALLY_BITS = (1 << 63) - 1
 METADATA_BEGINS = b'"_appid":'
 """What the metadata begins with, which stands last in a line."""
 
@@ -177,10 +189,15 @@ def checksum(encoded: Iterable[bytes]) -> int:
     the same figures fetched again have the same checksum, and a line of another window is counted
     there.  It finds what is lost, doubled or damaged; it is no defence against a forger.
     """
-    ends = METADATA_BEGINS
-    return sum([crc32(line[: line.rfind(ends) - 1]) for line in encoded]) & _TALLY_BITS
+    return sum(map(line_checksum, encoded)) & TALLY_BITS
+
+
+def line_checksum(line: bytes) -> int:
+    """The checksum of one record, from its line."""
+    end = line.rfind(METADATA_BEGINS) - 1
+    return crc32(line[: max(end, 1)])
 
 
 def add_checksums(one: int, other: int) -> int:
     """The checksum of both sets of lines together (``other`` may be negative: taken away)."""
-    return (one + other) & _TALLY_BITS
+    return (one + other) & TALLY_BITS

@@ -1,165 +1,336 @@
-"""The arithmetic of what is covered: stretches of days that merge as they meet.
+"""What is known of the days of one interface of one account: a letter a day, and the open windows.
 
-Rule: pure; the ledger stores what is decided here.
+Rule: pure; a ledger stores what is decided here.
 
-A stretch says what became of its days.  Neighbours in the same state become one, so that their
-number grows with the gaps and not with the days.  A stretch of harvested days knows how many
-records it holds, their order-free checksum, and, a bit a day, which of its days were empty.
+- A day is missing, final, empty (final without a record), open, waiting or failed.
+- A window that is stored and can still change is open: it has a row with its own tally.
+- Sums count final windows only, by the year of their first day.  Nothing is ever subtracted.
+- A window that is stored removes every open window that it overlaps; their other days become
+  missing.  A final window is not written again: `reopen` makes it open first.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from datetime import date
-from operator import attrgetter
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from typing import NamedTuple
 
-from harvester.codec import add_checksums
-from harvester.model import without_rid
-from harvester.plan import ONE_DAY, Days, gaps
+from harvester.codec import TALLY_BITS
+from harvester.model import Tally, Window
+from harvester.plan import ONE_DAY, Days
 
-DONE = "done"
-WAITING = "waiting"
-FAILED = "failed"
+MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED = b".feowx"
+"""The letters, as numbers."""
 
-_BEGIN, _END = attrgetter("begin"), attrgetter("end")
+STORED = bytes([FINAL, EMPTY, OPEN])
+DONE = bytes([FINAL, EMPTY])
 
 
-class Stretch(NamedTuple):
-    """Days ``begin`` to ``end`` of one interface of one account, and what became of them.
+class Outcome(NamedTuple):
+    """What became of a window.
 
-    state: ``done``, ``waiting`` or ``failed``.
-    records, checksum: of all its days together (0 unless done).
-    empty: bit n is set if the n-th day from ``begin`` holds no record.
-    detail: why it waits or failed.
+    state: ``final``, ``open``, ``late`` (open, but not done), ``waiting`` or ``failed``.
+    tally: of its records, if it is stored.  empty: bit n is set if the n-th day has no record.
+    due: the Unix time from which it is asked for again.  detail, code, rid: why it is open, waits
+    or failed; WeChat's errcode and request id if it told them.  fetched_at: of one that is open,
+    RFC 3339 in UTC.
     """
+
+    window: Window
+    state: str
+    tally: Tally = Tally()
+    empty: int = 0
+    due: float = 0.0
+    detail: str = ""
+    code: int | None = None
+    rid: str = ""
+    fetched_at: str = ""
+
+
+class OpenWindow(NamedTuple):
+    """Days that are open, wait or failed, and why; fields as of `Outcome`."""
 
     begin: date
     end: date
     state: str
-    records: int = 0
-    checksum: int = 0
-    empty: int = 0
+    tally: Tally = Tally()
+    due: float = 0.0
     detail: str = ""
+    code: int | None = None
+    rid: str = ""
+    fetched_at: str = ""
 
     @property
-    def days(self) -> int:
-        """How many days it spans."""
-        return (self.end - self.begin).days + 1
+    def days(self) -> Days:
+        """Its first and its last day."""
+        return self.begin, self.end
 
     @property
-    def empty_days(self) -> int:
-        """How many of them hold no record."""
-        return self.empty.bit_count()
+    def stored(self) -> bool:
+        """Whether its records are stored."""
+        return self.state in ("open", "late")
 
 
-def harvested(days: Days, records: int, checksum: int) -> Stretch:
-    """The stretch of one harvested window."""
-    begin, end = days
-    empty = 0 if records else (1 << ((end - begin).days + 1)) - 1
-    return Stretch(begin, end, DONE, records, checksum, empty)
+_LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
 
 
-def lay(existing: Sequence[Stretch], new: Stretch) -> list[Stretch]:
-    """The stretches after a new one has been laid over (or beside) existing ones.
+class Calendar:
+    """The days of one interface of one account.
 
-    existing: those that overlap or touch the new one, in order.  Harvested days stay harvested:
-    a window that fails when it is asked for again takes nothing away from what is stored.  Over
-    harvested days a new stretch adds its records and checksum: whoever replaces what was there
-    takes away the former figures first (`replaced`).
+    years: a letter a day, by year; a year that is not there is missing.
+    windows: open, waiting and failed ones by their first day; they do not overlap.
+    sums: the tally of the final windows that begin in a year; None if it is not known.
     """
-    if new.state == DONE:
-        for old in existing:
-            if old.state == DONE:
-                new = _merge(old, new)
-        others = [old for old in existing if old.state != DONE]
-        return sorted([*_cut(others, [(new.begin, new.end)]), new])
-    done = [old for old in existing if old.state == DONE]
-    pieces = _cut([new], [(old.begin, old.end) for old in done])
-    others = _cut([old for old in existing if old.state != DONE], [(new.begin, new.end)])
-    return _join(sorted([*done, *pieces, *others]))
 
+    __slots__ = ("sums", "windows", "years")
 
-def replaced(new: Stretch, records: int, checksum: int) -> Stretch:
-    """The new stretch less the figures of what it replaced."""
-    return new._replace(
-        records=new.records - records, checksum=add_checksums(new.checksum, -checksum)
-    )
+    def __init__(
+        self,
+        years: dict[int, bytearray] | None = None,
+        windows: dict[date, OpenWindow] | None = None,
+        sums: dict[int, Tally | None] | None = None,
+    ) -> None:
+        self.years = {} if years is None else years
+        self.windows = {} if windows is None else windows
+        self.sums = {} if sums is None else sums
 
+    def __repr__(self) -> str:
+        return f"<Calendar of {len(self.years)} years, {len(self.windows)} windows>"
 
-def together(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """What all of them say, the later ones laid over the former; neighbours are joined."""
-    ordered = sorted(stretches)
-    end = date.min
-    for stretch in ordered:
-        if stretch.begin <= end:
-            break
-        end = stretch.end
-    else:
-        return _join(ordered)
-    known: list[Stretch] = []
-    for stretch in stretches:
-        overlay(known, stretch)
-    return known
+    # what comes
 
-
-def overlay(known: list[Stretch], new: Stretch) -> None:
-    """Lay a stretch over all that is known of an interface of an account, in order and apart."""
-    first = bisect_left(known, new.begin - ONE_DAY, key=_END)
-    after = bisect_right(known, new.end + ONE_DAY, key=_BEGIN)
-    known[first:after] = lay(known[first:after], new)
-
-
-def _join(ordered: Iterable[Stretch]) -> list[Stretch]:
-    """Neighbours in the same state as one; without a merge each, since a commit brings hundreds."""
-    joined: list[Stretch] = []
-    pending = iter(ordered)
-    stretch = next(pending, None)
-    while stretch is not None:
-        begin, end, state, records, total, empty, detail = stretch
-        expected = end + ONE_DAY
-        for stretch in pending:
-            if stretch.begin != expected or not _same(stretch, state, detail):
-                break
-            if stretch.empty:
-                empty |= stretch.empty << (stretch.begin - begin).days
-            records += stretch.records
-            total += stretch.checksum
-            end = stretch.end
-            expected = end + ONE_DAY
+    def apply(self, outcome: Outcome) -> None:
+        """Take in what became of a window."""
+        _, _, begin, end = outcome.window
+        if outcome.state == "final":
+            self._clear(begin, end)
+            self._put_final(begin, end, outcome.empty)
+            known = self.sums.get(begin.year, Tally())
+            self.sums[begin.year] = None if known is None else known.plus(outcome.tally)
+        elif outcome.state in ("open", "late"):
+            self._clear(begin, end)
+            self._fill(begin, end, OPEN)
+            self.windows[begin] = OpenWindow(begin, end, outcome.state, outcome.tally, *outcome[4:])
         else:
-            stretch = None
-        total = add_checksums(total, 0)
-        joined.append(Stretch(begin, end, state, records, total, empty, detail))
-    return joined
+            self._put_unstored(outcome)
+
+    def reopen(
+        self,
+        days: Days | None,
+        windows: Iterable[OpenWindow],
+        sums: Mapping[int, Tally | None],
+    ) -> None:
+        """Make final windows open, and what else is final in a range missing.
+
+        sums: of what stays final, of the years concerned.
+        """
+        if days is not None:
+            for first, last in list(self.runs(*days, DONE)):
+                self._fill(first, last, MISSING)
+        for window in windows:
+            self._fill(window.begin, window.end, OPEN)
+            self.windows[window.begin] = window
+        self.sums.update(sums)
+
+    def forget(self, begin: date, end: date) -> None:
+        """Make stored days missing, where it is not known which windows they came in."""
+        around = date(begin.year - 1, 12, 31), begin
+        reaches_back = list(self.runs(*around, DONE)) == [around]  # and was counted in that year
+        self._clear(begin, end)
+        for year in range(begin.year - reaches_back, end.year + 1):
+            if year in self.years:
+                self.sums[year] = None
+        self._fill(begin, end, MISSING, only_where_known=True)
+
+    def _put_final(self, begin: date, end: date, empty: int) -> None:
+        if not empty:
+            self._fill(begin, end, FINAL)
+            return
+        for number in range((end - begin).days + 1):
+            day = begin + timedelta(days=number)
+            self._year(day.year)[_place(day)] = EMPTY if empty >> number & 1 else FINAL
+
+    def _put_unstored(self, outcome: Outcome) -> None:
+        """A window that waits or failed takes nothing away from what is stored."""
+        begin, end = outcome.window.begin, outcome.window.end
+        same = self.windows.get(begin)
+        if same is not None and same.end == end and same.stored:
+            told = same._replace(detail=outcome.detail, code=outcome.code, rid=outcome.rid)
+            self.windows[begin] = told
+            return
+        for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
+            self._clear(first, last)
+            self._fill(first, last, _LETTERS[outcome.state])
+            self.windows[first] = OpenWindow(first, last, outcome.state, Tally(), *outcome[4:])
+
+    def _clear(self, begin: date, end: date) -> None:
+        """Remove the windows that overlap these days."""
+        if not self.windows or not self._any_window(begin, end):
+            return
+        for old in [
+            each for each in self.windows.values() if each.begin <= end and begin <= each.end
+        ]:
+            del self.windows[old.begin]
+            if old.stored:
+                self._fill(old.begin, old.end, MISSING)
+                continue
+            if old.begin < begin:
+                self.windows[old.begin] = old._replace(end=begin - ONE_DAY)
+            if end < old.end:
+                self.windows[end + ONE_DAY] = old._replace(begin=end + ONE_DAY)
+
+    def _any_window(self, begin: date, end: date) -> bool:
+        return any(True for _ in self.runs(begin, end, bytes([OPEN, WAITING, FAILED])))
+
+    def _year(self, year: int) -> bytearray:
+        found = self.years.get(year)
+        if found is None:
+            found = self.years[year] = bytearray([MISSING]) * days_of(year)
+        return found
+
+    def _fill(self, begin: date, end: date, letter: int, *, only_where_known: bool = False) -> None:
+        if begin == end and not only_where_known:
+            self._year(begin.year)[_place(begin)] = letter
+            return
+        for year, low, high in _parts(begin, end):
+            if not only_where_known or year in self.years:
+                self._year(year)[low:high] = bytes([letter]) * (high - low)
+
+    # what is known
+
+    def runs(self, begin: date, end: date, letters: bytes) -> Iterator[Days]:
+        """The runs of days that have one of these letters, in order."""
+        first: date | None = None
+        last = date.min
+        for year, low, high in _parts(begin, end):
+            row = self.years.get(year)
+            if row is None:
+                found: Iterable[tuple[int, int]] = [(low, high)] if MISSING in letters else []
+            elif high - low == 1:
+                found = [(low, high)] if row[low] in letters else []
+            else:
+                found = (match.span() for match in _pattern(letters).finditer(row, low, high))
+            start = date(year, 1, 1).toordinal()
+            for here, there in found:
+                day = date.fromordinal(start + here)
+                if first is not None and day != last + ONE_DAY:
+                    yield first, last
+                    first = None
+                first = first or day
+                last = date.fromordinal(start + there - 1)
+        if first is not None:
+            yield first, last
+
+    def count(self, letters: bytes) -> int:
+        """How many days have one of these letters."""
+        return sum([sum(map(row.count, letters)) for row in self.years.values()])
+
+    def span(self) -> Days | None:
+        """From the first to the last day of which anything is known."""
+        known = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
+        years = sorted(self.years)
+        if not years:
+            return None
+        runs = list(self.runs(date(years[0], 1, 1), date(years[-1], 12, 31), known))
+        return (runs[0][0], runs[-1][1]) if runs else None
+
+    def sum(self) -> Tally | None:
+        """Of all final windows; None if it is not known."""
+        total = Tally()
+        for tally in self.sums.values():
+            if tally is None:
+                return None
+            total = total.plus(tally)
+        return total
+
+    def stored_tally(self) -> Tally | None:
+        """Of all stored windows, final or not; None if it is not known."""
+        total = self.sum()
+        if total is None:
+            return None
+        for window in self.windows.values():
+            if window.stored:
+                total = total.plus(window.tally)
+        return total
 
 
-def _same(stretch: Stretch, state: str, detail: str) -> bool:
-    return stretch.state == state and (
-        stretch.detail == detail or without_rid(stretch.detail) == without_rid(detail)
-    )
+_PATTERNS: dict[bytes, re.Pattern[bytes]] = {}
 
 
-def _merge(old: Stretch, new: Stretch) -> Stretch:
-    begin, end = min(old.begin, new.begin), max(old.end, new.end)
-    shift = (new.begin - begin).days
-    kept = (old.empty << (old.begin - begin).days) & ~(((1 << new.days) - 1) << shift)
-    return Stretch(
-        begin,
-        end,
-        new.state,
-        old.records + new.records,
-        add_checksums(old.checksum, new.checksum),
-        kept | (new.empty << shift),
-        new.detail,
-    )
+def _pattern(letters: bytes) -> re.Pattern[bytes]:
+    found = _PATTERNS.get(letters)
+    if found is None:
+        found = _PATTERNS[letters] = re.compile(b"[" + re.escape(letters) + b"]+")
+    return found
 
 
-def _cut(stretches: Iterable[Stretch], away: Sequence[Days]) -> list[Stretch]:
-    """Stretches that carry no figures, without the days that are cut away."""
-    return [
-        old._replace(begin=begin, end=end)
-        for old in stretches
-        for begin, end in gaps(old.begin, old.end, away)
-    ]
+def days_of(year: int) -> int:
+    """How many days a year has."""
+    return 366 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 365
+
+
+def _place(day: date) -> int:
+    return day.toordinal() - date(day.year, 1, 1).toordinal()
+
+
+def _parts(begin: date, end: date) -> Iterator[tuple[int, int, int]]:
+    """A range by year: the year, and from where to where in it."""
+    for year in range(begin.year, end.year + 1):
+        low = _place(begin) if year == begin.year else 0
+        high = _place(end) + 1 if year == end.year else days_of(year)
+        yield year, low, high
+
+
+def packed(row: bytes | bytearray) -> str:
+    """A year's letters as they are stored: one letter if all are the same."""
+    text = row.decode("ascii")
+    return text[0] if text == text[0] * len(text) else text
+
+
+def unpacked(text: str, year: int) -> bytearray:
+    """A year's letters from what was stored; raises `ValueError` for anything else."""
+    row = bytearray(text.encode("ascii"))
+    if len(row) == 1:
+        row *= days_of(year)
+    if len(row) != days_of(year) or row.translate(None, b".feowx"):
+        raise ValueError("a year's letters are damaged")
+    return row
+
+
+def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Neighbouring final windows of a stream as one, within a year; the others as they are.
+
+    The others come first: what is final takes the place of what was late or waited before.
+    """
+    yield from [each for each in outcomes if each.state != "final"]
+    finals = sorted([each for each in outcomes if each.state == "final"])
+    at = 0
+    while at < len(finals):
+        first = at
+        appid, name, begin, end = finals[at].window
+        records, checksum = finals[at].tally
+        empty, start = finals[at].empty, begin.toordinal()
+        last = end.toordinal()
+        at += 1
+        while at < len(finals):
+            (other, others_name, next_begin, next_end), _, tally, more, *_ = finals[at]
+            number = next_begin.toordinal()
+            if (
+                number != last + 1
+                or other != appid
+                or others_name != name
+                or next_begin.year != begin.year
+            ):
+                break
+            records += tally[0]
+            checksum += tally[1]
+            if more:
+                empty |= more << (number - start)
+            last, end = next_end.toordinal(), next_end
+            at += 1
+        if at == first + 1:
+            yield finals[first]
+        else:
+            tally = Tally(records, checksum & TALLY_BITS)
+            yield Outcome(Window(appid, name, begin, end), "final", tally, empty)

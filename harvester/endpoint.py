@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from harvester.answer import Rule, code_of, read, refusal
 from harvester.codec import MalformedError, encode, parse
 from harvester.errors import UsageError
-from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.plan import ONE_DAY, Cut, Grid, settles_at
 
 _OBJECTS = {dict}
@@ -102,15 +102,15 @@ class Endpoint(Protocol):
     @property
     def fields(self) -> tuple[Field, ...]: ...
 
-    def request(self, window: Window, token: str, page: int = 1) -> Request:
-        """The request for a window, or for a later page of it."""
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        """The request for a window, or a later page of it; ``token.query`` carries the token."""
         ...
 
     def verdict(self, response: Response, window: Window) -> Verdict:
         """What a response means, its records if it is DONE.  Any bytes give a verdict."""
         ...
 
-    def quota_request(self, token: str) -> Request | None:
+    def quota_request(self, token: Token) -> Request | None:
         """The request that asks how many calls are left today, or None if that cannot be asked."""
         ...
 
@@ -201,7 +201,7 @@ class JsonEndpoint:
         if not _is_json(self.body):
             raise UsageError(f"interface {self.name}: body holds what JSON cannot hold")
 
-    def request(self, window: Window, token: str, page: int = 1) -> Request:
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
         """A POST with the window's two days in its body and the token in the query."""
         first, last = window.begin, window.begin if self.asks_first_day else window.end
         begin: str | int
@@ -213,17 +213,16 @@ class JsonEndpoint:
         else:
             begin, end = first.strftime(self.dates), last.strftime(self.dates)
         given = {self.begin_key: begin, self.end_key: end, **self.body}
-        return Request("POST", self.path, (("access_token", token),), encode(given))
+        return Request("POST", self.path, token.query, encode(given))
 
-    def quota_request(self, token: str) -> Request | None:
+    def quota_request(self, token: Token) -> Request | None:
         """A POST to quota/get with this interface's path.
 
         A platform asks with the account's token as well: WeChat takes the platform's own token only
         for the platform's own interfaces.
         """
         body = encode({"cgi_path": self.path})
-        query = (("access_token", token),)
-        return Request("POST", "/cgi-bin/openapi/quota/get", query, body)
+        return Request("POST", "/cgi-bin/openapi/quota/get", token.query, body)
 
     def verdict(self, response: Response, window: Window) -> Verdict:
         """DONE with the records of ``rows``, or what the errcode's rule says."""

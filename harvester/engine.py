@@ -1,9 +1,9 @@
-"""Everything plural: accounts, slots, the group commit, start and stop.
+"""One run: sinks and ledger are opened, the plan is made, workers start and end.
 
 Rule: the only task group of the package; whatever is started here ends here.
 
-Workers pull jobs from the board, take a window through the pipeline, and hand what became of it to
-the committer.
+Workers take jobs from the scheduler, take a window through the pipeline, and hand what became of it
+to the writer.
 """
 
 from __future__ import annotations
@@ -11,61 +11,33 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import date
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import anyio
 
-from harvester import coverage, events, retry
-from harvester.auth import TokenRefusedError
-from harvester.board import Board
-from harvester.committer import GROUP, Committer
-from harvester.coverage import Stretch
-from harvester.errors import (
-    AccountError,
-    EndpointError,
-    HarvestError,
-    NetworkError,
-    RunError,
-    WindowError,
-)
+from harvester import events
+from harvester.account import Share
+from harvester.coverage import Calendar
+from harvester.endpoint import Endpoint
+from harvester.errors import HarvestError, RunError
 from harvester.events import Bookkeeper, Event, Observer, Report
-from harvester.lane import Fate, Lane, Share, Track, Try
-from harvester.ledger import Exhausted, Key, Ledger, Settled, Spent
-from harvester.model import Action, Batch, Verdict, Window
-from harvester.network import PROBE_EVERY, Network, Silence
+from harvester.ledger.base import Key, Ledger, Spent
+from harvester.network import Network
 from harvester.outside import ForeignCancellationError, is_ours, outside
-from harvester.pipeline import (
-    DEFERRALS,
-    NOT_READY_AGAIN,
-    Again,
-    Later,
-    More,
-    Outcome,
-    Pipeline,
-    TooLong,
-    explain,
-)
-from harvester.plan import (
-    QUOTA_MARGIN,
-    Days,
-    china,
-    is_first_hour,
-    next_quota_day,
-    quota_day,
-    rfc3339,
-    runs,
-    settles_at,
-)
-from harvester.roster import muster
+from harvester.pipeline import Pipeline
+from harvester.plan import quota_day
+from harvester.planner import Plan, build_plan
+from harvester.scheduler import Scheduler
 from harvester.scope import Scope
 from harvester.settings import Options, StopSignal
-from harvester.sinks.base import Sink, Standing, Typed
+from harvester.sinks.base import Sink, takes_lines
+from harvester.stored import calendars_in, reopen
 from harvester.transport import Transport
+from harvester.worker import Worker
+from harvester.writer import GROUP, Writer
 
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0
@@ -73,18 +45,41 @@ LOOKED_AFTER = 60.0
 """Seconds: nothing was done for so long when it is first said, how much longer it takes each time
 until it is said again, and how often it is looked at meanwhile."""
 
-EARLY_AGAIN = 300.0
-"""Seconds until an interface that was refused for its quota in the first hour of the day is asked
-again: WeChat's clock may be behind ours."""
-
-PROBE_QUOTA = 3600.0
-"""Seconds after which a quota that was spent is tried with one call by a later run: WeChat does not
-say when it begins anew."""
-
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: that run's calls count"
     " as today's, and what it took for final may not be; --refresh asks for it again"
 )
+
+
+class Names(NamedTuple):
+    """What names in a ledger stand for: sinks, None if one cannot be made here, and interfaces."""
+
+    sink: Callable[[str], Sink | None] = lambda name: None
+    endpoint: Callable[[str], Endpoint | None] = lambda name: None
+
+
+class Reporter:
+    """Takes the events of a run: keeps its report, and calls an observer.
+
+    started: the loop's time at which the run began.
+    """
+
+    def __init__(self, on_event: Observer | None) -> None:
+        self.books = Bookkeeper()
+        self.started = 0.0
+        self._on_event = on_event
+
+    def __call__(self, event: Event) -> None:
+        """Take an event; raises what the observer raises."""
+        self.books(event)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except asyncio.CancelledError:
+            if is_ours():
+                raise
+            raise RunError("on_event raised a cancellation that nobody had asked for") from None
 
 
 class Engine:
@@ -92,6 +87,8 @@ class Engine:
 
     An async context manager that opens the sinks and the ledger; `run` does the work.  Raises
     `UsageError`, `SinkError` or `LedgerError` on entering, `RunError` from `run`.
+
+    names: with them a sink that lacks what others have is filled; None: it is not.
     """
 
     def __init__(
@@ -107,46 +104,42 @@ class Engine:
         encode: bool = True,
         group: int = GROUP,
         wall: Callable[[], float] = time.time,
+        names: Names | None = Names(),  # noqa: B008  (it is never changed)
     ) -> None:
         self._scope = scope
         self._options = options
         self._transport = transport
-        self._on_event = on_event
+        self._names = names
         self._stop = stop
-        self._wall = wall
-        patience = math.inf if options.wait else options.patience
-        self._network = Network(patience, self._answered_again)
-        self._pipeline = Pipeline(
-            transport, attempts=options.attempts, encode=encode, wall=wall, network=self._network
-        )
-        self._committer = Committer(
-            sinks, ledger, self._emit, self._spent, self._unused, group=group
-        )
-        self._books = Bookkeeper()
-        self._stack = AsyncExitStack()
-        self._lanes: list[Lane] = []
-        self._share = Share()
-        self._board = Board([], wall)
-        self._unbooked: dict[
-            Track, None
-        ] = {}  # a commit does not look at all of ten thousand lanes
-        self._working = 0
-        self._fatal: RunError | None = None
         self._stopping = False
-        self._started = self._progressed = 0.0
+        self._wall = wall
+        self._emit = Reporter(on_event)
+        self._plan = Plan([], Share())
+        self._stack = AsyncExitStack()
+        self._writer = Writer(sinks, ledger, self._emit, self._spent, self._unused, group=group)
+        patience = math.inf if options.wait else options.patience
+        pipeline = Pipeline(
+            transport,
+            attempts=options.attempts,
+            encode=encode,
+            pack=encode and all(map(takes_lines, sinks)),
+            wall=wall,
+            network=Network(patience, self._answered_again),
+        )
+        self._worker = Worker(options, pipeline, self._writer, self._emit, wall)
 
     def __repr__(self) -> str:
-        return f"<Engine {len(self._lanes)} lanes, {self._board!r}, {self._committer.channel!r}>"
+        return f"<Engine {len(self._plan.accounts)} accounts, {self._worker!r}>"
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            if self._committer.ledger is not None:
-                await stack.enter_async_context(self._committer.ledger)
-            for name, sink in self._committer.sinks:
-                if isinstance(sink, Typed):
-                    sink.describe(self._scope.endpoints)
+            if self._writer.ledger is not None:
+                await stack.enter_async_context(self._writer.ledger)
+            for name, sink in self._writer.sinks:
                 stack.push_async_callback(sink.close)
-                await self._committer.open(sink, name)
+                await self._writer.open(sink, name)
+            if self._names is not None:
+                await self._writer.catch_up(self._names.sink, self._find, self._wall())
             self._stack = stack.pop_all()
         return self
 
@@ -157,98 +150,35 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._committer.book()  # what a cancelled run sent is spent all the same
+            await self._writer.book()  # what a cancelled run sent is spent all the same
         finally:
-            await self._stack.__aexit__(kind, exc, trace)
+            try:
+                await self._stack.__aexit__(kind, exc, trace)
+            except RunError as error:  # a sink that finishes its files as it is closed
+                error.report = error.report or self.report("failed")
+                raise
 
-    # before the first request
-
-    async def _plan(self) -> None:
-        """Make the lanes; nothing is sent yet."""
-        committer, scope = self._committer, self._scope
-        notes = scope.notes
-        if committer.ledger is not None and await committer.ledger.rebook(self._today()):
-            notes = (*notes, SET_BACK)
-        roster = await muster(
-            scope,
-            self._options,
-            committer.ledger,
-            [name for name, _ in committer.sinks],
-            self._transport.send,
-            self._wall(),
-            self._wall,
-            _standing([sink for _, sink in committer.sinks]),
-        )
-        self._lanes = roster.lanes
-        self._share = roster.share
-        planned, skipped = roster.planned, roster.skipped
-        self._emit(events.RunStarted(planned, skipped, len(roster.lanes), notes))
-        if committer.ledger is not None:
-            await committer.ledger.ask(
-                (
-                    (appid, endpoint.name, *days)
-                    for appid in scope.accounts
-                    for endpoint in scope.endpoints
-                    if (days := scope.range_of(endpoint)) is not None
-                ),
-                roster.cuttings,
-            )
-        for track, attempt in roster.unsettled:
-            await self._unsettled(track, attempt)
-        for track, said in roster.exhausted:
-            await self._exhausted_before(track, said)
-        for lane in self._lanes:
-            for track in lane.tracks:
-                await self._check_budget(lane, track)
-
-    async def _unsettled(self, track: Track, attempt: Try) -> None:
-        """A window whose figures cannot be asked for yet."""
-        wall = self._wall()
-        until = settles_at(attempt.window.end, track.endpoint.settled_hour)
-        if self._options.wait:
-            track.again(attempt, _now() + until - wall)
-        else:
-            fate = Fate(until, "its figures are not settled yet")
-            asked = [_days(attempt)] if attempt.replaces else track.as_planned(_days(attempt))
-            await self._leave(track, asked, fate)
-
-    async def _exhausted_before(self, track: Track, said: Exhausted) -> None:
-        """The quota of an interface was spent before this run: one call an hour may try it."""
-        wall = self._wall()
-        track.exhausted = True
-        if not track.has_work or not 0 <= wall - said.asked < PROBE_QUOTA:
-            return
-        reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
-        if self._options.wait:
-            if track.park(said.until):
-                self._emit_pause(track, said.until, reason)
-        else:
-            fate = Fate(said.until, reason)
-            await self._leave(track, track.end(fate), fate)
-
-    def _emit_pause(self, track: Track, until: float, reason: str) -> None:
-        seconds = until - self._wall()
-        self._emit(events.Paused(track.appid, seconds, reason, track.endpoint.name))
-
-    # the run
+    def _find(self, name: str) -> Endpoint | None:
+        """An interface by its name."""
+        for endpoint in self._scope.endpoints:
+            if endpoint.name == name:
+                return endpoint
+        return self._names.endpoint(name) if self._names is not None else None
 
     async def run(self) -> Report:
         """Harvest; gives the report of a run that ended by itself or was asked to stop.
 
         Raises `RunError`, with the report of what was done until then.
         """
-        self._started = self._progressed = _now()
+        self._emit.started = self._worker.progressed = _now()
         try:
             async with _one_error(), anyio.create_task_group() as group:
                 group.start_soon(_guarded, self._commit(group.cancel_scope))
-                await self._plan()
-                self._board = Board(self._lanes, self._wall, self._share)
+                await self._prepare()
                 group.start_soon(_guarded, self._watch())
                 if self._stop is not None:
                     group.start_soon(_guarded, self._await_stop(self._stop))
-                self._working = self._options.concurrency
-                for _ in range(self._working):
-                    group.start_soon(_guarded, self._work())
+                await self._work()
         except asyncio.CancelledError:
             self._end("interrupted")
             raise
@@ -256,14 +186,23 @@ class Engine:
             exc.report = self._end("failed")
             raise
         finally:
-            self._board.stop()  # its timer must not outlive the run
-        if self._fatal is not None:
-            self._fatal.report = self._end("failed")
-            raise self._fatal
-        unfinished = any(not lane.finished for lane in self._lanes)
+            self._worker.stop()  # the scheduler's timer must not outlive the run
+        if self._worker.fatal is not None:
+            self._worker.fatal.report = self._end("failed")
+            raise self._worker.fatal
+        unfinished = any(not account.finished for account in self._plan.accounts)
         if self._stopping and unfinished:
             return self._end("interrupted")
-        return self._end(self._books.state(len(self._lanes)))
+        return self._end(self._emit.books.state(len(self._plan.accounts)))
+
+    async def _work(self) -> None:
+        """Start the workers; once the last one has ended the writer ends, too."""
+        try:
+            async with anyio.create_task_group() as workers:
+                for _ in range(self._options.concurrency):
+                    workers.start_soon(_guarded, self._worker.work())
+        finally:
+            self._writer.channel.close()
 
     def _end(self, state: str) -> Report:
         report = self.report(state)
@@ -272,480 +211,92 @@ class Engine:
 
     def report(self, state: str) -> Report:
         """The report as it stands."""
-        report = self._books.report
+        books, accounts = self._emit.books, self._plan.accounts
+        report = books.report
         report.state = state
-        report.requests = sum(self._calls)
-        report.token_fetches = sum(lane.token.fetches for lane in self._lanes)
-        report.seconds = _now() - self._started
-        report.failures = self._books.failures()
-        report.waits = self._books.waits()
+        report.requests = sum(queue.budget.sent for account in accounts for queue in account.queues)
+        report.token_fetches = sum(account.token.fetches for account in accounts)
+        report.seconds = _now() - self._emit.started
+        report.failures = books.failures()
+        report.waits = books.waits()
         return report
 
-    @property
-    def _calls(self) -> Iterator[int]:
-        return (track.calls for lane in self._lanes for track in lane.tracks)
+    # before the first request
 
-    def _emit(self, event: Event) -> None:
-        self._books(event)
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except asyncio.CancelledError:
-            if is_ours():
-                raise
-            raise RunError("on_event raised a cancellation that nobody had asked for") from None
-
-    async def _work(self) -> None:
-        """Pull jobs until there are none."""
-        board, loop = self._board, asyncio.get_running_loop()
-        while (job := await board.take()) is not None:
-            began = loop.time()
-            try:
-                if job.track is not None:
-                    self._unbooked[job.track] = None
-                if job.attempt is not None and job.track is not None:
-                    await self._try(job.lane, job.track, job.attempt)
-                elif job.track is None:
-                    await self._renew(job.lane)
-                elif job.track.booking:
-                    await self._book(job.track)
-                else:
-                    await self._ask_quota(job.lane, job.track)
-            except AccountError as exc:
-                await self._stop_account(job.lane, _fate(exc))
-            except NetworkError as exc:
-                self._fatal = exc
-                board.stop()
-            board.settled(job.lane, loop.time() - began)
-        self._working -= 1
-        if not self._working:
-            self._committer.channel.close()
-
-    async def _try(self, lane: Lane, track: Track, attempt: Try) -> None:
-        """One attempt at one window, and what follows from it."""
-        if track.split:
-            self._tell_split(track)
-        try:
-            was_proven = track.proven
-            outcome = await self._pipeline.run(lane, track, attempt)
-            if not isinstance(outcome, Batch):
-                await self._otherwise(lane, track, outcome)
-            elif not self._handed_over(track, outcome):
-                await self._harvested(lane, track, attempt, outcome)
-            if track.exhausted and track.proven and not was_proven:
-                await self._remember_quota(track, 0.0)
-        except WindowError as exc:
-            await self._leave(track, [_days(attempt)], _fate(exc))
-        except EndpointError as exc:
-            fate = _fate(exc)
-            track.forbidden = exc.forbidden
-            await self._leave(track, [_days(attempt)], fate)
-            await self._leave(track, track.end(fate), fate)
-            if all(each.forbidden for each in lane.tracks):
-                await self._stop_account(lane, fate._replace(reason=f"{lane.appid}: {exc}"))
-        except AccountError as exc:
-            await self._leave(track, [_days(attempt)], _fate(exc))
-            raise
-        finally:
-            track.in_flight -= 1
-        if track.budget.limited:
-            await self._check_budget(lane, track)
-
-    async def _otherwise(self, lane: Lane, track: Track, outcome: Outcome) -> None:
-        if isinstance(outcome, Again) and outcome.silent:
-            await self._unanswered(track, outcome)
-        elif isinstance(outcome, Again):
-            await self._again(lane, track, outcome)
-        elif isinstance(outcome, Later):
-            await self._later(lane, track, outcome)
-        elif isinstance(outcome, More | TooLong):
-            await self._in_parts(track, outcome)
-
-    def _handed_over(self, track: Track, batch: Batch) -> bool:
-        """Hand over a window of which there is nothing to tell, if there is room: the usual one."""
-        if track.foreign or batch.delayed or not self._committer.offer(batch):
-            return False
-        self._progressed = self._network.last_answer
-        return True
-
-    async def _harvested(self, lane: Lane, track: Track, attempt: Try, batch: Batch) -> None:
-        self._progressed = self._network.last_answer
-        if track.foreign:
-            self._emit(events.Foreign(batch.window, track.foreign))
-            track.foreign = 0
-        await self._committer.harvested(batch)
-        if batch.delayed:
-            await self._late(lane, track, attempt, batch.provisional)
-
-    async def _late(self, lane: Lane, track: Track, attempt: Try, why: str) -> None:
-        """WeChat says that the figures are late: they are stored, and asked for again."""
-        again = Try(attempt.window, deferrals=attempt.deferrals + 1, replaces=True, again=True)
-        lane.why = why
-        if self._options.wait and track.fate is None and again.deferrals <= DEFERRALS:
-            delay = NOT_READY_AGAIN
-            self._emit(events.Retrying(lane.appid, again.window, again.deferrals, delay, lane.why))
-            track.again(again, _now() + delay)
-            return
-        begin, end = _days(attempt)
-        until = self._wall() + NOT_READY_AGAIN
-        self._emit(
-            events.Deferred(track.appid, track.endpoint.name, begin, end, 1, until, lane.why)
+    async def _prepare(self) -> None:
+        """Make the plan; nothing is sent yet."""
+        ledger, notes = self._writer.ledger, self._scope.notes
+        sinks = [sink for _, sink in self._writer.sinks]
+        stored: dict[Key, Calendar] | None = None
+        if ledger is None:
+            stored = await calendars_in(sinks, self._scope)
+        elif await ledger.rebook(quota_day(self._wall())):
+            notes = (*notes, SET_BACK)
+        wall = self._wall()
+        if ledger is not None and self._options.refresh:
+            # Whatever ends the run after this, other sinks do not have what it changes.
+            await ledger.register([], [name for name, _ in self._writer.sinks])
+            await reopen(ledger, sinks, self._scope, wall)
+        plan = self._plan = await build_plan(
+            self._scope, self._options, ledger, self._transport.send, wall, self._wall, stored
         )
+        accounts = plan.accounts
+        self._emit(events.RunStarted(plan.planned, plan.skipped, len(accounts), notes))
+        if ledger is not None:
+            await self._register(ledger, plan)
+        await self._worker.prepare(plan)
+        self._worker.serve(Scheduler(accounts, self._wall, plan.share))
 
-    async def _in_parts(self, track: Track, outcome: More | TooLong) -> None:
-        """The window takes more requests than one."""
-        if track.fate is not None:
-            await self._leave(track, [_days(outcome.attempt)], track.fate)
-        elif isinstance(outcome, More):
-            track.again(outcome.attempt, _now())
-        else:
-            longest = track.halve(outcome.attempt, _now())
-            self._tell_split(track)
-            if self._committer.ledger is not None:
-                await self._committer.ledger.learn_span(track.endpoint.name, longest)
+    async def _register(self, ledger: Ledger, plan: Plan) -> None:
+        ranges = [
+            (appid, endpoint.name, *days)
+            for appid in self._scope.accounts
+            for endpoint in self._scope.endpoints
+            if (days := self._scope.range_of(endpoint)) is not None
+        ]
+        names = [name for name, _ in self._writer.sinks]
+        if plan.planned == plan.skipped:  # nothing is stored, so no sink falls behind
+            names = list(await ledger.sinks())
+        await ledger.register(ranges, names)
 
-    def _tell_split(self, track: Track) -> None:
-        longest = int(track.span.longest)
-        self._emit(events.Split(track.appid, track.endpoint.name, longest, track.split))
-        track.split = 0
-
-    async def _unanswered(self, track: Track, again: Again) -> None:
-        """Nobody answers: the window is sent again, and that is no further attempt."""
-        if track.fate is not None:
-            await self._leave(track, [_days(again.attempt)], track.fate)
-            return
-        attempt = again.attempt
-        self._emit(
-            events.Retrying(track.appid, attempt.window, attempt.failures, 0.0, again.reason)
-        )
-        track.again(attempt, _now())
-        self._nobody_answers(again.reason)
-
-    def _nobody_answers(self, reason: str) -> None:
-        """Send one request every few seconds from now on, and say so."""
-        lost_since = self._network.lost_since
-        if lost_since is None:  # somebody has answered since
-            return
-        seconds = _now() - lost_since
-        self._board.probe(PROBE_EVERY)
-        self._emit(events.Unreachable(seconds, self._network.patience, reason))
+    # beside the workers
 
     def _answered_again(self, seconds: float) -> None:
         """Somebody answers again."""
-        self._board.resume()
+        self._worker.resume()
         self._emit(events.Reachable(seconds))
-
-    async def _book(self, track: Track) -> None:
-        """Book calls of an interface's budget before they are sent."""
-        budget, wall = track.budget, self._wall()
-        try:
-            lot, day = budget.lot(wall), budget.until
-            if lot < 1:
-                return
-            await self._committer.reserve(
-                Spent(track.appid, track.endpoint.name, quota_day(wall), lot)
-            )
-            budget.left(self._wall())
-            if budget.until == day:  # else they were booked for a day that is over
-                budget.booked = lot
-        finally:
-            track.booking = False
-
-    async def _ask_quota(self, lane: Lane, track: Track) -> None:
-        """Set an interface's budget to what WeChat tells; ask again if it does not.
-
-        If it cannot be known, and calls are to be reserved for others, the interface is held back;
-        without a reserve its end is learned from WeChat's refusal.
-        """
-        try:
-            told = await self._pipeline.quota(lane, track)
-        finally:
-            track.asking = False
-        if not isinstance(told, Verdict):
-            daily, left = told
-            reserve = self._options.reserve
-            track.budget.told(daily - reserve, left - reserve, self._wall())
-            track.untold = 0
-            self._emit(events.QuotaTold(lane.appid, track.endpoint.name, daily, left))
-            await self._check_budget(lane, track)
-        elif self._network.lost_since is not None and not told.answered:
-            track.unasked = True
-            self._nobody_answers(told.message)
-        else:
-            await self._quota_untold(lane, track, told)
-
-    async def _quota_untold(self, lane: Lane, track: Track, verdict: Verdict) -> None:
-        """WeChat did not say what is left of the day."""
-        track.untold += 1
-        delay: float | None = None
-        if verdict.action in (Action.RETRY, Action.RENEW_TOKEN, Action.SLOW_DOWN):
-            delay = retry.delay(track.untold, self._options.attempts, answered=verdict.answered)
-        reason = f"its quota could not be asked for: {explain(verdict)}"
-        if delay is not None:
-            if verdict.action is Action.SLOW_DOWN:
-                delay, _ = self._pipeline.pause(lane)
-            track.unasked = True
-            track.park(self._wall() + delay)
-            self._emit(events.Retrying(lane.appid, None, track.untold, delay, reason))
-        elif not self._network.answered:
-            raise self._pipeline.lost(verdict.message)
-        elif self._options.reserve and self._options.daily_quota is None:
-            reason = f"{reason}; the reserve of {self._options.reserve:,} calls is kept"
-            fate = Fate(self._wall() + PROBE_QUOTA, reason)
-            lane.why, track.untold = reason, 0
-            if self._options.wait:
-                track.unasked = True
-                track.park(self._wall() + PROBE_QUOTA)
-                self._emit_pause(track, self._wall() + PROBE_QUOTA, reason)
-            else:
-                await self._leave(track, track.end(fate), fate)
-
-    async def _check_budget(self, lane: Lane, track: Track) -> None:
-        """At the day's budget an interface waits for midnight in China."""
-        wall = self._wall()
-        if track.fate is not None or not track.has_work or not track.at_its_budget(wall):
-            return
-        reason = "the calls of this interface that today's quota allows are used up"
-        lane.why = reason
-        fate = Fate(next_quota_day(wall), reason)
-        begins = next_quota_day(wall)
-        if self._options.wait or begins - wall <= QUOTA_MARGIN:
-            if track.park(begins):
-                self._emit_pause(track, begins, reason)
-        else:
-            await self._leave(track, track.end(fate), fate)
-
-    async def _again(self, lane: Lane, track: Track, again: Again) -> None:
-        if track.fate is not None:  # the interface has come to its end in the meantime
-            await self._leave(track, [_days(again.attempt)], track.fate)
-            return
-        lane.why = again.reason
-        attempt = again.attempt
-        if again.dropped:
-            self._emit(events.TokenRefused(lane.appid, again.reason))
-        if again.paused:
-            self._emit(events.Paused(lane.appid, again.delay, again.reason))
-            self._emit(events.Slowed(lane.appid, lane.limiter.speed))
-        self._emit(
-            events.Retrying(lane.appid, attempt.window, attempt.failures, again.delay, again.reason)
-        )
-        track.again(attempt, _now() + again.delay)
-
-    async def _later(self, lane: Lane, track: Track, later: Later) -> None:
-        lane.why = later.reason
-        if later.whole_endpoint and track.fate is None:
-            if await self._asked_again_soon(track, later):
-                return
-            await self._remember_quota(track, later.until)
-        fate = track.fate or Fate(later.until, later.reason)
-        if self._options.wait and track.fate is None and later.attempt.deferrals <= DEFERRALS:
-            self._sleep(lane, track, later)
-            return
-        await self._leave(track, [_days(later.attempt)], fate)
-        if later.whole_endpoint:
-            await self._leave(track, track.end(fate), fate)
-
-    async def _asked_again_soon(self, track: Track, later: Later) -> bool:
-        """Whether a refusal for the quota is tried again with one call in some minutes.
-
-        In the first hour after midnight it may have been meant for the day before.  What was in
-        flight beside it waits with it.
-        """
-        wall = self._wall()
-        if track.parked_until > wall:
-            track.again(later.attempt, _now())
-            return True
-        if track.early or not is_first_hour(wall):
-            return False
-        track.early, track.proven = True, False
-        if track.park(wall + EARLY_AGAIN):
-            self._emit_pause(track, wall + EARLY_AGAIN, later.reason)
-        track.again(later.attempt, _now())
-        return True
-
-    async def _remember_quota(self, track: Track, until: float) -> None:
-        """Remember until when a quota is spent; 0: it is not."""
-        track.exhausted = until > 0
-        track.proven = not track.exhausted
-        if self._committer.ledger is not None:
-            said = Exhausted(track.appid, track.endpoint.name, until, self._wall())
-            await self._committer.ledger.note_exhausted(said)
-
-    def _sleep(self, lane: Lane, track: Track, later: Later) -> None:
-        """Wait within this run: the whole interface, or one window."""
-        attempt, delay = later.attempt, later.until - self._wall()
-        if later.whole_endpoint:
-            if track.park(later.until):
-                self._emit_pause(track, later.until, later.reason)
-            track.early = False
-            track.again(attempt, _now())
-            return
-        self._emit(
-            events.Retrying(lane.appid, attempt.window, attempt.deferrals, delay, later.reason)
-        )
-        track.again(attempt, _now() + delay)
-
-    async def _leave(self, track: Track, rest: Iterable[Days], fate: Fate) -> None:
-        """Give up windows of this run: they failed, or wait for a later one."""
-        name = track.endpoint.name
-        for begin, end, count in runs(rest):
-            if fate.until is None:
-                self._emit(
-                    events.Failed(
-                        track.appid, name, begin, end, count, fate.reason, fate.code, fate.rid
-                    )
-                )
-                state, detail = coverage.FAILED, fate.reason
-            else:
-                self._emit(
-                    events.Deferred(track.appid, name, begin, end, count, fate.until, fate.reason)
-                )
-                state, detail = coverage.WAITING, f"{rfc3339(fate.until)} {fate.reason}"
-            stretch = Stretch(begin, end, state, detail=detail)
-            window = Window(track.appid, name, begin, end)
-            await self._committer.put(Settled(window, stretch))
-
-    # tokens and accounts
-
-    async def _renew(self, lane: Lane) -> None:
-        sent_at = _now()
-        try:
-            news = await lane.token.refresh()
-        except TokenRefusedError as exc:
-            if exc.verdict.answered:
-                self._network.answer(_now())
-            elif self._is_lost(lane, exc.verdict, sent_at):
-                return
-            await self._token_refused(lane, exc.verdict)
-        else:
-            self._network.answer(_now())
-            lane.token_failures = 0
-            if news:
-                self._emit(events.TokenFetched(lane.appid, lane.token.lifetime))
-        finally:
-            lane.renewing = False
-
-    def _is_lost(self, lane: Lane, verdict: Verdict, sent_at: float) -> bool:
-        """Whether no token came because nobody answers; raises `NetworkError` after too long."""
-        silence = self._network.silence(lane.appid, sent_at, _now(), connected=verdict.connected)
-        if silence is Silence.LOST:
-            raise self._pipeline.lost(verdict.message)
-        if silence is Silence.WAIT:
-            lane.token_at = _now()
-            self._nobody_answers(verdict.message)
-        return silence is Silence.WAIT
-
-    async def _token_refused(self, lane: Lane, verdict: Verdict) -> None:
-        reason = f"no access token: {explain(verdict)}"
-        lane.why = reason
-        match verdict.action:
-            case Action.QUOTA:
-                await self._no_token_today(lane, reason)
-            case Action.RETRY | Action.SLOW_DOWN:
-                lane.token_failures += 1
-                delay = retry.delay(
-                    lane.token_failures, self._options.attempts, answered=verdict.answered
-                )
-                if delay is None:
-                    raise self._no_token(lane, verdict)
-                if verdict.action is Action.SLOW_DOWN:
-                    delay, _ = self._pipeline.pause(lane)
-                lane.token_at = _now() + delay
-                self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
-            case Action.NOT_READY:  # where it comes from says itself when it is enough
-                lane.token_failures += 1
-                delay = min(60.0, 5.0 * lane.token_failures)
-                lane.token_at = _now() + delay
-                self._emit(events.Retrying(lane.appid, None, lane.token_failures, delay, reason))
-            case _:
-                raise AccountError(f"{lane.appid}: {reason}").told(verdict.code, verdict.rid)
-
-    def _no_token(self, lane: Lane, verdict: Verdict) -> AccountError | NetworkError:
-        if not verdict.answered and not self._network.answered:
-            return self._pipeline.lost(verdict.message)
-        return AccountError(
-            f"{lane.appid}: no access token after {lane.token_failures} attempts:"
-            f" {explain(verdict)}"
-        ).told(verdict.code, verdict.rid)
-
-    async def _no_token_today(self, lane: Lane, reason: str) -> None:
-        fate = Fate(next_quota_day(self._wall()), reason)
-        assert fate.until is not None
-        for track in lane.tracks:
-            if self._options.wait:
-                track.park(fate.until)
-            else:
-                await self._leave(track, track.end(fate), fate)
-        if self._options.wait:
-            self._emit(events.Paused(lane.appid, fate.until - self._wall(), reason))
-
-    async def _stop_account(self, lane: Lane, fate: Fate) -> None:
-        if not lane.stopped:  # several answers in flight can say the same
-            lane.stopped = True
-            self._emit(events.AccountStopped(lane.appid, fate.reason, fate.code, fate.rid))
-        for track in lane.tracks:
-            await self._leave(track, track.end(fate), fate)
-
-    # the committer and the watchers
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
-        await self._committer.run()
-        if self._fatal is None:
-            await self._committer.finish()
+        await self._writer.run()
         scope.cancel()
 
     def _spent(self) -> list[Spent]:
-        """The calls since the last commit."""
-        day, tracks = self._today(), self._unbooked
-        spent = [
-            Spent(track.appid, track.endpoint.name, day, track.unbooked)
-            for track in tracks
-            if track.unbooked
-        ]
-        for track in tracks:
-            track.unbooked = 0
-        tracks.clear()
-        return spent
+        return self._worker.spent()
 
     def _unused(self) -> list[Spent]:
-        """The calls that were booked and not sent, given back."""
-        day, wall, found = self._today(), self._wall(), []
-        for lane in self._lanes:
-            for track in lane.tracks:
-                budget = track.budget
-                budget.left(wall)
-                if 0 < budget.booked < math.inf:
-                    calls = -int(budget.booked)
-                    found.append(Spent(track.appid, track.endpoint.name, day, calls))
-                    budget.booked = 0
-        return found
-
-    def _today(self) -> date:
-        """The day in China whose quota is used."""
-        return quota_day(self._wall())
+        return self._worker.unused(self._plan.accounts)
 
     async def _await_stop(self, stop: StopSignal) -> None:
         await outside(stop.wait())
         self._stopping = True
-        self._emit(events.Stopping(sum(lane.in_flight for lane in self._lanes)))
-        self._board.stop()
+        self._emit(events.Stopping(sum(account.in_flight for account in self._plan.accounts)))
+        self._worker.stop()
 
     async def _watch(self) -> None:
         """Say what is waited for when nothing gets done, less and less often."""
-        since, silent = self._progressed, STALLED_AFTER
+        since, silent = self._worker.progressed, STALLED_AFTER
         while True:
-            if self._progressed != since:
-                since, silent = self._progressed, STALLED_AFTER
+            if self._worker.progressed != since:
+                since, silent = self._worker.progressed, STALLED_AFTER
             now, wall = _now(), self._wall()
             if (left := since + silent - now) > 0:
                 await anyio.sleep(min(left, LOOKED_AFTER))
                 continue
             silent = min(2 * silent, silent + STALLED_AT_MOST)
-            waiting = [lane for lane in self._lanes if not lane.finished]
-            reasons = [lane.reason(now, wall) for lane in waiting[:3]]
-            if sink := self._committer.writing:
+            waiting = [account for account in self._plan.accounts if not account.finished]
+            reasons = [account.reason(now, wall) for account in waiting[:3]]
+            if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))
 
@@ -756,25 +307,6 @@ async def _guarded(part: Coroutine[None, None, None]) -> None:
         await outside(part)
     except ForeignCancellationError as exc:
         raise RunError(f"code that the run called failed: {exc}") from None
-
-
-def _fate(exc: HarvestError) -> Fate:
-    """What becomes of windows that failed for this."""
-    return Fate(None, str(exc), exc.code, exc.rid)
-
-
-def _standing(sinks: Sequence[Sink]) -> dict[Key, list[Days]]:
-    """What stands in the sinks, though no receipt speaks of it."""
-    found: defaultdict[Key, list[Days]] = defaultdict(list)
-    for sink in sinks:
-        if isinstance(sink, Standing):
-            for appid, endpoint, begin, end in sorted(sink.standing()):
-                found[appid, endpoint].append((begin, end))
-    return found
-
-
-def _days(attempt: Try) -> Days:
-    return attempt.window.begin, attempt.window.end
 
 
 def _now() -> float:

@@ -63,6 +63,14 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Filled:
+    """A sink that lacked what others have was filled from one of them, without a call."""
+
+    sink: str
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drifted:
     """A field is not as the catalogue says; it is stored all the same."""
 
@@ -225,6 +233,7 @@ Event = (
     | TokenFetched
     | TokenRefused
     | Committed
+    | Filled
     | Drifted
     | Split
     | Slowed

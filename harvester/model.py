@@ -3,24 +3,25 @@
 Rule: values only; nothing here decides, waits or touches the outside.
 
 The small ones that are made once a window are named tuples: they cost a third of a frozen
-dataclass.  The two that hold something secret hide it in their repr.
+dataclass.  A secret or a token among them is a `Secret`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote_plus
+from zlib import crc32
 
-from harvester.codec import parse
+from harvester.codec import TALLY_BITS, lines_of, own_fields, parse_lines, pieces_of
+from harvester.secrets import Secret
 
 if TYPE_CHECKING:
     from harvester.auth import TokenProvider
+    from harvester.endpoint import Endpoint
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 """A callable of the user's that gives a token: a central token server, for instance."""
@@ -31,7 +32,7 @@ class Account:
     """One Official Account.
 
     appid: as WeChat gives it, ``wx`` and sixteen hexadecimal digits.
-    secret: the AppSecret; never shown, logged or stored.
+    secret: the AppSecret, kept as a `Secret`; never shown, logged, pickled or stored.
     token: where its access token comes from.  With a secret: ``"stable"`` (the default: WeChat's
         stable_token interface, never forced) or ``"classic"`` (the older token interface; every
         fetch kills the token of everybody else).  Without one: ``"cloud"`` (cloud hosting, no token
@@ -45,130 +46,60 @@ class Account:
     """
 
     appid: str
-    secret: str | None = field(default=None, repr=False)
+    secret: str | Secret | None = field(default=None, repr=False)
     token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
     concurrency: int | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.secret is not None:
+            object.__setattr__(self, "secret", Secret(self.secret))  # it is frozen
 
 
 ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token
 
 
-class Token:
+class Token(Secret):
     """An access token and how long it lives, in seconds, counted from when it was given out.
 
     parameter: the query parameter that carries it: ``"access_token"``, in cloud hosting
         ``"cloudbase_access_token"``, or an empty string where no token is sent at all.
     """
 
-    __slots__ = ("lifetime", "parameter", "value")
+    __slots__ = ("lifetime", "parameter")
 
-    def __init__(self, value: str, lifetime: float = 7200.0, parameter: str = ACCESS_TOKEN) -> None:
-        self.value = value
+    def __init__(
+        self, value: str | Secret, lifetime: float = 7200.0, parameter: str = ACCESS_TOKEN
+    ) -> None:
+        super().__init__(value)
         self.lifetime = lifetime
         self.parameter = parameter
 
     def __repr__(self) -> str:
-        return f"<Token of {len(self.value)} characters, {self.lifetime:g} s>"
+        return f"<{type(self).__name__} of {len(self.value)} characters, {self.lifetime:g} s>"
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The query of a request that carries it; empty where no token is sent."""
+        return ((self.parameter, self.value),) if self.parameter else ()
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.value, self.lifetime, self.parameter)
 
 
-class Stored(NamedTuple):
+class Stored(Token):
     """A token as a store keeps it, for all programs that share an account.
 
     ends: the Unix time of its end; lifetime: the seconds that it had when it was given out.
     """
 
-    value: str
-    ends: float
-    lifetime: float
+    __slots__ = ("ends",)
 
-    def __repr__(self) -> str:
-        return f"<Stored token of {len(self.value)} characters, until {self.ends:.0f}>"
+    def __init__(self, value: str | Secret, ends: float, lifetime: float) -> None:
+        super().__init__(value, lifetime)
+        self.ends = ends
 
-
-class Hidden:
-    """A secret or a token, where its value must not show: in a repr, or in a frame's locals."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "<Hidden>"
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it can be sent: bytes that are no UTF-8 come out of the environment as text."""
-        try:
-            return bool(self.value.encode())
-        except (AttributeError, UnicodeEncodeError):
-            return False
-
-    def cut_from(self, text: str) -> str:
-        """The text without it: an answer may echo what was sent, as it is or in part escaped."""
-        if not self.value:
-            return text
-        value = self.value.encode(errors="replace")
-        given = text.encode(errors="replace")
-        left = _without(given, value)
-        return text if left == given else left.decode(errors="replace")
-
-    def cut_from_response(self, response: Response) -> Response:
-        """The same of an answer; what is so short that it stands there by chance is left."""
-        if len(self.value) < SHORTEST_TO_CUT:
-            return response
-        body = _without(response.body, self.value.encode(errors="replace"))
-        return Response(response.status, body)
-
-
-SHORTEST_TO_CUT = 16
-"""Characters of a token.  WeChat's have more than a hundred, its secrets 32."""
-
-_CUT = "…".encode()
-_ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
-_ESCAPED_IN_EACH_OTHER = 4
-_LONGEST_ESCAPED = 1 << 16
-"""Bytes of a text in which escapes are looked for: an answer with a message is short."""
-
-
-def _without(text: bytes, value: bytes) -> bytes:
-    """The text less a value, also where some of its characters are escaped (URL, JSON)."""
-    for form in {value, quote_plus(value).encode()}:
-        text = text.replace(form, _CUT)
-    if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
-        return text
-    plain, places = _unescaped(text)
-    wanted, _ = _unescaped(value)  # what it holds itself may look escaped, too
-    end = len(plain)
-    while (begin := plain.rfind(wanted, 0, end)) >= 0:
-        text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
-        end = begin
-    return text
-
-
-def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
-    """What a text means, and where each byte of that, and its end, stands in the text."""
-    places = list(range(len(text) + 1))
-    for _ in range(_ESCAPED_IN_EACH_OTHER):
-        plain, steps = bytearray(), list[int]()
-        at = 0
-        for found in _ESCAPED.finditer(text):
-            meant = _meant(found)
-            plain += text[at : found.start()] + meant
-            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
-            at = found.end()
-        if not at:
-            break
-        steps += range(at, len(text) + 1)
-        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
-    return text, places
-
-
-def _meant(escaped: re.Match[bytes]) -> bytes:
-    url, json, sign = escaped.groups()
-    if url:
-        return bytes.fromhex(url.decode())
-    return chr(int(json, 16)).encode(errors="replace") if json else bytes(sign)
+    def _parts(self) -> tuple[object, ...]:
+        return (*super()._parts(), self.ends)
 
 
 class Window(NamedTuple):
@@ -277,47 +208,97 @@ HELD = 6 * 3600.0
 again: WeChat's figures change once a day."""
 
 
-class Batch(NamedTuple):
-    """All records of one window, on their way to the sink.
+class Batch:
+    """All records of one window, on their way to the sinks.
 
-    records: how many.  body: they as JSON lines, metadata included, UTF-8.
-    checksum: order-free sum over the lines (`harvester.codec.checksum`).
-    replaces: the window may stand in the sink already; what is there must give way.
-    parsed: the records as they came, where nobody wants them as lines.
-    provisional: why the figures can still change, so that the next run asks again; empty if they
-        are final.
-    delayed: WeChat says that they are late: it is stored, but this run does not call it done.
-    again: it was stored before, by a run that called it provisional.
-    gaps: bit n is set if the n-th day has no record while others of the window have.
-    due: of a provisional window, the Unix time from which another run asks for it again.
+    endpoint: the interface's description, for its columns; None if it is not known.
+    count: the number of records.  fetched_at: RFC 3339, UTC, whole seconds.
+    version: grows with each fetch of a window (milliseconds of the Unix time).
+    replaces: records of these days may stand in the sink already.
+    late: the figures are late: the window comes again, and this run may not count it as done.
     """
 
-    window: Window
-    fetched_at: str
-    records: int
-    body: bytes
-    checksum: int
-    replaces: bool = False
-    parsed: list[dict[str, Any]] | None = None
-    provisional: str = ""
-    delayed: bool = False
-    again: bool = False
-    gaps: int = 0
-    due: float = 0.0
+    __slots__ = (
+        "_lines", "_pieces", "_records", "_sums", "count", "endpoint", "fetched_at", "late",
+        "replaces", "version", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        window: Window,
+        records: list[dict[str, Any]],
+        fetched_at: str,
+        *,
+        endpoint: Endpoint | None = None,
+        version: int = 0,
+        replaces: bool = False,
+        late: bool = False,
+    ) -> None:
+        self.window = window
+        self.count = len(records)
+        self.fetched_at = fetched_at
+        self.endpoint = endpoint
+        self.version = version
+        self.replaces = replaces
+        self.late = late
+        self._records: list[dict[str, Any]] | None = records
+        self._lines: bytes | None = None
+        self._pieces: list[bytes] | None = None
+        self._sums: list[int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.window}, {self.count} records>"
 
     @property
-    def empty(self) -> int:
-        """Bit n is set if the n-th day has no record."""
-        if self.records:
-            return self.gaps
-        return (1 << ((self.window.end - self.window.begin).days + 1)) - 1
+    def records(self) -> list[dict[str, Any]]:
+        """The records as they came, without the metadata."""
+        if self._records is None:
+            assert self._lines is not None, "pack has made the lines"
+            self._records = own_fields(parse_lines(self._lines))
+        return self._records
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """Each record as JSON without its closing brace; raises `MalformedError`."""
+        if self._pieces is None:
+            self._pieces = pieces_of(self.records)
+        return self._pieces
+
+    @property
+    def checksums(self) -> list[int]:
+        """The checksum of each record: crc32 of its piece."""
+        if self._sums is None:
+            self._sums = [*map(crc32, self.pieces)]
+        return self._sums
+
+    @property
+    def tally(self) -> Tally:
+        """How many records, and the sum of their checksums."""
+        return Tally(self.count, sum(self.checksums) & TALLY_BITS)
+
+    def lines(self) -> bytes:
+        """The records as JSON lines, metadata included, UTF-8."""
+        if self._lines is not None:
+            return self._lines
+        return lines_of(self.pieces, metadata(self.window, self.fetched_at))
+
+    def pack(self) -> None:
+        """Hold the lines in place of the records, which take several times their memory.
+
+        For sinks that take lines: `records` has to parse them again.
+        """
+        self._lines = self.lines()
+        self._records = self._pieces = self._sums = None
 
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""
-        if self.parsed is None:
-            return [parse(line) for line in self.body.split(b"\n") if line]
         beside = metadata(self.window, self.fetched_at)
-        return [{**record, **beside} for record in self.parsed]
+        return [{**record, **beside} for record in self.records]
+
+
+def all_days(window: Window) -> int:
+    """A bit for each day of a window."""
+    return (1 << ((window.end - window.begin).days + 1)) - 1
 
 
 def metadata(window: Window, fetched_at: str) -> dict[str, str]:
@@ -332,7 +313,11 @@ def metadata(window: Window, fetched_at: str) -> dict[str, str]:
 
 
 class Tally(NamedTuple):
-    """How many records, and their order-free checksum."""
+    """How many records, and the sum of their checksums, which does not depend on their order."""
 
     records: int = 0
     checksum: int = 0
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from harvester import retry
+from harvester.account import AccountQueue
 from harvester.answer import code_of, read
-from harvester.auth import carried_by
-from harvester.codec import MalformedError, body_of
+from harvester.codec import MalformedError, own_fields
+from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint, day_of, final_at, in_record
 from harvester.errors import (
     AccountError,
@@ -27,18 +27,17 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.lane import Lane, Part, Track, Try
 from harvester.model import (
-    ACCESS_TOKEN,
     HELD,
     Action,
     Batch,
-    Hidden,
     Request,
     Response,
+    Tally,
+    Token,
     Verdict,
     Window,
-    metadata,
+    all_days,
 )
 from harvester.network import Network, Silence
 from harvester.plan import (
@@ -46,19 +45,13 @@ from harvester.plan import (
     Cut,
     china,
     last_legal_day,
-    next_minute,
-    next_quota_day,
     rfc3339,
     settles_at,
 )
+from harvester.policy import Asked, Reach, Step, decide
+from harvester.queues import Attempt, Harvested, InterfaceQueue, Page
+from harvester.secrets import Secret
 from harvester.transport import Transport
-
-AFTER_THE_MINUTE = 0.5
-"""Seconds that a pause lasts into the next minute, for a server whose clock is behind ours."""
-
-NOT_READY_AGAIN = 1800.0
-"""Seconds until figures that were not ready are asked for again.  WeChat names no time; they have
-been seen to come as late as ten in the morning."""
 
 DEFERRALS = 12
 """How often a window that is not ready is asked for again within one run."""
@@ -79,14 +72,14 @@ REFUSALS = 3
 """Tokens that one interface may refuse in a row while others accept them."""
 
 
-class Again(NamedTuple):
+class Retry(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
     paused: the whole account was told to slow down just now; dropped: its token was refused.
     silent: nobody answers, and it did not count as an attempt.
     """
 
-    attempt: Try
+    attempt: Attempt
     delay: float
     reason: str
     paused: bool = False
@@ -94,28 +87,28 @@ class Again(NamedTuple):
     silent: bool = False
 
 
-class Later(NamedTuple):
+class Defer(NamedTuple):
     """The window (or all of its interface) must wait until a Unix time."""
 
-    attempt: Try
+    attempt: Attempt
     until: float
     reason: str
     whole_endpoint: bool
 
 
-class More(NamedTuple):
+class NextPage(NamedTuple):
     """The window takes another request: its next page, or its next days."""
 
-    attempt: Try
+    attempt: Attempt
 
 
 class TooLong(NamedTuple):
     """The interface takes no window of so many days."""
 
-    attempt: Try
+    attempt: Attempt
 
 
-Outcome = Batch | Again | Later | More | TooLong
+Result = Harvested | Retry | Defer | NextPage | TooLong
 
 PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
 """Verdicts that show that an interface can be asked by this account."""
@@ -163,41 +156,45 @@ def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bo
     )
 
 
-def _gaps(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
-    """A bit for each day of a window that has no record, where the records name their days."""
-    if endpoint.cut is not Cut.DAYS or not endpoint.day_field or not records:
+def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
+    """A bit for each day of a window that has no record, as far as the records name their days."""
+    if not records:
+        return all_days(window)
+    if window.begin == window.end or endpoint.cut is not Cut.DAYS or not endpoint.day_field:
         return 0
     first = window.begin.toordinal()
     named = {day_of(in_record(record, endpoint.day_field)) for record in records}
     if None in named:
         return 0
     has = sum([1 << (day.toordinal() - first) for day in named if day is not None])
-    return ((1 << ((window.end.toordinal() - first) + 1)) - 1) & ~has
+    return all_days(window) & ~has
 
 
-def _verdict(track: Track, response: Response, window: Window, hidden: Sequence[Hidden]) -> Verdict:
+def _verdict(
+    queue: InterfaceQueue, response: Response, window: Window, hidden: Sequence[Secret]
+) -> Verdict:
     """The verdict on an answer, less what it may echo: cut off before it is read, and split."""
-    verdict = track.endpoint.verdict(response, window)
+    verdict = queue.endpoint.verdict(response, window)
     echoed = [one for one in hidden if one.value.encode() in response.body]
     if verdict.action is Action.DONE and not echoed:
         return verdict
     clean = response
     for one in hidden:
         clean = one.cut_from_response(clean)
-    return verdict if clean.body == response.body else track.endpoint.verdict(clean, window)
+    return verdict if clean.body == response.body else queue.endpoint.verdict(clean, window)
 
 
-def _request(track: Track, attempt: Try, token: Hidden) -> Request:
-    part = attempt.part
-    if part is None:
-        return track.endpoint.request(attempt.window, token.value)
-    return track.endpoint.request(attempt.asks, token.value, part.page)
+def _request(queue: InterfaceQueue, attempt: Attempt, token: Token) -> Request:
+    if attempt.page is None:
+        return queue.endpoint.request(attempt.window, token)
+    return queue.endpoint.request(attempt.window, token, attempt.page.number)
 
 
 class Pipeline:
     """Takes one window through one attempt.
 
-    encode: whether the records are wanted as lines.
+    encode: whether the records are encoded here, so that those that cannot be are tried again.
+    pack: whether they are kept as lines from then on.
     wall: the wall clock, as `time.time`.
     network: whether anybody answers.
     """
@@ -208,6 +205,7 @@ class Pipeline:
         *,
         attempts: int,
         encode: bool,
+        pack: bool = False,
         wall: Callable[[], float],
         network: Network | None = None,
     ) -> None:
@@ -215,57 +213,57 @@ class Pipeline:
         self.network = network or Network()
         self._attempts = attempts
         self._encode = encode
+        self._pack = pack
         self._wall = wall
         self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
         self._young = date.min
 
-    async def run(self, lane: Lane, track: Track, attempt: Try) -> Outcome:
+    async def run(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> Result:
         """One attempt.
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        # The lane gave the window out this instant, and none without a token; hidden, since what is
+        # The window was given out this instant, and none is without a token.  It is hidden: what is
         # raised here leaves the library, and tracebacks can be shown with the locals of frames.
-        token, fetched = lane.token.current, lane.token.fetched
-        assert token is not None, "a lane gives out no window without a token"
+        token, fetched = account.token.current, account.token.fetched
+        assert token is not None, "no window is given out without a token"
         try:
-            request = _request(track, attempt, token)
-            if lane.token.parameter != ACCESS_TOKEN:
-                request = carried_by(request, lane.token.parameter)
-            sent_at = self._time()
-            response = await self._transport.send(request, lane.limiter.taken())
+            request = _request(queue, attempt, token)
+            sent_at, size = self._time(), 0
+            response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
             if again := self._silence(attempt, verdict, sent_at):
                 return again
         else:
-            verdict = _verdict(track, response, attempt.asks, (token, *lane.token.secrets))
-        self._heard(track, verdict)
+            verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
+            size = len(response.body)
+        self._heard(queue, verdict)
         if verdict.action is Action.DONE:
-            lane.token.accept(token.value)
-            track.accepted()
+            account.token.accept(token.value)
+            queue.refusals.accepted()
             try:
-                return self._done(track, attempt, verdict)
+                return self._done(queue, attempt, verdict, size)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = verdict.message, verdict.rid
-        for one in (token, *lane.token.secrets):
+        for one in (token, *account.token.secrets):
             message, rid = one.cut_from(message), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         try:
-            return self._otherwise(lane, track, attempt, verdict, (token, fetched))
+            return self._otherwise(account, queue, attempt, verdict, (token, fetched))
         except (WindowError, EndpointError, AccountError) as exc:
             raise exc.told(verdict.code, verdict.rid) from None
 
-    def _heard(self, track: Track, verdict: Verdict) -> None:
+    def _heard(self, queue: InterfaceQueue, verdict: Verdict) -> None:
         """What an answer says besides its records."""
         if verdict.answered:
             self.network.answer(self._time())
-            track.proven = track.proven or verdict.action in PROVING
+            queue.proven = queue.proven or verdict.action in PROVING
 
-    def _silence(self, attempt: Try, verdict: Verdict, sent_at: float) -> Again | None:
+    def _silence(self, attempt: Attempt, verdict: Verdict, sent_at: float) -> Retry | None:
         """What follows if nobody answers; None if this request alone was not answered.
 
         Raises `NetworkError` once that has lasted for too long.
@@ -275,62 +273,62 @@ class Pipeline:
         asker = attempt.window
         match self.network.silence(asker, sent_at, self._time(), connected=verdict.connected):
             case Silence.WAIT:
-                return Again(attempt, 0.0, verdict.message, silent=True)
+                return Retry(attempt, 0.0, verdict.message, silent=True)
             case Silence.LOST:
                 raise self.lost(verdict.message)
             case _:
                 return None
 
-    def _done(self, track: Track, attempt: Try, verdict: Verdict) -> Batch | More:
-        """The batch of a window, or what is still missing of it."""
-        part = attempt.part
-        if part is None and not verdict.more:
-            return self._batch(track, attempt, verdict)
-        part = part or Part(((attempt.window.begin, attempt.window.end),))
-        part = part._replace(
-            records=(*part.records, *verdict.records),
-            foreign=part.foreign + verdict.foreign,
-            delayed=part.delayed or verdict.delayed,
+    def _done(
+        self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
+    ) -> Harvested | NextPage:
+        """A window, or what is still missing of it."""
+        if attempt.page is None and not verdict.more:
+            return self._batch(queue, attempt, verdict, size)
+        page = attempt.page or Page(1)
+        page = page._replace(
+            number=page.number + 1,
+            records=(*page.records, *verdict.records),
+            out_of_range=page.out_of_range + verdict.foreign,
+            late=page.late or verdict.delayed,
+            size=page.size + size,
         )
         if verdict.more:
-            if part.page >= PAGES:
+            if page.number > PAGES:
                 raise WindowError(f"it has more than {PAGES} pages")
-            part = part._replace(page=part.page + 1)
-        elif len(part.pending) > 1:
-            part = part._replace(pending=part.pending[1:], page=1)
-        else:
-            whole = verdict._replace(
-                records=list(part.records), foreign=part.foreign, delayed=part.delayed
-            )
-            return self._batch(track, attempt, whole)
-        return More(attempt._replace(part=part, failures=0))
-
-    def _batch(self, track: Track, attempt: Try, verdict: Verdict) -> Batch:
-        window, records = attempt.window, verdict.records
-        track.foreign += verdict.foreign
-        stamp = self._now()
-        if self._encode:
-            body, total = body_of(records, metadata(window, stamp))
-            parsed = None
-        else:
-            body, total, parsed = b"", 0, records
-        why, delayed, due = "", verdict.delayed, 0.0
-        if window.end >= self._young or delayed or track.endpoint.late_days:
-            why, delayed, due = self._provisional(track.endpoint, window, verdict)
-        return Batch(
-            window,
-            stamp,
-            len(records),
-            body,
-            total,
-            attempt.replaces,
-            parsed,
-            why,
-            delayed,
-            attempt.again,
-            0 if window.begin == window.end else _gaps(track.endpoint, records, window),
-            due,
+            return NextPage(attempt._replace(page=page, failures=0))
+        whole = verdict._replace(
+            records=list(page.records), foreign=page.out_of_range, delayed=page.late
         )
+        return self._batch(queue, attempt, whole, page.size)
+
+    def _batch(
+        self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
+    ) -> Harvested:
+        window, records, endpoint = attempt.window, own_fields(verdict.records), queue.endpoint
+        stamp = self._now()
+        why, late, due = "", False, 0.0
+        if window.end >= self._young or verdict.delayed or endpoint.late_days:
+            why, late, due = self._provisional(endpoint, window, verdict)
+        batch = Batch(
+            window,
+            records,
+            stamp,
+            endpoint=endpoint,
+            version=int(self._wall() * 1000),
+            replaces=attempt.replaces,
+            late=late,
+        )
+        # What cannot be written is found here, and tried again.
+        tally = batch.tally if self._encode else Tally(len(records))
+        if self._pack:
+            batch.pack()
+        if why:
+            state = "late" if late else "open"
+            outcome = Outcome(window, state, tally, 0, due, why, fetched_at=stamp)
+        else:
+            outcome = Outcome(window, "final", tally, _empty(endpoint, records, window))
+        return Harvested(batch, outcome, attempt.former, verdict.foreign, size)
 
     def _provisional(
         self, endpoint: Endpoint, window: Window, verdict: Verdict
@@ -368,39 +366,64 @@ class Pipeline:
         return self._stamp
 
     def _otherwise(
-        self, lane: Lane, track: Track, attempt: Try, verdict: Verdict, sent: tuple[Hidden, int]
-    ) -> Outcome:
-        match verdict.action:
-            case Action.RETRY:
-                return self._retry(attempt, verdict)
-            case Action.SLOW_DOWN:
-                return self._slow_down(lane, attempt, verdict)
-            case Action.RENEW_TOKEN:
-                dropped = lane.token.reject(sent[0].value, explain(verdict), sent[1])
-                return self._renew(track, attempt, verdict, dropped)
-            case Action.QUOTA:
-                until = next_quota_day(self._wall())
-                return Later(attempt, until, explain(verdict), whole_endpoint=True)
-            case Action.NOT_READY:
+        self,
+        account: AccountQueue,
+        queue: InterfaceQueue,
+        attempt: Attempt,
+        verdict: Verdict,
+        sent: tuple[Secret, int],
+    ) -> Result:
+        """What follows from an answer without the records."""
+        failures = attempt.failures + 1
+        step, reach, delay = decide(
+            Asked.WINDOW, verdict, failures=failures, attempts=self._attempts, wall=self._wall()
+        )
+        failed, reason = attempt._replace(failures=failures), explain(verdict)
+        match step:
+            case Step.RETRY:
+                return Retry(failed, delay, reason)
+            case Step.PAUSE:
+                return Retry(failed, delay, reason, paused=self.pause(account, delay))
+            case Step.RENEW:
+                dropped = account.token.reject(sent[0].value, reason, sent[1])
+                return self._renew(queue, attempt, verdict, dropped)
+            case Step.NEXT_DAY:
+                return Defer(attempt, self._wall() + delay, reason, whole_endpoint=True)
+            case Step.LATER:
                 later = attempt._replace(deferrals=attempt.deferrals + 1)
-                until = self._wall() + NOT_READY_AGAIN
-                return Later(later, until, explain(verdict), whole_endpoint=False)
-            case Action.SPLIT:
+                return Defer(later, self._wall() + delay, reason, whole_endpoint=False)
+            case Step.SPLIT:
                 return TooLong(attempt)
-            case Action.STOP_ENDPOINT | Action.NO_PERMISSION:
-                error = EndpointError(explain(verdict))
-                error.forbidden = verdict.action is Action.NO_PERMISSION
-                raise error
-            case Action.STOP_ACCOUNT:
-                raise AccountError(f"{lane.appid}: {explain(verdict)}")
             case _:
-                raise self._refusal(track, verdict)
+                raise self._failure(account, queue, verdict, reach, failures)
+
+    def _failure(
+        self,
+        account: AccountQueue,
+        queue: InterfaceQueue,
+        verdict: Verdict,
+        reach: Reach,
+        failures: int,
+    ) -> WindowError | EndpointError | AccountError | NetworkError:
+        """The error whose class says how far a failure reaches."""
+        reason = explain(verdict)
+        if reach is Reach.ACCOUNT:
+            return AccountError(f"{account.appid}: {reason}")
+        if reach is Reach.INTERFACE:
+            error = EndpointError(reason)
+            error.forbidden = verdict.action is Action.NO_PERMISSION
+            return error
+        if verdict.action is Action.RETRY and not self.network.answered:
+            return self.lost(verdict.message)
+        if verdict.action in (Action.RETRY, Action.SLOW_DOWN):
+            return WindowError(f"{reason}, after {failures} attempts")
+        return self._refusal(queue, verdict)
 
     @staticmethod
-    def _refusal(track: Track, verdict: Verdict) -> WindowError | EndpointError:
+    def _refusal(queue: InterfaceQueue, verdict: Verdict) -> WindowError | EndpointError:
         """The window is refused; and the interface, if it refuses one window after the other."""
         reason = verdict.message if verdict.code is None else verdict.code
-        if track.refused(reason) < EQUAL_REFUSALS:
+        if queue.refusals.window(reason) < EQUAL_REFUSALS:
             return WindowError(explain(verdict))
         return EndpointError(
             f"{explain(verdict)}; {EQUAL_REFUSALS} windows were refused in a row for this, so this"
@@ -408,24 +431,15 @@ class Pipeline:
         )
 
     @staticmethod
-    def _renew(track: Track, attempt: Try, verdict: Verdict, dropped: bool) -> Again:
+    def _renew(queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, dropped: bool) -> Retry:
         """Try again with a new token; an interface that refuses what others accept is stopped."""
-        track.refusals += dropped
-        if track.refusals >= REFUSALS:
+        queue.refusals.tokens += dropped
+        if queue.refusals.tokens >= REFUSALS:
             raise EndpointError(
                 f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
                 " accepted"
             )
-        return Again(attempt, 0.0, explain(verdict), dropped=dropped)
-
-    def _retry(self, attempt: Try, verdict: Verdict) -> Again:
-        attempt = attempt._replace(failures=attempt.failures + 1)
-        delay = retry.delay(attempt.failures, self._attempts, answered=verdict.answered)
-        if delay is not None:
-            return Again(attempt, delay, explain(verdict))
-        if not self.network.answered:
-            raise self.lost(verdict.message)
-        raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
+        return Retry(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which nobody answers."""
@@ -440,49 +454,40 @@ class Pipeline:
             " committed is lost: run the same command again"
         )
 
-    def _slow_down(self, lane: Lane, attempt: Try, verdict: Verdict) -> Again:
-        attempt = attempt._replace(failures=attempt.failures + 1)
-        if attempt.failures >= self._attempts:
-            raise WindowError(f"{explain(verdict)}, after {attempt.failures} attempts")
-        seconds, first = self.pause(lane)
-        return Again(attempt, seconds, explain(verdict), paused=first)
+    def pause(self, account: AccountQueue, seconds: float) -> bool:
+        """Hold an account for so many seconds; gives whether it was not held before."""
+        first = account.limiter.pause(seconds)
+        if first:  # the others that were in flight with it say nothing new
+            account.limiter.slow_down(self._time() + seconds)
+        return first
 
-    def pause(self, lane: Lane) -> tuple[float, bool]:
-        """Hold the account to the next minute; the seconds, and whether it was not held before."""
-        wall = self._wall()
-        seconds = next_minute(wall) - wall + AFTER_THE_MINUTE
-        first = lane.limiter.pause(seconds)
-        if first:  # the others that were in flight with it tell nothing new
-            lane.limiter.slow_down(self._time() + seconds)
-        return seconds, first
-
-    async def quota(self, lane: Lane, track: Track) -> tuple[int, int] | Verdict:
+    async def quota(
+        self, account: AccountQueue, queue: InterfaceQueue
+    ) -> tuple[int, int] | Verdict:
         """Calls of a day and those left of it, as WeChat tells; or the verdict if it does not.
 
         The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
         """
-        token, fetched = lane.token.current, lane.token.fetched
-        request = track.endpoint.quota_request(token.value) if token is not None else None
+        token, fetched = account.token.current, account.token.fetched
+        request = queue.endpoint.quota_request(token) if token is not None else None
         if token is None or request is None:
             return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
-        if lane.token.parameter != ACCESS_TOKEN:
-            request = carried_by(request, lane.token.parameter)
         sent_at = self._time()
         try:
-            response = await self._transport.send(request, lane.limiter.taken())
+            response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
             if not exc.answered:
                 silence = self.network.silence(
-                    lane.appid, sent_at, self._time(), connected=exc.connected
+                    account.appid, sent_at, self._time(), connected=exc.connected
                 )
                 if silence is Silence.LOST:
                     raise self.lost(verdict.message) from None
             return verdict
         self.network.answer(self._time())
-        for one in (token, *lane.token.secrets):
+        for one in (token, *account.token.secrets):
             response = one.cut_from_response(response)
-        found = _quota_in(track.endpoint, response)
+        found = _quota_in(queue.endpoint, response)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
-            lane.token.reject(token.value, explain(found), fetched)
+            account.token.reject(token.value, explain(found), fetched)
         return found

@@ -16,8 +16,8 @@ from typing import Any, cast
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.model import Hidden
 from harvester.plan import nearest
+from harvester.secrets import Secret
 from harvester.sinks.base import Sink
 
 ALL = "all"
@@ -50,6 +50,11 @@ def endpoint(name: str) -> Endpoint:
             " harvester endpoints lists them"
         )
     return cast("Endpoint", point.load())
+
+
+def known_endpoint(name: str) -> Endpoint | None:
+    """The interface of that name, None if there is none."""
+    return endpoint(name) if _is_endpoint(name) else None
 
 
 def endpoint_groups() -> dict[str, list[str]]:
@@ -95,15 +100,13 @@ def sink_schemes() -> list[str]:
     return sorted(_points("harvester.sinks"))
 
 
-def sink(spec: str | Hidden) -> Sink:
+def sink(spec: str | Secret) -> Sink:
     """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
-    hidden = spec if isinstance(spec, Hidden) else Hidden(spec)  # a URL may hold a password
-    del spec
-    maker = _maker(hidden)
-    return cast("Sink", maker.from_spec(hidden.value.partition(":")[2]))
+    spec = Secret(spec)  # a URL may hold a password
+    return cast("Sink", _maker(spec).from_spec(spec.value.partition(":")[2]))
 
 
-def _maker(spec: Hidden) -> Any:
+def _maker(spec: Secret) -> Any:
     """What makes sinks of a spec's scheme."""
     scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
@@ -113,7 +116,7 @@ def _maker(spec: Hidden) -> Any:
     return point.load()
 
 
-def _shown(spec: Hidden) -> str:
+def _shown(spec: Secret) -> str:
     """A spec without what may be secret: of a URL no more than its scheme."""
     scheme, mark, _ = spec.value.partition("://")
     if mark or "@" in spec.value:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -16,45 +16,52 @@ from typing import Any
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, ledger_of_file, named_sinks, receipt_in
-from harvester.model import Account
-from harvester.plan import parse_day
-from harvester.sinks.base import Documented, Located, Receipt, Sink, Wanted, file_of
+from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
+from harvester.model import Account, metadata
+from harvester.plan import Days, parse_day
+from harvester.sinks.base import (
+    Checkpoint,
+    Sink,
+    is_file_sink,
+    name_in,
+    path_of,
+    scan_of,
+    spec_of,
+)
 from harvester.sinks.columns import Table
-from harvester.sinks.memory import MemorySink
 
 _ROWS = 1 << 14  # of a batch
-_SIGNS = {"parquet": "*/window_year=*/*.parquet", "jsonl": "*/[0-9]*.jsonl*"}
-_KEEP_NOTHING = ("-", "memory")
+_SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
+_NOT_READ_BACK = ("-", "memory", "redis", "rediss")
 
 
 def read(
     where: str | os.PathLike[str] | Sink,
     endpoint: str | Endpoint,
     *,
-    appids: str | Account | Iterable[str | Account] | None = None,
     start: date | str | None = None,
     end: date | str | None = None,
+    appids: str | Account | Iterable[str | Account] | None = None,
     ledger: str | os.PathLike[str] | None = None,
 ) -> StoredRecords:
     """The stored records of an interface, as a table for pandas, Polars, DuckDB and pyarrow.
 
     where: the directory of a run, in which its records or at least its ledger lie; or a sink's
     spec (``"parquet:DIR"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
-    appids: only of these accounts.  start, end: only of these days, both included, as of
-    `run`: by the record's own day where the interface names one (``ref_date``), else by whether its
-    window has days of the range.  ledger: where it lies, if not beside the records (or its
-    directory).
+    start, end: only of these days, both included, as of `run`: by the record's own day where the
+    interface names one (``ref_date``), else by whether its window has days of the range.  appids:
+    only of these accounts.  ledger: where it lies, if not beside the records (or its directory).
 
-    What the ledger does not speak of is left out: a run that died may have left it.  Without a
+    What a run that died has left in files beyond what its ledger knows is left out; without a
     ledger all that stands there is read.  Needs the extra ``parquet`` (pyarrow), and that of the
     sink.  Raises `UsageError` for what cannot be asked for, and `SinkError` if what was stored is
     gone or cannot be read; while it is read, too.
     """
     sink, found = _sink(where, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
-    wanted = Wanted(_appids(appids), *_days(start, end))
-    return StoredRecords(sink, made, wanted, _receipt(sink, found, asked=ledger is not None))
+    days = None if start is None and end is None else _days(start, end)
+    checkpoint = _checkpoint(sink, found, asked=ledger is not None)
+    return StoredRecords(sink, made, _appids(appids), days, checkpoint)
 
 
 class StoredRecords:
@@ -65,22 +72,28 @@ class StoredRecords:
     """
 
     def __init__(
-        self, sink: Sink, endpoint: Endpoint, wanted: Wanted, receipt: Receipt | None
+        self,
+        sink: Sink,
+        endpoint: Endpoint,
+        appids: frozenset[str] | None,
+        days: Days | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         from harvester.sinks import arrow
 
+        scan = scan_of(sink)
+        if scan is None:
+            raise UsageError(f"{sink.identity} cannot be read back")
         self._arrow = arrow
         self._sink = sink
+        self._scan = scan
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
-        self._wanted = wanted
-        self._receipt = receipt
-        self._day = _day_column(self._table, endpoint) if wanted.by_day else ""
+        self._appids = appids
+        self._days = days
+        self._checkpoint = checkpoint
+        self._day = _day_field(self._table, endpoint)
         self.schema = arrow.schema_of(self._table)
         """The columns: a `pyarrow.Schema`."""
-        batches = getattr(sink, "batches", None)
-        if batches is None and not isinstance(sink, Documented):
-            raise UsageError(f"{sink.identity} cannot be read back")
-        self._batches: Callable[..., Iterator[Any]] = batches or self._of_documents
 
     def __repr__(self) -> str:
         return f"<StoredRecords {self._table.name} in {self._sink.identity}>"
@@ -97,8 +110,7 @@ class StoredRecords:
 
     def reader(self) -> Any:
         """A `pyarrow.RecordBatchReader`; little is in memory at a time."""
-        found = self._batches(self._table, self._receipt, self._wanted)
-        return self._arrow.reader(self.schema, map(self._of_the_days, found))
+        return self._arrow.reader(self.schema, self._batches())
 
     def read_all(self) -> Any:
         """A `pyarrow.Table`."""
@@ -108,27 +120,36 @@ class StoredRecords:
         """A `pandas.DataFrame`, with the options of ``pyarrow.Table.to_pandas``."""
         return self.read_all().to_pandas(**options)
 
-    def _of_the_days(self, batch: Any) -> Any:
-        if not self._day:
-            return batch
-        name, _, within = self._day.partition(".")
-        days = batch.column(self.schema.get_field_index(name)).to_pylist()
-        if within:
-            days = [in_record(value, within) for value in days]
-        begin, end = self._wanted.begin, self._wanted.end
-        return self._arrow.only(batch, [day is None or begin <= day <= end for day in days])
-
-    def _of_documents(self, table: Table, receipt: Receipt | None, wanted: Wanted) -> Iterator[Any]:
-        assert isinstance(self._sink, Documented)
-        found = self._sink.documents(table.name, receipt, wanted)
-        if wanted.narrow:
-            found = filter(wanted.document, found)
+    def _batches(self) -> Iterator[Any]:
+        found = self._documents()
         while documents := list(islice(found, _ROWS)):
-            yield self._arrow.batch_of(table, self.schema, documents)
+            yield self._arrow.batch_of(self._table, self.schema, documents)
+
+    def _documents(self) -> Iterator[dict[str, Any]]:
+        for stored in self._scan(self._table.name, self._appids, self._checkpoint):
+            window = stored.window
+            if self._appids is not None and window.appid not in self._appids:
+                continue
+            if self._days and (window.begin > self._days[1] or window.end < self._days[0]):
+                continue
+            beside = metadata(window, stored.fetched_at)
+            for record in stored.records():
+                if self._is_wanted(record):
+                    yield {**record, **beside}
+
+    def _is_wanted(self, record: dict[str, Any]) -> bool:
+        """Whether a record of a window that has days of the range is of one of them."""
+        if self._days is None or not self._day:
+            return True
+        day = in_record(record, self._day)
+        try:
+            return self._days[0] <= date.fromisoformat(day) <= self._days[1]
+        except (TypeError, ValueError):  # it names none
+            return True
 
 
-def _day_column(table: Table, endpoint: Endpoint) -> str:
-    """The column that holds a record's own day; empty if there is none, or it names no day."""
+def _day_field(table: Table, endpoint: Endpoint) -> str:
+    """The field that holds a record's own day; empty if there is none, or it names no day."""
     name = getattr(endpoint, "day_field", "")
     column, _, within = name.partition(".")
     kind = "object" if within else "date"
@@ -136,41 +157,34 @@ def _day_column(table: Table, endpoint: Endpoint) -> str:
 
 
 def _sink(
-    source: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
+    where: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
 ) -> tuple[Sink, Path | None]:
-    """The sink that is meant, and the ledger that may speak of it."""
+    """The sink that is meant, and the ledger that may know of it."""
     given = _ledger_file(Path(ledger)) if ledger is not None else None
-    if isinstance(source, str) and (
-        source.partition(":")[0] in plugins.sink_schemes() or "://" in source
+    if isinstance(where, str) and (
+        where.partition(":")[0] in plugins.sink_schemes() or "://" in where
     ):
-        sink = _named(source)
-    elif isinstance(source, str | os.PathLike):
-        directory = Path(source)
+        sink = _named(where)
+    elif isinstance(where, str | os.PathLike):
+        directory = Path(where)
         if not directory.is_dir():
             raise UsageError(f"there is no directory {directory}")
         given = given or directory / FILE_NAME
         sink = _written_from(directory, given)
     else:
-        sink = source
+        sink = where
     return sink, given or _ledger_beside(sink)
 
 
 def _named(spec: str) -> Sink:
     """The sink of a spec, which must be there if that can be told."""
-    sink = plugins.sink(spec)
-    if isinstance(sink, MemorySink):
+    if spec.partition(":")[0] == "memory":
         raise UsageError(f"a new {spec} is empty; hand in the sink that was filled")
-    place = _place(sink)
+    sink = plugins.sink(spec)
+    place = path_of(sink)
     if place is not None and not place.exists():
-        raise UsageError(
-            f"there is no {'directory' if isinstance(sink, Located) else 'file'} {place}"
-        )
+        raise UsageError(f"there is no {'file' if is_file_sink(sink) else 'directory'} {place}")
     return sink
-
-
-def _place(sink: Sink) -> Path | None:
-    """The directory or file that a sink is, if it is one."""
-    return sink.directory if isinstance(sink, Located) else file_of(sink)
 
 
 def _ledger_file(path: Path) -> Path:
@@ -182,23 +196,23 @@ def _ledger_file(path: Path) -> Path:
 
 def _ledger_beside(sink: Sink) -> Path | None:
     """Where the ledger of a sink lies that nobody has named: as `run` or the command keeps it."""
-    if isinstance(sink, Located):
-        return sink.directory / FILE_NAME
-    file = file_of(sink)
-    if file is None:
+    path = path_of(sink)
+    if path is None:
         return None
-    own = ledger_of_file(file)
-    return own if own.exists() else file.parent / FILE_NAME
+    if not is_file_sink(sink):
+        return path / FILE_NAME
+    own = ledger_of_file(path)
+    return own if own.exists() else path.parent / FILE_NAME
 
 
 def _written_from(directory: Path, ledger: Path) -> Sink:
-    """The sink that lies in a directory; else the one that the ledger there speaks of."""
-    for scheme, sign in _SIGNS.items():
-        if (directory / f".{scheme}.lock").exists() or any(directory.glob(sign)):
+    """The sink that lies in a directory; else the one that the ledger there knows."""
+    for scheme, (sign, files) in _SIGNS.items():
+        if (directory / sign).exists() or any(directory.glob(files)):
             return plugins.sink(f"{scheme}:{directory}")
-    known = [_spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
+    known = [spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
     if not known:
-        raise UsageError(f"{directory} holds nothing that was harvested")
+        raise UsageError(f"{directory} holds nothing that was harvested and can be read back")
     if len(known) > 1:
         raise UsageError(
             f"what was harvested from {directory} lies in several places ({', '.join(known)}); read"
@@ -208,29 +222,20 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
 
 
 def _can_be_read(name: str) -> bool:
-    """Whether a sink's name in a ledger is the spec of one that keeps something."""
+    """Whether a sink's name in a ledger is the spec of one that another process can read."""
     scheme = name.partition(":")[0]
-    return scheme in plugins.sink_schemes() and scheme not in _KEEP_NOTHING
+    return scheme in plugins.sink_schemes() and scheme not in _NOT_READ_BACK
 
 
-def _spec_of(name: str, ledger: Path) -> str:
-    """A sink's spec from its name in a ledger."""
-    scheme, _, place = name.partition(":")
-    return f"{scheme}:{ledger.parent}" if place == "." else name
-
-
-def _receipt(sink: Sink, ledger: Path | None, *, asked: bool) -> Receipt | None:
+def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint | None:
     """What a ledger keeps for a sink; None if there is none that knows it."""
     if ledger is None or not ledger.exists():
         return None
-    name = sink.identity
-    if isinstance(sink, Located) and sink.directory.resolve() == ledger.parent.resolve():
-        name = f"{name.partition(':')[0]}:."
-    receipt = receipt_in(ledger, name)
-    if asked and not receipt:
+    found = checkpoint_in(ledger, name_in(sink, ledger))
+    if asked and found is None:
         known = ", ".join(named_sinks(ledger))
         raise UsageError(f"the ledger {ledger} does not know {sink.identity}; it knows {known}")
-    return receipt or None
+    return found
 
 
 def _appids(given: str | Account | Iterable[str | Account] | None) -> frozenset[str] | None:
@@ -240,7 +245,7 @@ def _appids(given: str | Account | Iterable[str | Account] | None) -> frozenset[
     return frozenset(each.appid if isinstance(each, Account) else each for each in listed)
 
 
-def _days(start: date | str | None, end: date | str | None) -> tuple[date, date]:
+def _days(start: date | str | None, end: date | str | None) -> Days:
     now = time.time()
     begin = date.min if start is None else parse_day(start, now, "start")
     last = date.max if end is None else parse_day(end, now, "end")

@@ -1,4 +1,4 @@
-"""A new ledger, made from what stands in the sinks, in the place of one that is damaged or gone.
+"""A new ledger, made from what stands in a sink, in the place of one that is damaged or gone.
 
 Rule: sends nothing, takes no record away, and keeps the former ledger under another name.
 
@@ -9,24 +9,22 @@ final: the window that was written last, and those whose figures grew when they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from harvester import durable
-from harvester.committer import name_in
-from harvester.coverage import harvested
-from harvester.endpoint import Endpoint, final_at, grid
+from harvester.coverage import Outcome
+from harvester.endpoint import Endpoint, final_at
 from harvester.errors import UsageError
-from harvester.ledger import Cutting, Entry, Key, Ledger, Settled, Young
+from harvester.ledger import SqliteLedger
 from harvester.lock import Claim
-from harvester.model import Window
 from harvester.pipeline import late_until
-from harvester.plan import UNKNOWN_CUT, china, settles_at
-from harvester.sinks.base import Adoptable, Found, Readable, Receipt, Sink, Typed, Verifiable
-from harvester.sinks.segments import found_in
+from harvester.plan import china, settles_at
+from harvester.sinks.base import Sink, StoredWindow, name_in, scan_of
+from harvester.stored import Endpoints, endpoints_in, scanned
 
 A_DAY = 86_400.0
 _BESIDE = ("-wal", "-shm", "")
@@ -34,9 +32,11 @@ _BESIDE = ("-wal", "-shm", "")
 
 
 class Rebuilt(NamedTuple):
-    """What was found in one sink.
+    """What was found.
 
-    again: windows that the next run asks for again, since they may not be whole or not final.
+    sink: the one that was read; others are filled from it by the next run.  again: windows that the
+    next run asks for again, since they may not be whole or not final.  former: where the former
+    ledger is now, None if there was none.
     """
 
     sink: Sink
@@ -44,35 +44,46 @@ class Rebuilt(NamedTuple):
     windows: int
     records: int
     again: int
+    former: Path | None = None
 
 
-async def rebuild(
-    path: Path, sinks: Sequence[Sink], endpoints: Mapping[str, Endpoint], now: float
-) -> tuple[list[Rebuilt], Path | None]:
-    """Make the ledger at that path anew; gives what was found, and where the former one is now.
+async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float) -> Rebuilt:
+    """Make the ledger at that path anew from the first sink that can be scanned.
 
-    endpoints: those that are known, by name; now: the Unix time.
-    Raises `UsageError` if a run is under way or a sink cannot be read back, `SinkError` if what
-    stands in one cannot be read; the ledger is then as it was.
+    find: gives an interface by its name; now: the Unix time.
+    Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if what stands
+    in one cannot be read; the ledger is then as it was.
     """
-    for sink in sinks:
-        if not isinstance(sink, Adoptable | Readable | Verifiable):
-            raise UsageError(f"{sink.identity} cannot be read back; its days are asked for anew")
+    source = next((sink for sink in sinks if scan_of(sink) is not None), None)
+    if source is None:
+        names = ", ".join(sink.identity for sink in sinks)
+        raise UsageError(f"{names} cannot be read back; its days are asked for anew")
     claim = Claim(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)
-        async with Ledger(new) as ledger:
-            found = [
-                await _take_in(ledger, name_in(sink, Ledger(path)), sink, endpoints)
-                for sink in sinks
-            ]
+        async with SqliteLedger(new) as ledger:
+            for sink in sinks:
+                if sink is not source:
+                    try:
+                        entries = await sink.open(None)
+                    finally:
+                        await sink.close()
+                    await ledger.commit([], {name_in(sink, path): entries})
+            try:
+                entries = await source.open(None)
+                name = name_in(source, path)
+                await ledger.commit([], {name: entries})
+                found = await _take_in(ledger, source, find)
+                await ledger.caught_up(name)
+            finally:
+                await source.close()
         former = _move_aside(path, now)
         durable.rename(new, path, "rebuilt ledger")
         _remove(new)
     finally:
         claim.release()
-    return found, former
+    return found._replace(former=former)
 
 
 def _remove(new: Path) -> None:
@@ -98,109 +109,91 @@ def _move_aside(path: Path, now: float) -> Path | None:
     return place if there else None
 
 
-async def _take_in(
-    ledger: Ledger, name: str, sink: Sink, endpoints: Mapping[str, Endpoint]
-) -> Rebuilt:
+async def _take_in(ledger: SqliteLedger, sink: Sink, find: Endpoints) -> Rebuilt:
     """Write into a ledger what stands in a sink."""
-    receipt, found = await _adopted(sink)
-    young = {window: Young(why) for window, why in _young(found, endpoints)}
-    settled = [
-        Settled(
-            one.window, harvested((one.window.begin, one.window.end), one.records, one.checksum)
-        )
-        for one in found
-    ]
-    await ledger.commit([Entry(name, settled, receipt, provisional=young)])
-    cuttings = [Cutting(name, *each) for each in _cut(found, endpoints)]
-    await ledger.ask(_asked(one.window for one in found), cuttings)
-    accounts = {one.window.appid for one in found}
-    return Rebuilt(sink, len(accounts), len(found), sum(one.records for one in found), len(young))
+    accounts = set[str]()
+    windows = records = again = 0
+    for name in await endpoints_in(sink):
+        reading = _Reading(find(name))
+        async for group in scanned(sink, name):
+            stored = [each for each, _ in group]
+            windows += len(stored)
+            records += sum(each.tally.records for each in stored)
+            await ledger.commit(reading.outcomes(stored), {})
+        await ledger.commit(reading.last(), {})
+        await ledger.register(reading.ranges(name), [])
+        accounts |= reading.asked.keys()
+        again += reading.again
+    return Rebuilt(sink, len(accounts), windows, records, again)
 
 
-async def _adopted(sink: Sink) -> tuple[Receipt, Sequence[Found]]:
-    """What a sink wants to be told from now on, and what stands in it."""
-    if isinstance(sink, Typed):
-        sink.describe(())
-    try:
-        receipt = await sink.open({})
-        if isinstance(sink, Adoptable):
-            more, found = await sink.adopt()
-            return {**receipt, **more}, found
-    finally:
-        await sink.close()
-    if isinstance(sink, Readable):
-        return receipt, found_in(sink.read_lines(receipt))
-    assert isinstance(sink, Verifiable)
-    windows: dict[Window, Found] = {}
-    for window, records, intact in sink.stored(receipt):
-        former = windows.get(window, Found(window, 0))
-        windows[window] = Found(window, former.records + records, whole=former.whole and intact)
-    return receipt, list(windows.values())
+class _Reading:
+    """The windows of one interface as they are read: what each of them is to the ledger.
 
-
-def _asked(windows: Iterable[Window]) -> list[tuple[str, str, date, date]]:
-    """From the first to the last day of each interface of each account."""
-    widest: dict[Key, tuple[date, date]] = {}
-    for appid, endpoint, begin, end in windows:
-        first, last = widest.get((appid, endpoint), (begin, end))
-        widest[appid, endpoint] = (min(first, begin), max(last, end))
-    return [(*key, *days) for key, days in widest.items()]
-
-
-def _cut(found: Sequence[Found], endpoints: Mapping[str, Endpoint]) -> Iterator[tuple[str, str]]:
-    """How the windows of each interface were cut, if they fit into what is known of it."""
-    by_name: dict[str, list[Window]] = {}
-    for one in found:
-        by_name.setdefault(one.window.endpoint, []).append(one.window)
-    for name, windows in by_name.items():
-        kept = UNKNOWN_CUT
-        if name in endpoints:
-            cut = grid(endpoints[name], max(window.end for window in windows))
-            if all(cut.holds((window.begin, window.end)) for window in windows):
-                kept = cut.kept
-        yield name, kept
-
-
-# what is asked for again
-
-
-def _young(
-    found: Sequence[Found], endpoints: Mapping[str, Endpoint]
-) -> Iterator[tuple[Window, str]]:
-    """The windows that may not be whole, or not final, and why."""
-    newest: dict[Key, float] = {}
-    for one in found:
-        key = _key(one.window)
-        moment = _moment(one) or settles_at(one.window.end, 0)
-        newest[key] = max(newest.get(key, 0.0), moment)
-    for one in found:
-        if why := _why_again(one, endpoints.get(one.window.endpoint), newest[_key(one.window)]):
-            yield one.window, why
-
-
-def _why_again(one: Found, endpoint: Endpoint | None, newest: float) -> str:
-    """Why a window is asked for again; newest: when its interface was last asked.
-
-    That is when it was fetched, if nobody says so: what can still change is asked for by each run.
+    endpoint: None if it is not known any more.  asked: from the first to the last day by account.
     """
-    end, moment = one.window.end, _moment(one) or newest
-    if not one.whole:
-        return "it may not have been written to its end"
-    if endpoint is not None and endpoint.late_days and moment < (until := final_at(endpoint, end)):
-        return f"its figures grow until {china(until).date()}"
-    several = one.window.begin < end  # that its last day has records is not known
-    young = endpoint is not None and several and moment < late_until(endpoint, end)
-    if young and moment > newest - A_DAY:
-        return "it was fetched within three days of its end, and its last day may have been late"
-    return ""
+
+    def __init__(self, endpoint: Endpoint | None) -> None:
+        self._endpoint = endpoint
+        self.asked: dict[str, tuple[date, date]] = {}
+        self.again = 0
+        self._newest: dict[str, float] = {}
+        self._undecided: list[StoredWindow] = []
+        self._latest: StoredWindow | None = None
+
+    def outcomes(self, group: Iterable[StoredWindow]) -> list[Outcome]:
+        """Those of which it is clear; the last window is decided upon with the next ones."""
+        found = []
+        for each in group:
+            appid, _, begin, end = each.window
+            first, last = self.asked.get(appid, (begin, end))
+            self.asked[appid] = (min(first, begin), max(last, end))
+            moment = _moment(each) or settles_at(end, 0)
+            self._newest[appid] = max(self._newest.get(appid, 0.0), moment)
+            if self._latest is not None:
+                found += self._clear(self._latest)
+            self._latest = each._replace(records=_nothing)
+        return found
+
+    def last(self) -> list[Outcome]:
+        """The others, once all have been read."""
+        found = []
+        if self._latest is not None:
+            found.append(self._open(self._latest, "it may not have been written to its end"))
+        for each in self._undecided:
+            moment = _moment(each)
+            if moment > self._newest[each.window.appid] - A_DAY:
+                why = "it was fetched within three days of its end, and its last day may be late"
+                found.append(self._open(each, why))
+            else:  # it was asked for again since, if it could still change
+                found.append(Outcome(each.window, "final", each.tally))
+        return found
+
+    def ranges(self, name: str) -> list[tuple[str, str, date, date]]:
+        """From the first to the last day of each account."""
+        return [(appid, name, *days) for appid, days in self.asked.items()]
+
+    def _clear(self, each: StoredWindow) -> list[Outcome]:
+        endpoint, window, moment = self._endpoint, each.window, _moment(each)
+        if endpoint is not None and moment:
+            if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
+                return [self._open(each, f"its figures grow until {china(until).date()}")]
+            if window.begin < window.end and moment < late_until(endpoint, window.end):
+                self._undecided.append(each)
+                return []
+        return [Outcome(window, "final", each.tally)]
+
+    def _open(self, each: StoredWindow, why: str) -> Outcome:
+        self.again += 1
+        return Outcome(each.window, "open", each.tally, detail=why, fetched_at=each.fetched_at)
 
 
-def _moment(one: Found) -> float:
+def _nothing() -> list[dict[str, object]]:
+    return []
+
+
+def _moment(stored: StoredWindow) -> float:
     """The Unix time when a window was fetched; 0 if that is not known."""
     with suppress(ValueError):
-        return datetime.fromisoformat(one.fetched_at).timestamp()
+        return datetime.fromisoformat(stored.fetched_at).timestamp()
     return 0.0
-
-
-def _key(window: Window) -> Key:
-    return window.appid, window.endpoint

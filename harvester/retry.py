@@ -35,6 +35,9 @@ BUSY = Backoff(base=1.0, cap=60.0)
 UNREACHED = Backoff(base=0.25, cap=10.0)
 """No answer came, or half of one: mostly over in a moment."""
 
+AWAY = Backoff(base=0.25, cap=5.0)
+"""A server that stores what was harvested does not answer: it is being started again."""
+
 
 def delay(failures: int, attempts: int, *, answered: bool) -> float | None:
     """Seconds until the next attempt, or None if that was the last one.

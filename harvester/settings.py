@@ -34,6 +34,7 @@ from harvester.events import Observer
 from harvester.ledger import Ledger
 from harvester.limiter import Rate
 from harvester.retry import check_count
+from harvester.secrets import Secret
 from harvester.stores import TokenStore
 from harvester.transport import BASE_URL, Session, check_base_url
 
@@ -114,11 +115,20 @@ def _path(value: Any) -> Path:
     return Path(_string(os.fspath(value)))
 
 
+def _spec(value: Any) -> Secret:
+    return Secret(_string(value))
+
+
 def _token_store(value: Any) -> object:
-    return value if isinstance(value, str) else _is_store(value)
+    return Secret(value) if isinstance(value, str | Secret) else _is_store(value)
+
+
+def _ledger(value: Any) -> object:
+    return value if isinstance(value, str | os.PathLike) else _is_ledger(value)
 
 
 _is_store = _with_methods("load", "replace", "lease", "close")
+_is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 RATE = Kind("a number per unit, e.g. 10/s", "R", Rate.parse)
@@ -128,12 +138,13 @@ COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
 ORDER = Kind("newest or oldest", "[newest|oldest]", _order)
 STRING = Kind("a string", "TEXT", _string)
+SPEC = Kind("a string", "SPEC", _spec)
 PATH = Kind("a path", "FILE", _path)
 DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date))
 URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
 SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
-LEDGER = Kind("a path, sqlite:FILE, a Ledger or None", "SPEC", _instance(str, os.PathLike, Ledger))
+LEDGER = Kind("a path, sqlite:FILE, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
 STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
 
@@ -149,7 +160,7 @@ class Option(NamedTuple):
     """The declaration of an option, besides its name and its type.
 
     commands: those that take it.
-    secret: whether its text may hold a password, and must not be shown.
+    secret: whether its text may hold a password, and must not be shown.  A spec is a `Secret`.
     several: whether it takes a list.
     """
 
@@ -210,7 +221,7 @@ class Keywords(TypedDict, total=False):
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
         " which has its own TLS.", RUN)]
-    token_store: Annotated[str | TokenStore | None, Option(STORE, "memory",
+    token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
         "Where an account's token is shared with its other programs: memory (this run alone),"
         " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
@@ -247,10 +258,10 @@ class Arguments(TypedDict):
         " [[platform]] tables.  Or CSV with such a header line.")]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
-    sink: Annotated[list[str], Option(STRING, (),
+    sink: Annotated[list[Secret], Option(SPEC, (),
         "Another destination, repeatable, in place of the JSON lines; the ledger stays in --out."
         "  With - standard output holds the records alone, all else goes to standard error.",
-        metavar="SPEC", secret=True, several=True)]
+        secret=True, several=True)]
     uvloop: Annotated[bool, Option(FLAG, False,
         "Run on uvloop, if it is installed: 4 to 10 percent less CPU.", RUN)]
     json: Annotated[bool, Option(FLAG, False,

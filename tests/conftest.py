@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -45,3 +45,19 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL that runs; whoever stops it starts it again."""
     with postgres_server() as server:
         yield server
+
+
+QUICK = ("jsonl", "sqlite")
+"""Kinds of sinks with which the default run tries a scenario and the suite of all sinks."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """What needs a server, and a scenario with another kind of sink, is thorough."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        kind = str(parameters.get("kind", QUICK[0])).partition(":")[0]
+        whole = item.path.parent.name == "scenarios" or item.path.name == "test_suite.py"
+        needs_server = {"postgres", "redis"} & {*getattr(item, "fixturenames", ())}
+        if (whole and kind not in QUICK) or needs_server:
+            item.add_marker(pytest.mark.thorough)

@@ -22,7 +22,7 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import Engine
 from harvester.events import Event, Report
-from harvester.ledger import Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Account, Request, Response
 from harvester.scope import Scope
 from harvester.settings import Options
@@ -193,7 +193,7 @@ async def engine_run(
         Options(**options),
         transport,
         list(sinks) if isinstance(sinks, list | tuple) else [sinks],
-        Ledger(ledger) if ledger else None,
+        SqliteLedger(ledger) if ledger else None,
         on_event=on_event,
         stop=stop,
         wall=loop.wall,

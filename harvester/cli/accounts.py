@@ -28,9 +28,9 @@ from harvester.datacube import (
     provider_for,
 )
 from harvester.errors import UsageError
-from harvester.model import SHORTEST_TO_CUT, Account, Action, Hidden, Token, Verdict
+from harvester.model import Account, Action, Token, Verdict
 from harvester.plan import nearest
-from harvester.private import read_reference
+from harvester.secrets import Secret, read_reference
 
 T = TypeVar("T")
 
@@ -82,20 +82,20 @@ class _Reading(NamedTuple):
     broken: dict[str, str]
     secrets: bool
 
-    def secret(self, where: str, reference: str, noun: str = "secret") -> str:
+    def secret(self, where: str, reference: str, noun: str = "secret") -> Secret:
         """What a reference refers to; without secrets a stand-in."""
         kind, _, name = reference.partition(":")
         if kind not in ("env", "file") or not name:
             raise UsageError(f"{where}: a {noun} is a reference: env:NAME or file:PATH")
         if not self.secrets:
-            return "-"
+            return Secret("-")
         try:
-            secret = Hidden(read_reference(reference, self.folder, noun))
+            secret = read_reference(reference, self.folder, noun)
         except UsageError as exc:
             raise _BrokenError(f"{where}: {exc}") from None
         if not secret.is_text:
             raise _BrokenError(f"{where}: the {noun} {reference} is no text in UTF-8")
-        return secret.value
+        return secret
 
     def path(self, where: str, key: str, reference: str) -> Path:
         """The path in ``file:PATH``."""
@@ -241,7 +241,7 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
         secret = reading.secret(where, table["secret"])
     except _BrokenError as exc:
         reading.broken[name] = str(exc)
-        ticket, secret = reading.folder, "-"
+        ticket, secret = reading.folder, Secret("-")
     reading.platforms[name] = _told(where, lambda: Platform(table["appid"], secret, ticket))
 
 
@@ -322,7 +322,7 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
 def _check_kind(where: str, token: str) -> None:
     kind, colon, _ = token.partition(":")
     if token not in (*SECRET_KINDS, "cloud", "cloudbase") and not (colon and kind in WITH_MORE):
-        shown = repr(token) if len(token) < SHORTEST_TO_CUT else "as given"  # may be one itself
+        shown = "as given" if Secret(token).is_long else repr(token)  # may be one itself
         raise UsageError(f"{where}: token {shown} is not one of {', '.join(TOKEN_KINDS)}")
 
 

@@ -16,7 +16,7 @@ import click
 
 import harvester
 from harvester import plugins
-from harvester.api import hidden_specs, open_sinks, resolve
+from harvester.api import open_sinks, resolve
 from harvester.cli import STOPPED, UNUSABLE
 from harvester.cli.accounts import read_accounts
 from harvester.cli.config import (
@@ -33,6 +33,7 @@ from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.ledger import FILE_NAME, ledger_of
 from harvester.model import Account
+from harvester.secrets import Secret
 from harvester.settings import (
     FLAG,
     KEYWORDS,
@@ -271,7 +272,7 @@ def run(**values: Any) -> int:
     accounts = _accounts(values)
     _scope(values, accounts)
     tls_context(values["ca_file"])
-    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
+    sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
     endpoints = _interfaces(values)
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
@@ -309,8 +310,8 @@ def plan(**values: Any) -> int:
     alone = [Account(appid or "wx", secret="-")]
     accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
-    sinks = open_sinks(hidden_specs(list(values["sink"]) or [f"jsonl:{values['out']}"]))
-    return asyncio.run(show_plan(scope, options, sinks, values["out"] / FILE_NAME, time.time()))
+    open_sinks(values["sink"] or f"jsonl:{values['out']}")
+    return asyncio.run(show_plan(scope, options, values["out"] / FILE_NAME, time.time()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Show coverage by month and gaps.")
@@ -336,11 +337,13 @@ def verify(out: Path) -> int:
     "--sink",
     metavar="SPEC",
     multiple=True,
+    type=click.UNPROCESSED,
+    callback=_read,
     help="A destination that was harvested into, repeatable.  [default: those that the damaged"
     " ledger still names, or the JSON lines in --out]",
 )
 @_options_of("rebuild")
-def rebuild(out: Path, sink: tuple[str, ...]) -> int:
+def rebuild(out: Path, sink: tuple[Secret, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
     No record is touched, nothing is sent, and the former ledger stays beside the new one, as

@@ -5,12 +5,10 @@ Rule: reads the ledger and the stored data, changes nothing.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +16,22 @@ from rich.text import Text
 from harvester import plugins
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.screen import china_time, duration, many, out, plain, say, tell
-from harvester.codec import add_checksums, checksum
-from harvester.committer import name_in
-from harvester.coverage import DONE, FAILED, WAITING, Stretch
+from harvester.coverage import (
+    DONE,
+    EMPTY,
+    FAILED,
+    MISSING,
+    OPEN,
+    STORED,
+    Calendar,
+    OpenWindow,
+    days_of,
+)
 from harvester.endpoint import Endpoint, grid
-from harvester.errors import SinkError, UsageError
-from harvester.ledger import Key, Ledger, Young
+from harvester.errors import UsageError
+from harvester.ledger import Key, Ledger, SqliteLedger
+from harvester.ledger.base import KnownSink
 from harvester.limiter import Rate
-from harvester.model import Window
 from harvester.plan import (
     LATENCY,
     Cut,
@@ -33,45 +39,33 @@ from harvester.plan import (
     Estimate,
     Grid,
     Load,
-    both,
     china,
     days_in,
     estimate,
-    gaps,
     last_legal_day,
     last_settled_day,
     quota_days,
     runs,
 )
-from harvester.roster import Known, known, needed
+from harvester.planner import NOTHING, Known, Need, calendars_of, known, needed
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Readable, Receipt, Sink, Verifiable
-from harvester.sinks.segments import window_of
+from harvester.sinks.base import scan_of, spec_of
+from harvester.verify import Verified, verify
+
+AT_ONCE = 200
+"""Accounts whose calendars are in memory together."""
 
 # plan
 
 
-async def show_plan(
-    scope: Scope, options: Options, sinks: Sequence[Sink], ledger: Path, now: float
-) -> int:
+async def show_plan(scope: Scope, options: Options, ledger: Path, now: float) -> int:
     """Calls, days of quota and hours of what a run would do."""
-    has = await _known(sinks, ledger, now) if ledger.exists() else Known()  # noqa: ASYNC240
-    replaces = options.refresh or len(sinks) > 1
-    calls, loads, total = [], set[tuple[str, Load]](), 0
-    for appid in scope.accounts:
-        row = []
-        for endpoint in scope.endpoints:
-            days = scope.range_of(endpoint)
-            if days is not None:
-                cut = grid(endpoint, last_legal_day(now))
-                key = (appid, endpoint.name)
-                need = needed(cut, days, key, has, replaces=replaces, refresh=options.refresh)
-                row.append(need.calls)
-                load = _load(endpoint, days, need.calls, has.spent.get(key, 0), now)
-                loads.add((endpoint.name, load))
-                total += need.planned - need.left + need.calls
-        calls.append(row)
+    if ledger.exists():  # noqa: ASYNC240
+        async with SqliteLedger(ledger, readonly=True) as opened:
+            calls, loads, total = await _counts(scope, options, opened, now)
+    else:
+        calls, loads, total = await _counts(scope, options, None, now)
     rate = Rate.parse(options.rate)
     most = min(options.account_concurrency or options.concurrency, options.concurrency)
     caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
@@ -90,6 +84,35 @@ async def show_plan(
             tell(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
     tell("nothing was sent")
     return COMPLETE
+
+
+async def _counts(
+    scope: Scope, options: Options, ledger: Ledger | None, now: float
+) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
+    """The calls by account and interface, their load on the quotas, and the windows in all."""
+    has: Known = await known(ledger, now)
+    grids = {each.name: grid(each, last_legal_day(now)) for each in scope.endpoints}
+    untouched: dict[str, Need] = {}  # accounts of which nothing is known all need the same
+    calls, loads, total = [], set[tuple[str, Load]](), 0
+    async for appid, calendars in calendars_of(ledger, list(scope.accounts), {}):
+        row = []
+        for endpoint in scope.endpoints:
+            days, key = scope.range_of(endpoint), (appid, endpoint.name)
+            if days is None:
+                continue
+            calendar = NOTHING if options.refresh else calendars.get(key, NOTHING)
+            need = untouched.get(endpoint.name) if calendar is NOTHING else None
+            if need is None:
+                longest = has.spans.get(endpoint.name, float("inf"))
+                need = needed(grids[endpoint.name], days, calendar, now, longest)
+                if calendar is NOTHING:
+                    untouched[endpoint.name] = need
+            row.append(need.left)
+            load = _load(endpoint, days, need.left, has.spent.get(key, 0), now)
+            loads.add((endpoint.name, load))
+            total += need.planned
+        calls.append(row)
+    return calls, loads, total
 
 
 def _time(takes: Estimate, rate: Rate, options: Options) -> str:
@@ -132,55 +155,61 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"
 
 
-async def _known(sinks: Sequence[Sink], path: Path, now: float) -> Known:
-    async with Ledger(path, readonly=True) as ledger:
-        return await known(ledger, [name_in(sink, ledger) for sink in sinks], now)
-
-
 # status
 
 
 async def show_status(path: Path, own: Iterable[Endpoint] = ()) -> int:
     """Coverage by month, gaps, and what waits or failed; own: interfaces of the configuration."""
     cuts = {endpoint.name: endpoint.cut for endpoint in own}
-    async with Ledger(path, readonly=True) as ledger:
+    anything = False
+    async with SqliteLedger(path, readonly=True) as ledger:
         asked = await ledger.asked()
-        sinks = await ledger.sinks()
-        known = {sink: await ledger.stretches(sink) for sink in sinks}
-        young = {sink: await ledger.provisional(sink) for sink in sinks}
-    for sink in sinks:
-        if len(sinks) > 1:
-            tell(f"in {sink}:")
-        for key in sorted(asked.keys() | known[sink].keys()):
-            stretches, again = known[sink].get(key, []), young[sink].get(key, {})
-            cut = cuts.get(key[1]) or _cut_of(key[1])
-            _show_coverage(key, asked.get(key), stretches, again, cut)
-    if not sinks:
+        for name, state in (await ledger.sinks()).items():
+            if not state.whole:
+                tell(plain(f"{name} lacks some of it; the next run into it fills it"))
+        async for calendars in _by_account(ledger):
+            for key in sorted(calendars):
+                cut = cuts.get(key[1]) or _cut_of(key[1])
+                _show_coverage(key, asked.get(key), calendars[key], cut)
+                anything = True
+    if not anything:
         tell("nothing was harvested yet")
     return COMPLETE
 
 
-def _show_coverage(
-    key: Key,
-    asked: Days | None,
-    stretches: Sequence[Stretch],
-    again: Mapping[Days, Young],
-    cut: Cut,
-) -> None:
-    begin = min([stretch.begin for stretch in stretches] + ([asked[0]] if asked else []))
-    end = max([stretch.end for stretch in stretches] + ([asked[1]] if asked else []))
-    done = [stretch for stretch in stretches if stretch.state == DONE]
-    days = sum(stretch.days for stretch in done)
-    young = sum(map(days_in, again))
-    empty = sum(stretch.empty_days for stretch in done)
-    left = list(_not_done((begin, end), stretches, cut))
+async def _by_account(ledger: Ledger) -> AsyncIterator[dict[Key, Calendar]]:
+    """What is known of each account, of some accounts at a time; also if it is only asked for."""
+    asked: defaultdict[str, list[Key]] = defaultdict(list)
+    for key in await ledger.asked():
+        asked[key[0]].append(key)
+    appids = await ledger.accounts()
+    for begin in range(0, len(appids), AT_ONCE):
+        some = appids[begin : begin + AT_ONCE]
+        found = await ledger.calendars(some)
+        for appid in some:
+            for key in asked[appid]:
+                found.setdefault(key, Calendar())
+        yield found
+
+
+def _show_coverage(key: Key, asked: Days | None, calendar: Calendar, cut: Cut) -> None:
+    spans = [span for span in (asked, calendar.span()) if span is not None]
+    if not spans:
+        return
+    begin, end = min(span[0] for span in spans), max(span[1] for span in spans)
+    final, empty = calendar.count(DONE), calendar.count(bytes([EMPTY]))
+    young = calendar.count(bytes([OPEN]))
+    left = list(_not_done((begin, end), calendar, cut))
+    tally = calendar.stored_tally()
+    records = "records not counted" if tally is None else many(tally.records, "record")
     tell(
-        f"{key[0]} {key[1]}, {begin} to {end}: {days:,} of {many(days_in((begin, end)), 'day')}"
-        f" harvested ({days - young:,} final, {young:,} provisional; {empty:,} of them empty)"
-        f"{_counted(left)}; {many(sum(stretch.records for stretch in done), 'record')}"
+        f"{key[0]} {key[1]}, {begin} to {end}: {final + young:,} of"
+        f" {many(days_in((begin, end)), 'day')} harvested ({final:,} final, {young:,} provisional;"
+        f" {empty:,} of them empty){_counted(left)}; {records}"
     )
-    out.print(_calendar((begin, end), stretches))
-    for first, last, text in sorted([*left, *_young(again)]):
+    out.print(_months((begin, end), calendar))
+    again = [window for window in calendar.windows.values() if window.stored]
+    for first, last, text in sorted([*left, *_provisional(again)]):
         span = f"{first}" if first == last else f"{first} to {last}"
         tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
 
@@ -191,16 +220,17 @@ def _cut_of(name: str) -> Cut:
     return plugins.endpoint(name).cut if known else Cut.DAYS
 
 
-def _not_done(
-    days: Days, stretches: Sequence[Stretch], cut: Cut
-) -> Iterator[tuple[date, date, str]]:
-    known = [(stretch.begin, stretch.end) for stretch in stretches]
-    found = [(first, last, _missing((first, last), cut)) for first, last in gaps(*days, known)]
-    for stretch in stretches:
-        if stretch.state == WAITING:
-            found.append((stretch.begin, stretch.end, _waiting(stretch.detail)))
-        elif stretch.state == FAILED:
-            found.append((stretch.begin, stretch.end, f"failed: {stretch.detail}"))
+def _not_done(days: Days, calendar: Calendar, cut: Cut) -> Iterator[tuple[date, date, str]]:
+    found = [
+        (first, last, _missing((first, last), cut))
+        for first, last in calendar.runs(*days, bytes([MISSING]))
+    ]
+    for window in calendar.windows.values():
+        if window.state == "waiting":
+            text = f"waiting until {china_time(window.due)}: {window.detail}"
+            found.append((window.begin, window.end, text))
+        elif window.state == "failed":
+            found.append((window.begin, window.end, f"failed: {window.detail}"))
     yield from sorted(found)
 
 
@@ -223,14 +253,14 @@ def _missing(days: Days, cut: Cut) -> str:
     return "missing"
 
 
-def _young(again: Mapping[Days, Young]) -> Iterator[tuple[date, date, str]]:
+def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:
     """Neighbouring windows that are provisional for the same reason, as one."""
-    by_reason: dict[str, list[Days]] = {}
-    for days, (reason, _) in sorted(again.items()):
-        by_reason.setdefault(_without_day(reason), []).append(days)
+    by_reason: dict[str, list[OpenWindow]] = {}
+    for window in sorted(again):
+        by_reason.setdefault(_without_day(window.detail), []).append(window)
     for reason, windows in by_reason.items():
-        for first, last, _ in runs(windows):
-            due = max(again[days].due for days in windows if first <= days[0] <= last)
+        for first, last, _ in runs(window.days for window in windows):
+            due = max(window.due for window in windows if first <= window.begin <= last)
             when = f" from {china_time(due)} on" if due else ""
             yield first, last, f"provisional: {reason}; the next run{when} asks again"
 
@@ -240,23 +270,16 @@ def _without_day(reason: str) -> str:
     return reason.partition(" until ")[0]
 
 
-def _waiting(detail: str) -> str:
-    """Until when, as China's clocks show it, and why."""
-    until, _, reason = detail.partition(" ")
-    return f"waiting until {china_time(datetime.fromisoformat(until).timestamp())}: {reason}"
-
-
-def _calendar(days: Days, stretches: Sequence[Stretch]) -> Table:
+def _months(days: Days, calendar: Calendar) -> Table:
     """A line a year, a sign a month."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
     table.add_column("")
     for month in range(1, 13):
         table.add_column(f"{month:02}")
     table.add_column("")
-    done = [(stretch.begin, stretch.end) for stretch in stretches if stretch.state == DONE]
-    bad = [(stretch.begin, stretch.end) for stretch in stretches if stretch.state == FAILED]
     for year in range(days[0].year, days[1].year + 1):
-        signs = [_sign(year, month, days, done, bad) for month in range(1, 13)]
+        row = calendar.years.get(year) or bytes([MISSING]) * days_of(year)
+        signs = [_sign(year, month, days, bytes(row)) for month in range(1, 13)]
         table.add_row(f"  {year}", *signs)
     table.caption = "  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures"
     table.caption_justify = "left"
@@ -264,17 +287,18 @@ def _calendar(days: Days, stretches: Sequence[Stretch]) -> Table:
     return table
 
 
-def _sign(year: int, month: int, days: Days, done: list[Days], bad: list[Days]) -> Text:
-    first = date(year, month, 1)
-    last = date.fromordinal(date(year + month // 12, month % 12 + 1, 1).toordinal() - 1)
-    asked = both([(first, last)], [days])
-    if not asked:
+def _sign(year: int, month: int, days: Days, row: bytes) -> Text:
+    first = max(date(year, month, 1), days[0])
+    after = date(year + month // 12, month % 12 + 1, 1)
+    last = min(after - timedelta(days=1), days[1])
+    if last < first:
         return Text("  ")
-    wanted = sum(map(days_in, asked))
-    have = sum(map(days_in, both(asked, done)))
-    if both(asked, bad):
+    start = date(year, 1, 1).toordinal()
+    asked = row[first.toordinal() - start : last.toordinal() - start + 1]
+    have = len(asked) - len(asked.translate(None, STORED))
+    if FAILED in asked:
         return Text("××", style="red")
-    if have == wanted:
+    if have == len(asked):
         return Text("██", style="green")
     return Text("▒▒", style="yellow") if have else Text("··")
 
@@ -282,139 +306,54 @@ def _sign(year: int, month: int, days: Days, done: list[Days], bad: list[Days]) 
 # verify
 
 
-class _Part(NamedTuple):
-    """Records of one window.
-
-    checksum: of their lines, or None where no lines are kept; intact: what the sink itself says.
-    """
-
-    window: Window
-    records: int
-    checksum: int | None = None
-    intact: bool = True
-
-
-class _Count:
-    __slots__ = ("checksum", "intact", "records")
-
-    def __init__(self) -> None:
-        self.records = self.checksum = 0
-        self.intact = True
-
-    def add(self, part: _Part) -> None:
-        self.records += part.records
-        self.checksum = add_checksums(self.checksum, part.checksum or 0)
-        self.intact = self.intact and part.intact
-
-    def is_as(self, stretch: Stretch, *, with_lines: bool) -> bool:
-        return self.intact and (not with_lines or self.checksum == stretch.checksum)
-
-
-class Difference(NamedTuple):
-    """Something that is not as the ledger says."""
-
-    where: str
-    what: str
-
-
 async def show_verification(path: Path) -> int:
-    """Compare what lies in each sink with what the ledger says."""
-    async with Ledger(path, readonly=True) as ledger:
-        names = await ledger.sinks()
-        receipts = {name: await ledger.receipt(name) for name in names}
-        known = {name: await ledger.stretches(name) for name in names}
-    if not names:
-        raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
-    found: list[Difference] = []
-    unread: list[Difference] = []
-    for name in names:
-        where, records = spec_of(name, path), 0
-        try:
-            sink = _sink(name, path)
-            if not isinstance(sink, Readable | Verifiable):
-                tell(f"{name} cannot be read back; it was not verified")
-                continue
-            records, differences = _compare(_parts(sink, receipts[name]), known[name])
-            found += differences
-        except SinkError as exc:
-            found.append(Difference(where, str(exc)))
-        except UsageError as exc:
-            unread.append(Difference(where, str(exc)))
-            continue
-        tell(f"{where}: {many(records, 'record')} read")
-    for difference in found:
-        tell(plain(f"{difference.where}: {difference.what}"))
-    for one in unread:
-        say(plain(f"{one.where} was not verified: {one.what}"))
-    if found or len(unread) < len(names):
-        tell("different from what was fetched" if found else "exactly what was fetched")
+    """Compare what stands in each sink with what the ledger says."""
+    async with SqliteLedger(path, readonly=True) as ledger:
+        known = await ledger.sinks()
+        if not known:
+            raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
+        each_of = [await _verified(ledger, name, state) for name, state in known.items()]
+    found = [each for each in each_of if each is not None]
+    differences = [each for each in found if each.differences]
+    unread = [each for each in found if each.unread]
+    for each in differences:
+        for difference in each.differences:
+            tell(plain(f"{difference.where}: {difference.what}"))
+    for each in unread:
+        say(plain(f"{each.where} was not verified: {each.unread}"))
+    if len(unread) < len(found):
+        tell("different from what was fetched" if differences else "exactly what was fetched")
     if unread:
         return STOPPED
-    return FAILED_WINDOWS if found else COMPLETE
+    return FAILED_WINDOWS if differences else COMPLETE
 
 
-def spec_of(name: str, ledger: Path) -> str:
-    """A sink's spec from its name in the ledger."""
-    scheme, _, rest = name.partition(":")
-    return f"{scheme}:{ledger.parent}" if rest == "." else name
-
-
-def _sink(name: str, ledger: Path) -> Sink | None:
-    """The sink of a name, if a spec names it: a sink of somebody's own cannot be made from that.
-
-    Raises `UsageError` if it cannot be made here.
-    """
-    spec = spec_of(name, ledger)
-    return plugins.sink(spec) if spec.partition(":")[0] in plugins.sink_schemes() else None
-
-
-def _parts(sink: Readable | Verifiable, receipt: Receipt) -> Iterator[_Part]:
-    """What stands in a sink, in parts of one window each."""
-    if isinstance(sink, Readable):
-        for line in sink.read_lines(receipt):
-            yield _Part(window_of(line), 1, checksum([line]))
-    else:
-        for window, records, intact in sink.stored(receipt):
-            yield _Part(window, records, intact=intact)
-
-
-def _compare(
-    parts: Iterable[_Part], known: dict[Key, list[Stretch]]
-) -> tuple[int, list[Difference]]:
-    counts = {key: [_Count() for _ in stretches] for key, stretches in known.items()}
-    begins = {key: [stretch.begin for stretch in each] for key, each in known.items()}
-    foreign: dict[str, int] = {}
-    records = 0
-    with_lines = False
-    for part in parts:
-        window, number = part.window, part.records
-        records += number
-        with_lines = with_lines or part.checksum is not None
-        key = (window.appid, window.endpoint)
-        place = bisect_right(begins.get(key, []), window.begin) - 1
-        stretch = known[key][place] if place >= 0 else None
-        if stretch is None or window.end > stretch.end or stretch.state != DONE:
-            foreign[str(window)] = foreign.get(str(window), 0) + number
-            continue
-        count = counts[key][place]
-        count.add(part)
-    found = [
-        Difference(where, f"{many(number, 'record')} of which the ledger knows nothing")
-        for where, number in foreign.items()
-    ]
-    for key, stretches in known.items():
-        for stretch, count in zip(stretches, counts[key], strict=True):
-            found += _differences(key, stretch, count, with_lines=with_lines)
-    return records, found
-
-
-def _differences(
-    key: Key, stretch: Stretch, count: _Count, *, with_lines: bool
-) -> Iterator[Difference]:
-    where = f"{key[0]} {key[1]} {stretch.begin} to {stretch.end}"
-    if count.records != stretch.records:
-        yield Difference(
-            where, f"{many(count.records, 'record')} are stored, {stretch.records:,} were fetched"
+async def _verified(ledger: Ledger, name: str, state: KnownSink) -> Verified | None:
+    """What was found in a sink, as far as that can be told at once; None if there is no way."""
+    where = spec_of(name, ledger.path)
+    if not state.whole:
+        tell(plain(f"{where} lacks some of it; the next run into it fills it"))
+    try:
+        sink = plugins.sink(where) if where.partition(":")[0] in plugins.sink_schemes() else None
+    except UsageError as exc:
+        return Verified(where, unread=str(exc))
+    if sink is None or scan_of(sink) is None:
+        tell(plain(f"{where} cannot be read back; it was not verified"))
+        return None
+    if not state.whole:
+        return None
+    found = await verify(ledger, name, sink, state)
+    if not found.unread:
+        read = (
+            "it was not read to its end"
+            if found.broken
+            else f"{many(found.records, 'record')} read"
         )
-    elif not count.is_as(stretch, with_lines=with_lines):
-        yield Difference(where, "as many records as were fetched, but not the same ones")
+        tell(plain(f"{where}: {read}"))
+    if found.unknown:
+        text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
+        tell(f"  {text}; the next run replaces them")
+    if found.counted:
+        text = f"{many(found.counted, 'window')} came from another destination"
+        tell(f"  {text}; the records of these were counted, not compared")
+    return found

@@ -23,8 +23,8 @@ from harvester.cli.screen import out, plain, tell
 from harvester.cli.session import STATUS, conduct, summarize
 from harvester.codec import parse
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME
-from harvester.sinks.jsonl import JsonLines
+from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.sinks.lines import JsonLines
 from harvester.testing import Faults, Simulator, serve
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
@@ -146,7 +146,7 @@ def _check_free(directory: Path) -> None:
 
 
 async def _accounts(path: Path) -> set[str]:
-    async with harvester.Ledger(path, readonly=True) as ledger:
+    async with SqliteLedger(path, readonly=True) as ledger:
         return {appid for appid, _ in await ledger.asked()}
 
 

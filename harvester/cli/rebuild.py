@@ -1,6 +1,6 @@
-"""The command ``rebuild``: which sinks there are, and what was found in them.
+"""The command ``rebuild``: which sinks there are, and what was found.
 
-Rule: the work is done by the room of the same name.
+Rule: the work is done by the module of the same name.
 """
 
 from __future__ import annotations
@@ -9,50 +9,52 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harvester import plugins
-from harvester.api import hidden_specs, open_sinks
+from harvester.api import open_sinks
 from harvester.cli import COMPLETE
-from harvester.cli.inspect import spec_of
 from harvester.cli.screen import many, plain, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, named_sinks
-from harvester.rebuild import Rebuilt, rebuild
-from harvester.sinks.base import Sink
+from harvester.rebuild import rebuild
+from harvester.secrets import Secret
+from harvester.sinks.base import Sink, spec_of
 
 _SQLITE = b"SQLite format 3\0"
 
 
 async def show_rebuilding(
-    path: Path, specs: Sequence[str], own: Sequence[Endpoint], now: float
+    path: Path, specs: Sequence[Secret], own: Sequence[Endpoint], now: float
 ) -> int:
     """Make the ledger at that path anew, and say from what; own: interfaces of a configuration."""
     if not path.parent.is_dir():
         raise UsageError(f"there is no directory {path.parent}")
-    endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
-    endpoints.update({endpoint.name: endpoint for endpoint in own})
-    found, former = await rebuild(path, _sinks(path, specs), endpoints, now)
-    for one in found:
-        tell(plain(_about(one, path)))
+    mine = {endpoint.name: endpoint for endpoint in own}
+
+    def find(name: str) -> Endpoint | None:
+        return mine.get(name) or plugins.known_endpoint(name)
+
+    sinks = _sinks(path, specs)
+    found = await rebuild(path, sinks, find, now)
+    text = (
+        f"{found.sink.identity}: {many(found.records, 'record')} of"
+        f" {many(found.windows, 'window')} of {many(found.accounts, 'account')}"
+    )
+    if found.again:
+        text += f"; {found.again:,} of these may not be whole or final, and are asked for again"
+    tell(plain(text))
+    for sink in sinks:
+        if sink is not found.sink:
+            tell(plain(f"{sink.identity}: the next run fills it from there"))
     tell("days without a record are not known any more: the next run asks for them again")
-    if former is not None:
-        tell(f"the former ledger is now {former}")
+    if found.former is not None:
+        tell(f"the former ledger is now {found.former}")
     return COMPLETE
 
 
-def _about(one: Rebuilt, path: Path) -> str:
-    text = (
-        f"{spec_of(one.sink.identity, path)}: {many(one.records, 'record')} of"
-        f" {many(one.windows, 'window')} of {many(one.accounts, 'account')}"
-    )
-    if not one.again:
-        return text
-    return f"{text}; {one.again:,} of these may not be whole or final, and are asked for again"
-
-
-def _sinks(path: Path, specs: Sequence[str]) -> list[Sink]:
+def _sinks(path: Path, specs: Sequence[Secret]) -> list[Sink]:
     """Those that are asked for; else those that the ledger still names, and the lines beside it."""
     if specs:
-        return open_sinks(hidden_specs(list(specs)))
+        return open_sinks(specs)
     named = [spec_of(name, path) for name in named_sinks(path)]
     sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
     if path.name != FILE_NAME:  # of one file

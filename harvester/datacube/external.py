@@ -21,8 +21,8 @@ import anyio
 from harvester.auth import Send, TokenProvider, TokenRefusedError
 from harvester.codec import MalformedError, parse
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Action, Hidden, Request, Token, Verdict
-from harvester.private import advice, place_of, read_reference
+from harvester.model import Action, Request, Token, Verdict
+from harvester.secrets import Secret, advice, place_of, read_reference
 
 LONGEST_TOKEN = 4096
 """Characters.  WeChat says that 512 are to be reserved for one; it goes into every URL."""
@@ -63,7 +63,7 @@ def _usable(value: object) -> TypeGuard[str]:
     return value.isascii() and value.isprintable() and " " not in value
 
 
-def _given(text: Hidden | str, source: str) -> Token:
+def _given(text: Secret | str, source: str) -> Token:
     """The token, or the error; in a frame that holds nothing of it."""
     if isinstance(text, str):
         raise TokenRefusedError(Verdict(Action.RETRY, text))
@@ -120,17 +120,17 @@ class CloudbaseToken:
             )
         return Token(token.value, lifetime, CLOUDBASE_PARAMETER)
 
-    def _read(self, path: Path) -> tuple[Hidden | str, float]:
+    def _read(self, path: Path) -> tuple[Secret | str, float]:
         """Its content and the seconds that this lives."""
         try:
             with path.open(encoding="ascii", errors="replace") as file:
                 age = self._wall() - os.fstat(file.fileno()).st_mtime
-                return Hidden(file.read(LONGEST_OUTPUT)), CLOUDBASE_LIFETIME - max(age, 0.0)
+                return Secret(file.read(LONGEST_OUTPUT)), CLOUDBASE_LIFETIME - max(age, 0.0)
         except OSError as exc:
             return f"{path} cannot be read ({exc.strerror})", 0.0
 
 
-async def called(source: Callable[[], Any], what: str) -> Hidden | str:
+async def called(source: Callable[[], Any], what: str) -> Secret | str:
     """What a callable of the user's gives, if it is a string; else what was wrong.
 
     Its exception is named by its class only: its text may hold what must not be shown.
@@ -142,7 +142,7 @@ async def called(source: Callable[[], Any], what: str) -> Hidden | str:
     except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
         return f"{what} raised {type(exc).__name__}"
     if isinstance(given, str) and given:
-        return Hidden(given)
+        return Secret(given)
     return f"{what} returned {type(given).__name__}, not a string"
 
 
@@ -166,7 +166,7 @@ class CommandToken:
         """Run it; raises `TokenRefusedError`."""
         return _given(await self._output(), "the token command")
 
-    async def _output(self) -> Hidden | str:
+    async def _output(self) -> Secret | str:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._arguments,
@@ -192,7 +192,7 @@ class CommandToken:
         return output if not status else f"the token command ended with status {status}"
 
 
-async def _read(process: asyncio.subprocess.Process) -> Hidden | None:
+async def _read(process: asyncio.subprocess.Process) -> Secret | None:
     assert process.stdout is not None
     content = bytearray()
     while part := await process.stdout.read(LONGEST_OUTPUT):
@@ -201,7 +201,7 @@ async def _read(process: asyncio.subprocess.Process) -> Hidden | None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             return None
-    return Hidden(content.decode(errors="replace"))
+    return Secret(content.decode(errors="replace"))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -219,23 +219,23 @@ class HttpToken:
     url: whole; nothing is added to it.  authorization: the value of that header.
     """
 
-    def __init__(self, url: str, authorization: str | None = None) -> None:
-        self._url = url
-        self._headers = (("Authorization", authorization),) if authorization else ()
+    def __init__(self, url: str | Secret, authorization: str | Secret = "") -> None:
+        self._url, authorization = Secret(url), Secret(authorization)
+        self._headers = (("Authorization", authorization.value),) if authorization.value else ()
 
     def __repr__(self) -> str:
         return "<HttpToken>"
 
     async def fetch(self, send: Send) -> Token:
         """Ask it; raises `TokenRefusedError`."""
-        request = Request("GET", self._url, headers=self._headers)
+        request = Request("GET", self._url.value, headers=self._headers)
         try:
             response = await send(request)
         except AttemptError as exc:
             verdict = Verdict(Action.RETRY, f"the token server: {exc}")
         else:
             if response.status == 200:
-                text = Hidden(response.body[:LONGEST_OUTPUT].decode(errors="replace"))
+                text = Secret(response.body[:LONGEST_OUTPUT].decode(errors="replace"))
                 return _given(text, "the token server")
             verdict = Verdict(
                 Action.RETRY if response.status >= 429 else Action.STOP_ACCOUNT,
@@ -264,7 +264,7 @@ class StaticToken:
     async def fetch(self, send: Send) -> Token:
         """What stands there; raises `TokenRefusedError`."""
         try:
-            text: Hidden | str = Hidden(read_reference(self._reference, self._folder, "token"))
+            text: Secret | str = read_reference(self._reference, self._folder, "token")
         except UsageError as exc:
             text = str(exc)
         return _given(text, f"the static token {self._reference}")
@@ -273,21 +273,20 @@ class StaticToken:
 EXTERNAL_KINDS = ("cloud", "cloudbase", "command:…", "https://…", "static:…")
 
 
-def external(spec: str, folder: Path) -> TokenProvider | None:
+def external(spec: Secret, folder: Path) -> TokenProvider | None:
     """What a spec names, None if it is none of these; raises `UsageError` for what is wrong in it.
 
     folder: what a relative path starts from.
     """
-    kind, colon, rest = spec.partition(":")
-    if kind in ("http", "https") and rest.startswith("//"):
-        url = Hidden(spec)
-        if "@" in spec and place_of(url) is None:
-            raise UsageError(f"token: the URL of the token server cannot be read{advice(url)}")
+    if spec.value.startswith(("http://", "https://")):
+        if "@" in spec.value and place_of(spec) is None:
+            raise UsageError(f"token: the URL of the token server cannot be read{advice(spec)}")
         return HttpToken(spec)
-    if spec == "cloud":
+    if spec.value == "cloud":
         return NoToken()
-    if spec == "cloudbase":
+    if spec.value == "cloudbase":
         return CloudbaseToken()
+    kind, colon, rest = spec.value.partition(":")
     if not colon:
         return None
     if kind == "cloudbase":

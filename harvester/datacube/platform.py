@@ -22,8 +22,8 @@ from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS
 from harvester.datacube.external import called
 from harvester.datacube.tokens import asked, check_appid, token_in, token_or_error
 from harvester.errors import AccountError, UsageError
-from harvester.model import Account, Action, Hidden, Request, Token, Verdict
-from harvester.private import read_private, write_private
+from harvester.model import Account, Action, Request, Token, Verdict
+from harvester.secrets import Secret, read_private, write_private
 
 if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
@@ -40,6 +40,9 @@ TICKET_PATIENCE = 600.0
 Source = str | os.PathLike[str] | Callable[[], Awaitable[str] | str]
 """A text, a file that holds it, or a callable, plain or async, that returns it."""
 
+Kept = Secret | os.PathLike[str] | Callable[[], Awaitable[str] | str]
+"""The same, the text hidden."""
+
 Save = Callable[[str], Awaitable[None] | None]
 
 
@@ -51,11 +54,12 @@ class Platform:
     Its token is shared by all its accounts, and through the store by all programs.
     """
 
-    def __init__(self, appid: str, secret: str, ticket: Source) -> None:
+    def __init__(self, appid: str, secret: str | Secret, ticket: Source) -> None:
+        secret = Secret(secret)
         self.appid = check_appid(appid)
-        self._secret = Hidden(secret)
-        self.secrets = (self._secret,)
-        if not self._secret.is_text:
+        self._secret = secret
+        self.secrets = (secret,)
+        if not secret.is_text:
             raise UsageError(f"platform {appid}: its secret is no text in UTF-8")
         self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
         self._shared: WeakValueDictionary[Any, SharedToken] = WeakValueDictionary()
@@ -63,13 +67,17 @@ class Platform:
     def __repr__(self) -> str:
         return f"<Platform {self.appid}>"
 
-    def account(self, appid: str, refresh_token: Source, save: Save | None = None) -> Account:
+    def account(
+        self, appid: str, refresh_token: Source | Secret, save: Save | None = None
+    ) -> Account:
         """An account that has authorised the platform.
 
         refresh_token: the path of a file (a `pathlib.Path`) of mode 0600, which is rewritten when
         WeChat gives another one; or the token itself, or a callable that returns it, and then
         ``save`` is called (and awaited) with the other one.  Raises `UsageError`.
         """
+        if isinstance(refresh_token, str):
+            refresh_token = Secret(refresh_token)
         return Account(appid, token=AuthorizerToken(self, appid, refresh_token, save))
 
     def token(
@@ -91,7 +99,7 @@ class _ComponentToken:
     def __init__(
         self,
         appid: str,
-        secret: Hidden,
+        secret: Secret,
         ticket: Path | Callable[[], Any],
         clock: Callable[[], float],
     ) -> None:
@@ -99,7 +107,7 @@ class _ComponentToken:
         self._secret = secret
         self._ticket = ticket
         self._clock = clock
-        self._refused: str | None = None
+        self._refused: Secret | None = None
         self._since: float | None = None
 
     def __repr__(self) -> str:
@@ -113,7 +121,7 @@ class _ComponentToken:
         ticket = await _read(self._ticket, "the ticket")
         if isinstance(ticket, str):
             return self._unready(ticket)
-        if ticket.value == self._refused:
+        if ticket == self._refused:
             return self._unready("WeChat refused the ticket, and there is no other one yet")
         body = {
             "component_appid": self._appid,
@@ -128,7 +136,7 @@ class _ComponentToken:
             self._since = None
             return found
         if found.action is Action.NOT_READY:
-            self._refused = ticket.value
+            self._refused = ticket
             return self._unready(found.message)
         return found._replace(message=f"platform {self._appid}: {found.message}")
 
@@ -149,11 +157,9 @@ class AuthorizerToken:
     """The tokens of one account from its platform; see `Platform.account`."""
 
     def __init__(
-        self, platform: Platform, appid: str, refresh_token: Source, save: Save | None
+        self, platform: Platform, appid: str, refresh_token: Kept, save: Save | None
     ) -> None:
-        given = refresh_token
-        del refresh_token
-        if save is None and not isinstance(given, os.PathLike):
+        if save is None and not isinstance(refresh_token, os.PathLike):
             raise UsageError(
                 f"account {appid}: a refresh token changes; give the path of the file that it is"
                 " in, or save= to keep the next one"
@@ -162,8 +168,8 @@ class AuthorizerToken:
         self._appid = appid
         self._save = save
         self.secrets = platform.secrets
-        self._source = Hidden(given) if isinstance(given, str) else given
-        self._unsaved: Hidden | None = None
+        self._source = refresh_token
+        self._unsaved: Secret | None = None
 
     def __repr__(self) -> str:
         return f"<AuthorizerToken of {self._appid}, {self._platform!r}>"
@@ -191,7 +197,7 @@ class AuthorizerToken:
         refresh = await self._refresh_token()
         if isinstance(refresh, str):
             return Verdict(Action.STOP_ACCOUNT, refresh)
-        mine = Hidden(await component.get())
+        mine = Secret(await component.get())
         generation = component.fetched
         body = {
             "component_appid": self._platform.appid,
@@ -207,13 +213,13 @@ class AuthorizerToken:
         if isinstance(found, Token):
             component.accept(mine.value)
             assert isinstance(answer, dict)
-            given = Hidden(str(answer.get("authorizer_refresh_token") or refresh.value))
+            given = Secret(str(answer.get("authorizer_refresh_token") or refresh.value))
             del answer
             return await self._kept(refresh, given) or found
         return await self._refused(found, component, (mine, generation), refresh)
 
     async def _refused(
-        self, verdict: Verdict, component: SharedToken, sent: tuple[Hidden, int], refresh: Hidden
+        self, verdict: Verdict, component: SharedToken, sent: tuple[Secret, int], refresh: Secret
     ) -> Verdict:
         if verdict.action is Action.RENEW_TOKEN:
             try:
@@ -224,33 +230,33 @@ class AuthorizerToken:
             verdict.code in REFRESH_REFUSED
         ):  # another program may have been given the next one meanwhile
             now = await self._refresh_token()
-            if isinstance(now, Hidden) and now.value != refresh.value:
+            if isinstance(now, Secret) and now != refresh:
                 return verdict._replace(action=Action.RETRY)
         return verdict
 
-    async def _refresh_token(self) -> Hidden | str:
+    async def _refresh_token(self) -> Secret | str:
         """The refresh token, or why there is none; one that is not safe yet is made so first."""
         if self._unsaved is not None:
             return self._unsaved
-        if isinstance(self._source, Hidden):
+        if isinstance(self._source, Secret):
             return self._source
         return await _read(self._source, f"the refresh token of {self._appid}")
 
-    async def _kept(self, former: Hidden, given: Hidden) -> Verdict | None:
+    async def _kept(self, former: Secret, given: Secret) -> Verdict | None:
         """Make a refresh token safe if it is another one; a verdict if that cannot be done."""
-        if given.value == former.value and self._unsaved is None:
+        if given == former and self._unsaved is None:
             return None
         self._unsaved = given
         problem = await self._saved(given)
         if problem:
             why = f"the new refresh token of {self._appid} cannot be stored: {problem}"
             return Verdict(Action.RETRY, why)
-        if isinstance(self._source, Hidden):
+        if isinstance(self._source, Secret):
             self._source = given
         self._unsaved = None
         return None
 
-    async def _saved(self, given: Hidden) -> str:
+    async def _saved(self, given: Secret) -> str:
         """Empty if the refresh token is safe, else why it is not."""
         if self._save is None:
             assert isinstance(self._source, os.PathLike)
@@ -284,11 +290,11 @@ class _Joined:
         return await self._token.fetch_by(send, self._component)
 
 
-async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Hidden | str:
+async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Secret | str:
     """A text from a private file or a callable; a plain string says why there is none."""
     if callable(source):
         return await called(source, f"{what}: its callable")
     try:
-        return Hidden(read_private(Path(source), f"{what}: the file {source}"))
+        return read_private(Path(source), f"{what}: the file {source}")
     except UsageError as exc:
         return str(exc)

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from harvester.answer import Rule, code_of, read, refusal
 from harvester.datacube.errors import ERRORS
 from harvester.endpoint import JsonEndpoint, too_long
-from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.plan import Cut
 
 PAGE_SIZE = 90
@@ -60,11 +60,11 @@ class PublisherEndpoint(JsonEndpoint):
 
     dated: bool = True
 
-    def request(self, window: Window, token: str, page: int = 1) -> Request:
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
         """A GET for one page of the window's days."""
         query = (
             ("action", self.name),
-            ("access_token", token),
+            *token.query,
             ("page", str(page)),
             ("page_size", str(PAGE_SIZE)),
         )

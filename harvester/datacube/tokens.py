@@ -24,8 +24,9 @@ from harvester.codec import encode, parse
 from harvester.datacube.errors import TOKEN_ERRORS
 from harvester.datacube.external import EXTERNAL_KINDS, external, token_of
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Hidden, Request, Stored, Token, TokenSource, Verdict
+from harvester.model import Account, Action, Request, Stored, Token, TokenSource, Verdict
 from harvester.plan import china, next_midnight
+from harvester.secrets import Secret
 
 if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
@@ -34,17 +35,17 @@ if TYPE_CHECKING:
 class _SecretToken:
     """Tokens for an account's appid and secret."""
 
-    def __init__(self, appid: str, secret: str) -> None:
+    def __init__(self, appid: str, secret: str | Secret) -> None:
         self._appid = appid
-        self._secret = secret
-        self.secrets = (Hidden(secret),)
+        self._secret = Secret(secret)
+        self.secrets = (self._secret,)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._appid}>"
 
     async def fetch(self, send: Send) -> Token:
         """A valid token; raises `TokenRefusedError`."""
-        return token_or_error(await fetch(send, self._request(), Hidden(self._secret)))
+        return token_or_error(await fetch(send, self._request(), self._secret))
 
     def _request(self) -> Request:
         raise NotImplementedError
@@ -62,7 +63,7 @@ class StableToken(_SecretToken):
         body = {
             "grant_type": "client_credential",
             "appid": self._appid,
-            "secret": self._secret,
+            "secret": self._secret.value,
             "force_refresh": force,
         }
         return Request("POST", "/cgi-bin/stable_token", body=encode(body))
@@ -79,7 +80,7 @@ class StableToken(_SecretToken):
         `AttemptError` if the store is out of reach.
         """
         await _book_forced(store, self._appid, wall())
-        return token_or_error(await fetch(send, self._request(force=True), Hidden(self._secret)))
+        return token_or_error(await fetch(send, self._request(force=True), self._secret))
 
 
 FORCED_A_DAY, FORCED_APART = 20, 30.0
@@ -115,7 +116,7 @@ class ClassicToken(_SecretToken):
         query = (
             ("grant_type", "client_credential"),
             ("appid", self._appid),
-            ("secret", self._secret),
+            ("secret", self._secret.value),
         )
         return Request("GET", "/cgi-bin/token", query)
 
@@ -127,12 +128,12 @@ def token_or_error(found: Token | Verdict) -> Token:
     return found
 
 
-async def fetch(send: Send, request: Request, *secrets: Hidden) -> Token | Verdict:
+async def fetch(send: Send, request: Request, *secrets: Secret) -> Token | Verdict:
     """What a token interface answers; its errmsg does not carry on what must not be shown."""
     return token_in(await asked(send, request, *secrets))
 
 
-async def asked(send: Send, request: Request, *secrets: Hidden) -> dict[str, Any] | Verdict:
+async def asked(send: Send, request: Request, *secrets: Secret) -> dict[str, Any] | Verdict:
     """The answer to a request, less the secrets that its errmsg may echo; or why there is none."""
     try:
         response = await send(request)
@@ -169,7 +170,7 @@ def token_in(
 
 
 _APPID = re.compile(r"[0-9A-Za-z]{1,64}")
-_KINDS: dict[str, Callable[[str, str], TokenProvider]] = {
+_KINDS: dict[str, Callable[[str, Secret], TokenProvider]] = {
     "stable": StableToken,
     "classic": ClassicToken,
 }
@@ -193,19 +194,20 @@ def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
 
     folder: what a relative path in ``account.token`` starts from.
     """
-    source = account.token
-    found = external(source, folder or Path()) if isinstance(source, str) else None
+    kind = Secret(account.token) if isinstance(account.token, str) else None
+    found = external(kind, folder or Path()) if kind is not None else None
     if found is None:
-        check_token_source(source, TOKEN_KINDS)
+        check_token_source(account.token, TOKEN_KINDS)
     check_appid(account.appid)
     if found is not None:
         return found
-    if isinstance(source, str):
-        if not account.secret:
+    if kind is not None:
+        secret = Secret(account.secret or "")
+        if not secret.value:
             raise UsageError(f"account {account.appid} has no secret")
-        if not Hidden(account.secret).is_text:
+        if not secret.is_text:
             raise UsageError(f"account {account.appid}: its secret is no text in UTF-8")
-        return _KINDS[source](account.appid, account.secret)
-    if provides(source):
-        return source
-    return CallableProvider(cast("TokenSource", source))
+        return _KINDS[kind.value](account.appid, secret)
+    if provides(account.token):
+        return account.token
+    return CallableProvider(cast("TokenSource", account.token))

@@ -1,34 +1,34 @@
-"""Records as Arrow columns, and back.
+"""Records as Arrow columns.
 
-Rule: the columns are those of `harvester.sinks.columns`; only how they are built is told here.
+Rule: the columns are those of `harvester.sinks.columns`; only how they are built is here.
 
-Records that fit the catalogue are turned into columns field by field, which is several times faster
-than row by row; a group with one that does not fit goes row by row, where its drift is noted.
+Records that fit the catalogue become columns field by field, which is several times faster than row
+by row; a group with one that does not fit goes row by row, where its drift is noted.
 
-Importing this room without pyarrow raises `UsageError` with the line to type.
+Importing this module without pyarrow raises `UsageError` with the command that installs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import date
 from itertools import groupby
 from typing import Any
 
-from harvester.codec import MalformedError, parse, parse_lines
+from harvester.codec import MalformedError
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch, Window
-from harvester.sinks.columns import EXTRA, METADATA, Row, Table, exactly, record_of
-from harvester.sinks.groups import (
-    Document,
-    Lines,
+from harvester.sinks.columns import (
+    METADATA,
     Misfit,
+    Row,
+    Table,
     distinct,
+    exactly,
     kinds_of,
     moment,
     values_of,
-    without_metadata,
 )
 
 try:
@@ -41,27 +41,22 @@ except ImportError as exc:
     ) from exc
 
 __all__ = [
-    "Lines",
     "batch_of",
-    "batch_of_lines",
     "only",
     "pa",
     "pq",
     "reader",
-    "refitted",
     "schema_of",
     "table_of",
     "table_of_rows",
-    "windows_of",
 ]
+Document = dict[str, Any]
+
 _SCALARS: dict[str, Any] = {
     "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_(),
     "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"), "json": pa.string(),
 }  # fmt: skip
-_EPOCH = date(1970, 1, 1).toordinal()
-
-
-_MISFITS = (Misfit, MalformedError, pa.ArrowInvalid, OverflowError)
+_MISFITS = (Misfit, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
 
 
 def table_of(name: str, fields: Sequence[Field] = ()) -> Table:
@@ -91,20 +86,10 @@ def _type(field: Field) -> Any:
 def batch_of(table: Table, schema: Any, documents: Sequence[Document]) -> Any:
     """A `pyarrow.RecordBatch` of records with their metadata; drift is noted in the table."""
     try:
-        columns = [*_by_column(table.columns[:-1], documents), [None] * len(documents)]
+        return _batch(schema, [*_by_column(table.columns[:-1], documents), [None] * len(documents)])
     except _MISFITS:
-        columns = _by_row(table, documents)
-    return _batch(schema, columns)
-
-
-def batch_of_lines(table: Table, schema: Any, groups: Sequence[Lines]) -> Any:
-    """The same from lines, of which those of a group share their metadata."""
-    try:
-        documents = without_metadata(groups).records
-        columns = _by_column(table.fields, documents)
-    except _MISFITS:
-        return batch_of(table, schema, parse_lines(b"".join([group.lines for group in groups])))
-    return _batch(schema, [*columns, *_metadata(groups), [None] * len(documents)])
+        rows = [row for batch in _batches(documents) for row in table.rows(batch)]
+        return _batch(schema, [*zip(*rows, strict=True)])
 
 
 def table_of_rows(fields: Sequence[Field], rows: Sequence[Row]) -> Any:
@@ -120,111 +105,31 @@ def _batch(schema: Any, columns: Sequence[Any]) -> Any:
     return pa.record_batch(arrays, schema=schema)
 
 
-def _metadata(groups: Sequence[Lines]) -> list[Any]:
-    """The columns of metadata: few values, each many times."""
-    places = pa.array([n for n, group in enumerate(groups) for _ in range(group.records)])
-    fetched = [moment(group.fetched_at) for group in groups]
-    listed = [*zip(*[group.window for group in groups], strict=True), fetched]
-    return [
-        pa.array(values, _SCALARS[field.type]).take(places)
-        for field, values in zip(METADATA, listed, strict=True)
-    ]
+def _by_column(fields: Sequence[Field], documents: Sequence[Document]) -> list[Sequence[Any]]:
+    columns = values_of(fields, documents).columns
+    return [_column(field, values) for field, values in zip(fields, columns, strict=True)]
 
 
-def _by_column(fields: Sequence[Field], documents: Sequence[Document]) -> list[Any]:
-    return [
-        _MADE[field.type](field, values)
-        for field, values in zip(fields, values_of(fields, documents).columns, strict=True)
-    ]
-
-
-def _scalars(field: Field, values: Sequence[Any]) -> Any:
-    kinds_of(field, values)
-    return pa.array(values, _SCALARS[field.type])
-
-
-def _days(field: Field, values: Sequence[Any]) -> list[Any]:
-    return distinct(values, lambda value: exactly(value, field))
-
-
-def _instants(_: Field, values: Sequence[Any]) -> list[Any]:
-    return distinct(values, moment)
-
-
-def _nested(field: Field, values: Sequence[Any]) -> list[Any]:
+def _column(field: Field, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a field as its column takes them; raises `Misfit` if one does not fit."""
+    if field.type == "timestamp":
+        return distinct(values, moment)
+    if field.type == "date":
+        return distinct(values, lambda value: exactly(value, field))
+    if field.type in ("int", "str", "bool"):
+        kinds_of(field, values)  # and Arrow refuses an int of more than 64 bits
+        return values
     return [exactly(value, field) for value in values]
 
 
-_MADE: dict[str, Callable[[Field, Sequence[Any]], Any]] = {
-    "int": _scalars, "float": _scalars, "str": _scalars, "bool": _scalars, "date": _days,
-    "timestamp": _instants, "object": _nested, "list": _nested,
-}  # fmt: skip
-
-
-def _by_row(table: Table, documents: Sequence[Document]) -> list[Any]:
-    rows = []
-    for (window, fetched_at), group in groupby(documents, _origin):
-        records = list(group)
-        rows += table.rows(Batch(window, fetched_at, len(records), b"", 0, parsed=records))
-    return list(zip(*rows, strict=True))
-
-
-def _origin(document: Document) -> tuple[Window, str]:
-    window = Window(
-        document["_appid"],
-        document["_endpoint"],
-        date.fromisoformat(document["_begin_date"]),
-        date.fromisoformat(document["_end_date"]),
-    )
-    return window, document["_fetched_at"]
-
-
-def refitted(table: Table, schema: Any, batch: Any) -> Any:
-    """A batch that was written with other columns as one with the table's; nothing is lost."""
-    if batch.schema.equals(schema):
-        return batch
-    columns = [Field(name, "") for name in batch.schema.names]
-    documents = [_document(columns, [*row.values()]) for row in batch.to_pylist()]
-    return batch_of(table, schema, documents)
-
-
-def _document(columns: Sequence[Field], row: Sequence[Any]) -> Document:
-    values = dict(zip([column.name for column in columns], row, strict=True))
-    extra = parse(values[EXTRA.name].encode()) if values.get(EXTRA.name) else {}
-    return record_of(columns, [_plain(value) for value in row], extra)
-
-
-def _plain(value: Any) -> Any:
-    """A value as WeChat writes it: days as text, and no null within an object."""
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value
-
-
-def windows_of(batch: Any) -> list[Window]:
-    """The window of each row."""
-    columns = [batch.column(batch.schema.get_field_index(field.name)) for field in METADATA[:4]]
-    appids, endpoints = (column.to_pylist() for column in columns[:2])
-    begins, ends = (column.cast(pa.int32()).to_pylist() for column in columns[2:])
-    made: dict[tuple[str, str, int, int], Window] = {}
-    found = []
-    for key in zip(appids, endpoints, begins, ends, strict=True):
-        window = made.get(key)
-        if window is None:
-            window = made[key] = Window(
-                key[0],
-                key[1],
-                date.fromordinal(_EPOCH + key[2]),
-                date.fromordinal(_EPOCH + key[3]),
-            )
-        found.append(window)
-    return found
+def _batches(documents: Sequence[Document]) -> Iterable[Batch]:
+    """The records as batches of one window each."""
+    beside = [field.name for field in METADATA]
+    for origin, group in groupby(documents, lambda each: tuple(each[name] for name in beside)):
+        appid, endpoint, begin, end, fetched_at = origin
+        window = Window(appid, endpoint, date.fromisoformat(begin), date.fromisoformat(end))
+        records = [{key: each[key] for key in each if key not in beside} for each in group]
+        yield Batch(window, records, fetched_at)
 
 
 def only(batch: Any, stays: Sequence[bool]) -> Any:
@@ -232,6 +137,6 @@ def only(batch: Any, stays: Sequence[bool]) -> Any:
     return batch if all(stays) else batch.filter(pa.array(stays, pa.bool_()))
 
 
-def reader(schema: Any, batches: Iterator[Any]) -> Any:
+def reader(schema: Any, batches: Iterable[Any]) -> Any:
     """A `pyarrow.RecordBatchReader`, which gives its batches as they are asked for."""
     return pa.RecordBatchReader.from_batches(schema, batches)

@@ -5,29 +5,23 @@ Rule: pure, and nothing is lost: what a column does not hold exactly stands in `
 A table has a column for each known field, then the metadata, then ``_extra``: a JSON object of the
 fields that the catalogue does not know, and of the raw values that are not of their column's type
 (their columns are null then).  A record is its columns with ``_extra`` laid over them.
+
+Records that are as the catalogue says become rows a column at a time, which is several times faster
+than one by one.  A chunk in which one record is not raises `Misfit`, and goes record by record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from harvester.codec import MalformedError, encode
+from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.model import Batch
-from harvester.sinks.groups import (
-    NOTHING,
-    Misfit,
-    chunked,
-    distinct,
-    kinds_of,
-    lines_of,
-    moment,
-    values_of,
-    without_metadata,
-)
 
 Row = tuple[Any, ...]
 Form = Callable[[Any], Any]
@@ -41,10 +35,22 @@ METADATA = (
     Field("_fetched_at", "timestamp", "when it was fetched, UTC"),
 )
 EXTRA = Field("_extra", "json", "fields that the catalogue does not know, or not so")
-_NAMES = {field.name for field in (*METADATA, EXTRA)}
+CHECKSUM = Field("_checksum", "int", "of the record and of its row, in a database")
+_NAMES = {field.name for field in (*METADATA, EXTRA, CHECKSUM)}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EXACT = 2**53  # a whole number up to this is the same as a float
 _NONE = object()
+_NOTHING = type(None)
+_KINDS: dict[str, set[type]] = {
+    "int": {int, _NOTHING}, "float": {float, int, _NOTHING}, "str": {str, _NOTHING},
+    "bool": {bool, _NOTHING},
+}  # fmt: skip
+CHUNK = 250
+"""Records that become columns at once: so many fit into the processor's cache."""
+
+
+class Misfit(Exception):  # noqa: N818  (no error: the chunk goes record by record)
+    """A value is not as its field says."""
 
 
 class Fitted(NamedTuple):
@@ -96,7 +102,7 @@ class Table:
         if `forms` does not say otherwise.
         """
         beside = self._beside(batch)
-        return [self._row(record, beside) for record in batch.documents()]
+        return [self._row(record, beside) for record in batch.records]
 
     def _beside(self, batch: Batch) -> Row:
         """The values of the metadata, the same in each row of a batch."""
@@ -111,29 +117,28 @@ class Table:
         )
 
     def rows_of(self, batches: Sequence[Batch]) -> list[Row]:
-        """The `rows` of several batches; those that are as the catalogue says at once."""
-        found: list[Row] = []
-        for chunk in chunked(batches):
+        """The `rows` of several batches, in order."""
+        rows: list[Row] = []
+        for chunk in chunks(batches):
             try:
-                found += self._by_column(chunk)
-            except (Misfit, MalformedError):
-                found += chain.from_iterable(map(self.rows, chunk))
-        return found
+                rows += self._by_column(chunk)
+            except Misfit:
+                rows += chain.from_iterable(map(self.rows, chunk))
+        return rows
 
     def _by_column(self, batches: Sequence[Batch]) -> list[Row]:
         """The rows of all these batches; raises `Misfit`."""
-        documents, small = without_metadata(map(lines_of, batches))
-        came, rows = values_of(self.fields, documents)
+        records = [*chain.from_iterable([batch.records for batch in batches])]
+        came, rows = values_of(self.fields, records)
         columns = [
-            self._column(field, values, small)
-            for field, values in zip(self.fields, came, strict=True)
+            self._column(field, values) for field, values in zip(self.fields, came, strict=True)
         ]
         if any(column is not values for column, values in zip(columns, came, strict=True)):
             rows = [*zip(*columns, strict=True)]
         found: list[Row] = []
         begin = 0
         for batch, beside in zip(batches, self._metadata(batches), strict=True):
-            end = begin + batch.records
+            end = begin + batch.count
             found += [row + beside for row in rows[begin:end]]
             begin = end
         return found
@@ -152,28 +157,20 @@ class Table:
             found.append(values)
         return zip(*found, [None] * len(batches), strict=True)
 
-    def _column(self, field: Field, values: Sequence[Any], small: bool) -> Sequence[Any]:
+    def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
         """The values of a field as the column takes them; raises `Misfit` if one is not so.
 
         The same object if all of them stay as they are.
-        small: whole numbers are known to have 64 bits.
         """
         form = self._forms.get(field.type)
-        if field.type == "int" and small:
-            kinds_of(field, values)
-            return values if form is None else [form(each) for each in values]
         if field.type in _SCALAR:
             values = _SCALAR[field.type](field, values)
             return values if form is None else [form(each) for each in values]
         if field.type == "date":
-            days = distinct(values, lambda value: exactly(value, field))
-            if form is None:
-                return days
-            days = distinct(days, lambda day: day and form(day))
-            return values if days == [*values] else days
+            return distinct(values, lambda value: _formed(exactly(value, field), form))
         held = [exactly(value, field) for value in values]
         came = values if self._as_they_came else held
-        return came if form is None else [None if each is None else form(each) for each in came]
+        return came if form is None else [_formed(each, form) for each in came]
 
     def drift(self) -> list[str]:
         """What was not as the catalogue says, since this was last asked; nothing twice."""
@@ -237,6 +234,20 @@ def record_of(
         if value is not None and field.name != EXTRA.name
     }
     return {**held, **extra}
+
+
+def chunks(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """The batches in groups of about `CHUNK` records."""
+    chunk: list[Batch] = []
+    records = 0
+    for batch in batches:
+        chunk.append(batch)
+        records += batch.count
+        if records >= CHUNK:
+            yield chunk
+            chunk, records = [], 0
+    if chunk:
+        yield chunk
 
 
 def _distinct(fields: Iterable[Field]) -> tuple[Field, ...]:
@@ -340,9 +351,60 @@ def exactly(value: Any, field: Field) -> Any:
 # many values
 
 
+class Values(NamedTuple):
+    """The values of each field, and those of each record; in the order of the fields."""
+
+    columns: Sequence[Sequence[Any]]
+    rows: Sequence[Row]
+
+
+def values_of(fields: Sequence[Field], records: Sequence[dict[str, Any]]) -> Values:
+    """The values of records; most have all fields and no other.  Raises `Misfit`."""
+    names = [field.name for field in fields]
+    if len(names) > 1 and {*map(len, records)} == {len(names)}:
+        with suppress(KeyError):
+            rows = [*map(itemgetter(*names), records)]
+            return Values([*zip(*rows, strict=True)], rows)
+    if not {*names}.issuperset(set().union(*records)):
+        raise Misfit
+    columns = [[record.get(name) for record in records] for name in names]
+    return Values(columns, [*zip(*columns, strict=True)] if names else [()] * len(records))
+
+
+def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
+    """The types of a scalar field's values, which are its own and that of None."""
+    kinds = {*map(type, values)}
+    if not kinds <= _KINDS[field.type]:
+        raise Misfit
+    return kinds
+
+
+def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> Sequence[Any]:
+    """What is made of each value, made once: they are few, each many times.
+
+    The same object if all of them stay as they are.
+    """
+    try:
+        forms = {value: made(value) for value in {*values}}
+    except TypeError:  # a list, an object
+        raise Misfit from None
+    if all([value is form or value == form for value, form in forms.items()]):
+        return values
+    return [forms[value] for value in values]
+
+
+def _formed(value: Any, form: Form | None) -> Any:
+    return value if form is None or value is None else form(value)
+
+
+def moment(text: str) -> datetime:
+    """When something was fetched."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
 def _ints(field: Field, values: Sequence[Any]) -> Sequence[Any]:
     kinds = kinds_of(field, values)
-    present = values if NOTHING not in kinds else [each for each in values if each is not None]
+    present = values if _NOTHING not in kinds else [each for each in values if each is not None]
     if present and (min(present) < _LEAST or max(present) > _MOST):
         raise Misfit
     return values

@@ -1,10 +1,9 @@
-"""How lines are packed: plain, as gzip members, as Zstandard frames.
+"""How lines are compressed: not at all, as gzip members, as Zstandard frames.
 
-Rule: whatever was written in one go is whole by itself; members and frames only follow each other.
+Rule: each write is one member (or frame) of its own, so a file can be cut after any of them.
 
-So a file can be cut after any of them, and ``zcat``, ``zstd -d``, pandas and DuckDB read it from
-beginning to end.  Zstandard is Python's own module from 3.14 on, and ``backports.zstd`` before,
-which is the same code by the same hands: one interface, and no package at all in the end.
+``zcat``, ``zstd -d``, pandas and DuckDB read such a file from beginning to end.  Zstandard is
+Python's own module from 3.14 on, and ``backports.zstd`` before: the same code and interface.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from harvester import durable
 from harvester.errors import SinkError, UsageError
-from harvester.sinks.files import CHUNK
 
+CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # what follows a member is copied once a member
 _GZIP_LEVEL, _GZIP_FORM = 6, 31
 _ZSTD_LEVEL = 3
@@ -52,11 +50,11 @@ class Plain:
         return data
 
     def packer(self) -> Packer:
-        """To make one member bit by bit."""
+        """To make one member piece by piece."""
         return _Unchanged()
 
     def lines(self, path: Path, size: int) -> Generator[bytes]:
-        """The lines of a file up to a size; raises `SinkError` if they cannot be read."""
+        """The lines of a file up to a size; raises `SinkError` if they cannot be unpacked."""
         with path.open("rb", buffering=CHUNK) as file:
             for line in file:
                 size -= len(line)
@@ -64,16 +62,8 @@ class Plain:
                     return
                 yield line
 
-    def cut_torn_end(self, path: Path) -> int:
-        """Cut off what is not whole at a file's end; gives the size."""
-        end = self.whole(path)
-        if end < path.stat().st_size:
-            with path.open("r+b") as file:
-                durable.truncate(file.fileno(), end, "torn segment")
-        return end
-
     def whole(self, path: Path) -> int:
-        """How much of a file is whole lines."""
+        """The length of the whole lines, or members, at the beginning of a file."""
         with path.open("rb") as file:
             end = file.seek(0, io.SEEK_END)
             while end:
@@ -81,10 +71,9 @@ class Plain:
                 file.seek(start)
                 found = file.read(end - start).rfind(b"\n")
                 if found >= 0:
-                    end = start + found + 1
-                    break
+                    return start + found + 1
                 end = start
-            return end
+            return 0
 
 
 class _Unchanged:
@@ -143,7 +132,7 @@ class Packed(Plain):
     def _damaged(path: Path, place: int) -> SinkError:
         return SinkError(
             f"{path} is damaged near byte {place:,} and cannot be unpacked; put it back from a"
-            " copy, or move it and the ledger away to harvest everything anew"
+            " copy, or move it and the ledger away to harvest everything again"
         )
 
 

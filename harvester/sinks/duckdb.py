@@ -15,24 +15,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harvester import durable
+from harvester.away import PATIENCE
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
-from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL, make_ready
-from harvester.sinks.layout import Dialect, is_negative_zero, quoted
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
+from harvester.sinks.sql import DISK_FULL, Days, Rows, SqlSink, before, make_ready
 
 _TYPES = {
     "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN", "date": "DATE",
     "object": "JSON", "list": "JSON", "json": "JSON", "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "key": "VARCHAR",
 }  # fmt: skip
 _IN_JSON = {**_TYPES, "object": "VARCHAR", "list": "VARCHAR", "json": "VARCHAR"}
 _ROWS = "_harvester_rows"
+_OTHER_KIND = "it is a file of another kind"
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _HEADERS = 3 * 4096
 """Bytes with which each database begins; one that is shorter holds nothing."""
@@ -40,19 +42,28 @@ _MEMORY, _LARGE = "256MB", ("GiB", "TiB")
 """Enough for a group with the longest answer that is taken."""
 _MANY = 100
 """Rows for which Arrow is worth its while."""
+_BARRED = (
+    "lock on file",
+    "Permission denied",
+    "Cannot open file",
+    "newer version",
+    "storage version",
+)
+"""Parts of messages about files that may be whole."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _open_here: set[Path] = set()
 """The files that this process has open: DuckDB itself keeps out other processes only."""
 
 
-def _text(value: Any) -> str:
-    return encode(value).decode()
-
-
 DIALECT = Dialect(
     "DuckDB",
     _TYPES,
-    forms={"object": _text, "list": _text},
+    forms={  # DuckDB itself makes a day of a text, which is faster
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda moment: moment.isoformat(),
+        "object": as_text,
+        "list": as_text,
+    },
     reads={
         "object": "{}::VARCHAR",
         "list": "{}::VARCHAR",
@@ -62,16 +73,18 @@ DIALECT = Dialect(
     revives={"timestamp": lambda microseconds: _EPOCH + timedelta(microseconds=microseconds)},
     refused="float",
     refuses=is_negative_zero,  # DuckDB before 2.0 read it from JSON as 0.0
-    signs=(b"-0.0",),
+    sign=b"-0.0",
     indexed=False,
 )
 
 
-class DuckDB(Database):
+class DuckDB(SqlSink):
     """The sink in a DuckDB file; it is made if it is not there.
 
     Raises `UsageError` if the library is missing.
     """
+
+    is_file: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
         self.path = Path(path)
@@ -104,6 +117,7 @@ class DuckDBDriver:
         self._connection: Any = None
         self._former_limit = ""
         self._reads = False
+        self._synced: list[int] = []  # the files whose names are durable
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
@@ -140,22 +154,22 @@ class DuckDBDriver:
 
     def _make_ready(self, *, create: bool) -> None:
         make_ready(self._path, self.where, create=create)
-        self._refuse_other_kinds()
+        if self._is_of_another_kind():
+            raise UsageError(f"{self.where} could not be opened: {_OTHER_KIND}")
         if create and 0 < self._size() < _HEADERS:  # its making was cut off; DuckDB refuses it
             durable.remove(self._path, "database that was not made to its end")
 
     def _size(self) -> int:
         return self._path.stat().st_size if self._path.exists() else 0
 
-    def _refuse_other_kinds(self) -> None:
+    def _is_of_another_kind(self) -> bool:
         """DuckDB would fetch from the network what opens a file of SQLite, and open it."""
         try:
             with self._path.open("rb") as file:
                 begin = file.read(len(_MAGIC) + _MAGIC_AT)
         except OSError:  # it is not there yet, or DuckDB says what is the matter
-            return
-        if begin and begin[_MAGIC_AT:] != _MAGIC:
-            raise UsageError(f"{self.where} could not be opened: it is a file of another kind")
+            return False
+        return bool(begin) and begin[_MAGIC_AT:] != _MAGIC
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -169,21 +183,32 @@ class DuckDBDriver:
                 connection.close()
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[None]:
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
         self._connection.execute("BEGIN TRANSACTION")
         try:
             yield
             with durable.step(f"commit duckdb {what}"):
                 self._connection.execute("COMMIT")
+                self._sync_names()
         except BaseException:
             with suppress(self._library.Error):  # it may have ended by itself
                 self._connection.execute("ROLLBACK")
             raise
 
+    def _sync_names(self) -> None:
+        """DuckDB syncs its file and its log, and not the directory when one of them is new."""
+        path = self._path.resolve()
+        found = [os.stat(each).st_ino for each in (path, f"{path}.wal") if os.path.exists(each)]
+        if found != self._synced:
+            durable.sync_directory(path.parent)
+            self._synced = found
+
     @contextmanager
     def reading(self) -> Iterator[DuckDBDriver]:
+        make_ready(self._path, self.where, create=False)
+        if self._is_of_another_kind():
+            raise SinkError(f"{self.where} could not be read: {_OTHER_KIND}")
         reader = DuckDBDriver(self._library, self._path)
-        reader._make_ready(create=False)
         reader._connection = reader._silent(reads=reader._is_protected())
         reader._reads = True
         try:
@@ -195,7 +220,10 @@ class DuckDBDriver:
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(self._connection.execute(sql, list(values)).fetchall())
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, [list(row) for row in rows])
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         own = nullcontext(self._connection) if self._reads else self._connection.cursor()
         with own as cursor:
             cursor.execute(sql, list(values))
@@ -208,16 +236,21 @@ class DuckDBDriver:
         if self._arrow is None or len(rows) < _MANY:
             self._connection.execute(f"{into} {_selected(columns)}", _in_columns(rows))
             return
-        self._connection.register(_ROWS, self._arrow.table_of_rows(columns, rows))
+        self._connection.register(_ROWS, self._arrow.table_of_rows(_as_written(columns), rows))
         try:
             self._connection.execute(f"{into} SELECT * FROM {_ROWS}")
         finally:
             self._connection.unregister(_ROWS)
 
-    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(quoted(field.name) for field in key)
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        appids, begins, ends = (list(values) for values in zip(*days, strict=True))
+        # the days of all of them let DuckDB pass over most blocks of the table
         self._connection.execute(
-            f"DELETE FROM {quoted(table)} WHERE ({names}) IN ({_selected(key)})", _in_columns(rows)
+            f"DELETE FROM {quoted(table)} USING"  # numbered: DuckDB 1.4 counts WHERE first
+            " (SELECT unnest($1) AS appid, unnest($2) AS first, unnest($3) AS last) AS gone"
+            " WHERE _begin_date <= $4 AND _begin_date > $5 AND _appid = gone.appid"
+            " AND _begin_date <= gone.last AND _end_date >= gone.first",
+            [appids, begins, ends, max(ends), before(min(begins), longest)],
         )
 
     def columns(self, table: str) -> dict[str, str]:
@@ -236,7 +269,7 @@ class DuckDBDriver:
         if "No space left" in text or "File too large" in text or "disk is full" in text.lower():
             return DISK_FULL
         if "not a valid DuckDB" in text:
-            return "it is a file of another kind"
+            return _OTHER_KIND
         if "newer version" in text or "storage version" in text.lower():
             return "it was written by another version of DuckDB"
         if "Permission denied" in text or "Cannot open file" in text:
@@ -246,6 +279,9 @@ class DuckDBDriver:
     def is_away(self, exc: Exception) -> bool:
         return False
 
+    def is_barred(self, exc: Exception) -> bool:
+        return any(part in str(exc) for part in _BARRED)
+
 
 def _arrow_room() -> Any:
     """What makes Arrow tables; None where pyarrow is not installed."""
@@ -254,6 +290,13 @@ def _arrow_room() -> Any:
     except UsageError:
         return None
     return arrow
+
+
+def _as_written(columns: Sequence[Field]) -> list[Field]:
+    """The columns by the types that their values have."""
+    return [
+        field._replace(type="str") if field.type in DIALECT.forms else field for field in columns
+    ]
 
 
 def _selected(columns: Sequence[Field]) -> str:

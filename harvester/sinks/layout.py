@@ -1,42 +1,61 @@
-"""An interface's table in a database: names, types, and the rows as that database holds them.
+"""An interface's table in a SQL database: its columns, and records as its rows, and back.
 
-Rule: SQL text and values, and no connection; what differs from database to database is a `Dialect`.
+Rule: pure; SQL text and values.  What differs from database to database is a `Dialect`.
 
-There is no primary key: WeChat may send two records that a key would call the same, or leave a
-field of the key out, and true data must never be refused.  What makes a record stand there once is
-that its window is replaced as a whole, in one transaction; the index is what finds it.
+There is no primary key: WeChat may send two records that a key would call the same, and true data
+must never be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are the checksum of
+the record as it came, so that a scan gives the tally of a window by reading; the lower 31 bits are
+the checksum of the row as it was inserted, so that a scan notices a row which somebody changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from datetime import UTC, date, datetime
+from itertools import chain
 from math import copysign
+from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import encode, parse
+from harvester.codec import encode, parse, row_checksum, row_checksums
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch
-from harvester.sinks.columns import EXTRA, METADATA, NO_FORMS, Form, Row, Table
+from harvester.sinks.columns import (
+    CHECKSUM,
+    EXTRA,
+    METADATA,
+    NO_FORMS,
+    Form,
+    Row,
+    Table,
+    chunks,
+    record_of,
+)
 
-_ALWAYS = tuple(field.name for field in (*METADATA, EXTRA))
-_SUM = (1 << 63) - 1
-_JOINT = b"],["  # of two rows, encoded
+WINDOW = ("_appid", "_begin_date", "_end_date")
+"""The columns that tell the window of a row, as they are indexed."""
+_FETCHED_AT = "_fetched_at"
+_ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, CHECKSUM))
+_JSON_TYPES = ("object", "list", "json")
+_ROW_BITS = (1 << 31) - 1
 
 
 class Dialect(NamedTuple):
     """What one database does in its own way.
 
-    name: as its makers write it.  types: of columns, by a field's type.
-    forms: what a value becomes when it is written, by type; reads: how one is selected, by type,
-        ``{}`` being the column; revives: what a value that was read becomes, by type.
+    name: as its makers write it.
+    types: of columns, by a field's type; ``key`` is that of a text in a primary key.
+    forms: what a value becomes when it is written, by type; reads: how a column is selected, by
+        type, ``{}`` being the column; revives: what a value that was read becomes, by type.
     mark: stands for a value in a statement.  folds: ``A`` and ``a`` name the same column.
     longest: bytes of a name, 0 if it does not matter.
-    refuses: whether a value of ``refused`` type cannot be held as it is: it stands in ``_extra``
-        then.  signs: bytes of a record's line, all of which it has if it holds such a value.
+    refuses: whether a value of ``refused`` type cannot be held as it is; it stands in ``_extra``
+        then.  sign: what the JSON of a record has if it holds such a value.
     indexed: whether a table has an index by window.
+    locks: what a SELECT ends with that locks its rows until the commit.
+    insert_new: a statement that inserts a row unless its key is there; of table, columns, marks.
     """
 
     name: str
@@ -49,8 +68,10 @@ class Dialect(NamedTuple):
     longest: int = 0
     refused: str = ""
     refuses: Callable[[Any], bool] = lambda value: False
-    signs: tuple[bytes, ...] = ()
+    sign: bytes = b""
     indexed: bool = True
+    locks: str = ""
+    insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 
     def same(self, name: str) -> str:
         """What two names have in common that mean the same."""
@@ -64,10 +85,16 @@ class Dialect(NamedTuple):
         """So many values in a statement."""
         return ", ".join([self.mark] * number)
 
+    def day(self, value: date) -> Any:
+        """A day as it is written."""
+        form = self.forms.get("date")
+        return form(value) if form else value
 
-def is_negative_zero(value: Any) -> bool:
-    """Whether a value is -0.0, of which some databases keep the zero only."""
-    return type(value) is float and value == 0 and copysign(1, value) < 0
+    def selected(self, fields: Iterable[Field]) -> str:
+        """Columns in a SELECT."""
+        return ", ".join(
+            self.reads.get(field.type, "{}").format(quoted(field.name)) for field in fields
+        )
 
 
 def quoted(name: str) -> str:
@@ -75,81 +102,104 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def as_text(value: Any) -> str:
+    """A nested value as JSON text."""
+    return encode(value).decode()
+
+
+def is_negative_zero(value: Any) -> bool:
+    """Whether a value is -0.0, of which some databases keep the zero only."""
+    return type(value) is float and value == 0 and copysign(1, value) < 0
+
+
 class Layout:
-    """One interface's table; its rows carry values as the database gives them back."""
+    """One interface's table, and its records as rows of it.
+
+    described: the columns that the checksum of a row covers, in order, as JSON; number: its
+    checksum, by which the database knows it.
+    """
 
     def __init__(self, name: str, fields: Sequence[Field], dialect: Dialect) -> None:
         if not dialect.takes(name):
             raise UsageError(
-                f"interface: {name} cannot be a table of {dialect.name}, whose names have"
-                f" {dialect.longest} bytes at the most"
+                f"interface: {name} cannot be a table of {dialect.name}, whose names have at most"
+                f" {dialect.longest} bytes"
             )
-        fitting = [field for field in fields if dialect.takes(field.name)]
         self.name = name
-        self.table = Table(name, fitting, forms=dialect.forms)
-        self.columns = self.table.columns
-        self.dialect = dialect
+        self.given = fields
+        self.table = Table(
+            name, [field for field in fields if dialect.takes(field.name)], forms=dialect.forms
+        )
+        self.columns = (*self.table.columns, CHECKSUM)
+        self.described = as_text([[field.name, field.type] for field in self.table.columns])
+        self.number = crc32(self.described.encode())
+        self._dialect = dialect
         self._may_refuse = any(field.type == dialect.refused for field in self.table.fields)
-        self.kept = encode([[field.name, field.type] for field in self.columns]).decode()
-        self.number = crc32(self.kept.encode())
 
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {len(self.columns)} columns>"
 
     def rows(self, batches: Sequence[Batch]) -> list[Row]:
         """The records of the batches, ready to be inserted."""
-        found = self.table.rows_of(batches)
-        if self._may_refuse:
-            for batch, (begin, end) in zip(batches, stretches(batches), strict=True):
-                if batch.parsed is not None or self._shows_signs(batch.body):
-                    found[begin:end] = map(self._moved, found[begin:end])
+        found: list[Row] = []
+        for chunk in chunks(batches):  # what has just been made is still in the processor's cache
+            rows = self.table.rows_of(chunk)
+            if self._may_refuse and self._refuses_some(chunk):
+                rows = [*map(self._moved, rows)]
+            records = chain.from_iterable([batch.checksums for batch in chunk])
+            found += [
+                (*row, record << 31 | own & _ROW_BITS)
+                for row, record, own in zip(rows, records, row_checksums(rows), strict=True)
+            ]
         return found
 
-    def _shows_signs(self, body: bytes) -> bool:
-        for sign in self.dialect.signs:  # noqa: SIM110  (asked once a window: no generator)
-            if sign not in body:
-                return False
-        return True
+    def _refuses_some(self, batches: Iterable[Batch]) -> bool:
+        """Whether a record may hold what a column cannot."""
+        first, sign = self._dialect.sign[:1], self._dialect.sign
+        return any(
+            [first in piece and sign in piece for batch in batches for piece in batch.pieces]
+        )
 
     def _moved(self, row: Row) -> Row:
         """The row with what its columns cannot hold in ``_extra``."""
+        refuses = self._dialect.refuses
         refused = {
             field.name: value
             for field, value in zip(self.table.fields, row, strict=False)
-            if value is not None and self.dialect.refuses(value)
+            if value is not None and refuses(value)
         }
         if not refused:
             return row
         held = [
             None if field.name in refused else value
-            for field, value in zip(self.columns, row, strict=True)
+            for field, value in zip(self.table.columns, row, strict=True)
         ]
-        return (*held[:-1], encode({**refused, **parse((row[-1] or "{}").encode())}).decode())
+        return (*held[:-1], as_text({**refused, **parse((row[-1] or "{}").encode())}))
 
     def create(self) -> list[str]:
         """The statements that make it."""
-        columns = ", ".join(f"{quoted(field.name)} {self.type_of(field)}" for field in self.columns)
+        columns = ", ".join(f"{quoted(field.name)} {self._type(field)}" for field in self.columns)
         made = [f"CREATE TABLE {quoted(self.name)} ({columns})"]
-        if self.dialect.indexed:
-            by = ", ".join(map(quoted, ("_appid", "_begin_date", "_end_date")))
+        if self._dialect.indexed:
             index = f"{self.name}_by_window"
-            named = quoted(index) if self.dialect.takes(index) else ""
+            named = quoted(index) if self._dialect.takes(index) else ""
+            by = ", ".join(map(quoted, WINDOW))
             made.append(f"CREATE INDEX {named} ON {quoted(self.name)} ({by})")
         return made
 
-    def grow(self, found: Mapping[str, str], where: str) -> list[str]:
-        """The statements that add the columns which a table that stands there has not.
+    def grow(self, existing: Mapping[str, str], where: str) -> list[str]:
+        """The statements that add the columns which an existing table lacks.
 
-        found: its columns, and their types as the database names them.  Raises `UsageError` if it
-        is another table.
+        existing: its columns, and their types as the database names them.  Raises `UsageError` if
+        it is another table.
         """
-        same = self.dialect.same
-        has = {same(name): kind for name, kind in found.items()}
+        same = self._dialect.same
+        has = {same(name): kind for name, kind in existing.items()}
         missing = [field for field in self.columns if same(field.name) not in has]
         wrong = [
-            f"{field.name} is {has[same(field.name)]}, not {self.type_of(field)}"
+            f"{field.name} is {has[same(field.name)]}, not {self._type(field)}"
             for field in self.columns
-            if field not in missing and has[same(field.name)].lower() != self.type_of(field).lower()
+            if field not in missing and has[same(field.name)].lower() != self._type(field).lower()
         ]
         wrong += [f"{field.name} is missing" for field in missing if field.name in _ALWAYS]
         if wrong:
@@ -160,54 +210,91 @@ class Layout:
             )
         table = quoted(self.name)
         return [
-            f"ALTER TABLE {table} ADD COLUMN {quoted(field.name)} {self.type_of(field)}"
+            f"ALTER TABLE {table} ADD COLUMN {quoted(field.name)} {self._type(field)}"
             for field in missing
         ]
 
-    def type_of(self, field: Field) -> str:
-        return self.dialect.types[field.type]
+    def _type(self, field: Field) -> str:
+        return self._dialect.types[field.type]
 
 
-def row_checksum(rows: Sequence[Row]) -> int:
-    """A sum over rows that does not depend on their order."""
-    # Encoded together, which is twice as fast as row by row.  A text that holds the joint is cut
-    # there, too, wherever its row stands: what is summed is the same in every order.
-    return sum(map(crc32, encode(rows)[2:-2].split(_JOINT))) & _SUM
+class Reader:
+    """The rows of a table as they were inserted, by the layouts that they were inserted with."""
 
+    def __init__(self, layouts: Iterable[str], existing: Iterable[str], dialect: Dialect) -> None:
+        has = {dialect.same(name) for name in existing}
+        listed = [
+            [Field(str(name), str(kind)) for name, kind in parse(described.encode())]
+            for described in layouts
+        ]
+        fields = {dialect.same(field.name): field for each in listed for field in each}
+        self.columns = [
+            *[field for name, field in fields.items() if name in has and name not in _ALWAYS],
+            *METADATA, EXTRA, CHECKSUM,
+        ]  # fmt: skip
+        self._layouts = [
+            places
+            for each in listed
+            if (places := self._places([dialect.same(field.name) for field in each], dialect))
+        ]
+        names = [field.name for field in self.columns]
+        self.window = itemgetter(*map(names.index, WINDOW))
+        self.fetched_at = itemgetter(names.index(_FETCHED_AT))
+        self._own = len(names) - len(_ALWAYS)
+        self._revives = [dialect.revives.get(field.type) for field in self.columns]
 
-def row_checksums(rows: Sequence[Row], batches: Sequence[Batch]) -> list[int]:
-    """The `row_checksum` of each batch's rows, of those of all."""
-    sums = [*map(crc32, encode(rows)[2:-2].split(_JOINT))] if rows else []
-    if len(sums) != len(rows):  # a text holds the joint: which row that is cannot be told here
-        return [row_checksum(rows[begin:end]) for begin, end in stretches(batches)]
-    return [sum(sums[begin:end]) & _SUM for begin, end in stretches(batches)]
-
-
-def stretches(batches: Iterable[Batch]) -> list[tuple[int, int]]:
-    """Where the rows of each batch stand among those of all."""
-    return [*pairwise(accumulate([batch.records for batch in batches], initial=0))]
-
-
-def kept_fields(kept: str) -> list[Field]:
-    """The columns that a window was written with, as a `Layout` keeps them: names and types."""
-    return [Field(str(name), str(kind)) for name, kind in parse(kept.encode())]
-
-
-class Columns:
-    """Columns of a table, to read it back."""
-
-    def __init__(self, fields: Sequence[Field], dialect: Dialect) -> None:
-        self.fields = fields
-        self._revives = [dialect.revives.get(field.type) for field in self.fields]
-        self.selected = ", ".join(
-            dialect.reads.get(field.type, "{}").format(quoted(field.name)) for field in self.fields
-        )
+    def _places(self, names: Sequence[str], dialect: Dialect) -> list[int]:
+        """Where the columns of a layout stand among all; none if one of them is gone."""
+        places = {dialect.same(field.name): n for n, field in enumerate(self.columns)}
+        return [places[name] for name in names] if places.keys() >= {*names} else []
 
     def revived(self, row: Sequence[Any]) -> Row:
-        """A row that was read, as it was written."""
+        """A row that was read, as it was inserted."""
         return tuple(
             [
                 value if revive is None or value is None else revive(value)
                 for revive, value in zip(self._revives, row, strict=True)
             ]
         )
+
+    def checksum(self, row: Row) -> int:
+        """The checksum of the record; another number if the row is not as it was inserted."""
+        *values, stored = row
+        if type(stored) is not int:
+            return 1
+        present = len(values) - values.count(None)
+        for places in self._layouts:
+            held = tuple([values[place] for place in places])
+            if len(held) - held.count(None) == present and (
+                row_checksum(held) & _ROW_BITS == stored & _ROW_BITS
+            ):
+                return stored >> 31
+        return (stored >> 31) + 1
+
+    def record(self, row: Row) -> dict[str, Any]:
+        """The record of a row: days as text, JSON as what it stands for."""
+        fields = self.columns[: self._own]
+        values = [
+            None if value is None else _as_it_came(field, value)
+            for field, value in zip(fields, row, strict=False)
+        ]
+        extra = row[-2]
+        return record_of(fields, values, _as_it_came(EXTRA, extra) if extra else {})
+
+
+def _as_it_came(field: Field, value: Any) -> Any:
+    if field.type in _JSON_TYPES:
+        return parse(value.encode()) if isinstance(value, str) else value
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def day_of(value: Any) -> date:
+    """A day as the database gives it back."""
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
+
+
+def moment_of(value: Any) -> str:
+    """A moment as the database gives it back, as RFC 3339."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(value or "")

@@ -2,42 +2,38 @@
 
 Rule: it keeps the whole promise, except that nothing outlives the process.
 
-A ledger that has been told of records outlives them.  So the receipt names the object that holds
-them: handed to another one, as in the next process, it is refused, and nothing is called harvested
-that is gone.
+A ledger outlives the records.  So the checkpoint names the object that holds them: an object of
+another process refuses it, and nothing counts as harvested that is gone.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date, timedelta
 from typing import Any
 
-from harvester.codec import add_checksums, lines
 from harvester.durable import step
 from harvester.errors import SinkError
-from harvester.model import Batch, Tally, Window, metadata
-from harvester.sinks.base import Receipt, Wanted, Written
-from harvester.sinks.windows import Standing
+from harvester.model import Batch, Window
+from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 
-_HOLDER, _OWNER, _COMMIT = "holder", "owner", "commit"
+_HOLDER = "holder"
 
 
 class MemorySink:
-    """Keeps the records of each window; a batch replaces its window, and those that lie in it.
+    """Keeps the records of each window; a batch replaces all windows that overlap its own.
 
     windows: the documents, metadata included, by window; an empty window has none.
+    records: all documents.
     writes: how many windows came at once; opened, closed: how often that was done.
     """
 
     def __init__(self, identity: str = "memory:") -> None:
         self._identity = identity
         self._holder = secrets.token_hex(16)
-        self._owner = ""
-        self._commit = 0
         self._batches: dict[Window, Batch] = {}
-        self._standing = Standing()
-        self._undo: dict[Window, Batch | None] = {}
+        self._by_day: dict[tuple[str, str, date], Window] = {}
         self.writes: list[int] = []
         self.opened = self.closed = 0
 
@@ -64,96 +60,64 @@ class MemorySink:
         """All documents."""
         return [record for batch in self._batches.values() for record in batch.documents()]
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
-        """Take back what no receipt speaks of."""
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Refuse the checkpoint of another object."""
         self.opened += 1
-        if receipt and _HOLDER in receipt:
-            self._check(receipt)
-        if receipt and receipt.get(_OWNER) == self._owner:
-            if int(receipt[_COMMIT]) < self._commit:
-                self._take_back()
-            return {}
-        self._owner, self._undo = secrets.token_hex(16), {}
-        return {**self._place(), _OWNER: self._owner}
-
-    def _check(self, receipt: Receipt) -> None:
-        if receipt[_HOLDER] != self._holder and receipt.get(_COMMIT, "0") != "0":
+        if checkpoint and checkpoint.get(_HOLDER, self._holder) != self._holder:
             raise SinkError(
                 f"what was harvested into {self._identity} is gone with the process that held it,"
                 " though the ledger says that it was stored; use a new ledger, or none"
             )
+        return {}
 
-    def _place(self) -> Receipt:
-        return {_HOLDER: self._holder, _COMMIT: str(self._commit)}
-
-    def _take_back(self) -> None:
-        for window, former in self._undo.items():
-            self._batches.pop(window, None)
-            self._standing.discard(window)
-            if former is not None:
-                self._put(window, former)
-        self._undo = {}
-        self._commit -= 1
-
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Keep the batches."""
-        replaced: dict[Window, Tally] = {}
         with step("keep windows"):
-            self._undo = {}
             for batch in batches:
-                self._keep(batch, replaced)
-            self._commit += 1
-        self.writes.append(len(batches))
-        return Written(self._place(), replaced)
+                self._keep(batch)
+        if batches:
+            self.writes.append(len(batches))
+        return Written({_HOLDER: self._holder} if batches else {})
 
-    def _keep(self, batch: Batch, replaced: dict[Window, Tally]) -> None:
-        for window in self._standing.within(batch.window):
-            former = self._batches.pop(window)
-            self._standing.discard(window)
-            self._undo.setdefault(window, former)
-            if former.records:
-                tally = replaced.get(batch.window, Tally())
-                replaced[batch.window] = Tally(
-                    tally.records + former.records, add_checksums(tally.checksum, former.checksum)
-                )
-        self._undo.setdefault(batch.window, None)
-        self._put(batch.window, batch)
+    def _keep(self, batch: Batch) -> None:
+        for day in _days(batch.window):
+            if day in self._by_day:
+                self._remove(self._by_day[day])
+        self._batches[batch.window] = batch
+        for day in _days(batch.window):
+            self._by_day[day] = batch.window
 
-    def _put(self, window: Window, batch: Batch) -> None:
-        self._batches[window] = batch
-        self._standing.add(window)
-
-    async def settle(self) -> None:
-        """What was replaced may go."""
-        self._undo = {}
+    def _remove(self, window: Window) -> None:
+        del self._batches[window]
+        for day in _days(window):
+            del self._by_day[day]
 
     async def close(self) -> None:
-        """Nothing to let go: what is kept can still be read."""
+        """Nothing to release: what is kept can still be read."""
         self.closed += 1
 
-    def documents(
-        self, endpoint: str, receipt: Receipt | None, wanted: Wanted
-    ) -> Iterator[dict[str, Any]]:
-        """The records of an interface."""
-        for batch in self._spoken_of(receipt or {}):
-            if batch.window.endpoint == endpoint and wanted.window(batch.window):
-                yield from batch.documents()
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each window of an interface that has records."""
+        for window, batch in list(self._batches.items()):
+            wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
+            if wanted and batch.count:
+                yield _stored(batch)
 
-    def read_lines(self, receipt: Receipt) -> Iterator[bytes]:
-        """Each record as the line it was written as; raises `SinkError` if they are gone."""
-        for batch in self._spoken_of(receipt):
-            body = batch.body
-            if batch.parsed is not None and not body:
-                body = b"".join(lines(batch.parsed, metadata(batch.window, batch.fetched_at)))
-            yield from body.splitlines(keepends=True)
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The names of the interfaces of which records stand here."""
+        return sorted({w.endpoint for w, batch in self._batches.items() if batch.count})
 
-    def _spoken_of(self, receipt: Receipt) -> list[Batch]:
-        if _HOLDER in receipt:
-            self._check(receipt)
-        batches = dict(self._batches)
-        if int(receipt.get(_COMMIT, self._commit)) < self._commit:
-            batches.update({window: batch for window, batch in self._undo.items() if batch})
-            for window, former in self._undo.items():
-                if former is None:
-                    batches.pop(window, None)
-        return list(batches.values())
+
+def _stored(batch: Batch) -> StoredWindow:
+    return StoredWindow(batch.window, batch.tally, batch.fetched_at, lambda: batch.records)
+
+
+def _days(window: Window) -> Iterator[tuple[str, str, date]]:
+    """The key of each day of a window."""
+    for number in range((window.end - window.begin).days + 1):
+        yield window.appid, window.endpoint, window.begin + timedelta(days=number)

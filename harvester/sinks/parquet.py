@@ -1,16 +1,15 @@
-"""Parquet on disk: ``DIR/<endpoint>/window_year=2024/000001.parquet`` and so on.
+"""Parquet on disk: ``DIR/<endpoint>/<year>.parquet``, a file for each year of an interface.
 
-Rule: a committed record stands in the log or in one file; the log wins until it is merged.
+Rule: the records are kept as compressed lines in ``DIR/.lines``; the files are derived from them.
 
-The folders are Hive partitions by the year in which a window begins: ten years of an interface are
-ten files and not thousands, a window that is replaced costs one year's file, and a reader who asks
-for a year opens no other.  No column is called ``window_year``, so nothing clashes.
+A write costs what a compressed JSON line costs.  When the sink is closed, each year of which the
+lines have changed is written anew beside the old file, and takes its place as a whole.  A window
+belongs to the year of its first day.
 
-A commit is appended to a log of lines (``DIR/.log/<endpoint>/000001.jsonl``), which is durable at
-the price of a JSON line.  Once a log has grown large, and when a run comes to its end, it is
-merged: its records become rows, windows that were replaced leave the files that held them, small
-files become one, and the log goes.  All of that counts at once, when its receipt is stored; a crash
-before that leaves the log, a crash after it the files (see `harvester.sinks.store`).
+Each file says in its footer from which windows it was made, so that a year which a killed process
+left behind, or whose lines were cut, is found by comparing.  Beside the lines of an interface lies
+what it takes to derive them in a later run: the interface's fields, and the lengths of the segments
+for which all its files are up to date.
 """
 
 from __future__ import annotations
@@ -18,315 +17,331 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zlib import crc32
 
-from harvester.endpoint import Endpoint
-from harvester.errors import SinkError
-from harvester.model import Batch, Tally, Window
+from harvester import durable
+from harvester.codec import encode, parse
+from harvester.endpoint import Field
+from harvester.errors import SinkError, UsageError
+from harvester.model import Batch, metadata
 from harvester.sinks import arrow
-from harvester.sinks.base import Found, Receipt, Stored, Wanted, Written
+from harvester.sinks.arrow import pa, pq
+from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Table
-from harvester.sinks.compression import Plain
-from harvester.sinks.directory import DirectorySink
-from harvester.sinks.logs import Entry, Log, added, is_log
-from harvester.sinks.merge import Merged
-from harvester.sinks.partition import Windows, crc, fetched_in, schema_in, windows_in
-from harvester.sinks.segments import Mark, Whole, by_endpoint
+from harvester.sinks.compression import CHUNK, COMPRESSIONS
+from harvester.sinks.lines import NOTE, JsonLines
+from harvester.sinks.segments import WindowLines
 from harvester.sinks.spec import read_spec
-from harvester.sinks.standing import FOUND, LOGS, Standing
 
-FILE_BYTES = 64 * 1024 * 1024
-LOG_BYTES = 32 * 1024 * 1024
-_REMEMBERED = 4  # files of which the windows are kept at hand
-_SMALL = 8  # files of a year that are less than half full are merged when they are so many
-_NAMES = re.compile(rf"[^/]+/window_year=\d{{4}}/\d{{6}}\.parquet|\{LOGS}/[^/]+/\d{{6}}\.jsonl")
+LINES = ".lines"
+_ROWS = 1 << 16
+"""Rows of a row group."""
+_CONVERTED = 1000
+"""Rows that become columns at once: they fit the processor's cache."""
+_HELD = 64 * 1024 * 1024
+"""Bytes of lines that are sorted in memory at once; of one account's year there may be more."""
+_FILE = re.compile(r"\d{4}\.parquet")
+_MADE_FROM = b"harvester.lines"
+_Key = tuple[int, str]  # a year of an account
 
 
-class Parquet(DirectorySink):
-    """The Parquet sink; one process a directory.
+class State(NamedTuple):
+    """What lies beside the lines of an interface.
 
-    directory: made if it is not there.  file_bytes: about the size of a full file.  log_bytes: a
-    log of this size is merged.
+    fields: as encoded.  segments: those of which the files hold everything, with their lengths.
+    years: those files.
     """
 
-    scheme = "parquet"
+    fields: Any = ()
+    segments: Mapping[str, str] = {}
+    years: Sequence[int] = ()
 
-    def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        *,
-        file_bytes: int = FILE_BYTES,
-        log_bytes: int = LOG_BYTES,
-    ) -> None:
-        super().__init__(directory, _NAMES, merges=True)
-        self._file_bytes = file_bytes
-        self._log_bytes = log_bytes
+
+class Parquet:
+    """The Parquet sink; one process a directory.
+
+    directory: made if it is not there.  The columns come from the interface's fields, with what
+    they cannot hold in ``_extra``; nothing is lost.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.path = Path(directory)
+        self._lines = JsonLines(self.path / LINES, compress=_compression())
+        self._lines.rebuild = f"harvester rebuild --out {self.path} --sink parquet:{self.path}"
+        self._is_open = False
+        self._states: dict[str, State] = {}
         self._tables: dict[str, Table] = {}
-        self._logs: dict[str, Log] = {}
-        self._last: dict[str, int] = {}  # the highest number that a folder has ever had
-        self._found = False
-        self._unheard: set[Window] = set()
-        self._known: dict[str, Windows] = {}
+
+    def __repr__(self) -> str:
+        return f"<Parquet {self.path}>"
+
+    takes_lines = True
 
     @classmethod
     def from_spec(cls, rest: str) -> Parquet:
         """The sink that ``parquet:DIR`` names."""
         return cls(read_spec("parquet", rest, {}, "parquet:DIR").place)
 
-    def describe(self, endpoints: Sequence[Endpoint]) -> None:
-        """Take the columns from the catalogue."""
-        for endpoint in endpoints:
-            self._tables[endpoint.name] = arrow.table_of(endpoint.name, endpoint.fields)
+    @property
+    def identity(self) -> str:
+        """The scheme and the directory."""
+        return f"parquet:{self.path.resolve()}"
 
-    def standing(self) -> Iterable[Window]:
-        """The windows that stood here when it was opened, and no receipt spoke of."""
-        return self._unheard
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Lock the directory, and bring the lines to where the checkpoint says."""
+        if (self.path / NOTE).exists():
+            raise UsageError(
+                f"the directory {self.path} holds JSON lines of another sink; choose another"
+                " directory"
+            )
+        if (self.path / ".parquet.lock").exists():
+            raise UsageError(
+                f"the directory {self.path} holds Parquet files of an earlier version, which are"
+                " not continued; choose another directory"
+            )
+        stored = await self._lines.open(checkpoint)
+        self._is_open = True
+        return stored
 
-    async def adopt(self) -> tuple[Receipt, Sequence[Found]]:
-        """Everything that stands here; the ledger will know of it from now on."""
-        return await self._own_thread.call(self._all_found)
-
-    # on the sink's thread: opening
-
-    def _open(self, receipt: Receipt) -> Receipt:
-        with self._translated():
-            self._store.claim()
-            if self._store.recover(receipt):
-                self._found = FOUND in receipt
-                self._replay()
-                self._note_unheard()
-                return {}
-            return self._adopt(receipt)
-
-    def _adopt(self, former: Receipt) -> Receipt:
-        """Keep what stands here, whoever wrote it."""
-        for name in self._store.adopt(former, self._recognised()):
-            path = self.directory / name
-            if name.startswith(LOGS):
-                self._store.mark(name, Mark(Plain().cut_torn_end(path)))
-            else:
-                windows_in(path)  # or say that it is damaged
-                self._store.mark(name, Mark(path.stat().st_size, 0, crc(path)))
-        self._found = bool(self._store.marks)
-        self._replay()
-        self._note_unheard()
-        return {**self._store.adopted(former), **({FOUND: "1"} if self._found else {})}
-
-    def _recognised(self) -> set[str]:
-        """The folders that look as if a harvester had made them."""
-        found = {LOGS for path in self.directory.glob(f"{LOGS}/*/*.jsonl") if is_log(path)}
-        for path in self.directory.glob("*/window_year=*/*.parquet"):
-            folder = path.parent.parent.name
-            if folder not in found and _is_readable(path):
-                found.add(folder)
-        return found
-
-    def _replay(self) -> None:
-        for name in sorted(self._store.marks):
-            folder = name.rpartition("/")[0]
-            self._last[folder] = max(self._last.get(folder, 0), int(Path(name).stem))
-            if name.startswith(LOGS):
-                log = self._logs.setdefault(Path(folder).name, Log(name))
-                log.replay(self.directory / name, self._store.marks[name].size)
-                if self._found:  # files may hold them, too: a merge that was not finished
-                    log.replacing.update(log.entries)
-
-    def _note_unheard(self) -> None:
-        if self._found:
-            in_logs = [window for log in self._logs.values() for window in log.entries]
-            in_files = [window for name in self._names() for window in self._staying_in(name)]
-            self._unheard = {*in_logs, *in_files}
-
-    def _names(self) -> list[str]:
-        """The files, without the logs."""
-        return sorted(name for name in self._store.marks if not name.startswith(LOGS))
-
-    def _staying_in(self, name: str) -> Windows:
-        """What a file holds, less what has given way to a log."""
-        log = self._logs.get(name.partition("/")[0])
-        gone = Whole(log.replacing if log is not None else ())
-        held = windows_in(self._store.path(name))
-        return {each: tally for each, tally in held.items() if gone.around(each) is None}
-
-    def _all_found(self) -> tuple[Receipt, list[Found]]:
-        """All that stands here; a merge that was not finished stays in the receipt."""
-        found: dict[Window, Found] = {}
-        doubled = False
-        with self._translated():
-            for name in self._names():
-                path = self._store.path(name)
-                staying, fetched = self._staying_in(name), fetched_in(path)
-                doubled = doubled or len(staying) < len(windows_in(path))
-                for window, tally in staying.items():
-                    found[window] = Found(window, *tally, fetched.get(window, ""))
-        for log in self._logs.values():
-            last = max(log.entries.values(), key=lambda entry: entry.offset, default=None)
-            for window, entry in log.entries.items():
-                whole = entry is not last  # a process may have died while it was written
-                found[window] = Found(window, *entry.tally, entry.fetched_at, whole)
-        return ({} if doubled else {FOUND: ""}), list(found.values())
-
-    # on the sink's thread: writing
-
-    def _write(self, batches: Sequence[Batch]) -> Written:
-        replaced: dict[Window, Tally] = {}
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Store each window in the place of all that overlap it; durable on return."""
+        firsts = {batch.window.endpoint: batch for batch in reversed(batches) if batch.count}
         drift: list[str] = []
-        with self._translated():
-            for endpoint, group in by_endpoint(batches).items():
-                log, _ = self._log(endpoint), self._table(endpoint)
-                standing = {batch.window for batch in group if batch.replaces or self._found}
-                if standing:
-                    added(replaced, self._standing(endpoint, log, standing))
-                if data := log.add(group, standing):
-                    if log.name not in self._store.marks:
-                        self._store.refuse_foreign(log.name)
-                    self._store.append(log.name, data)
-                if log.size >= self._log_bytes:
-                    drift += self._merge(endpoint, final=False)
-            return Written(self._store.receipt(), replaced, drift)
+        for name, batch in firsts.items():
+            if batch.endpoint is not None and name not in self._tables:
+                await self._lines.call(self._describe, name, batch.endpoint.fields)
+            if name in self._tables:  # what is new in an answer is in all its records
+                table = self._tables[name]
+                table.rows(batch)
+                drift += table.drift()
+        written = await self._lines.write(batches, fence)
+        return written._replace(drift=drift)
 
-    def _log(self, endpoint: str) -> Log:
-        log = self._logs.get(endpoint)
-        if log is None:
-            log = self._logs[endpoint] = Log(f"{self._next(f'{LOGS}/{endpoint}')}.jsonl")
-        return log
+    async def close(self) -> None:
+        """Write the files of the years that have changed, and unlock the directory."""
+        is_open, self._is_open = self._is_open, False
+        try:
+            if is_open:
+                await self._lines.call(self._derive_all)
+        finally:
+            await self._lines.close()
 
-    def _next(self, folder: str) -> str:
-        """The next number of a folder; none is used twice."""
-        self._last[folder] = self._last.get(folder, 0) + 1
-        return f"{folder}/{self._last[folder]:06}"
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The names of the interfaces of which records stand here."""
+        return self._lines.endpoints(checkpoint)
 
-    def _standing(
-        self, endpoint: str, log: Log, windows: set[Window]
-    ) -> Iterator[tuple[Window, Tally]]:
-        """What the log and the files hold of these windows; the log forgets it."""
-        gone = Whole(log.replacing)
-        around = Whole(windows)
-        for name in self._files(endpoint, windows):
-            for stored, tally in self._windows_in(name).items():
-                window = around.around(stored)
-                if window is not None and gone.around(stored) is None:
-                    yield window, tally
-        yield from log.take_out(windows)
-
-    def _files(self, endpoint: str, windows: Iterable[Window]) -> list[str]:
-        """The files that can hold windows within these."""
-        years = {
-            year for window in windows for year in range(window.begin.year, window.end.year + 1)
-        }
-        return [name for year in sorted(years) for name in self._files_of(endpoint, year)]
-
-    def _files_of(self, endpoint: str, year: int) -> list[str]:
-        folder = _folder(endpoint, year)
-        return sorted(name for name in self._store.marks if name.startswith(f"{folder}/"))
-
-    def _windows_in(self, name: str) -> Windows:
-        """What a file says it holds; remembered for the last few that were asked for."""
-        key = f"{name} {self._store.marks[name]}"
-        found = self._known.get(key)
-        if found is None:
-            while len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
-            found = self._known[key] = windows_in(self._store.path(name))
-        return found
-
-    # on the sink's thread: merging
-
-    def _merge(self, endpoint: str, *, final: bool) -> list[str]:
-        """Turn the log into rows of files; gives what drifted."""
-        log, table = self._log(endpoint), self._table(endpoint)
-        years: dict[int, list[tuple[Window, Entry]]] = defaultdict(list)
-        for window, entry in sorted(log.entries.items()):
-            years[window.begin.year].append((window, entry))
-        others = [name for name in self._store.marks if name.startswith(f"{endpoint}/")]
-        for name in others if final else self._files(endpoint, log.replacing):
-            years.setdefault(_year(name), [])
-        gone = Whole(log.replacing)
-        for year in sorted(years):
-            self._merge_year(table, year, log, years[year], gone, final=final)
-        if log.name in self._store.marks:
-            self._store.drop(log.name)
-            del self._logs[endpoint]
-        return table.drift()
-
-    def _table(self, endpoint: str) -> Table:
-        if endpoint not in self._tables:  # nobody has described it
-            self._tables[endpoint] = arrow.table_of(endpoint)
-        return self._tables[endpoint]
-
-    def _merge_year(
+    def scan(
         self,
-        table: Table,
-        year: int,
-        log: Log,
-        entries: Sequence[tuple[Window, Entry]],
-        gone: Whole,
-        *,
-        final: bool,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each stored window of an interface, from the lines."""
+        return self._lines.scan(endpoint, appids, checkpoint)
+
+    # on the sink's thread
+
+    def _describe(self, endpoint: str, fields: Sequence[Field]) -> None:
+        """Keep the fields of an interface: a later run may have to derive its files."""
+        self._tables[endpoint] = arrow.table_of(endpoint, fields)
+        encoded = parse(encode(fields))
+        if self._state(endpoint).fields != encoded:
+            self._keep(endpoint, State(encoded))
+
+    def _state(self, endpoint: str) -> State:
+        try:
+            return State(**parse(self._state_file(endpoint).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return State()
+
+    def _keep(self, endpoint: str, state: State) -> None:
+        path = self._state_file(endpoint)
+        draft = path.with_suffix(".json.tmp")
+        with _create(draft) as file:
+            durable.write(file.fileno(), encode(state._asdict()), "state of Parquet files")
+            durable.sync(file.fileno(), "state of Parquet files")
+        durable.rename(draft, path, "state of Parquet files")
+
+    def _state_file(self, endpoint: str) -> Path:
+        return self._lines.path / f"{endpoint}.json"
+
+    def _derive_all(self) -> None:
+        described = {path.stem for path in self._lines.path.glob("*.json")}
+        for endpoint in sorted({*self._lines.endpoints(), *described}):
+            state, segments = self._state(endpoint), self._lines.lengths(endpoint)
+            there = all(self._file(endpoint, year).exists() for year in state.years)
+            if state.segments != segments or not there:
+                years = self._derive(endpoint, _fields(state.fields))
+                self._keep(endpoint, State(state.fields, segments, years))
+
+    def _derive(self, endpoint: str, fields: Sequence[Field]) -> list[int]:
+        """Bring the files of an interface up to date; gives their years."""
+        table = arrow.table_of(endpoint, fields)
+        schema = arrow.schema_of(table)
+        sizes: defaultdict[_Key, int] = defaultdict(int)
+        sums: defaultdict[int, int] = defaultdict(int)
+        for found in self._lines.windows(endpoint):
+            sizes[_key(found)] += sum(map(len, found.lines))
+            said = f"{found.window} {found.fetched_at} {found.tally()}"
+            sums[found.window.begin.year] += crc32(said.encode())
+        columns = crc32(str(schema).encode())
+        made_from = {year: f"{total} {columns}" for year, total in sums.items()}
+        stale = {
+            year: said
+            for year, said in made_from.items()
+            if _made_from(self._file(endpoint, year)) != said
+        }
+        self._write_years(table, schema, stale, sizes)
+        for path in (self.path / endpoint).glob("*.parquet"):
+            if _FILE.fullmatch(path.name) and int(path.stem) not in made_from:
+                with suppress(SinkError):  # somebody else's
+                    _made_from(path)
+                    durable.remove(path, "Parquet file without records")
+        return sorted(made_from)
+
+    def _write_years(
+        self, table: Table, schema: Any, stale: Mapping[int, str], sizes: Mapping[_Key, int]
     ) -> None:
-        files = self._files_of(table.name, year)
-        hit = [name for name in files if self._must_change(name, table, gone, final=final)]
-        small = [
-            name
-            for name in files
-            if name not in hit and self._store.marks[name].size < self._file_bytes // 2
-        ]
-        former = hit + (small if final or len(small) >= _SMALL else [])
-        if not entries and not hit and len(former) < 2:
-            return
-        name_next = self._name(table, year)
-        with Merged(self._store, table, self._file_bytes, former, name_next) as merged:
-            for name in former:
-                merged.add_file(self._store.path(name), self._windows_in(name), gone)
-            merged.add_lines(self._store.path(log.name), entries)
+        """Write these years; stale: what each is made from."""
+        writer: Writer | None = None
+        try:
+            for keys in _portions({key: sizes[key] for key in sorted(sizes) if key[0] in stale}):
+                held = self._held(table.name, keys)
+                for key in keys:
+                    if writer is not None and writer.year != key[0]:
+                        writer.finish(stale[writer.year])
+                        writer = None
+                    if writer is None:
+                        writer = Writer(self._file(table.name, key[0]), key[0], table, schema)
+                    writer.add(held.pop(key))
+            if writer is not None:
+                writer.finish(stale[writer.year])
+        finally:
+            if writer is not None:
+                writer.abandon()
 
-    def _must_change(self, name: str, table: Table, gone: Whole, *, final: bool) -> bool:
-        """Whether a file holds windows that are gone, or has other columns than the table."""
-        if gone and any(map(gone.around, self._windows_in(name))):
-            return True
-        return final and not schema_in(self._store.path(name)).equals(arrow.schema_of(table))
+    def _held(self, endpoint: str, keys: Collection[_Key]) -> dict[_Key, list[WindowLines]]:
+        """The windows of these years of accounts, by their first day."""
+        held: dict[_Key, list[WindowLines]] = {key: [] for key in keys}
+        for found in self._lines.windows(endpoint):
+            if (key := _key(found)) in held:
+                held[key].append(found)
+        for windows in held.values():
+            windows.sort(key=lambda found: found.window)
+        return held
 
-    def _name(self, table: Table, year: int) -> Callable[[], str]:
-        return lambda: f"{self._next(_folder(table.name, year))}.parquet"
-
-    def _finish(self) -> Written:
-        drift: list[str] = []
-        with self._translated():
-            for endpoint in sorted(self._tables):  # those of this run: of others the fields are
-                drift += self._merge(endpoint, final=True)  # not known
-            return Written(self._store.receipt(), {}, drift)
-
-    def _forget(self) -> None:
-        self._logs.clear()
-        self._known.clear()
-
-    # reading
-
-    def stored(self, receipt: Receipt) -> Iterator[Stored]:
-        """Each window that has records, whole or in parts; each file is read and checked."""
-        return Standing(self._store, receipt).stored()
-
-    def batches(self, table: Table, receipt: Receipt | None, wanted: Wanted) -> Iterator[Any]:
-        """The records of an interface as `pyarrow.RecordBatch` objects of the table's columns.
-
-        receipt, wanted: as of `Documented.documents`.
-        """
-        return Standing(self._store, receipt).batches(table, wanted)
+    def _file(self, endpoint: str, year: int) -> Path:
+        return self.path / endpoint / f"{year:04}.parquet"
 
 
-def _folder(endpoint: str, year: int) -> str:
-    return f"{endpoint}/window_year={year:04}"
+class Writer:
+    """The new file of a year, which is written from beginning to end."""
+
+    def __init__(self, path: Path, year: int, table: Table, schema: Any) -> None:
+        self.year = year
+        self._path, self._table, self._schema = path, table, schema
+        durable.make_directory(path.parent, "folder of Parquet files")
+        self._draft = path.with_name(f"{path.name}.tmp")
+        self._file = _create(self._draft)
+        self._writer = pq.ParquetWriter(
+            self._file, schema, compression="zstd", write_page_checksum=True
+        )
+        self._documents: list[dict[str, Any]] = []
+        self._batches: list[Any] = []
+        self._rows = 0
+
+    def add(self, windows: Sequence[WindowLines]) -> None:
+        """Write these windows, in their order."""
+        for found in windows:
+            beside = metadata(found.window, found.fetched_at)
+            self._documents += [{**record, **beside} for record in found.records()]
+            if len(self._documents) >= _CONVERTED:
+                self._convert()
+
+    def finish(self, made_from: str) -> None:
+        """Write the footer, and put the file in its place."""
+        with durable.step("write Parquet file"):
+            self._convert()
+            self._write_rows()
+            self._writer.add_key_value_metadata({_MADE_FROM: made_from.encode()})
+            self._writer.close()
+            self._file.flush()
+        durable.sync(self._file.fileno(), "Parquet file")
+        self._file.close()
+        durable.rename(self._draft, self._path, "Parquet file")
+
+    def abandon(self) -> None:
+        """Close the file, whatever is in it."""
+        with suppress(Exception), self._file:
+            self._writer.close()
+
+    def _convert(self) -> None:
+        if self._documents:
+            self._batches.append(arrow.batch_of(self._table, self._schema, self._documents))
+            self._rows += len(self._documents)
+            self._documents = []
+        if self._rows >= _ROWS:
+            self._write_rows()
+
+    def _write_rows(self) -> None:
+        if self._rows:
+            group = pa.Table.from_batches(self._batches, self._schema)
+            self._writer.write_table(group, row_group_size=self._rows)
+        self._batches, self._rows = [], 0
 
 
-def _year(name: str) -> int:
-    return int(Path(name).parent.name.partition("=")[2])
-
-
-def _is_readable(path: Path) -> bool:
+def _made_from(path: Path) -> str | None:
+    """What a file says it was made from, None if it is not there; raises `SinkError`."""
     try:
-        windows_in(path)
-    except SinkError:
-        return False
-    return True
+        return bytes((pq.read_metadata(path).metadata or {})[_MADE_FROM]).decode()
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
+        raise SinkError(
+            f"{path} is damaged, or this harvest did not write it; move it away"
+        ) from exc
+
+
+def _create(path: Path) -> Any:
+    path.unlink(missing_ok=True)  # of a process that was killed
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    return open(os.open(path, flags, 0o644), "wb", buffering=CHUNK)
+
+
+def _compression() -> str:
+    """The best that is here."""
+    try:
+        COMPRESSIONS["zstd"]()
+    except UsageError:
+        return "gzip"
+    return "zstd"
+
+
+def _key(found: WindowLines) -> _Key:
+    return found.window.begin.year, found.window.appid
+
+
+def _portions(sizes: Mapping[_Key, int]) -> Iterator[list[_Key]]:
+    """The years of accounts in portions that are held in memory at once."""
+    portion: list[_Key] = []
+    size = 0
+    for key, more in sizes.items():
+        if portion and size + more > _HELD:
+            yield portion
+            portion, size = [], 0
+        portion.append(key)
+        size += more
+    if portion:
+        yield portion
+
+
+def _fields(encoded: Sequence[Any]) -> tuple[Field, ...]:
+    """Fields from what is kept of them."""
+    return tuple(
+        Field(name, kind, meaning, _fields(fields), item)
+        for name, kind, meaning, fields, item in encoded
+    )

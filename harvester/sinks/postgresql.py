@@ -7,9 +7,9 @@ PostgreSQL refuses the character NUL in text: a text that has one stands in ``_e
 JSON writes it ``\u0000``, and its column is null.  JSON columns are ``json``, not ``jsonb``, which
 would refuse it too, and would not keep the order of an object's fields.
 
-Transactions of all writers follow one another by an advisory lock.  So after a connection was lost
-in the midst of a commit, the next one, which waits for that lock, sees whether the commit took
-place: its number stands in ``_harvester``, or not.
+Writers of different accounts write at the same time.  A transaction that was cut off from its
+writer in the middle of its commit still holds the locks of its accounts, so that the repeated write
+waits until it is over, and replaces what it brought.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from harvester import durable
-from harvester.codec import encode
+from harvester.away import PATIENCE, Away
 from harvester.endpoint import Field
 from harvester.errors import UsageError
-from harvester.model import Hidden
-from harvester.private import advice
+from harvester.secrets import Secret, advice
 from harvester.sinks.columns import Row
-from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import Away
-from harvester.sinks.layout import Dialect, quoted
+from harvester.sinks.layout import Dialect, as_text, quoted
+from harvester.sinks.sql import Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
 _FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
@@ -42,13 +40,15 @@ _OURS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-_BEGIN = (
+_BEGIN = (  # the days to delete are few beside a table: they are looked up in its index
     "SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '30s', true),"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
 )
 _TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03")
 """Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end."""
+_NOT_ALLOWED = "42501"  # insufficient privilege
 _NOT_NOW = (
     "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
     "slots", "unexpectedly", "reset", "unreachable", "no such file",
@@ -57,15 +57,12 @@ _NOT_NOW = (
 _TYPES = {
     "int": "bigint", "float": "double precision", "str": "text", "bool": "boolean", "date": "date",
     "object": "json", "list": "json", "json": "json", "timestamp": "timestamp with time zone",
+    "key": "text",
 }  # fmt: skip
 
 _AS_THEY_ARE = {"int": "int8", "float": "float8", "bool": "bool"}
 """What values are in Python when they are copied; all others are text.  Told beforehand, the driver
 does not look at each, which is half of its work."""
-
-
-def _text(value: Any) -> str:
-    return encode(value).decode()
 
 
 DIALECT = Dialect(
@@ -74,8 +71,8 @@ DIALECT = Dialect(
     forms={  # text is what COPY takes fastest
         "date": lambda day: day.isoformat(),
         "timestamp": lambda moment: moment.isoformat(),
-        "object": _text,
-        "list": _text,
+        "object": as_text,
+        "list": as_text,
     },
     reads={"object": "{}::text", "list": "{}::text", "json": "{}::text"},
     mark="%s",
@@ -83,11 +80,12 @@ DIALECT = Dialect(
     longest=63,
     refused="str",
     refuses=lambda value: type(value) is str and "\0" in value,
-    signs=(b"\\", b"\\u0000"),  # the first one is found, or not, at once
+    sign=b"\\u0000",
+    locks=" FOR UPDATE",
 )
 
 
-class PostgreSQL(Database):
+class PostgreSQL(SqlSink):
     """The sink in a PostgreSQL database.
 
     url: as libpq takes it; the password may stand in ``PGPASSWORD`` or ``~/.pgpass`` in its place,
@@ -95,23 +93,21 @@ class PostgreSQL(Database):
     Raises `UsageError` for a URL that is none, and if the library is missing.
     """
 
-    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
-        hidden = Hidden(url)
-        del url  # a traceback may be shown with the locals of its frames
-        driver, problem = _driver(hidden)
+    def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
+        url = Secret(url)
+        driver, problem = _driver(url)
         if driver is None:
             raise UsageError(problem)
         super().__init__(driver.identity, driver, patience=patience)
 
     @classmethod
-    def from_spec(cls, rest: str) -> PostgreSQL:
+    def from_spec(cls, rest: str | Secret) -> PostgreSQL:
         """The sink that ``postgresql://…`` names."""
-        hidden = Hidden(f"postgresql:{rest}")
-        del rest
-        return cls(hidden.value)
+        rest = Secret(rest)
+        return cls(Secret(f"postgresql:{rest.value}"))
 
 
-def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
+def _driver(url: Secret) -> tuple[PostgresDriver | None, str]:
     """The driver, or why there is none; nothing is sent yet."""
     try:
         import psycopg
@@ -136,7 +132,7 @@ def _driver(url: Hidden) -> tuple[PostgresDriver | None, str]:
     return PostgresDriver(psycopg, given), ""
 
 
-def _is_plain(url: Hidden) -> bool:
+def _is_plain(url: Secret) -> bool:
     """Whether it is certain where user and password end: libpq reads on to the first @ or /."""
     before, at, after = url.value.partition("://")[2].partition("@")
     return not at or ("/" not in before and "@" not in after)
@@ -154,7 +150,7 @@ class PostgresDriver:
         self.where = f"the database {given['dbname']} on {host}" + (
             f":{given['port']}" if "port" in given else ""
         )
-        self._hidden = {name: Hidden(given.pop(name)) for name in _SECRETS if name in given}
+        self._secrets = {name: Secret(given.pop(name)) for name in _SECRETS if name in given}
         self._library = library
         self._given = {**_OURS, **given}
         self._connection: Any = None
@@ -182,7 +178,7 @@ class PostgresDriver:
         try:
             self._connection = self._library.connect(
                 **self._given,
-                **{name: hidden.value for name, hidden in self._hidden.items()},
+                **{name: secret.value for name, secret in self._secrets.items()},
                 autocommit=True,
                 prepare_threshold=None,
                 client_encoding="utf8",
@@ -197,11 +193,12 @@ class PostgresDriver:
             connection.close()
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[None]:
-        self._connection.execute("BEGIN")
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
+        self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         try:
             self._connection.execute(_BEGIN)
-            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            if alone:
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             yield
             with durable.step(f"commit postgresql {what}"):
                 self._connection.execute("COMMIT")
@@ -218,6 +215,7 @@ class PostgresDriver:
         try:
             reader.connect(create=False)
             reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            reader.query("SELECT set_config('timezone', 'UTC', true)")
             yield reader
         finally:
             reader.close()
@@ -226,12 +224,14 @@ class PostgresDriver:
         cursor = self._connection.execute(sql, values or None)
         return list(cursor.fetchall()) if cursor.description else []
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._connection.transaction():
-            self._connection.execute(_BEGIN)
-            with self._connection.cursor(name="harvester") as cursor:
-                cursor.itersize = 2000
-                yield from cursor.execute(sql, values or None)
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        with self._connection.cursor(name="harvester") as cursor:
+            cursor.itersize = 2000
+            yield from cursor.execute(sql, values or None)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
         names = ", ".join(quoted(field.name) for field in columns)
@@ -244,10 +244,15 @@ class PostgresDriver:
             for row in rows:
                 write(row)
 
-    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
-        where = " AND ".join(f"{quoted(field.name)} = %s" for field in key)
-        with self._connection.cursor() as cursor:
-            cursor.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        appids, begins, ends = (list(values) for values in zip(*days, strict=True))
+        self.query(
+            f"DELETE FROM {quoted(table)} USING"
+            " unnest(%s::text[], %s::date[], %s::date[]) AS gone (appid, first, last)"
+            " WHERE _appid = gone.appid AND _begin_date <= gone.last"
+            " AND _end_date >= gone.first AND _begin_date > gone.first - %s::integer",
+            [appids, begins, ends, longest],
+        )
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(
@@ -266,8 +271,8 @@ class PostgresDriver:
             return "its disk is full"
         if "no password supplied" in line:
             return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
-        for hidden in self._hidden.values():
-            line = hidden.cut_from(line)
+        for secret in self._secrets.values():
+            line = secret.cut_from(line)
         return line
 
     def is_away(self, exc: Exception) -> bool:
@@ -276,6 +281,9 @@ class PostgresDriver:
             kinds = (self._library.OperationalError, self._library.InterfaceError)
             return isinstance(exc, kinds)
         return str(state).startswith(_TRANSIENT)
+
+    def is_barred(self, exc: Exception) -> bool:
+        return getattr(exc, "sqlstate", None) == _NOT_ALLOWED
 
 
 def _url(given: dict[str, str]) -> str:

@@ -1,46 +1,39 @@
-"""What a segment of JSON lines is: how far it counts, whose lines it holds.
+"""What a segment of JSON lines holds: how much of it counts, and whose windows.
 
-Rule: reads lines and receipts; writes nothing.
+Rule: reads; writes nothing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
-from harvester.codec import add_checksums, checksum, parse, parse_lines
+from harvester.codec import METADATA_BEGINS, TALLY_BITS, line_checksum, parse, parse_lines
 from harvester.errors import SinkError
-from harvester.model import Batch, Window
-from harvester.plan import Days
-from harvester.sinks.base import Found, Receipt
+from harvester.model import Tally, Window
+from harvester.sinks.base import Checkpoint
 from harvester.sinks.compression import compression_of
-from harvester.sinks.files import CHUNK
 
-Lines = Iterable[tuple[bytes, Window]]
-
-
-def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
-    """The batches of each interface, in their order; mostly all are of one."""
-    names = dict.fromkeys([batch.window.endpoint for batch in batches])
-    if len(names) == 1:
-        return dict.fromkeys(names, batches)
-    return {name: [batch for batch in batches if batch.window.endpoint == name] for name in names}
+NAME = re.compile(r"[^/]+/\d{6}\.jsonl(\.gz|\.zst)?")
+DRAFT = re.compile(r"\.\d+\.tmp")
+TAIL = 512
+"""Bytes of which a mark has the checksum."""
 
 
 class Mark(NamedTuple):
-    """Up to where a segment counts, and how often it was written anew.
+    """How much of a segment counts.
 
-    tag: a number that the sink keeps with it.  tail: a checksum of what stands right before the
-    place, or 0: a receipt that is older than the segment (a ledger that was restored from a copy)
-    tells of a place in the midst of other lines.
+    size: in bytes.  generation: how often it was written again.  small: bytes in small members.
+    tail: a checksum of the bytes that end there: another file of the same length has another one.
     """
 
-    size: int
+    size: int = 0
     generation: int = 0
-    tag: int = 0
+    small: int = 0
     tail: int = 0
 
     @classmethod
@@ -48,125 +41,133 @@ class Mark(NamedTuple):
         return cls(*map(int, text.split()))
 
     def __str__(self) -> str:
-        return " ".join(map(str, self if self.tag or self.tail else self[:2]))
+        return " ".join(map(str, self))
 
 
-class Whole:
-    """Windows that are replaced: what lies within one of them gives way to it."""
+Marks = dict[str, Mark]
 
-    def __init__(self, windows: Iterable[Window]) -> None:
-        self._windows = set(windows)
-        self._ordered = sorted(self._windows)
-        self._reach: list[Window] = []  # for each, whichever reaches furthest of those up to it
-        for window in self._ordered:
-            before = self._reach[-1] if self._reach else window
-            further = before[:2] == window[:2] and before.end >= window.end
-            self._reach.append(before if further else window)
 
-    def __bool__(self) -> bool:
-        return bool(self._windows)
+class Days:
+    """Days by account, a bit each: two windows overlap if they have a day in common."""
 
-    def around(self, stored: Window) -> Window | None:
-        """The window that a stored one lies in."""
-        if stored in self._windows:
-            return stored
-        place = bisect_right(self._ordered, stored._replace(end=date.max)) - 1
-        if place < 0:
-            return None
-        window = self._reach[place]
-        return window if window[:2] == stored[:2] and window.end >= stored.end else None
+    _FIRST = date(2000, 1, 1).toordinal()
+
+    def __init__(self, windows: Iterable[Window] = ()) -> None:
+        self._bits: dict[str, int] = {}
+        self.add(windows)
+
+    def add(self, windows: Iterable[Window]) -> None:
+        """The days of these, too."""
+        for window in windows:
+            self._bits[window.appid] = self._bits.get(window.appid, 0) | self._of(window)
+
+    def overlaps(self, window: Window) -> bool:
+        """Whether a window has one of these days."""
+        bits = self._bits.get(window.appid, 0)
+        return bool(bits and bits & self._of(window))
+
+    def overlap(self, other: Days) -> bool:
+        """Whether there is a day in common."""
+        return any(bits & self._bits.get(appid, 0) for appid, bits in other._bits.items())
+
+    def _of(self, window: Window) -> int:
+        first = max(window.begin.toordinal() - self._FIRST, 0)
+        last = max(window.end.toordinal() - self._FIRST, 0)
+        return ((1 << (last - first + 1)) - 1) << first
+
+
+class WindowLines(NamedTuple):
+    """The lines of a stored window, which follow each other; tail: what they all end with."""
+
+    window: Window
+    fetched_at: str
+    tail: int
+    lines: list[bytes]
+
+    def tally(self) -> Tally:
+        """How many they are, and the sum of their checksums."""
+        return Tally(len(self.lines), sum(map(line_checksum, self.lines)) & TALLY_BITS)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records, without the metadata."""
+        cut = self.tail + 1  # and the comma, if a field stands before it
+        bare = [line[: max(len(line) - cut, 1)] + b"}\n" for line in self.lines]
+        found: list[dict[str, Any]] = parse_lines(b"".join(bare))
+        return found
+
+
+def windows_in(name: str, path: Path, size: int) -> Iterator[WindowLines]:
+    """The windows of a segment, in the order in which they were written; raises `SinkError`."""
+    tail, held = b"", list[bytes]()
+    try:
+        for line in compression_of(name).lines(path, size):
+            if held and not line.endswith(tail):
+                yield _window_lines(tail, held)
+                held = []
+            if not held:
+                tail = line[_tail_at(line) :]
+            held.append(line)
+    except OSError as exc:
+        raise SinkError(f"{path} cannot be read ({exc.strerror})") from exc
+    if held:
+        yield _window_lines(tail, held)
+
+
+def _tail_at(line: bytes) -> int:
+    place = line.rfind(METADATA_BEGINS)
+    if place < 0:
+        raise _foreign(line)
+    return place
+
+
+def _window_lines(tail: bytes, lines: list[bytes]) -> WindowLines:
+    try:
+        told = parse(b"{" + tail)
+        days = date.fromisoformat(told["_begin_date"]), date.fromisoformat(told["_end_date"])
+        window = Window(told["_appid"], told["_endpoint"], *days)
+        return WindowLines(window, told["_fetched_at"], len(tail), lines)
+    except (ValueError, KeyError, TypeError):
+        raise _foreign(lines[0]) from None
+
+
+def _foreign(line: bytes) -> SinkError:
+    return SinkError(
+        f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose another"
+        " directory"
+    )
 
 
 def is_ours(path: Path) -> bool:
     """Whether a segment begins with a record of ours, of the interface that its folder names."""
-    lines = compression_of(path.name).lines(path, path.stat().st_size)
     try:
-        return window_of(next(lines, b"")).endpoint == path.parent.name
-    except SinkError:
-        return False
-    finally:
+        lines = compression_of(path.name).lines(path, path.stat().st_size)
+        first = next(lines, b"")
         lines.close()
+        found = _window_lines(first[_tail_at(first) :], [first])
+    except (SinkError, OSError):
+        return False
+    return found.window.endpoint == path.parent.name
 
 
-def marks_of(receipt: Receipt) -> dict[str, Mark]:
-    """The segments that a receipt speaks of, by folder and name."""
-    return {name: Mark.parse(text) for name, text in receipt.items() if "/" in name}
+def marks_of(checkpoint: Checkpoint) -> Marks:
+    """The segments of a checkpoint."""
+    return {
+        name: Mark.parse(text) for name, text in checkpoint.items() if text and NAME.fullmatch(name)
+    }
 
 
-def rewritten_path(path: Path, generation: int) -> Path:
-    """Where a segment of that generation lies until it takes its place."""
+def draft_of(path: Path, generation: int) -> Path:
+    """Where a segment of that generation lies until it has its name."""
     return path.with_name(f"{path.name}.{generation}.tmp")
 
 
-def with_windows(lines: Iterable[bytes]) -> Lines:
-    """Each line with the window that its metadata names."""
-    for line in lines:
-        yield line, window_of(line)
+def tail_of(path: Path, size: int) -> int:
+    """A checksum of the bytes right before that place."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - TAIL))
+        return crc32(file.read(min(TAIL, size)))
 
 
-def window_of(line: bytes) -> Window:
-    """The window that a stored line's metadata names; raises `SinkError` for a foreign line."""
-    return stamped(line)[0]
-
-
-def stamped(line: bytes) -> tuple[Window, str]:
-    """The same, and when it was fetched."""
-    try:
-        record = parse(line)
-        window = Window(
-            record["_appid"],
-            record["_endpoint"],
-            date.fromisoformat(record["_begin_date"]),
-            date.fromisoformat(record["_end_date"]),
-        )
-        return window, str(record.get("_fetched_at", ""))
-    except (ValueError, KeyError, TypeError):
-        raise SinkError(
-            f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose"
-            " another directory"
-        ) from None
-
-
-def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The records of stored lines; some thousands are parsed at once."""
-    held: list[bytes] = []
-    size = 0
-    for line in lines:
-        held.append(line)
-        size += len(line)
-        if size >= CHUNK:
-            yield from parse_lines(b"".join(held))
-            held, size = [], 0
-    if held:
-        yield from parse_lines(b"".join(held))
-
-
-def found_in(lines: Iterable[bytes]) -> list[Found]:
-    """The windows that stand in the segments of one interface, in their order.
-
-    Lines are written in order, so only what stands last may be the half of a window.
-    """
-    found: dict[Window, Found] = {}
-    last: Window | None = None
-    for line in lines:
-        last, fetched_at = stamped(line)
-        former = found.get(last) or Found(last, 0, 0, fetched_at)
-        total = add_checksums(former.checksum, checksum([line]))
-        found[last] = former._replace(records=former.records + 1, checksum=total)
-    if last is not None:
-        found[last] = found[last]._replace(whole=False)
-    return list(found.values())
-
-
-def holds(spans: Mapping[str, Days], window: Window) -> bool:
-    """Whether a segment with these spans can hold days of a window."""
-    days = spans.get(window.appid)
-    return days is not None and days[0] <= window.end and window.begin <= days[1]
-
-
-def widen(spans: dict[str, Days], windows: Iterable[Window]) -> dict[str, Days]:
-    """The spans of a segment that holds these windows too."""
-    for appid, _, begin, end in windows:
-        first, last = spans.get(appid, (begin, end))
-        spans[appid] = (min(first, begin), max(last, end))
-    return spans
+def folder_of(name: str) -> str:
+    """The interface of a segment."""
+    return name.partition("/")[0]

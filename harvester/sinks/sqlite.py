@@ -10,30 +10,35 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harvester import durable, sqlitefile
-from harvester.codec import encode
+from harvester.away import PATIENCE
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
-from harvester.sinks.database import PATIENCE, Database
-from harvester.sinks.driver import DISK_FULL, make_ready
-from harvester.sinks.layout import Dialect, is_negative_zero, quoted
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
 from harvester.sinks.spec import read_spec
+from harvester.sinks.sql import (
+    DISK_FULL,
+    Days,
+    Rows,
+    SqlSink,
+    before,
+    make_ready,
+    overlapping,
+)
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
 
+_BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""Codes of errors about files that may be whole."""
+
 _TYPES = {
     "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
-    "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON",
+    "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
 }  # fmt: skip
-
-
-def _text(value: Any) -> str:
-    return encode(value).decode()
-
 
 DIALECT = Dialect(
     "SQLite",
@@ -41,18 +46,20 @@ DIALECT = Dialect(
     forms={
         "date": lambda day: day.isoformat(),
         "timestamp": lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "object": _text,
-        "list": _text,
+        "object": as_text,
+        "list": as_text,
     },
     revives={"bool": bool},
     refused="float",
     refuses=is_negative_zero,
-    signs=(b"-0.0",),
+    sign=b"-0.0",
 )
 
 
-class SQLite(Database):
+class SQLite(SqlSink):
     """The sink in an SQLite file; it is made if it is not there."""
+
+    is_file: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
@@ -82,28 +89,7 @@ class SQLiteDriver:
         if self._connection is not None:
             return
         make_ready(self._path, self.where, create=create)
-        if create or sqlitefile.in_place(self._path):
-            self._for_writing("rwc" if create else "rw")
-        else:
-            self._for_reading()
-
-    def _connected(self, uri: str) -> sqlite3.Connection:
-        self._connection = connection = sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
-        )
-        self._refuse_a_ledger(connection)
-        return connection
-
-    def _for_reading(self) -> None:
-        """Connect to a file in a directory that cannot be written, as a copy may lie in."""
-        try:
-            self._connected(sqlitefile.uri(self._path, "ro"))
-        except sqlite3.OperationalError:
-            self.close()
-            self._connected(sqlitefile.as_it_lies(self._path))
-
-    def _for_writing(self, mode: str) -> None:
-        connection = self._connected(sqlitefile.uri(self._path, mode))
+        connection = self._connected(sqlitefile.uri(self._path, "rwc" if create else "rw"))
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise UsageError(
                 f"{self.where} lies on a disk that SQLite cannot share (no WAL); choose a disk of"
@@ -111,12 +97,16 @@ class SQLiteDriver:
             )
         connection.execute("PRAGMA synchronous = FULL")
 
-    def _refuse_a_ledger(self, connection: sqlite3.Connection) -> None:
+    def _connected(self, uri: str) -> sqlite3.Connection:
+        self._connection = connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
+        )
         found = connection.execute(
-            "SELECT count(*) FROM sqlite_master WHERE name IN ('stretch', 'receipt', 'spent')"
+            "SELECT count(*) FROM sqlite_master WHERE name IN ('calendar', 'open_window')"
         ).fetchone()
-        if found == (3,):
+        if found == (2,):
             raise UsageError(f"{self._path} is a ledger of harvester; choose another file")
+        return connection
 
     @property
     def _open(self) -> sqlite3.Connection:
@@ -130,7 +120,7 @@ class SQLiteDriver:
                 connection.close()
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[None]:
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
         self._open.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -143,18 +133,33 @@ class SQLiteDriver:
 
     @contextmanager
     def reading(self) -> Iterator[SQLiteDriver]:
+        make_ready(self._path, self.where, create=False)
         reader = SQLiteDriver(self._path)
         try:
-            reader.connect(create=False)
+            if sqlitefile.in_place(self._path):  # a log is then removed at the end
+                reader._connected(sqlitefile.uri(self._path, "rw"))
+            else:
+                reader._connected_to_a_copy()
             reader.query("BEGIN")
             yield reader
         finally:
             reader.close()
 
+    def _connected_to_a_copy(self) -> None:
+        """Connect to a file in a directory that cannot be written."""
+        try:
+            self._connected(sqlitefile.uri(self._path, "ro"))
+        except sqlite3.OperationalError:
+            self.close()
+            self._connected(sqlitefile.as_it_lies(self._path))
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._open.execute(sql, values).fetchall()
 
-    def scan(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._open.executemany(sql, rows)
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         yield from self._open.execute(sql, values)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
@@ -162,9 +167,15 @@ class SQLiteDriver:
         marks = DIALECT.marks(len(columns))
         self._open.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
 
-    def delete(self, table: str, key: Sequence[Field], rows: Sequence[Row]) -> None:
-        where = " AND ".join(f"{quoted(field.name)} = ?" for field in key)
-        self._open.executemany(f"DELETE FROM {quoted(table)} WHERE {where}", rows)
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        day = DIALECT.day
+        self._open.executemany(
+            overlapping(table, DIALECT.mark),
+            [
+                (appid, day(end), day(begin), day(before(begin, longest)))
+                for appid, begin, end in days
+            ],
+        )
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(f"PRAGMA table_info({quoted(table)})")
@@ -184,3 +195,6 @@ class SQLiteDriver:
 
     def is_away(self, exc: Exception) -> bool:
         return False
+
+    def is_barred(self, exc: Exception) -> bool:
+        return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED

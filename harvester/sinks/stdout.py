@@ -1,18 +1,17 @@
 """Records on standard output, one JSON object a line, for pipes.
 
-Rule: what has left cannot be called back; so it leaves in whole windows, and the ledger is told
-after.
+Rule: what has left cannot be taken back; so it leaves in whole windows, before the ledger commits
+them.
 
-What can be promised of a pipe is less than of a place that can be read back:
+Beside the fields of a record in any sink a line has ``_id``, which is the same however often the
+record is sent (see `harvester.sinks.feed`), and ``_version``, the same in all lines of a window and
+later each time that the window is fetched.  What a reader can rely on:
 
-- what the ledger remembers has been taken by the pipe and is not asked for again, so no record is
-  handed out twice by a run, nor by the next one after a run that ended in order;
-- a run that is stopped at once or dies between writing a group of windows and telling the ledger
-  leaves it untold, and the next one hands the same windows out again: at least once, then.  Their
-  lines name their window (``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date``), and of two
-  versions of a window the one with the later ``_fetched_at`` counts, as a whole;
-- a window that is replaced (``--refresh``, late figures) comes anew in the same way: what has left
-  stays with whoever has it;
+- each window arrives at least once.  A run that ends in order hands nothing out twice; one that is
+  killed between writing a group of windows and committing them hands them out again in the next;
+- where windows of the same account and interface overlap, the lines with the latest ``_version``
+  count, and all others are superseded: so a window that is sent again (``--refresh``, late figures,
+  a kill) replaces itself.  A window that has become empty sends no line: what was sent of it stays;
 - a line of up to 4,096 bytes enters a pipe whole or not at all; a longer one can be torn by a kill;
 - what a reader leaves unread in the pipe when it ends is lost to it: it was handed out.
 """
@@ -27,10 +26,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harvester.codec import encode
 from harvester.durable import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
-from harvester.sinks.base import Receipt, Written
+from harvester.sinks.base import Checkpoint, Fence, Written
+from harvester.sinks.feed import lines_with_ids
 
 CHUNK = 4096
 """Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
@@ -47,6 +48,8 @@ class StandardOutput:
         self._descriptor = -1
         self._room: Any = None
 
+    takes_lines = True
+
     @classmethod
     def from_spec(cls, rest: str) -> StandardOutput:
         """The sink that ``-`` names."""
@@ -62,7 +65,7 @@ class StandardOutput:
         """``-``."""
         return "-"
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """See that there is something to write to."""
         if self._given is None and sys.__stdout__ is None:
             raise UsageError("sink: standard output is closed, so nothing can be written to it")
@@ -75,13 +78,13 @@ class StandardOutput:
         if hasattr(select, "poll") and not stat.S_ISREG(mode):
             self._room = select.poll()
             self._room.register(descriptor, select.POLLOUT)
-        return {"begun": "1"}
+        return {}
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Hand the lines out; waits as long as nobody takes them."""
         try:
             with step("write standard output"):
-                for piece in pieces(b"".join([batch.body for batch in batches])):
+                for piece in pieces(b"".join(map(lines_of, batches))):
                     await self._put(piece)
         except BrokenPipeError:
             raise ReaderGoneError("whoever read standard output has gone") from None
@@ -92,16 +95,13 @@ class StandardOutput:
                 f"standard output could not be written: {what}; mend it and run the same command"
                 " again"
             ) from exc
-        return Written({})
+        return Written()
 
     async def _put(self, piece: memoryview) -> None:
         while piece:
             if self._room is not None and not self._room.poll(0):
                 await _room_in(self._descriptor)
             piece = piece[os.write(self._descriptor, piece) :]
-
-    async def settle(self) -> None:
-        """Nothing can be called back."""
 
     async def close(self) -> None:
         """Standard output stays open: it is the process's."""
@@ -123,6 +123,14 @@ def _standard() -> int:
     assert sys.__stdout__ is not None
     sys.__stdout__.flush()
     return sys.__stdout__.fileno()
+
+
+def lines_of(batch: Batch) -> bytes:
+    """The lines of a window, with their ids and its version."""
+    end = b',"_version":%d}\n' % batch.version
+    return b"".join(
+        [line[:-1] + b',"_id":' + encode(name) + end for name, line in lines_with_ids(batch)]
+    )
 
 
 def pieces(data: bytes) -> Iterator[memoryview]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harvester.errors import UsageError
-from harvester.model import Hidden
+from harvester.secrets import Secret
 from harvester.stores.base import TokenStore
 from harvester.stores.files import FileStore
 from harvester.stores.memory import MemoryStore
@@ -16,33 +16,32 @@ from harvester.stores.memory import MemoryStore
 __all__ = ["FileStore", "MemoryStore", "TokenStore", "open_store"]
 
 
-def _redis(spec: Hidden) -> TokenStore:
+def _redis(spec: Secret) -> TokenStore:
     from harvester.stores.redis import RedisStore
 
-    return RedisStore(spec.value)
+    return RedisStore(spec)
 
 
-_KINDS: dict[str, Callable[[Hidden], TokenStore]] = {
+_KINDS: dict[str, Callable[[Secret], TokenStore]] = {
     "file": lambda spec: FileStore(spec.value.removeprefix("file:")),
     "redis": _redis,
     "rediss": _redis,
 }
 
 
-def open_store(spec: str) -> TokenStore | None:
+def open_store(spec: str | Secret) -> TokenStore | None:
     """The store that a spec names, None for ``memory``: each run for itself.
 
     ``file:PATH`` (a directory, or a path that ends with a slash: a file an account),
     ``redis://HOST:PORT/DB``, ``rediss://…``.  Raises `UsageError`.
     """
-    if spec == "memory":
+    spec = Secret(spec)  # it may hold a password
+    if spec.value == "memory":
         return None
-    hidden = Hidden(spec)  # it may hold a password, and tracebacks can be shown with locals
-    del spec
-    kind, colon = hidden.value.partition(":")[:2]
-    if kind in _KINDS and colon and hidden.value != f"{kind}:":
-        return _KINDS[kind](hidden)
-    shown = "what was given" if "@" in hidden.value else repr(hidden.value)
+    kind, colon = spec.value.partition(":")[:2]
+    if kind in _KINDS and colon and spec.value != f"{kind}:":
+        return _KINDS[kind](spec)
+    shown = "what was given" if "@" in spec.value else repr(spec.value)
     raise UsageError(
         f"token store: {shown} is not one; these are known: memory, file:PATH,"
         " redis://HOST:PORT/DB, rediss://…"

@@ -24,7 +24,7 @@ from harvester.codec import MalformedError, encode, parse
 from harvester.errors import AttemptError, UsageError
 from harvester.lock import Claim
 from harvester.model import Stored
-from harvester.private import DIRECTORY, check_private, write_private
+from harvester.secrets import DIRECTORY, check_private, write_private
 from harvester.stores.base import LEASE, POLL, from_object, same, to_object
 from harvester.thread import Thread
 

@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Hidden, Stored
-from harvester.private import advice, place_of
+from harvester.model import Stored
+from harvester.secrets import Secret, advice, place_of
 from harvester.stores.base import POLL, from_bytes, same, to_bytes
 from harvester.thread import ended
 
@@ -54,21 +54,20 @@ class RedisStore:
     Raises `UsageError` for a URL that is none, and if the library is missing.
     """
 
-    def __init__(self, url: str, *, lease: float = LEASE) -> None:
-        hidden = Hidden(url)
-        del url  # a traceback may be shown with the locals of its frames
-        self._where, problem = _place(hidden)
+    def __init__(self, url: str | Secret, *, lease: float = LEASE) -> None:
+        url = Secret(url)
+        self._where, problem = _place(url)
         self._lease, self._milliseconds = lease, max(1, int(lease * 1000))
         self._errors: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if not problem:
-            self._client, problem = self._connected(hidden)
+            self._client, problem = self._connected(url)
         if problem:
             raise UsageError(problem)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._where}>"
 
-    def _connected(self, url: Hidden) -> tuple[Any, str]:
+    def _connected(self, url: Secret) -> tuple[Any, str]:
         """The client, or why there is none; nothing is sent yet."""
         try:
             import redis.asyncio
@@ -175,7 +174,7 @@ def _found(raw: bytes | None) -> Stored | str | None:
     return from_bytes(raw) or "something else"
 
 
-def _place(url: Hidden) -> tuple[str, str]:
+def _place(url: Secret) -> tuple[str, str]:
     """A URL as it may be shown; and what is wrong with it."""
     place = place_of(url)
     if place is None:

@@ -4,16 +4,18 @@ Rule: everything here is used through the public protocols; nothing reaches into
 
 `Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
-next timer.  `check_sink` tries what a sink promises.
+next timer.  `check_sink` tries what a sink promises, `check_ledger` what a ledger does.
 
 Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
 `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
 (how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
-Behind `check_sink`: `checks` (one for each promise) and `bench` (what they are made with).
+Behind `check_sink`: `checks` (one for each promise) and `bench` (what they are made with); behind
+`check_ledger`: `ledger_bench`.
 """
 
 from harvester.sinks.memory import MemorySink
 from harvester.testing.bench import BrokenPromiseError
+from harvester.testing.check_ledger import LEDGER_CHECKS, check_ledger
 from harvester.testing.contract import SINK_CHECKS, check_sink
 from harvester.testing.data import articles
 from harvester.testing.fakes import FakeTransport
@@ -23,6 +25,7 @@ from harvester.testing.simulator import Faults, Reply, Simulator
 from harvester.testing.texts import TEXTS
 
 __all__ = [
+    "LEDGER_CHECKS",
     "SINK_CHECKS",
     "TEXTS",
     "BrokenPromiseError",
@@ -34,6 +37,7 @@ __all__ = [
     "SimulatorServer",
     "VirtualTimeLoop",
     "articles",
+    "check_ledger",
     "check_sink",
     "run_virtual",
     "serve",

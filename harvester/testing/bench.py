@@ -1,6 +1,10 @@
 """What the checks of a sink are made with: records, batches, and a ledger in memory.
 
-Rule: a sink is used as the engine uses it, and a check is told by its first broken promise.
+Rule: a sink is used as the engine uses it, and the first broken promise ends a check.
+
+Records are compared as JSON values, in any order within a window, with the leniency that typed
+columns need and no other: a field that is None counts as missing, also within an object; a whole
+float is the integer (3.0 and 3); a `date` is its ISO text; ``_fetched_at`` is compared as a moment.
 """
 
 from __future__ import annotations
@@ -8,20 +12,22 @@ from __future__ import annotations
 import inspect
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
-from harvester.codec import checksum, lines
 from harvester.endpoint import Field, JsonEndpoint
-from harvester.model import Batch, Tally, Window, metadata
-from harvester.sinks.base import Readable, Receipt, Sink, Typed, Verifiable, Written
+from harvester.errors import SinkError, UsageError
+from harvester.model import Batch, Tally, Window
+from harvester.sinks.base import Checkpoint, Sink, Written, scan_of
 
 Make = Callable[[str], Sink]
 Read = Callable[[str], "Iterable[Mapping[str, Any]] | Awaitable[Iterable[Mapping[str, Any]]]"]
-Remove = Callable[[str], object]
 
+ONE, OTHER = "wx0000000000000001", "wx0000000000000002"
+UNKNOWN = "unknown_interface"
 _FIRST = date(2024, 1, 1)
 _STAMP = "2024-06-15T04:00:00Z"
 _FIELDS = (
@@ -34,14 +40,14 @@ _FIELDS = (
     Field("parts", "list", "a list", (Field("day", "date"), Field("n", "int"))),
     Field("ids", "list", "a list of numbers", item="int"),
 )
-ENDPOINTS = (
-    JsonEndpoint("checked", "/datacube/checked", _FIRST, fields=_FIELDS),
-    JsonEndpoint("checked_too", "/datacube/checked_too", _FIRST, fields=_FIELDS),
-)
+ENDPOINTS = {
+    name: JsonEndpoint(name, f"/datacube/{name}", _FIRST, fields=_FIELDS)
+    for name in ("checked", "checked_too")
+}
 
 
 class BrokenPromiseError(AssertionError):
-    """A sink does not do what `harvester.sinks.base` promises; one sentence says what."""
+    """A sink or a ledger does not do what its module ``base`` promises; one sentence says what."""
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:
@@ -57,109 +63,197 @@ def batch(
     first: int,
     *records: int | dict[str, Any],
     days: int = 1,
-    appid: str = "wx0000000000000001",
+    appid: str = ONE,
     endpoint: str = "checked",
-    replaces: bool = False,
 ) -> Batch:
     """The records of a window that begins ``first`` days after the first one."""
     begin = _FIRST + timedelta(days=first)
     window = Window(appid, endpoint, begin, begin + timedelta(days=days - 1))
     made = [record(one) if isinstance(one, int) else one for one in records]
-    encoded = lines(made, metadata(window, _STAMP))
-    return Batch(window, _STAMP, len(made), b"".join(encoded), checksum(encoded), replaces)
+    return Batch(window, made, _STAMP, endpoint=ENDPOINTS.get(endpoint))
+
+
+def overlap(one: Window, other: Window) -> bool:
+    """Whether two windows of one account and interface have a day in common."""
+    return one[:2] == other[:2] and one.begin <= other.end and other.begin <= one.end
+
+
+Held = dict[Window, Batch]
+
+
+def after(held: Held, batches: Iterable[Batch]) -> Held:
+    """What stands in a sink once these have been written, one after the other."""
+    held = dict(held)
+    for new in batches:
+        for window in [window for window in held if overlap(window, new.window)]:
+            del held[window]
+        held[new.window] = new
+    return held
 
 
 class Bench:
-    """One target, and the receipts that its ledger has stored."""
+    """One destination and its ledger: a checkpoint, and the windows that were committed."""
 
-    def __init__(
-        self, name: str, promise: str, make: Make, read: Read, remove: Remove | None = None
-    ) -> None:
+    def __init__(self, name: str, promise: str, make: Make, read: Read | None = None) -> None:
         self.name = name
-        self.receipt: Receipt = {}
+        self.checkpoint: Checkpoint = {}
+        self.held: Held = {}
+        self.epoch = 1
         self._promise = promise
         self._make = make
         self._read = read
-        self._remove = remove
+        self._versions = count(1)
+        self._crashed: list[Sink] = []
 
     def __repr__(self) -> str:
-        return f"<Bench {self.name}, {len(self.receipt)} keys>"
+        return f"<Bench {self.name}, {len(self.held)} windows>"
 
-    def make(self) -> Sink:
-        """A sink on this target as a new process has it, told what will come."""
-        sink = self._make(self.name)
-        if isinstance(sink, Typed):
-            sink.describe(ENDPOINTS)
-        return sink
+    def make(self, name: str = "") -> Sink:
+        """A sink on this destination, or on another one, as a new process has it."""
+        return self._make(name or self.name)
 
-    async def open(self, *, ledger: bool = True) -> Sink:
-        """The same, open: with all that its ledger has stored, or without a ledger."""
+    async def open(self) -> Sink:
+        """The same, open, with what the ledger has stored for it."""
         sink = self.make()
         try:
-            found = await sink.open(dict(self.receipt) if ledger else None)
-        except BaseException:
+            found = await sink.open(dict(self.checkpoint))
+        except (SinkError, UsageError):
             await sink.close()
-            raise
-        if ledger:
-            self.store(found)
+            if not self._crashed:
+                raise
+            await self.close_crashed()  # only the end of its process gives its lock back
+            sink = self.make()
+            found = await sink.open(dict(self.checkpoint))
+        self._crashed = [other for other in self._crashed if other is not sink]
+        self.store(found)
         return sink
 
-    def store(self, receipt: Receipt) -> None:
-        """As the ledger stores it."""
-        self.receipt.update(receipt)
-        for key in [key for key, value in self.receipt.items() if not value]:
-            del self.receipt[key]
+    def store(self, changed: Checkpoint) -> None:
+        """As the ledger stores it: an empty value removes its key."""
+        merged = {**self.checkpoint, **changed}
+        self.checkpoint = {key: value for key, value in merged.items() if value}
 
-    async def commit(self, sink: Sink, *batches: Batch) -> Written:
-        """Write, store, settle."""
-        written = await sink.write(batches)
-        self.store(written.receipt)
-        await sink.settle()
-        return written
+    async def write(self, sink: Sink, *batches: Batch) -> Written:
+        """Write, as the engine does before it commits."""
+        for each in batches:
+            each.version = next(self._versions)
+            each.replaces = any(overlap(each.window, window) for window in self.held)
+        return await sink.write(batches, {each.window.appid: self.epoch for each in batches})
 
-    async def all(self, *batches: Batch) -> None:
+    async def commit(self, sink: Sink, *batches: Batch, ledger: bool = True) -> None:
+        """Write, then commit in the ledger, if one is kept."""
+        written = await self.write(sink, *batches)
+        if written.refused:
+            raise self.broken(f"nobody had a higher epoch, and {written.refused} were refused")
+        if ledger:
+            self.store(written.checkpoint)
+        self.held = after(self.held, batches)
+
+    async def run(self, *batches: Batch) -> None:
         """Open, commit, close."""
         sink = await self.open()
         await self.commit(sink, *batches)
         await sink.close()
 
-    async def remove(self) -> None:
-        """Delete the target, as somebody else would."""
-        assert self._remove is not None
-        done = self._remove(self.name)
-        if inspect.isawaitable(done):
-            await done
+    def crash(self, sink: Sink) -> None:
+        """The process that had this sink is gone; nobody has closed anything."""
+        self._crashed.append(sink)
 
-    async def standing(self) -> Counter[str]:
-        """The records that stand in the target, in one form each."""
+    async def close_crashed(self) -> None:
+        """Release what a process releases when it ends."""
+        while self._crashed:
+            await self._crashed.pop().close()
+
+    async def expect(self, sink: Sink | None = None, *, held: Held | None = None) -> None:
+        """That what the ledger has committed stands there, and nothing else.
+
+        sink: an open one; else a fresh one is scanned, and what the caller reads is looked at too.
+        """
+        if how := await self.difference(sink, self.held if held is None else held):
+            raise self.broken(how)
+
+    async def expect_between(self, sink: Sink, before: Held, after: Held) -> None:
+        """That each interface is as it was, or as it is after the write."""
+        if not scan_of(sink):
+            return
+        found = self._scanned(sink)
+        for name in {window.endpoint for window in (*found, *before, *after)}:
+            here = {window: each for window, each in found.items() if window.endpoint == name}
+            kept, written = (
+                {w: each for w, each in held.items() if w.endpoint == name and each.records}
+                for held in (before, after)
+            )
+            how = _difference_of_windows(here, written)
+            if how and _difference_of_windows(here, kept):
+                raise self.broken(f"{name} is neither as it was nor as it was written: {how}")
+
+    async def difference(self, sink: Sink | None, held: Held) -> str:
+        """What is not as it should be, empty if nothing."""
+        wanted = {window: each for window, each in held.items() if each.records}
+        scanned = self._scanned(sink) if scan_of(sink or self.make()) else None
+        if scanned is not None and (how := _difference_of_windows(scanned, wanted)):
+            return how
+        if self._read is None or sink is not None:
+            return ""
         found = self._read(self.name)
         if inspect.isawaitable(found):
             found = await found
-        return Counter(_form(one) for one in found)
+        return _difference(
+            Counter(map(_form, found)),
+            Counter(_form(one) for each in wanted.values() for one in each.documents()),
+        )
 
-    async def expect(self, *batches: Batch) -> None:
-        """That exactly these records stand there."""
-        await self.expect_one_of(batches)
-
-    async def expect_one_of(self, *choices: Sequence[Batch]) -> None:
-        """That exactly the records of one of these choices stand there."""
-        found = await self.standing()
-        wanted = [Counter(_form(r) for b in batches for r in b.documents()) for batches in choices]
-        if found not in wanted:
-            raise self.broken(_difference(found, wanted[0]))
-
-    def expect_replaced(self, sink: Sink, written: Written, *batches: Batch) -> None:
-        """That a write has told the figures of what it took the place of, if they are looked at."""
-        if not isinstance(sink, Readable | Verifiable):
-            return
-        total = Tally(sum(b.records for b in batches), sum(b.checksum for b in batches))
-        told = list(written.replaced.values())
-        if told != [total]:
-            raise self.broken(f"Written.replaced says {told}, and it was {total}")
+    def _scanned(self, sink: Any) -> dict[Window, Stored]:
+        """What a scan gives of all interfaces; without an open sink, up to the checkpoint."""
+        found: dict[Window, Stored] = {}
+        known = () if sink else (dict(self.checkpoint) or None,)
+        sink = sink or self.make()
+        for name in sink.endpoints(*known):
+            windows = 0
+            for window, tally, fetched_at, records in sink.scan(name, None, *known):
+                if window in found:
+                    raise self.broken(f"scan gives {window} twice")
+                found[window] = Stored(tally, fetched_at, Counter(map(_form, records())))
+                windows += 1
+            if not windows:
+                raise self.broken(f"endpoints() gives {name}, of which there is no record")
+        return found
 
     def broken(self, how: str) -> BrokenPromiseError:
         """The error of this check."""
         return BrokenPromiseError(f"{self.name}: {self._promise}: {how}")
+
+
+class Stored(NamedTuple):
+    """What stands in a sink of a window."""
+
+    tally: Tally
+    fetched_at: str
+    records: Counter[str]
+
+
+def _as_written(batch: Batch) -> Stored:
+    return Stored(batch.tally, batch.fetched_at, Counter(map(_form, batch.records)))
+
+
+def _differ(found: Stored, wanted: Stored) -> str:
+    """How what was found is not as it was written, empty if it is."""
+    if found.tally != wanted.tally:
+        return f"its tally is {tuple(found.tally)}, and {tuple(wanted.tally)} was written"
+    if _moment(found.fetched_at) != _moment(wanted.fetched_at):
+        return f"it was fetched at {wanted.fetched_at}, not at {found.fetched_at}"
+    return _difference(found.records, wanted.records)
+
+
+def _difference_of_windows(found: Mapping[Window, Stored], wanted: Held) -> str:
+    for window, stored in found.items():
+        if window not in wanted:
+            return f"scan gives {window}, which should not be there"
+        if how := _differ(stored, _as_written(wanted[window])):
+            return f"scan of {window}: {how}"
+    if missing := [window for window in wanted if window not in found]:
+        return f"scan lacks {len(missing)} of {len(wanted)} windows ({missing[0]})"
+    return ""
 
 
 def _form(given: Mapping[str, Any]) -> str:
@@ -185,7 +279,7 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float) and value and value.is_integer():
-        return int(value)  # a column of floats holds 3 as 3.0
+        return int(value)
     if isinstance(value, Mapping):
         return {key: _plain("", one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple):

@@ -2,28 +2,31 @@
 
 Rule: a check's first line is the promise that it tries; whatever is tried is promised there.
 
-A process that dies is played by a sink that is closed in the midst of it; what a kill does to files
-is to be tried by kills.
+A process that dies is played by a sink that nobody closes, or that is closed in the midst of it
+where it holds a lock; what a kill does to files is to be tried by kills.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
 from typing import Any
 
-from harvester.codec import add_checksums, checksum
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
-from harvester.sinks.base import Finishing, Readable, Verifiable
-from harvester.testing.bench import Bench, batch, record
+from harvester.testing.bench import ONE, OTHER, UNKNOWN, Bench, after, batch, record
 
-WINDOWS = 10_000
+WINDOWS = 3_000
 GROUP = 512
 
 Check = Callable[[Bench], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
+SCANNED: set[str] = set()
+"""The checks that are for sinks with ``scan`` alone."""
+FENCED: set[str] = set()
+"""The checks that are for sinks with a fence alone."""
 
 
 def _check(run: Check) -> Check:
@@ -32,54 +35,83 @@ def _check(run: Check) -> Check:
     return run
 
 
-# what is written
+def _check_of(kind: set[str]) -> Callable[[Check], Check]:
+    """The same, of a check that is not for every sink."""
 
-ONE_ODD: tuple[dict[str, Any], ...] = (
-    {"ref_date": [1]}, {"ref_date": {"a": 1}}, {"number": True}, {"number": 2**63},
-    {"share": 2**53 + 1}, {"title": ["x"]}, {"parts": [{"day": [1]}]}, {"ids": [2**63]},
-)  # fmt: skip
+    def add(run: Check) -> Check:
+        kind.add(getattr(run, "__name__", ""))
+        return _check(run)
+
+    return add
+
+
+# what is written
 
 
 @_check
 async def write(bench: Bench) -> None:
-    """What was written stands there as it came, metadata included."""
-    first = [batch(0, 1, 2), batch(1, 3), batch(0, 4, appid="wx0000000000000002")]
-    second = [batch(0, 5, endpoint="checked_too"), batch(2, 6)]
+    """What was written stands there as it came, of all accounts and interfaces of a write."""
     sink = await bench.open()
-    await bench.commit(sink, *first)
-    await bench.expect(*first)
-    await bench.commit(sink, *second)
+    await bench.commit(sink, batch(0, 1, 2), batch(1, 3), batch(0, 4, appid=OTHER))
+    await bench.expect(sink)
+    await bench.commit(
+        sink,
+        batch(0, 5, endpoint="checked_too"),
+        batch(2, 6),
+        batch(0, 7, appid=OTHER, endpoint="checked_too"),
+        batch(40, 8, appid=OTHER, days=30),
+    )
+    await bench.expect(sink)
     await sink.close()
-    await bench.expect(*first, *second)
+    await bench.expect()
 
 
 @_check
-async def unknown(bench: Bench) -> None:
+async def unknown_interface(bench: Bench) -> None:
+    """An interface that nothing is known of is stored, too."""
+    one, other = {"a": 1, "b": [1, {"c": None}]}, {"A": "x", "d": {}, "e": 2**70 + 1}
+    await bench.run(batch(0, one, other, {}, endpoint=UNKNOWN), batch(0, 1))
+    await bench.expect()
+    await bench.run(batch(0, other, days=2, endpoint=UNKNOWN))
+    await bench.expect()
+
+
+ONE_ODD: tuple[dict[str, Any], ...] = (
+    {"ref_date": [1]}, {"ref_date": {"a": 1}}, {"number": True}, {"number": 2**63},
+    {"number": 2**64 - 1}, {"number": 2**64 + 1}, {"share": 2**53 + 1}, {"title": ["x"]},
+    {"parts": [{"day": [1]}]}, {"ids": [2**63 + 1]},
+)  # fmt: skip
+ODD: tuple[dict[str, Any], ...] = (
+    {},
+    {"number": 1, "new": {"deep": [1, {"x": None, "y": "z"}]}, "Title": "x", "TITLE": [1]},
+    {"number": "2", "title": 2, "share": "0.5", "open": 1, "detail": [], "parts": {}},
+    {"number": 2**63 - 1, "share": 3, "ref_date": "20240231", "ids": [1, "2"]},
+    {"number": 2**70 + 1, "share": -1.5e300, "ref_date": 20240131, "ids": 3},
+    {"number": -(2**63), "detail": {"a": 1, "b": "x", "c": 2}, "parts": [{"day": "x"}]},
+    {"number": 1.5, "open": "no"},
+    {"number": [1], "ref_date": [1], "title": {"a": 1}, "share": [], "open": {}, "detail": "x"},
+    {"number": {"a": 1}, "ref_date": {"a": [1]}, "parts": "x", "ids": [None, "1", 2.5]},
+    {"number": 7, "_extra": {"number": 8}, "_checksum": 9, "": 0, "a b\"'`;.": "x"},
+    {"begin_date": "2024-01-02", "appid": "x", "_windows": 1, "order": 2, "select": 3},
+)
+
+
+@_check
+async def odd_values(bench: Bench) -> None:
     """A field that is not known, and a value of another type, are kept as they came."""
-    odd: list[dict[str, Any]] = [
-        {"number": 1, "new": {"deep": [1, {"x": None, "y": "z"}]}, "Title": "another case"},
-        {"number": "2", "title": 2, "share": "0.5", "open": 1, "detail": [], "parts": {}},
-        {"number": 2**63 - 1, "share": 3, "ref_date": "20240231", "ids": [1, "2"]},
-        {"number": 2**70, "share": -1.5e300, "ref_date": 20240131, "ids": 3},
-        {"number": -(2**63), "detail": {"a": 1, "b": "x", "c": 2}, "parts": [{"day": "x"}]},
-        {"number": 1.5, "open": "no"},
-        {"number": [1], "ref_date": [1], "title": {"a": 1}, "share": [], "open": {}, "detail": "x"},
-        {"number": {"a": 1}, "ref_date": {"a": [1]}, "parts": "x", "ids": [None, "1", 2.5]},
-    ]
-    await bench.all(batch(0, *odd))
-    await bench.expect(batch(0, *odd))
-    await bench.all(batch(1, {"newer": 1}, 7))
-    one_by_one = [batch(2 + n, {**record(n), **each}) for n, each in enumerate(ONE_ODD)]
-    for each in one_by_one:
-        await bench.all(each)
-    await bench.expect(batch(0, *odd), batch(1, {"newer": 1}, 7), *one_by_one)
+    await bench.run(batch(0, *ODD))
+    await bench.expect()
+    await bench.run(batch(1, {"newer": 1}, 7))
+    for number, each in enumerate(ONE_ODD):
+        await bench.run(batch(2 + number, {**record(number), **each}))
+    await bench.expect()
 
 
 TITLES = (
     "", " ", "😀👨‍👩‍👧", "nul \0 inside", "\0", "x" * 300, "题" * 300,
     "line\nbreak\r\n\u2028\x85\x7f",
     '"double" \'single\' \\ / \\N \\.', "tab\tand\x01control", "=1+1", "NULL", "null", "{}",
-    "%s ? $1", "\ufeffbom", "\uffff", "𐍈",
+    "%s ? $1", "\ufeffbom", "\uffff", "𐍈", '","_appid":"wx"}',
 )  # fmt: skip
 
 
@@ -88,219 +120,311 @@ async def texts(bench: Bench) -> None:
     """A text of any kind comes back as it was."""
     nested = [{"number": 100, "detail": {"b": one}, "parts": [one], one: one} for one in TITLES[:6]]
     plain = [{"number": n, "title": title} for n, title in enumerate(TITLES)]
-    await bench.all(batch(0, *plain), batch(1, *nested))
-    await bench.expect(batch(0, *plain), batch(1, *nested))
+    await bench.run(batch(0, *plain), batch(1, *nested))
+    await bench.expect()
+
+
+@_check
+async def equal_records(bench: Bench) -> None:
+    """Records that are equal, in one window or in several, all stand there."""
+    await bench.run(batch(0, 1, 1, 2), batch(1, 1, 1), batch(2, {}, {}))
+    await bench.expect()
 
 
 @_check
 async def empty(bench: Bench) -> None:
-    """A window without a record leaves nothing."""
-    await bench.all(batch(0), batch(1))
+    """A window without a record leaves nothing, and takes away what it overlaps."""
+    await bench.run(batch(0), batch(1))
     await bench.expect()
-    await bench.all(batch(1, replaces=True), batch(2, 1))
-    await bench.expect(batch(2, 1))
+    await bench.run(batch(0, 1), batch(1, 2), batch(2, 3))
+    await bench.run(batch(0))
+    await bench.expect()
+    await bench.run(batch(0, days=2), batch(0, 4, appid=OTHER))
+    await bench.expect()
+    await bench.run(batch(0, 5), batch(8, 6), batch(8), batch(9), batch(9, 7))
+    await bench.expect()
 
 
 @_check
 async def many(bench: Bench) -> None:
-    """Ten thousand windows in groups stand there, each once."""
+    """Thousands of windows, written in groups, stand there, each once."""
     sink = await bench.open()
-    batches: list[Batch] = []
     for first in range(0, WINDOWS, GROUP):
-        group = [batch(n, n) for n in range(first, min(first + GROUP, WINDOWS))]
-        await bench.commit(sink, *group)
-        batches += group
+        written = [batch(n, n) for n in range(first, min(first + GROUP, WINDOWS))]
+        bench.held = {}  # else each of them is held against all others
+        await bench.commit(sink, *written)
     await sink.close()
-    await bench.expect(*batches)
-    again = [batch(n, -n, replaces=True) for n in range(100, 100 + GROUP)]
-    await bench.all(*again)
-    await bench.expect(*batches[:100], *again, *batches[100 + GROUP :])
+    bench.held = {each.window: each for n in range(WINDOWS) for each in [batch(n, n)]}
+    await bench.expect()
+    again = [batch(n, -n) for n in range(100, 100 + GROUP)]
+    await bench.run(*again)
+    await bench.expect()
 
 
 # what is replaced
 
 
 @_check
-async def replace(bench: Bench) -> None:
-    """A batch that replaces takes the place of its window's records, and of no others."""
-    old = [batch(n, n, 100 + n) for n in range(5)]
-    other = batch(2, 9, appid="wx0000000000000002")
-    namesake = batch(2, 8, endpoint="checked_too")
-    await bench.all(*old, other, namesake)
-    new = batch(2, 200, replaces=True)
+async def repeat(bench: Bench) -> None:
+    """A window that comes again takes the place of its records, and of no others."""
+    await bench.run(
+        *[batch(n, n, 100 + n) for n in range(5)],
+        batch(2, 9, appid=OTHER),
+        batch(2, 8, endpoint="checked_too"),
+    )
     sink = await bench.open()
-    written = await bench.commit(sink, new, batch(7, 7))
-    bench.expect_replaced(sink, written, old[2])
-    rest = [*old[:2], *old[3:], other, namesake, batch(7, 7)]
-    await bench.expect(new, *rest)
-    newer = batch(2, 201, 202, replaces=True)
-    bench.expect_replaced(sink, await bench.commit(sink, newer), new)
+    await bench.commit(sink, batch(2, 200), batch(7, 7))
+    await bench.expect(sink)
+    await bench.commit(sink, batch(2, 201, 202))
+    await bench.commit(sink, batch(2, 201, 202))
     await sink.close()
-    await bench.expect(newer, *rest)
-
-
-@_check
-async def replaced_by_empty(bench: Bench) -> None:
-    """A batch without records that replaces leaves nothing of its window."""
-    await bench.all(batch(0, 1), batch(1, 2))
-    await bench.all(batch(0, replaces=True))
-    await bench.expect(batch(1, 2))
-    await bench.all(batch(0, 3, replaces=True))
-    await bench.expect(batch(0, 3), batch(1, 2))
+    await bench.expect()
 
 
 @_check
 async def longer(bench: Bench) -> None:
-    """A batch that replaces takes the place of the shorter windows that lie in its own."""
-    days = [batch(n, n) for n in range(10)]
-    await bench.all(*days, batch(3, 33, appid="wx0000000000000002"))
-    week = batch(2, 100, 101, days=7, replaces=True)
-    sink = await bench.open()
-    written = await bench.commit(sink, week)
-    await sink.close()
-    bench.expect_replaced(sink, written, *days[2:9])
-    rest = [*days[:2], days[9], batch(3, 33, appid="wx0000000000000002")]
-    await bench.expect(week, *rest)
-    again = batch(2, 102, days=7, replaces=True)
-    await bench.all(again)
-    await bench.expect(again, *rest)
+    """A window takes the place of the shorter ones that lie in it."""
+    await bench.run(*[batch(n, n) for n in range(10)], batch(3, 33, appid=OTHER))
+    await bench.run(batch(2, 100, 101, days=7))
+    await bench.expect()
+    await bench.run(batch(2, 102, days=7))
+    await bench.expect()
 
 
 @_check
 async def shorter(bench: Bench) -> None:
-    """A batch takes nothing from a longer window that its own lies in; it may be refused."""
-    week = batch(0, 1, 2, days=7)
-    await bench.all(week)
-    beside = [batch(3, 3, replaces=True), batch(6, 4, days=7, replaces=True)]
+    """A window takes the place of the longer one that it lies in, with all its days."""
+    weeks = [batch(7 * n, n, 10 + n, days=7) for n in range(4)]
+    await bench.run(*weeks, batch(7, 9, days=7, appid=OTHER))
+    await bench.run(batch(10, 3))
+    await bench.expect()
+    await bench.run(batch(14, 4), batch(16, 5), batch(20, 6, days=2))
+    await bench.expect()
+
+
+@_check
+async def shifted(bench: Bench) -> None:
+    """A window takes the place of those that it overlaps at their begin or end."""
+    await bench.run(*[batch(7 * n, n, days=7) for n in range(6)], batch(100, 1, days=400))
+    await bench.run(batch(10, 50, days=7))  # the end of one and the begin of the next
+    await bench.expect()
+    await bench.run(batch(27, 51, days=2), batch(499, 52, days=3))  # by one day each
+    await bench.expect()
+
+
+@_check
+async def in_one_write(bench: Bench) -> None:
+    """Of batches of one write that overlap the later one stays."""
+    await bench.run(
+        batch(0, 1), batch(0, 2), batch(0, 3, appid=OTHER), batch(5, 4, days=7),
+        batch(8, 5), batch(20, 6), batch(19, 7, days=3), batch(30, 8, days=3), batch(32, 9, days=3),
+    )  # fmt: skip
+    await bench.expect()
+    await bench.run(batch(32, 11), batch(31, 12, days=4), batch(33, 13))
+    await bench.expect()
+
+
+@_check
+async def any_order(bench: Bench) -> None:
+    """After any windows, crashes and new starts there stands what the ledger has committed."""
+    for seed in range(3):
+        await _any_order(bench, Random(seed))
+
+
+async def _any_order(bench: Bench, draw: Random) -> None:
     sink = await bench.open()
-    try:
-        await bench.commit(sink, *beside)
-    except SinkError:
-        beside = []
-    finally:
-        await sink.close()
-    await bench.expect(week, *beside)
+    for number in range(30):
+        group = [_any_window(draw, 100 * number + n) for n in range(draw.randint(1, 6))]
+        if draw.random() < 0.2:
+            await bench.write(sink, *group)
+            bench.crash(sink)
+            sink = await bench.open()
+        elif draw.random() < 0.2:
+            await sink.close()
+            sink = await bench.open()
+        await bench.commit(sink, *group)
+    await bench.expect(sink)
+    await sink.close()
+    await bench.expect()
+
+
+def _any_window(draw: Random, number: int) -> Batch:
+    records = [1000 * number + n for n in range(draw.choice((0, 1, 1, 2, 5)))]
+    return batch(
+        draw.randint(0, 40),
+        *records,
+        days=draw.choice((1, 1, 1, 2, 3, 7, 30)),
+        appid=draw.choice((ONE, OTHER)),
+        endpoint=draw.choice(("checked", "checked", "checked_too", UNKNOWN)),
+    )
 
 
 # what ends in the midst
 
+LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (
+    lambda: [batch(0, 1), batch(1, 2, 3), batch(0, 4, endpoint="checked_too")],
+    lambda: [batch(2, 5), batch(0, 6, appid=OTHER, days=7)],
+    lambda: [batch(1, 7), batch(3, 8), batch(4, 9, 10)],
+    lambda: [batch(2), batch(0, endpoint="checked_too"), batch(5)],
+    lambda: [batch(0, 11, days=7), batch(5, 12, appid=OTHER, days=4)],
+    lambda: [batch(3, 13, 14), batch(8, 15)],
+)
+"""Writes in turn: new windows, repeated ones, empty, longer, shifted and shorter ones."""
+
 
 @_check
-async def crash_before_receipt(bench: Bench) -> None:
-    """A process that dies before the receipt is stored loses and doubles nothing."""
-    await bench.all(batch(0, 1))
-    for _ in range(3):
+async def crash(bench: Bench) -> None:
+    """A process that dies between a write and the commit loses and doubles nothing."""
+    for number in range(len(LIFE)):
+        group, before = LIFE[number](), bench.held
+        for _ in range(2):
+            sink = await bench.open()
+            await bench.write(sink, *group)
+            bench.crash(sink)
         sink = await bench.open()
-        await sink.write([batch(1, 2), batch(2, 3, 4)])
-        await sink.close()
-    await bench.all(batch(1, 2), batch(5, 5))
-    await bench.all(batch(2, 3, 4))
-    await bench.expect(batch(0, 1), batch(1, 2), batch(2, 3, 4), batch(5, 5))
+        await bench.expect_between(sink, before, after(before, group))
+        await bench.commit(sink, *LIFE[number]())
+        await bench.expect(sink)
+        bench.crash(sink)
+    await bench.close_crashed()
+    await bench.expect()
 
 
 @_check
-async def crash_in_replacement(bench: Bench) -> None:
-    """A replacement whose receipt was not stored leaves the old records or the new, not both."""
-    old, new = batch(0, 1, 2), batch(0, 3, replaces=True)
-    await bench.all(old, batch(1, 4))
-    for _ in range(2):
-        sink = await bench.open()
-        await sink.write([new, batch(2, 5)])
-        await sink.close()
+async def crash_then_others(bench: Bench) -> None:
+    """What a dead process wrote leaves nothing where other windows of these days follow."""
+    await bench.run(*[batch(n, n) for n in range(7)])
     sink = await bench.open()
-    await bench.expect_one_of(
-        (old, batch(1, 4)), (new, batch(1, 4)), (new, batch(1, 4), batch(2, 5))
-    )
-    bench.expect_replaced(sink, await bench.commit(sink, new, batch(2, 5)), old)
-    await sink.close()
-    await bench.expect(new, batch(1, 4), batch(2, 5))
-
-
-@_check
-async def crash_before_settle(bench: Bench) -> None:
-    """What was stored in the ledger stands there, though the sink was not told of it."""
-    await bench.all(batch(0, 1), batch(1, 2))
+    await bench.write(sink, batch(0, 100, days=7), batch(7, 101, days=7))
+    bench.crash(sink)
     sink = await bench.open()
-    written = await sink.write([batch(0, 3, replaces=True), batch(2, 4)])
-    bench.store(written.receipt)
+    await bench.commit(sink, *[batch(n, 200 + n) for n in range(7)])
+    await bench.commit(sink, batch(10, 3))
+    await bench.expect(sink)
     await sink.close()
-    sink = await bench.open()
-    await sink.close()
-    await bench.expect(batch(0, 3), batch(1, 2), batch(2, 4))
-    await bench.all(batch(0, 5, replaces=True))
-    await bench.expect(batch(0, 5), batch(1, 2), batch(2, 4))
+    await bench.expect()
 
 
 @_check
 async def crash_at_open(bench: Bench) -> None:
-    """A process that dies before the receipt of `open` is stored loses and doubles nothing."""
+    """A process that dies before what `open` returned is stored loses and doubles nothing."""
     for number in (1, 2):
         sink = bench.make()
-        await sink.open(dict(bench.receipt))
+        await sink.open(dict(bench.checkpoint))
         await sink.close()
-        await bench.all(batch(number, number))
-    await bench.expect(batch(1, 1), batch(2, 2))
+        await bench.run(batch(number, number))
+    await bench.expect()
 
 
 @_check
 async def cancelled(bench: Bench) -> None:
     """A write that is cancelled loses and doubles nothing."""
-    written = [batch(0, 1)]
-    await bench.all(*written)
+    await bench.run(batch(0, 1))
     for turns in range(8):
-        group = [batch(10 * turns + n, 10 * turns + n) for n in range(1, 9)]
+        group = [batch(10 * turns + n, 10 * turns + n, days=2) for n in range(1, 9, 2)]
         sink = await bench.open()
-        task = asyncio.ensure_future(sink.write(group))
+        task = asyncio.ensure_future(bench.write(sink, *group))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await sink.close()
-        await bench.all(*group)
-        written += group
-    await bench.expect(*written)
+        await bench.run(*group)
+    await bench.expect()
 
 
-# who else writes, and how it ends
+# how it is opened and closed
 
 
 @_check
-async def no_receipt(bench: Bench) -> None:
-    """What stands there before a ledger knows of it is neither lost nor doubled."""
-    await bench.all(batch(0, 1), batch(1, 2), batch(2, 3))
-    sink = await bench.open(ledger=False)
-    await sink.write([batch(1, 22)])
-    await sink.settle()
+async def reopened(bench: Bench) -> None:
+    """To open and close it changes no record."""
+    await bench.run(*[batch(n, n) for n in range(20)])
+    await bench.run(*[batch(n, -n) for n in range(10)])
+    for _ in range(3):
+        sink = await bench.open()
+        await bench.expect(sink)
+        await sink.close()
+        await bench.expect()
+    sink = await bench.open()
+    bench.store((await sink.write([], {})).checkpoint)
     await sink.close()
-    await bench.expect(batch(0, 1), batch(1, 22), batch(2, 3))
-    bench.receipt = {}
-    await bench.all(batch(2, 33), batch(3, 4))
-    await bench.all(batch(0, 11))
-    await bench.expect(batch(0, 11), batch(1, 22), batch(2, 33), batch(3, 4))
+    await bench.expect()
+
+
+@_check
+async def without_ledger(bench: Bench) -> None:
+    """Without a ledger what stands there is kept, and what it overlaps is replaced."""
+    for group in ([batch(0, 1), batch(1, 2)], [batch(1, 3, days=2)], [batch(0, 4)]):
+        sink = bench.make()
+        await sink.open(None)
+        await bench.commit(sink, *group, ledger=False)
+        await sink.close()
+        await bench.expect()
+
+
+@_check_of(SCANNED)
+async def unknown_harvest(bench: Bench) -> None:
+    """Records that a ledger knows nothing of are refused with `UsageError`, and stay there."""
+    await bench.run(batch(0, 1), batch(1, 2))
+    sink = bench.make()
+    try:
+        await sink.open({})
+    except UsageError:
+        await sink.close()
+    else:
+        await sink.close()
+        raise bench.broken("open({}) does not say so")
+    await bench.expect()
+    await bench.run(batch(1, 3))
+    await bench.expect()
+
+
+@_check_of(SCANNED)
+async def new_ledger(bench: Bench) -> None:
+    """What `open(None)` returns lets a new ledger go on where the lost one stopped."""
+    await bench.run(batch(0, 1), batch(1, 2), batch(2, 3, endpoint="checked_too"))
+    sink = bench.make()
+    bench.checkpoint = await sink.open(None)
+    await sink.close()
+    await bench.expect()
+    await bench.run(batch(1, 4), batch(3, 5))
+    await bench.expect()
+
+
+@_check_of(SCANNED)
+async def gone(bench: Bench) -> None:
+    """Where nothing stands of what a checkpoint refers to, `open` raises `SinkError`."""
+    await bench.run(batch(0, 1), batch(1, 2))
+    sink = bench.make(f"{bench.name}_elsewhere")
+    try:
+        await sink.open(dict(bench.checkpoint))
+    except (SinkError, UsageError):
+        await sink.close()
+    else:
+        await sink.close()
+        raise bench.broken("it says nothing, and the ledger calls it harvested")
 
 
 @_check
 async def two_writers(bench: Bench) -> None:
     """A second writer is refused with `UsageError` or `SinkError`, or both are right."""
     first = await bench.open()
-    await bench.commit(first, batch(0, 1))
+    await bench.commit(first, batch(0, 1), batch(9, 9))
     second = bench.make()
     try:
-        await second.open({})
+        await second.open(None)
     except (UsageError, SinkError):
-        both = False
+        await second.close()
     else:
-        both = True
-        await second.write([batch(0, 11, replaces=True), batch(1, 2)])
-        await second.settle()
-    await second.close()
-    await bench.commit(first, batch(2, 3))
+        await bench.commit(second, batch(0, 11), batch(1, 2), ledger=False)
+        await second.close()
+    await bench.commit(first, batch(2, 3), batch(9, 99, days=2))
     await first.close()
-    kept = [batch(0, 11), batch(1, 2)] if both else [batch(0, 1)]
-    await bench.expect(*kept, batch(2, 3))
-    await bench.all(batch(3, 4))
-    await bench.expect(*kept, batch(2, 3), batch(3, 4))
+    await bench.expect()
+    await bench.run(batch(3, 4))
+    await bench.expect()
 
 
 @_check
@@ -311,53 +435,7 @@ async def closing(bench: Bench) -> None:
     await bench.commit(sink, batch(0, 1))
     await sink.close()
     await sink.close()
-    await bench.expect(batch(0, 1))
-
-
-@_check
-async def finish(bench: Bench) -> None:
-    """To finish changes no record, whether or not its receipt is stored."""
-    written = [batch(n, n) for n in range(20)]
-    for stored in (False, True, True):
-        sink = await bench.open()
-        await bench.commit(sink, *[one._replace(replaces=True) for one in written])
-        if isinstance(sink, Finishing):
-            done = await sink.finish()
-            if stored:
-                bench.store(done.receipt)
-                await sink.settle()
-        await sink.close()
-        sink = await bench.open()
-        await sink.close()
-        await bench.expect(*written)
-
-
-@_check
-async def verified(bench: Bench) -> None:
-    """What a sink says that it holds, to those that verify, is what its ledger has stored."""
-    await bench.all(batch(0, 1, 2), batch(1, 3), batch(2))
-    await bench.all(batch(1, 4, 5, replaces=True))
-    sink = await bench.open()
-    await sink.write([batch(3, 6)])
-    await sink.close()
-    reader = bench.make()
-    wanted = {batch(0).window: 2, batch(1).window: 2}
-    if isinstance(reader, Readable):
-        count = total = 0
-        for line in reader.read_lines(bench.receipt):
-            count += 1
-            total = add_checksums(total, checksum([line]))
-        wanted_total = add_checksums(batch(0, 1, 2).checksum, batch(1, 4, 5).checksum)
-        if (count, total) != (4, wanted_total):
-            raise bench.broken(f"read_lines gives {count} lines, or others than were written")
-    elif isinstance(reader, Verifiable):
-        found: dict[object, int] = {}
-        for window, records, intact in reader.stored(bench.receipt):
-            found[window] = found.get(window, 0) + records
-            if not intact:
-                raise bench.broken(f"stored says that {window} is damaged")
-        if {window: number for window, number in found.items() if number} != wanted:
-            raise bench.broken(f"stored speaks of {sorted(map(str, found))}")
+    await bench.expect()
 
 
 @_check
@@ -368,14 +446,66 @@ async def identity(bench: Bench) -> None:
         raise bench.broken(f"{one.identity!r} and {other.identity!r}")
 
 
-@_check
-async def removed(bench: Bench) -> None:
-    """A target that was deleted between two runs is told by `SinkError` or `UsageError`."""
-    await bench.all(batch(0, 1), batch(1, 2))
-    await bench.remove()
-    try:
-        sink = await bench.open()
-    except (SinkError, UsageError):
-        return
+# what can be read again
+
+
+@_check_of(SCANNED)
+async def scan(bench: Bench) -> None:
+    """A scan gives the windows of the interface and accounts that it is asked for."""
+    await bench.run(*[
+        batch(n, n, appid=appid, endpoint=endpoint)
+        for n in range(3) for appid in (ONE, OTHER) for endpoint in ("checked", "checked_too")
+    ])  # fmt: skip
+    sink: Any = bench.make()
+    for appids in ([ONE], [OTHER], [ONE, OTHER], ["wx0000000000000003"], [], None):
+        found = sorted(one.window for one in sink.scan("checked", appids))
+        wanted = sorted(
+            window for window in bench.held
+            if window.endpoint == "checked" and (appids is None or window.appid in appids)
+        )  # fmt: skip
+        if found != wanted:
+            raise bench.broken(f"of {appids} it gives {len(found)} windows, not {len(wanted)}")
+    if list(sink.scan("never_written")):
+        raise bench.broken("it gives windows of an interface that was never written")
+    await bench.expect()
+
+
+# who has lost its accounts
+
+
+@_check_of(FENCED)
+async def fence(bench: Bench) -> None:
+    """A writer with a lower epoch is refused, and changes nothing of that account."""
+    sink = await bench.open()
+    await bench.commit(sink, batch(0, 1), batch(0, 2, appid=OTHER))
+    old, bench.epoch = bench.epoch, 3
+    await bench.commit(sink, batch(1, 3))
     await sink.close()
-    raise bench.broken("`open` says nothing, and the ledger calls it harvested")
+    sink = await bench.open()  # the fence outlives its process
+    group = [batch(0, 4, days=3), batch(1, 5, appid=OTHER)]
+    written = await sink.write(group, {ONE: old, OTHER: old})
+    if set(written.refused) != {ONE}:
+        raise bench.broken(f"refused were {list(written.refused)}, not the one account")
+    bench.store(written.checkpoint)
+    bench.held = after(bench.held, group[1:])
+    await bench.expect(sink)
+    await bench.commit(sink, batch(1, 6))
+    await sink.close()
+    await bench.expect()
+
+
+@_check_of(FENCED)
+async def fence_alone(bench: Bench) -> None:
+    """A write without batches raises the fence."""
+    sink = await bench.open()
+    await bench.commit(sink, batch(0, 1))
+    await sink.write([], {ONE: 5})
+    for epoch in (1, 4):
+        written = await sink.write([batch(0, 9), batch(3, 9)], {ONE: epoch})
+        if set(written.refused) != {ONE}:
+            raise bench.broken(f"with the lower epoch {epoch} it was not refused")
+    await bench.expect(sink)
+    bench.epoch = 5
+    await bench.commit(sink, batch(0, 2))
+    await sink.close()
+    await bench.expect()

@@ -12,8 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 from yarl import URL
 
 from harvester.errors import UsageError
-from harvester.model import Hidden
-from harvester.private import advice, place_of
+from harvester.secrets import Secret, advice, place_of
 
 BASE_URL = "https://api.weixin.qq.com"
 TARGETS = 20_000
@@ -78,10 +77,9 @@ def proxy_for(base_url: str) -> str | None:
     host = parts.hostname or ""
     if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
         return None
-    proxy = getproxies().get(parts.scheme)
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    if proxy and "@" in proxy and place_of(url := Hidden(proxy)) is None:
-        del proxy  # a traceback may be shown with the locals of its frames
-        raise UsageError(f"the proxy that the environment names cannot be read{advice(url)}")
-    return proxy
+    proxy = Secret(getproxies().get(parts.scheme) or "")
+    if proxy.value and "://" not in proxy.value:
+        proxy = Secret(f"http://{proxy.value}")
+    if "@" in proxy.value and place_of(proxy) is None:
+        raise UsageError(f"the proxy that the environment names cannot be read{advice(proxy)}")
+    return proxy.value or None

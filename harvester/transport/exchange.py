@@ -30,6 +30,9 @@ from harvester.transport.address import TARGETS, url_of
 _TRIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 _PLAIN = re.compile(r"[!$-~]+")
 """A target of visible ASCII and without a fragment is what aiohttp would make of it."""
+KEPT = 15.0
+"""Seconds after which an idle connection is not used again, as in aiohttp."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -106,7 +109,11 @@ class Opener:
 
 
 class Exchange:
-    """POSTs below one base URL, with the same headers and TLS for all."""
+    """POSTs below one base URL, with the same headers and TLS for all.
+
+    It keeps the connections that are idle: giving one back to the pool and taking it again costs
+    a tenth of a window.  The one used last is used first.
+    """
 
     def __init__(
         self, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any], max_body: int
@@ -117,6 +124,8 @@ class Exchange:
         self._prefix = URL(base_url, encoded=True).raw_path.rstrip("/")
         self._timeout: aiohttp.ClientTimeout = how["timeout"]
         self._max_body = max_body
+        self._loop = asyncio.get_running_loop()
+        self._kept: list[tuple[Connection, float]] = []
         self._asked = _like_all(session, base_url, how)
         self._headers = "".join(
             [
@@ -162,17 +171,35 @@ class Exchange:
         if protocol.should_close or len(protocol):
             raise TypeError("a connection that would not be kept")
 
+    def kept(self, now: float) -> Connection | None:
+        """An open connection that is idle, None if there is none; `post` takes it back.
+
+        now: the loop's time.
+        """
+        while self._kept:
+            connection, since = self._kept.pop()
+            if now - since <= KEPT and not connection.closed:
+                return connection
+            connection.close()
+        return None
+
     async def connect(self) -> Connection:
-        """An open connection, from the pool or a new one; `post` or its `release` gives it back.
+        """An open connection, from the pool or a new one; `post` takes it back.
 
         Raises what aiohttp raises.
         """
         return await self._pool.connect(self._asked, [], self._timeout)
 
+    def close(self) -> None:
+        """Give the connections back to the pool."""
+        for connection, _ in self._kept:
+            connection.release()
+        self._kept.clear()
+
     async def post(self, request: Request, connection: Connection) -> Response | Answer:
         """The answer to a request below the base URL: a response if its body came with its head.
 
-        Raises what aiohttp raises; the connection is given back in any case.
+        Raises what aiohttp raises; then the connection is closed.
         """
         body = request.body or b""
         try:
@@ -194,7 +221,10 @@ class Exchange:
         except BaseException:
             connection.close()
             raise
-        connection.release()
+        if protocol.should_close:
+            connection.close()
+        else:
+            self._kept.append((connection, self._loop.time()))
         return response
 
     def _make_head(self, path: str, query: tuple[tuple[str, str], ...]) -> bytes:

@@ -112,7 +112,7 @@ class HttpTransport:
     """Requests over an aiohttp session: the caller's own, or one of ours.
 
     An async context manager; a session of the caller's is never closed.  A session of ours takes
-    proxies from the environment and lets as many connections be open as requests are in flight.
+    proxies from the environment, and has as many connections as requests are in flight.
     ca_file: a PEM file of authorities that are trusted besides the machine's own.
     """
 
@@ -121,7 +121,6 @@ class HttpTransport:
         base_url: str = BASE_URL,
         session: Session | None = None,
         *,
-        connections: int = 0,
         timeout: float = TIMEOUT,
         max_body: int = MAX_BODY,
         ca_file: str | os.PathLike[str] | None = None,
@@ -130,7 +129,6 @@ class HttpTransport:
         self._given = session
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connections = connections
         self._max_body = max_body
         self._watchdog = _Watchdog(timeout)
         self._timeout_seconds = timeout
@@ -173,7 +171,7 @@ class HttpTransport:
             # asyncio reads into a fresh buffer of 256 KiB; glibc maps and unmaps each of them,
             # until a larger block was freed once: then its threshold lies above that.
             bytes(_MALLOC_THRESHOLD)
-            connector = aiohttp.TCPConnector(limit=self._connections, limit_per_host=0)
+            connector = aiohttp.TCPConnector(limit=0)  # the run bounds what is under way
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar()
             )
@@ -187,6 +185,8 @@ class HttpTransport:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._watchdog.close()
+        if self._exchange is not None:
+            self._exchange.close()
         self._exchange = None  # whoever sends still is told by the session that it is closed
         if self._given is None and self._session is not None:
             with anyio.CancelScope(shield=True):
@@ -255,14 +255,17 @@ class HttpTransport:
         below = request.path[:1] == "/"
         began = sent.loop.time()
         if self._exchange is not None and below and request.method == "POST":
-            connection = await self._exchange.connect()
+            connection = self._exchange.kept(began)
+            if connection is None:
+                connection = await self._exchange.connect()
+                if sent.leave is not None and sent.loop.time() - began > OPENED:
+                    sent.connected = True
+                    try:
+                        await self._left(sent, sent.leave)
+                    except BaseException:
+                        connection.close()
+                        raise
             sent.connected = True
-            if sent.leave is not None and sent.loop.time() - began > OPENED:
-                try:
-                    await self._left(sent, sent.leave)
-                except BaseException:
-                    connection.close()
-                    raise
             return await self._exchange.post(request, connection)
         if self._opener is not None and below and sent.leave is not None:
             await self._opener.open()

@@ -14,6 +14,8 @@ from benchmarks.peer import with_aiohttp, with_harvester
 from benchmarks.peers import HARVESTER, PEERS, LeftOutError
 from benchmarks.server import serving
 
+pytestmark = pytest.mark.thorough
+
 DRIVERS = Path(peers.__file__).parent / "peer"
 DAYS = ["2015-01-01", "2015-01-02", "2015-01-03"]
 JOB = {"tokens": {"wx1": "one", "wx2": "two"}, "days": DAYS}

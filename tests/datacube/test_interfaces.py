@@ -11,7 +11,7 @@ import pytest
 from harvester import plugins
 from harvester.datacube import INTERFACES, types
 from harvester.endpoint import Endpoint, Field, JsonEndpoint, day_of, final_at, grid, in_record
-from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.plan import Cut, Days, last_legal_day
 from harvester.testing import catalogue as simulated
 from tests.support import noon
@@ -172,7 +172,7 @@ def test_days_are_written_without_hyphens_for_mini_programs_alone() -> None:
 
 def test_a_week_of_messages_is_asked_for_by_its_first_day() -> None:
     window = Window("wx1", "getupstreammsgweek", date(2026, 3, 2), date(2026, 3, 8))
-    assert INTERFACES["getupstreammsgweek"].request(window, "t0ken") == Request(
+    assert INTERFACES["getupstreammsgweek"].request(window, Token("t0ken")) == Request(
         "POST",
         "/datacube/getupstreammsgweek",
         (("access_token", "t0ken"),),
@@ -182,7 +182,7 @@ def test_a_week_of_messages_is_asked_for_by_its_first_day() -> None:
 
 def test_a_day_of_a_mini_game_is_asked_for_by_the_midnights_that_bound_it() -> None:
     window = Window("wx1", "getgameanalysisdata", date(2020, 10, 2), date(2020, 10, 2))
-    assert INTERFACES["getgameanalysisdata"].request(window, "t0ken").body == (
+    assert INTERFACES["getgameanalysisdata"].request(window, Token("t0ken")).body == (
         b'{"start_time":1601568000,"end_time":1601654400,"metric":"1000001:5","granularity":24}'
     )
     row = {"timestamp": 1601568000, "time_label": "2020-10-02", "group_dimension_list": []}
@@ -231,7 +231,7 @@ def ask(wechat: Wechat, endpoint: Endpoint, days: Days) -> list[dict[str, Any]]:
     window = Window("wx1", endpoint.name, *days)
     token, records = wechat.token(), []
     for page in range(1, 20):
-        request = endpoint.request(window, token, page)
+        request = endpoint.request(window, Token(token), page)
         reply = wechat.handle(
             request.method, request.path, dict(request.query), request.body or b""
         )

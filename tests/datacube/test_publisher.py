@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.datacube import INTERFACES
-from harvester.model import Action, Request, Response, Verdict, Window
+from harvester.model import Action, Request, Response, Token, Verdict, Window
 
 WINDOW = Window("wx1", "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 31))
 DAY = WINDOW._replace(end=date(2026, 3, 1))
@@ -32,7 +32,7 @@ def page(rows: int, total: object) -> dict[str, Any]:
 
 
 def test_a_page_is_asked_for_by_get() -> None:
-    assert INTERFACES["publisher_adpos_general"].request(WINDOW, "t0ken", 3) == Request(
+    assert INTERFACES["publisher_adpos_general"].request(WINDOW, Token("t0ken"), 3) == Request(
         "GET",
         "/publisher/stat",
         (
@@ -48,7 +48,7 @@ def test_a_page_is_asked_for_by_get() -> None:
 
 
 def test_the_quota_of_a_publisher_interface_is_asked_for_with_its_path() -> None:
-    request = INTERFACES["publisher_adpos_general"].quota_request("t0ken")
+    request = INTERFACES["publisher_adpos_general"].quota_request(Token("t0ken"))
     assert request is not None
     assert json.loads(request.body or b"") == {"cgi_path": "/publisher/stat"}
 
@@ -213,7 +213,7 @@ def test_the_day_of_an_ad_units_row_stands_within_its_figures() -> None:
 
 
 def test_ad_units_are_listed_without_days() -> None:
-    query = dict(INTERFACES["get_adunit_list"].request(DAY, "t0ken").query)
+    query = dict(INTERFACES["get_adunit_list"].request(DAY, Token("t0ken")).query)
     assert query == {
         "action": "get_adunit_list", "access_token": "t0ken", "page": "1", "page_size": "90",
     }  # fmt: skip

@@ -176,9 +176,15 @@ def test_a_harvest_after_the_ledger_was_moved_away_verifies(
         "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-10",
         "--base-url", server.url, "--rate", "1000/s", "--out", str(tmp_path),
     ]  # fmt: skip
+    assert harvest(*arguments).returncode == 0
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    refused = harvest(*arguments)
+    assert refused.returncode == 2
+    command = f"harvester rebuild --out {tmp_path}"
+    assert f"holds a harvest that this ledger does not know; {command}" in refused.stderr
+    assert harvest(*command.split()[1:]).returncode == 0
     for _ in range(2):
-        for path in tmp_path.glob("ledger.sqlite*"):
-            path.unlink()
         assert harvest(*arguments).returncode == 0
         assert harvest("verify", "--out", tmp_path).returncode == 0
     assert harvest(*arguments, "--refresh").returncode == 0
@@ -263,6 +269,7 @@ def test_endpoints_lists_and_describes() -> None:
     assert "2014-12-01" in one
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(60)
 def test_the_demo_does_the_main_job_and_resumes(tmp_path: Path) -> None:
     result = harvest("demo", "--out", tmp_path / "d")

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 import harvester
 from harvester import plugins
 from harvester.endpoint import grid
 from harvester.plan import Cut, last_legal_day
 from tests.support import A, Wechat, bare, harvest, stored
-from tests.test_windows import BESIDE, EVERY, multiset, truth_of
+from tests.unit.test_windows import BESIDE, EVERY, multiset, truth_of
+
+pytestmark = pytest.mark.thorough
 
 RECENT = {"getweanalysisappiduserportrait", "get_adunit_list"}
 

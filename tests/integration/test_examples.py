@@ -26,6 +26,8 @@ import pytest
 from harvester.testing import SINK_CHECKS, check_sink
 from tests.support import A, Wechat, as_multiset, bare, days, stored
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -114,7 +116,6 @@ def test_the_own_sink_keeps_every_promise(name: str, tmp_path: Path) -> None:
         check_sink(
             lambda name: own_sink.Windows(tmp_path / name),
             lambda name: own_records(tmp_path / name),
-            remove=lambda name: (tmp_path / name).unlink(),
             only=name,
         )
     )

@@ -16,6 +16,8 @@ import pytest
 from harvester.cli.loop import THRESHOLD, run, uvloop_factory
 from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2023, 1, 1), date(2023, 3, 31)
 
 

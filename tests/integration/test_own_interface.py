@@ -10,6 +10,8 @@ import pytest
 
 from tests.support import A, Wechat, as_multiset, bare, harvest, stored
 
+pytestmark = pytest.mark.thorough
+
 DAYS = (date(2024, 1, 1), date(2024, 1, 31))
 RANGE = ("--appid", A, "--start", str(DAYS[0]), "--end", str(DAYS[1]))
 WEEK = "getweanalysisappidweeklyvisittrend"

@@ -31,13 +31,16 @@ from harvester.auth import SharedToken
 from harvester.codec import encode
 from harvester.datacube import provider_for
 from harvester.errors import AttemptError, SinkError
-from harvester.model import Batch, Hidden, Request, Response
-from harvester.sinks.base import Receipt, Written
+from harvester.model import Batch, Request, Response
+from harvester.secrets import Secret
+from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import Faults, MemorySink, Simulator
 from harvester.testing.simulator import Reply
 from harvester.transport import HttpTransport
 from tests.support import A, command, environment
 from tests.wire_servers import HOST, Asked, Wire, simulated, wire
+
+pytestmark = pytest.mark.thorough
 
 SECRET = "5e5a3e/+%0c0ffee0123456789abcdef"
 # What is searched for is a module's variable and not a local: tests' frames are searched as well.
@@ -75,14 +78,11 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def open(self, receipt: Receipt | None) -> Receipt:
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         return {}
 
-    async def write(self, batches: Sequence[Batch]) -> Written:
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         raise self._error
-
-    async def settle(self) -> None:
-        pass
 
     async def close(self) -> None:
         pass
@@ -489,7 +489,7 @@ def test_what_holds_a_secret_shows_none() -> None:
     held = [
         harvester.Account(A, SECRET),
         harvester.Token(SECRET),
-        Hidden(SECRET),
+        Secret(SECRET),
         Request("POST", "/x", (("access_token", SECRET),), SECRET.encode()),
         Response(200, SECRET.encode()),
         *[provider_for(harvester.Account(A, SECRET, kind)) for kind in ("stable", "classic")],
@@ -498,11 +498,11 @@ def test_what_holds_a_secret_shows_none() -> None:
 
 
 def test_an_echo_is_cut_out_in_whatever_form_it_comes() -> None:
-    hidden = Hidden(SECRET)
+    hidden = Secret(SECRET)
     assert hidden.cut_from(f"a {SECRET} b {quote_plus(SECRET)} c") == "a … b … c"
     body = "|".join([SECRET, quote(SECRET, safe=""), SECRET.replace("/", "\\/")]).encode()
     assert hidden.cut_from_response(Response(200, body)).body.decode() == "…|…|…"
-    assert Hidden("list").cut_from_response(Response(200, b"list")).body == b"list"
+    assert Secret("list").cut_from_response(Response(200, b"list")).body == b"list"
 
 
 def test_the_search_finds_what_is_shown() -> None:

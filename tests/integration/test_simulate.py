@@ -19,6 +19,8 @@ import pytest
 from harvester.plan import CHINA
 from tests.support import command, environment, harvest, stored
 
+pytestmark = pytest.mark.thorough
+
 GRANT = {"grant_type": "client_credential", "appid": "wx1", "secret": "practice"}
 
 

@@ -40,6 +40,8 @@ from tests.wire_servers import (
     wire,
 )
 
+pytestmark = pytest.mark.thorough
+
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 5)
 ACCOUNT = harvester.Account(A, secret="practice")
 REQUEST = Request("POST", "/x", (("access_token", "s3cret"),), b"{}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 import harvester
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
+from tests.sinks.feed import Consumer
 
 
 def _of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
@@ -45,8 +47,18 @@ def days_in(spec: str, endpoint: str | harvester.Endpoint) -> Counter[str]:
 
     No ledger lies beside the sink, so nothing is left out.
     """
+    if spec.startswith("redis:"):
+        name = endpoint if isinstance(endpoint, str) else endpoint.name
+        return Counter(str(record["ref_date"]) for record in followed(spec, name))
+    rows = harvester.read(spec, endpoint).read_all().to_pylist()
+    return Counter(str(row["ref_date"]) for row in rows)
 
-    def rows() -> Iterator[dict[str, Any]]:
-        yield from harvester.read(spec, endpoint).read_all().to_pylist()
 
-    return Counter(str(row["ref_date"]) for row in rows())
+def followed(spec: str, endpoint: str) -> list[dict[str, Any]]:
+    """The records that a consumer of a stream ends with, by the code that the sink documents."""
+    url, _, prefix = spec.partition("?prefix=")
+    with Redis.from_url(url, decode_responses=True) as client:
+        entries: Any = client.xrange(f"{prefix}:{endpoint}")
+    consumer = Consumer()
+    consumer.read([fields for _, fields in entries])
+    return consumer.records

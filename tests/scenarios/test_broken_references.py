@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import Wechat, harvest, stored
 
+pytestmark = pytest.mark.thorough
+
 ENDPOINT = "getinterfacesummaryhour"
 DAYS = ["--start", "2024-01-01", "--end", "2024-01-03"]
 

@@ -102,7 +102,7 @@ def test_a_stream_whose_token_callable_is_cancelled_does_not_end_normally() -> N
 class Cancelled(harvester.MemorySink):
     """A sink whose write is cancelled by its own code."""
 
-    async def write(self, batches: Any) -> Any:
+    async def write(self, batches: Any, fence: Any) -> Any:
         return await cancelled()
 
 

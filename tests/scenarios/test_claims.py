@@ -14,6 +14,8 @@ import pytest
 
 from tests.support import A, Wechat, harvest
 
+pytestmark = pytest.mark.thorough
+
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-31")
 
 CHILDREN = {

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import harvester
+from tests.postgres_server import PASSWORD
 from tests.scenarios.days import RECORDS, DaysOnly
 from tests.scenarios.places import spec_of
 from tests.support import A, harvest
@@ -79,10 +80,17 @@ def test_of_a_server_nothing_is_remembered_and_a_note_says_so(
     assert f"no ledger was kept for {kind}://" in note
     assert 'ledger="sqlite:FILE"' in note
     assert run(server, spec).windows.skipped == 0
-    ledger = f"sqlite:{tmp_path / 'own.sqlite'}"
+    assert run(server, spec, ledger=None).notes == []  # whoever says so knows it
+    ledger = f"sqlite:{tmp_path / 'ledger.sqlite'}"
+    if kind == "postgresql":
+        with pytest.raises(harvester.UsageError, match="holds a harvest") as caught:
+            run(server, spec, ledger=ledger)
+        assert f"`harvester rebuild --out DIR --sink {spec.replace(f':{PASSWORD}', '')}" in str(
+            caught.value
+        )
+        assert harvest("rebuild", "--out", tmp_path, "--sink", spec).returncode == 0
     assert run(server, spec, ledger=ledger).notes == []
     assert run(server, spec, ledger=ledger).windows.done == 0
-    assert run(server, spec, ledger=None).notes == []  # whoever says so knows it
 
 
 def test_a_local_sink_beside_a_server_has_the_ledger_of_both(

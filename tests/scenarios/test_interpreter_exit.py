@@ -12,6 +12,8 @@ import pytest
 from tests.scenarios.places import SINKS, spec_of
 from tests.support import A, Wechat
 
+pytestmark = pytest.mark.thorough
+
 REPEATS = 3
 PROGRAM = """
 import asyncio, atexit, sys

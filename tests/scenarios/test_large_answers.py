@@ -13,6 +13,8 @@ from aiohttp import web
 from tests.scenarios.server import APPID, Server
 from tests.support import environment
 
+pytestmark = pytest.mark.thorough
+
 MIB = 1024 * 1024
 _PEAK = """
 import re, sys

@@ -11,6 +11,8 @@ from tests.scenarios.fast import harvest_at
 from tests.scenarios.server import APPID, Call, Server, rows
 from tests.support import stored
 
+pytestmark = pytest.mark.thorough
+
 DAY, YESTERDAY = "2026-03-11", "2026-03-10"
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.scenarios.fast import harvest_at
 from tests.scenarios.server import APPID, Call, Server, rows
 
+pytestmark = pytest.mark.thorough
+
 DAY = "2026-03-11"
 FACTOR = 20
 

@@ -15,6 +15,8 @@ import pytest
 import harvester
 from tests.support import A, Wechat, command, environment, harvest
 
+pytestmark = pytest.mark.thorough
+
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-02")
 RUN = ("run", "getusersummary", "--appid", A, *DAYS)
 

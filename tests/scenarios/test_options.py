@@ -11,6 +11,8 @@ import pytest
 import harvester
 from tests.support import A, harvest
 
+pytestmark = pytest.mark.thorough
+
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-02")
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support import harvest
+
+pytestmark = pytest.mark.thorough
 
 YEARS = ["getinterfacesummaryhour", "--start", "2020-01-01", "--end", "2023-12-31"]
 

@@ -6,8 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.scenarios.fast import harvest_at, started
 from tests.scenarios.server import APPID, Call, Server, rows
+
+pytestmark = pytest.mark.thorough
 
 DAY, NEXT = "2026-03-11", "2026-03-12"
 SPENT = {"errcode": 45009, "errmsg": "reach max api daily quota limit"}
@@ -60,6 +64,7 @@ def test_a_daily_job_at_midnight_has_its_whole_quota_each_day(tmp_path: Path) ->
     assert ended.status == 0
 
 
+@pytest.mark.thorough
 def test_a_spent_quota_is_remembered_until_the_next_day(tmp_path: Path) -> None:
     calls = []
     with Server(lambda call: SPENT) as server:

@@ -14,6 +14,8 @@ import harvester
 from tests.scenarios.loops import LoopThread
 from tests.scenarios.server import APPID, Server
 
+pytestmark = pytest.mark.thorough
+
 OPENS_IN = 1.5
 JITTER = 0.2
 """Seconds by which the threads of this process may see two requests closer than they left.  Those

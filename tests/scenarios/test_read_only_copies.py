@@ -16,6 +16,8 @@ import pytest
 
 from tests.support import A, Wechat, command, environment, harvest
 
+pytestmark = pytest.mark.thorough
+
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-31")
 RUN = ("run", "getusersummary", "--appid", A, *DAYS)
 

@@ -6,8 +6,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from harvester.testing import Faults
 from tests.support import A, Wechat, harvest
+
+pytestmark = pytest.mark.thorough
 
 ENDPOINT = "getinterfacesummaryhour"
 DAYS = ["--start", "2024-01-01", "--end", "2024-01-31"]

@@ -16,6 +16,8 @@ import pytest
 
 from tests.support import A, Wechat, command, environment
 
+pytestmark = pytest.mark.thorough
+
 
 def job(server: Wechat, folder: Path) -> list[str]:
     return command(

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester import plugins
-from harvester.codec import checksum, lines
 from harvester.endpoint import Field
-from harvester.model import Batch, Window, metadata
+from harvester.model import Batch, Window
 from harvester.sinks.columns import Table, record_of
 
 STAMP = "2024-06-15T04:00:00Z"
@@ -39,8 +38,7 @@ WHOLE = {
 
 
 def batch(*records: dict[str, Any]) -> Batch:
-    encoded = lines(records, metadata(WINDOW, STAMP))
-    return Batch(WINDOW, STAMP, len(records), b"".join(encoded), checksum(encoded))
+    return Batch(WINDOW, list(records), STAMP)
 
 
 def row(record: dict[str, Any], **how: Any) -> dict[str, Any]:

@@ -1,139 +1,146 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
-from pathlib import Path
+from datetime import date
 
 import pytest
 
-import harvester
-import harvester.testing
 from harvester import plugins
 from harvester.errors import SinkError
-from harvester.model import Tally
 from harvester.sinks.memory import MemorySink
-from harvester.testing import Simulator, run_virtual
-from harvester.testing.loop import VirtualTimeLoop
-from tests.sinks.kept import ODD, OPERATIONS, Died, Kept, batch, dying, job, standing, truth, window
-from tests.support import JANUARY, A, assert_exactly_the_truth, engine_run, noon, scope
+from tests.sinks.feed import JOB, ODD, WRITES, Died, Ledger, batch, dying, job, window
 
 
-def kept() -> tuple[Kept, MemorySink]:
-    """A ledger whose sink is one and the same object in every run."""
-    sink = MemorySink()
-    return Kept(lambda: sink), sink
+def numbers(sink: MemorySink) -> list[int]:
+    return sorted(record["n"] for record in sink.records)
 
 
-def test_it_stands_where_it_is_looked_for() -> None:
-    assert harvester.MemorySink is harvester.testing.MemorySink is MemorySink
+def written(sink: MemorySink, *batches: object) -> None:
+    asyncio.run(sink.write(batches, {}))  # type: ignore[arg-type]
+
+
+def test_a_spec_may_give_it_a_name() -> None:
     assert isinstance(plugins.sink("memory:"), MemorySink)
     assert plugins.sink("memory:a:b").identity == "memory:a:b"
 
 
 def test_what_is_written_can_be_read_back() -> None:
-    async def main(_: VirtualTimeLoop) -> None:
-        ledger, sink = kept()
-        await ledger.open()
-        await ledger.commit(sink, batch(1, ODD, {"n": 1}), batch(2), batch(3, 3))
-        await sink.close()
-        await sink.close()
-        assert [record.get("n") for record in ledger.records()] == [None, 1, 3]
-        assert {**sink.records[0], **ODD} == sink.records[0]
-        assert sink.windows[window(2)] == []
-
-    run_virtual(main)
-
-
-def test_a_window_gives_way_to_itself_and_to_a_longer_one() -> None:
-    async def main(_: VirtualTimeLoop) -> None:
-        ledger, sink = kept()
-        await ledger.open()
-        days = [batch(day, day, day) for day in range(1, 9)]
-        await ledger.commit(sink, *days)
-        assert await ledger.commit(sink, batch(3, 33, replaces=True)) == {
-            window(3): Tally(2, days[2].checksum)
-        }
-        replaced = await ledger.commit(sink, batch(window(2, 6), 100, replaces=True))
-        assert replaced[window(2, 6)].records == 11
-        assert ledger.numbers() == [1, 1, 8, 8, 100]
-
-    run_virtual(main)
+    sink = MemorySink()
+    written(sink, batch(1, ODD, {"n": 1}), batch(2), batch(3, 3))
+    assert [record.get("n") for record in sink.records] == [None, 1, 3]
+    assert sink.records[0] == {
+        **ODD, "_appid": "wx1", "_endpoint": "e", "_begin_date": "2024-01-01",
+        "_end_date": "2024-01-01", "_fetched_at": "2024-06-15T04:00:00Z",
+    }  # fmt: skip
+    assert [*sink.windows] == [window(1), window(2), window(3)]
+    assert sink.windows[window(2)] == []
+    assert sink.writes == [3]
 
 
-def test_what_no_receipt_speaks_of_is_taken_back() -> None:
-    async def main(_: VirtualTimeLoop) -> None:
-        ledger, sink = kept()
-        await ledger.open()
-        await ledger.commit(sink, batch(1, 1), batch(2, 2))
-        await sink.write([batch(window(1, 7), 100, replaces=True), batch(9, 9)])
-        await ledger.open()
-        assert ledger.numbers() == [1, 2]
-        await ledger.commit(sink, batch(window(1, 7), 100, replaces=True))
-        assert ledger.numbers() == [100]
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [
+        (window(4), [1, 2, 3, 5, 6, 7, 8, 99]),
+        (window(2, 3), [1, 5, 6, 7, 8, 99]),
+        (window(7, 7), [1, 2, 3, 4, 5, 6, 99]),
+        (window(-5, 60), [99]),
+        (window(4, appid="wx2"), [1, 2, 3, 4, 5, 6, 7, 8, 99]),
+        (window(4, endpoint="f"), [1, 2, 3, 4, 5, 6, 7, 8, 99]),
+    ],
+)
+def test_a_window_replaces_the_days_that_it_covers(place: object, left: list[int]) -> None:
+    sink = MemorySink()
+    written(sink, *[batch(day, day) for day in range(1, 9)])
+    written(sink, batch(place, 99))  # type: ignore[arg-type]
+    assert numbers(sink) == left
 
-    run_virtual(main)
+
+@pytest.mark.parametrize("place", [window(3), window(1, 3), window(5, 9), window(3, 3), window(5)])
+def test_a_window_replaces_longer_ones_that_it_overlaps_in_part(place: object) -> None:
+    sink = MemorySink()
+    written(sink, batch(window(3, 3), 1), batch(window(20, 3), 2))
+    written(sink, batch(place, 99))  # type: ignore[arg-type]
+    assert numbers(sink) == [2, 99]
 
 
-def test_two_ledgers_in_turn_take_nothing_of_each_other() -> None:
-    async def main(_: VirtualTimeLoop) -> None:
-        one, sink = kept()
-        two = Kept(lambda: sink)
-        for day, ledger in ((1, one), (2, two), (3, one), (4, two), (5, one)):
-            await ledger.open()
-            await ledger.commit(sink, batch(day, day))
-        assert one.numbers() == [1, 2, 3, 4, 5]
+def test_of_two_windows_of_one_write_that_overlap_the_later_one_stays() -> None:
+    sink = MemorySink()
+    written(sink, batch(window(1, 3), 1), batch(window(3, 3), 2), batch(window(9), 3))
+    assert numbers(sink) == [2, 3]
 
-    run_virtual(main)
+
+def test_an_empty_window_removes_what_it_replaces() -> None:
+    sink = MemorySink()
+    written(sink, batch(1, 1), batch(2, 2))
+    written(sink, batch(1))
+    assert numbers(sink) == [2]
+    assert sink.windows[window(1)] == []
+
+
+def test_a_scan_gives_each_window_that_has_records() -> None:
+    sink = MemorySink()
+    batches = [batch(1, ODD, ODD), batch(2), batch(window(4, 3, "wx2"), 3), batch(9, 4)]
+    written(sink, *batches, batch(window(1, endpoint="f"), 5))
+    found = {one.window: one for one in sink.scan("e")}
+    assert [*found] == [window(1), window(4, 3, "wx2"), window(9)]
+    for one in batches:
+        if one.records:
+            stored = found[one.window]
+            assert (stored.tally, stored.fetched_at) == (one.tally, one.fetched_at)
+            assert stored.records() == one.records
+    assert [one.window.appid for one in sink.scan("e", ["wx2"])] == ["wx2"]
+    assert [*sink.scan("e", [])] == []
+    assert sink.endpoints() == ["e", "f"]
+    written(sink, batch(window(1, endpoint="f")))
+    assert sink.endpoints() == ["e"]
+
+
+def test_it_may_be_written_in_the_midst_of_a_scan() -> None:
+    sink = MemorySink()
+    written(sink, batch(1, 1), batch(2, 2))
+    seen = []
+    for one in sink.scan("e"):
+        seen.append(one.window)
+        written(sink, batch(1, 11))
+    assert seen == [window(1), window(2)]
 
 
 def test_what_went_with_its_process_is_never_called_harvested() -> None:
-    async def main(_: VirtualTimeLoop) -> None:
-        ledger, sink = kept()
-        await ledger.open()
-        await MemorySink().open(ledger.receipt)  # nothing was lost yet
-        await ledger.commit(sink, batch(1, 1))
+    async def main() -> None:
+        sink = MemorySink()
+        assert await sink.open({}) == {}
+        assert (await sink.write([], {"wx1": 1})).checkpoint == {}
+        await MemorySink().open({})
+        checkpoint = (await sink.write([batch(1, 1)], {})).checkpoint
+        await sink.close()
+        await sink.close()
+        await sink.open(checkpoint)
+        await sink.open(None)
+        assert (sink.opened, sink.closed) == (3, 2)
+        assert numbers(sink) == [1]
         with pytest.raises(SinkError, match="is gone with the process that held it"):
-            await MemorySink().open(ledger.receipt)
-        with pytest.raises(SinkError, match="is gone with the process that held it"):
-            list(MemorySink().read_lines(ledger.receipt))
+            await MemorySink().open(checkpoint)
 
-    run_virtual(main)
+    asyncio.run(main())
 
 
 def test_ten_thousand_windows_of_one_account_are_kept_in_their_time() -> None:
-    async def main(_: VirtualTimeLoop) -> None:
-        ledger, sink = kept()
-        await ledger.open()
-        await ledger.commit(sink, *[batch(day, day) for day in range(1, 10_001)])
-        await ledger.commit(sink, *[batch(day, -day, replaces=True) for day in range(1, 10_001)])
-        assert ledger.numbers() == list(range(-10_000, 0))
-
-    run_virtual(main)
+    sink = MemorySink()
+    written(sink, *[batch(day, day) for day in range(1, 10_001)])
+    written(sink, *[batch(day, -day) for day in range(1, 10_001)])
+    assert numbers(sink) == list(range(-10_000, 0))
+    assert max(one.begin for one in sink.windows) > date(2050, 1, 1)
 
 
-@pytest.mark.parametrize("moment", range(1, 8))
-def test_a_job_that_dies_at_any_moment_ends_with_the_truth(tmp_path: Path, moment: int) -> None:
-    sink, path = MemorySink(), tmp_path / "ledger"
+@pytest.mark.parametrize("moment", range(1, 2 * WRITES + 1))
+def test_a_job_that_dies_at_any_moment_ends_with_the_truth(moment: int) -> None:
+    sink, ledger = MemorySink(), Ledger()
     with dying(moment), pytest.raises(Died):
-        asyncio.run(job(sink, path))
-    asyncio.run(job(sink, path))
-    assert standing(sink, path) == truth()
-
-
-def test_the_truth_is_that_each_window_stands_once() -> None:
-    found: Counter[str] = truth()
-    windows = {(r["_begin_date"], r["_end_date"]) for r in map(json.loads, found)}
-    assert len(windows) > 90
-    assert sum(found.values()) < OPERATIONS * 2
-
-
-def test_a_run_and_its_refresh_put_each_record_there_once(tmp_path: Path) -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        sink, simulator = MemorySink(), Simulator(wall=loop.wall)
-        for refresh in (False, True):
-            ledger = tmp_path / "ledger.sqlite"
-            await engine_run(loop, simulator, scope(*JANUARY), sink, ledger, refresh=refresh)
-            assert_exactly_the_truth(sink.records, simulator, (A,), *JANUARY)
-
-    run_virtual(main, noon("2024-06-15"))
+        asyncio.run(job(lambda: sink, ledger))
+    asyncio.run(job(lambda: sink, ledger))
+    assert len(ledger.committed) == len(JOB)
+    found = {
+        (w.appid, w.endpoint, str(w.begin), str(w.end)): [record["n"] for record in records]
+        for w, records in sink.windows.items()
+    }
+    assert found == ledger.truth()

@@ -18,9 +18,8 @@ from harvester import plugins
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, Field
 from harvester.model import Batch
-from harvester.sinks.base import Typed
 from tests.postgres_server import PostgresServer
-from tests.sinks.kept import batch, window
+from tests.sinks.feed import batch, window
 
 EVIL = [
     "'); DROP TABLE checked; --",
@@ -68,10 +67,9 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> tuple[str, Callabl
 async def written(spec: str, endpoint: Endpoint | None, given: Batch) -> None:
     """Open the sink, write into it, close it."""
     sink = plugins.sink(spec)
-    if isinstance(sink, Typed):
-        sink.describe([endpoint] if endpoint is not None else [])
-    await sink.open({})
-    await sink.write([given])
+    given.endpoint = endpoint
+    await sink.open(None)
+    await sink.write([given], {given.window.appid: 1})
     await sink.close()
 
 

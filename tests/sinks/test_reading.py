@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from importlib import import_module
@@ -20,12 +22,12 @@ import harvester
 from harvester import plugins
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import Entry, Ledger
+from harvester.ledger import SqliteLedger
 from harvester.model import Batch
+from harvester.sinks.base import name_in
 from harvester.testing import MemorySink
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer
-from tests.sinks.support import batch
+from tests.sinks.feed import window
 
 DEEP = (Field("day", "date"), Field("n", "int"))
 MINE = JsonEndpoint(
@@ -52,6 +54,9 @@ ODD: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+FENCE = {f"wx{number}": 1 for number in range(1, 10)}
+
+
 class Place(NamedTuple):
     """Where the records go, and where a ledger lies."""
 
@@ -59,21 +64,12 @@ class Place(NamedTuple):
     home: Path
 
     def sink(self) -> Any:
-        sink: Any = plugins.sink(self.spec)
-        if hasattr(sink, "describe"):
-            sink.describe([MINE, OTHER])
-        return sink
+        return plugins.sink(self.spec)
 
 
 def of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.url(server.new_database())
-
-
-def of_redis(_: Path, request: pytest.FixtureRequest) -> str:
-    server: RedisServer = request.getfixturevalue("redis")
-    server.empty()
-    return f"{server.url}?prefix=here"
 
 
 SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
@@ -82,7 +78,6 @@ SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "sqlite": lambda home, _: f"sqlite:{home / 'records.db'}",
     "duckdb": lambda home, _: f"duckdb:{home / 'records.db'}",
     "postgresql": of_postgresql,
-    "redis": of_redis,
 }
 
 
@@ -90,28 +85,24 @@ SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     home = tmp_path / "home"
     home.mkdir()
-    for variable in ("PGPASSWORD", "HARVESTER_REDIS_PASSWORD"):  # a ledger knows none
-        monkeypatch.setenv(variable, PASSWORD)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)  # a ledger knows none
     return Place(SPECS[request.param](home, request), home)
 
 
 async def _write(sink: Any, groups: Sequence[Sequence[Batch]], ledger: Path | None) -> None:
-    """Each group with its receipt; but the last one's is lost if it says so."""
+    """Each group, and its checkpoint in the ledger."""
     if ledger is None:
         await sink.open(None)
         for group in groups:
-            await sink.write(group)
-            await sink.settle()
+            await sink.write(group, FENCE)
         await sink.close()
         return
-    local = hasattr(sink, "directory") and sink.directory == ledger.parent
-    name = f"{sink.identity.partition(':')[0]}:." if local else sink.identity
-    async with Ledger(ledger) as kept:
-        await kept.commit([Entry(name, (), await sink.open(await kept.receipt(name)))])
+    name = name_in(sink, ledger)
+    async with SqliteLedger(ledger) as kept:
+        await kept.commit([], {name: await sink.open(await kept.checkpoint(name))})
         for group in groups:
-            written = await sink.write(group)
-            await kept.commit([Entry(name, (), written.receipt)])
-            await sink.settle()
+            written = await sink.write(group, FENCE)
+            await kept.commit([], {name: written.checkpoint})
     await sink.close()
 
 
@@ -119,8 +110,21 @@ def write(place: Place, *groups: Sequence[Batch], ledger: bool = True) -> None:
     asyncio.run(_write(place.sink(), groups, place.home / "ledger.sqlite" if ledger else None))
 
 
+def batch(
+    first: int,
+    *records: dict[str, Any],
+    days: int = 1,
+    appid: str = "wx1",
+    endpoint: Endpoint,
+    replaces: bool = False,
+) -> Batch:
+    """A batch of one window of January 2024."""
+    place = window(first, days, appid, endpoint.name)
+    return Batch(place, list(records), "2024-06-15T04:00:00Z", endpoint=endpoint, replaces=replaces)
+
+
 def mine(first: int, *records: dict[str, Any], **more: Any) -> Batch:
-    return batch(first, *records, endpoint="mine", **more)
+    return batch(first, *records, endpoint=MINE, **more)
 
 
 def rows(stored: harvester.StoredRecords) -> list[dict[str, Any]]:
@@ -136,7 +140,7 @@ def reference(*batches: Batch, endpoint: Endpoint = MINE) -> harvester.StoredRec
 
 
 def test_the_table_is_the_same_whatever_it_is_read_from(place: Place) -> None:
-    first = [mine(1, *ODD), mine(2, ODD[0]), batch(2, {"new_user": 1}, endpoint=OTHER.name)]
+    first = [mine(1, *ODD), mine(2, ODD[0]), batch(2, {"new_user": 1}, endpoint=OTHER)]
     second = [mine(1, *ODD[:3], appid="wx2"), mine(2, *ODD[1:], replaces=True), mine(9)]
     write(place, first, second)
     stored, truth = harvester.read(place.home, MINE), reference(first[0], *second)
@@ -192,25 +196,38 @@ def test_accounts_and_days_are_picked(place: Place) -> None:
     assert numbers(appids=[]) == numbers(appids="wx9") == numbers(start="2025-01-01") == []
 
 
-def test_what_no_receipt_speaks_of_is_left_out_where_a_ledger_is_known(place: Place) -> None:
+async def die(place: Place, *batches: Batch) -> None:
+    """Die between a write and the commit of its checkpoint."""
+    sink = place.sink()
+    path = place.home / "ledger.sqlite"
+    name = name_in(sink, path)
+    async with SqliteLedger(path) as ledger:
+        await ledger.commit([], {name: await sink.open(await ledger.checkpoint(name))})
+    await sink.write(batches, FENCE)
+    os._exit(9)
+
+
+DYING = """
+import asyncio, sys
+from pathlib import Path
+from tests.sinks.test_reading import Place, die, mine
+
+again, new = mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})
+asyncio.run(die(Place(sys.argv[1], Path(sys.argv[2])), again, new))
+"""
+
+
+def test_what_lies_in_files_beyond_the_checkpoint_is_left_out_and_in_a_database_it_stands(
+    place: Place,
+) -> None:
     write(place, [mine(1, {"n": 1}), mine(2, {"n": 2})])
-
-    async def die() -> None:
-        sink = place.sink()
-        local = hasattr(sink, "directory")
-        name = f"{sink.identity.partition(':')[0]}:." if local else sink.identity
-        async with Ledger(place.home / "ledger.sqlite") as ledger:
-            receipt = await ledger.receipt(name)
-            await ledger.commit([Entry(name, (), await sink.open(receipt))])
-        await sink.write([mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})])
-        await sink.close()
-
-    asyncio.run(die())
+    died = subprocess.run([sys.executable, "-c", DYING, place.spec, place.home], check=False)
+    assert died.returncode == 9
     found = [row["n"] for row in rows(harvester.read(place.home, MINE))]
-    replaced_at_once = place.spec.startswith(("sqlite", "duckdb", "postgresql"))
-    assert found == ([1, 22] if replaced_at_once else [1, 2])
-    write(place, [mine(2, {"n": 22}, replaces=True), mine(3, {"n": 3})])
-    assert [row["n"] for row in rows(harvester.read(place.home, MINE))] == [1, 22, 3]
+    is_database = place.spec.startswith(("sqlite", "duckdb", "postgresql"))
+    assert found == ([1, 22, 3] if is_database else [1, 2])
+    write(place, [mine(2, {"n": 23}, replaces=True), mine(3, {"n": 33})])
+    assert [row["n"] for row in rows(harvester.read(place.home, MINE))] == [1, 23, 33]
 
 
 def test_without_a_ledger_all_that_stands_there_is_read(place: Place) -> None:
@@ -219,33 +236,13 @@ def test_without_a_ledger_all_that_stands_there_is_read(place: Place) -> None:
     assert [row["n"] for row in rows(harvester.read(place.spec, MINE))] == [1, 2]
 
 
-@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
-def test_another_ledgers_records_are_its_own_affair(place: Place, tmp_path: Path) -> None:
-    write(place, [mine(1, {"n": 1}), mine(2, {"n": 2})])
-    (tmp_path / "other").mkdir()
-    write(Place(place.spec, tmp_path / "other"), [mine(2, {"n": 22}), mine(3, {"n": 3})])
-
-    def numbers(source: str | Path, **more: Any) -> list[int]:
-        return [row["n"] for row in rows(harvester.read(source, MINE, **more))]
-
-    assert numbers(place.home) == [1, 22]
-    assert numbers(place.spec, ledger=tmp_path / "other") == [22, 3]
-    assert numbers(tmp_path / "other") == [22, 3]
-
-
 def test_a_target_that_is_gone_is_said(place: Place) -> None:
     write(place, [mine(1, {"n": 1})])
-    shown = place.spec.partition("?")[0]
     if place.spec.startswith("postgresql"):
         import psycopg
 
         with psycopg.connect(place.spec) as connection:
             connection.execute("DROP TABLE mine")
-    elif place.spec.startswith("redis"):
-        from redis import Redis
-
-        with Redis.from_url(shown) as client:
-            client.flushall()
     else:
         for path in place.home.rglob("*"):
             if path.is_file() and not path.name.startswith("ledger") and path.suffix != ".lock":
@@ -271,6 +268,19 @@ def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [3]  # it lies there
 
 
+def test_a_feed_beside_a_database_is_not_asked_for_what_was_harvested(tmp_path: Path) -> None:
+    async def know(sink: str) -> None:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await ledger.commit([], {sink: {"mine": "1-1"}})
+
+    asyncio.run(know("redis://h:6379/0"))
+    asyncio.run(know("-"))
+    with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
+        harvester.read(tmp_path, MINE)
+    write(Place(f"sqlite:{tmp_path}/a.db", tmp_path), [mine(1, {"n": 1})])
+    assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
 def test_a_database_that_nobody_harvested_into_is_said(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
@@ -283,7 +293,7 @@ def test_a_database_that_nobody_harvested_into_is_said(kind: str, tmp_path: Path
         duckdb.connect(tmp_path / "x.db").close()
     else:
         (tmp_path / "x.db").touch()
-    with pytest.raises(SinkError, match="holds nothing that was harvested"):
+    with pytest.raises(SinkError, match="holds no harvest"):
         harvester.read(f"{kind}:{tmp_path}/x.db", MINE).read_all()
 
 
@@ -292,7 +302,7 @@ def test_a_password_that_is_refused_stands_in_no_message(
 ) -> None:
     parts = urlsplit(postgres.url(postgres.new_database()))
     url = parts._replace(netloc=f"nobody:hush-hush@{parts.hostname}:{parts.port}").geturl()
-    with pytest.raises(SinkError) as caught:
+    with pytest.raises(UsageError, match="password authentication failed") as caught:
         harvester.read(url, MINE).read_all()
     shown = [str(caught.value)]
     walk = caught.tb

@@ -3,13 +3,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +14,28 @@ import pytest
 
 from harvester import plugins
 from harvester.errors import ReaderGoneError, SinkError, UsageError
+from harvester.model import Batch
 from harvester.sinks.stdout import CHUNK, StandardOutput, pieces
-from tests.sinks.kept import ODD, Kept, batch, window
-from tests.support import KILLS, A, Wechat, assert_exactly_the_truth, command, environment
-
-BEGIN, END = date(2024, 1, 1), date(2024, 3, 31)
-RATE = f"{min(40, max(2, 800 // KILLS))}/s"  # so that the job lasts longer than most kills
+from tests.sinks.feed import JOB, ODD, WRITES, Died, Ledger, batch, dying, job, window
+from tests.support import A, Wechat, harvest
 
 
-def job(wechat: Wechat, home: Path, *more: str) -> list[str]:
-    return command(
-        "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end", str(END),
-        "--base-url", wechat.url, "--rate", "5000/s", "--out", home, "--sink", "-", *more,
-    )  # fmt: skip
+def handed_out(*batches: Batch) -> list[bytes]:
+    """The lines that a reader gets."""
 
+    async def main() -> bytes:
+        reading, writing = os.pipe()
+        sink = StandardOutput(writing)
+        assert await sink.open({}) == {}
+        written = await sink.write(batches, {})
+        assert (written.checkpoint, written.refused) == ({}, ())
+        await sink.close()
+        await sink.close()
+        os.close(writing)
+        with os.fdopen(reading, "rb") as file:
+            return file.read()
 
-def run(arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        arguments, capture_output=True, env=environment(), timeout=60, check=False
-    )
-
-
-def records(out: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
+    return asyncio.run(main()).split(b"\n")[:-1]
 
 
 def test_a_sign_is_a_spec_by_itself() -> None:
@@ -49,21 +45,62 @@ def test_a_sign_is_a_spec_by_itself() -> None:
         plugins.sink("-:")
 
 
-def test_lines_are_handed_out_as_they_are() -> None:
-    async def main() -> bytes:
-        reading, writing = os.pipe()
-        sink = StandardOutput(writing)
-        ledger = Kept(lambda: sink)
-        await ledger.open()
-        await ledger.commit(sink, batch(1, ODD, {"n": 1}), batch(2), batch(window(3, 5), 3))
-        await sink.close()
-        await sink.close()
-        os.close(writing)
-        with os.fdopen(reading, "rb") as file:
-            return file.read()
+def test_a_line_is_the_record_and_its_id_and_version() -> None:
+    one, other = batch(1, ODD, {}, {"n": 1}, version=7), batch(window(3, 5), 3, version=8)
+    lines = handed_out(one, batch(2), other)
+    ids = [f"wx1/e/2024-01-01/2024-01-01/{number}" for number in (1, 2, 3)]
+    assert [json.loads(line) for line in lines] == [
+        *[
+            {**document, "_id": name, "_version": 7}
+            for document, name in zip(one.documents(), ids, strict=True)
+        ],
+        {**other.documents()[0], "_id": "wx1/e/2024-01-03/2024-01-07/1", "_version": 8},
+    ]
+    for line, plain in zip(lines, (one.lines() + other.lines()).split(b"\n"), strict=False):
+        assert line.startswith(plain[:-1])  # what stands in any sink comes first, as it is there
 
-    out = asyncio.run(main())
-    assert out == batch(1, ODD, {"n": 1}).body + batch(window(3, 5), 3).body
+
+def test_a_window_that_is_handed_out_again_has_the_same_ids_and_a_later_version() -> None:
+    lines = [
+        json.loads(line) for line in handed_out(batch(1, 1, version=1), batch(1, 2, version=2))
+    ]
+    assert lines[0]["_id"] == lines[1]["_id"]
+    assert [line["_version"] for line in lines] == [1, 2]
+
+
+def stands(lines: list[dict[str, Any]]) -> dict[tuple[str, ...], list[int]]:
+    """The numbers of each window of which no later version of an overlapping one has come."""
+    windows: dict[tuple[str, ...], tuple[int, list[int]]] = {}
+    for line in lines:
+        *place, _ = line["_id"].split("/")
+        version, numbers = windows.get(tuple(place), (0, []))
+        if line["_version"] > version:
+            windows[tuple(place)] = line["_version"], [line["n"]]
+        elif line["_version"] == version:
+            numbers.append(line["n"])
+    return {
+        one: numbers
+        for one, (version, numbers) in windows.items()
+        if not any(
+            other[:2] == one[:2] and other[2] <= one[3] and one[2] <= other[3] and later > version
+            for other, (later, _) in windows.items()
+        )
+    }
+
+
+@pytest.mark.parametrize("moment", range(1, 2 * WRITES + 1))
+def test_a_job_that_dies_at_any_moment_ends_with_the_truth_at_the_reader(moment: int) -> None:
+    reading, writing = os.pipe()
+    ledger = Ledger()
+    with dying(moment), pytest.raises(Died):
+        asyncio.run(job(lambda: StandardOutput(writing), ledger))
+    asyncio.run(job(lambda: StandardOutput(writing), ledger))
+    os.close(writing)
+    assert len(ledger.committed) == len(JOB)
+    with os.fdopen(reading, "rb") as file:
+        found = stands([json.loads(line) for line in file])
+    found.pop(("wx1", "e", "2024-01-02", "2024-01-02"))  # it has become empty, which no line says
+    assert found == {place: numbers for place, numbers in ledger.truth().items() if numbers}
 
 
 @pytest.mark.parametrize("sizes", [(10,) * 3000, (4000,) * 50, (9000, 10, 9000), (4096,) * 9, ()])
@@ -82,7 +119,7 @@ def test_a_write_that_nobody_takes_can_be_cancelled_and_holds_up_nothing_else() 
         reading, writing = os.pipe()
         sink = StandardOutput(writing)
         await sink.open({})
-        task = asyncio.ensure_future(sink.write([batch(day, day) for day in range(1, 10_000)]))
+        task = asyncio.ensure_future(sink.write([batch(day, day) for day in range(1, 10_000)], {}))
         await asyncio.sleep(0.05)
         assert not task.done()
         task.cancel()
@@ -103,9 +140,12 @@ def test_a_slow_reader_gets_everything() -> None:
         await sink.open({})
         batches = [batch(day, day, {**ODD, "n": day}) for day in range(1, 2_000)]
         reader = asyncio.ensure_future(asyncio.to_thread(_read_slowly, reading))
-        await sink.write(batches)
+        await sink.write(batches, {})
         os.close(writing)
-        assert await reader == b"".join(one.body for one in batches)
+        lines = (await reader).split(b"\n")[:-1]
+        assert [json.loads(line)["_begin_date"] for line in lines] == [
+            str(one.window.begin) for one in batches for _ in one.records
+        ]
 
     asyncio.run(main())
 
@@ -126,108 +166,17 @@ def test_a_reader_that_has_gone_is_told_from_other_troubles() -> None:
         await sink.open(None)
         os.close(reading)
         with pytest.raises(ReaderGoneError):
-            await sink.write([batch(1, 1)])
+            await sink.write([batch(1, 1)], {})
         os.close(writing)
         full = os.open("/dev/full", os.O_WRONLY)
         sink = StandardOutput(full)
         await sink.open(None)
         with pytest.raises(SinkError, match="the disk is full; mend it and run") as caught:
-            await sink.write([batch(1, 1)])
+            await sink.write([batch(1, 1)], {})
         assert not isinstance(caught.value, ReaderGoneError)
         os.close(full)
 
     asyncio.run(main())
-
-
-def test_standard_output_that_is_closed_is_unusable(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *job(server, tmp_path / "h")]
-    done = run(shell)
-    assert (done.returncode, server.simulator.counts.total()) == (2, 0)
-    assert b"standard output is closed" in done.stderr
-
-
-def test_standard_output_holds_records_alone(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
-    server = wechat()
-    done = run(job(server, tmp_path / "h", "--json"))
-    assert done.returncode == 0, done.stderr
-    assert_exactly_the_truth(records(done.stdout), server.simulator, (A,), BEGIN, END)
-    report = json.loads(done.stderr.splitlines()[-1])
-    assert (report["state"], report["windows"]["done"]) == ("complete", 91)
-    again = run(job(server, tmp_path / "h"))
-    assert (again.returncode, again.stdout) == (0, b"")
-    assert b"91 done before" in again.stderr
-
-
-def test_beside_another_sink_both_get_everything(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    done = run(job(server, tmp_path / "h", "--sink", f"jsonl:{tmp_path / 'j'}"))
-    assert done.returncode == 0, done.stderr
-    files = b"".join(path.read_bytes() for path in (tmp_path / "j").glob("*/*.jsonl"))
-    assert sorted(files.splitlines()) == sorted(done.stdout.splitlines())
-    assert b"stored in jsonl:" in done.stderr
-
-
-def test_a_closed_pipe_ends_the_run_quietly_and_the_next_one_goes_on(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    arguments = job(server, tmp_path / "h", "--rate", "40/s")  # a group is less than a pipe holds
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        first = process.stdout.readline()
-        time.sleep(0.3)
-        process.stdout.close()
-        said = process.stderr.read()
-        status = process.wait(30)
-    assert status == 4
-    assert b"Traceback" not in said
-    assert b"failed" not in said
-    assert b"Broken" not in said
-    rest = run(arguments)
-    assert rest.returncode == 0, rest.stderr
-    days = {record["_begin_date"] for record in records(rest.stdout)}
-    assert json.loads(first)["_begin_date"] not in days  # what went out is remembered
-    assert str(BEGIN) in days
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.thorough
-def test_kills_lose_nothing_and_no_line_is_torn(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat(latency=0.002)
-    arguments = job(server, tmp_path / "h", "--concurrency", "1", "--rate", RATE)
-    out, draw = tmp_path / "out", random.Random(20261125)
-    for _ in range(KILLS):
-        with out.open("ab") as file:
-            process = subprocess.Popen(
-                arguments, stdout=file, stderr=subprocess.DEVNULL, env=environment()
-            )
-            before = len(server.simulator.served)
-            while len(server.simulator.served) == before and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(draw.uniform(0.0, 0.15))
-            process.send_signal(signal.SIGKILL)
-            process.wait(10)
-    with out.open("ab") as file:
-        subprocess.run(job(server, tmp_path / "h"), stdout=file, env=environment(), check=True,
-                       timeout=60, stderr=subprocess.DEVNULL)  # fmt: skip
-    latest: dict[str, tuple[str, list[dict[str, Any]]]] = {}
-    for record in records(out.read_bytes()):
-        day, fetched = record["_begin_date"], record["_fetched_at"]
-        if latest.get(day, ("",))[0] != fetched:
-            latest[day] = (fetched, [])
-        latest[day][1].append(record)
-    found = [record for _, group in latest.values() for record in group]
-    assert_exactly_the_truth(found, server.simulator, (A,), BEGIN, END)
 
 
 def test_nothing_is_imported_that_another_sink_needs() -> None:
@@ -239,3 +188,18 @@ def test_nothing_is_imported_that_another_sink_needs() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_verify_says_that_it_cannot_be_read_back_and_calls_nothing_the_same(
+    tmp_path: Path, wechat: Callable[..., Wechat]
+) -> None:
+    run = harvest(
+        "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-05",
+        "--base-url", wechat().url, "--rate", "5000/s", "--out", tmp_path, "--sink", "-",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) >= 5
+    verified = harvest("verify", "--out", tmp_path)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (
+        0, "- cannot be read back; it was not verified\n", "",
+    )  # fmt: skip

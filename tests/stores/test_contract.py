@@ -93,7 +93,7 @@ def test_where_nothing_stands_nothing_is_replaced(make: Make) -> None:
 def test_a_token_is_known_by_its_value_and_not_by_its_end(make: Make) -> None:
     async def scene(store: TokenStore) -> object:
         await store.replace("wx1", None, ONE)
-        return await store.replace("wx1", ONE._replace(ends=1.0, lifetime=2.0), TWO)
+        return await store.replace("wx1", Stored(ONE, 1.0, 2.0), TWO)
 
     assert play(make, scene) is True
 

@@ -103,15 +103,15 @@ def test_a_token_vanishes_at_its_end(redis: RedisServer) -> None:
 
     async def main() -> list[Stored | None]:
         store = RedisStore(redis.url)
-        soon = ONE._replace(ends=time.time() + 0.3)
+        soon = Stored(ONE, time.time() + 0.3, ONE.lifetime)
         assert await store.replace("wx1", None, soon)
         found = [await store.load("wx1")]
         await asyncio.sleep(0.5)
         found.append(await store.load("wx1"))
         await store.close()
-        return [found[0] and found[0]._replace(ends=0.0), found[1]]
+        return [found[0] and Stored(found[0], 0.0, found[0].lifetime), found[1]]
 
-    assert asyncio.run(main()) == [ONE._replace(ends=0.0), None]
+    assert asyncio.run(main()) == [Stored(ONE, 0.0, ONE.lifetime), None]
 
 
 def test_a_lease_that_has_passed_on_is_not_ended_by_its_former_holder(redis: RedisServer) -> None:

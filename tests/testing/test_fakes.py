@@ -1,18 +1,16 @@
-"""A transport without sockets and a sink without a disk keep the promises of their protocols."""
+"""A transport without sockets keeps the promise of its protocol."""
 
 import asyncio
 from datetime import date
 
 import pytest
 
-from harvester.codec import checksum, lines
 from harvester.datacube import INTERFACES, StableToken
 from harvester.errors import AttemptError
-from harvester.model import Action, Batch, Request, Response, Window, metadata
+from harvester.model import Action, Request, Response, Window
 from harvester.testing import (
     FakeTransport,
     Faults,
-    MemorySink,
     Simulator,
     VirtualTimeLoop,
     articles,
@@ -23,14 +21,9 @@ DAY = date(2023, 6, 1)
 WINDOW = Window("wx1", "getarticlesummary", DAY, DAY)
 
 
-def batch(window: Window, *records: dict[str, object]) -> Batch:
-    encoded = lines(list(records), metadata(window, "now"))
-    return Batch(window, "now", len(records), b"".join(encoded), checksum(encoded))
-
-
 async def asked(transport: FakeTransport) -> Response:
     token = await StableToken("wx1", "practice").fetch(transport.send)
-    return await transport.send(INTERFACES["getarticlesummary"].request(WINDOW, token.value))
+    return await transport.send(INTERFACES["getarticlesummary"].request(WINDOW, token))
 
 
 def test_a_request_goes_straight_to_the_simulator() -> None:
@@ -72,50 +65,3 @@ def test_a_reset_and_a_cut_answer_are_failed_attempts(faults: Faults) -> None:
         return transport.in_flight
 
     assert run_virtual(main) == 0
-
-
-def test_a_memory_sink_keeps_the_documents_of_each_window() -> None:
-    async def main(loop: VirtualTimeLoop) -> MemorySink:
-        sink = MemorySink()
-        await sink.write([batch(WINDOW, {"a": 1}, {"a": 2})])
-        return sink
-
-    sink = run_virtual(main)
-    assert [record["a"] for record in sink.records] == [1, 2]
-    assert [record["_begin_date"] for record in sink.windows[WINDOW]] == ["2023-06-01"] * 2
-
-
-def test_a_batch_replaces_its_window_and_says_how_much_that_was() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        sink = MemorySink()
-        first = await sink.write([batch(WINDOW, {"a": 1}, {"a": 2})])
-        second = await sink.write([batch(WINDOW, {"a": 3})])
-        assert dict(first.replaced) == {}
-        assert [record["a"] for record in sink.records] == [3]
-        return dict(second.replaced)
-
-    former = batch(WINDOW, {"a": 1}, {"a": 2})
-    assert run_virtual(main) == {WINDOW: (2, former.checksum)}
-
-
-def test_a_window_without_records_replaces_nothing() -> None:
-    async def main(loop: VirtualTimeLoop) -> dict[Window, object]:
-        sink = MemorySink()
-        await sink.write([batch(WINDOW)])
-        return dict((await sink.write([batch(WINDOW, {"a": 1})])).replaced)
-
-    assert run_virtual(main) == {}
-
-
-def test_a_memory_sink_counts_how_it_was_used() -> None:
-    async def main(loop: VirtualTimeLoop) -> MemorySink:
-        sink = MemorySink("mine")
-        await sink.open({})
-        await sink.write([batch(WINDOW), batch(WINDOW._replace(appid="wx2"))])
-        await sink.settle()
-        await sink.close()
-        await sink.close()
-        return sink
-
-    sink = run_virtual(main)
-    assert (sink.identity, sink.opened, sink.writes, sink.closed) == ("mine", 1, [2], 2)

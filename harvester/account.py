@@ -1,0 +1,217 @@
+"""One account: its limiter, its token, its interfaces; what it does next, and why it waits.
+
+Rule: decides; never waits, never sends.  Workers do what it says.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harvester.auth import SharedToken
+from harvester.budget import NEVER
+from harvester.limiter import Limiter
+from harvester.plan import china
+from harvester.queues import Attempt, InterfaceQueue
+
+
+class Share:
+    """How many requests one account may have in flight, so that a slow one leaves room for others.
+
+    ``slots`` is an equal part of all that may be in flight, among the accounts that are not
+    finished; a few are always granted, and no account ever more than ``most``.
+    """
+
+    __slots__ = ("_all", "_most", "slots")
+
+    FEWEST = 2
+
+    def __init__(self, slots: float = NEVER, most: float = NEVER) -> None:
+        self._all = slots
+        self._most = most
+        self.slots = min(slots, most)
+
+    def among(self, accounts: int) -> bool:
+        """So many accounts are left; gives whether each may have more now."""
+        former = self.slots
+        part = self._all if accounts <= 1 else max(self.FEWEST, self._all // accounts)
+        self.slots = min(part, self._most)
+        return self.slots > former
+
+
+class Job(NamedTuple):
+    """What a worker is to do for an account.
+
+    Try a window of an interface; ask for the quota of an interface, or book calls of it (no
+    attempt); or get a token (neither).
+    """
+
+    account: AccountQueue
+    queue: InterfaceQueue | None
+    attempt: Attempt | None
+
+
+class Renewal:
+    """Getting a new token.
+
+    running: a worker is at it; failures: how often it failed in a row; at: the loop's time when it
+    is tried again.
+    """
+
+    __slots__ = ("at", "failures", "running")
+
+    def __init__(self) -> None:
+        self.running = False
+        self.failures = 0
+        self.at = 0.0
+
+    def succeeded(self) -> None:
+        """There is a token."""
+        self.failures = 0
+
+    def failed(self) -> int:
+        """There is none; gives how often that was so in a row."""
+        self.failures += 1
+        return self.failures
+
+
+class Turn:
+    """The scheduler's note on an account.
+
+    open: it is not finished; at: when it is looked at next, 0 if it stands in the queue.
+    owed: turns that it lets pass for others, since its answers took long.
+    """
+
+    __slots__ = ("at", "open", "owed")
+
+    def __init__(self) -> None:
+        self.open = True
+        self.at = NEVER
+        self.owed = 0.0
+
+
+class AccountQueue:
+    """One account.  `next_at` says when it has something to do, `take` gives it out.
+
+    stopped: somebody must act first.  why: the last reason to wait.
+    busy: jobs that were given out and not settled; share: how many of them there may be; cap: and
+    the account's own limit.
+    """
+
+    __slots__ = (
+        "_next", "appid", "busy", "cap", "limiter", "queues", "renewal", "share", "stopped",
+        "token", "turn", "why",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        token: SharedToken,
+        limiter: Limiter,
+        queues: list[InterfaceQueue],
+        share: Share | None = None,
+        cap: float = NEVER,
+    ) -> None:
+        self.appid = token.appid
+        self.token = token
+        self.limiter = limiter
+        self.queues = queues
+        self.share = share or Share()
+        self.cap = cap
+        self.busy = 0
+        self.renewal = Renewal()
+        self.turn = Turn()
+        self.stopped = False
+        self.why = ""
+        self._next = 0
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "open"
+        return f"<AccountQueue {self.appid}: {state}, {self.in_flight} in flight, {self.token!r}>"
+
+    @property
+    def in_flight(self) -> int:
+        """Windows of this account that were sent and not settled."""
+        return sum([queue.in_flight for queue in self.queues])
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do and nothing is under way."""
+        if self.renewal.running or self.busy:
+            return False
+        for queue in self.queues:  # noqa: SIM110  (asked once a window: no generator)
+            if queue.in_flight or queue.windows:
+                return False
+        return True
+
+    def next_at(self, now: float, wall: float) -> float:
+        """The loop's time from which `take` has a job; NEVER if only an event can tell."""
+        if self.busy >= self.share.slots or self.busy >= self.cap:
+            return NEVER
+        at = min([queue.next_at(now, wall) for queue in self.queues], default=NEVER)
+        if at == NEVER:
+            return NEVER
+        if self.token.peek(now) is None:
+            if self.renewal.running:
+                return NEVER
+            at = max(at, self.renewal.at)
+        return max(at, now + self.limiter.delay(now))
+
+    def take(self, now: float, wall: float) -> Job | None:
+        """What to do now; its request counts as gone and must leave at once."""
+        busy = self.busy
+        if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
+            return None
+        if self.token.due(now):
+            job = self._renewal(now, wall)
+            if job is None and self.token.peek(now) is not None:
+                job = self._window(now, wall)
+        else:
+            job = self._window(now, wall)
+        if job is not None:
+            if job.queue is None or not job.queue.quota.booking:  # that sends nothing
+                self.limiter.depart(now)
+            self.busy += 1
+        return job
+
+    def settled(self) -> None:
+        """A job of it was settled."""
+        self.busy -= 1
+
+    def _renewal(self, now: float, wall: float) -> Job | None:
+        renewal = self.renewal
+        if renewal.running or renewal.at > now:
+            return None
+        if min([queue.next_at(now, wall) for queue in self.queues], default=NEVER) > now:
+            return None
+        renewal.running = True
+        return Job(self, None, None)
+
+    def _window(self, now: float, wall: float) -> Job | None:
+        for _ in self.queues:
+            self._next = (self._next + 1) % len(self.queues)
+            queue = self.queues[self._next]
+            if queue.quota.unasked:
+                if queue.next_at(now, wall) <= now:
+                    queue.quota.begin_asking()
+                    return Job(self, queue, None)
+                continue
+            attempt = queue.take(now, wall)
+            if attempt is not None:
+                return Job(self, queue, attempt)
+            if queue.wants_booking(now, wall):
+                queue.quota.booking = True
+                return Job(self, queue, None)
+        return None
+
+    def reason(self, now: float, wall: float) -> str:
+        """What this account waits for, in a few words."""
+        if self.renewal.running:
+            return f"{self.appid} waits for its access token"
+        if self.in_flight:
+            return f"{self.appid} waits for {self.in_flight} answers"
+        parked = [queue.parked_until for queue in self.queues if queue.windows]
+        at = max(self.next_at(now, wall), now)
+        if parked and min(parked) > wall:
+            when = f" until {china(min(parked)):%Y-%m-%d %H:%M} in China"
+        else:
+            when = f", next try in {at - now:.0f} s" if at < NEVER else ""
+        return f"{self.appid} waits{when}{': ' if self.why else ''}{self.why}"

@@ -1,0 +1,115 @@
+"""The calls of one interface of one account: how many are left today, sent, and booked.
+
+Rule: counts; never waits, never sends.
+"""
+
+from __future__ import annotations
+
+import math
+
+from harvester.plan import QUOTA_MARGIN, next_quota_day
+
+NEVER = math.inf
+
+DAY = 86_400.0
+"""Seconds; China's clocks know no other days."""
+
+LOT = 0.02
+"""Share of a day's quota that is booked at once; a killed run loses what it had not used of it."""
+
+
+class Budget:
+    """Calls that may still be sent today (in China); without end if no quota is given.
+
+    spent: today; before: on the day before.
+    limited: there is an end to it; until: the Unix time at which it begins anew.
+    booked: calls of it that the ledger has and that were not sent yet; only such are sent, so that
+    a run that is killed has never sent more than the ledger knows.  Infinite without a ledger.
+    sent: calls of this run; unbooked: those of them that the ledger does not know yet.
+
+    The clock is believed as it is now.  If it was set back over a midnight, what was spent on the
+    day that has not come was spent by now, and counts; over more of them, nothing is left.
+    """
+
+    __slots__ = (
+        "_before", "_daily", "_left", "_spent", "booked", "limited", "sent", "unbooked", "until",
+    )  # fmt: skip
+
+    def __init__(
+        self, daily: int | None, spent: int, wall: float, before: int = 0, booked: float = NEVER
+    ) -> None:
+        self.booked = booked
+        self._daily = NEVER if daily is None else daily
+        self.limited = daily is not None
+        self._left = self._daily - spent
+        self._spent, self._before = spent, before
+        self.until = next_quota_day(wall)
+        self.sent = self.unbooked = 0
+
+    def __repr__(self) -> str:
+        return f"<Budget {self._left} left, {self.booked} booked, {self.sent} sent>"
+
+    def left(self, wall: float) -> float:
+        """How many calls are left now."""
+        if wall >= self.until:
+            self._left = self._daily
+            self._spent, self._before = 0, self._spent
+            self._begin_anew(wall)
+        elif wall < self.until - DAY:
+            known = wall >= self.until - 2 * DAY
+            self._left = self._left - self._before if known else 0
+            self._spent, self._before = self._spent + self._before, 0
+            self._begin_anew(wall)
+        # Just after midnight a call may count as either day's: none is sent then.
+        return self._left if wall < self.until - QUOTA_MARGIN else 0
+
+    def _begin_anew(self, wall: float) -> None:
+        self.until = next_quota_day(wall)
+        if self.booked < NEVER:  # that was of another day
+            self.booked = 0
+
+    def is_used_up(self, wall: float) -> bool:
+        """Whether no call is left today."""
+        return self.limited and self.left(wall) <= 0
+
+    def spend(self) -> None:
+        """One call is sent."""
+        self.sent += 1
+        if self.limited:
+            self._left -= 1
+            self._spent += 1
+            self.booked -= 1
+        if self.booked >= NEVER or not self.limited:
+            self.unbooked += 1
+
+    def take_unbooked(self) -> int:
+        """The calls that the ledger does not know yet; it knows them from now on."""
+        unbooked, self.unbooked = self.unbooked, 0
+        return unbooked
+
+    def lot(self, wall: float) -> int:
+        """How many calls to book now."""
+        return int(min(self.left(wall), max(self._daily * LOT, 1)))
+
+    def book(self, lot: int, day: float, wall: float) -> None:
+        """So many calls are booked, of the day that ends at ``day``, which may be over now."""
+        self.left(wall)
+        if self.until == day:
+            self.booked = lot
+
+    def take_unused(self, wall: float) -> int:
+        """The calls that were booked and not sent; they are not booked any more."""
+        self.left(wall)
+        if not 0 < self.booked < NEVER:
+            return 0
+        unused, self.booked = int(self.booked), 0
+        return unused
+
+    def told(self, daily: int, left: int, wall: float) -> None:
+        """WeChat has told what a day has, and what is left of this one; never more than was given.
+
+        Counts are kept to a percent or so on WeChat's side, and other programs may spend, too.
+        """
+        self._left = min(self.left(wall), max(left, 0))
+        self._daily = min(self._daily, max(daily, 0))
+        self.limited = True

@@ -1,0 +1,350 @@
+"""The embedded ledger: one SQLite file, opened, claimed and checked; its errors as sentences.
+
+Rule: what stands in it is the business of `harvester.ledger.tables`; every call of that runs from
+here, on the ledger's own thread.  It has one worker, and so one constant epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Self, TypeVar
+
+from harvester import seal, sqlitefile
+from harvester.coverage import Calendar, OpenWindow, Outcome
+from harvester.durable import has_room, is_full, make_directory, step
+from harvester.errors import HarvestError, LedgerError, UsageError
+from harvester.ledger import tables
+from harvester.ledger.base import Exhausted, Key, KnownSink, Spent
+from harvester.ledger.tables import VERSION
+from harvester.lock import Claim
+from harvester.model import Tally
+from harvester.plan import Days
+from harvester.thread import Thread
+
+FILE_NAME = "ledger.sqlite"
+
+_DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt",
+           "user-defined", "already exists", "unsupported file format")  # fmt: skip
+
+_NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text that is not UTF-8
+_UNUSABLE = ("readonly", "unable to open")
+
+T = TypeVar("T")
+
+
+def ledger_of_file(file: Path) -> Path:
+    """Where the ledger of one file of records lies, if nobody says where: beside it."""
+    return file.with_name(f"{file.name}.{FILE_NAME}")
+
+
+def ledger_of(place: Path) -> Path:
+    """The same of a directory, in which it lies, or of a file that is there."""
+    return ledger_of_file(place) if place.is_file() else place / FILE_NAME
+
+
+class SqliteLedger:
+    """The ledger in one SQLite file.
+
+    An async context manager.  While it is open for writing no other process can open it so; a
+    reader (``readonly=True``) is never kept out.  Raises `UsageError` if it is in use or cannot be
+    created, `LedgerError` if it is damaged or of a newer version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
+        self.path: Path = Path(path)
+        self._readonly = readonly
+        self._thread: Thread | None = None
+        self._claim: Claim | None = None
+        self._database: sqlite3.Connection | None = None
+        self._sound = False
+
+    def __repr__(self) -> str:
+        return f"<SqliteLedger {self.path} {'open' if self._database else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        if self._thread is not None:
+            raise UsageError(f"the ledger {self.path} is open already; hand it in closed")
+        self._thread = Thread("harvester-ledger")
+        try:
+            await self._thread.call(self._open)
+        except HarvestError:
+            await self.__aexit__()
+            raise
+        except (sqlite3.Error, *_NO_VALUES) as exc:
+            await self.__aexit__()
+            raise self._not_opened(exc) from exc
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._close)
+            finally:
+                self._thread.close()
+                self._thread = None
+
+    # of a run
+
+    async def register(
+        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
+    ) -> None:
+        await self._call(tables.register, list(ranges), sinks)
+
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+    ) -> None:
+        await self._call(tables.commit, outcomes, checkpoints, list(spent))
+
+    async def reopen(
+        self,
+        key: Key,
+        days: Days | None,
+        windows: Sequence[OpenWindow],
+        sums: Mapping[int, Tally | None],
+    ) -> None:
+        await self._call(tables.reopen, key, days, windows, sums)
+
+    async def forget(self, key: Key, days: Days) -> None:
+        await self._call(tables.forget, key, days)
+
+    async def rebook(self, today: date) -> bool:
+        return await self._call(tables.rebook, today)
+
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        await self._call(tables.learn_span, endpoint, days)
+
+    async def note_exhausted(self, said: Exhausted) -> None:
+        await self._call(tables.note_exhausted, said)
+
+    async def checkpoint(self, sink: str) -> dict[str, str]:
+        return await self._call(tables.checkpoint, sink)
+
+    async def caught_up(self, sink: str, refilled: str = "") -> None:
+        await self._call(tables.caught_up, sink, refilled)
+
+    # what is known
+
+    async def sinks(self) -> dict[str, KnownSink]:
+        return await self._call(tables.sinks)
+
+    async def accounts(self) -> list[str]:
+        return await self._call(tables.accounts)
+
+    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+        return await self._call(tables.calendars, appids)
+
+    async def asked(self) -> dict[Key, Days]:
+        return await self._call(tables.asked)
+
+    async def spent(self, day: date) -> dict[Key, int]:
+        return await self._call(tables.spent, day)
+
+    async def spans(self) -> dict[str, int]:
+        return await self._call(tables.spans)
+
+    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+        return await self._call(tables.exhausted, now)
+
+    # on the ledger's thread
+
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        assert self._thread is not None, "the ledger is not entered"
+        try:
+            return await self._thread.call(function, self._database, *args)
+        except sqlite3.Error as exc:
+            raise LedgerError(self._describe(exc)) from exc
+        except _NO_VALUES as exc:
+            raise LedgerError(self._damaged(type(exc).__name__)) from exc
+
+    def _not_opened(self, exc: Exception) -> UsageError | LedgerError:
+        """What cannot be used is the user's to choose; what is damaged or full stops the run."""
+        if not isinstance(exc, sqlite3.Error):  # even the driver's own message can be no text
+            return LedgerError(self._damaged(type(exc).__name__))
+        said = self._describe(exc)
+        unusable = (
+            isinstance(exc, sqlite3.OperationalError)
+            and any(sign in str(exc) for sign in _UNUSABLE)
+            and not self._readonly_by_itself(str(exc))
+        )
+        return UsageError(said) if unusable else LedgerError(said)
+
+    def _describe(self, exc: sqlite3.Error) -> str:
+        text = str(exc)
+        if "full" in text or ("disk I/O" in text and not has_room(self.path.parent)):
+            return self._no_room()
+        if any(sign in text for sign in _DAMAGE):
+            return self._damaged(text)
+        if self._readonly_by_itself(text):
+            return self._damaged("its head says that it is read-only")
+        if any(sign in text for sign in _UNUSABLE):
+            return f"the ledger {self.path} cannot be written ({text})"
+        return (
+            f"the ledger {self.path} failed ({text}); nothing that it holds is lost: see to its"
+            " disk, and run the same command again"
+        )
+
+    def _readonly_by_itself(self, text: str) -> bool:
+        """Whether SQLite will not write though the disk lets us: by what stands in the file."""
+        places = (self.path, self.path.parent)
+        return (
+            "readonly" in text
+            and not self._readonly
+            and all(os.access(place, os.W_OK) for place in places)
+        )
+
+    def _no_room(self) -> str:
+        return (
+            f"the disk is full: the ledger {self.path} could not be written; nothing that it"
+            " holds is lost: make room and run the same command again"
+        )
+
+    def _damaged(self, how: str) -> str:
+        return (
+            f"the ledger {self.path} is damaged ({how}); what was harvested is not lost:"
+            f" {self._way_out()}"
+        )
+
+    def _way_out(self) -> str:
+        place = self.path.parent
+        if self.path.name != FILE_NAME:
+            place /= self.path.name.removesuffix(f".{FILE_NAME}")
+            if ledger_of(place) != self.path:
+                return "harvester rebuild --out DIR --sink SPEC makes a new one, DIR/ledger.sqlite"
+        out = shlex.quote(str(place))
+        return f"harvester rebuild --out {out} makes a new ledger from what is stored"
+
+    def _open(self) -> None:
+        sqlitefile.check_version(sqlite3.sqlite_version_info)
+        if self._readonly:
+            if not self.path.exists():
+                raise UsageError(f"there is no ledger at {self.path}")
+            self._database = self._for_reading()
+            if self._is_void(self._database):
+                self._database.close()
+                self._database = tables.made(sqlite3.connect(":memory:", check_same_thread=False))
+        else:
+            self._open_for_writing()
+        self._check_version()
+        self._check_seal()
+        if self._database is not None and not self._readonly:
+            seal.keep(self._database)
+        self._sound = True
+
+    def _for_reading(self) -> sqlite3.Connection:
+        database = sqlite3.connect(
+            sqlitefile.uri(self.path, "ro"), uri=True, check_same_thread=False
+        )
+        try:
+            self._version(database)
+        except sqlite3.OperationalError:
+            database.close()
+            if sqlitefile.in_place(self.path):
+                raise
+            return sqlite3.connect(
+                sqlitefile.as_it_lies(self.path), uri=True, check_same_thread=False
+            )
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _open_for_writing(self) -> None:
+        try:
+            make_directory(self.path.parent, "directory of the ledger")
+            self._claim = Claim(
+                self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
+            )
+        except OSError as exc:
+            if is_full(exc):
+                raise LedgerError(self._no_room()) from exc
+            raise UsageError(
+                f"the directory {self.path.parent} cannot be written ({exc.strerror})"
+            ) from exc
+        database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._database = database  # before it can fail, so that it is closed whatever happens
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        if not self._version(database):
+            with step("make ledger"):
+                tables.made(database)
+
+    def _check_version(self) -> None:
+        assert self._database is not None
+        found = self._version(self._database)
+        if found != VERSION:
+            raise LedgerError(
+                f"the ledger {self.path} is of version {found}, this harvester knows {VERSION};"
+                " use the harvester that wrote it, or a newer one; if there is none,"
+                f" {self._way_out()}"
+            )
+
+    def _check_seal(self) -> None:
+        assert self._database is not None
+        self._database.execute("BEGIN")  # at one moment, whoever else writes
+        try:
+            if not seal.whole(self._database):
+                raise LedgerError(self._damaged("it does not hold what was written into it"))
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+
+    @staticmethod
+    def _version(database: sqlite3.Connection) -> int:
+        return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _is_void(self, database: sqlite3.Connection) -> bool:
+        """Whether nothing stands in it yet: whoever made it was ended, or had no room."""
+        if self._version(database):
+            return False
+        return not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+    def _close(self) -> None:
+        if self._database is not None:
+            if self._sound and not self._readonly:
+                with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # it stays where it is, then
+                    tables.settle(self._database)
+            with step("close ledger"):  # what stands in its log goes into the file
+                self._database.close()
+            self._database = None
+            self._sound = False
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+
+def checkpoint_in(path: Path, sink: str) -> dict[str, str] | None:
+    """What a ledger has stored for a sink, None if it does not know it; raises as opening does."""
+    ledger = SqliteLedger(path, readonly=True)
+    try:
+        ledger._open()
+        assert ledger._database is not None
+        found = tables.checkpoint(ledger._database, sink)
+        return found if found or sink in tables.sinks(ledger._database) else None
+    except (sqlite3.Error, *_NO_VALUES) as exc:
+        raise ledger._not_opened(exc) from exc
+    finally:
+        ledger._close()
+
+
+def named_sinks(path: Path) -> list[str]:
+    """The sinks that a ledger names, as far as it can still be read."""
+    found: set[str] = set()
+    for column, table in (("name", "sink"), ("sink", "checkpoint")):
+        with contextlib.suppress(sqlite3.Error, *_NO_VALUES):
+            uri = sqlitefile.uri(path, "ro")
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+                rows = database.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall()
+                found.update([str(name) for (name,) in rows])
+    return sorted(found)

@@ -1,0 +1,260 @@
+"""From what was asked for, less what is stored, to the queues of a run.
+
+Rule: reads the ledger and counts; sends nothing and starts nothing.
+
+Missing days end where something is stored, so a new window never overlaps a stored one.  A stored
+window that is still open is asked for again exactly as it was; if the interface takes no window of
+its length any more, in pieces.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import date
+from itertools import dropwhile, takewhile
+from typing import NamedTuple
+
+from harvester.account import AccountQueue, Share
+from harvester.auth import Send, shared_token
+from harvester.budget import NEVER, Budget
+from harvester.coverage import STORED, Calendar, OpenWindow
+from harvester.endpoint import Endpoint, grid
+from harvester.ledger.base import Exhausted, Key, Ledger
+from harvester.limiter import Limiter, Rate
+from harvester.model import HELD, Window
+from harvester.plan import (
+    ONE_DAY,
+    Cut,
+    Days,
+    Grid,
+    days_in,
+    last_legal_day,
+    last_settled_day,
+    number_of_pieces,
+    quota_day,
+)
+from harvester.queues import Attempt, InterfaceQueue, Span, WindowQueue
+from harvester.scope import Scope
+from harvester.settings import Options
+
+ACCOUNTS_AT_ONCE = 200
+"""Accounts whose calendars are in memory together while a plan is made."""
+
+
+class Plan(NamedTuple):
+    """The queues of a run.
+
+    planned, skipped: windows that are asked for, and those of them that are done already.
+    unsettled: windows whose figures cannot be asked for yet; no queue has them.
+    share: of what may be in flight, one account's.
+    exhausted: queues whose quota was spent before this run, and since when.
+    """
+
+    accounts: list[AccountQueue]
+    share: Share
+    planned: int = 0
+    skipped: int = 0
+    unsettled: Sequence[tuple[InterfaceQueue, Attempt]] = ()
+    exhausted: Sequence[tuple[InterfaceQueue, Exhausted]] = ()
+
+
+class Known(NamedTuple):
+    """What the ledger knows beside the calendars.
+
+    spent, before: calls of today and of yesterday; exhausted: quotas that are spent; spans: the
+    longest windows that WeChat took.
+    """
+
+    spent: Mapping[Key, int] = {}
+    before: Mapping[Key, int] = {}
+    spans: Mapping[str, int] = {}
+    exhausted: Mapping[Key, Exhausted] = {}
+
+
+class Need(NamedTuple):
+    """What one interface of one account needs.
+
+    days: the range; stored: what of it need not be asked for, or is asked for as ``again``; again:
+    its stored windows that can still change, newest first; planned, left: windows in all, and those
+    to be asked for.
+    """
+
+    days: Days
+    stored: list[Days]
+    again: list[OpenWindow]
+    planned: int
+    left: int
+
+
+NOTHING = Calendar()
+
+
+async def known(ledger: Ledger | None, wall: float) -> Known:
+    """What a plan needs of the ledger beside the calendars (wall: the Unix time)."""
+    if ledger is None:
+        return Known()
+    today = quota_day(wall)
+    return Known(
+        await ledger.spent(today),
+        await ledger.spent(today - ONE_DAY),
+        await ledger.spans(),
+        await ledger.exhausted(wall),
+    )
+
+
+def needed(
+    cut: Grid, days: Days, calendar: Calendar, wall: float, longest: float, hold: float = HELD
+) -> Need:
+    """What is to be asked for of a range; longest: days of a window that WeChat takes.
+
+    hold: seconds for which a window that is not due yet is left alone at the most.
+    """
+    begin, end = days
+    stored = list(calendar.runs(begin, end, STORED)) if calendar.years else []
+    again = [
+        window
+        for window in calendar.windows.values()
+        if window.stored
+        and window.begin <= end
+        and begin <= window.end
+        and not wall < window.due <= wall + hold  # due later still: by a clock that was ahead
+        and (cut.cut is not Cut.RECENT or window.end == cut.last)
+    ]
+    again.sort(reverse=True)
+    left = cut.calls(begin, end, stored, longest)
+    left += sum([number_of_pieces(days_in(window.days), longest) for window in again])
+    planned = max(left, cut.calls(begin, end, (), longest)) if stored else left
+    return Need(days, stored, again, planned, left)
+
+
+async def calendars_of(
+    ledger: Ledger | None, appids: Sequence[str], stored: Mapping[Key, Calendar]
+) -> AsyncIterator[tuple[str, Mapping[Key, Calendar]]]:
+    """Each account with what is known of some of them.
+
+    stored: what stands in the sinks, where no ledger is kept.
+    """
+    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
+        some = appids[begin : begin + ACCOUNTS_AT_ONCE]
+        found = stored if ledger is None else await ledger.calendars(some)
+        for appid in some:
+            yield appid, found
+
+
+async def build_plan(
+    scope: Scope,
+    options: Options,
+    ledger: Ledger | None,
+    send: Send,
+    wall: float,
+    clock: Callable[[], float] = time.time,
+    stored: Mapping[Key, Calendar] | None = None,
+) -> Plan:
+    """The queues: one an account, in it one an interface (wall: the Unix time by clock).
+
+    stored: what stands in the sinks, where no ledger is kept; it is asked for again.
+    """
+    has = await known(ledger, wall)
+    spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
+    share = Share(options.concurrency, options.account_concurrency or options.concurrency)
+    accounts: list[AccountQueue] = []
+    unsettled: list[tuple[InterfaceQueue, Attempt]] = []
+    exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
+    last = last_legal_day(wall)
+    grids = {each.name: grid(each, last) for each in scope.endpoints}
+    settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
+    rate = Rate.parse(options.rate)
+    hold = 0.0 if options.refresh else HELD
+    untouched: dict[str, Need] = {}  # accounts of which nothing is known all need the same
+    planned = skipped = 0
+    async for appid, calendars in calendars_of(ledger, list(scope.accounts), stored or {}):
+        queues: list[InterfaceQueue] = []
+        for endpoint in scope.endpoints:
+            days = scope.range_of(endpoint)
+            if days is None:
+                continue
+            key, cut = (appid, endpoint.name), grids[endpoint.name]
+            span = spans[endpoint.name]
+            need = untouched.get(endpoint.name) if key not in calendars else None
+            if need is None:
+                calendar = calendars.get(key, NOTHING)
+                need = needed(cut, days, calendar, wall, span.longest, hold)
+                if key not in calendars:
+                    untouched[endpoint.name] = need
+            budget = Budget(
+                options.daily_budget,
+                has.spent.get(key, 0),
+                wall,
+                has.before.get(key, 0),
+                NEVER if ledger is None else 0.0,
+            )
+            until = settled[endpoint.name]
+            order = _Order(appid, endpoint, cut, need, options.order, until)
+            windows = order.windows(span, replaces=ledger is None)
+            queue = InterfaceQueue(endpoint, windows, budget, ask_quota=options.ask_quota)
+            queues.append(queue)
+            if key in has.exhausted:
+                exhausted.append((queue, has.exhausted[key]))
+            if need.again or days[1] > until:
+                unsettled.extend((queue, late) for late in order.unsettled())
+            planned += need.planned
+            skipped += need.planned - need.left
+        token = shared_token(appid, scope.accounts[appid], send, scope.store, clock)
+        cap = scope.caps.get(appid, NEVER)
+        limiter = Limiter(rate, options.burst)
+        accounts.append(AccountQueue(token, limiter, queues, share, cap))
+    return Plan(accounts, share, planned, skipped, unsettled, exhausted)
+
+
+class _Order(NamedTuple):
+    """In which order the windows of one interface of one account are asked for.
+
+    Newest first: yesterday's, then those whose figures can still change, then the backfill; so a
+    run that is started each morning keeps the present fresh, whatever its budget.  Oldest first:
+    all of them by their days, since a window that is asked again later is as good then.
+
+    settled: the last day whose figures can be asked for.
+    """
+
+    appid: str
+    endpoint: Endpoint
+    cut: Grid
+    need: Need
+    order: str
+    settled: date
+
+    def windows(self, span: Span, *, replaces: bool) -> WindowQueue:
+        """The windows that can be asked for; replaces: new ones may stand in the sinks."""
+        again = [self._again(each) for each in self.need.again if each.end <= self.settled]
+        oldest = self.order == "oldest"
+        return WindowQueue(
+            self.appid,
+            self.endpoint.name,
+            self._new(),
+            first=reversed(again) if oldest else again,
+            replaces=replaces,
+            span=span,
+            oldest=oldest,
+        )
+
+    def _again(self, window: OpenWindow) -> Attempt:
+        return Attempt(
+            Window(self.appid, self.endpoint.name, *window.days),
+            replaces=True,
+            former=window.tally,
+        )
+
+    def unsettled(self) -> list[Attempt]:
+        """Windows that cannot be asked for before a certain hour."""
+        late = [self._again(each) for each in self.need.again if each.end > self.settled]
+        newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
+        new = takewhile(lambda days: days[1] > self.settled, newest)
+        return [*late, *[Attempt(Window(self.appid, self.endpoint.name, *days)) for days in new]]
+
+    def _new(self) -> Iterator[Days]:
+        if self.order != "newest":
+            windows = self.cut.windows(*self.need.days, self.need.stored)
+            return takewhile(lambda days: days[1] <= self.settled, windows)
+        newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
+        return dropwhile(lambda days: days[1] > self.settled, newest)

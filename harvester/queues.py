@@ -1,0 +1,388 @@
+"""The windows of one interface of one account: which one is asked for next, and when.
+
+Rule: decides; never waits, never sends.
+
+New windows are made one by one, as they are taken.  A window that is to be tried again lies here
+and holds no slot.  How many may lie here is bounded, so that a storm of refusals holds up the new
+windows of this queue and of no other, and memory does not grow with the days that are planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from harvester.budget import DAY, NEVER, Budget
+from harvester.coverage import Outcome
+from harvester.endpoint import Endpoint
+from harvester.model import Batch, Tally, Window
+from harvester.plan import (
+    Days,
+    days_in,
+    halves,
+    next_quota_day,
+    number_of_pieces,
+    pieces,
+)
+
+OUTSTANDING = 256
+"""Windows of one interface that may be in flight or waiting to be tried again."""
+
+RECHECK = 30.0
+"""Seconds after which a wait for a time of day is looked at again: the wall clock may have been
+set, or the machine may have slept, and the event loop's clock knows of neither."""
+
+
+class Page(NamedTuple):
+    """What has come of a window that takes several requests: the pages before this one."""
+
+    number: int
+    records: tuple[dict[str, Any], ...] = ()
+    out_of_range: int = 0
+    late: bool = False
+    size: int = 0
+
+
+class Attempt(NamedTuple):
+    """One window on its way.
+
+    failures: attempts that failed; deferrals: answers that it is not ready yet.
+    replaces: records of its days may stand in the sinks; former: the tally of this very window, if
+    it is stored.  page: of it, if one request is not enough.
+    """
+
+    window: Window
+    failures: int = 0
+    deferrals: int = 0
+    replaces: bool = False
+    former: Tally | None = None
+    page: Page | None = None
+
+    @property
+    def days(self) -> Days:
+        """Its first and its last day."""
+        return self.window.begin, self.window.end
+
+
+class Harvested(NamedTuple):
+    """A window came whole.
+
+    outcome: what it is to the ledger; former: the tally of this very window before this run, None
+    if it was not stored.  out_of_range: rows of other days, which are not among the records.
+    size: bytes of the answers that it came in.
+    """
+
+    batch: Batch
+    outcome: Outcome
+    former: Tally | None = None
+    out_of_range: int = 0
+    size: int = 0
+
+
+class StopReason(NamedTuple):
+    """Why windows are not asked for any more in this run.
+
+    until: the Unix time from which they can be asked for again, None if they failed.
+    code, rid: WeChat's errcode and its request id, if WeChat told it.
+    """
+
+    until: float | None
+    reason: str
+    code: int | None = None
+    rid: str = ""
+
+
+class Span:
+    """How many days a window of one interface may have: as WeChat's page says, until it refuses."""
+
+    __slots__ = ("longest",)
+
+    def __init__(self, longest: float = NEVER) -> None:
+        self.longest = longest
+
+
+class WindowQueue:
+    """The windows that are left: new ones, those before them, and those to be tried again.
+
+    new: the windows to ask for, lazily; first: those to ask for before them.
+    replaces: what is new may stand in the sink already.
+    oldest: all of them come in the order of their days, the oldest first; else newest first.
+    span: how long a window may be, shared by all accounts; split: so many windows more than were
+    planned became of it, since `take_split` was last asked.
+    """
+
+    __slots__ = (
+        "_again", "_first", "_name", "_new", "_oldest", "_order", "_planned_for",
+        "_upcoming", "appid", "replaces", "span", "split",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        appid: str,
+        name: str,
+        new: Iterator[Days],
+        *,
+        first: Iterable[Attempt] = (),
+        replaces: bool = False,
+        span: Span | None = None,
+        oldest: bool = False,
+    ) -> None:
+        self.appid = appid
+        self._name = name
+        self.replaces = replaces
+        self._oldest = oldest
+        self.span = span or Span()
+        self._planned_for = self.span.longest
+        self.split = 0
+        self._new = new
+        self._upcoming = next(new, None)
+        self._first = list(first)[::-1]  # the next one at its end; a deque is larger, empty too
+        self._again: list[tuple[float, int, Attempt]] = []
+        self._order = 0
+
+    def __bool__(self) -> bool:
+        """Whether a window is left to be tried."""
+        return self._upcoming is not None or bool(self._again) or bool(self._first)
+
+    @property
+    def waiting(self) -> int:
+        """How many windows are to be tried again."""
+        return len(self._again)
+
+    def again(self, attempt: Attempt, at: float) -> None:
+        """Try this window (again) at a time of the loop."""
+        self._order += 1
+        heappush(self._again, (at, self._order, attempt))
+
+    def next_at(self, now: float, room: int) -> float:
+        """The loop's time from which `take` has a window to give; NEVER if none is known.
+
+        room: so many windows may lie here.
+        """
+        if len(self._again) < room and (self._upcoming is not None or self._first):
+            return now
+        return self._again[0][0] if self._again else NEVER
+
+    def take(self, now: float, room: int) -> Attempt | None:
+        """The window to try now: one that is due again goes before a new one."""
+        again = self._again
+        if again and again[0][0] <= now:
+            return self._fitting(heappop(again)[2])
+        if len(again) >= room:
+            return None
+        if self._first and not self._before_first():
+            return self._fitting(self._first.pop())
+        if (upcoming := self._upcoming) is None:
+            return None
+        self._upcoming = next(self._new, None)
+        attempt = Attempt(Window(self.appid, self._name, *upcoming), replaces=self.replaces)
+        return attempt if upcoming[0] == upcoming[1] else self._fitting(attempt)
+
+    def _before_first(self) -> bool:
+        """Whether the upcoming window goes before the first ones: it is yesterday's, or older."""
+        upcoming = self._upcoming
+        if upcoming is not None and self._oldest:
+            return upcoming[1] < self._first[-1].window.begin
+        return upcoming is not None and all(
+            upcoming[1] > attempt.window.end for attempt in reversed(self._first)
+        )
+
+    def _fitting(self, attempt: Attempt) -> Attempt:
+        """A window no longer than it may be; of one that is too long the first piece."""
+        if days_in(attempt.days) <= self.span.longest or attempt.page is not None:
+            return attempt
+        cut = pieces(attempt.days, int(self.span.longest))
+        one, *others = [
+            attempt._replace(window=attempt.window._replace(begin=begin, end=end), former=None)
+            for begin, end in cut
+        ]
+        self._first += reversed(others)
+        self.split += len(cut) - number_of_pieces(days_in(attempt.days), self._planned_for)
+        return one
+
+    def halve(self, attempt: Attempt, now: float) -> int:
+        """The window was too long; gives how many days one may have from now on."""
+        half, _ = halves(attempt.days)
+        self.span.longest = min(self.span.longest, days_in(half))
+        self.again(self._fitting(attempt._replace(page=None)), now)
+        return int(self.span.longest)
+
+    def take_split(self) -> int:
+        """So many windows more than were planned became of it since this was last asked."""
+        split, self.split = self.split, 0
+        return split
+
+    def rest(self) -> Iterator[Days]:
+        """Yields all that is left, those to be tried again first; none of it is given any more."""
+        again, self._again = sorted(self._again), []  # at once: another one may come to its end
+        first, self._first = self._first[::-1], []
+        for attempt in [*(attempt for _, _, attempt in again), *first]:
+            yield attempt.days
+        backwards = False
+        while (upcoming := self._upcoming) is not None:
+            self._upcoming = next(self._new, None)
+            if self._upcoming is not None:
+                backwards = self._upcoming < upcoming
+            cut = self.as_planned(upcoming)
+            # so that neighbours are reported as one
+            yield from (reversed(cut) if backwards else cut)
+
+    def as_planned(self, days: Days) -> Sequence[Days]:
+        """A window that was never asked for as it was counted: in pieces, or as a whole."""
+        if days_in(days) <= self._planned_for:
+            return (days,)
+        return pieces(days, int(self._planned_for))
+
+
+class Quota:
+    """What is known of an interface's quota beside the number of calls.
+
+    unasked, asking: WeChat is to be asked for it before the first window; that is under way.
+    untold: how often it did not say.  booking: calls are being booked.
+    exhausted: the ledger remembers that it was spent; early: it was refused in the first hour of
+    this day already.
+    """
+
+    __slots__ = ("asking", "booking", "early", "exhausted", "unasked", "untold")
+
+    def __init__(self, *, unasked: bool = False) -> None:
+        self.unasked = unasked
+        self.asking = self.booking = False
+        self.untold = 0
+        self.exhausted = self.early = False
+
+    def begin_asking(self) -> None:
+        """WeChat is asked now."""
+        self.unasked, self.asking = False, True
+
+    def told(self) -> None:
+        """WeChat has said it."""
+        self.untold = 0
+
+
+class Refusals:
+    """How often an interface refused in a row.
+
+    tokens: that it refused since it last accepted one.
+    """
+
+    __slots__ = ("_in_a_row", "_what", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens = self._in_a_row = 0
+        self._what: object = None
+
+    def window(self, what: object) -> int:
+        """A window was refused for good; gives how many were in a row, each for the same."""
+        same = what == self._what
+        self._what, self._in_a_row = what, self._in_a_row + 1 if same else 1
+        return self._in_a_row
+
+    def accepted(self) -> None:
+        """A window was answered with its records."""
+        self.tokens = 0
+        self._what = None
+
+
+class InterfaceQueue:
+    """One interface of one account: its windows, its budget, and whether one can be given out now.
+
+    stopped: why no window is given out any more, None as long as some are; forbidden: it is since
+    the account may not use the interface.
+    proven: an answer has shown that it can be asked; before that, one request at a time is sent.
+    """
+
+    __slots__ = (
+        "appid", "budget", "endpoint", "forbidden", "in_flight", "parked_until", "proven", "quota",
+        "refusals", "stopped", "windows",
+    )  # fmt: skip
+
+    def __init__(
+        self, endpoint: Endpoint, windows: WindowQueue, budget: Budget, *, ask_quota: bool = False
+    ) -> None:
+        self.appid = windows.appid
+        self.endpoint = endpoint
+        self.windows = windows
+        self.budget = budget
+        self.quota = Quota(unasked=ask_quota)
+        self.refusals = Refusals()
+        self.in_flight = 0
+        self.parked_until = 0.0
+        self.proven = False
+        self.stopped: StopReason | None = None
+        self.forbidden = False
+
+    def __repr__(self) -> str:
+        state = "stopped" if self.stopped else "parked" if self.parked_until else "open"
+        return (
+            f"<InterfaceQueue {self.appid} {self.endpoint.name}: {state}, {self.in_flight} in"
+            f" flight, {self.windows.waiting} to be tried again>"
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do and nothing is under way."""
+        return self.in_flight == 0 and not self.windows
+
+    def again(self, attempt: Attempt, at: float) -> None:
+        """Try this window (again) at a time of the loop."""
+        self.windows.again(attempt, at)
+
+    def next_at(self, now: float, wall: float) -> float:
+        """The loop's time from which `take` has a window to give; NEVER if none is known."""
+        quota = self.quota
+        if quota.asking or quota.booking or (self.in_flight and not self.proven):
+            return NEVER
+        if self.parked_until > wall and self._is_parked(wall) and self.windows:
+            return now + min(self.parked_until - wall, RECHECK)
+        if self.budget.is_used_up(wall):  # until midnight, which can pass while one is in flight
+            return now + min(self.budget.until - wall, RECHECK) if self.windows else NEVER
+        return self.windows.next_at(now, OUTSTANDING - self.in_flight)
+
+    def _is_parked(self, wall: float) -> bool:
+        """Whether nothing is to be given now; it is never parked for longer than to a midnight."""
+        if self.parked_until - wall > DAY:  # the clock was set back
+            self.parked_until = next_quota_day(wall)
+        return self.parked_until > wall
+
+    def take(self, now: float, wall: float) -> Attempt | None:
+        """The window to try now; None if there is none."""
+        budget = self.budget
+        if (
+            self.quota.asking
+            or (self.in_flight and not self.proven)
+            or (self.parked_until > wall and self._is_parked(wall))
+            or (budget.limited and (budget.left(wall) <= 0 or budget.booked < 1))
+        ):
+            return None
+        attempt = self.windows.take(now, OUTSTANDING - self.in_flight)
+        if attempt is not None:
+            self.in_flight += 1
+            budget.spend()
+        return attempt
+
+    def wants_booking(self, now: float, wall: float) -> bool:
+        """Whether it has a window to give as soon as calls are booked for it."""
+        budget = self.budget
+        return (
+            budget.limited
+            and budget.left(wall) > 0
+            and budget.booked < 1
+            and self.next_at(now, wall) <= now
+        )
+
+    def settled(self) -> None:
+        """A window that was given out is not in flight any more."""
+        self.in_flight -= 1
+
+    def park(self, until: float) -> bool:
+        """Give nothing more until a Unix time; gives whether that is news."""
+        news = until > self.parked_until
+        self.parked_until = max(self.parked_until, until)
+        return news
+
+    def stop(self, reason: StopReason) -> Iterator[Days]:
+        """Give nothing more at all; yields what is left."""
+        self.stopped = reason
+        return self.windows.rest()

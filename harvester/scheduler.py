@@ -1,0 +1,249 @@
+"""Which account is served next, and where workers wait until one can be.
+
+Rule: one timer for all accounts; a worker that waits costs nothing, and an account that waits holds
+no worker.
+
+While nobody answers, one job is given out every few seconds (`probe`), until somebody does.
+
+Accounts that can do something now stand in a queue and are served in turn; those that wait for a
+time stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
+
+In turn means: each an equal part of the time for which requests occupy the slots.  An account whose
+answers take long lets as many turns pass as they took longer than usual, while others want them;
+so a server that takes 10 s an answer costs the other accounts no slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+from harvester.account import AccountQueue, Job, Share
+from harvester.budget import NEVER
+
+LONG = 2.0
+"""A job that took so many times as long as usual is paid for with turns."""
+
+MOST_TURNS = 1000.0
+_WEIGHT = 0.05  # of the newest job in what is usual
+
+
+class _Alarm:
+    """One timer of the event loop.  The loop is kept: asking for it is a system call in 3.11."""
+
+    __slots__ = ("_call", "_handle", "_loop", "at")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        self.at = NEVER
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    def set(self, at: float) -> None:
+        """Ring at a time of the loop, in place of the former one; NEVER: not at all."""
+        self.cancel()
+        self.at = at
+        if at < NEVER:
+            self._handle = self.loop.call_at(at, self._ring)
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self) -> None:
+        self._handle = None
+        self.at = NEVER
+        self._call()
+
+
+class _Probe:
+    """One job in so many seconds while nobody answers; every is 0 if that is not so."""
+
+    __slots__ = ("at", "every")
+
+    def __init__(self) -> None:
+        self.every = self.at = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Whether a job may be given out."""
+        return not self.every or now >= self.at
+
+
+class Scheduler:
+    """The accounts of a run."""
+
+    def __init__(
+        self,
+        accounts: Sequence[AccountQueue],
+        wall: Callable[[], float],
+        share: Share | None = None,
+    ) -> None:
+        self._wall = wall
+        self._share = share or Share()
+        self._accounts = accounts
+        self._ready: deque[AccountQueue] = deque(accounts)
+        self._timed: list[tuple[float, int, AccountQueue]] = []
+        self._order = 0
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._alarm = _Alarm(self._on_time)
+        self._probe = _Probe()
+        self._usual = 0.0
+        self._unfinished = sum(not account.finished for account in accounts)
+        self._share.among(self._unfinished)
+        self._stopped = False
+        for account in accounts:
+            account.turn.at = 0.0
+
+    def __repr__(self) -> str:
+        return (
+            f"<Scheduler {len(self._ready)} accounts ready, {len(self._timed)} timed,"
+            f" {len(self._idle)} workers idle>"
+        )
+
+    async def take(self) -> Job | None:
+        """The next job; waits for it; None once there will be none any more."""
+        loop = self._alarm.loop
+        while not self._stopped and self._unfinished:
+            now = loop.time()
+            if self._timed:
+                self._wake_timed(now)
+            if self._probe.allows(now):
+                job = self._next_job(now)
+                if job is not None:
+                    if self._probe.every:
+                        self._probe.at = now + self._probe.every
+                        self._arm()  # another worker sends the next one
+                    elif self._ready:
+                        self._wake_worker()
+                    return job
+            idle = loop.create_future()
+            self._idle.append(idle)
+            self._arm()
+            await idle
+        return None
+
+    def _next_job(self, now: float) -> Job | None:
+        ready, wall = self._ready, self._wall()
+        passed = 0
+        while ready:
+            account = ready[0]
+            turn = account.turn
+            if turn.owed >= 1.0 and passed < len(ready) - 1:  # somebody else may want the turn
+                turn.owed -= 1.0
+                passed += 1
+                ready.rotate(-1)
+                continue
+            job = account.take(now, wall)
+            if job is not None:
+                ready.rotate(-1)
+                return job
+            ready.popleft()
+            turn.at = NEVER
+            self._schedule(account, now, wall)
+        return None
+
+    def settled(self, account: AccountQueue, seconds: float) -> None:
+        """A job of an account was settled after so many seconds, by who comes to `take` right now.
+
+        So nobody else is woken, and what the account can do next is found out there.
+        """
+        account.settled()
+        turn, usual = account.turn, self._usual
+        if seconds > LONG * usual:
+            if usual:
+                turn.owed = min(turn.owed + seconds / usual - 1.0, MOST_TURNS)
+                seconds = LONG * usual  # one of them does not make the others look quick
+            else:
+                self._usual = usual = seconds
+        self._usual = usual + _WEIGHT * (seconds - usual)
+        if not turn.open:
+            return
+        if account.finished:
+            self._finished(account)
+        elif turn.at > 0.0:
+            turn.at = 0.0
+            self._ready.append(account)
+
+    def _finished(self, account: AccountQueue) -> None:
+        account.turn.open = False
+        self._unfinished -= 1
+        if not self._unfinished:
+            self.stop()
+        elif self._share.among(self._unfinished):
+            for other in self._accounts:
+                if other.turn.open and other.turn.at > 0.0:
+                    self._look_again(other)
+
+    def _look_again(self, account: AccountQueue) -> None:
+        self._schedule(account, self._alarm.loop.time(), self._wall())
+        if self._ready:
+            self._wake_worker()
+
+    def probe(self, every: float) -> None:
+        """Give out one job in so many seconds from now on, the first one at once."""
+        if not self._probe.every:
+            self._probe.every = every
+            self._probe.at = self._alarm.loop.time()
+
+    def resume(self) -> None:
+        """Give out jobs as before."""
+        if self._probe.every:
+            self._probe.every = 0.0
+            self._wake_worker()
+
+    def stop(self) -> None:
+        """Give out no more jobs."""
+        self._stopped = True
+        self._alarm.cancel()
+        while self._idle:
+            self._wake_worker()
+
+    def _schedule(self, account: AccountQueue, now: float, wall: float) -> None:
+        """Note when to look at an account that is not in the queue."""
+        at, turn = account.next_at(now, wall), account.turn
+        if at <= now:
+            turn.at = 0.0
+            self._ready.append(account)
+        elif at < turn.at:
+            turn.at = at
+            self._order += 1
+            heappush(self._timed, (at, self._order, account))
+            if at < self._alarm.at:
+                self._arm()
+
+    def _wake_timed(self, now: float) -> None:
+        timed = self._timed
+        while timed and timed[0][0] <= now:
+            at, _, account = heappop(timed)
+            if account.turn.at == at:  # else it was scheduled anew in the meantime
+                account.turn.at = 0.0
+                self._ready.append(account)
+
+    def _arm(self) -> None:
+        at = self._timed[0][0] if self._timed else NEVER
+        if self._probe.every and self._ready and self._idle:
+            at = min(at, self._probe.at)
+        self._alarm.set(at)
+
+    def _on_time(self) -> None:
+        self._wake_timed(self._alarm.loop.time())
+        if self._ready and self._idle:
+            self._wake_worker()
+        else:
+            self._arm()
+
+    def _wake_worker(self) -> None:
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return

@@ -1,0 +1,241 @@
+"""What nobody else may see: secrets, URLs that hold a password, and the files that hold either.
+
+Rule: a value is a `Secret` from where it is read to where it is sent; a file that others can read
+is refused, never mended; nothing that was read is in a message.
+
+An exception may be shown with the locals of its frames, and a `str` among these with its value.  So
+a function that takes a secret as text makes it a `Secret` of the same name on its first line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from urllib.parse import quote_plus, urlsplit
+
+from harvester import durable
+from harvester.errors import UsageError
+
+if TYPE_CHECKING:
+    from harvester.model import Response
+
+
+class Secret:
+    """A secret or a token, whose value shows in no repr, message or frame, and in no pickle.
+
+    value: the text, or a `Secret` that has it.  Two are equal if all that they hold is.  Pickling
+    it raises `TypeError`; a deep copy is the same object.
+    """
+
+    __slots__ = ("value",)
+
+    value: str
+
+    def __init__(self, value: str | Secret) -> None:
+        self.value = value.value if isinstance(value, Secret) else value
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.value,)
+
+    def __deepcopy__(self, _: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is not pickled; pass on where it comes from")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it can be sent: bytes that are no UTF-8 come out of the environment as text."""
+        try:
+            return bool(self.value.encode())
+        except (AttributeError, UnicodeEncodeError):
+            return False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is so long that it stands in a text by no chance."""
+        return len(self.value) >= _SHORTEST_TO_CUT
+
+    def cut_from(self, text: str) -> str:
+        """The text without it: an answer may echo what was sent, as it is or in part escaped."""
+        if not self.value:
+            return text
+        value = self.value.encode(errors="replace")
+        given = text.encode(errors="replace")
+        left = _without(given, value)
+        return text if left == given else left.decode(errors="replace")
+
+    def cut_from_response(self, response: Response) -> Response:
+        """The same of an answer; what is so short that it stands there by chance is left."""
+        if not self.is_long:
+            return response
+        body = _without(response.body, self.value.encode(errors="replace"))
+        return response._replace(body=body)
+
+
+_SHORTEST_TO_CUT = 16
+"""Characters of a token.  WeChat's have more than a hundred, its secrets 32."""
+
+_CUT = "…".encode()
+_ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
+_ESCAPED_IN_EACH_OTHER = 4
+_LONGEST_ESCAPED = 1 << 16
+"""Bytes of a text in which escapes are looked for: an answer with a message is short."""
+
+
+def _without(text: bytes, value: bytes) -> bytes:
+    """The text less a value, also where some of its characters are escaped (URL, JSON)."""
+    for form in {value, quote_plus(value).encode()}:
+        text = text.replace(form, _CUT)
+    if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
+        return text
+    plain, places = _unescaped(text)
+    wanted, _ = _unescaped(value)  # what it holds itself may look escaped, too
+    end = len(plain)
+    while (begin := plain.rfind(wanted, 0, end)) >= 0:
+        text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
+        end = begin
+    return text
+
+
+def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
+    """What a text means, and where each byte of that, and its end, stands in the text."""
+    places = list(range(len(text) + 1))
+    for _ in range(_ESCAPED_IN_EACH_OTHER):
+        plain, steps = bytearray(), list[int]()
+        at = 0
+        for found in _ESCAPED.finditer(text):
+            meant = _meant(found)
+            plain += text[at : found.start()] + meant
+            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
+            at = found.end()
+        if not at:
+            break
+        steps += range(at, len(text) + 1)
+        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
+    return text, places
+
+
+def _meant(escaped: re.Match[bytes]) -> bytes:
+    url, json, sign = escaped.groups()
+    if url:
+        return bytes.fromhex(url.decode())
+    return chr(int(json, 16)).encode(errors="replace") if json else bytes(sign)
+
+
+# URLs that may hold a password
+
+_ESCAPES = "in a user or a password / is written %2F, @ %40, # %23, ? %3F"
+
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+]*)://"
+    r"(?:[^/?#@\s]*@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/(?P<name>[^?#@\s]*))?"
+    r"(?:\?[^@#]*)?"
+)
+
+
+class Place(NamedTuple):
+    """The parts of a URL that may be shown; port and name, which is its path, may be empty."""
+
+    scheme: str
+    host: str
+    port: str
+    name: str
+
+
+def place_of(url: Secret) -> Place | None:
+    """What may be shown of a URL; None if it cannot be told for certain where a password ends."""
+    found = _URL.fullmatch(url.value)
+    try:
+        if urlsplit(url.value).port == 0:
+            return None
+    except ValueError:
+        return None
+    return Place(*[part or "" for part in found.groups()]) if found else None
+
+
+def advice(url: Secret) -> str:
+    """What else to say of a URL that cannot be read, if it may be for its user or password."""
+    return f"; {_ESCAPES}" if "@" in url.value else ""
+
+
+# the files that hold secrets
+
+FILE, DIRECTORY = "600", "700"
+"""The modes that are asked for."""
+
+
+def check_private(status: os.stat_result, path: Path, what: str, mode: str = FILE) -> None:
+    """Raise `UsageError` if group or others may read or write what has this status."""
+    if status.st_mode & 0o077:
+        raise UsageError(f"{what} is open to others; run: chmod {mode} {shlex.quote(str(path))}")
+
+
+def read_private(path: Path, what: str) -> Secret:
+    """The text of a private file, stripped; raises `UsageError`, also if it is empty.
+
+    what: the file in a sentence, as "the secret file x".
+    """
+    text = ""
+    try:
+        with path.open(encoding="utf-8") as file:
+            check_private(os.fstat(file.fileno()), path, what)
+            text = file.read().strip()
+    except OSError as exc:
+        problem = f"cannot be read ({exc.strerror})"
+    except UnicodeDecodeError:
+        problem = "is not text"
+    else:
+        problem = "is empty"
+    if not text:
+        raise UsageError(f"{what} {problem}")
+    return Secret(text)
+
+
+def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret:
+    """What ``env:NAME`` or ``file:PATH`` refers to; raises `UsageError`.
+
+    folder: what a relative path starts from; noun: what is referred to.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "file" and name:
+        path = folder / Path(name).expanduser()
+        return read_private(path, f"the {noun} file {path}")
+    if kind != "env" or not name:
+        raise UsageError(f"a {noun} is a reference: env:NAME or file:PATH")
+    value = Secret(os.environ.get(name, "").strip())
+    if not value.value:
+        raise UsageError(f"the environment variable {name} is not set")
+    return value
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Put a file of mode 0600 in a path's place, durably and all at once; raises `OSError`."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside.unlink(missing_ok=True)  # of a process of that number which was killed here
+    with durable.step("make private file"):
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        try:
+            durable.write(descriptor, content, "private file")
+            durable.sync(descriptor, "private file")
+        finally:
+            os.close(descriptor)
+        durable.rename(beside, path, "private file")
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,570 @@
+"""JSON lines on disk: ``DIR/<endpoint>/000001.jsonl`` and so on, plain or compressed.
+
+Rule: a segment only grows at its end, or is replaced as a whole; the checkpoint says which bytes
+count.
+
+The checkpoint has an entry for each segment: its length and its generation.  What lies beyond the
+length was never committed and is cut off when the sink is opened.  To take windows out of a segment
+it is written again beside the old file, as ``000001.jsonl.<generation>.tmp``.  The checkpoint with
+the new generation makes that file the segment; it gets the segment's name at the next `write`, at
+`close`, or at the next `open`.  Until then the old file stays, so that a reader of the directory
+sees each window once.  A committed segment is never removed: no number is used twice.
+
+The lock file of the directory holds a note: the id of the owner, which the checkpoint holds, too,
+and the folders that were made here.  Files in other folders are never touched.
+
+The metadata ends each line, in the same bytes for all lines of a window: so windows are found
+without parsing a record.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from harvester import durable
+from harvester.codec import encode, parse
+from harvester.errors import SinkError, UsageError
+from harvester.lock import Claim
+from harvester.model import Batch
+from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
+from harvester.sinks.segments import (
+    DRAFT,
+    NAME,
+    TAIL,
+    Days,
+    Mark,
+    Marks,
+    WindowLines,
+    draft_of,
+    folder_of,
+    is_ours,
+    marks_of,
+    tail_of,
+    windows_in,
+)
+from harvester.sinks.spec import read_spec
+from harvester.thread import Thread
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+NOTE = ".jsonl.lock"
+_PARQUET = (".lines", ".parquet.lock")  # in a directory of the Parquet sink
+_COMPRESSED = 8  # so many times smaller: a segment is rewritten in about the same time
+_LARGE_MEMBER = 128 * 1024  # bytes of lines: compressed nearly as well as a whole segment
+_SMALL_BYTES = 64 * 1024  # a segment is packed again when its small members take more than this
+_SMALL_SHARE = 4  # and more than this part of it
+_OWNER = "owner"
+_LOOKS = "looks"  # a segment holds windows of which the ledger knows nothing: each write looks
+
+
+class JsonLines:
+    """The JSON lines sink; one process a directory.
+
+    directory: made if it is not there.
+    compress: ``gzip`` or ``zstd``, or an empty string; raises `UsageError` for ``zstd`` if its
+        package is not here.  It holds for new segments: a directory may have all kinds.
+    segment_bytes: a segment that has reached this size (an eighth of it, if compressed) grows no
+        more.
+    """
+
+    rebuild = "harvester rebuild --out {}"
+    """The command that makes a ledger from the directory."""
+
+    takes_lines = True
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        compress: str = "",
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self.path = Path(directory)
+        self._compression = COMPRESSIONS[compress]()
+        self._segment_bytes = segment_bytes // _COMPRESSED if compress else segment_bytes
+        self._thread: Thread | None = None
+        self._claim: Claim | None = None
+        self._owner = ""
+        self._folders: list[str] = []
+        self._looks = False  # for stored windows that overlap, also where none is known of
+        self._commits_itself = False  # there is no ledger
+        self._marks: Marks = {}
+        self._pending: dict[str, Path] = {}  # segments written again that have not their names yet
+        self._days: dict[str, Days] = {}  # by segment, once a replacement asked for it
+        self._appended: list[str] = []  # segments to which this write has added lines
+        self._files: dict[str, int] = {}  # the open file of each folder's growing segment
+
+    def __repr__(self) -> str:
+        return f"<JsonLines {self.path}, {len(self._marks)} segments>"
+
+    @classmethod
+    def from_spec(cls, rest: str) -> JsonLines:
+        """The sink that ``jsonl:DIR?compress=gzip`` names."""
+        spec = read_spec("jsonl", rest, {"compress": ("gzip", "zstd")}, "jsonl:DIR")
+        return cls(spec.place, compress=spec.options.get("compress", ""))
+
+    @property
+    def identity(self) -> str:
+        """The scheme and the directory."""
+        return f"jsonl:{self.path.resolve()}"
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Lock the directory, and bring it to where the checkpoint says."""
+        self._thread = Thread("harvester-jsonl")
+        stored: Checkpoint = await self.call(self._open, checkpoint)
+        return stored
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Store each window in the place of all that overlap it; durable on return."""
+        try:
+            return Written(await self.call(self._write, batches))
+        except BaseException:
+            self._pending.clear()  # nobody commits what was not reported; the next open cleans up
+            raise
+
+    async def close(self) -> None:
+        """Give segments that were written again their names, and unlock the directory."""
+        if self._thread is None:
+            return
+        try:
+            await self.call(self._close)
+        finally:
+            self._thread.close()
+            self._thread = None
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run it on the sink's thread; an `OSError` becomes one sentence that says what to do."""
+        assert self._thread is not None, "the sink is not open"
+        try:
+            return await self._thread.call(function, *args)
+        except OSError as exc:
+            raise not_written(self.path, exc) from exc
+
+    # opening
+
+    def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        self._lock()
+        note = self._read_note()
+        self._folders = [str(name) for name in note.get("folders", [])]
+        owner = str(note.get(_OWNER, ""))
+        if checkpoint:
+            return self._recover(checkpoint, owner)
+        if checkpoint is None:
+            self._take_all()
+        elif self._records():
+            raise self._unknown()
+        self._looks = self._commits_itself = checkpoint is None
+        self._owner = secrets.token_hex(16)
+        self._write_note()
+        return {**dict.fromkeys(checkpoint or (), ""), **self._said({}), _OWNER: self._owner}
+
+    def _lock(self) -> None:
+        try:
+            durable.make_directory(self.path, "directory of segments")
+            for sign in _PARQUET:
+                if (self.path / sign).exists():
+                    raise UsageError(
+                        f"the directory {self.path} holds Parquet files of another sink; choose"
+                        " another directory"
+                    )
+            self._claim = Claim(self.path / NOTE, f"the directory {self.path}")
+        except OSError as exc:
+            if durable.is_full(exc):
+                raise  # nothing is wrong with the directory
+            raise UsageError(
+                f"the directory {self.path} cannot be written ({exc.strerror})"
+            ) from exc
+
+    def _recover(self, checkpoint: Checkpoint, owner: str) -> Checkpoint:
+        """Bring the directory to where a checkpoint says."""
+        said = checkpoint.get(_OWNER, "")
+        if owner and owner != said and self._records():  # a copy may lack the lock file
+            raise self._unknown()
+        self._looks = bool(checkpoint.get(_LOOKS))
+        accepted: Marks = {}
+        for name, mark in marks_of(checkpoint).items():
+            current, found = self._current(name, mark)
+            if found != mark:
+                accepted[name] = found
+            if current != self.path / name:
+                durable.rename(current, self.path / name, "rewritten segment")
+            self._cut(self.path / name, found.size)
+            self._marks[name] = found
+        for name in self._strays({*self._folders, *map(folder_of, self._marks)}):
+            durable.remove(self.path / name, "segment without a checkpoint")
+        self._owner = said or secrets.token_hex(16)
+        self._write_note()
+        if not accepted:
+            return {}
+        self._looks = True
+        return {**{name: str(mark) for name, mark in accepted.items()}, _LOOKS: "1"}
+
+    def _current(self, name: str, mark: Mark) -> tuple[Path, Mark]:
+        """Where a segment of this generation lies, and how much of it counts.
+
+        The mark is another one if the segment was renamed by `close`, and no ledger learned of it.
+        """
+        path = self.path / name
+        draft = draft_of(path, mark.generation)
+        if draft.exists():
+            path = draft
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if size >= mark.size and mark.tail == tail_of(path, mark.size):
+            return path, mark
+        placed = self._read_note().get("placed", {})
+        if name in placed:
+            found = Mark.parse(placed[name])
+            newer = found.generation > mark.generation and size >= found.size
+            if newer and found.tail == tail_of(path, found.size):
+                return path, found
+        state = "is not as the ledger says: one of the two is older, or it was changed"
+        if size < mark.size:
+            state = "is gone" if size < 0 else f"is cut to {size} of its {mark.size} bytes"
+            state += ", though the ledger says that it was stored"
+        raise SinkError(
+            f"{path} {state}; put the right one back, or make a new ledger from what is stored"
+            f" ({self._command})"
+        )
+
+    @property
+    def _command(self) -> str:
+        return self.rebuild.format(self.path)
+
+    def _unknown(self) -> UsageError:
+        return UsageError(
+            f"the directory {self.path} holds a harvest that this ledger does not know;"
+            f" {self._command} makes a ledger from it; or choose another directory"
+        )
+
+    def _records(self) -> bool:
+        """Whether records stand here, whoever wrote them."""
+        return any(path.stat().st_size for _, path in self._segments_of_ours())
+
+    def _take_all(self) -> None:
+        """Accept whatever whole lines stand here."""
+        for name in self._strays(self._folders):
+            if DRAFT.search(name):
+                durable.remove(self.path / name, "segment without a checkpoint")
+        for name, path in [*self._segments_of_ours()]:
+            size = compression_of(name).whole(path)
+            if not size and folder_of(name) in self._folders:
+                durable.remove(path, "segment without a checkpoint")
+                continue
+            self._cut(path, size)
+            self._marks[name] = Mark(size, tail=tail_of(path, size))
+            if folder_of(name) not in self._folders:
+                self._folders.append(folder_of(name))
+
+    @staticmethod
+    def _cut(path: Path, size: int) -> None:
+        if path.stat().st_size > size:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            try:
+                durable.truncate(descriptor, size, "segment")
+            finally:
+                os.close(descriptor)
+
+    def _segments_of_ours(self, folder: str = "*") -> Iterator[tuple[str, Path]]:
+        """The segments that stand here, of folders that we made, or with a record of ours."""
+        for path in sorted(self.path.glob(f"{folder}/*.jsonl*")):
+            name = f"{path.parent.name}/{path.name}"
+            ours = path.parent.name in self._folders or is_ours(path)
+            if NAME.fullmatch(name) and path.is_file() and ours:
+                yield name, path
+
+    def _strays(self, folders: Collection[str]) -> list[str]:
+        """Files that are named as ours are, in folders of ours, and have no mark."""
+        return [
+            name
+            for folder in sorted(folders)
+            for path in sorted((self.path / folder).glob("*.jsonl*"))
+            if (name := f"{folder}/{path.name}") not in self._marks
+            and NAME.fullmatch(DRAFT.sub("", name))
+        ]
+
+    def _read_note(self) -> dict[str, Any]:
+        """The owner, the folders that were made here, and what `close` renamed last."""
+        try:
+            note = parse((self.path / NOTE).read_bytes())
+        except (ValueError, OSError):  # a new directory, or a torn note
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def _write_note(self, placed: Mapping[str, str] | None = None) -> None:
+        assert self._claim is not None
+        former = self._read_note()
+        placed = placed or former.get("placed", {})
+        note = {_OWNER: self._owner, "folders": self._folders, "placed": placed}
+        if note != former:
+            self._claim.note(encode(note), "note")
+            durable.sync_directory(self.path)
+
+    # writing
+
+    def _write(self, batches: Sequence[Batch]) -> Checkpoint:
+        self._place_pending()
+        before = dict(self._marks)
+        self._appended.clear()
+        try:
+            for endpoint, group in _by_endpoint(batches).items():
+                self._store(endpoint, group)
+            if self._commits_itself:
+                self._place_pending()
+            return self._said(before)
+        except Exception:
+            self._undo(before)
+            raise
+
+    def _store(self, endpoint: str, group: Sequence[Batch]) -> None:
+        """Write the windows of one interface; those that overlap stored ones into their segment."""
+        wanted = [batch for batch in group if self._looks or batch.replaces]
+        stored = {name: self._days_of(name) for name in self._segments(endpoint)} if wanted else {}
+        gone = Days(batch.window for batch in wanted)
+        group = _without_overlapped(group)
+        added: defaultdict[str, list[Batch]] = defaultdict(list)
+        for name, days in stored.items():
+            if days.overlap(gone):
+                added[name] = []
+        rewritten = [*added]
+        for batch in _without_overlapped(group):
+            if batch.count:
+                here = [name for name in rewritten if stored[name].overlaps(batch.window)]
+                added[here[-1] if here else self._growing(endpoint)].append(batch)
+        for name, some in added.items():
+            data = b"".join([batch.lines() for batch in some])
+            if name in rewritten:
+                self._rewrite(name, gone, data)
+            else:
+                self._append(name, data)
+            if name in self._days or stored:
+                self._days.setdefault(name, Days()).add(batch.window for batch in some)
+
+    def _segments(self, endpoint: str) -> list[str]:
+        return sorted(name for name in self._marks if name.startswith(f"{endpoint}/"))
+
+    def _growing(self, endpoint: str) -> str:
+        """The segment that grows; the name of a new one if the last is full, or of another kind."""
+        last = max(self._segments(endpoint), default="")
+        suffix = self._compression.suffix
+        same = bool(last) and compression_of(last).suffix == suffix
+        if same and self._marks[last].size < self._segment_bytes:
+            return last
+        number = int(Path(last).name[:6]) + 1 if last else 1
+        return f"{endpoint}/{number:06}.jsonl{suffix}"
+
+    def _append(self, name: str, data: bytes) -> None:
+        """Add lines to the end of a segment."""
+        if name not in self._marks:
+            self._begin(name)
+        self._appended.append(name)
+        mark = self._marks.get(name, Mark())
+        packed = self._compression.pack(data)
+        small = mark.small
+        if self._compression.suffix and len(data) < _LARGE_MEMBER:
+            small += len(packed)
+        if mark.small and small > _SMALL_BYTES and small * _SMALL_SHARE > mark.size:
+            self._rewrite(name, Days(), data)
+            return
+        descriptor = self._descriptor(name)
+        if os.fstat(descriptor).st_size != mark.size:  # of a write that failed
+            durable.truncate(descriptor, mark.size, "segment")
+        durable.write(descriptor, packed, "segment")
+        durable.sync(descriptor, "segment")
+        size = mark.size + len(packed)
+        tail = crc32(packed[-TAIL:]) if len(packed) >= TAIL else tail_of(self.path / name, size)
+        self._marks[name] = Mark(size, mark.generation, small, tail)
+
+    def _begin(self, name: str) -> None:
+        """Before a segment is made: its folder is ours, and nothing of somebody else's is there."""
+        folder = folder_of(name)
+        if folder not in self._folders:
+            strange = self._strays([folder])
+            if strange:
+                raise SinkError(
+                    f"{self.path / strange[0]} is there, and this harvest did not write it; move it"
+                    " away, or choose another directory"
+                )
+            self._folders.append(folder)
+            self._write_note()
+        durable.make_directory(self.path / folder, "folder of segments")
+        self._let_go(name)
+        with durable.step("make segment"):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self._files[folder] = os.open(self.path / name, flags, 0o644)
+            durable.sync_directory(self.path / folder)
+
+    def _let_go(self, name: str) -> None:
+        """Close the file of the segment that grows in this one's folder."""
+        descriptor = self._files.pop(folder_of(name), None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _descriptor(self, name: str) -> int:
+        folder = folder_of(name)
+        if folder not in self._files:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+            self._files[folder] = os.open(self.path / name, flags)
+        return self._files[folder]
+
+    def _rewrite(self, name: str, gone: Days, data: bytes) -> None:
+        """Write a segment again without what overlaps these days, and with these lines."""
+        mark = self._marks.get(name, Mark())
+        draft = draft_of(self.path / name, mark.generation + 1)
+        draft.unlink(missing_ok=True)
+        packer = compression_of(name).packer()
+        kept = Days()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(draft, flags, 0o644), "r+b", buffering=CHUNK) as file:
+            self._pending[name] = draft
+            with durable.step("write rewritten segment"):
+                for found in windows_in(name, self.path / name, mark.size):
+                    if not gone.overlaps(found.window):
+                        file.write(packer.compress(b"".join(found.lines)))
+                        kept.add([found.window])
+                file.write(packer.compress(data))
+                file.write(packer.flush())
+                file.flush()
+            durable.sync(file.fileno(), "rewritten segment")
+            size = file.tell()
+        durable.sync_directory(draft.parent)
+        self._marks[name] = Mark(size, mark.generation + 1, 0, tail_of(draft, size))
+        if name in self._days:
+            self._days[name] = kept
+
+    def _said(self, before: Marks) -> Checkpoint:
+        """The entries that changed."""
+        return {name: str(mark) for name, mark in self._marks.items() if before.get(name) != mark}
+
+    def _place_pending(self) -> None:
+        """The former write is committed: rewritten segments get their names."""
+        for name, draft in self._pending.items():
+            self._let_go(name)
+            durable.rename(draft, self.path / name, "rewritten segment")
+        self._pending.clear()
+
+    def _undo(self, before: Marks) -> None:
+        """A write has failed: go back to what stood there, as far as the disk lets us."""
+        for draft in self._pending.values():
+            with suppress(OSError):
+                draft.unlink()
+        for name in self._appended:
+            with suppress(OSError):
+                if name in before:
+                    self._cut(self.path / name, before[name].size)
+                else:
+                    self._let_go(name)
+                    (self.path / name).unlink()
+        self._pending.clear()
+        self._days.clear()
+        self._marks = before
+
+    def _close(self) -> None:
+        try:
+            if self._pending:
+                # Whether the last write was committed is not known here.
+                self._write_note({name: str(self._marks[name]) for name in self._pending})
+                self._place_pending()
+        finally:
+            for descriptor in self._files.values():
+                os.close(descriptor)
+            for kept in (self._files, self._marks, self._pending, self._days):
+                kept.clear()
+            if self._claim is not None:
+                self._claim.release()
+                self._claim = None
+
+    # reading
+
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The names of the interfaces of which records stand here."""
+        standing = self._standing("*", checkpoint)  # a compressed segment may hold nothing
+        return sorted(
+            {folder_of(name) for name, path, size in standing if any(windows_in(name, path, size))}
+        )
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each stored window of an interface, in the order in which they were written."""
+        for found in self.windows(endpoint, checkpoint):
+            if appids is None or found.window.appid in appids:
+                yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
+
+    def windows(self, endpoint: str, checkpoint: Checkpoint | None = None) -> Iterator[WindowLines]:
+        """The same as lines."""
+        for name, path, size in self._standing(endpoint, checkpoint):
+            yield from windows_in(name, path, size)
+
+    def lengths(self, endpoint: str) -> dict[str, str]:
+        """The mark of each segment of an interface."""
+        return {name: str(self._marks[name]) for name in self._segments(endpoint)}
+
+    def _standing(self, folder: str, checkpoint: Checkpoint | None) -> list[tuple[str, Path, int]]:
+        """Each segment, where it lies and how much of it counts."""
+        if self._claim is None and checkpoint is None:
+            self._folders = [str(name) for name in self._read_note().get("folders", [])]
+            return [
+                (name, path, compression_of(name).whole(path))
+                for name, path in self._segments_of_ours(folder)
+            ]
+        marks = self._marks if self._claim is not None else marks_of(checkpoint or {})
+        found = []
+        for name, mark in sorted(marks.items()):
+            if folder in ("*", folder_of(name)):
+                path, held = self._pending.get(name), mark
+                if path is None:
+                    path, held = self._current(name, mark)
+                found.append((name, path, held.size))
+        return found
+
+    def _days_of(self, name: str) -> Days:
+        """The days of which a segment holds windows."""
+        if name not in self._days:
+            found = windows_in(name, self.path / name, self._marks[name].size)
+            self._days[name] = Days(each.window for each in found)
+        return self._days[name]
+
+
+def not_written(directory: Path, exc: OSError) -> SinkError:
+    """One sentence that says what to do."""
+    full = durable.is_full(exc)
+    what = "the disk is full" if full else f"{exc.strerror or exc}"
+    return SinkError(
+        f"{directory} could not be written: {what}; nothing that was committed is lost:"
+        f" {'make room' if full else 'mend it'} and run the same command again"
+    )
+
+
+def _by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
+    """The batches of each interface, in their order; mostly all are of one."""
+    names = dict.fromkeys([batch.window.endpoint for batch in batches])
+    if len(names) == 1:
+        return dict.fromkeys(names, batches)
+    return {name: [batch for batch in batches if batch.window.endpoint == name] for name in names}
+
+
+def _without_overlapped(group: Sequence[Batch]) -> Sequence[Batch]:
+    """The batches of an interface without those that a later one overlaps; mostly none."""
+    windows = sorted([batch.window for batch in group])
+    if not any(a.end >= b.begin and a.appid == b.appid for a, b in pairwise(windows)):
+        return group
+    kept: list[Batch] = []
+    later = Days()
+    for batch in reversed(group):
+        if not later.overlaps(batch.window):
+            kept.append(batch)
+        later.add([batch.window])
+    return kept[::-1]

@@ -1,0 +1,576 @@
+"""Sinks in SQL databases: a table for each interface, whatever the database.
+
+Rule: SQL text and values; a database's own module has its connection, types and error messages.
+
+A write is one transaction: it raises the fence of its accounts, deletes every row whose window
+overlaps one of the new windows, inserts the new rows, and counts itself.  The row of an account in
+the fence table is locked until the commit, so writers of the same account follow one another, also
+one that was cut off in the middle of its commit: a write that failed is simply repeated.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import date
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from harvester import durable
+from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
+from harvester.codec import TALLY_BITS
+from harvester.endpoint import Endpoint, Field
+from harvester.errors import SinkError, UsageError
+from harvester.model import Batch, Tally, Window, many
+from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.columns import Row
+from harvester.sinks.layout import (
+    WINDOW,
+    Dialect,
+    Layout,
+    Reader,
+    day_of,
+    moment_of,
+    quoted,
+)
+from harvester.thread import Thread
+
+DISK_FULL = "the disk is full"
+"""What `Driver.says` of an error that says so."""
+VERSION = 3
+_OLD_TABLES = ("_harvester", "_harvester_windows")
+_OWNER, _COMMITS = "owner", "commits"
+"""The keys of a checkpoint."""
+_AT_ONCE = 500
+"""Accounts that one statement names."""
+
+T = TypeVar("T")
+Rows = Generator[tuple[Any, ...], None, None]
+
+
+class Days(NamedTuple):
+    """Days of an account, both ends included, of which nothing stays."""
+
+    appid: str
+    begin: date
+    end: date
+
+
+class Driver(Protocol):
+    """One connection, used from one thread.
+
+    where: as a message names the database, without a secret.  errors: what its library raises.
+    """
+
+    dialect: Dialect
+    where: str
+    errors: tuple[type[Exception], ...]
+
+    def connect(self, *, create: bool) -> None:
+        """Connect, if that is not done; raises `UsageError`, `SinkError`, `Away`, or an error."""
+        ...
+
+    def close(self) -> None: ...
+
+    def transaction(self, what: str, *, alone: bool = False) -> AbstractContextManager[None]:
+        """All or nothing; its commit is a durable step.
+
+        Each statement sees what was committed before it.  alone: no other such transaction at the
+        same time, as tables are made.
+        """
+        ...
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """A statement for each of these rows of values."""
+        ...
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        """The rows of a query without having all of them in memory."""
+        ...
+
+    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None: ...
+
+    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+        """Delete the rows whose windows overlap these days; longest: days of the longest window."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Driver]:
+        """Another connection, which only reads, and whose queries all see one moment."""
+        ...
+
+    def columns(self, table: str) -> dict[str, str]:
+        """The columns of a table and their types; none if it is not there."""
+        ...
+
+    def says(self, exc: Exception) -> str:
+        """What went wrong, without a secret."""
+        ...
+
+    def is_away(self, exc: Exception) -> bool:
+        """Whether it can be another thing in a moment."""
+        ...
+
+    def is_barred(self, exc: Exception) -> bool:
+        """Whether it cannot be read here, though nothing is wrong with what is stored."""
+        ...
+
+
+def overlapping(table: str, mark: str) -> str:
+    """A statement that deletes the rows of an account that overlap days.
+
+    Its values: the account, the last day, the first one, and the first one less the days of the
+    longest window, which makes it a short range of the index.
+    """
+    return (
+        f"DELETE FROM {quoted(table)} WHERE _appid = {mark} AND _begin_date <= {mark}"
+        f" AND _end_date >= {mark} AND _begin_date > {mark}"
+    )
+
+
+def before(day: date, days: int) -> date:
+    """So many days before a day, or the first day that there is."""
+    return date.fromordinal(max(day.toordinal() - days, 1))
+
+
+def make_ready(path: Path, where: str, *, create: bool) -> None:
+    """See to it that a file can be opened as a database; raises `UsageError` or `SinkError`.
+
+    where: as a message names it.  create: it may be new, and its directory too.
+    """
+    if create:
+        try:
+            durable.make_directory(path.parent, "directory of the database")
+        except OSError as exc:
+            raise UsageError(
+                f"the directory {path.parent} cannot be made ({exc.strerror})"
+            ) from exc
+    elif not path.exists():
+        raise SinkError(f"{where} is gone; put it back, or use a new ledger")
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; name a file for the database")
+
+
+# what is replaced
+
+
+def last_of_overlapping(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches of an interface that no later one overlaps, in order of windows."""
+    later: dict[str, set[int]] = defaultdict(set)
+    kept: list[Batch] = []
+    for batch in reversed(batches):
+        appid, _, begin, end = batch.window
+        days, taken = range(begin.toordinal(), end.toordinal() + 1), later[appid]
+        if taken.isdisjoint(days):
+            kept.append(batch)
+        taken.update(days)
+    return sorted(kept, key=_window)
+
+
+def _window(batch: Batch) -> Window:
+    return batch.window
+
+
+def days_of(windows: Iterable[Window]) -> list[Days]:
+    """The days of ordered windows; those that overlap or follow one another are one entry."""
+    found: list[Days] = []
+    for appid, _, begin, end in windows:
+        last = found[-1] if found else None
+        if last and last.appid == appid and begin.toordinal() <= last.end.toordinal() + 1:
+            found[-1] = Days(appid, last.begin, max(last.end, end))
+        else:
+            found.append(Days(appid, begin, end))
+    return found
+
+
+# the sink
+
+
+class SqlSink:
+    """A sink in a database; what is particular to one is its driver.
+
+    identity: the spec, without a secret.  patience: seconds for which a database that went away is
+    waited for.
+    """
+
+    def __init__(self, identity: str, driver: Driver, *, patience: float = PATIENCE) -> None:
+        self._identity = identity
+        self._driver = driver
+        self._patience = patience
+        self._layouts: dict[str, Layout] = {}
+        self._owner = ""  # of the ledger, if one is kept
+        self._thread: Thread | None = None
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_driver"):  # its making failed
+            return f"<{type(self).__name__}>"
+        return f"<{type(self).__name__} {self._driver.where}, {len(self._layouts)} tables>"
+
+    @property
+    def identity(self) -> str:
+        """The spec, without a secret."""
+        return self._identity
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Connect, and see that this is the database which the checkpoint refers to."""
+        self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
+        return await self._persist(self._open, checkpoint)
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Store the batches in one transaction."""
+        return await self._persist(self._write, batches, fence)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._driver.close)
+            finally:
+                self._thread.close()
+                self._thread = None
+                self._layouts.clear()
+
+    async def _persist(self, function: Callable[..., T], *args: Any) -> T:
+        """Call it on the sink's thread; while the database is away, again, for a bounded time."""
+        assert self._thread is not None, "the sink is not open"
+        call = partial(self._thread.call, function, *args)
+        return await until_it_answers(call, self._driver.where, self._patience)
+
+    @contextmanager
+    def _translated(self, kind: type[UsageError | SinkError], what: str) -> Iterator[None]:
+        driver = self._driver
+        try:
+            yield
+        except driver.errors as exc:
+            said = driver.says(exc)
+            if driver.is_away(exc):
+                driver.close()
+                raise Away(said) from None
+            if said == DISK_FULL:  # no fault of what was asked for
+                kind = SinkError
+            after = f"; {AGAIN}" if what == "written" or said == DISK_FULL else ""
+            raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
+
+    # on the sink's thread: opening
+
+    def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        driver = self._driver
+        with self._translated(UsageError, "opened"):
+            driver.connect(create=not checkpoint)
+            with driver.transaction("open", alone=True):
+                if not checkpoint and not _is_made(driver):
+                    self._make()
+                commits = _check(driver, checkpoint or {})
+                driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
+                holding = self._check_tables(gone_is_error=bool(checkpoint))
+                if checkpoint:
+                    self._owner = checkpoint[_OWNER]
+                    return {}
+                if holding and checkpoint is not None:
+                    raise UsageError(
+                        f"{driver.where} holds a harvest that this ledger does not know;"
+                        f" `harvester rebuild --out DIR --sink {self._identity}` makes a ledger"
+                        " from it"
+                    )
+                if checkpoint is not None:  # another ledger that began here must not go on
+                    mark = driver.dialect.mark
+                    driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
+                [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
+        if checkpoint is not None:
+            self._owner = str(owner)
+        return {_OWNER: str(owner), _COMMITS: str(commits)}
+
+    def _make(self) -> None:
+        """Make the tables of the sink's own."""
+        driver = self._driver
+        kind = driver.dialect.types
+        key, text, number = kind["key"], kind["str"], kind["int"]
+        tables = {
+            "state": f"version {number}, owner {text}, commits {number}",
+            # days of the longest window ever; whether there are records
+            "interface": f"name {key} PRIMARY KEY, longest {number}, holding {number}",
+            "layout": f"interface {key}, number {number}, columns {text},"
+            " PRIMARY KEY (interface, number)",
+            "fence": f"account {key} PRIMARY KEY, epoch {number}",
+        }
+        for table, columns in tables.items():
+            driver.query(f"CREATE TABLE _harvester_{table} ({columns})")
+        marks = driver.dialect.marks(3)
+        driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
+
+    def _check_tables(self, *, gone_is_error: bool) -> list[str]:
+        """The interfaces of which records are there; that no table was emptied or dropped."""
+        driver = self._driver
+        there = []
+        for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
+            if _has_rows(driver, name):
+                driver.query(f"DELETE FROM {quoted(name)} WHERE 1 = 0")  # may we?
+                there.append(name)
+            elif gone_is_error:
+                raise SinkError(
+                    f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
+                    " to its records; put it back, or use a new ledger"
+                )
+            else:
+                self._note(name, holding=0)
+        return there
+
+    def _note(self, name: str, *, holding: int) -> None:
+        mark = self._driver.dialect.mark
+        self._driver.query(
+            f"UPDATE _harvester_interface SET holding = {mark} WHERE name = {mark}", [holding, name]
+        )
+
+    def _layout(self, name: str, endpoint: Endpoint | None) -> Layout:
+        """The interface's layout; its table is made, or checked and widened, at the first time."""
+        layout = self._layouts.get(name)
+        if layout is not None and (endpoint is None or layout.given == endpoint.fields):
+            return layout
+        driver, dialect = self._driver, self._driver.dialect
+        layout = Layout(name, endpoint.fields if endpoint is not None else (), dialect)
+        with driver.transaction("table", alone=True):
+            for (other,) in driver.query("SELECT name FROM _harvester_interface"):
+                if dialect.same(other) == dialect.same(name) and other != name:
+                    raise UsageError(
+                        f"{driver.where} cannot tell the tables {other} and {name} apart"
+                    )
+            existing = driver.columns(name)
+            for sql in layout.grow(existing, driver.where) if existing else layout.create():
+                driver.query(sql)
+            self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
+            self._insert_new(
+                "layout",
+                ("interface", "number", "columns"),
+                [(name, layout.number, layout.described)],
+            )
+        self._layouts[name] = layout
+        return layout
+
+    def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        dialect = self._driver.dialect
+        marks = dialect.marks(len(columns))
+        sql = dialect.insert_new.format(f"_harvester_{table}", ", ".join(columns), marks)
+        self._driver.query_many(sql, rows)
+
+    # on the sink's thread: writing
+
+    def _write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        driver = self._driver
+        with self._translated(SinkError, "written"):
+            driver.connect(create=False)
+            try:
+                known = {batch.window.endpoint: batch.endpoint for batch in batches}
+                layouts = [self._layout(name, known[name]) for name in sorted(known)]
+            except UsageError as exc:
+                raise SinkError(str(exc)) from None
+            with driver.transaction("batches"):
+                refused = self._raise_fence(fence, {batch.window.appid for batch in batches})
+                left = [batch for batch in batches if batch.window.appid not in refused]
+                for name in sorted({batch.window.endpoint for batch in left}):
+                    group = [batch for batch in left if batch.window.endpoint == name]
+                    self._replace(self._layouts[name], group)
+                commits = self._count() if left else ""
+        return Written(
+            {_COMMITS: commits} if commits else {},
+            refused,
+            [*chain.from_iterable([layout.table.drift() for layout in layouts])],
+        )
+
+    def _raise_fence(self, fence: Fence, appids: Collection[str]) -> set[str]:
+        """Lock the accounts until the commit; gives those that a later epoch has written."""
+        accounts = sorted({*fence, *appids})
+        epochs = self._epochs(accounts)
+        if missing := [account for account in accounts if account not in epochs]:
+            rows = [(account, fence.get(account, 0)) for account in missing]
+            self._insert_new("fence", ("account", "epoch"), rows)
+            epochs.update(self._epochs(missing))
+        mark = self._driver.dialect.mark
+        if higher := [(fence[each], each) for each in sorted(fence) if epochs[each] < fence[each]]:
+            sql = f"UPDATE _harvester_fence SET epoch = {mark} WHERE account = {mark}"
+            self._driver.query_many(sql, higher)
+        return {account for account, epoch in fence.items() if epochs[account] > epoch}
+
+    def _epochs(self, accounts: Sequence[str]) -> dict[str, int]:
+        dialect = self._driver.dialect
+        found: dict[str, int] = {}
+        for some in _portions(accounts):
+            rows = self._driver.query(
+                "SELECT account, epoch FROM _harvester_fence WHERE account IN"
+                f" ({dialect.marks(len(some))}) ORDER BY account{dialect.locks}",
+                some,
+            )
+            found.update(rows)
+        return found
+
+    def _replace(self, layout: Layout, group: Sequence[Batch]) -> None:
+        driver, mark = self._driver, self._driver.dialect.mark
+        sql = f"SELECT longest, holding FROM _harvester_interface WHERE name = {mark}"
+        [(longest, holding)] = driver.query(sql, [layout.name])
+        if longest:
+            driver.delete(layout.name, days_of(sorted(map(_window, group))), longest)
+        if rows := layout.rows(last_of_overlapping(group)):
+            driver.insert(layout.name, layout.columns, rows)
+            days = max((batch.window.end - batch.window.begin).days + 1 for batch in group)
+            if days > longest:
+                driver.query(
+                    f"UPDATE _harvester_interface SET longest = {mark}"
+                    f" WHERE name = {mark} AND longest < {mark}",
+                    [days, layout.name, days],
+                )
+            if not holding:
+                self._note(layout.name, holding=1)
+        elif holding and not _has_rows(driver, layout.name):
+            self._note(layout.name, holding=0)
+
+    def _count(self) -> str:
+        """The number of this commit: last, since other writers wait for it from here on."""
+        self._driver.query("UPDATE _harvester_state SET commits = commits + 1")
+        [(owner, commits)] = self._driver.query("SELECT owner, commits FROM _harvester_state")
+        if self._owner not in ("", owner):
+            raise SinkError(
+                f"{self._driver.where} belongs to another ledger now, which began to write it;"
+                " use that ledger, or another destination"
+            )
+        return str(commits)
+
+    # reading back
+
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The interfaces of which records are there."""
+        with self._reading(checkpoint) as reader:
+            return [
+                str(name)
+                for (name,) in reader.query("SELECT name FROM _harvester_interface ORDER BY name")
+                if _has_rows(reader, name)
+            ]
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each stored window of an interface that has records."""
+        with self._reading(checkpoint) as reader:
+            mark = reader.dialect.mark
+            known = reader.query(
+                f"SELECT holding FROM _harvester_interface WHERE name = {mark}", [endpoint]
+            )
+            existing = reader.columns(endpoint) if known else {}
+            if known and known[0][0] and not existing:
+                raise SinkError(f"the table {endpoint} of {reader.where} is gone; put it back")
+            if existing:
+                layouts = reader.query(
+                    f"SELECT columns FROM _harvester_layout WHERE interface = {mark}", [endpoint]
+                )
+                table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
+                for some in [()] if appids is None else _portions(sorted(appids)):
+                    with closing(_windows(reader, endpoint, table, some)) as windows:
+                        yield from windows
+
+    @contextmanager
+    def _reading(self, checkpoint: Checkpoint | None) -> Iterator[Driver]:
+        driver = self._driver
+        try:
+            with driver.reading() as reader:
+                if not _is_made(reader):
+                    raise SinkError(f"{driver.where} holds no harvest")
+                _check(reader, checkpoint or {})
+                yield reader
+            return
+        except Away as exc:
+            raise UsageError(f"{driver.where} could not be read: {exc}") from None
+        except driver.errors as exc:
+            problem = f"{driver.where} could not be read: {driver.says(exc)}"
+            kind = UsageError if driver.is_barred(exc) else SinkError
+        raise kind(problem)  # here, where no frame holds a password
+
+
+def _new_owner() -> str:
+    return secrets.token_hex(8)
+
+
+def _is_made(driver: Driver) -> bool:
+    """Whether the sink's own tables are there; raises `UsageError` if they are of old."""
+    if any(driver.columns(name) for name in _OLD_TABLES):
+        raise UsageError(
+            f"{driver.where} was written by an earlier version of harvester; choose another"
+            " database"
+        )
+    return bool(driver.columns("_harvester_state"))
+
+
+def _check(driver: Driver, checkpoint: Checkpoint) -> int:
+    """That the database is what the checkpoint refers to; gives the number of its commits."""
+    where = driver.where
+    found = _is_made(driver) and driver.query(
+        "SELECT version, owner, commits FROM _harvester_state"
+    )
+    if not found:
+        raise SinkError(
+            f"{where} holds nothing of what the ledger refers to; put it back, or use a new ledger"
+        )
+    [(version, owner, commits)] = found
+    if version != VERSION:
+        raise UsageError(
+            f"{where} was written by another version of harvester (its tables have version"
+            f" {version}, this one knows {VERSION}); use that one, or choose another database"
+        )
+    if not checkpoint:
+        return int(commits)
+    if checkpoint.get(_OWNER) != owner:
+        raise SinkError(
+            f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
+            " belongs to another ledger now; put it back, or use a new ledger"
+        )
+    if (missing := int(checkpoint.get(_COMMITS, 0)) - commits) > 0:
+        raise SinkError(
+            f"{where} is older than the ledger: its last {many(missing, 'commit')}"
+            f" {'is' if missing == 1 else 'are'} missing; put"
+            " the newer one back, or make a ledger from this one with `harvester rebuild`"
+        )
+    return int(commits)
+
+
+def _has_rows(driver: Driver, table: str) -> bool:
+    return bool(driver.columns(table) and driver.query(f"SELECT 1 FROM {quoted(table)} LIMIT 1"))
+
+
+def _windows(
+    driver: Driver, endpoint: str, table: Reader, appids: Sequence[str]
+) -> Generator[StoredWindow, None, None]:
+    """The windows of these accounts, or of all."""
+    named = f"_appid IN ({driver.dialect.marks(len(appids))})" if appids else "_appid IS NOT NULL"
+    sql = (
+        f"SELECT {driver.dialect.selected(table.columns)} FROM {quoted(endpoint)} WHERE {named}"
+        " AND _begin_date IS NOT NULL AND _end_date IS NOT NULL"
+        f" ORDER BY {', '.join(WINDOW)}"
+    )
+    with closing(driver.scan(sql, appids)) as rows:
+        for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
+            try:
+                window = Window(appid, endpoint, day_of(begin), day_of(end))
+            except ValueError:
+                raise SinkError(
+                    f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
+                    f" {begin!r} to {end!r}; remove it"
+                ) from None
+            yield _stored(table, window, [*group])
+
+
+def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
+    return StoredWindow(
+        window,
+        Tally(len(rows), sum(map(table.checksum, rows)) & TALLY_BITS),
+        moment_of(table.fetched_at(rows[0])),
+        lambda: [*map(table.record, rows)],
+    )
+
+
+def _portions(accounts: Sequence[str]) -> list[Sequence[str]]:
+    return [accounts[at : at + _AT_ONCE] for at in range(0, len(accounts), _AT_ONCE)]

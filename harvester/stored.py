@@ -1,0 +1,215 @@
+"""What stands in the sinks: it is read, and stored windows are opened again.
+
+Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import date, datetime
+from itertools import islice
+from typing import TypeVar
+
+from harvester.coverage import DONE, Calendar, OpenWindow, Outcome
+from harvester.endpoint import Endpoint
+from harvester.errors import SinkError
+from harvester.ledger.base import Key, KnownSink, Ledger
+from harvester.model import Tally, listed, many
+from harvester.outside import ForeignCancellationError, outside
+from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
+from harvester.scope import Scope
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
+from harvester.thread import Thread
+
+AT_ONCE = 500
+"""Stored windows that are in memory together."""
+
+T = TypeVar("T")
+
+Endpoints = Callable[[str], Endpoint | None]
+"""Finds an interface by its name."""
+
+
+async def scanned(
+    sink: Sink,
+    endpoint: str,
+    appids: Collection[str] | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    records: bool = False,
+) -> AsyncIterator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
+    """The stored windows of an interface in groups, with their records if they are wanted."""
+    scan = scan_of(sink)
+    assert scan is not None, f"{sink.identity} cannot be scanned"
+    thread = Thread("harvester-scan")
+    try:
+        found = await thread.call(scan, endpoint, appids, checkpoint)
+
+        def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
+            return [
+                (each, list(each.records()) if records else []) for each in islice(found, AT_ONCE)
+            ]
+
+        while group := await thread.call(some):
+            yield group
+    finally:
+        thread.close()
+
+
+async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
+    """The interfaces of which records stand in a sink."""
+    thread = Thread("harvester-scan")
+    try:
+        return sorted(await thread.call(lambda: list(sink.endpoints(checkpoint))))  # type: ignore[attr-defined]
+    finally:
+        thread.close()
+
+
+async def calendars_in(sinks: Sequence[Sink], scope: Scope) -> dict[Key, Calendar]:
+    """What stands in the sinks of a run without a ledger: windows that are asked for again."""
+    found: defaultdict[Key, Calendar] = defaultdict(Calendar)
+    for sink in sinks:
+        if scan_of(sink) is None:
+            continue
+        there = await endpoints_in(sink)
+        for endpoint in scope.endpoints:
+            if endpoint.name not in there:
+                continue
+            async for group in scanned(sink, endpoint.name, scope.accounts.keys()):
+                for each, _ in group:
+                    window = each.window
+                    calendar = found[window.appid, window.endpoint]
+                    calendar.apply(Outcome(window, "open", each.tally))
+    return dict(found)
+
+
+# a run that harvests again what is done
+
+
+async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: float) -> None:
+    """Make what is final in the range of a run open, window by window as it was stored.
+
+    Which windows it came in is read from the first sink that can be scanned; from line files that
+    takes as long as reading them.  Where no sink can be, the days are asked for by the grid, and
+    the sums of their years are not known any more.  Raises `SinkError` if a year of which only a
+    part is opened is not stored as the ledger says: its sum could not be known.
+    """
+    known = await ledger.sinks()
+    exact = {
+        sink.identity: not known.get(name_in(sink, ledger.path), KnownSink(True)).refilled
+        for sink in sinks
+    }
+    readable = [sink for sink in sinks if scan_of(sink) is not None]
+    readable.sort(key=lambda sink: not exact[sink.identity])
+    source = readable[0] if readable else None
+    there = await endpoints_in(source) if source is not None else []
+    done = await ledger.calendars(list(scope.accounts))
+    for endpoint in scope.endpoints:
+        days = scope.range_of(endpoint)
+        keys = [key for key in done if key[1] == endpoint.name]
+        final = [key for key in keys if days and any(done[key].runs(*days, DONE))]
+        if days is None or not final:
+            continue
+        if source is None:
+            for key in final:
+                await ledger.forget(key, days)
+            continue
+        windows: defaultdict[str, list[StoredWindow]] = defaultdict(list)
+        if endpoint.name in there:
+            async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
+                for each, _ in group:
+                    windows[each.window.appid].append(each)
+        recent = endpoint.cut is Cut.RECENT  # no other windows can be asked for than those of now
+        last = last_legal_day(wall)
+        for key in final:
+            part = _Reopened(key, done[key], days)
+            for each in windows[key[0]]:
+                part.add(each, opens=not recent or each.window.end == last)
+            sums = part.sums(source.identity, exact=exact[source.identity])
+            await ledger.reopen(key, None if recent else days, part.opened, sums)
+
+
+class _Reopened:
+    """The final windows of one interface of one account: some are opened, the others stay final.
+
+    days: the range in which they are opened.
+    """
+
+    def __init__(self, key: Key, calendar: Calendar, days: Days) -> None:
+        self._key = key
+        self._calendar = calendar
+        self._days = days
+        self._stored: defaultdict[int, Tally] = defaultdict(Tally)  # all of a year
+        self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # what stays final of it
+        self.opened: list[OpenWindow] = []
+
+    def add(self, stored: StoredWindow, *, opens: bool) -> None:
+        """A window that stands in the sink; opens: if it lies in the range, it is opened."""
+        _, _, begin, end = stored.window
+        if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
+            return  # it is open already, or no commit has stored it
+        self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
+        if opens and begin <= self._days[1] and self._days[0] <= end:
+            window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
+            self.opened.append(window._replace(fetched_at=stored.fetched_at))
+        else:
+            self._kept[begin.year] = self._kept[begin.year].plus(stored.tally)
+
+    def sums(self, where: str, *, exact: bool) -> dict[int, Tally | None]:
+        """Of what stays final, of the years concerned.
+
+        exact: the sink gives the records in the form in which they were fetched.  Raises
+        `SinkError` if a year that is opened in part does not stand there as it was fetched: what
+        the other part should hold is not known then.
+        """
+        found: dict[int, Tally | None] = {}
+        opened = {window.begin.year for window in self.opened}
+        for year, known in self._calendar.sums.items():
+            if not self._days[0].year <= year <= self._days[1].year and year not in opened:
+                continue
+            stored, kept = self._stored[year], self._kept[year]
+            if not self._is_whole(year) and known is not None:
+                same = stored == known if exact else stored.records == known.records
+                if not same:
+                    raise SinkError(
+                        f"{where}: {' '.join(self._key)} {year} is not as it was fetched"
+                        f" ({many(stored.records, 'record')} are stored, {known.records:,} were"
+                        " fetched); refresh the whole year, or make a new ledger with rebuild"
+                    )
+            found[year] = kept if exact or not kept.records else None
+        return found
+
+    def _is_whole(self, year: int) -> bool:
+        """Whether no final day of a year lies outside the range."""
+        begin, end = self._days
+        first, last = date(year, 1, 1), date(year, 12, 31)
+        before = begin > first and any(self._calendar.runs(first, begin - ONE_DAY, DONE))
+        after = end < last and any(self._calendar.runs(end + ONE_DAY, last, DONE))
+        return not before and not after
+
+
+def accepted(name: str, written: Written) -> Written:
+    """What a write has done; raises `SinkError` if it has refused accounts."""
+    if written.refused:
+        raise SinkError(
+            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
+            " taken over what is written there; end one of the two"
+        )
+    return written
+
+
+def version_of(fetched_at: str) -> int:
+    """The version of a window that was fetched then: milliseconds of the Unix time."""
+    try:
+        return int(datetime.fromisoformat(fetched_at).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
+async def called(name: str, call: Awaitable[T]) -> T:
+    """What a call of a sink gives; a cancellation of its own making is its failure."""
+    try:
+        return await outside(call)
+    except ForeignCancellationError as exc:
+        raise SinkError(f"{name} failed: {exc}") from None

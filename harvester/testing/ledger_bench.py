@@ -1,0 +1,279 @@
+"""What the checks of a ledger are made with: a ledger in memory, which is held against the other.
+
+Rule: a ledger is used as the engine uses it, and the first broken promise ends a check.
+
+What one gives may hold more than the other where that says nothing: a year of missing days, a sum
+of no records, an account without calls.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from harvester.coverage import MISSING, Calendar, OpenWindow, Outcome
+from harvester.ledger.base import Exhausted, Key, KnownSink, Ledger, Spent
+from harvester.model import Tally, Window
+from harvester.plan import Days
+from harvester.testing.bench import ONE, BrokenPromiseError
+
+MakeLedger = Callable[[str], Ledger]
+Crash = Callable[[Any], "Awaitable[None] | None"]
+
+FIRST = date(2023, 12, 20)
+TODAY = date(2024, 2, 10)
+NOW = 1_707_537_600.0
+INTERFACE = "checked"
+
+
+def day(number: int) -> date:
+    """A day, so many after the first; from the twelfth on they lie in another year."""
+    return FIRST + timedelta(days=number)
+
+
+def outcome(
+    first: int,
+    state: str = "final",
+    records: int = 1,
+    *,
+    days: int = 1,
+    appid: str = ONE,
+    endpoint: str = INTERFACE,
+    empty: int = 0,
+    detail: str = "it grows",
+) -> Outcome:
+    """What became of a window that begins so many days after the first one."""
+    window = Window(appid, endpoint, day(first), day(first + days - 1))
+    tally = Tally(records, 1_000_003 * (records + first)) if records else Tally()
+    if state == "final":
+        return Outcome(window, state, tally, empty)
+    if state in ("open", "late"):
+        return Outcome(window, state, tally, 0, NOW + first, detail)
+    return Outcome(window, state, Tally(), 0, NOW + first, detail, 45009, f"rid-{first}")
+
+
+class Model:
+    """What a ledger knows, in memory."""
+
+    def __init__(self) -> None:
+        self.calendars: dict[Key, Calendar] = {}
+        self.asked: dict[Key, Days] = {}
+        self.budget: Counter[tuple[Key, date]] = Counter()
+        self.exhausted: dict[Key, Exhausted] = {}
+        self.spans: dict[str, int] = {}
+        self.sinks: dict[str, KnownSink] = {}
+        self.checkpoints: defaultdict[str, dict[str, str]] = defaultdict(dict)
+
+    def register(self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]) -> None:
+        """As `Ledger.register`."""
+        for appid, endpoint, begin, end in ranges:
+            first, last = self.asked.get((appid, endpoint), (begin, end))
+            self.asked[appid, endpoint] = min(first, begin), max(last, end)
+        self.sinks = {
+            name: known._replace(whole=known.whole and name in sinks)
+            for name, known in self.sinks.items()
+        }
+
+    def commit(
+        self,
+        outcomes: Iterable[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent],
+    ) -> None:
+        """As `Ledger.commit`."""
+        for each in outcomes:
+            self.calendar((each.window.appid, each.window.endpoint)).apply(each)
+        for sink, entries in checkpoints.items():
+            merged = {**self.checkpoints[sink], **entries}
+            self.checkpoints[sink] = {key: value for key, value in merged.items() if value}
+        for appid, endpoint, on, calls in spent:
+            self.budget[(appid, endpoint), on] += calls
+
+    def calendar(self, key: Key) -> Calendar:
+        """The calendar of an interface of an account, a new one if there is none."""
+        return self.calendars.setdefault(key, Calendar())
+
+    def rebook(self, today: date) -> bool:
+        """As `Ledger.rebook`."""
+        later = {place: calls for place, calls in self.budget.items() if place[1] > today}
+        for (key, on), calls in later.items():
+            del self.budget[key, on]
+            self.budget[key, today] += calls
+        return bool(later)
+
+    def spent(self, on: date) -> dict[Key, int]:
+        """As `Ledger.spent`."""
+        return {key: calls for (key, when), calls in self.budget.items() if when == on}
+
+    @property
+    def accounts(self) -> list[str]:
+        """As `Ledger.accounts`."""
+        return sorted({appid for appid, _ in (*self.calendars, *self.asked)})
+
+
+class LedgerBench:
+    """What is stored under one name, and what should be."""
+
+    def __init__(
+        self,
+        name: str,
+        promise: str,
+        make: MakeLedger,
+        reader: MakeLedger | None = None,
+        crash: Crash | None = None,
+    ) -> None:
+        self.name = name
+        self.model = Model()
+        self._promise = promise
+        self._make = make
+        self._reader = reader
+        self._crash = crash
+
+    def __repr__(self) -> str:
+        return f"<LedgerBench {self.name}, {len(self.model.calendars)} calendars>"
+
+    def make(self) -> Ledger:
+        """A ledger on what is stored, as a new process has it."""
+        return self._make(self.name)
+
+    def reader(self) -> Ledger:
+        """One that only reads."""
+        assert self._reader is not None
+        return self._reader(self.name)
+
+    async def crash(self, ledger: Ledger) -> None:
+        """The process that had it open is gone."""
+        assert self._crash is not None
+        done = self._crash(ledger)
+        if inspect.isawaitable(done):
+            await done
+
+    async def commit(
+        self,
+        ledger: Ledger,
+        *outcomes: Outcome,
+        checkpoints: Mapping[str, Mapping[str, str]] | None = None,
+        spent: Sequence[Spent] = (),
+    ) -> None:
+        """Commit here and in memory."""
+        await ledger.commit(outcomes, checkpoints or {}, iter(spent))
+        self.model.commit(outcomes, checkpoints or {}, spent)
+
+    async def register(
+        self, ledger: Ledger, *ranges: tuple[str, str, date, date], sinks: Sequence[str] = ()
+    ) -> None:
+        """Register here and in memory."""
+        await ledger.register(iter(ranges), sinks)
+        self.model.register(ranges, sinks)
+
+    async def reopen(
+        self,
+        ledger: Ledger,
+        key: Key,
+        days: Days | None,
+        windows: Sequence[OpenWindow],
+        sums: Mapping[int, Tally | None],
+    ) -> None:
+        """Make final windows open, here and in memory."""
+        await ledger.reopen(key, days, windows, sums)
+        self.model.calendar(key).reopen(days, windows, sums)
+
+    async def forget(self, ledger: Ledger, key: Key, days: Days) -> None:
+        """Make days missing, here and in memory."""
+        await ledger.forget(key, days)
+        self.model.calendar(key).forget(*days)
+
+    async def rebook(self, ledger: Ledger, today: date) -> None:
+        """Count calls as today's, here and in memory."""
+        found, wanted = await ledger.rebook(today), self.model.rebook(today)
+        if found != wanted:
+            raise self.broken(f"rebook gives {found}, not {wanted}")
+
+    async def caught_up(self, ledger: Ledger, sink: str, refilled: str = "") -> None:
+        """A sink has everything, here and in memory."""
+        await ledger.caught_up(sink, refilled)
+        before = self.model.sinks.get(sink, KnownSink(True)).refilled
+        self.model.sinks[sink] = KnownSink(True, max(before, refilled))
+
+    async def learn_span(self, ledger: Ledger, endpoint: str, days: int) -> None:
+        """An interface takes windows of so many days, here and in memory."""
+        await ledger.learn_span(endpoint, days)
+        self.model.spans[endpoint] = min(self.model.spans.get(endpoint, days), days)
+
+    async def note_exhausted(self, ledger: Ledger, said: Exhausted) -> None:
+        """What WeChat said of a quota, here and in memory."""
+        await ledger.note_exhausted(said)
+        self.model.exhausted[said.appid, said.endpoint] = said
+
+    # what it knows
+
+    async def expect(self, ledger: Ledger | None = None, now: float = NOW) -> None:
+        """That it knows what was told it, and nothing else; without one a new process looks."""
+        if ledger is None:
+            async with self.make() as fresh:
+                await self.expect(fresh, now)
+            return
+        model = self.model
+        self._same("accounts", await ledger.accounts(), model.accounts)
+        await self.expect_calendars(ledger, [*model.accounts, "wx-never-seen"])
+        self._same("asked", await ledger.asked(), model.asked)
+        for on in sorted({when for _, when in model.budget} | {TODAY}):
+            spent = _without_zeros(await ledger.spent(on))
+            self._same(f"spent of {on}", spent, _without_zeros(model.spent(on)))
+        self._same("spans", await ledger.spans(), model.spans)
+        exhausted = {key: said for key, said in model.exhausted.items() if said.until > now}
+        self._same("exhausted", await ledger.exhausted(now), exhausted)
+        sinks = await ledger.sinks()
+        for name in sinks.keys() | model.sinks.keys():
+            self._same(f"sinks, of {name}", sinks.get(name), model.sinks.get(name))
+        for name, entries in model.checkpoints.items():
+            self._same(f"the checkpoint of {name}", await ledger.checkpoint(name), entries)
+
+    async def expect_calendars(self, ledger: Ledger, appids: Sequence[str]) -> None:
+        """That it gives the calendars of these accounts, and no others."""
+        found = await ledger.calendars(appids)
+        for key in sorted(found.keys() | self.model.calendars.keys()):
+            known = found.get(key, Calendar())
+            wanted = self.model.calendars.get(key) if key[0] in appids else None
+            if how := _differ(known, wanted or Calendar()):
+                raise self.broken(f"{' '.join(key)}: {how}")
+
+    def _same(self, what: str, found: object, wanted: object) -> None:
+        if found != wanted:
+            raise self.broken(f"{what}: {_short(found)} is given, not {_short(wanted)}")
+
+    def broken(self, how: str) -> BrokenPromiseError:
+        """The error of this check."""
+        return BrokenPromiseError(f"{self.name}: {self._promise}: {how}")
+
+
+def _without_zeros(spent: Mapping[Key, int]) -> dict[Key, int]:
+    return {key: calls for key, calls in spent.items() if calls}
+
+
+def _differ(found: Calendar, wanted: Calendar) -> str:
+    """How a calendar is not as it should be, empty if it is."""
+    for year in sorted(found.years.keys() | wanted.years.keys()):
+        row, right = (bytes(each.years.get(year, b"")) for each in (found, wanted))
+        missing = bytes([MISSING]) * max(len(row), len(right))
+        for number, (one, other) in enumerate(zip(row or missing, right or missing, strict=True)):
+            if one != other:
+                on = date(year, 1, 1) + timedelta(days=number)
+                return f"{on} has the letter {chr(one)}, not {chr(other)}"
+    for first in sorted(found.windows.keys() | wanted.windows.keys()):
+        windows = found.windows.get(first), wanted.windows.get(first)
+        if windows[0] != windows[1]:
+            return f"the open window of {first} is {_short(windows[0])}, not {_short(windows[1])}"
+    for year in sorted(found.sums.keys() | wanted.sums.keys()):
+        sums = [each.sums.get(year, Tally()) for each in (found, wanted)]
+        if sums[0] != sums[1]:
+            return f"the sum of {year} is {_short(sums[0])}, not {_short(sums[1])}"
+    return ""
+
+
+def _short(value: object) -> str:
+    text = repr(tuple(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 300 else f"{text[:300]}…"

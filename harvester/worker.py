@@ -1,0 +1,568 @@
+"""What workers do: one job after the other, straight through, and what follows from each.
+
+Rule: starts no task; the engine starts the workers and ends them.
+
+A job is a window, a token, a question about a quota, or calls to be booked.  What an answer means
+is decided by `harvester.policy`; here it is done: tried again, left for a later run, or given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from harvester import events
+from harvester.account import AccountQueue, Job
+from harvester.auth import TokenRefusedError
+from harvester.coverage import Outcome
+from harvester.errors import (
+    AccountError,
+    EndpointError,
+    HarvestError,
+    NetworkError,
+    RunError,
+    WindowError,
+)
+from harvester.ledger.base import Exhausted, Spent
+from harvester.model import Action, Verdict, Window
+from harvester.network import PROBE_EVERY, Network, Silence
+from harvester.pipeline import (
+    DEFERRALS,
+    Defer,
+    NextPage,
+    Pipeline,
+    Result,
+    Retry,
+    TooLong,
+    explain,
+)
+from harvester.plan import (
+    QUOTA_MARGIN,
+    Days,
+    china,
+    is_first_hour,
+    next_quota_day,
+    quota_day,
+    runs,
+    settles_at,
+)
+from harvester.planner import Plan
+from harvester.policy import NOT_READY_AGAIN, Asked, Step, decide
+from harvester.queues import Attempt, Harvested, InterfaceQueue, StopReason
+from harvester.scheduler import Scheduler
+from harvester.settings import Options
+from harvester.writer import Writer
+
+EARLY_AGAIN = 300.0
+"""Seconds until an interface that was refused for its quota in the first hour of the day is asked
+again: WeChat's clock may be behind ours."""
+
+PROBE_QUOTA = 3600.0
+"""Seconds after which a quota that was spent is tried with one call by a later run: WeChat does not
+say when it begins anew."""
+
+
+class Worker:
+    """What the workers of a run share; each of them runs `work`.
+
+    emit: takes events.  wall: the wall clock, as `time.time`.
+    fatal: what ended the run, if something did; progressed: the loop's time at which a window was
+    harvested last.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        pipeline: Pipeline,
+        writer: Writer,
+        emit: events.Observer,
+        wall: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._pipeline = pipeline
+        self._network: Network = pipeline.network
+        self._writer = writer
+        self._emit = emit
+        self._wall = wall
+        self._scheduler = Scheduler([], wall)
+        self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit looks at few queues
+        self.fatal: RunError | None = None
+        self.progressed = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._scheduler!r}, {self._writer.channel!r}>"
+
+    async def prepare(self, plan: Plan) -> None:
+        """Leave what cannot be asked for yet; nothing is sent."""
+        for queue, attempt in plan.unsettled:
+            await self._unsettled(queue, attempt)
+        for queue, said in plan.exhausted:
+            await self._exhausted_before(queue, said)
+        for account in plan.accounts:
+            for queue in account.queues:
+                await self._check_budget(account, queue)
+
+    def serve(self, scheduler: Scheduler) -> None:
+        """From now on take the jobs of this scheduler."""
+        self._scheduler = scheduler
+
+    def resume(self) -> None:
+        """Somebody answers again: give out jobs as before."""
+        self._scheduler.resume()
+
+    def stop(self) -> None:
+        """Take no more jobs."""
+        self._scheduler.stop()
+
+    async def work(self) -> None:
+        """Do jobs until there are none."""
+        scheduler, loop = self._scheduler, asyncio.get_running_loop()
+        while (job := await scheduler.take()) is not None:
+            began = loop.time()
+            account, queue, attempt = job
+            try:
+                if queue is not None and attempt is not None:  # the usual one, without a detour
+                    self._unbooked[queue] = None
+                    await self._try(account, queue, attempt)
+                else:
+                    await self._do(job)
+            except AccountError as exc:
+                await self._stop_account(job.account, _stop_reason(exc))
+            except NetworkError as exc:
+                self.fatal = exc
+                scheduler.stop()
+            scheduler.settled(job.account, loop.time() - began)
+
+    async def _do(self, job: Job) -> None:
+        """A job that is no window."""
+        account, queue, _ = job
+        if queue is None:
+            await self._renew(account)
+            return
+        self._unbooked[queue] = None
+        if queue.quota.booking:
+            await self._book(queue)
+        else:
+            await self._ask_quota(account, queue)
+
+    # before the first request
+
+    async def _unsettled(self, queue: InterfaceQueue, attempt: Attempt) -> None:
+        """A window whose figures cannot be asked for yet."""
+        wall = self._wall()
+        until = settles_at(attempt.window.end, queue.endpoint.settled_hour)
+        if self._options.wait:
+            queue.again(attempt, _now() + until - wall)
+        else:
+            reason = StopReason(until, "its figures are not settled yet")
+            await self._leave(queue, queue.windows.as_planned(attempt.days), reason)
+
+    async def _exhausted_before(self, queue: InterfaceQueue, said: Exhausted) -> None:
+        """The quota of an interface was spent before this run: one call an hour may try it."""
+        wall = self._wall()
+        queue.quota.exhausted = True
+        if not queue.windows or not 0 <= wall - said.asked < PROBE_QUOTA:
+            return
+        reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
+        await self._hold(queue, StopReason(said.until, reason), wait=self._options.wait)
+
+    async def _hold(self, queue: InterfaceQueue, reason: StopReason, *, wait: bool) -> None:
+        """Ask an interface for nothing until a Unix time: within this run, or in a later one."""
+        assert reason.until is not None
+        if wait:
+            if queue.park(reason.until):
+                self._emit_pause(queue, reason)
+        else:
+            await self._leave(queue, queue.stop(reason), reason)
+
+    def _emit_pause(self, queue: InterfaceQueue, reason: StopReason) -> None:
+        assert reason.until is not None
+        seconds = reason.until - self._wall()
+        self._emit(events.Paused(queue.appid, seconds, reason.reason, queue.endpoint.name))
+
+    # windows
+
+    async def _try(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> None:
+        """One attempt at one window, and what follows from it."""
+        if queue.windows.split:
+            self._report_split(queue)
+        try:
+            was_proven = queue.proven
+            result = await self._pipeline.run(account, queue, attempt)
+            if not isinstance(result, Harvested):
+                await self._otherwise(account, queue, result)
+            elif not self._handed_over(result):
+                await self._harvested(account, queue, attempt, result)
+            if queue.quota.exhausted and queue.proven and not was_proven:
+                await self._remember_quota(queue, 0.0)
+        except WindowError as exc:
+            await self._leave(queue, [attempt.days], _stop_reason(exc))
+        except EndpointError as exc:
+            await self._stop_interface(account, queue, attempt, exc)
+        except AccountError as exc:
+            await self._leave(queue, [attempt.days], _stop_reason(exc))
+            raise
+        finally:
+            queue.settled()
+        if queue.budget.limited:
+            await self._check_budget(account, queue)
+
+    async def _stop_interface(
+        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, exc: EndpointError
+    ) -> None:
+        """Give up an interface; and the account, if it may use none of its interfaces."""
+        reason = _stop_reason(exc)
+        queue.forbidden = exc.forbidden
+        await self._leave(queue, [attempt.days], reason)
+        await self._leave(queue, queue.stop(reason), reason)
+        if all(each.forbidden for each in account.queues):
+            whole = reason._replace(reason=f"{account.appid}: {exc}")
+            await self._stop_account(account, whole)
+
+    async def _otherwise(
+        self, account: AccountQueue, queue: InterfaceQueue, result: Result
+    ) -> None:
+        match result:
+            case Retry(silent=True):
+                await self._unanswered(queue, result)
+            case Retry():
+                await self._again(account, queue, result)
+            case Defer():
+                await self._later(account, queue, result)
+            case NextPage() | TooLong():
+                await self._in_parts(queue, result)
+
+    def _handed_over(self, harvested: Harvested) -> bool:
+        """Hand over a window with nothing to report, if there is room: the usual one."""
+        if harvested.out_of_range or harvested.batch.late or not self._writer.offer(harvested):
+            return False
+        self.progressed = self._network.last_answer
+        return True
+
+    async def _harvested(
+        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, harvested: Harvested
+    ) -> None:
+        self.progressed = self._network.last_answer
+        if harvested.out_of_range:
+            self._emit(events.Foreign(attempt.window, harvested.out_of_range))
+        await self._writer.harvested(harvested)
+        if harvested.batch.late:
+            await self._late(account, queue, attempt, harvested)
+
+    async def _late(
+        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, harvested: Harvested
+    ) -> None:
+        """WeChat says that the figures are late: they are stored, and asked for again."""
+        again = Attempt(
+            attempt.window,
+            deferrals=attempt.deferrals + 1,
+            replaces=True,
+            former=harvested.former,
+        )
+        account.why = harvested.outcome.detail
+        if self._options.wait and queue.stopped is None and again.deferrals <= DEFERRALS:
+            self._try_again(queue, again, NOT_READY_AGAIN, account.why, again.deferrals)
+            return
+        begin, end = attempt.days
+        until = self._wall() + NOT_READY_AGAIN
+        self._emit(
+            events.Deferred(queue.appid, queue.endpoint.name, begin, end, 1, until, account.why)
+        )
+
+    def _try_again(
+        self, queue: InterfaceQueue, attempt: Attempt, delay: float, reason: str, number: int
+    ) -> None:
+        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
+        queue.again(attempt, _now() + delay)
+
+    async def _in_parts(self, queue: InterfaceQueue, result: NextPage | TooLong) -> None:
+        """The window takes more requests than one."""
+        if queue.stopped is not None:
+            await self._leave(queue, [result.attempt.days], queue.stopped)
+        elif isinstance(result, NextPage):
+            queue.again(result.attempt, _now())
+        else:
+            longest = queue.windows.halve(result.attempt, _now())
+            self._report_split(queue, always=True)
+            if self._writer.ledger is not None:
+                await self._writer.ledger.learn_span(queue.endpoint.name, longest)
+
+    def _report_split(self, queue: InterfaceQueue, *, always: bool = False) -> None:
+        split = queue.windows.take_split()
+        if split or always:
+            longest = int(queue.windows.span.longest)
+            self._emit(events.Split(queue.appid, queue.endpoint.name, longest, split))
+
+    async def _unanswered(self, queue: InterfaceQueue, retry: Retry) -> None:
+        """Nobody answers: the window is sent again, and that is no further attempt."""
+        if queue.stopped is not None:
+            await self._leave(queue, [retry.attempt.days], queue.stopped)
+            return
+        self._try_again(queue, retry.attempt, 0.0, retry.reason, retry.attempt.failures)
+        self._nobody_answers(retry.reason)
+
+    def _nobody_answers(self, reason: str) -> None:
+        """Send one request every few seconds from now on, and say so."""
+        lost_since = self._network.lost_since
+        if lost_since is None:  # somebody has answered since
+            return
+        seconds = _now() - lost_since
+        self._scheduler.probe(PROBE_EVERY)
+        self._emit(events.Unreachable(seconds, self._network.patience, reason))
+
+    async def _again(self, account: AccountQueue, queue: InterfaceQueue, retry: Retry) -> None:
+        if queue.stopped is not None:  # the interface was stopped in the meantime
+            await self._leave(queue, [retry.attempt.days], queue.stopped)
+            return
+        account.why = retry.reason
+        if retry.dropped:
+            self._emit(events.TokenRefused(account.appid, retry.reason))
+        if retry.paused:
+            self._emit(events.Paused(account.appid, retry.delay, retry.reason))
+            self._emit(events.Slowed(account.appid, account.limiter.speed))
+        self._try_again(queue, retry.attempt, retry.delay, retry.reason, retry.attempt.failures)
+
+    async def _later(self, account: AccountQueue, queue: InterfaceQueue, later: Defer) -> None:
+        account.why = later.reason
+        if later.whole_endpoint and queue.stopped is None:
+            if await self._asked_again_soon(queue, later):
+                return
+            await self._remember_quota(queue, later.until)
+        reason = queue.stopped or StopReason(later.until, later.reason)
+        if self._options.wait and queue.stopped is None and later.attempt.deferrals <= DEFERRALS:
+            await self._sleep(queue, later)
+            return
+        await self._leave(queue, [later.attempt.days], reason)
+        if later.whole_endpoint:
+            await self._leave(queue, queue.stop(reason), reason)
+
+    async def _asked_again_soon(self, queue: InterfaceQueue, later: Defer) -> bool:
+        """Whether a refusal for the quota is tried again with one call in some minutes.
+
+        In the first hour after midnight it may have been meant for the day before.  What was in
+        flight beside it waits with it.
+        """
+        wall = self._wall()
+        if queue.parked_until > wall:
+            queue.again(later.attempt, _now())
+            return True
+        if queue.quota.early or not is_first_hour(wall):
+            return False
+        queue.quota.early, queue.proven = True, False
+        await self._hold(queue, StopReason(wall + EARLY_AGAIN, later.reason), wait=True)
+        queue.again(later.attempt, _now())
+        return True
+
+    async def _remember_quota(self, queue: InterfaceQueue, until: float) -> None:
+        """Remember until when a quota is spent; 0: it is not."""
+        queue.quota.exhausted = until > 0
+        queue.proven = not queue.quota.exhausted
+        if self._writer.ledger is not None:
+            said = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
+            await self._writer.ledger.note_exhausted(said)
+
+    async def _sleep(self, queue: InterfaceQueue, later: Defer) -> None:
+        """Wait within this run: the whole interface, or one window."""
+        attempt = later.attempt
+        if later.whole_endpoint:
+            await self._hold(queue, StopReason(later.until, later.reason), wait=True)
+            queue.quota.early = False
+            queue.again(attempt, _now())
+            return
+        delay = later.until - self._wall()
+        self._try_again(queue, attempt, delay, later.reason, attempt.deferrals)
+
+    async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
+        """Give up windows of this run: they failed, or wait for a later one."""
+        name = queue.endpoint.name
+        until, why, code, rid = reason
+        for begin, end, count in runs(rest):
+            if until is None:
+                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid))
+            else:
+                self._emit(events.Deferred(queue.appid, name, begin, end, count, until, why))
+            state = "failed" if until is None else "waiting"
+            window = Window(queue.appid, name, begin, end)
+            await self._writer.put(
+                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid)
+            )
+
+    # quotas
+
+    async def _book(self, queue: InterfaceQueue) -> None:
+        """Book calls of an interface's budget before they are sent."""
+        budget, wall = queue.budget, self._wall()
+        try:
+            lot, day = budget.lot(wall), budget.until
+            if lot < 1:
+                return
+            await self._writer.reserve(
+                Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)
+            )
+            budget.book(lot, day, self._wall())
+        finally:
+            queue.quota.booking = False
+
+    async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """Set an interface's budget to what WeChat says; ask again if it does not.
+
+        If it cannot be known, and calls are to be reserved for others, the interface is held back;
+        without a reserve its end is learned from WeChat's refusal.
+        """
+        quota = queue.quota
+        try:
+            told = await self._pipeline.quota(account, queue)
+        finally:
+            quota.asking = False
+        if not isinstance(told, Verdict):
+            daily, left = told
+            reserve = self._options.reserve
+            queue.budget.told(daily - reserve, left - reserve, self._wall())
+            quota.told()
+            self._emit(events.QuotaTold(account.appid, queue.endpoint.name, daily, left))
+            await self._check_budget(account, queue)
+        elif self._network.lost_since is not None and not told.answered:
+            quota.unasked = True
+            self._nobody_answers(told.message)
+        else:
+            await self._quota_untold(account, queue, told)
+
+    async def _quota_untold(
+        self, account: AccountQueue, queue: InterfaceQueue, verdict: Verdict
+    ) -> None:
+        """WeChat did not say what is left of the day."""
+        quota, wall, attempts = queue.quota, self._wall(), self._options.attempts
+        quota.untold += 1
+        step, _, delay = decide(
+            Asked.QUOTA, verdict, failures=quota.untold, attempts=attempts, wall=wall
+        )
+        reason = f"its quota could not be asked for: {explain(verdict)}"
+        if step is not Step.FAIL:
+            if step is Step.PAUSE:
+                self._pipeline.pause(account, delay)
+            quota.unasked = True
+            queue.park(wall + delay)
+            self._emit(events.Retrying(account.appid, None, quota.untold, delay, reason))
+        elif not self._network.answered:
+            raise self._pipeline.lost(verdict.message)
+        elif self._options.reserve and self._options.daily_quota is None:
+            reason = f"{reason}; the reserve of {self._options.reserve:,} calls is kept"
+            account.why = reason
+            quota.told()
+            quota.unasked = self._options.wait
+            await self._hold(queue, StopReason(wall + PROBE_QUOTA, reason), wait=self._options.wait)
+
+    async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """At the day's budget an interface waits for midnight in China."""
+        wall = self._wall()
+        if queue.stopped is not None or not queue.windows or not queue.budget.is_used_up(wall):
+            return
+        begins = next_quota_day(wall)
+        account.why = "the calls of this interface that today's quota allows are used up"
+        wait = self._options.wait or begins - wall <= QUOTA_MARGIN
+        await self._hold(queue, StopReason(begins, account.why), wait=wait)
+
+    def spent(self) -> list[Spent]:
+        """The calls since the last commit."""
+        day, queues = quota_day(self._wall()), self._unbooked
+        spent = [
+            Spent(queue.appid, queue.endpoint.name, day, calls)
+            for queue in queues
+            if (calls := queue.budget.take_unbooked())
+        ]
+        queues.clear()
+        return spent
+
+    def unused(self, accounts: Sequence[AccountQueue]) -> list[Spent]:
+        """The calls that were booked and not sent, given back."""
+        wall = self._wall()
+        day = quota_day(wall)
+        return [
+            Spent(queue.appid, queue.endpoint.name, day, -calls)
+            for account in accounts
+            for queue in account.queues
+            if (calls := queue.budget.take_unused(wall))
+        ]
+
+    # tokens and accounts
+
+    async def _renew(self, account: AccountQueue) -> None:
+        sent_at = _now()
+        try:
+            news = await account.token.refresh()
+        except TokenRefusedError as exc:
+            if exc.verdict.answered:
+                self._network.answer(_now())
+            elif self._is_lost(account, exc.verdict, sent_at):
+                return
+            await self._token_refused(account, exc.verdict)
+        else:
+            self._network.answer(_now())
+            account.renewal.succeeded()
+            if news:
+                self._emit(events.TokenFetched(account.appid, account.token.lifetime))
+        finally:
+            account.renewal.running = False
+
+    def _is_lost(self, account: AccountQueue, verdict: Verdict, sent_at: float) -> bool:
+        """Whether no token came because nobody answers; raises `NetworkError` after too long."""
+        silence = self._network.silence(account.appid, sent_at, _now(), connected=verdict.connected)
+        if silence is Silence.LOST:
+            raise self._pipeline.lost(verdict.message)
+        if silence is Silence.WAIT:
+            account.renewal.at = _now()
+            self._nobody_answers(verdict.message)
+        return silence is Silence.WAIT
+
+    async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
+        wall, attempts = self._wall(), self._options.attempts
+        reason = account.why = f"no access token: {explain(verdict)}"
+        failures = account.renewal.failed()
+        step, _, delay = decide(
+            Asked.TOKEN, verdict, failures=failures, attempts=attempts, wall=wall
+        )
+        if step is Step.FAIL:
+            raise self._no_token(account, verdict)
+        if step is Step.NEXT_DAY:
+            account.renewal.succeeded()
+            await self._no_token_today(account, StopReason(wall + delay, reason))
+            return
+        if step is Step.PAUSE:
+            self._pipeline.pause(account, delay)
+        account.renewal.at = _now() + delay
+        self._emit(events.Retrying(account.appid, None, failures, delay, reason))
+
+    def _no_token(self, account: AccountQueue, verdict: Verdict) -> AccountError | NetworkError:
+        if not verdict.answered and not self._network.answered:
+            return self._pipeline.lost(verdict.message)
+        tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
+        after = f" after {account.renewal.failures} attempts" if tried else ""
+        error = AccountError(f"{account.appid}: no access token{after}: {explain(verdict)}")
+        return error.told(verdict.code, verdict.rid)
+
+    async def _no_token_today(self, account: AccountQueue, reason: StopReason) -> None:
+        assert reason.until is not None
+        for queue in account.queues:
+            if self._options.wait:
+                queue.park(reason.until)
+            else:
+                await self._leave(queue, queue.stop(reason), reason)
+        if self._options.wait:
+            seconds = reason.until - self._wall()
+            self._emit(events.Paused(account.appid, seconds, reason.reason))
+
+    async def _stop_account(self, account: AccountQueue, reason: StopReason) -> None:
+        if not account.stopped:  # several answers in flight can say the same
+            account.stopped = True
+            self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))
+        for queue in account.queues:
+            await self._leave(queue, queue.stop(reason), reason)
+
+
+def _stop_reason(exc: HarvestError) -> StopReason:
+    """Why windows failed."""
+    return StopReason(None, str(exc), exc.code, exc.rid)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

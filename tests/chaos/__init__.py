@@ -1,0 +1,1 @@
+"""Worlds, crash points, kills, power, disks, damage, mutants: what goes wrong on purpose."""

@@ -1,0 +1,294 @@
+"""The sinks that must survive a crash, a row a sink.
+
+Rule: a sink joins by its row: how it is made, and how its records are read by somebody who knows
+nothing of harvester.
+
+Two have none.  ``memory:`` ends with its process, and refuses the ledger of another one.  Nobody
+keeps what standard output has sent; `tests.sinks.test_stdout` kills it and looks at what came out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sqlite3
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from datetime import date
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import psycopg
+import pyarrow.parquet as pq
+from redis import Redis
+
+from harvester.sinks.base import Sink
+from harvester.sinks.duckdb import DuckDB
+from harvester.sinks.lines import JsonLines
+from harvester.sinks.parquet import Parquet
+from harvester.sinks.postgresql import PostgreSQL
+from harvester.sinks.redis import PASSWORD_VARIABLE, RedisStreams
+from harvester.sinks.sqlite import SQLite
+from tests import postgres_server, redis_server
+from tests.support import META, bare
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Record = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """One sink.
+
+    make: the sink whose destination belongs to a directory; each call gives a fresh object.
+    read: every record that stands there, with ``_appid``, ``_endpoint``, ``_begin_date``.
+    shape: a record of the truth, or one that was read, in the form in which the two are compared.
+    tear: leaves behind what a write leaves that was cut off in its midst.
+    on_disk: whether it keeps its records in files that its process syncs, so that a power cut can
+        take away what it did not.
+    server: which of `SERVERS` it needs, if any.
+    clear: takes away what belongs to a directory there.
+    """
+
+    make: Callable[[Path], Sink]
+    read: Callable[[Path], Iterator[Record]]
+    shape: Callable[[Record], Record] = bare
+    tear: Callable[[Path], None] | None = None
+    on_disk: bool = False
+    server: str = ""
+    clear: Callable[[Path], None] = lambda _: None
+
+
+# servers: what the processes must know of one stands in their environment
+
+POSTGRES, REDIS = "CRASH_POSTGRES", "CRASH_REDIS"
+
+
+class Server(NamedTuple):
+    """How it is started, and the environment of the processes that use it."""
+
+    start: Callable[[], AbstractContextManager[Any]]
+    environment: Callable[[Any], Mapping[str, str]]
+
+
+def _of_postgres(server: postgres_server.PostgresServer) -> Mapping[str, str]:
+    url = server.url(server.new_database()).replace(f":{postgres_server.PASSWORD}@", "@")
+    return {POSTGRES: url, "PGPASSWORD": postgres_server.PASSWORD}
+
+
+def _of_redis(server: redis_server.RedisServer) -> Mapping[str, str]:
+    url = server.url.replace(f":{redis_server.PASSWORD}@", "")
+    return {REDIS: url, PASSWORD_VARIABLE: redis_server.PASSWORD}
+
+
+SERVERS = {
+    "postgres": Server(postgres_server.postgres_server, _of_postgres),
+    "redis": Server(redis_server.redis_server, _of_redis),
+}
+
+
+def _place(directory: Path) -> str:
+    """What belongs to a directory is called so on a server."""
+    return f"c{blake2b(str(directory).encode(), digest_size=8).hexdigest()}"
+
+
+# lines
+
+_UNPACKED: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes, ".gz": gzip.decompress, ".zst": zstd.decompress,
+}  # fmt: skip
+_LINE = b'{"title":"a line that was not written to its end"}\n'
+_HALVES = {
+    "": _LINE[:-9],
+    ".gz": gzip.compress(_LINE, mtime=0)[:-9],
+    ".zst": zstd.compress(_LINE)[:-9],
+}
+
+
+def _tear(files: Iterable[Path], half: bytes) -> None:
+    """The end of each folder's last file is something that was not written to its end."""
+    last: dict[Path, Path] = {}
+    for path in sorted(files):
+        last[path.parent] = path
+    for path in last.values():
+        with path.open("ab") as file:
+            file.write(half)
+
+
+def _lines_in(paths: Iterable[Path]) -> Iterator[Record]:
+    for path in sorted(paths):
+        suffix = path.suffix if path.suffix in _UNPACKED else ""
+        yield from map(json.loads, _UNPACKED[suffix](path.read_bytes()).splitlines())
+
+
+def _lines(suffix: str, compress: str, segment_bytes: int) -> Row:
+    return Row(
+        lambda directory: JsonLines(directory, compress=compress, segment_bytes=segment_bytes),
+        lambda directory: _lines_in(directory.glob(f"*/*.jsonl{suffix}")),
+        tear=lambda directory: _tear(directory.glob(f"*/*.jsonl{suffix}"), _HALVES[suffix]),
+        on_disk=True,
+    )
+
+
+# columns
+
+
+def as_columns(record: Record) -> Record:
+    """A record's values, whatever types they had on the way, ``_extra`` laid over them."""
+    found = {key: value for key, value in record.items() if key not in (*META, "_checksum")}
+    extra = found.pop("_extra", None)
+    found.update(json.loads(extra) if isinstance(extra, str) else extra or {})
+    plain: Record = _plain(found)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, str) and value[:1] in ("{", "["):  # JSON in a column of text
+        return _plain(json.loads(value))
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _parquet(directory: Path) -> Iterator[Record]:
+    for path in sorted(directory.glob("*/*.parquet")):
+        yield from pq.ParquetFile(path).read().to_pylist()
+
+
+def _sqlite(directory: Path) -> Iterator[Record]:
+    with closing(sqlite3.connect(directory / "records.db")) as database:
+        database.row_factory = sqlite3.Row
+        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (name,) in names:
+            if not name.startswith("_"):
+                yield from map(dict, database.execute(f"SELECT * FROM {name}"))
+
+
+def _duckdb(directory: Path) -> Iterator[Record]:
+    with duckdb.connect(str(directory / "records.duckdb"), read_only=True) as database:
+        for (name,) in database.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            if not name.startswith("_"):
+                cursor = database.execute(f"SELECT * EXCLUDE (_fetched_at) FROM {name}")
+                names = [column[0] for column in cursor.description or ()]
+                for row in cursor.fetchall():
+                    yield dict(zip(names, row, strict=True))
+
+
+def _tear_duckdb(directory: Path) -> None:
+    """An entry of the log says that it has 100 bytes, and has four."""
+    _tear(directory.glob("records.duckdb.wal"), struct.pack("<QQ", 100, 1) + b"half")
+
+
+# on servers
+
+
+def _make_postgresql(directory: Path) -> Sink:
+    url, schema = os.environ[POSTGRES], _place(directory)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
+    return PostgreSQL(f"{url}?options=-csearch_path%3D{schema}")
+
+
+def _postgresql(directory: Path) -> Iterator[Record]:
+    schema = _place(directory)
+    with psycopg.connect(os.environ[POSTGRES]) as connection:
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]
+        ).fetchall()
+        for (name,) in tables:
+            if not name.startswith("_"):
+                cursor = connection.execute(f"SELECT * FROM {schema}.{name}".encode())
+                names = [column.name for column in cursor.description or ()]
+                for row in cursor:
+                    yield dict(zip(names, row, strict=True))
+
+
+def _clear_postgresql(directory: Path) -> None:
+    with psycopg.connect(os.environ[POSTGRES], autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {_place(directory)} CASCADE".encode())
+
+
+def _redis(directory: Path) -> Iterator[Record]:
+    """What a consumer keeps: of the windows that overlap the latest version, once it is whole."""
+    entries: dict[tuple[str, int], dict[str, Record]] = {}
+    sizes: dict[tuple[str, int], int] = {}
+    with Redis.from_url(os.environ[REDIS], password=os.environ[PASSWORD_VARIABLE]) as client:
+        for key in client.keys(f"{_place(directory)}:*"):
+            for _, fields in client.xrange(key):
+                entry = {name.decode(): value.decode() for name, value in fields.items()}
+                window, _, number = entry["id"].rpartition("/")
+                version = window, int(entry["version"])
+                sizes[version] = int(entry["records"])
+                if "record" in entry:
+                    entries.setdefault(version, {})[number] = json.loads(entry["record"])
+    whole = [version for version, size in sizes.items() if len(entries.get(version, ())) == size]
+    for window, version in whole:
+        if not any(version < later and _overlap(window, other) for other, later in whole):
+            yield from entries.get((window, version), {}).values()
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two windows, by their ids, have an account, an interface and a day in common."""
+    (*place, begin, end), (*other_place, other_begin, other_end) = one.split("/"), other.split("/")
+    return place == other_place and begin <= other_end and other_begin <= end
+
+
+def _clear_redis(directory: Path) -> None:
+    with Redis.from_url(os.environ[REDIS], password=os.environ[PASSWORD_VARIABLE]) as client:
+        client.delete(*client.keys(f"{_place(directory)}:*"))
+
+
+SINKS: dict[str, Row] = {
+    "jsonl": _lines("", "", 4096),
+    "gzip": _lines(".gz", "gzip", 8 * 1024),
+    "zstd": _lines(".zst", "zstd", 8 * 1024),
+    "parquet": Row(
+        Parquet,
+        _parquet,
+        as_columns,
+        tear=lambda directory: _tear(directory.glob(".lines/*/*.jsonl.zst"), _HALVES[".zst"]),
+        on_disk=True,
+    ),
+    "sqlite": Row(
+        lambda directory: SQLite(directory / "records.db"),
+        _sqlite,
+        as_columns,
+        tear=lambda directory: _tear(directory.glob("records.db-wal"), b"half a frame"),
+        on_disk=True,
+    ),
+    "duckdb": Row(
+        lambda directory: DuckDB(directory / "records.duckdb"),
+        _duckdb,
+        as_columns,
+        tear=_tear_duckdb,
+        on_disk=True,
+    ),
+    "postgresql": Row(
+        _make_postgresql,
+        _postgresql,
+        as_columns,
+        server="postgres",
+        clear=_clear_postgresql,
+    ),
+    "redis": Row(
+        lambda directory: RedisStreams(os.environ[REDIS], prefix=_place(directory)),
+        _redis,
+        server="redis",
+        clear=_clear_redis,
+    ),
+}
+
+FEEDS = {"redis"}
+"""No ledger can be made from what stands there: everything is sent again."""

@@ -1,0 +1,7 @@
+"""``python -m tests.chaos.mutants [ROOM...] [--sample N --seed S]``."""
+
+import sys
+
+from tests.chaos.mutants.command import main
+
+sys.exit(main())

@@ -1,0 +1,120 @@
+"""A process is killed before and after each durable step; the next ones bring every record once.
+
+Two points of each sink are drawn.  ``HARVESTER_CRASH_POINTS`` is another number of them, or
+``all``: then the first test takes every step at every time that it is taken.  The others, which
+differ in what becomes of the ledger and not in the steps, draw half as many, and at ``all`` sixty.
+``HARVESTER_KILLS`` is how often the job of the last test is killed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from tests.chaos.crash.kills import kill_often
+from tests.chaos.crash.points import (
+    Case,
+    Drivers,
+    Stage,
+    broken,
+    clean_life,
+    deaths,
+    live_again,
+    try_points,
+)
+from tests.chaos.crash.sinks import FEEDS, SERVERS, SINKS
+from tests.support import KILLS
+
+pytestmark = pytest.mark.thorough
+
+ASKED = os.environ.get("HARVESTER_CRASH_POINTS", "2")
+MOST = None if ASKED == "all" else int(ASKED)
+SOME = 60 if MOST is None else (MOST + 1) // 2
+BEFORE_A_LEDGER = ("make directory of the ledger", "make ledger")
+
+
+@pytest.fixture(scope="module")
+def drivers() -> Iterator[Drivers]:
+    """Processes that die."""
+    with Drivers() as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=SINKS)
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """A sink, and its server if it needs one."""
+    name = SINKS[request.param].server
+    told = SERVERS[name].environment(request.getfixturevalue(name)) if name else {}
+    return Stage(request.param, told)
+
+
+@pytest.fixture(scope="module")
+def steps(drivers: Drivers, stage: Stage) -> dict[str, int]:
+    """The durable steps of a life that nothing ends, and how often each is taken."""
+    return clean_life(drivers, stage)
+
+
+def of_the_sink(steps: dict[str, int]) -> dict[str, int]:
+    """Those of the sink and the ledger, without those of the tokens' store."""
+    return {
+        step: times
+        for step, times in steps.items()
+        if not any(word in step for word in ("lease", "private", *BEFORE_A_LEDGER))
+    }
+
+
+@pytest.mark.timeout(3600)
+def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    assert not try_points(drivers, stage, steps, MOST).broken
+
+
+@pytest.mark.timeout(900)
+def test_a_kill_of_a_run_without_a_ledger_doubles_nothing(drivers: Drivers, stage: Stage) -> None:
+    steps = of_the_sink(clean_life(drivers, stage, ledger=False))
+    cases = [Case((death,), ledger=False) for death in deaths(steps, SOME, stage.sink)]
+    assert not broken(drivers.live(stage, cases))
+
+
+@pytest.mark.timeout(900)
+def test_a_kill_before_the_ledger_was_lost_doubles_nothing(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    chosen = deaths(of_the_sink(steps), SOME, f"lost {stage.sink}")
+    assert not broken(drivers.live(stage, [Case((death,), loses=True) for death in chosen]))
+
+
+@pytest.mark.timeout(900)
+def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_that(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    chosen = deaths(of_the_sink(steps), SOME, f"damaged {stage.sink}")
+    first = drivers.live(stage, [Case((death,), damages=True) for death in chosen])
+    assert not broken(first)
+    second, new = live_again(drivers, stage, first, steps, SOME)
+    assert stage.sink in FEEDS or {"rename damaged ledger", "rename rebuilt ledger"} <= new
+    assert not broken(second)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stage", [name for name, row in SINKS.items() if row.tear], indirect=True)
+def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(
+    drivers: Drivers, stage: Stage, steps: dict[str, int]
+) -> None:
+    chosen = deaths(of_the_sink(steps), SOME, f"torn {stage.sink}")
+    cases = [Case((death,), torn=True, loses=bool(n % 2)) for n, death in enumerate(chosen)]
+    assert not broken(drivers.live(stage, cases))
+
+
+@pytest.mark.timeout(900)
+def test_a_job_that_is_killed_at_random_moments_loses_and_doubles_nothing(
+    drivers: Drivers, stage: Stage
+) -> None:
+    with drivers.one() as driver:
+        killed = kill_often(driver, stage, KILLS, Random(stage.sink))
+    assert not killed.broken
+    assert killed.kills == KILLS

@@ -1,0 +1,282 @@
+"""A ledger that is damaged, lost, or newer: found, refused, and made anew from what is stored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from harvester.cli.commands import invoke
+from harvester.ledger import FILE_NAME, VERSION
+from harvester.testing import Simulator
+from harvester.testing.simulator import Reply
+from tests.chaos.test_disks import NAME, SINKS, job, truth
+from tests.support import A, Wechat, harvest
+
+pytestmark = pytest.mark.thorough
+
+FLIPS = {"jsonl:{}": 20, "sqlite:{}/db": 8}
+FEW_FLIPS = 3
+
+
+class Copied(Simulator):
+    """A WeChat that has something done before its twentieth data answer."""
+
+    copy: Callable[[], None] | None = None
+
+    def handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
+        if self.counts["data"] == 19 and self.copy is not None:
+            copy, self.copy = self.copy, None
+            time.sleep(0.5)  # in which what came until now is committed
+            copy()
+        return super().handle(method, path, query, body)
+
+
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+
+
+@pytest.fixture
+def server() -> Iterator[Wechat]:
+    with Wechat(Copied()) as server:
+        yield server
+
+
+def data(home: Path) -> dict[str, bytes]:
+    """All that is stored there, but for ledgers."""
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and not path.name.startswith(FILE_NAME)
+    }
+
+
+def harvested(server: Wechat, folder: Path, spec: str) -> list[Path]:
+    """What a killed run leaves, and one that ended; copies of what stood at one place."""
+    home = folder / "home"
+    simulator = server.simulator
+    assert isinstance(simulator, Copied)
+    simulator.copy = lambda: shutil.copytree(home, folder / "killed")
+    assert invoke(job(server, home, spec, "400/s")) == 0
+    home.rename(folder / "ended")
+    return [folder / "killed", folder / "ended"]
+
+
+def damage(home: Path, draw: Random) -> str:
+    """Turn over a few bits of the ledger, or of its log; gives where."""
+    names = [each for each in (FILE_NAME, f"{FILE_NAME}-wal") if (home / each).exists()]
+    path = home / draw.choice([each for each in names if (home / each).stat().st_size])
+    content = bytearray(path.read_bytes())
+    places = [draw.randrange(len(content)) for _ in range(draw.choice((1, 1, 1, 2, 40)))]
+    if draw.random() < 0.2:
+        places = [draw.randrange(100)]  # the head of the file
+    for place in places:
+        content[place] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+    return f"{path.name} {places[:3]}"
+
+
+@pytest.mark.parametrize("spec", SINKS)
+def test_bits_that_turned_over_are_found_or_harmless_and_rebuilding_loses_nothing(
+    server: Wechat, tmp_path: Path, spec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = Random(spec)
+    wanted = truth(server)
+    images = harvested(server, tmp_path, spec)
+    if spec.startswith("file:"):  # who wrote there last lives: it is this process
+        images = images[1:]
+    home, refused = tmp_path / "home", 0
+    for number in range(FLIPS.get(spec, FEW_FLIPS)):
+        image = images[number % len(images)]
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.copytree(image, home)
+        before = data(home)
+        where = damage(home, draw)
+        capsys.readouterr()
+        status = invoke(job(server, home, spec))
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        if status != 0:
+            refused += 1
+            assert status in (2, 4), (where, said)  # 2: it has lost all, and knows no sink
+            [sentence] = [line for line in said.splitlines() if line.startswith("harvester: ")]
+            assert "harvester rebuild --out" in sentence, where
+            assert status == 2 or data(home) == before, where
+            assert invoke(["rebuild", "--out", str(home), "--sink", spec.format(home)]) == 0, where
+            assert "record" in capsys.readouterr().out
+            asked = server.simulator.counts["data"]
+            assert invoke(job(server, home, spec)) == 0, where
+            if image.name == "ended":  # the last one may not be whole: all others are known
+                assert server.simulator.counts["data"] - asked <= 1, where
+        assert Counter(SINKS[spec](home)) == wanted, where
+        assert invoke(["verify", "--out", str(home)]) == 0, (where, capsys.readouterr())
+    assert refused or spec not in FLIPS
+
+
+# the command
+
+
+def smash(home: Path) -> None:
+    """Leave nothing of a ledger that could be read."""
+    for each in home.glob(f"{FILE_NAME}*"):
+        each.unlink()
+    (home / FILE_NAME).write_bytes(b"no ledger at all" * 500)
+
+
+def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("what", ["status", "verify", "plan", "run"])
+def test_every_command_that_meets_a_damaged_ledger_names_the_way_out(
+    server: Wechat, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "my harvest"
+    assert invoke(job(server, home, "jsonl:{}")) == 0
+    smash(home)
+    capsys.readouterr()
+    todo = {
+        "run": job(server, home, "jsonl:{}"),
+        "plan": ["plan", NAME, "--start", "2024-01-01", "--end", "2024-01-31", "--out", str(home)],
+    }
+    assert invoke(todo.get(what, [what, "--out", str(home)])) == 4
+    said = capsys.readouterr().err
+    [line] = [line for line in said.splitlines() if line.startswith("harvester: ")]
+    assert "is damaged (file is not a database)" in line
+    assert line.endswith(f"harvester rebuild --out '{home}' makes a new ledger from what is stored")
+
+
+def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(
+    server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    assert invoke(job(server, home, "jsonl:{}")) == 0
+    smash(home)
+    records = sum(truth(server).values())
+    capsys.readouterr()
+    assert invoke(["rebuild", "--out", str(home)]) == 0
+    said = capsys.readouterr()
+    found, empty, former = said.out.splitlines()
+    assert said.err == ""
+    assert found.startswith(f"jsonl:{home}: {records:,} records of 31 windows of 1 account; 1 of")
+    assert empty.startswith("days without a record are not known any more")
+    [place] = home.glob(f"{FILE_NAME}.damaged-*")
+    assert former == f"the former ledger is now {place}"
+    assert place.read_bytes().startswith(b"no ledger at all")
+    asked = server.simulator.counts["data"]
+    assert invoke(job(server, home, "jsonl:{}")) == 0
+    assert server.simulator.counts["data"] == asked + 1
+    assert Counter(SINKS["jsonl:{}"](home)) == truth(server)
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone_and_can_be_made_anew(
+    server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    assert invoke(job(server, home, "sqlite:{}/db")) == 0
+    with closing(sqlite3.connect(home / FILE_NAME)) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = (home / FILE_NAME).read_bytes()
+    capsys.readouterr()
+    for todo in (job(server, home, "sqlite:{}/db"), ["status", "--out", str(home)]):
+        assert invoke(todo) == 4
+        said = capsys.readouterr().err
+        assert f"is of version {VERSION + 1}, this harvester knows {VERSION}" in said
+        assert "use the harvester that wrote it, or a newer one; if there is none," in said
+        assert (home / FILE_NAME).read_bytes() == before
+    # It still names the sinks: nobody has to.
+    assert invoke(["rebuild", "--out", str(home)]) == 0
+    assert "sqlite:" in capsys.readouterr().out
+    assert invoke(job(server, home, "sqlite:{}/db")) == 0
+    assert Counter(SINKS["sqlite:{}/db"](home)) == truth(server)
+
+
+def test_a_sink_that_a_lost_ledger_cannot_name_is_named_by_the_user(
+    server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    spec = "sqlite:{}/db"
+    assert invoke(job(server, home, spec)) == 0
+    smash(home)
+    capsys.readouterr()
+    assert invoke(["rebuild", "--out", str(home), "--sink", spec.format(home)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"sqlite:{home}/db: ")
+    assert invoke(["status", "--out", str(home)]) == 0
+    assert "31 of 31 days harvested" in capsys.readouterr().out
+
+
+def test_a_sink_whose_kind_is_not_known_here_is_left_out_and_told(
+    server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    assert invoke(job(server, home, "jsonl:{}")) == 0
+    with closing(sqlite3.connect(home / FILE_NAME)) as database, database:
+        database.execute("INSERT INTO checkpoint VALUES ('cloud:place', 'a', 'b')")
+    capsys.readouterr()
+    assert invoke(job(server, home, "jsonl:{}")) == 4  # whoever wrote that was no harvester
+    capsys.readouterr()
+    assert invoke(["rebuild", "--out", str(home)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    left_out = f"cloud:{home / 'place'} is left out; if it was harvested into, name it with --sink"
+    assert said[0] == left_out
+    assert said[1].startswith(f"jsonl:{home}: ")
+    assert invoke(["verify", "--out", str(home)]) == 0
+
+
+@pytest.mark.parametrize("sink", [[], ["--sink", "nonsense:x"], ["--sink", "jsonl:"]])
+def test_what_cannot_be_rebuilt_is_one_sentence(
+    tmp_path: Path, sink: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path if sink else tmp_path / "nowhere"
+    assert invoke(["rebuild", "--out", str(home), *sink]) == 2
+    assert one_sentence(capsys).startswith("harvester: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_made_anew_while_a_run_is_under_way(server: Wechat, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    said: list[tuple[int, str]] = []
+
+    def rebuild() -> None:
+        found = harvest("rebuild", "--out", home)
+        said.append((found.returncode, found.stderr))
+
+    simulator = server.simulator
+    assert isinstance(simulator, Copied)
+    simulator.copy = rebuild
+    assert invoke(job(server, home, "jsonl:{}")) == 0
+    [(status, sentence)] = said
+    assert status == 2
+    assert f"the directory {home} is in use by another harvester" in sentence
+    assert not list(home.glob("*.damaged-*"))
+
+
+def test_own_interfaces_of_a_configuration_are_known_when_a_ledger_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("harvester.toml").write_text(
+        "[[interface]]\nname = 'getmine'\npath = '/datacube/getmine'\nfirst_day = '2024-01-01'\n"
+        "late_days = 3000\n"
+    )
+    Path("harvest/getmine").mkdir(parents=True)
+    record = {
+        "ref_date": "2024-01-01", "_appid": A, "_endpoint": "getmine", "_begin_date": "2024-01-01",
+        "_end_date": "2024-01-01", "_fetched_at": "2024-02-01T00:00:00Z",
+    }  # fmt: skip
+    later = {**record, "_begin_date": "2024-01-02", "_end_date": "2024-01-02"}
+    lines = "".join(json.dumps(each) + "\n" for each in (record, later))
+    Path("harvest/getmine/000001.jsonl").write_text(lines)
+    assert invoke(["rebuild"]) == 0
+    assert "2 of these may not be whole or final" in capsys.readouterr().out

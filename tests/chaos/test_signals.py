@@ -1,0 +1,356 @@
+"""Ctrl-C and SIGTERM, once and several times, typed and sent; a second process; a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from harvester.cli import main
+from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
+
+pytestmark = pytest.mark.thorough
+
+BEGIN, END = date(2023, 1, 1), date(2023, 6, 30)
+IN_FLIGHT = 10
+"""At 50 a second and 0.2 s an answer."""
+
+
+def _job(wechat: Wechat, home: Path, rate: str = "50/s") -> list[str]:
+    return [
+        "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end", str(END),
+        "--base-url", wechat.url, "--rate", rate, "--out", str(home), "--json",
+    ]  # fmt: skip
+
+
+def _started(wechat: Wechat, job: list[str], after: int = 5) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command(*job),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while wechat.simulator.counts["data"] < after and process.poll() is None:
+        time.sleep(0.005)
+    return process
+
+
+def _finish(wechat: Wechat, home: Path) -> None:
+    result = harvest(*_job(wechat, home, "5000/s"))
+    assert result.returncode == 0, result.stderr
+    assert_exactly_the_truth(stored(home), wechat.simulator, (A,), BEGIN, END)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_finishes_what_is_in_flight(
+    wechat: Callable[..., Wechat], tmp_path: Path, number: signal.Signals
+) -> None:
+    server = wechat(latency=0.3)
+    process = _started(server, _job(server, tmp_path))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "in flight are answered and stored" in err
+    assert "run the same command again" in err
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "interrupted"
+    # Nothing that was asked for was thrown away.
+    assert report["windows"]["done"] == report["requests"] == server.simulator.counts["data"] > 0
+    _finish(server, tmp_path)
+    assert set(server.simulator.served.values()) == {1}
+
+
+@pytest.mark.thorough
+def test_the_second_signal_stops_at_once_and_still_nothing_is_lost(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=3.0)
+    process = _started(server, _job(server, tmp_path))
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 2.5
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "interrupted"
+    assert report["requests"] == server.simulator.counts["data"]
+    assert report["token_fetches"] == 1
+    assert report["seconds"] > 0
+    server.simulator.latency = 0.0
+    _finish(server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "signals", "apart"),
+    [(signal.SIGINT, 2, 0.0), (signal.SIGINT, 2, 0.001), (signal.SIGINT, 30, 0.002),
+     (signal.SIGTERM, 3, 0.001)],
+)  # fmt: skip
+def test_signals_in_quick_succession_lose_nothing(
+    wechat: Callable[..., Wechat],
+    tmp_path: Path,
+    number: signal.Signals,
+    signals: int,
+    apart: float,
+) -> None:
+    server = wechat(latency=0.2)
+    process = _started(server, _job(server, tmp_path))
+    for _ in range(signals):  # the kernel may make one of two that come together
+        process.send_signal(number)
+        time.sleep(apart)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert err.count("run the same command again to go on") == 1
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "interrupted"
+    # What left just before the cut may not have come there: it is counted, since it may have.
+    assert 0 <= report["requests"] - server.simulator.counts["data"] <= IN_FLIGHT
+    assert harvest("verify", "--out", tmp_path).returncode in (0, 2)  # 2: nothing is there yet
+    server.simulator.latency = 0.0
+    _finish(server, tmp_path)
+
+
+def test_ctrl_c_before_a_run_has_begun_is_130_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harvester.cli.commands.invoke", interrupted)
+    former = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main([])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def _in_a_terminal(job: list[str]) -> tuple[int, int]:
+    """The command with a terminal of its own, whose Ctrl-C it hears: its pid, our end of it."""
+    pid, terminal = pty.fork()
+    if pid:
+        return pid, terminal
+    try:
+        os.execve(sys.executable, command(*job), environment(TERM="xterm", LC_ALL="C.UTF-8"))
+    finally:
+        os._exit(1)
+
+
+def _shown(terminal: int, until: str = "at its end") -> str:
+    """What a terminal shows until that is among it, or nobody writes to it any more."""
+    shown = b""
+    with suppress(OSError):  # which is how the end of a terminal is told
+        while until.encode() not in shown and (part := os.read(terminal, 65536)):
+            shown += part
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("typed", [1, 2])
+def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
+    wechat: Callable[..., Wechat], tmp_path: Path, typed: int
+) -> None:
+    server = wechat(latency=3.0 if typed == 2 else 0.3)
+    pid, terminal = _in_a_terminal(_job(server, tmp_path))
+    try:
+        before = termios.tcgetattr(terminal)
+        while server.simulator.counts["data"] < 5:
+            time.sleep(0.01)
+        began = time.monotonic()
+        os.write(terminal, b"\x03")
+        shown = _shown(terminal, "once more to stop at once")
+        if typed == 2:
+            os.write(terminal, b"\x03")
+        shown += _shown(terminal)
+        _, status = os.waitpid(pid, 0)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert time.monotonic() - began < 2.5
+    assert before[3] & termios.ECHO
+    assert shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h"), "the cursor stays hidden"
+    assert "once more to stop at once" in shown
+    assert "run the same command again to go on" in shown
+    assert "Traceback" not in shown
+    server.simulator.latency = 0.0
+    _finish(server, tmp_path)
+    if typed == 1:
+        assert set(server.simulator.served.values()) == {1}
+
+
+# a process that is stopped for a while
+
+
+@pytest.mark.thorough
+def test_a_process_that_was_stopped_for_longer_than_its_token_lives_goes_on(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.05, token_lifetime=2.0)
+    process = _started(server, _job(server, tmp_path))
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    report = json.loads(out.splitlines()[-1])
+    assert report["state"] == "complete"
+    # It noticed by itself; only what was just being sent when it was stopped can be refused.
+    assert report["retries"] <= 3
+    assert report["token_fetches"] == server.simulator.counts["token"] > 1
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
+    assert set(server.simulator.served.values()) == {1}
+
+
+@pytest.mark.thorough
+def test_of_two_that_share_a_token_the_one_that_was_stopped_adopts_the_others_new_one(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.02, token_lifetime=2.4, classic_grace=1.0)
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(
+        f"[[account]]\nappid = '{A}'\nsecret = 'env:HARVESTER_SECRET'\ntoken = 'classic'\n"
+    )
+
+    def job(name: str) -> list[str]:
+        _, endpoint, _, _, *rest = _job(server, tmp_path / name, "80/s")
+        shared = ["--accounts", str(accounts), "--token-store", f"file:{tmp_path / 'tokens'}"]
+        return ["run", endpoint, *shared, *rest]
+
+    one = _started(server, job("one"))
+    other = _started(server, job("other"), after=15)
+    one.send_signal(signal.SIGSTOP)
+    before = server.simulator.counts["token"]
+    said = other.communicate(timeout=40)
+    assert other.returncode == 0, said
+    meanwhile = server.simulator.counts["token"] - before
+    one.send_signal(signal.SIGCONT)
+    out, err = one.communicate(timeout=40)
+    assert one.returncode == 0, err
+    assert meanwhile >= 1
+    # Only what was just being sent when it was stopped can have been refused.
+    counts = server.simulator.counts
+    assert sum(counts[name] for name in counts if name.startswith("errcode 4")) <= 3
+    fetched = [json.loads(text.splitlines()[-1])["token_fetches"] for text in (said[0], out)]
+    assert sum(fetched) == server.simulator.counts["token"]
+    for name in ("one", "other"):
+        assert_exactly_the_truth(stored(tmp_path / name), server.simulator, (A,), BEGIN, END)
+
+
+IMPATIENT = """
+import asyncio, sys
+from datetime import date
+from pathlib import Path
+from harvester import datacube
+from harvester.datacube import INTERFACES
+from harvester.engine import Engine
+from harvester.ledger import SqliteLedger
+from harvester.model import Account
+from harvester.scope import Scope
+from harvester.settings import Options
+from harvester.sinks.lines import JsonLines
+from harvester.transport import HttpTransport
+url, appid, home, begin, end = sys.argv[1:]
+async def main():
+    asked = Scope(
+        {appid: datacube.provider_for(Account(appid, secret="practice"))},
+        (INTERFACES["getarticlesummary"],), date.fromisoformat(begin), date.fromisoformat(end),
+    )
+    transport = HttpTransport(url, timeout=0.6)
+    sinks, ledger = [JsonLines(home)], SqliteLedger(Path(home) / "ledger.sqlite")
+    async with transport, Engine(asked, Options(rate=100), transport, sinks, ledger) as engine:
+        report = await engine.run()
+    print(report.state, report.retries)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.thorough
+def test_a_process_that_was_stopped_for_longer_than_it_waits_for_an_answer_asks_again(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.1)
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, server.url, A, tmp_path, str(BEGIN), str(END)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while server.simulator.counts["data"] < 10 and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert out.startswith("complete "), err
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
+
+
+# disks and directories; more of them in test_disks
+
+
+def test_a_full_disk_stops_the_run_with_4_and_nothing_is_lost(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    limit = 200_000
+
+    def small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    result = subprocess.run(
+        command(*_job(server, tmp_path, "5000/s")),
+        env={k: v for k, v in environment().items() if not k.startswith("COVERAGE")},  # it writes
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=small_disk,
+        check=False,
+    )
+    assert result.returncode == 4, result.stderr
+    assert "the disk is full" in result.stderr
+    assert "make room and run the same command again" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["state"] == "failed"
+    assert harvest("verify", "--out", tmp_path).returncode == 0
+    _finish(server, tmp_path)
+
+
+def test_a_second_process_on_the_same_directory_gets_one_clear_sentence(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    process = _started(server, _job(server, tmp_path, "10/s"), after=1)
+    try:
+        result = harvest(*_job(server, tmp_path))
+        assert result.returncode == 2
+        (line,) = result.stderr.splitlines()
+        assert line == (
+            f"harvester: the directory {tmp_path} is in use by another harvester; let it end, or"
+            " choose another directory"
+        )
+        # Looking is allowed.
+        assert harvest("status", "--out", tmp_path).returncode == 0
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)

@@ -1,0 +1,318 @@
+"""What is outside the engine in a world: the network, WeChat's moods, sinks and a ledger that fail.
+
+Rule: everything is drawn from the world's seed, and everything that happens is told to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from harvester.coverage import Outcome
+from harvester.errors import AttemptError, LedgerError, SinkError
+from harvester.ledger import Spent, SqliteLedger
+from harvester.model import Batch, Request, Response, Window
+from harvester.plan import china
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
+from harvester.testing import Simulator
+
+TIMEOUT = 60.0
+
+
+@dataclass
+class Moods:
+    """How likely each trouble is, a share of the calls (0 to 1)."""
+
+    busy: float = 0.0
+    slow_down: float = 0.0
+    quota: float = 0.0
+    not_ready: float = 0.0
+    revoked: float = 0.0
+    lost: float = 0.0
+    cut: float = 0.0
+    slow: float = 0.0
+    token_busy: float = 0.0
+    sink_fails: float = 0.0
+    sink_blocks: float = 0.0
+    ledger_fails: float = 0.0
+
+    @classmethod
+    def drawn(cls, draw: Random) -> Moods:
+        """Most troubles are away in most worlds, so that each is also met alone."""
+        shares = (0.0, 0.0, 0.0, 0.02, 0.1, 0.4)
+        moods = cls(**{name: draw.choice(shares) for name in cls.__dataclass_fields__})
+        moods.quota /= 20
+        moods.not_ready /= 4
+        moods.sink_fails = draw.choice((0.0, 0.0, 0.0, moods.sink_fails / 4))
+        moods.ledger_fails = draw.choice((0.0, 0.0, 0.0, moods.ledger_fails / 4))
+        return moods
+
+
+@dataclass
+class Traffic:
+    """What was seen of one run at the network's end."""
+
+    departures: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    calls: Counter[tuple[str, Any]] = field(default_factory=Counter)
+    fetches: Counter[str] = field(default_factory=Counter)
+    fetches_failed: Counter[str] = field(default_factory=Counter)
+    fetching: Counter[str] = field(default_factory=Counter)
+    refused: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    held: dict[str, tuple[str, float]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    last_turn: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+
+class Network:
+    """The transport of a world: the simulator's logic behind delays, losses and moods."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        draw: Random,
+        moods: Moods,
+        stormy: str | None,
+        log: Callable[[str], None],
+    ) -> None:
+        self.simulator = simulator
+        self.traffic = Traffic()
+        self._draw = draw
+        self._moods = moods
+        self._stormy = stormy
+        self._log = log
+        self._owners: dict[str, str] = {}
+
+    async def send(self, request: Request, leave: Any = None) -> Response:
+        """The answer, if the world lets it through."""
+        traffic = self.traffic
+        fetch = request.path in ("/cgi-bin/stable_token", "/cgi-bin/token")
+        appid = self._appid(request, fetch)
+        traffic.departures[appid].append(asyncio.get_running_loop().time())
+        traffic.in_flight += 1
+        traffic.most_in_flight = max(traffic.most_in_flight, traffic.in_flight)
+        try:
+            if fetch:
+                return await self._fetch(appid, request)
+            today = china(self.simulator.wall()).date()
+            traffic.calls[f"{appid} {request.path}", today] += 1
+            return await self._data(appid, request)
+        finally:
+            traffic.in_flight -= 1
+
+    def _appid(self, request: Request, fetch: bool) -> str:
+        if fetch:
+            return str(json.loads(request.body or b"{}").get("appid", ""))
+        return self._owners[dict(request.query)["access_token"]]
+
+    async def _fetch(self, appid: str, request: Request) -> Response:
+        traffic, started = self.traffic, asyncio.get_running_loop().time()
+        traffic.fetches[appid] += 1
+        traffic.fetching[appid] += 1
+        if traffic.fetching[appid] > 1:
+            traffic.broken.append(f"{appid} fetches two tokens at a time")
+        try:
+            await self._travel()
+            if self._draw.random() < self._moods.token_busy:
+                traffic.fetches_failed[appid] += 1
+                return self._answer({"errcode": -1, "errmsg": "system error"})
+            reply = self.simulator.handle(request.method, request.path, {}, request.body or b"")
+            answer = json.loads(reply.body)
+            await self._travel()
+            if "access_token" in answer:
+                half = started + answer["expires_in"] / 2
+                self._hold(appid, answer["access_token"], half)
+            return Response(reply.status, reply.body)
+        except AttemptError:
+            traffic.fetches_failed[appid] += 1
+            raise
+        finally:
+            traffic.fetching[appid] -= 1
+
+    def _hold(self, appid: str, token: str, renewed_at: float) -> None:
+        """It has this token now; the one that it had already, young and never refused, was in vain.
+
+        stable_token gives the same one to whoever asks again, so only this shows a needless fetch.
+        """
+        traffic = self.traffic
+        self._owners[token] = appid
+        former, until = traffic.held.get(appid, ("", 0.0))
+        now = asyncio.get_running_loop().time()
+        if token == former and token not in traffic.refused[appid] and now < until:
+            traffic.broken.append(f"{appid} fetched the token that it had")
+        traffic.held[appid] = (token, renewed_at)
+
+    async def _data(self, appid: str, request: Request) -> Response:
+        await self._travel()
+        code = self._mood(appid)
+        if code is not None:
+            self._log(f"{appid} {(request.body or b'').decode()} -> {code}")
+            return self._answer({"errcode": code, "errmsg": f"a mood, rid: {self._draw.random()}"})
+        query = dict(request.query)
+        reply = self.simulator.handle(request.method, request.path, query, request.body or b"")
+        if reply.body.startswith((b'{"errcode":40', b'{"errcode":42')):
+            self.traffic.refused[appid].add(query["access_token"])
+        await self._travel()
+        self._log(f"{appid} {(request.body or b'').decode()} -> {reply.body[:40]!r}")
+        if self._draw.random() < self._moods.cut:
+            return Response(reply.status, reply.body[: len(reply.body) // 2])
+        return Response(reply.status, reply.body)
+
+    def _mood(self, appid: str) -> int | None:
+        draw, moods = self._draw.random(), self._moods
+        if self._draw.random() < moods.revoked:  # between the check and the arrival
+            self.simulator.revoke(appid)
+        busy = 1.0 if appid == self._stormy else moods.busy
+        for share, code in (
+            (busy, -1),
+            (moods.slow_down, 45011),
+            (moods.quota, 45009),
+            (moods.not_ready, 61503),
+        ):
+            if draw < share:
+                return code
+            draw -= share
+        return None
+
+    async def _travel(self) -> None:
+        drawn = self._draw.random()
+        if drawn < self._moods.lost / 4:
+            await asyncio.sleep(TIMEOUT)
+            raise AttemptError("no answer within 60 s")
+        if drawn < self._moods.lost:
+            raise AttemptError("the connection was closed before an answer came")
+        longest = 20.0 if drawn > 1 - self._moods.slow else 0.2
+        await asyncio.sleep(self._draw.uniform(0.0, longest))
+
+    @staticmethod
+    def _answer(value: object) -> Response:
+        return Response(200, json.dumps(value).encode())
+
+
+class ModelSink:
+    """The promise of `harvester.sinks.base`, word for word, on a disk that outlives its process."""
+
+    def __init__(self, disk: dict[Window, Batch], log: Callable[[str], None]) -> None:
+        self.identity = "model"
+        self.disk = disk
+        self.opened = False
+        self._log = log
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """What a write brought is there at once, committed or not."""
+        assert checkpoint is not None, "every world keeps a ledger"
+        assert not self.opened, "opened twice"
+        self.opened = True
+        return {}
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Durable at once."""
+        assert self.opened, "written while closed"
+        assert {batch.window.appid for batch in batches} <= fence.keys(), "an account has no epoch"
+        for batch in batches:
+            for window in [each for each in self.disk if _overlap(each, batch.window)]:
+                del self.disk[window]
+            self.disk[batch.window] = batch
+        return Written()
+
+    async def close(self) -> None:
+        """Let go."""
+        self.opened = False
+
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The interfaces of which records stand here."""
+        return sorted({window.endpoint for window, batch in self.disk.items() if batch.records})
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each window that has records."""
+        for window, batch in list(self.disk.items()):
+            wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
+            if wanted and batch.records:
+                records = batch.records
+                yield StoredWindow(window, batch.tally, batch.fetched_at, lambda r=records: r)
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    same = (one.appid, one.endpoint) == (other.appid, other.endpoint)
+    return same and one.begin <= other.end and other.begin <= one.end
+
+
+class MoodySink:
+    """Another sink, that fails before or after it wrote, or takes its time."""
+
+    def __init__(self, inner: Sink, draw: Random, moods: Moods) -> None:
+        self.inner = inner
+        self._draw = draw
+        self._moods = moods
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def identity(self) -> str:
+        """The inner one's."""
+        return self.inner.identity
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """The inner one's."""
+        return await self.inner.open(checkpoint)
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Fails before, or after all was written, as a lost connection does."""
+        draw, moods = self._draw, self._moods
+        if draw.random() < moods.sink_blocks:
+            await asyncio.sleep(draw.uniform(0.0, 30.0))
+        fails = draw.random()
+        if fails < moods.sink_fails / 2:
+            raise SinkError("the disk is full")
+        written = await self.inner.write(batches, fence)
+        if fails < moods.sink_fails:
+            raise SinkError("the connection was lost")
+        return written
+
+    async def close(self) -> None:
+        """The inner one's."""
+        await self.inner.close()
+
+
+class MoodyLedger(SqliteLedger):
+    """The ledger, on a disk that fails before or after the commit.
+
+    between: is awaited when the sinks have written and the ledger has not.
+    """
+
+    def __init__(
+        self, path: Path, draw: Random, moods: Moods, between: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(path)
+        self._between = between
+        self._draw = draw
+        self._moods = moods
+
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+    ) -> None:
+        """Fails before, or after it was stored."""
+        if outcomes:
+            await self._between()
+        fails = self._draw.random()
+        if fails < self._moods.ledger_fails / 2:
+            raise LedgerError("the disk is full")
+        await super().commit(outcomes, checkpoints, list(spent))
+        if fails < self._moods.ledger_fails:
+            raise LedgerError("the disk went away")

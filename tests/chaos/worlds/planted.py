@@ -1,0 +1,254 @@
+"""Faults that the worlds must find: each is planted in a copy of the package, and hunted there.
+
+Rule: a fault is a piece of the code as it stands and what it is exchanged for; one that no longer
+fits the code is an error, not a pass.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import harvester
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Planted(NamedTuple):
+    """A fault.  within: so many worlds at the most until one is broken."""
+
+    name: str
+    file: str
+    code: str
+    fault: str
+    within: int = 400
+
+
+PLANTED = (
+    Planted(
+        "the ledger commits before the sink writes",
+        "writer.py",
+        "        for name, sink in self.sinks:\n            if batches:\n",
+        "        if self.ledger is not None:\n"
+        "            outcomes += [window.outcome for window in windows]\n"
+        "            await self.ledger.commit(outcomes, {}, self._spent())\n"
+        "            outcomes = []\n"
+        "        for name, sink in self.sinks:\n            if batches:\n",
+    ),
+    Planted(
+        "a pause is forgotten by those who hold a grant already",
+        "limiter.py",
+        "            self._paused_until <= now\n            and len",
+        "            (self._paused_until <= now or len(departures) > 0)\n            and len",
+    ),
+    Planted(
+        "the gate is open: only the bucket paces",
+        "limiter.py",
+        "            and len(departures) < self.rate.requests\n",
+        "",
+    ),
+    Planted(
+        "a refused token is dropped without a look at the current one",
+        "auth.py",
+        "        if late:\n            return False\n",
+        "",
+    ),
+    Planted(
+        "a window that is tried again holds its slot meanwhile",
+        "worker.py",
+        "        self._try_again(queue, retry.attempt, retry.delay,"
+        " retry.reason, retry.attempt.failures)\n",
+        "        await asyncio.sleep(retry.delay)\n        queue.again(retry.attempt, _now())\n",
+    ),
+    Planted(
+        "whoever takes a job wakes nobody for the next",
+        "scheduler.py",
+        "                    elif self._ready:\n                        self._wake_worker()\n",
+        "",
+    ),
+    Planted(
+        "the timer of the accounts is not set again after it rang",
+        "scheduler.py",
+        "        else:\n            self._arm()\n",
+        "",
+    ),
+    Planted(
+        "a full channel that was emptied wakes nobody",
+        "channel.py",
+        "            if not room.done():\n                room.set_result(None)\n",
+        "            if room.done():\n                room.set_result(None)\n",
+    ),
+    Planted(
+        "a cancelled caller does not wait for the disk",
+        "thread.py",
+        "                    cancelled = exc\n",
+        "                    raise\n",
+    ),
+    Planted(
+        "what failed is in flight for ever",
+        "worker.py",
+        "        finally:\n            queue.settled()\n",
+        "        else:\n            queue.settled()\n",
+    ),
+    Planted(
+        "what waits is called done",
+        "worker.py",
+        'state = "failed" if until is None else "waiting"',
+        'state = "failed" if until is None else "final"',
+    ),
+    Planted(
+        "a segment that a crash left without a checkpoint stays",
+        "sinks/lines.py",
+        "        for name in self._strays({*self._folders, *map(folder_of, self._marks)}):\n",
+        "        for name in ():\n",
+    ),
+    Planted(
+        "the checkpoint of a write is not stored",
+        "writer.py",
+        "                checkpoints[name] = written.checkpoint\n",
+        "                checkpoints[name] = {}\n",
+    ),
+    Planted(
+        "a replaced window stays beside its successor",
+        "sinks/lines.py",
+        "                    if not gone.overlaps(found.window):\n",
+        "                    if found.lines:\n",
+    ),
+    Planted(
+        "an overlap that is not the same window is not replaced",
+        "sinks/lines.py",
+        "if self._looks or batch.replaces]",
+        "if batch.former is not None]",
+    ),
+    Planted(
+        "a sum counts an open window",
+        "coverage.py",
+        "            self._fill(begin, end, OPEN)\n            self.windows[begin]",
+        "            self._fill(begin, end, OPEN)\n"
+        "            known = self.sums.get(begin.year, Tally())\n"
+        "            self.sums[begin.year] = None if known is None else known.plus(outcome.tally)\n"
+        "            self.windows[begin]",
+    ),
+    Planted(
+        "the tally of an open window is kept from the former run",
+        "coverage.py",
+        "            self._clear(begin, end)\n"
+        "            self._fill(begin, end, OPEN)\n"
+        "            self.windows[begin] =",
+        "            former = self.windows.get(begin)\n"
+        "            self._clear(begin, end)\n"
+        "            self._fill(begin, end, OPEN)\n"
+        "            if former and former.stored:\n"
+        "                outcome = outcome._replace(tally=former.tally)\n"
+        "            self.windows[begin] =",
+    ),
+    Planted(
+        "an open window stays beside what overlaps it",
+        "coverage.py",
+        "if each.begin <= end and begin <= each.end\n",
+        "if each.begin == begin and each.end == end\n",
+    ),
+    Planted(
+        "what is open and failed is called failed",
+        "coverage.py",
+        "bytes([MISSING, WAITING, FAILED])",
+        "bytes([MISSING, WAITING, FAILED, OPEN])",
+    ),
+    Planted(
+        "what was refreshed is counted beside what it was",
+        "stored.py",
+        "found[year] = kept if exact or not kept.records else None",
+        "found[year] = known",
+    ),
+    Planted(
+        "what still grows is not asked for again",
+        "planner.py",
+        "        and not wall < window.due <= wall + hold",
+        "        and not window.due",
+    ),
+    Planted(
+        "an open window is asked for as days that are missing, too",
+        "planner.py",
+        "calendar.runs(begin, end, STORED)",
+        "calendar.runs(begin, end, STORED[:2])",
+    ),
+    Planted(
+        "the journal is merged twice",
+        "ledger/tables.py",
+        '    database.execute("DELETE FROM journal")\n',
+        '    database.execute("DELETE FROM journal WHERE number > 1")\n',
+    ),
+    Planted(
+        "a call that is tried again costs no budget",
+        "queues.py",
+        "            budget.spend()\n",
+        "            if not attempt.failures:\n                budget.spend()\n",
+    ),
+    Planted(
+        "calls are sent that were not booked",
+        "worker.py",
+        "                Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)\n",
+        "                Spent(queue.appid, queue.endpoint.name, quota_day(wall), 0)\n",
+    ),
+    Planted(
+        "the day begins at midnight in Greenwich",
+        "plan.py",
+        "    return datetime.combine(china(now).date() + ONE_DAY, time(0), CHINA).timestamp()\n",
+        "    return (now // 86400 + 1) * 86400\n",
+    ),
+    Planted(
+        "a window that comes back to an interface that is over is lost",
+        "worker.py",
+        "in the meantime\n"
+        "            await self._leave(queue, [retry.attempt.days], queue.stopped)\n",
+        "in the meantime\n",
+    ),
+    Planted(
+        "the ledger is left open when the run is cancelled",
+        "engine.py",
+        "            await self._stack.__aexit__(kind, exc, trace)\n",
+        "            if kind is not asyncio.CancelledError:\n"
+        "                await self._stack.__aexit__(kind, exc, trace)\n",
+    ),
+    Planted(
+        "the empty days of joined windows fall on each other",
+        "coverage.py",
+        "                run.empty | each.empty << days,\n",
+        "                run.empty | each.empty,\n",
+    ),
+)
+
+
+def plant(fault: Planted, directory: Path) -> None:
+    """A copy of package and tests with the fault in it; `LookupError` if it does not fit."""
+    package = Path(harvester.__file__).parent  # the one that is tested, installed or not
+    for source in (package, ROOT / "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, directory / source.name, ignore=ignored)
+    path = directory / "harvester" / fault.file
+    code = path.read_text(encoding="utf-8")
+    if code.count(fault.code) != 1:
+        raise LookupError(f"{fault.name}: {fault.file} has it {code.count(fault.code)} times")
+    path.write_text(code.replace(fault.code, fault.fault), encoding="utf-8")
+
+
+def hunt(fault: Planted, jobs: int) -> str:
+    """The line that tells which world found it; empty if none did."""
+    with tempfile.TemporaryDirectory() as made:
+        plant(fault, Path(made))
+        command = [sys.executable, "-m", "tests.chaos.worlds", "--worlds", str(fault.within)]
+        found = subprocess.run(
+            [*command, "--jobs", str(jobs), "--most", "1"],
+            cwd=made,
+            env={**os.environ, "PYTHONPATH": made},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = [line for line in found.stdout.splitlines() if "--seed" in line]
+        return lines[0] if lines and found.returncode == 1 else ""

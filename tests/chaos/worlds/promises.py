@@ -1,0 +1,175 @@
+"""What must hold after a run, and at the end of a world.
+
+Rule: each function gives sentences about what is broken; none means all is well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+import orjson
+
+from harvester import plugins
+from harvester.coverage import DONE, EMPTY, FINAL, STORED, Calendar
+from harvester.endpoint import day_of, in_record
+from harvester.events import Report
+from harvester.limiter import Rate
+from harvester.model import Tally
+from harvester.plan import Cut, Days
+from harvester.sinks.base import StoredWindow
+from tests.chaos.worlds.outside import Traffic
+from tests.support import days
+
+Key = tuple[str, str]
+Truth = Callable[[Key, date, date], list[dict[str, Any]]]
+"""What WeChat has of some days of an interface of an account."""
+
+
+def rate_kept(traffic: Traffic, rate: Rate) -> Iterator[str]:
+    """In no period of the rate's length do more requests leave for an account than it says."""
+    for appid, times in traffic.departures.items():
+        for first, behind in zip(times, times[rate.requests :], strict=False):
+            if behind - first < rate.period:
+                yield f"{appid}: {rate.requests + 1} requests within {behind - first:.6f} s"
+                break
+
+
+def tokens_kept(traffic: Traffic, seconds: float, lifetime: float) -> Iterator[str]:
+    """One fetch at a time, and none that no refusal, end or failure asked for."""
+    yield from traffic.broken
+    for appid, fetches in traffic.fetches.items():
+        renewals = int(seconds / max(lifetime - 300.0, lifetime / 4)) + 1
+        allowed = 1 + len(traffic.refused[appid]) + renewals + traffic.fetches_failed[appid]
+        if fetches > allowed:
+            yield f"{appid}: {fetches} token fetches, at most {allowed} were asked for"
+
+
+def budget_kept(calls: Mapping[tuple[str, date], int], quota: int | None) -> Iterator[str]:
+    """No more calls on a day in China than the quota says."""
+    for (appid, day), number in calls.items():
+        if appid.split()[-1].startswith(
+            "/cgi-bin/"
+        ):  # what asks for the quota is not counted in it
+            continue
+        if quota is not None and number > quota:
+            yield f"{appid}: {number} calls on {day}, the quota is {quota}"
+
+
+def report_adds_up(report: Report) -> Iterator[str]:
+    """Every planned window of a run that ended by itself is accounted for."""
+    windows = report.windows
+    settled = windows.skipped + windows.done + windows.waiting + windows.failed
+    if windows.planned != settled:
+        yield f"{windows.planned} planned, {settled} accounted for: {windows}"
+    if report.state == "complete" and (windows.waiting or windows.failed):
+        yield f"complete, but {windows}"
+
+
+def ledger_is_true(
+    calendars: Mapping[Key, Calendar], stored: Mapping[Key, Sequence[StoredWindow]]
+) -> Iterator[str]:
+    """What the ledger calls stored stands in the sink, as it says, and each day once."""
+    for key in calendars.keys() | stored.keys():
+        calendar, there = calendars.get(key, Calendar()), stored.get(key, ())
+        final = [each for each in there if _is_final(calendar, each)]
+        yield from _days_once(key, there)
+        yield from _open_windows(key, calendar, [each for each in there if each not in final])
+        yield from _sums(key, calendar, final)
+        yield from _letters(key, calendar, final)
+
+
+def _is_final(calendar: Calendar, each: StoredWindow) -> bool:
+    whole = each.window.begin, each.window.end
+    return list(calendar.runs(*whole, DONE)) == [whole]
+
+
+def _open_windows(key: Key, calendar: Calendar, stored: Sequence[StoredWindow]) -> Iterator[str]:
+    unread = {window.days: window for window in calendar.windows.values() if window.stored}
+    for each in stored:
+        known = unread.pop((each.window.begin, each.window.end), None)
+        if known is None:
+            if list(calendar.runs(each.window.begin, each.window.end, STORED)):
+                yield f"{each.window}: it stands there beside other windows of the ledger"
+        elif each.tally != known.tally:
+            yield f"{each.window}: {each.tally} stands there, the ledger has {known}"
+    for window in unread.values():
+        if window.tally.records:
+            yield f"{key} {window}: it does not stand there"
+
+
+def _sums(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
+    sums: defaultdict[int, Tally] = defaultdict(Tally)
+    for each in final:
+        year = each.window.begin.year
+        sums[year] = sums[year].plus(each.tally)
+    for year, tally in calendar.sums.items():
+        if tally is not None and tally != sums[year]:
+            yield f"{key} {year}: {sums[year]} stands there, the ledger has {tally}"
+
+
+def _days_once(key: Key, stored: Sequence[StoredWindow]) -> Iterator[str]:
+    ordered = sorted(each.window for each in stored)
+    for one, other in pairwise(ordered):
+        if other.begin <= one.end:
+            yield f"{key}: {one} and {other} overlap"
+
+
+def _letters(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
+    full = _with_records(key[1], final)
+    span = calendar.span()
+    for first, last in calendar.runs(*span, bytes([FINAL])) if span else ():
+        if lacking := [day for day in days(first, last) if day not in full]:
+            yield f"{key}: {lacking[0]} is final and has no record"
+    for first, last in calendar.runs(*span, bytes([EMPTY])) if span else ():
+        if having := [day for day in days(first, last) if day in full]:
+            yield f"{key}: {having[0]} is called empty and has a record"
+
+
+def _with_records(name: str, windows: Iterable[StoredWindow]) -> set[date]:
+    """The days that have records: those that these name, or all of a whole period."""
+    endpoint = plugins.endpoint(name)
+    if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+        return {day for each in windows for day in days(each.window.begin, each.window.end)}
+    found = {
+        day_of(in_record(record, endpoint.day_field))
+        for each in windows
+        for record in each.records()
+    }
+    return {day for day in found if day is not None}
+
+
+def as_wechat_has_it(
+    stored: Mapping[Key, Sequence[StoredWindow]],
+    windows: Mapping[Key, Iterable[Days]],
+    truth: Truth,
+) -> Iterator[str]:
+    """Each record of each window is there, once, as WeChat has it."""
+    for key, each in windows.items():
+        held = [record for found in stored.get(key, ()) for record in found.records()]
+        found = Counter(map(_sorted, held))
+        wanted = Counter(_sorted(record) for days in each for record in truth(key, *days))
+        if found - wanted:
+            yield f"{key}: doubled or foreign records, as {next(iter(found - wanted))}"
+        if wanted - found:
+            yield f"{key}: lost records, as {next(iter(wanted - found))}"
+
+
+def _sorted(record: dict[str, Any]) -> str:
+    """The same text for the same record."""
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def all_covered(
+    calendars: Mapping[Key, Calendar], windows: Mapping[Key, Iterable[Days]]
+) -> Iterator[str]:
+    """At the end all that was asked for is stored, final or not."""
+    for key, asked in windows.items():
+        calendar = calendars.get(key, Calendar())
+        for window in asked:
+            if list(calendar.runs(*window, STORED)) != [window]:
+                yield f"{key}: {window} is not stored"
+                break

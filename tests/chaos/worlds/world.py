@@ -1,0 +1,489 @@
+"""One world: drawn from its seed, lived through several runs, and looked at after each.
+
+Rule: everything that happens follows from the seed, so that a broken promise can be seen again.
+
+A world is a few accounts and a stretch of days, some troubles, and runs that end by themselves, are
+stopped, cancelled, or crash: then nothing of the process is left but what its disks hold.  Between
+runs time passes, and accounts come and go.  The last run meets no trouble and must end complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import shutil
+import sys
+import tempfile
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from harvester import datacube
+from harvester.coverage import Calendar
+from harvester.datacube import INTERFACES
+from harvester.endpoint import grid
+from harvester.engine import Engine
+from harvester.errors import HarvestError
+from harvester.events import Event, Report, Stalled
+from harvester.ledger import FILE_NAME, Key, SqliteLedger
+from harvester.limiter import Rate
+from harvester.model import HELD, Account, Batch, Window
+from harvester.network import PROBE_EVERY
+from harvester.plan import CHINA, Days, china, last_settled_day
+from harvester.scope import Scope
+from harvester.settings import Options
+from harvester.sinks.base import Sink, StoredWindow, name_in
+from harvester.sinks.lines import JsonLines
+from harvester.testing import Faults, Simulator, VirtualTimeLoop
+from tests.chaos.worlds import promises
+from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
+from tests.support import at
+
+STEADY = (
+    INTERFACES["getarticlesummary"],
+    INTERFACES["getusersummary"],
+    INTERFACES["getupstreammsgdist"],
+    INTERFACES["getupstreammsgweek"],
+    INTERFACES["getinterfacesummary"],
+)
+GROWING = (
+    INTERFACES["getarticletotaldetail"],
+    INTERFACES["getarticleread"],
+    INTERFACES["getbizsummary"],
+)
+PAGED = (INTERFACES["publisher_adpos_general"],)
+_MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
+MOST_TURNS = 100_000
+IDLE = 2.0
+"""Seconds that may pass while a window could be sent and nothing is under way."""
+
+QUIET = Moods()
+
+
+class CrashError(BaseException):
+    """The process is gone."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one run goes: its moods and options, and what ends it at which turn of the loop."""
+
+    moods: Moods
+    options: Options
+    appids: tuple[str, ...]
+    days: tuple[date, date]
+    ending: str = ""
+    turn: int = 0
+    stormy: str | None = None
+    clock_step: tuple[int, float] = (0, 0.0)
+
+
+class WorldLoop(VirtualTimeLoop):
+    """The loop of one run; tells of every jump in time, so that idleness is seen."""
+
+    def __init__(self, start: float, order: Random, on_turn: Callable[[int], None]) -> None:
+        self.on_jump: Callable[[float], None] = lambda seconds: None
+        super().__init__(start, order=order, on_turn=on_turn)
+
+    def _advance(self, seconds: float) -> None:
+        if seconds > IDLE:
+            self.on_jump(seconds)
+        super()._advance(seconds)
+
+
+class World:
+    """``live`` gives what was broken; ``log`` is called with each thing that happens."""
+
+    def __init__(self, seed: int, log: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self._draw = draw = Random(seed)
+        self._log = log
+        self._directory = Path(
+            tempfile.mkdtemp(prefix="world-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        )
+        self._loop: WorldLoop | None = None
+        self._now = at(draw.choice((_some_day(draw), "2026-10-09")), _hour(draw))
+        choices = (STEADY[:1], STEADY[:1], STEADY, STEADY + GROWING, PAGED + GROWING)
+        choice = draw.choice(choices)
+        self._endpoints = tuple(draw.sample(choice, min(len(choice), draw.randint(1, 3))))
+        self._simulator = Simulator(
+            seed=seed,
+            token_lifetime=draw.choice((7200.0, 7200.0, 700.0, 60.0)),
+            daily_quota=draw.choice((None, None, 15, 60)),
+            delay_until_hour=draw.choice((None, 9.5)),
+            spans=draw.choice(({}, {}, {"getusersummary": 3, "getinterfacesummary": 7})),
+            range_code=draw.choice((61501, 61500)),
+            faults=Faults(neighbours=draw.choice((0.0, 0.0, 0.1))),
+            wall=self._wall,
+        )
+        self._appids = tuple(f"wx{n:016x}" for n in range(draw.randint(1, 4)))
+        self._begin = china(self._now).date() - timedelta(days=draw.randint(2, 25))
+        self._kinds = draw.choice((("model",), ("jsonl",), ("jsonl",), ("model", "jsonl")))
+        self._quota = draw.choice((None, None, 5, 15, 40))
+        self._model: dict[Window, Batch] = {}
+        self._opened: list[SqliteLedger | JsonLines | ModelSink] = []
+        self._forgetful = False  # a crash forgets calls that no commit had booked
+        self._calls: Counter[tuple[str, date]] = Counter()
+        self.runs = self.crashes = 0
+
+    # its life
+
+    def live(self) -> list[str]:
+        """Everything that was broken, each as a sentence; empty if all promises held."""
+        random.seed(self.seed)  # the engine's own dice: how long a backoff takes
+        try:
+            for course in self._courses():
+                broken = list(self._run(course))
+                if broken:
+                    return broken
+                self._now += self._draw.choice((0.0, 0.0, 900.0, 20_000.0, 90_000.0))
+            return []
+        finally:
+            shutil.rmtree(self._directory)
+
+    def _courses(self) -> Iterator[Course]:
+        draw = self._draw
+        for _ in range(draw.randint(1, 4)):
+            yield self._troubled()
+        self._simulator.daily_quota = self._simulator.delay_until_hour = None
+        self._now += HELD  # so that what still grows is asked for again
+        everybody = Options(rate=100.0, concurrency=draw.randint(1, 16), wait=True)
+        end = last_settled_day(self._now)
+        yield Course(QUIET, everybody, self._appids, (self._begin, end))
+
+    def _troubled(self) -> Course:
+        draw = self._draw
+        here = tuple(draw.sample(self._appids, draw.randint(1, len(self._appids))))
+        yesterday = china(self._now).date() - timedelta(days=1)
+        first = self._begin + timedelta(days=draw.choice((0, 0, 1, 5)))
+        end = max(first, yesterday - timedelta(days=draw.choice((0, 0, 0, 1, 3))))
+        options = Options(
+            rate=draw.choice(("1/s", "5/s", "100/s", "30/min", "7/s")),
+            concurrency=draw.choice((1, 2, 3, 8, 32)),
+            attempts=draw.randint(2, 8),
+            daily_quota=self._quota,
+            wait=draw.random() < 0.4,
+            refresh=draw.random() < 0.25,
+            order=draw.choice(("newest", "newest", "oldest")),
+            ask_quota=draw.random() < 0.1,
+            burst=draw.choice((1, 1, 1, 4)),
+        )
+        ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash between"))
+        steps = draw.random() < 0.1
+        return Course(
+            Moods.drawn(draw),
+            options,
+            here,
+            (first, end),
+            ending,
+            int(10 ** draw.uniform(0.3, 3.5)),
+            draw.choice(here) if draw.random() < 0.15 else None,
+            (draw.randint(1, 800), draw.uniform(-7200, 7200)) if steps else (0, 0.0),
+        )
+
+    def _wall(self) -> float:
+        return self._now if self._loop is None else self._loop.wall()
+
+    def _say(self, text: str) -> None:
+        if self._log is not None:
+            moment = f"{china_clock(self._wall())}"
+            self._log(f"{moment} turn {self._loop.turns if self._loop else 0}: {text}")
+
+    # one run
+
+    def _run(self, course: Course) -> Iterator[str]:
+        self.runs += 1
+        self._say(f"run {self.runs}: {course}")
+        self._forgetful |= bool(course.clock_step[0])
+        self._forgetful |= course.moods.ledger_fails > 0 or course.moods.sink_fails > 0
+        living = Living(self, course)
+        report = living.run()
+        self._now = living.loop.wall()
+        self._calls.update(living.network.traffic.calls)
+        self._say(f"ended: {report.to_dict() if report else living.ending}")
+        yield from living.broken
+        yield from self._after(course, living, report)
+
+    def _after(self, course: Course, living: Living, report: Report | None) -> Iterator[str]:
+        traffic = living.network.traffic
+        yield from promises.rate_kept(traffic, Rate.parse(course.options.rate))
+        yield from promises.tokens_kept(traffic, living.loop.time(), self._simulator.token_lifetime)
+        if traffic.most_in_flight > course.options.concurrency:
+            yield f"{traffic.most_in_flight} in flight, {course.options.concurrency} allowed"
+        if not self._forgetful:
+            today = {key: self._calls[key] for key in traffic.calls}
+            yield from promises.budget_kept(today, course.options.daily_quota)
+        last = course.moods is QUIET
+        if report is not None and report.state not in ("interrupted", "failed"):
+            yield from promises.report_adds_up(report)
+        if last and (report is None or report.state != "complete"):
+            yield f"the quiet run ended {report.to_dict() if report else living.ending}"
+        for name, calendars, stored in self._stored():
+            for sentence in promises.ledger_is_true(calendars, stored):
+                yield f"{name}: {sentence}"
+            if last:
+                windows = self._windows(course)
+                yield from promises.all_covered(calendars, windows)
+                yield from promises.as_wechat_has_it(stored, windows, self._truth)
+
+    def _windows(self, course: Course) -> dict[tuple[str, str], list[Days]]:
+        """What was asked for."""
+        found = {}
+        for endpoint in self._endpoints:
+            begin, end = max(course.days[0], endpoint.first_day), course.days[1]
+            windows = list(grid(endpoint, end).windows(begin, end))
+            found.update({(appid, endpoint.name): windows for appid in course.appids})
+        return found
+
+    def _truth(self, key: tuple[str, str], begin: date, end: date) -> list[dict[str, Any]]:
+        appid, name = key
+        return self._simulator.truth_of(name, appid, begin, end)
+
+    def _stored(
+        self,
+    ) -> Iterator[tuple[str, dict[Key, Calendar], dict[Key, list[StoredWindow]]]]:
+        """Each sink: its name, what the ledger says, and what stands there."""
+        path = self._directory / FILE_NAME
+        if not path.exists():
+            return
+        for sink in self.sinks():
+            name = name_in(sink, path)
+            calendars, checkpoint = _in_a_moment(lambda name=name: _read(path, name))
+            stored: defaultdict[Key, list[StoredWindow]] = defaultdict(list)
+            scanned: Any = sink
+            for endpoint in scanned.endpoints(checkpoint):
+                for each in scanned.scan(endpoint, None, checkpoint):
+                    records = each.records()
+                    stored[each.window.appid, endpoint].append(
+                        each._replace(records=lambda records=records: records)
+                    )
+            yield name, calendars, dict(stored)
+
+    # what a run is made of
+
+    def sinks(self) -> list[Sink]:
+        """Fresh sinks over the disks of this world."""
+        made: list[Sink] = []
+        for kind in self._kinds:
+            if kind == "model":
+                made.append(ModelSink(self._model, self._say))
+            else:
+                made.append(JsonLines(self._directory, segment_bytes=4096))
+        return made
+
+    def engine(self, course: Course, living: Living) -> Engine:
+        """The real engine, with this world outside it."""
+        draw = Random(self._draw.random())
+        ledger = MoodyLedger(self._directory / FILE_NAME, draw, course.moods, living.between)
+        sinks = self.sinks()
+        living.opened = [ledger, *sinks]
+        providers = {
+            appid: datacube.provider_for(Account(appid, secret="practice"))
+            for appid in course.appids
+        }
+        return Engine(
+            Scope(providers, self._endpoints, *course.days),
+            course.options,
+            living.network,
+            [MoodySink(sink, draw, course.moods) if draw.random() < 0.7 else sink
+             for sink in sinks],
+            ledger,
+            on_event=living.observe,
+            stop=living.stop,
+            group=draw.choice((1, 2, 8, 512)),
+            wall=self._wall,
+        )  # fmt: skip
+
+    def begin(self, course: Course, on_turn: Callable[[int], None]) -> tuple[WorldLoop, Network]:
+        """The loop and the network of a run."""
+        draw = Random(self._draw.random())
+        self._loop = WorldLoop(self._now, Random(draw.random()), on_turn)
+        network = Network(self._simulator, draw, course.moods, course.stormy, self._say)
+        return self._loop, network
+
+    def end(self) -> None:
+        """The run is over; time stands still until the next."""
+        assert self._loop is not None
+        self._now = self._loop.wall()
+        self._loop = None
+
+
+class Living:
+    """One run while it lives."""
+
+    def __init__(self, world: World, course: Course) -> None:
+        self.world = world
+        self.course = course
+        self.broken: list[str] = []
+        self.ending = "by itself"
+        self.opened: list[Any] = []
+        self._crash_at = 0
+        self.stop = asyncio.Event()
+        self.loop, self.network = world.begin(course, self._on_turn)
+        self._engine: Engine | None = None
+        self._main: asyncio.Task[Report] | None = None
+        self.loop.on_jump = self._on_jump
+
+    def run(self) -> Report | None:
+        """Run to whatever end it has."""
+        loop = self.loop
+        asyncio.set_event_loop(None)
+        loop.set_exception_handler(self._on_loop_error)
+        self._main = loop.create_task(self._live())
+        try:
+            return loop.run_until_complete(self._main)
+        except CrashError:
+            self._forget()
+        except asyncio.CancelledError:
+            self.ending = "cancelled"
+        except HarvestError as exc:
+            self.ending = f"{type(exc).__name__}: {exc}"
+        except Exception:  # noqa: BLE001  (whatever it is, it should not have come out)
+            self.broken.append(traceback.format_exc())
+        finally:
+            if self.ending != "crashed":
+                self._look_around()
+            loop.close()
+            self.world.end()
+        return None
+
+    async def _live(self) -> Report:
+        self._engine = engine = self.world.engine(self.course, self)
+        async with engine:
+            return await engine.run()
+
+    def observe(self, event: Event) -> None:
+        """An event of the engine."""
+        if not isinstance(event, Stalled):
+            self.network.traffic.last_turn = self.loop.turns
+        self.world._say(str(event))
+
+    def _on_turn(self, turn: int) -> None:
+        course = self.course
+        if turn - self.network.traffic.last_turn > MOST_TURNS:
+            self.broken.append(f"it does not end: {self._engine!r}")
+            raise CrashError
+        if turn == course.clock_step[0]:
+            self.loop.set_wall(self.loop.wall() + course.clock_step[1])
+        if turn == self._crash_at:
+            raise CrashError
+        if course.ending == "crash between":
+            return
+        if turn == course.turn or (turn == course.turn + 3 and course.ending == "cancel twice"):
+            self.world._say(course.ending)
+            if course.ending == "crash":
+                raise CrashError
+            if course.ending == "stop":
+                self.stop.set()
+            elif course.ending and self._main is not None:
+                self._main.cancel()
+
+    async def between(self) -> None:
+        """The sinks have written and the ledger has not: some runs end there."""
+        if self.course.ending == "crash between" and self.loop.turns >= self.course.turn:
+            self.world._say(self.course.ending)
+            self._crash_at = self.loop.turns + 1
+            while True:
+                await asyncio.sleep(0)
+
+    def _on_jump(self, seconds: float) -> None:
+        """Time passes: then nothing may be possible that could be done now."""
+        engine, loop = self._engine, self.loop
+        if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
+            return
+        scheduler = engine._worker._scheduler
+        if scheduler._stopped or engine._writer.channel._putters or self._disk_is_busy():
+            return
+        if engine._worker._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
+            return  # nobody answers: one request every few seconds
+        for account in engine._plan.accounts:
+            if account.turn.open and account.next_at(loop.time(), loop.wall()) <= loop.time():
+                self.broken.append(
+                    f"nothing is done for {seconds:.1f} s, though {account!r} could: {engine!r}"
+                )
+
+    def _disk_is_busy(self) -> bool:
+        assert self._engine is not None
+        return bool(self._engine._writer.channel._items)
+
+    def _forget(self) -> None:
+        """Nothing of the process is left: no callback runs any more, its locks are gone."""
+        self.ending = "crashed"
+        self.world.crashes += 1
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        for each in self.opened:
+            if isinstance(each, SqliteLedger):
+                each._sound = False  # what closing stores is not stored
+                each._close()
+            elif isinstance(each, JsonLines):
+                _let_go(each)
+        try:
+            self._main = self._engine = None
+            self.loop.set_exception_handler(lambda *_: None)
+            for task in asyncio.all_tasks(self.loop):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            self.loop._ready.clear()  # type: ignore[attr-defined]
+            self.loop._scheduled.clear()  # type: ignore[attr-defined]
+            gc.collect()
+        finally:
+            sys.unraisablehook = hook
+
+    def _look_around(self) -> None:
+        """Nothing is left behind."""
+        left = asyncio.all_tasks(self.loop)
+        if left:
+            self.broken.append(f"{len(left)} tasks are left: {left}")
+            for task in left:
+                task.cancel()
+        for each in self.opened:
+            if "open>" in repr(each) or getattr(each, "opened", False):
+                self.broken.append(f"{each!r} is left open")
+            if getattr(each, "_thread", None) is not None:
+                self.broken.append(f"a thread of {each!r} is left")
+
+    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.broken.append(f"the loop complains: {context}")
+
+
+def _some_day(draw: Random) -> str:
+    """Any; the other choice is the end of a week in which nobody posts, with empty days."""
+    return f"2026-{draw.randint(1, 11):02}-{draw.randint(2, 28):02}"
+
+
+def _hour(draw: Random) -> float:
+    """Mostly shortly before something happens: midnight, or 08:00, in China."""
+    return draw.choice((23.99, 23.9, 7.99, 7.9, 12.0, 0.01))
+
+
+def china_clock(wall: float) -> str:
+    """The time in China, to the millisecond."""
+    return china(wall).astimezone(CHINA).strftime("%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _let_go(sink: JsonLines) -> None:
+    """Close what a process has open when it dies."""
+    for file in sink._files.values():
+        os.close(file)
+    sink._files.clear()
+    if sink._claim is not None:
+        sink._claim.release()
+
+
+async def _read(path: Path, sink: str) -> tuple[dict[Key, Calendar], dict[str, str]]:
+    async with SqliteLedger(path, readonly=True) as ledger:
+        return await ledger.calendars(await ledger.accounts()), await ledger.checkpoint(sink)
+
+
+def _in_a_moment(make: Callable[[], Any]) -> Any:
+    loop = VirtualTimeLoop()
+    try:
+        return loop.run_until_complete(make())
+    finally:
+        loop.close()

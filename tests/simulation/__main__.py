@@ -1,8 +1,0 @@
-"""``python -m tests.simulation``."""
-
-import sys
-
-from tests.simulation.command import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1207 @@
+"""The sinks in SQL databases: what each of them promises, and what is particular to one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pytest
+
+from harvester import durable
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Field, JsonEndpoint
+from harvester.errors import SinkError, UsageError
+from harvester.model import Batch, Tally, Window
+from harvester.sinks.base import StoredWindow
+from harvester.sinks.duckdb import DuckDB
+from harvester.sinks.postgresql import PostgreSQL
+from harvester.sinks.sqlite import SQLite
+from tests.postgres_server import PASSWORD, PostgresServer
+
+STAMP = "2024-06-15T04:00:00Z"
+FIELDS = (
+    Field("n", "int"), Field("Title", "str"), Field("share", "float"), Field("day", "date"),
+    Field("open", "bool"), Field("detail", "object"), Field("parts", "list"),
+)  # fmt: skip
+CHECKED = replace(INTERFACES["getarticlesummary"], name="checked", fields=FIELDS)
+KINDS = ("sqlite", "duckdb", "postgresql")
+Records = list[dict[str, Any]]
+
+
+def day(number: int) -> date:
+    """A day of January 2024; days may run on."""
+    return date(2023, 12, 31) + timedelta(days=number)
+
+
+def batch(
+    first: int,
+    *records: dict[str, Any],
+    days: int = 1,
+    appid: str = "wx1",
+    endpoint: JsonEndpoint | None = CHECKED,
+    name: str = "",
+) -> Batch:
+    """A batch of one window of January 2024."""
+    called = name or (endpoint.name if endpoint is not None else "")
+    window = Window(appid, called, day(first), day(first + days - 1))
+    return Batch(window, list(records), STAMP, endpoint=endpoint)
+
+
+def part(first: int, *numbers: int, **how: Any) -> Batch:
+    return batch(first, *[{"n": n, "Title": f"t{n}"} for n in numbers], **how)
+
+
+class Target:
+    """A database of a test's own, and the checkpoint of the ledger that writes there."""
+
+    def __init__(self, kind: str, folder: Path, server: PostgresServer | None) -> None:
+        self.kind = kind
+        self.server = server
+        self.path = folder / f"x.{kind}"
+        self.patience = 60.0
+        self.database = server.new_database() if server else ""
+        self.checkpoint: dict[str, str] = {}
+
+    def make(self) -> Any:
+        if self.server is not None:
+            return PostgreSQL(self.server.url(self.database), patience=self.patience)
+        return {"sqlite": SQLite, "duckdb": DuckDB}[self.kind](self.path)
+
+    async def open(self, checkpoint: dict[str, str] | None = None) -> Any:
+        sink = self.make()
+        known = self.checkpoint if checkpoint is None else checkpoint
+        try:
+            known.update(await sink.open(dict(known)))
+        except BaseException:
+            await sink.close()
+            raise
+        return sink
+
+    async def write(self, sink: Any, *batches: Batch, **fence: int) -> Any:
+        written = await sink.write(batches, fence)
+        self.checkpoint.update(written.checkpoint)
+        return written
+
+    def harvest(self, *writes: Sequence[Batch]) -> None:
+        """Open the sink, write each of these, and close it."""
+
+        async def go() -> None:
+            sink = await self.open()
+            try:
+                for batches in writes:
+                    await self.write(sink, *batches)
+            finally:
+                await sink.close()
+
+        asyncio.run(go())
+
+    def refused(self, kind: type[Exception], checkpoint: dict[str, str] | None = None) -> str:
+        """What the sink says when it is opened."""
+        with pytest.raises(kind) as caught:
+            asyncio.run(self.open(checkpoint))
+        return without_password(caught.value)
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """A statement by another program."""
+        if self.server is not None:
+            return self.server.execute(sql, self.database)
+        if self.kind == "duckdb":
+            with duckdb.connect(str(self.path)) as database:
+                database.execute("SET TimeZone = 'UTC'")
+                return database.execute(sql).fetchall()
+        with closing(sqlite3.connect(self.path)) as other, other:
+            return other.execute(sql).fetchall()
+
+    def numbers(self) -> list[int]:
+        return [n for (n,) in self.execute("SELECT n FROM checked ORDER BY n")]
+
+    def scan(
+        self, name: str = "checked", appids: Any = None
+    ) -> dict[tuple[str, str], StoredWindow]:
+        found = list(self.make().scan(name, appids))
+        by_window = {(one.window.appid, str(one.window.begin)): one for one in found}
+        assert len(by_window) == len(found)
+        return by_window
+
+    def tallies(self) -> dict[str, Tally]:
+        return {begin: one.tally for (_, begin), one in self.scan().items()}
+
+
+def without_password(error: BaseException) -> str:
+    """What it says; no frame of ours and no message on the way holds the password."""
+    exc: BaseException | None = error
+    while exc is not None:
+        trace = exc.__traceback__
+        while trace is not None:
+            if f"{os.sep}harvester{os.sep}" in trace.tb_frame.f_code.co_filename:
+                assert PASSWORD not in repr(trace.tb_frame.f_locals), trace.tb_frame
+            trace = trace.tb_next
+        assert PASSWORD not in str(exc)
+        exc = exc.__context__
+    assert "\n" not in str(error)
+    return str(error)
+
+
+@pytest.fixture(params=KINDS)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    return Target(request.param, tmp_path, server)
+
+
+@pytest.fixture
+def server(postgres: PostgresServer, tmp_path: Path) -> Target:
+    return Target("postgresql", tmp_path, postgres)
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Target:
+    return Target("sqlite", tmp_path, None)
+
+
+@pytest.fixture
+def duck(tmp_path: Path) -> Target:
+    return Target("duckdb", tmp_path, None)
+
+
+@pytest.fixture
+def watched() -> Iterator[list[Any]]:
+    """Report durable steps to the functions that the test puts here."""
+    watchers: list[Any] = []
+
+    def watch(name: str, taken: bool) -> None:
+        for watcher in watchers:
+            watcher(name, taken)
+
+    durable.watch(watch)
+    yield watchers
+    durable.watch(None)
+
+
+# what is stored
+
+WHOLE = {"n": 2**63 - 1, "Title": "题 '\"\\", "share": 0.1, "day": "2024-01-31", "open": False,
+         "detail": {"z": 1, "a": "x\0"}, "parts": [[3], [1]]}  # fmt: skip
+ODD: Records = [
+    WHOLE,
+    {**WHOLE, "new": {"a": [1]}, "_extra": 1, "title": "other"},
+    {"n": 2**63, "share": 2**53 + 1, "day": 5, "open": 1, "detail": [1], "parts": "x"},
+    {"n": -(2**63), "share": -0.0, "Title": ""},
+    {"Title": "nul \0 and more"},
+    {"Title": "a],[b"},
+    {"share": 1e300, "n": 10**40},
+    {},
+]
+
+
+def test_columns_have_types_and_the_names_of_the_fields(target: Target) -> None:
+    target.harvest([batch(1, WHOLE)])
+    if target.kind == "sqlite":
+        found = {name: kind for _, name, kind, *_ in target.execute("PRAGMA table_info(checked)")}
+    else:
+        found = dict(
+            target.execute(
+                "SELECT column_name, data_type FROM information_schema.columns"
+                " WHERE table_name = 'checked'"
+            )
+        )
+    types = {
+        "sqlite": "INTEGER TEXT REAL DATE BOOLEAN JSON DATETIME",
+        "duckdb": "BIGINT VARCHAR DOUBLE DATE BOOLEAN JSON TIMESTAMP_WITH_TIME_ZONE",
+        "postgresql": "bigint text double_precision date boolean json timestamp_with_time_zone",
+    }[target.kind].split()
+    whole, text, real, date_, truth, nested, moment = [each.replace("_", " ") for each in types]
+    assert found == {
+        "n": whole, "Title": text, "share": real, "day": date_, "open": truth, "detail": nested,
+        "parts": nested, "_appid": text, "_endpoint": text, "_begin_date": date_,
+        "_end_date": date_, "_fetched_at": moment, "_extra": nested, "_checksum": whole,
+    }  # fmt: skip
+
+
+def test_each_value_is_stored_and_given_back_and_no_row_counts_as_changed(target: Target) -> None:
+    odd = batch(1, *ODD)
+    target.harvest([odd, batch(2, *reversed(ODD)), batch(3, *ODD, appid="wx2")])
+    for (_, _), stored in target.scan().items():
+        assert stored.tally == odd.tally
+        assert stored.fetched_at == STAMP
+        assert sorted(map(repr, map(_sorted, stored.records()))) == sorted(
+            map(repr, map(_sorted, ODD))
+        )
+    assert len(target.scan()) == 3
+
+
+def _sorted(record: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(record.items()))
+
+
+def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(target: Target) -> None:
+    async def go() -> None:
+        sink = await target.open()
+        assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
+            "checked: Title came as int, not as str; it stands in _extra",
+            "checked: the field 'new' is not known; it stands in _extra",
+        ]
+        assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
+        await sink.close()
+
+    asyncio.run(go())
+    for title, extra in target.execute('SELECT "Title", _extra FROM checked'):
+        assert title is None
+        assert (json.loads(extra) if isinstance(extra, str) else extra) == {"Title": 3, "new": 2}
+
+
+def test_a_zero_with_a_sign_is_kept_also_where_a_database_has_none(target: Target) -> None:
+    target.harvest([batch(1, {"share": -0.0}, {"share": 0.0})])
+    [stored] = target.scan().values()
+    assert sorted(str(record["share"]) for record in stored.records()) == ["-0.0", "0.0"]
+
+
+def test_an_interface_without_known_fields_stands_in_extra(target: Target) -> None:
+    target.harvest([batch(1, {"a": 1, "n": [2]}, endpoint=None, name="own")])
+    [stored] = target.scan("own").values()
+    assert stored.records() == [{"a": 1, "n": [2]}]
+    assert stored.tally == batch(1, {"a": 1, "n": [2]}).tally
+    assert target.make().endpoints() == ["own"]
+
+
+def test_rows_that_are_the_same_all_stay(target: Target) -> None:
+    target.harvest([part(1, 7, 7, 7)])
+    assert target.numbers() == [7, 7, 7]
+
+
+# what is replaced
+
+
+def test_a_window_replaces_every_stored_one_that_it_overlaps(target: Target) -> None:
+    singles = [part(n, n) for n in range(1, 10)]
+    others = [part(n, 100 + n, appid="wx2") for n in range(1, 10)]
+    target.harvest([*singles, *others], [part(2, 50, days=3)], [part(4, 60, days=2)])
+    assert target.numbers() == [1, 6, 7, 8, 9, 60, *range(101, 110)]
+    target.harvest([part(5, 70)])  # only a part of a stored window
+    assert target.numbers() == [1, 6, 7, 8, 9, 70, *range(101, 110)]
+    assert target.tallies().keys() == {str(day(n)) for n in range(1, 10)}
+
+
+def test_a_long_window_is_found_from_its_last_day(target: Target) -> None:
+    target.harvest([part(1, 1, days=40), part(60, 2)], [part(40, 3)])
+    assert target.numbers() == [2, 3]
+
+
+def test_other_interfaces_and_accounts_are_left_alone(target: Target) -> None:
+    other = replace(CHECKED, name="other")
+    target.harvest([part(1, 1), part(1, 2, appid="wx"), part(1, 3, endpoint=other)], [part(1, 4)])
+    assert target.numbers() == [2, 4]
+    assert target.execute("SELECT n FROM other") == [(3,)]
+
+
+def test_of_overlapping_windows_in_one_write_the_last_one_stays(target: Target) -> None:
+    target.harvest([part(1, 1), part(2, 2), part(1, 3)], [part(4, 4), part(4, 5, days=2)])
+    assert target.numbers() == [2, 3, 5]
+    target.harvest([part(1, 6, days=3), part(2, 7)])  # the longer one has removed days 1 and 3
+    assert target.numbers() == [5, 7]
+
+
+def test_an_empty_window_removes_what_it_overlaps(target: Target) -> None:
+    target.harvest([part(1, 1), part(2, 2)], [part(1)])
+    assert target.numbers() == [2]
+    target.harvest([part(2)])
+    assert target.numbers() == []
+    assert target.make().endpoints() == []
+    target.harvest([part(1, 3)])  # an empty table is no missing table
+    assert target.numbers() == [3]
+
+
+def test_a_write_that_the_ledger_did_not_hear_of_is_repeated_and_replaces_itself(
+    target: Target,
+) -> None:
+    async def go() -> None:
+        sink = await target.open()
+        await target.write(sink, part(1, 1))
+        await sink.write([part(2, 2), part(3, 3)], {})  # and the process dies
+        await sink.close()
+        sink = await target.open()
+        await target.write(sink, part(3, 3), part(2, 2))
+        await sink.close()
+
+    asyncio.run(go())
+    assert target.numbers() == [1, 2, 3]
+
+
+def test_many_accounts_in_one_write(target: Target) -> None:
+    accounts = [f"wx{n}" for n in range(1200)]
+    for _ in range(2):
+        target.harvest([part(1, 1, appid=appid) for appid in accounts])
+    assert target.execute("SELECT count(*), count(DISTINCT _appid) FROM checked") == [(1200, 1200)]
+    assert len(target.scan(appids=accounts[:700])) == 700
+
+
+# the fence
+
+
+def test_a_writer_with_an_older_epoch_is_refused_and_the_others_are_stored(target: Target) -> None:
+    async def go() -> None:
+        old, new = await target.open(), None
+        await target.write(old, part(1, 1), part(1, 2, appid="wx2"), wx1=1, wx2=1)
+        if target.kind != "duckdb":  # which one program at a time can open
+            new = await target.open()
+        assert await (new or old).write([], {"wx1": 2, "wx3": 5}) == ({}, set(), [])
+        written = await target.write(old, part(2, 3), part(2, 4, appid="wx2"), wx1=1, wx2=1)
+        assert written.refused == {"wx1"}
+        written = await target.write(old, part(2, 5), wx1=1)
+        assert written == ({}, {"wx1"}, [])
+        written = await target.write(new or old, part(3, 6), part(1, 7, appid="wx3"), wx1=2, wx3=5)
+        assert not written.refused
+        for sink in (old, new):
+            if sink is not None:
+                await sink.close()
+
+    asyncio.run(go())
+    assert target.numbers() == [1, 2, 4, 6, 7]
+
+
+def test_two_fenced_writers_at_the_same_time_leave_the_later_epochs_records(
+    server: Target,
+) -> None:
+    asyncio.run(_open_and_close(server))
+    results: dict[int, set[str]] = {1: set(), 2: set()}
+
+    async def write(epoch: int) -> None:
+        sink = await server.open(dict(server.checkpoint))
+        for n in range(1, 25):
+            shift = n % 3
+            done = await sink.write(
+                [part(n - shift, epoch, days=4), part(n, epoch, appid="wx2")],
+                {"wx1": epoch, "wx2": 3 - epoch},
+            )
+            results[epoch] |= set(done.refused)
+        await sink.close()
+
+    at_once(lambda: asyncio.run(write(1)), lambda: asyncio.run(write(2)))
+    assert server.execute("SELECT DISTINCT _appid, n FROM checked ORDER BY 1, 2")[-2:] == [
+        ("wx1", 2),
+        ("wx2", 1),
+    ]
+    assert results[1] <= {"wx1"}
+    assert results[2] <= {"wx2"}
+    overlaps = server.execute(
+        "SELECT count(*) FROM checked a JOIN checked b ON a._appid = b._appid AND a.ctid < b.ctid"
+        " AND a._begin_date <= b._end_date AND a._end_date >= b._begin_date"
+    )
+    assert overlaps == [(0,)]
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_a_writer_waits_for_another_one_of_the_same_account(
+    isolation: str, server: Target, watched: list[Any]
+) -> None:
+    assert server.server is not None
+    server.server.execute(
+        f"ALTER DATABASE {server.database} SET default_transaction_isolation = '{isolation}'"
+    )
+    other = threading.Thread(target=lambda: asyncio.run(write(part(3, 2, days=3))))
+    waited: list[bool] = []
+
+    def begin_the_other(name: str, taken: bool) -> None:
+        if name == "commit postgresql batches" and not taken and not waited:
+            waited.append(False)
+            other.start()
+            other.join(1)
+            waited.append(other.is_alive())
+
+    async def write(batch: Batch) -> None:
+        sink = await server.open(dict(server.checkpoint))
+        await sink.write([batch], {"wx1": 1})
+        await sink.close()
+
+    asyncio.run(_open_and_close(server))
+    asyncio.run(write(part(9, 0, days=3)))  # neither epoch nor longest window change any more
+    watched.append(begin_the_other)
+    asyncio.run(write(part(1, 1, days=3)))
+    other.join()
+    assert waited == [False, True]
+    assert server.numbers() == [0, 2]
+
+
+def at_once(*functions: Callable[[], None]) -> None:
+    failures: list[BaseException] = []
+
+    def run(function: Callable[[], None]) -> None:
+        try:
+            function()
+        except BaseException as exc:  # noqa: BLE001  (told by the test)
+            failures.append(exc)
+
+    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+async def _open_and_close(target: Target) -> None:
+    await (await target.open()).close()
+
+
+# what the ledger knows
+
+
+def test_a_harvest_that_the_ledger_does_not_know_is_refused(target: Target) -> None:
+    target.harvest([part(1, 1)])
+    said = target.refused(UsageError, {})
+    identity = target.make().identity
+    assert said.endswith(
+        " holds a harvest that this ledger does not know;"
+        f" `harvester rebuild --out DIR --sink {identity}` makes a ledger from it"
+    )
+    assert target.numbers() == [1]
+    target.harvest([part(2, 2)])
+
+
+def test_without_a_ledger_records_stay_and_overlapping_ones_are_replaced(target: Target) -> None:
+    target.harvest([part(1, 1), part(2, 2)])
+
+    async def go() -> None:
+        sink = target.make()
+        await sink.open(None)
+        await sink.write([part(2, 22), part(3, 3)], {})
+        await sink.close()
+
+    asyncio.run(go())
+    assert target.numbers() == [1, 3, 22]
+    target.harvest([part(4, 4)])  # the ledger still goes on
+    assert target.numbers() == [1, 3, 4, 22]
+
+
+def test_a_new_ledger_takes_what_stands_there_as_it_is_and_notices_when_it_is_gone(
+    target: Target,
+) -> None:
+    target.harvest([part(1, 1)], [part(2, 2)])
+
+    async def take() -> dict[str, str]:
+        sink = target.make()
+        try:
+            return {**await sink.open(None)}
+        finally:
+            await sink.close()
+
+    target.checkpoint = asyncio.run(take())
+    assert target.numbers() == [1, 2]
+    newer = {**target.checkpoint, "commits": "3"}
+    assert "its last 1 commit is missing" in target.refused(SinkError, newer)
+    target.harvest([part(3, 3)])
+    assert target.numbers() == [1, 2, 3]
+    target.execute("DELETE FROM checked")
+    assert "the table checked of the database" in target.refused(SinkError)
+    target.checkpoint = asyncio.run(take())  # nothing stands there
+    target.harvest([part(4, 4)])
+    assert target.numbers() == [4]
+
+
+def test_an_emptied_harvest_can_be_taken_over_and_its_first_ledger_stops(target: Target) -> None:
+    target.harvest([part(1, 1)], [part(1)])
+    other: dict[str, str] = {}
+
+    async def go() -> None:
+        await (await target.open(other)).close()
+
+    asyncio.run(go())
+    assert "is not the one that the ledger refers to" in target.refused(SinkError)
+    asyncio.run(go())
+
+
+def test_an_older_copy_is_noticed(target: Target) -> None:
+    target.harvest([part(1, 1)])
+    older = dict(target.checkpoint)
+    target.harvest([part(2, 2)], [part(3, 3)])
+    newer, target.checkpoint = target.checkpoint, older
+    target.harvest()  # a ledger that is behind goes on
+    target.checkpoint = {**newer, "commits": str(int(newer["commits"]) + 2)}
+    assert "is older than the ledger: its last 2 commits are missing; put the newer one back" in (
+        target.refused(SinkError)
+    )
+
+
+@pytest.mark.parametrize("how", ["DROP TABLE checked", "DELETE FROM checked"])
+def test_a_table_that_is_gone_is_noticed_and_a_new_ledger_harvests_it_anew(
+    how: str, target: Target
+) -> None:
+    target.harvest([part(1, 1)])
+    target.execute(how)
+    assert "the table checked of the database" in target.refused(SinkError)
+    target.checkpoint = {}
+    target.harvest([part(1, 2)])
+    assert target.numbers() == [2]
+
+
+def test_a_scan_says_that_a_table_is_gone(target: Target) -> None:
+    target.harvest([part(1, 1)])
+    target.execute("DROP TABLE checked")
+    with pytest.raises(SinkError, match=r"the table checked of .* is gone; put it back"):
+        target.scan()
+
+
+def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -> None:
+    target.harvest([part(1, 1)])
+    if target.server is None:
+        target.path.unlink()
+        for _ in range(2):
+            assert target.refused(SinkError).endswith("is gone; put it back, or use a new ledger")
+            with pytest.raises(SinkError, match="is gone; put it back"):
+                target.scan()
+    else:
+        target.server.execute(f"DROP DATABASE {target.database}")
+        assert "does not exist" in target.refused(UsageError)
+        target.server.execute(f"CREATE DATABASE {target.database}")
+    target.execute("CREATE TABLE somebodys (a integer)")
+    assert "holds nothing of what the ledger refers to" in target.refused(SinkError)
+    with pytest.raises(SinkError, match="holds no harvest"):
+        target.scan()
+    asyncio.run(_with({}, target))
+    assert "is not the one that the ledger refers to" in target.refused(SinkError)
+
+
+async def _with(checkpoint: dict[str, str], target: Target) -> None:
+    await (await target.open(checkpoint)).close()
+
+
+def test_tables_of_another_version_are_refused(target: Target) -> None:
+    target.harvest([part(1, 1)])
+    target.execute("UPDATE _harvester_state SET version = 9")
+    assert "its tables have version 9, this one knows 3" in target.refused(UsageError)
+    with pytest.raises(UsageError, match="its tables have version 9, this one knows 3"):
+        target.scan()
+    target.execute("DROP TABLE _harvester_state")
+    target.execute("CREATE TABLE _harvester (name VARCHAR(9), value VARCHAR(9))")
+    for checkpoint in (target.checkpoint, {}):
+        assert target.refused(UsageError, checkpoint).endswith(
+            " was written by an earlier version of harvester; choose another database"
+        )
+    with pytest.raises(UsageError, match="was written by an earlier version"):
+        target.scan()
+
+
+# damage
+
+
+def test_a_scan_notices_what_was_changed_added_or_deleted(target: Target) -> None:
+    written = {str(day(n)): part(n, n, 10 + n) for n in range(1, 8)}
+    target.harvest([*written.values()])
+    assert target.tallies() == {begin: each.tally for begin, each in written.items()}
+    added = "INSERT INTO checked (_appid, _begin_date, _end_date) VALUES ({})"
+    for sql in (
+        """UPDATE checked SET "Title" = 'x' WHERE n = 2""",
+        "UPDATE checked SET share = 0.5 WHERE n = 3",
+        "UPDATE checked SET _extra = '{\"a\":1}' WHERE n = 4",
+        "DELETE FROM checked WHERE n = 5",
+        "DELETE FROM checked WHERE _begin_date = '2024-01-06'",
+        added.format("'wx1', '2024-02-01', '2024-02-01'"),
+    ):
+        target.execute(sql)
+    found = target.tallies()
+    expected = {begin: each.tally for begin, each in written.items()}
+    assert found.keys() == expected.keys() - {str(day(6))} | {"2024-02-01"}
+    assert [begin for begin in expected if found.get(begin) == expected[begin]] == [
+        str(day(1)), str(day(7)),
+    ]  # fmt: skip
+    assert found[str(day(2))] == Tally(2, expected[str(day(2))].checksum + 1)
+    assert found[str(day(5))].records == 1
+
+
+def test_rows_that_were_moved_to_another_window_or_account_are_noticed(target: Target) -> None:
+    written = part(1, 1)
+    target.harvest([written])
+    target.execute("UPDATE checked SET _begin_date = '2024-01-02', _end_date = '2024-01-02'")
+    assert target.tallies() != {str(day(2)): written.tally}
+    target.execute("UPDATE checked SET _begin_date = '2024-01-01', _end_date = '2024-01-01'")
+    assert target.tallies() == {str(day(1)): written.tally}
+    target.execute("UPDATE checked SET _appid = 'wx2'")
+    assert target.tallies() != {str(day(1)): written.tally}
+
+
+def test_columns_that_are_added_later_leave_old_rows_as_they_were(target: Target) -> None:
+    few = replace(CHECKED, fields=FIELDS[:1])
+    more = replace(CHECKED, fields=(Field("added", "int"), *FIELDS))
+    records = [{"n": 1, "Title": "a", "added": 2}]
+    target.harvest([batch(1, *records, endpoint=few)], [batch(2, *records, endpoint=more)])
+    target.harvest([batch(3, *records)], [batch(4, *records, endpoint=few)])
+    for stored in target.scan().values():
+        assert stored.tally == batch(1, *records).tally
+        assert stored.records() == records
+    assert len(target.scan()) == 4
+    found = target.execute('SELECT added, "Title" FROM checked ORDER BY _begin_date')
+    assert found == [(None, None), (2, "a"), (None, "a"), (None, None)]
+    target.execute("UPDATE checked SET added = 7 WHERE _begin_date = '2024-01-01'")
+    assert target.tallies()["2024-01-01"] != batch(1, *records).tally
+
+
+def test_a_row_without_a_window_is_no_record_and_one_with_a_bad_one_is_named(lite: Target) -> None:
+    lite.harvest([part(1, 1)])
+    lite.execute("INSERT INTO checked (n) VALUES (5)")
+    assert len(lite.scan()) == 1
+    lite.execute("INSERT INTO checked (_appid, _begin_date, _end_date) VALUES ('wx1', 'x', 'y')")
+    with pytest.raises(SinkError, match="has a row that no harvest wrote, from 'x' to 'y'; remove"):
+        lite.scan()
+
+
+def test_a_scan_gives_one_window_at_a_time_between_two_writes(target: Target) -> None:
+    async def go() -> None:
+        sink = await target.open()
+        await target.write(sink, part(1, 1), part(2, 2))
+        windows = sink.scan("checked")
+        assert next(windows).records() == [{"n": 1, "Title": "t1"}]
+        await target.write(sink, part(2, 22))
+        windows.close()
+        assert [one.records()[0]["n"] for one in sink.scan("checked")] == [1, 22]
+        assert list(sink.scan("never")) == []
+        await sink.close()
+
+    asyncio.run(go())
+
+
+# other people's tables
+
+
+def test_a_table_with_other_columns_is_refused_and_they_are_named(target: Target) -> None:
+    target.execute("CREATE TABLE checked (n VARCHAR(9), own VARCHAR(9))")
+    with pytest.raises(SinkError) as caught:
+        target.harvest([part(1, 1)])
+    said = str(caught.value)
+    assert said.startswith("the table checked of the database ")
+    assert " has other columns than a harvest (n is " in said
+    assert said.endswith(
+        ", _appid is missing, _endpoint is missing, …); rename it, or choose another database"
+    )
+    assert target.execute("SELECT count(*) FROM checked") == [(0,)]
+
+
+def test_tables_and_columns_of_others_are_left_alone(target: Target) -> None:
+    target.execute("CREATE TABLE own (a INTEGER)")
+    target.harvest([part(1, 1)])
+    target.execute("ALTER TABLE checked ADD COLUMN mine VARCHAR(9)")
+    target.execute("UPDATE checked SET mine = 'note'")
+    target.harvest([part(2, 2)])
+    assert target.execute("SELECT mine FROM checked ORDER BY n") == [("note",), (None,)]
+    assert target.tallies() == {str(day(n)): part(n, n).tally for n in (1, 2)}
+    assert target.execute("SELECT count(*) FROM own") == [(0,)]
+
+
+def test_interfaces_whose_names_differ_only_in_case_are_refused(tmp_path: Path) -> None:
+    for kind in ("sqlite", "duckdb"):
+        target = Target(kind, tmp_path, None)
+        one, two = (replace(CHECKED, name=name) for name in ("own", "OWN"))
+        with pytest.raises(SinkError, match="cannot tell the tables own and OWN apart"):
+            target.harvest([part(1, 1, endpoint=one)], [part(1, 1, endpoint=two)])
+
+
+def test_names_that_are_too_long_for_postgresql(server: Target) -> None:
+    long = replace(CHECKED, fields=(Field("n", "int"), Field("x" * 64, "int")))
+    server.harvest([batch(1, {"n": 1, "x" * 64: 2}, endpoint=long)])
+    assert server.execute("SELECT _extra->>repeat('x', 64) FROM checked") == [("2",)]
+    with pytest.raises(SinkError, match="whose names have at most 63 bytes"):
+        server.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * 64))])
+
+
+# files
+
+
+def _file(kind: str, path: Path) -> Any:
+    return {"sqlite": SQLite, "duckdb": DuckDB}[kind](path)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_what_cannot_be_a_database_is_refused_in_one_sentence(kind: str, tmp_path: Path) -> None:
+    def refused(path: Path | str) -> str:
+        async def go() -> None:
+            sink = _file(kind, Path(path))
+            try:
+                await sink.open({})
+            finally:
+                await sink.close()
+
+        with pytest.raises(UsageError) as caught:
+            asyncio.run(go())
+        return str(caught.value)
+
+    text = tmp_path / "x.db"
+    text.write_text("a,b\n" * 5000)
+    assert refused(text).endswith("could not be opened: it is a file of another kind")
+    assert text.read_text() == "a,b\n" * 5000
+    assert "is a directory; name a file" in refused(tmp_path)
+    assert "cannot be made (File exists)" in refused(text / "y.db")
+    assert refused("/proc/x.db").endswith("could not be opened: it cannot be written")
+    with pytest.raises(SinkError, match="could not be read: it is a file of another kind"):
+        list(_file(kind, text).scan("checked"))
+    with pytest.raises(UsageError, match="is a directory; name a file"):
+        list(_file(kind, tmp_path).scan("checked"))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_holds(
+    kind: str,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Target(kind, Path(folder), None)
+        target.harvest([part(1, 1)])
+        Path(folder).chmod(0o777)
+        target.path.chmod(0)
+        user = os.geteuid()
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            with pytest.raises(UsageError, match="could not be read: it cannot be"):
+                target.scan()
+        finally:
+            os.seteuid(user)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_copy_that_cannot_be_written_is_read(kind: str, tmp_path: Path) -> None:
+    target = Target(kind, tmp_path, None)
+    target.harvest([part(1, 1), part(2, 2)])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(target.path, copy)
+    (copy / target.path.name).chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    copy.chmod(0o555)
+    (tmp_path / "list.py").write_text(
+        "import asyncio, os, sys\n"
+        f"from harvester.sinks.{kind} import {'SQLite' if kind == 'sqlite' else 'DuckDB'} as Sink\n"
+        "sink = Sink(sys.argv[1])\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "print(sink.endpoints(), [one.records() for one in sink.scan('checked')])\n"
+    )
+    parents = [each for each in tmp_path.parents if each.stat().st_uid == os.geteuid()]
+    for each in (tmp_path, *parents[:3]):
+        each.chmod(each.stat().st_mode | 0o055)
+    try:
+        ran = subprocess.run(
+            [sys.executable, str(tmp_path / "list.py"), str(copy / target.path.name)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        copy.chmod(0o755)
+    assert ran.stdout.strip() == (
+        "['checked'] [[{'n': 1, 'Title': 't1'}], [{'n': 2, 'Title': 't2'}]]"
+    ), ran.stderr
+    assert [each.name for each in copy.iterdir()] == [target.path.name]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_full_disk_is_told_and_nothing_committed_is_lost(kind: str, tmp_path: Path) -> None:
+    """Where a limit on files stands for the disk, SQLite knows only of an error of writing."""
+    target = Target(kind, tmp_path, None)
+    target.harvest([part(1, 1)])
+    program = (
+        "import asyncio, resource, signal, sys\n"
+        "from tests.sinks.test_sql import Target, batch, Path\n"
+        f"target = Target({kind!r}, Path({str(tmp_path)!r}), None)\n"
+        f"target.checkpoint = {target.checkpoint!r}\n"
+        "async def go():\n"
+        "    sink = await target.open()\n"
+        "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "    try:\n"
+        "        for n in range(2, 40):\n"
+        "            records = [{'n': n, 'Title': f'{n}-{k}' * 40} for k in range(2000)]\n"
+        "            await target.write(sink, batch(n, *records))\n"
+        "    except Exception as exc:\n"
+        "        print(type(exc).__name__, exc)\n"
+        "    finally:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
+        "        await sink.close()\n"
+        "asyncio.run(go())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout.startswith("SinkError"), (ran.stdout, ran.stderr)
+    assert re.search(
+        r"could not be written: (the disk is full|disk I/O error); nothing that was committed is"
+        " lost: mend it and run the same command again",
+        ran.stdout,
+    )
+    assert target.tallies()[str(day(1))] == part(1, 1).tally
+
+
+@pytest.mark.parametrize("rest", ["", "?", "x.db?wal=0", "x.db?"])
+@pytest.mark.parametrize("sink", [SQLite, DuckDB])
+def test_a_spec_that_is_none_is_refused(rest: str, sink: Any) -> None:
+    with pytest.raises(UsageError, match=sink.__name__.lower()):
+        sink.from_spec(rest)
+
+
+def test_a_ledger_of_harvester_is_no_target(lite: Target) -> None:
+    lite.execute("CREATE TABLE calendar (a)")
+    lite.execute("CREATE TABLE open_window (a)")
+    assert lite.refused(UsageError).endswith("is a ledger of harvester; choose another file")
+
+
+def test_a_file_of_sqlite_is_refused_by_duckdb_and_nothing_is_fetched_to_open_it(
+    duck: Target,
+) -> None:
+    with closing(sqlite3.connect(duck.path)) as database:
+        database.execute("CREATE TABLE other (a)")
+    assert duck.refused(UsageError).endswith("could not be opened: it is a file of another kind")
+
+
+def test_a_file_that_another_program_has_open_is_refused_by_duckdb(duck: Target) -> None:
+    program = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True);"
+        " sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, duck.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert "it is in use by another program; let that end" in duck.refused(UsageError)
+        with pytest.raises(UsageError, match="could not be read: it is in use by another program"):
+            duck.scan()
+        other.communicate()
+
+    async def go() -> None:
+        sink = await duck.open()
+        with pytest.raises(UsageError, match="is in use by another harvester; let it end"):
+            await duck.open()
+        await sink.close()
+        await (await duck.open()).close()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("sink", "library", "extra"),
+    [(DuckDB, "duckdb", "duckdb"), (PostgreSQL, "psycopg", "postgres")],
+)
+def test_a_missing_library_is_named_with_the_line_to_type(
+    sink: Any, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UsageError, match=rf"pip install 'wechat-harvester\[{extra}\]'$"):
+        sink("postgresql://h/db")
+
+
+def test_duckdb_stores_the_same_rows_with_and_without_arrow(tmp_path: Path) -> None:
+    many = [{"n": n, "Title": f"\0 {n} '\"", "share": n / 7, "day": "2024-01-31", "open": n < 9,
+             "detail": {"z": n}, "parts": [n], "new": n} for n in range(200)]  # fmt: skip
+    written = batch(1, *many, *ODD)
+    found = []
+    for name in ("with", "without"):
+        target = Target("duckdb", tmp_path / name, None)
+
+        async def go(target: Target = target, name: str = name) -> None:
+            sink = target.make()
+            if name == "without":
+                sink._driver._arrow = None
+            await sink.open(None)
+            await sink.write([written], {})
+            await sink.close()
+
+        asyncio.run(go())
+        assert target.tallies() == {str(day(1)): written.tally}
+        found.append(target.execute("SELECT COLUMNS(*)::VARCHAR FROM checked ORDER BY ALL"))
+    assert len(found[0]) == 200 + len(ODD)
+    assert found[0] == found[1]
+
+
+def test_duckdb_draws_nothing_on_the_screen_of_a_notebook(tmp_path: Path) -> None:
+    """DuckDB draws a bar in a notebook, which it knows by a main module without a file."""
+    program = (
+        "import sys; from harvester.sinks.duckdb import DuckDB\n"
+        "driver = DuckDB(sys.argv[1])._driver\n"
+        "driver.connect(create=True)\n"
+        "ask = \"SELECT current_setting('enable_progress_bar')\"\n"
+        "with driver.reading() as reader:\n"
+        "    print(driver.query(ask), list(driver.scan(ask)), list(reader.scan(ask)))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "x.duckdb")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.strip() == "[(False,)] [(False,)] [(False,)]"
+
+
+def test_duckdb_keeps_little_of_the_file_in_memory_and_a_lower_limit_as_it_is(
+    duck: Target,
+) -> None:
+    limit = "SELECT current_setting('memory_limit')"
+
+    async def go() -> None:
+        sink = await duck.open()
+        with duckdb.connect(str(duck.path)) as users:
+            assert users.execute(limit).fetchone() == ("244.1 MiB",)
+            await sink.close()
+            assert users.execute(limit).fetchone() != ("244.1 MiB",)
+            users.execute("SET memory_limit = '100MB'")
+            sink = await duck.open()
+            assert users.execute(limit).fetchone() == ("95.3 MiB",)
+            await sink.close()
+            assert users.execute(limit).fetchone() == ("95.3 MiB",)
+
+    asyncio.run(go())
+
+
+# a server that goes away
+
+
+@pytest.mark.thorough
+def test_a_server_that_goes_and_comes_back_loses_and_doubles_nothing(server: Target) -> None:
+    assert server.server is not None
+    postgres = server.server
+
+    async def go() -> None:
+        sink = await server.open()
+        await server.write(sink, part(1, 1))
+        for number, how in enumerate((signal.SIGINT, signal.SIGQUIT), 2):
+            await asyncio.to_thread(postgres.stop, how)
+            task = asyncio.ensure_future(server.write(sink, part(number, number)))
+            await asyncio.sleep(0.5)
+            assert not task.done()
+            await asyncio.to_thread(postgres.start)
+            await task
+        await sink.close()
+
+    asyncio.run(go())
+    assert server.numbers() == [1, 2, 3]
+
+
+def test_a_connection_that_is_cut_before_its_commit_repeats_the_write(
+    server: Target, watched: list[Any]
+) -> None:
+    cut: list[str] = []
+
+    def cut_off(name: str, taken: bool) -> None:
+        if name == "commit postgresql batches" and not taken and not cut:
+            cut.append(name)
+            assert server.server is not None
+            server.server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                f" WHERE datname = '{server.database}' AND application_name = 'harvester'"
+            )
+
+    async def go() -> None:
+        sink = await server.open()
+        await server.write(sink, part(1, 1))
+        watched.append(cut_off)
+        await server.write(sink, part(1, 11), part(2, 2))
+        await sink.close()
+
+    asyncio.run(go())
+    assert cut
+    assert server.numbers() == [2, 11]
+    server.harvest()  # the checkpoint is that of the repeated write
+
+
+def test_a_commit_whose_answer_is_lost_is_repeated_and_replaces_itself(
+    server: Target, watched: list[Any]
+) -> None:
+    commits: list[str] = []
+
+    def lose(name: str, taken: bool) -> None:
+        if name == "commit postgresql batches" and taken:
+            commits.append(name)
+            if len(commits) == 2:
+                raise psycopg.OperationalError("the connection was lost")
+
+    async def go() -> None:
+        sink = await server.open()
+        watched.append(lose)
+        await server.write(sink, part(1, 1))
+        await server.write(sink, part(1, 11), part(2, 2))
+        await server.write(sink, part(3, 3))
+        await sink.close()
+
+    asyncio.run(go())
+    assert server.numbers() == [2, 3, 11]
+    assert len(commits) == 4
+    assert server.checkpoint["commits"] == "4"
+
+
+@pytest.mark.thorough
+def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target) -> None:
+    assert server.server is not None
+    postgres, server.patience = server.server, 1.0
+
+    async def go() -> None:
+        sink = await server.open()
+        await server.write(sink, part(1, 1))
+        await asyncio.to_thread(postgres.stop)
+        try:
+            with pytest.raises(SinkError) as caught:
+                await server.write(sink, part(2, 2))
+            await sink.close()
+            with pytest.raises(SinkError, match=r"was away for 1 s \("):
+                await server.open()
+            with pytest.raises(UsageError, match="could not be read"):
+                server.scan()
+        finally:
+            await asyncio.to_thread(postgres.start)
+        said = without_password(caught.value)
+        assert said.startswith(f"the database {server.database} on 127.0.0.1:")
+        assert "was away for 1 s (" in said
+        assert said.endswith("run the same command again")
+
+    asyncio.run(go())
+    server.harvest([part(2, 2)])
+    assert server.numbers() == [1, 2]
+
+
+def test_waiting_for_a_server_can_be_cancelled(server: Target) -> None:
+    assert server.server is not None
+    postgres = server.server
+
+    async def go() -> None:
+        sink = await server.open()
+        await asyncio.to_thread(postgres.stop)
+        try:
+            task = asyncio.ensure_future(sink.write([part(1, 1)], {}))
+            await asyncio.sleep(0.5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 5)
+            await sink.close()
+        finally:
+            await asyncio.to_thread(postgres.start)
+
+    asyncio.run(go())
+
+
+def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def go() -> None:
+        sink = PostgreSQL(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/db", patience=0.3)
+        with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
+            await sink.open({})
+        await sink.close()
+
+    asyncio.run(go())
+
+
+# what PostgreSQL refuses
+
+
+def refused(url: str) -> str:
+    """Why a URL is not opened."""
+
+    async def go() -> None:
+        sink: Any = PostgreSQL.from_spec(url.partition(":")[2])
+        try:
+            await sink.open({})
+        finally:
+            await sink.close()
+
+    with pytest.raises(UsageError) as caught:
+        asyncio.run(go())
+    return without_password(caught.value)
+
+
+def test_what_is_wrong_with_the_database_is_told_before_anything_is_sent(
+    postgres: PostgresServer,
+) -> None:
+    name = postgres.new_database()
+    where = f"on 127.0.0.1:{postgres.port} cannot be used:"
+    assert refused(postgres.url("nowhere")) == (
+        f'the database nowhere {where} database "nowhere" does not exist'
+    )
+    assert refused(postgres.url(name, password="wrong")) == (
+        f'the database {name} {where} password authentication failed for user "harvester"'
+    )
+    assert refused(f"postgresql://harvester@127.0.0.1:{postgres.port}/{name}") == (
+        f"the database {name} {where} no password was given; it may stand in PGPASSWORD or"
+        " ~/.pgpass"
+    )
+    assert "cannot be used:" in refused(f"postgresql://u:{PASSWORD}@no-such-host.invalid/{name}")
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (f"//u:{PASSWORD}@h/db?colour=blue", "it has no option 'colour'"),
+        (f"//u:{PASSWORD}@[h/db", "write it as postgresql://[USER@]HOST[:PORT]/DATABASE"),
+        (f"//u:{PASSWORD}@h/", "names no database"),
+        (f"u:{PASSWORD}@h/db", "write PostgreSQL as postgresql://"),
+        ("", "write PostgreSQL as postgresql://"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_its_password(rest: str, said: str) -> None:
+    assert said in refused(f"postgresql:{rest}")
+
+
+def test_a_database_that_cannot_be_written_is_refused(
+    server: Target, postgres: PostgresServer
+) -> None:
+    name = postgres.new_database()
+    where = f"the database {name} on 127.0.0.1:{postgres.port} could not be opened:"
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert refused(postgres.url(name)) == (
+        f"{where} cannot execute CREATE TABLE in a read-only transaction"
+    )
+    postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    postgres.execute(f"CREATE ROLE reader{name} LOGIN PASSWORD '{PASSWORD}'")
+    postgres.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
+    reader = postgres.url(name, user=f"reader{name}")
+    assert refused(reader) == f"{where} permission denied for schema public"
+    server.harvest([part(1, 1)])
+    with pytest.raises(UsageError, match="could not be read: permission denied for"):
+        list(PostgreSQL(postgres.url(server.database, user=f"reader{name}")).scan("checked"))
+    server.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader{name}")
+    reader = postgres.url(server.database, user=f"reader{name}")
+    assert "permission denied for table" in refused(reader)
+    assert len(list(PostgreSQL(reader).scan("checked"))) == 1  # reading is allowed
+
+
+def test_a_database_that_cannot_hold_every_title_is_refused(postgres: PostgresServer) -> None:
+    name = postgres.new_database("ENCODING 'SQL_ASCII' TEMPLATE template0")
+    assert "has the encoding SQL_ASCII, which cannot hold every title" in refused(
+        postgres.url(name)
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "identity"),
+    [
+        ("postgresql://u:s3cr3t@h:5433/db", "postgresql://u@h:5433/db"),
+        ("postgresql://u@h:5433/db", "postgresql://u@h:5433/db"),
+        ("postgresql://h/db?user=u&password=s3cr3t", "postgresql://u@h/db"),
+        ("postgresql:///db?host=/run/pg", "postgresql://%2Frun%2Fpg/db"),
+        ("postgresql://a:1,b:2/db?target_session_attrs=any",
+         "postgresql://a:1,b:2/db?target_session_attrs=any"),
+        ("postgresql://[::1]:5/d%20b?sslmode=require", "postgresql://[::1]:5/d%20b?sslmode=require"),
+    ],
+)  # fmt: skip
+def test_its_name_in_the_ledger_is_its_url_without_the_password(url: str, identity: str) -> None:
+    sink = PostgreSQL(url)
+    assert sink.identity == identity
+    assert "s3cr3t" not in repr(sink)
+    assert PostgreSQL(identity).identity == identity
+
+
+def test_a_scan_takes_the_password_from_the_environment(
+    server: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.harvest([part(1, 1)])
+    identity = server.make().identity
+    with pytest.raises(UsageError, match="no password was given; it may stand in PGPASSWORD"):
+        list(PostgreSQL(identity).scan("checked"))
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    assert len(list(PostgreSQL(identity).scan("checked"))) == 1

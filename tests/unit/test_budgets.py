@@ -1,0 +1,436 @@
+"""Quotas and rates through the real engine: what is spent, who is parked, in which order."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester import events
+from harvester.cli.commands import invoke
+from harvester.cli.progress import Lines
+from harvester.cli.session import summarize
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Endpoint
+from harvester.events import Report
+from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.limiter import SLOWER
+from harvester.model import Request, Response, Window
+from harvester.plan import QUOTA_MARGIN, Days, Load, china, last_settled_day, quota_days
+from harvester.sinks.lines import JsonLines
+from harvester.testing import (
+    FakeTransport,
+    MemorySink,
+    Simulator,
+    VirtualTimeLoop,
+    run_virtual,
+)
+from harvester.transport import Transport
+from harvester.worker import EARLY_AGAIN
+from tests.support import A, B, at, engine_run, noon, scope
+
+DAY = "2026-03-11"
+YESTERDAY = date(2026, 3, 10)
+MARCH = (date(2026, 2, 9), YESTERDAY)  # 30 days
+READ, SHARE = INTERFACES["getarticleread"], INTERFACES["getarticleshare"]
+GROWING = INTERFACES["getarticletotaldetail"]
+
+
+class Noted:
+    """A transport that notes the first day of each data request, by interface."""
+
+    def __init__(self, simulator: Simulator, latency: float = 0.01) -> None:
+        self._inner = FakeTransport(simulator, latency=latency)
+        self.asked: list[tuple[str, str]] = []
+        self.at: list[float] = []
+
+    async def send(self, request: Request, leave: Any = None) -> Response:
+        """The simulator's response."""
+        if request.path.startswith("/datacube/"):
+            day = json.loads(request.body or b"{}")["begin_date"]
+            self.asked.append((request.path.rsplit("/", 1)[1], day))
+            self.at.append(self._inner.simulator.wall())
+        return await self._inner.send(request)
+
+    @property
+    def days(self) -> list[str]:
+        """Of all of them, in order."""
+        return [day for _, day in self.asked]
+
+
+def run_at(
+    moment: float,
+    wechat: Simulator | Transport,
+    folder: Path,
+    *endpoints: Endpoint,
+    days: Days = MARCH,
+    appids: tuple[str, ...] = (A,),
+    **options: Any,
+) -> Report:
+    """One run with a ledger at a Unix time."""
+
+    async def main(loop: VirtualTimeLoop) -> Report:
+        simulator = wechat if isinstance(wechat, Simulator) else wechat._inner.simulator  # type: ignore[attr-defined]
+        simulator.wall = loop.wall
+        asked = scope(*days, appids, endpoints or (READ,))
+        sink = JsonLines(folder)
+        return await engine_run(loop, wechat, asked, sink, folder / FILE_NAME, **options)
+
+    return run_virtual(main, moment)
+
+
+def spent(folder: Path, day: date) -> dict[tuple[str, str], int]:
+    async def main(loop: VirtualTimeLoop) -> dict[tuple[str, str], int]:
+        async with SqliteLedger(folder / FILE_NAME, readonly=True) as ledger:
+            return await ledger.spent(day)
+
+    return run_virtual(main)
+
+
+# what is spent
+
+
+def test_what_was_spent_outlives_the_run_by_account_interface_and_day_in_china(
+    tmp_path: Path,
+) -> None:
+    wechat = Simulator()
+    today = date(2026, 3, 11)
+    more = {"appids": (A, B), "daily_quota": 7}
+    report = run_at(at(DAY, 23), wechat, tmp_path, READ, SHARE, **more)
+    assert (report.state, report.requests, report.windows.waiting) == ("waiting", 28, 92)
+    each = {(appid, name.name): 7 for appid in (A, B) for name in (READ, SHARE)}
+    assert spent(tmp_path, today) == each
+    report = run_at(at(DAY, 23.5), wechat, tmp_path, READ, SHARE, **more)
+    assert (report.state, report.requests) == ("waiting", 0)
+    report = run_at(at("2026-03-12", 0.1), wechat, tmp_path, READ, SHARE, **more)
+    assert (report.state, report.requests) == ("waiting", 28)
+    assert spent(tmp_path, today) == spent(tmp_path, today + timedelta(days=1)) == each
+    assert report.until == at("2026-03-13", 0) + QUOTA_MARGIN
+
+
+def test_attempts_that_failed_are_spent_too(tmp_path: Path) -> None:
+    wechat = Simulator(refuse={READ.name: -1})
+    report = run_at(at(DAY, 9), wechat, tmp_path, daily_quota=10, attempts=100)
+    assert (report.state, report.requests, report.windows.done) == ("waiting", 10, 0)
+    assert spent(tmp_path, date(2026, 3, 11)) == {(A, READ.name): 10}
+
+
+def test_a_reserve_is_left_to_the_accounts_other_programs(tmp_path: Path) -> None:
+    wechat = Simulator(daily_quota=20)
+    report = run_at(at(DAY, 9), wechat, tmp_path, daily_quota=20, reserve=5)
+    assert (report.state, report.requests) == ("waiting", 15)
+    assert wechat.counts["errcode 45009"] == 0
+
+
+def test_wechat_is_asked_what_is_left_and_the_reserve_is_kept(tmp_path: Path) -> None:
+    wechat = Simulator(daily_quota={READ.name: 20, SHARE.name: 10})
+    run_at(at(DAY, 9), wechat, tmp_path / "other", days=(YESTERDAY, YESTERDAY))
+    told: list[Any] = []
+    report = run_at(
+        at(DAY, 10), wechat, tmp_path, READ, SHARE,
+        ask_quota=True, reserve=3, on_event=told.append,
+    )  # fmt: skip
+    quotas = [event for event in told if isinstance(event, events.QuotaTold)]
+    assert {(each.endpoint, each.daily, each.left) for each in quotas} == {
+        (READ.name, 20, 19), (SHARE.name, 10, 10),
+    }  # fmt: skip
+    assert (report.state, report.windows.done) == ("waiting", 16 + 7)
+    assert wechat.counts["errcode 45009"] == 0
+    assert report.requests == 16 + 7
+
+
+def test_a_told_quota_never_widens_what_the_user_allows(tmp_path: Path) -> None:
+    wechat = Simulator(daily_quota=1000)
+    report = run_at(at(DAY, 9), wechat, tmp_path, ask_quota=True, daily_quota=4)
+    assert report.requests == 4
+
+
+def test_without_an_answer_about_the_quota_it_is_learned(tmp_path: Path) -> None:
+    wechat = Simulator(daily_quota=4)
+    wechat._routes.pop("/cgi-bin/openapi/quota/get")
+    report = run_at(at(DAY, 9), wechat, tmp_path, ask_quota=True)
+    assert (report.state, report.windows.done) == ("waiting", 4)
+
+
+# who is parked
+
+
+def test_at_its_budget_an_interface_is_parked_and_the_rest_goes_on(tmp_path: Path) -> None:
+    wechat = Simulator(daily_quota={READ.name: 5})
+    report = run_at(at(DAY, 9), wechat, tmp_path, READ, SHARE, concurrency=1)
+    assert (report.state, report.windows.done, report.windows.waiting) == ("waiting", 35, 25)
+    assert report.until == at("2026-03-12", 0) + QUOTA_MARGIN
+    (wait,) = report.waits
+    assert (wait.appid, wait.endpoint, wait.windows) == (A, READ.name, 25)
+    assert wait.until == report.until
+    assert "daily quota of this interface is used up" in wait.reason
+
+
+def test_of_two_accounts_one_at_its_quota_holds_up_nothing_of_the_other(tmp_path: Path) -> None:
+    wechat = Simulator()
+    wechat.refuse[A] = 45009
+    report = run_at(at(DAY, 9), wechat, tmp_path, appids=(A, B))
+    assert (report.state, report.windows.done, report.windows.waiting) == ("waiting", 30, 30)
+
+
+def test_under_wait_a_parked_interface_sleeps_and_says_so(tmp_path: Path) -> None:
+    wechat, told = Noted(Simulator(daily_quota={READ.name: 12})), list[Any]()
+    report = run_at(
+        at(DAY, 9), wechat, tmp_path, READ, SHARE, wait=True, concurrency=1, on_event=told.append
+    )
+    assert (report.state, report.windows.done) == ("complete", 60)
+    paused = [event for event in told if isinstance(event, events.Paused)]
+    assert [event.endpoint for event in paused] == [READ.name] * 3
+    assert paused[1].seconds == EARLY_AGAIN
+    assert paused[0].seconds == pytest.approx(15 * 3600, abs=60)
+    (wait,) = report.waits
+    assert (wait.endpoint, wait.windows) == (READ.name, 0)
+    assert wait.seconds == pytest.approx(39 * 3600, abs=60)
+    shares = [when for (name, _), when in zip(wechat.asked, wechat.at, strict=True)
+              if name == SHARE.name]  # fmt: skip
+    assert max(shares) < at(DAY, 9.1)
+
+
+@pytest.mark.parametrize("how", ["own", "wechats"])
+def test_under_wait_no_day_has_more_calls_than_its_budget(how: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"daily_quota": 7} if how == "own" else {}
+    wechat = Noted(Simulator(daily_quota=7))
+    report = run_at(at(DAY, 22), wechat, tmp_path, wait=True, concurrency=4, **options)
+    assert (report.state, report.windows.done) == ("complete", 30)
+    by_day = Counter(china(when).date() for when in wechat.at)
+    assert len(by_day) == 5
+    # Beside what was in flight at the refusal there is one call five minutes later.
+    assert max(by_day.values()) <= (7 if how == "own" else 7 + 4 + 1)
+
+
+# in which order
+
+
+def test_yesterday_comes_first_then_the_backfill_newest_first(tmp_path: Path) -> None:
+    wechat = Noted(Simulator())
+    run_at(at(DAY, 9), wechat, tmp_path, concurrency=1)
+    assert wechat.days == sorted(wechat.days, reverse=True)
+    assert wechat.days[0] == str(YESTERDAY)
+
+
+def test_oldest_first_goes_from_the_first_day_to_the_last(tmp_path: Path) -> None:
+    wechat = Noted(Simulator())
+    run_at(at(DAY, 9), wechat, tmp_path, concurrency=1, order="oldest")
+    assert wechat.days == sorted(set(wechat.days))
+    assert len(wechat.days) == 30
+
+
+def test_newest_first_asks_for_what_can_still_change_before_the_backfill(tmp_path: Path) -> None:
+    wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
+    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40)
+    noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
+    run_at(
+        at("2026-03-12", 9), noted, tmp_path, GROWING,
+        days=later, daily_quota=40, concurrency=1,
+    )  # fmt: skip
+    assert noted.days[0] == "2026-03-11"
+    young = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
+    assert noted.days[1:30] == young
+    rest = noted.days[30:]
+    assert len(rest) == 10
+    assert rest == sorted(rest, reverse=True)
+    assert not set(rest) & {*young, "2026-03-11"}
+
+
+def test_oldest_first_asks_for_what_can_still_change_in_its_place(tmp_path: Path) -> None:
+    wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
+    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40)
+    noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
+    run_at(
+        at("2026-03-12", 9), noted, tmp_path, GROWING,
+        days=later, daily_quota=80, concurrency=1, order="oldest",
+    )  # fmt: skip
+    assert noted.days == sorted(set(noted.days))
+    assert noted.days[0] == "2025-12-01"
+    young = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
+    missing = 100 - 40  # of the days before the second run's last one
+    assert noted.days[missing:] == [*reversed(young), "2026-03-11"][: 80 - missing]
+
+
+def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(
+    tmp_path: Path,
+) -> None:
+    wechat = Simulator()
+    for number in range(6):
+        today = date(2026, 3, 11) + timedelta(days=number)
+        days = (date(2026, 1, 1), today - timedelta(days=1))
+        noted = Noted(wechat)
+        run_at(at(str(today), 9), noted, tmp_path, days=days, daily_quota=9, concurrency=1)
+        assert noted.days[0] == str(days[1])
+        assert len(noted.days) == 9
+    assert noted.days[1:] == sorted(noted.days[1:], reverse=True)
+
+
+# the plan
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "begin", "quota"),
+    [(READ, date(2026, 1, 5), 20), (GROWING, date(2026, 1, 5), 45),
+     (INTERFACES["getusersummary"], date(2024, 1, 1), 9)],
+    ids=lambda each: getattr(each, "name", str(each)),
+)  # fmt: skip
+def test_the_plan_tells_the_day_on_which_a_daily_run_is_through(
+    endpoint: Any, begin: date, quota: int, tmp_path: Path
+) -> None:
+    wechat, today = Simulator(), date(2026, 3, 11)
+    (tmp_path / "harvest").mkdir()
+    expected = None
+    for number in range(40):
+        moment = at(str(today + timedelta(days=number)), 9)
+        days = (begin, last_settled_day(moment))
+        if expected is None:
+            calls = -(-((days[1] - begin).days + 1) // endpoint.span)
+            load = Load(calls + (endpoint.span > 1), 0, days[1], True,
+                        endpoint.late_days, endpoint.span)  # fmt: skip
+            expected = quota_days(load, quota, today)
+        report = run_at(moment, wechat, tmp_path, endpoint, days=days, daily_quota=quota)
+        if report.state == "complete":
+            break
+    assert number + 1 == expected
+
+
+def test_the_command_plans_days_of_quota_and_the_date(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = ["plan", "getusersummary", "--start", "2014-12-01", "--end", "2024-11-30"]
+    assert invoke([*plan, "--daily-quota", "100"]) == 0
+    said = capsys.readouterr().out
+    assert "calls   522\n" in said
+    assert (
+        "quota   6 days at 100 calls a day for one interface of one account; run each day," in said
+    )
+    assert invoke([*plan, "--daily-quota", "100", "--reserve", "90"]) == 0
+    assert "quota   53 days at 10 calls a day" in capsys.readouterr().out
+
+
+# too many requests in a minute
+
+
+def test_45011_slows_that_account_alone_and_it_recovers_slowly(tmp_path: Path) -> None:
+    wechat, told = Simulator(minute_limit=(60, 60.0)), list[Any]()
+
+    async def main(loop: VirtualTimeLoop) -> Report:
+        wechat.wall = loop.wall
+        asked = scope(date(2025, 11, 1), YESTERDAY, (A,), (READ, SHARE))
+        return await engine_run(
+            loop, wechat, asked, MemorySink(), rate="120/min", on_event=told.append
+        )
+
+    report = run_virtual(main, noon(DAY))
+    assert report.state == "complete"
+    shares = [event.share for event in told if isinstance(event, events.Slowed)]
+    assert shares[0] == SLOWER
+    assert len(shares) < 6
+    assert wechat.counts["errcode 45011"] <= 2 * len(shares)
+    (wait,) = report.waits
+    assert (wait.appid, wait.endpoint) == (A, "")
+    assert "45011" in wait.reason
+    assert wait.seconds > 10
+    assert wait.to_dict() in report.to_dict()["waits"]
+
+
+def test_the_progress_says_who_waits_for_what_and_for_how_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = Lines()
+    lines(events.RunStarted(10, 0, 2))
+    lines(events.Paused("wx1", 42.0, "errcode 45011 (slower)"))
+    lines(events.Slowed("wx1", 0.5))
+    lines(events.Paused("wx2", 7200.0, "the quota is used up", "getarticleread"))
+    told = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert told[1:] == [
+        "wx1 pauses for 42 s: errcode 45011 (slower)",
+        "wx1: from now on at 50% of its rate, recovering slowly",
+        "wx2 getarticleread pauses for 2 h 00 min: the quota is used up",
+    ]
+
+
+def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines, day = Lines(), YESTERDAY
+    for _ in range(50):
+        lines(events.Deferred("wx1", "e", day, day, 1, 0.0, "late"))
+        lines(events.Foreign(Window("wx1", "e", day, day), 2))
+        lines(events.Split("wx1", "e", 4, 1))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 20 + 1
+    assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
+
+
+def test_the_summary_tells_what_changed_can_change_and_was_left_out() -> None:
+    report = Report(changed=2, provisional=3, foreign=4)
+    said = ", ".join(summarize(report))
+    for part in ("2 changed", "3 still provisional", "4 rows of days that were not asked for"):
+        assert part in said
+    assert "changed" not in ", ".join(summarize(Report()))
+
+
+def test_the_progress_line_says_who_waits_and_for_how_long_it_has(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lines = Lines()
+    lines(events.RunStarted(10, 0, 2))
+    lines(events.Paused("wx1", 42.0, "errcode 45011 (slower) [rid: 1-2-3]"))
+    lines(events.Paused("wx2", 30.0, "errcode 45011 (slower) [rid: 1-2-4]"))
+    now = 12.0
+    lines(events.Committed((), 0, 0))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("; wx1 waits, 12 s of 42 s (and 1 more): errcode 45011 (slower)")
+    now = 43.0
+    lines(events.Committed((), 0, 0))
+    assert "waits" not in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_wait_is_told_once_however_long_nothing_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lines = Lines()
+    lines(events.RunStarted(10, 0, 1))
+    lines(events.Paused("wx1", 60.0, "errcode 45011 (slower)"))
+    lines(events.Stalled(10.0, ("wx1 waits, next try in 50 s: errcode 45011 (slower)",)))
+    now = 20.0
+    lines(events.Foreign(Window("wx1", "e", YESTERDAY, YESTERDAY), 2))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("; wx1 waits, 20 s of 60 s: errcode 45011 (slower)")
+    assert "next try in" not in told
+
+
+def test_a_slowed_account_costs_the_other_nothing() -> None:
+    wechat = Simulator()
+    finished: dict[str, float] = {}
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        wechat.wall = loop.wall
+
+        def note(event: Any) -> None:
+            if isinstance(event, events.Committed):
+                finished.update({window.appid: loop.time() for window in event.windows})
+
+        wechat.refuse[A] = 45011
+        loop.call_later(100.0, wechat.refuse.clear)
+        asked = scope(*MARCH, (A, B), (READ, SHARE))
+        report = await engine_run(
+            loop, wechat, asked, MemorySink(), rate="5/s", on_event=note, attempts=20
+        )
+        assert report.state == "complete"
+
+    run_virtual(main, noon(DAY))
+    assert finished[B] < 14
+    assert finished[A] > 100

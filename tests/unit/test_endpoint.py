@@ -1,0 +1,522 @@
+"""From a window to a request, from a response to a verdict."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harvester.answer import MAX_VALUES, Rule, code_of, read, refusal
+from harvester.endpoint import Field, JsonEndpoint, day_of, final_at, grid, in_record, within
+from harvester.errors import UsageError
+from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.plan import Cut, Grid, settles_at
+
+PROPERTY = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
+)
+
+RULES = {
+    -1: Rule(Action.RETRY, "WeChat is busy"),
+    40001: Rule(Action.RENEW_TOKEN, ""),
+    47009: Rule(Action.STOP_ENDPOINT, "offline"),
+    61500: Rule(Action.FAIL_WINDOW, ""),
+    61501: Rule(Action.FAIL_WINDOW, ""),
+}
+DAY = Window("wx1", "summary", date(2020, 1, 1), date(2020, 1, 1))
+WEEK = Window("wx1", "summary", date(2020, 1, 6), date(2020, 1, 12))
+ENDPOINT = JsonEndpoint("summary", "/datacube/summary", date(2014, 12, 1), errors=RULES)
+
+
+def said(answer: object, status: int = 200, window: Window = DAY, **how: Any) -> Verdict:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return replace(ENDPOINT, **how).verdict(Response(status, body), window)
+
+
+def test_a_window_becomes_a_post_with_its_two_days() -> None:
+    window = Window("wx1", "summary", date(2020, 1, 1), date(2020, 1, 7))
+    assert ENDPOINT.request(window, Token("t0ken")) == Request(
+        "POST",
+        "/datacube/summary",
+        (("access_token", "t0ken"),),
+        b'{"begin_date":"2020-01-01","end_date":"2020-01-07"}',
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "body"),
+    [
+        ({"dates": "%Y%m%d"}, b'{"begin_date":"20200106","end_date":"20200112"}'),
+        ({"asks_first_day": True}, b'{"begin_date":"2020-01-06","end_date":"2020-01-06"}'),
+        (
+            {"begin_key": "start", "end_key": "end", "body": {"metric": "a", "kinds": [1]}},
+            b'{"start":"2020-01-06","end":"2020-01-12","metric":"a","kinds":[1]}',
+        ),
+        ({"dates": "unix"}, b'{"begin_date":1578240000,"end_date":1578844800}'),
+    ],
+)
+def test_days_are_written_as_the_interface_wants_them(how: dict[str, Any], body: bytes) -> None:
+    assert replace(ENDPOINT, **how).request(WEEK, Token("t0ken")).body == body
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"span": 0}, {"settled_hour": 24}, {"settled_hour": -1}, {"late_days": -1},
+     {"dates": "%d.%m.%Y"}, {"name": "a/b"}],
+)  # fmt: skip
+def test_an_interface_that_makes_no_sense_is_refused(how: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^interface"):
+        replace(ENDPOINT, **how)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"span": 0}, "span is at least 1, settled_hour 0 to 23, late_days at least 0"),
+        ({"dates": "%d"}, "dates is %Y-%m-%d or %Y%m%d or unix"),
+        ({"begin_key": ""}, "begin_key, end_key and the keys of body are names that differ"),
+        (
+            {"end_key": "begin_date"},
+            "begin_key, end_key and the keys of body are names that differ",
+        ),
+        (
+            {"body": {"end_date": 1}},
+            "begin_key, end_key and the keys of body are names that differ",
+        ),
+        ({"body": {"since": date(2020, 1, 1)}}, "body holds what JSON cannot hold"),
+        ({"body": {"kinds": {1, 2}}}, "body holds what JSON cannot hold"),
+        ({"body": {"share": float("inf")}}, "body holds what JSON cannot hold"),
+    ],
+)
+def test_what_would_make_sense_is_said(how: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replace(ENDPOINT, **how)
+    assert str(caught.value) == f"interface summary: {said}"
+
+
+@pytest.mark.parametrize("hour", [0, 23])
+def test_an_interface_may_settle_at_any_hour_of_a_day(hour: int) -> None:
+    assert replace(ENDPOINT, settled_hour=hour).settled_hour == hour
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("../up", "'../up'"), (5, "5"), ("x" * 101, "'" + "x" * 79), ("é" * 79, "'" + "é" * 79)],
+)
+def test_a_name_that_cannot_be_a_folders_is_shown_in_part(name: Any, shown: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replace(ENDPOINT, name=name)
+    assert str(caught.value) == (
+        f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
+        " digits, _ and -, a letter first"
+    )
+
+
+def test_its_quota_is_asked_for_by_its_path() -> None:
+    assert ENDPOINT.quota_request(Token("t0ken")) == Request(
+        "POST",
+        "/cgi-bin/openapi/quota/get",
+        (("access_token", "t0ken"),),
+        b'{"cgi_path":"/datacube/summary"}',
+    )
+
+
+def test_a_grid_is_made_of_what_an_interface_says() -> None:
+    endpoint = replace(ENDPOINT, cut=Cut.DAYS, span=7)
+    last = date(2020, 1, 31)
+    assert grid(endpoint, last) == Grid(Cut.DAYS, 7, date(2014, 12, 1), last)
+
+
+def test_its_days_are_cut_as_it_says() -> None:
+    weekly = grid(replace(ENDPOINT, cut=Cut.WEEK), date(2020, 1, 31))
+    assert list(weekly.windows(date(2020, 1, 1), date(2020, 1, 15))) == [WEEK[2:]]
+
+
+def test_an_endpoint_does_not_show_its_table_of_errors() -> None:
+    assert "RENEW_TOKEN" not in repr(ENDPOINT)
+
+
+def test_a_list_is_done_with_its_records() -> None:
+    assert said({"list": [{"a": 1}, {}]}) == Verdict(Action.DONE, records=[{"a": 1}, {}])
+
+
+def test_an_empty_list_is_done_without_records() -> None:
+    assert said({"list": []}) == Verdict(Action.DONE, records=[])
+
+
+def test_errcode_0_is_no_error() -> None:
+    assert said({"errcode": 0, "errmsg": "ok", "list": [{"a": 1}]}).records == [{"a": 1}]
+
+
+@pytest.mark.parametrize("records", [{}, "x", 1, [1], [{}, None], [[]], True])
+def test_a_list_of_anything_but_objects_is_tried_again(records: object) -> None:
+    assert said({"list": records}) == Verdict(
+        Action.RETRY, "the answer's list is not a list of objects"
+    )
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"ret": -1}, {"error": "unauthorized"}, {"code": 500}, {"errcode": 0}]
+)
+def test_an_answer_without_its_list_is_no_empty_day(answer: dict[str, Any]) -> None:
+    assert said(answer) == Verdict(Action.RETRY, "the answer has no list")
+
+
+def test_rows_of_days_that_were_not_asked_for_are_left_out_and_counted() -> None:
+    rows = [{"ref_date": f"2020-01-{day:02}"} for day in (5, 6, 12, 13)]
+    assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows[1:3], foreign=2)
+
+
+def test_an_answer_that_has_only_other_days_is_no_empty_day() -> None:
+    assert said({"list": [{"ref_date": "2020-01-05"}]}) == Verdict(
+        Action.RETRY, "the answer has only rows of days that were not asked for"
+    )
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_where_no_field_names_a_day_every_row_is_kept(late: bool) -> None:
+    rows = [{"ref_date": "2019-12-31"}, {"a": 1}]
+    verdict = said({"list": rows, "is_delay": late}, day_field="")
+    assert verdict == Verdict(Action.DONE, records=rows, delayed=late)
+
+
+def test_a_row_that_names_no_day_is_kept() -> None:
+    rows = [{"a": 1}, {"ref_date": "soon"}, {"ref_date": None}]
+    assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows)
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2024-01-31", date(2024, 1, 31)),
+        ("20240131", date(2024, 1, 31)),
+        (20240131, date(2024, 1, 31)),
+        ("20240129-20240204", date(2024, 1, 29)),
+        ("202401", date(2024, 1, 1)),
+        ("2024-13-01", None),
+        ("20240131 or later", None),
+        ("２０２４０１３１", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (1.5, None),
+    ],
+)
+def test_a_day_is_read_as_wechat_writes_it(written: object, day: date | None) -> None:
+    assert day_of(written) == day
+
+
+@pytest.mark.parametrize(
+    ("given", "delayed"),
+    [
+        (True, True), ("true", True), (" True ", True), ("True", True), (1, True), ("1", True),
+        (False, False), ("false", False), (0, False), (None, False), ([], False),
+    ],
+)  # fmt: skip
+def test_late_figures_are_told(given: object, delayed: bool) -> None:
+    rows = [{"a": 1}, {"a": 2, "is_delay": given}]
+    assert said({"list": rows}) == Verdict(Action.DONE, records=rows, delayed=delayed)
+    assert said({"list": [{"a": 1}], "is_delay": given}) == Verdict(
+        Action.DONE, records=[{"a": 1}], delayed=delayed
+    )
+
+
+def test_what_stands_beside_the_rows_can_be_lifted_into_each() -> None:
+    answer = {"ref_date": "20200101", "list": [{"a": 1}, {"a": 2}]}
+    assert said(answer, lifts=("ref_date", "missing")).records == [
+        {"ref_date": "20200101", "a": 1},
+        {"ref_date": "20200101", "a": 2},
+    ]
+
+
+def test_a_whole_answer_can_be_the_record() -> None:
+    answer = {"ref_date": "20200101", "list": [1], "visit_uv": {"key": 0}}
+    assert said(answer, rows="").records == [answer]
+    assert said({"errcode": 0, "errmsg": "ok", **answer}, rows="").records == [answer]
+    late = said({"is_delay": "true", **answer}, rows="")
+    assert (late.records, late.delayed) == ([answer], True)
+
+
+def test_a_whole_answer_of_another_day_is_no_empty_day() -> None:
+    answer = {"ref_date": "20200102", "visit_uv": {"key": 0}}
+    assert said(answer, rows="") == Verdict(
+        Action.RETRY, "the answer has only rows of days that were not asked for"
+    )
+    assert said(answer, rows="", day_field="").records == [answer]
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"errcode": 0, "errmsg": "ok"}, {"ret": -1}, {"error": "x"}, {"code": 500}]
+)
+def test_a_whole_answer_without_any_known_field_is_no_record(answer: dict[str, Any]) -> None:
+    assert said(answer, rows="") == Verdict(Action.RETRY, "the answer has none of ref_date")
+    fields = (Field("ref_date", "date"), Field("visits", "list"))
+    assert said(answer, rows="", fields=fields) == Verdict(
+        Action.RETRY, "the answer has none of ref_date, visits"
+    )
+
+
+def test_a_whole_answer_may_name_its_day_in_an_object() -> None:
+    answer = {"stat_item": {"date": "2020-01-01"}}
+    assert said(answer, rows="", day_field="stat_item.date").records == [answer]
+    verdict = said({"ret": -1}, rows="", day_field="stat_item.date")
+    assert verdict == Verdict(Action.RETRY, "the answer has none of stat_item")
+
+
+def test_where_no_field_is_known_a_whole_answer_holds_something() -> None:
+    assert said({"errcode": 0}, rows="", day_field="") == Verdict(
+        Action.RETRY, "the answer has no figures"
+    )
+    assert said({"visits": 0}, rows="", day_field="").records == [{"visits": 0}]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "window", "action"),
+    [
+        (61501, "date range error", WEEK, Action.SPLIT),
+        (61500, "date range error", WEEK, Action.SPLIT),
+        (61500, "date format error", WEEK, Action.FAIL_WINDOW),
+        (61501, "date range error", DAY, Action.FAIL_WINDOW),
+        (-1, "out of range", WEEK, Action.RETRY),
+    ],
+)
+def test_a_window_that_is_too_long_is_split(
+    code: int, text: str, window: Window, action: Action
+) -> None:
+    verdict = said({"errcode": code, "errmsg": text}, window=window)
+    assert (verdict.action, verdict.code) == (action, code)
+
+
+def test_a_week_is_never_split() -> None:
+    answer = {"errcode": 61501, "errmsg": "date range error"}
+    assert said(answer, window=WEEK, cut=Cut.WEEK).action is Action.FAIL_WINDOW
+
+
+def test_an_errcode_asks_what_its_rule_says() -> None:
+    assert said({"errcode": -1, "errmsg": "system error"}) == Verdict(
+        Action.RETRY, "errcode -1 (system error): WeChat is busy", -1
+    )
+
+
+def test_an_errcode_wins_over_a_list() -> None:
+    assert said({"errcode": -1, "list": [{}]}).action is Action.RETRY
+
+
+def test_an_unknown_errcode_fails_its_window() -> None:
+    assert said({"errcode": 12345, "errmsg": "new"}) == Verdict(
+        Action.FAIL_WINDOW, "errcode 12345 (new)", 12345
+    )
+
+
+def test_an_errcode_without_a_text_says_so() -> None:
+    assert said({"errcode": 40001}).message == "errcode 40001 (no errmsg)"
+
+
+@pytest.mark.parametrize(
+    ("text", "rid"),
+    [
+        ("invalid credential rid: 5f0a-1b2c-3d4e", "5f0a-1b2c-3d4e"),
+        ("invalid credential, rid:5f0a-1b2c-3d4e", "5f0a-1b2c-3d4e"),
+        ("invalid credential hint: [a1b2!c3]", "a1b2!c3"),
+    ],
+)
+def test_the_request_id_is_taken_out_of_the_text(text: str, rid: str) -> None:
+    verdict = said({"errcode": 40001, "errmsg": text})
+    assert (verdict.message, verdict.rid) == ("errcode 40001 (invalid credential)", rid)
+
+
+@pytest.mark.parametrize("text", ["bad hint: []", "bad hint: [] rid: 1-2"])
+def test_a_hint_that_is_empty_is_no_request_id(text: str) -> None:
+    verdict = said({"errcode": 40001, "errmsg": text})
+    assert (verdict.message, verdict.rid) == ("errcode 40001 (bad)", "")
+
+
+def test_a_text_is_one_line_that_steers_no_terminal() -> None:
+    verdict = said({"errcode": 5, "errmsg": "\x1b[31mred\r\nX 微信 X\x00"})
+    assert verdict.message == "errcode 5 ([31mred  X 微信 X)"
+
+
+def test_a_text_is_carried_on_in_part() -> None:
+    verdict = said({"errcode": 5, "errmsg": f"{'x' * 501} rid: {'1' * 101}"})
+    assert verdict.message == f"errcode 5 ({'x' * 500})"
+    assert verdict.rid == "1" * 100
+
+
+@pytest.mark.parametrize("text", [None, 5, ["x"], {"a": 1}])
+def test_a_text_of_any_type_gives_a_verdict(text: object) -> None:
+    assert refusal({"errcode": -1, "errmsg": text}, RULES).action is Action.RETRY
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        (40001, 40001),
+        ("40001", 40001),
+        ("-1", -1),
+        ("0", 0),
+        (40001.0, 40001),
+        (None, 0),
+        (10**18 - 1, 10**18 - 1),
+    ],
+)
+def test_an_errcode_of_digits_in_a_string_counts(code: object, read: int) -> None:
+    assert code_of({"errcode": code}) == read
+
+
+@pytest.mark.parametrize(
+    "code", ["ok", "", "4_0001", True, -1.5, [1], {"a": 1}, "9" * 400, 10**18, -(10**18)]
+)
+def test_an_errcode_that_is_no_number_is_no_empty_day(code: object) -> None:
+    assert code_of({"errcode": code}) is None
+    body = json.dumps({"errcode": code}).encode()
+    assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
+        Action.RETRY, "the answer's errcode is not a number"
+    )
+
+
+def test_a_refusal_whose_errcode_is_no_number_has_the_code_0() -> None:
+    assert refusal({"errcode": "busy"}, RULES) == Verdict(
+        Action.FAIL_WINDOW, "errcode 0 (no errmsg)", 0
+    )
+
+
+def test_an_errmsg_of_any_depth_gives_a_verdict() -> None:
+    body = b'{"errcode":5,"errmsg":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
+        Action.FAIL_WINDOW, "errcode 5 (no errmsg)", 5
+    )
+
+
+def test_an_answer_without_an_errcode_has_the_code_0() -> None:
+    assert code_of({"list": []}) == 0
+
+
+def test_a_retired_interface_names_its_successors() -> None:
+    retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y", "z"))
+    verdict = retired.verdict(Response(200, b'{"errcode":47009,"errmsg":"offline now"}'), DAY)
+    assert verdict == Verdict(
+        Action.STOP_ENDPOINT,
+        "errcode 47009 (offline now): offline; its successors are y, z",
+        47009,
+    )
+
+
+def test_another_refusal_names_no_successor() -> None:
+    retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y",))
+    assert "successors" not in retired.verdict(Response(200, b'{"errcode":-1}'), DAY).message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the answer was empty"),
+        (b" \r\n", "the answer was empty"),
+        (b"<!DOCTYPE html>", "the answer was HTML"),
+        (b"\n <html>", "the answer was HTML"),
+        (b'{"list":[{"a"', "the answer was not JSON, or cut off"),
+        (b"[]", "the answer was JSON, but not an object"),
+        (b'"ok"', "the answer was JSON, but not an object"),
+    ],
+)
+def test_a_body_that_is_no_object_is_tried_again(body: bytes, message: str) -> None:
+    assert said(body) == Verdict(Action.RETRY, message)
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        (500, Action.RETRY),
+        (502, Action.RETRY),
+        (599, Action.RETRY),
+        (408, Action.RETRY),
+        (425, Action.RETRY),
+        (429, Action.SLOW_DOWN),
+        (404, Action.STOP_ENDPOINT),
+        (299, Action.FAIL_WINDOW),
+        (300, Action.STOP_ENDPOINT),
+        (301, Action.STOP_ENDPOINT),
+        (399, Action.STOP_ENDPOINT),
+        (302, Action.STOP_ENDPOINT),
+        (400, Action.FAIL_WINDOW),
+        (403, Action.FAIL_WINDOW),
+        (204, Action.FAIL_WINDOW),
+    ],
+)
+def test_an_http_status_decides_before_the_body_is_read(status: int, action: Action) -> None:
+    verdict = said({"list": [{"a": 1}]}, status)
+    assert (verdict.action, verdict.records, verdict.code) == (action, [], None)
+    assert verdict.message.startswith(f"HTTP {status}")
+
+
+def test_a_status_that_stops_an_interface_says_what_to_look_at() -> None:
+    assert said(b"", 404).message == ("HTTP 404: there is no such path there; check the base URL")
+    assert said(b"", 302).message == (
+        "HTTP 302: redirects are not followed, since the token would go along; check the base URL"
+    )
+
+
+@PROPERTY
+@given(st.integers(100, 599), st.binary())
+def test_any_bytes_give_a_verdict(status: int, body: bytes) -> None:
+    assert isinstance(ENDPOINT.verdict(Response(status, body), DAY), Verdict)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+NAMES = ["errcode", "errmsg", "list", "rid", "is_delay", "ref_date"]
+ANSWERS = st.dictionaries(st.sampled_from(NAMES), JSON)
+
+
+@PROPERTY
+@given(ANSWERS)
+def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
+    verdict = said(answer)
+    assert all(isinstance(record, dict) for record in verdict.records)
+    assert verdict.action is Action.DONE or verdict.records == []
+
+
+@pytest.mark.parametrize(("late_days", "last"), [(0, 1), (1, 1), (7, 7)])
+def test_figures_are_final_once_the_last_day_on_which_they_grow_is_settled(
+    late_days: int, last: int
+) -> None:
+    growing = replace(ENDPOINT, late_days=late_days, settled_hour=9)
+    assert final_at(growing, date(2024, 1, 1)) == settles_at(date(2024, 1, last), 9)
+
+
+def test_a_field_may_lie_in_an_object_of_the_record() -> None:
+    record = {"stat_item": {"date": "2024-01-02"}, "ref_date": "2024-01-01"}
+    assert in_record(record, "ref_date") == "2024-01-01"
+    assert in_record(record, "stat_item.date") == "2024-01-02"
+    assert in_record(record, "ref_date.date") is None
+    assert in_record(record, "stat_item.day") is None
+
+
+def test_records_that_all_name_the_one_day_of_a_window_are_not_looked_at_one_by_one() -> None:
+    rows = [{"ref_date": "2020-01-01", "n": n} for n in range(3)]
+    assert within(rows, "ref_date", DAY) is rows
+    assert within(rows, "ref_date", WEEK) == []
+    mixed = [*rows, {"ref_date": "2020-01-02"}, {"n": 1}, {"ref_date": [1]}]
+    assert within(mixed, "ref_date", DAY) == [*rows, {"n": 1}, {"ref_date": [1]}]
+
+
+def test_days_in_an_object_of_each_record_pick_the_records() -> None:
+    rows = [{"stat_item": {"date": f"2020-01-{day:02}"}} for day in (1, 2)] + [{"stat_item": 1}]
+    assert within(rows, "stat_item.date", DAY) == [rows[0], rows[2]]
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1,1"])
+def test_an_answer_of_too_many_values_is_not_parsed(value: bytes) -> None:
+    few, many = MAX_VALUES // 2 - 5, MAX_VALUES // 2 + 5
+    found = [
+        read(Response(200, b'{"list":[' + b",".join([value] * number) + b"]}"))
+        for number in (few, many)
+    ]
+    assert isinstance(found[0], dict)
+    assert found[1] == Verdict(Action.RETRY, "the answer held more than 500,000 values")

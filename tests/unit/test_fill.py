@@ -1,0 +1,234 @@
+"""A sink is brought to what the ledger calls stored, whatever stands in it and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester import stored
+from harvester.coverage import Outcome
+from harvester.endpoint import JsonEndpoint
+from harvester.errors import SinkError, UsageError
+from harvester.fill import Source, catch_up
+from harvester.ledger import SqliteLedger
+from harvester.ledger.base import KnownSink
+from harvester.model import Batch, Window
+from harvester.testing import MemorySink
+from tests.support import A, B
+from tests.unit.test_stored import (
+    STAMP,
+    SUMMARY,
+    Feed,
+    batch,
+    filled,
+    final,
+    in_ledger,
+    opened,
+)
+
+
+def find(name: str) -> JsonEndpoint | None:
+    return SUMMARY if name == SUMMARY.name else None  # type: ignore[return-value]
+
+
+class Empty(MemorySink):
+    """It notes what is written, and tells a checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__("memory:new")
+        self.groups: list[list[Batch]] = []
+        self.fences: list[dict[str, int]] = []
+
+    async def write(self, batches: Any, fence: Any) -> Any:
+        self.groups.append(list(batches))
+        self.fences.append(dict(fence))
+        written = await super().write(batches, fence)
+        return written._replace(checkpoint={"writes": str(len(self.groups))})
+
+
+def test_a_sink_is_filled_with_all_that_stands_in_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "AT_ONCE", 2)
+    stands = [batch(f"2024-01-0{n}", records=n, appid=(A, B)[n % 2]) for n in range(1, 6)]
+    stands.append(batch("2024-01-01", "2024-01-07", name="unknown"))
+
+    async def test(ledger: SqliteLedger) -> tuple[Empty, int, dict[str, KnownSink], dict[str, str]]:
+        new = Empty()
+        sources = [Source(Feed("feed:")), Source(await filled(*stands))]
+        number = await catch_up(ledger, "memory:new", new, sources, find)
+        return new, number, await ledger.sinks(), await ledger.checkpoint("memory:new")
+
+    new, number, sinks, checkpoint = in_ledger(tmp_path, test, *[final(one) for one in stands])
+    assert number == 6
+    assert sinks == {"memory:new": KnownSink(True)}
+    assert [len(group) for group in new.groups] == [2, 2, 1, 1]
+    assert checkpoint == {"writes": "4"}
+    assert new.fences == [{A: 1, B: 1}, {A: 1, B: 1}, {B: 1}, {A: 1}]
+    written = [each for group in new.groups for each in group]
+    assert {each.window: each.tally for each in written} == {
+        each.window: each.tally for each in stands
+    }
+    assert {each.fetched_at for each in written} == {STAMP}
+    assert {each.version for each in written} == {1707537600000}
+    assert all(each.replaces for each in written)
+    assert [each.endpoint for each in written] == [*[SUMMARY] * 5, None]
+
+
+def test_the_checkpoint_of_each_write_is_stored_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "AT_ONCE", 1)
+
+    class Fails(Empty):
+        async def write(self, batches: Any, fence: Any) -> Any:
+            if len(self.groups) == 2:
+                raise SinkError("the disk is full")
+            return await super().write(batches, fence)
+
+    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
+        source = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 4)])
+        with pytest.raises(SinkError, match="the disk is full"):
+            await catch_up(ledger, "memory:new", Fails(), [Source(source)], find)
+        return await ledger.sinks(), await ledger.checkpoint("memory:new")
+
+    three = [final(batch(f"2024-01-0{n}")) for n in range(1, 4)]
+    assert in_ledger(tmp_path, test, *three) == ({}, {"writes": "2"})
+
+
+def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
+    class Refuses(Empty):
+        async def write(self, batches: Any, fence: Any) -> Any:
+            return (await super().write(batches, fence))._replace(refused={A})
+
+    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
+        source = await filled(batch("2024-01-01"))
+        with pytest.raises(SinkError, match=f"^memory:new has refused {A}: another harvest has"):
+            await catch_up(ledger, "memory:new", Refuses(), [Source(source)], find)
+        return await ledger.sinks(), await ledger.checkpoint("memory:new")
+
+    assert in_ledger(tmp_path, test, final(batch("2024-01-01"))) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        [],
+        [final(batch("2024-01-01", records=0))],
+        [Outcome(batch("2024-01-01").window, "failed")],
+    ],
+)
+def test_where_no_record_is_stored_a_sink_has_everything_at_once(
+    tmp_path: Path, outcomes: list[Outcome]
+) -> None:
+    async def test(ledger: SqliteLedger) -> tuple[int, dict[str, KnownSink]]:
+        number = await catch_up(ledger, "memory:new", Empty(), [], find)
+        return number, await ledger.sinks()
+
+    assert in_ledger(tmp_path, test, *outcomes) == (0, {"memory:new": KnownSink(True)})
+
+
+@pytest.mark.parametrize("outcome", [final(batch("2024-01-01")), opened(batch("2024-01-01"))])
+def test_where_nothing_that_has_it_can_be_read_back_a_new_sink_is_refused(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    async def test(ledger: SqliteLedger) -> dict[str, KnownSink]:
+        with pytest.raises(UsageError, match=r"^memory:new does not have what was harvested bef"):
+            await catch_up(ledger, "memory:new", Empty(), [Source(Feed("feed:"))], find)
+        return await ledger.sinks()
+
+    assert in_ledger(tmp_path, test, outcome) == {}
+
+
+def test_a_sum_that_is_not_known_may_be_of_records(tmp_path: Path) -> None:
+    async def test(ledger: SqliteLedger) -> None:
+        days = date(2024, 1, 1), date(2024, 1, 1)
+        await ledger.forget((A, SUMMARY.name), days)
+        with pytest.raises(UsageError, match="does not have what was harvested before"):
+            await catch_up(ledger, "memory:new", Empty(), [], find)
+
+    in_ledger(tmp_path, test, final(batch("2024-01-01", "2024-01-02")))
+
+
+def filled_from(
+    tmp_path: Path, source: Sequence[Batch], target: Sequence[Batch], *outcomes: Outcome
+) -> dict[Window, int]:
+    """How many records of each window stand in a sink that was brought to what is stored."""
+
+    async def test(ledger: SqliteLedger) -> dict[Window, int]:
+        sink = await filled(*target)
+        await catch_up(ledger, "memory:new", sink, [Source(await filled(*source))], find, 2e9)
+        return {window: len(records) for window, records in sink.windows.items() if records}
+
+    return in_ledger(tmp_path, test, *outcomes)
+
+
+FIRST, SECOND = batch("2024-01-01", records=2), batch("2024-01-02", records=3)
+
+
+def test_what_no_commit_has_stored_is_not_copied(tmp_path: Path) -> None:
+    assert filled_from(tmp_path, [FIRST, SECOND], [], final(FIRST)) == {FIRST.window: 2}
+    week = batch("2024-01-02", "2024-01-08")
+    assert filled_from(tmp_path, [FIRST, week], [], final(FIRST), opened(SECOND)) == {
+        FIRST.window: 2
+    }
+
+
+def test_an_open_window_is_copied(tmp_path: Path) -> None:
+    found = filled_from(tmp_path, [FIRST, SECOND], [], final(FIRST), opened(SECOND))
+    assert found == {FIRST.window: 2, SECOND.window: 3}
+
+
+def test_what_a_sink_has_and_the_ledger_has_not_is_removed(tmp_path: Path) -> None:
+    assert filled_from(tmp_path, [FIRST], [SECOND], final(FIRST)) == {FIRST.window: 2}
+    week = batch("2024-01-02", "2024-01-08")
+    assert filled_from(tmp_path, [FIRST], [week], final(FIRST), final(SECOND)) == {FIRST.window: 2}
+
+
+def test_days_that_have_become_empty_are_emptied(tmp_path: Path) -> None:
+    empty = final(batch("2024-01-02", records=0))
+    assert filled_from(tmp_path, [FIRST], [SECOND], final(FIRST), empty) == {FIRST.window: 2}
+    assert filled_from(tmp_path, [], [SECOND], empty) == {}
+
+
+def test_other_accounts_of_a_sink_are_left_alone(tmp_path: Path) -> None:
+    other = batch("2024-01-01", appid=B)
+    assert filled_from(tmp_path, [FIRST], [other], final(FIRST)) == {
+        FIRST.window: 2, other.window: 1
+    }  # fmt: skip
+
+
+def test_a_feed_is_sent_the_windows_and_the_days_that_are_empty(tmp_path: Path) -> None:
+    class Sent(Feed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sent: list[tuple[str, str, int]] = []
+
+        async def write(self, batches: Any, fence: Any) -> Any:
+            self.sent += [(str(b.window.begin), str(b.window.end), len(b.records)) for b in batches]
+            return await super().write(batches, fence)
+
+    async def test(ledger: SqliteLedger) -> list[tuple[str, str, int]]:
+        sink = Sent()
+        source = Source(await filled(FIRST, batch("2024-01-05")))
+        await catch_up(ledger, "memory:new", sink, [source], find, 2e9)
+        return sink.sent
+
+    stands = [final(FIRST), *[final(batch(f"2024-01-0{n}", records=0)) for n in (2, 3, 4, 6)]]
+    assert in_ledger(tmp_path, test, *stands, final(batch("2024-01-05"))) == [
+        ("2024-01-01", "2024-01-01", 2), ("2024-01-05", "2024-01-05", 1),
+        ("2024-01-02", "2024-01-04", 0), ("2024-01-06", "2024-01-06", 0),
+    ]  # fmt: skip
+
+
+def test_a_sink_that_is_filled_from_a_refilled_one_is_refilled(tmp_path: Path) -> None:
+    async def test(ledger: SqliteLedger) -> KnownSink:
+        source = Source(await filled(FIRST), known=KnownSink(True, STAMP))
+        await catch_up(ledger, "memory:new", MemorySink(), [source], find)
+        return (await ledger.sinks())["memory:new"]
+
+    assert in_ledger(tmp_path, test, final(FIRST)) == KnownSink(True, STAMP)

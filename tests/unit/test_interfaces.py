@@ -1,0 +1,311 @@
+"""What is told of the interfaces, and the interfaces that a user describes in TOML."""
+
+import tomllib
+from datetime import date
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from harvester import plugins
+from harvester.cli.interfaces import days_a_call, read_interfaces, show
+from harvester.datacube import ERRORS, INTERFACES, PublisherEndpoint
+from harvester.datacube.publisher import PUBLISHER_ERRORS
+from harvester.endpoint import Field, JsonEndpoint
+from harvester.errors import UsageError
+from harvester.model import Token, Window
+from harvester.plan import Cut
+from tests.support import harvest
+
+MINIMAL = """
+[[interface]]
+name = "mine"
+path = "/datacube/mine"
+first_day = 2020-01-01
+"""
+FULL = """
+[[interface]]
+name = "mine"
+path = "/datacube/mine"
+first_day = "2020-01-01"
+span = 7
+cut = "days"
+dates = "YYYYMMDD"
+group = "own"
+settled_hour = 10
+late_days = 3
+daily = true
+begin_key = "since"
+end_key = "until"
+body = { metric = "1:5", kinds = [1, 2], filter = { open = true } }
+rows = "rows"
+lifts = ["total"]
+day_field = "day"
+key = ["day", "kind"]
+title = "what is mine"
+
+[[interface.fields]]
+name = "day"
+type = "date"
+meaning = "the day"
+
+[[interface.fields]]
+name = "parts"
+type = "list"
+fields = [{ name = "value", type = "int" }]
+"""
+
+
+def read(toml: str) -> list[JsonEndpoint]:
+    return read_interfaces(tomllib.loads(toml)["interface"], "harvester.toml")
+
+
+def told(capsys: pytest.CaptureFixture[str], name: str | None) -> list[str]:
+    assert show(name) == 0
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+# what is told
+
+
+def test_the_table_fits_a_hundred_columns_and_names_every_interface(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = told(capsys, None)
+    assert max(map(cell_len, lines)) <= 100
+    named = [line.split()[0] for line in lines if line.startswith("   ") and line.strip()]
+    assert set(plugins.endpoint_names()) <= set(named)
+
+
+def test_a_pipe_gets_no_colours_whatever_its_width() -> None:
+    for width in ("40", "100", "300"):
+        result = harvest("endpoints", COLUMNS=width, FORCE_COLOR="", TERM="xterm-256color")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "\x1b" not in result.stdout
+        assert max(map(cell_len, map(str.rstrip, result.stdout.splitlines()))) <= 100
+        assert " getweanalysisappiddailysummarytrend " in result.stdout
+
+
+def row(lines: list[str], name: str) -> list[str]:
+    return next(line.split() for line in lines if line.split()[:1] == [name] != line.split())
+
+
+def test_a_row_tells_days_first_day_late_days_permission_and_state(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = told(capsys, None)
+    assert row(lines, "getusersummary") == ["getusersummary", "7", "2014-12-01", "2", "active"]
+    assert row(lines, "getarticletotaldetail")[1:] == ["1", "2025-11-01", "30", "7", "active"]
+    assert row(lines, "publisher_settlement")[1:] == ["month", "2016-01-01", "62", "active"]
+    assert row(lines, "getuserread")[1:] == ["3", "2014-12-01", "7", "retired:", "getbizsummary"]
+
+
+@pytest.mark.parametrize(
+    ("name", "days"),
+    [
+        ("getusersummary", "7"),
+        ("getupstreammsgweek", "week"),
+        ("getupstreammsgmonth", "month"),
+        ("getweanalysisappiduserportrait", "1/7/30"),
+        ("get_adunit_list", "1"),
+    ],
+)
+def test_days_a_call_are_said_shortly(name: str, days: str) -> None:
+    assert days_a_call(INTERFACES[name]) == days
+
+
+def test_a_group_is_told_alone_its_retired_ones_too(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(told(capsys, "articles"))
+    assert "getarticleread" in text
+    assert "getarticlesummary" in text
+    assert "getusersummary" not in text
+
+
+def test_the_group_of_all_is_the_whole_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "all") == told(capsys, None)
+
+
+def test_one_interface_is_told_with_all_about_it_and_its_fields(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = told(capsys, "getarticletotaldetail")
+    text = "\n".join(lines)
+    for said in (
+        "POST /datacube/getarticletotaldetail", "articles", "2025-11-01", "08:00 in China",
+        "for 30 days", "ref_date, msgid", "datacube.getarticletotaldetail",
+        "https://developers.weixin.qq.com/doc/service/api/wedata/news/",
+        "the days as begin_date and end_date",
+    ):  # fmt: skip
+        assert said in text
+    assert row(lines, "detail_list")[1:4] == ["list", "of", "object"]
+    assert row(lines, "scene_desc")[1] == "str"
+    assert next(line for line in lines if "user_count" in line).startswith(" " * 5)
+
+
+def test_a_retired_interface_is_told_with_its_successors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    successors = "getarticleread, getarticleshare, getbizsummary, getarticletotaldetail"
+    assert f"  state          retired: {successors}" in told(capsys, "getarticlesummary")
+    assert "  state          retired: getarticleread, getbizsummary" in told(
+        capsys, "getuserreadhour"
+    )
+
+
+def test_what_a_request_holds_beside_its_days_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    body = 'the days as start_time and end_time, {"metric":"1000001:5","granularity":24}'
+    assert f"  body           {body}" in told(capsys, "getgameanalysisdata")
+    assert not [line for line in told(capsys, "get_adunit_list") if "  body " in line]
+
+
+def test_an_interface_that_has_a_row_for_every_day_is_told_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    daily = "  daily          a row for every day: an empty last day is late"
+    assert daily in told(capsys, "getusercumulate")
+    assert daily not in told(capsys, "getusersummary")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_group_or_interface() -> None:
+    result = harvest("endpoints", "mesages")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "harvester: there is no interface 'mesages', and no group (did you mean messages?);"
+        " harvester endpoints lists them\n"
+    )
+
+
+# what a user describes
+
+
+def test_an_interface_of_ones_own_needs_a_name_a_path_and_a_first_day() -> None:
+    [made] = read(MINIMAL)
+    assert made == JsonEndpoint("mine", "/datacube/mine", date(2020, 1, 1), errors=ERRORS)
+    assert made.errors is ERRORS
+
+
+def test_everything_of_an_interface_can_be_said() -> None:
+    [made] = read(FULL)
+    assert made == JsonEndpoint(
+        "mine",
+        "/datacube/mine",
+        date(2020, 1, 1),
+        span=7,
+        cut=Cut.DAYS,
+        dates="%Y%m%d",
+        group="own",
+        settled_hour=10,
+        late_days=3,
+        daily=True,
+        begin_key="since",
+        end_key="until",
+        body={"metric": "1:5", "kinds": [1, 2], "filter": {"open": True}},
+        rows="rows",
+        lifts=("total",),
+        day_field="day",
+        key=("day", "kind"),
+        title="what is mine",
+        errors=ERRORS,
+        fields=(
+            Field("day", "date", "the day"),
+            Field("parts", "list", fields=(Field("value", "int"),)),
+        ),
+    )
+    window = Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7))
+    assert made.request(window, Token("t")).body == (
+        b'{"since":"20200101","until":"20200107","metric":"1:5","kinds":[1,2],'
+        b'"filter":{"open":true}}'
+    )
+
+
+@pytest.mark.parametrize("cut", list(Cut))
+def test_a_cut_is_said_in_a_word(cut: Cut) -> None:
+    [made] = read(f'{MINIMAL}cut = "{cut.value}"\n')
+    assert made.cut is cut
+
+
+def test_an_action_of_the_publisher_is_one_word_more() -> None:
+    [made] = read(f"{MINIMAL}publisher = true\nspan = 90\n")
+    assert made == PublisherEndpoint(
+        "mine", "/datacube/mine", date(2020, 1, 1), span=90, errors=PUBLISHER_ERRORS
+    )
+    request = made.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 7)), Token("t"))
+    assert (request.method, dict(request.query)["action"]) == ("GET", "mine")
+    [now] = read(f"{MINIMAL}publisher = true\ndated = false\n")
+    assert "start_date" not in dict(
+        now.request(Window("wx1", "mine", date(2020, 1, 1), date(2020, 1, 1)), Token("t")).query
+    )
+
+
+def test_a_group_is_no_interface_of_another_table() -> None:
+    other = MINIMAL.replace('name = "mine"', 'name = "other"\ngroup = "mine"')
+    with pytest.raises(UsageError, match="interface 1: mine is the name of a group"):
+        read(MINIMAL + other)
+
+
+WRONG = [
+    (MINIMAL + "spann = 7", "unknown key 'spann' (did you mean span?)"),
+    (MINIMAL + "zzz = 7", "unknown key 'zzz'"),
+    (MINIMAL + 'span = "7"', "span takes a whole number, not '7'"),
+    (MINIMAL + "span = true", "span takes a whole number, not True"),
+    (MINIMAL + "span = 1.5", "span takes a whole number, not 1.5"),
+    (MINIMAL + "title = 1", "title takes a string, not 1"),
+    (MINIMAL + 'lifts = "a"', "lifts takes a list, not 'a'"),
+    (MINIMAL + "key = [1]", "key takes a list of strings, not 1 in it"),
+    (MINIMAL + 'cut = "weeks"', "cut 'weeks' is not one of days, week, month, recent"),
+    (MINIMAL + 'dates = "YYYY"', "dates 'YYYY' is not one of YYYY-MM-DD, YYYYMMDD, unix"),
+    (MINIMAL + 'begin_key = ""', "begin_key, end_key and the keys of body are names that differ"),
+    (MINIMAL + "body = { end_date = 1 }", "the keys of body are names that differ"),
+    (MINIMAL + "body = { since = 2020-01-01 }", "body holds what JSON cannot hold"),
+    (MINIMAL + "body = { share = inf }", "body holds what JSON cannot hold"),
+    (MINIMAL + 'body = "a"', "body takes a table, not 'a'"),
+    (MINIMAL + "publisher = true\nbody = { a = 1 }", "body do not go with publisher = true"),
+    (MINIMAL + "span = 0", "interface mine: span is at least 1"),
+    (MINIMAL + "settled_hour = 24", "settled_hour 0 to 23"),
+    (MINIMAL.replace('"mine"', '"a/b"'), "cannot be the name of its folder or table"),
+    (MINIMAL.replace('"mine"', '""'), "has no name"),
+    (MINIMAL.replace('name = "mine"', ""), "has no name"),
+    (MINIMAL.replace('path = "/datacube/mine"', ""), "has no path"),
+    (MINIMAL.replace("first_day = 2020-01-01", ""), "has no first_day"),
+    (MINIMAL.replace("/datacube", "datacube"), "path 'datacube/mine' is not one; it begins with /"),
+    (MINIMAL.replace("/mine", "/mine?a=1"), "it begins with / and has no query"),
+    (MINIMAL.replace("2020-01-01", "2020-01-01T00:00:00"), "first_day takes a date, not datetime"),
+    (MINIMAL.replace("2020-01-01", '"20200101"'), "first_day '20200101' is not a day; write YYYY"),
+    (MINIMAL.replace("2020-01-01", '"soon"'), "first_day 'soon' is not a day; write YYYY-MM-DD"),
+    (MINIMAL.replace("2020-01-01", "2020"), "first_day takes a date, not 2020"),
+    (MINIMAL.replace('"mine"', '"getusersummary"'), "there is an interface getusersummary already"),
+    (MINIMAL.replace('"mine"', '"users"'), "users is the name of a group; take another"),
+    (MINIMAL + 'group = "getusersummary"', "group 'getusersummary' is the name of an interface"),
+    (MINIMAL + "dated = false", "dated goes with publisher = true"),
+    (MINIMAL + "fields = [1]", "interface 1, field 1 is not a table"),
+    (MINIMAL + 'fields = [{ name = "a" }]', "interface 1, field 1 has no type"),
+    (MINIMAL + 'fields = [{ name = "a", type = "text" }]', "field 1: type 'text' is not one of da"),
+    (MINIMAL + 'fields = [{ nam = "a" }]', "field 1: unknown key 'nam' (did you mean name?)"),
+    (
+        MINIMAL + 'fields = [{ name = "a", type = "list", fields = [{ name = "b" }] }]',
+        "interface 1, field 1, field 1 has no type",
+    ),
+]
+
+
+@pytest.mark.parametrize(("toml", "said"), WRONG)
+def test_a_table_that_cannot_be_is_refused_in_a_sentence(toml: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(toml)
+    message = str(caught.value)
+    assert message.startswith("harvester.toml, interface 1")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(
+        UsageError, match=r"^harvester\.toml, interface 2: there is an interface mi"
+    ):
+        read(MINIMAL + MINIMAL)
+
+
+@pytest.mark.parametrize("table", [1, "mine", None, ["mine"]])
+def test_what_is_no_table_is_refused(table: Any) -> None:
+    with pytest.raises(UsageError, match=r"^accounts\.toml, interface 1 is not a table$"):
+        read_interfaces([table], "accounts.toml")

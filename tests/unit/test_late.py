@@ -1,0 +1,360 @@
+"""Figures that come late or still grow, through the real engine: stored, provisional, replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.cli.commands import invoke
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Endpoint
+from harvester.events import Report, Retrying
+from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.model import Request, Response
+from harvester.pipeline import DEFERRALS
+from harvester.plan import Days, last_legal_day
+from harvester.sinks.lines import JsonLines
+from harvester.testing import MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.transport import Transport
+from tests.support import A, Script, as_multiset, at, bare, engine_run, scope, stored
+
+DAY = "2026-03-11"
+YESTERDAY = date(2026, 3, 10)
+
+
+def run_at(
+    moment: float,
+    wechat: Simulator | Transport,
+    endpoint: Endpoint,
+    days: Days,
+    folder: Path,
+    **options: Any,
+) -> Report:
+    """One run into JSON lines at a Unix time."""
+
+    async def main(loop: VirtualTimeLoop) -> Report:
+        if isinstance(wechat, Simulator):
+            wechat.wall = loop.wall
+        asked = scope(*days, endpoints=[endpoint])
+        sink = JsonLines(folder)
+        return await engine_run(loop, wechat, asked, sink, folder / FILE_NAME, **options)
+
+    return run_virtual(main, moment)
+
+
+def holds(folder: Path, name: str, truth: list[dict[str, Any]]) -> bool:
+    rows = stored(folder, name)
+    return as_multiset((A, "", bare(row)) for row in rows) == as_multiset(
+        (A, "", row) for row in truth
+    )
+
+
+def provisional(folder: Path) -> dict[Days, str]:
+    async def main(loop: VirtualTimeLoop) -> dict[Days, str]:
+        async with SqliteLedger(folder / FILE_NAME, readonly=True) as ledger:
+            found = await ledger.calendars(await ledger.accounts())
+            return {
+                window.days: window.detail
+                for calendar in found.values()
+                for window in calendar.windows.values()
+                if window.stored
+            }
+
+    return run_virtual(main)
+
+
+# inside the late window
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "late"),
+    [(INTERFACES["getarticletotal"], 7), (INTERFACES["getarticletotaldetail"], 30)],
+)
+def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
+    endpoint: Endpoint, late: int, tmp_path: Path
+) -> None:
+    wechat = Simulator()
+    days = (date(2026, 3, 1), date(2026, 3, 3))
+    asked = []
+    for number in range(late + 5):
+        day = date(2026, 3, 4) + timedelta(days=number)
+        report = run_at(at(str(day), 9), wechat, endpoint, days, tmp_path)
+        assert report.state == "complete"
+        asked.append(report.requests)
+        truth = wechat.truth_of(endpoint.name, A, *days)
+        assert holds(tmp_path, endpoint.name, truth)
+        assert len(provisional(tmp_path)) == report.provisional
+    assert asked[: late - 2] == [3] * (late - 2)  # the oldest one is whole on its 7th, 30th day
+    assert asked[late - 2 :] == [2, 1, *[0] * 5]
+    assert provisional(tmp_path) == {}
+
+
+def test_only_windows_that_changed_count_as_changed(tmp_path: Path) -> None:
+    wechat, days = Simulator(), (date(2026, 2, 20), YESTERDAY)
+    endpoint = INTERFACES["getarticletotaldetail"]
+    run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
+    report = run_at(at(DAY, 10), wechat, endpoint, days, tmp_path)
+    assert report.requests == 1  # the last day, which was empty; the others were asked an hour ago
+    report = run_at(at(DAY, 15.1), wechat, endpoint, days, tmp_path)
+    assert (report.requests > 10, report.changed, report.records > 0) == (True, 0, True)
+    before = {day: wechat.truth_of(endpoint.name, A, day, day) for day in _days(*days)}
+    report = run_at(at("2026-03-12", 9), wechat, endpoint, days, tmp_path)
+    after = {day: wechat.truth_of(endpoint.name, A, day, day) for day in _days(*days)}
+    assert report.changed == sum(before[day] != after[day] for day in before) > 0
+
+
+def _days(begin: date, end: date) -> list[date]:
+    return [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
+
+
+def test_what_stood_there_is_kept_if_asking_again_fails(tmp_path: Path) -> None:
+    wechat, days = Simulator(), (date(2026, 3, 1), YESTERDAY)
+    endpoint = INTERFACES["getarticletotaldetail"]
+    run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
+    truth = wechat.truth_of(endpoint.name, A, *days)
+    broken = Simulator(refuse={endpoint.name: 40035})
+    report = run_at(at("2026-03-12", 9), broken, endpoint, days, tmp_path)
+    assert (report.state, report.windows.failed) == ("partial", 10)
+    assert holds(tmp_path, endpoint.name, truth)
+    assert len(provisional(tmp_path)) == 10
+    report = run_at(at("2026-03-12", 9.1), wechat, endpoint, days, tmp_path)
+    assert (report.state, report.windows.done) == ("complete", 10)
+
+
+# is_delay
+
+
+@pytest.mark.parametrize("spelling", [True, "true", "True"])
+def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
+    spelling: object, tmp_path: Path
+) -> None:
+    day = str(YESTERDAY)
+    late = {"list": [{"ref_date": day, "msgid": "1_1", "detail": {}}], "is_delay": spelling}
+    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
+    report = run_at(at(DAY, 9), Script(lambda _: late), endpoint, days, tmp_path)
+    assert (report.state, report.windows.waiting, report.windows.done) == ("waiting", 1, 0)
+    assert report.until == pytest.approx(at(DAY, 9.5), abs=1)
+    assert (report.provisional, report.records, report.requests) == (1, 1, 1)
+    assert len(stored(tmp_path, endpoint.name)) == 1
+    (wait,) = report.waits
+    assert (wait.appid, wait.endpoint, wait.windows) == (A, endpoint.name, 1)
+    assert wait.reason == "WeChat says that its figures are late"
+    assert provisional(tmp_path) == {days: wait.reason}
+    done = {**late, "is_delay": "false", "list": [{**late["list"][0], "msgid": "2_1"}]}  # type: ignore[index]
+    report = run_at(at(DAY, 9.6), Script(lambda _: done), endpoint, days, tmp_path)
+    assert (report.state, report.changed, report.requests) == ("complete", 1, 1)
+    assert [row["msgid"] for row in stored(tmp_path, endpoint.name)] == ["2_1"]
+    assert run_at(at(DAY, 9.7), Script(lambda _: done), endpoint, days, tmp_path).requests == 0
+
+
+@pytest.mark.parametrize("spelling", [False, "false", None, 0, "no"])
+def test_figures_that_are_not_delayed_are_final(spelling: object, tmp_path: Path) -> None:
+    answer = {"list": [{"ref_date": str(YESTERDAY), "msgid": "1_1"}], "is_delay": spelling}
+    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
+    report = run_at(at(DAY, 9), Script(lambda _: answer), endpoint, days, tmp_path)
+    assert (report.state, report.provisional) == ("complete", 0)
+
+
+def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: Path) -> None:
+    wechat, days = Simulator(delay_until_hour=9.75), (date(2026, 3, 1), YESTERDAY)
+    told: list[Any] = []
+    for name in ("getarticleread", "getbizsummary", "getarticletotaldetail"):
+        endpoint = INTERFACES[name]
+        report = run_at(
+            at(DAY, 9), wechat, endpoint, days, tmp_path / name, wait=True, on_event=told.append
+        )
+        assert (report.state, report.windows.done) == ("complete", report.windows.planned)
+        assert 3600 <= report.seconds < 3700  # at 9:30, and at 10:00
+        truth = wechat.truth_of(name, A, *days)
+        assert holds(tmp_path / name, name, truth)
+    assert {event.delay for event in told if isinstance(event, Retrying)} == {1800.0}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"list": [], "is_delay": "true"}, {"errcode": 61503, "errmsg": "data not ready rid: 1-2"}],
+    ids=["is_delay", "61503"],
+)
+def test_what_never_comes_is_asked_for_a_bounded_number_of_times(
+    answer: dict[str, Any], tmp_path: Path
+) -> None:
+    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
+    wechat = Script(lambda _: answer)
+    report = run_at(at(DAY, 9), wechat, endpoint, days, tmp_path, wait=True)
+    assert (report.state, report.windows.waiting) == ("waiting", 1)
+    assert report.requests == len(wechat.asked) == DEFERRALS + 1
+    assert report.seconds == pytest.approx(DEFERRALS * 1800, abs=30)
+    without = run_at(at("2026-03-12", 9), wechat, endpoint, days, tmp_path)
+    assert (without.state, without.requests) == ("waiting", 1)
+
+
+# empty before noon
+
+
+def empty_until(hour: float, rows: Callable[[date], list[dict[str, Any]]]) -> Any:
+    """A WeChat that has nothing of yesterday until an hour of today."""
+
+    class Early:
+        def __init__(self) -> None:
+            self.inner = Script(self.answer)
+            self.loop: Any = None
+
+        def answer(self, body: dict[str, str]) -> Any:
+            days = _days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+            now = _wall()
+            known = [day for day in days if day < last_legal_day(now) or now >= at(DAY, hour)]
+            return {"list": [row for day in known for row in rows(day)]}
+
+        async def send(self, request: Request, leave: Any = None) -> Response:
+            return await self.inner.send(request)
+
+    return Early()
+
+
+def _wall() -> float:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    return loop.wall()
+
+
+def _followers(day: date) -> list[dict[str, Any]]:
+    return [{"ref_date": str(day), "user_source": 0, "new_user": 3, "cancel_user": 1}]
+
+
+@pytest.mark.parametrize("begin", [YESTERDAY, date(2026, 3, 2)])
+def test_a_last_day_without_rows_is_asked_for_again(begin: date, tmp_path: Path) -> None:
+    wechat, days = empty_until(10, _followers), (begin, YESTERDAY)
+    report = run_at(at(DAY, 8.5), wechat, INTERFACES["getusersummary"], days, tmp_path)
+    assert (report.state, report.provisional) == ("complete", 1)
+    ((window, why),) = provisional(tmp_path).items()
+    assert window[1] == YESTERDAY
+    assert why == "its last day has no record yet, and may be late"
+    report = run_at(at(DAY, 10.5), wechat, INTERFACES["getusersummary"], days, tmp_path)
+    assert (report.state, report.requests, report.changed) == ("complete", 1, 1)
+    rows = stored(tmp_path, "getusersummary")
+    assert sorted(row["ref_date"] for row in rows) == list(map(str, _days(*days)))
+    assert run_at(at(DAY, 11), wechat, INTERFACES["getusersummary"], days, tmp_path).requests == 0
+
+
+def test_a_day_that_is_still_empty_after_three_days_is_empty_for_good(tmp_path: Path) -> None:
+    wechat, days = empty_until(99, lambda day: []), (YESTERDAY, YESTERDAY)
+    for hour, requests in ((9, 1), (12.1, 1), (24 + 9, 1), (3 * 24 + 8.1, 1), (3 * 24 + 9, 0)):
+        report = run_at(at(DAY, hour), wechat, INTERFACES["getusersummary"], days, tmp_path)
+        assert (report.state, report.requests, report.changed) == ("complete", requests, 0)
+    assert provisional(tmp_path) == {}
+
+
+def test_a_week_that_ended_yesterday_is_not_empty_for_being_dated_by_its_monday(
+    tmp_path: Path,
+) -> None:
+    days = (date(2026, 3, 2), date(2026, 3, 8))
+    report = run_at(
+        at("2026-03-09", 9), Simulator(), INTERFACES["getupstreammsgweek"], days, tmp_path
+    )
+    assert (report.state, report.windows.done, report.provisional) == ("complete", 1, 0)
+
+
+# what status tells apart
+
+
+def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Of March 1 and 2 are missing, 3 failed, 4 is empty, 10 provisional; 11 waits.
+    codes = {"2026-03-03": 40035, "2026-03-11": 61503}
+
+    def answer(body: dict[str, str]) -> Any:
+        day = body["begin_date"]
+        if day in codes:
+            return {"errcode": codes[day], "errmsg": "no rid: 1-2-3"}
+        rows = [] if day == "2026-03-04" else [{"ref_date": day, "msgid": "1_1"}]
+        return {"list": rows, "is_delay": "true" if day == "2026-03-10" else False}
+
+    endpoint, wechat = INTERFACES["getarticleread"], Script(answer)
+    stop = (date(2026, 3, 3), date(2026, 3, 11))
+    run_at(at("2026-03-12", 13), wechat, endpoint, stop, tmp_path)
+
+    async def ask_more(loop: VirtualTimeLoop) -> None:
+        async with SqliteLedger(tmp_path / FILE_NAME) as ledger:
+            await ledger.register(
+                [(A, endpoint.name, date(2026, 3, 1), date(2026, 3, 11))], ["jsonl:."]
+            )
+
+    run_virtual(ask_more)
+    assert invoke(["status", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        f"{A} getarticleread, 2026-03-01 to 2026-03-11: 7 of 11 days harvested (6 final,"
+        " 1 provisional; 1 of them empty), 1 waiting, 1 failed, 2 missing; 6 records"
+    )
+    assert [line for line in lines if line.startswith("  2026-")] == [
+        "  2026-03-01 to 2026-03-02 (2 days) missing",
+        (
+            "  2026-03-03 (1 day) failed: errcode 40035 (no): WeChat did not understand the request"
+            " [rid: 1-2-3]"
+        ),
+        (
+            "  2026-03-10 (1 day) provisional: WeChat says that its figures are late; the next run"
+            " asks again"
+        ),
+        (
+            "  2026-03-11 (1 day) waiting until 2026-03-12 13:30 China time: errcode 61503 (no):"
+            " the figures are not ready yet [rid: 1-2-3]"
+        ),
+    ]
+
+
+def test_a_window_that_comes_again_within_a_run_counts_once() -> None:
+    sink, wechat = MemorySink(), Simulator(delay_until_hour=9.75)
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        wechat.wall = loop.wall
+        asked = scope(YESTERDAY, YESTERDAY, endpoints=[INTERFACES["getarticleread"]])
+        report = await engine_run(loop, wechat, asked, sink, wait=True)
+        truth = wechat.truth_of("getarticleread", A, YESTERDAY, YESTERDAY)
+        assert [bare(row) for row in sink.records] == truth
+        assert (report.windows.done, report.changed, report.provisional) == (1, 0, 0)
+        assert report.requests == 3
+
+    run_virtual(main, at(DAY, 9))
+
+
+def test_a_refresh_of_late_windows_leaves_each_record_once(
+    tmp_path: Path,
+) -> None:
+    endpoint, wechat = INTERFACES["getbizsummary"], Simulator(delay_until_hour=11.0)
+    begin = date(2026, 3, 5)
+    run_at(at("2026-03-10", 13), wechat, endpoint, (begin, date(2026, 3, 9)), tmp_path)
+    days = (begin, YESTERDAY)
+    run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
+    assert [*provisional(tmp_path)] == [(YESTERDAY, YESTERDAY)]
+    run_at(at(DAY, 9.5), wechat, endpoint, days, tmp_path, refresh=True)
+    report = run_at(at(DAY, 13), wechat, endpoint, days, tmp_path)
+    assert report.state == "complete"
+    assert holds(tmp_path, endpoint.name, wechat.truth_of(endpoint.name, A, *days))
+    assert provisional(tmp_path) == {}
+
+
+def test_the_empty_days_within_a_longer_window_are_known_by_the_rows_own_dates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = {"2026-02-10", "2026-02-12", "2026-02-17"}
+
+    def answer(body: dict[str, str]) -> Any:
+        days = _days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+        return {"list": [row for day in days if str(day) not in empty for row in _followers(day)]}
+
+    endpoint, days = INTERFACES["getusersummary"], (date(2026, 2, 9), date(2026, 2, 22))
+    report = run_at(at(DAY, 13), Script(answer), endpoint, days, tmp_path)
+    assert (report.state, report.windows.done, report.windows.empty) == ("complete", 2, 0)
+    assert invoke(["status", "--out", str(tmp_path)]) == 0
+    said = "14 of 14 days harvested (14 final, 0 provisional; 3 of them empty); 11 records"
+    assert said in capsys.readouterr().out
+    empty.clear()
+    run_at(at(DAY, 14), Script(answer), endpoint, days, tmp_path, refresh=True)
+    assert invoke(["status", "--out", str(tmp_path)]) == 0
+    assert "(14 final, 0 provisional; 0 of them empty); 14 records" in capsys.readouterr().out

@@ -1,0 +1,586 @@
+"""What is still to be asked for, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester import planner
+from harvester.budget import NEVER
+from harvester.coverage import STORED, Calendar, Outcome
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Endpoint
+from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
+from harvester.limiter import Rate
+from harvester.model import HELD, Response, Tally, Window
+from harvester.plan import Cut, Days, Grid
+from harvester.planner import Need, Plan, build_plan, calendars_of, known, needed
+from harvester.queues import InterfaceQueue
+from harvester.settings import Options
+from harvester.stores import MemoryStore
+from tests.support import A, B, at, noon, scope
+
+SUMMARY = INTERFACES["getarticlesummary"]  # windows of one day
+USERS = INTERFACES["getusersummary"]  # of seven
+WALL = noon("2024-02-10")
+
+
+def day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def days(first: str, last: str = "") -> Days:
+    return day(first), day(last or first)
+
+
+def outcome(
+    first: str, last: str = "", state: str = "final", due: float = 0.0, **more: Any
+) -> Outcome:
+    place = Window(more.pop("appid", A), more.pop("name", SUMMARY.name), *days(first, last))
+    return Outcome(place, state, Tally(1, 7), 0, due, **more)
+
+
+def calendar_of(*outcomes: Outcome) -> Calendar:
+    calendar = Calendar()
+    for each in outcomes:
+        calendar.apply(each)
+    return calendar
+
+
+def cut(span: int = 1, kind: Cut = Cut.DAYS, last: str = "2024-02-09") -> Grid:
+    return Grid(kind, span, day("2024-01-01"), day(last))
+
+
+TEN_DAYS = days("2024-01-01", "2024-01-10")
+
+
+def need(
+    calendar: Calendar,
+    asked: Days = TEN_DAYS,
+    by: Grid | None = None,
+    wall: float = WALL,
+    longest: float = math.inf,
+) -> Need:
+    return needed(by or cut(), asked, calendar, wall, longest)
+
+
+# what is needed
+
+
+def test_of_a_range_that_nothing_is_known_of_all_is_needed() -> None:
+    asked = days("2024-01-01", "2024-01-10")
+    assert need(Calendar()) == Need(asked, [], [], 10, 10)
+    assert need(Calendar(), by=cut(7)) == Need(asked, [], [], 2, 2)
+
+
+def test_what_is_final_is_not_needed_and_counts_as_planned() -> None:
+    calendar = calendar_of(outcome("2024-01-03", "2024-01-05"))
+    assert need(calendar) == Need(
+        days("2024-01-01", "2024-01-10"), [days("2024-01-03", "2024-01-05")], [], 10, 7
+    )
+
+
+@pytest.mark.parametrize("state", ["waiting", "failed"])
+def test_what_waited_or_failed_is_needed_as_if_nothing_was_known(state: str) -> None:
+    found = need(calendar_of(outcome("2024-01-03", "2024-01-05", state, WALL + 60)))
+    assert (found.stored, found.again, found.planned, found.left) == ([], [], 10, 10)
+
+
+@pytest.mark.parametrize("state", ["open", "late"])
+def test_what_is_open_is_asked_for_again_as_it_was_stored(state: str) -> None:
+    calendar = calendar_of(outcome("2024-01-03", "2024-01-05", state))
+    found = need(calendar)
+    assert found.again == [calendar.windows[day("2024-01-03")]]
+    assert (found.stored, found.planned, found.left) == (
+        [days("2024-01-03", "2024-01-05")],
+        10,
+        8,
+    )
+
+
+def test_windows_that_are_asked_for_again_come_newest_first() -> None:
+    calendar = calendar_of(*[outcome(f"2024-01-0{n}", state="open") for n in (5, 3, 9, 4)])
+    assert [each.begin.day for each in need(calendar).again] == [9, 5, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_asked"),
+    [
+        ("2023-12-28", "2024-01-01", True),
+        ("2023-12-28", "2023-12-31", False),
+        ("2024-01-10", "2024-01-15", True),
+        ("2024-01-11", "2024-01-15", False),
+        ("2023-12-01", "2024-02-01", True),
+    ],
+)
+def test_an_open_window_at_the_edge_is_asked_for_as_a_whole(
+    first: str, last: str, is_asked: bool
+) -> None:
+    found = need(calendar_of(outcome(first, last, "open")))
+    assert [each.days for each in found.again] == ([days(first, last)] if is_asked else [])
+
+
+@pytest.mark.parametrize(
+    ("due", "is_asked"),
+    [
+        (0.0, True),
+        (WALL - 1, True),
+        (WALL, True),
+        (WALL + 1, False),
+        (WALL + HELD, False),
+        (WALL + HELD + 1, True),  # written by a clock that was ahead
+    ],
+)
+def test_an_open_window_is_held_back_until_it_is_due(due: float, is_asked: bool) -> None:
+    found = need(calendar_of(outcome("2024-01-03", state="open", due=due)))
+    assert bool(found.again) is is_asked
+    assert found.stored == [days("2024-01-03")]
+    assert found.left == 9 + is_asked
+
+
+def test_an_open_window_that_is_too_long_by_now_takes_several_calls() -> None:
+    calendar = calendar_of(outcome("2024-01-03", "2024-01-09", "open"))
+    found = need(calendar, days("2024-01-03", "2024-01-09"), cut(7), longest=2)
+    assert (found.again[0].days, found.left) == (days("2024-01-03", "2024-01-09"), 4)
+
+
+def test_new_windows_that_are_too_long_are_counted_in_pieces() -> None:
+    found = need(Calendar(), by=cut(7), longest=3)
+    assert (found.planned, found.left) == (4, 4)
+
+
+def test_all_windows_are_counted_in_pieces_where_some_are_stored() -> None:
+    calendar = calendar_of(outcome("2024-01-01", "2024-01-07"))
+    found = need(calendar, days("2024-01-01", "2024-01-14"), cut(7), longest=2)
+    assert (found.planned, found.left) == (8, 4)
+
+
+def test_more_windows_can_be_left_than_the_grid_has() -> None:
+    """What is missing is cut by what is stored."""
+    calendar = calendar_of(outcome("2024-01-04"))
+    found = need(calendar, days("2024-01-01", "2024-01-07"), cut(7))
+    assert (found.planned, found.left) == (2, 2)
+
+
+def test_of_recent_days_only_a_window_that_ends_yesterday_is_asked_for_again() -> None:
+    calendar = calendar_of(
+        outcome("2024-01-10", "2024-02-08", "open"), outcome("2024-02-09", state="open")
+    )
+    asked = days("2024-01-01", "2024-02-09")
+    found = need(calendar, asked, cut(30, Cut.RECENT))
+    assert [each.days for each in found.again] == [days("2024-02-09")]
+    found = need(calendar, asked, cut(30))
+    assert len(found.again) == 2
+
+
+NEAR = st.integers(-20, 60).map(lambda n: day("2024-01-01") + timedelta(days=n))
+STRETCHES = st.tuples(NEAR, st.integers(1, 12)).map(
+    lambda drawn: (drawn[0], drawn[0] + timedelta(days=drawn[1] - 1))
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.tuples(STRETCHES, st.sampled_from(["final", "open", "waiting", "failed"])), max_size=9
+    ),
+    STRETCHES,
+    st.integers(1, 8),
+    st.booleans(),
+)
+def test_a_new_window_never_overlaps_a_stored_one_and_no_missing_day_is_left(
+    came: list[tuple[Days, str]], asked: Days, span: int, newest: bool
+) -> None:
+    calendar = calendar_of(
+        *[Outcome(Window(A, "x", *place), state, Tally(1, 1)) for place, state in came]
+    )
+    by = cut(span)
+    found = need(calendar, asked, by)
+    new = list(by.windows(*asked, found.stored, newest=newest))
+    covered = set[date]()
+    for begin, end in new:
+        these = {begin + timedelta(days=n) for n in range((end - begin).days + 1)}
+        assert len(these) <= span
+        assert not these & covered
+        assert not list(calendar.runs(begin, end, STORED))
+        covered |= these
+    stored = {each for first, last in found.stored for each in _each(first, last)}
+    assert covered | stored == set(_each(*asked))
+    assert found.left == len(new) + len(found.again)
+    again = {each for one in found.again for each in _each(*one.days)}
+    assert stored >= again & set(_each(*asked))
+    assert found.planned >= found.left
+
+
+def _each(first: date, last: date) -> Iterable[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+# the plan
+
+
+async def no_send(*_: object) -> Response:
+    raise AssertionError("a plan sends nothing")
+
+
+Filling = Callable[[SqliteLedger], Awaitable[None]]
+
+
+def plan_of(
+    tmp_path: Path | None,
+    *outcomes: Outcome,
+    begin: str = "2024-02-05",
+    end: str = "2024-02-09",
+    appids: Sequence[str] = (A,),
+    endpoints: Sequence[Endpoint] = (SUMMARY,),
+    wall: float = WALL,
+    fill: Filling | None = None,
+    stored: Mapping[Key, Calendar] | None = None,
+    caps: Mapping[str, int] | None = None,
+    **options: Any,
+) -> Plan:
+    async def run() -> Plan:
+        asked = replace(scope(day(begin), day(end), appids, endpoints), caps=caps or {})
+        if tmp_path is None:
+            return await build_plan(asked, Options(**options), None, no_send, wall, stored=stored)
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await ledger.commit(outcomes, {})
+            if fill is not None:
+                await fill(ledger)
+            return await build_plan(asked, Options(**options), ledger, no_send, wall)
+
+    return asyncio.run(run())
+
+
+def queues_of(plan: Plan) -> list[InterfaceQueue]:
+    return [queue for account in plan.accounts for queue in account.queues]
+
+
+def order_of(queue: InterfaceQueue, wall: float = WALL) -> list[str]:
+    """The windows of a queue in the order in which it gives them; ``!`` is asked for again."""
+    found = []
+    queue.proven = True
+    queue.budget.booked = NEVER
+    while (given_ := queue.take(0.0, wall)) is not None:
+        begin, end = given_.window.begin, given_.window.end
+        text = f"{begin:%d}" if begin == end else f"{begin:%d}-{end:%d}"
+        found.append(text + ("!" if given_.former is not None else ""))
+        queue.settled()
+    return found
+
+
+def test_new_windows_come_newest_first(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, outcome("2024-02-07"))
+    [queue] = queues_of(plan)
+    assert (plan.planned, plan.skipped) == (5, 1)
+    assert order_of(queue) == ["09", "08", "06", "05"]
+
+
+def test_new_windows_come_oldest_first_if_it_is_asked_for(tmp_path: Path) -> None:
+    [queue] = queues_of(plan_of(tmp_path, outcome("2024-02-07"), order="oldest"))
+    assert order_of(queue) == ["05", "06", "08", "09"]
+
+
+def test_newest_first_is_yesterday_then_what_is_open_then_the_backfill(tmp_path: Path) -> None:
+    came = [outcome("2024-02-06", state="open"), outcome("2024-02-07", state="open")]
+    [queue] = queues_of(plan_of(tmp_path, *came))
+    assert order_of(queue) == ["09", "08", "07!", "06!", "05"]
+
+
+def test_a_missing_day_goes_before_open_windows_that_are_all_older(tmp_path: Path) -> None:
+    came = [outcome("2024-02-05", state="open"), outcome("2024-02-07", state="open")]
+    [queue] = queues_of(plan_of(tmp_path, *came))
+    assert order_of(queue) == ["09", "08", "07!", "06", "05!"]
+
+
+def test_oldest_first_is_by_the_days_alone(tmp_path: Path) -> None:
+    came = [outcome("2024-02-05", state="open"), outcome("2024-02-07", state="open")]
+    [queue] = queues_of(plan_of(tmp_path, *came, order="oldest"))
+    assert order_of(queue) == ["05!", "06", "07!", "08", "09"]
+
+
+def test_an_open_window_is_asked_for_exactly_as_it_was_with_its_tally(tmp_path: Path) -> None:
+    came = outcome("2024-02-06", "2024-02-08", "open", name=USERS.name)
+    [queue] = queues_of(plan_of(tmp_path, came, begin="2024-02-07", endpoints=[USERS]))
+    queue.proven = True
+    given_ = [queue.take(0.0, WALL), queue.take(0.0, WALL)]
+    assert given_[0] is not None
+    assert given_[0].window.begin == day("2024-02-09")
+    assert given_[1] is not None
+    assert given_[1].window == came.window
+    assert (given_[1].replaces, given_[1].former) == (True, Tally(1, 7))
+    assert order_of(queue) == []
+
+
+def test_a_missing_range_ends_where_something_is_stored(tmp_path: Path) -> None:
+    users = replace(USERS, first_day=day("2024-02-01"))  # a grid of seven days from there
+    came = [outcome("2024-02-03", name=USERS.name), outcome("2024-02-10", name=USERS.name)]
+    plan = plan_of(
+        tmp_path, *came, begin="2024-02-01", end="2024-02-12", endpoints=[users],
+        wall=noon("2024-03-01"), order="oldest",
+    )  # fmt: skip
+    assert order_of(queues_of(plan)[0]) == ["01-02", "04-07", "08-09", "11-12"]
+
+
+def test_a_range_that_was_extended_backwards_does_not_overlap_what_is_stored(
+    tmp_path: Path,
+) -> None:
+    users = replace(USERS, first_day=day("2024-01-01"))
+    came = outcome("2024-01-10", "2024-01-16", name=USERS.name)
+    plan = plan_of(
+        tmp_path, came, begin="2024-01-01", end="2024-01-20", endpoints=[users], order="oldest"
+    )
+    assert order_of(queues_of(plan)[0]) == ["01-07", "08-09", "17-20"]
+
+
+def test_a_window_that_is_stored_with_all_its_days_is_held_back(tmp_path: Path) -> None:
+    came = outcome("2024-02-06", state="open", due=WALL + 60)
+    plan = plan_of(tmp_path, came)
+    assert order_of(queues_of(plan)[0]) == ["09", "08", "07", "05"]
+    assert (plan.planned, plan.skipped) == (5, 1)
+    later = plan_of(tmp_path, wall=WALL + 61)
+    assert "06!" in order_of(queues_of(later)[0])
+
+
+def test_each_account_and_interface_has_a_queue_of_what_is_its_own(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path,
+        outcome("2024-02-05", "2024-02-09"),
+        outcome("2024-02-06", "2024-02-09", appid=B, name=USERS.name),
+        appids=[A, B],
+        endpoints=[SUMMARY, replace(USERS, span=1)],
+    )
+    assert [account.appid for account in plan.accounts] == [A, B]
+    found = {(t.appid, t.endpoint.name): len(order_of(t)) for t in queues_of(plan)}
+    assert found == {
+        (A, SUMMARY.name): 0, (A, USERS.name): 5, (B, SUMMARY.name): 5, (B, USERS.name): 1
+    }  # fmt: skip
+    assert (plan.planned, plan.skipped) == (20, 9)
+
+
+def test_an_interface_that_has_no_days_in_the_range_has_no_queue(tmp_path: Path) -> None:
+    later = replace(USERS, first_day=day("2024-02-10"))
+    plan = plan_of(tmp_path, endpoints=[later, SUMMARY])
+    assert [queue.endpoint.name for queue in queues_of(plan)] == [SUMMARY.name]
+
+
+def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "ACCOUNTS_AT_ONCE", 2)
+    appids = [f"wx{n:016x}" for n in range(5)]
+
+    async def run() -> list[tuple[str, list[str]]]:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await ledger.commit([outcome("2024-01-01", appid=each) for each in appids], {})
+            return [
+                (appid, sorted(name for name, _ in found))
+                async for appid, found in calendars_of(ledger, appids, {})
+            ]
+
+    groups = [appids[:2], appids[2:4], appids[4:]]
+    assert asyncio.run(run()) == [(each, group) for group in groups for each in group]
+
+
+# figures that are not settled
+
+
+def test_what_cannot_be_asked_for_yet_is_in_no_queue(tmp_path: Path) -> None:
+    early = at("2024-02-10", 7)
+    plan = plan_of(tmp_path, wall=early)
+    [queue] = queues_of(plan)
+    assert order_of(queue, early) == ["08", "07", "06", "05"]
+    [(of, late)] = plan.unsettled
+    assert of is queue
+    assert (late.window, late.former) == (Window(A, SUMMARY.name, *days("2024-02-09")), None)
+    assert (plan.planned, plan.skipped) == (5, 0)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_an_open_window_that_ends_yesterday_waits_for_the_hour_too(
+    tmp_path: Path, order: str
+) -> None:
+    early = at("2024-02-10", 7)
+    came = [outcome("2024-02-09", state="open"), outcome("2024-02-08", state="open")]
+    plan = plan_of(tmp_path, *came, wall=early, order=order)
+    [queue] = queues_of(plan)
+    assert sorted(order_of(queue, early)) == ["05", "06", "07", "08!"]
+    [(_, late)] = plan.unsettled
+    assert (late.window.begin, late.former, late.replaces) == (day("2024-02-09"), (1, 7), True)
+
+
+def test_each_interface_has_its_own_hour(tmp_path: Path) -> None:
+    later = replace(USERS, settled_hour=14, span=1)
+    plan = plan_of(tmp_path, endpoints=[SUMMARY, later])
+    assert [order_of(queue)[0] for queue in queues_of(plan)] == ["09", "08"]
+
+
+def test_of_an_interface_of_recent_days_only_those_up_to_yesterday_are_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    recent = replace(SUMMARY, cut=Cut.RECENT, span=1)
+    came = [outcome("2024-02-08", state="open"), outcome("2024-02-09", state="open")]
+    plan = plan_of(tmp_path, *came, begin="2024-02-08", endpoints=[recent])
+    assert order_of(queues_of(plan)[0]) == ["09!"]
+
+
+def test_after_the_hour_everything_is_in_the_queues(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, wall=at("2024-02-10", 8)).unsettled == []
+
+
+def test_a_range_that_ends_before_yesterday_is_settled(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, end="2024-02-08", wall=at("2024-02-10", 7))
+    assert plan.unsettled == []
+    assert order_of(queues_of(plan)[0]) == ["08", "07", "06", "05"]
+
+
+# what the ledger knows beside
+
+
+async def spend(ledger: SqliteLedger) -> None:
+    today, yesterday = day("2024-02-10"), day("2024-02-09")
+    await ledger.commit(
+        [], {}, [Spent(A, SUMMARY.name, today, 3), Spent(A, SUMMARY.name, yesterday, 4)]
+    )
+
+
+def test_a_budget_has_what_former_runs_of_this_day_have_left_of_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, appids=[A, B], fill=spend, daily_quota=10, reserve=2)
+    one, other = [queue.budget for queue in queues_of(plan)]
+    assert (one.left(WALL), other.left(WALL)) == (5, 8)
+    assert (one.booked, other.booked) == (0, 0)
+    assert one.limited
+
+
+def test_the_calls_of_the_day_before_count_if_the_clock_is_set_back_over_midnight(
+    tmp_path: Path,
+) -> None:
+    [queue] = queues_of(plan_of(tmp_path, fill=spend, daily_quota=10))
+    assert queue.budget.left(noon("2024-02-09")) == 10 - 3 - 4
+
+
+def test_where_nothing_was_sent_on_the_day_before_nothing_of_it_counts(tmp_path: Path) -> None:
+    [queue] = queues_of(plan_of(tmp_path, daily_quota=10))
+    assert queue.budget.left(noon("2024-02-09")) == 10
+
+
+def test_without_a_ledger_calls_need_no_booking_and_what_is_new_replaces() -> None:
+    [queue] = queues_of(plan_of(None, daily_quota=10))
+    assert (queue.budget.booked, queue.windows.replaces) == (NEVER, True)
+
+
+def test_with_a_ledger_what_is_new_replaces_nothing(tmp_path: Path) -> None:
+    [queue] = queues_of(plan_of(tmp_path))
+    assert (queue.windows.replaces, queue.budget.limited, queue.quota.unasked) == (
+        False,
+        False,
+        False,
+    )
+
+
+def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
+    stored = {(A, SUMMARY.name): calendar_of(outcome("2024-02-07", state="open"))}
+    plan = plan_of(None, stored=stored)
+    assert order_of(queues_of(plan)[0]) == ["09", "08", "07!", "06", "05"]
+    assert (plan.planned, plan.skipped) == (5, 0)
+
+
+def test_the_longest_windows_that_were_taken_are_remembered_by_interface(tmp_path: Path) -> None:
+    async def learn(ledger: SqliteLedger) -> None:
+        await ledger.learn_span(USERS.name, 2)
+
+    plan = plan_of(
+        tmp_path, begin="2024-02-03", endpoints=[SUMMARY, USERS], appids=[A, B], fill=learn
+    )
+    queues = queues_of(plan)
+    assert [queue.windows.span.longest for queue in queues] == [NEVER, 2, NEVER, 2]
+    assert queues[1].windows.span is queues[3].windows.span
+    given_ = [order_of(queue) for queue in queues]
+    assert given_[0] == ["09", "08", "07", "06", "05", "04", "03"]
+    assert given_[1] == given_[3]
+    for piece in given_[1]:
+        begin, _, end = piece.partition("-")
+        assert int(end or begin) - int(begin) < 2
+    assert plan.planned == sum(map(len, given_))
+
+
+def test_a_quota_that_was_spent_before_is_told_with_its_queue(tmp_path: Path) -> None:
+    said = Exhausted(A, SUMMARY.name, WALL + 900, WALL - 60)
+
+    async def note(ledger: SqliteLedger) -> None:
+        await ledger.note_exhausted(said)
+        await ledger.note_exhausted(Exhausted(B, SUMMARY.name, WALL - 1, WALL - 60))
+        await ledger.note_exhausted(Exhausted("wx3", SUMMARY.name, WALL + 900, WALL - 60))
+
+    plan = plan_of(tmp_path, appids=[A, B], fill=note)
+    assert plan.exhausted == [(queues_of(plan)[0], said)]
+
+
+def test_an_account_has_its_limiter_and_its_part_of_what_may_be_in_flight(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path, appids=[A, B], caps={B: 3}, rate="7/s", burst=2, concurrency=9,
+        account_concurrency=5, ask_quota=True,
+    )  # fmt: skip
+    one, other = plan.accounts
+    assert one.limiter is not other.limiter
+    assert (one.limiter.rate.requests, one.limiter.rate.period) == (7, 1.0)
+    assert plan.share.slots == 5
+    assert one.share is other.share is plan.share
+    assert [account.token.appid for account in plan.accounts] == [A, B]
+    assert (one.cap, other.cap) == (NEVER, 3)
+    assert all(queue.quota.unasked for queue in queues_of(plan))
+
+
+def test_what_may_be_in_flight_is_divided_among_the_accounts(tmp_path: Path) -> None:
+    share = plan_of(tmp_path, concurrency=9, account_concurrency=5).share
+    share.among(3)
+    assert share.slots == 3
+
+
+def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiters: list[object] = []
+    tokens: list[object] = []
+    limiter, shared = planner.Limiter, planner.shared_token
+    monkeypatch.setattr(planner, "Limiter", lambda *how: limiters.append(how) or limiter(*how))
+    monkeypatch.setattr(planner, "shared_token", lambda *how: tokens.append(how) or shared(*how))
+    store = MemoryStore()
+    asked = replace(scope(*days("2024-02-05", "2024-02-09")), store=store)
+    options = Options(rate="7/s", burst=3)
+    asyncio.run(build_plan(asked, options, None, no_send, WALL, noon))
+    assert limiters == [(Rate(7, 1.0), 3)]
+    assert tokens == [(A, asked.accounts[A], no_send, store, noon)]
+
+
+def test_without_a_cap_of_accounts_one_account_may_have_all() -> None:
+    assert plan_of(None, concurrency=9).share.slots == 9
+
+
+def test_what_is_known_without_a_ledger_is_nothing() -> None:
+    assert asyncio.run(known(None, WALL)) == ({}, {}, {}, {})
+
+
+def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
+    async def run() -> planner.Known:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await spend(ledger)
+            await ledger.learn_span("x", 3)
+            return await known(ledger, WALL)
+
+    found = asyncio.run(run())
+    key = A, SUMMARY.name
+    assert (found.spent, found.before, found.spans) == ({key: 3}, {key: 4}, {"x": 3})
+
+
+def test_a_whole_range_that_is_done_leaves_no_window(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, outcome("2024-02-05", "2024-02-09"))
+    assert (plan.planned, plan.skipped) == (5, 5)
+    assert queues_of(plan)[0].finished

@@ -1,0 +1,133 @@
+"""What a run shows while it runs, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import time
+from datetime import date
+
+import pytest
+
+from harvester import events
+from harvester.cli.progress import LONG, LOUD, Lines, message
+from harvester.events import Event
+from harvester.model import Window
+
+FIRST, LAST = date(2024, 1, 1), date(2024, 1, 31)
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    return clock
+
+
+def deferred(number: int, reason: str = "quota", rid: str = "") -> Event:
+    told = f"{reason} [rid: {rid}]" if rid else reason
+    return events.Deferred(f"wx{number}", "e", FIRST, LAST, 31, 0.0, told)
+
+
+def failed(number: int, reason: str) -> Event:
+    return events.Failed(f"wx{number}", "e", FIRST, LAST, 1_234, f"wx{number}: {reason}")
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line[9:] for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_short_run_tells_no_reason_before_its_end(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = Lines()
+    for event in (deferred(1), failed(2, "wrong"), events.AccountStopped("wx2", "wx2: wrong")):
+        show(event)
+    clock.now += LONG
+    show(events.Ended(events.Report()))
+    assert lines(capsys) == []
+
+
+def test_a_long_run_tells_each_reason_once(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = Lines()
+    for number in range(500):
+        show(deferred(number, rid=str(number)))
+        show(failed(number, "wrong"))
+        show(events.AccountStopped(f"wx{number}", f"wx{number}: wrong"))
+    assert lines(capsys) == []
+    clock.now += LONG
+    show(events.Stalled(10.0, ()))
+    show(deferred(501, rid="501"))
+    told = [line for line in lines(capsys) if "wx" in line]
+    days = "2024-01-01 to 2024-01-31"
+    assert told == [
+        f"wx0 e: 31 windows {days} must wait until 1970-01-01 08:00 China time: quota [rid: 0]",
+        f"wx0 e: 1,234 windows {days} failed: wrong",
+    ]
+
+
+def test_a_long_run_tells_a_bounded_number_of_reasons(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = Lines()
+    clock.now += LONG
+    for number in range(500):
+        show(failed(number, f"reason {number}"))
+    assert len([line for line in lines(capsys) if "reason" in line]) == LOUD
+
+
+def test_a_pause_of_a_thousand_accounts_is_told_once(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = Lines()
+    for number in range(1_000):
+        show(events.Paused(f"wx{number}", 28_800.0, f"quota [rid: {number}]", "e"))
+    assert lines(capsys) == ["wx0 e pauses for 8 h 00 min: quota [rid: 0]"]
+
+
+def test_what_is_waited_for_goes_on_ticking(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = Lines()
+    show(events.RunStarted(31, 0, 1))
+    show(events.Paused("wx1", 28_800.0, "quota [rid: 1]", "e"))
+    lines(capsys)
+    for minutes in (10, 20):
+        clock.now = 1000.0 + 60 * minutes
+        show(events.TokenFetched("wx1", 7200.0))
+        (state,) = [line for line in lines(capsys) if "of 31 windows" in line]
+        assert f"wx1 e waits, {minutes} min of 8 h 00 min: quota" in state
+        assert "rid" not in state
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (events.RunStarted(12_345, 1_000, 2_000),
+         "11,345 windows to harvest of 2,000 accounts, 1,000 of 12,345 are done"),
+        (events.Failed("wx1", "e", FIRST, LAST, 1_234, "wx1: no"),
+         "wx1 e: 1,234 windows 2024-01-01 to 2024-01-31 failed: no"),
+        (events.Deferred("wx1", "e", FIRST, FIRST, 1, 0.0, "late"),
+         "wx1 e: 1 window 2024-01-01 must wait until 1970-01-01 08:00 China time: late"),
+        (events.QuotaTold("wx1", "e", 10_000, 9_999),
+         "wx1 e: 9,999 of 10,000 calls are left today"),
+        (events.Foreign(Window("wx1", "e", FIRST, LAST), 1_000),
+         "wx1 e 2024-01-01 to 2024-01-31: 1,000 rows of days that were not asked for, left out"),
+        (events.QuotaTold("wx1", "e", 1, 0), "wx1 e: 0 of 1 calls are left today"),
+        (events.Stalled(40.0, ("wx1 waits: busy [rid: 1]", "wx2 waits")),
+         "nothing new for 40 s: wx1 waits: busy; wx2 waits"),
+        (
+            events.Filled("jsonl:/there", 1200),
+            "jsonl:/there: filled with 1,200 windows that another destination has",
+        ),
+    ],
+)  # fmt: skip
+def test_numbers_have_separators_and_days_have_dates(event: Event, said: str) -> None:
+    assert message(event) == said

@@ -1,0 +1,426 @@
+"""One account: what it does next, and why it waits."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import pytest
+
+from harvester.account import AccountQueue, Job
+from harvester.auth import Send, SharedToken
+from harvester.budget import NEVER, Budget
+from harvester.datacube import INTERFACES
+from harvester.limiter import Limiter, Rate
+from harvester.model import Request, Response, Token, Window
+from harvester.plan import QUOTA_MARGIN, Days, next_quota_day, runs
+from harvester.queues import (
+    OUTSTANDING,
+    RECHECK,
+    Attempt,
+    InterfaceQueue,
+    Span,
+    StopReason,
+    WindowQueue,
+)
+from harvester.testing import VirtualTimeLoop, run_virtual
+
+NOW = 1_700_000_000.0
+FIRST = date(2020, 1, 1)
+FAST = Rate(1000, 1.0)
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def days(*numbers: int) -> Iterator[Days]:
+    return iter([(day(number), day(number)) for number in numbers])
+
+
+def attempt(number: int, failures: int = 0) -> Attempt:
+    return Attempt(Window("wx1", "getarticlesummary", day(number), day(number)), failures)
+
+
+ENDPOINT = INTERFACES["getarticlesummary"]
+
+
+def windows(new: Iterator[Days], span: Span | None = None) -> WindowQueue:
+    return WindowQueue("wx1", ENDPOINT.name, new, span=span)
+
+
+def queue(*numbers: int, quota: int | None = None, spent: int = 0) -> InterfaceQueue:
+    made = InterfaceQueue(ENDPOINT, windows(days(*numbers)), Budget(quota, spent, NOW))
+    made.proven = True
+    return made
+
+
+class Provider:
+    async def fetch(self, send: Send) -> Token:
+        return Token("t", 1000.0)
+
+
+async def no_sending(request: Request) -> Response:
+    raise AssertionError("nothing is sent here")
+
+
+def account(*queues: InterfaceQueue, rate: Rate = FAST, burst: int = 1000) -> AccountQueue:
+    token = SharedToken("wx1", Provider(), no_sending)
+    return AccountQueue(token, Limiter(rate, burst), [*queues])
+
+
+async def with_token(made: AccountQueue) -> AccountQueue:
+    await made.token.get()
+    return made
+
+
+def taken(job: Job | None) -> int | None:
+    """The day of the window that was given out, as a number."""
+    return None if job is None or job.attempt is None else (job.attempt.window.begin - FIRST).days
+
+
+# budgets
+
+
+def test_without_a_quota_a_budget_never_ends() -> None:
+    budget = Budget(None, 10**9, NOW)
+    budget.spend()
+    assert budget.left(NOW) == NEVER
+
+
+def test_a_budget_is_what_is_left_of_the_day() -> None:
+    budget = Budget(10, 7, NOW)
+    budget.spend()
+    assert budget.left(NOW) == 2
+
+
+def test_a_budget_begins_anew_at_midnight_in_china() -> None:
+    budget = Budget(10, 10, NOW)
+    begins = next_quota_day(NOW)
+    closes = begins + 86_400 - QUOTA_MARGIN - 1
+    assert [budget.left(at) for at in (begins - 1, begins, closes)] == [0, 10, 10]
+    budget.spend()
+    # Nothing is left in the first minute of a day, whose calls may count as either day's.
+    moments = (closes, closes + 1, begins + 86_399, begins + 86_400)
+    assert [budget.left(at) for at in moments] == [9, 0, 0, 10]
+
+
+@pytest.mark.parametrize(("quota", "limited"), [(None, False), (10**9, True), (1, True)])
+def test_only_a_quota_limits_a_budget(quota: int | None, limited: bool) -> None:
+    assert Budget(quota, 0, NOW).limited is limited
+
+
+# one interface
+
+
+def test_a_queue_gives_out_its_windows_in_order() -> None:
+    made = queue(0, 1, 2)
+    assert [made.take(0.0, NOW) for _ in range(4)] == [attempt(0), attempt(1), attempt(2), None]
+
+
+def test_a_queue_counts_what_it_gives_out() -> None:
+    made = queue(0, 1, quota=5)
+    made.take(0.0, NOW)
+    assert (made.in_flight, made.budget.sent, made.budget.unbooked, made.budget.left(NOW)) == (
+        1,
+        1,
+        1,
+        4,
+    )
+
+
+def test_a_queue_is_finished_once_nothing_is_left_and_nothing_under_way() -> None:
+    made = queue(0)
+    states = [(bool(made.windows), made.finished)]
+    made.take(0.0, NOW)
+    states.append((bool(made.windows), made.finished))
+    made.settled()
+    states.append((bool(made.windows), made.finished))
+    assert states == [(True, False), (False, False), (False, True)]
+
+
+def test_a_window_that_is_due_again_goes_before_a_new_one() -> None:
+    made = queue(0, 1)
+    made.again(attempt(9, 1), 5.0)
+    assert [made.take(at, NOW) for at in (4.9, 5.0, 5.0)] == [
+        attempt(0),
+        attempt(9, 1),
+        attempt(1),
+    ]
+
+
+def test_windows_to_be_tried_again_come_by_their_time_and_then_their_turn() -> None:
+    made = queue()
+    for number, at in ((3, 9.0), (1, 5.0), (2, 5.0)):
+        made.again(attempt(number), at)
+    assert [made.take(10.0, NOW) for _ in range(4)] == [attempt(1), attempt(2), attempt(3), None]
+
+
+def test_a_queue_tells_when_it_has_something_to_give() -> None:
+    made = queue(0)
+    found = [made.next_at(3.0, NOW)]
+    made.take(3.0, NOW)
+    found.append(made.next_at(3.0, NOW))
+    made.again(attempt(0, 1), 7.5)
+    found.append(made.next_at(3.0, NOW))
+    assert found == [3.0, NEVER, 7.5]
+
+
+def test_without_budget_a_queue_gives_nothing_until_midnight() -> None:
+    made = queue(0, quota=5, spent=5)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, RECHECK)
+    midnight = next_quota_day(NOW)
+    assert made.next_at(0.0, midnight - 1) == 1.0
+    assert [made.budget.is_used_up(at) for at in (NOW, midnight - 1, midnight)] == [
+        True,
+        True,
+        False,
+    ]
+    assert made.take(0.0, midnight) == attempt(0)
+
+
+def test_without_a_quota_a_queue_is_never_at_its_budget() -> None:
+    made = queue(0, spent=10**9)
+    assert not made.budget.is_used_up(NOW)
+    assert made.take(0.0, NOW) == attempt(0)
+
+
+def test_a_parked_queue_gives_nothing_and_is_looked_at_now_and_then() -> None:
+    made = queue(0)
+    made.park(NOW + 100)
+    assert made.take(0.0, NOW) is None
+    assert [made.next_at(0.0, NOW + at) for at in (0, 90, 100)] == [RECHECK, 10.0, 0.0]
+    assert made.take(0.0, NOW + 100) == attempt(0)
+
+
+def test_parking_again_never_shortens_it() -> None:
+    made = queue(0)
+    news = [made.park(NOW + at) for at in (100, 50, 100, 101)]
+    assert (news, made.parked_until) == ([True, False, False, True], NOW + 101)
+
+
+def test_a_parked_queue_without_work_is_not_waited_for() -> None:
+    made = queue()
+    made.park(NOW + 100)
+    assert made.next_at(0.0, NOW) == NEVER
+
+
+def test_windows_that_are_under_way_or_wait_are_bounded() -> None:
+    made = queue(*range(OUTSTANDING + 10))
+    for number in range(OUTSTANDING):
+        assert made.take(0.0, NOW) == attempt(number)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, NEVER)
+    made.settled()
+    made.again(attempt(0, 1), 60.0)
+    assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, 60.0)
+    made.settled()
+    assert made.take(0.0, NOW) == attempt(OUTSTANDING)
+
+
+def test_windows_are_planned_no_further_than_the_next_one() -> None:
+    made: list[int] = []
+
+    def planned() -> Iterator[Days]:
+        for number in range(100):
+            made.append(number)
+            yield day(number), day(number)
+
+    windows(planned()).take(0.0, OUTSTANDING)
+    assert made == [0, 1]
+
+
+def test_ending_a_queue_yields_all_that_is_left() -> None:
+    made = queue(0, 1, 2, 3)
+    made.take(0.0, NOW)
+    made.again(attempt(8), 9.0)
+    made.again(attempt(7), 5.0)
+    reason = StopReason(None, "offline")
+    assert list(made.stop(reason)) == list(days(7, 8, 1, 2, 3))
+    assert (made.stopped, bool(made.windows), made.finished) == (reason, False, False)
+
+
+def test_a_queue_that_has_ended_yields_nothing_more() -> None:
+    made = queue(0, 1)
+    assert list(made.stop(StopReason(None, "a"))) == list(days(0, 1))
+    assert list(made.stop(StopReason(None, "b"))) == []
+
+
+def test_a_queue_shows_its_state() -> None:
+    made = queue(0, 1)
+    made.take(0.0, NOW)
+    shown = [repr(made)]
+    made.park(NOW + 100)
+    made.again(attempt(0), 1.0)
+    shown.append(repr(made))
+    list(made.stop(StopReason(None, "x")))
+    shown.append(repr(made))
+    assert [text.removeprefix("<InterfaceQueue wx1 getarticlesummary: ") for text in shown] == [
+        "open, 1 in flight, 0 to be tried again>",
+        "parked, 1 in flight, 1 to be tried again>",
+        "stopped, 1 in flight, 0 to be tried again>",
+    ]
+
+
+# accounts
+
+
+def test_an_account_gets_a_token_before_its_first_window() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = account(queue(0))
+        first, second = made.take(0.0, NOW), made.take(0.0, NOW)
+        at = made.next_at(0.0, NOW)
+        await made.token.get()
+        made.renewal.running = False
+        return [first == Job(made, None, None), second, at, taken(made.take(0.0, NOW))]
+
+    assert run_virtual(main) == [True, None, NEVER, 0]
+
+
+def test_an_account_without_work_gets_no_token() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = account(queue())
+        return [made.take(0.0, NOW), made.next_at(0.0, NOW), made.finished]
+
+    assert run_virtual(main) == [None, NEVER, True]
+
+
+def test_an_account_whose_windows_must_wait_gets_no_token_yet() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        waiting = queue()
+        waiting.again(attempt(0), 50.0)
+        made = account(waiting)
+        job = made.take(50.0, NOW)
+        return [made.take(49.0, NOW), made.next_at(49.0, NOW), job == Job(made, None, None)]
+
+    assert run_virtual(main) == [None, NEVER, True]
+
+
+def test_a_token_that_failed_is_tried_again_at_its_time() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = account(queue(0))
+        made.renewal.at = 5.0
+        found: list[object] = [made.next_at(1.0, NOW), made.take(1.0, NOW)]
+        return [*found, made.take(5.0, NOW) == Job(made, None, None)]
+
+    assert run_virtual(main) == [5.0, None, True]
+
+
+def test_windows_go_on_with_the_old_token_while_a_new_one_is_fetched() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = await with_token(account(queue(0, 1)))
+        await _until(loop, 800.0)
+        renewal = made.take(loop.time(), NOW)
+        return [renewal == Job(made, None, None), taken(made.take(loop.time(), NOW))]
+
+    assert run_virtual(main) == [True, 0]
+
+
+async def _until(loop: VirtualTimeLoop, at: float) -> None:
+    passed = loop.create_future()
+    loop.call_at(at, passed.set_result, None)
+    await passed
+
+
+def test_the_interfaces_of_an_account_take_turns() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int | None]:
+        made = await with_token(account(queue(0, 1, 2), queue(10, 11), queue()))
+        return [taken(made.take(0.0, NOW)) for _ in range(6)]
+
+    assert run_virtual(main) == [10, 0, 11, 1, 2, None]
+
+
+def test_an_account_gives_nothing_that_could_not_leave_at_once() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = await with_token(account(queue(0, 1), rate=Rate(1, 1.0), burst=1))
+        first = taken(made.take(loop.time(), NOW))
+        now = loop.time()
+        held = made.take(now, NOW), 1.0 < made.next_at(now, NOW) - now < 1.02
+        await _until(loop, 1.02)
+        return [first, held, taken(made.take(loop.time(), NOW))]
+
+    assert run_virtual(main) == [0, (None, True), 1]
+
+
+def test_what_an_account_gives_counts_as_gone_and_what_it_does_not_give_does_not() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        made = account(queue(0))
+        shown = []
+        for _ in range(3):  # a token, and nothing before it has come
+            made.take(loop.time(), NOW)
+            shown.append(repr(made.limiter))
+        await made.token.get()
+        made.renewal.running = False
+        for _ in range(2):  # a window, and there is no other
+            made.take(loop.time(), NOW)
+            shown.append(repr(made.limiter))
+        return [text.removeprefix("<Limiter 1000/s, ") for text in shown]
+
+    assert run_virtual(main) == [f"{n} in the last period>" for n in (1, 1, 1, 2, 2)]
+
+
+def test_a_paused_account_gives_neither_a_window_nor_a_token() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        made = account(queue(0))
+        made.limiter.pause(20.0)
+        return [made.take(loop.time(), NOW), round(made.next_at(loop.time(), NOW), 3)]
+
+    assert run_virtual(main) == [None, 20.0]
+
+
+def test_an_account_is_finished_when_all_its_queues_are_and_no_token_is_fetched() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        one, other = queue(0), queue()
+        made = await with_token(account(one, other))
+        found = [made.finished]
+        made.take(loop.time(), NOW)
+        found.append(made.finished)
+        one.settled()
+        found.append(made.finished)
+        made.settled()
+        made.renewal.running = True
+        found.append(made.finished)
+        made.renewal.running = False
+        return [*found, made.finished]
+
+    assert run_virtual(main) == [False, False, False, False, True]
+
+
+def test_an_account_says_what_it_waits_for() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        made = account(queue(0))
+        made.renewal.running = True
+        said = [made.reason(0.0, NOW)]
+        made.renewal.running = False
+        await made.token.get()
+        made.take(loop.time(), NOW)
+        said.append(made.reason(0.0, NOW))
+        made.queues[0].settled()
+        made.queues[0].again(attempt(0), 12.0)
+        made.why = "WeChat is busy"
+        said.append(made.reason(0.0, NOW))
+        return said
+
+    assert run_virtual(main) == [
+        "wx1 waits for its access token",
+        "wx1 waits for 1 answers",
+        "wx1 waits, next try in 12 s: WeChat is busy",
+    ]
+
+
+def test_an_account_shows_its_state() -> None:
+    async def main(loop: VirtualTimeLoop) -> str:
+        made = await with_token(account(queue(0)))
+        made.take(loop.time(), NOW)
+        return repr(made)
+
+    assert run_virtual(main) == (
+        "<AccountQueue wx1: open, 1 in flight, <SharedToken of wx1: fresh, 1 fetched>>"
+    )
+
+
+def test_what_is_left_of_windows_that_are_too_long_is_told_in_the_pieces_it_was_counted_in() -> (
+    None
+):
+    weeks = [(date(2024, 1, 8), date(2024, 1, 14)), (date(2024, 1, 1), date(2024, 1, 7))]
+    for given in (weeks, weeks[::-1]):
+        left = list(windows(iter(given), Span(2)).rest())
+        assert len(left) == 8
+        assert list(runs(left)) == [(date(2024, 1, 1), date(2024, 1, 14), 8)]

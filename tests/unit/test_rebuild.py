@@ -1,0 +1,354 @@
+"""A new ledger from what stands in a sink: what is taken as final, and what is asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester import rebuild as module
+from harvester import stored
+from harvester.coverage import Calendar
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Endpoint
+from harvester.errors import SinkError, UsageError
+from harvester.ledger import SqliteLedger
+from harvester.ledger.base import KnownSink
+from harvester.lock import Claim
+from harvester.model import Batch, Tally, Window
+from harvester.plan import rfc3339
+from harvester.rebuild import Rebuilt, rebuild
+from harvester.sinks.base import StoredWindow
+from harvester.testing import MemorySink
+from tests.support import A, B, at, noon
+
+SUMMARY = INTERFACES["getarticlesummary"]
+USERS = INTERFACES["getusersummary"]
+GROWING = next(each for each in INTERFACES.values() if each.late_days > 3)
+NOW = noon("2024-03-01")
+LATER = rfc3339(noon("2024-02-20"))
+"""Long after the days that the tests are about."""
+
+
+def batch(
+    first: str,
+    last: str = "",
+    records: int = 1,
+    appid: str = A,
+    name: str = SUMMARY.name,
+    fetched: str = LATER,
+) -> Batch:
+    window = Window(appid, name, date.fromisoformat(first), date.fromisoformat(last or first))
+    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], fetched)
+
+
+END = batch("2024-02-19")
+"""It is written last, and may not be whole."""
+
+
+async def made(
+    tmp_path: Path, *batches: Batch, find: Any = INTERFACES.get, sinks: list[Any] | None = None
+) -> Rebuilt:
+    sink = MemorySink()
+    await sink.write([each for each in batches if each.records], {})
+    return await rebuild(tmp_path / "ledger.sqlite", sinks or [sink], find, NOW)
+
+
+def calendars(tmp_path: Path) -> dict[tuple[str, str], Calendar]:
+    async def read() -> dict[tuple[str, str], Calendar]:
+        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+            return await ledger.calendars(await ledger.accounts())
+
+    return asyncio.run(read())
+
+
+def states(tmp_path: Path, name: str = SUMMARY.name, appid: str = A) -> dict[str, str]:
+    """Of each window that is asked for again why."""
+    found = calendars(tmp_path)[appid, name]
+    return {f"{each.begin}": each.detail for each in found.windows.values()}
+
+
+# what is found
+
+
+def test_what_stands_there_is_final_with_its_sums_and_the_rest_is_not_known(tmp_path: Path) -> None:
+    one, other = batch("2024-01-01", records=3), batch("2023-12-30", records=2)
+    found = asyncio.run(made(tmp_path, one, batch("2024-01-02", records=0), other, END))
+    assert (found.accounts, found.windows, found.records, found.again) == (1, 3, 6, 1)
+    calendar = calendars(tmp_path)[A, SUMMARY.name]
+    row = calendar.years[2024]
+    assert row[:3] == b"f.."
+    assert calendar.sums == {2024: one.tally, 2023: other.tally}
+
+
+def test_each_account_and_interface_is_found(tmp_path: Path) -> None:
+    found = asyncio.run(made(
+        tmp_path, batch("2024-01-01"), batch("2024-01-05", appid=B),
+        batch("2024-01-09", name=USERS.name), batch("2024-01-03"),
+    ))  # fmt: skip
+    assert (found.accounts, found.windows, found.again) == (2, 4, 2)
+    assert calendars(tmp_path).keys() == {(A, SUMMARY.name), (B, SUMMARY.name), (A, USERS.name)}
+
+    async def asked() -> object:
+        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+            return await ledger.asked()
+
+    assert asyncio.run(asked()) == {
+        (A, SUMMARY.name): (date(2024, 1, 1), date(2024, 1, 3)),
+        (B, SUMMARY.name): (date(2024, 1, 5), date(2024, 1, 5)),
+        (A, USERS.name): (date(2024, 1, 9), date(2024, 1, 9)),
+    }
+
+
+def test_the_window_that_was_written_last_may_not_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "AT_ONCE", 2)  # a group's last is decided upon with the next one
+    batches = [batch(f"2024-01-0{n}") for n in (5, 3, 1, 4)]
+    found = asyncio.run(made(tmp_path, *batches))
+    assert (found.again, found.windows, found.records) == (1, 4, 4)
+    assert states(tmp_path) == {"2024-01-04": "it may not have been written to its end"}
+    [window] = calendars(tmp_path)[A, SUMMARY.name].windows.values()
+    assert (window.tally, window.due, window.stored) == (batches[-1].tally, 0.0, True)
+
+
+def test_a_window_whose_figures_grew_when_it_was_fetched_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    young = rfc3339(at("2024-01-02", 9))
+    batches = [
+        batch("2024-01-01", name=GROWING.name, fetched=young),
+        batch("2024-01-02", name=GROWING.name, fetched=LATER),
+        batch("2024-01-03", name=GROWING.name, fetched=LATER),
+    ]
+    asyncio.run(made(tmp_path, *batches))
+    found = states(tmp_path, GROWING.name)
+    assert list(found) == ["2024-01-01", "2024-01-03"]
+    assert found["2024-01-01"].startswith("its figures grow until 2024-01-")
+
+
+def test_an_interface_that_is_not_known_any_more_is_taken_as_final(tmp_path: Path) -> None:
+    young = rfc3339(at("2024-01-02", 9))
+    batches = [batch("2024-01-01", name="gone", fetched=young), batch("2024-01-02", name="gone")]
+    asyncio.run(made(tmp_path, *batches))
+    assert list(states(tmp_path, "gone")) == ["2024-01-02"]
+
+
+@pytest.mark.parametrize("stamp", ["", "soon"])
+def test_where_the_time_is_not_known_a_window_is_taken_as_final(tmp_path: Path, stamp: str) -> None:
+    asyncio.run(made(tmp_path, batch("2024-01-01", "2024-01-07", fetched=stamp), END))
+    assert list(states(tmp_path)) == ["2024-02-19"]
+
+
+SOON = rfc3339(at("2024-01-08", 9))
+
+
+@pytest.mark.parametrize(
+    ("last_fetched", "again"),
+    [
+        (SOON, True),
+        (rfc3339(at("2024-01-09", 8.9)), True),
+        (rfc3339(at("2024-01-09", 9)), False),
+        (rfc3339(at("2024-01-09", 9.1)), False),
+    ],
+)
+def test_a_window_of_several_days_that_was_fetched_soon_may_lack_its_last_one(
+    tmp_path: Path, last_fetched: str, again: bool
+) -> None:
+    """Unless a run came a day later, which asked for it again if it could still change."""
+    batches = [
+        batch("2024-01-01", "2024-01-07", 7, fetched=SOON),
+        batch("2024-01-08", fetched=last_fetched),
+    ]
+    found = asyncio.run(made(tmp_path, *batches))
+    assert found.again == 1 + again
+    why = states(tmp_path).get("2024-01-01")
+    late = "it was fetched within three days of its end, and its last day may be late"
+    assert why == (late if again else None)
+    calendar = calendars(tmp_path)[A, SUMMARY.name]
+    assert calendar.sum() == (Tally() if again else batches[0].tally)
+    assert calendar.stored_tally() == batches[0].tally.plus(batches[1].tally)
+
+
+def test_the_newest_fetch_is_not_the_one_that_stands_last(tmp_path: Path) -> None:
+    batches = [
+        batch("2024-01-01", "2024-01-07", fetched=SOON),
+        batch("2024-01-20", fetched=LATER),
+        batch("2024-01-08", fetched=SOON),
+    ]
+    asyncio.run(made(tmp_path, *batches))
+    assert list(states(tmp_path)) == ["2024-01-08"]
+
+
+@pytest.mark.parametrize(
+    ("first", "fetched", "again"),
+    [
+        ("2024-01-07", SOON, False),  # a day that has records has its last one
+        ("2024-01-01", rfc3339(at("2024-01-11", 7.9)), True),
+        ("2024-01-01", rfc3339(at("2024-01-11", 8)), False),
+    ],
+)
+def test_only_within_three_days_of_its_end_may_the_last_day_be_late(
+    tmp_path: Path, first: str, fetched: str, again: bool
+) -> None:
+    batches = [
+        batch(first, "2024-01-07", fetched=fetched),
+        batch("2024-01-08", fetched=fetched),
+    ]
+    asyncio.run(made(tmp_path, *batches))
+    assert (first in states(tmp_path)) is again
+
+
+def test_each_account_has_its_own_newest_fetch(tmp_path: Path) -> None:
+    batches = [
+        batch("2024-01-01", "2024-01-07", fetched=SOON),
+        batch("2024-01-01", "2024-01-07", fetched=SOON, appid=B),
+        batch("2024-01-08", fetched=LATER, appid=B),
+    ]
+    asyncio.run(made(tmp_path, *batches))
+    assert list(states(tmp_path)) == ["2024-01-01"]
+    assert list(states(tmp_path, appid=B)) == ["2024-01-08"]
+
+
+# the ledgers
+
+
+def test_the_former_ledger_is_kept_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"damaged")
+    path.with_name("ledger.sqlite-wal").write_bytes(b"log")
+    first = asyncio.run(made(tmp_path, END)).former
+    assert first is not None
+    assert first.name.startswith("ledger.sqlite.damaged-2024")
+    assert first.read_bytes() == b"damaged"
+    assert first.with_name(first.name + "-wal").read_bytes() == b"log"
+    second = asyncio.run(made(tmp_path, END)).former
+    assert second == first.with_name(first.name + "-2")
+    assert list(states(tmp_path)) == ["2024-02-19"]
+    assert not list(tmp_path.glob("*.new*"))
+
+
+def test_where_there_was_no_ledger_none_is_kept(tmp_path: Path) -> None:
+    assert asyncio.run(made(tmp_path, END)).former is None
+    assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_what_a_rebuilding_that_was_killed_has_left_does_no_harm(tmp_path: Path) -> None:
+    for beside in ("", "-wal", "-shm", ".lock"):
+        (tmp_path / f"ledger.sqlite.new{beside}").write_bytes(b"half")
+    asyncio.run(made(tmp_path, END))
+    assert list(states(tmp_path)) == ["2024-02-19"]
+
+
+def test_while_a_run_is_under_way_nothing_is_made(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / "ledger.sqlite.lock", "the directory")
+    try:
+        with pytest.raises(UsageError):
+            asyncio.run(made(tmp_path, END))
+    finally:
+        claim.release()
+    assert not (tmp_path / "ledger.sqlite").exists()
+
+
+class Feed(MemorySink):
+    """It cannot be scanned."""
+
+    scan = None  # type: ignore[assignment]
+
+
+def test_where_no_sink_can_be_scanned_it_is_refused(tmp_path: Path) -> None:
+    sinks = [Feed("feed:one"), Feed("feed:two")]
+    with pytest.raises(UsageError, match=r"^feed:one, feed:two cannot be read back; its days"):
+        asyncio.run(made(tmp_path, sinks=sinks))
+    assert list(tmp_path.iterdir()) == []
+
+
+class Opened(MemorySink):
+    async def open(self, checkpoint: Any) -> Any:
+        assert checkpoint is None
+        await super().open(checkpoint)
+        return {"of": self.identity}
+
+
+class Damaged(Opened):
+    def scan(self, *_: object) -> Iterator[StoredWindow]:  # type: ignore[override]
+        raise SinkError("a segment is gone")
+
+
+def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_is_ready(
+    tmp_path: Path,
+) -> None:
+    feed, source, other = Feed("feed:"), Opened("memory:one"), Opened("memory:two")
+
+    async def run() -> tuple[Rebuilt, dict[str, KnownSink], list[dict[str, str]]]:
+        await source.write([END], {})
+        found = await made(tmp_path, sinks=[feed, source, other])
+        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+            checkpoints = [await ledger.checkpoint(one.identity) for one in (source, other)]
+            return found, await ledger.sinks(), checkpoints
+
+    found, sinks, checkpoints = asyncio.run(run())
+    assert found.sink is source
+    assert sinks == {"memory:one": KnownSink(True)}
+    assert checkpoints == [{"of": "memory:one"}, {"of": "memory:two"}]
+    assert [(one.opened, one.closed) for one in (feed, source, other)] == [(1, 1)] * 3
+
+
+def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) -> None:
+    def beside(name: str) -> Opened:
+        sink = Opened(f"files:{tmp_path / name}")
+        sink.path = tmp_path / name  # type: ignore[attr-defined]
+        return sink
+
+    async def run() -> tuple[dict[str, KnownSink], dict[str, str]]:
+        source, other = beside("one"), beside("two")
+        await source.write([END], {})
+        await made(tmp_path, sinks=[source, other])
+        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+            return await ledger.sinks(), await ledger.checkpoint("files:two")
+
+    assert asyncio.run(run()) == (
+        {"files:one": KnownSink(True)},
+        {"of": f"files:{tmp_path / 'two'}"},
+    )
+
+
+def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Path) -> None:
+    path, sink = tmp_path / "ledger.sqlite", Damaged("memory:one")
+    path.write_bytes(b"former")
+
+    async def run() -> None:
+        await sink.write([END], {})
+        await made(tmp_path, sinks=[sink])
+
+    with pytest.raises(SinkError, match="a segment is gone"):
+        asyncio.run(run())
+    assert path.read_bytes() == b"former"
+    assert sink.closed == 1
+    Claim(tmp_path / "ledger.sqlite.lock", "the directory").release()
+
+
+def test_a_description_of_ones_own_decides(tmp_path: Path) -> None:
+    growing = replace(SUMMARY, late_days=400)
+
+    def find(name: str) -> Endpoint | None:
+        return growing if name == SUMMARY.name else None
+
+    asyncio.run(made(tmp_path, batch("2024-01-01"), END, find=find))
+    assert list(states(tmp_path)) == ["2024-01-01", "2024-02-19"]
+
+
+def test_records_are_not_kept_of_what_was_read() -> None:
+    reading = module._Reading(None)
+    held = StoredWindow(END.window, END.tally, LATER, lambda: pytest.fail("they are not read"))
+    assert reading.outcomes([held]) == []
+    assert reading._latest is not None
+    assert reading._latest.records() == []
+    [found] = reading.last()
+    assert (found.tally, found.state) == (END.tally, "open")
+    assert Tally() != END.tally

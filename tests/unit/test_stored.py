@@ -1,0 +1,403 @@
+"""What stands in the sinks: read in groups, and opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from harvester import stored
+from harvester.coverage import DONE, STORED, Calendar, Outcome
+from harvester.datacube import INTERFACES
+from harvester.errors import SinkError
+from harvester.ledger import SqliteLedger
+from harvester.model import Batch, Tally, Window, all_days
+from harvester.plan import Cut, Days
+from harvester.sinks.base import Checkpoint, StoredWindow
+from harvester.stored import (
+    calendars_in,
+    endpoints_in,
+    reopen,
+    scanned,
+    version_of,
+)
+from harvester.testing import MemorySink
+from tests.support import A, B, noon, scope
+
+SUMMARY = INTERFACES["getarticlesummary"]
+USERS = INTERFACES["getusersummary"]
+STAMP = "2024-02-10T04:00:00Z"
+T = TypeVar("T")
+
+
+def batch(first: str, last: str = "", records: int = 1, appid: str = A, name: str = "") -> Batch:
+    window = Window(
+        appid,
+        name or SUMMARY.name,
+        date.fromisoformat(first),
+        date.fromisoformat(last or first),
+    )
+    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], STAMP)
+
+
+def final(made: Batch) -> Outcome:
+    return Outcome(made.window, "final", made.tally, 0 if made.records else all_days(made.window))
+
+
+def opened(made: Batch) -> Outcome:
+    return Outcome(made.window, "open", made.tally, 0, 77.0, "it grows")
+
+
+async def filled(*batches: Batch) -> MemorySink:
+    sink = MemorySink()
+    await sink.write(batches, {})
+    return sink
+
+
+class Feed(MemorySink):
+    """It cannot be scanned."""
+
+    scan = None  # type: ignore[assignment]
+
+
+def in_ledger(
+    tmp_path: Path, test: Callable[[SqliteLedger], Awaitable[T]], *outcomes: Outcome
+) -> T:
+    async def run() -> T:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await ledger.commit(outcomes, {})
+            return await test(ledger)
+
+    return asyncio.run(run())
+
+
+def text(calendar: Calendar, first: str, last: str) -> str:
+    begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    letters = {each: chr(one) for one in b".feowx" for each in of(calendar, begin, end, one)}
+    return "".join(letters[each] for each in sorted(letters))
+
+
+def of(calendar: Calendar, begin: date, end: date, letter: int) -> Iterator[date]:
+    for first, last in calendar.runs(begin, end, bytes([letter])):
+        for number in range((last - first).days + 1):
+            yield first + timedelta(days=number)
+
+
+# read
+
+
+def test_what_is_stored_comes_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "AT_ONCE", 2)
+
+    async def run() -> list[int]:
+        sink = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 6)])
+        return [len(group) async for group in scanned(sink, SUMMARY.name)]
+
+    assert asyncio.run(run()) == [2, 2, 1]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_records_are_read_only_if_they_are_wanted(wanted: bool) -> None:
+    async def run() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
+        sink = await filled(batch("2024-01-01", records=2))
+        groups = [group async for group in scanned(sink, SUMMARY.name, records=wanted)]
+        return [each for group in groups for each in group]
+
+    [(found, records)] = asyncio.run(run())
+    assert found.tally.records == 2
+    assert [record["n"] for record in records] == ([0, 1] if wanted else [])
+
+
+class Watched(MemorySink):
+    """It notes in which thread it is read, and with what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+        self.asked: list[object] = []
+
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        self.threads.append(threading.current_thread().name)
+        self.asked.append(checkpoint)
+        return ["two", "one"]
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        self.asked.append((endpoint, appids, checkpoint))
+        for found in super().scan(endpoint, appids):
+            self.threads.append(threading.current_thread().name)
+            yield found
+
+
+def test_a_sink_is_read_on_a_thread_of_its_own_that_ends() -> None:
+    async def run() -> Watched:
+        sink = Watched()
+        await sink.write([batch("2024-01-01"), batch("2024-01-02")], {})
+        async for _ in scanned(sink, SUMMARY.name, [A], checkpoint={"a": "b"}):
+            break
+        assert await endpoints_in(sink, {"c": "d"}) == ["one", "two"]
+        return sink
+
+    sink = asyncio.run(run())
+    assert len(sink.threads) == 3
+    assert all(name.startswith("harvester-scan") for name in sink.threads)
+    assert sink.asked == [(SUMMARY.name, [A], {"a": "b"}), {"c": "d"}]
+    assert not [one for one in threading.enumerate() if one.name.startswith("harvester-scan")]
+
+
+def test_a_sink_that_cannot_be_scanned_is_not_read() -> None:
+    async def run() -> None:
+        async for _ in scanned(Feed("feed:"), SUMMARY.name):
+            raise AssertionError
+
+    with pytest.raises(AssertionError, match="feed: cannot be scanned"):
+        asyncio.run(run())
+
+
+def test_an_error_of_a_scan_comes_out() -> None:
+    class Damaged(MemorySink):
+        def scan(self, *_: object) -> Iterator[StoredWindow]:  # type: ignore[override]
+            yield next(super().scan(SUMMARY.name))
+            raise SinkError("a segment is gone")
+
+    async def run() -> None:
+        sink = Damaged()
+        await sink.write([batch("2024-01-01")], {})
+        async for _ in scanned(sink, SUMMARY.name):
+            pass
+
+    with pytest.raises(SinkError, match="a segment is gone"):
+        asyncio.run(run())
+
+
+def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
+    one, other = batch("2024-01-01", "2024-01-03"), batch("2024-01-05", name=USERS.name, records=2)
+
+    async def run() -> dict[tuple[str, str], Calendar]:
+        sinks = [
+            Feed("feed:"),
+            await filled(one, batch("2024-01-09", appid="wx9"), batch("2024-01-01", name="third")),
+            await filled(other),
+        ]
+        asked = scope(date(2024, 1, 1), date(2024, 1, 31), [A, B], [SUMMARY, USERS])
+        return await calendars_in(sinks, asked)
+
+    found = asyncio.run(run())
+    assert found.keys() == {(A, SUMMARY.name), (A, USERS.name)}
+    assert text(found[A, SUMMARY.name], "2024-01-01", "2024-01-05") == "ooo.."
+    [window] = found[A, USERS.name].windows.values()
+    assert (window.days, window.tally, window.state) == (other.window[2:], other.tally, "open")
+
+
+# opened again
+
+JANUARY_10_TO_20 = date(2024, 1, 10), date(2024, 1, 20)
+
+
+def reopened(
+    tmp_path: Path,
+    sinks: Callable[[], Awaitable[list[Any]]],
+    outcomes: list[Outcome],
+    *,
+    days: Days = JANUARY_10_TO_20,
+    endpoints: tuple[Any, ...] = (SUMMARY,),
+) -> dict[tuple[str, str], Calendar]:
+    async def test(ledger: SqliteLedger) -> dict[tuple[str, str], Calendar]:
+        asked = scope(*days, [A, B], endpoints)
+        await reopen(ledger, await sinks(), asked, noon("2024-02-10"))
+        return await ledger.calendars([A, B, "wx3"])
+
+    return in_ledger(tmp_path, test, *outcomes)
+
+
+def test_final_windows_are_opened_as_they_were_stored_and_the_range_is_missing_else(
+    tmp_path: Path,
+) -> None:
+    before, week = batch("2024-01-08", records=3), batch("2024-01-09", "2024-01-15", records=4)
+    empty, after = batch("2024-01-16", "2024-01-22", records=0), batch("2024-01-23", records=5)
+    stands = [before, week, empty, after]
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(*stands)]
+
+    found = reopened(tmp_path, sinks, [final(one) for one in stands])[A, SUMMARY.name]
+    assert text(found, "2024-01-07", "2024-01-24") == ".fooooooo.....eef."
+    [window] = found.windows.values()
+    assert (window.days, window.tally) == (week.window[2:], week.tally)
+    assert (window.state, window.due, window.detail) == ("open", 0.0, "--refresh")
+    assert found.sums == {2024: before.tally.plus(after.tally)}
+
+
+def test_each_year_has_its_own_sum_again(tmp_path: Path) -> None:
+    stands = [batch("2023-12-31", "2024-01-02"), batch("2024-01-03"), batch("2024-01-12")]
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(*stands)]
+
+    found = reopened(tmp_path, sinks, [final(one) for one in stands])[A, SUMMARY.name]
+    assert found.sums == {2023: stands[0].tally, 2024: stands[1].tally}
+
+
+def test_a_window_that_is_open_already_stays_as_it_is(tmp_path: Path) -> None:
+    one, other = batch("2024-01-10"), batch("2024-01-11", "2024-01-12", records=2)
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(other, one)]
+
+    found = reopened(tmp_path, sinks, [final(one), opened(other)])[A, SUMMARY.name]
+    assert found.windows[other.window.begin].detail == "it grows"
+    assert found.windows[other.window.begin].due == 77.0
+    assert found.windows[one.window.begin].detail == "--refresh"
+    assert (found.sum(), found.stored_tally()) == (Tally(), one.tally.plus(other.tally))
+
+
+def test_only_what_was_asked_for_is_opened(tmp_path: Path) -> None:
+    stands = [
+        batch("2024-01-12"),
+        batch("2024-01-12", appid=B),
+        batch("2024-01-12", appid="wx3"),
+        batch("2024-01-12", name=USERS.name),
+        batch("2024-01-09"),
+    ]
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(*stands)]
+
+    found = reopened(tmp_path, sinks, [final(one) for one in stands])
+    letters = {key: text(each, "2024-01-09", "2024-01-12") for key, each in found.items()}
+    assert letters == {
+        (A, SUMMARY.name): "f..o",
+        (B, SUMMARY.name): "...o",
+        ("wx3", SUMMARY.name): "...f",
+        (A, USERS.name): "...f",
+    }
+
+
+def test_of_an_interface_of_recent_days_only_what_ends_yesterday_is_opened(tmp_path: Path) -> None:
+    recent = replace(SUMMARY, name="recent", cut=Cut.RECENT, span=30)
+    stands = [
+        batch("2024-01-10", "2024-02-08", name="recent"),
+        batch("2024-02-09", name="recent"),
+    ]
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(*stands)]
+
+    range_ = date(2024, 1, 1), date(2024, 2, 9)
+    outcomes = [final(one) for one in stands]
+    found = reopened(tmp_path, sinks, outcomes, days=range_, endpoints=(recent,))[A, "recent"]
+    assert found.count(DONE) == 30
+    assert [each.days for each in found.windows.values()] == [stands[1].window[2:]]
+    assert found.sums == {2024: stands[0].tally}
+
+
+def test_where_no_sink_can_be_scanned_the_days_are_forgotten(tmp_path: Path) -> None:
+    async def sinks() -> list[MemorySink]:
+        return [Feed("feed:")]
+
+    outcomes = [final(batch("2024-01-09", "2024-01-11")), opened(batch("2024-01-12"))]
+    users = batch("2024-01-12", name=USERS.name)
+    outcomes += [final(batch("2024-01-01", appid=B)), final(users)]
+    found = reopened(tmp_path, sinks, outcomes, endpoints=(SUMMARY, USERS))
+    assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."
+    assert text(found[A, SUMMARY.name], "2024-01-09", "2024-01-12") == "f..."
+    assert found[A, SUMMARY.name].sums == {2024: None}
+    assert found[B, SUMMARY.name].sums == {2024: batch("2024-01-01", appid=B).tally}
+
+
+def test_the_first_sink_that_can_be_scanned_is_read(tmp_path: Path) -> None:
+    one = batch("2024-01-12")
+
+    async def sinks() -> list[MemorySink]:
+        return [Feed("feed:"), await filled(one), await filled()]
+
+    found = reopened(tmp_path, sinks, [final(one)])[A, SUMMARY.name]
+    assert [each.tally for each in found.windows.values()] == [one.tally]
+
+
+def test_an_interface_that_has_no_days_in_the_range_is_left_out(tmp_path: Path) -> None:
+    later = replace(SUMMARY, first_day=date(2030, 1, 1))
+    one = batch("2024-01-12")
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(one)]
+
+    users = batch("2024-01-12", name=USERS.name)
+    outcomes = [final(one), final(users)]
+    found = reopened(tmp_path, sinks, outcomes, endpoints=(later, USERS))
+    assert text(found[A, SUMMARY.name], "2024-01-12", "2024-01-12") == "f"
+    assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."  # nothing stands there
+
+
+@pytest.mark.parametrize("first", ["2024-01-05", "2024-01-15"])
+def test_a_window_that_no_commit_has_stored_is_not_counted(tmp_path: Path, first: str) -> None:
+    """A run was killed after the sink had written it."""
+    known, unknown = batch("2024-01-12"), batch(first, records=9)
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(known, unknown)]
+
+    found = reopened(tmp_path, sinks, [final(known)])[A, SUMMARY.name]
+    assert found.stored_tally() == known.tally
+    assert text(found, first, first) == "."
+
+
+def test_a_piece_of_an_open_window_that_no_commit_has_stored_takes_no_day_away(
+    tmp_path: Path,
+) -> None:
+    """A run that asked for the window in pieces was killed after the sink had written the first."""
+    known, week = batch("2024-01-10"), batch("2024-01-12", "2024-01-18", records=7)
+    piece = batch("2024-01-12", "2024-01-15", records=4)
+
+    async def sinks() -> list[MemorySink]:
+        return [await filled(known, piece)]
+
+    found = reopened(tmp_path, sinks, [final(known), opened(week)])[A, SUMMARY.name]
+    asked_again = [each.days for _, each in sorted(found.windows.items())]
+    assert asked_again == [known.window[2:], week.window[2:]]
+    assert found.count(STORED) == sum((last - first).days + 1 for first, last in asked_again)
+
+
+# filled
+
+
+@pytest.mark.parametrize(
+    ("stamp", "version"),
+    [
+        ("2024-02-10T04:00:00Z", 1707537600000),
+        ("2024-02-10T12:00:00.250+08:00", 1707537600250),
+        ("", 0),
+        ("soon", 0),
+    ],
+)
+def test_the_version_of_a_window_is_the_time_at_which_it_was_fetched(
+    stamp: str, version: int
+) -> None:
+    assert version_of(stamp) == version
+
+
+def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path: Path) -> None:
+    days = [batch(f"2024-01-0{n}") for n in (1, 2, 3)]
+
+    async def test(ledger: SqliteLedger) -> Calendar:
+        sink = await filled(*days[1:])  # somebody has removed the first one
+        last, wall = date(2024, 1, 3), noon("2024-02-10")
+        part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
+        with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
+            await reopen(ledger, [sink], part, wall)
+        await reopen(ledger, [sink], whole, wall)
+        return (await ledger.calendars([A]))[A, SUMMARY.name]
+
+    calendar = in_ledger(tmp_path, test, *map(final, days))
+    assert text(calendar, "2024-01-01", "2024-01-03") == ".oo"
+    assert calendar.sum() == Tally()

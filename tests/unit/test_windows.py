@@ -1,0 +1,393 @@
+"""Windows through the real engine: as long as an interface takes, halved, attributed, paged."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester import events, plugins
+from harvester.datacube import INTERFACES
+from harvester.endpoint import JsonEndpoint, grid
+from harvester.ledger import SqliteLedger
+from harvester.model import Request, Response
+from harvester.pipeline import EQUAL_REFUSALS
+from harvester.plan import RECENT_DAYS, Cut, Days, last_legal_day
+from harvester.sinks.lines import JsonLines
+from harvester.testing import (
+    FakeTransport,
+    Faults,
+    MemorySink,
+    Simulator,
+    VirtualTimeLoop,
+    run_virtual,
+)
+from tests.support import A, Script, as_multiset, bare, engine_run, noon, scope, stored
+
+NOW = noon("2026-11-25")
+YESTERDAY = last_legal_day(NOW)
+HISTORY = (date(2014, 12, 1), date(2026, 10, 31))
+EVERY: list[Any] = [plugins.endpoint(name) for name in plugins.endpoint_names()]
+BESIDE = {
+    "publisher_settlement": {"body", "penalty_all", "revenue_all", "settled_revenue_all"},
+    "getweanalysisappidvisitpage": {"ref_date"},
+}
+"""What stands once in an answer, beside its rows, and is carried along in each record."""
+
+
+class Asked:
+    """A transport that notes the dates of each data request, as they stand on the wire."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._inner = FakeTransport(simulator, latency=0.01)
+        self.dates: list[tuple[str, str, str]] = []
+
+    async def send(self, request: Request, leave: Any = None) -> Response:
+        """The simulator's response."""
+        query = dict(request.query)
+        given = json.loads(request.body or b"{}")
+        begin = given.get("begin_date") or query.get("start_date")
+        if begin is not None:
+            name = query.get("action") or request.path.rsplit("/", 1)[1]
+            end = given.get("end_date") or query["end_date"]
+            self.dates.append((name, begin, end))
+        return await self._inner.send(request)
+
+    def windows(self) -> list[Days]:
+        """The dates as days, sorted."""
+        return sorted((_day(begin), _day(end)) for _, begin, end in self.dates)
+
+
+def _day(text: str) -> date:
+    return date.fromisoformat(text if "-" in text else f"{text[:4]}-{text[4:6]}-{text[6:]}")
+
+
+def harvest(
+    endpoint: JsonEndpoint,
+    days: Days,
+    simulator: Simulator | None = None,
+    sink: MemorySink | None = None,
+    **options: Any,
+) -> tuple[Asked, MemorySink, Any]:
+    sink, told = sink or MemorySink(), simulator or Simulator()
+    asked = Asked(told)
+
+    async def main(loop: VirtualTimeLoop) -> Any:
+        told.wall = loop.wall
+        return await engine_run(loop, asked, scope(*days, endpoints=[endpoint]), sink, **options)
+
+    return asked, sink, run_virtual(main, NOW)
+
+
+# as long as the interface takes
+
+
+@pytest.mark.parametrize("endpoint", [INTERFACES["getusersummary"], INTERFACES["getusercumulate"]])
+def test_a_history_of_users_of_4353_days_takes_622_calls(endpoint: JsonEndpoint) -> None:
+    asked, sink, report = harvest(endpoint, HISTORY)
+    assert (report.state, report.requests, report.windows.done) == ("complete", 622, 622)
+    assert len(sink.windows) == len(asked.dates) == 622
+    held = Counter(record["ref_date"] for record in sink.records)
+    assert len(held) == (HISTORY[1] - HISTORY[0]).days + 1 == 4353
+
+
+@pytest.mark.parametrize("endpoint", EVERY, ids=lambda each: each.name)
+def test_the_wire_sees_the_dates_that_wechat_documents(endpoint: JsonEndpoint) -> None:
+    begin = max(endpoint.first_day, YESTERDAY - timedelta(days=200))
+    if endpoint.cut is Cut.RECENT:
+        begin = YESTERDAY - timedelta(days=29)
+    asked, _, report = harvest(endpoint, (begin, YESTERDAY))
+    assert (report.state, report.windows.failed) == ("complete", 0)
+    compact = endpoint.name.startswith("getweanalysisappid")
+    for _, first, last in asked.dates:
+        assert (len(first), len(last)) == ((8, 8) if compact else (10, 10))
+    for first, last in asked.windows():
+        _documented(endpoint, first, last)
+
+
+def _documented(endpoint: JsonEndpoint, first: date, last: date) -> None:
+    number = (last - first).days + 1
+    if endpoint.cut is Cut.RECENT:
+        assert number in RECENT_DAYS
+        assert last == YESTERDAY
+    elif endpoint.asks_first_day:
+        assert number == 1
+        assert first.weekday() == 0 if endpoint.cut is Cut.WEEK else first.day == 1
+    elif endpoint.cut is Cut.WEEK:
+        assert (first.weekday(), last.weekday(), number) == (0, 6, 7)
+    elif endpoint.cut is Cut.MONTH:
+        assert (first.day, (last + timedelta(days=1)).day) == (1, 1)
+        assert number <= 31
+    else:
+        assert number <= endpoint.span
+
+
+@pytest.mark.parametrize(("begin", "number"), [(0, 1), (5, 1), (6, 7), (28, 7), (29, 30), (90, 30)])
+def test_a_portrait_is_asked_for_1_7_or_30_days(begin: int, number: int) -> None:
+    endpoint = INTERFACES["getweanalysisappiduserportrait"]
+    asked, sink, report = harvest(endpoint, (YESTERDAY - timedelta(days=begin), YESTERDAY))
+    assert asked.windows() == [(YESTERDAY - timedelta(days=number - 1), YESTERDAY)]
+    assert (report.state, len(sink.records)) == ("complete", 1)
+
+
+# every interface, end to end
+
+
+@pytest.mark.thorough
+def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None:
+    begin = date(2026, 9, 21)
+    asked = scope(begin, YESTERDAY, endpoints=EVERY)
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        simulator = Simulator(wall=loop.wall)
+        sink = JsonLines(tmp_path)
+        report = await engine_run(loop, simulator, asked, sink, tmp_path / "l")
+        assert (report.state, report.windows.failed, report.foreign) == ("complete", 0, 0)
+        assert len(EVERY) == 37
+        found = 0
+        for endpoint in EVERY:
+            rows = stored(tmp_path, endpoint.name)
+            for window in grid(endpoint, YESTERDAY).windows(begin, YESTERDAY):
+                held = [row for row in rows if row["_begin_date"] == str(window[0])]
+                assert {row["_end_date"] for row in held} <= {str(window[1])}
+                truth = truth_of(simulator, endpoint, window)
+                beside = BESIDE.get(endpoint.name, set())
+                as_held = [{k: v for k, v in bare(row).items() if k not in beside} for row in held]
+                assert multiset(as_held) == multiset(truth)
+                found += len(held)
+            assert found
+            assert len(rows) == len({json.dumps(row, sort_keys=True) for row in rows})
+        assert found == report.records
+
+    run_virtual(main, NOW)
+
+
+def multiset(rows: list[dict[str, Any]]) -> Counter[str]:
+    return as_multiset((A, "", row) for row in rows)
+
+
+def truth_of(simulator: Simulator, endpoint: JsonEndpoint, days: Days) -> list[dict[str, Any]]:
+    truth = simulator.truth_of(endpoint.name, A, *days)
+    if endpoint.name.endswith("visitdistribution"):
+        truth = [{"ref_date": f"{days[0]:%Y%m%d}", "list": truth}]
+    return truth
+
+
+def test_pages_of_the_publisher_are_followed_and_each_row_stands_once() -> None:
+    days = (YESTERDAY - timedelta(days=269), YESTERDAY)
+    endpoint = replace(INTERFACES["publisher_adpos_general"], span=200)  # more rows than a page has
+    simulator = Simulator(spans={endpoint.name: 200})
+    asked, sink, report = harvest(endpoint, days, simulator)
+    assert report.state == "complete"
+    assert Counter(row["date"] for row in sink.records).most_common(1)[0][1] == 1
+    assert len(sink.records) == 270
+    assert report.requests == len(asked.dates) > report.windows.done
+
+
+# halved
+
+
+@pytest.mark.parametrize("code", [61501, 61500])
+def test_a_range_that_is_refused_is_halved_and_that_is_remembered(
+    code: int, tmp_path: Path
+) -> None:
+    days = (date(2026, 1, 5), date(2026, 5, 3))  # 17 weeks of its grid
+    simulator = Simulator(spans={"getusersummary": 2}, range_code=code)
+    asked, sink, report = harvest(
+        INTERFACES["getusersummary"], days, simulator, ledger=tmp_path / "l", concurrency=1
+    )
+    assert report.state == "complete"
+    assert report.windows.planned == report.windows.done == len(sink.windows)
+    assert _too_long(asked, 2) == 2  # 7 days, then 4
+    assert _one_by_one(sink.records, days)
+    asked, sink, report = harvest(
+        INTERFACES["getusersummary"],
+        (date(2025, 1, 6), date(2025, 5, 4)),
+        simulator,
+        sink,
+        ledger=tmp_path / "l",
+    )
+    assert (report.state, _too_long(asked, 2)) == ("complete", 0)
+    assert report.windows.planned == report.windows.done == report.requests == 17 * 4
+
+
+def _too_long(asked: Asked, most: int) -> int:
+    return sum((last - first).days + 1 > most for first, last in asked.windows())
+
+
+def _one_by_one(records: list[dict[str, Any]], days: Days) -> bool:
+    keys = Counter((row["ref_date"], row["user_source"]) for row in records)
+    return set(keys.values()) == {1} and len({key[0] for key in keys}) == (
+        (days[1] - days[0]).days + 1
+    )
+
+
+def test_what_was_in_flight_when_the_range_was_refused_is_cut_at_once() -> None:
+    days = (date(2026, 1, 5), date(2026, 5, 3))
+    simulator = Simulator(spans={"getusersummary": 1})
+    asked, sink, report = harvest(INTERFACES["getusersummary"], days, simulator, concurrency=8)
+    lengths = Counter((last - first).days + 1 for first, last in asked.windows())
+    assert (report.state, _one_by_one(sink.records, days)) == ("complete", True)
+    assert lengths[7] == 1  # the first request of an interface is sent alone
+    assert max(lengths[4], lengths[3], lengths[2]) <= 8
+    assert report.windows.planned == report.windows.done == 17 * 7
+
+
+def test_a_single_day_is_never_halved() -> None:
+    def answer(body: dict[str, str]) -> Any:
+        return {"errcode": 61501, "errmsg": "date range error rid: 1-2-3"}
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        asked = scope(date(2026, 1, 5), date(2026, 1, 11), endpoints=[INTERFACES["getusersummary"]])
+        report = await engine_run(loop, Script(answer), asked, MemorySink())
+        assert (report.state, report.windows.failed, report.windows.planned) == ("partial", 7, 7)
+        assert report.failures[0].error.startswith("errcode 61501 (date range error)")
+
+    run_virtual(main, NOW)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [INTERFACES["getupstreammsgmonth"], INTERFACES["publisher_settlement"],
+     INTERFACES["getweanalysisappidweeklyvisittrend"],
+     INTERFACES["getweanalysisappiduserportrait"]],
+    ids=lambda each: each.name,
+)  # fmt: skip
+def test_a_week_or_a_month_is_never_halved(endpoint: JsonEndpoint) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        simulator = Simulator(wall=loop.wall, refuse={endpoint.name: 61501})
+        asked = scope(date(2026, 9, 1), YESTERDAY, endpoints=[endpoint])
+        report = await engine_run(loop, simulator, asked, MemorySink())
+        assert report.state == "partial"
+        assert report.windows.failed == report.windows.planned
+        assert report.requests == min(report.windows.planned, EQUAL_REFUSALS)
+
+    run_virtual(main, NOW)
+
+
+def test_a_wrong_format_of_dates_is_not_halved() -> None:
+    days = (date(2026, 1, 5), date(2026, 1, 11))
+    simulator = Simulator(refuse={"getusersummary": 61500})
+    _, _, report = harvest(INTERFACES["getusersummary"], days, simulator)
+    assert (report.state, report.requests, report.windows.failed) == ("partial", 1, 1)
+
+
+def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_path: Path) -> None:
+    days = (date(2026, 1, 5), date(2026, 3, 1))
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
+        simulator = Simulator(wall=loop.wall)
+        await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
+        other = Simulator(seed=2, wall=loop.wall, spans={"getusersummary": 3})
+        for _ in range(2):
+            report = await engine_run(
+                loop, other, asked, JsonLines(tmp_path), tmp_path / "l", refresh=True
+            )
+            assert report.state == "complete"
+            rows = stored(tmp_path, "getusersummary")
+            assert multiset(list(map(bare, rows))) == multiset(
+                other.truth_of("getusersummary", A, *days)
+            )
+        assert report.requests == report.windows.done == 8 * 4  # in windows that it takes
+
+    run_virtual(main, NOW)
+
+
+def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -> None:
+    days = (date(2026, 1, 5), date(2026, 2, 1))
+    simulator = Simulator(spans={"getusersummary": 1})
+    _, sink, _ = harvest(INTERFACES["getusersummary"], days, simulator, ledger=tmp_path / "l")
+    asked, _, _ = harvest(
+        INTERFACES["getusercumulate"], days, simulator, sink, ledger=tmp_path / "l"
+    )
+    assert len(asked.dates) == 4
+
+    async def main(loop: VirtualTimeLoop) -> dict[str, int]:
+        async with SqliteLedger(tmp_path / "l", readonly=True) as ledger:
+            return await ledger.spans()
+
+    assert run_virtual(main) == {"getusersummary": 1}
+
+
+# rows of other days
+
+
+def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None:
+    days = (date(2026, 3, 1), date(2026, 3, 31))
+    simulator = Simulator(faults=Faults(neighbours=0.5))
+    seen: list[events.Foreign] = []
+    _, sink, report = harvest(
+        INTERFACES["getarticleread"],
+        days,
+        simulator,
+        on_event=lambda event: isinstance(event, events.Foreign) and seen.append(event),
+    )
+    assert report.state == "complete"
+    truth = simulator.truth_of("getarticleread", A, *days)
+    assert multiset(list(map(bare, sink.records))) == multiset(truth)
+    assert report.foreign == sum(event.rows for event in seen) > 0
+    assert report.to_dict()["foreign"] == report.foreign
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "days", "named"),
+    [
+        (INTERFACES["getweanalysisappiddailyretaininfo"], (YESTERDAY, YESTERDAY), "20261123"),
+        (
+            INTERFACES["getweanalysisappidweeklyretaininfo"],
+            (date(2026, 11, 16), date(2026, 11, 22)),
+            "20261109-20261115",
+        ),
+        (
+            INTERFACES["getweanalysisappidmonthlyretaininfo"],
+            (date(2026, 10, 1), date(2026, 10, 31)),
+            "202609",
+        ),
+    ],
+    ids=lambda each: getattr(each, "name", None),
+)
+def test_a_whole_answer_of_another_day_fails_its_window_and_is_no_empty_day(
+    endpoint: JsonEndpoint, days: Days, named: str
+) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        sink = MemorySink()
+        script = Script(lambda _: {"ref_date": named, "visit_uv": []})
+        asked = scope(*days, endpoints=[endpoint])
+        report = await engine_run(loop, script, asked, sink, attempts=2)
+        assert (sink.records, report.windows.done, report.windows.failed) == ([], 0, 1)
+        assert "only rows of days that were not asked for" in report.failures[0].error
+
+    run_virtual(main, NOW)
+
+
+def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:
+    def answer(body: dict[str, str]) -> Any:
+        rows = [{"ref_date": f"2026-03-{day:02}", "user_source": 0} for day in range(1, 29)]
+        return {"list": rows}
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        sink = MemorySink()
+        days = (date(2026, 3, 8), date(2026, 3, 21))
+        asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
+        report = await engine_run(loop, Script(answer), asked, sink)
+        for window, rows in sink.windows.items():
+            assert {row["ref_date"] for row in rows} == set(
+                map(str, _all(window.begin, window.end))
+            )
+        assert len(sink.records) == 14
+        assert report.foreign == report.windows.done * 28 - 14
+
+    run_virtual(main, NOW)
+
+
+def _all(begin: date, end: date) -> Iterator[date]:
+    while begin <= end:
+        yield begin
+        begin += timedelta(days=1)
