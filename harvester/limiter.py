@@ -234,8 +234,7 @@ class Limiter:
             wait = max(wait, behind + self._gap - now)
         if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
-        if self.speed < 1.0:  # it recovers meanwhile
-            wait = min(wait, self._grows_at - now)
+        wait = min(wait, self._grows_at - now)  # a slowed account recovers meanwhile
         return max(wait, _GRAIN)
 
     async def acquire(self) -> None:

@@ -33,6 +33,12 @@ def wechat() -> Iterator[Callable[..., Wechat]]:
         yield lambda **how: stack.enter_context(Wechat(Simulator(**how)))
 
 
+@pytest.fixture
+def _not_the_first_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spent quota ends a run at any time of day: in the first hour it is tried once more."""
+    monkeypatch.setattr("harvester.worker.is_first_hour", lambda wall: False)
+
+
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
     """A Redis that runs; whoever stops it starts it again."""

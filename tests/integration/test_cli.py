@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
-from harvester.plan import CHINA
 from harvester.testing import Faults
+from tests.scenarios.fast import harvest_at
 from tests.support import A, B, Wechat, assert_exactly_the_truth, harvest, stored
 
 TWO_DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
@@ -77,15 +77,13 @@ def test_a_quota_ends_with_3_and_says_until_when(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     server = wechat(daily_quota=1)
-    arguments = [
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
-        "--out", tmp_path, "--concurrency", "1",
-    ]  # fmt: skip
-    result = harvest(*arguments, "--json")
-    assert result.returncode == 3
-    midnight = datetime.now(CHINA).replace(hour=0, minute=0, second=0) + timedelta(days=1)
-    assert f"{midnight:%Y-%m-%d} 00:01 China time" in result.stderr
-    report = json.loads(result.stdout)
+    result = harvest_at(
+        "2024-03-10", 12, "run", "getarticlesummary", "--appid", A, *TWO_DAYS,
+        "--base-url", server.url, "--out", tmp_path, "--concurrency", "1", "--json",
+    )  # fmt: skip
+    assert result.status == 3
+    assert "2024-03-11 00:01 China time" in result.err
+    report = result.report
     assert (report["state"], report["windows"]["waiting"]) == ("waiting", 1)
     assert report["until"].endswith("T16:01:00Z")
     assert "waiting until" in harvest("status", "--out", tmp_path).stdout

@@ -69,6 +69,7 @@ def test_a_reader_that_fails_gets_his_own_error_back(wechat: Callable[..., Wecha
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("_not_the_first_hour")
 def test_a_stream_that_cannot_give_all_says_so_at_its_end(wechat: Callable[..., Wechat]) -> None:
     server = wechat(daily_quota=5)
 

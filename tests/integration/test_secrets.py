@@ -241,7 +241,7 @@ USUAL = {"good": "stable", "refused now and then": "classic", "quota": "stable",
 """Those that are tried each time."""
 
 
-@pytest.mark.usefixtures("_talkative")
+@pytest.mark.usefixtures("_talkative", "_not_the_first_hour")
 @pytest.mark.parametrize(
     ("name", "token"),
     [
@@ -387,7 +387,7 @@ def test_a_run_that_is_cancelled_in_flight_shows_nothing(
     assert_hidden(simulator, log=caplog.text, **seen.places(), **files(tmp_path))
 
 
-@pytest.mark.usefixtures("_talkative")
+@pytest.mark.usefixtures("_talkative", "_not_the_first_hour")
 def test_a_stream_shows_nothing(caplog: pytest.LogCaptureFixture) -> None:
     simulator = Echo(secret=SECRET, daily_quota=4)
     seen = Seen()

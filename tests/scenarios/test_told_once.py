@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvester.testing import Faults
+from tests.scenarios.fast import Ended, harvest_at
 from tests.support import A, Wechat, harvest
 
 pytestmark = pytest.mark.thorough
@@ -26,9 +27,10 @@ def run(
     )  # fmt: skip
 
 
-def told(result: subprocess.CompletedProcess[str], text: str) -> list[str]:
+def told(result: subprocess.CompletedProcess[str] | Ended, text: str) -> list[str]:
     """The lines of either output that hold a text."""
-    return [line for line in (result.stdout + result.stderr).splitlines() if text in line]
+    both = (result.out, result.err) if isinstance(result, Ended) else (result.stdout, result.stderr)
+    return [line for line in "".join(both).splitlines() if text in line]
 
 
 def accounts(folder: Path, number: int) -> Path:
@@ -42,12 +44,15 @@ def test_a_spent_quota_is_one_line_an_interface(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     server = wechat(daily_quota=5)
-    result = run(server, tmp_path, ENDPOINT, "--appid", A)
-    assert result.returncode == 3, result.stderr
+    result = harvest_at(
+        "2024-03-10", 12, "run", ENDPOINT, "--appid", A, *DAYS, "--base-url", server.url,
+        "--rate", "1000/s", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.status == 3, result.err
     (line,) = told(result, "must wait")
     # which of the last days came first is chance
     assert line.startswith(f"harvester: {A} {ENDPOINT}: 26 windows 2024-01-01 to 2024-01-")
-    assert " must wait until 2" in line
+    assert " must wait until 2024-03-11 00:01" in line
     assert "45009" in line
     assert len(told(result, "45009")) == 1
     assert len(told(result, "run the same command again from ")) == 1

@@ -520,3 +520,9 @@ def test_an_answer_of_too_many_values_is_not_parsed(value: bytes) -> None:
     ]
     assert isinstance(found[0], dict)
     assert found[1] == Verdict(Action.RETRY, "the answer held more than 500,000 values")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_answer_of_just_so_many_values_is_read(more: int) -> None:
+    body = b'{"list":[' + b"0," * (MAX_VALUES - 2 + more) + b"0]}"  # a brace and a bracket count
+    assert isinstance(read(Response(200, body)), Verdict) == bool(more)

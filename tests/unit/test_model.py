@@ -1,6 +1,7 @@
 """The values that travel, and what they keep to themselves."""
 
 import json
+import weakref
 from dataclasses import FrozenInstanceError
 from datetime import date
 from zlib import crc32
@@ -82,6 +83,28 @@ def test_lines_are_the_records_with_metadata() -> None:
     batch = Batch(WINDOW, [{"a": 1}, {}], "now")
     assert [json.loads(line) for line in batch.lines().splitlines()] == batch.documents()
     assert batch.tally == Tally(2, crc32(b'{"a":1') + crc32(b"{"))
+
+
+@pytest.mark.parametrize("records", [[], [{"a": 1}, {}, {"b": {"c": "\u2028\n"}}]])
+def test_a_packed_batch_is_the_same(records: list[dict[str, object]]) -> None:
+    batch, packed = Batch(WINDOW, records, "now"), Batch(WINDOW, records, "now")
+    packed.pack()
+    assert packed.lines() == batch.lines()
+    assert packed.count == batch.count == len(records)
+    assert (packed.records, packed.tally) == (records, batch.tally)
+    assert packed.documents() == batch.documents()
+
+
+def test_a_packed_batch_does_not_hold_its_records() -> None:
+    class Marked(dict[str, object]):
+        """A dict that can be watched."""
+
+    record = Marked(a=1)
+    watched = weakref.ref(record)
+    batch = Batch(WINDOW, [record], "now")
+    batch.pack()
+    del record
+    assert watched() is None
 
 
 def test_a_batch_replaces_nothing_unless_it_says_so() -> None:

@@ -346,6 +346,18 @@ def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None
     assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).batch.late
 
 
+def test_an_interface_of_somebodys_own_may_not_say_whether_it_is_daily() -> None:
+    class Plain:
+        """What an `Endpoint` must have, and nothing else."""
+
+        def __getattr__(self, name: str) -> object:
+            if name == "daily":
+                raise AttributeError(name)
+            return getattr(DAYS, name)
+
+    assert not of_days(1, 2, 3, endpoint=Plain()).batch.late  # type: ignore[arg-type]
+
+
 def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
     growing = replace(DAYS, late_days=7)
     found = of_days(4, endpoint=growing)
@@ -516,6 +528,23 @@ def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
     verdict, sent = told(answer)
     assert isinstance(verdict, Verdict)
     assert sent == [INTERFACES["getarticlesummary"].quota_request(Token("t0ken"))]
+
+
+def test_no_day_is_in_question_where_a_quota_is_asked_for() -> None:
+    verdict, _ = told({"errcode": 61501, "errmsg": "date range error"})  # type: ignore[misc]
+    assert verdict.action is Action.FAIL_WINDOW
+
+
+def test_a_quota_that_is_refused_with_a_new_token_too_says_why() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        refused = {"errcode": 40001, "errmsg": "invalid credential"}
+        scene = Scene(loop, refused, refused)
+        for _ in range(2):
+            await scene.account.token.get()
+            await scene.pipeline.quota(scene.account, scene.queue)
+
+    with pytest.raises(AccountError, match=r"just fetched \(errcode 40001 \(invalid credential\)"):
+        run_virtual(main)
 
 
 def test_without_a_token_no_quota_is_asked_for() -> None:

@@ -5,6 +5,7 @@ import gzip
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,9 +15,10 @@ from aiohttp.client_proto import ResponseHandler
 
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Request, Response
-from harvester.transport import HttpTransport, check_base_url
+from harvester.transport import HttpTransport, check_base_url, exchange
 
 REQUEST = Request("POST", "/x", (("access_token", "s3cret"),), b'{"a":1}')
+KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 TLS_RECORD = b"\x16"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
         self.server.heads.append(head.decode(errors="replace"))
         self.server.bodies.append(body)
         self.server.asked.set()
+        self.received = b""
         self.transport.write(self.server.answer or b"")
         if not self.server.hold:
             self.transport.close()
@@ -430,6 +433,68 @@ def test_what_goes_through_a_proxy_goes_through_the_session(
     assert asyncio.run(main())
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert not asyncio.run(main())
+
+
+def test_a_connection_is_kept_for_the_next_request() -> None:
+    async def main() -> int:
+        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+            await transport.send(REQUEST)
+            await transport.send(REQUEST)
+            return len(server.connections)
+
+    assert asyncio.run(main()) == 1
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> tuple[int, bool]:
+        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+            await transport.send(REQUEST)
+            monkeypatch.setattr(exchange, "KEPT", -1.0)
+            await transport.send(REQUEST)
+            await asyncio.sleep(0.01)
+            return len(server.connections), server.connections[0].is_closing()
+
+    assert asyncio.run(main()) == (2, True)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:
+    async def main() -> int:
+        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+            await transport.send(REQUEST)
+            server.connections[0].close()
+            await asyncio.sleep(0.01)
+            await transport.send(REQUEST)
+            return len(server.connections)
+
+    assert asyncio.run(main()) == 2
+
+
+def test_a_connection_that_is_to_be_closed_is_closed_at_once() -> None:
+    async def main() -> bool:
+        async with (
+            serving(sized(b"{}"), hold=True) as server,
+            HttpTransport(server.url) as transport,
+        ):
+            await transport.send(REQUEST)
+            await asyncio.sleep(0.01)
+            return server.connections[0].is_closing()
+
+    assert asyncio.run(main())
+
+
+def test_no_connection_is_left_open() -> None:
+    async def main() -> bool:
+        async with serving(KEEPS, hold=True) as server:
+            async with HttpTransport(server.url) as transport:
+                await transport.send(REQUEST)
+            await asyncio.sleep(0.01)
+            return server.connections[0].is_closing()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        assert asyncio.run(main())
 
 
 async def _waiting(*_: object) -> None:

@@ -218,8 +218,8 @@ PLANTED = (
     Planted(
         "the empty days of joined windows fall on each other",
         "coverage.py",
-        "                run.empty | each.empty << days,\n",
-        "                run.empty | each.empty,\n",
+        "                empty |= more << (number - start)\n",
+        "                empty |= more\n",
     ),
 )
 
