@@ -16,8 +16,9 @@ from harvester.channel import Channel
 from harvester.coverage import Outcome
 from harvester.errors import LedgerError
 from harvester.events import Committed, Drifted, Filled, Observer
+from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
-from harvester.ledger.base import EPOCH, KnownSink, Ledger, Spent
+from harvester.ledger.base import KnownSink, Ledger, Spent
 from harvester.model import Window
 from harvester.queues import Harvested
 from harvester.sinks.base import Checkpoint, Sink, name_in
