@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, cast
 
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
@@ -73,12 +73,11 @@ class Lease(NamedTuple):
 class Job(NamedTuple):
     """What a worker is asked for, as a shared ledger has to know it.
 
-    name: the same for all workers that are asked for the same.  appids: the accounts.  sinks: their
-    names.  lease: seconds.  wall: this machine's Unix time.
+    name: the same for all workers that are asked for the same.  sinks: their names.  lease:
+    seconds.  wall: this machine's Unix time.
     """
 
     name: str
-    appids: Sequence[str]
     sinks: Sequence[str]
     lease: float
     wall: float
@@ -231,8 +230,12 @@ class SharedLedger(Ledger, Protocol):
         """
         ...
 
+    async def want(self, appids: Sequence[str]) -> None:
+        """These accounts are not finished."""
+        ...
+
     async def claim(self, limit: int) -> list[Lease]:
-        """Hold at most so many more accounts of the job that nobody else holds; renews, too."""
+        """Hold at most so many more of the wanted accounts that nobody else holds; renews, too."""
         ...
 
     async def renew(self, windows: int) -> Collection[str]:
@@ -243,7 +246,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def release(self, appids: Collection[str]) -> None:
-        """These accounts are finished, for all workers that have this job now."""
+        """These accounts are finished, for all workers that want them for this job now."""
         ...
 
     async def abandon(self) -> None:
@@ -251,7 +254,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def unfinished(self) -> int:
-        """How many accounts of the job are not finished, by whoever holds them."""
+        """How many of the wanted accounts are not finished, whoever holds them."""
         ...
 
     async def leave(self) -> None:
@@ -261,3 +264,8 @@ class SharedLedger(Ledger, Protocol):
     async def workers(self) -> list[WorkerState]:
         """The workers, those that were started first."""
         ...
+
+
+def shared(ledger: Ledger | None) -> SharedLedger | None:
+    """A ledger that several workers share; None for another one."""
+    return cast("SharedLedger", ledger) if hasattr(ledger, "claim") else None

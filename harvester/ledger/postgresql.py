@@ -24,6 +24,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
+from copy import copy
 from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -79,6 +80,7 @@ class PostgresLedger:
         mark = "&" if "?" in server.identity else "?"
         self.identity = f"{server.identity}{mark}{option}" if option else server.identity
         self.where = f"the ledger in {server.where}"
+        self._server = server
         self._schema = schema
         self._readonly = readonly
         self._work = _Line(server, schema, "harvester-ledger")
@@ -147,6 +149,9 @@ class PostgresLedger:
         except UsageError as exc:
             raise UsageError(f"{self.where}: {exc}") from None
 
+    async def want(self, appids: Sequence[str]) -> None:
+        await self._call(shared.want, self._worker, appids)
+
     async def claim(self, limit: int) -> list[Lease]:
         leases = await self._leases.call(shared.claim, self._worker, self._lease, limit)
         self._epochs.update({lease.appid: lease.epoch for lease in leases})
@@ -187,6 +192,24 @@ class PostgresLedger:
             if self._epochs.get(appid) == held[appid]:  # it may have been claimed again meanwhile
                 del self._epochs[appid]
                 del self._commits[appid]
+
+    # making it anew
+
+    async def draft(self) -> PostgresLedger:
+        """A ledger that knows nothing, in a schema beside this one."""
+        made = copy(self)
+        made._schema = f"{self._schema}_new"
+        made._work = _Line(self._server, made._schema, "harvester-draft")
+        made._leases = _Line(self._server, made._schema, "harvester-draft")
+        made._epochs, made._commits = {}, Counter()
+        await self._call(shared.drop, made._schema)
+        return made
+
+    async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
+        """Let another ledger take the place of this one; returns the new name of this one."""
+        former = f"{self._schema}_{stamp}"
+        await self._work.call(shared.replace, self._schema, other._schema, former)
+        return former
 
     # of a run
 

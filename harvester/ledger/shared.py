@@ -121,6 +121,17 @@ def make(tables: Tables, schema: str) -> None:
     check_version(tables)
 
 
+def drop(tables: Tables, schema: str) -> None:
+    """Remove a schema with all that it holds."""
+    tables.run(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def replace(tables: Tables, schema: str, new: str, former: str) -> None:
+    """Let another schema take the place of one, which gets another name."""
+    tables.run(f"ALTER SCHEMA {schema} RENAME TO {former}")
+    tables.run(f"ALTER SCHEMA {new} RENAME TO {schema}")
+
+
 def check_version(tables: Tables) -> None:
     """That this program can work on the tables; raises `UsageError`."""
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
@@ -152,11 +163,6 @@ def join(tables: Tables, name: str, job: Job) -> int:
                 f"workers that write {listed(sinks[0], 'sink')} are running; start this one with"
                 " the same sinks, or wait until they have ended"
             )
-    tables.run(
-        "INSERT INTO account (name, epoch) SELECT name, 1 FROM unnest(%s::text[]) AS name"
-        " ON CONFLICT (name) DO NOTHING",
-        list(job.appids),
-    )
     [(worker,)] = tables.rows(
         "INSERT INTO worker (name, job, sinks, started, until, windows) VALUES (%s, %s, %s,"
         " clock_timestamp(), clock_timestamp() + %s * interval '1 second', 0) RETURNING id",
@@ -165,12 +171,17 @@ def join(tables: Tables, name: str, job: Job) -> int:
         list(job.sinks),
         job.lease,
     )
-    tables.run(
-        "INSERT INTO wanted SELECT %s, id FROM account WHERE name = ANY(%s)",
-        worker,
-        list(job.appids),
-    )
     return int(worker)
+
+
+def want(tables: Tables, worker: int, appids: Sequence[str]) -> None:
+    """These accounts are not finished."""
+    _know(tables, appids)
+    tables.run(
+        "INSERT INTO wanted SELECT %s, id FROM account WHERE name = ANY(%s) ON CONFLICT DO NOTHING",
+        worker,
+        list(appids),
+    )
 
 
 _RENEW = (
@@ -332,7 +343,8 @@ def commit(
 def _know(tables: Tables, appids: Iterable[str]) -> None:
     tables.run(
         "INSERT INTO account (name, epoch) SELECT name, 1 FROM unnest(%s::text[]) AS name"
-        " ON CONFLICT (name) DO NOTHING",
+        " WHERE NOT EXISTS (SELECT FROM account WHERE account.name = name.name)"
+        " ORDER BY name ON CONFLICT (name) DO NOTHING",
         sorted(appids),
     )
 

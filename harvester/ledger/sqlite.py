@@ -58,6 +58,7 @@ class SqliteLedger:
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
         self.path: Path = Path(path)
+        self.where = f"the ledger {self.path}"
         self._readonly = readonly
         self._thread: Thread | None = None
         self._claim: Claim | None = None

@@ -72,8 +72,12 @@ class PostgreSQL(SqlSink):
     """
 
     def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
-        driver = PostgresDriver(server_of(Secret(url), "sink"))
+        self.ledger_url = Secret(url)
+        """Where a ledger is kept by default: in the same database."""
+        driver = PostgresDriver(server_of(self.ledger_url, "sink"))
         super().__init__(driver.identity, driver, patience=patience)
+
+    fenced = True
 
     @classmethod
     def from_spec(cls, rest: str | Secret) -> PostgreSQL:
