@@ -157,8 +157,7 @@ class Engine:
         """Begin as one of the workers that share a ledger."""
         options = self._options
         names = [name for name, _ in self._writer.sinks]
-        appids = list(self._scope.accounts)
-        await ledger.join(Job(self._scope.fingerprint, appids, names, options.lease, self._wall()))
+        await ledger.join(Job(self._scope.fingerprint, names, options.lease, self._wall()))
         stack.push_async_callback(_left, ledger)
         self._writer.sharing = Sharing(
             ledger, options.lease, options.concurrency, self._emit, self._writer.reach
