@@ -133,7 +133,7 @@ class Sharing:
             try:
                 if self._cut_off:
                     await self._start_anew(scheduler)
-                self._drop_lost(scheduler)
+                await self._drop_lost(scheduler)
                 await self._release(scheduler, finish)
                 if idle := scheduler.idle:
                     wait = await self._claim(scheduler, plan, min(idle, self._lot))
@@ -177,19 +177,20 @@ class Sharing:
         if not finished:
             return
         await finish(finished)
-        self._drop_lost(scheduler)  # of these too: then others finish them
+        await self._drop_lost(scheduler)  # of these too: then others finish them
         appids = [account.appid for account in finished if account.appid in self._held]
         await self._ledger.release(appids)
         for appid in appids:
             scheduler.remove(self._held.pop(appid))
 
-    def _drop_lost(self, scheduler: Scheduler) -> None:
-        lost = self._lost & self._held.keys()
-        self._lost -= lost
+    async def _drop_lost(self, scheduler: Scheduler) -> None:
+        lost = sorted(self._lost & self._held.keys())
+        self._lost.difference_update(lost)
         for appid in lost:
             self._drop(scheduler, appid)
         if lost:
-            self._emit(Lost(tuple(sorted(lost)), "another worker has claimed them"))
+            self._emit(Lost(tuple(lost), "another worker has claimed them"))
+            await self._ledger.want(lost)
 
     def _drop(self, scheduler: Scheduler, appid: str) -> None:
         account = self._held.pop(appid)

@@ -2,8 +2,8 @@
 
 Rule: functions of a connection; `harvester.ledger.postgresql` has the connections and their errors.
 
-A commit adds one row of ``journal`` for each of its accounts; readers apply these rows to the
-calendars.  They are merged when an account is released, or when there are `LATEST` of them.
+A commit adds rows to ``journal``; readers apply them to the calendars.  The rows of an account are
+merged into its calendars when it is released, or after `LATEST` commits.
 
 A worker's lease hangs on its row in ``worker``: renewing it is one row, however many accounts it
 holds.  A claim raises the epoch of an account, and a commit locks the accounts and compares epochs:
@@ -20,7 +20,7 @@ from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import UsageError
 from harvester.fencing import lost
 from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
-from harvester.ledger.rows import Before, Journal, Row, calendars_of, journal_entry
+from harvester.ledger.rows import Before, Journal, Row, calendars_of, journal_rows
 from harvester.model import Tally, listed
 from harvester.plan import Days
 
@@ -66,7 +66,9 @@ CREATE TABLE open_window (
 );
 CREATE TABLE journal (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL,
-    entries text NOT NULL
+    endpoint text NOT NULL, first_day integer NOT NULL, last_day integer NOT NULL,
+    state text NOT NULL, records bigint NOT NULL, checksum bigint NOT NULL, empty text NOT NULL,
+    rest text NOT NULL
 );
 CREATE INDEX journal_account ON journal (account, number);
 CREATE TABLE asked (
@@ -87,6 +89,9 @@ CREATE TABLE checkpoint (
     sink text NOT NULL, key text NOT NULL, value text NOT NULL, PRIMARY KEY (sink, key)
 );
 """
+
+
+_JOURNAL = "endpoint, first_day, last_day, state, records, checksum, empty, rest"
 
 
 class Tables:
@@ -196,10 +201,11 @@ WITH free AS (
     FROM wanted
     JOIN account ON account.id = wanted.account
     LEFT JOIN worker AS held ON held.id = account.holder
-    WHERE wanted.worker = %s AND account.holder IS DISTINCT FROM %s
-      AND (held.until IS NULL OR held.until < clock_timestamp())
+    WHERE wanted.worker = %s AND (held.until IS NULL OR held.until < clock_timestamp())
     ORDER BY wanted.account LIMIT %s
     FOR UPDATE OF account SKIP LOCKED
+), claimed AS (
+    DELETE FROM wanted USING free WHERE wanted.worker = %s AND wanted.account = free.id
 )
 UPDATE account SET holder = %s, epoch = epoch + 1, freed = NULL FROM free
 WHERE account.id = free.id
@@ -211,7 +217,7 @@ def claim(tables: Tables, worker: int, lease: float, limit: int) -> list[Lease]:
     """Hold accounts that nobody else holds; renews the lease."""
     if not tables.run(_RENEW, lease, 0, worker):
         return []  # removed: whoever asks next for what is held is told that all is lost
-    rows = tables.rows(_CLAIM, worker, worker, limit, worker)
+    rows = tables.rows(_CLAIM, worker, limit, worker, worker)
     return [
         Lease(appid, epoch) if idle is None else Lease(appid, epoch, float(idle))
         for appid, epoch, idle in sorted(rows)
@@ -253,6 +259,11 @@ def release(tables: Tables, worker: int, held: Mapping[str, int]) -> None:
 def abandon(tables: Tables, worker: int) -> None:
     """Hold nothing any more; the epochs are raised, so that nothing that is under way counts."""
     tables.run(
+        "INSERT INTO wanted SELECT %s, id FROM account WHERE holder = %s ON CONFLICT DO NOTHING",
+        worker,
+        worker,
+    )
+    tables.run(
         "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
         " WHERE holder = %s",
         worker,
@@ -260,7 +271,7 @@ def abandon(tables: Tables, worker: int) -> None:
 
 
 def unfinished(tables: Tables, worker: int) -> int:
-    """How many accounts of the worker's job are not finished."""
+    """How many accounts the worker has still to claim."""
     [(number,)] = tables.rows("SELECT count(*) FROM wanted WHERE worker = %s", worker)
     return int(number)
 
@@ -325,14 +336,12 @@ def commit(
     gone = set()
     if held is not None:
         gone = lost({appid: held.get(appid, 0) for appid in appids}, _epochs(own))
-    by_account: dict[str, list[Outcome]] = {}
-    for each in outcomes:
-        if each.window.appid not in gone:
-            by_account.setdefault(each.window.appid, []).append(each)
-    entries = [(own[appid][0], journal_entry(some)) for appid, some in by_account.items()]
+    kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
     tables.columns(
-        "INSERT INTO journal (account, entries) SELECT * FROM unnest(%s::integer[], %s::text[])",
-        entries,
+        f"INSERT INTO journal (account, {_JOURNAL}) SELECT * FROM unnest(%s::integer[], %s::text[],"
+        " %s::integer[], %s::integer[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],"
+        " %s::text[])",
+        [(own[appid][0], *row) for appid, *row in journal_rows(kept)],
     )
     _book(tables, [each for each in spent if each.appid not in gone])
     for sink, values in checkpoints.items():
@@ -379,8 +388,13 @@ def merge_held(tables: Tables, held: Mapping[str, int]) -> None:
 def merge(tables: Tables, accounts: Sequence[Account]) -> None:
     """The same of accounts that are locked."""
     ids = [number for number, _ in accounts]
-    rows = tables.rows("DELETE FROM journal WHERE account = ANY(%s) RETURNING number, entries", ids)
-    journal = Journal(text for _, text in sorted(rows))
+    rows = tables.rows(
+        "WITH merged AS (DELETE FROM journal WHERE account = ANY(%s) RETURNING *)"
+        f" SELECT name, {_JOURNAL} FROM merged JOIN account ON account.id = merged.account"
+        " ORDER BY number",
+        ids,
+    )
+    journal = Journal.of_rows(rows)
     if not journal.outcomes:
         return
     names = [*journal.outcomes]
@@ -572,11 +586,11 @@ def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     found = _calendars(tables, appids)
     for some in _some(appids):
         rows = tables.rows(
-            "SELECT entries FROM journal JOIN account ON account.id = journal.account"
+            f"SELECT name, {_JOURNAL} FROM journal JOIN account ON account.id = journal.account"
             " WHERE name = ANY(%s) ORDER BY number",
             some,
         )
-        Journal(text for (text,) in rows).apply(found, some)
+        Journal.of_rows(rows).apply(found, some)
     return found
 
 
