@@ -132,6 +132,7 @@ def _worker(url: str, base_url: str, accounts: int, days: int) -> None:
     def note(event: object) -> None:
         if isinstance(event, harvester.events.Claimed):
             claimed.append(time.time())
+            print(json.dumps([time.time(), *event.appids]), flush=True)
 
     report = asyncio.run(
         harvester.run(
@@ -157,8 +158,9 @@ def _started(url: str, base_url: str, accounts: int, days: int) -> subprocess.Po
 
 
 def _ended(worker: subprocess.Popen[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(worker.communicate(timeout=300)[0])
-    return found
+    *claims, last = worker.communicate(timeout=300)[0].splitlines()
+    found: dict[str, Any] = json.loads(last)
+    return {**found, "claims": [json.loads(line) for line in claims]}
 
 
 def _speed(processes: int, accounts: int) -> float:
@@ -182,9 +184,11 @@ def _killed(accounts: int) -> tuple[float, int]:
         time.sleep(4.0)
         killed.kill()
         at = time.time()
-        killed.communicate()
+        lines = killed.communicate()[0].splitlines()
         found = _ended(other)
-    late = max(found["claimed"]) - at - LEASE
+    held = {appid for line in lines for appid in json.loads(line)[1:]}
+    taken = [moment for moment, *appids in found["claims"] if held & {*appids}]
+    late = max(taken, default=at) - at - LEASE
     return late, server.counts["data"] - accounts * DAYS
 
 
