@@ -32,6 +32,8 @@ from harvester.model import Tally, Window
 ACCOUNTS, LOT, LEASE = 20_000, 100, 2.0
 COMMIT_WINDOWS = 30_000
 GOAL_TWO, GOAL_COMMIT, GOAL_TAKEOVER = 1.8, {1: 2.0, 1_000: 10.0}, 5.0
+REACHED_COMMIT = {1: 5.0, 1_000: 30.0}
+"""What is reached today on any machine: lower it when less is taken."""
 FIRST, DAYS = date(2023, 1, 1), 60
 
 
@@ -118,7 +120,8 @@ async def _commits(url: str, accounts: int) -> Figure:
         taken += time.process_time() - began
     return Figure(
         f"sharing, commit of {accounts:,} account(s), day by day: CPU a window",
-        taken / len(windows) * 1e6, "µs", GOAL_COMMIT[accounts], more_is_better=False,
+        taken / len(windows) * 1e6, "µs", GOAL_COMMIT[accounts], REACHED_COMMIT[accounts],
+        more_is_better=False,
     )  # fmt: skip
 
 
