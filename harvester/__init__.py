@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harvester.api import Records, run, stream
+    from harvester.api import Records, run, run_sync, stream
     from harvester.datacube import Platform
     from harvester.endpoint import Endpoint, JsonEndpoint
     from harvester.errors import (
@@ -80,13 +80,14 @@ __all__ = [
     "Written",
     "read",
     "run",
+    "run_sync",
     "stream",
 ]
 
 _HOMES = {
     name: home
     for home, names in {
-        "harvester.api": ("Records", "run", "stream"),
+        "harvester.api": ("Records", "run", "run_sync", "stream"),
         "harvester.datacube": ("Platform",),
         "harvester.endpoint": ("Endpoint", "JsonEndpoint"),
         "harvester.errors": (
