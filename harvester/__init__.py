@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         WindowError,
     )
     from harvester.events import Event, Failure, Report
+    from harvester.job import Job
     from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
@@ -53,6 +54,7 @@ __all__ = [
     "FileStore",
     "HarvestError",
     "IncompleteError",
+    "Job",
     "JsonEndpoint",
     "JsonLines",
     "Keywords",
@@ -103,6 +105,7 @@ _HOMES = {
             "WindowError",
         ),
         "harvester.events": ("Event", "Failure", "Report"),
+        "harvester.job": ("Job",),
         "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),

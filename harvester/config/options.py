@@ -15,6 +15,7 @@ from harvester.plan import nearest
 from harvester.settings import OPTIONS, InvalidOptionError, check, read
 
 DEFAULT_FILE = "harvester.toml"
+_SYNONYMS = {"endpoints": "endpoint"}
 COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
 
@@ -44,9 +45,11 @@ def dashed(name: str) -> str:
 
 def read_config(path: Path) -> dict[str, Given]:
     """The options in a file, by name, and the tables of ``interface``; raises `UsageError`."""
-    values = {}
+    values: dict[str, Given] = {}
     for key, value in read_toml(path).items():
-        name = key.replace("-", "_")
+        name = _SYNONYMS.get(key, key.replace("-", "_"))
+        if name in values:
+            raise UsageError(f"{path}: {dashed(name)} is given twice, the second time as {key!r}")
         opening = f"{path}: invalid {dashed(name)}"
         if name == "interface":
             if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
