@@ -16,7 +16,7 @@ import click
 
 import harvester
 from harvester.api import open_sinks, resolve
-from harvester.cli import STOPPED, UNUSABLE
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
 from harvester.cli.screen import say, tell
 from harvester.config.accounts import NoAccountError, read_accounts, single_account
 from harvester.config.interfaces import choose_interfaces, read_interfaces
@@ -291,9 +291,10 @@ def run(**values: Any) -> int:
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     try:
-        return conclude(conduct(harvest, factory), where, as_json=values["json"], aside=aside)
+        status = conclude(conduct(harvest, factory), where, as_json=values["json"], aside=aside)
     except ReaderGoneError as exc:
         return conclude_unread(exc.report, as_json=values["json"])
+    return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
 @cli.command(
