@@ -176,6 +176,12 @@ class AccountQueue:
         """A job of it was settled."""
         self.busy -= 1
 
+    def drop(self) -> None:
+        """Another worker has it: nothing of it is to be done or stored any more."""
+        self.stopped = True
+        for queue in self.queues:
+            queue.drop()
+
     def _renewal(self, now: float, wall: float) -> Job | None:
         renewal = self.renewal
         if renewal.running or renewal.at > now:

@@ -24,15 +24,31 @@ from harvester.endpoint import Endpoint, check_name
 from harvester.engine import Engine, Names
 from harvester.errors import UsageError
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, Ledger, SqliteLedger, ledger_of_file
+from harvester.ledger import (
+    FILE_NAME,
+    Ledger,
+    PostgresLedger,
+    SqliteLedger,
+    ledger_of_file,
+    open_ledger,
+)
+from harvester.ledger.base import shared
 from harvester.model import Account, Batch
 from harvester.plan import check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
 from harvester.settings import Keywords, Options
-from harvester.sinks.base import Checkpoint, Fence, Sink, Written, is_file_sink, path_of, spec_of
-from harvester.sinks.spec import read_spec
+from harvester.sinks.base import (
+    Checkpoint,
+    Fence,
+    Sink,
+    Written,
+    is_fenced,
+    is_file_sink,
+    path_of,
+    spec_of,
+)
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
 from harvester.transport import BASE_URL, HttpTransport
@@ -67,7 +83,7 @@ async def run(
     since others may have gone well.
     """
     sink = _listed_sinks(sink)
-    _hide_store(options)
+    _hide_urls(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
     sinks = open_sinks(sink)
     ledger, notes = _ledger(options, sinks)
@@ -131,12 +147,13 @@ async def stream(
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
     """
-    _hide_store(options)
+    _hide_urls(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
     transport = _transport(options, settings)
     settings = _within(transport, settings)
     ledger = _given_ledger(options.get("ledger"))
     records = Records()
+    _check_fenced(ledger, [records._sink])
     async with AsyncExitStack() as stack:
         scope = await stack.enter_async_context(_with_store(scope, options))
         await stack.enter_async_context(transport)
@@ -173,10 +190,12 @@ async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
                 await store.close()
 
 
-def _hide_store(options: Keywords) -> None:
-    """Keep the URL of a store, which may hold a password, out of the frames of a run."""
+def _hide_urls(options: Keywords) -> None:
+    """Keep URLs of a store and a ledger, which may hold passwords, out of the frames of a run."""
     if isinstance(given := options.get("token_store"), str):
         options["token_store"] = Secret(given)
+    if isinstance(ledger := options.get("ledger"), str):
+        options["ledger"] = Secret(ledger)
 
 
 class Records:
@@ -368,37 +387,40 @@ def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
         return None
 
 
-def _given_ledger(given: Path | Ledger | None) -> Ledger | None:
+def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
     """The ledger that an option names; raises `UsageError`."""
-    if given is None or not isinstance(given, str | os.PathLike):
-        return given
-    path = os.fspath(given)
-    scheme, mark, _ = path.partition("://")
-    if mark:
-        raise UsageError(
-            f"ledger: {scheme}://… comes with a later version; give a path, or sqlite:FILE"
-            if scheme == "postgresql"
-            else f"ledger: {scheme}://… is none; give a path, or sqlite:FILE"
-        )
-    if isinstance(given, str) and given.startswith("sqlite:"):
-        path = read_spec("sqlite", given.removeprefix("sqlite:"), {}, "sqlite:FILE").place
-    if not path:
-        raise UsageError("ledger: its path is empty; give a path, or sqlite:FILE")
-    return SqliteLedger(path)
+    if isinstance(given, str | Secret | os.PathLike):
+        return open_ledger(given)
+    return given
 
 
 def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tuple[str, ...]]:
     """The ledger of a run, and a note if there is none and nobody has said so."""
     if "ledger" in options:
-        return _given_ledger(options["ledger"]), ()
+        ledger = _given_ledger(options["ledger"])
+        _check_fenced(ledger, sinks)
+        return ledger, ()
     for sink in sinks:
         path = path_of(sink)
         if path is not None:
             place = ledger_of_file(path) if is_file_sink(sink) else path / FILE_NAME
             return SqliteLedger(place), ()
+    urls = [url for sink in sinks if (url := getattr(sink, "ledger_url", None)) is not None]
+    if urls and all(map(is_fenced, sinks)):
+        return PostgresLedger(urls[0]), ()
     names = ", ".join(sink.identity for sink in sinks)
     note = f"no ledger was kept for {names}: the same run asks for everything again"
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
+
+
+def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
+    """That a shared ledger's sinks let several workers write; raises `UsageError`."""
+    others = [sink.identity for sink in sinks if not is_fenced(sink)]
+    if shared(ledger) is not None and others:
+        raise UsageError(
+            f"{others[0]} cannot be written by several processes; with a shared ledger the sink is"
+            " postgresql://…"
+        )
 
 
 def _within(transport: HttpTransport, settings: Options) -> Options:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import anyio
 
-from harvester.errors import SinkError
+from harvester.errors import RunError, SinkError
 from harvester.retry import AWAY
 
 T = TypeVar("T")
@@ -26,11 +26,16 @@ class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
     """A server does not answer now, and why; what was under way may or may not be done."""
 
 
-async def until_it_answers(call: Callable[[], Awaitable[T]], where: str, patience: float) -> T:
+async def until_it_answers(
+    call: Callable[[], Awaitable[T]],
+    where: str,
+    patience: float,
+    error: type[RunError] = SinkError,
+) -> T:
     """What a call gives; while it raises `Away`, it is called again.
 
     where: as a message names the server, without a secret.  patience: seconds from the first time
-    that it was away; the last call is made at their end.  Raises `SinkError` after that, and what
+    that it was away; the last call is made at their end.  Raises ``error`` after that, and what
     else the call raises at once.
     """
     failures, ends = 0, 0.0
@@ -43,5 +48,5 @@ async def until_it_answers(call: Callable[[], Awaitable[T]], where: str, patienc
         failures += 1
         ends = ends or now + patience
         if now >= ends:
-            raise SinkError(f"{where} was away for {patience:g} s ({why}); {AGAIN}")
+            raise error(f"{where} was away for {patience:g} s ({why}); {AGAIN}")
         await anyio.sleep(min(AWAY.delay(failures), ends - now))

@@ -11,20 +11,21 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import anyio
 
-from harvester import events
-from harvester.account import Share
+from harvester import events, planner
+from harvester.account import AccountQueue, Share
+from harvester.away import Away
 from harvester.coverage import Calendar
 from harvester.endpoint import Endpoint
-from harvester.errors import HarvestError, RunError
+from harvester.errors import HarvestError, LedgerError, RunError
 from harvester.events import Bookkeeper, Event, Observer, Report
-from harvester.ledger.base import Key, Ledger, Spent
+from harvester.ledger.base import Job, Key, Lease, Ledger, SharedLedger, Spent, shared
 from harvester.network import Network
 from harvester.outside import ForeignCancellationError, is_ours, outside
 from harvester.pipeline import Pipeline
@@ -33,6 +34,7 @@ from harvester.planner import Plan, build_plan
 from harvester.scheduler import Scheduler
 from harvester.scope import Scope
 from harvester.settings import Options, StopSignal
+from harvester.sharing import Sharing
 from harvester.sinks.base import Sink, takes_lines
 from harvester.stored import calendars_in, reopen
 from harvester.transport import Transport
@@ -135,13 +137,31 @@ class Engine:
         async with AsyncExitStack() as stack:
             if self._writer.ledger is not None:
                 await stack.enter_async_context(self._writer.ledger)
-            for name, sink in self._writer.sinks:
-                stack.push_async_callback(sink.close)
-                await self._writer.open(sink, name)
-            if self._names is not None:
-                await self._writer.catch_up(self._names.sink, self._find, self._wall())
+            if (ledger := shared(self._writer.ledger)) is None:
+                await self._open(stack)
+            else:
+                async with ledger.alone():
+                    await self._join(ledger, stack)
+                    await self._open(stack)
             self._stack = stack.pop_all()
         return self
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        for name, sink in self._writer.sinks:
+            stack.push_async_callback(sink.close)
+            await self._writer.open(sink, name)
+        if self._names is not None:
+            await self._writer.catch_up(self._names.sink, self._find, self._wall())
+
+    async def _join(self, ledger: SharedLedger, stack: AsyncExitStack) -> None:
+        """Begin as one of the workers that share a ledger."""
+        options = self._options
+        names = [name for name, _ in self._writer.sinks]
+        await ledger.join(Job(self._scope.fingerprint, names, options.lease, self._wall()))
+        stack.push_async_callback(_left, ledger)
+        self._writer.sharing = Sharing(
+            ledger, options.lease, options.concurrency, self._emit, self._writer.reach
+        )
 
     async def __aexit__(
         self,
@@ -176,6 +196,9 @@ class Engine:
                 group.start_soon(_guarded, self._commit(group.cancel_scope))
                 await self._prepare()
                 group.start_soon(_guarded, self._watch())
+                if self._writer.sharing is not None:
+                    group.start_soon(_guarded, self._writer.sharing.renew())
+                    group.start_soon(_guarded, self._share(self._writer.sharing))
                 if self._stop is not None:
                     group.start_soon(_guarded, self._await_stop(self._stop))
                 await self._work()
@@ -191,9 +214,13 @@ class Engine:
             self._worker.fatal.report = self._end("failed")
             raise self._worker.fatal
         unfinished = any(not account.finished for account in self._plan.accounts)
+        if (ledger := shared(self._writer.ledger)) is not None:
+            unfinished = unfinished or bool(await ledger.unfinished())
+            events_ = planner.unfinished(self._scope, ledger, self._wall())
+            self._emit.books.recount([event async for event in events_])
         if self._stopping and unfinished:
             return self._end("interrupted")
-        return self._end(self._emit.books.state(len(self._plan.accounts)))
+        return self._end(self._emit.books.state(len(self._scope.accounts)))
 
     async def _work(self) -> None:
         """Start the workers; once the last one has ended the writer ends, too."""
@@ -225,6 +252,12 @@ class Engine:
 
     async def _prepare(self) -> None:
         """Make the plan; nothing is sent yet."""
+        if (ledger := shared(self._writer.ledger)) is not None:
+            await self._prepare_shared(ledger)
+            return
+        await self._prepare_alone()
+
+    async def _prepare_alone(self) -> None:
         ledger, notes = self._writer.ledger, self._scope.notes
         sinks = [sink for _, sink in self._writer.sinks]
         stored: dict[Key, Calendar] | None = None
@@ -246,6 +279,55 @@ class Engine:
             await self._register(ledger, plan)
         await self._worker.prepare(plan)
         self._worker.serve(Scheduler(accounts, self._wall, plan.share))
+
+    # with a shared ledger
+
+    async def _prepare_shared(self, ledger: SharedLedger) -> None:
+        """Count what is asked for; accounts are planned as they are claimed."""
+        wall, planned, skipped = self._wall(), 0, 0
+        counted = planner.demands(
+            self._scope, ledger, await ledger.spans(), wall, anew=self._options.refresh
+        )
+        appids = []
+        async for listed in counted:
+            for demand in listed:
+                planned += demand.need.planned
+                skipped += demand.need.planned - demand.need.left
+            if any(demand.need.left for demand in listed):
+                appids.append(listed[0].appid)
+        self._plan = Plan([], planner.share_of(self._options), planned, skipped)
+        accounts = len(self._scope.accounts)
+        self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))
+        await self._register(ledger, self._plan)
+        await ledger.want(appids)
+        self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
+
+    async def _share(self, sharing: Sharing) -> None:
+        await sharing.run(self._worker.scheduler, self._claimed, self._finish)
+
+    async def _claimed(self, leases: Mapping[str, Lease]) -> Sequence[AccountQueue]:
+        """The queues of accounts that were claimed."""
+        ledger, wall, scope = self._writer.ledger, self._wall(), self._scope.only(leases)
+        if self._options.refresh and ledger is not None:
+            await reopen(ledger, [sink for _, sink in self._writer.sinks], scope, wall)
+        plan = await build_plan(
+            scope,
+            self._options,
+            ledger,
+            self._transport.send,
+            wall,
+            self._wall,
+            share=self._plan.share,
+            leases=leases,
+        )
+        self._plan.accounts.extend(plan.accounts)
+        await self._worker.prepare(plan)
+        return plan.accounts
+
+    async def _finish(self, accounts: Sequence[AccountQueue]) -> None:
+        """Have all that came of these accounts committed, and unused calls given back."""
+        await self._writer.flush()
+        await self._writer.book_calls([*self._spent(), *self._worker.unused(accounts)])
 
     async def _register(self, ledger: Ledger, plan: Plan) -> None:
         ranges = [
@@ -296,9 +378,17 @@ class Engine:
             silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [account for account in self._plan.accounts if not account.finished]
             reasons = [account.reason(now, wall) for account in waiting[:3]]
+            if not waiting:
+                reasons = ["other workers hold the accounts that are left"]
             if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))
+
+
+async def _left(ledger: SharedLedger) -> None:
+    """End as a worker; what cannot be said to the ledger now, the end of the lease says."""
+    with suppress(LedgerError, Away):
+        await ledger.leave()
 
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:

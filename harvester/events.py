@@ -215,6 +215,21 @@ class Reachable:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """This worker holds these accounts of a shared ledger from now on."""
+
+    appids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """This worker does not hold these accounts any more, and why; the rest of them is dropped."""
+
+    appids: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The run was asked to stop and finishes so many requests in flight."""
 
@@ -247,6 +262,8 @@ Event = (
     | Stalled
     | Unreachable
     | Reachable
+    | Claimed
+    | Lost
     | Stopping
     | Ended
 )
@@ -557,6 +574,20 @@ class Bookkeeper:
         """All failures, by account, interface and day."""
         found = [failure for key, failure in self._failures.items() if key[3] == "from"]
         return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
+
+    def recount(self, events: Iterable[Failed | Deferred]) -> None:
+        """Replace what failed and what waits; what is left of the plan, others have done."""
+        report, windows = self.report, self.report.windows
+        windows.failed = windows.waiting = 0
+        report.until = None
+        self._failures.clear()
+        self._waits = {key: wait for key, wait in self._waits.items() if wait.until is None}
+        for event in events:
+            self(event)
+        left = windows.waiting + windows.failed
+        windows.planned = max(windows.planned, left)
+        windows.done = min(windows.done, windows.planned - left)
+        windows.skipped = windows.planned - windows.done - left
 
     def state(self, accounts: int) -> str:
         """How a run that ended by itself ended."""

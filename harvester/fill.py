@@ -16,7 +16,8 @@ from typing import NamedTuple
 from harvester.coverage import DONE, STORED, Calendar
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.ledger.base import EPOCH, Key, KnownSink, Ledger
+from harvester.fencing import EPOCH
+from harvester.ledger.base import Key, KnownSink, Ledger
 from harvester.model import Batch, Window
 from harvester.plan import ONE_DAY, Days, rfc3339
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of

@@ -328,7 +328,7 @@ class Pipeline:
             outcome = Outcome(window, state, tally, 0, due, why, fetched_at=stamp)
         else:
             outcome = Outcome(window, "final", tally, _empty(endpoint, records, window))
-        return Harvested(batch, outcome, attempt.former, verdict.foreign, size)
+        return Harvested(batch, outcome, attempt.former, verdict.foreign, size, queue.epoch)
 
     def _provisional(
         self, endpoint: Endpoint, window: Window, verdict: Verdict

@@ -20,7 +20,9 @@ from harvester.auth import Send, shared_token
 from harvester.budget import NEVER, Budget
 from harvester.coverage import STORED, Calendar, OpenWindow
 from harvester.endpoint import Endpoint, grid
-from harvester.ledger.base import Exhausted, Key, Ledger
+from harvester.events import Deferred, Failed
+from harvester.fencing import EPOCH, wait_after
+from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.limiter import Limiter, Rate
 from harvester.model import HELD, Window
 from harvester.plan import (
@@ -128,18 +130,74 @@ def needed(
     return Need(days, stored, again, planned, left)
 
 
-async def calendars_of(
-    ledger: Ledger | None, appids: Sequence[str], stored: Mapping[Key, Calendar]
-) -> AsyncIterator[tuple[str, Mapping[Key, Calendar]]]:
-    """Each account with what is known of some of them.
+class Demand(NamedTuple):
+    """What one interface of one account needs, and what that was found from."""
 
-    stored: what stands in the sinks, where no ledger is kept.
+    appid: str
+    endpoint: Endpoint
+    grid: Grid
+    calendar: Calendar
+    need: Need
+
+
+async def demands(
+    scope: Scope,
+    ledger: Ledger | None,
+    spans: Mapping[str, float],
+    wall: float,
+    *,
+    hold: float = HELD,
+    stored: Mapping[Key, Calendar] | None = None,
+    anew: bool = False,
+) -> AsyncIterator[list[Demand]]:
+    """What each account needs, an entry for each interface that has days in the range.
+
+    spans: the longest windows, by interface.  stored: what the sinks hold, where no ledger is kept.
+    anew: as if nothing was stored.
     """
+    last = last_legal_day(wall)
+    grids = {each.name: grid(each, last) for each in scope.endpoints}
+    ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
+    untouched: dict[str, Demand] = {}  # accounts of which nothing is known all need the same
+    appids = list(scope.accounts)
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         some = appids[begin : begin + ACCOUNTS_AT_ONCE]
-        found = stored if ledger is None else await ledger.calendars(some)
+        found: Mapping[Key, Calendar] = {}
+        if not anew:
+            found = (stored or {}) if ledger is None else await ledger.calendars(some)
         for appid in some:
-            yield appid, found
+            listed = []
+            for endpoint, days in ranges:
+                name = endpoint.name
+                calendar = found.get((appid, name))
+                demand = untouched.get(name) if calendar is None else None
+                if demand is None:
+                    cut, known = grids[name], calendar or NOTHING
+                    longest = spans.get(name, NEVER)
+                    need = needed(cut, days, known, wall, longest, hold)
+                    demand = Demand(appid, endpoint, cut, known, need)
+                    if calendar is None:
+                        untouched[name] = demand
+                listed.append(demand if demand.appid == appid else demand._replace(appid=appid))
+            yield listed
+
+
+async def unfinished(scope: Scope, ledger: Ledger, wall: float) -> AsyncIterator[Failed | Deferred]:
+    """What a ledger knows that failed, or waits, of what is asked for."""
+    spans = await ledger.spans()
+    async for listed in demands(scope, ledger, spans, wall):
+        for appid, endpoint, cut, calendar, need in listed:
+            longest = spans.get(endpoint.name, NEVER)
+            for window in calendar.windows.values():
+                begin, end = max(window.begin, need.days[0]), min(window.end, need.days[1])
+                if begin > end or window.state == "open":
+                    continue
+                number = cut.calls(begin, end, (), longest)
+                where = (appid, endpoint.name, begin, end, number)
+                if window.state == "failed":
+                    yield Failed(*where, window.detail, window.code, window.rid)
+                else:
+                    yield Deferred(*where, window.due, window.detail)
 
 
 async def build_plan(
@@ -150,38 +208,32 @@ async def build_plan(
     wall: float,
     clock: Callable[[], float] = time.time,
     stored: Mapping[Key, Calendar] | None = None,
+    *,
+    share: Share | None = None,
+    leases: Mapping[str, Lease] | None = None,
 ) -> Plan:
     """The queues: one an account, in it one an interface (wall: the Unix time by clock).
 
     stored: what stands in the sinks, where no ledger is kept; it is asked for again.
+    share: of what may be in flight, one account's.  leases: under which accounts are held.
     """
     has = await known(ledger, wall)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
-    share = Share(options.concurrency, options.account_concurrency or options.concurrency)
+    share = share or share_of(options)
     accounts: list[AccountQueue] = []
     unsettled: list[tuple[InterfaceQueue, Attempt]] = []
     exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
-    last = last_legal_day(wall)
-    grids = {each.name: grid(each, last) for each in scope.endpoints}
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
     rate = Rate.parse(options.rate)
     hold = 0.0 if options.refresh else HELD
-    untouched: dict[str, Need] = {}  # accounts of which nothing is known all need the same
     planned = skipped = 0
-    async for appid, calendars in calendars_of(ledger, list(scope.accounts), stored or {}):
+    appids = iter(scope.accounts)
+    async for listed in demands(scope, ledger, has.spans, wall, hold=hold, stored=stored):
+        appid = next(appids)
+        lease = leases[appid] if leases else Lease(appid, EPOCH)
         queues: list[InterfaceQueue] = []
-        for endpoint in scope.endpoints:
-            days = scope.range_of(endpoint)
-            if days is None:
-                continue
-            key, cut = (appid, endpoint.name), grids[endpoint.name]
-            span = spans[endpoint.name]
-            need = untouched.get(endpoint.name) if key not in calendars else None
-            if need is None:
-                calendar = calendars.get(key, NOTHING)
-                need = needed(cut, days, calendar, wall, span.longest, hold)
-                if key not in calendars:
-                    untouched[endpoint.name] = need
+        for _, endpoint, cut, _, need in listed:
+            key = (appid, endpoint.name)
             budget = Budget(
                 options.daily_budget,
                 has.spent.get(key, 0),
@@ -191,20 +243,29 @@ async def build_plan(
             )
             until = settled[endpoint.name]
             order = _Order(appid, endpoint, cut, need, options.order, until)
-            windows = order.windows(span, replaces=ledger is None)
-            queue = InterfaceQueue(endpoint, windows, budget, ask_quota=options.ask_quota)
+            windows = order.windows(spans[endpoint.name], replaces=ledger is None)
+            queue = InterfaceQueue(
+                endpoint, windows, budget, ask_quota=options.ask_quota, epoch=lease.epoch
+            )
             queues.append(queue)
             if key in has.exhausted:
                 exhausted.append((queue, has.exhausted[key]))
-            if need.again or days[1] > until:
+            if need.again or need.days[1] > until:
                 unsettled.extend((queue, late) for late in order.unsettled())
             planned += need.planned
             skipped += need.planned - need.left
         token = shared_token(appid, scope.accounts[appid], send, scope.store, clock)
         cap = scope.caps.get(appid, NEVER)
         limiter = Limiter(rate, options.burst)
+        if wait := wait_after(lease.idle, rate.period):
+            limiter.pause(wait)
         accounts.append(AccountQueue(token, limiter, queues, share, cap))
     return Plan(accounts, share, planned, skipped, unsettled, exhausted)
+
+
+def share_of(options: Options) -> Share:
+    """How many requests one account may have in flight."""
+    return Share(options.concurrency, options.account_concurrency or options.concurrency)
 
 
 class _Order(NamedTuple):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from harvester.budget import DAY, NEVER, Budget
 from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint
+from harvester.fencing import EPOCH
 from harvester.model import Batch, Tally, Window
 from harvester.plan import (
     Days,
@@ -70,7 +71,7 @@ class Harvested(NamedTuple):
 
     outcome: what it is to the ledger; former: the tally of this very window before this run, None
     if it was not stored.  out_of_range: rows of other days, which are not among the records.
-    size: bytes of the answers that it came in.
+    size: bytes of the answers that it came in.  epoch: of the account, as it was asked for.
     """
 
     batch: Batch
@@ -78,6 +79,7 @@ class Harvested(NamedTuple):
     former: Tally | None = None
     out_of_range: int = 0
     size: int = 0
+    epoch: int = EPOCH
 
 
 class StopReason(NamedTuple):
@@ -91,6 +93,10 @@ class StopReason(NamedTuple):
     reason: str
     code: int | None = None
     rid: str = ""
+
+
+LOST = StopReason(None, "another worker has the account")
+"""The reason of a queue of which nothing is to be stored any more."""
 
 
 class Span:
@@ -228,6 +234,12 @@ class WindowQueue:
             # so that neighbours are reported as one
             yield from (reversed(cut) if backwards else cut)
 
+    def clear(self) -> None:
+        """Give nothing more at all."""
+        self._again.clear()
+        self._first.clear()
+        self._upcoming = None
+
     def as_planned(self, days: Days) -> Sequence[Days]:
         """A window that was never asked for as it was counted: in pieces, or as a whole."""
         if days_in(days) <= self._planned_for:
@@ -291,17 +303,25 @@ class InterfaceQueue:
     stopped: why no window is given out any more, None as long as some are; forbidden: it is since
     the account may not use the interface.
     proven: an answer has shown that it can be asked; before that, one request at a time is sent.
+    epoch: under which this worker holds the account.
     """
 
     __slots__ = (
-        "appid", "budget", "endpoint", "forbidden", "in_flight", "parked_until", "proven", "quota",
-        "refusals", "stopped", "windows",
+        "appid", "budget", "endpoint", "epoch", "forbidden", "in_flight", "parked_until", "proven",
+        "quota", "refusals", "stopped", "windows",
     )  # fmt: skip
 
     def __init__(
-        self, endpoint: Endpoint, windows: WindowQueue, budget: Budget, *, ask_quota: bool = False
+        self,
+        endpoint: Endpoint,
+        windows: WindowQueue,
+        budget: Budget,
+        *,
+        ask_quota: bool = False,
+        epoch: int = EPOCH,
     ) -> None:
         self.appid = windows.appid
+        self.epoch = epoch
         self.endpoint = endpoint
         self.windows = windows
         self.budget = budget
@@ -384,5 +404,12 @@ class InterfaceQueue:
 
     def stop(self, reason: StopReason) -> Iterator[Days]:
         """Give nothing more at all; yields what is left."""
+        if self.stopped is LOST:
+            return iter(())
         self.stopped = reason
         return self.windows.rest()
+
+    def drop(self) -> None:
+        """Give nothing more at all; what is left is not ours."""
+        self.stopped = LOST
+        self.windows.clear()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from harvester import durable
 from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint, final_at
 from harvester.errors import UsageError
-from harvester.ledger import SqliteLedger
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.lock import Claim
 from harvester.pipeline import late_until
 from harvester.plan import china, settles_at
@@ -36,7 +36,7 @@ class Rebuilt(NamedTuple):
 
     sink: the one that was read; others are filled from it by the next run.  again: windows that the
     next run asks for again, since they may not be whole or not final.  former: where the former
-    ledger is now, None if there was none.
+    ledger is now, empty if there was none.
     """
 
     sink: Sink
@@ -44,7 +44,7 @@ class Rebuilt(NamedTuple):
     windows: int
     records: int
     again: int
-    former: Path | None = None
+    former: str = ""
 
 
 async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float) -> Rebuilt:
@@ -54,36 +54,69 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
     Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if what stands
     in one cannot be read; the ledger is then as it was.
     """
-    source = next((sink for sink in sinks if scan_of(sink) is not None), None)
-    if source is None:
-        names = ", ".join(sink.identity for sink in sinks)
-        raise UsageError(f"{names} cannot be read back; its days are asked for anew")
+    source = _source(sinks)
     claim = Claim(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)
         async with SqliteLedger(new) as ledger:
-            for sink in sinks:
-                if sink is not source:
-                    try:
-                        entries = await sink.open(None)
-                    finally:
-                        await sink.close()
-                    await ledger.commit([], {name_in(sink, path): entries})
-            try:
-                entries = await source.open(None)
-                name = name_in(source, path)
-                await ledger.commit([], {name: entries})
-                found = await _take_in(ledger, source, find)
-                await ledger.caught_up(name)
-            finally:
-                await source.close()
+            found = await _fill(ledger, path, sinks, source, find)
         former = _move_aside(path, now)
         durable.rename(new, path, "rebuilt ledger")
         _remove(new)
     finally:
         claim.release()
-    return found._replace(former=former)
+    return found._replace(former="" if former is None else str(former))
+
+
+async def rebuild_shared(
+    ledger: PostgresLedger, sinks: Sequence[Sink], find: Endpoints, now: float
+) -> Rebuilt:
+    """The same of a shared ledger: it is made in another schema, which then takes its place.
+
+    Raises `UsageError` if workers are running.
+    """
+    source = _source(sinks)
+    stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d_%H%M%S}"
+    async with ledger, ledger.alone():
+        if any(worker.alive for worker in await ledger.workers()):
+            raise UsageError(f"workers of {ledger.where} are running; wait until they have ended")
+        holds = bool(await ledger.accounts())
+        draft = await ledger.draft()
+        async with draft:
+            found = await _fill(draft, None, sinks, source, find)
+        former = await ledger.replace_with(draft, stamp)
+    return found._replace(former=f"the schema {former}" if holds else "")
+
+
+def _source(sinks: Sequence[Sink]) -> Sink:
+    source = next((sink for sink in sinks if scan_of(sink) is not None), None)
+    if source is None:
+        names = ", ".join(sink.identity for sink in sinks)
+        raise UsageError(f"{names} cannot be read back; its days are asked for anew")
+    return source
+
+
+async def _fill(
+    ledger: Ledger, path: Path | None, sinks: Sequence[Sink], source: Sink, find: Endpoints
+) -> Rebuilt:
+    """Write what the source holds into a new ledger, which will be at that path."""
+    for sink in sinks:
+        if sink is not source:
+            try:
+                entries = await sink.open(None)
+            finally:
+                await sink.close()
+            await ledger.commit([], {name_in(sink, path): entries})
+    try:
+        entries = await source.open(None)
+        name = name_in(source, path)
+        await ledger.commit([], {name: entries})
+        found = await _take_in(ledger, source, find)
+        await ledger.caught_up(name)
+    finally:
+        await source.close()
+    return found
 
 
 def _remove(new: Path) -> None:
@@ -109,7 +142,7 @@ def _move_aside(path: Path, now: float) -> Path | None:
     return place if there else None
 
 
-async def _take_in(ledger: SqliteLedger, sink: Sink, find: Endpoints) -> Rebuilt:
+async def _take_in(ledger: Ledger, sink: Sink, find: Endpoints) -> Rebuilt:
     """Write into a ledger what stands in a sink."""
     accounts = set[str]()
     windows = records = again = 0

@@ -79,17 +79,25 @@ class _Probe:
 
 
 class Scheduler:
-    """The accounts of a run."""
+    """The accounts of a run.
+
+    more: others can come (`add`), until it is closed; `wanted` is set when a worker finds nothing
+    to do, and when an account is finished.
+    """
 
     def __init__(
         self,
         accounts: Sequence[AccountQueue],
         wall: Callable[[], float],
         share: Share | None = None,
+        *,
+        more: bool = False,
     ) -> None:
         self._wall = wall
         self._share = share or Share()
-        self._accounts = accounts
+        self._accounts = dict.fromkeys(accounts)
+        self._more = more
+        self.wanted = asyncio.Event()
         self._ready: deque[AccountQueue] = deque(accounts)
         self._timed: list[tuple[float, int, AccountQueue]] = []
         self._order = 0
@@ -112,7 +120,7 @@ class Scheduler:
     async def take(self) -> Job | None:
         """The next job; waits for it; None once there will be none any more."""
         loop = self._alarm.loop
-        while not self._stopped and self._unfinished:
+        while not self._stopped and (self._unfinished or self._more):
             now = loop.time()
             if self._timed:
                 self._wake_timed(now)
@@ -127,6 +135,7 @@ class Scheduler:
                     return job
             idle = loop.create_future()
             self._idle.append(idle)
+            self.wanted.set()
             self._arm()
             await idle
         return None
@@ -176,7 +185,8 @@ class Scheduler:
     def _finished(self, account: AccountQueue) -> None:
         account.turn.open = False
         self._unfinished -= 1
-        if not self._unfinished:
+        self.wanted.set()
+        if not self._unfinished and not self._more:
             self.stop()
         elif self._share.among(self._unfinished):
             for other in self._accounts:
@@ -187,6 +197,42 @@ class Scheduler:
         self._schedule(account, self._alarm.loop.time(), self._wall())
         if self._ready:
             self._wake_worker()
+
+    @property
+    def idle(self) -> int:
+        """How many workers have nothing to do."""
+        return sum(not idle.done() for idle in self._idle)
+
+    def add(self, accounts: Sequence[AccountQueue]) -> None:
+        """Serve these accounts, too."""
+        for account in accounts:
+            self._accounts[account] = None
+            account.turn.at = 0.0
+            if account.finished:
+                account.turn.open = False
+                self.wanted.set()
+            else:
+                self._unfinished += 1
+                self._ready.append(account)
+        self._share.among(self._unfinished)
+        for _ in accounts:
+            self._wake_worker()
+
+    def remove(self, account: AccountQueue) -> None:
+        """Forget an account that is finished."""
+        self._accounts.pop(account, None)
+
+    def drop(self, account: AccountQueue) -> None:
+        """Give out nothing of an account any more; what is in flight is settled."""
+        account.drop()
+        if account.turn.open and account.finished:
+            self._finished(account)
+
+    def close(self) -> None:
+        """No other accounts come."""
+        self._more = False
+        if not self._unfinished:
+            self.stop()
 
     def probe(self, every: float) -> None:
         """Give out one job in so many seconds from now on, the first one at once."""

@@ -6,9 +6,10 @@ Rule: values, checked when they are made.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from harvester.auth import TokenProvider
@@ -50,6 +51,17 @@ class Scope:
     notes: tuple[str, ...] = ()
     store: TokenStore | None = None
     caps: Mapping[str, int] = field(default_factory=dict)
+
+    def only(self, appids: Collection[str]) -> Scope:
+        """The same of some of its accounts."""
+        return replace(self, accounts={appid: self.accounts[appid] for appid in appids})
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for all runs that are asked for the same."""
+        names = sorted(endpoint.name for endpoint in self.endpoints)
+        text = "\n".join([*sorted(self.accounts), *names, str(self.begin), str(self.end)])
+        return sha256(text.encode(errors="replace")).hexdigest()[:32]
 
     def range_of(self, endpoint: Endpoint) -> Days | None:
         """The days that an interface has of the range, or None if it has none."""

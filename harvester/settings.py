@@ -124,7 +124,9 @@ def _token_store(value: Any) -> object:
 
 
 def _ledger(value: Any) -> object:
-    return value if isinstance(value, str | os.PathLike) else _is_ledger(value)
+    if isinstance(value, str | Secret):
+        return Secret(value)
+    return value if isinstance(value, os.PathLike) else _is_ledger(value)
 
 
 _is_store = _with_methods("load", "replace", "lease", "close")
@@ -144,7 +146,7 @@ DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date)
 URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
 SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
-LEDGER = Kind("a path, sqlite:FILE, a Ledger or None", "SPEC", _ledger)
+LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
 STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
 
@@ -226,11 +228,16 @@ class Keywords(TypedDict, total=False):
         " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
         " open.", RUN, secret=True)]
-    ledger: Annotated[str | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
-        "Where progress is kept: a path, sqlite:FILE, a Ledger, or None for nowhere.  If not given,"
-        " run keeps it beside the first sink that is a local directory (DIR/ledger.sqlite) or file"
-        " (FILE.ledger.sqlite), else nowhere, which the report notes; stream keeps it nowhere.",
-        LIBRARY_ONLY, secret=True)]
+    ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
+        "Where progress is kept: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
+        " processes and machines may share; in the library also a Ledger, or None for nowhere.  If"
+        " not given, the command keeps it in --out; the library beside the first sink that is a"
+        " local directory (DIR/ledger.sqlite) or file (FILE.ledger.sqlite), else in the database of"
+        " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",
+        WITH_OUT, secret=True)]
+    lease: Annotated[str | float, Option(DURATION, "60s",
+        "Of a shared ledger: after so long without a sign of life, other processes take over the"
+        " accounts of this one.", RUN)]
     session: Annotated[Session | None, Option(SESSION, None,
         "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
         "  Without one the library does less work for each request.", LIBRARY_ONLY)]
@@ -361,6 +368,7 @@ class Options:
     order: str
     refresh: bool
     wait: bool
+    lease: float
 
     def __init__(self, **given: Unpack[Keywords]) -> None:
         unknown = given.keys() - KEYWORDS.keys()

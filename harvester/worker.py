@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+import anyio
+
 from harvester import events
 from harvester.account import AccountQueue, Job
 from harvester.auth import TokenRefusedError
@@ -48,7 +50,7 @@ from harvester.plan import (
 )
 from harvester.planner import Plan
 from harvester.policy import NOT_READY_AGAIN, Asked, Step, decide
-from harvester.queues import Attempt, Harvested, InterfaceQueue, StopReason
+from harvester.queues import LOST, Attempt, Harvested, InterfaceQueue, StopReason
 from harvester.scheduler import Scheduler
 from harvester.settings import Options
 from harvester.writer import Writer
@@ -56,6 +58,9 @@ from harvester.writer import Writer
 EARLY_AGAIN = 300.0
 """Seconds until an interface that was refused for its quota in the first hour of the day is asked
 again: WeChat's clock may be behind ours."""
+
+RENEWED = 1.0
+"""Seconds after which a worker whose lease has ended looks again."""
 
 PROBE_QUOTA = 3600.0
 """Seconds after which a quota that was spent is tried with one call by a later run: WeChat does not
@@ -84,13 +89,13 @@ class Worker:
         self._writer = writer
         self._emit = emit
         self._wall = wall
-        self._scheduler = Scheduler([], wall)
+        self.scheduler = Scheduler([], wall)
         self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit looks at few queues
         self.fatal: RunError | None = None
         self.progressed = 0.0
 
     def __repr__(self) -> str:
-        return f"<Worker {self._scheduler!r}, {self._writer.channel!r}>"
+        return f"<Worker {self.scheduler!r}, {self._writer.channel!r}>"
 
     async def prepare(self, plan: Plan) -> None:
         """Leave what cannot be asked for yet; nothing is sent."""
@@ -104,20 +109,27 @@ class Worker:
 
     def serve(self, scheduler: Scheduler) -> None:
         """From now on take the jobs of this scheduler."""
-        self._scheduler = scheduler
+        self.scheduler = scheduler
 
     def resume(self) -> None:
         """Somebody answers again: give out jobs as before."""
-        self._scheduler.resume()
+        self.scheduler.resume()
 
     def stop(self) -> None:
         """Take no more jobs."""
-        self._scheduler.stop()
+        self.scheduler.stop()
 
     async def work(self) -> None:
         """Do jobs until there are none."""
-        scheduler, loop = self._scheduler, asyncio.get_running_loop()
+        scheduler, loop = self.scheduler, asyncio.get_running_loop()
+        sharing = self._writer.sharing
         while (job := await scheduler.take()) is not None:
+            if sharing is not None and not sharing.may_send():
+                self._put_back(job)
+                scheduler.settled(job.account, 0.0)
+                with anyio.move_on_after(RENEWED):
+                    await sharing.renewal()
+                continue
             began = loop.time()
             account, queue, attempt = job
             try:
@@ -132,6 +144,19 @@ class Worker:
                 self.fatal = exc
                 scheduler.stop()
             scheduler.settled(job.account, loop.time() - began)
+
+    def _put_back(self, job: Job) -> None:
+        """The lease has ended, and another worker may have the account: nothing is sent."""
+        account, queue, attempt = job
+        if queue is None:
+            account.renewal.running = False
+        elif attempt is not None:
+            queue.again(attempt, _now())
+            queue.settled()
+        elif queue.quota.booking:
+            queue.quota.booking = False
+        else:
+            queue.quota.asking, queue.quota.unasked = False, True
 
     async def _do(self, job: Job) -> None:
         """A job that is no window."""
@@ -307,7 +332,7 @@ class Worker:
         if lost_since is None:  # somebody has answered since
             return
         seconds = _now() - lost_since
-        self._scheduler.probe(PROBE_EVERY)
+        self.scheduler.probe(PROBE_EVERY)
         self._emit(events.Unreachable(seconds, self._network.patience, reason))
 
     async def _again(self, account: AccountQueue, queue: InterfaceQueue, retry: Retry) -> None:
@@ -374,6 +399,8 @@ class Worker:
 
     async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
         """Give up windows of this run: they failed, or wait for a later one."""
+        if queue.stopped is LOST:
+            return
         name = queue.endpoint.name
         until, why, code, rid = reason
         for begin, end, count in runs(rest):
@@ -384,7 +411,8 @@ class Worker:
             state = "failed" if until is None else "waiting"
             window = Window(queue.appid, name, begin, end)
             await self._writer.put(
-                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid)
+                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid),
+                queue.epoch,
             )
 
     # quotas
@@ -396,10 +424,9 @@ class Worker:
             lot, day = budget.lot(wall), budget.until
             if lot < 1:
                 return
-            await self._writer.reserve(
-                Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)
-            )
-            budget.book(lot, day, self._wall())
+            calls = Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)
+            if await self._writer.reserve(calls):
+                budget.book(lot, day, self._wall())
         finally:
             queue.quota.booking = False
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 
+from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.channel import Channel
 from harvester.coverage import Outcome
 from harvester.errors import LedgerError
 from harvester.events import Committed, Drifted, Filled, Observer
+from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
-from harvester.ledger.base import EPOCH, KnownSink, Ledger, Spent
-from harvester.model import Window
+from harvester.ledger.base import KnownSink, Ledger, Spent
+from harvester.model import Batch, Window
 from harvester.queues import Harvested
-from harvester.sinks.base import Checkpoint, Sink, name_in
+from harvester.sharing import Sharing
+from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.stored import Endpoints, accepted, called
 
 T = TypeVar("T")
@@ -30,6 +34,17 @@ GROUP = 768
 LINGER = 0.2
 CHANNEL_ITEMS = 2 * GROUP
 CHANNEL_BYTES = 8 * 1024 * 1024
+
+
+class Left(NamedTuple):
+    """What became of a window that was not stored; epoch: of its account."""
+
+    outcome: Outcome
+    epoch: int
+
+
+Item = Left | Harvested | asyncio.Event
+"""What lies in the channel; an event is set once all before it is committed."""
 
 
 class Writer:
@@ -54,7 +69,7 @@ class Writer:
         self.ledger = ledger
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
-        self.channel: Channel[Outcome | Harvested] = Channel(
+        self.channel: Channel[Item] = Channel(
             group=group,
             linger=LINGER if group > 1 else 0.0,
             items=CHANNEL_ITEMS if group > 1 else 1,
@@ -63,15 +78,22 @@ class Writer:
         self._drift: set[str] = set()
         self._late: set[Window] = set()
         self._changed: set[Window] = set()
+        self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
         self._unused = unused
         self._wanted: list[_Booking] = []
         self._booking = asyncio.Lock()
 
-    def put(self, outcome: Outcome) -> Coroutine[None, None, None]:
+    def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Hand over what became of a window that was not stored; waits while too much lies here."""
-        return self.channel.put(outcome, 0)
+        return self.channel.put(Left(outcome, epoch), 0)
+
+    async def flush(self) -> None:
+        """Return once all that was handed over until now is committed."""
+        committed = asyncio.Event()
+        await self.channel.put(committed, 0)
+        await committed.wait()
 
     def offer(self, window: Harvested) -> bool:
         """Hand over a harvested window if there is room; gives whether there was."""
@@ -143,43 +165,120 @@ class Writer:
             await self._book()
 
     async def _book(self) -> None:
-        if self.ledger is not None and (spent := [*self._spent(), *self._unused()]):
-            await self.ledger.commit([], {}, spent)
+        if spent := [*self._spent(), *self._unused()]:
+            await self.book_calls(spent)
 
-    async def reserve(self, calls: Spent) -> None:
-        """Book calls durably before they are sent; those that come together share a commit."""
+    async def book_calls(self, spent: Iterable[Spent]) -> Collection[str]:
+        """Store calls; returns the accounts of which they were not stored, as they were lost."""
+        if self.ledger is None:
+            return ()
+        spent = [*spent]
+        try:
+            lost = await self.ledger.commit([], {}, spent)
+        except Away as exc:
+            if self.sharing is None:
+                raise
+            self.sharing.cut_off(f"the ledger does not answer: {exc}")
+            return {each.appid for each in spent}
+        if self.sharing is not None:
+            self.sharing.lose(lost)
+        return lost
+
+    async def reserve(self, calls: Spent) -> bool:
+        """Book calls durably before they are sent; those that come together share a commit.
+
+        Returns whether they are booked: not those of an account that was lost.
+        """
         mine = _Booking(calls)
         self._wanted.append(mine)
         async with self._booking:
-            if mine.done or self.ledger is None:
-                return
-            wanted, self._wanted = self._wanted, []
-            try:
-                await self.ledger.commit([], {}, [each.calls for each in wanted])
-            except LedgerError:
-                self._wanted[:0] = [each for each in wanted if each is not mine]
-                raise
-            for each in wanted:
-                each.done = True
+            if mine.granted is None:
+                wanted, self._wanted = self._wanted, []
+                try:
+                    lost = await self.book_calls([each.calls for each in wanted])
+                except LedgerError:
+                    self._wanted[:0] = [each for each in wanted if each is not mine]
+                    raise
+                for each in wanted:
+                    each.granted = each.calls.appid not in lost
+        return bool(mine.granted)
 
-    async def _commit(self, group: Sequence[Outcome | Harvested]) -> None:
+    async def _commit(self, group: Sequence[Item]) -> None:
         windows = [item for item in group if isinstance(item, Harvested)]
-        batches = [window.batch for window in windows]
-        outcomes = [item for item in group if isinstance(item, Outcome)]
-        fence = {batch.window.appid: EPOCH for batch in batches}
-        checkpoints: dict[str, Checkpoint] = {}
-        for name, sink in self.sinks:
-            if batches:
-                self.writing = name
-                written = accepted(name, await called(name, sink.write(batches, fence)))
-                checkpoints[name] = written.checkpoint
-                self._tell_drift(written.drift)
-        self.writing = ""
+        left = [item for item in group if isinstance(item, Left)]
+        if self.sharing is None:
+            await self._store(windows, [item.outcome for item in left])
+        else:
+            await self._store_held(self.sharing, windows, left)
+        for item in group:
+            if isinstance(item, asyncio.Event):
+                item.set()
+
+    async def _store(self, windows: Sequence[Harvested], left: Sequence[Outcome]) -> None:
+        """Store all of it."""
+        fence = {window.batch.window.appid: EPOCH for window in windows}
+        checkpoints, refused = await self._write([window.batch for window in windows], fence)
+        assert not refused, "a sink has refused the one worker that there is"
         if self.ledger is not None:
-            outcomes += [window.outcome for window in windows]
+            outcomes = [*left, *[window.outcome for window in windows]]
             await self.ledger.commit(outcomes, checkpoints, self._spent())
         if windows:
             self._emit(self._committed(windows))
+
+    async def _store_held(
+        self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
+    ) -> None:
+        """Store what is of accounts that this worker holds, and held as it was fetched.
+
+        Where a server does not say whether it has stored it, nothing is repeated: it may be stored
+        later than what another worker, or this one, fetches anew.
+        """
+        assert self.ledger is not None
+        windows = [
+            each for each in windows if sharing.is_current(each.batch.window.appid, each.epoch)
+        ]
+        outcomes = [
+            each.outcome
+            for each in left
+            if sharing.is_current(each.outcome.window.appid, each.epoch)
+        ]
+        fence = sharing.fence({each.batch.window.appid for each in windows})
+        try:
+            checkpoints, lost = await self._write([each.batch for each in windows], fence)
+            outcomes += [each.outcome for each in windows if each.batch.window.appid not in lost]
+            lost |= {*await self.ledger.commit(outcomes, checkpoints, self._spent())}
+        except Away as exc:
+            sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
+            return
+        finally:
+            self.writing = ""
+        sharing.lose(lost)
+        if stored := [each for each in windows if each.batch.window.appid not in lost]:
+            sharing.windows += len(stored)
+            self._emit(self._committed(stored))
+
+    async def _write(
+        self, batches: Sequence[Batch], fence: Fence
+    ) -> tuple[dict[str, Checkpoint], set[str]]:
+        """Write to all sinks; returns their checkpoints, and the accounts that one refused."""
+        checkpoints: dict[str, Checkpoint] = {}
+        refused: set[str] = set()
+        for name, sink in self.sinks:
+            if batches:
+                self.writing = name
+                written = await called(name, sink.write(batches, fence))
+                if self.sharing is None:
+                    accepted(name, written)
+                refused.update(written.refused)
+                checkpoints[name] = written.checkpoint
+                self._tell_drift(written.drift)
+        self.writing = ""
+        return checkpoints, refused
+
+    async def reach(self) -> None:
+        """Return once all sinks answer; raises `SinkError` if one is away for too long."""
+        for name, sink in self.sinks:
+            await until_it_answers(partial(called, name, sink.write([], {})), name, PATIENCE)
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
         """A window whose figures are late is stored, but not called done."""
@@ -210,10 +309,10 @@ class Writer:
 
 
 class _Booking:
-    """Calls that are to be booked."""
+    """Calls that are to be booked; granted: whether they are, None as long as that is open."""
 
-    __slots__ = ("calls", "done")
+    __slots__ = ("calls", "granted")
 
     def __init__(self, calls: Spent) -> None:
         self.calls = calls
-        self.done = False
+        self.granted: bool | None = None

@@ -23,7 +23,7 @@ from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
-from harvester.ledger import FILE_NAME, ledger_of
+from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.secrets import Secret
 from harvester.settings import (
@@ -280,8 +280,7 @@ def run(**values: Any) -> int:
             values["start"],
             values["end"],
             sink=sinks,
-            **_library(values),
-            ledger=values["out"] / FILE_NAME,
+            **{**_library(values), "ledger": values["ledger"] or values["out"] / FILE_NAME},
             on_event=observe,
             stop=stop,
         )
@@ -310,25 +309,42 @@ def plan(**values: Any) -> int:
     accounts = read_accounts(file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
     open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    return asyncio.run(show_plan(scope, options, values["out"] / FILE_NAME, time.time()))
+    own = values["out"] / FILE_NAME
+    given = values["ledger"] or (own if own.exists() else None)
+    known = open_ledger(given, readonly=True) if given else None
+    return asyncio.run(show_plan(scope, options, known, time.time()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Show coverage by month and gaps.")
 @_options_of("status")
-def status(out: Path) -> int:
+def status(out: Path, ledger: Any) -> int:
     """Show what is harvested: coverage by month, gaps, what waits and what failed."""
     from harvester.cli.inspect import show_status
 
-    return asyncio.run(show_status(ledger_of(out), _own_interfaces()))
+    return asyncio.run(show_status(_ledger_in(out, ledger), _own_interfaces()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
+@click.option(
+    "--sink",
+    metavar="SPEC",
+    multiple=True,
+    type=click.UNPROCESSED,
+    callback=_read,
+    help="A destination that the ledger names, as it is reached from here, repeatable.",
+)
 @_options_of("verify")
-def verify(out: Path) -> int:
+def verify(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
     from harvester.cli.inspect import show_verification
 
-    return asyncio.run(show_verification(ledger_of(out)))
+    given = open_sinks(sink) if sink else []
+    return asyncio.run(show_verification(_ledger_in(out, ledger), given))
+
+
+def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
+    """The ledger that was named, or the one in a directory."""
+    return open_ledger(given or ledger_of(out), readonly=readonly)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
@@ -342,7 +358,7 @@ def verify(out: Path) -> int:
     " ledger still names, or the JSON lines in --out]",
 )
 @_options_of("rebuild")
-def rebuild(out: Path, sink: tuple[Secret, ...]) -> int:
+def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
     No record is touched, nothing is sent, and the former ledger stays beside the new one, as
@@ -352,7 +368,9 @@ def rebuild(out: Path, sink: tuple[Secret, ...]) -> int:
     from harvester.cli.rebuild import show_rebuilding
 
     own = click.get_current_context().meta.get(INTERFACES, [])
-    return asyncio.run(show_rebuilding(ledger_of(out), sink, own, time.time()))
+    return asyncio.run(
+        show_rebuilding(_ledger_in(out, ledger, readonly=False), sink, own, time.time())
+    )
 
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")

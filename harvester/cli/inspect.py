@@ -5,10 +5,11 @@ Rule: reads the ledger and the stored data, changes nothing.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import date, timedelta
-from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
@@ -27,10 +28,10 @@ from harvester.coverage import (
     OpenWindow,
     days_of,
 )
-from harvester.endpoint import Endpoint, grid
+from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.ledger import Key, Ledger, SqliteLedger
-from harvester.ledger.base import KnownSink
+from harvester.ledger import Key, Ledger, PostgresLedger, SqliteLedger
+from harvester.ledger.base import KnownSink, WorkerState, shared
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
@@ -42,15 +43,14 @@ from harvester.plan import (
     china,
     days_in,
     estimate,
-    last_legal_day,
     last_settled_day,
     quota_days,
     runs,
 )
-from harvester.planner import NOTHING, Known, Need, calendars_of, known, needed
+from harvester.planner import Known, demands, known
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import scan_of, spec_of
+from harvester.sinks.base import Sink, name_in, scan_of, spec_of
 from harvester.verify import Verified, verify
 
 AT_ONCE = 200
@@ -59,13 +59,10 @@ AT_ONCE = 200
 # plan
 
 
-async def show_plan(scope: Scope, options: Options, ledger: Path, now: float) -> int:
+async def show_plan(scope: Scope, options: Options, ledger: Ledger | None, now: float) -> int:
     """Calls, days of quota and hours of what a run would do."""
-    if ledger.exists():  # noqa: ASYNC240
-        async with SqliteLedger(ledger, readonly=True) as opened:
-            calls, loads, total = await _counts(scope, options, opened, now)
-    else:
-        calls, loads, total = await _counts(scope, options, None, now)
+    async with ledger or nullcontext():
+        calls, loads, total = await _counts(scope, options, ledger, now)
     rate = Rate.parse(options.rate)
     most = min(options.account_concurrency or options.concurrency, options.concurrency)
     caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
@@ -91,25 +88,13 @@ async def _counts(
 ) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
     """The calls by account and interface, their load on the quotas, and the windows in all."""
     has: Known = await known(ledger, now)
-    grids = {each.name: grid(each, last_legal_day(now)) for each in scope.endpoints}
-    untouched: dict[str, Need] = {}  # accounts of which nothing is known all need the same
     calls, loads, total = [], set[tuple[str, Load]](), 0
-    async for appid, calendars in calendars_of(ledger, list(scope.accounts), {}):
+    async for listed in demands(scope, ledger, has.spans, now, anew=options.refresh):
         row = []
-        for endpoint in scope.endpoints:
-            days, key = scope.range_of(endpoint), (appid, endpoint.name)
-            if days is None:
-                continue
-            calendar = NOTHING if options.refresh else calendars.get(key, NOTHING)
-            need = untouched.get(endpoint.name) if calendar is NOTHING else None
-            if need is None:
-                longest = has.spans.get(endpoint.name, float("inf"))
-                need = needed(grids[endpoint.name], days, calendar, now, longest)
-                if calendar is NOTHING:
-                    untouched[endpoint.name] = need
+        for appid, endpoint, _, _, need in listed:
             row.append(need.left)
-            load = _load(endpoint, days, need.left, has.spent.get(key, 0), now)
-            loads.add((endpoint.name, load))
+            spent = has.spent.get((appid, endpoint.name), 0)
+            loads.add((endpoint.name, _load(endpoint, need.days, need.left, spent, now)))
             total += need.planned
         calls.append(row)
     return calls, loads, total
@@ -158,11 +143,13 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
 # status
 
 
-async def show_status(path: Path, own: Iterable[Endpoint] = ()) -> int:
+async def show_status(ledger: Ledger, own: Iterable[Endpoint] = ()) -> int:
     """Coverage by month, gaps, and what waits or failed; own: interfaces of the configuration."""
     cuts = {endpoint.name: endpoint.cut for endpoint in own}
     anything = False
-    async with SqliteLedger(path, readonly=True) as ledger:
+    async with ledger:
+        if (with_workers := shared(ledger)) is not None:
+            _show_workers(await with_workers.workers())
         asked = await ledger.asked()
         for name, state in (await ledger.sinks()).items():
             if not state.whole:
@@ -175,6 +162,20 @@ async def show_status(path: Path, own: Iterable[Endpoint] = ()) -> int:
     if not anything:
         tell("nothing was harvested yet")
     return COMPLETE
+
+
+def _show_workers(workers: Sequence[WorkerState]) -> None:
+    """Who is at work, since when, and how fast."""
+    if not workers:
+        tell("no worker is running")
+    for each in workers:
+        state = "" if each.alive else f"silent since {china_time(each.until)}, "
+        seconds = max(min(time.time(), each.until) - each.started, 1.0)
+        tell(
+            f"worker {each.name}: {state}since {china_time(each.started)},"
+            f" {many(each.accounts, 'account')}, {many(each.windows, 'window')}"
+            f" ({each.windows / seconds:,.1f} a second)"
+        )
 
 
 async def _by_account(ledger: Ledger) -> AsyncIterator[dict[Key, Calendar]]:
@@ -306,13 +307,18 @@ def _sign(year: int, month: int, days: Days, row: bytes) -> Text:
 # verify
 
 
-async def show_verification(path: Path) -> int:
-    """Compare what stands in each sink with what the ledger says."""
-    async with SqliteLedger(path, readonly=True) as ledger:
+async def show_verification(ledger: SqliteLedger | PostgresLedger, sinks: Sequence[Sink]) -> int:
+    """Compare each sink with what the ledger says; sinks: as they are reached from here."""
+    async with ledger:
         known = await ledger.sinks()
         if not known:
-            raise UsageError(f"the ledger {path} knows of no sink; nothing was harvested yet")
-        each_of = [await _verified(ledger, name, state) for name, state in known.items()]
+            raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
+        given = {name_in(sink, ledger.path): sink for sink in sinks}
+        if strange := sorted(given.keys() - known.keys()):
+            raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")
+        each_of = [
+            await _verified(ledger, name, state, given.get(name)) for name, state in known.items()
+        ]
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
     unread = [each for each in found if each.unread]
@@ -328,13 +334,16 @@ async def show_verification(path: Path) -> int:
     return FAILED_WINDOWS if differences else COMPLETE
 
 
-async def _verified(ledger: Ledger, name: str, state: KnownSink) -> Verified | None:
+async def _verified(
+    ledger: Ledger, name: str, state: KnownSink, sink: Sink | None
+) -> Verified | None:
     """What was found in a sink, as far as that can be told at once; None if there is no way."""
     where = spec_of(name, ledger.path)
     if not state.whole:
         tell(plain(f"{where} lacks some of it; the next run into it fills it"))
     try:
-        sink = plugins.sink(where) if where.partition(":")[0] in plugins.sink_schemes() else None
+        if sink is None and where.partition(":")[0] in plugins.sink_schemes():
+            sink = plugins.sink(where)
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or scan_of(sink) is None:

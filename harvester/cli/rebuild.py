@@ -14,8 +14,8 @@ from harvester.cli import COMPLETE
 from harvester.cli.screen import many, plain, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, named_sinks
-from harvester.rebuild import rebuild
+from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
+from harvester.rebuild import rebuild, rebuild_shared
 from harvester.secrets import Secret
 from harvester.sinks.base import Sink, spec_of
 
@@ -23,18 +23,27 @@ _SQLITE = b"SQLite format 3\0"
 
 
 async def show_rebuilding(
-    path: Path, specs: Sequence[Secret], own: Sequence[Endpoint], now: float
+    ledger: SqliteLedger | PostgresLedger,
+    specs: Sequence[Secret],
+    own: Sequence[Endpoint],
+    now: float,
 ) -> int:
-    """Make the ledger at that path anew, and say from what; own: interfaces of a configuration."""
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no directory {path.parent}")
+    """Make a ledger anew, and say from what; own: interfaces of a configuration."""
     mine = {endpoint.name: endpoint for endpoint in own}
 
     def find(name: str) -> Endpoint | None:
         return mine.get(name) or plugins.known_endpoint(name)
 
-    sinks = _sinks(path, specs)
-    found = await rebuild(path, sinks, find, now)
+    if isinstance(ledger, PostgresLedger):
+        if not specs:
+            raise UsageError("name the sink that was harvested into: --sink SPEC")
+        sinks = open_sinks(specs)
+        found = await rebuild_shared(ledger, sinks, find, now)
+    else:
+        if not ledger.path.parent.is_dir():
+            raise UsageError(f"there is no directory {ledger.path.parent}")
+        sinks = _sinks(ledger.path, specs)
+        found = await rebuild(ledger.path, sinks, find, now)
     text = (
         f"{found.sink.identity}: {many(found.records, 'record')} of"
         f" {many(found.windows, 'window')} of {many(found.accounts, 'account')}"
@@ -46,7 +55,7 @@ async def show_rebuilding(
         if sink is not found.sink:
             tell(plain(f"{sink.identity}: the next run fills it from there"))
     tell("days without a record are not known any more: the next run asks for them again")
-    if found.former is not None:
+    if found.former:
         tell(f"the former ledger is now {found.former}")
     return COMPLETE
 

@@ -1,12 +1,17 @@
 """What is stored, what waits, what failed, and what was spent.
 
-``base`` is the interface, ``sqlite`` the embedded ledger, ``tables`` what stands in its file.
+``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``tables`` what its file holds;
+``postgresql`` is the shared one, ``shared`` what its schema holds; ``rows`` serves both.
 """
 
 from __future__ import annotations
 
+import os
+
 from harvester.coverage import Outcome
+from harvester.errors import UsageError
 from harvester.ledger.base import Exhausted, Key, Ledger, Spent
+from harvester.ledger.postgresql import PostgresLedger
 from harvester.ledger.sqlite import (
     FILE_NAME,
     SqliteLedger,
@@ -16,6 +21,7 @@ from harvester.ledger.sqlite import (
     named_sinks,
 )
 from harvester.ledger.tables import VERSION
+from harvester.secrets import Secret
 
 __all__ = [
     "FILE_NAME",
@@ -24,10 +30,34 @@ __all__ = [
     "Key",
     "Ledger",
     "Outcome",
+    "PostgresLedger",
     "Spent",
     "SqliteLedger",
     "checkpoint_in",
     "ledger_of",
     "ledger_of_file",
     "named_sinks",
+    "open_ledger",
 ]
+
+FORMS = "give a path, sqlite:FILE or postgresql://…"
+
+
+def open_ledger(
+    given: str | Secret | os.PathLike[str], *, readonly: bool = False
+) -> SqliteLedger | PostgresLedger:
+    """The ledger that a path or a spec names, not entered yet; raises `UsageError`."""
+    if isinstance(given, os.PathLike):
+        return SqliteLedger(given, readonly=readonly)
+    spec = Secret(given)
+    scheme, mark, _ = spec.value.partition("://")
+    if mark and scheme == "postgresql":
+        return PostgresLedger(spec, readonly=readonly)
+    if mark:
+        raise UsageError(f"ledger: {scheme}://… is none; {FORMS}")
+    path = spec.value.removeprefix("sqlite:")
+    if path != spec.value and ("?" in path or not path):
+        raise UsageError("ledger: write SQLite as sqlite:FILE")
+    if not path:
+        raise UsageError(f"ledger: its path is empty; {FORMS}")
+    return SqliteLedger(path, readonly=readonly)

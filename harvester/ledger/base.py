@@ -1,6 +1,7 @@
 """What a ledger is: where it is remembered what is stored, what waits, what failed, what was spent.
 
-Rule: an interface and its values.  The embedded ledger is `harvester.ledger.sqlite`.
+Rule: interfaces and their values.  The embedded ledger is `harvester.ledger.sqlite`; the one that
+several processes share is `harvester.ledger.postgresql`.
 
 A ledger knows nothing of sinks but their names and checkpoints: what it calls stored stands in all
 sinks that are not behind.
@@ -8,11 +9,13 @@ sinks that are not behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, cast
 
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
@@ -20,9 +23,6 @@ from harvester.plan import Days
 
 Key = tuple[str, str]
 """An account and an interface."""
-
-EPOCH = 1
-"""The epoch of every account in a ledger with one worker."""
 
 
 class Spent(NamedTuple):
@@ -59,6 +59,46 @@ class KnownSink(NamedTuple):
     refilled: str = ""
 
 
+class Lease(NamedTuple):
+    """An account that a worker has claimed.
+
+    idle: seconds since another worker held it, by the ledger's clock; infinite if none did.
+    """
+
+    appid: str
+    epoch: int
+    idle: float = math.inf
+
+
+class Job(NamedTuple):
+    """What a worker is asked for, as a shared ledger has to know it.
+
+    name: the same for all workers that are asked for the same.  sinks: their names.  lease:
+    seconds.  wall: this machine's Unix time.
+    """
+
+    name: str
+    sinks: Sequence[str]
+    lease: float
+    wall: float
+
+
+class WorkerState(NamedTuple):
+    """A worker of a shared ledger.
+
+    name: its host and process.  started, until: Unix times by the ledger's clock, of its begin and
+    of the end of its lease.  accounts: how many it holds; windows: how many it has stored.
+    alive: whether its lease has not ended.
+    """
+
+    name: str
+    started: float
+    until: float
+    accounts: int
+    windows: int
+    alive: bool
+
+
 class Ledger(Protocol):
     """A ledger; an async context manager.  Its methods raise `LedgerError`.
 
@@ -91,8 +131,12 @@ class Ledger(Protocol):
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
-    ) -> None:
-        """Store all of it, or nothing, durably."""
+    ) -> Collection[str]:
+        """Store all of it, or nothing, durably.
+
+        Returns the accounts that this worker does not hold any more: nothing of theirs was stored.
+        A ledger with one worker returns none.
+        """
         ...
 
     async def reopen(
@@ -158,3 +202,70 @@ class Ledger(Protocol):
     async def exhausted(self, now: float) -> dict[Key, Exhausted]:
         """The interfaces whose quota is spent now, a Unix time."""
         ...
+
+
+class SharedLedger(Ledger, Protocol):
+    """A ledger for several workers at the same time, on any machines.
+
+    A worker joins it with a `Job`, claims accounts, and renews its lease.  Other workers claim the
+    accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim` and
+    `reopen` raise `harvester.away.Away` if the server does not answer: then nothing is repeated,
+    and the worker starts anew with `abandon`.
+    """
+
+    @property
+    def epochs(self) -> Mapping[str, int]:
+        """The epochs of the accounts that this worker holds, as far as it knows."""
+        ...
+
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """While it is entered no other worker enters it; for what is done before a run."""
+        ...
+
+    async def join(self, job: Job) -> None:
+        """Begin as a worker.
+
+        Raises `UsageError` if workers with other sinks are running, or if this machine's clock is
+        wrong.
+        """
+        ...
+
+    async def want(self, appids: Sequence[str]) -> None:
+        """These accounts are not finished."""
+        ...
+
+    async def claim(self, limit: int) -> list[Lease]:
+        """Hold at most so many more of the wanted accounts that nobody else holds; renews, too."""
+        ...
+
+    async def renew(self, windows: int) -> Collection[str]:
+        """Hold the accounts for another lease; returns those that were lost.
+
+        windows: how many this worker has stored.
+        """
+        ...
+
+    async def release(self, appids: Collection[str]) -> None:
+        """These accounts are finished, for all workers that want them for this job now."""
+        ...
+
+    async def abandon(self) -> None:
+        """Hold nothing any more; what is under way under the present epochs is refused."""
+        ...
+
+    async def unfinished(self) -> int:
+        """How many of the wanted accounts are not finished, whoever holds them."""
+        ...
+
+    async def leave(self) -> None:
+        """End as a worker, and free what it holds."""
+        ...
+
+    async def workers(self) -> list[WorkerState]:
+        """The workers, those that were started first."""
+        ...
+
+
+def shared(ledger: Ledger | None) -> SharedLedger | None:
+    """A ledger that several workers share; None for another one."""
+    return cast("SharedLedger", ledger) if hasattr(ledger, "claim") else None

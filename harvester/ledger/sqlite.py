@@ -10,7 +10,7 @@ import contextlib
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
@@ -58,6 +58,7 @@ class SqliteLedger:
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
         self.path: Path = Path(path)
+        self.where = f"the ledger {self.path}"
         self._readonly = readonly
         self._thread: Thread | None = None
         self._claim: Claim | None = None
@@ -104,8 +105,9 @@ class SqliteLedger:
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
-    ) -> None:
+    ) -> Collection[str]:
         await self._call(tables.commit, outcomes, checkpoints, list(spent))
+        return ()
 
     async def reopen(
         self,

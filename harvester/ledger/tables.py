@@ -9,7 +9,7 @@ calendars together; closing does the same, and who reads applies them to what is
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -17,11 +17,11 @@ from sqlite3 import Connection
 from typing import Any
 
 from harvester import seal
-from harvester.codec import encode, parse_small
-from harvester.coverage import Calendar, OpenWindow, Outcome, joined, packed, unpacked
+from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import step
 from harvester.ledger.base import Exhausted, Key, KnownSink, Spent
-from harvester.model import Tally, Window
+from harvester.ledger.rows import Before, Journal, calendars_of, journal_entry
+from harvester.model import Tally
 from harvester.plan import Days
 
 VERSION = 7
@@ -135,12 +135,8 @@ def commit(
             _store_checkpoint(database, sink, entries)
         if not outcomes and not spent:
             return
-        entries_ = {
-            "outcomes": [_encoded(each) for each in joined(outcomes)],
-            "spent": [(appid, name, day.isoformat(), calls) for appid, name, day, calls in spent],
-        }
         number = database.execute(
-            "INSERT INTO journal (entries) VALUES (?)", (encode(entries_).decode(),)
+            "INSERT INTO journal (entries) VALUES (?)", (journal_entry(outcomes, spent),)
         ).lastrowid
         if (number or 0) >= LATEST:
             _merge(database)
@@ -157,19 +153,6 @@ def _store_checkpoint(database: Connection, sink: str, entries: Mapping[str, str
     )
 
 
-def _encoded(outcome: Outcome) -> list[Any]:
-    (appid, name, begin, end), state, (records, checksum), empty, *why = outcome
-    first, last = begin.toordinal(), end.toordinal()
-    found: list[Any] = [appid, name, first, last, state, records, checksum, f"{empty:x}"]
-    return found if state == "final" else [*found, *why]
-
-
-def _decoded(row: Sequence[Any]) -> Outcome:
-    appid, name, first, last, state, records, checksum, empty, *why = row
-    window = Window(appid, name, date.fromordinal(first), date.fromordinal(last))
-    return Outcome(window, state, Tally(records, checksum), int(empty, 16), *why)
-
-
 def settle(database: Connection) -> None:
     """Merge what the latest commits brought, if they brought anything."""
     if rows_of(database, "SELECT 1 FROM journal LIMIT 1"):
@@ -178,66 +161,46 @@ def settle(database: Connection) -> None:
 
 
 def _merge(database: Connection) -> None:
-    outcomes, spent = _journal(database)
-    for appid, by_name in outcomes.items():
+    journal = _journal(database)
+    for appid, by_name in journal.outcomes.items():
         known = _calendars(database, [appid])
-        for name, came in by_name.items():
-            calendar = known.get((appid, name)) or Calendar()
-            before = {year: bytes(row) for year, row in calendar.years.items()}
-            sums, windows = dict(calendar.sums), dict(calendar.windows)
-            for outcome in came:
-                calendar.apply(outcome)
-            _store(database, (appid, name), calendar, (before, sums, windows))
-    _book(database, spent)
-    database.execute("DELETE FROM journal")
-
-
-def _journal(database: Connection) -> tuple[dict[str, dict[str, list[Outcome]]], Counter[Any]]:
-    """What the latest commits brought: outcomes by account and interface, and calls."""
-    outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
-    spent: Counter[Any] = Counter()
-    for (text,) in rows_of(database, "SELECT entries FROM journal ORDER BY number"):
-        entries = parse_small(text.encode())
-        for row in entries["outcomes"]:
-            outcome = _decoded(row)
-            outcomes[outcome.window.appid][outcome.window.endpoint].append(outcome)
-        for appid, name, day, calls in entries["spent"]:
-            spent[appid, name, day] += calls
-    return outcomes, spent
-
-
-def _book(database: Connection, spent: Mapping[tuple[str, str, str], int]) -> None:
+        keys = [(appid, name) for name in by_name]
+        before = {key: Before.of(known.get(key, Calendar())) for key in keys}
+        journal.apply(known, [appid])
+        for key in keys:
+            _store(database, key, known[key], before[key])
     database.executemany(
         "INSERT INTO budget VALUES (?, ?, ?, ?)"
         " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = calls + excluded.calls",
-        [(*place, calls) for place, calls in spent.items()],
+        [(*place, calls) for place, calls in journal.spent.items()],
     )
+    database.execute("DELETE FROM journal")
 
 
-Before = tuple[Mapping[int, bytes], Mapping[int, Tally | None], Mapping[date, OpenWindow]]
+def _journal(database: Connection) -> Journal:
+    """What the latest commits brought."""
+    rows = rows_of(database, "SELECT entries FROM journal ORDER BY number")
+    return Journal(text for (text,) in rows)
 
 
 def _store(database: Connection, key: Key, calendar: Calendar, before: Before) -> None:
     """Write what changed of a calendar."""
+    years = before.years_of(calendar)
+    gone, came = before.gone_of(calendar), before.windows_of(calendar)
+    if not (years or gone or came):
+        return
     place = _ids(database, key)
-    years, sums, windows = before
-    changed = []
-    for year, row in calendar.years.items():
-        tally = calendar.sums.get(year, Tally())
-        if years.get(year) != bytes(row) or sums.get(year, Tally()) != tally:
-            changed.append((*place, year, packed(row), *(tally or (None, None))))
-    database.executemany("INSERT OR REPLACE INTO calendar VALUES (?, ?, ?, ?, ?, ?)", changed)
-    gone = [(*place, str(first)) for first in windows.keys() - calendar.windows.keys()]
     database.executemany(
-        "DELETE FROM open_window WHERE account = ? AND interface = ? AND first_day = ?", gone
+        "INSERT OR REPLACE INTO calendar VALUES (?, ?, ?, ?, ?, ?)",
+        [(*place, *row) for row in years],
     )
-    came = [
-        (*place, str(w.begin), str(w.end), w.state, *w.tally, *w[4:])
-        for first, w in calendar.windows.items()
-        if windows.get(first) != w
-    ]
     database.executemany(
-        "INSERT OR REPLACE INTO open_window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", came
+        "DELETE FROM open_window WHERE account = ? AND interface = ? AND first_day = ?",
+        [(*place, first) for first in gone],
+    )
+    database.executemany(
+        "INSERT OR REPLACE INTO open_window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*place, *row) for row in came],
     )
 
 
@@ -257,10 +220,9 @@ def _change(database: Connection, key: Key, change: Any, *arguments: Any) -> Non
     settle(database)
     with transaction(database, "calendar"):
         calendar = _calendars(database, [key[0]]).get(key) or Calendar()
-        before = {year: bytes(row) for year, row in calendar.years.items()}
-        former = (before, dict(calendar.sums), dict(calendar.windows))
+        before = Before.of(calendar)
         change(calendar, *arguments)
-        _store(database, key, calendar, former)
+        _store(database, key, calendar, before)
 
 
 def reopen(
@@ -343,7 +305,7 @@ def accounts(database: Connection) -> list[str]:
     with _snapshot(database):
         found = {str(name) for (name,) in rows_of(database, "SELECT name FROM account")}
         found.update(name for (name,) in rows_of(database, "SELECT DISTINCT appid FROM asked"))
-        found.update(_journal(database)[0])
+        found.update(_journal(database).outcomes)
     return sorted(found)
 
 
@@ -351,42 +313,31 @@ def calendars(database: Connection, appids: Sequence[str]) -> dict[Key, Calendar
     """What is known of these accounts."""
     with _snapshot(database):
         found = _calendars(database, appids)
-        outcomes, _ = _journal(database)
-        for appid in appids:
-            for name, came in outcomes.get(appid, {}).items():
-                calendar = found.setdefault((appid, name), Calendar())
-                for outcome in came:
-                    calendar.apply(outcome)
+        _journal(database).apply(found, appids)
     return found
 
 
 def _calendars(database: Connection, appids: Sequence[str]) -> dict[Key, Calendar]:
     found: dict[Key, Calendar] = {}
     for some in _some(appids):
-        marks = ", ".join("?" * len(some))
-        for appid, name, year, days, records, checksum in rows_of(
+        names = (
+            " JOIN interface ON interface = interface.id"
+            f" WHERE account.name IN ({', '.join('?' * len(some))})"
+        )
+        years = rows_of(
             database,
             "SELECT account.name, interface.name, year, days, records, checksum FROM account"
-            " JOIN calendar ON account = account.id JOIN interface ON interface = interface.id"
-            f" WHERE account.name IN ({marks})",
+            f" JOIN calendar ON account = account.id{names}",
             *some,
-        ):
-            calendar = found.get((appid, name))
-            if calendar is None:
-                calendar = found[appid, name] = Calendar()
-            calendar.years[year] = unpacked(days, year)
-            calendar.sums[year] = None if records is None else Tally(records, checksum)
-        for appid, name, first, last, state, records, checksum, *why in rows_of(
+        )
+        windows = rows_of(
             database,
             "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
             " due, detail, code, rid, fetched_at FROM account"
-            " JOIN open_window ON account = account.id"
-            f" JOIN interface ON interface = interface.id WHERE account.name IN ({marks})",
+            f" JOIN open_window ON account = account.id{names}",
             *some,
-        ):
-            begin, end = date.fromisoformat(first), date.fromisoformat(last)
-            window = OpenWindow(begin, end, state, Tally(records, checksum), *why)
-            found.setdefault((appid, name), Calendar()).windows[begin] = window
+        )
+        found.update(calendars_of(years, windows))
     return found
 
 
@@ -413,7 +364,7 @@ def spent(database: Connection, day: date) -> dict[Key, int]:
                 database, "SELECT appid, endpoint, calls FROM budget WHERE day = ?", str(day)
             )
         })  # fmt: skip
-        for (appid, endpoint, booked), calls in _journal(database)[1].items():
+        for (appid, endpoint, booked), calls in _journal(database).spent.items():
             if booked == str(day):
                 found[appid, endpoint] += calls
     return dict(found)

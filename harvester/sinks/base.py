@@ -75,6 +75,10 @@ class Sink(Protocol):
 
     ``takes_lines = True`` is optional: `write` uses `Batch.lines` and `Batch.count` alone.  Then
     the lines of a window are kept until they are written, and not its records.
+
+    ``fenced = True`` is optional: several workers may write at the same time, and `write` refuses
+    accounts that a later epoch has written, however late it comes.  A shared ledger takes no other
+    sinks.
     """
 
     @property
@@ -128,6 +132,11 @@ def is_file_sink(sink: object) -> bool:
 def takes_lines(sink: object) -> bool:
     """Whether a sink wants the lines of a batch, not its records."""
     return bool(getattr(sink, "takes_lines", False))
+
+
+def is_fenced(sink: object) -> bool:
+    """Whether several workers may write to a sink."""
+    return bool(getattr(sink, "fenced", False))
 
 
 def name_in(sink: Sink, ledger: Path | None) -> str:

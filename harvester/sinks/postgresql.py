@@ -1,9 +1,8 @@
 r"""PostgreSQL: ``postgresql://…``, a table for each interface.
 
-Rule: the only room that knows psycopg, which is imported when a sink is made and not before; no
-message, and no frame that an error passes through, holds the password.
+Rule: what is particular to PostgreSQL; the connection is `harvester.postgres`'s business.
 
-PostgreSQL refuses the character NUL in text: a text that has one stands in ``_extra``, which as
+PostgreSQL refuses the character NUL in text: a text that has one is put into ``_extra``, which as
 JSON writes it ``\u0000``, and its column is null.  JSON columns are ``json``, not ``jsonb``, which
 would refuse it too, and would not keep the order of an object's fields.
 
@@ -15,44 +14,23 @@ waits until it is over, and replaces what it brought.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from harvester import durable
-from harvester.away import PATIENCE, Away
+from harvester.away import PATIENCE
 from harvester.endpoint import Field
-from harvester.errors import UsageError
-from harvester.secrets import Secret, advice
+from harvester.postgres import SETTINGS, Server, server_of
+from harvester.secrets import Secret
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, quoted
 from harvester.sinks.sql import Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
-_FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
-_SECRETS = ("password", "sslpassword")
-_OURS: dict[str, Any] = {
-    "connect_timeout": 10,
-    "application_name": "harvester",
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-_BEGIN = (  # the days to delete are few beside a table: they are looked up in its index
-    "SELECT set_config('timezone', 'UTC', true), set_config('lock_timeout', '30s', true),"
-    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
-    " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-    " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+_SETTINGS = (  # the days to delete are few beside a table: they are looked up in its index
+    f"{SETTINGS}, set_config('enable_hashjoin', 'off', true),"
+    " set_config('enable_mergejoin', 'off', true)"
 )
-_TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03")
-"""Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end."""
-_NOT_ALLOWED = "42501"  # insufficient privilege
-_NOT_NOW = (
-    "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
-    "slots", "unexpectedly", "reset", "unreachable", "no such file",
-)  # fmt: skip
 
 _TYPES = {
     "int": "bigint", "float": "double precision", "str": "text", "bool": "boolean", "date": "date",
@@ -94,11 +72,12 @@ class PostgreSQL(SqlSink):
     """
 
     def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
-        url = Secret(url)
-        driver, problem = _driver(url)
-        if driver is None:
-            raise UsageError(problem)
+        self.ledger_url = Secret(url)
+        """Where a ledger is kept by default: in the same database."""
+        driver = PostgresDriver(server_of(self.ledger_url, "sink"))
         super().__init__(driver.identity, driver, patience=patience)
+
+    fenced = True
 
     @classmethod
     def from_spec(cls, rest: str | Secret) -> PostgreSQL:
@@ -107,85 +86,26 @@ class PostgreSQL(SqlSink):
         return cls(Secret(f"postgresql:{rest.value}"))
 
 
-def _driver(url: Secret) -> tuple[PostgresDriver | None, str]:
-    """The driver, or why there is none; nothing is sent yet."""
-    try:
-        import psycopg
-        from psycopg.conninfo import conninfo_to_dict
-    except ImportError:
-        return None, (
-            "the sink in PostgreSQL needs its library: pip install 'wechat-harvester[postgres]'"
-        )
-    if not url.value.startswith("postgresql://"):
-        return None, f"sink: write PostgreSQL as {_FORM}"
-    if not _is_plain(url):
-        return None, f"sink: the URL of PostgreSQL cannot be read; write it as {_FORM}{advice(url)}"
-    try:
-        given = {name: str(value) for name, value in conninfo_to_dict(url.value).items()}
-    except psycopg.Error as exc:
-        said = str(exc).strip()
-        option = said.split('"')[1] if "query parameter" in said and said.count('"') > 1 else ""
-        known = f"it has no option {option!r}" if option else "it cannot be read"
-        return None, f"sink: the URL of PostgreSQL is not one ({known}); write it as {_FORM}"
-    if not given.get("dbname"):
-        return None, f"sink: the URL of PostgreSQL names no database; write it as {_FORM}"
-    return PostgresDriver(psycopg, given), ""
-
-
-def _is_plain(url: Secret) -> bool:
-    """Whether it is certain where user and password end: libpq reads on to the first @ or /."""
-    before, at, after = url.value.partition("://")[2].partition("@")
-    return not at or ("/" not in before and "@" not in after)
-
-
 class PostgresDriver:
     """One connection to the server, made anew when it was lost."""
 
     dialect = DIALECT
 
-    def __init__(self, library: Any, given: dict[str, str]) -> None:
-        self.errors: tuple[type[Exception], ...] = (library.Error,)
-        self.identity = _url(given)
-        host = given.get("host", "this machine")
-        self.where = f"the database {given['dbname']} on {host}" + (
-            f":{given['port']}" if "port" in given else ""
-        )
-        self._secrets = {name: Secret(given.pop(name)) for name in _SECRETS if name in given}
-        self._library = library
-        self._given = {**_OURS, **given}
+    def __init__(self, server: Server) -> None:
+        self.errors: tuple[type[Exception], ...] = (server.library.Error,)
+        self.identity = server.identity
+        self.where = server.where
+        self.says = server.says
+        self.is_away = server.is_away
+        self.is_barred = server.is_barred
+        self._server = server
         self._connection: Any = None
         self._ever = False
 
     def connect(self, *, create: bool) -> None:
-        if self._connection is not None:
-            return
-        problem = self._connected()
-        if problem and (self._ever or any(sign in problem.lower() for sign in _NOT_NOW)):
-            raise Away(problem)
-        if problem:
-            raise UsageError(f"{self.where} cannot be used: {problem}")
-        encoding = self.query("SHOW server_encoding")[0][0]
-        if encoding != "UTF8":
-            self.close()
-            raise UsageError(
-                f"{self.where} has the encoding {encoding}, which cannot hold every title; make one"
-                " with UTF8"
-            )
-        self._ever = True
-
-    def _connected(self) -> str:
-        """Connect; gives what went wrong."""
-        try:
-            self._connection = self._library.connect(
-                **self._given,
-                **{name: secret.value for name, secret in self._secrets.items()},
-                autocommit=True,
-                prepare_threshold=None,
-                client_encoding="utf8",
-            )
-        except self._library.Error as exc:
-            return self.says(exc)
-        return ""
+        if self._connection is None:
+            self._connection = self._server.connect(again=self._ever)
+            self._ever = True
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -194,19 +114,10 @@ class PostgresDriver:
 
     @contextmanager
     def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
-        self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        try:
-            self._connection.execute(_BEGIN)
+        with self._server.transaction(self._connection, _SETTINGS, what):
             if alone:
-                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                self.query("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             yield
-            with durable.step(f"commit postgresql {what}"):
-                self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection is not None:
-                with suppress(self._library.Error):
-                    self._connection.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def reading(self) -> Iterator[PostgresDriver]:
@@ -261,42 +172,3 @@ class PostgresDriver:
             [quoted(table)],
         )
         return {str(name): str(kind) for name, kind in found}
-
-    def says(self, exc: Exception) -> str:
-        """The server's own words, on one line."""
-        said = str(exc).strip().splitlines() or [type(exc).__name__]
-        line = ([one for one in said if "failed: " in one][-1:] or said)[0]
-        line = line.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip()
-        if getattr(exc, "sqlstate", None) == "53100":
-            return "its disk is full"
-        if "no password supplied" in line:
-            return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
-        for secret in self._secrets.values():
-            line = secret.cut_from(line)
-        return line
-
-    def is_away(self, exc: Exception) -> bool:
-        state = getattr(exc, "sqlstate", None)
-        if state is None:
-            kinds = (self._library.OperationalError, self._library.InterfaceError)
-            return isinstance(exc, kinds)
-        return str(state).startswith(_TRANSIENT)
-
-    def is_barred(self, exc: Exception) -> bool:
-        return getattr(exc, "sqlstate", None) == _NOT_ALLOWED
-
-
-def _url(given: dict[str, str]) -> str:
-    """The URL without what is secret: the same whether or not the password stands in it."""
-    rest = {name: value for name, value in given.items()
-            if name not in (*_SECRETS, "user", "host", "port", "dbname")}  # fmt: skip
-    user = f"{quote(given['user'], safe='')}@" if "user" in given else ""
-    hosts = given.get("host", "").split(",")
-    ports = given.get("port", "").split(",")
-    ports += ports[-1:] * (len(hosts) - len(ports))
-    places = ",".join(
-        (f"[{host}]" if ":" in host else quote(host, safe="")) + (f":{port}" if port else "")
-        for host, port in zip(hosts, ports, strict=False)
-    )
-    query = f"?{urlencode(sorted(rest.items()), quote_via=quote)}" if rest else ""
-    return f"postgresql://{user}{places}/{quote(given['dbname'], safe='')}{query}"

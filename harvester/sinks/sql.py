@@ -25,6 +25,7 @@ from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
+from harvester.fencing import EPOCH, raised, refused
 from harvester.model import Batch, Tally, Window, many
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Row
@@ -222,7 +223,14 @@ class SqlSink:
         return await self._persist(self._open, checkpoint)
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store the batches in one transaction."""
+        """Store the batches in one transaction.
+
+        Where several workers write, nothing is repeated under the same epochs: then it raises
+        `Away` if the database does not say whether it was stored.
+        """
+        if any(epoch > EPOCH for epoch in fence.values()):
+            assert self._thread is not None, "the sink is not open"
+            return await self._thread.call(self._write, batches, fence)
         return await self._persist(self._write, batches, fence)
 
     async def close(self) -> None:
@@ -369,15 +377,15 @@ class SqlSink:
             except UsageError as exc:
                 raise SinkError(str(exc)) from None
             with driver.transaction("batches"):
-                refused = self._raise_fence(fence, {batch.window.appid for batch in batches})
-                left = [batch for batch in batches if batch.window.appid not in refused]
+                gone = self._raise_fence(fence, {batch.window.appid for batch in batches})
+                left = [batch for batch in batches if batch.window.appid not in gone]
                 for name in sorted({batch.window.endpoint for batch in left}):
                     group = [batch for batch in left if batch.window.endpoint == name]
                     self._replace(self._layouts[name], group)
                 commits = self._count() if left else ""
         return Written(
             {_COMMITS: commits} if commits else {},
-            refused,
+            gone,
             [*chain.from_iterable([layout.table.drift() for layout in layouts])],
         )
 
@@ -390,10 +398,10 @@ class SqlSink:
             self._insert_new("fence", ("account", "epoch"), rows)
             epochs.update(self._epochs(missing))
         mark = self._driver.dialect.mark
-        if higher := [(fence[each], each) for each in sorted(fence) if epochs[each] < fence[each]]:
+        if higher := raised(fence, epochs):
             sql = f"UPDATE _harvester_fence SET epoch = {mark} WHERE account = {mark}"
-            self._driver.query_many(sql, higher)
-        return {account for account, epoch in fence.items() if epochs[account] > epoch}
+            self._driver.query_many(sql, [(higher[each], each) for each in sorted(higher)])
+        return refused(fence, epochs)
 
     def _epochs(self, accounts: Sequence[str]) -> dict[str, int]:
         dialect = self._driver.dialect

@@ -211,9 +211,9 @@ PLANTED = (
     Planted(
         "the ledger is left open when the run is cancelled",
         "engine.py",
-        "            await self._stack.__aexit__(kind, exc, trace)\n",
-        "            if kind is not asyncio.CancelledError:\n"
         "                await self._stack.__aexit__(kind, exc, trace)\n",
+        "                if kind is not asyncio.CancelledError:\n"
+        "                    await self._stack.__aexit__(kind, exc, trace)\n",
     ),
     Planted(
         "the empty days of joined windows fall on each other",
@@ -234,7 +234,9 @@ def plant(fault: Planted, directory: Path) -> None:
     code = path.read_text(encoding="utf-8")
     if code.count(fault.code) != 1:
         raise LookupError(f"{fault.name}: {fault.file} has it {code.count(fault.code)} times")
-    path.write_text(code.replace(fault.code, fault.fault), encoding="utf-8")
+    faulty = code.replace(fault.code, fault.fault)
+    compile(faulty, fault.file, "exec")
+    path.write_text(faulty, encoding="utf-8")
 
 
 def hunt(fault: Planted, jobs: int) -> str:

@@ -1,0 +1,429 @@
+"""The shared ledger: ``postgresql://…``, a schema of a database, for workers on any machines.
+
+Rule: connections, and what their errors mean; `harvester.ledger.shared` has the tables.
+
+There are two connections.  One carries the work of a run; the other claims accounts and renews the
+lease, so that a long commit does not keep it.  Where an answer to a commit, a claim or a renewal is
+lost, it is not known whether it was done: `Away` is raised, and nothing is repeated.  What can be
+repeated without harm is repeated for a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections import Counter
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from copy import copy
+from datetime import date
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+import anyio
+
+from harvester.away import PATIENCE, Away, until_it_answers
+from harvester.coverage import Calendar, OpenWindow, Outcome
+from harvester.errors import LedgerError, UsageError
+from harvester.ledger import shared
+from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
+from harvester.ledger.shared import Tables
+from harvester.model import Tally
+from harvester.plan import Days
+from harvester.postgres import SETTINGS, Server, server_of
+from harvester.secrets import Secret
+from harvester.thread import Thread
+
+SCHEMA = "harvester"
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_LOCK = 0x6C656467  # "ledg"
+_ASK_AGAIN = 0.5
+_SETTINGS = (
+    f"{SETTINGS}, set_config('search_path', '{{}}', true),"
+    " set_config('idle_in_transaction_session_timeout', '{}', true)"
+)
+_FROZEN = "15s"
+"""A transaction whose client says nothing for so long is ended: it locks accounts."""
+
+T = TypeVar("T")
+
+
+class PostgresLedger:
+    """The ledger in a schema of a PostgreSQL database.
+
+    url: ``postgresql://[USER@]HOST[:PORT]/DATABASE``, with ``?schema=NAME`` for another schema than
+        ``harvester``.  The password may stand in ``PGPASSWORD`` or ``~/.pgpass``.
+    readonly: nothing is made or changed.
+
+    An async context manager.  Raises `UsageError` for a URL that cannot be used, if the library is
+    missing, and for a ledger of another version.
+    """
+
+    path: Path | None = None
+
+    def __init__(self, url: str | Secret, *, readonly: bool = False) -> None:
+        plain, schema = _without_schema(Secret(url))
+        if not _NAME.fullmatch(schema):
+            raise UsageError("ledger: a schema is named by small letters, digits and _")
+        server = server_of(plain, "ledger")
+        option = "" if schema == SCHEMA else f"schema={schema}"
+        mark = "&" if "?" in server.identity else "?"
+        self.identity = f"{server.identity}{mark}{option}" if option else server.identity
+        self.where = f"the ledger in {server.where}"
+        self._server = server
+        self._schema = schema
+        self._readonly = readonly
+        self._work = _Line(server, schema, "harvester-ledger")
+        self._leases = _Line(server, schema, "harvester-leases")
+        self._worker: int | None = None
+        self._lease = 0.0
+        self._epochs: dict[str, int] = {}
+        self._commits: Counter[str] = Counter()  # of an account, that are not merged
+
+    def __repr__(self) -> str:
+        return f"<PostgresLedger {self.identity}, {len(self._epochs)} accounts held>"
+
+    async def __aenter__(self) -> Self:
+        if self._work.is_open:
+            raise UsageError(f"{self.where} is open already; hand it in closed")
+        self._work.open()
+        self._leases.open()
+        try:
+            await self._opened()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def _opened(self) -> None:
+        try:
+            if self._readonly:
+                await self._read(shared.check_version)
+            else:
+                async with self.alone():
+                    await self._call(shared.make, self._schema)
+        except UsageError as exc:
+            raise UsageError(f"{self.where} cannot be used: {exc}") from None
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._close()
+
+    async def _close(self) -> None:
+        await self._leases.close()
+        await self._work.close()
+
+    # workers
+
+    @property
+    def epochs(self) -> Mapping[str, int]:
+        return self._epochs
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        while True:
+            if await self._again(self._leases, self._leases.lock):
+                break
+            await anyio.sleep(_ASK_AGAIN)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._leases.on_thread(self._leases.unlock)
+
+    async def join(self, job: Job) -> None:
+        self._lease = job.lease
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        try:
+            self._worker = await self._call(shared.join, name, job)
+        except UsageError as exc:
+            raise UsageError(f"{self.where}: {exc}") from None
+
+    async def want(self, appids: Sequence[str]) -> None:
+        await self._call(shared.want, self._worker, appids)
+
+    async def claim(self, limit: int) -> list[Lease]:
+        leases = await self._leases.call(shared.claim, self._worker, self._lease, limit)
+        self._epochs.update({lease.appid: lease.epoch for lease in leases})
+        return leases
+
+    async def renew(self, windows: int) -> Collection[str]:
+        held = dict(self._epochs)
+        lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+        self._lose(lost, held)
+        return lost
+
+    async def release(self, appids: Collection[str]) -> None:
+        held = {appid: self._epochs[appid] for appid in appids if appid in self._epochs}
+        await self._work.call(shared.release, self._worker, held)
+        self._lose(held, held)
+
+    async def abandon(self) -> None:
+        self._epochs.clear()
+        self._commits.clear()
+        await self._again(self._leases, lambda: self._leases.call(shared.abandon, self._worker))
+
+    async def unfinished(self) -> int:
+        return await self._again(
+            self._leases, lambda: self._leases.call(shared.unfinished, self._worker)
+        )
+
+    async def leave(self) -> None:
+        worker, self._worker = self._worker, None
+        self._epochs.clear()
+        if worker is not None:
+            await self._leases.call(shared.leave, worker)
+
+    async def workers(self) -> list[WorkerState]:
+        return await self._read(shared.workers)
+
+    def _lose(self, appids: Iterable[str], held: Mapping[str, int]) -> None:
+        for appid in appids:
+            if self._epochs.get(appid) == held[appid]:  # it may have been claimed again meanwhile
+                del self._epochs[appid]
+                del self._commits[appid]
+
+    # making it anew
+
+    async def draft(self) -> PostgresLedger:
+        """A ledger that knows nothing, in a schema beside this one."""
+        made = copy(self)
+        made._schema = f"{self._schema}_new"
+        made._work = _Line(self._server, made._schema, "harvester-draft")
+        made._leases = _Line(self._server, made._schema, "harvester-draft")
+        made._epochs, made._commits = {}, Counter()
+        await self._call(shared.drop, made._schema)
+        return made
+
+    async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
+        """Let another ledger take the place of this one; returns the new name of this one."""
+        former = f"{self._schema}_{stamp}"
+        await self._work.call(shared.replace, self._schema, other._schema, former)
+        return former
+
+    # of a run
+
+    async def register(
+        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
+    ) -> None:
+        await self._call(shared.register, list(ranges), sinks)
+
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+    ) -> Collection[str]:
+        held = None if self._worker is None else dict(self._epochs)
+        arguments = outcomes, checkpoints, list(spent), held
+        if held is None:
+            return await self._call(shared.commit, *arguments)
+        lost = await self._work.call(shared.commit, *arguments)
+        self._lose(lost & held.keys(), held)
+        self._commits.update({each.window.appid for each in outcomes} - lost)
+        if many := {appid: held[appid] for appid, number in self._commits.items()
+                    if number >= shared.LATEST and appid in held}:  # fmt: skip
+            await self._work.call(shared.merge_held, many)
+            for appid in many:
+                del self._commits[appid]
+        return lost
+
+    async def reopen(
+        self,
+        key: Key,
+        days: Days | None,
+        windows: Sequence[OpenWindow],
+        sums: Mapping[int, Tally | None],
+    ) -> None:
+        await self._work.call(shared.reopen, key, days, windows, sums, self._held)
+
+    async def forget(self, key: Key, days: Days) -> None:
+        await self._work.call(shared.forget, key, days, self._held)
+
+    @property
+    def _held(self) -> dict[str, int] | None:
+        return None if self._worker is None else dict(self._epochs)
+
+    async def rebook(self, today: date) -> bool:
+        return await self._call(shared.rebook, today)
+
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        await self._call(shared.learn_span, endpoint, days)
+
+    async def note_exhausted(self, said: Exhausted) -> None:
+        await self._call(shared.note_exhausted, said)
+
+    async def checkpoint(self, sink: str) -> dict[str, str]:
+        return await self._read(shared.checkpoint, sink)
+
+    async def caught_up(self, sink: str, refilled: str = "") -> None:
+        await self._call(shared.caught_up, sink, refilled)
+
+    # what is known
+
+    async def sinks(self) -> dict[str, KnownSink]:
+        return await self._read(shared.sinks)
+
+    async def accounts(self) -> list[str]:
+        return await self._read(shared.accounts)
+
+    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+        return await self._read(shared.calendars, appids)
+
+    async def asked(self) -> dict[Key, Days]:
+        return await self._read(shared.asked)
+
+    async def spent(self, day: date) -> dict[Key, int]:
+        return await self._read(shared.spent, day)
+
+    async def spans(self) -> dict[str, int]:
+        return await self._read(shared.spans)
+
+    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+        return await self._read(shared.exhausted, now)
+
+    # calls
+
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        """Call what can be repeated without harm."""
+        return await self._again(self._work, lambda: self._work.call(function, *args))
+
+    async def _read(self, function: Callable[..., T], *args: object) -> T:
+        return await self._again(self._work, lambda: self._work.read(function, *args))
+
+    async def _again(self, line: _Line, call: Callable[[], Awaitable[T]]) -> T:
+        """Call it again while the server is away, for a bounded time."""
+        assert line.is_open, "the ledger is not entered"
+        return await until_it_answers(call, self.where, PATIENCE, LedgerError)
+
+
+class _Line:
+    """A connection on a thread of its own, made anew after it was lost."""
+
+    def __init__(self, server: Server, schema: str, name: str) -> None:
+        self._server = server
+        self._settings = _SETTINGS.format(schema, _FROZEN)
+        self._alone = _SETTINGS.format(schema, "0")
+        self._name = name
+        self._thread: Thread | None = None
+        self._connection: Any = None
+        self._ever = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._thread is not None
+
+    def open(self) -> None:
+        """Start the thread; the first call connects."""
+        self._thread = Thread(self._name)
+
+    async def close(self) -> None:
+        """Close the connection, and end the thread."""
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._let_go)
+            finally:
+                self._thread.close()
+                self._thread = None
+
+    async def on_thread(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function on the thread."""
+        assert self._thread is not None, "the ledger is not entered"
+        return await self._thread.call(function, *args)
+
+    async def call(self, function: Callable[..., T], *args: object) -> T:
+        """What a function of `Tables` returns, in a transaction; raises `Away`, `LedgerError`."""
+        return await self.on_thread(self._transact, function, args)
+
+    async def read(self, function: Callable[..., T], *args: object) -> T:
+        """The same of one that only reads, at one moment."""
+        return await self.on_thread(self._look, function, args)
+
+    async def lock(self) -> bool:
+        """Lock the ledger against all that lock it; returns whether that was possible."""
+        return await self.on_thread(self._lock)
+
+    # on the thread
+
+    def _connect(self) -> Any:
+        if self._connection is None:
+            self._connection = self._server.connect(again=self._ever)
+            self._ever = True
+        return self._connection
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _transact(self, function: Callable[..., T], args: Sequence[object]) -> T:
+        try:
+            connection = self._connect()
+            with self._server.transaction(connection, self._settings, function.__name__):
+                return function(Tables(connection), *args)
+        except self._server.library.Error as exc:
+            raise self._translated(exc) from None
+
+    def _look(self, function: Callable[..., T], args: Sequence[object]) -> T:
+        try:
+            connection = self._connect()
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            try:
+                connection.execute(f"SELECT {self._settings}")
+                return function(Tables(connection), *args)
+            finally:
+                connection.execute("ROLLBACK")
+        except self._server.library.Error as exc:
+            raise self._translated(exc) from None
+
+    def _lock(self) -> bool:
+        try:
+            connection = self._connect()
+            connection.execute("BEGIN")
+            connection.execute(f"SELECT {self._alone}")
+            key = f"pg_try_advisory_xact_lock({_LOCK}, hashtext(current_setting('search_path')))"
+            (locked,) = connection.execute(f"SELECT {key}").fetchone()
+            if not locked:
+                connection.execute("ROLLBACK")
+        except self._server.library.Error as exc:
+            raise self._translated(exc) from None
+        return bool(locked)
+
+    def unlock(self) -> None:
+        """Unlock the ledger; a lost connection has unlocked it."""
+        try:
+            if self._connection is not None:
+                self._connection.execute("ROLLBACK")
+        except self._server.library.Error:
+            self._let_go()
+
+    def _translated(self, exc: Exception) -> Exception:
+        said = self._server.says(exc)
+        if self._server.is_away(exc):
+            self._let_go()
+            return Away(said)
+        return LedgerError(
+            f"the ledger in {self._server.where} failed ({said}); nothing that it holds is lost:"
+            " see to it, and run the same command again"
+        )
+
+
+def _without_schema(url: Secret) -> tuple[Secret, str]:
+    """The URL as libpq takes it, and the schema that it names."""
+    plain, mark, query = url.value.partition("?")
+    if not mark:
+        return url, SCHEMA
+    given = parse_qsl(query, keep_blank_values=True)
+    schema = dict(given).get("schema", SCHEMA)
+    left = urlencode([(name, value) for name, value in given if name != "schema"])
+    return Secret(f"{plain}?{left}" if left else plain), schema

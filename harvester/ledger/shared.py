@@ -1,0 +1,630 @@
+"""The tables of the shared ledger in PostgreSQL, and what is written into them and read.
+
+Rule: functions of a connection; `harvester.ledger.postgresql` has the connections and their errors.
+
+A commit adds one row of ``journal`` for each of its accounts; readers apply these rows to the
+calendars.  They are merged when an account is released, or when there are `LATEST` of them.
+
+A worker's lease hangs on its row in ``worker``: renewing it is one row, however many accounts it
+holds.  A claim raises the epoch of an account, and a commit locks the accounts and compares epochs:
+what somebody else has claimed is left out.  All times are the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from harvester.coverage import Calendar, OpenWindow, Outcome
+from harvester.errors import UsageError
+from harvester.fencing import lost
+from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
+from harvester.ledger.rows import Before, Journal, Row, calendars_of, journal_entry
+from harvester.model import Tally, listed
+from harvester.plan import Days
+
+VERSION = 1
+LATEST = 30
+CLOCKS = 60.0
+"""Seconds by which a worker's clock may differ from the server's: days begin by it."""
+FORGOTTEN = "1 day"
+"""A worker whose lease ended so long ago is removed."""
+_AT_ONCE = 400
+
+_SCHEMA = """
+CREATE TABLE version (number integer NOT NULL);
+CREATE TABLE worker (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, job text NOT NULL,
+    sinks text[] NOT NULL, started timestamptz NOT NULL, until timestamptz NOT NULL,
+    windows bigint NOT NULL
+);
+CREATE TABLE account (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE,
+    holder bigint, epoch bigint NOT NULL, freed timestamptz
+);
+CREATE INDEX account_holder ON account (holder) WHERE holder IS NOT NULL;
+CREATE TABLE wanted (
+    worker bigint NOT NULL REFERENCES worker ON DELETE CASCADE, account integer NOT NULL,
+    PRIMARY KEY (worker, account)
+);
+CREATE INDEX wanted_account ON wanted (account);
+CREATE TABLE interface (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE
+);
+CREATE TABLE calendar (
+    account integer NOT NULL, interface integer NOT NULL, year integer NOT NULL,
+    days text NOT NULL, records bigint, checksum bigint,
+    PRIMARY KEY (account, interface, year)
+);
+CREATE TABLE open_window (
+    account integer NOT NULL, interface integer NOT NULL,
+    first_day text NOT NULL, last_day text NOT NULL, state text NOT NULL,
+    records bigint NOT NULL, checksum bigint NOT NULL, due double precision NOT NULL,
+    detail text NOT NULL, code bigint, rid text NOT NULL, fetched_at text NOT NULL,
+    PRIMARY KEY (account, interface, first_day)
+);
+CREATE TABLE journal (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL,
+    entries text NOT NULL
+);
+CREATE INDEX journal_account ON journal (account, number);
+CREATE TABLE asked (
+    appid text NOT NULL, endpoint text NOT NULL, first_day text NOT NULL, last_day text NOT NULL,
+    PRIMARY KEY (appid, endpoint)
+);
+CREATE TABLE budget (
+    appid text NOT NULL, endpoint text NOT NULL, day text NOT NULL, calls bigint NOT NULL,
+    PRIMARY KEY (appid, endpoint, day)
+);
+CREATE TABLE exhausted (
+    appid text NOT NULL, endpoint text NOT NULL, until double precision NOT NULL,
+    asked double precision NOT NULL, PRIMARY KEY (appid, endpoint)
+);
+CREATE TABLE span (endpoint text PRIMARY KEY, days integer NOT NULL);
+CREATE TABLE sink (name text PRIMARY KEY, behind boolean NOT NULL, refilled text NOT NULL);
+CREATE TABLE checkpoint (
+    sink text NOT NULL, key text NOT NULL, value text NOT NULL, PRIMARY KEY (sink, key)
+);
+"""
+
+
+class Tables:
+    """A connection within a transaction whose tables are those of one schema."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """What a statement returns."""
+        cursor = self._connection.execute(sql, values or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+    def run(self, sql: str, *values: object) -> int:
+        """How many rows a statement has changed."""
+        return int(self._connection.execute(sql, values or None).rowcount)
+
+    def columns(self, sql: str, rows: Sequence[Row]) -> None:
+        """Run a statement that takes these rows as one array a column."""
+        if rows:
+            self._connection.execute(sql, [list(column) for column in zip(*rows, strict=True)])
+
+
+def make(tables: Tables, schema: str) -> None:
+    """Make the schema and its tables, if they are not there; raises `UsageError` for another's."""
+    if not tables.rows("SELECT to_regclass('version')")[0][0]:
+        tables.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        tables.run(_SCHEMA)
+        tables.run("INSERT INTO version VALUES (%s)", VERSION)
+    check_version(tables)
+
+
+def drop(tables: Tables, schema: str) -> None:
+    """Remove a schema with all that it holds."""
+    tables.run(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def replace(tables: Tables, schema: str, new: str, former: str) -> None:
+    """Let another schema take the place of one, which gets another name."""
+    tables.run(f"ALTER SCHEMA {schema} RENAME TO {former}")
+    tables.run(f"ALTER SCHEMA {new} RENAME TO {schema}")
+
+
+def check_version(tables: Tables) -> None:
+    """That this program can work on the tables; raises `UsageError`."""
+    if not tables.rows("SELECT to_regclass('version')")[0][0]:
+        raise UsageError("it holds no ledger")
+    [(number,)] = tables.rows("SELECT number FROM version")
+    if number != VERSION:
+        raise UsageError(
+            f"its ledger has version {number}, this harvester knows {VERSION}; use the harvester"
+            " that made it"
+        )
+
+
+# workers
+
+
+def join(tables: Tables, name: str, job: Job) -> int:
+    """Begin as a worker; returns its number."""
+    [(now,)] = tables.rows("SELECT extract(epoch FROM clock_timestamp())")
+    ahead = job.wall - float(now)
+    if abs(ahead) > CLOCKS:
+        raise UsageError(
+            f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
+            " the ledger's; set it: days and quotas begin by it"
+        )
+    tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")
+    for sinks in tables.rows("SELECT sinks FROM worker WHERE until >= clock_timestamp()"):
+        if {*sinks[0]} != {*job.sinks}:
+            raise UsageError(
+                f"workers that write {listed(sinks[0], 'sink')} are running; start this one with"
+                " the same sinks, or wait until they have ended"
+            )
+    [(worker,)] = tables.rows(
+        "INSERT INTO worker (name, job, sinks, started, until, windows) VALUES (%s, %s, %s,"
+        " clock_timestamp(), clock_timestamp() + %s * interval '1 second', 0) RETURNING id",
+        name,
+        job.name,
+        list(job.sinks),
+        job.lease,
+    )
+    return int(worker)
+
+
+def want(tables: Tables, worker: int, appids: Sequence[str]) -> None:
+    """These accounts are not finished."""
+    _know(tables, appids)
+    tables.run(
+        "INSERT INTO wanted SELECT %s, id FROM account WHERE name = ANY(%s) ON CONFLICT DO NOTHING",
+        worker,
+        list(appids),
+    )
+
+
+_RENEW = (
+    "UPDATE worker SET until = clock_timestamp() + %s * interval '1 second',"
+    " windows = greatest(windows, %s) WHERE id = %s"
+)
+
+_CLAIM = """
+WITH free AS (
+    SELECT account.id, CASE
+        WHEN holder IS NULL THEN freed ELSE coalesce(held.until, clock_timestamp()) END AS since
+    FROM wanted
+    JOIN account ON account.id = wanted.account
+    LEFT JOIN worker AS held ON held.id = account.holder
+    WHERE wanted.worker = %s AND account.holder IS DISTINCT FROM %s
+      AND (held.until IS NULL OR held.until < clock_timestamp())
+    ORDER BY wanted.account LIMIT %s
+    FOR UPDATE OF account SKIP LOCKED
+)
+UPDATE account SET holder = %s, epoch = epoch + 1, freed = NULL FROM free
+WHERE account.id = free.id
+RETURNING name, epoch, extract(epoch FROM clock_timestamp() - free.since)
+"""
+
+
+def claim(tables: Tables, worker: int, lease: float, limit: int) -> list[Lease]:
+    """Hold accounts that nobody else holds; renews the lease."""
+    if not tables.run(_RENEW, lease, 0, worker):
+        return []  # removed: whoever asks next for what is held is told that all is lost
+    rows = tables.rows(_CLAIM, worker, worker, limit, worker)
+    return [
+        Lease(appid, epoch) if idle is None else Lease(appid, epoch, float(idle))
+        for appid, epoch, idle in sorted(rows)
+    ]
+
+
+def renew(
+    tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, int]
+) -> set[str]:
+    """Hold the accounts for another lease; returns those that were lost."""
+    if not tables.run(_RENEW, lease, windows, worker):
+        return {*held}
+    [(number,)] = tables.rows("SELECT count(*) FROM account WHERE holder = %s", worker)
+    if number == len(held):
+        return set()
+    known = tables.rows("SELECT name, epoch FROM account WHERE holder = %s", worker)
+    return lost(held, dict(known))
+
+
+def release(tables: Tables, worker: int, held: Mapping[str, int]) -> None:
+    """These accounts are finished: for this worker, and for those that have the same job now."""
+    own = _locked(tables, held)
+    merge(tables, [own[appid] for appid in held.keys() - lost(held, _epochs(own))])
+    ids = [number for number, _ in own.values()]
+    tables.run(
+        "UPDATE account SET holder = NULL, freed = clock_timestamp()"
+        " WHERE id = ANY(%s) AND holder = %s",
+        ids,
+        worker,
+    )
+    tables.run(
+        "DELETE FROM wanted USING worker WHERE wanted.worker = worker.id AND account = ANY(%s)"
+        " AND job = (SELECT job FROM worker WHERE id = %s)",
+        ids,
+        worker,
+    )
+
+
+def abandon(tables: Tables, worker: int) -> None:
+    """Hold nothing any more; the epochs are raised, so that nothing that is under way counts."""
+    tables.run(
+        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+        " WHERE holder = %s",
+        worker,
+    )
+
+
+def unfinished(tables: Tables, worker: int) -> int:
+    """How many accounts of the worker's job are not finished."""
+    [(number,)] = tables.rows("SELECT count(*) FROM wanted WHERE worker = %s", worker)
+    return int(number)
+
+
+def leave(tables: Tables, worker: int) -> None:
+    """End as a worker."""
+    tables.run(
+        "UPDATE account SET holder = NULL, freed = clock_timestamp() WHERE holder = %s", worker
+    )
+    tables.run("DELETE FROM worker WHERE id = %s", worker)
+
+
+def workers(tables: Tables) -> list[WorkerState]:
+    """The workers, those that were started first."""
+    rows = tables.rows(
+        "SELECT worker.name, extract(epoch FROM started), extract(epoch FROM until),"
+        " count(account.id), windows, until >= clock_timestamp() FROM worker"
+        " LEFT JOIN account ON holder = worker.id GROUP BY worker.id ORDER BY worker.id"
+    )
+    return [
+        WorkerState(name, float(started), float(until), accounts, windows, alive)
+        for name, started, until, accounts, windows, alive in rows
+    ]
+
+
+# what a run writes
+
+
+Account = tuple[int, int]
+"""An account's number and its epoch."""
+
+
+def _locked(tables: Tables, appids: Iterable[str]) -> dict[str, Account]:
+    """The accounts, locked until the end of the transaction: nobody claims them meanwhile."""
+    rows = tables.rows(
+        "SELECT name, id, epoch FROM account WHERE name = ANY(%s) ORDER BY id FOR UPDATE",
+        list(appids),
+    )
+    return {name: (number, epoch) for name, number, epoch in rows}
+
+
+def _epochs(accounts: Mapping[str, Account]) -> dict[str, int]:
+    return {name: epoch for name, (_, epoch) in accounts.items()}
+
+
+def commit(
+    tables: Tables,
+    outcomes: Sequence[Outcome],
+    checkpoints: Mapping[str, Mapping[str, str]],
+    spent: Sequence[Spent],
+    held: Mapping[str, int] | None,
+) -> set[str]:
+    """Store all of it but that of lost accounts, which are returned.
+
+    held: the epochs of the accounts that the worker holds; None of one that has no leases, as it
+    makes or mends a ledger alone.
+    """
+    appids = {each.window.appid for each in outcomes} | {each.appid for each in spent}
+    if held is None:
+        _know(tables, appids)
+    own = _locked(tables, appids) if appids else {}
+    gone = set()
+    if held is not None:
+        gone = lost({appid: held.get(appid, 0) for appid in appids}, _epochs(own))
+    by_account: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        if each.window.appid not in gone:
+            by_account.setdefault(each.window.appid, []).append(each)
+    entries = [(own[appid][0], journal_entry(some)) for appid, some in by_account.items()]
+    tables.columns(
+        "INSERT INTO journal (account, entries) SELECT * FROM unnest(%s::integer[], %s::text[])",
+        entries,
+    )
+    _book(tables, [each for each in spent if each.appid not in gone])
+    for sink, values in checkpoints.items():
+        _store_checkpoint(tables, sink, values)
+    return gone
+
+
+def _know(tables: Tables, appids: Iterable[str]) -> None:
+    tables.run(
+        "INSERT INTO account (name, epoch) SELECT name, 1 FROM unnest(%s::text[]) AS name"
+        " WHERE NOT EXISTS (SELECT FROM account WHERE account.name = name.name)"
+        " ORDER BY name ON CONFLICT (name) DO NOTHING",
+        sorted(appids),
+    )
+
+
+def _book(tables: Tables, spent: Iterable[Spent]) -> None:
+    calls: dict[Row, int] = {}
+    for appid, name, day, number in spent:
+        calls[appid, name, str(day)] = calls.get((appid, name, str(day)), 0) + number
+    tables.columns(
+        "INSERT INTO budget SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[])"
+        " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = budget.calls + excluded.calls",
+        [(*place, number) for place, number in sorted(calls.items())],
+    )
+
+
+def _store_checkpoint(tables: Tables, sink: str, entries: Mapping[str, str]) -> None:
+    tables.columns(
+        "INSERT INTO checkpoint SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])"
+        " ON CONFLICT (sink, key) DO UPDATE SET value = excluded.value",
+        [(sink, key, value) for key, value in sorted(entries.items()) if value],
+    )
+    if gone := [key for key, value in entries.items() if not value]:
+        tables.run("DELETE FROM checkpoint WHERE sink = %s AND key = ANY(%s)", sink, gone)
+
+
+def merge_held(tables: Tables, held: Mapping[str, int]) -> None:
+    """Merge the commits of these accounts into their calendars; those that were lost are left."""
+    own = _locked(tables, held)
+    merge(tables, [own[appid] for appid in held.keys() - lost(held, _epochs(own))])
+
+
+def merge(tables: Tables, accounts: Sequence[Account]) -> None:
+    """The same of accounts that are locked."""
+    ids = [number for number, _ in accounts]
+    rows = tables.rows("DELETE FROM journal WHERE account = ANY(%s) RETURNING number, entries", ids)
+    journal = Journal(text for _, text in sorted(rows))
+    if not journal.outcomes:
+        return
+    names = [*journal.outcomes]
+    known = _calendars(tables, names)
+    keys = [(appid, name) for appid, by_name in journal.outcomes.items() for name in by_name]
+    before = {key: Before.of(known.get(key, Calendar())) for key in keys}
+    journal.apply(known, names)
+    _store(tables, {key: (known[key], before[key]) for key in keys})
+
+
+def _store(tables: Tables, changed: Mapping[Key, tuple[Calendar, Before]]) -> None:
+    """Write what changed of calendars."""
+    ids = _ids(tables, changed)
+    years: list[Row] = []
+    gone: list[Row] = []
+    came: list[Row] = []
+    for key, (calendar, before) in changed.items():
+        years += [(*ids[key], *row) for row in before.years_of(calendar)]
+        gone += [(*ids[key], first) for first in before.gone_of(calendar)]
+        came += [(*ids[key], *row) for row in before.windows_of(calendar)]
+    tables.columns(
+        "INSERT INTO calendar SELECT * FROM unnest(%s::integer[], %s::integer[], %s::integer[],"
+        " %s::text[], %s::bigint[], %s::bigint[])"
+        " ON CONFLICT (account, interface, year) DO UPDATE SET"
+        " days = excluded.days, records = excluded.records, checksum = excluded.checksum",
+        years,
+    )
+    tables.columns(
+        "DELETE FROM open_window USING unnest(%s::integer[], %s::integer[], %s::text[])"
+        " AS gone (account, interface, first_day) WHERE open_window.account = gone.account"
+        " AND open_window.interface = gone.interface AND open_window.first_day = gone.first_day",
+        gone,
+    )
+    tables.columns(
+        "INSERT INTO open_window SELECT * FROM unnest(%s::integer[], %s::integer[], %s::text[],"
+        " %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::double precision[], %s::text[],"
+        " %s::bigint[], %s::text[], %s::text[])"
+        " ON CONFLICT (account, interface, first_day) DO UPDATE SET last_day = excluded.last_day,"
+        " state = excluded.state, records = excluded.records, checksum = excluded.checksum,"
+        " due = excluded.due, detail = excluded.detail, code = excluded.code, rid = excluded.rid,"
+        " fetched_at = excluded.fetched_at",
+        came,
+    )
+
+
+def _ids(tables: Tables, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:
+    """The numbers of accounts and interfaces; those of new interfaces are made."""
+    keys = [*keys]
+    names = sorted({name for _, name in keys})
+    tables.run(
+        "INSERT INTO interface (name) SELECT name FROM unnest(%s::text[]) AS name"
+        " WHERE NOT EXISTS (SELECT FROM interface WHERE interface.name = name.name)"
+        " ON CONFLICT (name) DO NOTHING",
+        names,
+    )
+    interfaces: dict[str, int] = dict(
+        tables.rows("SELECT name, id FROM interface WHERE name = ANY(%s)", names)
+    )
+    accounts: dict[str, int] = dict(
+        tables.rows(
+            "SELECT name, id FROM account WHERE name = ANY(%s)",
+            sorted({appid for appid, _ in keys}),
+        )
+    )
+    return {(appid, name): (accounts[appid], interfaces[name]) for appid, name in keys}
+
+
+def register(
+    tables: Tables, ranges: Sequence[tuple[str, str, date, date]], sinks: Sequence[str]
+) -> None:
+    """Remember the ranges that are asked for, and where it is stored."""
+    tables.columns(
+        "INSERT INTO asked SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])"
+        " ON CONFLICT (appid, endpoint) DO UPDATE SET"
+        " first_day = least(asked.first_day, excluded.first_day),"
+        " last_day = greatest(asked.last_day, excluded.last_day)",
+        [(appid, name, str(begin), str(end)) for appid, name, begin, end in sorted(ranges)],
+    )
+    tables.run("UPDATE sink SET behind = true WHERE NOT name = ANY(%s)", list(sinks))
+
+
+def _change(
+    tables: Tables, key: Key, held: Mapping[str, int] | None, change: Any, *arguments: Any
+) -> None:
+    """Change a calendar."""
+    _know(tables, [key[0]])
+    own = _locked(tables, [key[0]])
+    if held is not None and lost({key[0]: held.get(key[0], 0)}, _epochs(own)):
+        return
+    merge(tables, [own[key[0]]])
+    calendar = _calendars(tables, [key[0]]).get(key) or Calendar()
+    before = Before.of(calendar)
+    change(calendar, *arguments)
+    _store(tables, {key: (calendar, before)})
+
+
+def reopen(
+    tables: Tables,
+    key: Key,
+    days: Days | None,
+    windows: Sequence[OpenWindow],
+    sums: Mapping[int, Tally | None],
+    held: Mapping[str, int] | None,
+) -> None:
+    """Make final windows open."""
+    _change(tables, key, held, Calendar.reopen, days, windows, sums)
+
+
+def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, int] | None) -> None:
+    """Make stored days missing."""
+    _change(tables, key, held, Calendar.forget, *days)
+
+
+def rebook(tables: Tables, today: date) -> bool:
+    """Count the calls of days that have not come as today's; returns whether there were any."""
+    days = tables.run("UPDATE budget SET day = day WHERE day > %s", str(today))
+    tables.run(
+        "INSERT INTO budget SELECT appid, endpoint, %s, sum(calls) FROM budget WHERE day > %s"
+        " GROUP BY appid, endpoint"
+        " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = budget.calls + excluded.calls",
+        str(today),
+        str(today),
+    )
+    tables.run("DELETE FROM budget WHERE day > %s", str(today))
+    return bool(days)
+
+
+def learn_span(tables: Tables, endpoint: str, days: int) -> None:
+    """Remember that an interface takes windows of so many days at the most."""
+    tables.run(
+        "INSERT INTO span VALUES (%s, %s) ON CONFLICT (endpoint) DO UPDATE SET"
+        " days = least(span.days, excluded.days)",
+        endpoint,
+        days,
+    )
+
+
+def note_exhausted(tables: Tables, said: Exhausted) -> None:
+    """Remember what WeChat said of a quota."""
+    if said.until:
+        tables.run(
+            "INSERT INTO exhausted VALUES (%s, %s, %s, %s) ON CONFLICT (appid, endpoint)"
+            " DO UPDATE SET until = excluded.until, asked = excluded.asked",
+            *said,
+        )
+    else:
+        tables.run(
+            "DELETE FROM exhausted WHERE appid = %s AND endpoint = %s", said.appid, said.endpoint
+        )
+
+
+def caught_up(tables: Tables, sink: str, refilled: str = "") -> None:
+    """A sink has everything that is stored."""
+    tables.run(
+        "INSERT INTO sink VALUES (%s, false, %s) ON CONFLICT (name) DO UPDATE SET behind = false,"
+        " refilled = greatest(sink.refilled, excluded.refilled)",
+        sink,
+        refilled,
+    )
+
+
+# what is known
+
+
+def checkpoint(tables: Tables, sink: str) -> dict[str, str]:
+    """All that was stored for a sink."""
+    return dict(tables.rows("SELECT key, value FROM checkpoint WHERE sink = %s", sink))
+
+
+def sinks(tables: Tables) -> dict[str, KnownSink]:
+    """The sinks that the ledger knows, by name."""
+    rows = tables.rows("SELECT name, behind, refilled FROM sink ORDER BY name")
+    return {name: KnownSink(not behind, refilled) for name, behind, refilled in rows}
+
+
+def accounts(tables: Tables) -> list[str]:
+    """The accounts of which anything is known."""
+    rows = tables.rows(
+        "SELECT name FROM account WHERE EXISTS (SELECT FROM calendar WHERE account = account.id)"
+        " OR EXISTS (SELECT FROM open_window WHERE account = account.id)"
+        " OR EXISTS (SELECT FROM journal WHERE account = account.id)"
+        " UNION SELECT appid FROM asked ORDER BY 1"
+    )
+    return sorted(name for (name,) in rows)
+
+
+def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
+    """What is known of these accounts."""
+    found = _calendars(tables, appids)
+    for some in _some(appids):
+        rows = tables.rows(
+            "SELECT entries FROM journal JOIN account ON account.id = journal.account"
+            " WHERE name = ANY(%s) ORDER BY number",
+            some,
+        )
+        Journal(text for (text,) in rows).apply(found, some)
+    return found
+
+
+def _calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
+    found: dict[Key, Calendar] = {}
+    for some in _some(appids):
+        years = tables.rows(
+            "SELECT account.name, interface.name, year, days, records, checksum FROM account"
+            " JOIN calendar ON account = account.id JOIN interface ON interface = interface.id"
+            " WHERE account.name = ANY(%s)",
+            some,
+        )
+        windows = tables.rows(
+            "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
+            " due, detail, code, rid, fetched_at FROM account"
+            " JOIN open_window ON account = account.id JOIN interface ON interface = interface.id"
+            " WHERE account.name = ANY(%s)",
+            some,
+        )
+        found.update(calendars_of(years, windows))
+    return found
+
+
+def _some(names: Sequence[str]) -> Iterator[list[str]]:
+    for begin in range(0, len(names), _AT_ONCE):
+        yield list(names[begin : begin + _AT_ONCE])
+
+
+def asked(tables: Tables) -> dict[Key, Days]:
+    """The widest range ever asked for, by account and interface."""
+    return {
+        (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
+        for appid, endpoint, first, last in tables.rows("SELECT * FROM asked")
+    }
+
+
+def spent(tables: Tables, day: date) -> dict[Key, int]:
+    """The calls of a day in China."""
+    rows = tables.rows("SELECT appid, endpoint, calls FROM budget WHERE day = %s", str(day))
+    return {(appid, endpoint): calls for appid, endpoint, calls in rows}
+
+
+def spans(tables: Tables) -> dict[str, int]:
+    """The longest windows, in days, that WeChat took, of interfaces that refused some."""
+    return dict(tables.rows("SELECT endpoint, days FROM span"))
+
+
+def exhausted(tables: Tables, now: float) -> dict[Key, Exhausted]:
+    """The interfaces whose quota is spent now, a Unix time."""
+    rows = tables.rows("SELECT * FROM exhausted WHERE until > %s", now)
+    return {(row[0], row[1]): Exhausted(*row) for row in rows}

@@ -1,0 +1,198 @@
+"""A PostgreSQL server: its URL, its connections, and what its errors mean.
+
+Rule: the only module that knows psycopg, which is imported when it is needed and not before.  No
+message, and no frame that an error passes through, holds the password.
+
+A connection keeps no state in its session: it works behind a pooler that lends a server connection
+for one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from harvester import durable
+from harvester.away import Away
+from harvester.errors import UsageError
+from harvester.secrets import Secret, advice
+
+FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
+DISK_FULL = "its disk is full"
+
+_SECRETS = ("password", "sslpassword")
+_OURS: dict[str, Any] = {
+    "connect_timeout": 10,
+    "application_name": "harvester",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+_TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03", "25006")
+"""Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end, and
+a server that only reads, as a standby does until it is promoted."""
+_NOT_ALLOWED = "42501"  # insufficient privilege
+_NOT_NOW = (
+    "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
+    "slots", "unexpectedly", "reset", "unreachable", "no such file",
+)  # fmt: skip
+
+SETTINGS = (
+    "set_config('timezone', 'UTC', true), set_config('lock_timeout', '30s', true),"
+    " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+)
+"""The settings of each transaction of ours: a commit is durable when it returns."""
+
+
+class Server(NamedTuple):
+    """A database of a server.
+
+    library: psycopg.  given: the parameters of a connection; secrets: those that are shown nowhere.
+    where: the database as a message names it; identity: its URL without what is secret.
+    """
+
+    library: Any
+    given: dict[str, str]
+    secrets: dict[str, Secret]
+    where: str
+    identity: str
+
+    def connect(self, *, again: bool = False) -> Any:
+        """A new connection.
+
+        again: it was connected to before.  Raises `Away` if the server does not answer now, and
+        `UsageError` if it cannot be used.
+        """
+        connection, problem = self._connected()
+        if problem and (again or any(sign in problem.lower() for sign in _NOT_NOW)):
+            raise Away(problem)
+        if problem:
+            raise UsageError(f"{self.where} cannot be used: {problem}")
+        encoding = connection.execute("SHOW server_encoding").fetchone()[0]
+        if encoding != "UTF8":
+            connection.close()
+            raise UsageError(
+                f"{self.where} has the encoding {encoding}, which cannot hold every title; make one"
+                " with UTF8"
+            )
+        return connection
+
+    def _connected(self) -> tuple[Any, str]:
+        """A connection, or what went wrong."""
+        try:
+            connection = self.library.connect(
+                **_OURS | self.given,
+                **{name: secret.value for name, secret in self.secrets.items()},
+                autocommit=True,
+                prepare_threshold=None,
+                client_encoding="utf8",
+            )
+        except self.library.Error as exc:
+            return None, self.says(exc)
+        return connection, ""
+
+    def says(self, exc: BaseException) -> str:
+        """The server's own words, on one line, without a secret."""
+        said = str(exc).strip().splitlines() or [type(exc).__name__]
+        line = ([one for one in said if "failed: " in one][-1:] or said)[0]
+        line = line.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip()
+        if getattr(exc, "sqlstate", None) == "53100":
+            return DISK_FULL
+        if "no password supplied" in line:
+            return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
+        for secret in self.secrets.values():
+            line = secret.cut_from(line)
+        return line
+
+    def is_away(self, exc: BaseException) -> bool:
+        """Whether it can be another thing in a moment."""
+        state = getattr(exc, "sqlstate", None)
+        if state is None:
+            kinds = (self.library.OperationalError, self.library.InterfaceError)
+            return isinstance(exc, kinds)
+        return str(state).startswith(_TRANSIENT)
+
+    def is_barred(self, exc: BaseException) -> bool:
+        """Whether the user lacks a privilege."""
+        return getattr(exc, "sqlstate", None) == _NOT_ALLOWED
+
+    @contextmanager
+    def transaction(self, connection: Any, settings: str, what: str) -> Iterator[None]:
+        """All or nothing; its commit is a durable step named ``what``."""
+        connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        try:
+            connection.execute(f"SELECT {settings}")
+            yield
+            with durable.step(f"commit postgresql {what}"):
+                connection.execute("COMMIT")
+        except BaseException:
+            with suppress(self.library.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+
+def server_of(url: Secret, what: str) -> Server:
+    """The server and database that a URL names; nothing is sent yet.
+
+    what: ``sink`` or ``ledger``, as messages name it.  Raises `UsageError` for a URL that cannot be
+    used, and if the library is missing.
+    """
+    found, problem = _parsed(url, what)
+    if found is None:  # here, where no frame holds the URL as text
+        raise UsageError(problem)
+    return found
+
+
+def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
+    try:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        return None, (
+            f"the {what} in PostgreSQL needs its library: pip install 'wechat-harvester[postgres]'"
+        )
+    if not url.value.startswith("postgresql://"):
+        return None, f"{what}: write PostgreSQL as {FORM}"
+    if not _is_plain(url):
+        problem = "the URL of PostgreSQL cannot be read"
+        return None, f"{what}: {problem}; write it as {FORM}{advice(url)}"
+    try:
+        given = {name: str(value) for name, value in conninfo_to_dict(url.value).items()}
+    except psycopg.Error as exc:
+        said = str(exc).strip()
+        option = said.split('"')[1] if "query parameter" in said and said.count('"') > 1 else ""
+        known = f"it has no option {option!r}" if option else "it cannot be read"
+        return None, f"{what}: the URL of PostgreSQL is not one ({known}); write it as {FORM}"
+    if not given.get("dbname"):
+        return None, f"{what}: the URL of PostgreSQL names no database; write it as {FORM}"
+    identity = _url(given)
+    port = f":{given['port']}" if "port" in given else ""
+    where = f"the database {given['dbname']} on {given.get('host', 'this machine')}{port}"
+    secrets = {name: Secret(given.pop(name)) for name in _SECRETS if name in given}
+    return Server(psycopg, given, secrets, where, identity), ""
+
+
+def _is_plain(url: Secret) -> bool:
+    """Whether it is certain where user and password end: libpq reads on to the first @ or /."""
+    before, at, after = url.value.partition("://")[2].partition("@")
+    return not at or ("/" not in before and "@" not in after)
+
+
+def _url(given: dict[str, str]) -> str:
+    """The URL without what is secret: the same whether or not it holds the password."""
+    rest = {name: value for name, value in given.items()
+            if name not in (*_SECRETS, "user", "host", "port", "dbname")}  # fmt: skip
+    user = f"{quote(given['user'], safe='')}@" if "user" in given else ""
+    hosts = given.get("host", "").split(",")
+    ports = given.get("port", "").split(",")
+    ports += ports[-1:] * (len(hosts) - len(ports))
+    places = ",".join(
+        (f"[{host}]" if ":" in host else quote(host, safe="")) + (f":{port}" if port else "")
+        for host, port in zip(hosts, ports, strict=False)
+    )
+    query = f"?{urlencode(sorted(rest.items()), quote_via=quote)}" if rest else ""
+    return f"postgresql://{user}{places}/{quote(given['dbname'], safe='')}{query}"

@@ -1,0 +1,208 @@
+"""The accounts of a worker that shares its ledger: claimed, served, renewed, released, lost.
+
+Rule: claims and plans; the engine starts what is here, and the worker and the writer ask it.
+
+A worker claims a few accounts at a time, as long as it has requests to spare.  An account that is
+finished is released once all of it is committed.  Accounts that were lost are dropped: the epoch of
+what was fetched for them is not current any more, and it is not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import anyio
+
+from harvester import fencing
+from harvester.account import AccountQueue
+from harvester.away import Away
+from harvester.events import Claimed, Lost, Observer
+from harvester.ledger.base import Lease, SharedLedger
+from harvester.scheduler import Scheduler
+
+CLAIM_EVERY = 0.25
+"""Seconds between two claims: the accounts of the former one have begun to fill the slots."""
+ASK_EVERY = 1.0
+"""Seconds between two claims while nothing is free."""
+FIRST_PART = 8
+"""The first claim is for so small a part of what may be in flight; each further one for twice."""
+RENEWALS = 3
+"""So often a lease is renewed before it ends."""
+
+
+def boot_time() -> float:
+    """Seconds on a clock that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Sharing:
+    """What one worker of a shared ledger holds.
+
+    lease: seconds.  reach: returns once the sinks answer.
+    """
+
+    def __init__(
+        self,
+        ledger: SharedLedger,
+        lease: float,
+        concurrency: int,
+        emit: Observer,
+        reach: Callable[[], Awaitable[None]],
+        *,
+        clock: Callable[[], float] = boot_time,
+    ) -> None:
+        self._ledger = ledger
+        self._lease = lease
+        self._concurrency = concurrency
+        self._emit = emit
+        self._reach = reach
+        self._clock = clock
+        self._deadline = 0.0
+        self._renewed = asyncio.Event()
+        self._lot = max(concurrency // FIRST_PART, 1)
+        self._held: dict[str, AccountQueue] = {}
+        self._lost: set[str] = set()
+        self._cut_off = ""
+        self.windows = 0
+        """How many windows this worker has stored."""
+
+    def __repr__(self) -> str:
+        return f"<Sharing {len(self._held)} accounts held>"
+
+    # what others ask
+
+    def may_send(self) -> bool:
+        """Whether a request may leave now."""
+        return not self._cut_off and fencing.may_send(self._deadline, self._clock())
+
+    async def renewal(self) -> None:
+        """Return after the next renewal."""
+        await self._renewed.wait()
+
+    def is_current(self, appid: str, epoch: int) -> bool:
+        """Whether what was fetched under an epoch may be stored."""
+        return not self._cut_off and fencing.is_current(epoch, self._ledger.epochs, appid)
+
+    def fence(self, appids: Collection[str]) -> dict[str, int]:
+        """The epochs of these accounts, which are all held."""
+        return {appid: self._ledger.epochs[appid] for appid in appids}
+
+    def lose(self, appids: Collection[str]) -> None:
+        """Others have claimed these accounts."""
+        self._lost.update(appids)
+
+    def cut_off(self, reason: str) -> None:
+        """A server did not say whether it has stored something: nothing goes on as it was."""
+        self._cut_off = self._cut_off or reason
+
+    # the tasks
+
+    async def renew(self) -> None:
+        """Renew the lease, again and again."""
+        while True:
+            await anyio.sleep(self._lease / RENEWALS)
+            began = self._clock()
+            try:
+                lost = await self._ledger.renew(self.windows)
+            except Away:  # what is held is held until the lease ends
+                continue
+            self._prolong(began)
+            self._lost.update(lost)
+
+    def _prolong(self, began: float) -> None:
+        self._deadline = began + self._lease
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    async def run(
+        self,
+        scheduler: Scheduler,
+        plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
+        finish: Callable[[Sequence[AccountQueue]], Awaitable[None]],
+    ) -> None:
+        """Claim accounts, and release those that are finished, until the job has none left.
+
+        plan: makes the queues of claimed accounts.  finish: returns once all of finished accounts
+        is committed.
+        """
+        while True:
+            scheduler.wanted.clear()
+            wait = self._lease
+            try:
+                if self._cut_off:
+                    await self._start_anew(scheduler)
+                self._drop_lost(scheduler)
+                await self._release(scheduler, finish)
+                if idle := scheduler.idle:
+                    wait = await self._claim(scheduler, plan, min(idle, self._lot))
+                if not self._held and not await self._ledger.unfinished():
+                    break
+            except Away as exc:
+                self.cut_off(str(exc))
+                continue
+            with anyio.move_on_after(wait):
+                await scheduler.wanted.wait()
+                await anyio.sleep(min(wait, CLAIM_EVERY))
+        scheduler.close()
+
+    async def _claim(
+        self,
+        scheduler: Scheduler,
+        plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
+        limit: int,
+    ) -> float:
+        """Claim so many more accounts; returns the seconds until the next claim."""
+        began = self._clock()
+        leases = await self._ledger.claim(limit)
+        self._prolong(began)
+        self._lost.difference_update(lease.appid for lease in leases)  # an earlier lease of them
+        if not leases:
+            return min(ASK_EVERY, self._lease)
+        self._lot = min(2 * self._lot, self._concurrency)
+        accounts = await plan({lease.appid: lease for lease in leases})
+        for account in accounts:
+            self._held[account.appid] = account
+        self._emit(Claimed(tuple(account.appid for account in accounts)))
+        scheduler.add(accounts)
+        return CLAIM_EVERY
+
+    async def _release(
+        self,
+        scheduler: Scheduler,
+        finish: Callable[[Sequence[AccountQueue]], Awaitable[None]],
+    ) -> None:
+        finished = [account for account in self._held.values() if not account.turn.open]
+        if not finished:
+            return
+        await finish(finished)
+        self._drop_lost(scheduler)  # of these too: then others finish them
+        appids = [account.appid for account in finished if account.appid in self._held]
+        await self._ledger.release(appids)
+        for appid in appids:
+            scheduler.remove(self._held.pop(appid))
+
+    def _drop_lost(self, scheduler: Scheduler) -> None:
+        lost = self._lost & self._held.keys()
+        self._lost -= lost
+        for appid in lost:
+            self._drop(scheduler, appid)
+        if lost:
+            self._emit(Lost(tuple(sorted(lost)), "another worker has claimed them"))
+
+    def _drop(self, scheduler: Scheduler, appid: str) -> None:
+        account = self._held.pop(appid)
+        scheduler.drop(account)
+        scheduler.remove(account)
+
+    async def _start_anew(self, scheduler: Scheduler) -> None:
+        """Hold nothing any more, under epochs that nothing of before has."""
+        reason, held = self._cut_off, sorted(self._held)
+        for appid in held:
+            self._drop(scheduler, appid)
+        await self._ledger.abandon()
+        await self._reach()
+        self._cut_off = ""
+        self._lost.clear()
+        self._emit(Lost(tuple(held), reason))

@@ -1,0 +1,3 @@
+from tests.chaos.shared.trial import main
+
+raise SystemExit(main())
