@@ -126,7 +126,7 @@ def run_sync(
     if options.get("session") is not None:
         raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
     sink = _listed_sinks(sink)
-    _hide_store(options)
+    _hide_urls(options)
     return wait_for(lambda: run(accounts, endpoints, start, end, sink=sink, **options))
 
 

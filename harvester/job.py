@@ -19,7 +19,7 @@ from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.options import DEFAULT_FILE, read_config
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME
+from harvester.ledger import FILE_NAME, open_ledger
 from harvester.limiter import Rate
 from harvester.model import Account
 from harvester.secrets import Secret, holds_password
@@ -162,6 +162,8 @@ class Job:
         options = cast("Keywords", dict(self.options))
         api.resolve(anybody, self._interfaces(), self.start, self.end, options)
         api.open_sinks(self.sink or f"jsonl:{self.out}")
+        if isinstance(ledger := self.options.get("ledger"), str):
+            open_ledger(ledger)
         if isinstance(store := self.options.get("token_store"), str):
             open_store(store)
 

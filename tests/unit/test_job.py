@@ -75,6 +75,8 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
         ({"sink": "nothing:x"}, "no sink for 'nothing:x'"),
         ({"sink": ["jsonl:x", "jsonl:x"]}, "the same sink was given twice"),
         ({"token_store": "somewhere"}, "token store: 'somewhere' is not one"),
+        ({"ledger": "mysql://host/db"}, "ledger: mysql://… is none"),
+        ({"lease": "soon"}, "lease='soon': expected a duration"),
         ({"interfaces": [{"name": "mine"}]}, "job, interface 1 has no path"),
         ({"on_event": print}, "on_event: it belongs to one process"),
         ({"session": None}, "session: it belongs to one process"),
@@ -164,6 +166,8 @@ daily-quota = 500
 rate = "10/s"
 sink = ["jsonl:lines?compress=gzip", "sqlite:a.db", "postgresql://host/db", "memory:"]
 token-store = "file:tokens/"
+ledger = "postgresql://user@host/db"
+lease = "30s"
 json = true
 
 [[interface]]
@@ -191,6 +195,8 @@ def test_a_file_of_the_command_is_a_job(tmp_path: Path) -> None:
         sink=[f"jsonl:{tmp_path}/lines?compress=gzip", f"sqlite:{tmp_path}/a.db",
               "postgresql://host/db", "memory:"],
         token_store=f"file:{tmp_path}/tokens/",
+        ledger="postgresql://user@host/db",
+        lease=30.0,
         out=tmp_path / "harvest",
         interfaces=[{"name": "mine", "path": "/datacube/mine", "first_day": "2020-01-01"}],
     )  # fmt: skip
@@ -202,10 +208,15 @@ def test_paths_start_from_the_directory_of_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, f"endpoint = 'users'\nstart = '2024-01-01'\nend = 'yesterday'\nappid = '{A}'\n"
-          "ca-file = 'ca.pem'\ntoken-store = 'file:~/tokens'\nout = '/elsewhere'")  # fmt: skip
+          "ca-file = 'ca.pem'\ntoken-store = 'file:~/tokens'\nout = '/elsewhere'\n"
+          "ledger = 'sqlite:l.db'")  # fmt: skip
     made = Job.load()
     assert made.out == "/elsewhere"
-    assert made.options == {"ca_file": f"{tmp_path}/ca.pem", "token_store": "file:~/tokens"}
+    assert made.options == {
+        "ca_file": f"{tmp_path}/ca.pem",
+        "token_store": "file:~/tokens",
+        "ledger": f"sqlite:{tmp_path}/l.db",
+    }
 
 
 @pytest.mark.parametrize(
@@ -220,6 +231,7 @@ def test_paths_start_from_the_directory_of_the_file(
         (FILE.replace("/datacube/mine", "mine"), "interface 1: path 'mine' is not one"),
         (FILE.replace("users", "usres"), "there is no interface 'usres'"),
         (FILE.replace("//host", f"//u:{PASSWORD}@host"), "sink: a job holds no password"),
+        (FILE.replace("//user@", f"//user:{PASSWORD}@"), "ledger: a job holds no password"),
     ],
 )
 def test_a_message_about_a_file_names_it(tmp_path: Path, text: str, message: str) -> None:
