@@ -40,7 +40,7 @@ _PATH = re.compile(r"/[^\s?#]*")
 def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoint]:
     """The interfaces that ``[[interface]]`` tables describe; raises `UsageError`.
 
-    where: what the tables stand in, as a message names it.
+    where: the file of the tables, as a message names it.
     """
     taken = set(plugins.endpoint_names())
     groups = {*plugins.endpoint_groups(), *(str(each.get("group")) for each in tables

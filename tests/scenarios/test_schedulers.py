@@ -31,7 +31,7 @@ BEGIN, END = date(2024, 1, 1), date(2024, 1, 31)
 
 
 def configured(folder: Path, wechat: Wechat, server: PostgresServer) -> str:
-    """Write the configuration and the accounts; gives the name of the database."""
+    """Write the configuration and the accounts; returns the name of the database."""
     database = server.new_database()
     url = f"postgresql://{USER}@127.0.0.1:{server.port}/{database}"
     (folder / "accounts.csv").write_text(
@@ -123,8 +123,8 @@ def test_the_pods_run_a_command_and_a_configuration_that_exist(tmp_path: Path) -
     (container,) = found["Job"]["spec"]["template"]["spec"]["containers"]
     program, command, *flags = container["command"]
     assert (program, command) == ("harvester", "run")
-    told = harvest("run", "--help").stdout
-    assert all(f"{flag} " in told for flag in flags)
+    known = harvest("run", "--help").stdout
+    assert all(f"{flag} " in known for flag in flags)
     folder = Path(container["volumeMounts"][0]["mountPath"])
     assert container["env"] == [{"name": "HARVESTER_CONFIG", "value": f"{folder}/harvester.toml"}]
     path = tmp_path / "harvester.toml"
