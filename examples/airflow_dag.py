@@ -1,7 +1,7 @@
 """A harvest every morning in Airflow 3: a few workers, which share the accounts.
 
-Each task runs the command.  The file that HARVESTER_CONFIG names on the workers of Airflow says what
-is harvested, with a ledger and a sink that processes share:
+Each task runs the command.  The file that HARVESTER_CONFIG names on the workers of Airflow says
+what is harvested, with a ledger and a sink that processes share:
 
     endpoint = ["users", "articles"]
     start = "2024-01-01"

@@ -112,10 +112,10 @@ class Job:
     def load(cls, path: str | os.PathLike[str] = DEFAULT_FILE) -> Job:
         """The job in a file that ``harvester run --config`` takes; raises `UsageError`.
 
-        Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.  What
-        concerns the command alone (``json``, ``uvloop``, ``waiting-ok``) is left out.  Relative
-        paths start from the directory of the file.  Variables ``HARVESTER_…`` are not read, except
-        for secrets where the job runs.
+        Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.
+        What concerns the command alone (``json``, ``uvloop``, ``waiting-ok``) is left out.
+        Relative paths start from the directory of the file.  Variables ``HARVESTER_…`` are not
+        read, except for secrets where the job runs.
         """
         path = Path(path)
         values = _values(path)
