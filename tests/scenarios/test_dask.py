@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,11 @@ ENDPOINT = "getusersummary"
 APPIDS = [f"wx{number:016x}" for number in range(12)]
 BEGIN, END = date(2024, 1, 1), date(2024, 6, 30)
 LEASE = 2.0
+STARTED = 50
+"""Calls after which the workers are disturbed, of some three hundred."""
+
+
+SECRETS = {"PGPASSWORD": PASSWORD, "WX_SECRET": "practice"}
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
         dask.LocalCluster(
             n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None,
             local_directory=str(tmp_path / "dask"), silence_logs=50,
-            env={"PGPASSWORD": PASSWORD, "WX_SECRET": "practice"},
+            env=SECRETS,
         ) as cluster,
         dask.Client(cluster) as client,
     ):  # fmt: skip
@@ -94,7 +102,7 @@ def test_a_killed_and_a_frozen_worker_lose_and_double_nothing(
     shared = job(tmp_path, here, postgres)
     killed, frozen, third = client.run(os.getpid).values()
     running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=3)
-    wait_until(lambda: simulator.counts["data"] > 50)
+    wait_until(lambda: simulator.counts["data"] > STARTED)
     os.kill(killed, signal.SIGKILL)
     os.kill(frozen, signal.SIGSTOP)
     time.sleep(2 * LEASE)
@@ -138,3 +146,87 @@ def test_a_job_that_every_worker_refuses_is_a_usage_error(
     with pytest.raises(harvester.UsageError, match=r"nowhere\.csv cannot be read"):
         distributed.run(client, nowhere, workers=2)
     assert here.simulator.counts["data"] == 0
+
+
+class Deadly(Job):
+    """A job that kills each process that runs it."""
+
+    def run_sync(self, **how: Any) -> harvester.Report:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+def test_a_task_whose_workers_are_lost_again_and_again_is_given_up(client: Any) -> None:
+    deadly = Deadly(
+        endpoints=ENDPOINT, start=BEGIN, end=END, appid=APPIDS[0], ledger="postgresql://h/d"
+    )
+    with pytest.raises(harvester.RunError, match="Dask gave up a task"):
+        distributed.run(client, deadly, workers=1)
+
+
+START = """
+import sys, distributed, harvester
+if __name__ == "__main__":
+    client = distributed.Client(sys.argv[1])
+    harvester.distributed.run(client, harvester.Job.load(sys.argv[2]), workers=3)
+"""
+
+
+def test_after_the_client_was_killed_the_same_call_is_harmless(
+    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat(latency=0.02)
+    shared = job(tmp_path, here, postgres)
+    file = tmp_path / "harvester.toml"
+    file.write_text(
+        f"endpoint = '{ENDPOINT}'\nstart = {BEGIN}\nend = {END}\naccounts = 'accounts.csv'\n"
+        f"base-url = '{here.url}'\nsink = '{shared.sink[0]}'\nledger = '{shared.sink[0]}'\n"
+        "lease = '2s'\nrate = '10/s'\nconcurrency = 8\n"
+    )
+    address = client.scheduler.address
+    first = subprocess.Popen([sys.executable, "-c", START, address, file])
+    wait_until(lambda: here.simulator.counts["data"] > STARTED)
+    first.kill()
+    first.wait(10)
+    report = distributed.run(client, Job.load(file), workers=3)
+    assert report.state == "complete", report
+    assert_each_record_is_there_once(postgres, shared, here.simulator)
+
+
+def test_a_lost_scheduler_is_an_error_and_a_run_elsewhere_goes_on(
+    wechat: Callable[..., Wechat],
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = wechat(latency=0.02)
+    shared = job(tmp_path, here, postgres)
+    file = tmp_path / "scheduler.json"
+    common = ["--scheduler-file", file, "--no-dashboard"]
+    with ExitStack() as stack:
+        scheduler, workers = (
+            subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{program}", *common, *more],
+                env={**os.environ, **SECRETS}, cwd=tmp_path, stderr=subprocess.DEVNULL,
+            )
+            for program, more in (
+                ("dask_scheduler", ["--host", "127.0.0.1", "--port", "0"]),
+                ("dask_worker", ["--nworkers", "2", "--nthreads", "1", "--death-timeout", "20"]),
+            )
+        )  # fmt: skip
+        stack.callback(workers.wait, 60)
+        stack.callback(workers.terminate)
+        stack.callback(scheduler.wait, 10)
+        stack.callback(scheduler.kill)
+        wait_until(file.exists)
+        client = stack.enter_context(dask.Client(scheduler_file=str(file), timeout=5))
+        client.wait_for_workers(2, timeout=60)
+        running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=2)
+        wait_until(lambda: here.simulator.counts["data"] > STARTED)
+        scheduler.kill()
+        with pytest.raises(harvester.RunError, match="the scheduler of Dask was lost"):
+            running.result(timeout=60)
+        for name, text in SECRETS.items():
+            monkeypatch.setenv(name, text)
+        assert shared.run_sync().state == "complete"
+    assert_each_record_is_there_once(postgres, shared, here.simulator)
