@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harvester.api import Records, run, stream
+    from harvester.api import Records, run, run_sync, stream
     from harvester.datacube import Platform
     from harvester.endpoint import Endpoint, JsonEndpoint
     from harvester.errors import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         WindowError,
     )
     from harvester.events import Event, Failure, Report
+    from harvester.job import Job
     from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Tally, Token, Window
@@ -53,6 +54,7 @@ __all__ = [
     "FileStore",
     "HarvestError",
     "IncompleteError",
+    "Job",
     "JsonEndpoint",
     "JsonLines",
     "Keywords",
@@ -80,13 +82,14 @@ __all__ = [
     "Written",
     "read",
     "run",
+    "run_sync",
     "stream",
 ]
 
 _HOMES = {
     name: home
     for home, names in {
-        "harvester.api": ("Records", "run", "stream"),
+        "harvester.api": ("Records", "run", "run_sync", "stream"),
         "harvester.datacube": ("Platform",),
         "harvester.endpoint": ("Endpoint", "JsonEndpoint"),
         "harvester.errors": (
@@ -102,6 +105,7 @@ _HOMES = {
             "WindowError",
         ),
         "harvester.events": ("Event", "Failure", "Report"),
+        "harvester.job": ("Job",),
         "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
         "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),

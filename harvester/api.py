@@ -1,4 +1,4 @@
-"""The two verbs of the library: `stream` and `run`.
+"""The verbs of the library: `run`, `run_sync` and `stream`.
 
 Rule: names become objects here, and defaults are chosen; the work is the engine's.
 """
@@ -50,7 +50,7 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.stores import open_store
-from harvester.thread import ended
+from harvester.thread import ended, wait_for
 from harvester.transport import BASE_URL, HttpTransport
 
 Accounts = Account | Iterable[Account]
@@ -105,6 +105,29 @@ async def run(
         ) as engine,
     ):
         return await engine.run()
+
+
+def run_sync(
+    accounts: Accounts,
+    endpoints: Endpoints,
+    start: date | str,
+    end: date | str,
+    *,
+    sink: Sinks,
+    **options: Unpack[Keywords],
+) -> Report:
+    """Call `run` from code that is not asynchronous, and wait for its end.
+
+    Arguments, report and errors as of `run`, less ``session``, which belongs to an event loop.  For
+    scripts and schedulers; where an event loop runs already, as in a notebook, the run has a thread
+    of its own, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
+    raised as KeyboardInterrupt once that is done; the same call again resumes.
+    """
+    if options.get("session") is not None:
+        raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
+    sink = _listed_sinks(sink)
+    _hide_urls(options)
+    return wait_for(lambda: run(accounts, endpoints, start, end, sink=sink, **options))
 
 
 @asynccontextmanager

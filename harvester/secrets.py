@@ -14,7 +14,7 @@ import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from harvester import durable
 from harvester.errors import UsageError
@@ -147,6 +147,9 @@ _URL = re.compile(
     r"(?:\?[^@#]*)?"
 )
 
+_OF_SECRETS = re.compile(r"(?i)(password|passwd|passphrase|pwd|secret|token)$|^scram_")
+"""Names of options of a URL that hold a secret, as ``sslpassword``."""
+
 
 class Place(NamedTuple):
     """The parts of a URL that may be shown; port and name, which is its path, may be empty."""
@@ -166,6 +169,14 @@ def place_of(url: Secret) -> Place | None:
     except ValueError:
         return None
     return Place(*[part or "" for part in found.groups()]) if found else None
+
+
+def holds_password(url: Secret) -> bool:
+    """Whether a URL holds a password, or cannot be read so well that this is certain."""
+    _, mark, rest = url.value.partition("://")
+    user = rest.rpartition("@")[0]  # to the last @: in a password it may not be escaped
+    options = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
+    return bool(mark) and (":" in user or any(_OF_SECRETS.search(name) for name, _ in options))
 
 
 def advice(url: Secret) -> str:

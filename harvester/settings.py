@@ -274,6 +274,9 @@ class Arguments(TypedDict):
     json: Annotated[bool, Option(FLAG, False,
         "The report as JSON, at the end of standard output (with --sink - of standard error).",
         RUN)]
+    waiting_ok: Annotated[bool, Option(FLAG, False,
+        "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
+        " take every other status for a failure.", RUN)]
 
 
 # fmt: on

@@ -15,20 +15,12 @@ from typing import Any, TypeVar
 import click
 
 import harvester
-from harvester import plugins
 from harvester.api import open_sinks, resolve
-from harvester.cli import STOPPED, UNUSABLE
-from harvester.cli.accounts import read_accounts
-from harvester.cli.config import (
-    DEFAULT_FILE,
-    flag,
-    over,
-    read_config,
-    read_environment,
-    single_account,
-)
-from harvester.cli.interfaces import read_interfaces
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
 from harvester.cli.screen import say, tell
+from harvester.config.accounts import NoAccountError, read_accounts, single_account
+from harvester.config.interfaces import choose_interfaces, read_interfaces
+from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
@@ -75,6 +67,11 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
 
 
+def _flag(name: str) -> str:
+    """An option as it is typed."""
+    return f"--{dashed(name)}"
+
+
 def _read(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
     """The value of what was typed for an option."""
     name = str(parameter.name)
@@ -89,7 +86,7 @@ def _read_one(name: str, given: Any) -> Any:
     try:
         return read(name, given)
     except InvalidOptionError as exc:
-        raise exc.after(f"invalid {flag(name)}") from None
+        raise exc.after(f"invalid {_flag(name)}") from None
 
 
 def _option(name: str) -> Callable[[F], F]:
@@ -98,10 +95,10 @@ def _option(name: str) -> Callable[[F], F]:
     if name == ENDPOINT:
         return click.argument(name, nargs=-1, required=True)
     if option.kind is FLAG:
-        return click.option(flag(name), name, is_flag=True, help=option.help)
+        return click.option(_flag(name), name, is_flag=True, help=option.help)
     default = {"required": True} if option.default is REQUIRED else {"default": option.default}
     return click.option(
-        flag(name),
+        _flag(name),
         name,
         type=click.UNPROCESSED,
         callback=_read,
@@ -146,25 +143,12 @@ def _opening(name: str) -> str:
     opening: str | None = None
     if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
         opening = context.meta[OPENINGS].get(name)
-    return opening or f"invalid {flag(name)}"
+    return opening or f"invalid {_flag(name)}"
 
 
 def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
     """What is to be harvested: names, and interfaces that the configuration describes."""
-    own = _own_interfaces()
-    found: list[str | JsonEndpoint] = []
-    for name in values["endpoint"]:
-        mine = [
-            each
-            for each in own
-            if name == each.name or (not each.retired and name in (each.group, plugins.ALL))
-        ]
-        if not any(each.name == name for each in mine) and (
-            not mine or name in plugins.endpoint_groups()
-        ):
-            found.append(name)
-        found += mine
-    return found
+    return choose_interfaces(values["endpoint"], _own_interfaces())
 
 
 def _own_interfaces() -> list[JsonEndpoint]:
@@ -182,6 +166,8 @@ PLACES = (
 INTERFACES = "harvester.interfaces"
 OPENINGS = "harvester.openings"
 ENDPOINT = "endpoint"
+LISTED = 20
+"""So many accounts that cannot be used are listed one by one."""
 STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
 
@@ -228,11 +214,23 @@ def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
     return appid, file
 
 
+def _read_accounts(file: Path) -> list[Account]:
+    """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
+    try:
+        return read_accounts(file)
+    except NoAccountError as exc:
+        for problem in exc.problems[:LISTED]:
+            say(problem)
+        more = len(exc.problems) - LISTED
+        opening = f"and {more:,} more; " if more > 0 else ""
+        raise UsageError(f"{opening}no account of {exc.path} can be used") from None
+
+
 def _accounts(values: dict[str, Any]) -> list[Account]:
     """The accounts that are named, with their secrets."""
     appid, file = _chosen(values)
     if file:
-        return read_accounts(file)
+        return _read_accounts(file)
     if appid:
         return [single_account(appid)]
     raise UsageError(
@@ -292,9 +290,10 @@ def run(**values: Any) -> int:
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     try:
-        return conclude(conduct(harvest, factory), where, as_json=values["json"], aside=aside)
+        status = conclude(conduct(harvest, factory), where, as_json=values["json"], aside=aside)
     except ReaderGoneError as exc:
         return conclude_unread(exc.report, as_json=values["json"])
+    return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
 @cli.command(

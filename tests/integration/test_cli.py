@@ -89,6 +89,21 @@ def test_a_quota_ends_with_3_and_says_until_when(
     assert "waiting until" in harvest("status", "--out", tmp_path).stdout
 
 
+def test_with_waiting_ok_what_must_wait_ends_with_0_and_failures_with_1(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    for how, status, state in (
+        ({"daily_quota": 1}, 0, "waiting"),
+        ({"retired": True}, 1, "partial"),
+    ):
+        server = wechat(**how)
+        result = harvest_at(
+            "2024-03-10", 12, "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url",
+            server.url, "--out", tmp_path / state, "--concurrency", "1", "--waiting-ok", "--json",
+        )  # fmt: skip
+        assert (result.status, result.report["state"]) == (status, state), result.err
+
+
 def test_a_wrong_secret_ends_with_4_and_says_what_to_do(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import threading
 from collections.abc import Callable
 from datetime import date
@@ -376,3 +377,71 @@ def test_records_hold_what_wechat_sent_and_the_metadata(wechat: Callable[..., We
         assert found[0]["_appid"] == A
 
     asyncio.run(main())
+
+
+def test_run_sync_harvests_in_a_script_and_where_a_loop_runs(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat()
+    seen: list[harvester.Event] = []
+
+    def harvest(end: date) -> harvester.Report:
+        return harvester.run_sync(
+            ACCOUNT, "getarticlesummary", BEGIN, end, sink=f"jsonl:{tmp_path}",
+            base_url=server.url, rate=5000, on_event=seen.append,
+        )  # fmt: skip
+
+    async def notebook() -> harvester.Report:
+        return harvest(END)
+
+    threads = threading.active_count()
+    first = harvest(date(2024, 1, 31))
+    second = asyncio.run(notebook())
+    assert threading.active_count() == threads
+    assert (first.windows.done, second.windows.skipped, second.windows.done) == (31, 31, 29)
+    assert isinstance(seen[-1], harvester.events.Ended)
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
+
+
+def test_run_sync_refuses_what_belongs_to_another_loop(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(harvester.UsageError, match=r"^session: it belongs to"):
+                harvester.run_sync(
+                    ACCOUNT, "users", BEGIN, END, sink=f"jsonl:{tmp_path}", session=session
+                )
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["script", "within a loop"])
+def test_an_interrupt_of_run_sync_keeps_what_was_stored(
+    wechat: Callable[..., Wechat], tmp_path: Path, *, loop: bool
+) -> None:
+    server = wechat(latency=0.02)
+    end = date(2024, 12, 31)
+
+    def harvest(on_event: Callable[[harvester.Event], None] | None = None) -> harvester.Report:
+        return harvester.run_sync(
+            ACCOUNT, "getarticlesummary", BEGIN, end, sink=f"jsonl:{tmp_path}",
+            base_url=server.url, rate=5000, concurrency=4, on_event=on_event,
+        )  # fmt: skip
+
+    interrupts: list[harvester.Event] = []
+
+    def interrupt(event: harvester.Event) -> None:
+        if isinstance(event, harvester.events.Committed) and not interrupts:
+            interrupts.append(event)
+            signal.raise_signal(signal.SIGINT)
+
+    async def within() -> None:
+        harvest(interrupt)
+
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(within()) if loop else harvest(interrupt)
+    assert threading.active_count() == threads
+    again = harvest()
+    assert again.state == "complete"
+    assert again.windows.skipped > 0
+    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, end)

@@ -47,6 +47,12 @@ async def main(session: aiohttp.ClientSession) -> None:
     await harvester.run(account, "x", "a", "b", sink="s", burst="1")  # type: ignore[arg-type]
 
 
+def script(account: harvester.Account) -> None:
+    report = harvester.run_sync(account, "users", "2014-12-01", "yesterday", sink="jsonl:users")
+    assert_type(report, harvester.Report)
+    harvester.run_sync(account, "x", "a", "b", sink="s", burst="1")  # type: ignore[arg-type]
+
+
 def observe(event: events.Event) -> None:
     if isinstance(event, events.Committed):
         assert_type(event.records, int)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harvester.cli.accounts import read_accounts
 from harvester.cli.commands import invoke
+from harvester.config.accounts import read_accounts
 from harvester.datacube import provider_for
 from harvester.errors import UsageError
 from harvester.model import Account, Request, Response

@@ -8,7 +8,8 @@ import pytest
 from rich.cells import cell_len
 
 from harvester import plugins
-from harvester.cli.interfaces import days_a_call, read_interfaces, show
+from harvester.cli.interfaces import days_a_call, show
+from harvester.config.interfaces import read_interfaces
 from harvester.datacube import ERRORS, INTERFACES, PublisherEndpoint
 from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.endpoint import Field, JsonEndpoint

@@ -36,6 +36,14 @@ def test_importing_the_package_imports_none_of_what_a_run_needs() -> None:
     assert fresh(program) == "[]"
 
 
+def test_a_job_needs_neither_the_library_of_the_command_nor_that_of_dask() -> None:
+    program = (
+        "import harvester.job, harvester.distributed, sys\n"
+        "print([n for n in ('click', 'rich', 'distributed') if n in sys.modules])"
+    )
+    assert fresh(program) == "[]"
+
+
 def test_a_room_of_the_package_is_there_without_an_import_of_its_own() -> None:
     assert fresh("import harvester; print(harvester.events.Committed.__name__)") == "Committed"
 

@@ -1,14 +1,17 @@
 """One thread for calls that block, and how it is left."""
 
 import asyncio
+import os
+import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
 
 from harvester.testing import run_virtual
-from harvester.thread import Thread
+from harvester.thread import Thread, wait_for
 
 
 @pytest.fixture
@@ -158,3 +161,99 @@ def test_on_virtual_time_a_call_takes_no_time(thread: Thread) -> None:
         return await thread.call(len, "four"), loop.time() < 0.001
 
     assert run_virtual(main) == (4, True)
+
+
+class Sleeper:
+    """A coroutine function that sleeps until it is cancelled, and cleans up for a while."""
+
+    def __init__(self, *, then: Callable[[], None] = lambda: None) -> None:
+        self.then = then
+        self.cleaned = False
+        self.thread = ""
+
+    async def __call__(self) -> str:
+        self.thread = threading.current_thread().name
+        self.then()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.05)
+            self.cleaned = True
+        return "slept"
+
+
+async def answer() -> tuple[int, str]:
+    await asyncio.sleep(0)
+    return 42, threading.current_thread().name
+
+
+async def failing() -> None:
+    raise LookupError("as it was raised")
+
+
+def interrupt_soon() -> None:
+    """Send this process the signal of Ctrl-C, a moment from now."""
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_a_coroutine_is_waited_for_in_the_thread_that_has_no_loop() -> None:
+    assert wait_for(answer) == (42, threading.current_thread().name)
+    with pytest.raises(LookupError, match="as it was raised"):
+        wait_for(failing)
+
+
+def test_the_current_event_loop_of_a_thread_stays_as_it_is() -> None:
+    mine = asyncio.new_event_loop()
+    asyncio.set_event_loop(mine)
+    try:
+        wait_for(answer)
+        assert asyncio.get_event_loop_policy().get_event_loop() is mine
+    finally:
+        asyncio.set_event_loop(None)
+        mine.close()
+
+
+def test_where_a_loop_runs_a_coroutine_has_a_thread_of_its_own() -> None:
+    async def main() -> tuple[int, str]:
+        with pytest.raises(LookupError, match="as it was raised"):
+            wait_for(failing)
+        return wait_for(answer)
+
+    before = threading.active_count()
+    assert asyncio.run(main()) == (42, "harvester-run")
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_is_raised_once_the_coroutine_has_cleaned_up() -> None:
+    sleeper = Sleeper(then=interrupt_soon)
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(sleeper)
+    assert sleeper.cleaned
+
+
+def test_an_interrupt_is_raised_once_the_other_thread_has_ended() -> None:
+    """As in a notebook, whose loop runs while Ctrl-C raises in its main thread."""
+    sleeper = Sleeper(then=interrupt_soon)
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        wait_for(sleeper)
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(main())
+    loop.close()
+    assert (sleeper.thread, sleeper.cleaned) == ("harvester-run", True)
+
+
+def test_a_cancellation_of_the_task_that_waits_is_passed_on() -> None:
+    """asyncio.run takes the first Ctrl-C for itself: it cancels the task that it runs."""
+    sleeper = Sleeper(then=interrupt_soon)
+
+    async def main() -> None:
+        wait_for(sleeper)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert sleeper.cleaned
+    assert time.monotonic() - began < 10

@@ -1,4 +1,4 @@
-"""The accounts of a file: TOML with tables, or CSV with a header line.
+"""The accounts of a file, TOML with tables or CSV with a header line; or the one of ``appid``.
 
 Rule: secrets are references; every error names the file and the account or line in it.
 
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from harvester.auth import Send, TokenRefusedError
-from harvester.cli.config import read_toml
-from harvester.cli.screen import say
+from harvester.config.options import read_toml
 from harvester.datacube import (
     SECRET_KINDS,
     TOKEN_KINDS,
@@ -34,13 +34,27 @@ from harvester.secrets import Secret, read_reference
 
 T = TypeVar("T")
 
+SECRET_VARIABLE = "HARVESTER_SECRET"  # the name, not the secret
 ACCOUNT_KEYS = (
     "appid", "secret", "token", "token_header", "platform", "refresh_token", "concurrency",
 )  # fmt: skip
 WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
-TOLD = 20
-"""So many references that lead nowhere are told one by one."""
+FIRST = 3
+"""So many reasons the message of a `NoAccountError` names."""
+
+
+class NoAccountError(UsageError):
+    """No account of a file can be used.  problems: the reasons, each once."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        super().__init__(path, problems)
+        self.path, self.problems = path, problems
+
+    def __str__(self) -> str:
+        more = len(self.problems) - FIRST
+        reasons = [*self.problems[:FIRST], *([f"and {more:,} more"] if more > 0 else [])]
+        return f"no account of {self.path} can be used: {'; '.join(reasons)}"
 
 
 class _BrokenError(UsageError):
@@ -129,18 +143,20 @@ def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
     accounts = [_capped(entry, _account(entry, reading)) for entry in entries]
     problems = [each.token.problem for each in accounts if isinstance(each.token, _Broken)]
     if len(problems) == len(accounts):
-        _refuse(path, list(dict.fromkeys(problems)))
+        reasons = list(dict.fromkeys(problems))
+        raise UsageError(reasons[0]) if len(reasons) == 1 else NoAccountError(path, reasons)
     return accounts
 
 
-def _refuse(path: Path, problems: list[str]) -> NoReturn:
-    """Raise `UsageError`: no account can be used; tell why, a line each."""
-    if len(problems) == 1:
-        raise UsageError(problems[0])
-    for problem in problems[:TOLD]:
-        say(problem)
-    more = f"and {len(problems) - TOLD:,} more; " if len(problems) > TOLD else ""
-    raise UsageError(f"{more}no account of {path} can be used")
+def single_account(appid: str) -> Account:
+    """The account of ``--appid``; its secret is in the environment."""
+    secret = os.environ.get(SECRET_VARIABLE, "").strip()
+    if not secret:
+        raise UsageError(
+            f"the account {appid} has no secret; put it into the environment variable"
+            f" {SECRET_VARIABLE}"
+        )
+    return Account(appid, secret=secret)
 
 
 def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:

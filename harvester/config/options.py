@@ -1,24 +1,21 @@
-"""Settings from files and the environment.
+"""The options in ``harvester.toml`` and in the environment.
 
-Rule: a file says only what the command line could say, and an unknown key is an error; a secret
-comes from the environment or from a file of its own.
+Rule: a file says only what the command line could say, and an unknown key is an error.
 """
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.errors import UsageError
-from harvester.model import Account
 from harvester.plan import nearest
 from harvester.settings import OPTIONS, InvalidOptionError, check, read
 
 DEFAULT_FILE = "harvester.toml"
-SECRET_VARIABLE = "HARVESTER_SECRET"  # the name, not the secret
+_SYNONYMS = {"endpoints": "endpoint"}
 COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
 
@@ -41,26 +38,24 @@ class Given(NamedTuple):
     opening: str
 
 
-def flag(name: str) -> str:
-    """An option as it is typed."""
-    return f"--{_dashed(name)}"
-
-
-def _dashed(name: str) -> str:
+def dashed(name: str) -> str:
+    """The name of an option as a file and the command line write it."""
     return name.replace("_", "-")
 
 
 def read_config(path: Path) -> dict[str, Given]:
     """The options in a file, by name, and the tables of ``interface``; raises `UsageError`."""
-    values = {}
+    values: dict[str, Given] = {}
     for key, value in read_toml(path).items():
-        name = key.replace("-", "_")
-        opening = f"{path}: invalid {_dashed(name)}"
+        name = _SYNONYMS.get(key, key.replace("-", "_"))
+        if name in values:
+            raise UsageError(f"{path}: {dashed(name)} is given twice, the second time as {key!r}")
+        opening = f"{path}: invalid {dashed(name)}"
         if name == "interface":
             if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
                 raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
         elif name not in COMMAND_OPTIONS:
-            known = sorted(_dashed(each) for each in (*COMMAND_OPTIONS, "interface"))
+            known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface"))
             raise UsageError(f"{path}: unknown key {key!r}{nearest(key, known)}")
         elif isinstance(value, dict):
             raise UsageError(f"{path}: {key!r} is a table; give a value")
@@ -99,14 +94,3 @@ def over(file: dict[str, Given], environment: dict[str, Given]) -> dict[str, Giv
     if any(name in environment for name in chosen):
         file = {name: given for name, given in file.items() if name not in chosen}
     return {**file, **environment}
-
-
-def single_account(appid: str) -> Account:
-    """The account of ``--appid``; its secret is in the environment."""
-    secret = os.environ.get(SECRET_VARIABLE, "").strip()
-    if not secret:
-        raise UsageError(
-            f"the account {appid} has no secret; put it into the environment variable"
-            f" {SECRET_VARIABLE}"
-        )
-    return Account(appid, secret=secret)

@@ -1,0 +1,175 @@
+"""The interfaces that a user describes: the ``[[interface]]`` tables of a configuration.
+
+Rule: whatever a table says is checked before it is used; every error names the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from harvester import plugins
+from harvester.datacube import ERRORS, PUBLISHER_ERRORS, PublisherEndpoint
+from harvester.endpoint import UNIX, Field, JsonEndpoint
+from harvester.errors import UsageError
+from harvester.plan import Cut, nearest
+
+_CUTS = {cut.value: cut for cut in Cut}
+_DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "unix": UNIX}
+_TYPES = ("date", "int", "float", "str", "bool", "object", "list")
+_ENDPOINT: Mapping[str, type | tuple[type, ...]] = {
+    "name": str, "path": str, "first_day": (date, str), "span": int, "cut": str, "dates": str,
+    "begin_key": str, "end_key": str, "body": dict, "group": str, "settled_hour": int,
+    "late_days": int, "daily": bool, "rows": str, "lifts": list, "day_field": str, "key": list,
+    "title": str, "fields": list, "asks_first_day": bool, "retired": bool, "successors": list,
+    "permission_set": str, "cloud_call": str, "page": str, "publisher": bool, "dated": bool,
+}  # fmt: skip
+_FIELD: Mapping[str, type | tuple[type, ...]] = {
+    "name": str, "type": str, "meaning": str, "fields": list, "item": str,
+}  # fmt: skip
+_SAID: Mapping[Any, str] = {
+    str: "a string", int: "a whole number", list: "a list", (date, str): "a date",
+    bool: "true or false", dict: "a table",
+}  # fmt: skip
+_OF_A_BODY = ("begin_key", "end_key", "body")
+_PATH = re.compile(r"/[^\s?#]*")
+
+
+def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoint]:
+    """The interfaces that ``[[interface]]`` tables describe; raises `UsageError`.
+
+    where: the file of the tables, as a message names it.
+    """
+    taken = set(plugins.endpoint_names())
+    groups = {*plugins.endpoint_groups(), *(str(each.get("group")) for each in tables
+                                            if isinstance(each, dict))}  # fmt: skip
+    found: list[JsonEndpoint] = []
+    for number, table in enumerate(tables, 1):
+        made = _interface(table, f"{where}, interface {number}")
+        if made.name in taken:
+            raise UsageError(
+                f"{where}, interface {number}: there is an interface {made.name} already; take"
+                " another name"
+            )
+        if made.name in groups:
+            raise UsageError(
+                f"{where}, interface {number}: {made.name} is the name of a group; take another"
+            )
+        if made.group in plugins.endpoint_names():
+            raise UsageError(
+                f"{where}, interface {number}: group {made.group!r} is the name of an interface;"
+                " take another"
+            )
+        taken.add(made.name)
+        found.append(made)
+    return found
+
+
+def choose_interfaces(
+    names: Iterable[str], own: Sequence[JsonEndpoint]
+) -> list[str | JsonEndpoint]:
+    """What these names ask for: the names, and in their places the interfaces of a configuration.
+
+    own: the interfaces that the configuration describes; one is asked for by its name, and unless
+    it is retired also by its group and by ``all``.
+    """
+    found: list[str | JsonEndpoint] = []
+    for name in names:
+        mine = [
+            each
+            for each in own
+            if name == each.name or (not each.retired and name in (each.group, plugins.ALL))
+        ]
+        if not any(each.name == name for each in mine) and (
+            not mine or name in plugins.endpoint_groups()
+        ):
+            found.append(name)
+        found += mine
+    return found
+
+
+def _interface(table: object, where: str) -> JsonEndpoint:
+    given = _checked(table, _ENDPOINT, ("name", "path", "first_day"), where)
+    if not _PATH.fullmatch(given["path"]):
+        raise UsageError(
+            f"{where}: path {given['path']!r} is not one; it begins with / and has no query"
+        )
+    given["first_day"] = _day(given["first_day"], where)
+    for name, choices in (("cut", _CUTS), ("dates", _DATES)):
+        if name in given:
+            given[name] = _one_of(given[name], choices, f"{where}: {name}")
+    for name in ("lifts", "key", "successors"):
+        if name in given:
+            given[name] = _strings(given[name], f"{where}: {name}")
+    given["fields"] = _fields(given.get("fields", []), where)
+    try:
+        if given.pop("publisher", False):
+            if not given.keys().isdisjoint(_OF_A_BODY):
+                raise UsageError(f"{', '.join(_OF_A_BODY)} do not go with publisher = true")
+            return PublisherEndpoint(**given, errors=PUBLISHER_ERRORS)
+        if "dated" in given:
+            raise UsageError("dated goes with publisher = true")
+        return JsonEndpoint(**given, errors=ERRORS)
+    except UsageError as exc:
+        raise UsageError(f"{where}: {exc}") from None
+
+
+def _checked(
+    table: object,
+    kinds: Mapping[str, type | tuple[type, ...]],
+    needed: Sequence[str],
+    where: str,
+) -> dict[str, Any]:
+    """A table whose keys are known and whose values have their types."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{where} is not a table")
+    for key, value in table.items():
+        if key not in kinds:
+            raise UsageError(f"{where}: unknown key {key!r}{nearest(key, kinds)}")
+        kind = kinds[key]
+        odd = isinstance(value, datetime) or (isinstance(value, bool) and kind is not bool)
+        if odd or not isinstance(value, kind):
+            raise UsageError(f"{where}: {key} takes {_SAID[kind]}, not {value!r}")
+    for key in needed:
+        if not table.get(key):
+            raise UsageError(f"{where} has no {key}")
+    return dict(table)
+
+
+def _day(given: date | str, where: str) -> date:
+    if isinstance(given, date):
+        return given
+    try:
+        day = date.fromisoformat(given)
+    except ValueError:
+        day = None
+    if day is None or given != day.isoformat():
+        raise UsageError(f"{where}: first_day {given!r} is not a day; write YYYY-MM-DD")
+    return day
+
+
+def _one_of(given: str, choices: Mapping[str, Any], what: str) -> Any:
+    if given not in choices:
+        raise UsageError(f"{what} {given!r} is not one of {', '.join(choices)}")
+    return choices[given]
+
+
+def _strings(given: list[Any], what: str) -> tuple[str, ...]:
+    for each in given:
+        if not isinstance(each, str):
+            raise UsageError(f"{what} takes a list of strings, not {each!r} in it")
+    return tuple(given)
+
+
+def _fields(given: list[Any], where: str) -> tuple[Field, ...]:
+    return tuple(_field(each, f"{where}, field {number}") for number, each in enumerate(given, 1))
+
+
+def _field(table: object, where: str) -> Field:
+    given = _checked(table, _FIELD, ("name", "type"), where)
+    _one_of(given["type"], dict.fromkeys(_TYPES), f"{where}: type")
+    _one_of(given.get("item", "object"), dict.fromkeys(_TYPES), f"{where}: item")
+    given["fields"] = _fields(given.get("fields", []), where)
+    return Field(**given)

@@ -1,0 +1,221 @@
+"""One job on the workers of a Dask cluster, and one report of all of them.
+
+Rule: Dask starts processes and starts them again; who harvests what is the shared ledger's matter.
+
+A task is a whole run of the job, in a worker that claims accounts in the ledger as any process
+does.  So a task may be lost, or run twice, and no record is lost or doubled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harvester.errors import HarvestError, RunError, UsageError
+from harvester.events import Failure, Report, Wait, Windows
+from harvester.job import Job
+from harvester.retry import check_count
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+RESUBMISSIONS = 2
+"""So often a task is submitted again after Dask gave it up, which it does when several workers were
+lost while they ran it."""
+
+
+class Outcome(NamedTuple):
+    """How a task ended.  report: what it did; error: why it ended early, None if it did not."""
+
+    report: Report | None
+    error: HarvestError | None
+
+
+def run(client: Client, job: Job, *, workers: int) -> Report:
+    """Run a job on a Dask cluster, and return one report; blocks until its tasks have ended.
+
+    client: a `distributed.Client` that is not asynchronous.  job: its ``ledger`` is one that
+    processes share (``postgresql://…``), and what it refers to (the accounts file, variables of the
+    environment, passwords) is there on every worker.  workers: tasks that are submitted, each a
+    process that harvests; as many as the cluster has workers, or fewer.
+
+    A task whose worker is lost goes to another one; one that has begun is never moved.  If the
+    client or the scheduler is lost, the workers may finish; the same call again takes part in what
+    still runs, and asks for nothing that is stored.
+
+    Raises `UsageError` before anything is submitted, or if every task refuses the job; `RunError`
+    (with a ``report``) if every task had to stop, or the cluster was lost.  If only some had to
+    stop, the others did their part, and the report notes why.
+    """
+    check_count("workers", workers)
+    _check(client, job)
+    tasks = _Tasks(client, job)
+    try:
+        outcomes = tasks.outcomes(workers)
+    finally:
+        tasks.release()
+    whole = [each.report for each in outcomes if each.report is not None and each.error is None]
+    parts = [each.report for each in outcomes if each.report is not None and each.error is not None]
+    errors = [each.error for each in outcomes if each.error is not None]
+    if not whole:
+        raise _with_report(errors[0], parts)
+    report = merged([*parts, *whole])
+    report.notes += dict.fromkeys(f"a worker ended early: {error}" for error in errors)
+    return report
+
+
+def _with_report(error: HarvestError, parts: Sequence[Report]) -> HarvestError:
+    if isinstance(error, RunError) and parts:
+        error.report = merged(parts)
+    return error
+
+
+def _check(client: Any, job: Job) -> None:
+    """Raise `UsageError` for what cannot be run on a cluster."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError(
+            "a job on Dask needs its library: pip install 'wechat-harvester[dask]'"
+        ) from None
+    if not isinstance(job, Job):
+        raise UsageError(f"job: expected a harvester.Job, not a {type(job).__name__}")
+    if not str(job.options.get("ledger")).startswith("postgresql://"):
+        raise UsageError(
+            "several workers need a ledger that they share; make the job with"
+            ' ledger="postgresql://host/database"'
+        )
+    if not isinstance(client, Client) or client.asynchronous:
+        raise UsageError("client: expected a distributed.Client that is not asynchronous")
+
+
+def _harvest(job: Job) -> Outcome:
+    """A task: the job, run in the thread that Dask has for a task."""
+    try:
+        return Outcome(job.run_sync(), None)
+    except HarvestError as exc:
+        return Outcome(getattr(exc, "report", None), exc)
+
+
+class _Tasks:
+    """The tasks of one call on a cluster."""
+
+    def __init__(self, client: Client, job: Job) -> None:
+        self._client, self._job = client, job
+        self._name = f"harvester-{hashlib.sha256(repr(job).encode()).hexdigest()[:16]}"
+        self._futures: dict[Future[Outcome], tuple[int, int]] = {}
+
+    def outcomes(self, number: int) -> list[Outcome]:
+        """Submit so many tasks; return their outcomes in the order in which they ended."""
+        from distributed import KilledWorker, as_completed
+
+        outcomes = []
+        running = as_completed([self._submit(each, 0) for each in range(number)])
+        for future in running:
+            try:
+                outcomes.append(future.result())
+            except (KilledWorker, CancelledError) as exc:
+                task, lost = self._futures[future]
+                if lost == RESUBMISSIONS or self._client.status != "running":
+                    raise RunError(self._lost(exc)) from None
+                running.add(self._submit(task, lost + 1))
+        return outcomes
+
+    def _submit(self, task: int, lost: int) -> Future[Outcome]:
+        """Submit a task to any worker; another one takes it over if that is lost.
+
+        Dask steals no task that has begun.  The key is the same in every call for the same job, so
+        that a second client shares the tasks of the first.
+        """
+        key = f"{self._name}-{task}-{lost}"
+        future = self._client.submit(_harvest, self._job, key=key, pure=False)
+        self._futures[future] = (task, lost)
+        return future
+
+    def _lost(self, error: BaseException) -> str:
+        what = (
+            "Dask gave up a task, whose workers were lost again and again"
+            if self._client.status == "running"
+            else "the scheduler of Dask was lost"
+        )
+        return (
+            f"{what} ({type(error).__name__}); workers that are left may finish, and the same call"
+            " again asks for nothing that is stored"
+        )
+
+    def release(self) -> None:
+        """Let the cluster forget the tasks; one that has begun runs on."""
+        for future in self._futures:
+            future.release()
+
+
+# one report of several
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """One report of several workers of one job, given in the order in which they ended.
+
+    What was done is added up.  What is planned, waiting and failed, and the state, are those of the
+    report that came last, which says what the ledger had then; all else counts as skipped.
+    """
+    last = reports[-1]
+    stored = last.windows.skipped + last.windows.done
+    done = min(sum(each.windows.done for each in reports), stored)
+    windows = Windows(
+        planned=last.windows.planned,
+        skipped=stored - done,
+        done=done,
+        empty=min(sum(each.windows.empty for each in reports), done),
+        waiting=last.windows.waiting,
+        failed=last.windows.failed,
+    )
+    newest_first = reports[::-1]
+    return Report(
+        state=last.state,
+        windows=windows,
+        records=sum(each.records for each in reports),
+        requests=sum(each.requests for each in reports),
+        retries=sum(each.retries for each in reports),
+        token_fetches=sum(each.token_fetches for each in reports),
+        seconds=max(each.seconds for each in reports),
+        until=last.until,
+        failures=_failures(each.failures for each in newest_first) if windows.failed else [],
+        changed=sum(each.changed for each in reports),
+        provisional=sum(each.provisional for each in reports),
+        foreign=sum(each.foreign for each in reports),
+        waits=_waits(each.waits for each in newest_first),
+        stopped={appid: why for each in reports for appid, why in each.stopped.items()},
+        notes=list(dict.fromkeys(note for each in reports for note in each.notes)),
+    )
+
+
+def _failures(lists: Iterable[list[Failure]]) -> list[Failure]:
+    """All failures, less those whose days an earlier list names; by account, interface and day."""
+    found: list[Failure] = []
+    for failures in lists:
+        found += [
+            failure
+            for failure in failures
+            if not any(
+                (each.appid, each.endpoint) == (failure.appid, failure.endpoint)
+                and each.begin <= failure.end
+                and failure.begin <= each.end
+                for each in found
+            )
+        ]
+    return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
+
+
+def _waits(lists: Iterable[list[Wait]]) -> list[Wait]:
+    """All waits, longest first: the windows as the first list has them, the seconds added up."""
+    found: dict[tuple[str, str, str], Wait] = {}
+    for waits in lists:
+        for wait in waits:
+            key = (wait.appid, wait.endpoint, wait.reason)
+            known = found.get(key)
+            seconds = wait.seconds + (known.seconds if known is not None else 0.0)
+            found[key] = replace(known or wait, seconds=seconds)
+    return sorted(found.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))

@@ -1,0 +1,260 @@
+"""A run as data: what is asked for, with which options, into which sinks.
+
+Rule: a job holds text and numbers, and no secret.  What its text refers to (accounts, variables of
+the environment, files) is read where it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Unpack, cast
+
+from harvester import api, plugins
+from harvester.config.accounts import read_accounts, single_account
+from harvester.config.interfaces import choose_interfaces, read_interfaces
+from harvester.config.options import DEFAULT_FILE, read_config
+from harvester.errors import UsageError
+from harvester.events import Observer, Report
+from harvester.ledger import FILE_NAME, open_ledger
+from harvester.limiter import Rate
+from harvester.model import Account
+from harvester.secrets import Secret, holds_password
+from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords, StopSignal
+from harvester.sinks.base import path_of, spec_of
+from harvester.stores import open_store
+from harvester.thread import wait_for
+
+Value = str | int | float | Rate | None
+"""What an option of a job may be."""
+
+_OBJECTS = ("session", "on_event", "stop")
+_OWN = ("start", "end", "appid", "accounts", "out", "sink")
+_PASSWORDS = {
+    "postgresql": "PGPASSWORD or ~/.pgpass",
+    "redis": "HARVESTER_REDIS_PASSWORD",
+    "rediss": "HARVESTER_REDIS_PASSWORD",
+}
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Job:
+    """A run as data, which can be pickled, sent to another machine and run there.
+
+    endpoints: names of interfaces and groups.  start, end: the first and the last day, as `run`
+        takes them; ``yesterday`` is that of the day on which the job runs.
+    appid: one account; its secret is in HARVESTER_SECRET where the job runs.  accounts: in its
+        place, a file of accounts (TOML or CSV), whose secrets are references: ``env:NAME``,
+        ``file:PATH``.  The file is read where the job runs.
+    sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
+        the ledger is kept too unless the option ``ledger`` says otherwise.
+    interfaces: tables as ``[[interface]]`` in ``harvester.toml``.
+    options: those of `Keywords` that are text or numbers: all but ``session``, ``on_event`` and
+        ``stop``.
+
+    A relative path starts from the directory in which the job runs.  A password belongs into the
+    environment of the process that runs the job, or into a file beside it; a URL that holds one is
+    refused.  All values are checked when a job is made: raises `UsageError`, and `TypeError` for an
+    unknown name.
+    """
+
+    endpoints: tuple[str, ...]
+    start: str
+    end: str
+    appid: str | None
+    accounts: str | None
+    sink: tuple[str, ...]
+    out: str
+    interfaces: tuple[dict[str, Any], ...] = field(hash=False)
+    options: Mapping[str, Value] = field(hash=False)
+
+    def __init__(
+        self,
+        *,
+        endpoints: str | Sequence[str],
+        start: date | str,
+        end: date | str,
+        appid: str | None = None,
+        accounts: str | os.PathLike[str] | None = None,
+        sink: str | Secret | Sequence[str | Secret] = (),
+        out: str | os.PathLike[str] = "harvest",
+        interfaces: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[Keywords],
+    ) -> None:
+        specs = [_hidden("sink", spec) for spec in _listed(sink)]
+        given = {name: _hidden(name, value) for name, value in options.items()}
+        sink, options = (), {}  # no frame is to show a URL that may hold a password
+        for name, value in [*(("sink", spec) for spec in specs), *given.items()]:
+            _refuse_password(name, value)
+        values = {
+            "endpoints": tuple(_plain("endpoints", name) for name in _listed(endpoints)),
+            "start": _plain("start", start),
+            "end": _plain("end", end),
+            "appid": _plain("appid", appid),
+            "accounts": _plain("accounts", accounts),
+            "sink": tuple(_plain("sink", spec) for spec in specs),
+            "out": _plain("out", out),
+            "interfaces": tuple(_plain_parts("interfaces", table) for table in interfaces),
+            "options": {name: _plain(name, value) for name, value in given.items()},
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # it is frozen
+        self._check()
+
+    def __repr__(self) -> str:
+        """Whole, or as far as it was made: a traceback may show one that was refused."""
+        return f"Job({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] = DEFAULT_FILE) -> Job:
+        """The job in a file that ``harvester run --config`` takes; raises `UsageError`.
+
+        Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.
+        What concerns the command alone (``json``, ``uvloop``, ``waiting-ok``) is left out.
+        Relative paths start from the directory of the file.  Variables ``HARVESTER_…`` are not
+        read, except for secrets where the job runs.
+        """
+        path = Path(path)
+        values = _values(path)
+        try:
+            return cls(**values)
+        except InvalidOptionError as exc:
+            raise exc.after(f"{path}: invalid {exc.name}") from None
+        except UsageError as exc:
+            raise UsageError(f"{path}: {exc}") from None
+
+    async def run(
+        self, *, on_event: Observer | None = None, stop: StopSignal | None = None
+    ) -> Report:
+        """Run it here; what `run` of the library returns and raises."""
+        ledger = {"ledger": Path(self.out) / FILE_NAME}
+        options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
+        return await api.run(
+            self._accounts(),
+            self._interfaces(),
+            self.start,
+            self.end,
+            sink=self.sink or f"jsonl:{self.out}",
+            **cast("Keywords", options),
+        )
+
+    def run_sync(
+        self, *, on_event: Observer | None = None, stop: StopSignal | None = None
+    ) -> Report:
+        """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
+        return wait_for(lambda: self.run(on_event=on_event, stop=stop))
+
+    def _accounts(self) -> Account | list[Account]:
+        if self.accounts is not None:
+            return read_accounts(Path(self.accounts))
+        return single_account(self.appid or "")
+
+    def _interfaces(self) -> list[Any]:
+        return choose_interfaces(self.endpoints, read_interfaces([*self.interfaces], "job"))
+
+    def _check(self) -> None:
+        """Raise `UsageError` for what can be run nowhere; reads no secret and no accounts."""
+        if (self.appid is None) == (self.accounts is None):
+            raise UsageError("a job needs an appid or a file of accounts, and not both")
+        anybody = Account(self.appid or "wx", secret="-")
+        options = cast("Keywords", dict(self.options))
+        api.resolve(anybody, self._interfaces(), self.start, self.end, options)
+        api.open_sinks(self.sink or f"jsonl:{self.out}")
+        if isinstance(ledger := self.options.get("ledger"), str):
+            open_ledger(ledger)
+        if isinstance(store := self.options.get("token_store"), str):
+            open_store(store)
+
+
+# values
+
+
+def _listed(given: Any) -> list[Any]:
+    """One value, or several."""
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    return list(given) if several else [given]
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """The value; text that may hold a password as a `Secret`."""
+    secret = name in OPTIONS and OPTIONS[name].secret
+    return Secret(value) if secret and isinstance(value, str) else value
+
+
+def _refuse_password(name: str, value: object) -> None:
+    """Raise `UsageError` for a URL that holds a password."""
+    if isinstance(value, Secret) and holds_password(value):
+        scheme = value.value.partition(":")[0][:20]
+        place = _PASSWORDS.get(scheme)
+        raise UsageError(
+            f"{name}: a job holds no password; leave it out of the URL"
+            + (f" and put it into {place} of the process that runs the job" if place else "")
+        )
+
+
+def _plain(name: str, value: object) -> Value:
+    """The value as text or a number; raises `UsageError`."""
+    if name in _OBJECTS:
+        raise UsageError(f"{name}: it belongs to one process, and a job holds text and numbers")
+    if isinstance(value, Secret):
+        return value.value  # without a password
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if value is None or isinstance(value, str | int | float | Rate):
+        return value
+    raise UsageError(f"{name}: a job holds text and numbers, not a {type(value).__name__}")
+
+
+def _plain_parts(name: str, value: object) -> Any:
+    """Tables and lists, down to text and numbers; raises `UsageError`."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain_parts(name, each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_parts(name, each) for each in value]
+    return _plain(name, value)
+
+
+# the file
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """What a file says, as a job takes it; raises `UsageError`."""
+    given = read_config(path)
+    folder = path.absolute().parent
+    for name in ("endpoint", "start", "end"):
+        if name not in given:
+            raise UsageError(f"{path}: there is no {name}; a job needs endpoint, start and end")
+    values = {"endpoints": given.pop("endpoint").value, "out": folder / "harvest"}
+    if "interface" in given:
+        values["interfaces"] = given.pop("interface").value
+        read_interfaces(values["interfaces"], str(path))  # a message names the file
+    for name, each in given.items():
+        if name in _OWN or name in KEYWORDS:
+            values[name] = _hidden(name, _located(name, each.value, folder))
+    return values
+
+
+def _located(name: str, value: Any, folder: Path) -> Any:
+    """The value of an option; a relative path in it starts from the folder."""
+    if name == "sink":
+        return [_sink_in(spec, folder) for spec in value]
+    if name in ("accounts", "ca_file", "out"):
+        return folder / value
+    text = value.value if isinstance(value, Secret) else value
+    if name == "token_store" and text.startswith("file:") and not text.startswith("file:~"):
+        return f"file:{os.path.join(folder, text.removeprefix('file:'))}"
+    if name == "ledger" and "://" not in text:
+        scheme = "sqlite:" if text.startswith("sqlite:") else ""
+        return f"{scheme}{os.path.join(folder, text.removeprefix(scheme))}"
+    return value
+
+
+def _sink_in(spec: Secret, folder: Path) -> Secret:
+    """A sink's spec; the path of a local one starts from the folder."""
+    local = path_of(plugins.sink(spec)) is not None
+    return Secret(spec_of(spec.value, folder / FILE_NAME)) if local else spec

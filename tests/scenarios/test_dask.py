@@ -1,0 +1,232 @@
+"""A job on a real local cluster of Dask: processes that are killed and frozen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harvester
+from harvester import Job, distributed
+from harvester.testing import Simulator
+from tests.postgres_server import PASSWORD, USER, PostgresServer
+from tests.support import Wechat, days
+
+dask = pytest.importorskip("distributed")
+
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
+
+ENDPOINT = "getusersummary"
+APPIDS = [f"wx{number:016x}" for number in range(12)]
+BEGIN, END = date(2024, 1, 1), date(2024, 6, 30)
+LEASE = 2.0
+STARTED = 50
+"""Calls after which the workers are disturbed, of some three hundred."""
+
+
+SECRETS = {"PGPASSWORD": PASSWORD, "WX_SECRET": "practice"}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Any]:
+    """Three workers, each a process with one thread; they alone have the secrets."""
+    with (
+        dask.LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None,
+            local_directory=str(tmp_path / "dask"), silence_logs=50,
+            env=SECRETS,
+        ) as cluster,
+        dask.Client(cluster) as client,
+    ):  # fmt: skip
+        yield client
+
+
+def job(folder: Path, wechat: Wechat, server: PostgresServer, **more: Any) -> Job:
+    accounts = folder / "accounts.csv"
+    accounts.write_text("appid,secret\n" + "".join(f"{each},env:WX_SECRET\n" for each in APPIDS))
+    url = f"postgresql://{USER}@127.0.0.1:{server.port}/{server.new_database()}"
+    asked = {
+        "endpoints": ENDPOINT, "start": BEGIN, "end": END, "accounts": accounts,
+        "base_url": wechat.url, "sink": url, "ledger": url, "lease": f"{LEASE:g}s",
+        "rate": "10/s", "concurrency": 8,
+    }  # fmt: skip
+    return Job(**{**asked, **more})
+
+
+def database(of: Job) -> str:
+    return of.sink[0].rpartition("/")[2]
+
+
+def rows(server: PostgresServer, of: Job) -> list[tuple[Any, ...]]:
+    return server.execute(
+        f"SELECT _appid, ref_date::text, user_source, new_user, cancel_user FROM {ENDPOINT}",
+        database(of),
+    )
+
+
+def assert_each_record_is_there_once(server: PostgresServer, of: Job, simulator: Simulator) -> None:
+    truth = [
+        (appid, row["ref_date"], row["user_source"], row["new_user"], row["cancel_user"])
+        for appid in APPIDS
+        for day in days(BEGIN, END)
+        for row in simulator.truth_of(ENDPOINT, appid, day, day)
+    ]
+    found = Counter(rows(server, of))
+    assert found - Counter(truth) == Counter(), "doubled or other records"
+    assert Counter(truth) - found == Counter(), "lost records"
+
+
+def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_a_killed_and_a_frozen_worker_lose_and_double_nothing(
+    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat(latency=0.02)
+    simulator = here.simulator
+    shared = job(tmp_path, here, postgres)
+    killed, frozen, third = client.run(os.getpid).values()
+    running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=3)
+    wait_until(lambda: simulator.counts["data"] > STARTED)
+    os.kill(killed, signal.SIGKILL)
+    os.kill(frozen, signal.SIGSTOP)
+    time.sleep(2 * LEASE)
+    os.kill(frozen, signal.SIGCONT)
+    report = running.result(timeout=180)
+    assert report.state == "complete", report
+    windows = report.windows
+    assert windows.planned == windows.skipped + windows.done
+    assert 0 < windows.done <= windows.planned
+    assert (windows.waiting, windows.failed, report.failures, report.notes) == (0, 0, [], [])
+    assert_each_record_is_there_once(postgres, shared, simulator)
+    assert third in client.run(os.getpid).values()
+
+    asked = simulator.counts["data"]
+    again = distributed.run(client, shared, workers=2)
+    assert (again.state, again.windows.skipped) == ("complete", windows.planned)
+    assert simulator.counts["data"] == asked
+
+
+def test_more_tasks_than_workers_share_the_accounts(
+    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat()
+    shared = job(tmp_path, here, postgres, rate="500/s")
+    report = distributed.run(client, shared, workers=5)
+    assert report.state == "complete"
+    assert report.windows.done == report.windows.planned
+    assert report.token_fetches == len(APPIDS)
+    assert report.records == len(rows(postgres, shared))
+    assert_each_record_is_there_once(postgres, shared, here.simulator)
+
+
+def test_a_job_that_every_worker_refuses_is_a_usage_error(
+    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat()
+    lines = job(tmp_path, here, postgres, sink=f"jsonl:{tmp_path / 'lines'}")
+    with pytest.raises(harvester.UsageError, match="cannot be written by several processes"):
+        distributed.run(client, lines, workers=2)
+    nowhere = job(tmp_path, here, postgres, accounts=tmp_path / "nowhere.csv")
+    with pytest.raises(harvester.UsageError, match=r"nowhere\.csv cannot be read"):
+        distributed.run(client, nowhere, workers=2)
+    assert here.simulator.counts["data"] == 0
+
+
+class Deadly(Job):
+    """A job that kills each process that runs it."""
+
+    def run_sync(self, **how: Any) -> harvester.Report:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+def test_a_task_whose_workers_are_lost_again_and_again_is_given_up(client: Any) -> None:
+    deadly = Deadly(
+        endpoints=ENDPOINT, start=BEGIN, end=END, appid=APPIDS[0], ledger="postgresql://h/d"
+    )
+    with pytest.raises(harvester.RunError, match="Dask gave up a task"):
+        distributed.run(client, deadly, workers=1)
+
+
+START = """
+import sys, distributed, harvester
+if __name__ == "__main__":
+    client = distributed.Client(sys.argv[1])
+    harvester.distributed.run(client, harvester.Job.load(sys.argv[2]), workers=3)
+"""
+
+
+def test_after_the_client_was_killed_the_same_call_is_harmless(
+    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat(latency=0.02)
+    shared = job(tmp_path, here, postgres)
+    file = tmp_path / "harvester.toml"
+    file.write_text(
+        f"endpoint = '{ENDPOINT}'\nstart = {BEGIN}\nend = {END}\naccounts = 'accounts.csv'\n"
+        f"base-url = '{here.url}'\nsink = '{shared.sink[0]}'\nledger = '{shared.sink[0]}'\n"
+        "lease = '2s'\nrate = '10/s'\nconcurrency = 8\n"
+    )
+    address = client.scheduler.address
+    first = subprocess.Popen([sys.executable, "-c", START, address, file])
+    wait_until(lambda: here.simulator.counts["data"] > STARTED)
+    first.kill()
+    first.wait(10)
+    report = distributed.run(client, Job.load(file), workers=3)
+    assert report.state == "complete", report
+    assert_each_record_is_there_once(postgres, shared, here.simulator)
+
+
+def test_a_lost_scheduler_is_an_error_and_a_run_elsewhere_goes_on(
+    wechat: Callable[..., Wechat],
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = wechat(latency=0.02)
+    shared = job(tmp_path, here, postgres)
+    file = tmp_path / "scheduler.json"
+    common = ["--scheduler-file", file, "--no-dashboard"]
+    with ExitStack() as stack:
+        scheduler, workers = (
+            subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{program}", *common, *more],
+                env={**os.environ, **SECRETS}, cwd=tmp_path, stderr=subprocess.DEVNULL,
+            )
+            for program, more in (
+                ("dask_scheduler", ["--host", "127.0.0.1", "--port", "0"]),
+                ("dask_worker", ["--nworkers", "2", "--nthreads", "1", "--death-timeout", "20"]),
+            )
+        )  # fmt: skip
+        stack.callback(workers.wait, 60)
+        stack.callback(workers.terminate)
+        stack.callback(scheduler.wait, 10)
+        stack.callback(scheduler.kill)
+        wait_until(file.exists)
+        client = stack.enter_context(dask.Client(scheduler_file=str(file), timeout=5))
+        client.wait_for_workers(2, timeout=60)
+        running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=2)
+        wait_until(lambda: here.simulator.counts["data"] > STARTED)
+        scheduler.kill()
+        with pytest.raises(harvester.RunError, match="the scheduler of Dask was lost"):
+            running.result(timeout=60)
+        for name, text in SECRETS.items():
+            monkeypatch.setenv(name, text)
+        assert shared.run_sync().state == "complete"
+    assert_each_record_is_there_once(postgres, shared, here.simulator)

@@ -1,0 +1,228 @@
+"""The examples for schedulers: cron and Airflow are run, those for Kubernetes are read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harvester import Job
+from tests.postgres_server import PASSWORD, USER, PostgresServer
+from tests.support import Wechat, days, harvest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+ENDPOINT = "getusersummary"
+APPIDS = [f"wx{number:016x}" for number in range(4)]
+BEGIN, END = date(2024, 1, 1), date(2024, 1, 31)
+
+
+def configured(folder: Path, wechat: Wechat, server: PostgresServer) -> str:
+    """Write the configuration and the accounts; returns the name of the database."""
+    database = server.new_database()
+    url = f"postgresql://{USER}@127.0.0.1:{server.port}/{database}"
+    (folder / "accounts.csv").write_text(
+        "appid,secret\n" + "".join(f"{each},env:WX_SECRET\n" for each in APPIDS)
+    )
+    (folder / "harvester.toml").write_text(f"""
+endpoint = "{ENDPOINT}"
+start = {BEGIN}
+end = {END}
+accounts = "{folder}/accounts.csv"
+ledger = "{url}"
+sink = "{url}"
+base-url = "{wechat.url}"
+""")
+    return database
+
+
+def assert_each_record_is_there_once(server: PostgresServer, database: str, wechat: Wechat) -> None:
+    found = server.execute(
+        f"SELECT _appid, ref_date::text, user_source, new_user FROM {ENDPOINT}", database
+    )
+    truth = [
+        (appid, row["ref_date"], row["user_source"], row["new_user"])
+        for appid in APPIDS
+        for day in days(BEGIN, END)
+        for row in wechat.simulator.truth_of(ENDPOINT, appid, day, day)
+    ]
+    assert Counter(found) == Counter(truth)
+
+
+# cron
+
+
+def test_the_lines_of_cron_share_the_accounts(
+    wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat(latency=0.02)
+    database = configured(tmp_path, here, postgres)
+    (tmp_path / "harvester.env").write_text(f"PGPASSWORD={PASSWORD}\nWX_SECRET=practice\n")
+    program = tmp_path / ".venv" / "bin" / "harvester"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harvester "$@"\n')
+    program.chmod(0o755)
+    entries = [
+        line.split(maxsplit=5)
+        for line in (EXAMPLES / "crontab").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert [entry[:5] for entry in entries] == [["5", "0", "*", "*", "*"]] * 2
+    running = [
+        subprocess.Popen(["/bin/sh", "-c", entry[5].replace("/srv/harvester", str(tmp_path))])
+        for entry in entries
+    ]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert (tmp_path / "daily.log").read_text().count('{"state":"complete"') == 2
+    assert_each_record_is_there_once(postgres, database, here)
+
+
+# Kubernetes
+
+
+def resources() -> dict[str, dict[str, Any]]:
+    listed = yaml.safe_load((EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8"))
+    assert (listed["apiVersion"], listed["kind"]) == ("v1", "List")
+    return {each["kind"]: each for each in listed["items"]}
+
+
+def test_the_file_for_kubernetes_has_a_job_and_a_cron_job() -> None:
+    found = resources()
+    assert sorted(found) == ["ConfigMap", "CronJob", "Job"]
+    job, daily = found["Job"]["spec"], found["CronJob"]["spec"]
+    assert found["Job"]["apiVersion"] == found["CronJob"]["apiVersion"] == "batch/v1"
+    assert job["parallelism"] == job["completions"] == 4
+    assert (daily["schedule"], daily["timeZone"]) == ("5 8 * * *", "Asia/Shanghai")
+    assert daily["concurrencyPolicy"] == "Forbid"
+    for spec in (job, daily["jobTemplate"]["spec"]):
+        pod = spec["template"]["spec"]
+        assert pod["restartPolicy"] == "Never"  # podFailurePolicy needs it
+        assert spec["podFailurePolicy"]["rules"][0]["onExitCodes"] == {
+            "containerName": pod["containers"][0]["name"], "operator": "In", "values": [2],
+        }  # fmt: skip
+        assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == {
+            volume["name"] for volume in pod["volumes"]
+        }
+
+
+def test_the_pods_run_a_command_and_a_configuration_that_exist(tmp_path: Path) -> None:
+    found = resources()
+    (container,) = found["Job"]["spec"]["template"]["spec"]["containers"]
+    program, command, *flags = container["command"]
+    assert (program, command) == ("harvester", "run")
+    known = harvest("run", "--help").stdout
+    assert all(f"{flag} " in known for flag in flags)
+    folder = Path(container["volumeMounts"][0]["mountPath"])
+    assert container["env"] == [{"name": "HARVESTER_CONFIG", "value": f"{folder}/harvester.toml"}]
+    path = tmp_path / "harvester.toml"
+    path.write_text(found["ConfigMap"]["data"][path.name])
+    job = Job.load(path)
+    assert str(job.options["ledger"]).startswith("postgresql://")
+    assert job.accounts is not None
+    assert Path(job.accounts).parent == folder
+    assert Path(job.accounts).name in found["ConfigMap"]["data"]
+
+
+def test_the_file_for_kubernetes_says_that_it_was_not_run() -> None:
+    head = (EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8").partition("\napiVersion")[0]
+    assert "was checked as YAML" in head
+    assert "was not run in a cluster" in head
+
+
+# Airflow
+
+
+class Airflow:
+    """An Airflow in an environment of its own, with this package beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._bin = folder / "venv" / "bin"
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        self._pip("apache-airflow>=3,<4", *self._constraints())
+        self._pip(f"{ROOT}[cli,postgres]")
+        (folder / "dags").mkdir()
+        shutil.copy(EXAMPLES / "airflow_dag.py", folder / "dags")
+        self._run("db", "migrate")
+
+    def _pip(self, *what: str | Path) -> None:
+        subprocess.run([self._bin / "pip", "install", "-q", *what], check=True, timeout=540)
+
+    def _constraints(self) -> list[str | Path]:
+        """Airflow's own constraints, if they can be had here."""
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        url = (
+            "https://raw.githubusercontent.com/apache/airflow/constraints-latest/"
+            f"constraints-{version}.txt"
+        )
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                path = self._folder / "constraints.txt"
+                path.write_bytes(answer.read())
+        except OSError:
+            return []
+        return ["-c", path]
+
+    def _run(self, *arguments: str, **environment: str) -> str:
+        mine = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
+        result = subprocess.run(
+            [self._bin / "airflow", *arguments],
+            env={
+                **mine,
+                "PATH": f"{self._bin}:{os.environ['PATH']}",
+                "AIRFLOW_HOME": str(self._folder),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+        return result.stdout
+
+    def test(self, config: Path, **environment: str) -> tuple[str, list[str]]:
+        """The state of a run of the DAG, and those of its tasks."""
+        shown = self._run(
+            "dags", "test", "harvest", HARVESTER_CONFIG=str(config), WX_SECRET="practice",
+            PGPASSWORD=PASSWORD, **environment,
+        )  # fmt: skip
+        assert len(re.findall("exec harvester run", shown)) >= 3
+        with closing(sqlite3.connect(self._folder / "airflow.db")) as database:
+            [(run, state)] = database.execute(
+                "SELECT run_id, state FROM dag_run ORDER BY id DESC LIMIT 1"
+            )
+            tasks = database.execute("SELECT state FROM task_instance WHERE run_id = ?", (run,))
+            return state, [state for (state,) in tasks]
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    return Airflow(tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+def test_airflow_runs_the_workers_and_skips_those_that_must_wait(
+    airflow: Airflow, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    here = wechat()
+    database = configured(tmp_path, here, postgres)
+    config = tmp_path / "harvester.toml"
+    assert airflow.test(config, HARVESTER_DAILY_QUOTA="1") == ("success", ["skipped"] * 3)
+    assert airflow.test(config) == ("success", ["success"] * 3)
+    assert_each_record_is_there_once(postgres, database, here)
