@@ -378,7 +378,7 @@ class Engine:
             silent = min(2 * silent, silent + STALLED_AT_MOST)
             waiting = [account for account in self._plan.accounts if not account.finished]
             reasons = [account.reason(now, wall) for account in waiting[:3]]
-            if not waiting:
+            if not waiting and self._writer.sharing is not None:
                 reasons = ["other workers hold the accounts that are left"]
             if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
@@ -62,6 +62,8 @@ class Sharing:
         self._deadline = self._ask_at = 0.0
         self._renewed = asyncio.Event()
         self._lot = max(concurrency // FIRST_PART, 1)
+        self._scheduler = Scheduler([], time.time)
+        self._epochs: dict[str, int] = {}  # of what is held, and of what is being planned
         self._held: dict[str, AccountQueue] = {}
         self._lost: set[str] = set()
         self._cut_off = ""
@@ -83,15 +85,18 @@ class Sharing:
 
     def is_current(self, appid: str, epoch: int) -> bool:
         """Whether what was fetched under an epoch may be stored."""
-        return not self._cut_off and fencing.is_current(epoch, self._ledger.epochs, appid)
+        return not self._cut_off and fencing.is_current(epoch, self._epochs, appid)
 
-    def fence(self, appids: Collection[str]) -> dict[str, int]:
-        """The epochs of these accounts, which are all held."""
-        return {appid: self._ledger.epochs[appid] for appid in appids}
-
-    def lose(self, appids: Collection[str]) -> None:
-        """Others have claimed these accounts."""
-        self._lost.update(appids)
+    def lose(self, epochs: Mapping[str, int]) -> None:
+        """Others have claimed accounts that were held under these epochs: drop them at once."""
+        ours = self._epochs
+        lost = [appid for appid, epoch in sorted(epochs.items()) if ours.get(appid) == epoch]
+        for appid in lost:
+            self._drop(appid)
+        if lost:
+            self._lost.update(lost)
+            self._scheduler.wanted.set()
+            self._emit(Lost(tuple(lost), "another worker has claimed them"))
 
     def cut_off(self, reason: str) -> None:
         """A server did not say whether it has stored something: nothing goes on as it was."""
@@ -108,8 +113,8 @@ class Sharing:
                 lost = await self._ledger.renew(self.windows)
             except Away:  # what is held is held until the lease ends
                 continue
+            self.lose(lost)
             self._prolong(began)
-            self._lost.update(lost)
 
     def _prolong(self, began: float) -> None:
         self._deadline = began + self._lease
@@ -127,12 +132,13 @@ class Sharing:
         plan: makes the queues of claimed accounts.  finish: returns once all of finished accounts
         is committed.
         """
+        self._scheduler = scheduler
         while True:
             scheduler.wanted.clear()
             try:
                 if self._cut_off:
-                    await self._start_anew(scheduler)
-                await self._drop_lost(scheduler)
+                    await self._start_anew()
+                await self._want_lost()
                 if limit := self._room(scheduler):
                     await self._claim(scheduler, plan, limit)
                     if not self._held and not await self._ledger.unfinished():
@@ -162,19 +168,26 @@ class Sharing:
         """Claim so many more accounts, if there are so many."""
         began = self._clock()
         leases = await self._ledger.claim(limit)
-        self._prolong(began)
         self._ask_at = anyio.current_time() + (
             CLAIM_EVERY if len(leases) == limit else min(ASK_EVERY, self._lease)
         )
-        self._lost.difference_update(lease.appid for lease in leases)  # an earlier lease of them
         if not leases:
             return
+        for lease in leases:
+            if lease.appid in self._held:  # it was lost, and nobody has said so yet
+                self._drop(lease.appid)
+        self._prolong(began)
         self._lot = min(2 * self._lot, self._concurrency)
+        self._epochs.update({lease.appid: lease.epoch for lease in leases})
         accounts = await plan({lease.appid: lease for lease in leases})
-        for account in accounts:
-            self._held[account.appid] = account
-        self._emit(Claimed(tuple(account.appid for account in accounts)))
-        scheduler.add(accounts)
+        kept = [
+            account
+            for account, lease in zip(accounts, leases, strict=True)
+            if self._epochs.get(lease.appid) == lease.epoch  # it may be lost again by now
+        ]
+        self._held.update({account.appid: account for account in kept})
+        self._emit(Claimed(tuple(account.appid for account in kept)))
+        scheduler.add(kept)
 
     async def _release(
         self,
@@ -185,33 +198,35 @@ class Sharing:
         if not finished:
             return
         await finish(finished)
-        await self._drop_lost(scheduler)  # of these too: then others finish them
-        appids = [account.appid for account in finished if account.appid in self._held]
-        await self._ledger.release(appids)
-        for appid in appids:
-            scheduler.remove(self._held.pop(appid))
+        if self._cut_off:  # what came last may not be stored
+            return
+        # Some of these may have been lost meanwhile, and claimed again: then others finish them.
+        ours = [account for account in finished if self._held.get(account.appid) is account]
+        await self._ledger.release([account.appid for account in ours])
+        for account in ours:
+            if self._held.get(account.appid) is account:
+                del self._held[account.appid], self._epochs[account.appid]
+            scheduler.remove(account)
 
-    async def _drop_lost(self, scheduler: Scheduler) -> None:
-        lost = sorted(self._lost & self._held.keys())
-        self._lost.difference_update(lost)
-        for appid in lost:
-            self._drop(scheduler, appid)
-        if lost:
-            self._emit(Lost(tuple(lost), "another worker has claimed them"))
+    async def _want_lost(self) -> None:
+        """Claim what was lost as soon as nobody else holds it."""
+        if self._lost:
+            lost, self._lost = sorted(self._lost), set()
             await self._ledger.want(lost)
 
-    def _drop(self, scheduler: Scheduler, appid: str) -> None:
-        account = self._held.pop(appid)
-        scheduler.drop(account)
-        scheduler.remove(account)
+    def _drop(self, appid: str) -> None:
+        self._epochs.pop(appid, None)
+        account = self._held.pop(appid, None)
+        if account is not None:
+            self._scheduler.drop(account)
+            self._scheduler.remove(account)
 
-    async def _start_anew(self, scheduler: Scheduler) -> None:
+    async def _start_anew(self) -> None:
         """Hold nothing any more, under epochs that nothing of before has."""
         reason, held = self._cut_off, sorted(self._held)
-        for appid in held:
-            self._drop(scheduler, appid)
+        for appid in [*self._epochs]:
+            self._drop(appid)
         await self._ledger.abandon()
         await self._reach()
         self._cut_off = ""
-        self._lost.clear()
         self._emit(Lost(tuple(held), reason))

@@ -16,12 +16,12 @@ from typing import NamedTuple, TypeVar
 from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.channel import Channel
 from harvester.coverage import Outcome
-from harvester.errors import LedgerError
+from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
 from harvester.ledger.base import KnownSink, Ledger, Spent
-from harvester.model import Batch, Window
+from harvester.model import Batch, Window, listed
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
@@ -180,8 +180,6 @@ class Writer:
                 raise
             self.sharing.cut_off(f"the ledger does not answer: {exc}")
             return {each.appid for each in spent}
-        if self.sharing is not None:
-            self.sharing.lose(lost)
         return lost
 
     async def reserve(self, calls: Spent) -> bool:
@@ -237,22 +235,26 @@ class Writer:
         windows = [
             each for each in windows if sharing.is_current(each.batch.window.appid, each.epoch)
         ]
-        outcomes = [
-            each.outcome
-            for each in left
-            if sharing.is_current(each.outcome.window.appid, each.epoch)
-        ]
-        fence = sharing.fence({each.batch.window.appid for each in windows})
+        left = [each for each in left if sharing.is_current(each.outcome.window.appid, each.epoch)]
+        fence = {each.batch.window.appid: each.epoch for each in windows}
+        epochs = {**fence, **{each.outcome.window.appid: each.epoch for each in left}}
         try:
-            checkpoints, lost = await self._write([each.batch for each in windows], fence)
-            outcomes += [each.outcome for each in windows if each.batch.window.appid not in lost]
-            lost |= {*await self.ledger.commit(outcomes, checkpoints, self._spent())}
+            checkpoints, refused = await self._write([each.batch for each in windows], fence)
+            outcomes = [each.outcome for each in left]
+            outcomes += [each.outcome for each in windows if each.batch.window.appid not in refused]
+            spent = self._spent()
+            lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
         except Away as exc:
             sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
             return
         finally:
             self.writing = ""
-        sharing.lose(lost)
+        if strange := sorted(refused - lost):
+            raise SinkError(
+                f"the sink knows a later epoch of {listed(strange, 'account')} than the ledger,"
+                " which was put back to an older state; `harvester rebuild --ledger` makes it anew"
+            )
+        sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})
         if stored := [each for each in windows if each.batch.window.appid not in lost]:
             sharing.windows += len(stored)
             self._emit(self._committed(stored))

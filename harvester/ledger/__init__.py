@@ -57,7 +57,7 @@ def open_ledger(
         raise UsageError(f"ledger: {scheme}://… is none; {FORMS}")
     path = spec.value.removeprefix("sqlite:")
     if path != spec.value and ("?" in path or not path):
-        raise UsageError("ledger: write SQLite as sqlite:FILE")
+        raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")
     if not path:
         raise UsageError(f"ledger: its path is empty; {FORMS}")
     return SqliteLedger(path, readonly=readonly)

@@ -131,11 +131,14 @@ class Ledger(Protocol):
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
+        epochs: Mapping[str, int] | None = None,
     ) -> Collection[str]:
         """Store all of it, or nothing, durably.
 
-        Returns the accounts that this worker does not hold any more: nothing of theirs was stored.
-        A ledger with one worker returns none.
+        epochs: of a shared ledger, under which the outcomes were fetched, and perhaps of other
+            accounts; without it those under which this worker holds the accounts now.
+        Returns the accounts that are not held under these epochs any more: nothing of theirs was
+        stored.  A ledger with one worker returns none.
         """
         ...
 
@@ -235,11 +238,14 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Hold at most so many more of the wanted accounts that nobody else holds; renews, too."""
+        """Hold at most so many more of the wanted accounts that nobody else holds.
+
+        Renews the lease, too, unless it has ended: then nothing is claimed, and `renew` is due.
+        """
         ...
 
-    async def renew(self, windows: int) -> Collection[str]:
-        """Hold the accounts for another lease; returns those that were lost.
+    async def renew(self, windows: int) -> Mapping[str, int]:
+        """Hold the accounts for another lease; returns those that were lost, and their epochs.
 
         windows: how many this worker has stored.
         """

@@ -10,6 +10,7 @@ repeated without harm is repeated for a minute.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -93,6 +94,7 @@ class PostgresLedger:
         self._epochs: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
         self._commits: Counter[str] = Counter()  # of an account, that are not merged
+        self._turn = asyncio.Lock()  # claims and renewals one after the other
 
     def __repr__(self) -> str:
         return f"<PostgresLedger {self.identity}, {len(self._epochs)} accounts held>"
@@ -157,17 +159,19 @@ class PostgresLedger:
         await self._call(shared.want, self._worker, appids)
 
     async def claim(self, limit: int) -> list[Lease]:
-        call = self._leases.call(shared.claim, self._worker, self._lease, limit)
-        leases, accounts = await call
-        self._epochs.update({lease.appid: lease.epoch for lease in leases})
-        self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
+        async with self._turn:
+            call = self._leases.call(shared.claim, self._worker, self._lease, limit)
+            leases, accounts = await call
+            self._epochs.update({lease.appid: lease.epoch for lease in leases})
+            self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
         return leases
 
-    async def renew(self, windows: int) -> Collection[str]:
-        held = self._held()
-        lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
-        self._lose(lost, held)
-        return lost
+    async def renew(self, windows: int) -> Mapping[str, int]:
+        async with self._turn:
+            held = self._held()
+            lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+            self._lose(lost, held)
+        return {appid: held[appid][1] for appid in lost}
 
     async def release(self, appids: Collection[str]) -> None:
         held = self._held(appids)
@@ -175,9 +179,10 @@ class PostgresLedger:
         self._lose(held, held)
 
     async def abandon(self) -> None:
-        self._epochs.clear()
-        self._commits.clear()
-        await self._again(self._leases, lambda: self._leases.call(shared.abandon, self._worker))
+        async with self._turn:
+            self._epochs.clear()
+            self._commits.clear()
+            await self._again(self._leases, lambda: self._leases.call(shared.abandon, self._worker))
 
     async def unfinished(self) -> int:
         return await self._again(
@@ -202,7 +207,7 @@ class PostgresLedger:
     def _lose(self, appids: Iterable[str], held: Mapping[str, Account]) -> None:
         for appid in appids:
             if self._epochs.get(appid) == held[appid][1]:  # it may have been claimed again
-                del self._epochs[appid], self._numbers[appid]
+                del self._epochs[appid]
                 del self._commits[appid]
 
     # making it anew
@@ -216,6 +221,10 @@ class PostgresLedger:
         made._epochs, made._numbers, made._commits = {}, {}, Counter()
         await self._call(shared.drop, made._schema)
         return made
+
+    async def begin_after(self, epoch: int) -> None:
+        """Let all epochs be later than one that a sink knows."""
+        await self._call(shared.begin_after, epoch)
 
     async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
         """Let another ledger take the place of this one; returns the new name of this one."""
@@ -235,12 +244,25 @@ class PostgresLedger:
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
+        epochs: Mapping[str, int] | None = None,
     ) -> Collection[str]:
-        arguments = outcomes, checkpoints, list(spent)
-        if self._worker is None:
+        spent_ = list(spent)
+        arguments = outcomes, checkpoints, spent_
+        if not outcomes and not spent_ and not epochs:  # can be repeated
             return await self._call(shared.commit, *arguments, None)
-        held = self._held()
+        if self._worker is None:
+            try:
+                return await self._work.call(shared.commit, *arguments, None)
+            except Away as exc:
+                raise LedgerError(f"{self.where} does not answer: {exc}") from None
+        named = dict(epochs or {})
+        for appid in {each.window.appid for each in outcomes} | {each.appid for each in spent_}:
+            if appid in self._epochs:
+                named.setdefault(appid, self._epochs[appid])
+        held = {appid: (self._numbers[appid], epoch) for appid, epoch in named.items()
+                if appid in self._numbers}  # fmt: skip
         lost = await self._work.call(shared.commit, *arguments, held)
+        lost |= named.keys() - held.keys()
         self._lose(lost & held.keys(), held)
         self._commits.update({each.window.appid for each in outcomes} - lost)
         many = [appid for appid, number in self._commits.items() if number >= shared.LATEST]

@@ -33,7 +33,7 @@ FORGOTTEN = "1 day"
 _AT_ONCE = 400
 
 _SCHEMA = """
-CREATE TABLE version (number integer NOT NULL);
+CREATE TABLE version (number integer NOT NULL, first_epoch bigint NOT NULL);
 CREATE TABLE worker (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, job text NOT NULL,
     sinks text[] NOT NULL, started timestamptz NOT NULL, until timestamptz NOT NULL,
@@ -137,8 +137,14 @@ def make(tables: Tables, schema: str) -> None:
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
         tables.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         tables.run(_SCHEMA)
-        tables.run("INSERT INTO version VALUES (%s)", VERSION)
+        tables.run("INSERT INTO version VALUES (%s, 1)", VERSION)
     check_version(tables)
+
+
+def begin_after(tables: Tables, epoch: int) -> None:
+    """Let all epochs be later than one that a sink knows."""
+    tables.run("UPDATE version SET first_epoch = greatest(first_epoch, %s)", epoch)
+    tables.run("UPDATE account SET epoch = greatest(epoch, %s)", epoch)
 
 
 def drop(tables: Tables, schema: str) -> None:
@@ -177,6 +183,10 @@ def join(tables: Tables, name: str, job: Job) -> int:
             " the ledger's; set it: days and quotas begin by it"
         )
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")
+    tables.run(  # of a frozen one nothing is stored any more: it may know other sinks
+        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = until FROM worker"
+        " WHERE worker.id = holder AND until < clock_timestamp()"
+    )
     for sinks in tables.rows("SELECT sinks FROM worker WHERE until >= clock_timestamp()"):
         if {*sinks[0]} != {*job.sinks}:
             raise UsageError(
@@ -208,12 +218,16 @@ _RENEW = (
     "UPDATE worker SET until = clock_timestamp() + %s * interval '1 second',"
     " windows = greatest(windows, %s) WHERE id = %s"
 )
+_ENDED = "SELECT id FROM worker WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED"
+"""Workers whose lease has ended; none of them renews it until this transaction is over."""
 
 _CLAIM = """
 WITH free AS (
-    SELECT account.id, holder, freed FROM wanted JOIN account ON account.id = wanted.account
-    WHERE wanted.worker = %s AND (holder IS NULL OR NOT EXISTS (
-        SELECT FROM worker WHERE worker.id = holder AND until >= clock_timestamp()))
+    SELECT account.id, account.holder, account.freed
+    FROM wanted JOIN account AS seen ON seen.id = wanted.account
+    JOIN account ON account.id = seen.id AND account.epoch = seen.epoch
+    WHERE wanted.worker = %s AND (seen.holder IS NULL OR seen.holder = ANY(%s)
+        OR NOT EXISTS (SELECT FROM worker WHERE worker.id = seen.holder))
     ORDER BY wanted.account LIMIT %s
     FOR UPDATE OF account SKIP LOCKED
 ), claimed AS (
@@ -225,15 +239,20 @@ RETURNING name, account.id, epoch, extract(epoch FROM clock_timestamp() - CASE
     WHEN free.holder IS NULL THEN free.freed ELSE coalesce(
         (SELECT until FROM worker WHERE worker.id = free.holder), clock_timestamp()) END)
 """
+# Who is locked may have been claimed since the statement began: then its epoch is another one.
 
 
 def claim(
     tables: Tables, worker: int, lease: float, limit: int
 ) -> tuple[list[Lease], dict[str, Account]]:
-    """Hold accounts that nobody else holds; renews the lease."""
-    if not tables.run(_RENEW, lease, 0, worker):
-        return [], {}  # removed: the next renewal says that all is lost
-    rows = sorted(tables.rows(_CLAIM, worker, limit, worker, worker))
+    """Hold accounts that nobody else holds; renews the lease, and claims nothing if it has ended.
+
+    The worker's row is locked first: what comes after a claim that is under way waits for it.
+    """
+    if not tables.run(f"{_RENEW} AND until >= clock_timestamp()", lease, 0, worker):
+        return [], {}
+    ended = [number for (number,) in tables.rows(_ENDED)]
+    rows = sorted(tables.rows(_CLAIM, worker, ended, limit, worker, worker))
     leases = [
         Lease(appid, epoch) if idle is None else Lease(appid, epoch, float(idle))
         for appid, _, epoch, idle in rows
@@ -244,7 +263,10 @@ def claim(
 def renew(
     tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, Account]
 ) -> set[str]:
-    """Hold the accounts for another lease; returns those that were lost."""
+    """Hold the accounts for another lease; returns those that were lost.
+
+    Who takes over accounts of this worker has locked its row until that is committed.
+    """
     if not tables.run(_RENEW, lease, windows, worker):
         return {*held}
     [(number,)] = tables.rows("SELECT count(*) FROM account WHERE holder = %s", worker)
@@ -275,7 +297,11 @@ def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
 
 
 def abandon(tables: Tables, worker: int) -> None:
-    """Hold nothing any more; the epochs are raised, so that nothing that is under way counts."""
+    """Hold nothing any more; the epochs are raised, so that nothing that is under way counts.
+
+    The worker's row is locked first, so that a claim that is under way comes before.
+    """
+    tables.run("UPDATE worker SET windows = windows WHERE id = %s", worker)
     tables.run(
         "INSERT INTO wanted SELECT %s, id FROM account WHERE holder = %s ON CONFLICT DO NOTHING",
         worker,
@@ -359,10 +385,11 @@ def commit(
 ) -> set[str]:
     """Store all of it but that of lost accounts, which are returned.
 
-    held: the epochs of the accounts that the worker holds; None of one that has no leases, as it
-    makes or mends a ledger alone.
+    held: the accounts under the epochs that count; None of a worker that has no leases, as it makes
+    or mends a ledger alone.
     """
     appids = {each.window.appid for each in outcomes} | {each.appid for each in spent}
+    appids |= held.keys() if held is not None else set()
     ours = _named(tables, appids) if held is None else held
     own = _locked(tables, {appid: ours[appid] for appid in appids if appid in ours})
     gone = appids - _still(ours, own).keys()
@@ -378,7 +405,8 @@ def commit(
 
 def _know(tables: Tables, appids: Iterable[str]) -> None:
     tables.run(
-        "INSERT INTO account (name, epoch) SELECT name, 1 FROM unnest(%s::text[]) AS name"
+        "INSERT INTO account (name, epoch) SELECT name, first_epoch FROM version,"
+        " unnest(%s::text[]) AS name"
         " WHERE NOT EXISTS (SELECT FROM account WHERE account.name = name.name)"
         " ORDER BY name ON CONFLICT (name) DO NOTHING",
         sorted(appids),

@@ -105,6 +105,7 @@ class SqliteLedger:
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
+        epochs: Mapping[str, int] | None = None,
     ) -> Collection[str]:
         await self._call(tables.commit, outcomes, checkpoints, list(spent))
         return ()

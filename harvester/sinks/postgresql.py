@@ -34,6 +34,11 @@ _SETTINGS = (  # the days to delete are few beside a table: they are looked up i
     " set_config('enable_mergejoin', 'off', true)"
 )
 
+_IS_LEDGER = (  # whether the tables would be made in the schema of a shared ledger
+    "SELECT to_regclass(quote_ident(current_schema()) || '.open_window') IS NOT NULL"
+    " AND to_regclass(quote_ident(current_schema()) || '.wanted') IS NOT NULL"
+)
+
 _TYPES = {
     "int": "bigint", "float": "double precision", "str": "text", "bool": "boolean", "date": "date",
     "object": "json", "list": "json", "json": "json", "timestamp": "timestamp with time zone",
@@ -101,6 +106,7 @@ class PostgresDriver:
         self.is_away = server.is_away
         self.is_barred = server.is_barred
         self._server = server
+        self._settings = _SETTINGS
         self._connection: Any = None
         self._ever = False
 
@@ -108,6 +114,9 @@ class PostgresDriver:
         if self._connection is None:
             self._connection = self._server.connect(again=self._ever)
             self._ever = True
+            [(is_ledger,)] = self.query(_IS_LEDGER)
+            if is_ledger:  # the user has its name, and it comes first in the search path
+                self._settings = f"{_SETTINGS}, set_config('search_path', 'public', true)"
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -116,7 +125,7 @@ class PostgresDriver:
 
     @contextmanager
     def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
-        with self._server.transaction(self._connection, _SETTINGS, what):
+        with self._server.transaction(self._connection, self._settings, what):
             if alone:
                 self.query("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             yield
@@ -128,7 +137,7 @@ class PostgresDriver:
         try:
             reader.connect(create=False)
             reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            reader.query("SELECT set_config('timezone', 'UTC', true)")
+            reader.query(f"SELECT {self._settings}")
             yield reader
         finally:
             reader.close()

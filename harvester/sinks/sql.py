@@ -44,8 +44,8 @@ DISK_FULL = "the disk is full"
 """What `Driver.says` of an error that says so."""
 VERSION = 3
 _OLD_TABLES = ("_harvester", "_harvester_windows")
-_OWNER, _COMMITS = "owner", "commits"
-"""The keys of a checkpoint."""
+_OWNER, _COMMITS, _LATEST = "owner", "commits", "epoch"
+"""The keys of a checkpoint; the latest epoch is that of its beginning."""
 _AT_ONCE = 500
 """Accounts that one statement names."""
 
@@ -289,9 +289,10 @@ class SqlSink:
                     mark = driver.dialect.mark
                     driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
                 [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
+                [(epoch,)] = driver.query("SELECT max(epoch) FROM _harvester_fence")
         if checkpoint is not None:
             self._owner = str(owner)
-        return {_OWNER: str(owner), _COMMITS: str(commits)}
+        return {_OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
 
     def _make(self) -> None:
         """Make the tables of the sink's own."""

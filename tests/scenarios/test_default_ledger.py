@@ -114,11 +114,11 @@ def test_a_ledger_is_named_by_a_path_or_a_spec(server: DaysOnly, tmp_path: Path)
 @pytest.mark.parametrize(
     ("ledger", "said"),
     [
-        ("postgresql://user:s3cret-s3cret@host/db", r"postgresql://… comes with a later version"),
-        ("redis://user:s3cret-s3cret@host/0", r"redis://… is none; give a path, or sqlite:FILE"),
+        ("postgresql://user:s3cret-s3cret@host/db", "cannot be written by several processes"),
+        ("redis://user:s3cret-s3cret@host/0", r"redis://… is none; give a path, sqlite:FILE or p"),
         ("sqlite:", "write it as sqlite:FILE"),
         ("", "its path is empty"),
-        (3, "^ledger=3: expected a path, sqlite:FILE, a Ledger or None$"),
+        (3, "^ledger=3: expected a path, sqlite:FILE, postgresql://…, a Ledger or None$"),
     ],
 )
 def test_what_cannot_be_a_ledger_is_refused(

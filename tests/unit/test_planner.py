@@ -23,7 +23,7 @@ from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.limiter import Rate
 from harvester.model import HELD, Response, Tally, Window
 from harvester.plan import Cut, Days, Grid
-from harvester.planner import Need, Plan, build_plan, calendars_of, known, needed
+from harvester.planner import Need, Plan, build_plan, demands, known, needed
 from harvester.queues import InterfaceQueue
 from harvester.settings import Options
 from harvester.stores import MemoryStore
@@ -377,16 +377,21 @@ def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(planner, "ACCOUNTS_AT_ONCE", 2)
     appids = [f"wx{n:016x}" for n in range(5)]
 
-    async def run() -> list[tuple[str, list[str]]]:
-        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-            await ledger.commit([outcome("2024-01-01", appid=each) for each in appids], {})
-            return [
-                (appid, sorted(name for name, _ in found))
-                async for appid, found in calendars_of(ledger, appids, {})
-            ]
+    async def run() -> list[list[str]]:
+        asked: list[list[str]] = []
 
-    groups = [appids[:2], appids[2:4], appids[4:]]
-    assert asyncio.run(run()) == [(each, group) for group in groups for each in group]
+        class Noted(SqliteLedger):
+            async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+                asked.append([*appids])
+                return await super().calendars(appids)
+
+        async with Noted(tmp_path / "ledger.sqlite") as ledger:
+            of = scope(date(2024, 1, 1), date(2024, 1, 2), appids)
+            listed = [each async for each in demands(of, ledger, {}, WALL)]
+        assert [demand.appid for row in listed for demand in row] == appids
+        return asked
+
+    assert asyncio.run(run()) == [appids[:2], appids[2:4], appids[4:]]
 
 
 # figures that are not settled

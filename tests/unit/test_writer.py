@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from harvester.coverage import Calendar, Outcome
 from harvester.datacube import INTERFACES
 from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Event, Filled
+from harvester.fencing import EPOCH
 from harvester.ledger import Spent, SqliteLedger
 from harvester.ledger.base import KnownSink
 from harvester.model import Batch, Tally, Window
@@ -72,11 +73,12 @@ class Watched(SqliteLedger):
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
-    ) -> None:
+        epochs: Mapping[str, int] | None = None,
+    ) -> Collection[str]:
         self.log.append("ledger")
         spent = list(spent)
         self.commits.append((list(outcomes), {k: dict(v) for k, v in checkpoints.items()}, spent))
-        await super().commit(outcomes, checkpoints, spent)
+        return await super().commit(outcomes, checkpoints, spent)
 
 
 class Place(MemorySink):
@@ -140,7 +142,7 @@ class Desk:
             if isinstance(item, Harvested):
                 await self.writer.harvested(item)
             else:
-                await self.writer.put(item)
+                await self.writer.put(item, EPOCH)
 
     async def calendar(self, appid: str = A) -> Calendar:
         return (await self.ledger.calendars([appid])).get((appid, NAME), Calendar())
@@ -443,16 +445,18 @@ def test_calls_that_cannot_be_reserved_are_an_error_for_all_who_wait(tmp_path: P
 def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     commit, failed = desk.ledger.commit, list[bool]()
-    later: list[asyncio.Task[None]] = []
+    later: list[asyncio.Task[bool]] = []
 
-    async def fails_at_second(outcomes: Any, checkpoints: Any, spent: Any = ()) -> None:
+    async def fails_at_second(
+        outcomes: Any, checkpoints: Any, spent: Any = (), epochs: Any = None
+    ) -> Collection[str]:
         await asyncio.sleep(0)
         failed.append(len(failed) == 1)
         if failed[-1]:
             later.append(asyncio.create_task(desk.writer.reserve(Spent("wx9", NAME, TODAY, 1))))
             await asyncio.sleep(0)
             raise LedgerError("the disk is full")
-        await commit(outcomes, checkpoints, spent)
+        return await commit(outcomes, checkpoints, spent)
 
     async def then() -> list[object]:
         desk.ledger.commit = fails_at_second  # type: ignore[method-assign]
@@ -462,7 +466,7 @@ def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(tmp_path
         return found
 
     found = desk.do(then=then)
-    assert [type(each) for each in found] == [type(None), LedgerError, type(None), type(None)]
+    assert [type(each) for each in found] == [bool, LedgerError, bool, bool]
     assert spent_in(desk) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3, 9)}
 
 

@@ -306,13 +306,15 @@ class MoodyLedger(SqliteLedger):
         outcomes: Sequence[Outcome],
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
-    ) -> None:
+        epochs: Mapping[str, int] | None = None,
+    ) -> Collection[str]:
         """Fails before, or after it was stored."""
         if outcomes:
             await self._between()
         fails = self._draw.random()
         if fails < self._moods.ledger_fails / 2:
             raise LedgerError("the disk is full")
-        await super().commit(outcomes, checkpoints, list(spent))
+        lost = await super().commit(outcomes, checkpoints, list(spent))
         if fails < self._moods.ledger_fails:
             raise LedgerError("the disk went away")
+        return lost

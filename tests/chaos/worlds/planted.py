@@ -192,8 +192,8 @@ PLANTED = (
     Planted(
         "calls are sent that were not booked",
         "worker.py",
-        "                Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)\n",
-        "                Spent(queue.appid, queue.endpoint.name, quota_day(wall), 0)\n",
+        "            calls = Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)\n",
+        "            calls = Spent(queue.appid, queue.endpoint.name, quota_day(wall), 0)\n",
     ),
     Planted(
         "the day begins at midnight in Greenwich",

@@ -398,7 +398,7 @@ class Living:
         engine, loop = self._engine, self.loop
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
             return
-        scheduler = engine._worker._scheduler
+        scheduler = engine._worker.scheduler
         if scheduler._stopped or engine._writer.channel._putters or self._disk_is_busy():
             return
         if engine._worker._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
