@@ -2,9 +2,9 @@
 
 Rule: claims and plans; the engine starts what is here, and the worker and the writer ask it.
 
-A worker claims a few accounts at a time, as long as it has requests to spare.  An account that is
-finished is released once all of it is committed.  Accounts that were lost are dropped: the epoch of
-what was fetched for them is not current any more, and it is not stored.
+A worker holds as many accounts as fill its slots, and claims more while some of them idle.  An
+account that is finished is released once all of it is committed.  Accounts that were lost are
+dropped: the epoch of what was fetched for them is not current any more, and it is not stored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import anyio
 
 from harvester import fencing
-from harvester.account import AccountQueue
+from harvester.account import AccountQueue, Share
 from harvester.away import Away
 from harvester.events import Claimed, Lost, Observer
 from harvester.ledger.base import Lease, SharedLedger
@@ -27,7 +27,7 @@ CLAIM_EVERY = 0.25
 ASK_EVERY = 1.0
 """Seconds between two claims while nothing is free."""
 FIRST_PART = 8
-"""The first claim is for so small a part of what may be in flight; each further one for twice."""
+"""While slots idle, the first claim is for so small a part of them; each further one for twice."""
 RENEWALS = 3
 """So often a lease is renewed before it ends."""
 
@@ -59,7 +59,7 @@ class Sharing:
         self._emit = emit
         self._reach = reach
         self._clock = clock
-        self._deadline = 0.0
+        self._deadline = self._ask_at = 0.0
         self._renewed = asyncio.Event()
         self._lot = max(concurrency // FIRST_PART, 1)
         self._held: dict[str, AccountQueue] = {}
@@ -129,44 +129,52 @@ class Sharing:
         """
         while True:
             scheduler.wanted.clear()
-            wait = self._lease
             try:
                 if self._cut_off:
                     await self._start_anew(scheduler)
-                self._drop_lost(scheduler)
+                await self._drop_lost(scheduler)
+                if limit := self._room(scheduler):
+                    await self._claim(scheduler, plan, limit)
+                    if not self._held and not await self._ledger.unfinished():
+                        break
                 await self._release(scheduler, finish)
-                if idle := scheduler.idle:
-                    wait = await self._claim(scheduler, plan, min(idle, self._lot))
-                if not self._held and not await self._ledger.unfinished():
-                    break
             except Away as exc:
                 self.cut_off(str(exc))
                 continue
-            with anyio.move_on_after(wait):
+            wait = self._ask_at - anyio.current_time()
+            with anyio.move_on_after(wait if wait > 0 else self._lease):
                 await scheduler.wanted.wait()
-                await anyio.sleep(min(wait, CLAIM_EVERY))
         scheduler.close()
+
+    def _room(self, scheduler: Scheduler) -> int:
+        """How many accounts to claim now: as many as fill the slots, and more while some idle."""
+        if anyio.current_time() < self._ask_at:
+            return 0
+        open_ = sum(account.turn.open for account in self._held.values())
+        return max(self._concurrency // Share.FEWEST - open_, min(scheduler.idle, self._lot))
 
     async def _claim(
         self,
         scheduler: Scheduler,
         plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
         limit: int,
-    ) -> float:
-        """Claim so many more accounts; returns the seconds until the next claim."""
+    ) -> None:
+        """Claim so many more accounts, if there are so many."""
         began = self._clock()
         leases = await self._ledger.claim(limit)
         self._prolong(began)
+        self._ask_at = anyio.current_time() + (
+            CLAIM_EVERY if len(leases) == limit else min(ASK_EVERY, self._lease)
+        )
         self._lost.difference_update(lease.appid for lease in leases)  # an earlier lease of them
         if not leases:
-            return min(ASK_EVERY, self._lease)
+            return
         self._lot = min(2 * self._lot, self._concurrency)
         accounts = await plan({lease.appid: lease for lease in leases})
         for account in accounts:
             self._held[account.appid] = account
         self._emit(Claimed(tuple(account.appid for account in accounts)))
         scheduler.add(accounts)
-        return CLAIM_EVERY
 
     async def _release(
         self,
@@ -177,19 +185,20 @@ class Sharing:
         if not finished:
             return
         await finish(finished)
-        self._drop_lost(scheduler)  # of these too: then others finish them
+        await self._drop_lost(scheduler)  # of these too: then others finish them
         appids = [account.appid for account in finished if account.appid in self._held]
         await self._ledger.release(appids)
         for appid in appids:
             scheduler.remove(self._held.pop(appid))
 
-    def _drop_lost(self, scheduler: Scheduler) -> None:
-        lost = self._lost & self._held.keys()
-        self._lost -= lost
+    async def _drop_lost(self, scheduler: Scheduler) -> None:
+        lost = sorted(self._lost & self._held.keys())
+        self._lost.difference_update(lost)
         for appid in lost:
             self._drop(scheduler, appid)
         if lost:
-            self._emit(Lost(tuple(sorted(lost)), "another worker has claimed them"))
+            self._emit(Lost(tuple(lost), "another worker has claimed them"))
+            await self._ledger.want(lost)
 
     def _drop(self, scheduler: Scheduler, appid: str) -> None:
         account = self._held.pop(appid)

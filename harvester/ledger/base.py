@@ -231,7 +231,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def want(self, appids: Sequence[str]) -> None:
-        """These accounts are not finished."""
+        """These accounts are to be claimed, also those that were lost."""
         ...
 
     async def claim(self, limit: int) -> list[Lease]:
@@ -254,7 +254,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def unfinished(self) -> int:
-        """How many of the wanted accounts are not finished, whoever holds them."""
+        """How many of the wanted accounts are neither finished nor held by this worker."""
         ...
 
     async def leave(self) -> None:

@@ -37,7 +37,7 @@ from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import shared
 from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
-from harvester.ledger.shared import Tables
+from harvester.ledger.shared import Account, Tables
 from harvester.model import Tally
 from harvester.plan import Days
 from harvester.postgres import SETTINGS, Server, server_of
@@ -50,7 +50,10 @@ _LOCK = 0x6C656467  # "ledg"
 _ASK_AGAIN = 0.5
 _SETTINGS = (
     f"{SETTINGS}, set_config('search_path', '{{}}', true),"
-    " set_config('idle_in_transaction_session_timeout', '{}', true)"
+    " set_config('idle_in_transaction_session_timeout', '{}', true),"
+    # tables that have just been filled have no statistics yet: few rows are looked up by an index
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
+    " set_config('enable_bitmapscan', 'off', true)"
 )
 _FROZEN = "15s"
 """A transaction whose client says nothing for so long is ended: it locks accounts."""
@@ -88,6 +91,7 @@ class PostgresLedger:
         self._worker: int | None = None
         self._lease = 0.0
         self._epochs: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
         self._commits: Counter[str] = Counter()  # of an account, that are not merged
 
     def __repr__(self) -> str:
@@ -153,18 +157,20 @@ class PostgresLedger:
         await self._call(shared.want, self._worker, appids)
 
     async def claim(self, limit: int) -> list[Lease]:
-        leases = await self._leases.call(shared.claim, self._worker, self._lease, limit)
+        call = self._leases.call(shared.claim, self._worker, self._lease, limit)
+        leases, accounts = await call
         self._epochs.update({lease.appid: lease.epoch for lease in leases})
+        self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
         return leases
 
     async def renew(self, windows: int) -> Collection[str]:
-        held = dict(self._epochs)
+        held = self._held()
         lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
         self._lose(lost, held)
         return lost
 
     async def release(self, appids: Collection[str]) -> None:
-        held = {appid: self._epochs[appid] for appid in appids if appid in self._epochs}
+        held = self._held(appids)
         await self._work.call(shared.release, self._worker, held)
         self._lose(held, held)
 
@@ -187,10 +193,16 @@ class PostgresLedger:
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
 
-    def _lose(self, appids: Iterable[str], held: Mapping[str, int]) -> None:
+    def _held(self, appids: Iterable[str] | None = None) -> dict[str, Account]:
+        """Numbers and epochs of the accounts that are held, or of those among some."""
+        epochs, numbers = self._epochs, self._numbers
+        names = epochs if appids is None else [each for each in appids if each in epochs]
+        return {appid: (numbers[appid], epochs[appid]) for appid in names}
+
+    def _lose(self, appids: Iterable[str], held: Mapping[str, Account]) -> None:
         for appid in appids:
-            if self._epochs.get(appid) == held[appid]:  # it may have been claimed again meanwhile
-                del self._epochs[appid]
+            if self._epochs.get(appid) == held[appid][1]:  # it may have been claimed again
+                del self._epochs[appid], self._numbers[appid]
                 del self._commits[appid]
 
     # making it anew
@@ -201,7 +213,7 @@ class PostgresLedger:
         made._schema = f"{self._schema}_new"
         made._work = _Line(self._server, made._schema, "harvester-draft")
         made._leases = _Line(self._server, made._schema, "harvester-draft")
-        made._epochs, made._commits = {}, Counter()
+        made._epochs, made._numbers, made._commits = {}, {}, Counter()
         await self._call(shared.drop, made._schema)
         return made
 
@@ -224,16 +236,16 @@ class PostgresLedger:
         checkpoints: Mapping[str, Mapping[str, str]],
         spent: Iterable[Spent] = (),
     ) -> Collection[str]:
-        held = None if self._worker is None else dict(self._epochs)
-        arguments = outcomes, checkpoints, list(spent), held
-        if held is None:
-            return await self._call(shared.commit, *arguments)
-        lost = await self._work.call(shared.commit, *arguments)
+        arguments = outcomes, checkpoints, list(spent)
+        if self._worker is None:
+            return await self._call(shared.commit, *arguments, None)
+        held = self._held()
+        lost = await self._work.call(shared.commit, *arguments, held)
         self._lose(lost & held.keys(), held)
         self._commits.update({each.window.appid for each in outcomes} - lost)
-        if many := {appid: held[appid] for appid, number in self._commits.items()
-                    if number >= shared.LATEST and appid in held}:  # fmt: skip
-            await self._work.call(shared.merge_held, many)
+        many = [appid for appid, number in self._commits.items() if number >= shared.LATEST]
+        if many:
+            await self._work.call(shared.merge_held, self._held(many))
             for appid in many:
                 del self._commits[appid]
         return lost
@@ -245,14 +257,13 @@ class PostgresLedger:
         windows: Sequence[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
-        await self._work.call(shared.reopen, key, days, windows, sums, self._held)
+        await self._work.call(shared.reopen, key, days, windows, sums, self._own())
 
     async def forget(self, key: Key, days: Days) -> None:
-        await self._work.call(shared.forget, key, days, self._held)
+        await self._work.call(shared.forget, key, days, self._own())
 
-    @property
-    def _held(self) -> dict[str, int] | None:
-        return None if self._worker is None else dict(self._epochs)
+    def _own(self) -> dict[str, Account] | None:
+        return None if self._worker is None else self._held()
 
     async def rebook(self, today: date) -> bool:
         return await self._call(shared.rebook, today)

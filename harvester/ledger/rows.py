@@ -6,9 +6,9 @@ Rule: pure; a ledger has the statements.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from harvester.codec import encode, parse_small
 from harvester.coverage import Calendar, OpenWindow, Outcome, joined, packed, unpacked
@@ -27,6 +27,18 @@ def journal_entry(outcomes: Sequence[Outcome], spent: Iterable[Spent] = ()) -> s
         "spent": [(appid, name, day.isoformat(), calls) for appid, name, day, calls in spent],
     }
     return encode(entry).decode()
+
+
+def journal_rows(outcomes: Sequence[Outcome]) -> Iterator[Row]:
+    """The same as rows.
+
+    A row: account, interface, first and last day as ordinals, state, records, checksum, empty days
+    as hexadecimal digits, and the rest of an outcome as JSON.
+    """
+    for each in joined(outcomes):
+        row = _encoded(each)
+        rest = encode(row[8:]).decode() if len(row) > 8 else ""
+        yield (*row[:8], rest)
 
 
 def _encoded(outcome: Outcome) -> list[Any]:
@@ -48,16 +60,33 @@ class Journal:
     outcomes: by account and interface, in order.  spent: calls by account, interface and day.
     """
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self.outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
         self.spent: Calls = Counter()
+
+    @classmethod
+    def of_entries(cls, entries: Iterable[str]) -> Self:
+        """From what `journal_entry` has made."""
+        journal = cls()
         for text in entries:
             entry = parse_small(text.encode())
             for row in entry["outcomes"]:
-                outcome = _decoded(row)
-                self.outcomes[outcome.window.appid][outcome.window.endpoint].append(outcome)
+                journal._add(row)
             for appid, name, day, calls in entry["spent"]:
-                self.spent[appid, name, day] += calls
+                journal.spent[appid, name, day] += calls
+        return journal
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Row]) -> Self:
+        """From what `journal_rows` has made."""
+        journal = cls()
+        for *row, rest in rows:
+            journal._add([*row, *(parse_small(rest.encode()) if rest else ())])
+        return journal
+
+    def _add(self, row: Sequence[Any]) -> None:
+        outcome = _decoded(row)
+        self.outcomes[outcome.window.appid][outcome.window.endpoint].append(outcome)
 
     def apply(self, calendars: dict[Key, Calendar], appids: Iterable[str]) -> None:
         """Bring what is known of these accounts up to date."""

@@ -2,8 +2,8 @@
 
 Rule: functions of a connection; `harvester.ledger.postgresql` has the connections and their errors.
 
-A commit adds one row of ``journal`` for each of its accounts; readers apply these rows to the
-calendars.  They are merged when an account is released, or when there are `LATEST` of them.
+A commit adds rows to ``journal``; readers apply them to the calendars.  The rows of an account are
+merged into its calendars when it is released, or after `LATEST` commits.
 
 A worker's lease hangs on its row in ``worker``: renewing it is one row, however many accounts it
 holds.  A claim raises the epoch of an account, and a commit locks the accounts and compares epochs:
@@ -20,7 +20,7 @@ from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import UsageError
 from harvester.fencing import lost
 from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
-from harvester.ledger.rows import Before, Journal, Row, calendars_of, journal_entry
+from harvester.ledger.rows import Before, Journal, Row, calendars_of, journal_rows
 from harvester.model import Tally, listed
 from harvester.plan import Days
 
@@ -66,7 +66,9 @@ CREATE TABLE open_window (
 );
 CREATE TABLE journal (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL,
-    entries text NOT NULL
+    endpoint text NOT NULL, first_day integer NOT NULL, last_day integer NOT NULL,
+    state text NOT NULL, records bigint NOT NULL, checksum bigint NOT NULL, empty text NOT NULL,
+    rest text NOT NULL
 );
 CREATE INDEX journal_account ON journal (account, number);
 CREATE TABLE asked (
@@ -89,6 +91,14 @@ CREATE TABLE checkpoint (
 """
 
 
+_JOURNAL = "endpoint, first_day, last_day, state, records, checksum, empty, rest"
+_JOURNAL_TYPES = ("int4", "text", "int4", "int4", "text", "int8", "int8", "text", "text")
+
+
+Account = tuple[int, int]
+"""An account's number and its epoch."""
+
+
 class Tables:
     """A connection within a transaction whose tables are those of one schema."""
 
@@ -105,6 +115,16 @@ class Tables:
     def run(self, sql: str, *values: object) -> int:
         """How many rows a statement has changed."""
         return int(self._connection.execute(sql, values or None).rowcount)
+
+    def copy(self, table: str, columns: str, types: Sequence[str], rows: Iterable[Row]) -> None:
+        """Append rows; types: of their values, as PostgreSQL names them."""
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
+        ):
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
 
     def columns(self, sql: str, rows: Sequence[Row]) -> None:
         """Run a statement that takes these rows as one array a column."""
@@ -191,35 +211,38 @@ _RENEW = (
 
 _CLAIM = """
 WITH free AS (
-    SELECT account.id, CASE
-        WHEN holder IS NULL THEN freed ELSE coalesce(held.until, clock_timestamp()) END AS since
-    FROM wanted
-    JOIN account ON account.id = wanted.account
-    LEFT JOIN worker AS held ON held.id = account.holder
-    WHERE wanted.worker = %s AND account.holder IS DISTINCT FROM %s
-      AND (held.until IS NULL OR held.until < clock_timestamp())
+    SELECT account.id, holder, freed FROM wanted JOIN account ON account.id = wanted.account
+    WHERE wanted.worker = %s AND (holder IS NULL OR NOT EXISTS (
+        SELECT FROM worker WHERE worker.id = holder AND until >= clock_timestamp()))
     ORDER BY wanted.account LIMIT %s
     FOR UPDATE OF account SKIP LOCKED
+), claimed AS (
+    DELETE FROM wanted USING free WHERE wanted.worker = %s AND wanted.account = free.id
 )
 UPDATE account SET holder = %s, epoch = epoch + 1, freed = NULL FROM free
 WHERE account.id = free.id
-RETURNING name, epoch, extract(epoch FROM clock_timestamp() - free.since)
+RETURNING name, account.id, epoch, extract(epoch FROM clock_timestamp() - CASE
+    WHEN free.holder IS NULL THEN free.freed ELSE coalesce(
+        (SELECT until FROM worker WHERE worker.id = free.holder), clock_timestamp()) END)
 """
 
 
-def claim(tables: Tables, worker: int, lease: float, limit: int) -> list[Lease]:
+def claim(
+    tables: Tables, worker: int, lease: float, limit: int
+) -> tuple[list[Lease], dict[str, Account]]:
     """Hold accounts that nobody else holds; renews the lease."""
     if not tables.run(_RENEW, lease, 0, worker):
-        return []  # removed: whoever asks next for what is held is told that all is lost
-    rows = tables.rows(_CLAIM, worker, worker, limit, worker)
-    return [
+        return [], {}  # removed: the next renewal says that all is lost
+    rows = sorted(tables.rows(_CLAIM, worker, limit, worker, worker))
+    leases = [
         Lease(appid, epoch) if idle is None else Lease(appid, epoch, float(idle))
-        for appid, epoch, idle in sorted(rows)
+        for appid, _, epoch, idle in rows
     ]
+    return leases, {appid: (number, epoch) for appid, number, epoch, _ in rows}
 
 
 def renew(
-    tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, int]
+    tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, Account]
 ) -> set[str]:
     """Hold the accounts for another lease; returns those that were lost."""
     if not tables.run(_RENEW, lease, windows, worker):
@@ -228,22 +251,23 @@ def renew(
     if number == len(held):
         return set()
     known = tables.rows("SELECT name, epoch FROM account WHERE holder = %s", worker)
-    return lost(held, dict(known))
+    return lost(_epochs(held), dict(known))
 
 
-def release(tables: Tables, worker: int, held: Mapping[str, int]) -> None:
+def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
     """These accounts are finished: for this worker, and for those that have the same job now."""
     own = _locked(tables, held)
-    merge(tables, [own[appid] for appid in held.keys() - lost(held, _epochs(own))])
-    ids = [number for number, _ in own.values()]
+    merge(tables, _still(held, own))
+    ids = _array(number for number, _ in held.values())
     tables.run(
         "UPDATE account SET holder = NULL, freed = clock_timestamp()"
-        " WHERE id = ANY(%s) AND holder = %s",
+        " WHERE id = ANY(%s::integer[]) AND holder = %s",
         ids,
         worker,
     )
     tables.run(
-        "DELETE FROM wanted USING worker WHERE wanted.worker = worker.id AND account = ANY(%s)"
+        "DELETE FROM wanted USING worker WHERE wanted.worker = worker.id"
+        " AND account = ANY(%s::integer[])"
         " AND job = (SELECT job FROM worker WHERE id = %s)",
         ids,
         worker,
@@ -253,6 +277,11 @@ def release(tables: Tables, worker: int, held: Mapping[str, int]) -> None:
 def abandon(tables: Tables, worker: int) -> None:
     """Hold nothing any more; the epochs are raised, so that nothing that is under way counts."""
     tables.run(
+        "INSERT INTO wanted SELECT %s, id FROM account WHERE holder = %s ON CONFLICT DO NOTHING",
+        worker,
+        worker,
+    )
+    tables.run(
         "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
         " WHERE holder = %s",
         worker,
@@ -260,7 +289,7 @@ def abandon(tables: Tables, worker: int) -> None:
 
 
 def unfinished(tables: Tables, worker: int) -> int:
-    """How many accounts of the worker's job are not finished."""
+    """How many accounts the worker has still to claim."""
     [(number,)] = tables.rows("SELECT count(*) FROM wanted WHERE worker = %s", worker)
     return int(number)
 
@@ -289,17 +318,32 @@ def workers(tables: Tables) -> list[WorkerState]:
 # what a run writes
 
 
-Account = tuple[int, int]
-"""An account's number and its epoch."""
-
-
-def _locked(tables: Tables, appids: Iterable[str]) -> dict[str, Account]:
+def _locked(tables: Tables, held: Mapping[str, Account]) -> dict[str, Account]:
     """The accounts, locked until the end of the transaction: nobody claims them meanwhile."""
+    names = {number: appid for appid, (number, _) in held.items()}
     rows = tables.rows(
-        "SELECT name, id, epoch FROM account WHERE name = ANY(%s) ORDER BY id FOR UPDATE",
-        list(appids),
+        "SELECT id, epoch FROM account WHERE id = ANY(%s::integer[]) ORDER BY id FOR UPDATE",
+        _array(names),
     )
+    return {names[number]: (number, epoch) for number, epoch in rows}
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """Numbers as PostgreSQL writes an array, which is faster than to have the driver write it."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _named(tables: Tables, appids: Iterable[str]) -> dict[str, Account]:
+    """Accounts that a worker without leases writes."""
+    _know(tables, appids)
+    rows = tables.rows("SELECT name, id, epoch FROM account WHERE name = ANY(%s)", sorted(appids))
     return {name: (number, epoch) for name, number, epoch in rows}
+
+
+def _still(held: Mapping[str, Account], own: Mapping[str, Account]) -> dict[str, Account]:
+    """Those of the locked accounts that are held under the epoch that the worker has."""
+    gone = lost(_epochs({appid: held[appid] for appid in own}), _epochs(own))
+    return {appid: account for appid, account in own.items() if appid not in gone}
 
 
 def _epochs(accounts: Mapping[str, Account]) -> dict[str, int]:
@@ -311,7 +355,7 @@ def commit(
     outcomes: Sequence[Outcome],
     checkpoints: Mapping[str, Mapping[str, str]],
     spent: Sequence[Spent],
-    held: Mapping[str, int] | None,
+    held: Mapping[str, Account] | None,
 ) -> set[str]:
     """Store all of it but that of lost accounts, which are returned.
 
@@ -319,21 +363,13 @@ def commit(
     makes or mends a ledger alone.
     """
     appids = {each.window.appid for each in outcomes} | {each.appid for each in spent}
-    if held is None:
-        _know(tables, appids)
-    own = _locked(tables, appids) if appids else {}
-    gone = set()
-    if held is not None:
-        gone = lost({appid: held.get(appid, 0) for appid in appids}, _epochs(own))
-    by_account: dict[str, list[Outcome]] = {}
-    for each in outcomes:
-        if each.window.appid not in gone:
-            by_account.setdefault(each.window.appid, []).append(each)
-    entries = [(own[appid][0], journal_entry(some)) for appid, some in by_account.items()]
-    tables.columns(
-        "INSERT INTO journal (account, entries) SELECT * FROM unnest(%s::integer[], %s::text[])",
-        entries,
-    )
+    ours = _named(tables, appids) if held is None else held
+    own = _locked(tables, {appid: ours[appid] for appid in appids if appid in ours})
+    gone = appids - _still(ours, own).keys()
+    kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
+    rows = [(own[appid][0], *row) for appid, *row in journal_rows(kept)]
+    if rows:
+        tables.copy("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
     _book(tables, [each for each in spent if each.appid not in gone])
     for sink, values in checkpoints.items():
         _store_checkpoint(tables, sink, values)
@@ -370,17 +406,21 @@ def _store_checkpoint(tables: Tables, sink: str, entries: Mapping[str, str]) -> 
         tables.run("DELETE FROM checkpoint WHERE sink = %s AND key = ANY(%s)", sink, gone)
 
 
-def merge_held(tables: Tables, held: Mapping[str, int]) -> None:
+def merge_held(tables: Tables, held: Mapping[str, Account]) -> None:
     """Merge the commits of these accounts into their calendars; those that were lost are left."""
-    own = _locked(tables, held)
-    merge(tables, [own[appid] for appid in held.keys() - lost(held, _epochs(own))])
+    merge(tables, _still(held, _locked(tables, held)))
 
 
-def merge(tables: Tables, accounts: Sequence[Account]) -> None:
+def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
     """The same of accounts that are locked."""
-    ids = [number for number, _ in accounts]
-    rows = tables.rows("DELETE FROM journal WHERE account = ANY(%s) RETURNING number, entries", ids)
-    journal = Journal(text for _, text in sorted(rows))
+    ids = _array(number for number, _ in accounts.values())
+    rows = tables.rows(
+        "WITH merged AS (DELETE FROM journal WHERE account = ANY(%s::integer[]) RETURNING *)"
+        f" SELECT name, {_JOURNAL} FROM merged JOIN account ON account.id = merged.account"
+        " ORDER BY number",
+        ids,
+    )
+    journal = Journal.of_rows(rows)
     if not journal.outcomes:
         return
     names = [*journal.outcomes]
@@ -463,14 +503,14 @@ def register(
 
 
 def _change(
-    tables: Tables, key: Key, held: Mapping[str, int] | None, change: Any, *arguments: Any
+    tables: Tables, key: Key, held: Mapping[str, Account] | None, change: Any, *arguments: Any
 ) -> None:
     """Change a calendar."""
-    _know(tables, [key[0]])
-    own = _locked(tables, [key[0]])
-    if held is not None and lost({key[0]: held.get(key[0], 0)}, _epochs(own)):
+    ours = _named(tables, [key[0]]) if held is None else held
+    own = _locked(tables, {appid: ours[appid] for appid in key[:1] if appid in ours})
+    if not (still := _still(ours, own)):
         return
-    merge(tables, [own[key[0]]])
+    merge(tables, still)
     calendar = _calendars(tables, [key[0]]).get(key) or Calendar()
     before = Before.of(calendar)
     change(calendar, *arguments)
@@ -483,13 +523,13 @@ def reopen(
     days: Days | None,
     windows: Sequence[OpenWindow],
     sums: Mapping[int, Tally | None],
-    held: Mapping[str, int] | None,
+    held: Mapping[str, Account] | None,
 ) -> None:
     """Make final windows open."""
     _change(tables, key, held, Calendar.reopen, days, windows, sums)
 
 
-def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, int] | None) -> None:
+def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, Account] | None) -> None:
     """Make stored days missing."""
     _change(tables, key, held, Calendar.forget, *days)
 
@@ -572,11 +612,11 @@ def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     found = _calendars(tables, appids)
     for some in _some(appids):
         rows = tables.rows(
-            "SELECT entries FROM journal JOIN account ON account.id = journal.account"
+            f"SELECT name, {_JOURNAL} FROM journal JOIN account ON account.id = journal.account"
             " WHERE name = ANY(%s) ORDER BY number",
             some,
         )
-        Journal(text for (text,) in rows).apply(found, some)
+        Journal.of_rows(rows).apply(found, some)
     return found
 
 

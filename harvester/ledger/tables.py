@@ -180,7 +180,7 @@ def _merge(database: Connection) -> None:
 def _journal(database: Connection) -> Journal:
     """What the latest commits brought."""
     rows = rows_of(database, "SELECT entries FROM journal ORDER BY number")
-    return Journal(text for (text,) in rows)
+    return Journal.of_entries(text for (text,) in rows)
 
 
 def _store(database: Connection, key: Key, calendar: Calendar, before: Before) -> None:

@@ -27,8 +27,10 @@ from harvester.sinks.layout import Dialect, as_text, quoted
 from harvester.sinks.sql import Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
+# A writer that is frozen in a transaction holds the locks of its accounts only for so long.
 _SETTINGS = (  # the days to delete are few beside a table: they are looked up in its index
-    f"{SETTINGS}, set_config('enable_hashjoin', 'off', true),"
+    f"{SETTINGS}, set_config('idle_in_transaction_session_timeout', '60s', true),"
+    " set_config('statement_timeout', '120s', true), set_config('enable_hashjoin', 'off', true),"
     " set_config('enable_mergejoin', 'off', true)"
 )
 

@@ -1,0 +1,754 @@
+"""The protocol of several workers as a model, of which every state is explored.
+
+``python -m tests.chaos.model`` explores all of it, and prints what it found; it takes some minutes.
+
+There is one account with a few windows, one sink, one ledger, and some workers.  The sink and the
+ledger decide with the functions of `harvester.fencing`; a worker is what `harvester.sharing` and
+`harvester.writer` do, one step for each answer that can be late.  What a worker has sent can land
+after the worker has died, or after it was cut off.
+
+In every state this holds:
+
+- A window that is final in the ledger stands in the sink with exactly that figure.
+- It became final once, under a figure that was fetched by the epoch that committed it.
+- At most one worker sends requests for the account.
+- The workers that live make all windows final, if nothing else goes wrong.
+
+A worker is as slow as it likes between two steps, so one that is frozen needs no step of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+from harvester import fencing
+
+ACCOUNT = "wx"
+NOW, ALIVE, ENDED = 1.0, 2.0, 0.0
+"""The ledger's time, and when leases end: after it or before it."""
+
+WRITE, WRITTEN, COMMIT, COMMITTED = range(1, 5)
+"""Where a group of windows is: sent to the sink, stored there or refused, sent to the ledger, and
+stored there or refused."""
+
+MISSING, OPEN, FINAL = range(3)
+
+
+class Item(NamedTuple):
+    """A window that was fetched, and under which epoch."""
+
+    window: int
+    figure: int
+    state: int
+    epoch: int
+
+
+class Group(NamedTuple):
+    """Windows on their way to the sink and the ledger, under one epoch."""
+
+    phase: int
+    epoch: int
+    items: tuple[Item, ...]
+    refused: bool = False
+
+
+NO_GROUP = Group(0, 0, ())
+
+
+class Worker(NamedTuple):
+    """A process.
+
+    lease: its row in the ledger has not ended; sends: nor has its deadline, as it knows it.
+    holds: the ledger names it as the holder.  claimed: the epoch of a claim that it does not know
+    of yet.  late: a claim is under way on a connection that it has lost.
+    epoch: under which it holds the account, as it knows; queue: under which it was planned, 0 if
+    it is not served.  plan: the windows to fetch.  lost: it knows that others have claimed it.
+    cut: a server did not say whether something was done; abandoned: the ledger knows that it holds
+    nothing any more, and it waits until the sink answers.
+    """
+
+    up: bool = True
+    lease: bool = True
+    sends: bool = True
+    holds: bool = False
+    claimed: int = 0
+    late: bool = False
+    epoch: int = 0
+    queue: int = 0
+    plan: tuple[int, ...] = ()
+    cached: tuple[int, ...] = ()
+    fetched: tuple[Item, ...] = ()
+    group: Group = NO_GROUP
+    lost: bool = False
+    cut: bool = False
+    abandoned: bool = False
+
+
+class Limits(NamedTuple):
+    """How often something may happen.
+
+    changes: of figures; crashes: of workers; expiries: of leases of workers that live; cuts: of
+    connections; opens: a figure is fetched that can still change.
+    """
+
+    changes: int = 1
+    crashes: int = 0
+    expiries: int = 1
+    cuts: int = 0
+    opens: int = 0
+
+
+class State(NamedTuple):
+    """All that there is.
+
+    figures: of each window, at WeChat; epoch, windows: in the ledger; fence, stored: in the sink
+    (a window that is not there has the figure -1).  landing: what was sent by workers that do not
+    wait for an answer any more.  broken: what should never have happened.
+    """
+
+    figures: tuple[int, ...]
+    epoch: int
+    windows: tuple[tuple[int, int], ...]
+    fence: int
+    stored: tuple[int, ...]
+    workers: tuple[Worker, ...]
+    left: Limits
+    landing: tuple[Group, ...] = ()
+    broken: str = ""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is checked where; a planted fault replaces one of them.
+
+    claim_renews: a claim renews the lease of who claims.  plans_anew: at each claim, from what is
+    stored then.  abandons: after a lost connection a worker goes on under another epoch, which it
+    raises itself (raises_abandoned).  sink_first: else the ledger is written before the sink.
+    commits_as_fetched: the ledger is told the epoch of the fetched windows, else the one that the
+    worker has by then.  drops_at_once: when a renewal says that an account was lost, nothing is
+    sent for it any more.  renews_ended: a claim of other accounts renews a lease that has ended.
+    renews_in_turn: a renewal knows of the claims before it.  loses_by_epoch: what an earlier epoch
+    has lost does not drop a later claim.  waits_for_claims: after `abandon` no earlier claim lands.
+    """
+
+    claimable: Callable[[float | None, float], bool] = fencing.claimable
+    is_current: Callable[[int, Mapping[str, int], str], bool] = fencing.is_current
+    lost: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.lost
+    refused: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.refused
+    claim_renews: bool = True
+    plans_anew: bool = True
+    abandons: bool = True
+    raises_abandoned: bool = True
+    sink_first: bool = True
+    commits_as_fetched: bool = True
+    drops_at_once: bool = True
+    renews_ended: bool = False
+    renews_in_turn: bool = True
+    loses_by_epoch: bool = True
+    waits_for_claims: bool = True
+
+
+SOUND = Rules()
+
+
+def _none(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
+    return set()
+
+
+FAULTS: dict[str, Rules] = {
+    "the sink has no fence": Rules(refused=_none),
+    "the ledger does not compare epochs": Rules(lost=_none),
+    "the same epoch after a lost connection": Rules(abandons=False),
+    "a claim does not look at the lease": Rules(claimable=lambda until, now: True),
+    "a claim is no heartbeat": Rules(claim_renews=False),
+    "the plan of a former claim": Rules(plans_anew=False),
+    "what an earlier epoch fetched is written": Rules(is_current=lambda epoch, held, appid: True),
+    "the ledger before the sink": Rules(sink_first=False),
+    "a commit under the epoch of a later claim": Rules(commits_as_fetched=False),
+    "requests after a loss is known": Rules(drops_at_once=False),
+    "a claim renews a lease that has ended": Rules(renews_ended=True),
+    "a renewal does not know of the claim before it": Rules(renews_in_turn=False),
+    "a former loss drops a later claim": Rules(loses_by_epoch=False),
+    "a claim lands after its worker has started anew": Rules(waits_for_claims=False),
+}
+"""Faults, each of which the exploration finds."""
+
+
+Step = tuple[str, int]
+"""What happens, and to which worker, -1 if to none."""
+Next = tuple[Step, State]
+
+
+def start(workers: int, windows: int, limits: Limits) -> State:
+    """Nothing is stored, and nobody holds the account."""
+    return State(
+        figures=(0,) * windows,
+        epoch=fencing.EPOCH,
+        windows=((MISSING, -1),) * windows,
+        fence=0,
+        stored=(-1,) * windows,
+        workers=(Worker(),) * workers,
+        left=limits,
+    )
+
+
+def finished(state: State) -> bool:
+    """Whether every window is final."""
+    return all(kind == FINAL for kind, _ in state.windows)
+
+
+def violation(state: State) -> str:
+    """What does not hold in a state, empty if all does."""
+    if state.broken:
+        return state.broken
+    for number, ((kind, figure), stored) in enumerate(
+        zip(state.windows, state.stored, strict=True)
+    ):
+        if kind == FINAL and stored != figure:
+            return (
+                f"window {number} is final with figure {figure} in the ledger,"
+                f" and {_shown(stored)} in the sink"
+            )
+    sending = [n for n, each in enumerate(state.workers) if _may_send(each)]
+    if len(sending) > 1:
+        names = " and ".join(map(_name, sending))
+        return f"{names} may send requests for the account at the same time"
+    return ""
+
+
+def _may_send(worker: Worker) -> bool:
+    deadline = ALIVE if worker.sends else ENDED
+    return bool(worker.plan) and not worker.cut and fencing.may_send(deadline, NOW)
+
+
+# what can happen next
+
+
+def successors(state: State, rules: Rules) -> Iterator[Next]:
+    """Every state that can follow."""
+    yield from _changed_figures(state)
+    for number, group in enumerate(state.landing):
+        rest = state.landing[:number] + state.landing[number + 1 :]
+        after, _ = _land(state._replace(landing=rest), group, rules)
+        what = "sink" if group.phase == WRITE else "ledger"
+        yield (f"late, {_items(group)} under epoch {group.epoch} lands in the {what}", -1), after
+    for number, worker in enumerate(state.workers):
+        if worker.up:
+            for step in _STEPS:
+                for what, after in step(state, number, worker, rules):
+                    yield (what, number), after
+        for what, after in _disturbed(state, number, worker, rules):
+            yield (what, number), after
+
+
+def _changed_figures(state: State) -> Iterator[Next]:
+    if state.left.changes and not finished(state):
+        left = state.left._replace(changes=state.left.changes - 1)
+        for window, figure in enumerate(state.figures):
+            figures = _put(state.figures, window, figure + 1)
+            yield (
+                (f"the figure of window {window} changes to {figure + 1}", -1),
+                state._replace(figures=figures, left=left),
+            )
+
+
+Moves = Iterator[tuple[str, State]]
+
+
+def _claim(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """A claim reaches the ledger: a late one may do so after the worker has started anew."""
+    after = _claimed(state, number, rules)
+    if after is None:
+        return
+    if worker.late:
+        yield "the claim that was cut off lands in the ledger", after
+    if not (worker.cut or worker.claimed):
+        claimed = after.workers[number]._replace(claimed=after.epoch, sends=True, late=worker.late)
+        yield f"claims the account: epoch {after.epoch}", _with(after, number, claimed)
+
+
+def _claimed(state: State, number: int, rules: Rules) -> State | None:
+    """The ledger after a claim; None if there is nothing to claim."""
+    worker = state.workers[number]
+    if worker.holds or not rules.claimable(_until(state), NOW):
+        return None
+    workers = tuple(each._replace(holds=False) if each.holds else each for each in state.workers)
+    claimed = worker._replace(
+        holds=True, late=False, lease=worker.lease or rules.claim_renews or worker.late
+    )
+    return state._replace(epoch=state.epoch + 1, workers=_put(workers, number, claimed))
+
+
+def _until(state: State) -> float | None:
+    """When the lease of the holder ends."""
+    for each in state.workers:
+        if each.holds:
+            return ALIVE if each.lease else ENDED
+    return None
+
+
+def _plan(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """The claim is answered, and what is stored is read."""
+    if not worker.claimed:
+        return
+    if worker.plan and not rules.drops_at_once:
+        broken = f"{_name(number)} serves the account twice, under two epochs"
+        yield "plans the account while its former plan is served", state._replace(broken=broken)
+        return
+    plan = _unfinished(state) if rules.plans_anew or not worker.cached else worker.cached
+    planned = worker._replace(
+        claimed=0, epoch=worker.claimed, queue=worker.claimed, plan=plan, lost=False
+    )
+    if not rules.plans_anew:
+        planned = planned._replace(cached=plan)
+    yield "reads what is stored, and plans", _with(state, number, planned)
+
+
+def _unfinished(state: State) -> tuple[int, ...]:
+    return tuple(n for n, (kind, _) in enumerate(state.windows) if kind != FINAL)
+
+
+def _fetch(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """An answer comes, however old the request is."""
+    if worker.cut:
+        return
+    for window in worker.plan:
+        plan = tuple(each for each in worker.plan if each != window)
+        figure = state.figures[window]
+        for kind in (FINAL, OPEN) if state.left.opens else (FINAL,):
+            item = Item(window, figure, kind, worker.queue)
+            fetched = tuple(sorted((*worker.fetched, item)))
+            left = state.left._replace(opens=state.left.opens - (kind == OPEN))
+            after = worker._replace(plan=plan, fetched=fetched)
+            what = f"fetches {'open ' if kind == OPEN else ''}window {window} with figure {figure}"
+            yield what, _with(state._replace(left=left), number, after)
+
+
+def _write(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """The writer takes what was fetched, and drops what is not current."""
+    if not worker.fetched or worker.group.phase:
+        return
+    held = {ACCOUNT: worker.epoch} if worker.epoch and not worker.cut else {}
+    items = tuple(each for each in worker.fetched if rules.is_current(each.epoch, held, ACCOUNT))
+    if not items or not held:
+        yield "drops what is not current", _with(state, number, worker._replace(fetched=()))
+        return
+    group = Group(WRITE if rules.sink_first else COMMIT, worker.epoch, items)
+    after = worker._replace(fetched=(), group=group)
+    yield f"sends {_items(group)} under epoch {group.epoch}", _with(state, number, after)
+
+
+def _landed(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """What it has sent lands."""
+    group = worker.group
+    if group.phase not in (WRITE, COMMIT):
+        return
+    after, refused = _land(state, group, rules)
+    group = group._replace(phase=group.phase + 1, refused=refused)
+    where = "sink" if group.phase == WRITTEN else "ledger"
+    how = "refuses" if refused else "stores"
+    what = f"the {where} {how} {_items(group)} under epoch {group.epoch}"
+    yield what, _with(after, number, worker._replace(group=group))
+
+
+def _land(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
+    """The sink or the ledger after a group has landed, and whether it was refused."""
+    if group.phase == WRITE:
+        return _stored(state, group, rules)
+    return _committed(state, group, rules)
+
+
+def _stored(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
+    fence, known = {ACCOUNT: group.epoch}, {ACCOUNT: state.fence}
+    if rules.refused(fence, known):
+        return state, True
+    stored = state.stored
+    for window, figure, *_ in group.items:
+        stored = _put(stored, window, figure)
+    fence = fencing.raised(fence, known)
+    return state._replace(stored=stored, fence=fence.get(ACCOUNT, state.fence)), False
+
+
+def _committed(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
+    if rules.lost({ACCOUNT: group.epoch}, {ACCOUNT: state.epoch}):
+        return state, True
+    windows, broken = state.windows, state.broken
+    for window, figure, kind, epoch in group.items:
+        if windows[window][0] == FINAL:
+            broken = broken or f"window {window} became final twice"
+        elif epoch != state.epoch:
+            broken = broken or "what an earlier epoch has fetched is committed"
+        windows = _put(windows, window, (kind, figure))
+    return state._replace(windows=windows, broken=broken), False
+
+
+def _answered(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """It learns what became of what it has sent."""
+    group = worker.group
+    if group.phase == WRITTEN and not group.refused and rules.sink_first:
+        epoch = group.epoch if rules.commits_as_fetched else worker.epoch
+        group = Group(COMMIT, epoch, group.items)
+        after = worker._replace(group=group)
+        what = f"hears of the sink, and sends {_items(group)} to the ledger under epoch {epoch}"
+        yield what, _with(state, number, after)
+    elif group.phase == COMMITTED and not group.refused and not rules.sink_first:
+        after = worker._replace(group=Group(WRITE, group.epoch, group.items))
+        yield f"hears of the ledger, and sends {_items(group)}", _with(state, number, after)
+    elif group.phase in (WRITTEN, COMMITTED):
+        after = worker._replace(group=NO_GROUP)
+        if group.refused:
+            after = _loses(after, group.epoch, rules)
+        what = f"hears that {_items(group)} was {'refused' if group.refused else 'stored'}"
+        yield what, _with(state, number, after)
+
+
+def _loses(worker: Worker, epoch: int, rules: Rules) -> Worker:
+    """It learns that what it held under an epoch was lost."""
+    if worker.epoch == epoch:
+        worker = worker._replace(epoch=0)
+    if rules.loses_by_epoch and worker.queue != epoch:
+        return worker
+    return _dropped(worker) if rules.drops_at_once else worker._replace(lost=True)
+
+
+def _dropped(worker: Worker) -> Worker:
+    return worker._replace(queue=0, plan=(), lost=False)
+
+
+def _drop(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    if worker.lost and worker.queue:
+        yield "drops the account that it has lost", _with(state, number, _dropped(worker))
+
+
+def _renew(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """Its lease goes on, and it learns what was lost; where that changes nothing, it is left out.
+
+    A claim of other accounts renews the lease, too, and tells it of no loss.
+    """
+    if (worker.lease and worker.sends) or (worker.claimed and rules.renews_in_turn):
+        return
+    known = {ACCOUNT: state.epoch} if worker.holds else {}
+    after = worker._replace(lease=True, sends=True)
+    if rules.renews_ended:
+        yield "claims other accounts, which renews its lease", _with(state, number, after)
+    if worker.epoch and rules.lost({ACCOUNT: worker.epoch}, known):
+        after = _loses(after, worker.epoch, rules)
+        yield "renews its lease, and hears that the account was lost", _with(state, number, after)
+    else:
+        yield "renews its lease", _with(state, number, after)
+
+
+def _release(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """All of it is committed."""
+    busy = worker.plan or worker.fetched or worker.group.phase or worker.lost or worker.cut
+    if worker.queue and not busy and not worker.claimed:
+        after = _dropped(worker)._replace(epoch=0, holds=False)
+        yield "releases the account", _with(state, number, after)
+
+
+def _abandon(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """It was cut off, and starts anew."""
+    if not worker.cut or worker.claimed:
+        return
+    if worker.abandoned:
+        if worker.group.phase not in (WRITE, WRITTEN):  # the sink does one thing after the other
+            after = worker._replace(cut=False, abandoned=False)
+            yield "reaches the sink, and starts anew", _with(state, number, after)
+    elif not rules.abandons:  # it goes on under the same epoch
+        after = worker._replace(cut=False, plan=_unfinished(state) if worker.queue else ())
+        yield "plans anew under the same epoch", _with(state, number, after)
+    else:
+        if worker.holds and rules.raises_abandoned:
+            state = state._replace(epoch=state.epoch + 1)
+        late = worker.late and not rules.waits_for_claims
+        after = _dropped(worker)._replace(abandoned=True, epoch=0, holds=False, late=late)
+        yield f"abandons what it holds: epoch {state.epoch}", _with(state, number, after)
+
+
+_STEPS = (
+    _claim, _plan, _fetch, _write, _landed, _answered, _drop, _renew, _release, _abandon,
+)  # fmt: skip
+
+
+# what goes wrong
+
+
+def _disturbed(state: State, number: int, worker: Worker, rules: Rules) -> Moves:
+    """Its lease ends, it dies, or it loses a connection."""
+    left = state.left
+    if worker.lease and (left.expiries or not worker.up) and not _is_idle(worker, rules):
+        fewer = left._replace(expiries=left.expiries - worker.up)
+        after = worker._replace(lease=False, sends=False)
+        yield "its lease ends", _with(state._replace(left=fewer), number, after)
+    if not worker.up:
+        return
+    if left.crashes:
+        fewer = left._replace(crashes=left.crashes - 1)
+        dead = Worker(up=False, lease=worker.lease, sends=False, holds=worker.holds)
+        landing = _orphaned(state.landing, worker.group)
+        yield "dies", _with(state._replace(left=fewer, landing=landing), number, dead)
+    if left.cuts and not worker.cut:
+        yield from _cut_off(state._replace(left=left._replace(cuts=left.cuts - 1)), number, worker)
+
+
+def _cut_off(state: State, number: int, worker: Worker) -> Moves:
+    """It does not learn whether something was done; what was sent may still land."""
+    if worker.group.phase:
+        after = worker._replace(group=NO_GROUP, cut=True)
+        landing = _orphaned(state.landing, worker.group)
+        what = f"loses the connection on which it had sent {_items(worker.group)}"
+        yield what, _with(state._replace(landing=landing), number, after)
+    if worker.claimed:
+        after = worker._replace(claimed=0, cut=True)
+        yield "loses the connection before its claim is answered", _with(state, number, after)
+    else:
+        after = worker._replace(cut=True)
+        yield "loses the connection of its claims", _with(state, number, after)
+        if not worker.holds:
+            after = worker._replace(cut=True, late=True)
+            yield "loses the connection while its claim is under way", _with(state, number, after)
+
+
+def _orphaned(landing: tuple[Group, ...], group: Group) -> tuple[Group, ...]:
+    if group.phase not in (WRITE, COMMIT):
+        return landing
+    return tuple(sorted((*landing, group)))
+
+
+def _with(state: State, number: int, worker: Worker) -> State:
+    return state._replace(workers=_put(state.workers, number, worker))
+
+
+def _put(values: tuple, place: int, value: object) -> tuple:  # type: ignore[type-arg]
+    return (*values[:place], value, *values[place + 1 :])
+
+
+# how it is shown
+
+
+def _name(number: int) -> str:
+    return "ABC"[number]
+
+
+def _items(group: Group) -> str:
+    return ", ".join(f"window {each.window} (figure {each.figure})" for each in group.items)
+
+
+def _shown(figure: int) -> str:
+    return "nothing" if figure < 0 else f"figure {figure}"
+
+
+def _line(step: Step) -> str:
+    what, number = step
+    if number < 0 or what.startswith(("the ", "its ")):
+        return f"{what[0].upper()}{what[1:]}" + (f" ({_name(number)})" if number >= 0 else "")
+    return f"{_name(number)} {what}"
+
+
+# the exploration
+
+
+class Found(NamedTuple):
+    """What an exploration has found; steps: the shortest way to what does not hold."""
+
+    states: int
+    seconds: float
+    wrong: str = ""
+    steps: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.wrong:
+            return f"{self.states:,} states in {self.seconds:.1f} s: holds"
+        steps = [f"  {number:2}. {step}" for number, step in enumerate(self.steps, 1)]
+        return "\n".join([f"{self.states:,} states: {self.wrong}", *steps])
+
+
+def explore(begin: State, rules: Rules = SOUND) -> Found:
+    """Visit every state that can be reached, the nearest first, until one is not as it should be.
+
+    States that differ only in what makes no difference are visited once.
+    """
+    began = time.perf_counter()
+    parents: dict[State, State | None] = {normal(begin, rules): None}
+    undisturbed: dict[State, list[State]] = {}
+    waiting = deque(parents)
+    while waiting:
+        state = waiting.popleft()
+        if wrong := violation(state):
+            steps = _way(begin, state, parents, rules)
+            return Found(len(parents), time.perf_counter() - began, wrong, steps)
+        for (what, _), after in successors(state, rules):
+            after = normal(after, rules)
+            if after not in parents:
+                parents[after] = state
+                waiting.append(after)
+            if not _is_disturbance(what, state, after):
+                undisturbed.setdefault(after, []).append(state)
+    found = Found(len(parents), time.perf_counter() - began)
+    if stuck := _stuck(parents, undisturbed):
+        steps = _way(begin, stuck, parents, rules)
+        return found._replace(wrong="the windows do not become final any more", steps=steps)
+    return found
+
+
+def _is_disturbance(what: str, state: State, after: State) -> bool:
+    """Whether it is no step of the protocol: it need not happen."""
+    return state.left != after.left or "cut off" in what or what.startswith("late")
+
+
+def _stuck(
+    states: Mapping[State, object], undisturbed: Mapping[State, list[State]]
+) -> State | None:
+    """The first state from which the living workers do not get on without a disturbance."""
+    good = {state for state in states if finished(state)}
+    waiting = deque(good)
+    while waiting:
+        for before in undisturbed.get(waiting.popleft(), ()):
+            if before not in good:
+                good.add(before)
+                waiting.append(before)
+    for state in states:
+        if state not in good and any(each.up for each in state.workers):
+            return state
+    return None
+
+
+def normal(state: State, rules: Rules) -> State:
+    """The state without what makes no difference.
+
+    Epochs only rise.  So what is refused now is refused for ever, and of epochs only the order
+    counts.  It makes no difference, either, which worker is the first.
+    """
+    landing = tuple(each for each in state.landing if _land(state, each, rules)[0] is not state)
+    workers = tuple(sorted([_normal_worker(each, rules) for each in state.workers]))
+    return _renumbered(state._replace(landing=landing, workers=workers))
+
+
+def _normal_worker(worker: Worker, rules: Rules) -> Worker:
+    if worker.fetched:
+        held = {ACCOUNT: worker.epoch} if worker.epoch else {}
+        fetched = tuple(
+            each for each in worker.fetched if rules.is_current(each.epoch, held, ACCOUNT)
+        )
+        worker = worker._replace(fetched=fetched)
+    if not worker.up:
+        return worker if worker.holds else _DEAD
+    return worker._replace(lease=True, sends=True) if _is_idle(worker, rules) else worker
+
+
+def _is_idle(worker: Worker, rules: Rules) -> bool:
+    """Whether its lease counts for nothing: it has none of the account, and a claim renews it."""
+    has = worker.holds or worker.queue or worker.claimed or worker.epoch
+    return worker.up and not has and rules.claim_renews
+
+
+_DEAD = Worker(up=False, lease=False, sends=False)
+
+
+def _renumbered(state: State) -> State:
+    """The same with the epochs 1, 2, 3 and so on."""
+    used = {state.epoch, state.fence, fencing.EPOCH, *(each.epoch for each in state.landing)}
+    used.update(item.epoch for each in state.landing for item in each.items)
+    for each in state.workers:
+        used |= {each.claimed, each.epoch, each.queue, each.group.epoch}
+        used.update(item.epoch for item in (*each.fetched, *each.group.items))
+    used.discard(0)
+    if max(used) == len(used):
+        return state
+    of = {0: 0, **{epoch: number for number, epoch in enumerate(sorted(used), fencing.EPOCH)}}
+
+    def items(some: tuple[Item, ...]) -> tuple[Item, ...]:
+        return tuple([each._replace(epoch=of[each.epoch]) for each in some])
+
+    def group(one: Group) -> Group:
+        return one._replace(epoch=of[one.epoch], items=items(one.items)) if one.phase else one
+
+    workers = [
+        each._replace(
+            claimed=of[each.claimed],
+            epoch=of[each.epoch],
+            queue=of[each.queue],
+            fetched=items(each.fetched),
+            group=group(each.group),
+        )
+        for each in state.workers
+    ]
+    return state._replace(
+        epoch=of[state.epoch],
+        fence=of[state.fence],
+        landing=tuple(sorted(map(group, state.landing))),
+        workers=tuple(sorted(workers)),
+    )
+
+
+def _way(
+    begin: State, end: State, parents: Mapping[State, State | None], rules: Rules
+) -> tuple[str, ...]:
+    """The steps from the begin to a state, with the workers in the order that they have there."""
+    states: list[State] = []
+    here: State | None = end
+    while here is not None:
+        states.append(here)
+        here = parents[here]
+    found: list[str] = []
+    state = begin
+    for wanted in reversed(states[:-1]):
+        step, state = next(
+            each for each in successors(state, rules) if normal(each[1], rules) == wanted
+        )
+        found.append(_line(step))
+    return tuple(found)
+
+
+def walk(begin: State, seed: int, steps: int, rules: Rules = SOUND) -> Found:
+    """Go on at random until nothing can happen any more, or for so many steps."""
+    began, draw, state = time.perf_counter(), Random(seed), begin
+    taken: list[str] = []
+    while len(taken) < steps and not violation(state):
+        following = list(successors(state, rules))
+        if not following:
+            break
+        step, state = draw.choice(following)
+        taken.append(_line(step))
+    wrong = violation(state)
+    return Found(len(taken) + 1, time.perf_counter() - began, wrong, tuple(taken) if wrong else ())
+
+
+# the whole of it
+
+SMALL = Limits(changes=1, expiries=2, cuts=1)
+"""With these each fault shows, with two workers and one window."""
+
+WHOLE = {
+    (2, 1): Limits(changes=2, crashes=1, expiries=2, cuts=1, opens=1),
+    (2, 2): Limits(changes=1, crashes=1, expiries=1, cuts=1),
+    (3, 1): Limits(changes=1, crashes=1, expiries=1, cuts=1),
+}
+"""Workers and windows, and what may happen to them."""
+
+RANDOM = Limits(changes=4, crashes=2, expiries=6, cuts=3, opens=2)
+
+
+def main() -> None:
+    """Explore all of it, and print what is found."""
+    gc.disable()  # nothing that is kept has a cycle
+    for (workers, windows), limits in WHOLE.items():
+        found = explore(start(workers, windows, limits))
+        print(f"{workers} workers, {windows} windows, {limits}:\n  {found}", flush=True)
+    walks = [walk(start(3, 2, RANDOM), seed, 400) for seed in range(2000)]
+    wrong = [each for each in walks if each.wrong]
+    states, seconds = sum(each.states for each in walks), sum(each.seconds for each in walks)
+    print(f"3 workers, 2 windows, {len(walks):,} random walks, {RANDOM}:")
+    print(f"  {wrong[0] if wrong else f'{states:,} states in {seconds:.1f} s: holds'}", flush=True)
+    for name, rules in FAULTS.items():
+        print(f"{name}: {explore(start(2, 1, SMALL), rules)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The rules by which workers share accounts; what they are for is shown by `tests.chaos.model`."""
+
+from __future__ import annotations
+
+import pytest
+
+from harvester.fencing import (
+    EPOCH,
+    claimable,
+    is_current,
+    lost,
+    may_send,
+    raised,
+    refused,
+    wait_after,
+)
+
+HELD = {"a": 2, "b": 3, "c": 4}
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"), [(None, True), (9.9, True), (10.0, False), (10.1, False)]
+)
+def test_an_account_is_claimed_that_nobody_holds_or_whose_lease_has_ended(
+    until: float | None, expected: bool
+) -> None:
+    assert claimable(until, 10.0) is expected
+
+
+def test_a_request_leaves_before_the_lease_ends_and_not_at_its_end() -> None:
+    assert may_send(10.0, 9.9)
+    assert not may_send(10.0, 10.0)
+    assert not may_send(10.0, 10.1)
+
+
+def test_at_no_moment_may_one_send_and_another_claim() -> None:
+    times = (9.0, 10.0, 11.0)
+    assert not any(
+        may_send(until, now) and claimable(until, now) for until in times for now in times
+    )
+
+
+def test_what_was_fetched_under_the_present_epoch_is_current() -> None:
+    assert is_current(2, HELD, "a")
+    assert not is_current(1, HELD, "a")
+    assert not is_current(3, HELD, "a")
+    assert not is_current(EPOCH, HELD, "of nobody")
+
+
+def test_accounts_of_another_epoch_and_those_that_are_not_known_are_lost() -> None:
+    assert lost(HELD, {"a": 2, "b": 4, "c": 3, "d": 1}) == {"b", "c"}
+    assert lost(HELD, {"a": 2}) == {"b", "c"}
+    assert lost(HELD, HELD) == lost({}, HELD) == set()
+
+
+def test_a_sink_refuses_lower_epochs_and_raises_to_higher_ones() -> None:
+    known = {"a": 3, "b": 3, "c": 3, "d": 9}
+    assert refused(HELD, known) == {"a"}
+    assert raised(HELD, known) == {"c": 4}
+
+
+def test_a_sink_refuses_no_account_that_it_does_not_know() -> None:
+    assert refused(HELD, {}) == set()
+    assert raised(HELD, {}) == HELD
+
+
+def test_what_is_refused_raises_nothing() -> None:
+    epochs = range(4)
+    for fence in ({"a": here} for here in epochs):
+        for known in ({"a": there} for there in epochs):
+            assert not refused(fence, known) & raised(fence, known).keys()
+
+
+def test_nothing_is_sent_for_a_period_after_another_worker_held_the_account() -> None:
+    assert wait_after(0.0, 1.0) == 1.0
+    assert wait_after(0.25, 1.0) == 0.75
+    assert wait_after(2.0, 1.0) == 0.0
+    assert wait_after(float("inf"), 60.0) == 0.0
