@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tests.postgres_server import PASSWORD, USER, PostgresServer
 from tests.support import Wechat, days
 
 dask = pytest.importorskip("distributed")
+set_config = pytest.importorskip("dask.config").set
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
 
@@ -38,17 +39,22 @@ STARTED = 50
 SECRETS = {"PGPASSWORD": PASSWORD, "WX_SECRET": "practice"}
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[Any]:
-    """Three workers, each a process with one thread; they alone have the secrets."""
+@contextmanager
+def cluster(folder: Path) -> Iterator[Any]:
+    """A client of three workers, each a process with one thread; they alone have the secrets."""
     with (
         dask.LocalCluster(
-            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None,
-            local_directory=str(tmp_path / "dask"), silence_logs=50,
-            env=SECRETS,
+            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0",
+            local_directory=str(folder / "dask"), silence_logs=50, env=SECRETS,
         ) as cluster,
         dask.Client(cluster) as client,
     ):  # fmt: skip
+        yield client
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Any]:
+    with cluster(tmp_path) as client:
         yield client
 
 
@@ -152,16 +158,26 @@ class Deadly(Job):
     """A job that kills each process that runs it."""
 
     def run_sync(self, **how: Any) -> harvester.Report:
+        with Path(self.out).open("a") as file:
+            file.write("killed\n")
+        time.sleep(1)  # a worker that dies as it starts is not always started again
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
 
 
-def test_a_task_whose_workers_are_lost_again_and_again_is_given_up(client: Any) -> None:
+def test_a_task_whose_workers_are_lost_again_and_again_is_given_up(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
     deadly = Deadly(
-        endpoints=ENDPOINT, start=BEGIN, end=END, appid=APPIDS[0], ledger="postgresql://h/d"
-    )
-    with pytest.raises(harvester.RunError, match="Dask gave up a task"):
+        endpoints=ENDPOINT, start=BEGIN, end=END, appid=APPIDS[0], ledger="postgresql://h/d",
+        out=killed,
+    )  # fmt: skip
+    with (
+        set_config({"distributed.scheduler.allowed-failures": 0}),
+        cluster(tmp_path) as client,
+        pytest.raises(harvester.RunError, match="Dask gave up a task"),
+    ):
         distributed.run(client, deadly, workers=1)
+    assert len(killed.read_text().splitlines()) == 1 + distributed.RESUBMISSIONS
 
 
 START = """
