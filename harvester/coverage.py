@@ -24,6 +24,7 @@ MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED = b".feowx"
 """The letters, as numbers."""
 
 STORED = bytes([FINAL, EMPTY, OPEN])
+KNOWN = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
 DONE = bytes([FINAL, EMPTY])
 
 
@@ -228,11 +229,10 @@ class Calendar:
 
     def span(self) -> Days | None:
         """From the first to the last day of which anything is known."""
-        known = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
         years = sorted(self.years)
         if not years:
             return None
-        runs = list(self.runs(date(years[0], 1, 1), date(years[-1], 12, 31), known))
+        runs = list(self.runs(date(years[0], 1, 1), date(years[-1], 12, 31), KNOWN))
         return (runs[0][0], runs[-1][1]) if runs else None
 
     def sum(self) -> Tally | None:

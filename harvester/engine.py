@@ -216,8 +216,8 @@ class Engine:
         unfinished = any(not account.finished for account in self._plan.accounts)
         if (ledger := shared(self._writer.ledger)) is not None:
             unfinished = unfinished or bool(await ledger.unfinished())
-            events_ = planner.unfinished(self._scope, ledger, self._wall())
-            self._emit.books.recount([event async for event in events_])
+            left = await planner.remains(self._scope, ledger, self._wall())
+            self._emit.books.recount(left.events, left.missing)
         if self._stopping and unfinished:
             return self._end("interrupted")
         return self._end(self._emit.books.state(len(self._scope.accounts)))

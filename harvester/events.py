@@ -575,8 +575,11 @@ class Bookkeeper:
         found = [failure for key, failure in self._failures.items() if key[3] == "from"]
         return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
 
-    def recount(self, events: Iterable[Failed | Deferred]) -> None:
-        """Replace what failed and what waits; what is left of the plan, others have done."""
+    def recount(self, events: Iterable[Failed | Deferred], missing: int) -> None:
+        """Replace what failed and what waits; others have done the rest of the plan.
+
+        missing: windows that nobody has harvested, although nothing failed.
+        """
         report, windows = self.report, self.report.windows
         windows.failed = windows.waiting = 0
         report.until = None
@@ -584,7 +587,7 @@ class Bookkeeper:
         self._waits = {key: wait for key, wait in self._waits.items() if wait.until is None}
         for event in events:
             self(event)
-        left = windows.waiting + windows.failed
+        left = windows.waiting + windows.failed + missing
         windows.planned = max(windows.planned, left)
         windows.done = min(windows.done, windows.planned - left)
         windows.skipped = windows.planned - windows.done - left

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from harvester.account import AccountQueue, Share
 from harvester.auth import Send, shared_token
 from harvester.budget import NEVER, Budget
-from harvester.coverage import STORED, Calendar, OpenWindow
+from harvester.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.endpoint import Endpoint, grid
 from harvester.events import Deferred, Failed
 from harvester.fencing import EPOCH, wait_after
@@ -36,6 +36,7 @@ from harvester.plan import (
     number_of_pieces,
     quota_day,
 )
+from harvester.policy import NOT_READY_AGAIN
 from harvester.queues import Attempt, InterfaceQueue, Span, WindowQueue
 from harvester.scope import Scope
 from harvester.settings import Options
@@ -182,22 +183,38 @@ async def demands(
             yield listed
 
 
-async def unfinished(scope: Scope, ledger: Ledger, wall: float) -> AsyncIterator[Failed | Deferred]:
-    """What a ledger knows that failed, or waits, of what is asked for."""
+class Remains(NamedTuple):
+    """What is not harvested of what is asked for, as a ledger has it.
+
+    events: what failed, and what waits.  missing: windows of which it knows nothing.
+    """
+
+    events: list[Failed | Deferred]
+    missing: int
+
+
+async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
+    """What a ledger lacks of what is asked for (wall: the Unix time)."""
     spans = await ledger.spans()
+    found: list[Failed | Deferred] = []
+    missing = 0
     async for listed in demands(scope, ledger, spans, wall):
         for appid, endpoint, cut, calendar, need in listed:
-            longest = spans.get(endpoint.name, NEVER)
+            longest, days = spans.get(endpoint.name, NEVER), need.days
+            known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
+            missing += cut.calls(*days, known, longest)
             for window in calendar.windows.values():
-                begin, end = max(window.begin, need.days[0]), min(window.end, need.days[1])
+                begin, end = max(window.begin, days[0]), min(window.end, days[1])
                 if begin > end or window.state == "open":
                     continue
                 number = cut.calls(begin, end, (), longest)
                 where = (appid, endpoint.name, begin, end, number)
                 if window.state == "failed":
-                    yield Failed(*where, window.detail, window.code, window.rid)
+                    found.append(Failed(*where, window.detail, window.code, window.rid))
                 else:
-                    yield Deferred(*where, window.due, window.detail)
+                    due = window.due or wall + NOT_READY_AGAIN
+                    found.append(Deferred(*where, due, window.detail))
+    return Remains(found, missing)
 
 
 async def build_plan(

@@ -31,15 +31,14 @@ _OURS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-_TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03", "25006", "25P03",
+_TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03", "25P03",
               "57014")  # fmt: skip
-"""Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end, a
-server that only reads, as a standby does until it is promoted, and transactions and statements that
-took too long."""
+"""Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end,
+transactions and statements that took too long."""
 _NOT_ALLOWED = "42501"  # insufficient privilege
 _NOT_NOW = (
     "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
-    "slots", "unexpectedly", "reset", "unreachable", "no such file",
+    "slots", "unexpectedly", "reset", "unreachable", "no such file", "not yet accepting",
 )  # fmt: skip
 
 SETTINGS = (

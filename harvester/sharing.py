@@ -51,14 +51,14 @@ class Sharing:
         emit: Observer,
         reach: Callable[[], Awaitable[None]],
         *,
-        clock: Callable[[], float] = boot_time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._ledger = ledger
         self._lease = lease
         self._concurrency = concurrency
         self._emit = emit
         self._reach = reach
-        self._clock = clock
+        self._clock = clock or boot_time
         self._deadline = self._ask_at = 0.0
         self._renewed = asyncio.Event()
         self._lot = max(concurrency // FIRST_PART, 1)
@@ -141,7 +141,7 @@ class Sharing:
                 await self._want_lost()
                 if limit := self._room(scheduler):
                     await self._claim(scheduler, plan, limit)
-                    if not self._held and not await self._ledger.unfinished():
+                    if not (self._held or self._lost or await self._ledger.unfinished()):
                         break
                 await self._release(scheduler, finish)
             except Away as exc:

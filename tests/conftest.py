@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
@@ -37,6 +38,14 @@ def wechat() -> Iterator[Callable[..., Wechat]]:
 def _not_the_first_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     """A spent quota ends a run at any time of day: in the first hour it is tried once more."""
     monkeypatch.setattr("harvester.worker.is_first_hour", lambda wall: False)
+
+
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests were started with it ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from copy import copy
 from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote
 
 import anyio
 
@@ -56,6 +56,7 @@ _SETTINGS = (
     " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
     " set_config('enable_bitmapscan', 'off', true)"
 )
+_READ_ONLY = "25006"  # a standby, until it is promoted
 _FROZEN = "15s"
 """A transaction whose client says nothing for so long is ended: it locks accounts."""
 
@@ -442,7 +443,7 @@ class _Line:
 
     def _translated(self, exc: Exception) -> Exception:
         said = self._server.says(exc)
-        if self._server.is_away(exc):
+        if self._server.is_away(exc) or getattr(exc, "sqlstate", None) == _READ_ONLY:
             self._let_go()
             return Away(said)
         return LedgerError(
@@ -453,10 +454,10 @@ class _Line:
 
 def _without_schema(url: Secret) -> tuple[Secret, str]:
     """The URL as libpq takes it, and the schema that it names."""
-    plain, mark, query = url.value.partition("?")
-    if not mark:
+    plain, _, query = url.value.partition("?")
+    parts = query.split("&")
+    schemas = [part for part in parts if part.startswith("schema=")]
+    if not schemas:
         return url, SCHEMA
-    given = parse_qsl(query, keep_blank_values=True)
-    schema = dict(given).get("schema", SCHEMA)
-    left = urlencode([(name, value) for name, value in given if name != "schema"])
-    return Secret(f"{plain}?{left}" if left else plain), schema
+    left = "&".join([part for part in parts if part not in schemas])
+    return Secret(f"{plain}?{left}" if left else plain), unquote(schemas[-1].partition("=")[2])

@@ -10,7 +10,7 @@ Behind the simulator: `catalogue` (every interface as a table), `window` (which 
 `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
 (how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
 Behind `check_sink`: `checks` (one for each promise) and `bench` (what they are made with); behind
-`check_ledger`: `ledger_bench`.
+`check_ledger`: `check_shared` (of one that several workers share) and `ledger_bench`.
 """
 
 from harvester.sinks.memory import MemorySink

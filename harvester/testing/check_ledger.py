@@ -14,6 +14,7 @@ from harvester.coverage import DONE, OpenWindow, Outcome
 from harvester.ledger.base import Exhausted, Key, Ledger, Spent
 from harvester.model import Tally
 from harvester.testing.bench import ONE, OTHER, BrokenPromiseError
+from harvester.testing.check_shared import SHARED_CHECKS
 from harvester.testing.ledger_bench import (
     INTERFACE,
     NOW,
@@ -38,6 +39,7 @@ async def check_ledger(
     *,
     reader: MakeLedger | None = None,
     crash: Crash | None = None,
+    shared: bool = False,
     only: str | None = None,
 ) -> None:
     """Try everything that a ledger promises; raises `BrokenPromiseError` at the first that fails.
@@ -48,6 +50,7 @@ async def check_ledger(
     reader: the same of one that only reads, while another is open; without it that is not tried.
     crash: ends a ledger that is open as the end of its process would, without whatever closing it
         stores; it may be a coroutine function.  Without it that is not tried.
+    shared: whether several workers share it (`harvester.ledger.base.SharedLedger`).
     only: one of `LEDGER_CHECKS`, to have a test each.
 
     A test of a ledger that keeps a file in a directory::
@@ -61,6 +64,8 @@ async def check_ledger(
     possible = {"reader": reader is not None, "crash": crash is not None}
     for name, check in _CHECKS.items():
         if (only or name) != name or not possible.get(name, True):
+            continue
+        if name in SHARED_CHECKS and not shared:
             continue
         promise = (inspect.getdoc(check) or "").rstrip(".")
         bench = LedgerBench(name, promise, make, reader, crash)
@@ -481,5 +486,6 @@ async def reader(bench: LedgerBench) -> None:
         await bench.expect(other)
 
 
+_CHECKS.update(SHARED_CHECKS)
 LEDGER_CHECKS = tuple(_CHECKS)
 """The names of the checks of `check_ledger`, in order."""

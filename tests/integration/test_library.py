@@ -414,6 +414,7 @@ def test_run_sync_refuses_what_belongs_to_another_loop(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("loop", [False, True], ids=["script", "within a loop"])
 def test_an_interrupt_of_run_sync_keeps_what_was_stored(
     wechat: Callable[..., Wechat], tmp_path: Path, *, loop: bool

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import logging
 import os
@@ -115,6 +116,15 @@ def _around(text: str, needle: str) -> str:
     return text[max(0, at - 300) : at].replace(SECRET, "<the secret>") + "<HERE>"
 
 
+def _pickled(value: object) -> bytes:
+    """Pickled as Python does it: Dask, once imported, has errors pickled with their tracebacks."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    pickler.dispatch_table = {}
+    pickler.dump(value)
+    return buffer.getvalue()
+
+
 def shown(exc: BaseException | None) -> str:
     """All that tools show of an exception and of those that it comes from."""
     parts: list[str] = []
@@ -131,7 +141,7 @@ def shown(exc: BaseException | None) -> str:
         parts += [str(each), repr(each), repr(vars(each)), *traceback.format_exception(each)]
         parts += with_locals.format()
         with suppress(TypeError, AttributeError, pickle.PicklingError):
-            parts.append(repr(pickle.dumps(each)))
+            parts.append(repr(_pickled(each)))
         left += [each.__cause__, each.__context__]
         if isinstance(each, BaseExceptionGroup):
             left += each.exceptions

@@ -67,7 +67,7 @@ def test_an_account_in_the_environment_takes_the_place_of_the_accounts_of_the_fi
 
 
 def test_variables_of_no_option_of_the_command_are_ignored(tmp_path: Path) -> None:
-    env = {"HARVESTER_FROBNICATE": "1", "HARVESTER_WAIT": "nonsense", "HARVESTER_LEDGER": "x"}
+    env = {"HARVESTER_FROBNICATE": "1", "HARVESTER_WAIT": "nonsense", "HARVESTER_SESSION": "x"}
     assert plan(tmp_path, **env).returncode == 0
     status = harvest("status", cwd=tmp_path, HARVESTER_RATE="fast", HARVESTER_OUT="elsewhere")
     assert status.stderr.startswith("harvester: there is no ledger at elsewhere")

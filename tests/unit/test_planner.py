@@ -19,11 +19,13 @@ from harvester.budget import NEVER
 from harvester.coverage import STORED, Calendar, Outcome
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
+from harvester.events import Deferred, Failed
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.limiter import Rate
 from harvester.model import HELD, Response, Tally, Window
 from harvester.plan import Cut, Days, Grid
 from harvester.planner import Need, Plan, build_plan, demands, known, needed
+from harvester.policy import NOT_READY_AGAIN
 from harvester.queues import InterfaceQueue
 from harvester.settings import Options
 from harvester.stores import MemoryStore
@@ -392,6 +394,41 @@ def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return asked
 
     assert asyncio.run(run()) == [appids[:2], appids[2:4], appids[4:]]
+
+
+def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_for(
+    tmp_path: Path,
+) -> None:
+    def left(first: str, last: str, state: str, due: float = 0.0) -> Outcome:
+        window = Window(A, SUMMARY.name, date.fromisoformat(first), date.fromisoformat(last))
+        return Outcome(window, state, due=due, detail="why", code=61500, rid="r-1")
+
+    async def run() -> planner.Remains:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await ledger.commit(
+                [
+                    outcome("2024-01-01"),
+                    left("2024-01-02", "2024-01-03", "failed"),
+                    left("2024-01-04", "2024-01-04", "waiting", WALL + 60),
+                    left("2024-01-05", "2024-01-05", "late"),
+                    left("2024-01-06", "2024-01-06", "open"),
+                    left("2023-12-30", "2023-12-31", "failed"),
+                ],
+                {},
+            )
+            return await planner.remains(
+                scope(date(2024, 1, 1), date(2024, 1, 8), endpoints=(SUMMARY,)), ledger, WALL
+            )
+
+    found = asyncio.run(run())
+    assert found.missing == 2
+    assert sorted(found.events, key=lambda each: each.begin) == [
+        Failed(A, SUMMARY.name, date(2024, 1, 2), date(2024, 1, 3), 2, "why", 61500, "r-1"),
+        Deferred(A, SUMMARY.name, date(2024, 1, 4), date(2024, 1, 4), 1, WALL + 60, "why"),
+        Deferred(
+            A, SUMMARY.name, date(2024, 1, 5), date(2024, 1, 5), 1, WALL + NOT_READY_AGAIN, "why"
+        ),
+    ]
 
 
 # figures that are not settled

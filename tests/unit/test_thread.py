@@ -224,6 +224,7 @@ def test_where_a_loop_runs_a_coroutine_has_a_thread_of_its_own() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_is_raised_once_the_coroutine_has_cleaned_up() -> None:
     sleeper = Sleeper(then=interrupt_soon)
     with pytest.raises(KeyboardInterrupt):
@@ -231,6 +232,7 @@ def test_an_interrupt_is_raised_once_the_coroutine_has_cleaned_up() -> None:
     assert sleeper.cleaned
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_is_raised_once_the_other_thread_has_ended() -> None:
     """As in a notebook, whose loop runs while Ctrl-C raises in its main thread."""
     sleeper = Sleeper(then=interrupt_soon)
@@ -245,6 +247,7 @@ def test_an_interrupt_is_raised_once_the_other_thread_has_ended() -> None:
     assert (sleeper.thread, sleeper.cleaned) == ("harvester-run", True)
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_a_cancellation_of_the_task_that_waits_is_passed_on() -> None:
     """asyncio.run takes the first Ctrl-C for itself: it cancels the task that it runs."""
     sleeper = Sleeper(then=interrupt_soon)

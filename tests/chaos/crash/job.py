@@ -28,7 +28,7 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
@@ -167,5 +167,7 @@ def not_as_the_ledger_says(directory: Path) -> list[str]:
     """What the command ``verify`` finds."""
     said = io.StringIO()
     with redirect_stdout(said):
-        status = asyncio.run(show_verification(directory / FILE_NAME))
+        status = asyncio.run(
+            show_verification(open_ledger(directory / FILE_NAME, readonly=True), [])
+        )
     return [] if status == 0 else said.getvalue().splitlines()

@@ -1,0 +1,257 @@
+"""What `check_ledger` tries of a ledger that several workers share.
+
+Rule: a check's first line is the promise that it tries; whatever is tried is promised in
+`harvester.ledger.base.SharedLedger`.
+
+A worker is a ledger object of its own on the same store, as another process would make it.  Leases
+are short, and a check waits for their end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
+
+import anyio
+
+from harvester.coverage import STORED
+from harvester.errors import UsageError
+from harvester.ledger.base import Job, SharedLedger, Spent
+from harvester.testing.bench import ONE, OTHER
+from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, outcome
+
+SharedCheck = Callable[[LedgerBench], Awaitable[None]]
+SHARED_CHECKS: dict[str, SharedCheck] = {}
+
+LONG, SHORT = 60.0, 0.4
+"""Seconds of a lease: one that does not end within a check, and one whose end is waited for."""
+
+
+def _check(run: SharedCheck) -> SharedCheck:
+    """Add a check under the name of its function."""
+    SHARED_CHECKS[getattr(run, "__name__", "")] = run
+    return run
+
+
+def _job(lease: float = LONG, name: str = "a job", sinks: Sequence[str] = ("one",)) -> Job:
+    return Job(name, list(sinks), lease, time.time())
+
+
+@asynccontextmanager
+async def _workers(bench: LedgerBench, *jobs: Job) -> AsyncIterator[list[SharedLedger]]:
+    """A worker for each of these jobs."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for job in jobs:
+            ledger = cast("SharedLedger", await stack.enter_async_context(bench.make()))
+            await ledger.join(job)
+            await ledger.want([ONE, OTHER])
+            found.append(ledger)
+        yield found
+
+
+async def _ended() -> None:
+    """Wait until a short lease has ended."""
+    await anyio.sleep(SHORT + 0.2)
+
+
+async def _claimed(ledger: SharedLedger, limit: int = 2) -> dict[str, int]:
+    return {lease.appid: lease.epoch for lease in await ledger.claim(limit)}
+
+
+async def _days(ledger: SharedLedger, appid: str) -> int:
+    """How many days of an account are stored."""
+    calendar = (await ledger.calendars([appid])).get((appid, INTERFACE))
+    return calendar.count(STORED) if calendar is not None else 0
+
+
+def _expect(bench: LedgerBench, what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise bench.broken(f"{what}: {found}, not {wanted}")
+
+
+@_check
+async def claim(bench: LedgerBench) -> None:
+    """An account is held by one worker, which claims as many as it asks for."""
+    async with _workers(bench, _job(), _job()) as [one, other]:
+        first = await _claimed(one, 1)
+        _expect(bench, "accounts of a claim of one", len(first), 1)
+        second = await _claimed(other, 2)
+        _expect(bench, "both together", sorted([*first, *second]), sorted([ONE, OTHER]))
+        _expect(bench, "a further claim", await _claimed(one), {})
+        _expect(bench, "its epochs", dict(one.epochs), first)
+        _expect(bench, "still to be claimed by the first", await one.unfinished(), 1)
+
+
+@_check
+async def epochs(bench: LedgerBench) -> None:
+    """Each claim of an account has a later epoch."""
+    async with _workers(bench, _job(), _job(name="another")) as [one, other]:
+        former = 0
+        for ledger in (one, other, one):
+            await ledger.want([ONE])
+            epoch = (await _claimed(ledger))[ONE]
+            if epoch <= max(former, 1):
+                raise bench.broken(f"epoch {epoch} comes after {former}")
+            former = epoch
+            await ledger.release([ONE, OTHER])
+
+
+@_check
+async def takeover(bench: LedgerBench) -> None:
+    """Accounts are claimed after the lease of their holder has ended, not before."""
+    async with _workers(bench, _job(SHORT), _job()) as [silent, other]:
+        held = await _claimed(silent)
+        _expect(bench, "a claim before the end", await _claimed(other), {})
+        await _ended()
+        taken = {lease.appid: lease for lease in await other.claim(2)}
+        _expect(bench, "accounts after it", sorted(taken), sorted(held))
+        idle = max(lease.idle for lease in taken.values())
+        if not 0.0 <= idle < SHORT + 10:
+            raise bench.broken(f"somebody else held it {idle} s ago")
+        _expect(bench, "what was lost", dict(await silent.renew(0)), held)
+        _expect(bench, "what is held then", dict(silent.epochs), {})
+
+
+@_check
+async def renewal(bench: LedgerBench) -> None:
+    """A lease that is renewed does not end; one that has ended claims nothing until it is."""
+    async with _workers(bench, _job(SHORT), _job()) as [one, other]:
+        await _claimed(one, 1)
+        for _ in range(4):
+            await anyio.sleep(SHORT / 2)
+            _expect(bench, "lost", dict(await one.renew(1)), {})
+        await _claimed(other, 1)
+        _expect(bench, "claimed by the other", len(other.epochs), 1)
+        await _ended()
+        await other.leave()
+        _expect(bench, "claimed after the end", await _claimed(one), {})
+        await one.renew(2)
+        _expect(bench, "claimed after a renewal", len(await _claimed(one)), 1)
+
+
+@_check
+async def lost(bench: LedgerBench) -> None:
+    """A commit stores nothing of an account that was lost, names it, and stores the rest."""
+    async with _workers(bench, _job(SHORT), _job()) as [slow, other]:
+        fetched = await _claimed(slow)
+        await _ended()
+        await other.claim(1)
+        (taken,) = other.epochs
+        (kept,) = {ONE, OTHER} - {taken}
+        both = [outcome(0, appid=ONE), outcome(0, appid=OTHER)]
+        calls = [Spent(taken, INTERFACE, TODAY, 3), Spent(kept, INTERFACE, TODAY, 3)]
+        _expect(bench, "lost", {*await slow.commit(both, {}, calls, fetched)}, {taken})
+        _expect(bench, "days of the lost account", await _days(other, taken), 0)
+        _expect(bench, "days of the other one", await _days(other, kept), 1)
+        _expect(bench, "calls", await other.spent(TODAY), {(kept, INTERFACE): 3})
+
+
+@_check
+async def former_claim(bench: LedgerBench) -> None:
+    """What was fetched under a former claim is refused, though the account is held again."""
+    async with _workers(bench, _job(SHORT), _job(SHORT, "another")) as [slow, other]:
+        fetched = await _claimed(slow)
+        await _ended()
+        await other.renew(0)
+        await other.claim(2)
+        await other.commit([outcome(0, records=5)], {}, (), dict(other.epochs))
+        await other.leave()
+        await slow.renew(0)
+        await slow.want([ONE, OTHER])
+        again = await _claimed(slow)
+        _expect(bench, "held again", sorted(again), sorted([ONE, OTHER]))
+        refused = {*await slow.commit([outcome(0, records=1)], {}, (), fetched)}
+        _expect(bench, "refused", refused & {ONE}, {ONE})
+        tally = (await slow.calendars([ONE]))[ONE, INTERFACE].stored_tally()
+        _expect(bench, "records", tally and tally.records, 5)
+        _expect(bench, "held all the same", dict(slow.epochs), again)
+
+
+@_check
+async def finished(bench: LedgerBench) -> None:
+    """A released account is finished for all workers with the same job, and for no other."""
+    async with _workers(bench, _job(), _job(), _job(name="another")) as [one, same, another]:
+        await one.claim(2)
+        await one.commit([outcome(0)], {}, (), dict(one.epochs))
+        await one.release([ONE, OTHER])
+        _expect(bench, "left for the same job", await same.unfinished(), 0)
+        _expect(bench, "claimed for the same job", await _claimed(same), {})
+        _expect(bench, "days after a release", await _days(same, ONE), 1)
+        _expect(bench, "claimed for another", sorted(await _claimed(another)), sorted([ONE, OTHER]))
+
+
+@_check
+async def abandoned(bench: LedgerBench) -> None:
+    """Who starts anew holds nothing; what was under way is refused, and can be claimed at once."""
+    async with _workers(bench, _job(), _job()) as [one, other]:
+        held = await _claimed(one, 1)
+        (appid,) = held
+        await one.abandon()
+        _expect(bench, "held", dict(one.epochs), {})
+        refused = {*await one.commit([outcome(0, appid=appid)], {}, (), held)}
+        _expect(bench, "refused", refused, {appid})
+        _expect(bench, "days", await _days(one, appid), 0)
+        _expect(bench, "still to be claimed", await one.unfinished(), 2)
+        _expect(bench, "claimed by the other", sorted(await _claimed(other)), sorted([ONE, OTHER]))
+
+
+@_check
+async def departure(bench: LedgerBench) -> None:
+    """A worker that leaves frees its accounts; workers are listed while they are there."""
+    async with _workers(bench, _job(), _job()) as [one, other]:
+        await one.claim(1)
+        await one.renew(7)
+        listed = [(each.accounts, each.windows, each.alive) for each in await other.workers()]
+        _expect(bench, "workers", listed, [(1, 7, True), (0, 0, True)])
+        await one.leave()
+        _expect(bench, "workers after one has left", len(await other.workers()), 1)
+        _expect(bench, "claimed", len(await _claimed(other)), 2)
+
+
+@_check
+async def alone(bench: LedgerBench) -> None:
+    """Only one worker at a time is alone."""
+    inside = most = 0
+
+    async def enter(ledger: SharedLedger) -> None:
+        nonlocal inside, most
+        async with ledger.alone():
+            inside += 1
+            most = max(most, inside)
+            await anyio.sleep(0.2)
+            inside -= 1
+
+    async with _workers(bench, _job(), _job(), _job()) as found, anyio.create_task_group() as group:
+        for ledger in found:
+            group.start_soon(enter, ledger)
+    _expect(bench, "at the same time", most, 1)
+
+
+@_check
+async def joining(bench: LedgerBench) -> None:
+    """A worker with other sinks than those that run, or with a wrong clock, is refused."""
+    async with _workers(bench, _job(SHORT)), bench.make() as ledger:
+        late = cast("SharedLedger", ledger)
+        for job in (_job(sinks=["one", "two"]), _job()._replace(wall=time.time() + 3600)):
+            try:
+                await late.join(job)
+            except UsageError:
+                continue
+            raise bench.broken(f"{job} was not refused")
+        await _ended()
+        await late.join(_job(sinks=["two"]))
+
+
+@_check
+async def frozen(bench: LedgerBench) -> None:
+    """Once another worker has joined, one whose lease has ended commits nothing."""
+    async with _workers(bench, _job(SHORT)) as [silent]:
+        fetched = await _claimed(silent)
+        await _ended()
+        async with _workers(bench, _job(sinks=["one", "two"])) as [other]:
+            gone = {*await silent.commit([outcome(0)], {}, (), fetched)}
+            _expect(bench, "refused", gone & {ONE}, {ONE})
+            _expect(bench, "days", await _days(other, ONE), 0)

@@ -1,0 +1,108 @@
+"""The shared ledger on a real PostgreSQL: what `check_ledger` tries, and faults that it finds."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harvester.ledger import PostgresLedger, postgresql, shared
+from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
+from harvester.testing.check_shared import SHARED_CHECKS
+from tests.postgres_server import PostgresServer
+
+Make = Callable[..., PostgresLedger]
+
+
+@pytest.fixture
+def make(postgres: PostgresServer) -> Make:
+    url = postgres.url(postgres.new_database())
+
+    def made(name: str, *, readonly: bool = False) -> PostgresLedger:
+        return PostgresLedger(f"{url}?schema=of_{name}", readonly=readonly)
+
+    return made
+
+
+def tried(make: Make, name: str) -> None:
+    asyncio.run(
+        check_ledger(
+            make, reader=lambda name: make(name, readonly=True), shared=True, only=name
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in LEDGER_CHECKS if name != "crash"])
+def test_it_keeps_what_a_ledger_promises(name: str, make: Make) -> None:
+    tried(make, name)
+
+
+FAULTS: list[tuple[str, str, str, str]] = [
+    ("claim", "_CLAIM", "seen.holder IS NULL OR", "true OR"),
+    ("claim", "_CLAIM", "LIMIT %s", "LIMIT %s + 1"),
+    ("epochs", "_CLAIM", "epoch = epoch + 1", "epoch = account.epoch"),
+    ("takeover", "_ENDED", "until < clock_timestamp()", "false"),
+    ("takeover", "_ENDED", "until < clock_timestamp()", "true"),
+]
+
+
+@pytest.mark.parametrize(("check", "name", "code", "fault"), FAULTS)
+def test_a_fault_in_a_statement_is_found(
+    check: str, name: str, code: str, fault: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement: str = getattr(shared, name)
+    assert code in statement
+    monkeypatch.setattr(shared, name, statement.replace(code, fault))
+    with pytest.raises(BrokenPromiseError, match=rf"^{check}: "):
+        tried(make, check)
+
+
+def nothing_is_lost(*_: object) -> set[str]:
+    return set()
+
+
+def does_nothing(*_: Any) -> None:
+    return None
+
+
+async def locked(self: object) -> bool:
+    return True
+
+
+RULES: list[tuple[str, object, str, object]] = [
+    ("lost", shared, "lost", nothing_is_lost),
+    ("former_claim", shared, "lost", nothing_is_lost),
+    ("frozen", shared, "lost", nothing_is_lost),
+    ("renewal", shared, "renew", nothing_is_lost),
+    ("finished", shared, "release", does_nothing),
+    ("abandoned", shared, "abandon", does_nothing),
+    ("departure", shared, "leave", does_nothing),
+    ("joining", shared, "CLOCKS", 1e9),
+    ("alone", postgresql._Line, "lock", locked),
+]
+
+
+@pytest.mark.parametrize(("check", "owner", "name", "fault"), RULES)
+def test_a_rule_that_is_left_out_is_found(
+    check: str, owner: object, name: str, fault: object, make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(owner, name, fault)
+    with pytest.raises(BrokenPromiseError, match=rf"^{check}: "):
+        tried(make, check)
+
+
+def test_for_each_check_there_is_a_fault_that_it_finds() -> None:
+    assert {each[0] for each in (*FAULTS, *RULES)} == set(SHARED_CHECKS)
+
+
+def test_the_repr_names_the_database_and_no_password(make: Make) -> None:
+    shown = repr(make("x"))
+    assert re.fullmatch(
+        r"<PostgresLedger postgresql://harvester@127\.0\.0\.1:\d+/d\d+\?schema=of_x,"
+        r" 0 accounts held>",
+        shown,
+    )
