@@ -12,11 +12,10 @@ Rule: pure; a ledger stores what is decided here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from harvester.codec import TALLY_BITS
 from harvester.model import Tally, Window
 from harvester.plan import ONE_DAY, Days
 
@@ -296,41 +295,3 @@ def unpacked(text: str, year: int) -> bytearray:
     if len(row) != days_of(year) or row.translate(None, b".feowx"):
         raise ValueError("a year's letters are damaged")
     return row
-
-
-def joined(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Neighbouring final windows of a stream as one, within a year; the others as they are.
-
-    The others come first: what is final takes the place of what was late or waited before.
-    """
-    yield from [each for each in outcomes if each.state != "final"]
-    finals = sorted([each for each in outcomes if each.state == "final"])
-    at = 0
-    while at < len(finals):
-        first = at
-        appid, name, begin, end = finals[at].window
-        records, checksum = finals[at].tally
-        empty, start = finals[at].empty, begin.toordinal()
-        last = end.toordinal()
-        at += 1
-        while at < len(finals):
-            (other, others_name, next_begin, next_end), _, tally, more, *_ = finals[at]
-            number = next_begin.toordinal()
-            if (
-                number != last + 1
-                or other != appid
-                or others_name != name
-                or next_begin.year != begin.year
-            ):
-                break
-            records += tally[0]
-            checksum += tally[1]
-            if more:
-                empty |= more << (number - start)
-            last, end = next_end.toordinal(), next_end
-            at += 1
-        if at == first + 1:
-            yield finals[first]
-        else:
-            tally = Tally(records, checksum & TALLY_BITS)
-            yield Outcome(Window(appid, name, begin, end), "final", tally, empty)

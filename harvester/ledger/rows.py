@@ -6,12 +6,12 @@ Rule: pure; a ledger has the statements.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple, Self
 
-from harvester.codec import encode, parse_small
-from harvester.coverage import Calendar, OpenWindow, Outcome, joined, packed, unpacked
+from harvester.codec import TALLY_BITS, encode, parse_small
+from harvester.coverage import Calendar, OpenWindow, Outcome, packed, unpacked
 from harvester.ledger.base import Key, Spent
 from harvester.model import Tally, Window
 
@@ -23,45 +23,98 @@ Calls = Counter[tuple[str, str, str]]
 def journal_entry(outcomes: Sequence[Outcome], spent: Iterable[Spent] = ()) -> str:
     """A commit as text."""
     entry = {
-        "outcomes": [_encoded(each) for each in joined(outcomes)],
+        "outcomes": as_rows(outcomes),
         "spent": [(appid, name, day.isoformat(), calls) for appid, name, day, calls in spent],
     }
     return encode(entry).decode()
 
 
-def journal_rows(outcomes: Sequence[Outcome]) -> Iterator[Row]:
-    """The same as rows.
+def journal_rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """The same as rows of nine values: the last is what `as_rows` gives from there on, as JSON."""
+    return [
+        (*row, "") if len(row) == _FINAL else (*row[:_FINAL], encode(row[_FINAL:]).decode())
+        for row in as_rows(outcomes)
+    ]
+
+
+_FINAL = 8
+"""Values in the row of a final window."""
+
+
+def as_rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """The outcomes of a commit as rows, neighbouring final windows as one.
 
     A row: account, interface, first and last day as ordinals, state, records, checksum, empty days
-    as hexadecimal digits, and the rest of an outcome as JSON.
+    as hexadecimal digits; then, if it is not final, the rest of an `Outcome`.  Those that are not
+    final come first: what is final takes the place of what was late or waited before.
     """
-    for each in joined(outcomes):
-        row = _encoded(each)
-        rest = encode(row[8:]).decode() if len(row) > 8 else ""
-        yield (*row[:8], rest)
+    finals = [
+        (appid, name, begin.toordinal(), end.toordinal(), state, records, checksum,
+         f"{empty:x}" if empty else "0")
+        for (appid, name, begin, end), state, (records, checksum), empty, _, _, _, _, _ in outcomes
+        if state == "final"
+    ]  # fmt: skip
+    if len(finals) == len(outcomes):
+        return joined(finals)
+    others = [
+        (*_days(each.window), each.state, *each.tally, f"{each.empty:x}", *each[4:])
+        for each in outcomes
+        if each.state != "final"
+    ]
+    return [*others, *joined(finals)]
 
 
-def _encoded(outcome: Outcome) -> list[Any]:
-    (appid, name, begin, end), state, (records, checksum), empty, *why = outcome
-    first, last = begin.toordinal(), end.toordinal()
-    found: list[Any] = [appid, name, first, last, state, records, checksum, f"{empty:x}"]
-    return found if state == "final" else [*found, *why]
+def _days(window: Window) -> tuple[str, str, int, int]:
+    return window.appid, window.endpoint, window.begin.toordinal(), window.end.toordinal()
 
 
-def _decoded(row: Sequence[Any]) -> Outcome:
+def as_outcome(row: Sequence[Any]) -> Outcome:
+    """The outcome of a row."""
     appid, name, first, last, state, records, checksum, empty, *why = row
     window = Window(appid, name, date.fromordinal(first), date.fromordinal(last))
     return Outcome(window, state, Tally(records, checksum), int(empty, 16), *why)
 
 
+def joined(finals: Iterable[Row]) -> list[Row]:
+    """Neighbouring final windows as one, within a year: a year has a sum of its own."""
+    found: list[Row] = []
+    rows = sorted(finals)
+    at, number = 0, len(rows)
+    while at < number:
+        row = rows[at]
+        appid, name, begin, end, state, records, checksum, empty = row
+        at += 1
+        bits, year_ends = -1, 0
+        while at < number:
+            whose, what, first, last, _, more, others_checksum, others_empty = rows[at]
+            if first != end + 1 or whose != appid or what != name:
+                break
+            if bits < 0:
+                bits = int(empty, 16)
+                year_ends = date(date.fromordinal(begin).year, 12, 31).toordinal()
+            if first > year_ends:
+                break
+            if others_empty != "0":
+                bits |= int(others_empty, 16) << (first - begin)
+            records += more
+            checksum += others_checksum
+            end = last
+            at += 1
+        if bits >= 0:
+            row = (appid, name, begin, end, state, records, checksum & TALLY_BITS, f"{bits:x}")
+        found.append(row)
+    return found
+
+
 class Journal:
     """Commits that are not merged into the calendars yet.
 
-    outcomes: by account and interface, in order.  spent: calls by account, interface and day.
+    rows: as of `as_rows`, by account and interface, in order.  spent: calls by account, interface
+    and day.
     """
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
+        self.rows: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
         self.spent: Calls = Counter()
 
     @classmethod
@@ -71,7 +124,7 @@ class Journal:
         for text in entries:
             entry = parse_small(text.encode())
             for row in entry["outcomes"]:
-                journal._add(row)
+                journal.rows[row[0]][row[1]].append(row)
             for appid, name, day, calls in entry["spent"]:
                 journal.spent[appid, name, day] += calls
         return journal
@@ -81,20 +134,19 @@ class Journal:
         """From what `journal_rows` has made."""
         journal = cls()
         for *row, rest in rows:
-            journal._add([*row, *(parse_small(rest.encode()) if rest else ())])
+            why = parse_small(rest.encode()) if rest else ()
+            journal.rows[row[0]][row[1]].append((*row, *why))
         return journal
-
-    def _add(self, row: Sequence[Any]) -> None:
-        outcome = _decoded(row)
-        self.outcomes[outcome.window.appid][outcome.window.endpoint].append(outcome)
 
     def apply(self, calendars: dict[Key, Calendar], appids: Iterable[str]) -> None:
         """Bring what is known of these accounts up to date."""
         for appid in appids:
-            for name, came in self.outcomes.get(appid, {}).items():
+            for name, rows in self.rows.get(appid, {}).items():
                 calendar = calendars.setdefault((appid, name), Calendar())
-                for outcome in came:
-                    calendar.apply(outcome)
+                if all([len(row) == _FINAL for row in rows]):
+                    rows = joined(rows)
+                for row in rows:
+                    calendar.apply(as_outcome(row))
 
 
 def calendars_of(years: Iterable[Row], windows: Iterable[Row]) -> dict[Key, Calendar]:
@@ -149,3 +201,20 @@ class Before(NamedTuple):
             for first, w in calendar.windows.items()
             if self.windows.get(first) != w
         ]
+
+
+def changes(
+    changed: Mapping[Key, tuple[Calendar, Before]], ids: Mapping[Key, tuple[int, int]]
+) -> tuple[list[Row], list[Row], list[Row]]:
+    """What has to be written of calendars: years, windows that are gone, windows that came.
+
+    Each row begins with the ids of its account and interface.
+    """
+    years: list[Row] = []
+    gone: list[Row] = []
+    came: list[Row] = []
+    for key, (calendar, before) in changed.items():
+        years += [(*ids[key], *row) for row in before.years_of(calendar)]
+        gone += [(*ids[key], first) for first in before.gone_of(calendar)]
+        came += [(*ids[key], *row) for row in before.windows_of(calendar)]
+    return years, gone, came

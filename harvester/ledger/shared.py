@@ -20,7 +20,7 @@ from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import UsageError
 from harvester.fencing import lost
 from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
-from harvester.ledger.rows import Before, Journal, Row, calendars_of, journal_rows
+from harvester.ledger.rows import Before, Journal, Row, calendars_of, changes, journal_rows
 from harvester.model import Tally, listed
 from harvester.plan import Days
 
@@ -449,11 +449,11 @@ def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
         ids,
     )
     journal = Journal.of_rows(rows)
-    if not journal.outcomes:
+    if not journal.rows:
         return
-    names = [*journal.outcomes]
+    names = [*journal.rows]
     known = _calendars(tables, names)
-    keys = [(appid, name) for appid, by_name in journal.outcomes.items() for name in by_name]
+    keys = [(appid, name) for appid, by_name in journal.rows.items() for name in by_name]
     before = {key: Before.of(known.get(key, Calendar())) for key in keys}
     journal.apply(known, names)
     _store(tables, {key: (known[key], before[key]) for key in keys})
@@ -461,14 +461,7 @@ def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
 
 def _store(tables: Tables, changed: Mapping[Key, tuple[Calendar, Before]]) -> None:
     """Write what changed of calendars."""
-    ids = _ids(tables, changed)
-    years: list[Row] = []
-    gone: list[Row] = []
-    came: list[Row] = []
-    for key, (calendar, before) in changed.items():
-        years += [(*ids[key], *row) for row in before.years_of(calendar)]
-        gone += [(*ids[key], first) for first in before.gone_of(calendar)]
-        came += [(*ids[key], *row) for row in before.windows_of(calendar)]
+    years, gone, came = changes(changed, _ids(tables, changed))
     tables.columns(
         "INSERT INTO calendar SELECT * FROM unnest(%s::integer[], %s::integer[], %s::integer[],"
         " %s::text[], %s::bigint[], %s::bigint[])"

@@ -20,7 +20,7 @@ from harvester import seal
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import step
 from harvester.ledger.base import Exhausted, Key, KnownSink, Spent
-from harvester.ledger.rows import Before, Journal, calendars_of, journal_entry
+from harvester.ledger.rows import Before, Journal, calendars_of, changes, journal_entry
 from harvester.model import Tally
 from harvester.plan import Days
 
@@ -147,10 +147,8 @@ def _store_checkpoint(database: Connection, sink: str, entries: Mapping[str, str
         "INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)",
         [(sink, key, value) for key, value in entries.items() if value],
     )
-    database.executemany(
-        "DELETE FROM checkpoint WHERE sink = ? AND key = ?",
-        [(sink, key) for key, value in entries.items() if not value],
-    )
+    if gone := [(sink, key) for key, value in entries.items() if not value]:
+        database.executemany("DELETE FROM checkpoint WHERE sink = ? AND key = ?", gone)
 
 
 def settle(database: Connection) -> None:
@@ -162,13 +160,12 @@ def settle(database: Connection) -> None:
 
 def _merge(database: Connection) -> None:
     journal = _journal(database)
-    for appid, by_name in journal.outcomes.items():
-        known = _calendars(database, [appid])
-        keys = [(appid, name) for name in by_name]
+    for appids in _some(journal.rows):
+        known = _calendars(database, appids)
+        keys = [(appid, name) for appid in appids for name in journal.rows[appid]]
         before = {key: Before.of(known.get(key, Calendar())) for key in keys}
-        journal.apply(known, [appid])
-        for key in keys:
-            _store(database, key, known[key], before[key])
+        journal.apply(known, appids)
+        _store(database, {key: (known[key], before[key]) for key in keys})
     database.executemany(
         "INSERT INTO budget VALUES (?, ?, ?, ?)"
         " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = calls + excluded.calls",
@@ -183,36 +180,37 @@ def _journal(database: Connection) -> Journal:
     return Journal.of_entries(text for (text,) in rows)
 
 
-def _store(database: Connection, key: Key, calendar: Calendar, before: Before) -> None:
-    """Write what changed of a calendar."""
-    years = before.years_of(calendar)
-    gone, came = before.gone_of(calendar), before.windows_of(calendar)
-    if not (years or gone or came):
-        return
-    place = _ids(database, key)
+def _store(database: Connection, changed: Mapping[Key, tuple[Calendar, Before]]) -> None:
+    """Write what changed of calendars."""
+    years, gone, came = changes(changed, _ids(database, changed))
+    database.executemany("INSERT OR REPLACE INTO calendar VALUES (?, ?, ?, ?, ?, ?)", years)
     database.executemany(
-        "INSERT OR REPLACE INTO calendar VALUES (?, ?, ?, ?, ?, ?)",
-        [(*place, *row) for row in years],
+        "DELETE FROM open_window WHERE account = ? AND interface = ? AND first_day = ?", gone
     )
     database.executemany(
-        "DELETE FROM open_window WHERE account = ? AND interface = ? AND first_day = ?",
-        [(*place, first) for first in gone],
-    )
-    database.executemany(
-        "INSERT OR REPLACE INTO open_window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(*place, *row) for row in came],
+        "INSERT OR REPLACE INTO open_window VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", came
     )
 
 
-def _ids(database: Connection, key: Key) -> tuple[int, int]:
-    found = []
-    for table, name in zip(("account", "interface"), key, strict=True):
-        rows = rows_of(database, f"SELECT id FROM {table} WHERE name = ?", name)
-        if not rows:
-            database.execute(f"INSERT INTO {table} (name) VALUES (?)", (name,))
-            rows = rows_of(database, f"SELECT id FROM {table} WHERE name = ?", name)
-        found.append(int(rows[0][0]))
-    return found[0], found[1]
+def _ids(database: Connection, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:
+    """The numbers of accounts and interfaces; those of new ones are made."""
+    keys = [*keys]
+    accounts = _numbers(database, "account", {appid for appid, _ in keys})
+    interfaces = _numbers(database, "interface", {name for _, name in keys})
+    return {(appid, name): (accounts[appid], interfaces[name]) for appid, name in keys}
+
+
+def _numbers(database: Connection, table: str, names: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for some in _some(sorted(names)):
+        database.executemany(
+            f"INSERT OR IGNORE INTO {table} (name) VALUES (?)", [(name,) for name in some]
+        )
+        marks = ", ".join("?" * len(some))
+        found.update(
+            rows_of(database, f"SELECT name, id FROM {table} WHERE name IN ({marks})", *some)
+        )
+    return found
 
 
 def _change(database: Connection, key: Key, change: Any, *arguments: Any) -> None:
@@ -222,7 +220,7 @@ def _change(database: Connection, key: Key, change: Any, *arguments: Any) -> Non
         calendar = _calendars(database, [key[0]]).get(key) or Calendar()
         before = Before.of(calendar)
         change(calendar, *arguments)
-        _store(database, key, calendar, before)
+        _store(database, {key: (calendar, before)})
 
 
 def reopen(
@@ -305,7 +303,7 @@ def accounts(database: Connection) -> list[str]:
     with _snapshot(database):
         found = {str(name) for (name,) in rows_of(database, "SELECT name FROM account")}
         found.update(name for (name,) in rows_of(database, "SELECT DISTINCT appid FROM asked"))
-        found.update(_journal(database).outcomes)
+        found.update(_journal(database).rows)
     return sorted(found)
 
 

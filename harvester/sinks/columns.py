@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -286,14 +287,19 @@ def _bool(value: object, _: Field) -> Fitted:
 
 def _date(value: object, _: Field) -> Fitted:
     """A day as ``2024-01-31`` or ``20240131``; WeChat's interfaces write it one way each."""
-    if type(value) is not str or not value.isascii() or len(value) not in (8, 10):
+    return _day(value) if type(value) is str and len(value) in (8, 10) else _NOT_HELD
+
+
+@lru_cache(4096)  # each day is in many records
+def _day(text: str) -> Fitted:
+    if not text.isascii():
         return _NOT_HELD
-    if len(value) == 8 and not value.isdigit():  # 2024-W05 and the like
+    if len(text) == 8 and not text.isdigit():  # 2024-W05 and the like
         return _NOT_HELD
-    if len(value) == 10 and not (value[4] == value[7] == "-"):
+    if len(text) == 10 and not (text[4] == text[7] == "-"):
         return _NOT_HELD
     try:
-        return Fitted(date.fromisoformat(value))
+        return Fitted(date.fromisoformat(text))
     except ValueError:
         return _NOT_HELD
 

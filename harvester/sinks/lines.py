@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -33,7 +32,7 @@ from harvester import durable
 from harvester.codec import encode, parse
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
-from harvester.model import Batch
+from harvester.model import Batch, Window
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
 from harvester.sinks.segments import (
@@ -316,8 +315,10 @@ class JsonLines:
         before = dict(self._marks)
         self._appended.clear()
         try:
-            for endpoint, group in _by_endpoint(batches).items():
-                self._store(endpoint, group)
+            windows = [batch.window for batch in batches]
+            overlap = _overlap(windows)
+            for endpoint, group in _by_endpoint(batches, windows).items():
+                self._store(endpoint, group, overlap=overlap)
             if self._commits_itself:
                 self._place_pending()
             return self._said(before)
@@ -325,21 +326,24 @@ class JsonLines:
             self._undo(before)
             raise
 
-    def _store(self, endpoint: str, group: Sequence[Batch]) -> None:
-        """Write the windows of one interface; those that overlap stored ones into their segment."""
+    def _store(self, endpoint: str, group: Sequence[Batch], *, overlap: bool) -> None:
+        """Write the windows of one interface; those that overlap stored ones into their segment.
+
+        overlap: some of them may overlap each other.
+        """
         wanted = [batch for batch in group if self._looks or batch.replaces]
         stored = {name: self._days_of(name) for name in self._segments(endpoint)} if wanted else {}
         gone = Days(batch.window for batch in wanted)
-        group = _without_overlapped(group)
-        added: defaultdict[str, list[Batch]] = defaultdict(list)
-        for name, days in stored.items():
-            if days.overlap(gone):
-                added[name] = []
-        rewritten = [*added]
-        for batch in _without_overlapped(group):
-            if batch.count:
+        rewritten = [name for name, days in stored.items() if days.overlap(gone)]
+        kept = [batch for batch in (_latest(group) if overlap else group) if batch.count]
+        added: dict[str, list[Batch]] = {name: [] for name in rewritten}
+        growing = self._growing(endpoint)
+        if rewritten:
+            for batch in kept:
                 here = [name for name in rewritten if stored[name].overlaps(batch.window)]
-                added[here[-1] if here else self._growing(endpoint)].append(batch)
+                added.setdefault(here[-1] if here else growing, []).append(batch)
+        elif kept:
+            added[growing] = kept
         for name, some in added.items():
             data = b"".join([batch.lines() for batch in some])
             if name in rewritten:
@@ -548,19 +552,30 @@ def not_written(directory: Path, exc: OSError) -> SinkError:
     )
 
 
-def _by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
+def _by_endpoint(batches: Sequence[Batch], windows: Sequence[Window]) -> dict[str, Sequence[Batch]]:
     """The batches of each interface, in their order; mostly all are of one."""
-    names = dict.fromkeys([batch.window.endpoint for batch in batches])
+    names = dict.fromkeys([endpoint for _, endpoint, _, _ in windows])
     if len(names) == 1:
         return dict.fromkeys(names, batches)
-    return {name: [batch for batch in batches if batch.window.endpoint == name] for name in names}
+    groups: dict[str, list[Batch]] = {name: [] for name in names}
+    for batch in batches:
+        groups[batch.window.endpoint].append(batch)
+    return {**groups}
 
 
-def _without_overlapped(group: Sequence[Batch]) -> Sequence[Batch]:
-    """The batches of an interface without those that a later one overlaps; mostly none."""
-    windows = sorted([batch.window for batch in group])
-    if not any(a.end >= b.begin and a.appid == b.appid for a, b in pairwise(windows)):
-        return group
+def _overlap(windows: Sequence[Window]) -> bool:
+    """Whether two windows have a day in common; mostly they are of different single days."""
+    if all([begin == end for _, _, begin, end in windows]) and len({*windows}) == len(windows):
+        return False
+    ordered = sorted(windows)
+    return any([
+        end >= begin and appid == other and endpoint == others_endpoint
+        for (appid, endpoint, _, end), (other, others_endpoint, begin, _) in pairwise(ordered)
+    ])  # fmt: skip
+
+
+def _latest(group: Sequence[Batch]) -> list[Batch]:
+    """The batches of an interface without those that a later one overlaps."""
     kept: list[Batch] = []
     later = Days()
     for batch in reversed(group):

@@ -17,17 +17,17 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from harvester import durable
-from harvester.codec import encode, parse
+from harvester.codec import encode, parse, parse_lines
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
-from harvester.model import Batch, metadata
+from harvester.model import Batch
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa, pq
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
@@ -184,10 +184,11 @@ class Parquet:
         schema = arrow.schema_of(table)
         sizes: defaultdict[_Key, int] = defaultdict(int)
         sums: defaultdict[int, int] = defaultdict(int)
-        for found in self._lines.windows(endpoint):
-            sizes[_key(found)] += sum(map(len, found.lines))
-            said = f"{found.window} {found.fetched_at} {found.tally()}"
-            sums[found.window.begin.year] += crc32(said.encode())
+        windows = _Windows(lambda: self._lines.windows(endpoint))
+        for found in windows:
+            whole = b"".join(found.lines)
+            sizes[_key(found)] += len(whole)
+            sums[found.window.begin.year] += crc32(whole)
         columns = crc32(str(schema).encode())
         made_from = {year: f"{total} {columns}" for year, total in sums.items()}
         stale = {
@@ -195,7 +196,7 @@ class Parquet:
             for year, said in made_from.items()
             if _made_from(self._file(endpoint, year)) != said
         }
-        self._write_years(table, schema, stale, sizes)
+        self._write_years(windows, table, schema, stale, sizes)
         for path in (self.path / endpoint).glob("*.parquet"):
             if _FILE.fullmatch(path.name) and int(path.stem) not in made_from:
                 with suppress(SinkError):  # somebody else's
@@ -204,13 +205,18 @@ class Parquet:
         return sorted(made_from)
 
     def _write_years(
-        self, table: Table, schema: Any, stale: Mapping[int, str], sizes: Mapping[_Key, int]
+        self,
+        windows: Iterable[WindowLines],
+        table: Table,
+        schema: Any,
+        stale: Mapping[int, str],
+        sizes: Mapping[_Key, int],
     ) -> None:
         """Write these years; stale: what each is made from."""
         writer: Writer | None = None
         try:
             for keys in _portions({key: sizes[key] for key in sorted(sizes) if key[0] in stale}):
-                held = self._held(table.name, keys)
+                held = _held(windows, keys)
                 for key in keys:
                     if writer is not None and writer.year != key[0]:
                         writer.finish(stale[writer.year])
@@ -224,18 +230,34 @@ class Parquet:
             if writer is not None:
                 writer.abandon()
 
-    def _held(self, endpoint: str, keys: Collection[_Key]) -> dict[_Key, list[WindowLines]]:
-        """The windows of these years of accounts, by their first day."""
-        held: dict[_Key, list[WindowLines]] = {key: [] for key in keys}
-        for found in self._lines.windows(endpoint):
-            if (key := _key(found)) in held:
-                held[key].append(found)
-        for windows in held.values():
-            windows.sort(key=lambda found: found.window)
-        return held
-
     def _file(self, endpoint: str, year: int) -> Path:
         return self.path / endpoint / f"{year:04}.parquet"
+
+
+class _Windows:
+    """The stored windows of an interface, which can be gone through several times.
+
+    They are kept if they are few: to read them once more takes as long as to convert them.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[WindowLines]]) -> None:
+        self._read = read
+        self._kept: list[WindowLines] | None = None
+
+    def __iter__(self) -> Iterator[WindowLines]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept, size = list[WindowLines](), 0
+        for found in self._read():
+            size += sum(map(len, found.lines))
+            if size <= _HELD:
+                kept.append(found)
+            else:
+                kept.clear()
+            yield found
+        if size <= _HELD:
+            self._kept = kept
 
 
 class Writer:
@@ -250,16 +272,15 @@ class Writer:
         self._writer = pq.ParquetWriter(
             self._file, schema, compression="zstd", write_page_checksum=True
         )
-        self._documents: list[dict[str, Any]] = []
+        self._lines: list[bytes] = []
         self._batches: list[Any] = []
         self._rows = 0
 
     def add(self, windows: Sequence[WindowLines]) -> None:
         """Write these windows, in their order."""
         for found in windows:
-            beside = metadata(found.window, found.fetched_at)
-            self._documents += [{**record, **beside} for record in found.records()]
-            if len(self._documents) >= _CONVERTED:
+            self._lines += found.lines
+            if len(self._lines) >= _CONVERTED:
                 self._convert()
 
     def finish(self, made_from: str) -> None:
@@ -280,10 +301,11 @@ class Writer:
             self._writer.close()
 
     def _convert(self) -> None:
-        if self._documents:
-            self._batches.append(arrow.batch_of(self._table, self._schema, self._documents))
-            self._rows += len(self._documents)
-            self._documents = []
+        if self._lines:
+            documents = parse_lines(b"".join(self._lines))
+            self._batches.append(arrow.batch_of(self._table, self._schema, documents))
+            self._rows += len(documents)
+            self._lines = []
         if self._rows >= _ROWS:
             self._write_rows()
 
@@ -323,6 +345,17 @@ def _compression() -> str:
 
 def _key(found: WindowLines) -> _Key:
     return found.window.begin.year, found.window.appid
+
+
+def _held(windows: Iterable[WindowLines], keys: Collection[_Key]) -> dict[_Key, list[WindowLines]]:
+    """The windows of these years of accounts, by their first day."""
+    held: dict[_Key, list[WindowLines]] = {key: [] for key in keys}
+    for found in windows:
+        if (key := _key(found)) in held:
+            held[key].append(found)
+    for some in held.values():
+        some.sort(key=lambda found: found.window)
+    return held
 
 
 def _portions(sizes: Mapping[_Key, int]) -> Iterator[list[_Key]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import METADATA_BEGINS, TALLY_BITS, line_checksum, parse, parse_lines
+from harvester.codec import METADATA_BEGINS, TALLY_BITS, parse_lines, parse_small
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
 from harvester.sinks.base import Checkpoint
@@ -86,27 +86,35 @@ class WindowLines(NamedTuple):
 
     def tally(self) -> Tally:
         """How many they are, and the sum of their checksums."""
-        return Tally(len(self.lines), sum(map(line_checksum, self.lines)) & TALLY_BITS)
+        sums = map(crc32, self._pieces())
+        return Tally(len(self.lines), sum(sums) & TALLY_BITS)
 
     def records(self) -> list[dict[str, Any]]:
         """The records, without the metadata."""
-        cut = self.tail + 1  # and the comma, if a field stands before it
-        bare = [line[: max(len(line) - cut, 1)] + b"}\n" for line in self.lines]
-        found: list[dict[str, Any]] = parse_lines(b"".join(bare))
+        found: list[dict[str, Any]] = parse_lines(b"}\n".join([*self._pieces(), b""]))
         return found
+
+    def _pieces(self) -> list[bytes]:
+        """The lines without their ends."""
+        cut = self.tail + 1  # and the comma, if a field stands before it
+        return [line[: max(len(line) - cut, 1)] for line in self.lines]
+
+
+_NO_TAIL = b"\n\n"
+"""No line ends with it."""
 
 
 def windows_in(name: str, path: Path, size: int) -> Iterator[WindowLines]:
     """The windows of a segment, in the order in which they were written; raises `SinkError`."""
-    tail, held = b"", list[bytes]()
+    tail, held = _NO_TAIL, list[bytes]()
     try:
         for line in compression_of(name).lines(path, size):
-            if held and not line.endswith(tail):
+            if line.endswith(tail):
+                held.append(line)
+                continue
+            if held:
                 yield _window_lines(tail, held)
-                held = []
-            if not held:
-                tail = line[_tail_at(line) :]
-            held.append(line)
+            tail, held = line[_tail_at(line) :], [line]
     except OSError as exc:
         raise SinkError(f"{path} cannot be read ({exc.strerror})") from exc
     if held:
@@ -122,7 +130,7 @@ def _tail_at(line: bytes) -> int:
 
 def _window_lines(tail: bytes, lines: list[bytes]) -> WindowLines:
     try:
-        told = parse(b"{" + tail)
+        told = parse_small(b"{" + tail)
         days = date.fromisoformat(told["_begin_date"]), date.fromisoformat(told["_end_date"])
         window = Window(told["_appid"], told["_endpoint"], *days)
         return WindowLines(window, told["_fetched_at"], len(tail), lines)

@@ -20,7 +20,7 @@ GROUPS = sinks.groups_of(2)
 def test_the_cheapest_way_writes_the_lines_of_the_sink(tmp_path: Path) -> None:
     written = []
     for name, write in (
-        ("sink", lambda place: sink_writer(GROUPS)(f"jsonl:{place}")),
+        ("sink", lambda place: sink_writer(GROUPS, lines=True)(f"jsonl:{place}")),
         ("cheapest", lambda place: KINDS["jsonl"].cheapest(place, GROUPS)),
     ):
         (folder := tmp_path / name).mkdir()
@@ -62,7 +62,7 @@ def test_the_cheapest_way_writes_the_rows_of_the_sink_into_duckdb(tmp_path: Path
 
 
 def test_the_cheapest_way_writes_as_many_rows_as_the_sink_into_parquet(tmp_path: Path) -> None:
-    sink_writer(GROUPS)(f"parquet:{tmp_path / 'sink'}")
+    sink_writer(GROUPS, lines=True)(f"parquet:{tmp_path / 'sink'}")
     (tmp_path / "cheapest").mkdir()
     KINDS["parquet"].cheapest(str(tmp_path / "cheapest"), GROUPS)
     rows = [

@@ -23,7 +23,6 @@ from harvester.coverage import (
     OpenWindow,
     Outcome,
     days_of,
-    joined,
     packed,
     unpacked,
 )
@@ -620,78 +619,3 @@ def test_a_year_comes_back_as_it_was_stored(row: bytearray) -> None:
 def test_a_year_that_is_damaged_is_refused(stored: str, year: int) -> None:
     with pytest.raises(ValueError, match=r"^a year's letters are damaged$|codec can't encode"):
         unpacked(stored, year)
-
-
-# what a commit holds
-
-
-def test_final_windows_that_are_neighbours_are_joined() -> None:
-    found = list(joined([final("2024-01-02", records=2), final("2024-01-01"), final("2024-01-03")]))
-    assert found == [Outcome(window("2024-01-01", "2024-01-03"), "final", Tally(4, 28))]
-
-
-def test_the_bits_of_empty_days_move_with_their_window() -> None:
-    [found] = joined(
-        [
-            final("2024-01-01", "2024-01-03", empty=0b100),
-            final("2024-01-04", "2024-01-05", empty=0b10),
-        ]
-    )
-    assert found.empty == 0b10100
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        final("2024-01-03"),  # a day lies between
-        final("2024-01-01"),  # the same day
-        final("2024-01-02")._replace(window=window("2024-01-02", appid="wx2")),
-        final("2024-01-02")._replace(window=window("2024-01-02", endpoint="two")),
-    ],
-)
-def test_windows_that_are_no_neighbours_are_not_joined(other: Outcome) -> None:
-    assert list(joined([final("2024-01-01"), other])) == [final("2024-01-01"), other]
-
-
-def test_windows_are_joined_within_a_year_only() -> None:
-    given_ = [final("2023-12-31"), final("2024-01-01"), final("2024-01-02")]
-    assert [each.window for each in joined(given_)] == [
-        window("2023-12-31"),
-        window("2024-01-01", "2024-01-02"),
-    ]
-
-
-def test_others_stay_as_they_are_in_their_order() -> None:
-    others = [opened("2024-01-03"), unstored("2024-01-02"), opened("2024-01-04", state="late")]
-    found = list(joined([others[0], final("2024-01-01"), *others[1:]]))
-    assert [each for each in found if each.state != "final"] == others
-    assert final("2024-01-01") in found
-
-
-def test_of_nothing_nothing_is_joined() -> None:
-    assert list(joined([])) == []
-
-
-def test_a_window_that_was_late_and_is_final_in_one_commit_is_final_and_counted_once() -> None:
-    calendar = calendar_of(
-        *joined([opened("2024-01-01", records=3, state="late"), final("2024-01-01")])
-    )
-    assert (text(calendar, "2024-01-01", "2024-01-01"), calendar.windows) == ("f", {})
-    assert calendar.stored_tally() == Tally(1, 7)
-
-
-@settings(max_examples=60)
-@given(st.lists(RANGES, max_size=12), st.data())
-def test_to_join_windows_changes_nothing_of_what_they_are_to_a_calendar(
-    ranges: list[Days], data: st.DataObject
-) -> None:
-    apart: list[Days] = []
-    for begin, end in ranges:
-        if all(last < begin or end < first for first, last in apart):
-            apart.append((begin, end))
-    came = [
-        data.draw(outcomes())._replace(window=Window("wx1", "one", *each), empty=0)
-        for each in apart
-    ]
-    one, other = calendar_of(*came), calendar_of(*joined(came))
-    assert (one.years, one.windows, one.sums) == (other.years, other.windows, other.sums)

@@ -217,9 +217,9 @@ PLANTED = (
     ),
     Planted(
         "the empty days of joined windows fall on each other",
-        "coverage.py",
-        "                empty |= more << (number - start)\n",
-        "                empty |= more\n",
+        "ledger/rows.py",
+        "                bits |= int(others_empty, 16) << (first - begin)\n",
+        "                bits |= int(others_empty, 16)\n",
     ),
 )
 
