@@ -1,0 +1,596 @@
+"""Several workers of a shared ledger in virtual time, and what happens to them.
+
+Workers are cut off from ledger and sink, frozen for longer than their lease, killed and started
+again; their wall clocks step; the database is restarted; and the figures change all the while.
+
+The ledger and the sink are in memory and follow the rules of `harvester.fencing`; each call of them
+takes a moment before it has an effect and a moment after it, and may be lost at either.
+
+``python -m tests.chaos.workers --worlds 500`` lives through so many; ``--planted`` hunts faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple, Self
+from unittest.mock import patch
+
+from harvester import fencing, sharing
+from harvester.away import Away
+from harvester.coverage import DONE, Calendar, Outcome
+from harvester.engine import Engine
+from harvester.errors import SinkError
+from harvester.events import Report
+from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
+from harvester.model import Batch, Request, Response, Tally
+from harvester.plan import Days
+from harvester.settings import Options
+from harvester.sinks.base import Checkpoint, Fence, Written
+from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing.ledger_bench import Model
+from tests.support import noon, scope
+
+NOW = noon("2024-06-10")
+LEASE = 3.0
+BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
+APPIDS = [f"wx{number:016x}" for number in range(6)]
+NAME = "getarticlesummary"
+
+
+class Account:
+    """An account in the ledger."""
+
+    def __init__(self) -> None:
+        self.holder: int | None = None
+        self.epoch = 1
+        self.freed: float | None = None
+
+
+class Store:
+    """What the workers share: the ledger's content, and the accounts."""
+
+    def __init__(self) -> None:
+        self.model = Model()
+        self.accounts: defaultdict[str, Account] = defaultdict(Account)
+        self.workers: dict[int, tuple[Job, float]] = {}
+        self.wanted: defaultdict[int, set[str]] = defaultdict(set)
+        self.number = 0
+        self.lock = asyncio.Lock()
+        self.finals: Counter[tuple[str, date]] = Counter()
+
+
+class Line:
+    """One worker's way to everything outside of it.
+
+    cut: nothing arrives, or no answer comes back.  running: cleared while the process is frozen.
+    wall: its wall clock, ahead of the true one by so many seconds.
+    """
+
+    def __init__(self, loop: VirtualTimeLoop, draw: Random) -> None:
+        self.cut = False
+        self.running = asyncio.Event()
+        self.running.set()
+        self.ahead = 0.0
+        self._loop = loop
+        self._draw = draw
+
+    def wall(self) -> float:
+        return self._loop.wall() + self.ahead
+
+    async def pass_(self, *moments: float) -> None:
+        """Take one of these moments, and stop where the process is frozen or cut off."""
+        await self.running.wait()
+        await asyncio.sleep(
+            self._draw.choice(moments) if moments else self._draw.uniform(0.001, 0.05)
+        )
+        await self.running.wait()
+        if self.cut:
+            raise Away("the server does not answer")
+
+
+class Ledger:
+    """One worker's way to the store."""
+
+    path: Path | None = None
+    step = 1
+    """By so much a claim raises the epoch."""
+
+    def __init__(self, store: Store, loop: VirtualTimeLoop, line: Line) -> None:
+        self.store = store
+        self._line = line
+        self._loop = loop
+        self.worker = 0
+        self._lease = 0.0
+        self.epochs: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self.store.lock:
+            yield
+
+    # workers
+
+    def _until(self, number: int | None) -> float | None:
+        if number is None:
+            return None
+        return self.store.workers[number][1] if number in self.store.workers else 0.0
+
+    async def join(self, job: Job) -> None:
+        self.store.number += 1
+        self.worker, self._lease = self.store.number, job.lease
+        for account in self.store.accounts.values():
+            until = self._until(account.holder)
+            if account.holder is not None and fencing.claimable(until, self._loop.time()):
+                account.holder, account.freed = None, until
+                account.epoch += self.step
+        self.store.workers[self.worker] = (job, self._loop.time() + job.lease)
+
+    async def want(self, appids: Sequence[str]) -> None:
+        self.store.wanted[self.worker].update(appids)
+
+    async def claim(self, limit: int) -> list[Lease]:
+        await self._line.pass_()
+        now, (job, until) = self._loop.time(), self.store.workers[self.worker]
+        if fencing.claimable(until, now):
+            return []
+        self.store.workers[self.worker] = (job, now + self._lease)
+        found = []
+        for appid in sorted(self.store.wanted[self.worker]):
+            account = self.store.accounts[appid]
+            held_until = self._until(account.holder)
+            if len(found) < limit and fencing.claimable(held_until, now):
+                since = account.freed if account.holder is None else held_until
+                account.holder, account.freed = self.worker, None
+                account.epoch += self.step
+                self.store.wanted[self.worker].discard(appid)
+                idle = float("inf") if since is None else now - since
+                found.append(Lease(appid, account.epoch, idle))
+        await self._line.pass_()
+        self.epochs.update({lease.appid: lease.epoch for lease in found})
+        return found
+
+    async def renew(self, windows: int) -> Mapping[str, int]:
+        held = dict(self.epochs)
+        await self._line.pass_()
+        job, _ = self.store.workers[self.worker]
+        self.store.workers[self.worker] = (job, self._loop.time() + self._lease)
+        lost = {appid: held[appid] for appid in fencing.lost(held, self._known())}
+        await self._line.pass_()
+        for appid, epoch in lost.items():
+            if self.epochs.get(appid) == epoch:
+                del self.epochs[appid]
+        return lost
+
+    def _known(self) -> dict[str, int]:
+        return {appid: account.epoch for appid, account in self.store.accounts.items()}
+
+    async def release(self, appids: Collection[str]) -> None:
+        await self._line.pass_()
+        job, _ = self.store.workers[self.worker]
+        for appid in appids:
+            account = self.store.accounts[appid]
+            if account.holder == self.worker:
+                account.holder, account.freed = None, self._loop.time()
+            for number, (other, _) in self.store.workers.items():
+                if other.name == job.name:
+                    self.store.wanted[number].discard(appid)
+            self.epochs.pop(appid, None)
+
+    async def abandon(self) -> None:
+        self.epochs.clear()
+        while self._line.cut:
+            await asyncio.sleep(0.5)
+        for appid, account in self.store.accounts.items():
+            if account.holder == self.worker:
+                account.holder, account.freed = None, self._loop.time()
+                account.epoch += self.step
+                self.store.wanted[self.worker].add(appid)
+
+    async def unfinished(self) -> int:
+        return len(self.store.wanted[self.worker])
+
+    async def leave(self) -> None:
+        if self._line.cut:
+            raise Away("the server does not answer")
+        for account in self.store.accounts.values():
+            if account.holder == self.worker:
+                account.holder, account.freed = None, self._loop.time()
+        del self.store.workers[self.worker]
+
+    async def workers(self) -> list[WorkerState]:
+        return []
+
+    # of a run
+
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+        epochs: Mapping[str, int] | None = None,
+    ) -> Collection[str]:
+        outcomes, spent = list(outcomes), list(spent)
+        if not (outcomes or spent or epochs):
+            self.store.model.commit([], checkpoints, [])
+            return ()
+        held = {**{each.appid: self.epochs.get(each.appid, 0) for each in spent}, **(epochs or {})}
+        await self._line.pass_()
+        gone = fencing.lost(held, self._known())
+        kept = [each for each in outcomes if each.window.appid not in gone]
+        for each in kept:
+            if each.state == "final":
+                self.store.finals[each.window.appid, each.window.begin] += 1
+        self.store.model.commit(kept, checkpoints, [s for s in spent if s.appid not in gone])
+        await self._line.pass_()
+        for appid in gone:
+            if self.epochs.get(appid) == held[appid]:
+                del self.epochs[appid]
+        return gone
+
+    async def register(self, ranges: Iterable[Any], sinks: Sequence[str]) -> None:
+        self.store.model.register(ranges, sinks)
+
+    async def checkpoint(self, sink: str) -> dict[str, str]:
+        return dict(self.store.model.checkpoints[sink])
+
+    async def caught_up(self, sink: str, refilled: str = "") -> None:
+        self.store.model.sinks[sink] = KnownSink(True, refilled)
+
+    async def sinks(self) -> dict[str, KnownSink]:
+        return dict(self.store.model.sinks)
+
+    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+        while self._line.cut:
+            await asyncio.sleep(0.5)
+        found = {}
+        for key, calendar in self.store.model.calendars.items():
+            if key[0] in appids:
+                years = {year: bytearray(row) for year, row in calendar.years.items()}
+                found[key] = Calendar(years, dict(calendar.windows), dict(calendar.sums))
+        return found
+
+    async def accounts(self) -> list[str]:
+        return self.store.model.accounts
+
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        self.store.model.spans[endpoint] = days
+
+    async def note_exhausted(self, said: Exhausted) -> None:
+        self.store.model.exhausted[said.appid, said.endpoint] = said
+
+    async def asked(self) -> dict[Key, Days]:
+        return dict(self.store.model.asked)
+
+    async def spent(self, day: date) -> dict[Key, int]:
+        return self.store.model.spent(day)
+
+    async def spans(self) -> dict[str, int]:
+        return {}
+
+    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+        return {}
+
+
+class Database:
+    """A sink's database, which refuses what a later epoch has written."""
+
+    def __init__(self) -> None:
+        self.sink = MemorySink("memory:shared")
+        self.epochs: dict[str, int] = {}
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Collection[str]:
+        refused = fencing.refused(fence, self.epochs)
+        self.epochs.update(fencing.raised(fence, self.epochs))
+        kept = [each for each in batches if each.window.appid not in refused]
+        await self.sink.write(kept, {})
+        return refused
+
+
+class FencedSink:
+    """One worker's way to the database; its writes come late."""
+
+    fenced = True
+    identity = "memory:shared"
+    moments = (0.01, 0.5, 9.0)
+
+    def __init__(self, database: Database, line: Line) -> None:
+        self._database = database
+        self._line = line
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        return {}
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        await self._line.pass_(*self.moments)
+        refused = await self._database.write(batches, fence)
+        await self._line.pass_(*self.moments)
+        return Written({}, refused)
+
+    async def close(self) -> None:
+        return None
+
+
+class Transport(FakeTransport):
+    """A transport that stands still while its process is frozen."""
+
+    line: Line
+
+    async def send(self, request: Request, *rest: Any) -> Response:
+        await self.line.running.wait()
+        response = await super().send(request, *rest)
+        await self.line.running.wait()
+        return response
+
+
+class Changing(Simulator):
+    """Figures that are others in each answer."""
+
+    changes = 0
+
+    def truth(self, appid: str, day: date) -> list[dict[str, Any]]:
+        self._body.cache_clear()  # it keeps answers
+        self.changes += 1
+        rows = super().truth(appid, day)
+        return [
+            {**row, "int_page_read_user": row["int_page_read_user"] + self.changes} for row in rows
+        ]
+
+
+Task = asyncio.Task[Report]
+
+
+class World:
+    """Some workers, and what happens to them; all of it is drawn from the seed."""
+
+    def __init__(
+        self, loop: VirtualTimeLoop, seed: int, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.draw = Random(seed)
+        self.store = Store()
+        self.database = Database()
+        self.happened: Counter[str] = Counter()
+        self._loop = loop
+        self._say = say
+        self._simulator = Changing(wall=loop.wall)
+        self._lines: dict[asyncio.Task[Report], Line] = {}
+
+    def start(self, *, whole: bool = False) -> asyncio.Task[Report]:
+        """Start a worker; whole: it is asked for all that anybody is asked for."""
+        begin, appids = BEGIN, APPIDS
+        if not whole and self.draw.random() < 0.3:
+            begin = BEGIN + timedelta(days=self.draw.randrange(50))
+            appids = self.draw.sample(APPIDS, self.draw.randrange(1, len(APPIDS)))
+        line = Line(self._loop, self.draw)
+        task = asyncio.ensure_future(self._run(line, begin, appids))
+        self._lines[task] = line
+        self._note("start", f"{len(appids)} accounts from {begin}")
+        return task
+
+    async def _run(self, line: Line, begin: date, appids: Sequence[str]) -> Report:
+        transport = Transport(self._simulator, latency=0.2)
+        transport.line = line
+        engine = Engine(
+            scope(begin, END, appids),
+            Options(rate=10, concurrency=12, lease=LEASE),
+            transport,
+            [FencedSink(self.database, line)],
+            Ledger(self.store, self._loop, line),
+            wall=line.wall,
+        )
+        async with engine:
+            return await engine.run()
+
+    async def live(self) -> list[str]:
+        """Disturb workers until they are done, let one finish the rest; gives what is wrong."""
+        running = [self.start() for _ in range(3)]
+        ends = self._loop.time() + 300
+        while running and self._loop.time() < ends:
+            await asyncio.sleep(self.draw.uniform(0.5, 4.0))
+            running = [task for task in running if not task.done()]
+            if running:
+                what = self.draw.choice(_EVENTS)
+                running = await what(self, self.draw.choice(running), running)
+        for task in running:
+            self._heal([task])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(3600):
+                await asyncio.gather(*running, return_exceptions=True)
+        try:
+            async with asyncio.timeout(3600):
+                report = await self.start(whole=True)
+        except TimeoutError:
+            return ["the last run does not end"]
+        wrong = [] if report.state == "complete" else [f"the last run ended {report.state}"]
+        wrong += [
+            str(task.exception())
+            for task in self._lines
+            if task.done() and not task.cancelled() and isinstance(task.exception(), SinkError)
+        ]
+        stored, wanted = len(self.database.sink.windows), len(APPIDS) * ((END - BEGIN).days + 1)
+        if stored != wanted:
+            wrong.append(f"{stored} windows are stored, not {wanted}")
+        return wrong + self._compared()
+
+    def _compared(self) -> list[str]:
+        """What in the sink is not as the ledger says."""
+        wrong = []
+        for (appid, name), calendar in self.store.model.calendars.items():
+            sums: defaultdict[int, Tally] = defaultdict(Tally)
+            for window, batch in self.database.sink._batches.items():
+                days = (window.begin, window.end)
+                if window[:2] == (appid, name) and [*calendar.runs(*days, DONE)] == [days]:
+                    sums[window.begin.year] = sums[window.begin.year].plus(batch.tally)
+            wrong += [
+                f"{appid} {year}: {sums[year]} is stored, {tally} was fetched"
+                for year, tally in calendar.sums.items()
+                if tally != sums[year]
+            ]
+        return wrong + [
+            f"{key} became final {n} times" for key, n in self.store.finals.items() if n > 1
+        ]
+
+    # what happens
+
+    def _note(self, what: str, more: str = "") -> None:
+        self.happened[what] += 1
+        self._say(f"{self._loop.time():8.2f} {what} {more}".rstrip())
+
+    def _heal(self, tasks: Iterable[asyncio.Task[Report]]) -> None:
+        for task in tasks:
+            self._lines[task].cut = False
+            self._lines[task].running.set()
+
+    async def _kill(self, task: Task, running: list[Task]) -> list[Task]:
+        self._note("kill")
+        line = self._lines[task]
+        line.cut = True  # a process that is killed says nothing more
+        line.running.set()
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+        return [*(each for each in running if each is not task), self.start()]
+
+    async def _freeze(self, task: Task, running: list[Task]) -> list[Task]:
+        self._note("freeze")
+        self._lines[task].running.clear()
+        self._loop.call_later(self.draw.uniform(1.0, 5 * LEASE), self._heal, [task])
+        return running
+
+    async def _cut(self, task: Task, running: list[Task]) -> list[Task]:
+        self._note("cut")
+        self._lines[task].cut = True
+        self._loop.call_later(self.draw.uniform(1.0, 5 * LEASE), self._heal, [task])
+        return running
+
+    async def _restart(self, task: Task, running: list[Task]) -> list[Task]:
+        self._note("restart")
+        for each in running:
+            self._lines[each].cut = True
+        self._loop.call_later(self.draw.uniform(0.5, 2 * LEASE), self._heal, running)
+        return running
+
+    async def _step(self, task: Task, running: list[Task]) -> list[Task]:
+        line = self._lines[task]
+        line.ahead = self.draw.choice((-3600.0, -30.0, 0.0, 30.0, 3600.0))
+        self._note("clock step", f"to {line.ahead:+.0f} s")
+        return running
+
+    async def _nothing(self, task: Task, running: list[Task]) -> list[Task]:
+        return running
+
+
+_EVENTS = (
+    World._kill, World._kill, World._freeze, World._freeze, World._cut, World._cut,
+    World._restart, World._step, World._nothing, World._nothing,
+)  # fmt: skip
+
+
+class Life(NamedTuple):
+    """What became of a world."""
+
+    happened: Counter[str]
+    wrong: list[str]
+
+
+def live(seed: int, say: Callable[[str], None] = lambda line: None) -> Life:
+    """Live through one world."""
+    lives: list[Life] = []
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        world = World(loop, seed, say)
+        with patch.object(sharing, "boot_time", loop.time):
+            wrong = await world.live()
+        lives.append(Life(world.happened, wrong))
+
+    run_virtual(main, NOW)
+    return lives[0]
+
+
+# planted faults
+
+
+PLANTED: Mapping[str, Callable[[], Any]] = {
+    "the sink has no fence": lambda: patch.object(fencing, "refused", lambda *_: set()),
+    "the ledger compares no epochs, and the worker neither": lambda: _both(
+        patch.object(fencing, "lost", lambda *_: set()),
+        patch.object(fencing, "is_current", lambda *_: True),
+    ),
+    "what was fetched under a former epoch is stored": lambda: patch.object(
+        fencing, "is_current", lambda epoch, held, appid: appid in held
+    ),
+    "a claim does not raise the epoch": lambda: patch.object(Ledger, "step", 0),
+}
+
+
+@contextmanager
+def _both(*patches: Any) -> Iterator[None]:
+    with patches[0], patches[1]:
+        yield
+
+
+def hunt(name: str, worlds: int) -> int | None:
+    """The seed of the first world that finds a planted fault."""
+    with PLANTED[name]():
+        for seed in range(worlds):
+            if live(seed).wrong:
+                return seed
+    return None
+
+
+def main() -> int:
+    """Parse the arguments and do it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.workers", description=__doc__)
+    parser.add_argument("--seed", type=int, help="one world, with all that happens")
+    parser.add_argument("--worlds", type=int, default=200, help="how many (default 200)")
+    parser.add_argument("--planted", action="store_true", help="hunt the planted faults")
+    given = parser.parse_args()
+    if given.seed is not None:
+        life = live(given.seed, print)
+        print(*life.wrong, sep="\n")
+        return bool(life.wrong)
+    if given.planted:
+        found = {name: hunt(name, given.worlds) for name in PLANTED}
+        for name, seed in found.items():
+            print(f"{'NOT FOUND' if seed is None else f'found by world {seed}':20} {name}")
+        return None in found.values()
+    started, broken = time.monotonic(), 0
+    happened: Counter[str] = Counter()
+    for seed in range(given.worlds):
+        life = live(seed)
+        happened.update(life.happened)
+        if life.wrong:
+            broken += 1
+            print(f"python -m tests.chaos.workers --seed {seed}  # {life.wrong[0]}", flush=True)
+    events = ", ".join(f"{number:,} {what}" for what, number in sorted(happened.items()))
+    seconds = time.monotonic() - started
+    print(
+        f"{given.worlds:,} worlds of several workers ({events}): {broken} broken ({seconds:.0f} s)"
+    )
+    return bool(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
