@@ -37,6 +37,50 @@ def boot_time() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+class _Lease:
+    """How long what a worker holds may be used, by its own clock."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self.seconds = seconds
+        self.now = clock
+        self._ends = 0.0
+        self._renewed = asyncio.Event()
+
+    def may_send(self) -> bool:
+        return fencing.may_send(self._ends, self.now())
+
+    def prolong(self, asked: float) -> None:
+        """The ledger has renewed it; asked: when it was asked to."""
+        self._ends = asked + self.seconds
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    async def renewal(self) -> None:
+        await self._renewed.wait()
+
+
+class _Claims:
+    """How many accounts are claimed at once, and when: as many as fill the slots."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.next = 0.0
+        self._concurrency = concurrency
+        self._lot = max(concurrency // FIRST_PART, 1)
+
+    def room(self, accounts: int, idle: int) -> int:
+        """How many to claim; accounts: those that are served; idle: slots that nothing uses."""
+        if anyio.current_time() < self.next:
+            return 0
+        return max(self._concurrency // Share.FEWEST - accounts, min(idle, self._lot))
+
+    def found(self, number: int, limit: int, lease: float) -> None:
+        """So many of so many were claimed."""
+        wait = CLAIM_EVERY if number == limit else min(ASK_EVERY, lease)
+        self.next = anyio.current_time() + wait
+        if number:
+            self._lot = min(2 * self._lot, self._concurrency)
+
+
 class Sharing:
     """What one worker of a shared ledger holds.
 
@@ -54,14 +98,10 @@ class Sharing:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._lease = lease
-        self._concurrency = concurrency
+        self._lease = _Lease(lease, clock or boot_time)
+        self._claims = _Claims(concurrency)
         self._emit = emit
         self._reach = reach
-        self._clock = clock or boot_time
-        self._deadline = self._ask_at = 0.0
-        self._renewed = asyncio.Event()
-        self._lot = max(concurrency // FIRST_PART, 1)
         self._scheduler = Scheduler([], time.time)
         self._epochs: dict[str, int] = {}  # of what is held, and of what is being planned
         self._held: dict[str, AccountQueue] = {}
@@ -77,11 +117,11 @@ class Sharing:
 
     def may_send(self) -> bool:
         """Whether a request may leave now."""
-        return not self._cut_off and fencing.may_send(self._deadline, self._clock())
+        return not self._cut_off and self._lease.may_send()
 
     async def renewal(self) -> None:
         """Return after the next renewal."""
-        await self._renewed.wait()
+        await self._lease.renewal()
 
     def is_current(self, appid: str, epoch: int) -> bool:
         """Whether what was fetched under an epoch may be stored."""
@@ -107,19 +147,14 @@ class Sharing:
     async def renew(self) -> None:
         """Renew the lease, again and again."""
         while True:
-            await anyio.sleep(self._lease / RENEWALS)
-            began = self._clock()
+            await anyio.sleep(self._lease.seconds / RENEWALS)
+            asked = self._lease.now()
             try:
                 lost = await self._ledger.renew(self.windows)
             except Away:  # what is held is held until the lease ends
                 continue
             self.lose(lost)
-            self._prolong(began)
-
-    def _prolong(self, began: float) -> None:
-        self._deadline = began + self._lease
-        self._renewed.set()
-        self._renewed = asyncio.Event()
+            self._lease.prolong(asked)
 
     async def run(
         self,
@@ -139,7 +174,8 @@ class Sharing:
                 if self._cut_off:
                     await self._start_anew()
                 await self._want_lost()
-                if limit := self._room(scheduler):
+                accounts = sum(account.turn.open for account in self._held.values())
+                if limit := self._claims.room(accounts, scheduler.idle):
                     await self._claim(scheduler, plan, limit)
                     if not (self._held or self._lost or await self._ledger.unfinished()):
                         break
@@ -147,17 +183,10 @@ class Sharing:
             except Away as exc:
                 self.cut_off(str(exc))
                 continue
-            wait = self._ask_at - anyio.current_time()
-            with anyio.move_on_after(wait if wait > 0 else self._lease):
+            wait = self._claims.next - anyio.current_time()
+            with anyio.move_on_after(wait if wait > 0 else self._lease.seconds):
                 await scheduler.wanted.wait()
         scheduler.close()
-
-    def _room(self, scheduler: Scheduler) -> int:
-        """How many accounts to claim now: as many as fill the slots, and more while some idle."""
-        if anyio.current_time() < self._ask_at:
-            return 0
-        open_ = sum(account.turn.open for account in self._held.values())
-        return max(self._concurrency // Share.FEWEST - open_, min(scheduler.idle, self._lot))
 
     async def _claim(
         self,
@@ -166,18 +195,15 @@ class Sharing:
         limit: int,
     ) -> None:
         """Claim so many more accounts, if there are so many."""
-        began = self._clock()
+        asked = self._lease.now()
         leases = await self._ledger.claim(limit)
-        self._ask_at = anyio.current_time() + (
-            CLAIM_EVERY if len(leases) == limit else min(ASK_EVERY, self._lease)
-        )
+        self._claims.found(len(leases), limit, self._lease.seconds)
         if not leases:
             return
         for lease in leases:
             if lease.appid in self._held:  # it was lost, and nobody has said so yet
                 self._drop(lease.appid)
-        self._prolong(began)
-        self._lot = min(2 * self._lot, self._concurrency)
+        self._lease.prolong(asked)
         self._epochs.update({lease.appid: lease.epoch for lease in leases})
         accounts = await plan({lease.appid: lease for lease in leases})
         kept = [

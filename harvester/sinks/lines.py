@@ -10,8 +10,7 @@ the new generation makes that file the segment; it gets the segment's name at th
 `close`, or at the next `open`.  Until then the old file stays, so that a reader of the directory
 sees each window once.  A committed segment is never removed: no number is used twice.
 
-The lock file of the directory holds a note: the id of the owner, which the checkpoint holds, too,
-and the folders that were made here.  Files in other folders are never touched.
+Files in folders that were not made here are never touched (`harvester.sinks.directory`).
 
 The metadata ends each line, in the same bytes for all lines of a window: so windows are found
 without parsing a record.
@@ -21,7 +20,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -29,12 +28,11 @@ from typing import Any
 from zlib import crc32
 
 from harvester import durable
-from harvester.codec import encode, parse
 from harvester.errors import SinkError, UsageError
-from harvester.lock import Claim
 from harvester.model import Batch, Window
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
+from harvester.sinks.directory import Directory
 from harvester.sinks.segments import (
     DRAFT,
     NAME,
@@ -54,8 +52,6 @@ from harvester.sinks.spec import read_spec
 from harvester.thread import Thread
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-NOTE = ".jsonl.lock"
-_PARQUET = (".lines", ".parquet.lock")  # in a directory of the Parquet sink
 _COMPRESSED = 8  # so many times smaller: a segment is rewritten in about the same time
 _LARGE_MEMBER = 128 * 1024  # bytes of lines: compressed nearly as well as a whole segment
 _SMALL_BYTES = 64 * 1024  # a segment is packed again when its small members take more than this
@@ -89,9 +85,7 @@ class JsonLines:
         self._compression = COMPRESSIONS[compress]()
         self._segment_bytes = segment_bytes // _COMPRESSED if compress else segment_bytes
         self._thread: Thread | None = None
-        self._claim: Claim | None = None
-        self._owner = ""
-        self._folders: list[str] = []
+        self._home = Directory(self.path)
         self._looks = False  # for stored windows that overlap, also where none is known of
         self._commits_itself = False  # there is no ledger
         self._marks: Marks = {}
@@ -149,42 +143,22 @@ class JsonLines:
     # opening
 
     def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        self._lock()
-        note = self._read_note()
-        self._folders = [str(name) for name in note.get("folders", [])]
-        owner = str(note.get(_OWNER, ""))
+        self._home.lock()
         if checkpoint:
-            return self._recover(checkpoint, owner)
+            return self._recover(checkpoint)
         if checkpoint is None:
             self._take_all()
         elif self._records():
             raise self._unknown()
         self._looks = self._commits_itself = checkpoint is None
-        self._owner = secrets.token_hex(16)
-        self._write_note()
-        return {**dict.fromkeys(checkpoint or (), ""), **self._said({}), _OWNER: self._owner}
+        self._home.owner = secrets.token_hex(16)
+        self._home.write()
+        return {**self._said({}), _OWNER: self._home.owner}
 
-    def _lock(self) -> None:
-        try:
-            durable.make_directory(self.path, "directory of segments")
-            for sign in _PARQUET:
-                if (self.path / sign).exists():
-                    raise UsageError(
-                        f"the directory {self.path} holds Parquet files of another sink; choose"
-                        " another directory"
-                    )
-            self._claim = Claim(self.path / NOTE, f"the directory {self.path}")
-        except OSError as exc:
-            if durable.is_full(exc):
-                raise  # nothing is wrong with the directory
-            raise UsageError(
-                f"the directory {self.path} cannot be written ({exc.strerror})"
-            ) from exc
-
-    def _recover(self, checkpoint: Checkpoint, owner: str) -> Checkpoint:
+    def _recover(self, checkpoint: Checkpoint) -> Checkpoint:
         """Bring the directory to where a checkpoint says."""
         said = checkpoint.get(_OWNER, "")
-        if owner and owner != said and self._records():  # a copy may lack the lock file
+        if self._home.owner not in ("", said) and self._records():  # a copy may lack the lock file
             raise self._unknown()
         self._looks = bool(checkpoint.get(_LOOKS))
         accepted: Marks = {}
@@ -196,10 +170,10 @@ class JsonLines:
                 durable.rename(current, self.path / name, "rewritten segment")
             self._cut(self.path / name, found.size)
             self._marks[name] = found
-        for name in self._strays({*self._folders, *map(folder_of, self._marks)}):
+        for name in self._strays({*self._home.folders, *map(folder_of, self._marks)}):
             durable.remove(self.path / name, "segment without a checkpoint")
-        self._owner = said or secrets.token_hex(16)
-        self._write_note()
+        self._home.owner = said or secrets.token_hex(16)
+        self._home.write()
         if not accepted:
             return {}
         self._looks = True
@@ -220,7 +194,7 @@ class JsonLines:
             size = -1
         if size >= mark.size and mark.tail == tail_of(path, mark.size):
             return path, mark
-        placed = self._read_note().get("placed", {})
+        placed = self._home.placed()
         if name in placed:
             found = Mark.parse(placed[name])
             newer = found.generation > mark.generation and size >= found.size
@@ -251,18 +225,18 @@ class JsonLines:
 
     def _take_all(self) -> None:
         """Accept whatever whole lines stand here."""
-        for name in self._strays(self._folders):
+        for name in self._strays(self._home.folders):
             if DRAFT.search(name):
                 durable.remove(self.path / name, "segment without a checkpoint")
         for name, path in [*self._segments_of_ours()]:
             size = compression_of(name).whole(path)
-            if not size and folder_of(name) in self._folders:
+            if not size and folder_of(name) in self._home.folders:
                 durable.remove(path, "segment without a checkpoint")
                 continue
             self._cut(path, size)
             self._marks[name] = Mark(size, tail=tail_of(path, size))
-            if folder_of(name) not in self._folders:
-                self._folders.append(folder_of(name))
+            if folder_of(name) not in self._home.folders:
+                self._home.folders.append(folder_of(name))
 
     @staticmethod
     def _cut(path: Path, size: int) -> None:
@@ -277,7 +251,7 @@ class JsonLines:
         """The segments that stand here, of folders that we made, or with a record of ours."""
         for path in sorted(self.path.glob(f"{folder}/*.jsonl*")):
             name = f"{path.parent.name}/{path.name}"
-            ours = path.parent.name in self._folders or is_ours(path)
+            ours = path.parent.name in self._home.folders or is_ours(path)
             if NAME.fullmatch(name) and path.is_file() and ours:
                 yield name, path
 
@@ -290,23 +264,6 @@ class JsonLines:
             if (name := f"{folder}/{path.name}") not in self._marks
             and NAME.fullmatch(DRAFT.sub("", name))
         ]
-
-    def _read_note(self) -> dict[str, Any]:
-        """The owner, the folders that were made here, and what `close` renamed last."""
-        try:
-            note = parse((self.path / NOTE).read_bytes())
-        except (ValueError, OSError):  # a new directory, or a torn note
-            return {}
-        return note if isinstance(note, dict) else {}
-
-    def _write_note(self, placed: Mapping[str, str] | None = None) -> None:
-        assert self._claim is not None
-        former = self._read_note()
-        placed = placed or former.get("placed", {})
-        note = {_OWNER: self._owner, "folders": self._folders, "placed": placed}
-        if note != former:
-            self._claim.note(encode(note), "note")
-            durable.sync_directory(self.path)
 
     # writing
 
@@ -391,15 +348,15 @@ class JsonLines:
     def _begin(self, name: str) -> None:
         """Before a segment is made: its folder is ours, and nothing of somebody else's is there."""
         folder = folder_of(name)
-        if folder not in self._folders:
+        if folder not in self._home.folders:
             strange = self._strays([folder])
             if strange:
                 raise SinkError(
                     f"{self.path / strange[0]} is there, and this harvest did not write it; move it"
                     " away, or choose another directory"
                 )
-            self._folders.append(folder)
-            self._write_note()
+            self._home.folders.append(folder)
+            self._home.write()
         durable.make_directory(self.path / folder, "folder of segments")
         self._let_go(name)
         with durable.step("make segment"):
@@ -476,16 +433,14 @@ class JsonLines:
         try:
             if self._pending:
                 # Whether the last write was committed is not known here.
-                self._write_note({name: str(self._marks[name]) for name in self._pending})
+                self._home.write({name: str(self._marks[name]) for name in self._pending})
                 self._place_pending()
         finally:
             for descriptor in self._files.values():
                 os.close(descriptor)
             for kept in (self._files, self._marks, self._pending, self._days):
                 kept.clear()
-            if self._claim is not None:
-                self._claim.release()
-                self._claim = None
+            self._home.unlock()
 
     # reading
 
@@ -518,13 +473,13 @@ class JsonLines:
 
     def _standing(self, folder: str, checkpoint: Checkpoint | None) -> list[tuple[str, Path, int]]:
         """Each segment, where it lies and how much of it counts."""
-        if self._claim is None and checkpoint is None:
-            self._folders = [str(name) for name in self._read_note().get("folders", [])]
+        if not self._home.is_locked and checkpoint is None:
+            self._home.read()
             return [
                 (name, path, compression_of(name).whole(path))
                 for name, path in self._segments_of_ours(folder)
             ]
-        marks = self._marks if self._claim is not None else marks_of(checkpoint or {})
+        marks = self._marks if self._home.is_locked else marks_of(checkpoint or {})
         found = []
         for name, mark in sorted(marks.items()):
             if folder in ("*", folder_of(name)):

@@ -33,7 +33,8 @@ from harvester.sinks.arrow import pa, pq
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.compression import CHUNK, COMPRESSIONS
-from harvester.sinks.lines import NOTE, JsonLines
+from harvester.sinks.directory import NOTE
+from harvester.sinks.lines import JsonLines
 from harvester.sinks.segments import WindowLines
 from harvester.sinks.spec import read_spec
 

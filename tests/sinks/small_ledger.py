@@ -187,8 +187,7 @@ def forget(sink: Any) -> None:
     for descriptor in lines._files.values():
         os.close(descriptor)
     lines._files.clear()
-    if lines._claim is not None:
-        lines._claim.release()
+    lines._home.unlock()
     if lines._thread is not None:
         lines._thread.close()
 

@@ -104,7 +104,7 @@ PLANTED = (
     Planted(
         "a segment that a crash left without a checkpoint stays",
         "sinks/lines.py",
-        "        for name in self._strays({*self._folders, *map(folder_of, self._marks)}):\n",
+        "        for name in self._strays({*self._home.folders, *map(folder_of, self._marks)}):\n",
         "        for name in ():\n",
     ),
     Planted(

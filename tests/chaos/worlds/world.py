@@ -472,8 +472,7 @@ def _let_go(sink: JsonLines) -> None:
     for file in sink._files.values():
         os.close(file)
     sink._files.clear()
-    if sink._claim is not None:
-        sink._claim.release()
+    sink._home.unlock()
 
 
 async def _read(path: Path, sink: str) -> tuple[dict[Key, Calendar], dict[str, str]]:
