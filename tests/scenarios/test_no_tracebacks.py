@@ -62,6 +62,7 @@ def test_a_file_that_is_nested_too_deeply(
 INTERRUPT = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
 
 
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("how", ["in a module", "in code that it executes"])
 @pytest.mark.parametrize("module", ["click", "rich", "orjson", "aiohttp"])
 def test_an_interrupt_while_a_module_is_imported_ends_with_130(
@@ -74,6 +75,7 @@ def test_an_interrupt_while_a_module_is_imported_ends_with_130(
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_at_any_moment_after_the_start_shows_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(  # the first module that the command needs
         "import sys\n"
