@@ -28,7 +28,10 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize(("workers", "windows"), QUICK)
+@pytest.mark.parametrize(
+    ("workers", "windows"),
+    [(1, 2), *(pytest.param(*each, marks=pytest.mark.thorough) for each in [*QUICK][1:])],
+)
 def test_it_holds_in_every_state(workers: int, windows: int) -> None:
     found = explore(start(workers, windows, QUICK[workers, windows]))
     assert not found.wrong, str(found)

@@ -266,6 +266,7 @@ def test_after_the_ledger_was_made_anew_nothing_is_doubled(
     assert run(7) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "sqlite", "duckdb"])
 def test_a_run_is_killed_between_the_changes(
     kind: str, server: DaysOnly, tmp_path: Path, request: pytest.FixtureRequest

@@ -339,7 +339,7 @@ def test_a_cancelled_write_waits_for_the_disk_and_counts_for_nothing(tmp_path: P
     asyncio.run(main())
 
 
-@each(*ALL)
+@each("", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ALL if kind))
 async def test_whatever_step_it_dies_at_what_was_committed_is_there_once(
     tmp_path: Path, kind: str
 ) -> None:

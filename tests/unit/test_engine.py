@@ -635,7 +635,9 @@ def test_what_an_observer_raises_ends_the_run_as_it_is() -> None:
     run_virtual(main, NOW)
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(1, 8))]
+)
 def test_cancelled_at_any_point_nothing_is_lost_doubled_or_left(tmp_path: Path, part: int) -> None:
     """Cancel after every so many turns of the loop, run again to the end, compare."""
 
