@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -51,7 +50,13 @@ class KnownLedger:
         return calendar
 
     def seen(self, now: float = NOW, **more: Any) -> Overview:
-        return asyncio.run(overview(cast("Ledger", self), now, **more))
+        """What the page shows of it; nothing is waited for, so that it takes no loop."""
+        made = overview(cast("Ledger", self), now, **more)
+        try:
+            made.send(None)
+        except StopIteration as ended:
+            return cast("Overview", ended.value)
+        raise AssertionError("it waited")
 
     async def asked(self) -> dict[Key, Days]:
         return self.ranges

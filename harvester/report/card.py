@@ -54,7 +54,7 @@ def _style() -> str:
 
 def _width(text: str) -> float:
     """About how many ems a text is wide."""
-    return sum(1.0 if ord(char) > 0x2E7F else 0.56 for char in text)
+    return sum(1.0 if ord(char) > 0x2E7F else 0.62 for char in text)
 
 
 def _size(headline: str) -> int:
@@ -119,8 +119,9 @@ def _wall(seen: Overview, at: int) -> list[Html]:
         for place, account in enumerate(seen.accounts)
     ]  # fmt: skip
     states = list(dict.fromkeys(account.state for account in seen.accounts))
-    legend = "    ".join(
+    legend = " · ".join(
         f"{TEXTS[state][at]} {sum(one.state == state for one in seen.accounts):,}"
         for state in states
     )
-    return [*squares, _text(714, 600, 17, legend.replace("    ", " · "), "muted")]
+    below = 268 + -(-count // columns) * cell + 28
+    return [*squares, _text(714, round(below), 17, legend, "muted")]

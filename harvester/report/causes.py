@@ -21,8 +21,8 @@ Text = tuple[str, str]
 class Kind:
     """A kind of cause.
 
-    mine: whether a person must act.  short: in a list of counts; title: one line, with ``{ip}`` or
-    ``{interfaces}`` where they are known; advice: what to do, and where.
+    mine: whether a person must act.  short: in a list of counts; title: one line, with ``{ip}``,
+    ``{interfaces}`` or ``{days}`` where they are known; advice: what to do, and where.
     """
 
     name: str
@@ -128,7 +128,7 @@ KINDS = {
             "quota",
             False,
             ("额度", "quota"),
-            ("等待额度，{until} 恢复", "Waiting for quota until {until}"),
+            ("等待额度", "Waiting for quota"),
             ("不用处理：到时再运行即可。", "Nothing to do: run again after that time."),
         ),
         Kind(

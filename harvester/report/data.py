@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -203,17 +203,19 @@ async def overview(
     *,
     endpoints: Mapping[str, Endpoint] = INTERFACES,
     names: Mapping[str, str] | None = None,
+    disabled: Collection[str] = (),
     where: str = "",
 ) -> Overview:
     """What a ledger, which is entered, knows now (a Unix time); raises `LedgerError`.
 
-    endpoints: the interfaces that are known.  names: of accounts.  where: what the page calls the
+    endpoints: the interfaces that are known.  names: of accounts.  disabled: accounts that are not
+    harvested now, and so not expected to be fresh.  where: what the page calls the
     ledger.
     """
     asked = await ledger.asked()
     spent = await ledger.spent(quota_day(now))
     exhausted = await ledger.exhausted(now)
-    maker = _Maker(asked, now, endpoints, names or {})
+    maker = _Maker(asked, now, endpoints, names or {}, disabled)
     maker.pace = {key: spent.get(key, 0) for key in exhausted}
     appids = await ledger.accounts()
     for begin in range(0, len(appids), AT_ONCE):
@@ -301,8 +303,10 @@ class _Maker:
         now: float,
         endpoints: Mapping[str, Endpoint],
         names: Mapping[str, str],
+        disabled: Collection[str],
     ) -> None:
         self._now = now
+        self._disabled = frozenset(disabled)
         self._endpoints = endpoints
         self._names = names
         self._asked: defaultdict[str, dict[str, Days]] = defaultdict(dict)
@@ -331,7 +335,8 @@ class _Maker:
             account = AccountView(appid, self._names.get(appid, ""))
             reasons: dict[tuple[str, str, str], Reason] = {}
             asked = self._asked[appid]
-            young = not asked or max(end for _, end in asked.values()) >= self._made.day - RECENT
+            last = max((end for _, end in asked.values()), default=self._made.day)
+            young = last >= self._made.day - RECENT and appid not in self._disabled
             for name in sorted(names[appid] | asked.keys(), key=_place):
                 calendar = calendars.get((appid, name)) or Calendar()
                 self._interface(account, name, calendar, reasons if young else None)

@@ -118,7 +118,7 @@
   const reason = ([kind, ip, interfaces, count, sentence, rid]) => {
     const names = (at) => interfaces.map((one) => data.interfaces[one][1][at]).join(at ? ", " : "、");
     const title = data.kinds[kind].map((text, at) => text.replace("{ip}", ip)
-      .replace("{interfaces}", names(at)).replace(/ ?(until )?{until}( 恢复)?[，]?/, "").trim());
+      .replace("{interfaces}", names(at)));
     const shown = kind === "permission" || kind === "retired" ? ["", ""] : [" · " + names(0), " · " + names(1)];
     const state = ["quota", "late", "month"].includes(kind) ? "waiting" : kind === "missing" ? "missing" : "failed";
     const reach = [`${shown[0]}，${count.toLocaleString("en")} 天`, `${shown[1]}, ${count.toLocaleString("en")} days`];
@@ -209,7 +209,7 @@
     h("span", {}, icon(state), t(data.texts[state]))));
 
   const view = (at, alone) => {
-    const [appid, name, rows, reasons, newest] = data.accounts[at];
+    const [appid, name, rows, reasons, newest, shape] = data.accounts[at];
     const first = Math.min(...rows.map((row) => number(row[1])));
     const last = Math.max(...rows.map((row) => number(row[1]) + days(row).length));
     const chosen = h("section", {});
@@ -235,10 +235,10 @@
     };
     const nav = alone ? "" : h("div", {class: "nav"}, h("a", {href: "#"}, t(data.texts.back)),
       h("span", {}, other(at - 1, ["‹ ", ""]), other(at + 1, ["", " ›"])));
-    const state = newest[1][0] ? newest.map((pair) => pair)[0].map((text, at) => text + " · " + newest[1][at]) : newest[0];
+    const state = newest[1][0] ? newest[0].map((text, at) => text + " · " + newest[1][at]) : newest[0];
     $("#one").replaceChildren(nav,
       h("h1", {tabindex: -1}, h("bdi", {}, name || appid), name ? " " : "", name ? h("code", {}, appid) : ""),
-      alone ? "" : h("ul", {class: "clauses"}, h("li", {}, icon(newest[1][0] ? "waiting" : "final"),
+      alone ? "" : h("ul", {class: "clauses"}, h("li", {}, icon(shape),
         h("span", {}, t(data.texts.newest), " · ", t(state))), reasons.map(reason)),
       h("section", {}, h("div", {class: "head"}, h("h2", {}, t(data.texts.coverage)),
         h("span", {class: "note"}, iso(first), " – ", iso(last - 1), " · ", t(data.texts.pick)), legend()),

@@ -289,7 +289,8 @@ def _cause(cause: Cause, seen: Overview) -> Html:
     names = {account.appid: account.name or account.appid for account in seen.accounts}
     appids = list(cause.appids)
     count, days = len(appids), sum(cause.days.values())
-    first = join([el("bdi", names.get(appid, appid)) for appid in appids[: verdict.NAMED]], "、")
+    separator = both(("、", ", "))
+    first = join([el("bdi", names.get(one, one)) for one in appids[: verdict.NAMED]], separator)
     more = both((" 等", " …")) if count > verdict.NAMED else Html("")
     reach = ""
     if days:
@@ -453,8 +454,7 @@ def _accounts(seen: Overview) -> Html:
            aria_pressed="true" if key == "all" else "false")
         for key in keys
     ]  # fmt: skip
-    placeholder = " / ".join(TEXTS["search"])
-    field = el("input", type="search", id="search", placeholder=placeholder)
+    field = el("input", type="search", id="search", placeholder="名称 Name · AppID")
     search = el("label", unseen(word("search")), field)
     tools = el("span", el("span", *filters, class_="seg", role="group"), search,
                class_="tools", hidden=True)  # fmt: skip
@@ -494,7 +494,8 @@ def _account(account: AccountView) -> Html:
     name = harmless(account.name)
     track = el("rect", class_="track", width=100, height=6)
     filled = el("rect", class_="final", width=100 * have // whole if whole else 0, height=6)
-    bar = el("svg", track, filled, class_="bar", viewBox="0 0 100 6", aria_hidden="true")
+    shape = {"viewBox": "0 0 100 6", "preserveAspectRatio": "none", "aria_hidden": "true"}
+    bar = el("svg", track, filled, class_="bar", **shape)
     return el(
         "tr",
         el("th", el("a", el("bdi", name or account.appid), href=_link(account.appid)),
@@ -536,6 +537,7 @@ def _data(seen: Overview, titles: dict[str, Text]) -> str:
                 for reason in account.reasons
             ],
             newest(account),
+            look.STATES[account.state],
         )
         for account in seen.accounts
     ]  # fmt: skip

@@ -53,9 +53,12 @@ def badge(seen: Overview) -> str:
 
 def day_of(seen: Overview) -> Text:
     """The newest day, as it is spoken of."""
-    if seen.day == china(seen.made).date() - ONE_DAY:
+    today = china(seen.made).date()
+    if seen.day == today - ONE_DAY:
         return "昨天", "Yesterday"
-    return short_day(seen.day)
+    zh, en = short_day(seen.day)
+    year = seen.day.year
+    return (zh, en) if year == today.year else (f"{year}年{zh}", f"{en}, {year},")
 
 
 def subject(seen: Overview) -> Text:
@@ -101,7 +104,12 @@ def headline(seen: Overview) -> Text:
 def clauses(seen: Overview) -> list[Clause]:
     """What needs attention, what waits, what is left; five at the most."""
     found: list[Clause] = []
-    mine = [cause for cause in seen.causes if cause.mine]
+    if seen.silent > 1:
+        days = number(seen.silent)
+        found.append(
+            Clause("failed", (f"已经 {days} 天没有运行", f"Nothing was asked for in {days} days"))
+        )
+    mine = [cause for cause in seen.causes if cause.mine and cause.kind != "stale"]
     if mine:
         accounts = len({appid for cause in mine for appid in cause.appids})
         parts = _shorts(mine)
@@ -220,6 +228,8 @@ def _finish(seen: Overview) -> Figure:
     then = (
         (f"处理好后再加 {blocked}", f"{blocked} more once that is done") if seen.blocked else None
     )
+    if seen.silent > 1:
+        return Figure(label, ("—", "—"), ("先运行", "run it first"), ("", ""))
     if not seen.calls and not seen.blocked:
         return Figure(label, ("已补齐", "Complete"), ("", ""), ("没有剩下的调用", "no calls left"))
     if not seen.calls:
@@ -248,15 +258,14 @@ def cause_title(cause: Cause, seen: Overview) -> Text:
     more = len(cause.days) - NAMED
     zh = "、".join(zh for zh, _ in names) + (f" 等 {len(cause.days)} 个" if more > 0 else "")
     en = ", ".join(en for _, en in names) + (f" and {more} more" if more > 0 else "")
-    until = moment(cause.until, seen.made)
-    kind, days = KINDS[cause.kind], number(seen.silent)
+    title, more_said = KINDS[cause.kind].title, ("", "")
     if cause.kind == "quota" and cause.until <= seen.made:
-        return "额度已恢复，运行即可", "The quota is back: run again"
+        title = ("额度已恢复，运行即可", "The quota is back: run again")
+    elif cause.kind == "quota":
+        until = moment(cause.until, seen.made)
+        more_said = f"，{until[0]} 恢复", f" until {until[1]}"
+    days = number(seen.silent)
     return (
-        " ".join(
-            kind.title[0].format(ip=cause.ip, interfaces=zh, until=until[0], days=days).split()
-        ),
-        " ".join(
-            kind.title[1].format(ip=cause.ip, interfaces=en, until=until[1], days=days).split()
-        ),
+        " ".join(title[0].format(ip=cause.ip, interfaces=zh, days=days).split()) + more_said[0],
+        " ".join(title[1].format(ip=cause.ip, interfaces=en, days=days).split()) + more_said[1],
     )

@@ -104,6 +104,8 @@ def test_nothing_for_days_is_a_thing_to_do() -> None:
     (cause,) = [cause for cause in seen.causes if cause.mine]
     assert verdict.cause_title(cause, seen)[1] == "Nothing was asked for in 5 days"
     assert [*cause.appids] == [A, B]
+    assert verdict.clauses(seen)[0].text[1] == "Nothing was asked for in 5 days"
+    assert verdict.figures(seen)[2].unit[1] == "run it first"
 
 
 def test_what_nobody_asks_for_any_more_is_judged_by_its_own_last_day() -> None:
@@ -119,6 +121,12 @@ def test_an_account_that_is_left_out_for_long_is_not_late() -> None:
     seen = ledger.seen()
     assert [account.state for account in seen.accounts] == ["here", "here", "old"]
     assert said(seen) == ("well", "Yesterday is complete for both accounts")
+
+
+def test_an_account_that_is_disabled_is_not_late() -> None:
+    seen = two("failed", code=40001).seen(disabled=[B])
+    assert [account.state for account in seen.accounts] == ["here", "old"]
+    assert said(seen) == ("well", "Yesterday is complete")
 
 
 def test_weeks_are_fresh_with_the_last_whole_one() -> None:
