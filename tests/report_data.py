@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from harvester.coverage import Calendar, Outcome
 from harvester.datacube import INTERFACES as ALL
-from harvester.ledger.base import Exhausted, Key, KnownSink, Ledger
+from harvester.ledger.base import Key, KnownSink, Ledger
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.report import Overview, overview
@@ -30,7 +30,6 @@ class KnownLedger:
         self.known: dict[Key, Calendar] = {}
         self.ranges: dict[Key, Days] = {}
         self.calls: dict[Key, int] = {}
-        self.used_up: dict[Key, Exhausted] = {}
         self.known_sinks: dict[str, KnownSink] = {}
 
     def harvested(self, appid: str, endpoint: str, begin: date, end: date) -> Calendar:
@@ -70,9 +69,6 @@ class KnownLedger:
 
     async def spent(self, day: date) -> Mapping[Key, int]:
         return self.calls
-
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        return self.used_up
 
     async def sinks(self) -> dict[str, KnownSink]:
         return self.known_sinks
@@ -132,7 +128,6 @@ def _fill(
             code=45009, due=due, detail="errcode 45009 (reach max api daily quota limit)",
         )  # fmt: skip
         ledger.calls[appid, endpoint] = 60
-        ledger.used_up[appid, endpoint] = Exhausted(appid, endpoint, due, NOW)
     if failure is None:
         return
     code, detail = FAILURES[failure % len(FAILURES)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from harvester import plugins
@@ -32,12 +32,21 @@ async def write_report(
     lang: str,
     now: float,
     own: Sequence[Endpoint] = (),
+    *,
+    names: Mapping[str, str] | None = None,
+    disabled: Collection[str] = (),
 ) -> int:
-    """Write the page, and the card if it is wanted; own: interfaces of the configuration."""
+    """Write the page, and the card if it is wanted.
+
+    own: interfaces of the configuration.  names, disabled: of accounts, as of `overview`.
+    """
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
     endpoints.update({endpoint.name: endpoint for endpoint in own})
     async with ledger:
-        seen = await overview(ledger, now, endpoints=endpoints, where=ledger.where)
+        where = ledger.where.removeprefix("the ledger ")
+        seen = await overview(
+            ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
+        )
     _write(html, page(seen, lang, endpoints=endpoints))
     if svg is not None:
         _write(svg, card(seen, lang))

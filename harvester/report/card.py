@@ -13,6 +13,8 @@ from harvester.report.page import STACK, columns_of
 from harvester.report.words import TEXTS, share, title_of
 
 WIDTH, HEIGHT, MARGIN = 1200, 630, 56
+TOP = 268
+"""Where coverage and squares begin."""
 ROWS = 9
 """So many interfaces have room."""
 FONT = "Inter,system-ui,'PingFang SC','Microsoft YaHei','Noto Sans CJK SC',sans-serif"
@@ -54,12 +56,12 @@ def _style() -> str:
 
 def _width(text: str) -> float:
     """About how many ems a text is wide."""
-    return sum(1.0 if ord(char) > 0x2E7F else 0.62 for char in text)
+    return sum(1.0 if ord(char) > 0x2E7F else 0.53 for char in text)
 
 
 def _size(headline: str) -> int:
     """As large as the line allows."""
-    return max(20, min(44, int((WIDTH - 2 * MARGIN) / max(_width(headline), 1))))
+    return max(20, min(44, int((WIDTH - 2 * MARGIN) / (1.08 * _width(headline)))))
 
 
 def _cut(text: str, ems: float) -> str:
@@ -79,42 +81,41 @@ def _text(
 def _figures(seen: Overview, at: int) -> list[Html]:
     parts: list[Html] = []
     for place, figure in enumerate(verdict.figures(seen)):
-        x = MARGIN + 278 * place
-        value, unit = figure.value[at], figure.unit[at]
-        parts += [
-            _text(x, 182, 18, figure.label[at], "muted"),
-            _text(x, 222, 38 if _width(value) < 6 else 30, value, weight=700),
-        ]
-        if unit:
-            parts.append(_text(x + 8 + _width(value) * 38 * 1.03, 222, 17, _cut(unit, 9), "muted"))
+        x, muted = MARGIN + 278 * place, look.COLOURS["muted"][0]
+        unit = el("tspan", figure.unit[at], dx=9, font_size=17, font_weight=400, fill=muted)
+        value = el("tspan", figure.value[at], font_size=38, font_weight=700)
+        both = el("text", value, unit, x=x, y=222, fill=look.COLOURS["text"][0])
+        parts += [_text(x, 182, 18, figure.label[at], "muted"), both]
     return parts
 
 
 def _coverage(seen: Overview, at: int) -> list[Html]:
     months = [month for view in seen.interfaces for month in view.months]
+    shown = seen.interfaces[:ROWS]
+    pitch = max(34, min(50, 300 // len(shown)))
     parts: list[Html] = []
-    for place, view in enumerate(seen.interfaces[:ROWS]):
-        y = 268 + 34 * place
+    for place, view in enumerate(shown):
+        y = TOP + pitch * place
         columns = [view.months.get(one) for one in range(min(months), max(months) + 1)]
-        inner = columns_of(columns, 10)
+        drawn, middle = columns_of(columns, 10), y + pitch / 2 + 2
         parts += [
-            _text(MARGIN, y + 20, 17, _cut(title_of(view.name)[at], 11)),
-            el("svg", inner, x=252, y=y, width=358, height=26),
-            _text(622, y + 20, 17, share(stored_in(view.counts), sum(view.counts))),
+            _text(MARGIN, middle, 17, _cut(title_of(view.name)[at], 12)),
+            el("svg", drawn, x=264, y=y, width=346, height=pitch - 8),
+            _text(622, middle, 17, share(stored_in(view.counts), sum(view.counts))),
         ]
     return parts
 
 
 def _wall(seen: Overview, at: int) -> list[Html]:
     count = len(seen.accounts)
-    cell = max(6.0, min(40.0, (420 * 300 / count) ** 0.5))
+    cell = max(6.0, min(64.0, (420 * 300 / count) ** 0.5))
     columns = int(420 // cell)
     while -(-count // columns) * cell > 305:
         columns += 1
         cell = 420 / columns
     squares = [
         el("svg", Html(look.SYMBOLS[look.STATES[account.state]]), viewBox="0 0 10 10",
-           x=round(714 + place % columns * cell, 2), y=round(268 + place // columns * cell, 2),
+           x=round(714 + place % columns * cell, 2), y=round(TOP + place // columns * cell, 2),
            width=round(cell * 0.94, 2), height=round(cell * 0.94, 2))
         for place, account in enumerate(seen.accounts)
     ]  # fmt: skip
@@ -123,5 +124,5 @@ def _wall(seen: Overview, at: int) -> list[Html]:
         f"{TEXTS[state][at]} {sum(one.state == state for one in seen.accounts):,}"
         for state in states
     )
-    below = 268 + -(-count // columns) * cell + 28
+    below = TOP + -(-count // columns) * cell + 28
     return [*squares, _text(714, round(below), 17, legend, "muted")]

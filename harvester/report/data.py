@@ -213,10 +213,10 @@ async def overview(
     ledger.
     """
     asked = await ledger.asked()
-    spent = await ledger.spent(quota_day(now))
-    exhausted = await ledger.exhausted(now)
+    today = quota_day(now)
+    spent = [await ledger.spent(day) for day in (today - ONE_DAY, today)]
     maker = _Maker(asked, now, endpoints, names or {}, disabled)
-    maker.pace = {key: spent.get(key, 0) for key in exhausted}
+    maker.spent = {key: max(each.get(key, 0) for each in spent) for key in {*spent[0], *spent[1]}}
     appids = await ledger.accounts()
     for begin in range(0, len(appids), AT_ONCE):
         some = appids[begin : begin + AT_ONCE]
@@ -321,8 +321,8 @@ class _Maker:
         self._letters: dict[bytes, int] = {}
         self._times: Counter[tuple[str, _Shape]] = Counter()
         self._causes: dict[tuple[str, str], Cause] = {}
-        self.pace: dict[Key, int] = {}
-        """The calls that were spent today of those whose quota is used up."""
+        self.spent: dict[Key, int] = {}
+        """The calls of a day, today or yesterday."""
         self._days_left = 0.0
         self._behind: int | None = None
 
@@ -371,7 +371,7 @@ class _Maker:
             return
         kinds = self._reasons(account, name, calendar, shape, reasons)
         self._freshness(account, name, first, letters, calendar)
-        self._calls((account.appid, name), shape, letters, any(KINDS[one].mine for one in kinds))
+        self._calls((account.appid, name), shape, letters, kinds)
 
     def _shape(self, first: date, letters: bytes) -> _Shape:
         found = self._shapes.get((first, letters))
@@ -469,19 +469,19 @@ class _Maker:
             return day if period[1] == day else period[0] - ONE_DAY
         return day
 
-    def _calls(self, key: Key, shape: _Shape, letters: bytes, blocked: bool) -> None:
+    def _calls(self, key: Key, shape: _Shape, letters: bytes, kinds: set[str]) -> None:
         """Count the calls that are still to be made, and the days of quota that they take."""
         if stored_in(shape.counts) == sum(shape.counts):
             return
         calls = shape.calls.get(key[1])
         if calls is None:
             calls = shape.calls[key[1]] = self._calls_left(key[1], shape.first, letters)
-        if blocked:
+        if any(KINDS[kind].mine for kind in kinds):
             self._made.blocked += calls
             return
         self._made.calls += calls
-        if key in self.pace:
-            pace = self.pace[key]
+        if "quota" in kinds:
+            pace = self.spent.get(key, 0)
             self._days_left = max(self._days_left, math.ceil(calls / pace) if pace else math.inf)
 
     def _calls_left(self, name: str, first: date, letters: bytes) -> int:

@@ -349,7 +349,9 @@ def _coverage(seen: Overview, titles: dict[str, Text]) -> Html:
     rows = [_interface(view, titles[view.name], first, last) for view in seen.interfaces]
     head = el("tr", *[el("th", word(key), scope="col") for key in
                       ("interface", "coverage", "history")])  # fmt: skip
-    axis = el("tr", el("td"), el("td", _axis(first, last)), el("td"), aria_hidden="true")
+    axis = el(
+        "tr", el("td"), el("td", _axis(first, last)), el("td", class_="num"), aria_hidden="true"
+    )
     body = el("tbody", *rows, axis)
     table = el("table", el("thead", head, class_="vh"), body, class_="coverage")
     shapes = [el("span", icon(state), word(_key(state))) for state in STACK]
@@ -476,21 +478,22 @@ def newest(account: AccountView) -> tuple[Text, Text]:
         if account.state == "todo":
             return ("已到齐，历史要处理", "Here; its past needs you"), ("", "")
         return ("已到齐", "Here"), ("", "")
-    kind = KINDS[account.kind]
+    title = KINDS[account.kind].title
+    why = (
+        " ".join(title[0].format(ip="", interfaces="").split()).rstrip("："),
+        " ".join(title[1].format(ip="", interfaces="").split()).rstrip(":"),
+    )
     zh = f"{account.expected} 个接口中 {account.late} 个"
     en = f"{account.late} of {plural(account.expected, 'interface')}"
     if account.behind is None:
-        return kind.short, (f"{zh}，从未取到", f"{en}, never came")
+        return why, (f"{zh}，从未取到", f"{en}, never came")
     days = plural(account.behind, "day")
-    return kind.short, (f"{zh}，最多晚 {number(account.behind)} 天", f"{en}, up to {days} late")
+    return why, (f"{zh}，最多晚 {number(account.behind)} 天", f"{en}, up to {days} late")
 
 
 def _account(account: AccountView) -> Html:
     have, whole = stored_in(account.counts), sum(account.counts)
     state, note = newest(account)
-    if account.late:
-        title = KINDS[account.kind].short
-        state = title[0], title[1][:1].upper() + title[1][1:]
     name = harmless(account.name)
     track = el("rect", class_="track", width=100, height=6)
     filled = el("rect", class_="final", width=100 * have // whole if whole else 0, height=6)

@@ -193,7 +193,7 @@ def figures(seen: Overview) -> list[Figure]:
             (f"/ {number(total)} 个账号", f"/ {plural(total, 'account')}"),
             (
                 f"{number(interfaces)} 个接口都到才算",
-                f"counts once all of its {plural(interfaces, 'interface')} are",
+                f"once all {number(interfaces)} interfaces are",
             )
             if interfaces > 1
             else ("", ""),

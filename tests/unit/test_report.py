@@ -8,7 +8,7 @@ import pytest
 
 from harvester.coverage import OpenWindow
 from harvester.datacube import INTERFACES
-from harvester.ledger.base import Exhausted, KnownSink
+from harvester.ledger.base import KnownSink
 from harvester.report import verdict
 from harvester.report.causes import KINDS, kind_of
 from harvester.report.data import RECENT, Overview, runs_of
@@ -219,8 +219,7 @@ def waits(calls_today: int) -> Overview:
     ledger = two("final")
     ledger.asked_for(A, "getupstreammsghour", BEGIN, YESTERDAY)
     ledger.put(A, "getupstreammsghour", BEGIN, YESTERDAY, "waiting", due=NOW + 9, detail="quota")
-    key = A, "getupstreammsghour"
-    ledger.calls[key], ledger.used_up[key] = calls_today, Exhausted(*key, NOW + 9, NOW)
+    ledger.calls[A, "getupstreammsghour"] = calls_today
     return ledger.seen()
 
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harvester.ledger.base import WorkerState
 from harvester.report import Overview, card, look, page
 from harvester.report.data import AccountView, Cause, Said
 from harvester.report.markup import Html, el, escape
@@ -129,7 +130,15 @@ def test_english_has_no_chinese_but_names() -> None:
 def test_states_are_told_in_words_beside_their_colours() -> None:
     read = Read(page(many(), "en"))
     text = read.said("en")
-    for word in ("final", "provisional", "waiting", "failed", "missing", "Here", "Secret"):
+    for word in (
+        "final",
+        "provisional",
+        "waiting",
+        "failed",
+        "missing",
+        "Here",
+        "AppSecret is wrong or frozen",
+    ):
         assert word in text
     pictures = [each for each in read.of("svg") if each.get("class") != "axis"]
     hidden = [each for each in pictures if each.get("aria-hidden") == "true"]
@@ -178,6 +187,18 @@ def test_the_days_of_every_account_are_in_the_page() -> None:
             runs = re.findall(r"([a-z. ])(\d+)", content["shapes"][shape])
             assert first == row.first.isoformat()
             assert sum(int(count) for _, count in runs) == (YESTERDAY - row.first).days + 1
+
+
+def test_workers_that_are_at_work_are_told() -> None:
+    class Shared(KnownLedger):
+        claim = None
+
+        async def workers(self) -> list[WorkerState]:
+            return [WorkerState("a", 0.0, 0.0, 1, 1, alive) for alive in (True, False)]
+
+    ledger = Shared()
+    ledger.harvested("wx1", "getusersummary", BEGIN, YESTERDAY)
+    assert " · 1 process at work" in Read(page(ledger.seen(), "en")).said("en")
 
 
 def test_with_one_account_there_is_no_table_of_accounts() -> None:
@@ -246,7 +267,7 @@ def test_nothing_that_a_title_smuggles_in_runs() -> None:
 def test_nothing_runs_in_the_card() -> None:
     root = ElementTree.fromstring(card(hostile(), "en"))
     names = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert names <= {"svg", "title", "style", "rect", "text", "path"}
+    assert names <= {"svg", "title", "style", "rect", "text", "tspan", "path"}
     attributes = {name for element in root.iter() for name in element.attrib}
     assert not [name for name in attributes if name.startswith("on") or "href" in name]
 
@@ -291,7 +312,7 @@ def test_a_cause_of_all_accounts_lists_a_part_and_copies_all() -> None:
 def test_the_card_is_a_picture_of_the_first_screen(lang: str) -> None:
     root = ElementTree.fromstring(card(many(), lang))
     assert (root.get("width"), root.get("height")) == ("1200", "630")
-    said = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
+    said = " ".join(root.itertext())
     expected = {
         "zh": ("120 个账号中，8 个昨天的数据未到齐", "112", "要处理 8"),
         "en": ("Yesterday is incomplete for 8 of 120 accounts", "112", "to do 8"),
