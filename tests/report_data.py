@@ -13,6 +13,7 @@ from harvester.ledger.base import Key, KnownSink, Ledger
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.report import Overview, overview
+from harvester.report.figures import DAYS, Curve, Figures
 from tests.support import at
 
 TODAY = date(2026, 11, 26)
@@ -142,6 +143,21 @@ def _fill(
         ledger.put(appid, endpoint, first, begin - timedelta(days=1), "final")
     ledger.put(appid, endpoint, begin, YESTERDAY, "failed", code=code, detail=detail.format(appid),
                rid="6a5e2f1c-0a7b1c2d-3e4f")  # fmt: skip
+
+
+def some_figures(seen: Overview) -> Figures:
+    """A year of figures for each account, with days that were not harvested."""
+    curves: dict[str, dict[str, Curve]] = {}
+    chance = random.Random(3)
+    for account in seen.accounts:
+        gap = chance.randrange(DAYS)
+        curves[account.appid] = {
+            name: [
+                None if gap <= day < gap + 9 else chance.randrange(20_000) for day in range(DAYS)
+            ]
+            for name in ("readers", "gained", "lost", "followers")
+        }
+    return Figures(YESTERDAY, curves)
 
 
 def largest(accounts: int = 1000, *, alike: int = 1) -> tuple[KnownLedger, dict[str, str]]:

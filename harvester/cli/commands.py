@@ -340,21 +340,31 @@ def status(out: Path, ledger: Any) -> int:
     help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
 )
 @click.option(
+    "--curves",
+    is_flag=True,
+    help="Also read the last year's readers and followers from what is stored, and draw them.",
+)
+@click.option(
     "--lang",
     type=click.Choice(("zh", "en")),
     help="The language in which it opens; the page has both.  [default: that of the environment]",
 )
 @_options_of("report")
-def report(out: Path, ledger: Any, html: Path, svg: Path | None, lang: str | None) -> int:
+def report(
+    out: Path, ledger: Any, html: Path, svg: Path | None, curves: bool, lang: str | None
+) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
-    It reads the ledger alone, also while a run is writing, and sends nothing.
+    It reads the ledger alone unless --curves is given, also while a run is writing.  It sends
+    nothing.
     """
     from harvester.cli.report import language, write_report
 
     opened = _ledger_in(out, ledger)
     return asyncio.run(
-        write_report(opened, html, svg, lang or language(), time.time(), _own_interfaces())
+        write_report(
+            opened, html, svg, lang or language(), time.time(), _own_interfaces(), curves=curves
+        )
     )
 
 

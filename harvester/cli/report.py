@@ -16,7 +16,9 @@ from harvester.cli.screen import plain, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.report import card, overview, page, verdict
+from harvester.report import Overview, card, overview, page, verdict
+from harvester.report.figures import Figures, figures
+from harvester.sinks.base import scan_of, spec_of
 
 
 def language() -> str:
@@ -33,12 +35,14 @@ async def write_report(
     now: float,
     own: Sequence[Endpoint] = (),
     *,
+    curves: bool = False,
     names: Mapping[str, str] | None = None,
     disabled: Collection[str] = (),
 ) -> int:
     """Write the page, and the card if it is wanted.
 
-    own: interfaces of the configuration.  names, disabled: of accounts, as of `overview`.
+    own: interfaces of the configuration.  curves: whether figures are read as well.
+    names, disabled: of accounts, as of `overview`.
     """
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
     endpoints.update({endpoint.name: endpoint for endpoint in own})
@@ -47,12 +51,30 @@ async def write_report(
         seen = await overview(
             ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
         )
-    _write(html, page(seen, lang, endpoints=endpoints))
+        drawn = await _figures(ledger, seen) if curves else None
+    _write(html, page(seen, lang, figures=drawn, endpoints=endpoints))
     if svg is not None:
         _write(svg, card(seen, lang))
     tell(plain(verdict.headline(seen)[lang == "en"]))
     tell(plain(", ".join(str(path) for path in (html, svg) if path is not None)))
     return COMPLETE
+
+
+async def _figures(ledger: SqliteLedger | PostgresLedger, seen: Overview) -> Figures:
+    """The last year's figures, from the first destination that has everything."""
+    for name, state in (await ledger.sinks()).items():
+        spec = spec_of(name, ledger.path)
+        scheme = spec.partition(":")[0]
+        if not state.whole or scheme == "memory" or scheme not in plugins.sink_schemes():
+            continue
+        sink = plugins.sink(spec)
+        if scan_of(sink) is not None:
+            checkpoint = await ledger.checkpoint(name)
+            return figures(sink, checkpoint, seen.day, [view.name for view in seen.interfaces])
+    raise UsageError(
+        "no destination that has everything can be read from here; leave out --curves, or run the"
+        " harvest again"
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """The report page: whether everything is there, what needs attention, and why.
 
-``data`` reads a ledger, ``causes`` says what an operator can do, ``words`` has both languages,
-``page`` and ``card`` are pure functions from data to text; ``markup`` escapes.
+``data`` reads a ledger, ``figures`` a sink, ``causes`` says what an operator can do, ``words`` has
+both languages, ``page`` and ``card`` are pure functions from data to text, ``markup`` escapes.
 """
 
 from __future__ import annotations

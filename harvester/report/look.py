@@ -21,6 +21,7 @@ COLOURS: dict[str, tuple[str, str]] = {
     "waiting": ("#d9920a", "#e3a634"),
     "on-waiting": ("#16191d", "#0e1116"),
     "failed": ("#b42810", "#ff7b5a"),
+    "lost": ("#e07b39", "#f0965a"),
     "missing": ("#a9afb8", "#5b6572"),
 }
 """Each colour in light and in dark; ``on``: text on ``link`` and ``failed``."""

@@ -64,6 +64,7 @@
     const ORDERS = {
       trouble: (a, b) => place.get(a) - place.get(b),
       name: (a, b) => texts.get(a).localeCompare(texts.get(b), "zh"),
+      followers: (a, b) => b.dataset.followers - a.dataset.followers || place.get(a) - place.get(b),
       history: (a, b) => a.dataset.share - b.dataset.share || place.get(a) - place.get(b),
     };
     const show = () => {
@@ -100,8 +101,10 @@
 
   // one account
   let data = null;
-  const unpacked = async () => {
-    const bytes = Uint8Array.from(atob($("#data").textContent), (char) => char.charCodeAt(0));
+  let curves = null;
+  const unpacked = async (id) => {
+    if (!$(id)) return null;
+    const bytes = Uint8Array.from(atob($(id).textContent), (char) => char.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     return JSON.parse(await new Response(stream).text());
   };
@@ -205,6 +208,75 @@
     return h("table", {class: "plain"}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines));
   };
 
+  // curves: bars above, bars below, or a line; what is null is hatched
+  const compact = (value) => [[[1e8, "亿"], [1e4, "万"]], [[1e9, "B"], [1e6, "M"], [1e3, "k"]]].map((units) => {
+    const unit = units.find(([size]) => Math.abs(value) >= Math.max(size, 1e4));
+    if (!unit) return value.toLocaleString("en");
+    const scaled = value / unit[0];
+    return scaled.toFixed(Math.abs(scaled) >= 100 ? 0 : 1) + unit[1];
+  });
+  const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+  const chart = (title, total, note, {above, below, line}) => {
+    const first = number(curves.last) - (above || line).length + 1, shown = above || line;
+    const known = (line || [...above, ...below || []]).filter((value) => value !== null);
+    const top = Math.max(...known, 1), low = line ? Math.min(...known) - 1 : 0;
+    const full = below ? 64 : 96, high = (value) => full * (value - low) / (top - low);
+    const paths = {up: "", down: "", none: ""};
+    let curve = "", mean = "";
+    shown.forEach((value, at) => {
+      if (value === null) { paths.none += `M${at * 4} 0h4v96h-4z`; return; }
+      if (line) curve += `${curve && shown[at - 1] !== null ? "L" : "M"}${at * 4 + 2} ${(96 - high(value)).toFixed(1)}`;
+      else paths.up += `M${at * 4} ${(full - high(value)).toFixed(1)}h3v${high(value).toFixed(1)}h-3z`;
+      if (below) paths.down += `M${at * 4} ${full}h3v${(32 * (below[at] || 0) / top).toFixed(1)}h-3z`;
+      const week = above && !below ? above.slice(Math.max(at - 6, 0), at + 1) : [null];
+      if (week.length === 7 && !week.includes(null))
+        mean += `${mean && above[at - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
+    });
+    const most = Math.max(...known, 0).toLocaleString("en");
+    const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most);
+    let at = shown.length - 1;
+    const read = () => {
+      const value = shown[at], also = below ? [below[at]] : [];
+      told.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
+        one === null || one === undefined ? "–" : one.toLocaleString("en")).join(" / ");
+    };
+    const picture = h("div", {tabindex: 0, role: "application", "aria-label": title[language()]},
+      s("svg", {class: "chart", viewBox: `0 0 ${shown.length * 4} 96`, preserveAspectRatio: "none", "aria-hidden": "true"},
+        s("path", {class: below ? "final" : "provisional", d: paths.up}), s("path", {class: "lost", d: paths.down}),
+        s("path", {class: "line", d: curve + mean}), s("path", {fill: "url(#hatch)", d: paths.none})));
+    picture.addEventListener("keydown", (event) => {
+      const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7}[event.key];
+      if (!step) return;
+      event.preventDefault();
+      at = Math.min(Math.max(at + step, 0), shown.length - 1);
+      read();
+    });
+    picture.addEventListener("pointermove", (event) => {
+      const box = picture.getBoundingClientRect();
+      at = Math.min(Math.max(Math.floor((event.clientX - box.left) / box.width * shown.length), 0), shown.length - 1);
+      read();
+    });
+    return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("b", {}, t(total)), " ", h("span", {class: "note"}, t(note))),
+      picture, h("div", {class: "ends"}, h("span", {}, iso(first)), told, h("span", {}, curves.last)));
+  };
+  const charts = (place) => {
+    if (!curves) return "";
+    const [readers, gained, lost, followers] = curves.curves[place], cards = [], texts = data.texts;
+    if (readers) cards.push(chart(texts.readers, compact(sum(readers.slice(-28))),
+      texts.added_up.map((text, at) => text + (at ? "; " : "；") + texts.mean[at]), {above: readers}));
+    if (gained) {
+      const net = sum(gained.slice(-28)) - sum((lost || []).slice(-28));
+      cards.push(chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text), texts.four_weeks,
+        {above: gained, below: lost}));
+    }
+    if (followers) {
+      const last = followers.findLast((value) => value !== null);
+      cards.push(chart(texts.followers, [last.toLocaleString("en"), last.toLocaleString("en")], texts.now, {line: followers}));
+    }
+    return cards.length ? h("section", {}, h("div", {class: "head"}, h("h2", {}, t(texts.figures)),
+      h("span", {class: "note"}, t(texts.by_day_hatched))), h("div", {class: "cards"}, cards)) : "";
+  };
+
   const legend = () => h("span", {class: "legend right"}, Object.values(STATE).map((state) =>
     h("span", {}, icon(state), t(data.texts[state]))));
 
@@ -240,6 +312,7 @@
       h("h1", {tabindex: -1}, h("bdi", {}, name || appid), name ? " " : "", name ? h("code", {}, appid) : ""),
       alone ? "" : h("ul", {class: "clauses"}, h("li", {}, icon(shape),
         h("span", {}, t(data.texts.newest), " · ", t(state))), reasons.map(reason)),
+      charts(at),
       h("section", {}, h("div", {class: "head"}, h("h2", {}, t(data.texts.coverage)),
         h("span", {class: "note"}, iso(first), " – ", iso(last - 1), " · ", t(data.texts.pick)), legend()),
         h("table", {class: "coverage"}, h("tbody", {}, lines))),
@@ -250,7 +323,7 @@
 
   const route = async () => {
     const wanted = decodeURIComponent(location.hash.slice(1));
-    if (wanted) data = data || await unpacked();
+    if (wanted && !data) [data, curves] = [await unpacked("#data"), await unpacked("#curves")];
     const at = wanted ? data.accounts.findIndex((account) => account[0] === wanted) : -1;
     $("#one").hidden = at < 0;
     $("#all").hidden = at >= 0;
@@ -262,7 +335,7 @@
   const begin = async () => {
     if (!window.DecompressionStream) return;
     if (!body && $("#coverage")) {
-      data = await unpacked();
+      [data, curves] = [await unpacked("#data"), await unpacked("#curves")];
       view(0, true);
       $("#one").hidden = false;
       $("#one").className = "alone";

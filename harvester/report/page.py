@@ -11,6 +11,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 from functools import cache
 from importlib.resources import files
 from urllib.parse import quote
@@ -28,12 +29,14 @@ from harvester.report.data import (
     Overview,
     stored_in,
 )
+from harvester.report.figures import DAYS, SERIES, Curve, Figures
 from harvester.report.markup import Html, el, escape, harmless, join
 from harvester.report.words import (
     INTERFACE_TITLES,
     LANGUAGES,
     NOTE,
     TEXTS,
+    compact,
     month,
     number,
     plural,
@@ -41,6 +44,8 @@ from harvester.report.words import (
     title_of,
 )
 
+ROOM = 350_000
+"""Figures that the page holds: about a megabyte at the worst."""
 FOLDED = 200
 """So many accounts of a cause are listed; all of them can be copied."""
 WALL = 440, 230
@@ -50,10 +55,17 @@ HEIGHT = 24
 """Of a column of the coverage, in units."""
 
 
-def page(seen: Overview, lang: str = "zh", *, endpoints: dict[str, Endpoint] | None = None) -> str:
+def page(
+    seen: Overview,
+    lang: str = "zh",
+    *,
+    figures: Figures | None = None,
+    endpoints: dict[str, Endpoint] | None = None,
+) -> str:
     """The whole page; lang: ``zh`` or ``en``, in which it opens.
 
-    endpoints: those that are not built in, for their titles.
+    figures: for the curves, if they are wanted.  endpoints: those that are not built in, for their
+    titles.
     """
     titles = {view.name: title_of(view.name, (endpoints or {}).get(view.name))
               for view in seen.interfaces}  # fmt: skip
@@ -66,7 +78,7 @@ def page(seen: Overview, lang: str = "zh", *, endpoints: dict[str, Endpoint] | N
     if seen.accounts:
         main += [_mine(seen), *_itself(seen), _coverage(seen, titles)]
     if len(seen.accounts) > 1:
-        main.append(_accounts(seen))
+        main += [*_together(figures), _accounts(seen, figures)]
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -89,7 +101,8 @@ def page(seen: Overview, lang: str = "zh", *, endpoints: dict[str, Endpoint] | N
             _foot(seen),
             class_="page",
         ),
-        el("script", Html(_data(seen, titles)), type="application/octet-stream", id="data"),
+        _packed("data", _data(seen, titles)),
+        *([_packed("curves", _curves(seen, figures))] if figures else []),
         el("script", Html(script)),
     )
     return f"<!doctype html>\n{el('html', head, body, lang=_tag(lang))}\n"
@@ -149,7 +162,10 @@ def _sprite() -> Html:
         el("symbol", Html(shape), id=f"s-{name}", viewBox="0 0 10 10")
         for name, shape in look.SYMBOLS.items()
     ]
-    return el("svg", *symbols, class_="vh", aria_hidden="true")
+    line = el("path", class_="hatch", d="M0 0h1.5v6h-1.5z")
+    hatch = el("pattern", line, id="hatch", width=6, height=6, patternUnits="userSpaceOnUse",
+               patternTransform="rotate(45)")  # fmt: skip
+    return el("svg", *symbols, hatch, class_="vh", aria_hidden="true")
 
 
 def _section(key: str, note: str | None, *children: str, id_: str, aside: str = "") -> Html:
@@ -439,17 +455,80 @@ def _numbers(seen: Overview, titles: dict[str, Text]) -> Html:
     )
 
 
+# 6: all accounts together
+
+
+def _together(figures: Figures | None) -> list[Html]:
+    """Readers and followers of all accounts, by week."""
+    if figures is None:
+        return []
+    readers, gained, lost = (figures.weeks(name) for name in ("readers", "gained", "lost"))
+    cards = []
+    if any(value is not None for value in readers):
+        total = _sum(readers[-4:])
+        above = readers, "provisional"
+        cards.append(_week_card("readers", compact(total), "added_up", figures.last, above))
+    if any(value is not None for value in gained):
+        net = _sum(gained[-4:]) - _sum(lost[-4:])
+        text = compact(net)
+        signed = (f"+{text[0]}", f"+{text[1]}") if net >= 0 else text
+        above = gained, "final"
+        cards.append(_week_card("gained", signed, "four_weeks", figures.last, above, lost))
+    if not cards:
+        return []
+    return [_section("together", "by_week", el("div", *cards, class_="cards"), id_="together")]
+
+
+def _sum(curve: Curve) -> int:
+    return sum(value or 0 for value in curve)
+
+
+def _week_card(
+    key: str,
+    total: Text,
+    note: str,
+    last: date,
+    above: tuple[Curve, str],
+    below: Curve | None = None,
+) -> Html:
+    """Bars of weeks; those below stand upside down; a week without figures is hatched."""
+    curve, state = above
+    top = max([value or 0 for value in (*curve, *(below or ()))] or [0]) or 1
+    full = 60 if below is None else 40
+    up = down = hatched = ""
+    for at, value in enumerate(curve):
+        if value is None:
+            hatched += f"M{at * 10} 0h10v60h-10z"
+            continue
+        high = round(full * value / top, 1)
+        up += f"M{at * 10} {full - high}h8v{high}h-8z"
+        if below is not None:
+            down += f"M{at * 10} {full}h8v{round(20 * (below[at] or 0) / top, 1)}h-8z"
+    paths = [el("path", class_=state, d=up), el("path", class_="lost", d=down)]
+    paths.append(el("path", d=hatched, fill="url(#hatch)"))
+    picture = el("svg", *paths, class_="chart", viewBox=f"0 0 {len(curve) * 10} 60",
+                 preserveAspectRatio="none", aria_hidden="true")  # fmt: skip
+    heading = el(
+        "h3", word(key), " ", el("b", both(total)), " ", el("span", word(note), class_="note")
+    )
+    first = last - timedelta(days=DAYS - 1)
+    ends = el("div", el("span", str(first)), el("span", word("most"), f" {number(top)}"),
+              el("span", str(last)), class_="ends")  # fmt: skip
+    return el("div", heading, picture, ends, class_="card")
+
+
 # 7: the accounts
 
 
-def _accounts(seen: Overview) -> Html:
+def _accounts(seen: Overview, figures: Figures | None) -> Html:
     heads = [("account", "name"), ("newest", "trouble"), ("weeks", ""), ("history", "history")]
+    heads += [("followers", "followers")] if figures else []
     head = el("tr", *[
         el("th", el("button", word(key), type="button", data_sort=order) if order else word(key),
            scope="col", class_="weeks" if key == "weeks" else None)
         for key, order in heads
     ])  # fmt: skip
-    rows = [_account(account) for account in seen.accounts]
+    rows = [_account(account, figures) for account in seen.accounts]
     keys = ("all", "todo", "late", "incomplete")
     filters = [
         el("button", word(f"only_{key}"), type="button", data_filter=key,
@@ -491,10 +570,11 @@ def newest(account: AccountView) -> tuple[Text, Text]:
     return why, (f"{zh}，最多晚 {number(account.behind)} 天", f"{en}, up to {days} late")
 
 
-def _account(account: AccountView) -> Html:
+def _account(account: AccountView, figures: Figures | None) -> Html:
     have, whole = stored_in(account.counts), sum(account.counts)
     state, note = newest(account)
     name = harmless(account.name)
+    followers = figures.latest(account.appid, "followers") if figures else None
     track = el("rect", class_="track", width=100, height=6)
     filled = el("rect", class_="final", width=100 * have // whole if whole else 0, height=6)
     shape = {"viewBox": "0 0 100 6", "preserveAspectRatio": "none", "aria_hidden": "true"}
@@ -507,6 +587,8 @@ def _account(account: AccountView) -> Html:
            el("span", both(state), el("small", both(note)) if note[0] else "")),
         el("td", columns_of(account.weeks, 10), class_="weeks"),
         el("td", bar, share(have, whole), class_="num"),
+        el("td", both(compact(followers)), class_="num") if figures else "",
+        data_followers=str(followers or 0) if figures else None,
         id=_id(account.appid) if account.appid.startswith("wx") else None,
         data_state=account.state,
         data_late=str(account.late),
@@ -523,8 +605,32 @@ def _foot(seen: Overview) -> Html:
 # 8: what the script shows of one account
 
 
-def _data(seen: Overview, titles: dict[str, Text]) -> str:
-    """The days of all accounts, and why some are not there: JSON, deflated, base64."""
+def _packed(id_: str, content: object) -> Html:
+    """JSON, deflated, base64: it cannot be anything else to a browser."""
+    text = harmless(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return el("script", Html(packed), type="application/octet-stream", id=id_)
+
+
+def _curves(seen: Overview, figures: Figures) -> object:
+    """The figures of each account: the longest tail of days for which there is room."""
+    days = min(DAYS, ROOM // (len(SERIES) * max(len(seen.accounts), 1)))
+    curves = [
+        [figures.of(account.appid, series.name)[-days:] for series in SERIES]
+        for account in seen.accounts
+    ]
+    return {
+        "last": figures.last.isoformat(),
+        "names": [series.name for series in SERIES],
+        "curves": [
+            [None if not any(value is not None for value in curve) else curve for curve in each]
+            for each in curves
+        ],
+    }
+
+
+def _data(seen: Overview, titles: dict[str, Text]) -> object:
+    """The days of all accounts, and why some are not there."""
     names = list(titles)
     places = {name: at for at, name in enumerate(names)}
     sentences: dict[str, int] = {}
@@ -544,7 +650,7 @@ def _data(seen: Overview, titles: dict[str, Text]) -> str:
         )
         for account in seen.accounts
     ]  # fmt: skip
-    content = {
+    return {
         "texts": {**TEXTS, "waiting": TEXTS["is_waiting"]},
         "kinds": {name: kind.title for name, kind in KINDS.items()},
         "interfaces": [(name, titles[name]) for name in names],
@@ -552,5 +658,3 @@ def _data(seen: Overview, titles: dict[str, Text]) -> str:
         "sentences": list(sentences),
         "accounts": accounts,
     }
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(harmless(text).encode(), 9)).decode()

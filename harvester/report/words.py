@@ -46,6 +46,18 @@ TEXTS: dict[str, Text] = {
     "is_waiting": ("等待", "waiting"),
     "failed": ("失败", "failed"),
     "missing": ("缺失", "missing"),
+    "together": ("全部账号", "All accounts together"),
+    "by_week": ("每格一周；斜线＝没有数字", "a bar a week; hatched: no figures"),
+    "four_weeks": ("近 4 周", "last 4 weeks"),
+    "added_up": ("近 4 周，每日人数相加", "last 4 weeks, daily readers added up"),
+    "readers": ("阅读人数", "Readers"),
+    "gained": ("用户增减", "Followers gained and lost"),
+    "followers": ("用户数", "Followers"),
+    "figures": ("数字", "Figures"),
+    "by_day_hatched": ("每格一天；斜线＝没有数字", "a bar a day; hatched: no figures"),
+    "mean": ("线：7 天平均", "line: mean of 7 days"),
+    "most": ("最高", "max"),
+    "now": ("最近", "latest"),
     "accounts": ("账号", "Accounts"),
     "account": ("账号", "Account"),
     "newest": ("最近一天", "Newest day"),
@@ -133,6 +145,23 @@ def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
 
 def number(value: int) -> str:
     """With separators, as both languages write it here."""
+    return f"{value:,}"
+
+
+def compact(value: int | None) -> Text:
+    """A large number in a few signs: 31.7万, 317k; – if there is none."""
+    if value is None:
+        return "–", "–"
+    return _scaled(value, ((10**8, "亿"), (10**4, "万"))), _scaled(
+        value, ((10**9, "B"), (10**6, "M"), (10**4, "k"))
+    )
+
+
+def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
+    for size, unit in units:
+        if abs(value) >= size:
+            size = 1000 if unit == "k" else size
+            return f"{value / size:,.{0 if abs(value) >= 100 * size else 1}f}{unit}"
     return f"{value:,}"
 
 

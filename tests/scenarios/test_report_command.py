@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import stat
 import subprocess
 import threading
+import zlib
 from pathlib import Path
 
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.server import APPID, Call, Server, rows
-from tests.support import command, environment, harvest
+from tests.support import command, environment, harvest, stored
 
 USERS = ("run", "getusersummary", "--appid", APPID, "--start", "2024-01-01")
 HOSTILE = "no</script><img src=x onerror=alert(1)>"
@@ -49,6 +52,21 @@ def test_a_run_becomes_a_page_and_a_card(tmp_path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o666 & ~mask
+
+
+def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
+    with Server() as server:
+        harvest(*run(server, tmp_path))
+    _, plain = written(tmp_path, "--lang", "en")
+    _, page = written(tmp_path, "--lang", "en", "--curves")
+    assert 'id="curves"' not in plain
+    packed = re.search(r'id="curves">([^<]*)<', page)
+    assert packed is not None
+    content = json.loads(zlib.decompress(base64.b64decode(packed[1])))
+    assert content["last"] == "2024-01-31"
+    gained = content["curves"][0][content["names"].index("gained")]
+    assert gained[-32:] == [None, *[1] * 31]
+    assert [sum(each["new_user"] for each in stored(tmp_path, "getusersummary"))] == [31]
 
 
 def test_what_wechat_says_is_text(tmp_path: Path) -> None:
@@ -104,7 +122,11 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"harvester: there is no ledger at {tmp_path}/ledger.sqlite\n"
     with Server() as server:
-        harvest(*run(server, tmp_path))
+        harvest(*run(server, tmp_path, "--sink", "-"))
+    done = harvest("report", "--out", tmp_path, "--html", tmp_path / "page.html", "--curves")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("harvester: no destination that has everything can be read")
+    assert not (tmp_path / "page.html").exists()
     page = tmp_path / "nowhere" / "page.html"
     done = harvest("report", "--out", tmp_path, "--html", page)
     assert (done.returncode, done.stdout) == (2, "")

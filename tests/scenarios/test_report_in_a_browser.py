@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from harvester.report import Overview, page
-from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest
+from harvester.report.figures import Figures
+from tests.report_data import (
+    BEGIN,
+    HOSTILE,
+    YESTERDAY,
+    KnownLedger,
+    agency,
+    largest,
+    some_figures,
+)
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -38,9 +47,10 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     wrong: list[str] = []
     contexts: list[Any] = []
 
-    def open_page(seen: Overview, lang: str = "en", *, at: str = "", **how: Any) -> Any:
+    def open_page(seen: Overview, lang: str = "en", *, at: str = "",
+                  figures: Figures | None = None, **how: Any) -> Any:  # fmt: skip
         path = tmp_path / "report.html"
-        path.write_text(page(seen, lang), encoding="utf-8")
+        path.write_text(page(seen, lang, figures=figures), encoding="utf-8")
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **how})
         contexts.append(context)
         view = context.new_page()
@@ -158,6 +168,29 @@ def test_a_link_leads_to_an_account(opened: Open) -> None:
     view = opened(seen, at=f"#{seen.accounts[5].appid}")
     view.locator("#one h1").wait_for()
     assert seen.accounts[5].appid in view.locator("#one h1").inner_text()
+
+
+def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
+    seen = many()
+    drawn, account = some_figures(seen), seen.accounts[9]
+    view = opened(seen, at=f"#{account.appid}", figures=drawn)
+    view.locator("#one .chart").first.wait_for()
+    assert view.locator("#one .chart").count() == 3
+    view.locator("#one .cards [tabindex]").first.focus()
+    view.keyboard.press("ArrowLeft")
+    value = drawn.of(account.appid, "readers")[-2]
+    told = view.locator("#one .cards output").first.inner_text()
+    assert told == f"2026-11-24: {'–' if value is None else format(value, ',')}"
+    for width in (1280, 390):
+        view.set_viewport_size({"width": width, "height": 800})
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+    view.get_by_text("← All accounts").click()
+    view.locator("#together .chart").first.wait_for()
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
+    view.set_viewport_size({"width": 1280, "height": 800})
+    view.get_by_role("button", name="Followers", exact=True).click()
+    followers = [int(row.get_attribute("data-followers")) for row in view.locator("#rows tr").all()]
+    assert followers == sorted(followers, reverse=True)
 
 
 def test_language_and_colours_are_remembered(opened: Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, timedelta
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from harvester.coverage import OpenWindow
 from harvester.datacube import INTERFACES
 from harvester.ledger.base import KnownSink
+from harvester.model import Batch, Window
 from harvester.report import verdict
 from harvester.report.causes import KINDS, kind_of
 from harvester.report.data import RECENT, Overview, runs_of
-from harvester.report.words import INTERFACE_TITLES, TEXTS, moment, share
+from harvester.report.figures import DAYS as DAYS_OF_CURVES
+from harvester.report.figures import figures
+from harvester.report.words import INTERFACE_TITLES, TEXTS, compact, moment, share
+from harvester.sinks.memory import MemorySink
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger, agency
 from tests.support import A, B, at
 
@@ -255,6 +260,58 @@ def test_months_and_weeks_add_up() -> None:
 
 def test_letters_as_runs() -> None:
     assert runs_of(b"fff..o") == "f3.2o1"
+
+
+# figures
+
+
+def sink_with(*windows: tuple[str, str, list[dict[str, object]]]) -> MemorySink:
+    """A sink that holds a window of yesterday for each account, interface and its records."""
+    sink = MemorySink()
+    batches = [
+        Batch(Window(appid, name, YESTERDAY, YESTERDAY), records, "2026-11-26T01:00:00Z")
+        for appid, name, records in windows
+    ]
+
+    async def fill() -> None:
+        await sink.open({})
+        await sink.write(batches, {})
+
+    asyncio.run(fill())
+    return sink
+
+
+def test_figures_are_those_that_are_stored() -> None:
+    day = str(YESTERDAY)
+    sink = sink_with(
+        (A, USERS, [{"ref_date": day, "user_source": 0, "new_user": 3, "cancel_user": 1},
+                    {"ref_date": day, "user_source": 1, "new_user": 4, "cancel_user": 0}]),
+        (A, FOLLOWERS, [{"ref_date": day, "cumulate_user": 700}]),
+        (B, "getbizsummary", [{"ref_date": day, "detail": {"read_user": 9}}]),
+        (B, FOLLOWERS, [{"ref_date": day, "cumulate_user": "many"}]),
+    )  # fmt: skip
+    found = figures(sink, None, YESTERDAY, [USERS, FOLLOWERS, "getbizsummary"])
+    assert [found.latest(A, name) for name in ("gained", "lost", "followers")] == [7, 1, 700]
+    assert found.of(A, "gained")[:-1] == [None] * (DAYS_OF_CURVES - 1)
+    assert (found.latest(B, "readers"), found.latest(B, "followers")) == (9, None)
+    assert found.weeks("gained")[-2:] == [None, 7]
+    assert figures(sink, None, YESTERDAY, [USERS]).latest(A, "followers") is None
+    assert figures(sink, None, BEGIN, [USERS]).latest(A, "gained") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "zh", "en"),
+    [
+        (None, "–", "–"),
+        (9_999, "9,999", "9,999"),
+        (316_971, "31.7万", "317k"),
+        (-12_345, "-1.2万", "-12.3k"),
+        (271_900_000, "2.7亿", "272M"),
+        (1_234_000_000, "12.3亿", "1.2B"),
+    ],
+)
+def test_large_numbers_in_a_few_signs(value: int | None, zh: str, en: str) -> None:
+    assert compact(value) == (zh, en)
 
 
 # words

@@ -19,7 +19,7 @@ from harvester.ledger.base import WorkerState
 from harvester.report import Overview, card, look, page
 from harvester.report.data import AccountView, Cause, Said
 from harvester.report.markup import Html, el, escape
-from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest
+from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
 FIXED = {
     "all", "one", "data", "zh", "en", "light", "dark", "todo", "todo-h", "itself", "itself-h",
@@ -73,8 +73,8 @@ def many() -> Overview:
     return ledger.seen(names=names, where="the ledger harvest/ledger.sqlite")
 
 
-def data_in(text: str) -> dict[str, Any]:
-    found = re.search(r'id="data">([^<]*)<', text)
+def data_in(text: str, name: str = "data") -> dict[str, Any]:
+    found = re.search(rf'id="{name}">([^<]*)<', text)
     assert found is not None
     content: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found[1])))
     return content
@@ -201,6 +201,49 @@ def test_workers_that_are_at_work_are_told() -> None:
     assert " · 1 process at work" in Read(page(ledger.seen(), "en")).said("en")
 
 
+# curves
+
+
+def test_curves_are_in_the_page_as_they_were_read() -> None:
+    seen, drawn = many(), some_figures(many())
+    text = page(seen, "en", figures=drawn)
+    content = data_in(text, "curves")
+    assert content["last"] == str(YESTERDAY)
+    for account, curves in zip(seen.accounts, content["curves"], strict=True):
+        for name, curve in zip(content["names"], curves, strict=True):
+            assert curve == drawn.of(account.appid, name)
+    said = Read(text).said("en")
+    assert "All accounts together" in said
+    assert "daily readers added up" in said
+    assert "data-followers" in text
+
+
+def test_a_page_without_curves_has_no_place_for_them() -> None:
+    text = page(many(), "en")
+    assert 'id="curves"' not in text
+    assert "Followers</button>" not in text
+    assert "All accounts together" not in text
+
+
+def test_days_without_figures_are_hatched_and_not_0() -> None:
+    drawn = some_figures(many())
+    for curves in drawn.curves.values():
+        for curve in curves.values():
+            curve[:14] = [None] * 14
+    assert drawn.weeks("readers")[:3].count(None) == 2
+    text = page(many(), figures=drawn)
+    assert 'd="M0 0h10v60h-10zM10 0h10v60h-10z" fill="url(#hatch)"' in text
+
+
+def test_of_many_accounts_fewer_days_are_drawn() -> None:
+    accounts = [AccountView(f"wx{number}") for number in range(1000)]
+    seen = Overview(0.0, YESTERDAY, accounts=accounts)
+    drawn = some_figures(Overview(0.0, YESTERDAY, accounts=accounts[:1]))
+    content = data_in(page(seen, figures=drawn), "curves")
+    assert [len(curve) for curve in content["curves"][0]] == [87] * 4
+    assert content["curves"][1] == [None] * 4
+
+
 def test_with_one_account_there_is_no_table_of_accounts() -> None:
     ledger, names = agency(1, ill=False)
     read = Read(page(ledger.seen(names=names), "en"))
@@ -286,9 +329,10 @@ def test_an_account_may_be_named_as_a_part_of_the_page() -> None:
 def test_a_thousand_accounts_over_twelve_years_are_small_and_soon_there(alike: int) -> None:
     """alike: so many accounts have the same gaps; at the worst each has its own."""
     ledger, names = largest(alike=alike)
+    drawn = some_figures(ledger.seen()) if alike == 1 else None
     began = time.process_time()
     seen = ledger.seen(names=names)
-    text = page(seen)
+    text = page(seen, figures=drawn)
     took = time.process_time() - began
     assert (len(seen.accounts), len(seen.interfaces)) == (1000, 15)
     assert len(text.encode()) < 3_000_000
