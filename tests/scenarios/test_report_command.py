@@ -112,9 +112,11 @@ def test_the_page_of_a_shared_ledger(postgres: PostgresServer, tmp_path: Path) -
     with Server() as server:
         done = harvest(*run(server, tmp_path, *shared, "--sink", database), PGPASSWORD=PASSWORD)
     assert done.returncode == 0, done.stderr
-    said, page = written(tmp_path, *shared, "--lang", "en", PGPASSWORD=PASSWORD)
+    more = ("--lang", "en", "--curves")
+    said, page = written(tmp_path, *shared, *more, PGPASSWORD=PASSWORD)
     assert said.startswith("Jan 31, 2024, is complete\n")
     assert PASSWORD not in page
+    assert 'id="curves"' in page
 
 
 def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
