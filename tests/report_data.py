@@ -16,7 +16,6 @@ from harvester.report import Overview, overview
 from harvester.report.figures import DAYS, Curve, Figures
 from tests.support import at
 
-TODAY = date(2026, 11, 26)
 NOW = at("2026-11-26", 16.5)
 FIRST = date(2014, 12, 1)
 BEGIN = date(2026, 1, 1)

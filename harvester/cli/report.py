@@ -47,7 +47,7 @@ async def write_report(
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
     endpoints.update({endpoint.name: endpoint for endpoint in own})
     async with ledger:
-        where = ledger.where.removeprefix("the ledger ")
+        where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         seen = await overview(
             ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
         )

@@ -161,7 +161,7 @@ class Overview:
     """All that the page shows.
 
     made: the Unix time.  day: the newest day that can be there.  archive: nothing recent was asked
-    for.  last: the newest day that is stored.  behind: days from there to ``day``.
+    for.  last: the newest day that is stored.  behind: days that the newest figures are behind.
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  calls: still to
     be made; blocked: calls that a person must unblock first.  finished: the day on which all is
     there, None if it cannot be told.  shapes: letters a day, as of `runs_of`, each once.
@@ -209,8 +209,7 @@ async def overview(
     """What a ledger, which is entered, knows now (a Unix time); raises `LedgerError`.
 
     endpoints: the interfaces that are known.  names: of accounts.  disabled: accounts that are not
-    harvested now, and so not expected to be fresh.  where: what the page calls the
-    ledger.
+    harvested now, and so not expected to be fresh.  where: what the page calls the ledger.
     """
     asked = await ledger.asked()
     today = quota_day(now)

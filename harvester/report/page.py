@@ -115,11 +115,11 @@ def _tag(lang: str) -> str:
     return "zh-CN" if lang == "zh" else lang
 
 
-def both(text: Text, *, tag: str = "span") -> Html:
+def both(text: Text) -> Html:
     """A text in both languages, of which one is shown."""
     if text[0] == text[1]:
         return escape(text[0])
-    pair = [el(tag, each, lang=lang) for each, lang in zip(text, LANGUAGES, strict=True)]
+    pair = [el("span", each, lang=lang) for each, lang in zip(text, LANGUAGES, strict=True)]
     return join(pair)
 
 

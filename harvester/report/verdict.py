@@ -86,6 +86,8 @@ def headline(seen: Overview) -> Text:
         )
     zh, en = day_of(seen)
     total, late = len(seen.expected), len(seen.expected) - seen.fresh
+    if not total:
+        return "现在没有应到的数据", "Nothing is due now"
     if total == 1:
         if late:
             return f"{zh}的数据未到齐", f"{en} is incomplete"
@@ -121,10 +123,10 @@ def clauses(seen: Overview) -> list[Clause]:
     found += [_clause(cause, seen.made) for cause in seen.causes if not cause.mine]
     if seen.lacking:
         count = len(seen.lacking)
-        found.append(Clause("missing", (
-            f"{count} 个存储目标还缺数据，下次运行会补上",
-            f"{plural(count, 'sink')} behind; the next run into {'it fills it' if count == 1 else 'them fills them'}",  # noqa: E501
-        )))  # fmt: skip
+        fills = "it fills it" if count == 1 else "them fills them"
+        zh = f"{count} 个存储目标还缺数据，下次运行会补上"
+        en = f"{plural(count, 'sink')} behind; the next run into {fills}"
+        found.append(Clause("missing", (zh, en)))
     if provisional := seen.counts[1]:
         found.append(Clause("provisional", (
             f"{number(provisional)} 个接口日的数字还会变，已暂存",
@@ -173,8 +175,8 @@ def _clause(cause: Cause, now: float) -> Clause:
             f"{plural(days, 'day')} of {en} not harvested yet",
         ),
     }
-    return Clause("failed" if cause.kind == "retry" else "waiting" if cause.kind != "missing"
-                  else "missing", texts[cause.kind])  # fmt: skip
+    shapes = {"retry": "failed", "missing": "missing"}
+    return Clause(shapes.get(cause.kind, "waiting"), texts[cause.kind])
 
 
 def figures(seen: Overview) -> list[Figure]:

@@ -16,7 +16,6 @@ LANGUAGES = ("zh", "en")
 TEXTS: dict[str, Text] = {
     "title": ("公众号数据采集", "WeChat harvest"),
     "made": ("生成于", "Made"),
-    "language": ("语言", "Language"),
     "light": ("浅色", "Light"),
     "dark": ("深色", "Dark"),
     "well": ("正常", "All well"),
@@ -76,7 +75,6 @@ TEXTS: dict[str, Text] = {
     "none_found": ("没有符合的账号。", "No account matches."),
     "copy_ids": ("复制 AppID", "Copy AppIDs"),
     "copy_ip": ("复制 IP", "Copy IP"),
-    "copied": ("已复制", "Copied"),
     "back": ("← 全部账号", "← All accounts"),
     "pick": ("点接口看日历", "pick an interface for its calendar"),
     "by_day": ("逐日", "day by day"),

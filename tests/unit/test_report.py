@@ -132,6 +132,7 @@ def test_an_account_that_is_disabled_is_not_late() -> None:
     seen = two("failed", code=40001).seen(disabled=[B])
     assert [account.state for account in seen.accounts] == ["here", "old"]
     assert said(seen) == ("well", "Yesterday is complete")
+    assert said(two().seen(disabled=[A, B])) == ("well", "Nothing is due now")
 
 
 def test_weeks_are_fresh_with_the_last_whole_one() -> None:
