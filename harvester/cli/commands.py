@@ -324,6 +324,50 @@ def status(out: Path, ledger: Any) -> int:
     return asyncio.run(show_status(_ledger_in(out, ledger), _own_interfaces()))
 
 
+@cli.command(context_settings=CONTEXT, short_help="Write a page that shows what is harvested.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="Where the page goes: one file that needs no network.",
+)
+@click.option(
+    "--svg",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
+)
+@click.option(
+    "--curves",
+    is_flag=True,
+    help="Also read the last year's readers and followers from what is stored, and draw them.",
+)
+@click.option(
+    "--lang",
+    type=click.Choice(("zh", "en")),
+    help="The language in which it opens; the page has both.  [default: that of the environment]",
+)
+@_options_of("report")
+def report(
+    out: Path, ledger: Any, html: Path, svg: Path | None, curves: bool, lang: str | None
+) -> int:
+    """Write a page that shows what is harvested, what needs attention, and why.
+
+    It reads the ledger alone unless --curves is given, also while a run is writing.  It sends
+    nothing.
+    """
+    from harvester.cli.report import language, write_report
+
+    opened = _ledger_in(out, ledger)
+    return asyncio.run(
+        write_report(
+            opened, html, svg, lang or language(), time.time(), _own_interfaces(), curves=curves
+        )
+    )
+
+
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
 @click.option(
     "--sink",

@@ -125,6 +125,7 @@ def demo(directory: Path) -> int:
     me = _command()
     steps = {
         f"{me} status --out {directory}": "what is harvested, month by month",
+        f"{me} report --out {directory}": "the same as a page, report.html",
         f"{me} verify --out {directory}": "the records compared with the ledger",
         f"{me} plan users --start 2014-12-01 --end yesterday": "what a run takes",
         f"{me} simulate": "a WeChat to practise on",

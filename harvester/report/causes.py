@@ -1,0 +1,205 @@
+"""Why days are not there, and who can do something about it.
+
+Rule: tables and pure functions.  What a code asks of the engine is in `harvester.datacube.errors`;
+here stands what it asks of a person.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from harvester.coverage import OpenWindow
+from harvester.datacube import ERRORS
+from harvester.model import Action, without_rid
+
+Text = tuple[str, str]
+"""A text in Chinese and in English."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of cause.
+
+    mine: whether a person must act.  short: in a list of counts; title: one line, with ``{ip}``,
+    ``{interfaces}`` or ``{days}`` where they are known; advice: what to do, and where.
+    """
+
+    name: str
+    mine: bool
+    short: Text
+    title: Text
+    advice: Text
+
+
+_CONSOLE_ZH = "公众平台「设置与开发 → 开发接口管理」"
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "stale",
+            True,
+            ("没有运行", "not run"),
+            ("已经 {days} 天没有采集", "Nothing was asked for in {days} days"),
+            (
+                "检查定时任务（crontab、systemd 等），再运行同样的命令。",
+                "Check the schedule (crontab, systemd, …), and run the same command again.",
+            ),
+        ),
+        Kind(
+            "secret",
+            True,
+            ("密钥", "secret"),
+            ("AppSecret 不正确或已冻结", "AppSecret is wrong or frozen"),
+            (
+                f"在{_CONSOLE_ZH}核对或重置，更新密钥后重新运行。",
+                "Check or reset it in the account's console, update the secret, run again.",
+            ),
+        ),
+        Kind(
+            "ip",
+            True,
+            ("IP 白名单", "IP list"),
+            ("本机 IP {ip} 不在白名单", "IP {ip} is not on the white list"),
+            (
+                f"把 IP 加进这些账号的白名单（{_CONSOLE_ZH}）。",
+                "Add it to the white list of each account, in its console.",
+            ),
+        ),
+        Kind(
+            "permission",
+            True,
+            ("权限", "permission"),
+            ("没有接口权限：{interfaces}", "No permission for the interface: {interfaces}"),
+            (
+                "完成微信认证，或让管理员把这项权限授权给平台；不需要的接口就不要再采。",
+                "Have the account verified or the permission set granted, or leave it out.",
+            ),
+        ),
+        Kind(
+            "authorisation",
+            True,
+            ("平台授权", "authorisation"),
+            ("第三方平台的授权已失效", "The platform's authorisation is not valid"),
+            (
+                "让账号的管理员重新授权，或检查平台的 ticket。",
+                "Let the account authorise the platform again, or check the platform's ticket.",
+            ),
+        ),
+        Kind(
+            "frozen",
+            True,
+            ("账号受限", "account limited"),
+            ("账号被限制、冻结或封禁", "The account is limited, frozen or banned"),
+            ("登录公众平台查看通知。", "See the notices in the account's console."),
+        ),
+        Kind(
+            "retired",
+            True,
+            ("接口下线", "retired"),
+            ("接口已被微信下线：{interfaces}", "Taken offline by WeChat: {interfaces}"),
+            (
+                "改采替代接口：harvester endpoints 接口名 会列出。",
+                "Harvest its successors; harvester endpoints NAME lists them.",
+            ),
+        ),
+        Kind(
+            "token",
+            True,
+            ("凭据", "credentials"),
+            ("拿不到 access token", "There is no access token"),
+            (
+                "看下方原话：账号文件里引用的密钥或令牌不可用。",
+                "See the words below: what the accounts file refers to cannot be used.",
+            ),
+        ),
+        Kind(
+            "refused",
+            True,
+            ("被拒", "refused"),
+            ("微信拒绝了请求", "WeChat refused the request"),
+            (
+                "看下方原话；同样的命令会再试。若一直如此，请带 rid 报告。",
+                "See what it said; the same command tries again. If it stays, report the rid.",
+            ),
+        ),
+        Kind(
+            "quota",
+            False,
+            ("额度", "quota"),
+            ("等待额度", "Waiting for quota"),
+            ("不用处理：到时再运行即可。", "Nothing to do: run again after that time."),
+        ),
+        Kind(
+            "month",
+            False,
+            ("本月额度", "month's quota"),
+            ("本月额度已用完", "The month's quota is used up"),
+            ("不用处理：下个月再运行。", "Nothing to do: run again next month."),
+        ),
+        Kind(
+            "late",
+            False,
+            ("微信未出数", "not ready"),
+            ("微信还没有算出这些数字", "WeChat does not have the figures yet"),
+            ("不用处理：下次运行会再取。", "Nothing to do: the next run asks again."),
+        ),
+        Kind(
+            "retry",
+            False,
+            ("重试", "retry"),
+            ("多次重试后失败", "Failed after all attempts"),
+            ("不用处理：下次运行会再试。", "Nothing to do: the next run tries again."),
+        ),
+        Kind(
+            "missing",
+            False,
+            ("未采", "not asked"),
+            ("还没有采", "Not harvested yet"),
+            ("继续运行同样的命令。", "Run the same command again."),
+        ),
+    )
+}
+"""By name, in the order in which they are shown."""
+
+_CODES = {
+    "secret": (40001, 40002, 40013, 40125, 40243, 41002, 41004),
+    "ip": (40164, 40090, 45032, 45035, 61004, *range(89501, 89508)),
+    "permission": (43104, 48001, 42005, 43007, 50001, 61007),
+    "authorisation": (
+        40030, 40091, 40094, 41018, 42002, 42007, 61003, 61005, 61006, 61009, 61010, 61011, 61023,
+    ),
+    "frozen": (48004, 50002, 50007),
+    "retired": (47009,),
+    "month": (45040,),
+    "late": (61503,),
+}  # fmt: skip
+_KIND_OF = {code: name for name, codes in _CODES.items() for code in codes}
+_TRIED = (Action.RETRY, Action.SLOW_DOWN)
+_IP = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
+
+
+def kind_of(window: OpenWindow) -> str:
+    """The kind of cause for which a window waits or failed, or is stored and late."""
+    if window.stored:
+        return "late"
+    if window.state == "waiting":
+        return "late" if window.code == 61503 else "quota"
+    if window.code in _KIND_OF:
+        return _KIND_OF[window.code]
+    rule = ERRORS.get(window.code) if window.code is not None else None
+    if (rule is not None and rule.action in _TRIED) or " attempts" in window.detail:
+        return "retry"
+    return "token" if window.code is None and "no access token" in window.detail else "refused"
+
+
+def ip_in(detail: str) -> str:
+    """The address that WeChat does not know; empty if it named none."""
+    found = _IP.search(detail)
+    return found[0] if found else ""
+
+
+def said_of(appid: str, window: OpenWindow) -> str:
+    """What was said, without the account and the request id: the same for all accounts."""
+    return without_rid(window.detail).removeprefix(f"{appid}: ")

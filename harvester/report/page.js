@@ -1,0 +1,349 @@
+"use strict";
+(() => {
+  const $ = (query, from = document) => from.querySelector(query);
+  const all = (query, from = document) => [...from.querySelectorAll(query)];
+  const SVG = "http://www.w3.org/2000/svg";
+  const STATE = {f: "final", o: "provisional", e: "empty", w: "waiting", x: "failed", ".": "missing"};
+
+  // language and colours are remembered
+  const store = (name, value) => {
+    try {
+      if (value === undefined) return localStorage.getItem("harvester." + name);
+      localStorage.setItem("harvester." + name, value);
+    } catch { /* a page in a file may have no memory */ }
+    return null;
+  };
+  const language = () => $("#zh").checked ? 0 : 1;
+  const tell = () => { document.documentElement.lang = language() ? "en" : "zh-CN"; };
+  for (const input of all("input[type=radio]")) {
+    if (store(input.name) === input.id) input.checked = true;
+    input.addEventListener("change", () => { store(input.name, input.id); tell(); });
+  }
+  tell();
+
+  // elements; text is only ever text
+  const made = (ns, name, attributes, children) => {
+    const node = ns ? document.createElementNS(SVG, name) : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes))
+      if (value !== null && value !== false) node.setAttribute(key, value === true ? "" : value);
+    node.append(...children.flat().filter((child) => child !== ""));
+    return node;
+  };
+  const h = (name, attributes = {}, ...children) => made(false, name, attributes, children);
+  const s = (name, attributes = {}, ...children) => made(true, name, attributes, children);
+  const t = ([zh, en]) => zh === en ? [zh]
+    : [h("span", {lang: "zh"}, zh), h("span", {lang: "en"}, en)];
+  const icon = (state) => s("svg", {class: "i", viewBox: "0 0 10 10", "aria-hidden": "true"},
+    s("use", {href: "#s-" + state}));
+
+  // copying
+  for (const button of all("[data-copy]")) {
+    if (!navigator.clipboard) break;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.dataset.copy.split(" ").join("\n"));
+      const before = [...button.childNodes];
+      button.replaceChildren(...t(["已复制", "Copied"]));
+      setTimeout(() => button.replaceChildren(...before), 1500);
+    });
+  }
+
+  // the table of accounts
+  const body = $("#rows");
+  if (body) {
+    const rows = [...body.rows];
+    const texts = new Map(rows.map((row) => [row, row.cells[0].textContent.toLowerCase()]));
+    const place = new Map(rows.map((row, at) => [row, at]));
+    let limit = 40, filter = "all", order = "trouble", down = false;
+    const FILTERS = {
+      all: () => true,
+      todo: (row) => row.dataset.state === "todo",
+      late: (row) => row.dataset.late !== "0",
+      incomplete: (row) => Number(row.dataset.share) < 1,
+    };
+    const ORDERS = {
+      trouble: (a, b) => place.get(a) - place.get(b),
+      name: (a, b) => texts.get(a).localeCompare(texts.get(b), "zh"),
+      followers: (a, b) => b.dataset.followers - a.dataset.followers || place.get(a) - place.get(b),
+      history: (a, b) => a.dataset.share - b.dataset.share || place.get(a) - place.get(b),
+    };
+    const show = () => {
+      const words = $("#search").value.trim().toLowerCase();
+      const found = rows.filter((row) => FILTERS[filter](row) && texts.get(row).includes(words));
+      found.sort(ORDERS[order]);
+      if (down) found.reverse();
+      body.replaceChildren(...found.slice(0, limit));
+      $("#nobody").hidden = found.length > 0;
+      $("#more").hidden = found.length <= limit;
+      const count = found.length.toLocaleString("en");
+      $("#found").replaceChildren(...t([count + " 个", count]));
+      for (const button of all("[data-sort]")) {
+        const cell = button.closest("th");
+        if (button.dataset.sort !== order) cell.removeAttribute("aria-sort");
+        else cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+      }
+    };
+    $("#accounts .tools").hidden = false;
+    $("#search").addEventListener("input", () => { limit = 40; show(); });
+    $("#more").addEventListener("click", () => { limit += 40; show(); });
+    for (const button of all("[data-filter]")) button.addEventListener("click", () => {
+      filter = button.dataset.filter; limit = 40;
+      for (const other of all("[data-filter]")) other.setAttribute("aria-pressed", other === button);
+      show();
+    });
+    for (const button of all("[data-sort]")) button.addEventListener("click", () => {
+      down = button.dataset.sort === order && !down;
+      order = button.dataset.sort;
+      show();
+    });
+    show();
+  }
+
+  // one account
+  let data = null;
+  let curves = null;
+  const unpacked = async (id) => {
+    if (!$(id)) return null;
+    const bytes = Uint8Array.from(atob($(id).textContent), (char) => char.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return JSON.parse(await new Response(stream).text());
+  };
+  const runs = (text) => [...text.matchAll(/([a-z. ])(\d+)/g)].map((run) => [run[1], +run[2]]);
+  const DAY = 86400000;
+  const iso = (day) => new Date(day * DAY).toISOString().slice(0, 10);
+  const number = (iso8601) => Date.parse(iso8601 + "T00:00:00Z") / DAY;
+  const days = (row) => runs(data.shapes[row[2]]).flatMap(([letter, count]) => Array(count).fill(letter));
+  const have = (letters) => letters.filter((one) => "feo".includes(one)).length;
+  const asked = (letters) => letters.filter((one) => one !== " ").length;
+  const percent = (part, whole) => !whole ? "–" : part === whole ? "100%"
+    : !part ? "0%" : Math.min(Math.max(100 * part / whole, 0.1), 99.9).toFixed(1) + "%";
+
+  const reason = ([kind, ip, interfaces, count, sentence, rid]) => {
+    const names = (at) => interfaces.map((one) => data.interfaces[one][1][at]).join(at ? ", " : "、");
+    const title = data.kinds[kind].map((text, at) => text.replace("{ip}", ip)
+      .replace("{interfaces}", names(at)));
+    const shown = kind === "permission" || kind === "retired" ? ["", ""] : [" · " + names(0), " · " + names(1)];
+    const state = ["quota", "late", "month"].includes(kind) ? "waiting" : kind === "missing" ? "missing" : "failed";
+    const reach = [`${shown[0]}，${count.toLocaleString("en")} 天`, `${shown[1]}, ${count.toLocaleString("en")} days`];
+    return h("li", {}, icon(state), h("span", {}, t(title), h("span", {class: "note"}, t(reach)),
+      data.sentences[sentence] ? h("div", {}, h("code", {}, h("bdi", {}, data.sentences[sentence]), rid ? " rid " + rid : "")) : ""));
+  };
+
+  const strip = (row, first, last) => {
+    const paths = {};
+    let at = number(row[1]) - first;
+    for (const [letter, count] of runs(data.shapes[row[2]])) {
+      const state = STATE[letter];
+      if (state) paths[state] = (paths[state] || "") + `M${at} 1h${count}v20h-${count}z`;
+      at += count;
+    }
+    return s("svg", {class: "cols", viewBox: `0 0 ${last - first} 22`, preserveAspectRatio: "none",
+      "aria-hidden": "true"}, Object.entries(paths).map(([state, d]) => s("path", {class: state, d})));
+  };
+
+  const calendar = (row) => {
+    const letters = days(row), first = number(row[1]), years = new Map();
+    letters.forEach((letter, at) => {
+      const day = first + at, when = new Date(day * DAY), year = when.getUTCFullYear();
+      if (!STATE[letter]) return;
+      const start = Date.UTC(year, 0, 1) / DAY, shift = (new Date(start * DAY).getUTCDay() + 6) % 7;
+      const cell = day - start + shift, x = Math.floor(cell / 7) * 10, y = cell % 7 * 10 + 12;
+      if (!years.has(year)) years.set(year, {paths: {}, dots: ""});
+      const of = years.get(year), state = STATE[letter];
+      const shape = state === "waiting" ? `M${x + 4} ${y}h5v9h-9v-5z`
+        : state === "missing" || state === "empty" ? `M${x + .5} ${y + .5}h8v8h-8z` : `M${x} ${y}h9v9h-9z`;
+      of.paths[state] = (of.paths[state] || "") + shape;
+      if (state === "failed") of.dots += `M${x + 3} ${y + 3}h3v3h-3z`;
+    });
+    const told = h("output", {"aria-live": "polite"}, t(["←→↑↓ 逐日读", "←→↑↓ read day by day"]));
+    let at = letters.length - 1;
+    const mark = s("rect", {class: "at", width: 9, height: 9});
+    const pictures = new Map();
+    const read = () => {
+      const day = iso(first + at), state = STATE[letters[at]];
+      told.replaceChildren(day + " ", ...t(state ? data.texts[state] : ["—", "—"]));
+      const year = +day.slice(0, 4), start = Date.UTC(year, 0, 1) / DAY;
+      const cell = first + at - start + (new Date(start * DAY).getUTCDay() + 6) % 7;
+      mark.setAttribute("x", Math.floor(cell / 7) * 10);
+      mark.setAttribute("y", cell % 7 * 10 + 12);
+      if (pictures.has(year)) pictures.get(year).append(mark);
+    };
+    const grid = h("div", {class: "years", tabindex: 0, role: "application",
+      "aria-label": language() ? "Calendar; arrow keys read the days" : "日历；方向键逐日读出"});
+    for (const year of [...years.keys()].sort((a, b) => b - a)) {
+      const {paths, dots} = years.get(year);
+      const picture = s("svg", {viewBox: "-26 0 566 84", "aria-hidden": "true"},
+        s("text", {x: -26, y: 20}, String(year)),
+        [...Array(12).keys()].map((month) => {
+          const start = Date.UTC(year, 0, 1), shift = (new Date(start).getUTCDay() + 6) % 7;
+          const week = Math.floor(((Date.UTC(year, month, 1) - start) / DAY + shift + 6) / 7);
+          return s("text", {x: week * 10, y: 8}, String(month + 1));
+        }),
+        Object.entries(paths).map(([state, d]) => s("path", {class: state, d})),
+        dots ? s("path", {class: "dot", d: dots}) : "");
+      pictures.set(year, picture);
+      grid.append(picture);
+    }
+    grid.addEventListener("keydown", (event) => {
+      const step = {ArrowLeft: -7, ArrowRight: 7, ArrowUp: -1, ArrowDown: 1}[event.key];
+      if (!step) return;
+      event.preventDefault();
+      at = Math.min(Math.max(at + step, 0), letters.length - 1);
+      read();
+    });
+    return [told, grid];
+  };
+
+  const table = (row) => {
+    let day = number(row[1]);
+    const lines = runs(data.shapes[row[2]]).map(([letter, count]) => {
+      const line = STATE[letter] && h("tr", {}, h("td", {}, t(data.texts[STATE[letter]])),
+        h("td", {}, iso(day)), h("td", {}, iso(day + count - 1)),
+        h("td", {class: "num"}, count.toLocaleString("en")));
+      day += count;
+      return line;
+    }).filter(Boolean).slice(-500).reverse();
+    const heads = ["state", "from", "to", "days"].map((key) =>
+      h("th", {scope: "col", class: key === "days" ? "num" : null}, t(data.texts[key])));
+    return h("table", {class: "plain"}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines));
+  };
+
+  // curves: bars above, bars below, or a line; what is null is hatched
+  const compact = (value) => [[[1e8, "亿"], [1e4, "万"]], [[1e9, "B"], [1e6, "M"], [1e3, "k"]]].map((units) => {
+    const unit = units.find(([size]) => Math.abs(value) >= Math.max(size, 1e4));
+    if (!unit) return value.toLocaleString("en");
+    const scaled = value / unit[0];
+    return scaled.toFixed(Math.abs(scaled) >= 100 ? 0 : 1) + unit[1];
+  });
+  const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+  const chart = (title, total, note, {above, below, line}) => {
+    const first = number(curves.last) - (above || line).length + 1, shown = above || line;
+    const known = (line || [...above, ...below || []]).filter((value) => value !== null);
+    const top = Math.max(...known, 1), low = line ? Math.min(...known) - 1 : 0;
+    const full = below ? 64 : 96, high = (value) => full * (value - low) / (top - low);
+    const paths = {up: "", down: "", none: ""};
+    let curve = "", mean = "";
+    shown.forEach((value, at) => {
+      if (value === null) { paths.none += `M${at * 4} 0h4v96h-4z`; return; }
+      if (line) curve += `${curve && shown[at - 1] !== null ? "L" : "M"}${at * 4 + 2} ${(96 - high(value)).toFixed(1)}`;
+      else paths.up += `M${at * 4} ${(full - high(value)).toFixed(1)}h3v${high(value).toFixed(1)}h-3z`;
+      if (below) paths.down += `M${at * 4} ${full}h3v${(32 * (below[at] || 0) / top).toFixed(1)}h-3z`;
+      const week = above && !below ? above.slice(Math.max(at - 6, 0), at + 1) : [null];
+      if (week.length === 7 && !week.includes(null))
+        mean += `${mean && above[at - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
+    });
+    const most = Math.max(...known, 0).toLocaleString("en");
+    const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most);
+    let at = shown.length - 1;
+    const read = () => {
+      const value = shown[at], also = below ? [below[at]] : [];
+      told.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
+        one === null || one === undefined ? "–" : one.toLocaleString("en")).join(" / ");
+    };
+    const picture = h("div", {tabindex: 0, role: "application", "aria-label": title[language()]},
+      s("svg", {class: "chart", viewBox: `0 0 ${shown.length * 4} 96`, preserveAspectRatio: "none", "aria-hidden": "true"},
+        s("path", {class: below ? "final" : "provisional", d: paths.up}), s("path", {class: "lost", d: paths.down}),
+        s("path", {class: "line", d: curve + mean}), s("path", {fill: "url(#hatch)", d: paths.none})));
+    picture.addEventListener("keydown", (event) => {
+      const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7}[event.key];
+      if (!step) return;
+      event.preventDefault();
+      at = Math.min(Math.max(at + step, 0), shown.length - 1);
+      read();
+    });
+    picture.addEventListener("pointermove", (event) => {
+      const box = picture.getBoundingClientRect();
+      at = Math.min(Math.max(Math.floor((event.clientX - box.left) / box.width * shown.length), 0), shown.length - 1);
+      read();
+    });
+    return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("b", {}, t(total)), " ", h("span", {class: "note"}, t(note))),
+      picture, h("div", {class: "ends"}, h("span", {}, iso(first)), told, h("span", {}, curves.last)));
+  };
+  const charts = (place) => {
+    if (!curves) return "";
+    const [readers, gained, lost, followers] = curves.curves[place], cards = [], texts = data.texts;
+    if (readers) cards.push(chart(texts.readers, compact(sum(readers.slice(-28))),
+      texts.added_up.map((text, at) => text + (at ? "; " : "；") + texts.mean[at]), {above: readers}));
+    if (gained) {
+      const net = sum(gained.slice(-28)) - sum((lost || []).slice(-28));
+      cards.push(chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text), texts.four_weeks,
+        {above: gained, below: lost}));
+    }
+    if (followers) {
+      const last = followers.findLast((value) => value !== null);
+      cards.push(chart(texts.followers, [last.toLocaleString("en"), last.toLocaleString("en")], texts.now, {line: followers}));
+    }
+    return cards.length ? h("section", {}, h("div", {class: "head"}, h("h2", {}, t(texts.figures)),
+      h("span", {class: "note"}, t(texts.by_day_hatched))), h("div", {class: "cards"}, cards)) : "";
+  };
+
+  const legend = () => h("span", {class: "legend right"}, Object.values(STATE).map((state) =>
+    h("span", {}, icon(state), t(data.texts[state]))));
+
+  const view = (at, alone) => {
+    const [appid, name, rows, reasons, newest, shape] = data.accounts[at];
+    const first = Math.min(...rows.map((row) => number(row[1])));
+    const last = Math.max(...rows.map((row) => number(row[1]) + days(row).length));
+    const chosen = h("section", {});
+    const choose = (row, button) => {
+      for (const other of all(".coverage button", $("#one"))) other.setAttribute("aria-pressed", other === button);
+      const [name, title] = data.interfaces[row[0]];
+      chosen.replaceChildren(
+        h("div", {class: "head"}, h("h2", {}, t(title), " ", t(data.texts.by_day)), h("code", {}, name)),
+        h("div", {class: "card"}, calendar(row)),
+        h("details", {}, h("summary", {}, t(data.texts.as_table)), h("div", {class: "wide"}, table(row))));
+    };
+    const lines = rows.map((row) => {
+      const [name, title] = data.interfaces[row[0]], letters = days(row);
+      const button = h("button", {type: "button", "aria-pressed": "false"}, t(title));
+      button.addEventListener("click", () => choose(row, button));
+      return h("tr", {}, h("th", {scope: "row"}, button, " ", h("code", {}, name)),
+        h("td", {}, strip(row, first, last)),
+        h("td", {class: "num"}, percent(have(letters), asked(letters))));
+    });
+    const other = (to, text) => {
+      const [id, name] = data.accounts[to] || [];
+      return id ? h("a", {href: "#" + encodeURIComponent(id)}, text[0], h("bdi", {}, name || id), text[1]) : "";
+    };
+    const nav = alone ? "" : h("div", {class: "nav"}, h("a", {href: "#"}, t(data.texts.back)),
+      h("span", {}, other(at - 1, ["‹ ", ""]), other(at + 1, ["", " ›"])));
+    const state = newest[1][0] ? newest[0].map((text, at) => text + " · " + newest[1][at]) : newest[0];
+    $("#one").replaceChildren(nav,
+      h("h1", {tabindex: -1}, h("bdi", {}, name || appid), name ? " " : "", name ? h("code", {}, appid) : ""),
+      alone ? "" : h("ul", {class: "clauses"}, h("li", {}, icon(shape),
+        h("span", {}, t(data.texts.newest), " · ", t(state))), reasons.map(reason)),
+      charts(at),
+      h("section", {}, h("div", {class: "head"}, h("h2", {}, t(data.texts.coverage)),
+        h("span", {class: "note"}, iso(first), " – ", iso(last - 1), " · ", t(data.texts.pick)), legend()),
+        h("table", {class: "coverage"}, h("tbody", {}, lines))),
+      chosen);
+    const button = $(".coverage button", $("#one"));
+    if (button) choose(rows[0], button);
+  };
+
+  const route = async () => {
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    if (wanted && !data) [data, curves] = [await unpacked("#data"), await unpacked("#curves")];
+    const at = wanted ? data.accounts.findIndex((account) => account[0] === wanted) : -1;
+    $("#one").hidden = at < 0;
+    $("#all").hidden = at >= 0;
+    if (at < 0) return;
+    view(at, false);
+    window.scrollTo(0, 0);
+    $("#one h1").focus({preventScroll: true});
+  };
+  const begin = async () => {
+    if (!window.DecompressionStream) return;
+    if (!body && $("#coverage")) {
+      [data, curves] = [await unpacked("#data"), await unpacked("#curves")];
+      view(0, true);
+      $("#one").hidden = false;
+      $("#one").className = "alone";
+      $("#coverage").hidden = true;
+      return;
+    }
+    addEventListener("hashchange", route);
+    await route();
+  };
+  begin();
+})();

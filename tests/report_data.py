@@ -1,0 +1,185 @@
+"""What a page is made of in the tests: a ledger in memory, and harvests of many accounts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, cast
+
+from harvester.coverage import Calendar, Outcome
+from harvester.datacube import INTERFACES as ALL
+from harvester.ledger.base import Key, KnownSink, Ledger
+from harvester.model import Tally, Window
+from harvester.plan import Days
+from harvester.report import Overview, overview
+from harvester.report.figures import DAYS, Curve, Figures
+from tests.support import at
+
+NOW = at("2026-11-26", 16.5)
+FIRST = date(2014, 12, 1)
+BEGIN = date(2026, 1, 1)
+YESTERDAY = date(2026, 11, 25)
+HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\"'&<!--\u2028\ud800"
+
+
+class KnownLedger:
+    """A ledger that is only read."""
+
+    def __init__(self) -> None:
+        self.known: dict[Key, Calendar] = {}
+        self.ranges: dict[Key, Days] = {}
+        self.calls: dict[Key, int] = {}
+        self.known_sinks: dict[str, KnownSink] = {}
+
+    def harvested(self, appid: str, endpoint: str, begin: date, end: date) -> Calendar:
+        """It was asked for, and all of it is there; gives its calendar."""
+        self.asked_for(appid, endpoint, begin, end)
+        return self.put(appid, endpoint, begin, end, "final")
+
+    def asked_for(self, appid: str, endpoint: str, begin: date, end: date) -> None:
+        self.ranges[appid, endpoint] = begin, end
+
+    def put(
+        self, appid: str, endpoint: str, begin: date, end: date, state: str, **more: Any
+    ) -> Calendar:
+        calendar = self.known.setdefault((appid, endpoint), Calendar())
+        window = Window(appid, endpoint, begin, end)
+        calendar.apply(Outcome(window, state, Tally(), **more))
+        return calendar
+
+    def seen(self, now: float = NOW, **more: Any) -> Overview:
+        """What the page shows of it; nothing is waited for, so that it takes no loop."""
+        made = overview(cast("Ledger", self), now, **more)
+        try:
+            made.send(None)
+        except StopIteration as ended:
+            return cast("Overview", ended.value)
+        raise AssertionError("it waited")
+
+    async def asked(self) -> dict[Key, Days]:
+        return self.ranges
+
+    async def accounts(self) -> list[str]:
+        return sorted({appid for appid, _ in (*self.ranges, *self.known)})
+
+    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+        some = {*appids}
+        return {key: calendar for key, calendar in self.known.items() if key[0] in some}
+
+    async def spent(self, day: date) -> Mapping[Key, int]:
+        return self.calls
+
+    async def sinks(self) -> dict[str, KnownSink]:
+        return self.known_sinks
+
+
+_SECRET = "errcode 40001 (invalid credential): the secret is wrong [rid: 6a1]"
+_IP = "errcode 40164 (invalid ip 203.0.113.7, not in whitelist): add it"
+_DATE = "errcode 61500 (date format error): WeChat refused the date, or the range [rid: 6a5-11]"
+FAILURES = (
+    (40001, f"{{}}: no access token: {_SECRET}"),
+    (40164, f"{{}}: no access token: {_IP}"),
+    (48001, "errcode 48001 (api unauthorized): the account may not use this interface"),
+    (61500, _DATE),
+)
+INTERFACES = {
+    "getusersummary": date(2022, 12, 1),
+    "getusercumulate": date(2022, 12, 1),
+    "getarticletotaldetail": date(2025, 11, 1),
+    "getbizsummary": date(2025, 11, 1),
+    "getupstreammsg": date(2021, 12, 1),
+    "getinterfacesummary": date(2025, 11, 1),
+}
+
+
+def agency(accounts: int, *, ill: bool = True, seed: int = 1) -> tuple[KnownLedger, dict[str, str]]:
+    """An agency's accounts, and their names: some need a person, most wait for quota."""
+    ledger, names = KnownLedger(), {}
+    chance = random.Random(seed)
+    for number in range(accounts):
+        appid = f"wx{chance.getrandbits(64):016x}"
+        names[appid] = (
+            chance.choice(("海岸", "江南", "光明", "深夜", "一本", "文艺", "云上", "科技", "北方"))
+            + chance.choice(["研究所", "电台", "观察", "书房", "快讯", "课堂", "笔记"])
+            + chance.choice(("", "", "·上海", "·杭州", "·成都"))
+        )
+        failure = number if ill and number < len(FAILURES) * max(accounts // 60, 1) else None
+        for endpoint, first in INTERFACES.items():
+            _fill(ledger, appid, endpoint, first, failure, chance)
+    return ledger, names
+
+
+def _fill(
+    ledger: KnownLedger, appid: str, endpoint: str, first: date, failure: int | None,
+    chance: random.Random,
+) -> None:  # fmt: skip
+    ledger.harvested(appid, endpoint, first, YESTERDAY)
+    if endpoint == "getarticletotaldetail":
+        for back in range(29, -1, -1):
+            day = YESTERDAY - timedelta(days=back)
+            ledger.put(appid, endpoint, day, day, "open", detail=f"its figures grow until {day}")
+    if endpoint == "getupstreammsg":
+        middle, due = date(2025, 9, 1), at("2026-11-27", 0.02)
+        ledger.known[appid, endpoint] = Calendar()
+        ledger.put(appid, endpoint, middle, YESTERDAY, "final")
+        ledger.put(
+            appid, endpoint, first, middle - timedelta(days=1), "waiting",
+            code=45009, due=due, detail="errcode 45009 (reach max api daily quota limit)",
+        )  # fmt: skip
+        ledger.calls[appid, endpoint] = 60
+    if failure is None:
+        return
+    code, detail = FAILURES[failure % len(FAILURES)]
+    if code == 48001 and endpoint not in ("getbizsummary", "getarticletotaldetail"):
+        return
+    if code == 61500 and chance.random() < 0.5:
+        return
+    begin = YESTERDAY - timedelta(days=chance.choice((0, 3, 30)))
+    begin = first if code == 48001 else begin
+    ledger.known[appid, endpoint] = Calendar()
+    if begin > first:
+        ledger.put(appid, endpoint, first, begin - timedelta(days=1), "final")
+    ledger.put(appid, endpoint, begin, YESTERDAY, "failed", code=code, detail=detail.format(appid),
+               rid="6a5e2f1c-0a7b1c2d-3e4f")  # fmt: skip
+
+
+def some_figures(seen: Overview) -> Figures:
+    """A year of figures for each account, with days that were not harvested."""
+    curves: dict[str, dict[str, Curve]] = {}
+    chance = random.Random(3)
+    for account in seen.accounts:
+        gap = chance.randrange(DAYS)
+        curves[account.appid] = {
+            name: [
+                None if gap <= day < gap + 9 else chance.randrange(20_000) for day in range(DAYS)
+            ]
+            for name in ("readers", "gained", "lost", "followers")
+        }
+    return Figures(YESTERDAY, curves)
+
+
+def largest(accounts: int = 1000, *, alike: int = 1) -> tuple[KnownLedger, dict[str, str]]:
+    """Twelve years of fifteen interfaces; so many accounts have the same gaps."""
+    ledger, names = KnownLedger(), {}
+    chance = random.Random(2)
+    for number in range(accounts):
+        appid, model = f"wx{number:016x}", f"wx{number - number % alike:016x}"
+        names[appid] = f"第 {number} 个账号"
+        for endpoint in list(ALL)[:15]:
+            ledger.asked_for(appid, endpoint, FIRST, YESTERDAY)
+            if appid == model:
+                _with_gaps(ledger, appid, endpoint, chance)
+            ledger.known[appid, endpoint] = ledger.known[model, endpoint]
+    return ledger, names
+
+
+def _with_gaps(ledger: KnownLedger, appid: str, endpoint: str, chance: random.Random) -> None:
+    day = FIRST
+    for length in (chance.randrange(2000), chance.randrange(2000)):
+        last = day + timedelta(days=length)
+        ledger.put(appid, endpoint, day, last, "final")
+        day = last + timedelta(days=chance.randrange(1, 30))
+        gap = last + timedelta(days=1), day
+        ledger.put(appid, endpoint, *gap, "failed", code=61500, detail=_DATE, rid=f"{day}")
+    ledger.put(appid, endpoint, day + timedelta(days=1), YESTERDAY, "final")

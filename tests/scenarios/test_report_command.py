@@ -1,0 +1,138 @@
+"""`harvester report`: a page and a card from the ledger of a run, also while it is written."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import stat
+import subprocess
+import threading
+import zlib
+from pathlib import Path
+
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.scenarios.server import APPID, Call, Server, rows
+from tests.support import command, environment, harvest, stored
+
+USERS = ("run", "getusersummary", "--appid", APPID, "--start", "2024-01-01")
+HOSTILE = "no</script><img src=x onerror=alert(1)>"
+
+
+def run(server: Server, out: Path, *more: str) -> list[str | Path]:
+    return [*USERS, "--end", "2024-01-31", "--base-url", server.url, "--rate", "500/s",
+            "--out", out, *more]  # fmt: skip
+
+
+def written(out: Path, *more: str | Path, **env: str) -> tuple[str, str]:
+    """What the command says, and the page."""
+    done = harvest("report", "--out", out, "--html", out / "page.html", *more, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout, (out / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_run_becomes_a_page_and_a_card(tmp_path: Path) -> None:
+    with Server() as server:
+        assert harvest(*run(server, tmp_path)).returncode == 0
+        asked = len(server.data)
+        said, page = written(tmp_path, "--svg", tmp_path / "card.svg", "--lang", "en")
+        assert len(server.data) == asked
+    headline, places = said.splitlines()
+    assert headline == "Jan 31, 2024, is complete"
+    assert places == f"{tmp_path}/page.html, {tmp_path}/card.svg"
+    assert f'<span lang="en">{headline}</span>' in page
+    assert '<span lang="zh">2024年1月31日的数据已到齐</span>' in page
+    assert '<html lang="en">' in page
+    assert '<html lang="zh-CN">' in written(tmp_path, LC_ALL="zh_CN.UTF-8")[1]
+    assert '<html lang="en">' in written(tmp_path, LC_ALL="C.UTF-8")[1]
+    assert headline in (tmp_path / "card.svg").read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.glob("*.[hs]?[mg]*")) == ["card.svg", "page.html"]
+    assert not [*tmp_path.glob(".page*"), *tmp_path.glob(".card*")]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o666 & ~mask
+
+
+def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
+    with Server() as server:
+        harvest(*run(server, tmp_path))
+    _, plain = written(tmp_path, "--lang", "en")
+    _, page = written(tmp_path, "--lang", "en", "--curves")
+    assert 'id="curves"' not in plain
+    packed = re.search(r'id="curves">([^<]*)<', page)
+    assert packed is not None
+    content = json.loads(zlib.decompress(base64.b64decode(packed[1])))
+    assert content["last"] == "2024-01-31"
+    gained = content["curves"][0][content["names"].index("gained")]
+    assert gained[-32:] == [None, *[1] * 31]
+    assert [sum(each["new_user"] for each in stored(tmp_path, "getusersummary"))] == [31]
+
+
+def test_what_wechat_says_is_text(tmp_path: Path) -> None:
+    with Server(lambda call: {"errcode": 48001, "errmsg": HOSTILE}) as server:
+        harvest(*run(server, tmp_path))
+    said, page = written(tmp_path, "--lang", "en")
+    assert said.startswith("Not one day was harvested\n")
+    assert "No permission for the interface: Followers gained, lost" in page
+    assert HOSTILE not in page
+    assert "no&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_the_page_of_a_run_that_is_under_way(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def slow(call: Call) -> object:
+        assert len(server.data) < 3 or go.wait(60)
+        return rows(call)
+
+    with Server(slow) as server:
+        server_run = subprocess.Popen(
+            command(*run(server, tmp_path, "--concurrency", "1", "--order", "oldest")),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+        )  # fmt: skip
+        try:
+            while len(server.data) < 3:
+                assert server_run.poll() is None
+            said, _ = written(tmp_path, "--lang", "en")
+            assert said.splitlines()[0] in (
+                "Jan 31, 2024, is incomplete",
+                "Not one day was harvested",
+            )
+        finally:
+            go.set()
+            _, err = server_run.communicate(timeout=60)
+    assert server_run.returncode == 0, err
+    assert written(tmp_path, "--lang", "en")[0].startswith("Jan 31, 2024, is complete\n")
+
+
+def test_the_page_of_a_shared_ledger(postgres: PostgresServer, tmp_path: Path) -> None:
+    database = postgres.url(postgres.new_database()).replace(f":{PASSWORD}", "")
+    shared = ("--ledger", database)
+    with Server() as server:
+        done = harvest(*run(server, tmp_path, *shared, "--sink", database), PGPASSWORD=PASSWORD)
+    assert done.returncode == 0, done.stderr
+    more = ("--lang", "en", "--curves")
+    said, page = written(tmp_path, *shared, *more, PGPASSWORD=PASSWORD)
+    assert said.startswith("Jan 31, 2024, is complete\n")
+    assert PASSWORD not in page
+    assert 'id="curves"' in page
+
+
+def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
+    done = harvest("report", "--out", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"harvester: there is no ledger at {tmp_path}/ledger.sqlite\n"
+    with Server() as server:
+        harvest(*run(server, tmp_path, "--sink", "-"))
+    done = harvest("report", "--out", tmp_path, "--html", tmp_path / "page.html", "--curves")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("harvester: no destination that has everything can be read")
+    assert not (tmp_path / "page.html").exists()
+    page = tmp_path / "nowhere" / "page.html"
+    done = harvest("report", "--out", tmp_path, "--html", page)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"harvester: {page} cannot be written (No such file or directory)\n"
+    done = harvest("report", "--out", tmp_path, "--lang", "fr")
+    assert done.returncode == 2
+    assert re.search("'--lang': 'fr' is not one of 'zh', 'en'", done.stderr)

@@ -1,0 +1,229 @@
+"""The report page in a browser: nothing runs but its own script, and it can be used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.report import Overview, page
+from harvester.report.figures import Figures
+from tests.report_data import (
+    BEGIN,
+    HOSTILE,
+    YESTERDAY,
+    KnownLedger,
+    agency,
+    largest,
+    some_figures,
+)
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+pytestmark = pytest.mark.thorough
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; without it tests are skipped, and fail under CI."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        why = "there is no Chromium on this machine"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """Open a page; at the end nothing was asked for, and nothing complained."""
+    wrong: list[str] = []
+    contexts: list[Any] = []
+
+    def open_page(seen: Overview, lang: str = "en", *, at: str = "",
+                  figures: Figures | None = None, **how: Any) -> Any:  # fmt: skip
+        path = tmp_path / "report.html"
+        path.write_text(page(seen, lang, figures=figures), encoding="utf-8")
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **how})
+        contexts.append(context)
+        view = context.new_page()
+        view.on("console", lambda message: wrong.append(message.text))
+        view.on("pageerror", lambda error: wrong.append(str(error)))
+        view.on("dialog", lambda dialog: wrong.append(dialog.message))
+        view.on("request", lambda request: wrong.append(request.url)
+                if not request.url.startswith(path.as_uri()) else None)  # fmt: skip
+        view.goto(f"{path.as_uri()}{at}")
+        return view
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def many(accounts: int = 60) -> Overview:
+    ledger, names = agency(accounts)
+    return ledger.seen(names=names, where="the ledger harvest/ledger.sqlite")
+
+
+def failed() -> Overview:
+    ledger = KnownLedger()
+    for number in range(12):
+        ledger.asked_for(f"wx{number}", "getusersummary", BEGIN, YESTERDAY)
+        ledger.put(f"wx{number}", "getusersummary", BEGIN, YESTERDAY, "failed", code=40001)
+    return ledger.seen()
+
+
+WORLDS = {
+    "nothing": lambda: KnownLedger().seen(),
+    "one": lambda: many(1),
+    "failed": failed,
+    "many": many,
+    "largest": lambda: largest(alike=20)[0].seen(),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_screen_in_both_languages(world: str, scheme: str, opened: Open) -> None:
+    view = opened(WORLDS[world](), color_scheme=scheme)
+    for lang, other in (("zh", "en"), ("en", "zh")):
+        view.locator(f"label[for={lang}]").click()
+        for width in (1280, 768, 390):
+            view.set_viewport_size({"width": width, "height": 800})
+            assert view.evaluate("document.documentElement.scrollWidth") <= width
+        shown = f"[...document.querySelectorAll('[lang={other}]')].some(e => e.checkVisibility())"
+        assert not view.evaluate(shown)
+    dark = view.evaluate("getComputedStyle(document.querySelector('.page')).backgroundColor")
+    assert dark == {"light": "rgb(247, 247, 245)", "dark": "rgb(14, 17, 22)"}[scheme]
+    view.locator("label[for=light]").click()
+    light = view.evaluate("getComputedStyle(document.querySelector('.page')).backgroundColor")
+    assert light == "rgb(247, 247, 245)"
+
+
+def test_what_matters_stands_there_without_the_script(opened: Open) -> None:
+    view = opened(many(), java_script_enabled=False)
+    assert view.get_by_role("heading", level=1).inner_text().startswith("Yesterday is incomplete")
+    assert view.get_by_text("IP 203.0.113.7 is not on the white list").is_visible()
+    assert view.locator("#rows tr").count() == 60
+    view.locator("label[for=zh]").click()
+    assert view.get_by_text("本机 IP 203.0.113.7 不在白名单").is_visible()
+    assert not view.get_by_text("IP 203.0.113.7 is not on the white list").is_visible()
+
+
+def test_search_filter_and_order(opened: Open) -> None:
+    seen = many()
+    view = opened(seen)
+    rows = view.locator("#rows tr")
+    assert rows.count() == 40
+    view.locator("#more").click()
+    assert rows.count() == 60
+    view.get_by_role("button", name="To do").click()
+    todo = [account for account in seen.accounts if account.state == "todo"]
+    assert rows.count() == len(todo) == 4
+    view.get_by_role("button", name="All", exact=True).click()
+    view.locator("#search").fill(seen.accounts[7].appid[-6:].upper())
+    assert rows.count() == 1
+    view.locator("#search").fill("nobody has this name")
+    assert view.get_by_text("No account matches.").is_visible()
+    view.locator("#search").fill("")
+    view.get_by_role("button", name="History").click()
+    shares = [float(row.get_attribute("data-share")) for row in rows.all()]
+    assert shares == sorted(shares)
+    view.get_by_role("button", name="History").click()
+    assert view.locator("[aria-sort=descending]").inner_text() == "History"
+
+
+def test_from_a_square_to_an_account_and_its_days_and_back(opened: Open) -> None:
+    seen = many()
+    account = seen.accounts[0]
+    view = opened(seen)
+    view.locator(".wall a").first.click()
+    assert view.get_by_role("heading", level=1).inner_text().startswith(account.name)
+    assert not view.locator("#all").is_visible()
+    assert view.locator("#one .coverage tr").count() == len(account.rows)
+    view.locator(".years").focus()
+    view.keyboard.press("ArrowLeft")
+    view.keyboard.press("ArrowUp")
+    assert view.locator("output").inner_text().startswith("2026-11-17 ")
+    view.get_by_text("As a table").last.click()
+    row = account.rows[0]
+    told = [cell.inner_text() for cell in view.locator("#one .plain tbody .num").all()]
+    days = [int(number.replace(",", "")) for number in told]
+    assert sum(days) == (YESTERDAY - row.first).days + 1
+    view.get_by_text("← All accounts").click()
+    view.locator("#all").wait_for()
+    assert not view.locator("#one").is_visible()
+
+
+def test_a_link_leads_to_an_account(opened: Open) -> None:
+    seen = many()
+    view = opened(seen, at=f"#{seen.accounts[5].appid}")
+    view.locator("#one h1").wait_for()
+    assert seen.accounts[5].appid in view.locator("#one h1").inner_text()
+
+
+def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
+    seen = many()
+    drawn, account = some_figures(seen), seen.accounts[9]
+    view = opened(seen, at=f"#{account.appid}", figures=drawn)
+    view.locator("#one .chart").first.wait_for()
+    assert view.locator("#one .chart").count() == 3
+    view.locator("#one .cards [tabindex]").first.focus()
+    view.keyboard.press("ArrowLeft")
+    value = drawn.of(account.appid, "readers")[-2]
+    told = view.locator("#one .cards output").first.inner_text()
+    assert told == f"2026-11-24: {'–' if value is None else format(value, ',')}"
+    for width in (1280, 390):
+        view.set_viewport_size({"width": width, "height": 800})
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+    view.get_by_text("← All accounts").click()
+    view.locator("#together .chart").first.wait_for()
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
+    view.set_viewport_size({"width": 1280, "height": 800})
+    view.get_by_role("button", name="Followers", exact=True).click()
+    followers = [int(row.get_attribute("data-followers")) for row in view.locator("#rows tr").all()]
+    assert followers == sorted(followers, reverse=True)
+
+
+def test_language_and_colours_are_remembered(opened: Open) -> None:
+    view = opened(many())
+    view.locator("label[for=zh]").click()
+    view.locator("label[for=dark]").click()
+    view.reload()
+    assert view.evaluate("document.documentElement.lang") == "zh-CN"
+    assert view.locator("#dark").is_checked()
+
+
+def test_nothing_that_is_smuggled_in_runs(opened: Open) -> None:
+    ledger, names = KnownLedger(), {}
+    for number in range(3):
+        appid = f"wx{number}{HOSTILE}"
+        names[appid] = HOSTILE
+        for endpoint in ("getusersummary", HOSTILE):
+            ledger.asked_for(appid, endpoint, BEGIN, YESTERDAY)
+            ledger.put(appid, endpoint, BEGIN, YESTERDAY, "failed", code=61500,
+                       detail=HOSTILE, rid=HOSTILE)  # fmt: skip
+    view = opened(ledger.seen(names=names, where=HOSTILE))
+    view.locator(".wall a").first.click()
+    view.locator("#one h1").wait_for()
+    for button in view.locator("#one .coverage button").all():
+        button.click()
+    assert view.locator("img").count() == 0
+    assert "onerror=alert(1)" in view.locator("#one h1").inner_text()
+
+
+def test_the_largest_page_is_soon_painted(opened: Open) -> None:
+    ledger, names = largest(alike=20)
+    view = opened(ledger.seen(names=names))
+    paint = view.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert paint < 3000  # milliseconds on a busy machine; 0.2 to 0.5 s on an idle one
+    view.locator("#search").fill("第 999 个")
+    assert view.locator("#rows tr").count() == 1
