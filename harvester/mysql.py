@@ -80,7 +80,9 @@ class Server(NamedTuple):
         """A connection; or what went wrong, and whether it can be another thing in a moment."""
         try:
             connection = self.library.connect(
-                **_OURS | self.given, password=self._password().value, conv=self._conversions()
+                **_OURS | self.given,
+                password=self._password().value.encode(errors="surrogateescape"),
+                conv=self._conversions(),
             )
             with connection.cursor() as cursor:
                 cursor.execute(_SETTINGS)

@@ -14,7 +14,7 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import copy
 from itertools import chain
 from typing import Any
@@ -170,7 +170,9 @@ class MySQLDriver:
             reader.close()
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
+        commits = sql.startswith(("CREATE", "ALTER"))
+        step = durable.step("make mysql table") if commits else nullcontext()
+        with self._connection.cursor() as cursor, step:
             cursor.execute(sql, tuple(values))
             return list(cursor.fetchall())
 
