@@ -73,6 +73,7 @@ class MySQLServer:
     def _initialize(self) -> None:
         subprocess.run(
             [program("mariadb-install-db"), "--no-defaults", f"--datadir={self._folder / 'data'}",
+             f"--tmpdir={self._folder}",
              "--auth-root-authentication-method=normal", "--skip-test-db"],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder,
             **self._user,
@@ -89,6 +90,8 @@ class MySQLServer:
             self._process = subprocess.Popen(
                 [program("mariadbd"), "--no-defaults", f"--datadir={self._folder / 'data'}",
                  "--bind-address=127.0.0.1", f"--port={self.port}",
+                 f"--tmpdir={self._folder}",  # a server that starts empties the common one
+                 "--innodb-flush-log-at-trx-commit=2",  # no power is cut
                  f"--socket={self._folder / 'socket'}", f"--pid-file={self._folder / 'pid'}",
                  f"--init-file={self._folder / 'first.sql'}", "--innodb-buffer-pool-size=32M",
                  "--skip-name-resolve", *options],
