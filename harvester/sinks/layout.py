@@ -303,4 +303,5 @@ def moment_of(value: Any) -> str:
     """A moment as the database gives it back, as RFC 3339."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(value or "")
+    text = str(value or "")  # one of a type that knows no time zone is in UTC
+    return f"{text[:10]}T{text[11:]}Z" if len(text) == 19 else text

@@ -13,7 +13,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import copy
 from itertools import chain
@@ -40,11 +40,11 @@ DIALECT = Dialect(
     _TYPES,
     forms={
         "date": lambda day: day.isoformat(),
-        "timestamp": lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "timestamp": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S"),
         "object": as_text,
         "list": as_text,
     },
-    revives={"bool": bool, "timestamp": lambda text: f"{text[:10]}T{text[11:]}Z"},
+    revives={"bool": bool},
     mark="%s",
     quote="`",
     percent="%%",
@@ -60,10 +60,8 @@ DIALECT = Dialect(
 _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
 """Of MariaDB and MySQL: in all others ``A`` is ``a``, or a text is the same with a blank behind."""
 _LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
-_CHARACTERS = 1 << 18
-"""Characters of one INSERT, each of which takes up to four bytes; longer ones are no faster."""
-_FRAME = 1 << 10
-"""Bytes of an INSERT beside names and rows, amply."""
+_LENGTH = 1 << 20
+"""Bytes of one INSERT; longer ones are no faster."""
 _AT_ONCE = 100
 """Stretches of days that one DELETE names: many more, and MySQL looks for no index."""
 
@@ -194,40 +192,23 @@ class MySQLDriver:
         cursor.close()
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
-        quoted = self.dialect.quoted
-        names = ", ".join(quoted(field.name) for field in columns)
+        dialect = self.dialect
+        names = ", ".join(dialect.quoted(field.name) for field in columns)
+        values = f"({dialect.marks(len(columns))})"
+        into = f"INSERT INTO {dialect.quoted(table)} ({names}) VALUES "
         with self._connection.cursor() as cursor:
-            into = cursor.mogrify(f"INSERT INTO {quoted(table)} ({names}) VALUES ", ())
-            room = self._packet - len(into.encode()) - _FRAME
-            for values in self._portions(table, columns, rows, room):
-                cursor.execute(f"{into}({values})")
-
-    def _portions(
-        self, table: str, columns: Sequence[Field], rows: Sequence[Row], room: int
-    ) -> Iterator[str]:
-        """The rows as literals, as many at once as a packet takes."""
-        text = self._server.library.converters.escape_string
-        made = [
-            _LITERALS.get(field.type, _texts)(values, text)
-            for field, values in zip(columns, zip(*rows, strict=True), strict=True)
-        ]
-        most = min(_CHARACTERS, room // 4)
-        portion: list[str] = []
-        characters = 0
-        for row in map(",".join, zip(*made, strict=True)):
-            if portion and characters + len(row) > most:
-                yield "),(".join(portion)
-                portion, characters = [], 0
-            if len(row) > most and (size := len(row.encode())) > room:
-                raise SinkError(
-                    f"a record of {table} takes {size:,} bytes, and {self.where} takes"
-                    f" {self._packet:,} at once (max_allowed_packet); raise that, and run the same"
-                    " command again"
-                )
-            portion.append(row)
-            characters += len(row) + 3
-        if portion:
-            yield "),(".join(portion)
+            cursor.max_stmt_length = min(self._packet, _LENGTH)  # it splits the rows by bytes
+            try:
+                cursor.executemany(into + values, rows)
+            except self.errors:  # the server may have hung up on a record that is too long
+                longest = max(len(cursor.mogrify(into + values, row).encode()) for row in rows)
+                if longest >= self._packet:
+                    raise SinkError(
+                        f"a record of {table} takes {longest:,} bytes, and {self.where} takes"
+                        f" {self._packet:,} at once (max_allowed_packet); raise that, and run the"
+                        " same command again"
+                    ) from None
+                raise
 
     def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
         day, name = self.dialect.day, self.dialect.quoted(table)
@@ -261,31 +242,3 @@ class MySQLDriver:
             str(name): "bigint" if kind.startswith("bigint(") else str(kind)
             for name, kind, _ in found
         }
-
-
-# values in an INSERT, a column at a time: several times as fast as a row at a time
-
-
-def _numbers(values: Sequence[Any], _: Callable[[str], str]) -> list[str]:
-    return ["NULL" if value is None else repr(value) for value in values]
-
-
-def _floats(values: Sequence[Any], _: Callable[[str], str]) -> list[str]:
-    """With an exponent: else it would be a DECIMAL first."""
-    return [
-        "NULL" if value is None else text if "e" in (text := repr(value)) else f"{text}e0"
-        for value in values
-    ]
-
-
-def _moments(values: Sequence[Any], _: Callable[[str], str]) -> list[str]:
-    return [f"'{value[:-1]}'" for value in values]
-
-
-def _texts(values: Sequence[Any], escaped: Callable[[str], str]) -> list[str]:
-    return ["NULL" if value is None else f"'{escaped(value)}'" for value in values]
-
-
-_LITERALS: dict[str, Callable[[Sequence[Any], Callable[[str], str]], list[str]]] = {
-    "int": _numbers, "bool": _numbers, "float": _floats, "timestamp": _moments,
-}  # fmt: skip
