@@ -162,7 +162,7 @@ class MySQLDriver:
             reader.connect(create=False)
             reader.query("SET SESSION wait_timeout = 28800")
             reader.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            reader.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            reader.query("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             yield reader
         finally:
             reader.close()
@@ -182,7 +182,7 @@ class MySQLDriver:
         cursor = self._connection.cursor(self._server.library.cursors.SSCursor)
         cursor.execute(sql, tuple(values))
         try:
-            yield from cursor
+            yield from cursor.fetchall_unbuffered()  # of the cursor itself it would call `close`
         except GeneratorExit:  # the server sends a result to its end, unless it is told
             with suppress(*self.errors, Away, UsageError), closing(self._server.connect()) as other:
                 other.query(f"KILL QUERY {self._connection.thread_id()}")
