@@ -82,6 +82,31 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://benchmark@127.0.0.1:{port}/postgres"
 
 
+@contextmanager
+def mysql() -> Iterator[str]:
+    """A MariaDB as it comes, with a user who needs no password; gives its URL."""
+    if shutil.which("mariadb-install-db") is None:
+        raise MissingError("there is no MariaDB on this machine")
+    server = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+    with tempfile.TemporaryDirectory() as made:
+        folder, port = Path(made), free_port()
+        user = _as_somebody(folder)
+        files = [f"--datadir={folder / 'data'}", f"--tmpdir={folder}"]
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", *files,
+             "--auth-root-authentication-method=normal"],
+            check=True, stdout=subprocess.DEVNULL, cwd=folder, **user,
+        )  # fmt: skip
+        first = folder / "first.sql"
+        first.write_text("GRANT ALL ON *.* TO benchmark@'127.0.0.1' IDENTIFIED BY '';\n")
+        first.chmod(0o644)
+        command = [server, "--no-defaults", *files, "--bind-address=127.0.0.1", f"--port={port}",
+                   "--skip-name-resolve", f"--socket={folder / 'socket'}",
+                   f"--pid-file={folder / 'pid'}", f"--init-file={first}"]  # fmt: skip
+        with process(command, port, cwd=folder, **user):
+            yield f"mysql://benchmark@127.0.0.1:{port}/"
+
+
 def _postgres_programs() -> Path:
     on_path = shutil.which("initdb")
     places = [Path(on_path).parent] if on_path else []
@@ -93,7 +118,7 @@ def _postgres_programs() -> Path:
 
 
 def _as_somebody(folder: Path) -> dict[str, Any]:
-    """How to run a program as a user whom PostgreSQL serves, which root is not."""
+    """How to run a program as a user whom databases serve, which root is not."""
     if os.geteuid() != 0:
         return {}
     user = pwd.getpwnam("nobody")

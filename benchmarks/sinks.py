@@ -5,8 +5,8 @@ brings the same lines to the same place, as durable, with one transaction or fsy
 
 - JSON lines, gzip, zstd: write and sync the lines of a group as one piece;
 - Parquet: the records through pyarrow's writer;
-- SQLite: ``executemany``; DuckDB: an insert from Arrow columns; PostgreSQL: a COPY that is told the
-  types of its columns; each into the table that the sink has made;
+- SQLite, MySQL: ``executemany``; DuckDB: an insert from Arrow columns; PostgreSQL: a COPY that is
+  told the types of its columns; each into the table that the sink has made;
 - Redis: one pipeline of XADDs a group.
 
 The ratio is of the CPU of this process, medians of turns in random order.
@@ -30,11 +30,12 @@ from itertools import chain, count, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import orjson
 
 from benchmarks.figures import Figure, Spent, take_turns, timed
-from benchmarks.servers import MissingError, postgresql, redis
+from benchmarks.servers import MissingError, mysql, postgresql, redis
 from harvester import plugins
 from harvester.model import Batch, Window, metadata
 from harvester.sinks.base import takes_lines
@@ -220,6 +221,29 @@ def _copy_postgresql(place: str, groups: Sequence[Group]) -> None:
                     copy.write_row(row)
 
 
+def _insert_mysql(place: str, groups: Sequence[Group]) -> None:
+    with closing(_connected_to_mysql(place)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {ENDPOINT.name}")
+        for group in groups:
+            rows = group.rows
+            for row in rows:
+                row["_fetched_at"] = row["_fetched_at"][:19]
+            names = list(rows[0])
+            marks = ", ".join(["%s"] * len(names))
+            insert = f"INSERT INTO {ENDPOINT.name} ({', '.join(names)}) VALUES ({marks})"
+            cursor.executemany(insert, [*map(itemgetter(*names), rows)])
+            connection.commit()
+
+
+def _connected_to_mysql(place: str) -> Any:
+    import pymysql
+
+    url = urlsplit(place)
+    return pymysql.connect(
+        host=url.hostname, port=url.port or 0, user=url.username, database=url.path[1:] or None
+    )
+
+
 def _add_redis(place: str, groups: Sequence[Group]) -> None:
     from redis import Redis
 
@@ -249,6 +273,13 @@ def _new_database(server: str, _: Path) -> str:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return f"{server.rpartition('/')[0]}/{name}"
+
+
+def _new_mysql(server: str, _: Path) -> str:
+    name = f"d{next(_numbers)}"
+    with closing(_connected_to_mysql(server)) as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+    return f"{server}{name}"
 
 
 def _emptied_redis(server: str, _: Path) -> str:
@@ -284,6 +315,7 @@ KINDS = {
     "sqlite": Kind("sqlite:{}", _insert_sqlite, _file, sql=True),
     "duckdb": Kind("duckdb:{}", _insert_duckdb, _file, sql=True),
     "postgresql": Kind("{}", _copy_postgresql, _new_database, postgresql, sql=True),
+    "mysql": Kind("{}", _insert_mysql, _new_mysql, mysql, sql=True),
     "redis": Kind("{}", _add_redis, _emptied_redis, redis, lines=True),
 }
 

@@ -34,6 +34,7 @@ Value = str | int | float | Rate | None
 _OBJECTS = ("session", "on_event", "stop")
 _OWN = ("start", "end", "appid", "accounts", "out", "sink")
 _PASSWORDS = {
+    "mysql": "MYSQL_PWD",
     "postgresql": "PGPASSWORD or ~/.pgpass",
     "redis": "HARVESTER_REDIS_PASSWORD",
     "rediss": "HARVESTER_REDIS_PASSWORD",

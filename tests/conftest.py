@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from harvester.testing import Simulator
+from tests.mysql_server import MySQLServer, mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.redis_server import RedisServer, redis_server
 from tests.support import Wechat
@@ -62,6 +63,13 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[MySQLServer]:
+    """A MariaDB that runs; whoever stops it starts it again."""
+    with mysql_server() as server:
+        yield server
+
+
 QUICK = ("jsonl", "sqlite")
 """Kinds of sinks with which the default run tries a scenario and the suite of all sinks."""
 
@@ -73,6 +81,6 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         kind = str(parameters.get("kind", QUICK[0])).partition(":")[0]
         whole = item.path.parent.name == "scenarios" or item.path.name == "test_suite.py"
-        needs_server = {"postgres", "redis"} & {*getattr(item, "fixturenames", ())}
+        needs_server = {"mysql", "postgres", "redis"} & {*getattr(item, "fixturenames", ())}
         if (whole and kind not in QUICK) or needs_server:
             item.add_marker(pytest.mark.thorough)

@@ -57,6 +57,8 @@ def _as_somebody(folder: Path) -> dict[str, Any]:
 class PostgresServer:
     """A server that can be stopped, killed, frozen, and started again."""
 
+    ENDS = (signal.SIGINT, signal.SIGQUIT)
+
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

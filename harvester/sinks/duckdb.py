@@ -23,7 +23,7 @@ from harvester.codec import encode
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.columns import Row
-from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import DISK_FULL, Days, Rows, SqlSink, before, make_ready
 
@@ -74,7 +74,7 @@ DIALECT = Dialect(
     refused="float",
     refuses=is_negative_zero,  # DuckDB before 2.0 read it from JSON as 0.0
     sign=b"-0.0",
-    indexed=False,
+    indexed="",
 )
 
 
@@ -231,8 +231,8 @@ class DuckDBDriver:
                 yield from rows
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(quoted(field.name) for field in columns)
-        into = f"INSERT INTO {quoted(table)} ({names})"
+        names = ", ".join(DIALECT.quoted(field.name) for field in columns)
+        into = f"INSERT INTO {DIALECT.quoted(table)} ({names})"
         if self._arrow is None or len(rows) < _MANY:
             self._connection.execute(f"{into} {_selected(columns)}", _in_columns(rows))
             return
@@ -246,7 +246,7 @@ class DuckDBDriver:
         appids, begins, ends = (list(values) for values in zip(*days, strict=True))
         # the days of all of them let DuckDB pass over most blocks of the table
         self._connection.execute(
-            f"DELETE FROM {quoted(table)} USING"  # numbered: DuckDB 1.4 counts WHERE first
+            f"DELETE FROM {DIALECT.quoted(table)} USING"  # numbered: DuckDB 1.4 counts WHERE first
             " (SELECT unnest($1) AS appid, unnest($2) AS first, unnest($3) AS last) AS gone"
             " WHERE _begin_date <= $4 AND _begin_date > $5 AND _appid = gone.appid"
             " AND _begin_date <= gone.last AND _end_date >= gone.first",

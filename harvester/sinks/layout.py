@@ -46,16 +46,20 @@ class Dialect(NamedTuple):
     """What one database does in its own way.
 
     name: as its makers write it.
-    types: of columns, by a field's type; ``key`` is that of a text in a primary key.
+    types: of columns, by a field's type; ``key`` is that of a text in a key.
     forms: what a value becomes when it is written, by type; reads: how a column is selected, by
         type, ``{}`` being the column; revives: what a value that was read becomes, by type.
-    mark: stands for a value in a statement.  folds: ``A`` and ``a`` name the same column.
-    longest: bytes of a name, 0 if it does not matter.
+    mark: stands for a value in a statement.  quote: stands around a name.  percent: how a ``%`` of
+        a name is written.
+    folds: ``A`` and ``a`` name the same column.  longest: bytes of a name, 0 if it does not matter.
     refuses: whether a value of ``refused`` type cannot be held as it is; it stands in ``_extra``
         then.  sign: what the JSON of a record has if it holds such a value.
-    indexed: whether a table has an index by window.
+    indexed: what makes the index by window, a statement or a part of that which makes the table
+        (where it begins with a comma); of index, table, columns; empty if there is none.
+    ends: what a CREATE TABLE ends with.
     locks: what a SELECT ends with that locks its rows until the commit.
-    insert_new: a statement that inserts a row unless its key is there; of table, columns, marks.
+    insert_new: a statement that inserts a row unless its key is there; of table, columns, marks,
+        and a column of the key.
     """
 
     name: str
@@ -64,18 +68,26 @@ class Dialect(NamedTuple):
     reads: Mapping[str, str] = {}
     revives: Mapping[str, Form] = NO_FORMS
     mark: str = "?"
+    quote: str = '"'
+    percent: str = "%"
     folds: bool = True
     longest: int = 0
     refused: str = ""
     refuses: Callable[[Any], bool] = lambda value: False
     sign: bytes = b""
-    indexed: bool = True
+    indexed: str = "CREATE INDEX {0} ON {1} ({2})"
+    ends: str = ""
     locks: str = ""
     insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 
     def same(self, name: str) -> str:
         """What two names have in common that mean the same."""
         return name.lower() if self.folds else name
+
+    def quoted(self, name: str) -> str:
+        """A name in a statement, whatever stands in it."""
+        doubled = name.replace(self.quote, self.quote * 2).replace("%", self.percent)
+        return f"{self.quote}{doubled}{self.quote}"
 
     def takes(self, name: str) -> bool:
         """Whether a name is not too long."""
@@ -93,13 +105,8 @@ class Dialect(NamedTuple):
     def selected(self, fields: Iterable[Field]) -> str:
         """Columns in a SELECT."""
         return ", ".join(
-            self.reads.get(field.type, "{}").format(quoted(field.name)) for field in fields
+            self.reads.get(field.type, "{}").format(self.quoted(field.name)) for field in fields
         )
-
-
-def quoted(name: str) -> str:
-    """A name in a statement, whatever stands in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def as_text(value: Any) -> str:
@@ -178,14 +185,13 @@ class Layout:
 
     def create(self) -> list[str]:
         """The statements that make it."""
+        dialect, quoted = self._dialect, self._dialect.quoted
         columns = ", ".join(f"{quoted(field.name)} {self._type(field)}" for field in self.columns)
-        made = [f"CREATE TABLE {quoted(self.name)} ({columns})"]
-        if self._dialect.indexed:
-            index = f"{self.name}_by_window"
-            named = quoted(index) if self._dialect.takes(index) else ""
-            by = ", ".join(map(quoted, WINDOW))
-            made.append(f"CREATE INDEX {named} ON {quoted(self.name)} ({by})")
-        return made
+        index = f"{self.name}_by_window"
+        named = quoted(index) if dialect.takes(index) else ""
+        by = dialect.indexed.format(named, quoted(self.name), ", ".join(map(quoted, WINDOW)))
+        within, after = (by, []) if by.startswith(",") else ("", [by] if by else [])
+        return [f"CREATE TABLE {quoted(self.name)} ({columns}{within}){dialect.ends}", *after]
 
     def grow(self, existing: Mapping[str, str], where: str) -> list[str]:
         """The statements that add the columns which an existing table lacks.
@@ -208,14 +214,14 @@ class Layout:
                 f" ({', '.join(wrong[:3])}{', …' if wrong[3:] else ''}); rename it, or choose"
                 " another database"
             )
-        table = quoted(self.name)
+        quoted = self._dialect.quoted
         return [
-            f"ALTER TABLE {table} ADD COLUMN {quoted(field.name)} {self._type(field)}"
+            f"ALTER TABLE {quoted(self.name)} ADD COLUMN {quoted(field.name)} {self._type(field)}"
             for field in missing
         ]
 
     def _type(self, field: Field) -> str:
-        return self._dialect.types[field.type]
+        return self._dialect.types["key" if field.name == WINDOW[0] else field.type]
 
 
 class Reader:
@@ -297,4 +303,5 @@ def moment_of(value: Any) -> str:
     """A moment as the database gives it back, as RFC 3339."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(value or "")
+    text = str(value or "")  # one of a type that knows no time zone is in UTC
+    return f"{text[:10]}T{text[11:]}Z" if len(text) == 19 else text

@@ -23,7 +23,7 @@ from harvester.endpoint import Field
 from harvester.postgres import SETTINGS, Server, server_of
 from harvester.secrets import Secret
 from harvester.sinks.columns import Row
-from harvester.sinks.layout import Dialect, as_text, quoted
+from harvester.sinks.layout import Dialect, as_text
 from harvester.sinks.sql import Days, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
@@ -156,10 +156,10 @@ class PostgresDriver:
             yield from cursor.execute(sql, values or None)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(quoted(field.name) for field in columns)
+        names = ", ".join(DIALECT.quoted(field.name) for field in columns)
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(f"COPY {quoted(table)} ({names}) FROM STDIN") as copy,
+            cursor.copy(f"COPY {DIALECT.quoted(table)} ({names}) FROM STDIN") as copy,
         ):
             copy.set_types([_AS_THEY_ARE.get(field.type, "text") for field in columns])
             write = copy.write_row
@@ -169,7 +169,7 @@ class PostgresDriver:
     def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
         appids, begins, ends = (list(values) for values in zip(*days, strict=True))
         self.query(
-            f"DELETE FROM {quoted(table)} USING"
+            f"DELETE FROM {DIALECT.quoted(table)} USING"
             " unnest(%s::text[], %s::date[], %s::date[]) AS gone (appid, first, last)"
             " WHERE _appid = gone.appid AND _begin_date <= gone.last"
             " AND _end_date >= gone.first AND _begin_date > gone.first - %s::integer",
@@ -180,6 +180,6 @@ class PostgresDriver:
         found = self.query(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
             " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            [quoted(table)],
+            [DIALECT.quoted(table)],
         )
         return {str(name): str(kind) for name, kind in found}

@@ -36,7 +36,6 @@ from harvester.sinks.layout import (
     Reader,
     day_of,
     moment_of,
-    quoted,
 )
 from harvester.thread import Thread
 
@@ -122,14 +121,15 @@ class Driver(Protocol):
         ...
 
 
-def overlapping(table: str, mark: str) -> str:
+def overlapping(table: str, dialect: Dialect) -> str:
     """A statement that deletes the rows of an account that overlap days.
 
     Its values: the account, the last day, the first one, and the first one less the days of the
     longest window, which makes it a short range of the index.
     """
+    mark = dialect.mark
     return (
-        f"DELETE FROM {quoted(table)} WHERE _appid = {mark} AND _begin_date <= {mark}"
+        f"DELETE FROM {dialect.quoted(table)} WHERE _appid = {mark} AND _begin_date <= {mark}"
         f" AND _end_date >= {mark} AND _begin_date > {mark}"
     )
 
@@ -308,7 +308,9 @@ class SqlSink:
             "fence": f"account {key} PRIMARY KEY, epoch {number}",
         }
         for table, columns in tables.items():
-            driver.query(f"CREATE TABLE _harvester_{table} ({columns})")
+            driver.query(
+                f"CREATE TABLE IF NOT EXISTS _harvester_{table} ({columns}){driver.dialect.ends}"
+            )
         marks = driver.dialect.marks(3)
         driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
 
@@ -318,7 +320,7 @@ class SqlSink:
         there = []
         for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
             if _has_rows(driver, name):
-                driver.query(f"DELETE FROM {quoted(name)} WHERE 1 = 0")  # may we?
+                driver.query(f"DELETE FROM {driver.dialect.quoted(name)} WHERE 1 = 0")  # may we?
                 there.append(name)
             elif gone_is_error:
                 raise SinkError(
@@ -363,7 +365,9 @@ class SqlSink:
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
         marks = dialect.marks(len(columns))
-        sql = dialect.insert_new.format(f"_harvester_{table}", ", ".join(columns), marks)
+        sql = dialect.insert_new.format(
+            f"_harvester_{table}", ", ".join(columns), marks, columns[0]
+        )
         self._driver.query_many(sql, rows)
 
     # on the sink's thread: writing
@@ -511,7 +515,8 @@ def _is_made(driver: Driver) -> bool:
             f"{driver.where} was written by an earlier version of harvester; choose another"
             " database"
         )
-    return bool(driver.columns("_harvester_state"))
+    made = driver.columns("_harvester_state")  # a row is the last thing that is made
+    return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
 
 
 def _check(driver: Driver, checkpoint: Checkpoint) -> int:
@@ -547,7 +552,8 @@ def _check(driver: Driver, checkpoint: Checkpoint) -> int:
 
 
 def _has_rows(driver: Driver, table: str) -> bool:
-    return bool(driver.columns(table) and driver.query(f"SELECT 1 FROM {quoted(table)} LIMIT 1"))
+    name = driver.dialect.quoted(table)
+    return bool(driver.columns(table) and driver.query(f"SELECT 1 FROM {name} LIMIT 1"))
 
 
 def _windows(
@@ -556,7 +562,8 @@ def _windows(
     """The windows of these accounts, or of all."""
     named = f"_appid IN ({driver.dialect.marks(len(appids))})" if appids else "_appid IS NOT NULL"
     sql = (
-        f"SELECT {driver.dialect.selected(table.columns)} FROM {quoted(endpoint)} WHERE {named}"
+        f"SELECT {driver.dialect.selected(table.columns)} FROM"
+        f" {driver.dialect.quoted(endpoint)} WHERE {named}"
         " AND _begin_date IS NOT NULL AND _end_date IS NOT NULL"
         f" ORDER BY {', '.join(WINDOW)}"
     )

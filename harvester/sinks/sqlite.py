@@ -17,7 +17,7 @@ from harvester.away import PATIENCE
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.sinks.columns import Row
-from harvester.sinks.layout import Dialect, as_text, is_negative_zero, quoted
+from harvester.sinks.layout import Dialect, as_text, is_negative_zero
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import (
     DISK_FULL,
@@ -163,14 +163,16 @@ class SQLiteDriver:
         yield from self._open.execute(sql, values)
 
     def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(quoted(field.name) for field in columns)
+        names = ", ".join(DIALECT.quoted(field.name) for field in columns)
         marks = DIALECT.marks(len(columns))
-        self._open.executemany(f"INSERT INTO {quoted(table)} ({names}) VALUES ({marks})", rows)
+        self._open.executemany(
+            f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES ({marks})", rows
+        )
 
     def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
         day = DIALECT.day
         self._open.executemany(
-            overlapping(table, DIALECT.mark),
+            overlapping(table, DIALECT),
             [
                 (appid, day(end), day(begin), day(before(begin, longest)))
                 for appid, begin, end in days
@@ -178,7 +180,7 @@ class SQLiteDriver:
         )
 
     def columns(self, table: str) -> dict[str, str]:
-        found = self.query(f"PRAGMA table_info({quoted(table)})")
+        found = self.query(f"PRAGMA table_info({DIALECT.quoted(table)})")
         return {str(name): str(kind) for _, name, kind, *_ in found}
 
     def says(self, exc: Exception) -> str:

@@ -16,10 +16,11 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 import harvester
+from harvester.sinks.mysql import MySQL
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.redis import RedisStreams
 from harvester.testing import Faults, Simulator
-from tests import postgres_server, redis_server
+from tests import mysql_server, postgres_server, redis_server
 from tests.integration import test_secrets
 from tests.integration.test_secrets import (
     BEGIN,
@@ -31,6 +32,7 @@ from tests.integration.test_secrets import (
     files,
     shown,
 )
+from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
 from tests.support import A, harvest
@@ -41,7 +43,7 @@ pytestmark = pytest.mark.thorough
 PLATFORM = "wx00000000000000cc"
 SECRET = "component-s3cret-0123456789-of-a-platform"
 WRONG = "wr0ng-p4ssw0rd/with+odd%characters"
-PASSWORDS = (postgres_server.PASSWORD, redis_server.PASSWORD, WRONG)
+PASSWORDS = (postgres_server.PASSWORD, redis_server.PASSWORD, mysql_server.PASSWORD, WRONG)
 SPEC = {"": ""}
 """The sink of the test that runs."""
 
@@ -86,7 +88,16 @@ def nobody() -> int:
 
 @pytest.fixture(autouse=True)
 def _talkative(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    loggers = ("", "asyncio", "aiohttp.client", "harvester", "psycopg", "psycopg.pool", "redis")
+    loggers = (
+        "",
+        "asyncio",
+        "aiohttp.client",
+        "harvester",
+        "psycopg",
+        "psycopg.pool",
+        "pymysql",
+        "redis",
+    )
     for name in loggers:
         caplog.set_level(logging.DEBUG, logger=name or None)
     yield
@@ -110,6 +121,19 @@ def of_postgres(how: str, request: pytest.FixtureRequest) -> None:
     }[how]
 
 
+def of_mysql(how: str, request: pytest.FixtureRequest) -> None:
+    server: MySQLServer = request.getfixturevalue("mysql")
+    name = server.new_database()
+    SPEC["now"] = {
+        "good": server.url(name),
+        "wrong": with_wrong(server.url(name), mysql_server.PASSWORD),
+        "away": server.url(name).replace(f":{server.port}/", f":{nobody()}/"),
+        "nowhere": server.url("nowhere"),
+        "odd": f"{server.url(name)}?nonsense=1",
+        "no port": server.url(name).replace(f":{server.port}/", ":x/"),
+    }[how]
+
+
 def of_redis(how: str, request: pytest.FixtureRequest) -> None:
     server: RedisServer = request.getfixturevalue("redis")
     server.empty()
@@ -124,7 +148,7 @@ def of_redis(how: str, request: pytest.FixtureRequest) -> None:
 
 
 KINDS: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    "postgres": of_postgres, "redis": of_redis,
+    "postgres": of_postgres, "mysql": of_mysql, "redis": of_redis,
 }  # fmt: skip
 
 
@@ -138,7 +162,7 @@ def test_a_destination_shows_no_password_however_it_goes(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for sink in (RedisStreams, PostgreSQL):
+    for sink in (RedisStreams, PostgreSQL, MySQL):
         monkeypatch.setitem(sink.__init__.__kwdefaults__, "patience", 0.3)  # type: ignore[misc]
     KINDS[kind](how, request)
     seen = Seen()
@@ -151,7 +175,7 @@ def test_a_destination_shows_no_password_however_it_goes(
     assert_no_password(log=caplog.text, **seen.places(), **files(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["postgres", "redis"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_command_shows_no_password_of_its_configuration(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -170,6 +194,7 @@ def test_the_command_shows_no_password_of_its_configuration(
     for what in ("status", "verify", "rebuild"):
         known = {"HARVESTER_REDIS_PASSWORD": redis_server.PASSWORD}
         known["PGPASSWORD"] = postgres_server.PASSWORD
+        known["MYSQL_PWD"] = mysql_server.PASSWORD
         done = harvest(what, "--out", "o", cwd=tmp_path, **known)
         assert done.returncode == 0, done.stderr
         assert_no_password(out=done.stdout, err=done.stderr, **files(tmp_path / "o"))

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 import harvester
+from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
 from tests.sinks.feed import Consumer
@@ -18,6 +19,11 @@ from tests.sinks.feed import Consumer
 
 def _of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
     server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(server.new_database())
+
+
+def _of_mysql(_: Path, request: pytest.FixtureRequest) -> str:
+    server: MySQLServer = request.getfixturevalue("mysql")
     return server.url(server.new_database())
 
 
@@ -33,6 +39,7 @@ SINKS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "sqlite": lambda directory, _: f"sqlite:{directory}.db",
     "duckdb": lambda directory, _: f"duckdb:{directory}.duckdb",
     "postgresql": _of_postgresql,
+    "mysql": _of_mysql,
     "redis": _of_redis,
 }
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 import harvester
+from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
 from tests.support import A, harvest
@@ -39,7 +40,9 @@ AT_THE_COMMAND = ["Zq7Xw/Kv9Jy", "Zq7Xw@Kv9Jy", "Zq7Xw%zzKv9Jy", "4711/Kv9Jy"]
 PARTS = re.compile("Zq7|Xw|Kv9|Jy|4711|密|%zz", re.IGNORECASE)
 
 
-def urls(redis: RedisServer, postgres: PostgresServer) -> dict[str, tuple[str, ...]]:
+def urls(
+    redis: RedisServer, postgres: PostgresServer, mysql: MySQLServer
+) -> dict[str, tuple[str, ...]]:
     """By place: the options of the command, with PASSWORD where the password is."""
     own = f"user:PASSWORD@127.0.0.1:{postgres.port}/db"
     stream = f"user:PASSWORD@127.0.0.1:{redis.port}/0"
@@ -47,6 +50,12 @@ def urls(redis: RedisServer, postgres: PostgresServer) -> dict[str, tuple[str, .
     return {
         "postgresql": (*here, "--sink", f"postgresql://{own}"),
         "postgresql and options": (*here, "--sink", f"postgresql://{own}?sslmode=prefer"),
+        "mysql": (*here, "--sink", f"mysql://user:PASSWORD@127.0.0.1:{mysql.port}/db"),
+        "mysql and options": (
+            *here,
+            "--sink",
+            f"mysql://user:PASSWORD@127.0.0.1:{mysql.port}/db?ssl_ca=/no/file",
+        ),
         "redis sink": (*here, "--sink", f"redis://{stream}"),
         "redis store": (*here, "--token-store", f"redis://{stream}"),
         "store of an unknown kind": (*here, "--token-store", f"redi://{stream}"),
@@ -56,17 +65,17 @@ def urls(redis: RedisServer, postgres: PostgresServer) -> dict[str, tuple[str, .
 
 
 PLACES = [
-    "postgresql", "postgresql and options", "redis sink", "redis store", "store of an unknown kind",
-    "sink of an unknown kind", "base URL",
+    "postgresql", "postgresql and options", "mysql", "mysql and options", "redis sink",
+    "redis store", "store of an unknown kind", "sink of an unknown kind", "base URL",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_command_shows_no_part_of_a_password(
-    redis: RedisServer, postgres: PostgresServer, tmp_path: Path, place: str
+    redis: RedisServer, postgres: PostgresServer, mysql: MySQLServer, tmp_path: Path, place: str
 ) -> None:
     for password in AT_THE_COMMAND:
-        options = [one.replace("PASSWORD", password) for one in urls(redis, postgres)[place]]
+        options = [one.replace("PASSWORD", password) for one in urls(redis, postgres, mysql)[place]]
         done = harvest(*RUN, *options, cwd=tmp_path)
         assert done.returncode in (2, 4), (password, done.stderr)
         assert "Traceback" not in done.stderr
@@ -81,10 +90,10 @@ def chain(exc: BaseException | None) -> str:
 @pytest.mark.parametrize("password", PASSWORDS)
 @pytest.mark.parametrize("place", PLACES)
 def test_no_error_of_the_library_holds_a_part_of_a_password(
-    redis: RedisServer, postgres: PostgresServer, place: str, password: str
+    redis: RedisServer, postgres: PostgresServer, mysql: MySQLServer, place: str, password: str
 ) -> None:
     names = {"--sink": "sink", "--token-store": "token_store", "--base-url": "base_url"}
-    given = urls(redis, postgres)[place]
+    given = urls(redis, postgres, mysql)[place]
     options = {
         names[name]: value.replace("PASSWORD", password)
         for name, value in zip(given[::2], given[1::2], strict=True)
@@ -132,3 +141,17 @@ def test_a_password_that_is_escaped_opens_the_database(
     )
     assert "no answer came" in done.stderr, done.stderr
     postgres.execute(f"DROP OWNED BY {user}", database)
+
+
+@pytest.mark.parametrize("password", ["p%2Fw", "p%40w", "p%23w", "p%3Fw", "%E5%AF%86", "p%20w"])
+def test_a_password_that_is_escaped_opens_the_database_of_mysql(
+    mysql: MySQLServer, tmp_path: Path, password: str
+) -> None:
+    database = mysql.new_database()
+    mysql.execute(f"CREATE USER user{database} IDENTIFIED BY '{unquote(password)}'")
+    mysql.execute(f"GRANT ALL ON {database}.* TO user{database}")
+    url = mysql.url(database, user=f"user{database}", password=password)
+    done = harvest(
+        *RUN, "--base-url", "http://127.0.0.1:1", "--attempts", "1", "--sink", url, cwd=tmp_path
+    )
+    assert "no answer came" in done.stderr, done.stderr

@@ -12,12 +12,15 @@ from typing import Any
 
 import duckdb
 import psycopg
+import pymysql
 import pytest
 
 from harvester import plugins
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, Field
 from harvester.model import Batch
+from tests import mysql_server
+from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.sinks.feed import batch, window
 
@@ -64,6 +67,29 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> tuple[str, Callabl
     return url, read
 
 
+def of_mysql(_: Path, request: pytest.FixtureRequest) -> tuple[str, Callable[[], Any]]:
+    server: MySQLServer = request.getfixturevalue("mysql")
+    name = server.new_database()
+
+    def read() -> Any:
+        with (
+            closing(
+                pymysql.connect(
+                    host="127.0.0.1",
+                    port=server.port,
+                    user=mysql_server.USER,
+                    password=mysql_server.PASSWORD,
+                    database=name,
+                )
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT * FROM checked")
+            return [column[0] for column in cursor.description or ()], cursor.fetchall()
+
+    return server.url(name), read
+
+
 async def written(spec: str, endpoint: Endpoint | None, given: Batch) -> None:
     """Open the sink, write into it, close it."""
     sink = plugins.sink(spec)
@@ -73,7 +99,7 @@ async def written(spec: str, endpoint: Endpoint | None, given: Batch) -> None:
     await sink.close()
 
 
-@pytest.mark.parametrize("make", [of_sqlite, of_duckdb, of_postgresql])
+@pytest.mark.parametrize("make", [of_sqlite, of_duckdb, of_postgresql, of_mysql])
 def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(
     make: Callable[[Path, pytest.FixtureRequest], tuple[str, Callable[[], Any]]],
     tmp_path: Path,

@@ -26,6 +26,8 @@ from harvester.ledger import SqliteLedger
 from harvester.model import Batch
 from harvester.sinks.base import name_in
 from harvester.testing import MemorySink
+from tests import mysql_server
+from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.sinks.feed import window
 
@@ -72,12 +74,18 @@ def of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
     return server.url(server.new_database())
 
 
+def of_mysql(_: Path, request: pytest.FixtureRequest) -> str:
+    server: MySQLServer = request.getfixturevalue("mysql")
+    return server.url(server.new_database())
+
+
 SPECS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "jsonl": lambda home, _: f"jsonl:{home}?compress=zstd",
     "parquet": lambda home, _: f"parquet:{home}",
     "sqlite": lambda home, _: f"sqlite:{home / 'records.db'}",
     "duckdb": lambda home, _: f"duckdb:{home / 'records.db'}",
     "postgresql": of_postgresql,
+    "mysql": of_mysql,
 }
 
 
@@ -86,6 +94,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("PGPASSWORD", PASSWORD)  # a ledger knows none
+    monkeypatch.setenv("MYSQL_PWD", mysql_server.PASSWORD)
     return Place(SPECS[request.param](home, request), home)
 
 
@@ -224,7 +233,7 @@ def test_what_lies_in_files_beyond_the_checkpoint_is_left_out_and_in_a_database_
     died = subprocess.run([sys.executable, "-c", DYING, place.spec, place.home], check=False)
     assert died.returncode == 9
     found = [row["n"] for row in rows(harvester.read(place.home, MINE))]
-    is_database = place.spec.startswith(("sqlite", "duckdb", "postgresql"))
+    is_database = place.spec.startswith(("sqlite", "duckdb", "postgresql", "mysql"))
     assert found == ([1, 22, 3] if is_database else [1, 2])
     write(place, [mine(2, {"n": 23}, replaces=True), mine(3, {"n": 33})])
     assert [row["n"] for row in rows(harvester.read(place.home, MINE))] == [1, 23, 33]
@@ -236,13 +245,15 @@ def test_without_a_ledger_all_that_stands_there_is_read(place: Place) -> None:
     assert [row["n"] for row in rows(harvester.read(place.spec, MINE))] == [1, 2]
 
 
-def test_a_target_that_is_gone_is_said(place: Place) -> None:
+def test_a_target_that_is_gone_is_said(place: Place, request: pytest.FixtureRequest) -> None:
     write(place, [mine(1, {"n": 1})])
     if place.spec.startswith("postgresql"):
         import psycopg
 
         with psycopg.connect(place.spec) as connection:
             connection.execute("DROP TABLE mine")
+    elif place.spec.startswith("mysql"):
+        request.getfixturevalue("mysql").execute("DROP TABLE mine", place.spec.rpartition("/")[2])
     else:
         for path in place.home.rglob("*"):
             if path.is_file() and not path.name.startswith("ledger") and path.suffix != ".lock":

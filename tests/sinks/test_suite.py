@@ -18,6 +18,7 @@ from harvester import plugins
 from harvester.codec import METADATA
 from harvester.sinks.base import Sink
 from harvester.testing import SINK_CHECKS, check_sink
+from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
 
@@ -54,6 +55,12 @@ def of_files(spec: str, *, fenced: bool = False) -> Callable[[Path, pytest.Fixtu
 
 def of_postgresql(home: Path, request: pytest.FixtureRequest) -> Kind:
     server: PostgresServer = request.getfixturevalue("postgres")
+    made: dict[str, str] = defaultdict(server.new_database)
+    return Kind(lambda name: plugins.sink(server.url(made[name])), fenced=True)
+
+
+def of_mysql(home: Path, request: pytest.FixtureRequest) -> Kind:
+    server: MySQLServer = request.getfixturevalue("mysql")
     made: dict[str, str] = defaultdict(server.new_database)
     return Kind(lambda name: plugins.sink(server.url(made[name])), fenced=True)
 
@@ -176,6 +183,7 @@ KINDS: Mapping[str, Callable[[Path, pytest.FixtureRequest], Kind]] = {
     "sqlite": of_files("sqlite:{}.db", fenced=True),
     "duckdb": of_files("duckdb:{}.db", fenced=True),
     "postgresql": of_postgresql,
+    "mysql": of_mysql,
     "redis": of_redis,
     "stdout": of_stdout,
 }

@@ -21,20 +21,23 @@ from datetime import date
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import duckdb
 import psycopg
 import pyarrow.parquet as pq
+import pymysql
 from redis import Redis
 
 from harvester.sinks.base import Sink
 from harvester.sinks.duckdb import DuckDB
 from harvester.sinks.lines import JsonLines
+from harvester.sinks.mysql import MySQL
 from harvester.sinks.parquet import Parquet
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.redis import PASSWORD_VARIABLE, RedisStreams
 from harvester.sinks.sqlite import SQLite
-from tests import postgres_server, redis_server
+from tests import mysql_server, postgres_server, redis_server
 from tests.support import META, bare
 
 if sys.version_info >= (3, 14):
@@ -69,7 +72,7 @@ class Row(NamedTuple):
 
 # servers: what the processes must know of one stands in their environment
 
-POSTGRES, REDIS = "CRASH_POSTGRES", "CRASH_REDIS"
+MYSQL, POSTGRES, REDIS = "CRASH_MYSQL", "CRASH_POSTGRES", "CRASH_REDIS"
 
 
 class Server(NamedTuple):
@@ -77,6 +80,11 @@ class Server(NamedTuple):
 
     start: Callable[[], AbstractContextManager[Any]]
     environment: Callable[[Any], Mapping[str, str]]
+
+
+def _of_mysql(server: mysql_server.MySQLServer) -> Mapping[str, str]:
+    url = server.url("").replace(f":{mysql_server.PASSWORD}@", "@")
+    return {MYSQL: url, "MYSQL_PWD": mysql_server.PASSWORD}
 
 
 def _of_postgres(server: postgres_server.PostgresServer) -> Mapping[str, str]:
@@ -90,6 +98,7 @@ def _of_redis(server: redis_server.RedisServer) -> Mapping[str, str]:
 
 
 SERVERS = {
+    "mysql": Server(mysql_server.mysql_server, _of_mysql),
     "postgres": Server(postgres_server.postgres_server, _of_postgres),
     "redis": Server(redis_server.redis_server, _of_redis),
 }
@@ -220,6 +229,39 @@ def _clear_postgresql(directory: Path) -> None:
         connection.execute(f"DROP SCHEMA {_place(directory)} CASCADE".encode())
 
 
+def _connected_to_mysql() -> Any:
+    place = urlsplit(os.environ[MYSQL])
+    return pymysql.connect(
+        host=place.hostname, port=place.port or 0, user=place.username, charset="utf8mb4",
+        password=os.environ["MYSQL_PWD"], autocommit=True,
+    )  # fmt: skip
+
+
+def _make_mysql(directory: Path) -> Sink:
+    with closing(_connected_to_mysql()) as connection:
+        connection.cursor().execute(f"CREATE DATABASE IF NOT EXISTS {_place(directory)}")
+    return MySQL(f"{os.environ[MYSQL]}{_place(directory)}")
+
+
+def _mysql(directory: Path) -> Iterator[Record]:
+    database = _place(directory)
+    with closing(_connected_to_mysql()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [database]
+        )
+        for (name,) in cursor.fetchall():
+            if not name.startswith("_"):
+                cursor.execute(f"SELECT * FROM {database}.{name}")
+                names = [column[0] for column in cursor.description or ()]
+                for row in cursor.fetchall():
+                    yield dict(zip(names, row, strict=True))
+
+
+def _clear_mysql(directory: Path) -> None:
+    with closing(_connected_to_mysql()) as connection:
+        connection.cursor().execute(f"DROP DATABASE IF EXISTS {_place(directory)}")
+
+
 def _redis(directory: Path) -> Iterator[Record]:
     """What a consumer keeps: of the windows that overlap the latest version, once it is whole."""
     entries: dict[tuple[str, int], dict[str, Record]] = {}
@@ -282,6 +324,7 @@ SINKS: dict[str, Row] = {
         server="postgres",
         clear=_clear_postgresql,
     ),
+    "mysql": Row(_make_mysql, _mysql, as_columns, server="mysql", clear=_clear_mysql),
     "redis": Row(
         lambda directory: RedisStreams(os.environ[REDIS], prefix=_place(directory)),
         _redis,

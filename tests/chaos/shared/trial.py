@@ -1,5 +1,7 @@
 """Real workers on a real PostgreSQL, killed, frozen beyond their lease, and cut off by restarts.
 
+With ``--mysql`` their records go to a MariaDB, which is restarted as well.
+
 The figures change with every few answers, and each worker cuts its windows differently.  So a row
 that is lost, doubled or stale differs from the ledger's tally, which was made from the same answer
 as the last committed write; ``verify`` compares them all.
@@ -17,17 +19,18 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from random import Random
 from typing import Any
 
+from harvester import plugins
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import KnownSink
-from harvester.sinks.postgresql import PostgreSQL
 from harvester.testing import Reply, Simulator
 from harvester.verify import verify
+from tests.mysql_server import MySQLServer, mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.support import Wechat
 
@@ -112,10 +115,19 @@ class Farm:
 class Trial:
     """Some rounds: in each a range of days is harvested by workers that are disturbed."""
 
-    def __init__(self, server: PostgresServer, wechat: Wechat, seed: int) -> None:
+    def __init__(
+        self,
+        server: PostgresServer,
+        wechat: Wechat,
+        seed: int,
+        mysql: MySQLServer | None = None,
+    ) -> None:
         self._server = server
         self._wechat = wechat
-        self._url = server.url(server.new_database())
+        self._url = self._sink = server.url(server.new_database())
+        self._holder: Any = mysql or server
+        if mysql is not None:
+            self._sink = mysql.url(mysql.new_database())
         self._random = Random(seed)
         self._farm = Farm()
         self._workers: set[int] = set()
@@ -161,9 +173,10 @@ class Trial:
                     self._frozen[pid] = time.monotonic() + LEASE * random.uniform(0.5, 2.5)
             elif found.restarts < restarts and draw < 0.58:
                 found.restarts += 1
-                self._server.stop(signal.SIGQUIT)
+                either: Any = random.choice([self._server, self._holder])
+                either.stop(either.ENDS[1])
                 time.sleep(random.uniform(0.0, 0.5))
-                self._server.start()
+                either.start()
         found.rounds += 1
         self._end -= timedelta(days=DAYS)
 
@@ -174,7 +187,8 @@ class Trial:
             "appids": [f"wx{number:016x}" for number in range(ACCOUNTS)],
             "start": str(self._end - timedelta(days=DAYS - 1)),
             "end": str(self._end),
-            "url": self._url,
+            "ledger": self._url,
+            "sink": self._sink,
             "base_url": self._wechat.url,
             "rate": f"{RATE}/s",
             "daily_quota": QUOTA,
@@ -219,17 +233,17 @@ class Trial:
         first = self._end + timedelta(days=1)
         days = (LATEST - first).days + 1
         found.wrong += asyncio.run(self._verified())
-        [(rows, pairs)] = self._server.execute(
-            f"SELECT count(*), count(DISTINCT (_appid, ref_date, user_source)) FROM {ENDPOINT}",
-            self._url.rpartition("/")[2],
+        [(rows,)] = self._held(f"SELECT count(*) FROM {ENDPOINT}")
+        [(pairs,)] = self._held(
+            "SELECT count(*) FROM"
+            f" (SELECT DISTINCT _appid, ref_date, user_source FROM {ENDPOINT}) AS pairs"
         )
         found.rows = rows
         if rows != pairs:
             found.wrong.append(f"{rows:,} rows of {pairs:,} days and sources")
-        [(missing,)] = self._server.execute(
+        [(missing,)] = self._held(
             "SELECT count(*) FROM (SELECT _appid FROM"
-            f" {ENDPOINT} GROUP BY _appid HAVING count(DISTINCT ref_date) <> {days}) AS short",
-            self._url.rpartition("/")[2],
+            f" {ENDPOINT} GROUP BY _appid HAVING count(DISTINCT ref_date) <> {days}) AS short"
         )
         if missing:
             found.wrong.append(f"{missing} accounts lack days")
@@ -248,17 +262,25 @@ class Trial:
         if booked < simulator.answers:
             found.wrong.append(f"{simulator.answers:,} calls were sent, {booked:,} were booked")
 
+    def _held(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the sink's database answers."""
+        rows: list[tuple[Any, ...]] = self._holder.execute(sql, self._sink.rpartition("/")[2])
+        return rows
+
     async def _verified(self) -> list[str]:
         async with PostgresLedger(self._url, readonly=True) as ledger:
-            sink = PostgreSQL(self._url)
+            sink = plugins.sink(self._sink)
             result = await verify(ledger, sink.identity, sink, KnownSink(True))
         return [f"{each.where}: {each.what}" for each in result.differences]
 
 
-def trial(kills: int, freezes: int, restarts: int, seed: int = 1) -> Found:
+def trial(kills: int, freezes: int, restarts: int, seed: int = 1, *, mysql: bool = False) -> Found:
     """Run a trial on a server of its own."""
-    with postgres_server() as server, Wechat(Changing()) as wechat:
-        return Trial(server, wechat, seed).run(kills, freezes, restarts)
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres_server())
+        wechat = stack.enter_context(Wechat(Changing()))
+        holder = stack.enter_context(mysql_server()) if mysql else None
+        return Trial(server, wechat, seed, holder).run(kills, freezes, restarts)
 
 
 def main() -> int:
@@ -268,9 +290,10 @@ def main() -> int:
     parser.add_argument("--freezes", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mysql", action="store_true", help="the sink is in MySQL")
     given = parser.parse_args()
     began = time.monotonic()
-    found = trial(given.kills, given.freezes, given.restarts, given.seed)
+    found = trial(given.kills, given.freezes, given.restarts, given.seed, mysql=given.mysql)
     for problem in found.wrong[:20]:
         print(f"WRONG: {problem}")
     print(

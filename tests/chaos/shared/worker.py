@@ -19,7 +19,8 @@ import harvester
 from harvester.datacube.interfaces import INTERFACES as ENDPOINTS
 from harvester.errors import HarvestError
 from harvester.ledger import postgresql
-from harvester.sinks import postgresql as _sink  # noqa: F401  (imported before the fork)
+from harvester.sinks import mysql as _mysql  # noqa: F401  (imported before the fork)
+from harvester.sinks import postgresql as _sink  # noqa: F401
 
 
 async def _harvest(job: dict[str, Any]) -> int:
@@ -29,8 +30,8 @@ async def _harvest(job: dict[str, Any]) -> int:
         endpoint,
         date.fromisoformat(job["start"]),
         date.fromisoformat(job["end"]),
-        sink=job["url"],
-        ledger=job["url"],
+        sink=job["sink"],
+        ledger=job["ledger"],
         base_url=job["base_url"],
         rate=job["rate"],
         daily_quota=job["daily_quota"],
