@@ -25,6 +25,7 @@ MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED = b".feowx"
 STORED = bytes([FINAL, EMPTY, OPEN])
 KNOWN = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
 DONE = bytes([FINAL, EMPTY])
+_MISSING_ONLY = bytes([MISSING])
 
 
 class Outcome(NamedTuple):
@@ -226,13 +227,39 @@ class Calendar:
         """How many days have one of these letters."""
         return sum([sum(map(row.count, letters)) for row in self.years.values()])
 
+    def count_in(self, begin: date, end: date, letters: bytes) -> int:
+        """How many days of a range have one of these letters."""
+        found = 0
+        for year, low, high in _parts(begin, end):
+            row = self.years.get(year)
+            if row is not None:
+                found += sum([row.count(letter, low, high) for letter in letters])
+            elif MISSING in letters:
+                found += high - low
+        return found
+
+    def bounds(self, begin: date, end: date, letter: int) -> Days | None:
+        """The first and the last day of a range that have a letter; None if no day has it."""
+        places: list[date] = []
+        for year, low, high in _parts(begin, end):
+            row = self.years.get(year)
+            here, there = (low, high - 1) if letter == MISSING else (-1, -1)
+            if row is not None:
+                here, there = row.find(letter, low, high), row.rfind(letter, low, high)
+            if here >= 0:
+                start = date(year, 1, 1).toordinal()
+                places += [date.fromordinal(start + here), date.fromordinal(start + there)]
+        return (places[0], places[-1]) if places else None
+
     def span(self) -> Days | None:
         """From the first to the last day of which anything is known."""
-        years = sorted(self.years)
-        if not years:
+        known = [year for year, row in self.years.items() if row.strip(_MISSING_ONLY)]
+        if not known:
             return None
-        runs = list(self.runs(date(years[0], 1, 1), date(years[-1], 12, 31), KNOWN))
-        return (runs[0][0], runs[-1][1]) if runs else None
+        first, last = min(known), max(known)
+        before = days_of(first) - len(self.years[first].lstrip(_MISSING_ONLY))
+        number = len(self.years[last].rstrip(_MISSING_ONLY))
+        return date(first, 1, 1) + timedelta(before), date(last, 1, 1) + timedelta(number - 1)
 
     def sum(self) -> Tally | None:
         """Of all final windows; None if it is not known."""

@@ -89,7 +89,9 @@ async def _counts(
     """The calls by account and interface, their load on the quotas, and the windows in all."""
     has: Known = await known(ledger, now)
     calls, loads, total = [], set[tuple[str, Load]](), 0
-    async for listed in demands(scope, ledger, has.spans, now, anew=options.refresh):
+    async for listed in demands(
+        scope, ledger, has.spans, now, anew=options.refresh, counts_only=True
+    ):
         row = []
         for appid, endpoint, _, _, need in listed:
             row.append(need.left)
