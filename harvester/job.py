@@ -32,7 +32,7 @@ Value = str | int | float | Rate | None
 """What an option of a job may be."""
 
 _OBJECTS = ("session", "on_event", "stop")
-_OWN = ("start", "end", "appid", "accounts", "out", "sink")
+_OWN = ("start", "end", "appid", "accounts", "only", "out", "sink")
 _PASSWORDS = {
     "postgresql": "PGPASSWORD or ~/.pgpass",
     "redis": "HARVESTER_REDIS_PASSWORD",
@@ -48,7 +48,8 @@ class Job:
         takes them; ``yesterday`` is that of the day on which the job runs.
     appid: one account; its secret is in HARVESTER_SECRET where the job runs.  accounts: in its
         place, a file of accounts (TOML or CSV), whose secrets are references: ``env:NAME``,
-        ``file:PATH``.  The file is read where the job runs.
+        ``file:PATH``.  The file is read where the job runs.  only: appids, names and groups of
+        accounts of that file; without it all that are enabled.
     sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
         the ledger is kept too unless the option ``ledger`` says otherwise.
     interfaces: tables as ``[[interface]]`` in ``harvester.toml``.
@@ -66,6 +67,7 @@ class Job:
     end: str
     appid: str | None
     accounts: str | None
+    only: tuple[str, ...]
     sink: tuple[str, ...]
     out: str
     interfaces: tuple[dict[str, Any], ...] = field(hash=False)
@@ -79,6 +81,7 @@ class Job:
         end: date | str,
         appid: str | None = None,
         accounts: str | os.PathLike[str] | None = None,
+        only: str | Sequence[str] = (),
         sink: str | Secret | Sequence[str | Secret] = (),
         out: str | os.PathLike[str] = "harvest",
         interfaces: Sequence[Mapping[str, Any]] = (),
@@ -95,6 +98,7 @@ class Job:
             "end": _plain("end", end),
             "appid": _plain("appid", appid),
             "accounts": _plain("accounts", accounts),
+            "only": tuple(_plain("only", word) for word in _listed(only)),
             "sink": tuple(_plain("sink", spec) for spec in specs),
             "out": _plain("out", out),
             "interfaces": tuple(_plain_parts("interfaces", table) for table in interfaces),
@@ -149,7 +153,7 @@ class Job:
 
     def _accounts(self) -> Account | list[Account]:
         if self.accounts is not None:
-            return read_accounts(Path(self.accounts))
+            return read_accounts(Path(self.accounts), only=self.only)
         return single_account(self.appid or "")
 
     def _interfaces(self) -> list[Any]:
@@ -159,6 +163,8 @@ class Job:
         """Raise `UsageError` for what can be run nowhere; reads no secret and no accounts."""
         if (self.appid is None) == (self.accounts is None):
             raise UsageError("a job needs an appid or a file of accounts, and not both")
+        if self.only and self.accounts is None:
+            raise UsageError("only: it selects accounts of a file, and the job has none")
         anybody = Account(self.appid or "wx", secret="-")
         options = cast("Keywords", dict(self.options))
         api.resolve(anybody, self._interfaces(), self.start, self.end, options)

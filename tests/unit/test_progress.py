@@ -39,7 +39,7 @@ def failed(number: int, reason: str) -> Event:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [line[9:] for line in capsys.readouterr().err.splitlines()]
+    return [line[20:] for line in capsys.readouterr().err.splitlines()]
 
 
 def test_a_short_run_tells_no_reason_before_its_end(
