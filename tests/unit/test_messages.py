@@ -100,8 +100,8 @@ EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
         (
             ["run"],
             (
-                "ENDPOINT (an interface or a group, as users), --start DATE, --end DATE and an account"
-                " (--appid ID or --accounts FILE) are missing"
+                "ENDPOINT (an interface or a group, as users), --start DATE, --end DATE and"
+                " an account (--appid ID or --accounts FILE) are missing"
             ),
         ),
         (["run", "users", "--appid", A], "--start DATE and --end DATE are missing"),
