@@ -46,6 +46,9 @@ EVERY = 10.0
 LOUD = 20
 """So many lines of one kind are told."""
 
+TALL = 4
+"""So many lines of a terminal one message takes at the most."""
+
 LONG = 30.0
 """Seconds after which a run is long: what failed or must wait is then told while it runs, too."""
 
@@ -109,8 +112,8 @@ class _Counts:
 
     @property
     def still(self) -> bool:
-        """Whether nothing was done for a while."""
-        return time.monotonic() - self._moved > EVERY
+        """Whether nothing was done for a while; a second is one if somebody must wait."""
+        return time.monotonic() - self._moved > (1.0 if self.waits() else EVERY)
 
     def numbers(self) -> str:
         """What was counted so far."""
@@ -352,14 +355,15 @@ class _Rate(ProgressColumn):
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time that is left at that rate."""
+    """The time that is left at that rate; nothing while somebody waits, who takes longer."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__(compact=True)
         self._counts = counts
 
     def render(self, task: Task) -> Text:
-        return Text("") if self._counts.still else super().render(task)
+        unknown = self._counts.still or self._counts.waits()
+        return Text("") if unknown else super().render(task)
 
 
 class _Done(ProgressColumn):
@@ -392,18 +396,20 @@ class _Progress(Progress):
         yield self.make_tasks_table(self.tasks)
         yield within(self._counts.numbers(), err.width)
         if why := plain(named(self._counts.why())):
-            yield Text(shortened(why, err.width), style="yellow")
+            yield within(why, err.width, "yellow")
 
 
-def within(text: str, width: int) -> Text:
-    """A text on as many lines as it needs, broken between words only."""
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return Text("\n".join(lines))
-
-
-def shortened(text: str, width: int) -> str:
-    """A text on one line; what does not fit is left out, by words."""
-    return textwrap.shorten(text, width, placeholder=" …")
+def within(text: str, width: int, style: str = "") -> Text:
+    """A text on as many lines as it needs, up to `TALL`, broken between words only."""
+    lines = textwrap.wrap(
+        text,
+        width,
+        break_long_words=False,
+        break_on_hyphens=False,
+        max_lines=TALL,
+        placeholder=" …",
+    )
+    return Text("\n".join(lines), style, overflow="ellipsis")
 
 
 class Bar:
