@@ -21,10 +21,9 @@ from harvester.cli import COMPLETE, FAILED_WINDOWS, STATES
 from harvester.cli.screen import china_time, escaped, many, named, out, plain, tell
 from harvester.config.accounts import ListedAccount
 from harvester.coverage import (
-    DONE,
     EMPTY,
     FAILED,
-    KNOWN,
+    FINAL,
     MISSING,
     OPEN,
     STORED,
@@ -52,7 +51,7 @@ from harvester.plan import (
     settles_at,
 )
 
-AT_ONCE = 200
+AT_ONCE = 100
 """Accounts whose calendars are in memory together."""
 DETAILED = 6
 """Up to so many streams are shown day by day although none was asked for."""
@@ -352,20 +351,20 @@ class Reader:
         if not spans:
             return None
         days = min(span[0] for span in spans), max(span[1] for span in spans)
-        missing = days_in(days) - calendar.count(KNOWN)
+        counts = calendar.letters()
+        missing = days_in(days) - sum(counts.values())
         not_asked = self._not_asked(key[1], days, calendar) if missing else 0
-        tally = calendar.stored_tally()
         return Stream(
             key,
             days,
-            calendar.count(DONE),
-            calendar.count(bytes([EMPTY])),
-            calendar.count(bytes([OPEN])),
-            calendar.count(bytes([WAITING])),
-            calendar.count(bytes([FAILED])),
+            counts[FINAL] + counts[EMPTY],
+            counts[EMPTY],
+            counts[OPEN],
+            counts[WAITING],
+            counts[FAILED],
             missing - not_asked,
             not_asked,
-            None if tally is None else tally.records,
+            _records(calendar),
             await self._overdue(key, asked, calendar),
         )
 
@@ -409,6 +408,16 @@ class Reader:
             if key in self._called[day]:
                 return settles_at(last + ONE_DAY, hour)
         return 0.0
+
+
+def _records(calendar: Calendar) -> int | None:
+    """The records of all that is stored; None if they are not known."""
+    final = 0
+    for tally in calendar.sums.values():
+        if tally is None:
+            return None
+        final += tally.records
+    return final + sum([each.tally.records for each in calendar.windows.values() if each.stored])
 
 
 def can_be_asked(days: Days, cut: Cut) -> bool:

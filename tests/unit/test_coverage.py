@@ -651,4 +651,6 @@ def test_counts_and_bounds_of_a_range_are_those_of_its_days() -> None:
                 assert calendar.bounds(begin, end, letters[0]) == whole
         known = list(calendar.runs(date(2020, 1, 1), date(2027, 1, 1), KNOWN))
         assert calendar.span() == ((known[0][0], known[-1][1]) if known else None)
+        counts = {letter: calendar.count(bytes([letter])) for letter in KNOWN}
+        assert calendar.letters() == counts
         assert len(range_) == calendar.count_in(begin, end, KNOWN + b".")
