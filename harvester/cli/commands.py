@@ -20,7 +20,7 @@ import harvester
 from harvester import plugins
 from harvester.api import open_sinks, resolve
 from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, screen
-from harvester.cli.screen import say, tell
+from harvester.cli.screen import many, say, tell
 from harvester.config.accounts import (
     ListedAccount,
     NoAccountError,
@@ -280,11 +280,15 @@ def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
     return appid, file
 
 
-def _read_accounts(file: Path, only: Collection[str], *, secrets: bool = True) -> list[Account]:
+def _read_accounts(values: dict[str, Any], file: Path, *, secrets: bool = True) -> list[Account]:
     """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
+    only = values["only"]
     try:
         accounts = read_accounts(file, only=only, secrets=secrets)
         screen.name_accounts({each.appid: each.name for each in accounts if each.name})
+        resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
+        if resting and not values.get("quiet"):
+            say(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
         return accounts
     except NoAccountError as exc:
         for problem in exc.problems[:LISTED]:
@@ -298,7 +302,7 @@ def _accounts(values: dict[str, Any]) -> list[Account]:
     """The accounts that are named, with their secrets."""
     appid, file = _chosen(values)
     if file:
-        return _read_accounts(file, values["only"])
+        return _read_accounts(values, file)
     _refuse_only(values)
     return [single_account(appid or "")]
 
@@ -386,7 +390,7 @@ def plan(**values: Any) -> int:
     if file is None:
         _refuse_only(values)
     alone = [Account(appid or "wx", secret="-")]
-    accounts = _read_accounts(file, values["only"], secrets=False) if file else alone
+    accounts = _read_accounts(values, file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
     open_sinks(values["sink"] or f"jsonl:{values['out']}")
     own = values["out"] / FILE_NAME

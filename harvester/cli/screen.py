@@ -128,7 +128,7 @@ def duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 def china_time(moment: float) -> str:

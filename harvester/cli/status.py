@@ -53,8 +53,8 @@ from harvester.plan import (
 
 AT_ONCE = 100
 """Accounts whose calendars are in memory together."""
-DETAILED = 6
-"""Up to so many streams are shown day by day although none was asked for."""
+DETAILED, ASKED = 6, 50
+"""Up to so many streams are shown by month and day, if no filter was given and if one was."""
 LINES, CAUSES = 20, 100
 """So many lines of a kind, and so many causes, are shown."""
 GRACE = 2 * 3600.0
@@ -466,26 +466,50 @@ def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
 
 
 async def _print(reader: Reader, overview: Overview) -> None:
-    ledger = reader.ledger
+    ledger, wanted = reader.ledger, reader.wanted
     if (with_workers := shared(ledger)) is not None:
         _show_workers(await with_workers.workers())
-    if overview.streams > 1 or (overview.streams and overview.never):
+    alone = overview.streams <= 1 and not overview.never
+    if not alone and overview.streams:
         _show_totals(overview)
     for name, state in (await ledger.sinks()).items():
         if not state.whole:
             tell(plain(f"{name} lacks some of it; the next run into it fills it"))
-    in_full = overview.streams <= DETAILED or reader.wanted.narrowed
-    if overview.streams > 1 or overview.never:
+    resting = sum(not each.enabled for each in wanted.listed or ())
+    if resting and not wanted.narrowed:
+        tell(f"{many(resting, 'account')} left out: enabled is false")
+    if not alone:
         _show_causes(overview)
-        if not in_full:
-            _show_attention(overview)
-    if in_full:
-        states = reader.wanted.states
-        async for stream, calendar in reader.streams():
-            _show_stream(stream, calendar, reader.cut_of(stream.key[1]), states)
-    if not overview.streams and not overview.never:
-        found = reader.wanted.narrowed or reader.wanted.listed is not None
-        tell("nothing that was asked for is like that" if found else "nothing was harvested yet")
+    await _show_streams(reader, overview)
+
+
+async def _show_streams(reader: Reader, overview: Overview) -> None:
+    """Few by month and day; of many, what was asked for, or the first that lack something."""
+    wanted = reader.wanted
+    if not overview.streams:
+        found = wanted.narrowed or wanted.listed is not None
+        text = "nothing that was asked for is like that" if found else "nothing was harvested yet"
+        if not overview.never:
+            tell(text)
+        return
+    in_full = overview.streams <= (ASKED if wanted.narrowed else DETAILED)
+    if not in_full and not wanted.narrowed:
+        _show_attention(overview)
+        return
+    async for stream, calendar in reader.streams():
+        if in_full:
+            _show_stream(stream, calendar, reader.cut_of(stream.key[1]), wanted.states)
+        else:
+            tell(_line_of(stream))
+
+
+def _line_of(stream: Stream) -> str:
+    """One interface of one account in a line."""
+    return plain_row(
+        f"{stream.key[0]} {stream.key[1]}: {stream.final + stream.provisional:,} of"
+        f" {many(days_in(stream.days), 'day')} harvested{_counted(stream)}"
+        f"{', stale' if stream.overdue else ''}"
+    )
 
 
 def _show_workers(workers: Sequence[WorkerState]) -> None:
@@ -560,13 +584,7 @@ def _show_attention(overview: Overview) -> None:
         return
     tell("the first of them:")
     for each in overview.attention:
-        done = each.final + each.provisional
-        tell(
-            plain_row(
-                f"{each.key[0]} {each.key[1]}: {done:,} of {many(days_in(each.days), 'day')}"
-                f" harvested{_counted(each)}{', stale' if each.overdue else ''}"
-            )
-        )
+        tell(_line_of(each))
     more = overview.to_attend - len(overview.attention)
     if more > 0:
         tell(f"  and {more:,} more")

@@ -333,6 +333,18 @@ def test_a_selection_that_leaves_nothing_is_refused(
     )
 
 
+def test_those_that_are_left_out_are_counted(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ["plan", "users", "--accounts", "a.toml", *DAYS]
+    assert invoke(plan) == 0
+    said = capsys.readouterr()
+    assert said.err == "harvester: 1 account of a.toml left out: enabled is false\n"
+    assert "2 accounts" in said.out
+    assert invoke([*plan, "--only", "north"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_the_csv_file_has_the_same_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(

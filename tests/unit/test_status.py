@@ -128,6 +128,14 @@ def test_a_filter_shows_what_it_leaves_by_month_and_day(
     )
 
 
+def test_a_filter_that_leaves_many_shows_a_line_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = told(capsys, "--out", many_accounts(tmp_path, 60), "--state", "failed").splitlines()
+    assert len([line for line in lines if "10 of 31 days harvested, 1 waiting, 2 f" in line]) == 60
+    assert len(lines) == 6 + 4 + 60
+
+
 def test_an_account_that_nobody_knows_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +249,7 @@ def test_the_accounts_are_those_of_the_file_with_their_names(
     assert f"{A} (Teahouse) {NAME}, 2024" in text
     assert B not in text
     assert "  never harvested: wx00000000000000cc" in text
+    assert "1 account left out: enabled is false" in text
     told(capsys, *given, "--only", "Teahouse", "--check")
     told(capsys, *given, "--only", "north", "--check")
     assert told(capsys, *given, "--only", "south", "--check", status=1) == (
