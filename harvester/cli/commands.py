@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,16 +58,18 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class _Called:
     """What is known of the command that was called, also where it ends early.
 
-    as_json: whether it is to end with a report as JSON.
+    as_json: whether it is to end with a report as JSON.  aside: whether standard output holds
+    records, so that the report goes to standard error.
     """
 
     as_json: bool = False
+    aside: bool = False
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status, and says every error in one sentence."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    called = _Called(given[:1] == ["run"] and ("--json" in given or _json_in_environment()))
+    called = _called(given)
     screen.log_as("text")
     screen.name_accounts({})
     try:
@@ -93,8 +96,15 @@ def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     say(text, "error")
     if called.as_json:
-        screen.show_json(Report(state="failed", notes=[text]).to_dict())
+        screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
     return status
+
+
+def _called(given: Sequence[str]) -> _Called:
+    """What the words say, before they are read."""
+    as_json = given[:1] == ["run"] and ("--json" in given or _json_in_environment())
+    aside = f"--sink={STANDARD_OUTPUT}" in given or ("--sink", STANDARD_OUTPUT) in pairwise(given)
+    return _Called(as_json, aside)
 
 
 def _json_in_environment() -> bool:
@@ -328,6 +338,10 @@ def cli() -> None:
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
 
 
+def _text(spec: str | Secret) -> str:
+    return spec.value if isinstance(spec, Secret) else spec
+
+
 @cli.command(
     context_settings=CONTEXT,
     short_help="Harvest; the same command again resumes.",
@@ -339,7 +353,8 @@ def run(**values: Any) -> int:
     from harvester.cli.loop import uvloop_factory
     from harvester.cli.session import Manner, conclude, conclude_unread, conduct
 
-    click.get_current_context().obj.as_json = values["json"]
+    called = click.get_current_context().obj
+    called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
     screen.log_as(values["log_format"])
     _require(values)
     factory = uvloop_factory() if values["uvloop"] else None

@@ -606,11 +606,13 @@ def _show_stream(stream: Stream, calendar: Calendar, cut: Cut, states: Collectio
     records = "records not counted" if stream.records is None else many(stream.records, "record")
     none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
     tell(
-        named(
-            f"{appid} {name}, {days[0]} to {days[1]}: {stream.final + stream.provisional:,} of"
-            f" {many(days_in(days), 'day')} harvested ({stream.final:,} final,"
-            f" {stream.provisional:,} provisional; {stream.empty:,} of them"
-            f" empty){_counted(stream)}{none}; {records}"
+        plain(
+            named(
+                f"{appid} {name}, {days[0]} to {days[1]}: {stream.final + stream.provisional:,} of"
+                f" {many(days_in(days), 'day')} harvested ({stream.final:,} final,"
+                f" {stream.provisional:,} provisional; {stream.empty:,} of them"
+                f" empty){_counted(stream)}{none}; {records}"
+            )
         )
     )
     out.print(_months(days, calendar))

@@ -156,6 +156,17 @@ def test_a_run_that_is_refused_ends_with_a_report_too(
     assert report["windows"]["planned"] == 0
 
 
+@pytest.mark.parametrize("sink", [["--sink", "-"], ["--sink=-"]])
+@pytest.mark.parametrize("more", [["--rate", "fast"], ["--end", "2999-01-01"]])
+def test_standard_output_that_is_for_records_has_no_report(
+    sink: list[str], more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke([*RUN, *sink, *more, "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert json.loads(said.err.splitlines()[-1])["state"] == "failed"
+
+
 def test_json_may_be_asked_for_in_the_file_or_the_environment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
