@@ -210,9 +210,9 @@ def _own_interfaces() -> list[JsonEndpoint]:
 
 PLACES = (
     "An option can also be set in the environment, as HARVESTER_ and its name"
-    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink and ENDPOINT are separated"
-    " by spaces), or in the file of --config.  The command line wins over the environment, and the"
-    " environment over the file."
+    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and ENDPOINT are"
+    " separated by spaces), or in the file of --config.  The command line wins over the"
+    " environment, and the environment over the file."
 )
 INTERFACES = "harvester.interfaces"
 OPENINGS = "harvester.openings"

@@ -57,8 +57,8 @@ DETAILED, ASKED = 6, 50
 """Up to so many streams are shown by month and day, if no filter was given and if one was."""
 LINES, CAUSES = 20, 100
 """So many lines of a kind, and so many causes, are shown."""
-GRACE = 2 * 3600.0
-"""Seconds after which figures that could have been harvested are called stale."""
+GRACE = 26 * 3600.0
+"""Seconds after which what could have been asked for is stale: a daily run's, and some."""
 
 
 class Wanted(NamedTuple):

@@ -181,11 +181,23 @@ def test_json_has_totals_causes_and_each_stream_with_its_ranges(
         ([outcome(A, 1, 30)], 1),
         ([outcome(A, 1, 30), outcome(A, 31, 31, "failed", detail="x")], 1),
         ([outcome(A, 1, 30), outcome(A, 31, 31, "waiting", due=time.time() + 9_000)], 0),
-        ([outcome(A, 1, 30), outcome(A, 31, 31, "waiting", due=time.time() - 9_000)], 1),
+        ([outcome(A, 1, 30), outcome(A, 31, 31, "waiting", due=time.time() - 25 * 3600)], 0),
+        ([outcome(A, 1, 30), outcome(A, 31, 31, "waiting", due=time.time() - 27 * 3600)], 1),
         ([outcome(A, 1, 30), outcome(A, 31, 31, "open", due=time.time() + 9_000)], 0),
-        ([outcome(A, 1, 30), outcome(A, 31, 31, "open", due=time.time() - 9_000)], 1),
+        ([outcome(A, 1, 30), outcome(A, 31, 31, "open", due=time.time() - 25 * 3600)], 0),
+        ([outcome(A, 1, 30), outcome(A, 31, 31, "open", due=time.time() - 27 * 3600)], 1),
     ],
-    ids=["complete", "missing", "failed", "waiting", "overdue", "provisional", "stale"],
+    ids=[
+        "complete",
+        "missing",
+        "failed",
+        "waiting",
+        "due",
+        "overdue",
+        "provisional",
+        "due again",
+        "stale",
+    ],
 )
 def test_check_fails_for_what_is_missing_failed_or_stale(
     outcomes: Sequence[Outcome], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -207,14 +219,15 @@ def test_what_was_harvested_up_to_yesterday_and_not_since_is_stale(
     assert (said in text) is bool(status)
 
 
-def test_what_reaches_to_yesterday_is_not_stale(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("days", "status"), [(0, 0), (1, 0), (3, 1)])
+def test_what_ended_at_yesterday_has_a_day_to_move_on(
+    days: int, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    last = last_settled_day(time.time())
+    last = last_settled_day(time.time()) - timedelta(days=days)
     window = Window(A, NAME, last, last)
     spent = [Spent(A, NAME, last + timedelta(days=1), 1)]
     out = ledger(tmp_path, [(A, NAME, last, last)], [Outcome(window, "final", Tally(1, 7))], spent)
-    told(capsys, "--out", out, "--check")
+    told(capsys, "--out", out, "--check", status=status)
 
 
 # the file of accounts
