@@ -61,7 +61,7 @@ REACHED = {
     "status": {100_000: (0.8, 100.0), 1_000_000: (1.0, 100.0)},
 }
 """What a command reaches today by the number of windows: lower it when less is taken."""
-REACHED_ALL = {200: 3.0, 2_000: 20.0}
+REACHED_ALL = {200: 0.8, 2_000: 1.0}
 """The same of the plan of all interfaces, by the number of accounts."""
 
 

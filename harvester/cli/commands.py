@@ -137,7 +137,7 @@ def _option(name: str) -> Callable[[F], F]:
     """An option of the table, as one of the command line."""
     option = OPTIONS[name]
     if name == ENDPOINT:
-        return click.argument(name, nargs=-1)
+        return click.argument(name, nargs=-1, metavar="ENDPOINT...")
     if option.kind is FLAG:
         return click.option(_flag(name), name, is_flag=True, help=option.help)
     default = None if option.default is REQUIRED else option.default
