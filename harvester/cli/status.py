@@ -225,7 +225,7 @@ class Overview:
             found = calendar.bounds(*stream.days, MISSING) or stream.days
             self._group("missing", "").add(stream.key, stream.missing, found)
         if stream.overdue:
-            reason = "harvested up to yesterday once, or provisional, and not run since"
+            reason = "due for more than a day, and no run has asked for it"
             self._group("stale", reason).add(stream.key, days_in(stream.days), stream.days)
 
     def _group(self, state: str, reason: str) -> Group:
@@ -440,7 +440,7 @@ async def _print_json(reader: Reader, overview: Overview) -> None:
     async for stream, calendar in reader.streams():
         entry = {
             **stream.to_dict(),
-            **names.get(stream.key[0], {}),
+            **names.get(stream.key[0], {"name": "", "group": ""}),
             "ranges": [*_ranges(stream, calendar)],
         }
         print(comma + escaped(codec.encode(entry).decode()), end="")
