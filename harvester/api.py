@@ -34,7 +34,8 @@ from harvester.ledger import (
 )
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
-from harvester.plan import check_range, last_legal_day, parse_day
+from harvester.notebook import with_bar
+from harvester.plan import FIRST, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
@@ -71,8 +72,9 @@ async def run(
     """Harvest the days from ``start`` to ``end``, both included, into a sink.
 
     accounts: an `Account`, or several.  endpoints: a name (``"getusersummary"``), an
-    `Endpoint`, or several.  start, end: a `datetime.date`, ``YYYY-MM-DD`` or ``yesterday`` (in
-    China; before 08:00 there the day before, whose figures are settled).  sink: a spec
+    `Endpoint`, or several.  start, end: a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` (in
+    China; before 08:00 there the day before, whose figures are settled) or ``yesterday-30d``; as
+    start also ``first``, the first day of each interface.  sink: a spec
     (``"jsonl:DIR"``), a `Sink`, or a list of either.  options: see `Keywords`.
 
     Running it again resumes: what is safely done is not asked for again.  It may be cancelled at
@@ -120,13 +122,15 @@ def run_sync(
 
     Arguments, report and errors as of `run`, less ``session``, which belongs to an event loop.  For
     scripts and schedulers; where an event loop runs already, as in a notebook, the run has a thread
-    of its own, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
-    raised as KeyboardInterrupt once that is done; the same call again resumes.
+    of its own, in which ``on_event`` is called.  A notebook shows a progress bar.  Ctrl-C ends the
+    run as a cancellation does, and is raised as KeyboardInterrupt once that is done; the same call
+    again resumes.
     """
     if options.get("session") is not None:
         raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
     sink = _listed_sinks(sink)
     _hide_urls(options)
+    options["on_event"] = with_bar(options.get("on_event"))
     return wait_for(lambda: run(accounts, endpoints, start, end, sink=sink, **options))
 
 
@@ -285,11 +289,13 @@ def resolve(
     settings = Options(**options)
     now = time.time()
     found, notes = _endpoints(endpoints)
-    begin, last = parse_day(start, now, "start"), parse_day(end, now, "end")
+    from_first = isinstance(start, str) and start == FIRST
+    begin = min(each.first_day for each in found) if from_first else parse_day(start, now, "start")
+    last = parse_day(end, now, "end")
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
     scope = Scope(providers, found, begin, last, notes, caps=caps)
-    return scope.checked(last_legal_day(now)), settings
+    return scope.checked(last_legal_day(now), from_first=from_first), settings
 
 
 def _wrong(what: str, value: object) -> UsageError:

@@ -12,7 +12,7 @@ Rule: pure; a ledger stores what is decided here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED = b".feowx"
 STORED = bytes([FINAL, EMPTY, OPEN])
 KNOWN = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
 DONE = bytes([FINAL, EMPTY])
+_MISSING_ONLY = bytes([MISSING])
 
 
 class Outcome(NamedTuple):
@@ -226,13 +227,57 @@ class Calendar:
         """How many days have one of these letters."""
         return sum([sum(map(row.count, letters)) for row in self.years.values()])
 
+    def count_in(self, begin: date, end: date, letters: bytes) -> int:
+        """How many days of a range have one of these letters."""
+        found = 0
+        for year, low, high in _parts(begin, end):
+            row = self.years.get(year)
+            if row is not None:
+                found += sum([row.count(letter, low, high) for letter in letters])
+            elif MISSING in letters:
+                found += high - low
+        return found
+
+    def letters(self) -> dict[int, int]:
+        """How many days have each letter that is known of any day."""
+        rest = b"".join(self.years.values())
+        found = {}
+        for letter in (FINAL, MISSING):  # what is frequent is faster removed than counted
+            number = len(rest)
+            rest = rest.translate(None, bytes([letter]))
+            found[letter] = number - len(rest)
+        found |= {letter: rest.count(letter) for letter in (EMPTY, OPEN, WAITING, FAILED)}
+        del found[MISSING]
+        return found
+
+    def bounds(self, begin: date, end: date, letter: int) -> Days | None:
+        """The first and the last day of a range that have a letter; None if no day has it."""
+        parts = list(_parts(begin, end))
+        first = next(filter(None, (self._find(bytes.find, letter, *part) for part in parts)), None)
+        if first is None:
+            return None
+        parts.reverse()
+        last = next(filter(None, (self._find(bytes.rfind, letter, *part) for part in parts)))
+        return first, last
+
+    def _find(
+        self, find: Callable[..., int], letter: int, year: int, low: int, high: int
+    ) -> date | None:
+        row = bytes(self.years.get(year) or bytes([MISSING]) * days_of(year))
+        at = find(row, letter, low, high)
+        return date.fromordinal(date(year, 1, 1).toordinal() + at) if at >= 0 else None
+
     def span(self) -> Days | None:
         """From the first to the last day of which anything is known."""
         years = sorted(self.years)
-        if not years:
+        known = (year for year in years if self.years[year].strip(_MISSING_ONLY))
+        first = next(known, None)
+        if first is None:
             return None
-        runs = list(self.runs(date(years[0], 1, 1), date(years[-1], 12, 31), KNOWN))
-        return (runs[0][0], runs[-1][1]) if runs else None
+        last = next(year for year in reversed(years) if self.years[year].strip(_MISSING_ONLY))
+        before = days_of(first) - len(self.years[first].lstrip(_MISSING_ONLY))
+        number = len(self.years[last].rstrip(_MISSING_ONLY))
+        return date(first, 1, 1) + timedelta(before), date(last, 1, 1) + timedelta(number - 1)
 
     def sum(self) -> Tally | None:
         """Of all final windows; None if it is not known."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from html import escape
 from typing import Any
 
 from harvester.errors import IncompleteError
@@ -441,6 +442,30 @@ class Report:
         if self.state != "complete":
             raise IncompleteError(_incomplete(self), self)
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: numbers, causes, notes; whatever came from outside is escaped."""
+        windows = self.windows
+        rows = [(f"{name} windows", f"{getattr(windows, name):,}") for name in Windows.__slots__]
+        rows += [(name, f"{getattr(self, name):,}") for name in ("records", "requests", "retries")]
+        rows.append(("seconds", f"{self.seconds:,.1f}"))
+        if self.until is not None:
+            rows.append(("goes on from", rfc3339(self.until)))
+        table = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:right'>{escape(value)}</td></tr>"
+            for name, value in rows
+        )
+        said = [f"failed: {cause}: {cause.error}" for cause in causes(self.failures)]
+        said += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
+        said += self.notes
+        more = [f"and {len(said) - SHOWN:,} more"] if len(said) > SHOWN else []
+        items = "".join(f"<li>{escape(text)}</li>" for text in [*said[:SHOWN], *more])
+        return (
+            f"<div><b>harvester: {escape(self.state)}</b><table>{table}</table>"
+            + (f"<ul>{items}</ul>" if items else "")
+            + "</div>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As the command line's ``--json`` prints it."""
         return {
@@ -461,6 +486,9 @@ class Report:
             "notes": list(self.notes),
         }
 
+
+SHOWN = 20
+"""So many causes and notes a notebook shows."""
 
 CAUSES = 3
 """So many causes the message of an `IncompleteError` names."""

@@ -22,6 +22,7 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, open_ledger
 from harvester.limiter import Rate
 from harvester.model import Account
+from harvester.notebook import with_bar
 from harvester.secrets import Secret, holds_password
 from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords, StopSignal
 from harvester.sinks.base import path_of, spec_of
@@ -32,7 +33,7 @@ Value = str | int | float | Rate | None
 """What an option of a job may be."""
 
 _OBJECTS = ("session", "on_event", "stop")
-_OWN = ("start", "end", "appid", "accounts", "out", "sink")
+_OWN = ("start", "end", "appid", "accounts", "only", "out", "sink")
 _PASSWORDS = {
     "mysql": "MYSQL_PWD",
     "postgresql": "PGPASSWORD or ~/.pgpass",
@@ -49,7 +50,8 @@ class Job:
         takes them; ``yesterday`` is that of the day on which the job runs.
     appid: one account; its secret is in HARVESTER_SECRET where the job runs.  accounts: in its
         place, a file of accounts (TOML or CSV), whose secrets are references: ``env:NAME``,
-        ``file:PATH``.  The file is read where the job runs.
+        ``file:PATH``.  The file is read where the job runs.  only: appids, names and groups of
+        accounts of that file; without it all that are enabled.
     sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
         the ledger is kept too unless the option ``ledger`` says otherwise.
     interfaces: tables as ``[[interface]]`` in ``harvester.toml``.
@@ -67,6 +69,7 @@ class Job:
     end: str
     appid: str | None
     accounts: str | None
+    only: tuple[str, ...]
     sink: tuple[str, ...]
     out: str
     interfaces: tuple[dict[str, Any], ...] = field(hash=False)
@@ -80,6 +83,7 @@ class Job:
         end: date | str,
         appid: str | None = None,
         accounts: str | os.PathLike[str] | None = None,
+        only: str | Sequence[str] = (),
         sink: str | Secret | Sequence[str | Secret] = (),
         out: str | os.PathLike[str] = "harvest",
         interfaces: Sequence[Mapping[str, Any]] = (),
@@ -96,6 +100,7 @@ class Job:
             "end": _plain("end", end),
             "appid": _plain("appid", appid),
             "accounts": _plain("accounts", accounts),
+            "only": tuple(_plain("only", word) for word in _listed(only)),
             "sink": tuple(_plain("sink", spec) for spec in specs),
             "out": _plain("out", out),
             "interfaces": tuple(_plain_parts("interfaces", table) for table in interfaces),
@@ -146,11 +151,12 @@ class Job:
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
         """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
-        return wait_for(lambda: self.run(on_event=on_event, stop=stop))
+        observer = with_bar(on_event)
+        return wait_for(lambda: self.run(on_event=observer, stop=stop))
 
     def _accounts(self) -> Account | list[Account]:
         if self.accounts is not None:
-            return read_accounts(Path(self.accounts))
+            return read_accounts(Path(self.accounts), only=self.only)
         return single_account(self.appid or "")
 
     def _interfaces(self) -> list[Any]:
@@ -160,6 +166,8 @@ class Job:
         """Raise `UsageError` for what can be run nowhere; reads no secret and no accounts."""
         if (self.appid is None) == (self.accounts is None):
             raise UsageError("a job needs an appid or a file of accounts, and not both")
+        if self.only and self.accounts is None:
+            raise UsageError("only: it selects accounts of a file, and the job has none")
         anybody = Account(self.appid or "wx", secret="-")
         options = cast("Keywords", dict(self.options))
         api.resolve(anybody, self._interfaces(), self.start, self.end, options)

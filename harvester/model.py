@@ -43,12 +43,15 @@ class Account:
         of a third-party platform.
     concurrency: requests in flight for it at the most, whatever others may have; None: no cap of
         its own.
+    name, group: as people call it, and what it belongs to; for messages and for `--only`.
     """
 
     appid: str
     secret: str | Secret | None = field(default=None, repr=False)
     token: str | TokenSource | TokenProvider = field(default="stable", repr=False)
     concurrency: int | None = field(default=None, repr=False)
+    name: str = field(default="", repr=False)
+    group: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.secret is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -86,8 +87,14 @@ def rfc3339(moment: float) -> str:
     return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+FIRST = "first"
+"""As a start: the first day of each interface."""
+
+_YESTERDAY = re.compile(r"yesterday(?:-(\d{1,5})d)?")
+
+
 def parse_day(given: date | str, now: float, what: str = "date") -> date:
-    """A day from a `datetime.date`, ``YYYY-MM-DD`` or ``yesterday``.
+    """A day from a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` or ``yesterday-30d``.
 
     Before 08:00 in China ``yesterday`` is the day before, since the figures are not settled.
     Raises `UsageError` for anything else.
@@ -98,14 +105,15 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
         )
     if isinstance(given, date):
         return given
-    if given == "yesterday":
-        return last_settled_day(now)
+    if isinstance(given, str) and (found := _YESTERDAY.fullmatch(given)):
+        return last_settled_day(now) - timedelta(days=int(found[1] or 0))
     try:
         day = date.fromisoformat(given)
     except (TypeError, ValueError):
         day = None
     if day is None or given != day.isoformat():
-        raise UsageError(f"{what}: {given!r} is not a day; write YYYY-MM-DD, or yesterday")
+        words = "yesterday, yesterday-30d or first" if what == "start" else "yesterday"
+        raise UsageError(f"{what}: {given!r} is not a day; write YYYY-MM-DD, or {words}")
     return day
 
 

@@ -107,14 +107,23 @@ async def known(ledger: Ledger | None, wall: float) -> Known:
 
 
 def needed(
-    cut: Grid, days: Days, calendar: Calendar, wall: float, longest: float, hold: float = HELD
+    cut: Grid,
+    days: Days,
+    calendar: Calendar,
+    wall: float,
+    longest: float,
+    hold: float = HELD,
+    *,
+    counts_only: bool = False,
 ) -> Need:
     """What is to be asked for of a range; longest: days of a window that WeChat takes.
 
     hold: seconds for which a window that is not due yet is left alone at the most.
+    counts_only: leaves out ``stored`` where the numbers need no list of it.
     """
     begin, end = days
-    stored = list(calendar.runs(begin, end, STORED)) if calendar.years else []
+    by_day = counts_only and cut.cut is Cut.DAYS and cut.span == 1
+    stored = list(calendar.runs(begin, end, STORED)) if calendar.years and not by_day else []
     again = [
         window
         for window in calendar.windows.values()
@@ -125,9 +134,13 @@ def needed(
         and (cut.cut is not Cut.RECENT or window.end == cut.last)
     ]
     again.sort(reverse=True)
-    left = cut.calls(begin, end, stored, longest)
+    whole = cut.calls(begin, end, (), longest)
+    if by_day:
+        left = whole - calendar.count_in(begin, end, STORED)
+    else:
+        left = cut.calls(begin, end, stored, longest) if stored else whole
     left += sum([number_of_pieces(days_in(window.days), longest) for window in again])
-    planned = max(left, cut.calls(begin, end, (), longest)) if stored else left
+    planned = max(left, whole)
     return Need(days, stored, again, planned, left)
 
 
@@ -150,11 +163,12 @@ async def demands(
     hold: float = HELD,
     stored: Mapping[Key, Calendar] | None = None,
     anew: bool = False,
+    counts_only: bool = False,
 ) -> AsyncIterator[list[Demand]]:
     """What each account needs, an entry for each interface that has days in the range.
 
     spans: the longest windows, by interface.  stored: what the sinks hold, where no ledger is kept.
-    anew: as if nothing was stored.
+    anew: as if nothing was stored.  counts_only: as of `needed`.
     """
     last = last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
@@ -175,7 +189,7 @@ async def demands(
                 if demand is None:
                     cut, known = grids[name], calendar or NOTHING
                     longest = spans.get(name, NEVER)
-                    need = needed(cut, days, known, wall, longest, hold)
+                    need = needed(cut, days, known, wall, longest, hold, counts_only=counts_only)
                     demand = Demand(appid, endpoint, cut, known, need)
                     if calendar is None:
                         untouched[name] = demand

@@ -112,8 +112,40 @@ def _maker(spec: Secret) -> Any:
     point = _points("harvester.sinks").get(scheme)
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
-        raise UsageError(f"no sink for {_shown(spec)!r}: these are known: {known}")
+        raise UsageError(
+            f"no sink for {_shown(spec)!r}{_instead_of(spec)}: these are known: {known}"
+        )
     return point.load()
+
+
+_MEANT = {
+    "postgres": "postgresql://",
+    "pg": "postgresql://",
+    "psql": "postgresql://",
+    "json": "jsonl:",
+    "ndjson": "jsonl:",
+    "csv": "parquet: or duckdb:, which spreadsheets and data frames read",
+    "tsv": "parquet: or duckdb:, which spreadsheets and data frames read",
+    "xlsx": "parquet: or duckdb:, which spreadsheets and data frames read",
+    "sqlite3": "sqlite:",
+    "file": "jsonl:",
+    "stdout": "-",
+}
+"""What people type, and what they mean."""
+
+
+def _instead_of(spec: Secret) -> str:
+    """A hint for a spec of no sink, or an empty string."""
+    scheme, colon, _ = spec.value.partition(":")
+    name = scheme.lower()
+    if name in _MEANT:
+        return f" (did you mean {_MEANT[name]}?)"
+    if name in sink_schemes():
+        right = f"{name}:…" if _takes_a_place(name) else name
+        return f" (did you mean {right}?)"
+    if not colon and (not name or set(name) & {"/", "."}):
+        return " (did you mean jsonl: and that path?)" if name else ""
+    return nearest(name, [f"{each}:" for each in sink_schemes() if _takes_a_place(each)])
 
 
 def _shown(spec: Secret) -> str:

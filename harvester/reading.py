@@ -18,7 +18,7 @@ from harvester.endpoint import Endpoint, in_record
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
 from harvester.model import Account, metadata
-from harvester.plan import Days, parse_day
+from harvester.plan import FIRST, Days, parse_day
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -247,7 +247,7 @@ def _appids(given: str | Account | Iterable[str | Account] | None) -> frozenset[
 
 def _days(start: date | str | None, end: date | str | None) -> Days:
     now = time.time()
-    begin = date.min if start is None else parse_day(start, now, "start")
+    begin = date.min if start in (None, FIRST) else parse_day(start, now, "start")
     last = date.max if end is None else parse_day(end, now, "end")
     if begin > last:
         raise UsageError(f"the start {begin} lies after the end {last}; exchange them")

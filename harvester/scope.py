@@ -68,8 +68,10 @@ class Scope:
         begin = max(self.begin, endpoint.first_day)
         return (begin, self.end) if begin <= self.end else None
 
-    def checked(self, last: date) -> Scope:
+    def checked(self, last: date, *, from_first: bool = False) -> Scope:
         """The same with its notes; last: the last day that can be asked for.
+
+        from_first: whether each interface was asked for from its first day on.
 
         Raises `UsageError` if no window of any interface fits into the range.
         """
@@ -78,7 +80,7 @@ class Scope:
         for endpoint in self.endpoints:
             if note := self._why_none(endpoint, last):
                 without.append(note)
-            elif endpoint.first_day > self.begin:
+            elif endpoint.first_day > self.begin and not from_first:
                 later[endpoint.first_day].append(endpoint.name)
         if len(without) == len(self.endpoints):
             raise UsageError("; ".join(without))

@@ -97,10 +97,13 @@ def _count_or_zero(value: Any) -> int:
     return value if type(value) is int and value == 0 else _count(value)
 
 
-def _order(value: Any) -> object:
-    if value not in ("newest", "oldest"):
-        raise ValueError
-    return value
+def _one_of(*words: str) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        if value not in words:
+            raise ValueError
+        return value
+
+    return check
 
 
 def _string(value: Any) -> str:
@@ -138,7 +141,8 @@ DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
 COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
-ORDER = Kind("newest or oldest", "[newest|oldest]", _order)
+ORDER = Kind("newest or oldest", "[newest|oldest]", _one_of("newest", "oldest"))
+LOG_FORMAT = Kind("text or json", "[text|json]", _one_of("text", "json"))
 STRING = Kind("a string", "TEXT", _string)
 SPEC = Kind("a string", "SPEC", _spec)
 PATH = Kind("a path", "FILE", _path)
@@ -254,15 +258,21 @@ class Arguments(TypedDict):
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
         "Interfaces and groups of interfaces.", several=True)]
     start: Annotated[str | date, Option(DAY, REQUIRED,
-        "First day: YYYY-MM-DD, or yesterday (in China).")]
+        "First day: YYYY-MM-DD, yesterday (in China), yesterday-30d, or first, which is the first"
+        " day of each interface.")]
     end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
     appid: Annotated[str, Option(STRING, None,
         "One account; its secret comes from HARVESTER_SECRET.", metavar="ID")]
+    only: Annotated[list[str], Option(STRING, (),
+        "Of --accounts, those with this appid, name or group, repeatable.",
+        ("run", "plan", "status"), metavar="WHO", several=True)]
     accounts: Annotated[Path, Option(PATH, None,
-        "TOML with an [[account]] table for each account: appid, secret (env:NAME or file:PATH,"
-        " readable by its owner alone), token (stable, classic, cloud, cloudbase, command:…,"
-        " https://…, static:…), platform, refresh_token, concurrency (a cap of its own); and with"
-        " [[platform]] tables.  Or CSV with such a header line.")]
+        "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
+        " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
+        " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
+        " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
+        " line.",
+        ("run", "plan", "status"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
@@ -274,6 +284,11 @@ class Arguments(TypedDict):
     json: Annotated[bool, Option(FLAG, False,
         "The report as JSON, at the end of standard output (with --sink - of standard error).",
         RUN)]
+    quiet: Annotated[bool, Option(FLAG, False,
+        "Show no progress and no summary: only what needs attention, and the report of --json.",
+        RUN)]
+    log_format: Annotated[str, Option(LOG_FORMAT, "text",
+        "Messages and progress as text, or as json: an object a line, with its time.", RUN)]
     waiting_ok: Annotated[bool, Option(FLAG, False,
         "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
         " take every other status for a failure.", RUN)]

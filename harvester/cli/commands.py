@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 import harvester
+from harvester import plugins
 from harvester.api import open_sinks, resolve
-from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
-from harvester.cli.screen import say, tell
-from harvester.config.accounts import NoAccountError, read_accounts, single_account
+from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, screen
+from harvester.cli.screen import many, say, tell
+from harvester.config.accounts import (
+    ListedAccount,
+    NoAccountError,
+    choose,
+    list_accounts,
+    read_accounts,
+    single_account,
+)
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
+from harvester.events import Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.secrets import Secret
@@ -42,29 +54,61 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+@dataclass
+class _Called:
+    """What is known of the command that was called, also where it ends early.
+
+    as_json: whether it is to end with a report as JSON.  aside: whether standard output holds
+    records, so that the report goes to standard error.
+    """
+
+    as_json: bool = False
+    aside: bool = False
+
+
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status, and says every error in one sentence."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    called = _called(given)
+    screen.log_as("text")
+    screen.name_accounts({})
     try:
-        return int(cli.main(arguments, prog_name="harvester", standalone_mode=False) or 0)
+        return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:
         tell(exc.format_message())
         return UNUSABLE
     except click.ClickException as exc:
-        say(" ".join(exc.format_message().split()))
-        return UNUSABLE
+        return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
     except click.Abort:
         return 130
     except UsageError as exc:
-        say(str(exc))
-        return UNUSABLE
+        return _refused(str(exc), UNUSABLE, called)
     except HarvestError as exc:
-        say(str(exc))
-        return STOPPED
+        return _refused(str(exc), STOPPED, called)
     except BrokenPipeError:
         raise
     except OSError as exc:  # a path that cannot be: too long, for instance
-        say(f"{exc.filename or 'a file'} cannot be used ({exc.strerror})")
-        return UNUSABLE
+        text = f"{exc.filename or 'a file'} cannot be used ({exc.strerror})"
+        return _refused(text, UNUSABLE, called)
+
+
+def _refused(text: str, status: int, called: _Called) -> int:
+    """Say why nothing was done; gives the status."""
+    say(text, "error")
+    if called.as_json:
+        screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
+    return status
+
+
+def _called(given: Sequence[str]) -> _Called:
+    """What the words say, before they are read."""
+    as_json = given[:1] == ["run"] and ("--json" in given or _json_in_environment())
+    aside = f"--sink={STANDARD_OUTPUT}" in given or ("--sink", STANDARD_OUTPUT) in pairwise(given)
+    return _Called(as_json, aside)
+
+
+def _json_in_environment() -> bool:
+    return os.environ.get("HARVESTER_JSON", "").strip().lower() in ("1", "true", "yes")
 
 
 def _flag(name: str) -> str:
@@ -93,10 +137,10 @@ def _option(name: str) -> Callable[[F], F]:
     """An option of the table, as one of the command line."""
     option = OPTIONS[name]
     if name == ENDPOINT:
-        return click.argument(name, nargs=-1, required=True)
+        return click.argument(name, nargs=-1, metavar="ENDPOINT...")
     if option.kind is FLAG:
         return click.option(_flag(name), name, is_flag=True, help=option.help)
-    default = {"required": True} if option.default is REQUIRED else {"default": option.default}
+    default = None if option.default is REQUIRED else option.default
     return click.option(
         _flag(name),
         name,
@@ -106,7 +150,7 @@ def _option(name: str) -> Callable[[F], F]:
         multiple=option.several,
         show_default=True,
         help=option.help,
-        **default,
+        default=default,
     )
 
 
@@ -123,10 +167,17 @@ def _options_of(command: str) -> Callable[[F], F]:
     return decorate
 
 
+def _say_file(*, quiet: bool = False) -> None:
+    """Say which file is used, if nobody has named one."""
+    if click.get_current_context().meta.get(UNASKED) and not quiet:
+        say(f"./{DEFAULT_FILE} is used, since it is there", "info")
+
+
 def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Use the environment and a file as the defaults of the command's options."""
     if path is None and Path(DEFAULT_FILE).exists():
         path = Path(DEFAULT_FILE)
+        context.meta[UNASKED] = True
     own = {parameter.name for parameter in context.command.params}
     file = read_config(path) if path else {}
     interfaces = file.pop("interface", None)
@@ -159,12 +210,13 @@ def _own_interfaces() -> list[JsonEndpoint]:
 
 PLACES = (
     "An option can also be set in the environment, as HARVESTER_ and its name"
-    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink and ENDPOINT are separated"
-    " by spaces), or in the file of --config.  The command line wins over the environment, and the"
-    " environment over the file."
+    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and ENDPOINT are"
+    " separated by spaces), or in the file of --config.  The command line wins over the"
+    " environment, and the environment over the file."
 )
 INTERFACES = "harvester.interfaces"
 OPENINGS = "harvester.openings"
+UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
 LISTED = 20
 """So many accounts that cannot be used are listed one by one."""
@@ -183,9 +235,33 @@ config_option = click.option(
 )
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
+
+
 def _library(values: dict[str, Any]) -> Any:
     """The options that the library takes."""
     return {name: values[name] for name in KEYWORDS if name in values}
+
+
+ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
+EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
+
+
+def _require(values: dict[str, Any], *, account: bool = True) -> None:
+    """Raise `UsageError` that names all that is missing, with an example."""
+    missing = ["ENDPOINT (an interface or a group, as users)"] if not values[ENDPOINT] else []
+    missing += [f"{_flag(name)} DATE" for name in ("start", "end") if values[name] is None]
+    without = account and not (values["appid"] or values["accounts"])
+    if without:
+        missing.append("an account (--appid ID or --accounts FILE)")
+    if missing:
+        *others, last = missing
+        text = f"{', '.join(others)} and {last}" if others else last
+        text = f"{text} {'are' if others else 'is'} missing"
+        if without and not others:
+            text = f"no account was given; give {ACCOUNT}"
+        command = click.get_current_context().command.name
+        raise UsageError(f"{text}; for example: harvester {command} {EXAMPLE}")
 
 
 def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
@@ -214,10 +290,16 @@ def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
     return appid, file
 
 
-def _read_accounts(file: Path) -> list[Account]:
+def _read_accounts(values: dict[str, Any], file: Path, *, secrets: bool = True) -> list[Account]:
     """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
+    only = values["only"]
     try:
-        return read_accounts(file)
+        accounts = read_accounts(file, only=only, secrets=secrets)
+        screen.name_accounts({each.appid: each.name for each in accounts if each.name})
+        resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
+        if resting and not values.get("quiet"):
+            say(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
+        return accounts
     except NoAccountError as exc:
         for problem in exc.problems[:LISTED]:
             say(problem)
@@ -230,13 +312,15 @@ def _accounts(values: dict[str, Any]) -> list[Account]:
     """The accounts that are named, with their secrets."""
     appid, file = _chosen(values)
     if file:
-        return _read_accounts(file)
-    if appid:
-        return [single_account(appid)]
-    raise UsageError(
-        "no account was given; give --appid (its secret in the environment variable"
-        " HARVESTER_SECRET), or --accounts FILE"
-    )
+        return _read_accounts(values, file)
+    _refuse_only(values)
+    return [single_account(appid or "")]
+
+
+def _refuse_only(values: dict[str, Any]) -> None:
+    """Raise `UsageError` if accounts are to be selected, and there is no file of them."""
+    if values["only"]:
+        raise UsageError("--only selects accounts of a file; give --accounts FILE as well")
 
 
 @click.group(context_settings=CONTEXT)
@@ -254,6 +338,10 @@ def cli() -> None:
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
 
 
+def _text(spec: str | Secret) -> str:
+    return spec.value if isinstance(spec, Secret) else spec
+
+
 @cli.command(
     context_settings=CONTEXT,
     short_help="Harvest; the same command again resumes.",
@@ -263,12 +351,16 @@ def cli() -> None:
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
-    from harvester.cli.session import conclude, conclude_unread, conduct
+    from harvester.cli.session import Manner, conclude, conclude_unread, conduct
 
+    called = click.get_current_context().obj
+    called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
+    screen.log_as(values["log_format"])
+    _require(values)
     factory = uvloop_factory() if values["uvloop"] else None
     open_store(values["token_store"])
     accounts = _accounts(values)
-    _scope(values, accounts)
+    scope, _ = _scope(values, accounts)
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
     endpoints = _interfaces(values)
@@ -285,12 +377,15 @@ def run(**values: Any) -> int:
             stop=stop,
         )
 
+    _say_file(quiet=values["quiet"])
     names = [sink.identity for sink in sinks]
     places = [name for name in names if name != STANDARD_OUTPUT]
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     try:
-        status = conclude(conduct(harvest, factory), where, as_json=values["json"], aside=aside)
+        report = conduct(harvest, factory, quiet=values["quiet"])
+        manner = Manner(values["json"], aside, values["quiet"])
+        status = conclude(report, where, manner, (scope.begin, scope.end))
     except ReaderGoneError as exc:
         return conclude_unread(exc.report, as_json=values["json"])
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
@@ -299,29 +394,106 @@ def run(**values: Any) -> int:
 @cli.command(
     context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.", epilog=PLACES
 )
+@json_option
 @_options_of("plan")
 def plan(**values: Any) -> int:
     """Tell what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
     from harvester.cli.inspect import show_plan
 
+    _require(values, account=False)
     appid, file = _chosen(values)
+    if file is None:
+        _refuse_only(values)
     alone = [Account(appid or "wx", secret="-")]
-    accounts = read_accounts(file, secrets=False) if file else alone
+    accounts = _read_accounts(values, file, secrets=False) if file else alone
     scope, options = _scope(values, accounts)
     open_sinks(values["sink"] or f"jsonl:{values['out']}")
     own = values["out"] / FILE_NAME
     given = values["ledger"] or (own if own.exists() else None)
     known = open_ledger(given, readonly=True) if given else None
-    return asyncio.run(show_plan(scope, options, known, time.time()))
+    _say_file()
+    return asyncio.run(show_plan(scope, options, known, time.time(), as_json=values["as_json"]))
 
 
-@cli.command(context_settings=CONTEXT, short_help="Show coverage by month and gaps.")
+@cli.command(
+    context_settings=CONTEXT, short_help="Show totals, what needs attention, coverage and gaps."
+)
+@click.option(
+    "--appid", "appids", metavar="ID", multiple=True, help="Only this account, repeatable."
+)
+@click.option(
+    "--endpoint",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this interface or group of interfaces, repeatable.",
+)
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice(STATES),
+    multiple=True,
+    help="Only what has such days, repeatable.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 1 if anything that was asked for is missing, failed or stale.",
+)
+@json_option
 @_options_of("status")
-def status(out: Path, ledger: Any) -> int:
-    """Show what is harvested: coverage by month, gaps, what waits and what failed."""
-    from harvester.cli.inspect import show_status
+def status(**values: Any) -> int:
+    """Show what is harvested: totals, what needs attention by cause, coverage and gaps.
 
-    return asyncio.run(show_status(_ledger_in(out, ledger), _own_interfaces()))
+    With --accounts FILE these are the accounts that the file names and does not disable.
+    """
+    from harvester.cli.status import Wanted, show_status
+
+    listed = _listed(values)
+    appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
+    wanted = Wanted(appids, _named(values["names"]), values["states"], listed)
+    ledger = _ledger_in(values["out"], values["ledger"])
+    return asyncio.run(
+        show_status(
+            ledger,
+            _own_interfaces(),
+            wanted,
+            as_json=values["as_json"],
+            check=values["check"],
+        )
+    )
+
+
+def _selected(
+    listed: Sequence[ListedAccount], only: Collection[str], file: Path | None
+) -> set[str]:
+    """The appids that --only selects; one that is disabled by its own appid or name alone."""
+    if not only:
+        return set()
+    found = {
+        each.appid
+        for each in choose(listed, only, file)
+        if each.enabled or not {each.appid, each.name}.isdisjoint(only)
+    }
+    if not found:
+        raise UsageError(f"{file} disables each of {', '.join(only)}; name one to see it")
+    return found
+
+
+def _listed(values: dict[str, Any]) -> list[ListedAccount] | None:
+    """The accounts of the file of accounts, None if there is no file."""
+    if values["accounts"] is None:
+        _refuse_only(values)
+        return None
+    found = list_accounts(values["accounts"])
+    screen.name_accounts({each.appid: each.name for each in found if each.name})
+    return found
+
+
+def _named(names: Sequence[str]) -> set[str]:
+    """The interfaces of names and groups; a name that is neither may be one of the ledger's."""
+    groups = plugins.endpoint_groups() if names else {}
+    return {each for name in names for each in groups.get(name, [name])}
 
 
 @cli.command(context_settings=CONTEXT, short_help="Write a page that shows what is harvested.")
@@ -377,17 +549,19 @@ def report(
     callback=_read,
     help="A destination that the ledger names, as it is reached from here, repeatable.",
 )
+@json_option
 @_options_of("verify")
-def verify(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
+def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
     from harvester.cli.inspect import show_verification
 
     given = open_sinks(sink) if sink else []
-    return asyncio.run(show_verification(_ledger_in(out, ledger), given))
+    return asyncio.run(show_verification(_ledger_in(out, ledger), given, as_json=as_json))
 
 
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
     """The ledger that was named, or the one in a directory."""
+    _say_file()
     return open_ledger(given or ledger_of(out), readonly=readonly)
 
 
@@ -419,12 +593,13 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
+@json_option
 @_options_of("endpoints")
-def endpoints(name: str | None) -> int:
+def endpoints(name: str | None, *, as_json: bool) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
     from harvester.cli.interfaces import show
 
-    return show(name, _own_interfaces())
+    return show(name, _own_interfaces(), as_json=as_json)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

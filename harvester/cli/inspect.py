@@ -1,51 +1,33 @@
-"""What can be told without asking WeChat: plan, status, verify.
+"""What can be told without asking WeChat: plan and verify.
 
 Rule: reads the ledger and the stored data, changes nothing.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
-from datetime import date, timedelta
-
-from rich.table import Table
-from rich.text import Text
+from datetime import timedelta
+from typing import Any
 
 from harvester import plugins
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
-from harvester.cli.screen import china_time, duration, many, out, plain, say, tell
-from harvester.coverage import (
-    DONE,
-    EMPTY,
-    FAILED,
-    MISSING,
-    OPEN,
-    STORED,
-    Calendar,
-    OpenWindow,
-    days_of,
-)
+from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
-from harvester.ledger import Key, Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import KnownSink, WorkerState, shared
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
+from harvester.ledger.base import KnownSink
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
     Cut,
     Days,
     Estimate,
-    Grid,
     Load,
     china,
-    days_in,
     estimate,
     last_settled_day,
     quota_days,
-    runs,
 )
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
@@ -53,13 +35,12 @@ from harvester.settings import Options
 from harvester.sinks.base import Sink, name_in, scan_of, spec_of
 from harvester.verify import Verified, verify
 
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
-
 # plan
 
 
-async def show_plan(scope: Scope, options: Options, ledger: Ledger | None, now: float) -> int:
+async def show_plan(
+    scope: Scope, options: Options, ledger: Ledger | None, now: float, *, as_json: bool = False
+) -> int:
     """Calls, days of quota and hours of what a run would do."""
     async with ledger or nullcontext():
         calls, loads, total = await _counts(scope, options, ledger, now)
@@ -67,6 +48,9 @@ async def show_plan(scope: Scope, options: Options, ledger: Ledger | None, now: 
     most = min(options.account_concurrency or options.concurrency, options.concurrency)
     caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
     takes = estimate(calls, rate.per_second, options.concurrency, caps)
+    if as_json:
+        show_json(_plan_object(scope, options, now, takes, loads, total))
+        return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
     tell(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
@@ -83,13 +67,43 @@ async def show_plan(scope: Scope, options: Options, ledger: Ledger | None, now: 
     return COMPLETE
 
 
+def _plan_object(
+    scope: Scope,
+    options: Options,
+    now: float,
+    takes: Estimate,
+    loads: Collection[tuple[str, Load]],
+    total: int,
+) -> dict[str, Any]:
+    """The same as JSON has it; quota_days: None without a daily quota, or if there is no end."""
+    days = None
+    if options.daily_budget is not None:
+        needed = [quota_days(load, options.daily_budget, china(now).date()) for _, load in loads]
+        days = None if None in needed else max([each or 0 for each in needed], default=0)
+    return {
+        "accounts": len(scope.accounts),
+        "endpoints": [endpoint.name for endpoint in scope.endpoints],
+        "begin_date": str(scope.begin),
+        "end_date": str(scope.end),
+        "calls": takes.calls,
+        "done": total - takes.calls,
+        "seconds": round(takes.seconds, 1),
+        "seconds_by_rate": round(takes.by_rate, 1),
+        "daily_quota": options.daily_budget,
+        "quota_days": days,
+        "notes": list(scope.notes),
+    }
+
+
 async def _counts(
     scope: Scope, options: Options, ledger: Ledger | None, now: float
 ) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
     """The calls by account and interface, their load on the quotas, and the windows in all."""
     has: Known = await known(ledger, now)
     calls, loads, total = [], set[tuple[str, Load]](), 0
-    async for listed in demands(scope, ledger, has.spans, now, anew=options.refresh):
+    async for listed in demands(
+        scope, ledger, has.spans, now, anew=options.refresh, counts_only=True
+    ):
         row = []
         for appid, endpoint, _, _, need in listed:
             row.append(need.left)
@@ -140,175 +154,14 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"
 
 
-# status
-
-
-async def show_status(ledger: Ledger, own: Iterable[Endpoint] = ()) -> int:
-    """Coverage by month, gaps, and what waits or failed; own: interfaces of the configuration."""
-    cuts = {endpoint.name: endpoint.cut for endpoint in own}
-    anything = False
-    async with ledger:
-        if (with_workers := shared(ledger)) is not None:
-            _show_workers(await with_workers.workers())
-        asked = await ledger.asked()
-        for name, state in (await ledger.sinks()).items():
-            if not state.whole:
-                tell(plain(f"{name} lacks some of it; the next run into it fills it"))
-        async for calendars in _by_account(ledger):
-            for key in sorted(calendars):
-                cut = cuts.get(key[1]) or _cut_of(key[1])
-                _show_coverage(key, asked.get(key), calendars[key], cut)
-                anything = True
-    if not anything:
-        tell("nothing was harvested yet")
-    return COMPLETE
-
-
-def _show_workers(workers: Sequence[WorkerState]) -> None:
-    """Who is at work, since when, and how fast."""
-    if not workers:
-        tell("no worker is running")
-    for each in workers:
-        state = "" if each.alive else f"silent since {china_time(each.until)}, "
-        seconds = max(min(time.time(), each.until) - each.started, 1.0)
-        tell(
-            f"worker {each.name}: {state}since {china_time(each.started)},"
-            f" {many(each.accounts, 'account')}, {many(each.windows, 'window')}"
-            f" ({each.windows / seconds:,.1f} a second)"
-        )
-
-
-async def _by_account(ledger: Ledger) -> AsyncIterator[dict[Key, Calendar]]:
-    """What is known of each account, of some accounts at a time; also if it is only asked for."""
-    asked: defaultdict[str, list[Key]] = defaultdict(list)
-    for key in await ledger.asked():
-        asked[key[0]].append(key)
-    appids = await ledger.accounts()
-    for begin in range(0, len(appids), AT_ONCE):
-        some = appids[begin : begin + AT_ONCE]
-        found = await ledger.calendars(some)
-        for appid in some:
-            for key in asked[appid]:
-                found.setdefault(key, Calendar())
-        yield found
-
-
-def _show_coverage(key: Key, asked: Days | None, calendar: Calendar, cut: Cut) -> None:
-    spans = [span for span in (asked, calendar.span()) if span is not None]
-    if not spans:
-        return
-    begin, end = min(span[0] for span in spans), max(span[1] for span in spans)
-    final, empty = calendar.count(DONE), calendar.count(bytes([EMPTY]))
-    young = calendar.count(bytes([OPEN]))
-    left = list(_not_done((begin, end), calendar, cut))
-    tally = calendar.stored_tally()
-    records = "records not counted" if tally is None else many(tally.records, "record")
-    tell(
-        f"{key[0]} {key[1]}, {begin} to {end}: {final + young:,} of"
-        f" {many(days_in((begin, end)), 'day')} harvested ({final:,} final, {young:,} provisional;"
-        f" {empty:,} of them empty){_counted(left)}; {records}"
-    )
-    out.print(_months((begin, end), calendar))
-    again = [window for window in calendar.windows.values() if window.stored]
-    for first, last, text in sorted([*left, *_provisional(again)]):
-        span = f"{first}" if first == last else f"{first} to {last}"
-        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
-
-
-def _cut_of(name: str) -> Cut:
-    """How an interface is cut; of one that is not installed it is not known: as days."""
-    known = name in plugins.endpoint_names()
-    return plugins.endpoint(name).cut if known else Cut.DAYS
-
-
-def _not_done(days: Days, calendar: Calendar, cut: Cut) -> Iterator[tuple[date, date, str]]:
-    found = [
-        (first, last, _missing((first, last), cut))
-        for first, last in calendar.runs(*days, bytes([MISSING]))
-    ]
-    for window in calendar.windows.values():
-        if window.state == "waiting":
-            text = f"waiting until {china_time(window.due)}: {window.detail}"
-            found.append((window.begin, window.end, text))
-        elif window.state == "failed":
-            found.append((window.begin, window.end, f"failed: {window.detail}"))
-    yield from sorted(found)
-
-
-def _counted(left: Iterable[tuple[date, date, str]]) -> str:
-    """How many days wait, failed, are missing: what a line about them begins with."""
-    days = Counter[str]()
-    for first, last, text in left:
-        days[text.replace(":", " ").split(" ")[0]] += days_in((first, last))
-    return "".join(
-        f", {days[word]:,} {word}" for word in ("waiting", "failed", "missing") if days[word]
-    )
-
-
-def _missing(days: Days, cut: Cut) -> str:
-    """Missing; or why there is nothing to ask for."""
-    if cut is Cut.RECENT:
-        return "not asked for: this interface gives no other days than those that end yesterday"
-    if cut is not Cut.DAYS and not Grid(cut, 1, days[0], days[1]).count(*days):
-        return f"not asked for: no whole {cut.value} lies in them"
-    return "missing"
-
-
-def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:
-    """Neighbouring windows that are provisional for the same reason, as one."""
-    by_reason: dict[str, list[OpenWindow]] = {}
-    for window in sorted(again):
-        by_reason.setdefault(_without_day(window.detail), []).append(window)
-    for reason, windows in by_reason.items():
-        for first, last, _ in runs(window.days for window in windows):
-            due = max(window.due for window in windows if first <= window.begin <= last)
-            when = f" from {china_time(due)} on" if due else ""
-            yield first, last, f"provisional: {reason}; the next run{when} asks again"
-
-
-def _without_day(reason: str) -> str:
-    """Why, without until when: that is another day for each window."""
-    return reason.partition(" until ")[0]
-
-
-def _months(days: Days, calendar: Calendar) -> Table:
-    """A line a year, a sign a month."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
-    table.add_column("")
-    for month in range(1, 13):
-        table.add_column(f"{month:02}")
-    table.add_column("")
-    for year in range(days[0].year, days[1].year + 1):
-        row = calendar.years.get(year) or bytes([MISSING]) * days_of(year)
-        signs = [_sign(year, month, days, bytes(row)) for month in range(1, 13)]
-        table.add_row(f"  {year}", *signs)
-    table.caption = "  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures"
-    table.caption_justify = "left"
-    table.caption_style = ""
-    return table
-
-
-def _sign(year: int, month: int, days: Days, row: bytes) -> Text:
-    first = max(date(year, month, 1), days[0])
-    after = date(year + month // 12, month % 12 + 1, 1)
-    last = min(after - timedelta(days=1), days[1])
-    if last < first:
-        return Text("  ")
-    start = date(year, 1, 1).toordinal()
-    asked = row[first.toordinal() - start : last.toordinal() - start + 1]
-    have = len(asked) - len(asked.translate(None, STORED))
-    if FAILED in asked:
-        return Text("××", style="red")
-    if have == len(asked):
-        return Text("██", style="green")
-    return Text("▒▒", style="yellow") if have else Text("··")
-
-
 # verify
 
 
-async def show_verification(ledger: SqliteLedger | PostgresLedger, sinks: Sequence[Sink]) -> int:
+async def show_verification(
+    ledger: SqliteLedger | PostgresLedger, sinks: Sequence[Sink], *, as_json: bool = False
+) -> int:
     """Compare each sink with what the ledger says; sinks: as they are reached from here."""
+    told = _not_told if as_json else _told
     async with ledger:
         known = await ledger.sinks()
         if not known:
@@ -317,37 +170,67 @@ async def show_verification(ledger: SqliteLedger | PostgresLedger, sinks: Sequen
         if strange := sorted(given.keys() - known.keys()):
             raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")
         each_of = [
-            await _verified(ledger, name, state, given.get(name)) for name, state in known.items()
+            await _verified(ledger, name, state, given.get(name), told)
+            for name, state in known.items()
         ]
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
     unread = [each for each in found if each.unread]
     for each in differences:
         for difference in each.differences:
-            tell(plain(f"{difference.where}: {difference.what}"))
+            told(f"{difference.where}: {difference.what}")
     for each in unread:
         say(plain(f"{each.where} was not verified: {each.unread}"))
     if len(unread) < len(found):
-        tell("different from what was fetched" if differences else "exactly what was fetched")
+        told("different from what was fetched" if differences else "exactly what was fetched")
+    if as_json:
+        names = [spec_of(name, ledger.path) for name in known]
+        show_json({"sinks": [*map(_verified_object, names, each_of)]})
     if unread:
         return STOPPED
     return FAILED_WINDOWS if differences else COMPLETE
 
 
+def _told(text: str) -> None:
+    indent = "  " if text.startswith("  ") else ""
+    tell(indent + plain(text))
+
+
+def _not_told(_: str) -> None:
+    """Nothing: it is in the JSON."""
+
+
+def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
+    """What was found in a sink as JSON has it; state: exact, different, unread or not_verified."""
+    if found is None:
+        return {"sink": name, "state": "not_verified"}
+    state = "different" if found.differences else "unread" if found.unread else "exact"
+    return {
+        "sink": name,
+        "state": state,
+        "records": found.records,
+        "unknown_windows": found.unknown,
+        "counted_windows": found.counted,
+        "read_to_its_end": not (found.broken or found.unread),
+        "differences": [each._asdict() for each in found.differences],
+        "unread": found.unread,
+    }
+
+
 async def _verified(
-    ledger: Ledger, name: str, state: KnownSink, sink: Sink | None
+    ledger: Ledger, name: str, state: KnownSink, sink: Sink | None, told: Callable[[str], None]
 ) -> Verified | None:
     """What was found in a sink, as far as that can be told at once; None if there is no way."""
     where = spec_of(name, ledger.path)
     if not state.whole:
-        tell(plain(f"{where} lacks some of it; the next run into it fills it"))
+        told(f"{where} lacks some of it; the next run into it fills it")
     try:
         if sink is None and where.partition(":")[0] in plugins.sink_schemes():
             sink = plugins.sink(where)
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or scan_of(sink) is None:
-        tell(plain(f"{where} cannot be read back; it was not verified"))
+        told(f"{where} cannot be read back; it was not verified")
         return None
     if not state.whole:
         return None
@@ -358,11 +241,11 @@ async def _verified(
             if found.broken
             else f"{many(found.records, 'record')} read"
         )
-        tell(plain(f"{where}: {read}"))
+        told(f"{where}: {read}")
     if found.unknown:
         text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
-        tell(f"  {text}; the next run replaces them")
+        told(f"  {text}; the next run replaces them")
     if found.counted:
         text = f"{many(found.counted, 'window')} came from another destination"
-        tell(f"  {text}; the records of these were counted, not compared")
+        told(f"  {text}; the records of these were counted, not compared")
     return found

@@ -6,13 +6,14 @@ Rule: reads the catalogue, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from harvester import plugins
 from harvester.cli import COMPLETE
-from harvester.cli.screen import out, plain, tell
+from harvester.cli.screen import out, plain, show_json, tell
 from harvester.codec import encode
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.plan import Cut, recent_days
@@ -21,7 +22,7 @@ WIDTH = 100
 """Columns of a table in a pipe, and at the most on a terminal."""
 
 
-def show(name: str | None, own: Sequence[Endpoint] = ()) -> int:
+def show(name: str | None, own: Sequence[Endpoint] = (), *, as_json: bool = False) -> int:
     """The catalogue, the table of a group, or everything about one interface.
 
     own: those that the configuration describes.
@@ -29,14 +30,45 @@ def show(name: str | None, own: Sequence[Endpoint] = ()) -> int:
     known = {each: plugins.endpoint(each) for each in plugins.endpoint_names()}
     known.update({endpoint.name: endpoint for endpoint in own})
     if name is None or (name == plugins.ALL and name not in known):
-        show_endpoints(known.values())
-        return COMPLETE
-    group = [endpoint for endpoint in known.values() if endpoint.group == name]
-    if name not in known and group:
-        show_endpoints(group)
+        found = list(known.values())
+    elif name in known:
+        found = [known[name]]
     else:
-        show_endpoint(known.get(name) or plugins.endpoints_of(name)[0])
+        group = [endpoint for endpoint in known.values() if endpoint.group == name]
+        found = group or plugins.endpoints_of(name)
+    if as_json:
+        show_json([as_object(endpoint, fields=name in known) for endpoint in found])
+    elif name in known:
+        show_endpoint(found[0])
+    else:
+        show_endpoints(found)
     return COMPLETE
+
+
+def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
+    """An interface as JSON has it; fields: with those of its records."""
+    said: dict[str, Any] = {
+        "name": endpoint.name,
+        "title": getattr(endpoint, "title", ""),
+        "group": endpoint.group,
+        "path": getattr(endpoint, "path", ""),
+        "cut": endpoint.cut.value,
+        "span": endpoint.span,
+        "first_day": str(endpoint.first_day),
+        "settled_hour": endpoint.settled_hour,
+        "late_days": endpoint.late_days,
+        "key": list(getattr(endpoint, "key", ())),
+        "permission_set": getattr(endpoint, "permission_set", ""),
+        "retired": endpoint.retired,
+        "successors": list(endpoint.successors),
+        "page": getattr(endpoint, "page", ""),
+    }
+    return {**said, "fields": [*map(_field, endpoint.fields)]} if fields else said
+
+
+def _field(field: Field) -> dict[str, Any]:
+    said: dict[str, Any] = {"name": field.name, "type": _type(field), "meaning": field.meaning}
+    return {**said, "fields": [*map(_field, field.fields)]} if field.fields else said
 
 
 def show_endpoints(endpoints: Iterable[Endpoint]) -> None:

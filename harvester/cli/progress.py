@@ -9,26 +9,33 @@ A long one tells each reason once as it comes too, since somebody may have to ac
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
 from harvester import events
-from harvester.cli.screen import china_time, duration, err, many, plain
+from harvester.cli.screen import (
+    china_time,
+    duration,
+    err,
+    log,
+    logs_json,
+    many,
+    named,
+    plain,
+)
 from harvester.events import Event, reason_of
 from harvester.model import without_rid
 from harvester.plan import china
@@ -38,6 +45,9 @@ EVERY = 10.0
 
 LOUD = 20
 """So many lines of one kind are told."""
+
+TALL = 4
+"""So many lines of a terminal one message takes at the most."""
 
 LONG = 30.0
 """Seconds after which a run is long: what failed or must wait is then told while it runs, too."""
@@ -59,9 +69,24 @@ class Display(Protocol):
     def __call__(self, event: Event) -> None: ...
 
 
-def display() -> Display:
-    """What fits to where standard error goes."""
-    return Bar() if err.is_terminal else Lines()
+def display(*, quiet: bool = False) -> Display:
+    """What fits to where standard error goes; quiet: nothing."""
+    if quiet:
+        return Nothing()
+    return Bar() if err.is_terminal and not logs_json() else Lines()
+
+
+class Nothing:
+    """Shows nothing: what needs attention is told at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Not shown."""
 
 
 class _Counts:
@@ -87,8 +112,15 @@ class _Counts:
 
     @property
     def still(self) -> bool:
-        """Whether nothing was done for a while."""
-        return time.monotonic() - self._moved > EVERY
+        """Whether nothing was done for a while; a second is one if somebody must wait."""
+        return time.monotonic() - self._moved > (1.0 if self.waits() else EVERY)
+
+    def numbers(self) -> str:
+        """What was counted so far."""
+        parts = [many(self.records, "record"), f"{self.retries:,} tried again"]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"{self.waiting:,} waiting"] if self.waiting else []
+        return ", ".join(parts)
 
     def waits(self) -> str:
         """Who waits for what, and for how long already; those that wait longest first."""
@@ -295,22 +327,19 @@ class Lines:
         counts = self._counts
         counts.add(event)
         for text in counts.news(event):
-            self._line(text)
+            log(text, event=type(event).__name__)
         now = time.monotonic()
         if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
             self._told = now
             per_second = (counts.done - counts.skipped) / max(now - counts.began, 1e-9)
             waiting = f", {counts.waiting:,} waiting" if counts.waiting else ""
-            self._line(
+            log(
                 f"{counts.settled:,} of {counts.planned:,} windows,"
                 f" {many(counts.records, 'record')}, {counts.retries:,} tried again,"
-                f" {counts.failed:,} failed{waiting}, {per_second:.1f}/s"
-                + (f"; {why}" if (why := counts.why()) else "")
+                f" {counts.failed:,} failed{waiting}, {per_second:,.1f}/s"
+                + (f"; {why}" if (why := counts.why()) else ""),
+                event="Progress",
             )
-
-    @staticmethod
-    def _line(text: str) -> None:
-        err.print(f"{datetime.now():%H:%M:%S} {plain(text)}")
 
 
 class _Rate(ProgressColumn):
@@ -322,34 +351,41 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         shown = not task.finished and not self._counts.still
-        return Text(f"{task.speed or 0:.0f}/s" if shown else "")
+        return Text(f"{task.speed or 0:,.0f}/s" if shown else "")
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time that is left at that rate."""
+    """The time that is left at that rate; nothing while somebody waits, who takes longer."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__(compact=True)
         self._counts = counts
 
     def render(self, task: Task) -> Text:
-        return Text("") if self._counts.still else super().render(task)
+        unknown = self._counts.still or self._counts.waits()
+        return Text("") if unknown else super().render(task)
+
+
+class _Done(ProgressColumn):
+    """How many windows of how many."""
+
+    def render(self, task: Task) -> Text:
+        total = "?" if task.total is None else f"{int(task.total):,}"
+        return Text(f"{int(task.completed):,}/{total} windows")
 
 
 class _Progress(Progress):
-    """A bar, and below it why it takes its time.
+    """A bar, below it what was counted, and why it takes its time.
 
-    That line is made each time it is shown: there may be no event for hours.
+    These lines are made each time they are shown: there may be no event for hours.
     """
 
     def __init__(self, counts: _Counts) -> None:
         self._counts = counts
         super().__init__(
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("windows"),
+            _Done(),
             _Rate(counts),
-            TextColumn("{task.fields[counts]}"),
             _TimeLeft(counts),
             console=err,
             transient=True,
@@ -358,8 +394,22 @@ class _Progress(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        if why := plain(self._counts.why()):
-            yield Text(why, style="yellow", no_wrap=True, overflow="ellipsis")
+        yield within(self._counts.numbers(), err.width)
+        if why := plain(named(self._counts.why())):
+            yield within(why, err.width, "yellow")
+
+
+def within(text: str, width: int, style: str = "") -> Text:
+    """A text on as many lines as it needs, up to `TALL`, broken between words only."""
+    lines = textwrap.wrap(
+        text,
+        width,
+        break_long_words=False,
+        break_on_hyphens=False,
+        max_lines=TALL,
+        placeholder=" …",
+    )
+    return Text("\n".join(lines), style, overflow="ellipsis")
 
 
 class Bar:
@@ -368,7 +418,7 @@ class Bar:
     def __init__(self) -> None:
         self._counts = _Counts()
         self._progress = _Progress(self._counts)
-        self._task = self._progress.add_task("", total=None, counts="")
+        self._task = self._progress.add_task("", total=None)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -382,12 +432,5 @@ class Bar:
         counts = self._counts
         counts.add(event)
         for text in counts.news(event, silent=isinstance(event, events.Stalled)):
-            self._progress.console.print(plain(text))
-        failed = f", {counts.failed:,} failed" if counts.failed else ""
-        waiting = f", {counts.waiting:,} waiting" if counts.waiting else ""
-        self._progress.update(
-            self._task,
-            total=counts.planned,
-            completed=counts.settled,
-            counts=f"{counts.records:,} records, {counts.retries:,} retries{failed}{waiting}",
-        )
+            self._progress.console.print(within(plain(named(text)), err.width))
+        self._progress.update(self._task, total=counts.planned, completed=counts.settled)

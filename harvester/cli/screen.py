@@ -5,16 +5,77 @@ Rule: text that came from outside is made harmless before it is shown.
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rich.console import Console
 
+from harvester import codec
 from harvester.model import many as many
 from harvester.plan import CHINA
 
 out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+LOG_FORMATS = ("text", "json")
+
+
+@dataclass
+class _Manner:
+    """How this process speaks: a command sets it once.
+
+    names: of accounts, by appid; as_json: messages as JSON, a line each.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    as_json: bool = False
+
+
+_manner = _Manner()
+_WORD = re.compile(r"\b[0-9A-Za-z]{3,64}\b")
+
+
+def name_accounts(names: Mapping[str, str]) -> None:
+    """From now on messages show these names beside the appids."""
+    _manner.names = names
+
+
+def log_as(log_format: str) -> None:
+    """Messages and progress as ``text``, or as ``json``: an object a line."""
+    _manner.as_json = log_format == "json"
+
+
+def named(text: str) -> str:
+    """A text in which each appid has the name of its account beside it."""
+    names = _manner.names
+    if not names:
+        return text
+
+    def beside(found: re.Match[str]) -> str:
+        name = names.get(found[0])
+        return f"{found[0]} ({name})" if name else found[0]
+
+    return _WORD.sub(beside, text)
+
+
+def log(text: str, level: str = "info", event: str = "") -> None:
+    """A line of the log on standard error: with its date and time, or as JSON."""
+    moment, text = datetime.now().astimezone(), plain(named(text))
+    if _manner.as_json:
+        entry = {"time": moment.isoformat(timespec="milliseconds"), "level": level}
+        entry |= {"event": event, "message": text} if event else {"message": text}
+        print(escaped(codec.encode(entry).decode()), file=sys.stderr, flush=True)
+    else:
+        print(f"{moment:%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def logs_json() -> bool:
+    """Whether messages are JSON."""
+    return _manner.as_json
 
 
 def harmless(text: str) -> str:
@@ -39,9 +100,18 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
-def say(text: str) -> None:
+def say(text: str, level: str = "warning") -> None:
     """One sentence on standard error."""
-    print(f"harvester: {plain(text)}", file=sys.stderr, flush=True)
+    if _manner.as_json:
+        log(text, level)
+        return
+    print(f"harvester: {plain(named(text))}", file=sys.stderr, flush=True)
+
+
+def show_json(content: object, *, aside: bool = False) -> None:
+    """A line of JSON on standard output; aside: on standard error."""
+    text = escaped(codec.encode(content).decode())
+    print(text, file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def tell(text: str = "") -> None:
@@ -58,7 +128,7 @@ def duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 def china_time(moment: float) -> str:

@@ -9,13 +9,14 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
-from harvester import codec, events
+from harvester import events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
-from harvester.cli.screen import china_time, duration, escaped, many, plain, say
+from harvester.cli.screen import china_time, duration, log, logs_json, many, plain, say, show_json
 from harvester.errors import ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
 
@@ -30,20 +31,20 @@ STATUS = {
 Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 
 
-def conduct(harvest: Harvest, factory: Factory | None = None) -> Report:
+def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = False) -> Report:
     """Run a harvest with signals and progress; whatever happens it gives a report.
 
-    factory: what makes its event loop, if that is not asyncio's own.
+    factory: what makes its event loop, if that is not asyncio's own.  quiet: without progress.
 
     Raises `ReaderGoneError` if nobody reads what a run hands out on standard output.
     """
-    return run(_conduct(harvest), factory)
+    return run(_conduct(harvest, quiet=quiet), factory)
 
 
-async def _conduct(harvest: Harvest) -> Report:
+async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
     ended = Report(state="interrupted")
     stop = asyncio.Event()
-    with display() as shown:
+    with display(quiet=quiet) as shown:
 
         def observe(event: Event) -> None:
             nonlocal ended
@@ -65,7 +66,8 @@ async def _conduct(harvest: Harvest) -> Report:
         finally:
             if stop.is_set():
                 _heed_no_more()
-    say(problem)
+    say(problem, "error")
+    ended.notes.append(problem)
     return ended
 
 
@@ -88,15 +90,25 @@ def _heed_no_more() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) -> int:
-    """Tell what was done; gives the exit status.
+class Manner(NamedTuple):
+    """How the end of a run is told.
 
-    aside: standard output holds records, and so nothing else: what would stand there goes to
-        standard error.
+    as_json: the report is the last line.  aside: standard output holds records, and so nothing
+        else: what would stand there goes to standard error.  quiet: nothing but what needs
+        attention.
     """
-    summary = summarize(report)
-    text = ", ".join([*summary, f"stored in {where}"] if report.records and where else summary)
-    print(plain(text), file=sys.stderr if as_json or aside else sys.stdout, flush=True)
+
+    as_json: bool = False
+    aside: bool = False
+    quiet: bool = False
+
+
+def conclude(
+    report: Report, where: str, manner: Manner, days: tuple[date, date] | None = None
+) -> int:
+    """Tell what was done; gives the exit status.  days: that were asked for."""
+    if not manner.quiet:
+        _tell_summary(report, where, manner, days)
     _tell_causes(report)
     if report.state in ("waiting", "partial") and report.until is not None:
         say(f"run the same command again from {china_time(report.until)}, or with --wait")
@@ -107,9 +119,26 @@ def conclude(report: Report, where: str, *, as_json: bool, aside: bool = False) 
         )
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")
-    if as_json:
-        show_json(report, aside=aside)
+    if manner.as_json:
+        show_json(report.to_dict(), aside=manner.aside)
     return STATUS[report.state]
+
+
+def _tell_summary(
+    report: Report, where: str, manner: Manner, days: tuple[date, date] | None
+) -> None:
+    """The last line: what was harvested, of which days, and when that was."""
+    parts = summarize(report)
+    if report.records and where:
+        parts.append(f"stored in {where}")
+    text = ", ".join(parts)
+    if days is not None:
+        text += f"; {days[0]} to {days[1]}, ended {datetime.now():%Y-%m-%d %H:%M:%S}"
+    if logs_json():
+        log(text, event="Summary")
+    else:
+        aside = manner.as_json or manner.aside
+        print(plain(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def _tell_causes(report: Report) -> None:
@@ -126,16 +155,10 @@ def _tell_causes(report: Report) -> None:
             say(f"and {len(lines) - LOUD:,} more; harvester status lists them")
 
 
-def show_json(report: Report, *, aside: bool) -> None:
-    """The report as one line of JSON."""
-    text = escaped(codec.encode(report.to_dict()).decode())
-    print(text, file=sys.stderr if aside else sys.stdout, flush=True)
-
-
 def conclude_unread(report: Report | None, *, as_json: bool) -> int:
     """Nobody reads any more what is handed out: nothing is said but what was asked for."""
     if as_json and report is not None:
-        show_json(report, aside=True)
+        show_json(report.to_dict(), aside=True)
     return STOPPED
 
 

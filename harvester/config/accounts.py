@@ -36,10 +36,13 @@ T = TypeVar("T")
 
 SECRET_VARIABLE = "HARVESTER_SECRET"  # the name, not the secret
 ACCOUNT_KEYS = (
-    "appid", "secret", "token", "token_header", "platform", "refresh_token", "concurrency",
+    "appid", "name", "group", "enabled", "secret", "token", "token_header", "platform",
+    "refresh_token", "concurrency",
 )  # fmt: skip
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
+_OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars", "，": "Chinese commas"}
 FIRST = 3
 """So many reasons the message of a `NoAccountError` names."""
 
@@ -83,6 +86,23 @@ class Entry(NamedTuple):
     where: str
     values: dict[str, str]
 
+    @property
+    def enabled(self) -> bool:
+        """Whether the account is harvested; raises `UsageError` for what says neither."""
+        given = self.values.get("enabled", "true").lower()
+        if given not in _WORDS:
+            raise UsageError(f"{self.where}: enabled takes true or false, not {given!r}")
+        return _WORDS[given]
+
+
+class ListedAccount(NamedTuple):
+    """An account as a file lists it, without its secret."""
+
+    appid: str
+    name: str
+    group: str
+    enabled: bool
+
 
 class _Reading(NamedTuple):
     """What the accounts of a file have in common.
@@ -122,25 +142,21 @@ class _Reading(NamedTuple):
         return path
 
 
-def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
-    """The accounts of a file; raises `UsageError`, also if no account can have a token.
+def read_accounts(path: Path, *, secrets: bool = True, only: Collection[str] = ()) -> list[Account]:
+    """The enabled accounts of a file; raises `UsageError`, also if none can have a token.
 
     TOML: ``[[account]]`` tables, ``[[platform]]`` tables that these name, and ``csv = "FILE"`` for
     more accounts.  CSV, by its ending: a header line with the keys of such a table.
     secrets: whether the references are followed; without, no account can fetch a token.
+    only: appids, names and groups; if there are any, only their accounts.
     """
-    if path.suffix.lower() == ".csv":
-        tables: list[Entry] = []
-        entries = list(_rows(path))
-    else:
-        tables, entries = _tables(path)
-    if not entries:
-        raise UsageError(f"{path} names no account; add [[account]] tables, or lines to a CSV file")
+    tables, entries = _content(path)
+    chosen = {each.appid for each in _enabled([*map(_listed, entries)], path, only)}
+    entries = [each for each in entries if each.values["appid"] in chosen]
     reading = _Reading(path.parent, {}, {}, secrets)
     for entry in tables:
         _add_platform(entry, reading)
-    _check_once(entries)
-    accounts = [_capped(entry, _account(entry, reading)) for entry in entries]
+    accounts = [_completed(entry, _account(entry, reading)) for entry in entries]
     problems = [each.token.problem for each in accounts if isinstance(each.token, _Broken)]
     if len(problems) == len(accounts):
         reasons = list(dict.fromkeys(problems))
@@ -148,9 +164,67 @@ def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
     return accounts
 
 
+def list_accounts(path: Path) -> list[ListedAccount]:
+    """All accounts of a file, without secrets; raises `UsageError`."""
+    return [_listed(entry) for entry in _content(path)[1]]
+
+
+def choose(
+    listed: Collection[ListedAccount], only: Collection[str], where: object
+) -> list[ListedAccount]:
+    """Those with one of these appids, names or groups; all if there are none of these.
+
+    Raises `UsageError` for one that no account has.
+    """
+    if not only:
+        return list(listed)
+    known = {word: None for each in listed for word in each[:3] if word}
+    for word in only:
+        if word not in known:
+            raise UsageError(
+                f"{where} has no account, name or group {word!r}{nearest(word, known)}"
+            )
+    return [each for each in listed if not {*each[:3]}.isdisjoint(only)]
+
+
+def _enabled(
+    listed: Collection[ListedAccount], path: Path, only: Collection[str]
+) -> list[ListedAccount]:
+    """Those that are to be harvested; raises `UsageError` if there is none."""
+    chosen = choose(listed, only, path)
+    found = [each for each in chosen if each.enabled]
+    if not found:
+        raise UsageError(
+            f"{path} disables {'every account' if not only else 'each of ' + ', '.join(only)};"
+            " write enabled = true to harvest one"
+        )
+    return found
+
+
+def _content(path: Path) -> tuple[list[Entry], list[Entry]]:
+    """The platforms and the accounts of a file, each account once."""
+    if path.suffix.lower() == ".csv":
+        tables: list[Entry] = []
+        entries = list(_rows(path))
+    else:
+        tables, entries = _tables(path)
+    if not entries:
+        raise UsageError(f"{path} names no account; add [[account]] tables, or lines to a CSV file")
+    _check_once(entries)
+    return tables, entries
+
+
+def _listed(entry: Entry) -> ListedAccount:
+    values = entry.values
+    return ListedAccount(
+        values["appid"], values.get("name", ""), values.get("group", ""), entry.enabled
+    )
+
+
 def single_account(appid: str) -> Account:
     """The account of ``--appid``; its secret is in the environment."""
     secret = os.environ.get(SECRET_VARIABLE, "").strip()
+    check_appid(appid)
     if not secret:
         raise UsageError(
             f"the account {appid} has no secret; put it into the environment variable"
@@ -182,8 +256,8 @@ def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[st
     for where, table in entries:
         _check_keys(where, table, keys)
         for key, value in table.items():
-            if key == "concurrency":  # a number in TOML, text in CSV
-                table[key] = str(value)
+            if key == "concurrency" or (key == "enabled" and isinstance(value, bool)):
+                table[key] = str(value)  # as a CSV file has it
             elif not isinstance(value, str) or not value:
                 raise UsageError(f"{where}: {key} is not a string, or empty")
     return entries
@@ -216,6 +290,12 @@ def _rows(path: Path) -> Iterator[Entry]:
 
 
 def _check_header(where: str, header: list[str]) -> None:
+    for sign, name in _OTHER_SIGNS.items():
+        if len(header) == 1 and sign in header[0]:
+            raise UsageError(
+                f"{where}: the fields are separated by {name}; separate them by commas (in a"
+                " spreadsheet: save as CSV UTF-8, comma delimited)"
+            )
     _check_keys(where, header, ACCOUNT_KEYS)
     if "appid" not in header or len(set(header)) < len(header):
         raise UsageError(f"{where}: the header names appid, and each key once")
@@ -261,8 +341,11 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
     reading.platforms[name] = _told(where, lambda: Platform(table["appid"], secret, ticket))
 
 
-def _capped(entry: Entry, account: Account) -> Account:
-    """The account with its own cap on requests in flight, if it has one."""
+def _completed(entry: Entry, account: Account) -> Account:
+    """The account with its name, its group, and its own cap on requests in flight if it has one."""
+    account = replace(
+        account, name=entry.values.get("name", ""), group=entry.values.get("group", "")
+    )
     given = entry.values.get("concurrency")
     if given is None:
         return account

@@ -170,6 +170,7 @@ def token_in(
 
 
 _APPID = re.compile(r"[0-9A-Za-z]{1,64}")
+_ORIGINAL_ID = re.compile(r"gh_[0-9A-Za-z]{1,61}")
 _KINDS: dict[str, Callable[[str, Secret], TokenProvider]] = {
     "stable": StableToken,
     "classic": ClassicToken,
@@ -181,6 +182,12 @@ TOKEN_KINDS = (*SECRET_KINDS, *EXTERNAL_KINDS)
 
 def check_appid(appid: str) -> str:
     """An appid, or `UsageError`."""
+    if isinstance(appid, str) and _ORIGINAL_ID.fullmatch(appid):
+        raise UsageError(
+            f"appid: {appid} is the original id of an account (gh_…); give its AppID, wx and"
+            " sixteen letters and digits, which stands beside it in the account's settings at"
+            " mp.weixin.qq.com"
+        )
     if not isinstance(appid, str) or not _APPID.fullmatch(appid):
         raise UsageError(
             f"appid: {str(appid)[:80]!r} is not one; it is letters and digits, as"

@@ -21,6 +21,7 @@ from harvester.ledger.sqlite import (
     named_sinks,
 )
 from harvester.ledger.tables import VERSION
+from harvester.plan import nearest
 from harvester.secrets import Secret
 
 __all__ = [
@@ -54,7 +55,8 @@ def open_ledger(
     if mark and scheme == "postgresql":
         return PostgresLedger(spec, readonly=readonly)
     if mark:
-        raise UsageError(f"ledger: {scheme}://… is none; {FORMS}")
+        hint = nearest(scheme, ["postgresql"])
+        raise UsageError(f"ledger: {scheme}://… is none{hint}; {FORMS}")
     path = spec.value.removeprefix("sqlite:")
     if path != spec.value and ("?" in path or not path):
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 
@@ -15,6 +16,7 @@ from harvester.coverage import (
     EMPTY,
     FAILED,
     FINAL,
+    KNOWN,
     MISSING,
     OPEN,
     STORED,
@@ -619,3 +621,36 @@ def test_a_year_comes_back_as_it_was_stored(row: bytearray) -> None:
 def test_a_year_that_is_damaged_is_refused(stored: str, year: int) -> None:
     with pytest.raises(ValueError, match=r"^a year's letters are damaged$|codec can't encode"):
         unpacked(stored, year)
+
+
+# counts
+
+
+def test_counts_and_bounds_of_a_range_are_those_of_its_days() -> None:
+    draw = random.Random(5)
+    for _ in range(60):
+        first = date(2023, 12, 1)
+        days = [first + ONE_DAY * n for n in range(430)]
+        years: dict[int, bytearray] = {}
+        for day in days:
+            if day.year != 2024 or draw.random() < 0.9:
+                row = years.setdefault(day.year, bytearray(b".") * days_of(day.year))
+                row[(day - date(day.year, 1, 1)).days] = draw.choice(b"....feowx")
+        if draw.random() < 0.3:
+            years.pop(2024, None)
+        calendar = Calendar(years)
+        begin = draw.choice(days)
+        end = begin + ONE_DAY * draw.randrange(200)
+        range_ = [begin + ONE_DAY * n for n in range((end - begin).days + 1)]
+        for letters in (b".", b"fe", b"x", b".wx"):
+            runs = list(calendar.runs(begin, end, letters))
+            number = sum((last - one).days + 1 for one, last in runs)
+            assert calendar.count_in(begin, end, letters) == number
+            if len(letters) == 1:
+                whole = (runs[0][0], runs[-1][1]) if runs else None
+                assert calendar.bounds(begin, end, letters[0]) == whole
+        known = list(calendar.runs(date(2020, 1, 1), date(2027, 1, 1), KNOWN))
+        assert calendar.span() == ((known[0][0], known[-1][1]) if known else None)
+        counts = {letter: calendar.count(bytes([letter])) for letter in KNOWN}
+        assert calendar.letters() == counts
+        assert len(range_) == calendar.count_in(begin, end, KNOWN + b".")

@@ -626,3 +626,18 @@ def test_a_whole_range_that_is_done_leaves_no_window(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, outcome("2024-02-05", "2024-02-09"))
     assert (plan.planned, plan.skipped) == (5, 5)
     assert queues_of(plan)[0].finished
+
+
+@pytest.mark.parametrize("by", [cut(), cut(7), cut(kind=Cut.WEEK)], ids=["day", "7 days", "week"])
+def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
+    calendar = calendar_of(
+        outcome("2024-01-02"),
+        outcome("2024-01-04", "2024-01-05"),
+        outcome("2024-01-07", state="open"),
+        outcome("2024-01-08", state="failed"),
+    )
+    for days_ in (TEN_DAYS, days("2023-12-30", "2024-01-20"), days("2024-01-04", "2024-01-05")):
+        listed = needed(by, days_, calendar, WALL, math.inf)
+        counted = needed(by, days_, calendar, WALL, math.inf, counts_only=True)
+        assert (counted.planned, counted.left) == (listed.planned, listed.left)
+        assert counted.again == listed.again

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 import time
 from datetime import date
 
 import pytest
+from rich.console import Console
 
 from harvester import events
-from harvester.cli.progress import LONG, LOUD, Lines, message
+from harvester.cli import progress
+from harvester.cli.progress import LONG, LOUD, TALL, Bar, Lines, display, message, within
 from harvester.events import Event
 from harvester.model import Window
 
@@ -39,7 +43,7 @@ def failed(number: int, reason: str) -> Event:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [line[9:] for line in capsys.readouterr().err.splitlines()]
+    return [line[20:] for line in capsys.readouterr().err.splitlines()]
 
 
 def test_a_short_run_tells_no_reason_before_its_end(
@@ -131,3 +135,76 @@ def test_what_is_waited_for_goes_on_ticking(
 )  # fmt: skip
 def test_numbers_have_separators_and_days_have_dates(event: Event, said: str) -> None:
     assert message(event) == said
+
+
+# on a terminal
+
+REASON = (
+    "errcode 45009 (reach max api daily quota limit): the daily quota of this interface is used up"
+)
+
+
+def picture(bar: Bar) -> list[str]:
+    """What a terminal of 80 columns shows below the lines that stay."""
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    for each in bar._progress.get_renderables():
+        console.print(each)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+@pytest.fixture
+def bar(monkeypatch: pytest.MonkeyPatch) -> Bar:
+    monkeypatch.setattr(progress, "err", Console(width=80, file=io.StringIO()))
+    return Bar()
+
+
+def test_a_bar_has_separators_and_breaks_no_word_at_80_columns(clock: Clock, bar: Bar) -> None:
+    windows = tuple(Window("wx1", "e", FIRST, FIRST) for _ in range(1_234))
+    for event in (
+        events.RunStarted(1_234_567, 0, 3),
+        events.Committed(windows, 0, 12_345_678),
+        failed(2, "wrong"),
+        deferred(3),
+        events.Paused("wx0123456789abcdef", 28_800.0, REASON, "getinterfacesummaryhour"),
+    ):
+        bar(event)
+    first, second, *why = picture(bar)
+    assert "2,499/1,234,567 windows" in first
+    assert second == "12,345,678 records, 0 tried again, 1,234 failed, 31 waiting"
+    assert why == [
+        "wx0123456789abcdef getinterfacesummaryhour waits, 0.0 s of 8 h 00 min: errcode",
+        "45009 (reach max api daily quota limit): the daily quota of this interface is",
+        "used up",
+    ]
+
+
+def test_a_message_is_broken_between_words_and_bounded() -> None:
+    assert within("aa bb-cc dd", 5).plain == "aa\nbb-cc\ndd"
+    assert within("word " * 500, 80).plain.count("\n") == TALL - 1
+    assert within("word " * 500, 80).plain.endswith(" …")
+
+
+def test_under_wait_a_bar_promises_no_time_while_somebody_waits(clock: Clock, bar: Bar) -> None:
+    windows = tuple(Window("wx1", "e", FIRST, FIRST) for _ in range(10))
+    bar(events.RunStarted(100, 0, 2))
+    for _ in range(5):
+        clock.now += 1.0
+        bar(events.Committed(windows, 0, 10))
+    assert re.search(r"50/100 windows [\d,]+/s \d\d:\d\d$", picture(bar)[0])
+    bar(events.Paused("wx2", 28_800.0, "quota", "e"))
+    assert re.search(r"50/100 windows [\d,]+/s$", picture(bar)[0])  # others go on, so does the rate
+    clock.now += 2.0
+    assert picture(bar)[0].endswith("50/100 windows")
+    assert picture(bar)[2] == "wx2 e waits, 2.0 s of 8 h 00 min: quota"
+    clock.now += 28_800.0
+    bar(events.Committed(windows, 0, 10))
+    assert re.search(r"60/100 windows [\d,]+/s \d*:?\d\d:\d\d$", picture(bar)[0])
+
+
+def test_quietly_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with display(quiet=True) as shown:
+        shown(events.RunStarted(1, 0, 1))
+        shown(failed(1, "wrong"))
+    assert capsys.readouterr() == ("", "")

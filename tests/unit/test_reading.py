@@ -126,6 +126,8 @@ def test_within_a_longer_window_the_records_own_day_decides(spec: str, tmp_path:
     written(spec, tmp_path, week, batch(8, {"new_user": 8}, name="getusersummary"))
     some = harvester.read(tmp_path, "getusersummary", start="2024-01-03", end="2024-01-04")
     assert sorted(some.read_all()["new_user"].to_pylist()) == [3, 4, 99]  # it names no day
+    from_first = harvester.read(tmp_path, "getusersummary", start="first", end="2024-01-02")
+    assert sorted(from_first.read_all()["new_user"].to_pylist()) == [1, 2, 99]
 
 
 @each_sink

@@ -1,0 +1,196 @@
+"""The examples for a web application with FastAPI, for systemd and for Docker.
+
+The units are checked by systemd-analyze and their command is run; the Dockerfile is read as text,
+and what it copies is built, but no image is made of it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_examples import Application, multiset, truth
+from tests.support import A, Wechat, environment, stored
+
+pytestmark = pytest.mark.thorough
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+# FastAPI
+
+
+@contextmanager
+def application(wechat: Wechat, folder: Path) -> Iterator[Application]:
+    """The application, until SIGTERM ends it in order."""
+    app = Application(wechat, folder, EXAMPLES / "fastapi_application.py")
+    try:
+        yield app
+    finally:
+        app.process.terminate()
+        _, err = app.process.communicate(timeout=20)
+    assert app.process.returncode in (0, -15), err
+    assert "Traceback" not in err, err
+    assert "nclosed" not in err, err
+
+
+def get(url: str, method: str = "GET") -> dict[str, object]:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
+        found = json.loads(answer.read())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_fastapi_harvests_in_the_background_and_shuts_down_cleanly(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.2)
+    with application(server, tmp_path) as app:
+        app.start("2025-11-01", "2026-10-31")
+        while server.simulator.counts["data"] < 6:
+            time.sleep(0.02)
+        assert get(app.url)["state"] == "running"
+        with pytest.raises(urllib.error.HTTPError, match="409"):
+            get(f"{app.url}?start=2026-01-01&end=2026-01-02", "POST")
+    done = sorted(day for _, _, day, _ in server.simulator.served_of)
+    assert len(done) == server.simulator.counts["data"] < 365
+    rows = stored(tmp_path, "getarticleread")
+    assert multiset(rows) == multiset(truth(server, "getarticleread", done[0], done[-1]))
+
+
+def test_fastapi_streams_each_record_and_ends_with_its_client(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    server = wechat(latency=0.05)
+    with application(server, tmp_path) as app:
+        while app.process.poll() is None:
+            try:
+                assert get(app.url) == {"state": "idle"}
+                break
+            except urllib.error.URLError:
+                time.sleep(0.05)
+        url = app.url.replace("/harvest", "/records")
+        with urllib.request.urlopen(f"{url}?start=2026-01-01&end=2026-01-10", timeout=30) as answer:
+            assert answer.headers["content-type"].startswith("application/x-ndjson")
+            rows = [json.loads(line) for line in answer]
+        there = truth(server, "getarticleread", date(2026, 1, 1), date(2026, 1, 10))
+        assert multiset(rows) == multiset(there)
+        with urllib.request.urlopen(f"{url}?start=2024-01-01&end=2026-10-31", timeout=30) as answer:
+            assert json.loads(answer.readline())["_appid"] == A
+        time.sleep(1.0)
+        asked = server.simulator.counts["data"]
+        time.sleep(1.0)
+        assert server.simulator.counts["data"] == asked < 300
+
+
+# systemd
+
+
+def unit(name: str) -> configparser.RawConfigParser:
+    found = configparser.RawConfigParser()
+    found.optionxform = str  # type: ignore[assignment,method-assign]
+    found.read_string((EXAMPLES / name).read_text())
+    return found
+
+
+def program(folder: Path) -> Path:
+    """A `harvester` of an environment that is as the example says."""
+    path = folder / ".venv" / "bin" / "harvester"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harvester "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_systemd_takes_the_unit_and_the_timer(tmp_path: Path) -> None:
+    program(tmp_path)
+    for name in ("harvester.service", "harvester.timer"):
+        text = (EXAMPLES / name).read_text().replace("/srv/harvester", str(tmp_path))
+        (tmp_path / name).write_text(text)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / "harvester.service",
+         tmp_path / "harvester.timer"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (checked.returncode, checked.stderr) == (0, "")
+    (when,) = {unit("harvester.timer")["Timer"]["OnCalendar"]}
+    shown = subprocess.run(
+        ["systemd-analyze", "calendar", when],
+        capture_output=True, text=True, timeout=60, check=True, env=environment(TZ="UTC"),
+    ).stdout  # fmt: skip
+    assert re.search(r"00:05:00 UTC", shown), shown
+
+
+def test_the_command_of_the_unit_harvests_and_says_so_as_json(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    program(tmp_path)
+    (tmp_path / "harvester.toml").write_text(
+        f'endpoint = "getinterfacesummaryhour"\nappid = "{A}"\nstart = "2024-01-01"\n'
+        f'end = "2024-01-05"\nbase-url = "{wechat(daily_quota=3).url}"\n'
+    )
+    service = unit("harvester.service")["Service"]
+    line = service["ExecStart"].replace("/srv/harvester", str(tmp_path))
+    arguments = shlex.split(line.replace("/var/lib/harvester", str(tmp_path / "state")))
+    ran = subprocess.run(
+        arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert str(ran.returncode) == service["SuccessExitStatus"]
+    (report,) = map(json.loads, ran.stdout.splitlines())
+    assert (report["state"], report["windows"]["done"]) == ("waiting", 3)
+    messages = [json.loads(each) for each in ran.stderr.splitlines()]
+    assert all(each["level"] == "warning" for each in messages)
+    assert "45009" in messages[0]["message"]
+    assert (tmp_path / "state" / "ledger.sqlite").exists()
+
+
+# Docker
+
+
+def instructions() -> list[tuple[str, str]]:
+    lines = (EXAMPLES / "Dockerfile").read_text().splitlines()
+    kept = [line.split(maxsplit=1) for line in lines if line and line[0] != "#"]
+    return [(word, rest) for word, rest in kept]
+
+
+def test_what_the_dockerfile_copies_builds(tmp_path: Path) -> None:
+    for word, rest in instructions():
+        if word == "COPY" and not rest.startswith("--from"):
+            *sources, target = rest.split()
+            for source in sources:
+                path, place = ROOT / source, tmp_path / target
+                if path.is_dir():
+                    shutil.copytree(path, place, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(path, place)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"]
+    subprocess.run([*pip, "-w", tmp_path / "made", tmp_path], check=True, timeout=110)
+    (wheel,) = (tmp_path / "made").iterdir()
+    assert wheel.name.startswith("wechat_harvester-")
+
+
+def test_the_image_keeps_its_data_in_a_volume_and_runs_as_nobody_special() -> None:
+    said = dict(instructions())
+    assert said["USER"] != "root"
+    assert said["VOLUME"] == said["WORKDIR"] == "/data"
+    assert "HARVESTER_OUT=/data" in said["ENV"]
+    assert json.loads(said["ENTRYPOINT"]) == ["/opt/harvester/bin/harvester"]
+    assert said["STOPSIGNAL"] == "SIGTERM"
+    extras = re.findall(r"'\.\[([a-z,]+)\]'", dict(reversed(instructions()))["RUN"])
+    assert extras == ["cli,postgres"]

@@ -1,0 +1,42 @@
+"""In a notebook, whose loop runs already, `run_sync` runs, shows a bar, and returns a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+import pytest
+
+from tests.support import A, Wechat
+
+pytestmark = pytest.mark.thorough
+
+SETUP = "import asyncio, harvester\nasyncio.get_running_loop()"
+RUN = """
+report = harvester.run_sync(
+    harvester.Account({appid!r}, secret="practice"), "getinterfacesummaryhour",
+    "2024-01-01", "2024-01-31", sink="jsonl:out", base_url={url!r}, rate=1000,
+)
+report
+"""
+
+
+def test_a_notebook_shows_a_bar_and_the_report_as_html(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
+    cells = [SETUP, RUN.format(appid=A, url=wechat().url)]
+    notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+    client = nbclient.NotebookClient(
+        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
+    client.execute()
+    outputs: list[Any] = notebook.cells[1].outputs
+    bar, report = outputs
+    assert bar.output_type == "display_data"
+    assert "<progress value='31' max='31'" in bar.data["text/html"]
+    assert "31/31 windows, 744 records" in bar.data["text/html"]
+    assert report.output_type == "execute_result"
+    assert "<b>harvester: complete</b>" in report.data["text/html"]

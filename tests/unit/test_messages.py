@@ -1,0 +1,386 @@
+"""What the command says to who mistyped something, and in which form it says what it has to say."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from harvester import datacube
+from harvester.api import resolve
+from harvester.cli import screen
+from harvester.cli.commands import invoke
+from harvester.cli.screen import log_as, name_accounts, say
+from harvester.config.accounts import list_accounts, read_accounts
+from harvester.errors import UsageError
+from harvester.job import Job
+from harvester.model import Account
+from harvester.plan import last_settled_day, parse_day
+from tests.support import A, at, noon
+
+DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
+RUN = ["run", "users", "--appid", A, *DAYS]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+    for name in [name for name in os.environ if name.startswith("HARVESTER_")]:
+        if name != "HARVESTER_SECRET":
+            monkeypatch.delenv(name)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert invoke(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err.removeprefix("harvester: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("postgres://user:hidden@host/db", "postgresql://"),
+        ("PG:x", "postgresql://"),
+        ("csv:out", "parquet: or duckdb:, which spreadsheets and data frames read"),
+        ("json:out", "jsonl:"),
+        ("sqlite3:out", "sqlite:"),
+        ("JSONL:out", "jsonl:…"),
+        ("jsonl", "jsonl:…"),
+        ("parqet:out", "parquet:"),
+        ("out/there", "jsonl: and that path"),
+    ],
+)
+def test_a_sink_that_is_nearly_one_is_suggested(
+    spec: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, *RUN, "--sink", spec)
+    assert f" (did you mean {meant}?): these are known: " in said
+    assert "hidden" not in said
+
+
+def test_a_sink_that_is_like_none_has_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean" not in refused(capsys, *RUN, "--sink", "xyzzy:out")
+
+
+def test_a_ledger_of_postgres_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, *RUN, "--ledger", "postgres://u:hidden@h/db")
+    assert said.startswith("ledger: postgres://… is none (did you mean postgresql?); give ")
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_an_original_id_is_not_an_appid(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, command, "users", "--appid", "gh_0123456789ab", *DAYS)
+    assert said.startswith("appid: gh_0123456789ab is the original id of an account (gh_…);")
+
+
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_csv_file_with_other_separators_is_named(
+    sign: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["appid,secret", f"{A},env:NAME", ""]
+    (tmp_path / "a.csv").write_text("\n".join(lines).replace(",", sign))
+    said = refused(capsys, "plan", "users", "--accounts", "a.csv", *DAYS)
+    assert said.startswith(
+        f"a.csv, line 1: the fields are separated by {name}; separate them by commas"
+    )
+
+
+EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["run"],
+            (
+                "ENDPOINT (an interface or a group, as users), --start DATE, --end DATE and"
+                " an account (--appid ID or --accounts FILE) are missing"
+            ),
+        ),
+        (["run", "users", "--appid", A], "--start DATE and --end DATE are missing"),
+        (["run", *RUN[2:]], "ENDPOINT (an interface or a group, as users) is missing"),
+        (
+            ["run", "users", *DAYS],
+            (
+                "no account was given; give --appid ID (its secret in the environment variable"
+                " HARVESTER_SECRET), or --accounts FILE"
+            ),
+        ),
+        (["plan", "users", "--end", "yesterday"], "--start DATE is missing"),
+    ],
+)
+def test_what_is_missing_is_named_together_with_an_example(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = f"; for example: harvester {arguments[0]} {EXAMPLE}"
+    assert refused(capsys, *arguments) == said + example
+
+
+def test_a_file_that_is_used_unasked_is_mentioned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "harvester.toml").write_text('start = "2024-01-01"\nend = "2024-01-02"\n')
+    assert invoke(["plan", "users"]) == 0
+    assert capsys.readouterr().err == "harvester: ./harvester.toml is used, since it is there\n"
+    assert invoke(["plan", "users", "--config", "harvester.toml"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+# --json
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--json"],
+        [*RUN, "--json", "--sink", "csv:out"],
+        [*RUN, "--json", "--rate", "fast"],
+        [*RUN, "--json", "--no-such-option"],
+    ],
+)
+def test_a_run_that_is_refused_ends_with_a_report_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(arguments) == 2
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert report["state"] == "failed"
+    assert [f"harvester: {note}\n" for note in report["notes"]] == [said.err]
+    assert report["windows"]["planned"] == 0
+
+
+@pytest.mark.parametrize("sink", [["--sink", "-"], ["--sink=-"]])
+@pytest.mark.parametrize("more", [["--rate", "fast"], ["--end", "2999-01-01"]])
+def test_standard_output_that_is_for_records_has_no_report(
+    sink: list[str], more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke([*RUN, *sink, *more, "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert json.loads(said.err.splitlines()[-1])["state"] == "failed"
+
+
+def test_json_may_be_asked_for_in_the_file_or_the_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harvester.toml").write_text("json = true\n")
+    assert invoke(["run", "users"]) == 2
+    assert json.loads(capsys.readouterr().out)["state"] == "failed"
+    (tmp_path / "harvester.toml").unlink()
+    monkeypatch.setenv("HARVESTER_JSON", "yes")
+    assert invoke(["run", "users"]) == 2
+    assert json.loads(capsys.readouterr().out)["state"] == "failed"
+    assert invoke(["plan", "users"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_plan_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "getusersummary", "--start", "2024-01-01", "--end", "2024-01-21"]
+    assert invoke([*arguments, "--daily-quota", "2", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan == {
+        "accounts": 1, "endpoints": ["getusersummary"], "begin_date": "2024-01-01",
+        "end_date": "2024-01-21", "calls": plan["calls"], "done": 0, "seconds": plan["seconds"],
+        "seconds_by_rate": plan["seconds"], "daily_quota": 2, "quota_days": 2, "notes": [],
+    }  # fmt: skip
+    assert plan["calls"] in (3, 4)
+    assert plan["seconds"] == round(plan["calls"] / 5, 1)
+
+
+def test_the_interfaces_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["endpoints", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found.keys() == datacube.INTERFACES.keys()
+    assert found["getusersummary"]["span"] == 7
+    assert found["getarticlesummary"]["retired"] is True
+    assert "fields" not in found["getusersummary"]
+    assert invoke(["endpoints", "getarticletotal", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    details = {field["name"]: field for field in one["fields"]}["details"]
+    assert "int_page_read_user" in {field["name"] for field in details["fields"]}
+    assert invoke(["endpoints", "users", "--json"]) == 0
+    names = [each["name"] for each in json.loads(capsys.readouterr().out)]
+    assert names == ["getusercumulate", "getusersummary"]
+
+
+# the log
+
+
+@pytest.fixture
+def _plainly() -> None:
+    log_as("text")
+    name_accounts({})
+
+
+@pytest.mark.usefixtures("_plainly")
+def test_messages_as_json_have_a_time_a_level_and_a_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log_as("json")
+    say("something\x1b[31m\nelse", "error")
+    screen.log("done", event="Committed")
+    log_as("text")
+    one, other = map(json.loads, capsys.readouterr().err.splitlines())
+    assert one.keys() == {"time", "level", "message"}
+    assert (one["level"], one["message"]) == ("error", "something [31m else")
+    assert (other["level"], other["event"], other["message"]) == ("info", "Committed", "done")
+    assert one["time"][:2] == "20"
+    assert one["time"][-6] in "+-"
+
+
+@pytest.mark.usefixtures("_plainly")
+def test_messages_have_the_names_of_accounts(capsys: pytest.CaptureFixture[str]) -> None:
+    name_accounts({A: "茶馆"})
+    say(f"{A}: wrong, {A}x: not it")
+    name_accounts({})
+    assert capsys.readouterr().err == f"harvester: {A} (茶馆): wrong, {A}x: not it\n"
+
+
+# dates
+
+
+@pytest.mark.parametrize(
+    ("given", "day"),
+    [
+        ("yesterday", date(2024, 2, 9)),
+        ("yesterday-0d", date(2024, 2, 9)),
+        ("yesterday-30d", date(2024, 1, 10)),
+        ("yesterday-365d", date(2023, 2, 9)),
+    ],
+)
+def test_days_before_yesterday(given: str, day: date) -> None:
+    assert parse_day(given, noon("2024-02-10")) == day
+    before_eight = at("2024-02-10", 7)
+    assert parse_day(given, before_eight) == day - timedelta(days=1)
+
+
+@pytest.mark.parametrize("given", ["yesterday-", "yesterday-d", "yesterday+1d", "yesterday-1w"])
+def test_other_words_are_no_days(given: str) -> None:
+    with pytest.raises(UsageError, match="is not a day"):
+        parse_day(given, noon("2024-02-10"))
+
+
+def test_first_is_the_first_day_of_each_interface() -> None:
+    names = ["getusersummary", "getarticleread"]
+    first = {name: datacube.INTERFACES[name].first_day for name in names}
+    scope, _ = resolve(Account(A, secret="x"), names, "first", "yesterday", {})
+    assert scope.begin == min(first.values())
+    for endpoint in scope.endpoints:
+        assert scope.range_of(endpoint) == (first[endpoint.name], scope.end)
+    assert scope.notes == ()
+    with pytest.raises(UsageError, match="end: 'first' is not a day"):
+        resolve(Account(A, secret="x"), names, "first", "first", {})
+
+
+# the file of accounts
+
+FILE = f"""
+[[account]]
+appid = "{A}"
+name = "Teahouse"
+group = "north"
+secret = "env:HARVESTER_SECRET"
+[[account]]
+appid = "wx00000000000000bb"
+name = "Book shop"
+group = "south"
+enabled = false
+secret = "env:HARVESTER_SECRET"
+[[account]]
+appid = "wx00000000000000cc"
+group = "south"
+secret = "env:HARVESTER_SECRET"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_accounts_that_are_disabled_are_left_out(file: Path) -> None:
+    read = read_accounts(file)
+    assert [(each.appid, each.name, each.group) for each in read] == [
+        (A, "Teahouse", "north"), ("wx00000000000000cc", "", "south")
+    ]  # fmt: skip
+    assert [each.enabled for each in list_accounts(file)] == [True, False, True]
+    file.write_text(FILE.replace("enabled = false", 'enabled = "no"'))
+    assert [each.enabled for each in list_accounts(file)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("only", "appids"),
+    [
+        (["Teahouse"], [A]),
+        (["south"], ["wx00000000000000cc"]),
+        ([A, "south"], [A, "wx00000000000000cc"]),
+    ],
+)
+def test_accounts_are_selected_by_appid_name_or_group(
+    only: list[str], appids: list[str], file: Path
+) -> None:
+    assert [each.appid for each in read_accounts(file, only=only)] == appids
+
+
+def test_a_selection_that_leaves_nothing_is_refused(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ["plan", "users", "--accounts", "a.toml", *DAYS, "--only"]
+    assert refused(capsys, *plan, "Book shop") == (
+        "a.toml disables each of Book shop; write enabled = true to harvest one"
+    )
+    assert refused(capsys, *plan, "xyz") == "a.toml has no account, name or group 'xyz'"
+    assert refused(capsys, *RUN, "--only", "north") == (
+        "--only selects accounts of a file; give --accounts FILE as well"
+    )
+
+
+def test_those_that_are_left_out_are_counted(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ["plan", "users", "--accounts", "a.toml", *DAYS]
+    assert invoke(plan) == 0
+    said = capsys.readouterr()
+    assert said.err == "harvester: 1 account of a.toml left out: enabled is false\n"
+    assert "2 accounts" in said.out
+    assert invoke([*plan, "--only", "north"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_csv_file_has_the_same_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "appid,name,group,enabled,secret\n"
+        f"{A},茶馆,north,,env:HARVESTER_SECRET\n"
+        "wx00000000000000bb,,north,False,env:HARVESTER_SECRET\n"
+    )
+    assert [(each.appid, each.name) for each in read_accounts(path)] == [(A, "茶馆")]
+    path.write_text(f"appid,enabled,secret\n{A},maybe,env:HARVESTER_SECRET\n")
+    with pytest.raises(UsageError, match="line 2: enabled takes true or false, not 'maybe'"):
+        read_accounts(path)
+
+
+def test_a_job_selects_accounts_too(file: Path) -> None:
+    (file.parent / "harvester.toml").write_text(
+        'endpoint = "users"\nstart = "first"\nend = "yesterday"\naccounts = "a.toml"\n'
+        'only = "north"\n'
+    )
+    job = Job.load(file.parent / "harvester.toml")
+    accounts = job._accounts()
+    assert isinstance(accounts, list)
+    assert [each.appid for each in accounts] == [A]
+    with pytest.raises(UsageError, match="only: it selects accounts of a file"):
+        Job(endpoints="users", start="first", end="yesterday", appid=A, only="north")
+
+
+def test_yesterday_is_the_last_settled_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse_day("yesterday", 1e9) == last_settled_day(1e9)
