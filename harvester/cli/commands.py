@@ -522,20 +522,27 @@ def _named(names: Sequence[str]) -> set[str]:
     help="The language in which it opens; the page has both.  [default: that of the environment]",
 )
 @_options_of("report")
-def report(
-    out: Path, ledger: Any, html: Path, svg: Path | None, curves: bool, lang: str | None
-) -> int:
+def report(**values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
     It reads the ledger alone unless --curves is given, also while a run is writing.  It sends
-    nothing.
+    nothing.  With --accounts FILE the accounts have the names that stand there.
     """
     from harvester.cli.report import language, write_report
 
-    opened = _ledger_in(out, ledger)
+    file = values["accounts"]
+    listed = list_accounts(file) if file is not None else []
     return asyncio.run(
         write_report(
-            opened, html, svg, lang or language(), time.time(), _own_interfaces(), curves=curves
+            _ledger_in(values["out"], values["ledger"]),
+            values["html"],
+            values["svg"],
+            values["lang"] or language(),
+            time.time(),
+            _own_interfaces(),
+            curves=values["curves"],
+            names={each.appid: each.name for each in listed if each.name},
+            disabled=[each.appid for each in listed if not each.enabled],
         )
     )
 

@@ -54,6 +54,15 @@ def test_a_run_becomes_a_page_and_a_card(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o666 & ~mask
 
 
+def test_accounts_have_the_names_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_text(f'[[account]]\nappid = "{APPID}"\nname = "南城 & Söhne"\nenabled = false\n')
+    with Server() as server:
+        assert harvest(*run(server, tmp_path)).returncode == 0
+    assert "南城" not in written(tmp_path)[1]
+    assert "南城 &amp; Söhne" in written(tmp_path, "--accounts", file)[1]
+
+
 def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
     with Server() as server:
         harvest(*run(server, tmp_path))
