@@ -447,7 +447,8 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
-    from harvester.cli.status import Wanted, show_status
+    from harvester.cli.overview import Wanted
+    from harvester.cli.status import show_status
 
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
