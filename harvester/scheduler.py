@@ -3,7 +3,7 @@
 Rule: one timer for all accounts; a worker that waits costs nothing, and an account that waits holds
 no worker.
 
-While nobody answers, one job is given out every few seconds (`probe`), until somebody does.
+While no server answers, one job is given out every few seconds (`probe`), until one does.
 
 Accounts that can do something now stand in a queue and are served in turn; those that wait for a
 time stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
@@ -66,7 +66,7 @@ class _Alarm:
 
 
 class _Probe:
-    """One job in so many seconds while nobody answers; every is 0 if that is not so."""
+    """One job in so many seconds while no server answers; every is 0 if that is not so."""
 
     __slots__ = ("at", "every")
 

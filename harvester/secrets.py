@@ -3,8 +3,9 @@
 Rule: a value is a `Secret` from where it is read to where it is sent; a file that others can read
 is refused, never mended; nothing that was read is in a message.
 
-An exception may be shown with the locals of its frames, and a `str` among these with its value.  So
-a function that takes a secret as text makes it a `Secret` of the same name on its first line.
+An exception may be shown with the local variables of its frames, and a `str` among these with its
+value.  So a function that takes a secret as text makes it a `Secret` of the same name on its first
+line.
 """
 
 from __future__ import annotations

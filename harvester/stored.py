@@ -1,4 +1,4 @@
-"""What stands in the sinks: it is read, and stored windows are opened again.
+"""What is stored in the sinks: it is read, and stored windows are opened again.
 
 Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 """
@@ -67,7 +67,7 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
 
 
 async def calendars_in(sinks: Sequence[Sink], scope: Scope) -> dict[Key, Calendar]:
-    """What stands in the sinks of a run without a ledger: windows that are asked for again."""
+    """What is stored in the sinks of a run without a ledger: windows that are asked for again."""
     found: defaultdict[Key, Calendar] = defaultdict(Calendar)
     for sink in sinks:
         if scan_of(sink) is None:

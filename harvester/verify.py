@@ -1,4 +1,4 @@
-"""What stands in a sink, compared with what the ledger says.
+"""What is stored in a sink, compared with what the ledger says.
 
 Rule: reads a ledger and a sink, and changes nothing.
 """
@@ -84,7 +84,7 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: Kno
 
 
 class _Compared:
-    """What stands in a sink, beside some accounts' calendars; adds to what was found."""
+    """What is stored in a sink, beside some accounts' calendars; adds to what was found."""
 
     def __init__(
         self,

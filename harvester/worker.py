@@ -112,7 +112,7 @@ class Worker:
         self.scheduler = scheduler
 
     def resume(self) -> None:
-        """Somebody answers again: give out jobs as before."""
+        """A server answers again: give out jobs as before."""
         self.scheduler.resume()
 
     def stop(self) -> None:
@@ -319,7 +319,7 @@ class Worker:
             self._emit(events.Split(queue.appid, queue.endpoint.name, longest, split))
 
     async def _unanswered(self, queue: InterfaceQueue, retry: Retry) -> None:
-        """Nobody answers: the window is sent again, and that is no further attempt."""
+        """No server answers: the window is sent again, and that is no further attempt."""
         if queue.stopped is not None:
             await self._leave(queue, [retry.attempt.days], queue.stopped)
             return
@@ -532,7 +532,7 @@ class Worker:
             account.renewal.running = False
 
     def _is_lost(self, account: AccountQueue, verdict: Verdict, sent_at: float) -> bool:
-        """Whether no token came because nobody answers; raises `NetworkError` after too long."""
+        """Whether no token came because no server answers; raises `NetworkError` after too long."""
         silence = self._network.silence(account.appid, sent_at, _now(), connected=verdict.connected)
         if silence is Silence.LOST:
             raise self._pipeline.lost(verdict.message)

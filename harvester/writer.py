@@ -96,7 +96,7 @@ class Writer:
         await committed.wait()
 
     def offer(self, window: Harvested) -> bool:
-        """Hand over a harvested window if there is room; gives whether there was."""
+        """Hand over a harvested window if there is room; returns whether there was."""
         return self.channel.offer(window, window.size)
 
     def harvested(self, window: Harvested) -> Coroutine[None, None, None]:

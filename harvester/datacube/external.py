@@ -89,7 +89,7 @@ class NoToken:
 class CloudbaseToken:
     """The token of cloud hosting: from the file that WeChat rewrites there, or from a callable.
 
-    source: the path, or a callable, plain or async, that returns the token, as it came with a
+    source: the path, or a callable, plain or async, that returns the token, unchanged with a
     request in the header X-WX-CLOUDBASE-ACCESS-TOKEN.
     """
 
@@ -139,7 +139,7 @@ async def called(source: Callable[[], Any], what: str) -> Secret | str:
         given = source()
         if inspect.isawaitable(given):
             given = await given
-    except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
+    except Exception as exc:  # noqa: BLE001  (user code may raise anything)
         return f"{what} raised {type(exc).__name__}"
     if isinstance(given, str) and given:
         return Secret(given)

@@ -269,7 +269,7 @@ class AuthorizerToken:
             done = self._save(given.value)
             if inspect.isawaitable(done):
                 await done
-        except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
+        except Exception as exc:  # noqa: BLE001  (user code may raise anything)
             return f"save raised {type(exc).__name__}"
         return ""
 

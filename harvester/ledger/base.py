@@ -157,7 +157,7 @@ class Ledger(Protocol):
         ...
 
     async def rebook(self, today: date) -> bool:
-        """Count the calls of days that have not come as today's; gives whether there were any."""
+        """Count the calls of days that have not come as today's; returns whether there were any."""
         ...
 
     async def learn_span(self, endpoint: str, days: int) -> None:

@@ -240,7 +240,7 @@ def forget(database: Connection, key: Key, days: Days) -> None:
 
 
 def rebook(database: Connection, today: date) -> bool:
-    """Count the calls of days that have not come as today's; gives whether there were any."""
+    """Count the calls of days that have not come as today's; returns whether there were any."""
     settle(database)
     if not rows_of(database, "SELECT 1 FROM budget WHERE day > ? LIMIT 1", str(today)):
         return False

@@ -33,8 +33,8 @@ class TokenStore(Protocol):
     async def replace(self, key: str, former: Stored | None, new: Stored) -> bool:
         """Store ``new`` if the token that stands there still is ``former`` (None: nothing).
 
-        All at once, and durably if the store is durable; gives whether it was stored.  Two are the
-        same token if their values are.
+        All at once, and durably if the store is durable; returns whether it was stored.  Two are
+        the same token if their values are.
         """
         ...
 

@@ -82,7 +82,7 @@ Held = dict[Window, Batch]
 
 
 def after(held: Held, batches: Iterable[Batch]) -> Held:
-    """What stands in a sink once these have been written, one after the other."""
+    """What is stored in a sink once these have been written, one after the other."""
     held = dict(held)
     for new in batches:
         for window in [window for window in held if overlap(window, new.window)]:
@@ -225,7 +225,7 @@ class Bench:
 
 
 class Stored(NamedTuple):
-    """What stands in a sink of a window."""
+    """What is stored in a sink of a window."""
 
     tally: Tally
     fetched_at: str

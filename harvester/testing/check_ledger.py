@@ -44,9 +44,9 @@ async def check_ledger(
 ) -> None:
     """Try everything that a ledger promises; raises `BrokenPromiseError` at the first that fails.
 
-    make: gives a ledger on what is stored under that name, not yet entered, as a new process would
-        make it; each check has a name of its own (``commit``, ``rebook``), under which nothing is
-        stored before.
+    make: returns a ledger on what is stored under that name, not yet entered, as a new process
+        would make it; each check has a name of its own (``commit``, ``rebook``), under which
+        nothing is stored before.
     reader: the same of one that only reads, while another is open; without it that is not tried.
     crash: ends a ledger that is open as the end of its process would, without whatever closing it
         stores; it may be a coroutine function.  Without it that is not tried.

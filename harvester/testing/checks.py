@@ -50,7 +50,7 @@ def _check_of(kind: set[str]) -> Callable[[Check], Check]:
 
 @_check
 async def write(bench: Bench) -> None:
-    """What was written stands there as it came, of all accounts and interfaces of a write."""
+    """What was written stands there unchanged, of all accounts and interfaces of a write."""
     sink = await bench.open()
     await bench.commit(sink, batch(0, 1, 2), batch(1, 3), batch(0, 4, appid=OTHER))
     await bench.expect(sink)
@@ -98,7 +98,7 @@ ODD: tuple[dict[str, Any], ...] = (
 
 @_check
 async def odd_values(bench: Bench) -> None:
-    """A field that is not known, and a value of another type, are kept as they came."""
+    """A field that is not known, and a value of another type, are kept unchanged."""
     await bench.run(batch(0, *ODD))
     await bench.expect()
     await bench.run(batch(1, {"newer": 1}, 7))

@@ -73,7 +73,7 @@ class Component:
         self._account(appid).rotate = True
 
     def authorize(self, appid: str) -> str:
-        """Let an account authorise the platform (again); gives the code that is exchanged once."""
+        """Let an account authorise the platform (again); returns the code, which serves once."""
         account = self._account(appid)
         if account.withdrawn:
             account.withdrawn = False

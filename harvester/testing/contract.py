@@ -20,10 +20,10 @@ async def check_sink(
 ) -> None:
     """Try everything that a sink promises; raises `BrokenPromiseError` at the first that fails.
 
-    make: gives a sink on the destination of that name, not yet open, as a new process would make
+    make: returns a sink on the destination of that name, not yet open, as a new process would make
         it; each check has destinations of its own (``write``, ``replace``: letters and ``_``),
         which are not there before.
-    read: gives the records that stand in the destination of that name, metadata included, as an
+    read: returns the records that stand in the destination of that name, metadata included, as an
         iterable of dicts, or awaits to one; of a feed, what a consumer holds that keeps the latest
         version of each window.  Dates may be `date`, ``_fetched_at`` a `datetime`; fields that are
         None count as missing.  A sink that has ``scan`` needs none; with both, both are tried.

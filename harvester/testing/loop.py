@@ -42,7 +42,7 @@ class _JumpingSelector(selectors.SelectSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Runs everything that waits at once; ``time()`` counts from 0, ``wall()`` from ``start``.
 
-    order: what the order of ready callbacks is drawn from; without it they run as they came.
+    order: what the order of ready callbacks is drawn from; without it they run unchanged.
     on_turn: called at the beginning of each turn of the loop, with its number; what it raises ends
         the loop then and there, as a crash would.
     turns: how many there were.

@@ -39,7 +39,7 @@ class Quotas:
         self._clears: Counter[tuple[str, str, int, int]] = Counter()
 
     def refusal(self, appid: str, name: str, now: float) -> int:
-        """Count a call; gives the errcode that stands against it, or 0."""
+        """Count a call; returns the errcode that stands against it, or 0."""
         if self._minute is not None:
             calls, period = self._minute
             recent = self.departures[appid]

@@ -240,7 +240,7 @@ class Simulator:
         self._platform.rotate_refresh(appid)
 
     def authorize(self, appid: str) -> str:
-        """Let an account give leave (again); gives the authorization code, which serves once."""
+        """Let an account give leave (again); returns the authorization code, which serves once."""
         return self._platform.authorize(appid)
 
     def deauthorize(self, appid: str) -> None:
