@@ -2,8 +2,8 @@
 
 Rule: secrets are references; every error names the file and the account or line in it.
 
-A file that is not well formed is refused.  A reference that leads nowhere stops its account alone:
-the account is in the run, gets no token, and its windows fail with the reason.
+A malformed file is refused.  A reference that cannot be read stops only its own account: the
+account is part of the run, gets no token, and its windows fail with the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ACCOUNT_KEYS = (
 WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
 FIRST = 3
-"""So many reasons the message of a `NoAccountError` names."""
+"""Reasons that the message of a `NoAccountError` names."""
 
 
 class NoAccountError(UsageError):
@@ -58,11 +58,11 @@ class NoAccountError(UsageError):
 
 
 class _BrokenError(UsageError):
-    """A reference of one account or platform leads nowhere."""
+    """A reference of one account or platform cannot be read."""
 
 
 class _Broken:
-    """The token provider of an account whose reference leads nowhere: it has none to give."""
+    """The token provider of an account whose reference cannot be read: it has no token."""
 
     shareable = False
 
@@ -78,7 +78,7 @@ class _Broken:
 
 
 class Entry(NamedTuple):
-    """One account or platform of a file, and where it stands."""
+    """One account or platform of a file, and its place there."""
 
     where: str
     values: dict[str, str]
@@ -87,8 +87,8 @@ class Entry(NamedTuple):
 class _Reading(NamedTuple):
     """What the accounts of a file have in common.
 
-    broken: platforms of which a reference leads nowhere, each with the sentence.
-    secrets: whether references are followed.
+    broken: platforms with a reference that cannot be read, each with the message.
+    secrets: whether references are read.
     """
 
     folder: Path
@@ -97,7 +97,7 @@ class _Reading(NamedTuple):
     secrets: bool
 
     def secret(self, where: str, reference: str, noun: str = "secret") -> Secret:
-        """What a reference refers to; without secrets a stand-in."""
+        """The value of a reference; a placeholder if references are not read."""
         kind, _, name = reference.partition(":")
         if kind not in ("env", "file") or not name:
             raise UsageError(f"{where}: a {noun} is a reference: env:NAME or file:PATH")
@@ -127,7 +127,7 @@ def read_accounts(path: Path, *, secrets: bool = True) -> list[Account]:
 
     TOML: ``[[account]]`` tables, ``[[platform]]`` tables that these name, and ``csv = "FILE"`` for
     more accounts.  CSV, by its ending: a header line with the keys of such a table.
-    secrets: whether the references are followed; without, no account can fetch a token.
+    secrets: whether references are read; if not, no account can fetch a token.
     """
     if path.suffix.lower() == ".csv":
         tables: list[Entry] = []
@@ -197,7 +197,7 @@ def _check_keys(where: str, given: Collection[str], known: Collection[str]) -> N
 
 
 def _rows(path: Path) -> Iterator[Entry]:
-    """The accounts of a CSV file; an empty field is one that is not there."""
+    """The accounts of a CSV file; an empty field counts as missing."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
@@ -262,7 +262,7 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
 
 
 def _capped(entry: Entry, account: Account) -> Account:
-    """The account with its own cap on requests in flight, if it has one."""
+    """The account with its own limit of requests in flight, if it has one."""
     given = entry.values.get("concurrency")
     if given is None:
         return account
@@ -274,7 +274,7 @@ def _capped(entry: Entry, account: Account) -> Account:
 
 
 def _account(entry: Entry, reading: _Reading) -> Account:
-    """An account; of one that can have no token the reason is kept in place of its source."""
+    """An account; if it cannot have a token, the reason replaces its token source."""
     try:
         return _usable(entry, reading)
     except _BrokenError as exc:
@@ -305,7 +305,7 @@ def _usable(entry: Entry, reading: _Reading) -> Account:
 
 
 def _external(entry: Entry, account: Account, reading: _Reading) -> Account:
-    """An account whose token somebody else keeps."""
+    """An account whose token another program fetches."""
     where, table = entry
     if "token_header" in table:
         header = reading.secret(where, table["token_header"])
@@ -343,7 +343,7 @@ def _check_kind(where: str, token: str) -> None:
 
 
 def _told(where: str, make: Callable[[], T]) -> T:
-    """What is made; an error says where."""
+    """The result of a call; an error names the place in the file."""
     try:
         return make()
     except UsageError as exc:

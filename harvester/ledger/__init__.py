@@ -1,7 +1,7 @@
-"""What is stored, what waits, what failed, and what was spent.
+"""The ledgers: which windows are stored, waiting or failed, and how many calls were sent.
 
-``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``tables`` what its file holds;
-``postgresql`` is the shared one, ``shared`` what its schema holds; ``rows`` serves both.
+``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``tables`` its tables;
+``postgresql`` is the shared one, ``shared`` its tables; ``rows`` is used by both.
 """
 
 from __future__ import annotations
