@@ -157,7 +157,7 @@ class Ledger(Protocol):
         ...
 
     async def rebook(self, today: date) -> bool:
-        """Count calls of future days as today's (after a clock change); returns whether any were."""
+        """Count calls of future days as today's, after a clock change; returns if any were."""
         ...
 
     async def learn_span(self, endpoint: str, days: int) -> None:

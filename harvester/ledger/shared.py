@@ -247,7 +247,8 @@ def claim(
 ) -> tuple[list[Lease], dict[str, Account]]:
     """Renew the lease, and claim accounts that no other worker holds.
 
-    Claims nothing if the lease has ended.  The worker's row is locked first, so that later calls wait for a claim that is under way.
+    Claims nothing if the lease has ended.  The worker's row is locked first, so that
+    later calls wait for a claim that is under way.
     """
     if not tables.run(f"{_RENEW} AND until >= clock_timestamp()", lease, 0, worker):
         return [], {}
