@@ -295,7 +295,7 @@ def resolve(
 
 def _wrong(what: str, value: object) -> UsageError:
     """The error for a value of a wrong type; it does not show the value, which may be a secret."""
-    return UsageError(f"{what.replace('_', ' ')}: a value of type {type(value).__name__} cannot be")
+    return UsageError(f"{what.replace('_', ' ')}: unexpected type {type(value).__name__}")
 
 
 def _listed(what: str, given: Any) -> list[Any]:
@@ -344,7 +344,7 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
             instead = ", ".join(endpoint.successors)
             notes.append(
                 f"WeChat has taken {endpoint.name} offline"
-                + (f"; in its place it names {instead}" if instead else "")
+                + (f"; its successors are {instead}" if instead else "")
             )
     return tuple(found.values()), tuple(notes)
 

@@ -254,7 +254,7 @@ class SharedToken:
             problem = f"the account's token source failed: {exc}"
             raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
         if token.value and not token.is_text:
-            raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
+            raise TokenRefusedError(Verdict(Action.RETRY, "the new token is not UTF-8 text"))
         if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
                 Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")

@@ -48,8 +48,8 @@ LOOKED_AFTER = 60.0
 most between two checks."""
 
 SET_BACK = (
-    "this machine's clock was set back by a day or more since the last run: that run's calls count"
-    " as today's, and what it took for final may not be; --refresh asks for it again"
+    "this machine's clock was set back by a day or more since the last run: its calls count as"
+    " today's, and windows that it stored as final may not be final; --refresh requests them again"
 )
 
 
@@ -81,7 +81,9 @@ class Reporter:
         except asyncio.CancelledError:
             if is_ours():
                 raise
-            raise RunError("on_event raised a cancellation that nobody had asked for") from None
+            raise RunError(
+                "on_event raised CancelledError, although the run was not cancelled"
+            ) from None
 
 
 class Engine:

@@ -350,7 +350,7 @@ class Pipeline:
         if endpoint.late_days:
             until = final_at(endpoint, window.end)
             if wall < until:
-                return f"its figures grow until {china(until).date()}", False, wall + HELD
+                return f"its figures can change until {china(until).date()}", False, wall + HELD
         return "", False, 0.0
 
     def _time(self) -> float:
@@ -447,7 +447,7 @@ class Pipeline:
         tried = (
             f"no answer came to any of {self._attempts} attempts"
             if lost_since is None
-            else f"nobody answered for {self._time() - lost_since:.0f} s"
+            else f"no server answered for {self._time() - lost_since:.0f} s"
         )
         return NetworkError(
             f"{tried}: {why}; check the network, the proxy and the base URL; nothing that was"

@@ -112,11 +112,11 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
 def check_range(begin: date, end: date, now: float) -> None:
     """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:
-        raise UsageError(f"the start {begin} lies after the end {end}; exchange them")
+        raise UsageError(f"the start {begin} is after the end {end}; swap them")
     last = last_legal_day(now)
     if end > last:
         raise UsageError(
-            f"the end {end} cannot be asked for yet; the last day that WeChat gives is yesterday"
+            f"the end {end} cannot be requested yet; the last day with data is yesterday"
             f" in China, {last}"
         )
 

@@ -104,7 +104,7 @@ class Server(NamedTuple):
         if getattr(exc, "sqlstate", None) == "53100":
             return DISK_FULL
         if "no password supplied" in line:
-            return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
+            return "no password was given; set it in PGPASSWORD or ~/.pgpass"
         for secret in self.secrets.values():
             line = secret.cut_from(line)
         return line

@@ -179,7 +179,7 @@ def _sink(
 def _named(spec: str) -> Sink:
     """The sink of a spec; raises `UsageError` if its file or directory does not exist."""
     if spec.partition(":")[0] == "memory":
-        raise UsageError(f"a new {spec} is empty; hand in the sink that was filled")
+        raise UsageError(f"a new {spec} is empty; pass the sink that was filled")
     sink = plugins.sink(spec)
     place = path_of(sink)
     if place is not None and not place.exists():
@@ -215,7 +215,7 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
         raise UsageError(f"{directory} holds nothing that was harvested and can be read back")
     if len(known) > 1:
         raise UsageError(
-            f"what was harvested from {directory} lies in several places ({', '.join(known)}); read"
+            f"the records of {directory} are in several places ({', '.join(known)}); read"
             f" one of them, with ledger={str(directory)!r}"
         )
     return _named(known[0])
@@ -250,5 +250,5 @@ def _days(start: date | str | None, end: date | str | None) -> Days:
     begin = date.min if start is None else parse_day(start, now, "start")
     last = date.max if end is None else parse_day(end, now, "end")
     if begin > last:
-        raise UsageError(f"the start {begin} lies after the end {last}; exchange them")
+        raise UsageError(f"the start {begin} is after the end {last}; swap them")
     return begin, last

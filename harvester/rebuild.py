@@ -213,7 +213,7 @@ class _Reading:
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
-                return [self._open(each, f"its figures grow until {china(until).date()}")]
+                return [self._open(each, f"its figures can change until {china(until).date()}")]
             if window.begin < window.end and moment < late_until(endpoint, window.end):
                 self._undecided.append(each)
                 return []

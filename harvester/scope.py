@@ -96,7 +96,7 @@ class Scope:
         cut = grid(endpoint, last)
         if not cut.count(*days):
             return (
-                f"{endpoint.name} takes {_kind(endpoint)} only, and none lies in"
+                f"{endpoint.name} takes {_kind(endpoint)} only, and there is none in"
                 f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
             )
         return ""

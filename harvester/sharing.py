@@ -153,7 +153,7 @@ class Sharing:
         scheduler.close()
 
     def _room(self, scheduler: Scheduler) -> int:
-        """How many accounts to claim now: enough to fill the slots, and more while slots are idle."""
+        """How many accounts to claim now: enough to fill the slots, more while slots are idle."""
         if anyio.current_time() < self._ask_at:
             return 0
         open_ = sum(account.turn.open for account in self._held.values())

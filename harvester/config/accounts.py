@@ -108,7 +108,7 @@ class _Reading(NamedTuple):
         except UsageError as exc:
             raise _BrokenError(f"{where}: {exc}") from None
         if not secret.is_text:
-            raise _BrokenError(f"{where}: the {noun} {reference} is no text in UTF-8")
+            raise _BrokenError(f"{where}: the {noun} {reference} is not UTF-8 text")
         return secret
 
     def path(self, where: str, key: str, reference: str) -> Path:

@@ -110,7 +110,7 @@ _DATA: Mapping[int, Rule] = {
     61555: Rule(STOP_ENDPOINT, "WeChat does not know a dimension; correct the request's body"),
     61556: Rule(STOP_ENDPOINT, "a dimension was asked for twice; correct the request's body"),
     61557: Rule(STOP_ENDPOINT, "the metric has no such granularity; correct the request's body"),
-    61558: Rule(STOP_ENDPOINT, "WeChat has given up the metric; take another one"),
+    61558: Rule(STOP_ENDPOINT, "WeChat has withdrawn the metric; use another one"),
     61559: Rule(STOP_ENDPOINT, "the metric cannot be grouped; correct the request's body"),
     # the account
     40090: Rule(

@@ -60,7 +60,7 @@ class Platform:
         self._secret = secret
         self.secrets = (secret,)
         if not secret.is_text:
-            raise UsageError(f"platform {appid}: its secret is no text in UTF-8")
+            raise UsageError(f"platform {appid}: its secret is not UTF-8 text")
         self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
         self._shared: WeakValueDictionary[Any, SharedToken] = WeakValueDictionary()
 

@@ -95,7 +95,7 @@ async def _book_forced(store: TokenStore, appid: str, now: float) -> None:
         today = [at for at in _noted(former) if china(at).date() == china(now).date()]
         if len(today) >= FORCED_A_DAY:
             raise UsageError(
-                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait till midnight"
+                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait until midnight"
             )
         if today and now - today[-1] < FORCED_APART:
             left = FORCED_APART - (now - today[-1])
@@ -206,7 +206,7 @@ def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
         if not secret.value:
             raise UsageError(f"account {account.appid} has no secret")
         if not secret.is_text:
-            raise UsageError(f"account {account.appid}: its secret is no text in UTF-8")
+            raise UsageError(f"account {account.appid}: its secret is not UTF-8 text")
         return _KINDS[kind.value](account.appid, secret)
     if provides(account.token):
         return account.token

@@ -54,7 +54,7 @@ def open_ledger(
     if mark and scheme == "postgresql":
         return PostgresLedger(spec, readonly=readonly)
     if mark:
-        raise UsageError(f"ledger: {scheme}://… is none; {FORMS}")
+        raise UsageError(f"ledger: {scheme}://… is not a ledger; {FORMS}")
     path = spec.value.removeprefix("sqlite:")
     if path != spec.value and ("?" in path or not path):
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")

@@ -102,7 +102,7 @@ class PostgresLedger:
 
     async def __aenter__(self) -> Self:
         if self._work.is_open:
-            raise UsageError(f"{self.where} is open already; hand it in closed")
+            raise UsageError(f"{self.where} is already open; pass one that is not entered")
         self._work.open()
         self._leases.open()
         try:

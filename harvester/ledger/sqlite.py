@@ -70,7 +70,9 @@ class SqliteLedger:
 
     async def __aenter__(self) -> Self:
         if self._thread is not None:
-            raise UsageError(f"the ledger {self.path} is open already; hand it in closed")
+            raise UsageError(
+                f"the ledger {self.path} is already open; pass one that is not entered"
+            )
         self._thread = Thread("harvester-ledger")
         try:
             await self._thread.call(self._open)
@@ -288,8 +290,8 @@ class SqliteLedger:
         found = self._version(self._database)
         if found != VERSION:
             raise LedgerError(
-                f"the ledger {self.path} is of version {found}, this harvester knows {VERSION};"
-                " use the harvester that wrote it, or a newer one; if there is none,"
+                f"the ledger {self.path} has format version {found}, this harvester needs"
+                f" {VERSION}; use the harvester that wrote it, or a newer one; if there is none,"
                 f" {self._way_out()}"
             )
 

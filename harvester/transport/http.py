@@ -166,7 +166,7 @@ class HttpTransport:
 
     async def __aenter__(self) -> Self:
         if self._given is not None and self._given.closed:
-            raise UsageError("the session is closed; hand in an open one, or none")
+            raise UsageError("the session is closed; pass an open one, or none")
         if self._given is None:
             # asyncio reads into a fresh buffer of 256 KiB; glibc maps and unmaps each of them,
             # until a larger block was freed once: then its threshold is above that.
