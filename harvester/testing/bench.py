@@ -1,6 +1,6 @@
-"""What the checks of a sink are made with: records, batches, and a ledger in memory.
+"""The tools of the checks of a sink: records, batches, and a ledger in memory.
 
-Rule: a sink is used as the engine uses it, and the first broken promise ends a check.
+Rule: a sink is used as the engine uses it, and the first broken guarantee ends a check.
 
 Records are compared as JSON values, in any order within a window, with the leniency that typed
 columns need and no other: a field that is None counts as missing, also within an object; a whole
@@ -156,7 +156,7 @@ class Bench:
         await sink.close()
 
     def crash(self, sink: Sink) -> None:
-        """The process that had this sink is gone; nobody has closed anything."""
+        """The process of this sink has ended without closing anything."""
         self._crashed.append(sink)
 
     async def close_crashed(self) -> None:

@@ -1,6 +1,6 @@
-"""The suite that the author of a ledger runs: a check for each promise of `harvester.ledger.base`.
+"""The suite for authors of a ledger: a check for each guarantee of `harvester.ledger.base`.
 
-Rule: a check's first line is the promise that it tries; whatever is tried is promised there.
+Rule: a check's first line is the guarantee that it tests; only documented guarantees are tested.
 """
 
 from __future__ import annotations

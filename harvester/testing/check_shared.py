@@ -1,6 +1,6 @@
-"""What `check_ledger` tries of a ledger that several workers share.
+"""The checks of `check_ledger` for a ledger that several workers share.
 
-Rule: a check's first line is the promise that it tries; whatever is tried is promised in
+Rule: a check's first line is the guarantee that it tests; the guarantees are documented in
 `harvester.ledger.base.SharedLedger`.
 
 A worker is a ledger object of its own on the same store, as another process would make it.  Leases

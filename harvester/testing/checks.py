@@ -1,9 +1,9 @@
-"""The checks of `check_sink`, one for each promise of `harvester.sinks.base`.
+"""The checks of `check_sink`, one for each guarantee of `harvester.sinks.base`.
 
-Rule: a check's first line is the promise that it tries; whatever is tried is promised there.
+Rule: a check's first line is the guarantee that it tests; only documented guarantees are tested.
 
-A process that dies is played by a sink that nobody closes, or that is closed in the midst of it
-where it holds a lock; what a kill does to files is to be tried by kills.
+A sink that is never closed simulates a killed process; one that holds a lock is closed in the
+middle. The effect of kills on files needs tests with real kills.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rule: no data here; an account's token from here opens the data interfaces like any other.
 
 Every appid that begins with ``wx`` has authorised the platform until `Component.deauthorize`.  As
-chosen here, a ticket and a refresh token can be told from the seed.
+chosen here, tickets and refresh tokens follow from the seed.
 """
 
 from __future__ import annotations

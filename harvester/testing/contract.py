@@ -1,6 +1,6 @@
-"""The suite that the author of a sink runs.
+"""The suite for authors of a sink.
 
-Rule: it needs no test framework; what it finds is raised, one sentence for each broken promise.
+Rule: it needs no test framework; it raises one sentence for each broken guarantee.
 """
 
 from __future__ import annotations

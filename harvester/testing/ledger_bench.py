@@ -1,9 +1,8 @@
-"""What the checks of a ledger are made with: a ledger in memory, which is held against the other.
+"""The tools of the checks of a ledger: a ledger in memory, with which the other is compared.
 
-Rule: a ledger is used as the engine uses it, and the first broken promise ends a check.
+Rule: a ledger is used as the engine uses it, and the first broken guarantee ends a check.
 
-What one gives may hold more than the other where that says nothing: a year of missing days, a sum
-of no records, an account without calls.
+Empty entries may differ: a year of missing days, a sum of no records, an account without calls.
 """
 
 from __future__ import annotations

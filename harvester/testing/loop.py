@@ -2,8 +2,8 @@
 
 Rule: for fakes only; a socket takes real time, which does not pass here.
 
-Calls that would go to a thread run in the loop, so that time cannot run away while a disk is waited
-for.  Each turn of the loop takes a microsecond: on a frozen clock a rate limiter spins.
+Calls that would go to a thread run in the loop, so that virtual time does not pass while a disk
+works.  Each turn of the loop takes a microsecond: on a frozen clock a rate limiter spins.
 
 asyncio runs callbacks that are ready in the order in which they became so.  Code that is right only
 in that order is wrong as soon as a socket or a thread is quicker than usual; so a loop that was

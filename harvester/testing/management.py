@@ -1,6 +1,6 @@
-"""The interfaces about interfaces: quotas told and set back, and what a request id stands for.
+"""The management interfaces: query and reset of quotas, and the look-up of request ids.
 
-Rule: no data and no tokens; whose token it is comes in as a function.
+Rule: no data and no tokens; a function that finds the account of a token is passed in.
 """
 
 from __future__ import annotations

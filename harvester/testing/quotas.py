@@ -1,6 +1,6 @@
-"""How often an account may ask: in a minute, on a day, and how the counters are set back.
+"""How many calls an account may make, each minute and each day, and how the counters are reset.
 
-Rule: counts, and says which errcode stands against a call; a day is one in China.
+Rule: counts, and returns the errcode that refuses a call; a day is one in China.
 
 As chosen here, since no page says it, the minute limit counts any sixty seconds, the strictest
 reading.

@@ -1,9 +1,9 @@
 """WeChat as a function from request to reply: tokens, dates, quotas, and faults on request.
 
-Rule: no sockets and no waiting here; the clock comes in as an argument of the constructor.
+Rule: no sockets and no waiting here; the clock is an argument of the constructor.
 
 What is simulated follows WeChat's pages where they say something.  Chosen here, because they do
-not: the quota of a day begins anew at midnight in China; a call that is refused for its dates has
+not: a quota is reset at midnight in China; a call that is refused for its dates has
 been counted; yesterday's entries of figures that grow are there from eight in the morning; the
 publisher interface says ``ret`` 1701 to wrong pages, and the errcode of wrong dates as ``ret``;
 getgameanalysisdata knows one metric, by day and without dimensions.

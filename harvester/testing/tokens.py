@@ -1,6 +1,6 @@
-"""Tokens: the classic and the stable line, and those of a platform and its accounts.
+"""Tokens: classic and stable ones, and those of a platform and its accounts.
 
-Rule: gives tokens out and knows which still serve; what they open is decided elsewhere.
+Rule: issues tokens and knows which are valid; other modules decide what they permit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A ledger that is damaged, lost, or newer: found, refused, and made anew from what is stored."""
+"""A ledger that is damaged, lost, or newer: detected, refused, and rebuilt from the records."""
 
 from __future__ import annotations
 

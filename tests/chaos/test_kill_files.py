@@ -1,4 +1,4 @@
-"""The promise for compressed lines and Parquet: killed at random moments, all is there once."""
+"""The guarantee for compressed lines and Parquet: after random kills every record is stored once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Faults that the worlds must find: each is planted in a copy of the package, and hunted there.
+"""Faults that the simulated runs must find: each is planted in a copy of the package.
 
-Rule: a fault is a piece of the code as it stands and what it is exchanged for; one that no longer
-fits the code is an error, not a pass.
+Rule: a fault is a piece of the current code and its replacement; one that no longer matches the
+code is an error, not a pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Planted(NamedTuple):
-    """A fault.  within: so many worlds at the most until one is broken."""
+    """A fault.  within: the most simulated runs until one must fail."""
 
     name: str
     file: str
