@@ -92,7 +92,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run the function now; with a drawn order, now or in a moment, and tell in a moment."""
+        """Run the function now; with a drawn order, now or later, and report the result later."""
         future: asyncio.Future[T] = self.create_future()
         if self._order is None:
             self._run(future, func, args)
@@ -132,7 +132,7 @@ def _hand_on(done: asyncio.Future[T], future: asyncio.Future[T]) -> None:
 def run_virtual(
     main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, T]], start: float = 1_700_000_000.0
 ) -> T:
-    """Run ``main(loop)`` on a `VirtualTimeLoop` and give what it gives."""
+    """Run ``main(loop)`` on a `VirtualTimeLoop` and return its result."""
     loop = VirtualTimeLoop(start)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main(loop))

@@ -147,7 +147,7 @@ class Simulator:
         """The rows that an interface has of these days now, and no others.
 
         Of an interface that answers without a list it is the one answer; of the publisher
-        interface, all pages.  Figures that are late stand here as they will be.  Raises `KeyError`
+        interface, all pages.  Late figures are included with their later values.  Raises `KeyError`
         for a name that is no interface.
         """
         interface = INTERFACES[endpoint]
@@ -218,7 +218,7 @@ class Simulator:
         return self._tokens.values()
 
     def issue_token(self, appid: str) -> str:
-        """A stable token of an account, as somebody else would have fetched it; not counted."""
+        """A stable token of an account, as if another program had fetched it; not counted."""
         return self._tokens.issue("stable", appid, self.wall())[0]
 
     def revoke(self, appid: str) -> None:
@@ -240,7 +240,7 @@ class Simulator:
         self._platform.rotate_refresh(appid)
 
     def authorize(self, appid: str) -> str:
-        """Let an account give leave (again); returns the authorization code, which serves once."""
+        """Let an account authorise the platform (again); returns the code, which is valid once."""
         return self._platform.authorize(appid)
 
     def deauthorize(self, appid: str) -> None:
@@ -250,7 +250,7 @@ class Simulator:
     @property
     def _platform(self) -> Component:
         if self._component is None:
-            raise ValueError("this simulator has no platform; give component=(appid, secret)")
+            raise ValueError("this simulator has no platform; pass component=(appid, secret)")
         return self._component
 
     # data

@@ -22,7 +22,7 @@ FORCED_APART = 30.0
 
 
 class Token:
-    """One token: whose it is, when it ends, which line it belongs to."""
+    """One token: its account, its expiry, and its kind."""
 
     __slots__ = ("appid", "ends", "line", "void")
 

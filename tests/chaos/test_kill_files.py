@@ -1,4 +1,4 @@
-"""The guarantee for compressed lines and Parquet: after random kills every record is stored once."""
+"""Compressed lines and Parquet after random kills: each record is stored once."""
 
 from __future__ import annotations
 
