@@ -164,7 +164,7 @@ def _both(stem: str, what: str, times: str = "count") -> Fields:
 _DAY = _date("the day")
 _HOUR = _int("ref_hour", "the hour from then on: 0, 100, … 2300")
 _MSGID = _str("msgid", "message id and 1-based place in the message, as 12003_3")
-_CHANNEL = _int("user_source", "stands in some answers, on no page of the interface")
+_CHANNEL = _int("user_source", "is in some answers, on no page of the interface")
 _ALWAYS_0 = _int("user_source", "always 0; undocumented")
 
 # Users
