@@ -188,7 +188,7 @@ class SharedToken:
 
     def __repr__(self) -> str:
         state = "none" if self.current is None else "held"
-        with contextlib.suppress(RuntimeError):  # no loop: nobody can tell the time
+        with contextlib.suppress(RuntimeError):  # no loop: its time is unknown
             state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
 

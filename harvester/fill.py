@@ -151,7 +151,7 @@ class _Filling:
             self.windows += len(batches)
             for batch, (stored, _) in zip(batches, known, strict=True):
                 covered[stored.window.appid].append((stored.window.begin, stored.window.end))
-                if batch.tally != stored.tally:  # a database gives its fields in its own order
+                if batch.tally != stored.tally:  # a database returns fields in its own order
                     self.refilled = max(self.refilled, stored.fetched_at)
 
     async def _remove(

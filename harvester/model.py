@@ -138,7 +138,7 @@ class Response(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        return f"<Response {self.status}, {len(self.body)} bytes>"  # a token may stand in it
+        return f"<Response {self.status}, {len(self.body)} bytes>"  # it may contain a token
 
 
 class Action(Enum):

@@ -162,7 +162,7 @@ class WindowQueue:
         heappush(self._again, (at, self._order, attempt))
 
     def next_at(self, now: float, room: int) -> float:
-        """The loop's time from which `take` has a window to give; NEVER if none is known.
+        """The loop's time from which `take` returns a window; NEVER if none is known.
 
         room: the most windows that may wait here.
         """
@@ -350,7 +350,7 @@ class InterfaceQueue:
         self.windows.again(attempt, at)
 
     def next_at(self, now: float, wall: float) -> float:
-        """The loop's time from which `take` has a window to give; NEVER if none is known."""
+        """The loop's time from which `take` returns a window; NEVER if none is known."""
         quota = self.quota
         if quota.asking or quota.booking or (self.in_flight and not self.proven):
             return NEVER

@@ -46,7 +46,7 @@ class Kind(NamedTuple):
 
     expected: their description in messages; metavar: in ``--help``.
     check: returns a value as it is used; raises `UsageError`, `TypeError` or `ValueError`.
-    read: returns the value that a text stands for; raises `ValueError` or `KeyError`.
+    read: returns the value of a text; raises `ValueError` or `KeyError`.
     """
 
     expected: str
@@ -338,7 +338,7 @@ def check(name: str, value: object) -> Any:
 
 
 def read(name: str, text: str) -> Any:
-    """The value that a text stands for; raises `InvalidOptionError`."""
+    """The value of a text; raises `InvalidOptionError`."""
     return _checked(name, text, lambda kind: kind.check(kind.read(text)))
 
 

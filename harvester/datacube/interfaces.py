@@ -617,7 +617,7 @@ _MINI_PROGRAMS = (
     ),
 )
 
-# Mini-games.  A call gives one metric; declared is the number of active players (1000001:5) of a
+# Mini-games.  A call returns one metric; declared is the number of active players (1000001:5) of a
 # day.  WeChat's page lists the other metrics: each can be an interface of the user's own with
 # another body.  The page says that a day's figures are ready at no fixed hour and may be asked for
 # every six hours: they are asked for again a day later.
