@@ -52,7 +52,7 @@ def process(command: Sequence[str | Path], port: int, **how: Any) -> Iterator[No
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """A Redis that keeps nothing on a disk; gives its URL."""
+    """A Redis without persistence; yields its URL."""
     if shutil.which("redis-server") is None:
         raise MissingError("there is no redis-server on this machine")
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +65,7 @@ def redis() -> Iterator[str]:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """A PostgreSQL as it comes, with one database; gives its URL."""
+    """A PostgreSQL with its default settings and one database; yields its URL."""
     programs = _postgres_programs()
     with tempfile.TemporaryDirectory() as made:
         folder, port = Path(made), free_port()

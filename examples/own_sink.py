@@ -1,11 +1,10 @@
-"""A sink of one's own, in twenty-five lines: each window a row of one table.
+"""A sink of your own in twenty-five lines: each window is a row of one table.
 
     WX_APPID=wx… WX_SECRET=… python examples/own_sink.py windows.db
 
-Whatever has transactions can be a sink in this way; SQLite stands here for the database of yours.
-A window takes the place of all that overlap it, in one transaction, so nothing is lost or doubled,
-whenever the process dies.  `check_sink` of `harvester.testing` tries that, and all else that a sink
-promises.
+Any database with transactions can be a sink in this way; SQLite is the example.  A window replaces
+all windows that overlap it, in one transaction, so nothing is lost or doubled if the process dies.
+`check_sink` of `harvester.testing` tests that, and every other guarantee of a sink.
 """
 
 import asyncio

@@ -28,7 +28,7 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(main())
-    except harvester.UsageError as exc:  # what was typed cannot be done; nothing was sent
+    except harvester.UsageError as exc:  # wrong arguments; nothing was sent
         sys.exit(str(exc))
     except harvester.HarvestError as exc:  # anything else: its message says what to do
         sys.exit(str(exc))

@@ -2,8 +2,8 @@
 
     WX_APPID=wx… WX_SECRET=… python examples/web_application.py
 
-``POST /harvest?start=2026-01-01&end=2026-01-31`` starts a harvest, ``GET /harvest`` tells how it
-stands.  On SIGTERM the requests in flight are finished and stored before the application ends; the
+``POST /harvest?start=2026-01-01&end=2026-01-31`` starts a harvest, ``GET /harvest`` returns its
+state.  On SIGTERM the requests in flight are finished and stored before the application ends; the
 next harvest goes on from there.
 """
 
@@ -61,7 +61,7 @@ class Harvest:
         return self._task.result().to_dict()
 
     async def finish(self) -> None:
-        """Let what is in flight be stored."""
+        """Store the requests in flight, and end."""
         self._stop.set()
         if self._task is not None:
             await asyncio.wait([self._task])

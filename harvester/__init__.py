@@ -1,11 +1,11 @@
-"""Harvest years of WeChat datacube statistics, each record of each day exactly once.
+"""Download years of WeChat Official Account statistics, every record exactly once.
 
-Read `harvester.model`, `harvester.pipeline` and `harvester.worker` to know the system; then
-`harvester.queues` and `harvester.scheduler` (what is asked next), `harvester.ledger` and
-`harvester.sinks.base` (what is safe), `harvester.datacube` (what is WeChat's own).
+Read `harvester.model`, `harvester.pipeline` and `harvester.worker` first; then `harvester.queues`
+and `harvester.scheduler` (what is requested next), `harvester.ledger` and `harvester.sinks.base`
+(how it is stored), `harvester.datacube` (the interfaces of WeChat).
 
-Rule: a name is imported when it is first asked for: a program that imports the package, and need
-not harvest this time, does not wait for aiohttp and SQLite.
+Rule: a name is imported when it is first used: a program that imports the package without
+harvesting does not wait for aiohttp and SQLite.
 """
 
 from importlib import import_module
@@ -121,7 +121,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """A public name, or a room of the package, imported now."""
+    """A public name or a module of the package, imported on first use."""
     if name in _HOMES:
         value: object = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value

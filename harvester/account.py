@@ -1,4 +1,4 @@
-"""One account: its limiter, its token, its interfaces; what it does next, and why it waits.
+"""One account: its limiter, its token, its queues; what it does next, and why it waits.
 
 Rule: decides; never waits, never sends.  Workers do what it says.
 """
@@ -15,10 +15,10 @@ from harvester.queues import Attempt, InterfaceQueue
 
 
 class Share:
-    """How many requests one account may have in flight, so that a slow one leaves room for others.
+    """How many requests one account may have in flight, so that a slow one leaves slots to others.
 
-    ``slots`` is an equal part of all that may be in flight, among the accounts that are not
-    finished; a few are always granted, and no account ever more than ``most``.
+    ``slots`` is an equal share of all requests in flight, among the accounts that are not finished;
+    each account may have a few, and none more than ``most``.
     """
 
     __slots__ = ("_all", "_most", "slots")
@@ -31,7 +31,7 @@ class Share:
         self.slots = min(slots, most)
 
     def among(self, accounts: int) -> bool:
-        """So many accounts are left; gives whether each may have more now."""
+        """Set the number of unfinished accounts; returns whether each one's share grew."""
         former = self.slots
         part = self._all if accounts <= 1 else max(self.FEWEST, self._all // accounts)
         self.slots = min(part, self._most)
@@ -53,8 +53,8 @@ class Job(NamedTuple):
 class Renewal:
     """Getting a new token.
 
-    running: a worker is at it; failures: how often it failed in a row; at: the loop's time when it
-    is tried again.
+    running: a worker fetches it; failures: failed attempts in a row; at: the loop's time of the
+    next attempt.
     """
 
     __slots__ = ("at", "failures", "running")
@@ -65,11 +65,11 @@ class Renewal:
         self.at = 0.0
 
     def succeeded(self) -> None:
-        """There is a token."""
+        """A token was fetched."""
         self.failures = 0
 
     def failed(self) -> int:
-        """There is none; gives how often that was so in a row."""
+        """No token was fetched; returns the number of failures in a row."""
         self.failures += 1
         return self.failures
 
@@ -77,8 +77,8 @@ class Renewal:
 class Turn:
     """The scheduler's note on an account.
 
-    open: it is not finished; at: when it is looked at next, 0 if it stands in the queue.
-    owed: turns that it lets pass for others, since its answers took long.
+    open: it is not finished; at: the time of its next turn, 0 if it is in the ready queue.
+    owed: turns that it gives to others, because its answers took long.
     """
 
     __slots__ = ("at", "open", "owed")
@@ -90,11 +90,10 @@ class Turn:
 
 
 class AccountQueue:
-    """One account.  `next_at` says when it has something to do, `take` gives it out.
+    """One account.  `next_at` is when it has a job, `take` returns that job.
 
-    stopped: somebody must act first.  why: the last reason to wait.
-    busy: jobs that were given out and not settled; share: how many of them there may be; cap: and
-    the account's own limit.
+    stopped: an operator must act first.  why: the last reason to wait.
+    busy: jobs that were taken and have not ended; share: their limit; cap: the account's own limit.
     """
 
     __slots__ = (
@@ -129,7 +128,7 @@ class AccountQueue:
 
     @property
     def in_flight(self) -> int:
-        """Windows of this account that were sent and not settled."""
+        """Windows of this account that were sent and not answered."""
         return sum([queue.in_flight for queue in self.queues])
 
     @property
@@ -143,7 +142,7 @@ class AccountQueue:
         return True
 
     def next_at(self, now: float, wall: float) -> float:
-        """The loop's time from which `take` has a job; NEVER if only an event can tell."""
+        """The loop's time from which `take` has a job; NEVER if only an event can change that."""
         if self.busy >= self.share.slots or self.busy >= self.cap:
             return NEVER
         at = min([queue.next_at(now, wall) for queue in self.queues], default=NEVER)
@@ -156,7 +155,7 @@ class AccountQueue:
         return max(at, now + self.limiter.delay(now))
 
     def take(self, now: float, wall: float) -> Job | None:
-        """What to do now; its request counts as gone and must leave at once."""
+        """The next job; its request is counted as sent and must leave at once."""
         busy = self.busy
         if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
             return None
@@ -173,11 +172,11 @@ class AccountQueue:
         return job
 
     def settled(self) -> None:
-        """A job of it was settled."""
+        """A job of this account has ended."""
         self.busy -= 1
 
     def drop(self) -> None:
-        """Another worker has it: nothing of it is to be done or stored any more."""
+        """Another worker has claimed it: request and store nothing of it any more."""
         self.stopped = True
         for queue in self.queues:
             queue.drop()

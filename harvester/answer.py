@@ -1,7 +1,7 @@
-"""From the bytes of an answer to what it says: an object, an errcode, a refusal in words.
+"""Parses the bytes of an answer into an object, an errcode, or a refusal.
 
-Rule: pure; any bytes at all give a value or a verdict.  What an errcode asks of us is a table that
-is handed in.
+Rule: pure; any bytes result in a value or a verdict.  What an errcode requires is a table that the
+caller passes in.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _BEYOND_CODES = 10**18
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
 _LONGEST_TEXT, _LONGEST_RID = 500, 100
-"""Characters of an errmsg and of a request id that are carried on."""
+"""The most characters of an errmsg and of a request id that are kept."""
 
 MAX_VALUES = 500_000
-"""Values of an answer at the most; a real one has some thousand.  A value takes up to 300 bytes of
-memory however few it takes on the wire, so an answer of 8 MiB could take a gigabyte otherwise."""
+"""The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
+memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
 
 _REACH = {
@@ -39,21 +39,21 @@ _REACH = {
 
 
 class Rule(NamedTuple):
-    """What one errcode asks of us, and the sentence an operator reads."""
+    """What to do after one errcode, and the sentence for the operator."""
 
     action: Action
     advice: str
 
     @property
     def reach(self) -> str:
-        """How far it reaches: attempt, window, endpoint or account."""
+        """What it affects: attempt, window, endpoint or account."""
         return _REACH[self.action]
 
 
 def read(response: Response) -> dict[str, Any] | Verdict:
     """The JSON object of a response, or the verdict if there is none.
 
-    The content type is not looked at: WeChat is known to send JSON as text/plain.
+    The content type is ignored: WeChat sends JSON as text/plain, too.
     """
     status, body = response
     if status != 200:
@@ -73,7 +73,7 @@ def read(response: Response) -> dict[str, Any] | Verdict:
 
 
 def _most_values(body: bytes) -> int:
-    """How many values a body can hold: each stands behind a bracket, a brace or a comma."""
+    """The most values a body can hold: each follows a bracket, a brace or a comma."""
     return body.count(b",") + body.count(b"{") + body.count(b"[")
 
 
@@ -98,7 +98,7 @@ def _http_verdict(status: int) -> Verdict:
 def code_of(answer: Mapping[str, Any]) -> int | None:
     """The errcode of an answer, 0 if it has none, None if it is no whole number.
 
-    A string of digits counts: clients that convert it suggest that it has been seen.
+    A string of digits counts as a number: some client libraries convert it.
     """
     code = answer.get("errcode")
     if code is None:
@@ -126,7 +126,7 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
 
 
 def _line(text: str) -> str:
-    """A server's text on one line: it goes into messages, and must not steer who reads them."""
+    """A server's text on one line, without control characters, for use in messages."""
     if not text.isprintable():
         text = "".join([char if char.isprintable() else " " for char in text])
     return text.strip()

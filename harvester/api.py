@@ -1,6 +1,6 @@
 """The verbs of the library: `run`, `run_sync` and `stream`.
 
-Rule: names become objects here, and defaults are chosen; the work is the engine's.
+Rule: resolves names to objects and chooses defaults; the engine does the work.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ async def run(
     start also ``first``, the first day of each interface.  sink: a spec
     (``"jsonl:DIR"``), a `Sink`, or a list of either.  options: see `Keywords`.
 
-    Running it again resumes: what is safely done is not asked for again.  It may be cancelled at
-    any await.  Raises `UsageError` before anything is sent, and `RunError` (with a ``report``) if
-    the sink, the ledger or the network stopped the run.  All else is told by the `Report`: call its
-    ``raise_for_state()``, or look at its ``state``.  Windows that failed, must wait, or belong to
-    an account that was stopped (a wrong secret, a missing permission) raise nothing by themselves,
-    since others may have gone well.
+    Running it again resumes: what is stored and final is not requested again.  It may be cancelled
+    at any await.  Raises `UsageError` before anything is sent, and `RunError` (with a ``report``)
+    if the sink, the ledger or the network stopped the run.  The `Report` has everything else: call
+    its ``raise_for_state()``, or look at its ``state``.  Windows that failed, must wait, or belong
+    to an account that was stopped (a wrong secret, a missing permission) raise nothing by
+    themselves, since others may have gone well.
     """
     sink = _listed_sinks(sink)
     _hide_urls(options)
@@ -142,11 +142,12 @@ async def stream(
     end: date | str,
     **options: Unpack[Keywords],
 ) -> AsyncIterator[Records]:
-    """The records of the days from ``start`` to ``end``, both included, as they come.
+    """Stream the records of the days from ``start`` to ``end``, both included.
 
-    Arguments as of `run`, without a sink.  Gives an async iterator of dicts: the interface's own
+    Arguments as of `run`, without a sink.  Returns an async iterator of dicts: the interface's own
     fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
-    ``_fetched_at``.  Few are fetched ahead of the reader; leaving the block ends the requests.
+    ``_fetched_at``.  Only a few are fetched ahead of the reader; leaving the block ends the
+    requests.
 
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
@@ -183,7 +184,7 @@ async def stream(
 
 @asynccontextmanager
 async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
-    """The scope with the store that was asked for; one that was made here is closed here."""
+    """The scope with its token store; a store that is created here is closed here."""
     given = options.pop("token_store", None)
     store = open_store(given) if isinstance(given, str | Secret) else given
     try:
@@ -203,7 +204,7 @@ def _hide_urls(options: Keywords) -> None:
 
 
 class Records:
-    """An async iterator of records; ``report`` is there once it has come to its end."""
+    """An async iterator of records; ``report`` is set once the iterator has ended."""
 
     def __init__(self) -> None:
         self.report: Report | None = None
@@ -220,7 +221,7 @@ class Records:
         return await self._sink.next()
 
     async def _follow(self, engine: Engine) -> None:
-        """Run the engine; its end, however it comes, is told to the reader."""
+        """Run the engine, and pass its end to the reader, also an error."""
         try:
             self.report = await engine.run()
             self.report.raise_for_state()
@@ -232,7 +233,7 @@ class Records:
 
 
 class _Handover:
-    """The sink that hands its records to the reader of a stream, one window at a time."""
+    """The sink that passes records to the reader of a stream, one window at a time."""
 
     identity = "stream"
 
@@ -244,11 +245,11 @@ class _Handover:
         self._emptied = asyncio.Event()
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Nothing to get ready."""
+        """Nothing to open."""
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Return once the reader came back for more: only then he has done with them."""
+        """Return when the reader asks for the next record: only then has it used these."""
         for batch in batches:
             if not batch.late:  # it comes again
                 self._records.extend(batch.documents())
@@ -285,7 +286,7 @@ def resolve(
     end: date | str,
     options: Keywords,
 ) -> tuple[Scope, Options]:
-    """Names as objects, all of it checked; raises `UsageError`, or `TypeError` for a wrong name."""
+    """Resolve and check names; raises `UsageError`, or `TypeError` for an unknown option."""
     settings = Options(**options)
     now = time.time()
     found, notes = _endpoints(endpoints)
@@ -299,19 +300,19 @@ def resolve(
 
 
 def _wrong(what: str, value: object) -> UsageError:
-    """A value of a type that cannot be; the value is not shown, since it may be a secret."""
-    return UsageError(f"{what.replace('_', ' ')}: a value of type {type(value).__name__} cannot be")
+    """The error for a value of a wrong type; it does not show the value, which may be a secret."""
+    return UsageError(f"{what.replace('_', ' ')}: unexpected type {type(value).__name__}")
 
 
 def _listed(what: str, given: Any) -> list[Any]:
-    """What was given, one after the other."""
+    """The values, one after the other."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise _wrong(what, given)
     return list(given)
 
 
 def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
-    """The accounts' token providers, and the caps of those that have one."""
+    """The accounts' token providers, and the limits of those that have one."""
     listed = [given] if isinstance(given, Account) else _listed("accounts", given)
     if not listed:
         raise UsageError("no account was given")
@@ -329,7 +330,7 @@ def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
-    """The interfaces, and what is left out of their groups or retired, a sentence each."""
+    """The interfaces, and a sentence for each that is retired or left out of a group."""
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     found: dict[str, Endpoint] = {}
     for item in listed:
@@ -349,13 +350,13 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
             instead = ", ".join(endpoint.successors)
             notes.append(
                 f"WeChat has taken {endpoint.name} offline"
-                + (f"; in its place it names {instead}" if instead else "")
+                + (f"; its successors are {instead}" if instead else "")
             )
     return tuple(found.values()), tuple(notes)
 
 
 def _left_out(names: list[str], found: Container[str]) -> list[str]:
-    """What is left out of groups, a sentence each: what is retired, and not named itself."""
+    """A sentence for each group about its retired interfaces, which are left out."""
     notes = []
     for name in dict.fromkeys(names):
         retired = [each for each in plugins.retired_of(name) if each not in found]
@@ -366,7 +367,7 @@ def _left_out(names: list[str], found: Container[str]) -> list[str]:
 
 
 def _listed_sinks(given: Sinks) -> list[Secret | Sink]:
-    """Sinks and their specs: a URL among them may hold a password, which no frame is to show."""
+    """Sinks and specs, with specs as secrets: a URL may hold a password."""
     listed = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
     return [Secret(item) if isinstance(item, str) else item for item in listed]
 
@@ -386,7 +387,7 @@ def open_sinks(given: Sinks) -> list[Sink]:
 
 
 def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
-    """The sink of a name in a ledger; None if it is somebody's own, or cannot be had here."""
+    """The sink of a name in a ledger; None if it is a user's own, or cannot be created here."""
     try:
         return plugins.sink(spec_of(name, ledger.path if ledger is not None else None))
     except UsageError:
@@ -401,7 +402,7 @@ def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Led
 
 
 def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tuple[str, ...]]:
-    """The ledger of a run, and a note if there is none and nobody has said so."""
+    """The ledger of a run, and a note if there is none although ``ledger=None`` was not given."""
     if "ledger" in options:
         ledger = _given_ledger(options["ledger"])
         _check_fenced(ledger, sinks)
@@ -420,7 +421,7 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
 
 
 def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
-    """That a shared ledger's sinks let several workers write; raises `UsageError`."""
+    """Raise `UsageError` unless all sinks allow several workers to write."""
     others = [sink.identity for sink in sinks if not is_fenced(sink)]
     if shared(ledger) is not None and others:
         raise UsageError(
@@ -430,7 +431,7 @@ def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
 
 
 def _within(transport: HttpTransport, settings: Options) -> Options:
-    """No more in flight than the caller's session lets through."""
+    """Limit the requests in flight to the connections of the caller's session."""
     return replace(settings, concurrency=int(min(settings.concurrency, transport.slots)))
 
 

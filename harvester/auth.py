@@ -1,15 +1,13 @@
 """The token of one account, shared by all its tasks.
 
-Rule: one lock; whoever comes while a token is fetched waits for that fetch and makes none.
+Rule: one lock; a task that needs a token while it is being fetched waits for that fetch.
 
-A token is renewed before it ends, while the former one still serves.  A refused token is dropped
-only if it is still the current one, so that late refusals of an old token cost nothing; and a new
-token that is refused before it was ever accepted stops the account, since another fetch would
-only bring the next one.
+A token is renewed before it expires, while the previous one is still valid.  A refused token is
+dropped only if it is still the current one, so late refusals of an old token cost nothing.  A new
+token that is refused before it was ever accepted stops the account: another fetch would not help.
 
-With a store the same holds among all programs that share it: `StoredToken` adopts what another one
-has fetched, and what it fetches itself takes the place of the token that it knows to be spent, and
-of no other.
+With a store the same holds for all programs that share it: `StoredToken` uses a token that another
+program has fetched, and replaces only the token that it knows to be expired or refused.
 """
 
 from __future__ import annotations
@@ -39,19 +37,19 @@ if TYPE_CHECKING:
     from harvester.stores.base import TokenStore
 
 Send = Callable[[Request], Awaitable[Response]]
-"""What a provider sends its request through: a transport's `send`."""
+"""The function that sends a provider's request: a transport's `send`."""
 
 RENEW_BEFORE = 300.0
 """Seconds before its end at which a token is renewed.  For these last five minutes WeChat keeps
 the former token alive beside the new one (stable_token and token interface alike)."""
 
 REFUSALS_SHARED = 3
-"""Tokens of its own fetching that an account may see refused in a row where others fetch too: one
-may have been ended in order before it was ever used."""
+"""Tokens fetched here that may be refused in a row where other programs fetch tokens, too: another
+program may end one before it is used."""
 
 
 class TokenRefusedError(AttemptError):
-    """A token could not be had; ``verdict`` says why, and how far that reaches."""
+    """No token could be fetched; ``verdict`` says why, and what that affects."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message)
@@ -77,7 +75,7 @@ class Joining(Protocol):
     def joined(
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
     ) -> TokenProvider:
-        """Itself for one run: what that sends through, its store, its wall clock."""
+        """A copy for one run, with the run's `send`, store and wall clock."""
         ...
 
 
@@ -91,7 +89,7 @@ def _joins(provider: TokenProvider) -> TypeGuard[Joining]:
 
 
 class CallableProvider:
-    """Tokens from a callable of the user's, plain or async."""
+    """Tokens from a user's callable, plain or async."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
@@ -100,7 +98,7 @@ class CallableProvider:
         return "<CallableProvider>"
 
     async def fetch(self, send: Send) -> Token:
-        """Ask the callable; whatever it raises is a failed attempt.
+        """Call it; any exception is a failed attempt.
 
         Its exception is named by its class only: its text may hold what must not be shown.
         """
@@ -108,7 +106,7 @@ class CallableProvider:
             given = self._source()
             if inspect.isawaitable(given):
                 given = await given
-        except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
+        except Exception as exc:  # noqa: BLE001  (user code may raise anything)
             problem = f"the account's token callable raised {type(exc).__name__}"
         else:
             if isinstance(given, Token):
@@ -123,8 +121,8 @@ class CallableProvider:
 class _Refusals:
     """The refused tokens of one account.
 
-    last: the last one; ours: the current token was fetched here; doubts: tokens of our fetching
-    that were refused since one was accepted; allowed: how many of them there may be.
+    last: the last one; ours: the current token was fetched here; doubts: tokens fetched here that
+    were refused since one was accepted; allowed: their limit.
     """
 
     __slots__ = ("allowed", "doubts", "last", "ours")
@@ -136,7 +134,7 @@ class _Refusals:
         self.ours = True
 
     def add(self, token: str | None) -> bool:
-        """The current token was refused; False if that is one too many."""
+        """Count a refusal of the current token; False if the limit is exceeded."""
         if self.ours and self.doubts >= self.allowed:
             return False
         self.doubts += self.ours
@@ -149,9 +147,10 @@ class SharedToken:
 
     `get` may be called by any number of tasks; `peek`, `due` and `reject` never wait.
     fetches: tokens asked for; fetched: tokens that came.
-    current: the last one, None if there was none or it was refused; `peek` tells if it serves.
-    secrets: what it is fetched with, which an answer may echo, too.
-    renew_before: seconds before its end at which it is renewed.
+    current: the last one, None if there was none or it was refused; `peek` returns it if it is
+    valid.
+    secrets: what it is fetched with; an answer may echo these, too.
+    renew_before: seconds before its expiry at which it is renewed.
     """
 
     __slots__ = (
@@ -189,13 +188,13 @@ class SharedToken:
 
     def __repr__(self) -> str:
         state = "none" if self.current is None else "held"
-        with contextlib.suppress(RuntimeError):  # no loop: nobody can tell the time
+        with contextlib.suppress(RuntimeError):  # no loop: its time is unknown
             state = "none" if self.peek() is None else "due" if self.due() else "fresh"
         return f"<SharedToken of {self.appid}: {state}, {self.fetches} fetched>"
 
     @property
     def lifetime(self) -> float:
-        """Seconds that the current token had when it was given out."""
+        """The lifetime of the current token when it was fetched, in seconds."""
         return 0.0 if self.current is None else self.current.lifetime
 
     @property
@@ -203,19 +202,19 @@ class SharedToken:
         return None if self.current is None else self.current.value
 
     def peek(self, now: float | None = None) -> str | None:
-        """The current token, or None if there is none that can be used (now: the loop's time)."""
+        """The current token, or None if there is no valid one (now: the loop's time)."""
         now = asyncio.get_running_loop().time() if now is None else now
         return self._value if now < self._ends else None
 
     def due(self, now: float | None = None) -> bool:
-        """Whether a token should be fetched: there is none, or its end is near."""
+        """Whether a token should be fetched: there is none, or it expires soon."""
         now = asyncio.get_running_loop().time() if now is None else now
         return self.current is None or now >= self._renew_at
 
     async def get(self) -> str:
-        """The current token; fetched if there is none, or if its end is near.
+        """The current token; fetched if there is none, or if it expires soon.
 
-        Raises `TokenRefusedError` if none can be had, unless the former one can still be used.
+        Raises `TokenRefusedError` if none can be fetched, unless the previous one is still valid.
         """
         if self.due():
             async with self._lock:
@@ -227,7 +226,7 @@ class SharedToken:
         return token
 
     async def refresh(self) -> bool:
-        """Fetch a token if one is due; gives whether it is another one than before.
+        """Fetch a token if one is due; returns whether it differs from the previous one.
 
         Raises as `get` does.
         """
@@ -255,7 +254,7 @@ class SharedToken:
             problem = f"the account's token source failed: {exc}"
             raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
         if token.value and not token.is_text:
-            raise TokenRefusedError(Verdict(Action.RETRY, "the new token is no text in UTF-8"))
+            raise TokenRefusedError(Verdict(Action.RETRY, "the new token is not UTF-8 text"))
         if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
                 Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")
@@ -263,42 +262,42 @@ class SharedToken:
         return token
 
     def _go_on(self, now: float) -> bool:
-        """Whether the current token still serves although no new one came; then not to ask soon."""
+        """Whether the current token is valid though the fetch failed; delays the next one."""
         if self.peek() is None:
             return False
         self._renew_at = now + (self._ends - now) / 4
         return True
 
     def _take(self, token: Token, ends: float, *, ours: bool) -> None:
-        """Make it the current one (ends: the loop's time)."""
+        """Make it the current one (ends: the loop's time of its expiry)."""
         self.fetched += 1
         self.current = token
         self._refusals.ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
     def _early(self, lifetime: float) -> float:
-        """How long before its end a token is renewed.
+        """How long before its expiry a token is renewed.
 
-        Half of a short life: stable_token hands out what is left of a token, down to 5 minutes.
+        At half of a short lifetime: stable_token may return a token with only 5 minutes left.
         """
         return min(self._renew_before, lifetime / 2)
 
     def accept(self, token: str) -> None:
-        """The server took this token."""
+        """The server accepted this token."""
         if self._refusals.doubts and token == self._value:
             self._refusals.doubts = 0
 
     def reject(self, token: str, reason: str, fetched: int | None = None) -> bool:
         """The server refused this token: drop it, if it is still the current one.
 
-        fetched: what `fetched` was when the request left.  stable_token hands out the same value
-        to everybody, so a late refusal is told by that and not by the value alone.  Gives whether
-        the token was dropped.
+        fetched: the value of `fetched` when the request left.  stable_token returns the same value
+        to every caller, so this number identifies a late refusal, not the value alone.  Returns
+        whether the token was dropped.
         Raises `AccountError` if it was fetched in place of a refused token and was never accepted
         itself: a second refusal in a row.
         """
         late = token != self._value or (fetched is not None and fetched != self.fetched)
-        del token  # a traceback may be shown with the locals of its frames
+        del token  # a traceback may be shown with the local variables of its frames
         if late:
             return False
         if not self._refusals.add(self._value):
@@ -314,8 +313,8 @@ class SharedToken:
 class StoredToken(SharedToken):
     """The current token of one account, shared with other programs through a store.
 
-    What these have fetched is adopted, which is no fetch.  A refusal throws nothing away but here:
-    in the store the refused token gives way to a new one, if it still is the one that stands there.
+    A token that another program has fetched is used, and costs no fetch.  A refusal drops a token
+    only in this process: in the store a new token replaces the refused one, if that is still there.
     clock: the wall clock, since the loop's may not run while the machine or the process sleeps.
     """
 
@@ -338,11 +337,11 @@ class StoredToken(SharedToken):
         self._wall_ends = 0.0
 
     def peek(self, now: float | None = None) -> str | None:
-        """As of `SharedToken`; ended is also what has ended by the wall clock."""
+        """As in `SharedToken`; a token is also expired if the wall clock says so."""
         return super().peek(now) if self._clock() < self._wall_ends else None
 
     def due(self, now: float | None = None) -> bool:
-        """As of `SharedToken`; due is also what has ended by the wall clock."""
+        """As in `SharedToken`; a fetch is also due if the wall clock says so."""
         return super().due(now) or self._clock() >= self._wall_ends
 
     async def _renew(self) -> None:
@@ -364,7 +363,7 @@ class StoredToken(SharedToken):
             raise TokenRefusedError(problem)
 
     async def _found(self) -> tuple[Token, float, bool]:
-        """A token, the Unix time of its end, and whether it was fetched here."""
+        """A token, the Unix time of its expiry, and whether it was fetched here."""
         stored = await self._store.load(self.appid)
         if stored is None or not self._serves(stored):
             async with self._store.lease(self.appid):
@@ -374,7 +373,7 @@ class StoredToken(SharedToken):
         return stored, stored.ends, False
 
     def _serves(self, stored: Stored) -> bool:
-        """Whether it is to be adopted: not refused, and not due itself."""
+        """Whether to use it: it was not refused, and needs no renewal yet."""
         left = stored.ends - self._clock()
         return stored.value != self._refusals.last and left > self._early(stored.lifetime)
 
@@ -392,7 +391,7 @@ class StoredToken(SharedToken):
         return token, new.ends, True
 
     async def _put(self, former: Stored | None, new: Stored) -> Stored | None:
-        """Store a token; or the one that somebody else has stored meanwhile, if it is better."""
+        """Store a token; returns it, or a better one that another program has stored meanwhile."""
         while not await self._store.replace(self.appid, former, new):
             former = await self._store.load(self.appid)
             if former is not None and former.value != new.value and self._serves(former):
@@ -413,7 +412,7 @@ def shared_token(
     clock: Callable[[], float] = time.time,
     renew_before: float = RENEW_BEFORE,
 ) -> SharedToken:
-    """The token of an account for one run, in a store if there is one and it is any use."""
+    """The token of an account for one run, in the store if there is one that applies."""
     if _joins(provider):
         provider = provider.joined(send, store, clock)
     if store is None or not getattr(provider, "shareable", True):

@@ -1,6 +1,6 @@
-"""The wait for a server of the user's that does not answer now: a database, Redis.
+"""Waits for a server of the user that does not answer now: a database, Redis.
 
-Rule: waits and calls again; what an error of a server means is told by whoever calls.
+Rule: waits and calls again; the caller decides which errors mean that the server is away.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from harvester.retry import AWAY
 T = TypeVar("T")
 
 PATIENCE = 60.0
-"""Seconds for which a server that is away is called again, unless somebody says otherwise."""
+"""Seconds for which a server that is away is called again, by default."""
 
 AGAIN = "nothing that was committed is lost: mend it and run the same command again"
 """What to do about a destination that could not be written."""
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
-    """A server does not answer now, and why; what was under way may or may not be done."""
+    """A server does not answer now, and why; the call may or may not have taken effect."""
 
 
 async def until_it_answers(
@@ -32,11 +32,10 @@ async def until_it_answers(
     patience: float,
     error: type[RunError] = SinkError,
 ) -> T:
-    """What a call gives; while it raises `Away`, it is called again.
+    """Return the result of a call; while it raises `Away`, call it again.
 
-    where: as a message names the server, without a secret.  patience: seconds from the first time
-    that it was away; the last call is made at their end.  Raises ``error`` after that, and what
-    else the call raises at once.
+    where: the server as messages name it, without a secret.  patience: seconds from the first
+    failure to the last call.  Raises ``error`` after that, and any other exception at once.
     """
     failures, ends = 0, 0.0
     while True:

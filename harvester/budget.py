@@ -1,4 +1,4 @@
-"""The calls of one interface of one account: how many are left today, sent, and booked.
+"""The daily quota of one interface of one account: calls left, sent and booked.
 
 Rule: counts; never waits, never sends.
 """
@@ -12,23 +12,23 @@ from harvester.plan import QUOTA_MARGIN, next_quota_day
 NEVER = math.inf
 
 DAY = 86_400.0
-"""Seconds; China's clocks know no other days."""
+"""Seconds; China has no summer time, so every day has as many."""
 
 LOT = 0.02
-"""Share of a day's quota that is booked at once; a killed run loses what it had not used of it."""
+"""Share of a day's quota that is booked at once; a killed run loses the part that is not used."""
 
 
 class Budget:
-    """Calls that may still be sent today (in China); without end if no quota is given.
+    """Calls that may still be sent today (in China); infinite if no quota is given.
 
     spent: today; before: on the day before.
-    limited: there is an end to it; until: the Unix time at which it begins anew.
-    booked: calls of it that the ledger has and that were not sent yet; only such are sent, so that
-    a run that is killed has never sent more than the ledger knows.  Infinite without a ledger.
+    limited: whether there is a quota; until: the Unix time at which the next one begins.
+    booked: calls that the ledger has counted and that were not sent yet.  Only these are sent, so a
+    killed run has never sent more than the ledger knows.  Infinite without a ledger.
     sent: calls of this run; unbooked: those of them that the ledger does not know yet.
 
-    The clock is believed as it is now.  If it was set back over a midnight, what was spent on the
-    day that has not come was spent by now, and counts; over more of them, nothing is left.
+    The clock is trusted.  If it was set back over one midnight, the calls of the later day count as
+    today's; if over more than one, nothing is left.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class Budget:
 
     def _begin_anew(self, wall: float) -> None:
         self.until = next_quota_day(wall)
-        if self.booked < NEVER:  # that was of another day
+        if self.booked < NEVER:  # those belong to another day
             self.booked = 0
 
     def is_used_up(self, wall: float) -> bool:
@@ -83,7 +83,7 @@ class Budget:
             self.unbooked += 1
 
     def take_unbooked(self) -> int:
-        """The calls that the ledger does not know yet; it knows them from now on."""
+        """Return the calls that the ledger does not know yet, and count them as known."""
         unbooked, self.unbooked = self.unbooked, 0
         return unbooked
 
@@ -92,13 +92,13 @@ class Budget:
         return int(min(self.left(wall), max(self._daily * LOT, 1)))
 
     def book(self, lot: int, day: float, wall: float) -> None:
-        """So many calls are booked, of the day that ends at ``day``, which may be over now."""
+        """Add booked calls of the day that ends at ``day``, which may be over now."""
         self.left(wall)
         if self.until == day:
             self.booked = lot
 
     def take_unused(self, wall: float) -> int:
-        """The calls that were booked and not sent; they are not booked any more."""
+        """Return the calls that were booked and not sent, and unbook them."""
         self.left(wall)
         if not 0 < self.booked < NEVER:
             return 0
@@ -106,9 +106,9 @@ class Budget:
         return unused
 
     def told(self, daily: int, left: int, wall: float) -> None:
-        """WeChat has told what a day has, and what is left of this one; never more than was given.
+        """Take WeChat's numbers for a day and for the rest of today; the quota never grows by this.
 
-        Counts are kept to a percent or so on WeChat's side, and other programs may spend, too.
+        WeChat counts to about one percent, and other programs may spend calls, too.
         """
         self._left = min(self.left(wall), max(left, 0))
         self._daily = min(self._daily, max(daily, 0))

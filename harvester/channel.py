@@ -1,6 +1,6 @@
-"""The bounded hand-over from many workers to the one who commits.
+"""The bounded queue from the workers to the writer.
 
-Rule: whoever puts into a full channel waits; so a slow sink slows the requests.
+Rule: `put` waits while the channel is full, so a slow sink slows the requests.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ T = TypeVar("T")
 class Channel(Generic[T]):
     """Items in, groups out.
 
-    group: so many items are taken at once as soon as they are there; linger: for fewer the taker
-    waits so many seconds, since an fsync costs the same for one as for a hundred.
-    items, size: what may lie here, in items and in the unit of `put`'s ``size``.
+    group: items that are taken at once if available; linger: seconds to wait for more if there are
+    fewer, since an fsync costs the same for one item as for a hundred.
+    items, size: the limits of the channel, in items and in the unit of `put`'s ``size``.
     """
 
     def __init__(self, *, group: int, linger: float, items: int, size: int) -> None:
@@ -39,14 +39,14 @@ class Channel(Generic[T]):
         return f"<Channel {state}, {len(self._items)} items of {self._size}>"
 
     async def put(self, item: T, size: int) -> None:
-        """Hand over; waits while the channel is full."""
+        """Add an item; waits while the channel is full."""
         while not self.offer(item, size):
             room = asyncio.get_running_loop().create_future()
             self._putters.append(room)
             await room
 
     def offer(self, item: T, size: int) -> bool:
-        """Hand over if there is room; gives whether there was."""
+        """Add an item if the channel is not full; returns whether it was added."""
         if len(self._items) >= self._max_items or self._size >= self._max_size:
             return False
         self._items.append(item)
@@ -57,7 +57,7 @@ class Channel(Generic[T]):
         return True
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """End the channel: no more items will be added."""
         self._closed = True
         self._some.set()
         self._enough.set()

@@ -1,11 +1,11 @@
-"""Bytes and objects: a body is parsed here, a record is encoded here as one line.
+"""JSON: parses the body of an answer, and encodes a record as one line.
 
-Rule: the only room that knows JSON; it gives the same values back that came in.
+Rule: the only module that reads or writes JSON; a value that is read and written stays the same.
 
 orjson reads first, because it is many times faster.  A body that it refuses is read a second
 time leniently, since titles with raw control characters, broken UTF-8 and bad escapes have been
-seen on WeChat's wire.  Integers beyond 64 bits, which orjson would turn into floats without a
-word, are read and written by the standard library.
+seen on WeChat's wire.  Integers beyond 64 bits, which orjson would silently turn into floats,
+are read and written by the standard library.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from zlib import crc32
 import orjson
 
 METADATA = ("_appid", "_endpoint", "_begin_date", "_end_date", "_fetched_at")
-"""The fields that stand beside the interface's own in every record."""
+"""The metadata fields of every record, beside the interface's own."""
 
 _DIGITS = bytes(0x30 if chr(byte).isdigit() and byte < 0x80 else 0x20 for byte in range(256))
 _STRIDE = 6
 _LONG_INTEGER = b"0" * 19
 _LONG_IN_STRIDES = b"0" * (19 // _STRIDE)
-"""What a run of 19 digits leaves in every sixth byte: a third of the time to look for it there."""
+"""A run of 19 digits covers every sixth byte: looking only there takes a third of the time."""
 _BAD_ESCAPE = re.compile(r"\\(?!u[0-9a-fA-F]{4}|[\"\\/bfnrt])|(\\[\"\\/bfnrt])")
 
 
@@ -52,7 +52,7 @@ def parse_small(body: bytes) -> Any:
 
 
 def has_long_integer(body: bytes) -> bool:
-    """Whether 19 digits stand in a row; where they do not, all whole numbers have 64 bits."""
+    """Whether there are 19 digits in a row; without them, all whole numbers fit into 64 bits."""
     return _LONG_IN_STRIDES in body[::_STRIDE].translate(_DIGITS) and (
         _LONG_INTEGER in body.translate(_DIGITS)
     )
@@ -100,7 +100,7 @@ def _mend_escape(match: re.Match[str]) -> str:
 
 
 def _sound(value: Any) -> Any:
-    """The value without lone surrogates, which no UTF-8 can hold."""
+    """The value without lone surrogates, which UTF-8 cannot encode."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
@@ -114,8 +114,8 @@ def encode(value: Any) -> bytes:
     """One JSON value as UTF-8 bytes, without a line end.
 
     Raises `MalformedError` for what JSON cannot hold: nested too deeply, or no text at all; and for
-    a number that is none (which no body holds, see `parse`) where orjson, which writes null, cannot
-    write what stands beside it.
+    NaN (which no body holds, see `parse`) where orjson, which writes null for it, cannot write
+    another part of the value.
     """
     try:
         return orjson.dumps(value)
@@ -179,15 +179,16 @@ def lines_of(pieces: Sequence[bytes], metadata: Mapping[str, str]) -> bytes:
 
 TALLY_BITS = (1 << 63) - 1
 METADATA_BEGINS = b'"_appid":'
-"""What the metadata begins with, which stands last in a line."""
+"""The beginning of the metadata, which is at the end of a line."""
 
 
 def checksum(encoded: Iterable[bytes]) -> int:
     """A sum over lines that does not depend on their order; 63 bits, and sums can be added.
 
-    It covers the record's own fields and leaves out the metadata, which stands last in its line:
-    the same figures fetched again have the same checksum, and a line of another window is counted
-    there.  It finds what is lost, doubled or damaged; it is no defence against a forger.
+    It covers the record's own fields and leaves out the metadata at the end of the line:
+    the same figures fetched again have the same checksum, and each line
+    counts for the window that its metadata names.  It finds records that are lost, doubled or
+    damaged; it does not protect against forgery.
     """
     return sum(map(line_checksum, encoded)) & TALLY_BITS
 

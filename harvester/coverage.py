@@ -1,4 +1,4 @@
-"""What is known of the days of one interface of one account: a letter a day, and the open windows.
+"""The days of one interface of one account: a letter for each day, and the open windows.
 
 Rule: pure; a ledger stores what is decided here.
 

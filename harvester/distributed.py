@@ -1,6 +1,6 @@
 """One job on the workers of a Dask cluster, and one report of all of them.
 
-Rule: Dask starts processes and starts them again; who harvests what is the shared ledger's matter.
+Rule: Dask starts and restarts tasks; the shared ledger decides which task harvests what.
 
 A task is a whole run of the job, in a worker that claims accounts in the ledger as any process
 does.  So a task may be lost, or run twice, and no record is lost or doubled.
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RESUBMISSIONS = 2
-"""So often a task is submitted again after Dask gave it up, which it does when several workers were
-lost while they ran it."""
+"""How often a task is submitted again after Dask has dropped it, which happens when several workers
+were lost while they ran it."""
 
 
 class Outcome(NamedTuple):
@@ -48,7 +48,7 @@ def run(client: Client, job: Job, *, workers: int) -> Report:
 
     Raises `UsageError` before anything is submitted, or if every task refuses the job; `RunError`
     (with a ``report``) if every task had to stop, or the cluster was lost.  If only some had to
-    stop, the others did their part, and the report notes why.
+    stop, the others did their work, and the report notes why.
     """
     check_count("workers", workers)
     _check(client, job)
@@ -159,7 +159,7 @@ def merged(reports: Sequence[Report]) -> Report:
     """One report of several workers of one job, given in the order in which they ended.
 
     What was done is added up.  What is planned, waiting and failed, and the state, are those of the
-    report that came last, which says what the ledger had then; all else counts as skipped.
+    last report, which has the state of the ledger at that time; all else counts as skipped.
     """
     last = reports[-1]
     stored = last.windows.skipped + last.windows.done

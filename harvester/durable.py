@@ -1,10 +1,10 @@
-"""The steps by which something becomes durable, each under a name.
+"""File operations that must be durable, each with a name.
 
-Rule: whatever must outlive the process passes through here, or is wrapped in a `step`.
+Rule: a write that must outlive the process is made here, or is wrapped in a `step`.
 
-A name says what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  A
-test watches the steps, and ends the process before and after each; in use nobody watches, and a
-step costs less than a microsecond.
+A name says what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  Tests
+observe the steps, and kill the process before and after each.  Without an observer a step costs
+less than a microsecond.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from contextlib import suppress
 from pathlib import Path
 
 Watcher = Callable[[str, bool], None]
-"""Told the name of a step before it is taken (False), and once it has been (True)."""
+"""Called with the name of a step before it (False) and after it (True)."""
 
 _sync_data = getattr(os, "fdatasync", os.fsync)
 _watcher: Watcher | None = None
 
 
 def watch(watcher: Watcher | None) -> None:
-    """Have somebody told of each step of this process; None for nobody."""
+    """Set the observer of the steps of this process; None for no observer."""
     global _watcher
     _watcher = watcher
 
 
 class step:  # noqa: N801  (reads as the noun it is)
-    """One durable step, as a context manager; a step that failed is not told as taken."""
+    """One durable step, as a context manager; a step that failed is not reported as done."""
 
     __slots__ = ("_name",)
 
@@ -46,7 +46,7 @@ class step:  # noqa: N801  (reads as the noun it is)
 
 
 def write(descriptor: int, data: bytes, what: str) -> None:
-    """Write all of it, in as many calls as the system wants."""
+    """Write all of it, in as many calls as the system needs."""
     with step(f"write {what}"):
         view = memoryview(data)
         while view:
@@ -67,7 +67,7 @@ def truncate(descriptor: int, size: int, what: str) -> None:
 
 
 def rename(path: Path, place: Path, what: str) -> None:
-    """Put a file in the place of another, durably."""
+    """Replace a file by another, durably."""
     with step(f"rename {what}"):
         os.replace(path, place)
         sync_directory(place.parent)
@@ -80,7 +80,7 @@ def remove(path: Path, what: str) -> None:
 
 
 def make_directory(path: Path, what: str, mode: int = 0o777) -> None:
-    """Make a directory, and those that it lies in, durably; nothing is done if it is there.
+    """Create a directory and its parents, durably; does nothing if it exists.
 
     mode: of the directory itself.
     """
@@ -90,19 +90,19 @@ def make_directory(path: Path, what: str, mode: int = 0o777) -> None:
         missing = [each for each in (path, *path.absolute().parents) if not each.exists()]
         path.mkdir(mode, parents=True, exist_ok=True)
         for each in missing:
-            with suppress(PermissionError):  # somebody else's, who lets us write and not read
+            with suppress(PermissionError):  # another user's directory: writable, not readable
                 sync_directory(each.absolute().parent)
 
 
 def is_full(exc: OSError) -> bool:
-    """Whether an error says that there is no room: on the disk, by a quota, or within a limit."""
+    """Whether an error means that the disk, a quota or a size limit is full."""
     return exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def has_room(path: Path) -> bool:
-    """Whether the disk of a file or directory has room left, for those who are told no number.
+    """Whether the disk of a file or directory has space left, for errors without a number.
 
-    Whoever cannot be asked has some.
+    True if that cannot be found out.
     """
     try:
         return os.statvfs(path).f_bavail > 0

@@ -1,7 +1,7 @@
 """What an interface is to the engine, and the usual JSON shape of one.
 
 Rule: pure; from a window to a request, from a response to a verdict.  Which interfaces exist,
-and what their error codes mean, is data of a higher room.
+and what their error codes mean, is data in `harvester.datacube`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harvester.plan import ONE_DAY, Cut, Grid, settles_at
 
 _OBJECTS = {dict}
 _OF_THE_ANSWER = {"errcode", "errmsg", "is_delay"}
-"""What says that an answer is fine, or late: no figures."""
+"""Fields that say that an answer is correct or late; they are not figures."""
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
 UNIX = "unix"
@@ -35,7 +35,7 @@ range, getarticlesummary's own page calls the first one the range: the text deci
 
 
 def check_name(name: object) -> str:
-    """An interface's name, if it can name a folder and a table anywhere; else `UsageError`."""
+    """An interface's name, checked to be usable as a folder and a table; raises `UsageError`."""
     if isinstance(name, str) and _NAME.fullmatch(name) and not _DEVICE.fullmatch(name):
         return name
     shown = f"{name!r}"[:80]
@@ -66,14 +66,14 @@ class Endpoint(Protocol):
     name: as users type it, and the name of its folder or table.
     group: the group that it is asked for with, or an empty string.
     first_day: the first day that has data.
-    cut, span: how a range is cut into windows, and how many days one has at the most.
+    cut, span: how a range is cut into windows, and the most days of one.
     settled_hour: the hour in China from which yesterday can be asked for.
-    late_days: for so many days, its last day counted, a window's figures still grow; 0 for none.
+    late_days: days for which a window's figures still change, its last day included; 0: none.
     daily: the interface has a row for every day: an empty last day is late, never zero.
     day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
         within an object; empty if it names none.
-    retired: WeChat has taken it offline: it is asked for only by its own name.
-    successors: what WeChat names in its place.
+    retired: WeChat has taken it offline; only its own name requests it, no group does.
+    successors: the interfaces that WeChat names instead.
     fields: of a record, as far as they are known.
     """
 
@@ -107,7 +107,7 @@ class Endpoint(Protocol):
         ...
 
     def verdict(self, response: Response, window: Window) -> Verdict:
-        """What a response means, its records if it is DONE.  Any bytes give a verdict."""
+        """What a response means, its records if it is DONE.  Any bytes result in a verdict."""
         ...
 
     def quota_request(self, token: Token) -> Request | None:
@@ -116,7 +116,7 @@ class Endpoint(Protocol):
 
 
 def final_at(endpoint: Endpoint, end: date) -> float:
-    """The Unix time from which the figures of a window that ends then grow no more."""
+    """The Unix time from which the figures of a window that ends then no longer change."""
     grown = end + timedelta(days=max(endpoint.late_days - 1, 0))
     return settles_at(grown, endpoint.settled_hour)
 
@@ -132,7 +132,7 @@ class JsonEndpoint:
 
     An answer is empty only if its list is there and empty.  One without the list, one whose rows
     are all of other days, and, where ``rows`` is empty, one without any field that is known are
-    tried again: an error that a gateway words in its own way must not pass for an empty day.
+    tried again: an error in a gateway's own format must not be taken for an empty day.
 
     path: below the base URL.
     errors: errcode to rule; a code that is not there fails its window.
@@ -141,16 +141,16 @@ class JsonEndpoint:
     asks_first_day: the request names only the first day of the window (a week or a month that is
         answered for any day of it).
     rows: the field that holds the records; empty: the whole answer is one record.
-    lifts: fields that stand beside ``rows`` and belong to each record.
+    lifts: fields beside ``rows`` that belong to each record.
     day_field: the field of a record that names its day (``stat_item.date``: of an object in it); a
-        record of a day that was not asked for is left out.  Empty: there is none.
-    key: the fields that tell one record of an account from another.
+        record of a day that was not requested is left out.  Empty: there is none.
+    key: the fields that identify a record of an account.
     record_type: the name of its records' type in `harvester.datacube.types`, as GetUserSummary.
-    permission_set: what a third-party platform must have been granted; cloud_call: the name in
+    permission_set: the number of the group of rights that an account must grant to a third-party
+        platform before the platform may call the interface; cloud_call: the name in
         cloud functions; title: one line about it; page: WeChat's own page.
 
-    Raises `UsageError` for a name that cannot be one, and for a span, an hour, a format of dates or
-    a body that makes no sense.
+    Raises `UsageError` for an invalid name, span, hour, format of dates or body.
     """
 
     method: ClassVar[str] = "POST"

@@ -1,9 +1,9 @@
-"""One run: sinks and ledger are opened, the plan is made, workers start and end.
+"""One run: opens sinks and ledger, makes the plan, starts and ends the workers.
 
-Rule: the only task group of the package; whatever is started here ends here.
+Rule: the only task group of the package; every task that is started here ends here.
 
-Workers take jobs from the scheduler, take a window through the pipeline, and hand what became of it
-to the writer.
+A worker takes a job from the scheduler, passes its window through the pipeline, and hands the
+outcome to the writer.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ from harvester.writer import GROUP, Writer
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0
 LOOKED_AFTER = 60.0
-"""Seconds: nothing was done for so long when it is first said, how much longer it takes each time
-until it is said again, and how often it is looked at meanwhile."""
+"""Seconds without progress until the first report, the most seconds between two reports, and the
+most between two checks."""
 
 SET_BACK = (
-    "this machine's clock was set back by a day or more since the last run: that run's calls count"
-    " as today's, and what it took for final may not be; --refresh asks for it again"
+    "this machine's clock was set back by a day or more since the last run: its calls count as"
+    " today's, and windows that it stored as final may not be final; --refresh requests them again"
 )
 
 
 class Names(NamedTuple):
-    """What names in a ledger stand for: sinks, None if one cannot be made here, and interfaces."""
+    """Resolves names in a ledger: sinks (None if one cannot be created here) and interfaces."""
 
     sink: Callable[[str], Sink | None] = lambda name: None
     endpoint: Callable[[str], Endpoint | None] = lambda name: None
 
 
 class Reporter:
-    """Takes the events of a run: keeps its report, and calls an observer.
+    """Receives the events of a run: keeps its report, and calls an observer.
 
     started: the loop's time at which the run began.
     """
@@ -72,7 +72,7 @@ class Reporter:
         self._on_event = on_event
 
     def __call__(self, event: Event) -> None:
-        """Take an event; raises what the observer raises."""
+        """Receive an event; raises what the observer raises."""
         self.books(event)
         if self._on_event is None:
             return
@@ -81,7 +81,9 @@ class Reporter:
         except asyncio.CancelledError:
             if is_ours():
                 raise
-            raise RunError("on_event raised a cancellation that nobody had asked for") from None
+            raise RunError(
+                "on_event raised CancelledError, although the run was not cancelled"
+            ) from None
 
 
 class Engine:
@@ -90,7 +92,7 @@ class Engine:
     An async context manager that opens the sinks and the ledger; `run` does the work.  Raises
     `UsageError`, `SinkError` or `LedgerError` on entering, `RunError` from `run`.
 
-    names: with them a sink that lacks what others have is filled; None: it is not.
+    names: used to fill a sink that lacks what others have; None: it is not filled.
     """
 
     def __init__(
@@ -154,7 +156,7 @@ class Engine:
             await self._writer.catch_up(self._names.sink, self._find, self._wall())
 
     async def _join(self, ledger: SharedLedger, stack: AsyncExitStack) -> None:
-        """Begin as one of the workers that share a ledger."""
+        """Enter as one of the workers of a shared ledger."""
         options = self._options
         names = [name for name, _ in self._writer.sinks]
         await ledger.join(Job(self._scope.fingerprint, names, options.lease, self._wall()))
@@ -170,7 +172,7 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._writer.book()  # what a cancelled run sent is spent all the same
+            await self._writer.book()  # calls of a cancelled run count, too
         finally:
             try:
                 await self._stack.__aexit__(kind, exc, trace)
@@ -186,7 +188,7 @@ class Engine:
         return self._names.endpoint(name) if self._names is not None else None
 
     async def run(self) -> Report:
-        """Harvest; gives the report of a run that ended by itself or was asked to stop.
+        """Harvest; returns the report of a run that ended by itself or was asked to stop.
 
         Raises `RunError`, with the report of what was done until then.
         """
@@ -237,7 +239,7 @@ class Engine:
         return report
 
     def report(self, state: str) -> Report:
-        """The report as it stands."""
+        """The current report."""
         books, accounts = self._emit.books, self._plan.accounts
         report = books.report
         report.state = state
@@ -267,7 +269,7 @@ class Engine:
             notes = (*notes, SET_BACK)
         wall = self._wall()
         if ledger is not None and self._options.refresh:
-            # Whatever ends the run after this, other sinks do not have what it changes.
+            # However the run ends after this, other sinks lack what it changes.
             await ledger.register([], [name for name, _ in self._writer.sinks])
             await reopen(ledger, sinks, self._scope, wall)
         plan = self._plan = await build_plan(
@@ -306,7 +308,7 @@ class Engine:
         await sharing.run(self._worker.scheduler, self._claimed, self._finish)
 
     async def _claimed(self, leases: Mapping[str, Lease]) -> Sequence[AccountQueue]:
-        """The queues of accounts that were claimed."""
+        """The queues of claimed accounts."""
         ledger, wall, scope = self._writer.ledger, self._wall(), self._scope.only(leases)
         if self._options.refresh and ledger is not None:
             await reopen(ledger, [sink for _, sink in self._writer.sinks], scope, wall)
@@ -325,7 +327,7 @@ class Engine:
         return plan.accounts
 
     async def _finish(self, accounts: Sequence[AccountQueue]) -> None:
-        """Have all that came of these accounts committed, and unused calls given back."""
+        """Commit all windows of these accounts, and return their unused calls to the quota."""
         await self._writer.flush()
         await self._writer.book_calls([*self._spent(), *self._worker.unused(accounts)])
 
@@ -344,7 +346,7 @@ class Engine:
     # beside the workers
 
     def _answered_again(self, seconds: float) -> None:
-        """Somebody answers again."""
+        """A server answers again."""
         self._worker.resume()
         self._emit(events.Reachable(seconds))
 
@@ -366,7 +368,7 @@ class Engine:
         self._worker.stop()
 
     async def _watch(self) -> None:
-        """Say what is waited for when nothing gets done, less and less often."""
+        """Report what the run waits for when there is no progress, less and less often."""
         since, silent = self._worker.progressed, STALLED_AFTER
         while True:
             if self._worker.progressed != since:
@@ -386,13 +388,13 @@ class Engine:
 
 
 async def _left(ledger: SharedLedger) -> None:
-    """End as a worker; what cannot be said to the ledger now, the end of the lease says."""
+    """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
     with suppress(LedgerError, Away):
         await ledger.leave()
 
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
-    """A part of the run; it ends silently only if the run is cancelled."""
+    """Run one task of the run; it ends without an error only if it is done or cancelled."""
     try:
         await outside(part)
     except ForeignCancellationError as exc:
@@ -405,7 +407,7 @@ def _now() -> float:
 
 @asynccontextmanager
 async def _one_error() -> AsyncIterator[None]:
-    """Unwrap what a task group raises: the first error of ours, else the first of all."""
+    """The error of a task group to raise: the first one of this package, else the first."""
     try:
         yield
     except BaseExceptionGroup as group:

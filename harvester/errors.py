@@ -1,20 +1,20 @@
-"""Every exception of the package, drawn as a tree; a class says how far a failure reaches.
+"""Every exception of the package, drawn as a tree; a class says how much a failure affects.
 
     HarvestError                everything below, for the one ``except`` that catches all
-    ├── UsageError              what was asked for cannot be done; nothing was sent
+    ├── UsageError              wrong arguments or configuration; nothing was sent
     ├── AttemptError            this attempt: it is tried again (never leaves the engine)
     ├── WindowError             this window: it failed for good
     ├── EndpointError           this interface of this account
-    ├── AccountError            this account: somebody must act
+    ├── AccountError            this account: an operator must act
     ├── RunError                the whole run
     │   ├── NetworkError        nothing answers
-    │   ├── SinkError           the destination refuses
-    │   │   └── ReaderGoneError whoever read standard output has gone
+    │   ├── SinkError           the destination cannot be written
+    │   │   └── ReaderGoneError the reader of standard output has ended
     │   └── LedgerError         the ledger cannot be read or written
-    └── IncompleteError         a stream, or a report that was asked, lacks what was asked for
+    └── IncompleteError         a stream or a report ended without everything requested
 
-A caller of the library needs two ``except`` lines: `UsageError` for what he typed, and
-`HarvestError` for the rest.
+A caller needs two ``except`` lines: `UsageError` for wrong arguments, and `HarvestError` for the
+rest.
 
 Rule: no message holds a secret or a token.
 """
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 class HarvestError(Exception):
-    """The root of everything that harvester raises.
+    """The root of all exceptions of harvester.
 
-    ``code`` and ``rid``: WeChat's errcode and its request id, of an error that WeChat told.
+    ``code`` and ``rid``: WeChat's errcode and request id, if the error comes from WeChat.
     """
 
     code: int | None = None
     rid: str = ""
 
     def told(self, code: int | None, rid: str) -> Self:
-        """The same, with what WeChat told."""
+        """The same error, with WeChat's errcode and request id."""
         self.code, self.rid = code, rid
         return self
 
@@ -49,7 +49,7 @@ class UsageError(HarvestError, ValueError):
 class AttemptError(HarvestError):
     """One request brought no answer that can be used; it may be tried again.
 
-    ``answered`` tells whether an answer had begun to come, ``connected`` whether the connection was
+    ``answered``: whether a part of an answer arrived; ``connected``: whether the connection was
     open.
     """
 
@@ -62,7 +62,7 @@ class WindowError(HarvestError):
 
 
 class EndpointError(HarvestError):
-    """One interface of one account gives nothing more (offline, not permitted).
+    """One interface of one account stopped (retired, or not permitted).
 
     ``forbidden``: because the account may not use it.
     """
@@ -84,7 +84,7 @@ class RunError(HarvestError):
 
 
 class NetworkError(RunError):
-    """No request of any account was answered any more."""
+    """No server answers any more."""
 
 
 class SinkError(RunError):
@@ -92,7 +92,7 @@ class SinkError(RunError):
 
 
 class ReaderGoneError(SinkError):
-    """Whoever read what a run hands out has gone: no fault, but the run is at its end."""
+    """The reader of a run's output has ended: no fault, but the run cannot go on."""
 
 
 class LedgerError(RunError):
@@ -100,7 +100,7 @@ class LedgerError(RunError):
 
 
 class IncompleteError(HarvestError):
-    """A run ended without all that was asked for: windows failed, must wait or were not tried.
+    """A run ended without everything requested: windows failed, must wait or were not tried.
 
     Raised by a stream at its end and by `Report.raise_for_state`.  ``report`` is the `Report`: its
     ``state``, ``until`` and ``failures`` say what is missing.
@@ -111,5 +111,5 @@ class IncompleteError(HarvestError):
         self.report = report
 
     def __reduce__(self) -> tuple[type[IncompleteError], tuple[str, Report]]:
-        """Pickle it whole: it may travel between processes."""
+        """Pickle it with its report, for other processes."""
         return type(self), (str(self), self.report)

@@ -1,9 +1,9 @@
-"""What can be observed of a run, one frozen class an event, and the tally that becomes the Report.
+"""The events of a run, one frozen class each, and the observer that counts them for the Report.
 
 Rule: no event holds a secret, a token or a record.
 
-Done windows are told by the group in which they became safe, not one by one: an event a request
-would cost as much as encoding its records.
+Stored windows are reported in groups, as they are committed: an event for each request would cost
+as much as encoding its records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harvester.plan import ONE_DAY, rfc3339
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The plan is made.  planned: windows asked for; skipped: those already done.
+    """The plan is made.  planned: windows requested; skipped: those already done.
 
     notes: what of the range is left out or cut, a sentence each.
     """
@@ -42,7 +42,7 @@ class TokenFetched:
 
 @dataclass(frozen=True, slots=True)
 class TokenRefused:
-    """WeChat refused an account's current token; a new one is fetched."""
+    """WeChat refused the current token of an account; a new one is fetched."""
 
     appid: str
     reason: str
@@ -50,10 +50,11 @@ class TokenRefused:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """These windows are safe: the sink and the ledger have them.
+    """These windows are durably stored: sink and ledger have committed them.
 
-    empty: of them hold no record; records: written; changed: windows that stood there before with
-    other figures; provisional: windows whose figures can still change.
+    empty: windows without a record; records: written; changed: windows that were stored before with
+    other figures; provisional: windows whose figures can still change, so that the next run
+    requests them again.
     """
 
     windows: tuple[Window, ...]
@@ -65,7 +66,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A sink that lacked what others have was filled from one of them, without a call."""
+    """A sink that lacked what others have was filled from one of them, without calls to WeChat."""
 
     sink: str
     windows: int
@@ -73,7 +74,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """A field is not as the catalogue says; it is stored all the same."""
+    """A field differs from the catalogue; it is stored unchanged."""
 
     sentence: str
 
@@ -93,7 +94,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Slowed:
-    """An account asks less often from now on; share: of its rate (0 to 1)."""
+    """An account sends more slowly from now on; share: of its rate (0 to 1)."""
 
     appid: str
     share: float
@@ -101,7 +102,7 @@ class Slowed:
 
 @dataclass(frozen=True, slots=True)
 class QuotaTold:
-    """What WeChat says of one interface of one account: calls a day, and those left of this one."""
+    """WeChat's quota of one interface of one account: calls a day, and those left today."""
 
     appid: str
     endpoint: str
@@ -111,7 +112,7 @@ class QuotaTold:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """An answer held so many rows of days that were not asked for; they were left out."""
+    """An answer had rows of days that were not requested; they were left out."""
 
     window: Window
     rows: int
@@ -119,7 +120,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A window (or, if None, the token) of an account is tried again after so many seconds."""
+    """A window (or, if None, the token) of an account is tried again after some seconds."""
 
     appid: str
     window: Window | None
@@ -130,9 +131,9 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """An account, or one interface of it, asks for nothing for so many seconds, and why.
+    """An account, or one interface of it, sends nothing for some seconds, and why.
 
-    endpoint: the interface; empty if WeChat told the whole account to slow down.
+    endpoint: the interface; empty if the whole account pauses.
     """
 
     appid: str
@@ -158,8 +159,8 @@ class Deferred:
 class Failed:
     """Windows ``begin`` to ``end`` that failed for good.
 
-    error: WeChat's request id, if there is one, stands at its end: ``... [rid: ...]``.
-    code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
+    error: the reason, with WeChat's request id at its end, if there is one: ``... [rid: ...]``.
+    code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
     """
 
     appid: str
@@ -174,9 +175,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class AccountStopped:
-    """An account gives nothing more in this run; somebody must act.
+    """An account is stopped in this run; an operator must act.
 
-    code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
+    code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
     """
 
     appid: str
@@ -187,9 +188,10 @@ class AccountStopped:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """Nothing was done for so many seconds.
+    """There was no progress for some seconds.
 
-    reasons: the sink that is waited for, if there is one, and what each account waits for (a few).
+    reasons: the sink that the run waits for, if there is one, and what each account waits for (a
+    few).
     """
 
     seconds: float
@@ -198,9 +200,9 @@ class Stalled:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Nobody answers; one request every few seconds finds out whether somebody does.
+    """No server answers; one request every few seconds finds out whether one does.
 
-    seconds: for so long; patience: the run waits for so long, infinite for ever.
+    seconds: since when; patience: how long the run waits, may be infinite.
     """
 
     seconds: float
@@ -210,7 +212,7 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """Somebody answers again, after so many seconds."""
+    """A server answers again, after some seconds."""
 
     seconds: float
 
@@ -224,7 +226,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """This worker does not hold these accounts any more, and why; the rest of them is dropped."""
+    """This worker has lost these accounts, and why; it drops their remaining windows."""
 
     appids: tuple[str, ...]
     reason: str
@@ -232,7 +234,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """The run was asked to stop and finishes so many requests in flight."""
+    """The run was asked to stop and finishes its requests in flight."""
 
     in_flight: int
 
@@ -270,15 +272,15 @@ Event = (
 )
 
 Observer = Callable[[Event], None]
-"""Called in the event loop, between two steps: it must return at once."""
+"""Called in the event loop; it must return at once."""
 
 
 @dataclass(slots=True)
 class Failure:
     """Days of one interface of one account that failed for good, and why.
 
-    code, rid: WeChat's errcode and request id, None and empty if WeChat told none.
-    windows: so many windows the days are.
+    code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
+    windows: the number of windows of these days.
     """
 
     appid: str
@@ -308,8 +310,8 @@ class Failure:
 class Wait:
     """What an account, or one interface of it, waits for.
 
-    seconds: it was told to wait in this run, in all; windows: that must wait for a later run, from
-    the Unix time ``until`` on; begin, end: their days, None if there are none.
+    seconds: that it waited in this run, in all; windows: that must wait for a later run, from the
+    Unix time ``until`` on; begin, end: their days, None if there are none.
     endpoint: empty if the whole account waits.
     """
 
@@ -338,7 +340,7 @@ class Wait:
 
 @dataclass(slots=True)
 class Cause:
-    """Windows that failed, or must wait, for one reason: of any accounts and interfaces.
+    """Windows of any accounts and interfaces that failed, or must wait, for the same reason.
 
     error: the reason, with the request id of the first of them.  until: the earliest Unix time.
     """
@@ -361,12 +363,12 @@ class Cause:
 
 
 def reason_of(appid: str, error: str) -> str:
-    """An error without what differs from account to account and from answer to answer."""
+    """An error without the parts that differ between accounts and answers."""
     return without_rid(error).removeprefix(f"{appid}: ")
 
 
 def causes(found: Iterable[Failure | Wait]) -> list[Cause]:
-    """Failures, or what must wait for a later run, as one entry for each reason."""
+    """Failures, or windows that must wait for a later run, as one entry for each reason."""
     gathered: dict[str, Cause] = {}
     for each in found:
         error, until = (
@@ -407,17 +409,17 @@ class Windows:
 class Report:
     """What a run did.
 
-    state: ``complete`` (all is harvested), ``waiting`` (nothing is wrong, but something must wait
-        until ``until``), ``partial`` (some windows failed for good), ``failed`` (the run stopped,
-        or every one of its accounts did) or ``interrupted``.
+    state: ``complete`` (everything requested is harvested), ``waiting`` (nothing is wrong, but
+        something must wait until ``until``), ``partial`` (some windows failed for good), ``failed``
+        (the run stopped, or every one of its accounts did) or ``interrupted``.
     records: written; requests: data requests sent; retries: windows tried again;
     token_fetches: access tokens asked for; seconds: the run took.
     until: Unix time, or None.
     changed: windows that were stored before with other figures; provisional: windows whose figures
         can still change, so that the next run asks for them again; foreign: rows of days that were
-        not asked for, left out.
-    waits: who waits for what, the longest waits first; stopped: accounts for which somebody must
-        act, and why.
+        not requested, left out.
+    waits: what accounts wait for, the longest waits first; stopped: accounts for which somebody
+        must act, and why.
     notes: what of the range was left out or cut, and what is not as the catalogue says.
     """
 
@@ -438,7 +440,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def raise_for_state(self) -> None:
-        """Raise `IncompleteError`, which names the first causes, unless all is harvested."""
+        """Raise `IncompleteError` with the first causes, unless everything is harvested."""
         if self.state != "complete":
             raise IncompleteError(_incomplete(self), self)
 
@@ -491,7 +493,7 @@ SHOWN = 20
 """So many causes and notes a notebook shows."""
 
 CAUSES = 3
-"""So many causes the message of an `IncompleteError` names."""
+"""Causes that the message of an `IncompleteError` names."""
 
 
 def _incomplete(report: Report) -> str:
@@ -515,7 +517,7 @@ def _incomplete(report: Report) -> str:
 
 
 class Bookkeeper:
-    """The observer that keeps the Report."""
+    """The observer that builds the Report."""
 
     def __init__(self) -> None:
         self.report = Report()
@@ -575,11 +577,11 @@ class Bookkeeper:
         return found
 
     def waits(self) -> list[Wait]:
-        """Who waits for what, the longest waits of this run first."""
+        """What accounts wait for, the longest waits of this run first."""
         return sorted(self._waits.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))
 
     def _note(self, event: Failed) -> None:
-        """Days that follow one another and failed alike are one entry, with the first one's rid."""
+        """Adjacent days with the same error are one entry, with the first one's rid."""
         key = (event.appid, event.endpoint, without_rid(event.error))
         begin, end, error, rid = event.begin, event.end, event.error, event.rid
         windows = event.windows
@@ -604,9 +606,9 @@ class Bookkeeper:
         return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
 
     def recount(self, events: Iterable[Failed | Deferred], missing: int) -> None:
-        """Replace what failed and what waits; others have done the rest of the plan.
+        """Replace what failed and what waits; other workers have done the rest of the plan.
 
-        missing: windows that nobody has harvested, although nothing failed.
+        missing: windows that no worker has harvested, although nothing failed.
         """
         report, windows = self.report, self.report.windows
         windows.failed = windows.waiting = 0

@@ -3,9 +3,9 @@
 Rule: pure; ledgers, sinks, the engine and the model in the tests use the same functions.
 
 Each claim of an account raises its epoch.  A worker that was frozen, or cut off from the ledger,
-does not know that somebody else has claimed its accounts.  It may write late; what it writes is
-refused, because the epoch that it names is not the account's any more.  Time decides who may claim
-an account and who may send; it plays no part in what is stored.
+does not know that another worker has claimed its accounts.  It may write late; its write is
+refused, because it names an epoch that is no longer the account's.  Clocks decide who may claim an
+account and who may send; they do not decide what is stored.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 EPOCH = 1
-"""The epoch of an account that one worker alone writes.  Claims of a shared ledger begin above."""
+"""The epoch of an account without a shared ledger.  Claims of a shared ledger use higher epochs."""
 
 
 def claimable(until: float | None, now: float) -> bool:
     """Whether an account may be claimed.
 
-    until: when the lease of its holder ends, None if nobody holds it; now: the ledger's time.
+    until: when the lease of its holder ends, None if no worker holds it; now: the ledger's time.
     """
     return until is None or until < now
 
 
 def may_send(deadline: float, now: float) -> bool:
-    """Whether a request may leave; deadline: when the lease ends, as the worker knows it."""
+    """Whether a request may leave; deadline: the end of the lease on the worker's clock."""
     return now < deadline
 
 
@@ -33,13 +33,13 @@ def is_current(epoch: int, held: Mapping[str, int], appid: str) -> bool:
     """Whether what was fetched under an epoch may still be stored.
 
     held: the epochs of the accounts that this worker holds now.  An account that was lost and
-    claimed again has another epoch: somebody else may have stored newer figures in between.
+    claimed again has another epoch: another worker may have stored newer figures in between.
     """
     return held.get(appid) == epoch
 
 
 def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
-    """The accounts of a commit that somebody else has claimed.
+    """The accounts of a commit that another worker has claimed.
 
     held: the epochs that the worker has; known: those in the ledger, locked until the commit.
     """
@@ -47,7 +47,7 @@ def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
 
 
 def refused(fence: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
-    """The accounts of a write that a later epoch has written already.
+    """The accounts of a write that a later epoch has already written.
 
     fence: the epochs of the write; known: those in the sink, locked until the write is committed.
     """
@@ -62,7 +62,7 @@ def raised(fence: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]
 def wait_after(idle: float, period: float) -> float:
     """Seconds for which nothing is sent for an account that was claimed.
 
-    idle: seconds since somebody else held it; period: of its rate.  Who held it may have sent until
-    then as many requests as the rate allows.
+    idle: seconds since another worker held it; period: of its rate.  That worker may have sent as
+    many requests as the rate allows until then.
     """
     return max(period - idle, 0.0)

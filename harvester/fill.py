@@ -1,9 +1,9 @@
-"""A sink is brought to what the ledger calls stored: it is new, or was left out for a while.
+"""Fills a sink that is new, or was left out for a while, with what the ledger calls stored.
 
-Rule: sends nothing to WeChat; reads a sink that has everything, and writes one that has not.
+Rule: sends nothing to WeChat; reads a sink that is complete, and writes one that is not.
 
-What the ledger does not know is not copied: a run that was killed may have left it.  Days that are
-stored and have no record, and windows that are not stored any more, are emptied.
+Windows that the ledger does not know are not copied: a killed run may have left them.  Stored days
+without records, and windows that are no longer stored, are removed from the sink.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ ACCOUNTS_AT_ONCE = 200
 
 
 class Source(NamedTuple):
-    """A sink that has everything.
+    """A sink that is complete.
 
-    checkpoint: of one that is not open; known: what the ledger says of it.
+    checkpoint: of one that is not open; known: the ledger's entry for it.
     """
 
     sink: Sink
@@ -54,9 +54,9 @@ async def catch_up(
     find: Endpoints,
     now: float | None = None,
 ) -> int:
-    """Bring an open sink to what is stored; gives how many windows with records were copied.
+    """Fill an open sink; returns the number of windows with records that were copied.
 
-    sources: sinks that have everything, which may be scanned or not.  now: the Unix time.  Raises
+    sources: complete sinks, which may have a scan or not.  now: the Unix time.  Raises
     `UsageError` if none of them can be scanned, though records are stored.
     """
     source = next((each for each in sources if scan_of(each.sink) is not None), None)
@@ -86,7 +86,7 @@ async def _holds_records(ledger: Ledger) -> bool:
 class _Filling:
     """One sink that is being filled.
 
-    windows: that were copied; refilled: as of `KnownSink`.
+    windows: copied; refilled: as of `KnownSink`.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class _Filling:
         self.refilled = "" if source is None else source.known.refilled
 
     async def accounts(self, appids: Sequence[str]) -> None:
-        """Bring what is stored of these accounts."""
+        """Copy what is stored of these accounts."""
         calendars = await self._ledger.calendars(appids)
         names = {endpoint for _, endpoint in calendars}
         has, there = set[str](), set[str]()
@@ -137,7 +137,7 @@ class _Filling:
         calendars: Mapping[Key, Calendar],
         covered: Mapping[str, list[Days]],
     ) -> None:
-        """Write what stands in the source and is stored."""
+        """Write the windows of the source that the ledger calls stored."""
         assert self._source is not None
         sink, checkpoint = self._source.sink, self._source.checkpoint
         async for group in scanned(sink, endpoint, appids, checkpoint=checkpoint, records=True):
@@ -151,13 +151,13 @@ class _Filling:
             self.windows += len(batches)
             for batch, (stored, _) in zip(batches, known, strict=True):
                 covered[stored.window.appid].append((stored.window.begin, stored.window.end))
-                if batch.tally != stored.tally:  # a database gives its fields in its own order
+                if batch.tally != stored.tally:  # a database returns fields in its own order
                     self.refilled = max(self.refilled, stored.fetched_at)
 
     async def _remove(
         self, endpoint: str, appids: Collection[str], calendars: Mapping[Key, Calendar]
     ) -> None:
-        """Empty what stands in the sink and is not stored."""
+        """Remove windows from the sink that the ledger does not call stored."""
         others: list[Window] = []
         async for group in scanned(self._sink, endpoint, appids):
             others += [
@@ -188,7 +188,7 @@ class _Filling:
 
 
 def is_stored(calendar: Calendar | None, window: Window) -> bool:
-    """Whether the ledger calls this very window stored: final, or open with these days."""
+    """Whether the ledger calls exactly this window stored: final, or open with these days."""
     if calendar is None:
         return False
     known = calendar.windows.get(window.begin)

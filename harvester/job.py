@@ -1,7 +1,7 @@
 """A run as data: what is asked for, with which options, into which sinks.
 
-Rule: a job holds text and numbers, and no secret.  What its text refers to (accounts, variables of
-the environment, files) is read where it runs.
+Rule: a job holds text and numbers, and no secret.  What its text refers to (accounts, environment
+variables, files) is read on the machine that runs it.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Job:
     options: those of `Keywords` that are text or numbers: all but ``session``, ``on_event`` and
         ``stop``.
 
-    A relative path starts from the directory in which the job runs.  A password belongs into the
-    environment of the process that runs the job, or into a file beside it; a URL that holds one is
+    A relative path starts from the directory in which the job runs.  A password belongs in the
+    environment of the process that runs the job, or in a file there; a URL with a password is
     refused.  All values are checked when a job is made: raises `UsageError`, and `TypeError` for an
     unknown name.
     """
@@ -111,7 +111,7 @@ class Job:
         self._check()
 
     def __repr__(self) -> str:
-        """Whole, or as far as it was made: a traceback may show one that was refused."""
+        """All fields that are set: a traceback may show a job that was refused."""
         return f"Job({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     @classmethod
@@ -119,7 +119,7 @@ class Job:
         """The job in a file that ``harvester run --config`` takes; raises `UsageError`.
 
         Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.
-        What concerns the command alone (``json``, ``uvloop``, ``waiting-ok``) is left out.
+        Options of the command alone (``json``, ``uvloop``, ``waiting-ok``) are ignored.
         Relative paths start from the directory of the file.  Variables ``HARVESTER_…`` are not
         read, except for secrets where the job runs.
         """
@@ -135,7 +135,7 @@ class Job:
     async def run(
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
-        """Run it here; what `run` of the library returns and raises."""
+        """Run it here; returns and raises what `harvester.run` does."""
         ledger = {"ledger": Path(self.out) / FILE_NAME}
         options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
         return await api.run(
@@ -163,7 +163,7 @@ class Job:
         return choose_interfaces(self.endpoints, read_interfaces([*self.interfaces], "job"))
 
     def _check(self) -> None:
-        """Raise `UsageError` for what can be run nowhere; reads no secret and no accounts."""
+        """Raise `UsageError` for a job that cannot run; reads no secret and no accounts."""
         if (self.appid is None) == (self.accounts is None):
             raise UsageError("a job needs an appid or a file of accounts, and not both")
         if self.only and self.accounts is None:

@@ -1,17 +1,17 @@
-"""How fast one account may ask: a bucket with an explicit burst, a gate, and the pause.
+"""How fast one account may send: a leaky bucket with an explicit burst, a gate, and a pause.
 
-Rule: three things must agree before a request leaves, and they are asked in one step with its
-departure, so that nothing slips through between them:
+Rule: three conditions must hold before a request leaves; they are checked in the same step in which
+it leaves, so that nothing can change in between:
 
 - the bucket (aiolimiter) paces: ``burst`` at once, then one every period / count;
 - the gate makes the promise exact.  A leaky bucket lets up to rate + burst - 1 requests into one
   period; the gate knows when the last ``count`` requests left and holds the next one until the
   oldest of them is a period ago;
-- the pause, when WeChat said to slow down, holds everybody, those who queued before it included;
-  after it the account asks less often, and recovers slowly.
+- the pause, after WeChat said to slow down, holds every request of the account, also those that
+  queued before it; then the account sends more slowly, and recovers step by step.
 
-A request is counted when it is given out, since it leaves at once.  If a connection must be opened
-for it first, it leaves later: then the count is taken back, and it is counted anew as it leaves.
+A request is counted when it is granted, since it leaves at once.  If a connection must be opened
+first, it leaves later: then the count is reverted, and it is counted again when it leaves.
 """
 
 from __future__ import annotations
@@ -39,30 +39,29 @@ _SPEC = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?")
 _ABSURD = 1e12
 
 CATCH_UP = 0.02
-"""Seconds of lateness that are made good: timers fire late by a millisecond or more, and a pace
-that forgave each of them would lose a tenth of the rate at 100 a second."""
+"""Seconds of delay that are compensated: timers fire late by a millisecond or more, which without
+compensation would lose a tenth of the rate at 100 a second."""
 
 LOT = 0.001
-"""Seconds whose worth of grants is drawn from the bucket at once: no timer is finer than that."""
+"""Grants of this many seconds are taken from the bucket at once: no timer is finer than that."""
 
 MARGIN = 0.004
 MARGIN_SECONDS = 0.008
 """The gate's period is longer by this share, and by so many seconds at the least, since a server
-counts arrivals: on a busy machine one request takes some milliseconds more than the next.  Of a
-rate a second they cost 0.8 percent, and late timers about as much as is left to the 99 percent that
-are to be used."""
+counts arrivals: on a busy machine one request takes some milliseconds more than the next.  At one
+request a second that costs 0.8 percent of the rate; late timers may cost the rest of the one
+percent that may remain unused."""
 
 
 SLOWER = 0.5
 SLOWEST = 1 / 64
 FASTER = 1.25
 RECOVERY = 60.0
-"""An account that was told to slow down asks half as often from then on, and a quarter more often
-again after each minute without another refusal: the real limits are not published, and lower than
-quota/get says."""
+"""After a refusal an account sends at half its rate, and a quarter faster after each minute without
+another refusal: the real limits are not published, and are lower than quota/get says."""
 
 _GRAIN = 1e-6
-"""The shortest wait: a shorter one may vanish when it is added to the loop's time."""
+"""The shortest wait: adding a shorter one to the loop's time may not change it."""
 
 
 class Rate(NamedTuple):
@@ -107,9 +106,9 @@ def _read_rate(given: object) -> tuple[float, float]:
 
 
 class Limiter:
-    """When the next request of one account may leave.
+    """Decides when the next request of one account may leave.
 
-    It belongs to one event loop; its time is the loop's.
+    It belongs to one event loop; all times are the loop's.
     """
 
     __slots__ = (
@@ -147,9 +146,9 @@ class Limiter:
         return f"<Limiter {self.rate}, {len(self._departures)} in the last period>"
 
     def pause(self, seconds: float) -> bool:
-        """Let nothing leave for so many seconds; never shortens an earlier pause.
+        """Let nothing leave for some seconds; never shortens an earlier pause.
 
-        Gives whether nothing was paused before.
+        Returns whether there was no pause before.
         """
         now = asyncio.get_running_loop().time()
         first = self._paused_until <= now
@@ -157,13 +156,13 @@ class Limiter:
         return first
 
     def slow_down(self, now: float) -> float:
-        """Ask half as often from now on; gives the share of the rate that is left."""
+        """Send at half the rate from now on; returns the share of the rate that is left."""
         self.speed = max(self.speed * SLOWER, SLOWEST)
         self._grows_at = now + RECOVERY
         return self.speed
 
     def _slowed_until(self, now: float) -> float:
-        """The loop's time from which a slowed account may send again; it recovers here."""
+        """The loop's time from which a slowed account may send again; its rate recovers here."""
         while self._grows_at <= now:
             self.speed = min(self.speed * FASTER, 1.0)
             self._grows_at = self._grows_at + RECOVERY if self.speed < 1.0 else math.inf
@@ -172,7 +171,7 @@ class Limiter:
         return self._last + self._gap / self.rate.requests / self.speed
 
     def ready(self, now: float) -> bool:
-        """Whether a request may be given out now (the loop's time); those that wait go first."""
+        """Whether a request may be granted now (the loop's time); waiting ones go first."""
         return not self._waiting and self._free(now)
 
     def _free(self, now: float) -> bool:
@@ -191,9 +190,9 @@ class Limiter:
         )
 
     def depart(self, now: float) -> None:
-        """Count a request as gone; it must be `ready`, in the same step."""
+        """Count a request as sent; it must be `ready`, in the same step."""
         if not self._in_hand:
-            with contextlib.suppress(StopIteration):  # there is room, so the bucket does not wait
+            with contextlib.suppress(StopIteration):  # the bucket has capacity, so it does not wait
                 self._bucket.acquire(self._lot).send(None)
             self._in_hand = self._lot
         self._in_hand -= 1
@@ -201,11 +200,11 @@ class Limiter:
         self._last = now
 
     def taken(self) -> Callable[[], Awaitable[None]]:
-        """What the request that was counted last awaits if it does not leave at once."""
+        """The function that the last counted request awaits if it does not leave at once."""
         return partial(self._depart_anew, self._last)
 
     async def _depart_anew(self, counted: float) -> None:
-        """Take back a request that was counted then, wait until it may leave, and count it."""
+        """Revert the count of a request, wait until it may leave, and count it again."""
         self._in_hand += 1
         with contextlib.suppress(ValueError):  # it was counted more than a period ago
             self._departures.remove(counted)
@@ -217,7 +216,7 @@ class Limiter:
             self._waiting -= 1
 
     def delay(self, now: float | None = None) -> float:
-        """Seconds until the next request may be given out; 0 if it may now (the loop's time)."""
+        """Seconds until the next request may be granted; 0 if it may now (the loop's time)."""
         now = asyncio.get_running_loop().time() if now is None else now
         wait = self._delay(now)
         if self._waiting:
@@ -238,14 +237,14 @@ class Limiter:
         return max(wait, _GRAIN)
 
     async def acquire(self) -> None:
-        """Wait until a request may leave and count it as gone."""
+        """Wait until a request may leave, and count it as sent."""
         loop = asyncio.get_running_loop()
         while (wait := self._delay(loop.time())) > 0:  # noqa: ASYNC110  (a pause may have come)
             await anyio.sleep(wait)
         self.depart(loop.time())
 
     def _bucket_delay(self) -> float:
-        """How long the bucket takes to have room, found by asking it: its level is its own."""
+        """Seconds until the bucket has capacity, found by asking it: its level is private."""
         has_capacity = self._bucket.has_capacity
         low, high = 0.0, float(self._lot)
         for _ in range(12):

@@ -1,10 +1,10 @@
 """One process a directory.
 
-Rule: a claim dies with its process, however that ends; nobody has to remove a stale file.
+Rule: a lock ends with its process, however that ends; a stale file needs no removal.
 
-A process that is forked has its parent's descriptors, and with them the parent's lock: it would
-keep it for as long as it lives.  So it closes them as its first step, which ends no lock of the
-parent's; and nobody forks while a claim comes or goes.
+A forked process inherits its parent's descriptors, and with them the parent's lock, which it would
+hold until it ends.  So it closes them first, which does not release the parent's lock; and no fork
+happens while a lock is taken or released.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLOSED = -1
 _open: WeakSet[Claim] = WeakSet()
 """The claims of this process."""
 _guard = RLock()
-"""Held while one of them comes or goes, and for a fork."""
+"""Held while a claim is taken or released, and during a fork."""
 
 
 class Claim:
@@ -43,7 +43,7 @@ class Claim:
 
     @classmethod
     def attempt(cls, path: Path, mode: int) -> Claim | None:
-        """The claim, or None if somebody else has it."""
+        """The claim, or None if another process has it."""
         claim = cls.__new__(cls)
         return claim if claim._take(path, mode) else None
 
@@ -57,16 +57,16 @@ class Claim:
         return True
 
     def note(self, text: bytes, what: str = "note") -> None:
-        """Write something durable into the file: whoever holds it may.
+        """Write bytes durably into the file.
 
-        It is cut to its length last, so that a kill in between leaves no empty file.
+        The file is truncated last, so that a kill in between leaves no empty file.
         """
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         durable.write(self._descriptor, text, what)
         durable.truncate(self._descriptor, len(text), what)
 
     def noted(self) -> bytes:
-        """What was written into the file last, by whoever held it then."""
+        """What the last holder wrote into the file."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return os.read(self._descriptor, _LONGEST)
 
@@ -78,7 +78,7 @@ class Claim:
             return False
 
     def release(self) -> None:
-        """Give it up."""
+        """Release it."""
         with _guard:
             descriptor, self._descriptor = self._descriptor, _CLOSED
             if descriptor != _CLOSED:  # as it is in a process that was forked
@@ -86,7 +86,7 @@ class Claim:
 
 
 def _locked(path: Path, mode: int) -> int | None:
-    """The descriptor of the file, locked; None if somebody else has locked it."""
+    """The descriptor of the file, locked; None if another process has locked it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, mode)
     except OSError as exc:

@@ -1,8 +1,8 @@
-"""The frozen values that travel from room to room.
+"""The frozen values that modules pass to each other.
 
-Rule: values only; nothing here decides, waits or touches the outside.
+Rule: values only; nothing here decides, waits or does I/O.
 
-The small ones that are made once a window are named tuples: they cost a third of a frozen
+The small ones that are created for each window are named tuples: they cost a third of a frozen
 dataclass.  A secret or a token among them is a `Secret`.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harvester.endpoint import Endpoint
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
-"""A callable of the user's that gives a token: a central token server, for instance."""
+"""A user's callable that returns a token, for instance from a central token server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Account:
     secret: the AppSecret, kept as a `Secret`; never shown, logged, pickled or stored.
     token: where its access token comes from.  With a secret: ``"stable"`` (the default: WeChat's
         stable_token interface, never forced) or ``"classic"`` (the older token interface; every
-        fetch kills the token of everybody else).  Without one: ``"cloud"`` (cloud hosting, no token
-        at all), ``"cloudbase"`` or ``"cloudbase:file:PATH"`` (its token, from a file),
+        fetch ends the token of every other program).  Without one: ``"cloud"`` (cloud hosting, no
+        token at all), ``"cloudbase"`` or ``"cloudbase:file:PATH"`` (its token, from a file),
         ``"command:PROG ARGS"`` (what a program prints), ``"https://…"`` (what a token server
         answers), ``"static:env:NAME"`` or ``"static:file:PATH"``; or a callable, plain or async,
         without arguments, that returns a `Token` or a string.  `Platform.account` makes accounts
@@ -62,7 +62,7 @@ ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token
 
 
 class Token(Secret):
-    """An access token and how long it lives, in seconds, counted from when it was given out.
+    """An access token and its lifetime in seconds, counted from when WeChat issued it.
 
     parameter: the query parameter that carries it: ``"access_token"``, in cloud hosting
         ``"cloudbase_access_token"``, or an empty string where no token is sent at all.
@@ -141,11 +141,11 @@ class Response(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        return f"<Response {self.status}, {len(self.body)} bytes>"  # a token may stand in it
+        return f"<Response {self.status}, {len(self.body)} bytes>"  # it may contain a token
 
 
 class Action(Enum):
-    """What an answer asks of us, named after how far it reaches."""
+    """What to do after an answer, in the order of how much it affects."""
 
     DONE = "done"
     RETRY = "retry"  # this attempt: again after a backoff
@@ -166,10 +166,10 @@ class Verdict(NamedTuple):
     code: WeChat's errcode, None if the answer had none (an HTTP or transport failure).
     message: one sentence for the operator.
     rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
-    records: the records of an answer that is DONE, as they came.
+    records: the records of an answer that is DONE, unchanged.
     answered: False if no HTTP answer arrived at all; connected: False if not even a connection was
         opened.
-    foreign: rows that it held for days that were not asked for; they are not among the records.
+    foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat says that the figures are late and will change (``is_delay``).
     more: the answer has another page.
     """
@@ -187,7 +187,7 @@ class Verdict(NamedTuple):
 
 
 def without_rid(message: str) -> str:
-    """An error as it reads without WeChat's request id, which is another one each time."""
+    """An error without WeChat's request id, which differs each time."""
     return message.partition(" [rid:")[0]
 
 
@@ -197,7 +197,7 @@ def many(number: int, noun: str) -> str:
 
 
 NAMES = 3
-"""So many names of a list are told."""
+"""Names of a list that a message shows."""
 
 
 def listed(names: Collection[str], noun: str) -> str:
@@ -217,8 +217,8 @@ class Batch:
     endpoint: the interface's description, for its columns; None if it is not known.
     count: the number of records.  fetched_at: RFC 3339, UTC, whole seconds.
     version: grows with each fetch of a window (milliseconds of the Unix time).
-    replaces: records of these days may stand in the sink already.
-    late: the figures are late: the window comes again, and this run may not count it as done.
+    replaces: records of these days may already be in the sink.
+    late: the figures are late: the window is requested again, and does not count as done.
     """
 
     __slots__ = (
@@ -254,7 +254,7 @@ class Batch:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The records as they came, without the metadata."""
+        """The records unchanged, without the metadata."""
         if self._records is None:
             assert self._lines is not None, "pack has made the lines"
             self._records = own_fields(parse_lines(self._lines))
@@ -288,7 +288,7 @@ class Batch:
     def pack(self) -> None:
         """Hold the lines in place of the records, which take several times their memory.
 
-        For sinks that take lines: `records` has to parse them again.
+        For sinks that take lines; `records` parses them again.
         """
         self._lines = self.lines()
         self._records = self._pieces = self._sums = None
@@ -305,7 +305,7 @@ def all_days(window: Window) -> int:
 
 
 def metadata(window: Window, fetched_at: str) -> dict[str, str]:
-    """The fields that stand beside an interface's own in every record of a window."""
+    """The metadata fields that are added to every record of a window."""
     return {
         "_appid": window.appid,
         "_endpoint": window.endpoint,

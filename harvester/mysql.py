@@ -111,7 +111,7 @@ class Server(NamedTuple):
         if number(exc) in _FULL or "Errcode: 28" in text:
             return DISK_FULL
         if number(exc) == _WRONG_PASSWORD and "using password: NO" in text:
-            return f"no password was given; it may stand in {PASSWORD_VARIABLE}"
+            return f"no password was given; set it in {PASSWORD_VARIABLE}"
         line = " ".join(text.split()) or type(exc).__name__
         return self._password().cut_from(line)
 

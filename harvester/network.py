@@ -1,10 +1,10 @@
-"""Whether anybody answers: a request that is not answered, or a network that is lost.
+"""Tells a single request that fails from a network that is lost.
 
-Rule: decides from what happened and when; never waits, never sends.
+Rule: decides from past events; never waits, never sends.
 
-While nobody answers, failed requests do not count as attempts, and one request every few seconds
-finds out whether somebody answers again.  This holds only after something has answered in this run:
-before that the attempts decide, so that a mistyped base URL fails at once.
+While no server answers, failed requests do not count as attempts, and one request every few seconds
+finds out whether a server answers again.  This holds only after a server has answered in this run;
+before that, attempts count, so that a mistyped base URL fails at once.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from collections.abc import Callable
 from enum import Enum
 
 PROBE_EVERY = 3.0
-"""Seconds between two requests that are sent while nobody answers."""
+"""Seconds between two requests that are sent while no server answers."""
 
 
 class Silence(Enum):
     """What an unanswered request means."""
 
     COUNTS = "counts"  # this request failed; others are answered
-    WAIT = "wait"  # nobody answers: it is sent again, and does not count
-    LOST = "lost"  # nobody has answered for as long as the run waits
+    WAIT = "wait"  # no server answers: it is sent again, and does not count
+    LOST = "lost"  # no server has answered for as long as the run waits
 
 
 class Network:
-    """What the requests of a run tell about the network.  All times are the loop's.
+    """The state of the network as the requests of a run show it.  All times are the loop's.
 
-    patience: seconds to wait while nobody answers, infinite for ever.
-    on_back: called with the seconds that this lasted, once somebody answers again.
-    answered: whether anything has answered in this run; last_answer: when it last did.
-    lost_since: since when nobody answers, None while somebody does.
+    patience: seconds to wait while no server answers, may be infinite.
+    on_back: called with the seconds that this lasted, once a server answers again.
+    answered: whether a server has answered in this run; last_answer: when it last did.
+    lost_since: since when no server answers, None while one does.
     """
 
     __slots__ = ("_on_back", "_silent", "answered", "last_answer", "lost_since", "patience")
@@ -53,7 +53,7 @@ class Network:
         return f"<Network {state}>"
 
     def answer(self, now: float) -> None:
-        """Somebody answered."""
+        """A server answered."""
         self.answered = True
         self.last_answer = now
         if not self._silent:
@@ -66,8 +66,8 @@ class Network:
     def silence(self, asker: object, sent_at: float, now: float, *, connected: bool) -> Silence:
         """A request was not answered.
 
-        asker: the window, or the account whose token it was to bring.  connected: the connection
-        was open, so one asker alone may have met an error of its own.
+        asker: the window, or the account whose token was requested.  connected: the connection was
+        open, so the failure may concern this request only.
         """
         if not self.answered or self.last_answer > sent_at:
             return Silence.COUNTS

@@ -1,10 +1,10 @@
-"""Calls of code that is not ours: sinks, stores, token callables, stop signals.
+"""Calls user code: sinks, stores, token callables, stop signals.
 
-Rule: a cancellation that begins in such code is an error of that code; one that was asked for from
-outside goes through.
+Rule: a cancellation that such code raises by itself is an error of that code; a cancellation of the
+task passes through.
 
-A task that ends with a `CancelledError` which nobody asked for would end silently, and its work
-would be missing.
+A task that ends with a `CancelledError` of user code would end silently, and its work would be
+missing.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ T = TypeVar("T")
 
 
 class ForeignCancellationError(Exception):
-    """Code of somebody else's raised a `CancelledError` that nobody had asked for."""
+    """User code raised a `CancelledError` although the task was not cancelled."""
 
 
 def is_ours() -> bool:
-    """Whether the present task was asked to cancel."""
+    """Whether the current task was cancelled."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
 async def outside(call: Awaitable[T]) -> T:
-    """What a call of somebody else's gives; raises `ForeignCancellationError`."""
+    """The result of a call of user code; raises `ForeignCancellationError`."""
     try:
         return await call
     except asyncio.CancelledError:

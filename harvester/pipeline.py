@@ -1,11 +1,11 @@
 """One attempt at one window: the stages in their order, written once.
 
-Rule: starts no task, never sleeps; gives a batch, or when to come again, or raises an error whose
-class says how far it reaches.
+Rule: starts no task, never sleeps; returns a batch or the time of the next attempt, or raises an
+error whose class says what it affects.
 
-request → send → verdict → (else: when again) → encode.  The account's limiter has let the request
-go and its token is at hand when this begins; two signals go back to them: the pause when WeChat
-says to slow down, and the refusal of a token.
+request → send → verdict → (else: when again) → encode.  The account's limiter has granted the
+request and its token is available when this begins.  It reports two things back to them: the pause
+when WeChat says to slow down, and the refusal of a token.
 """
 
 from __future__ import annotations
@@ -54,19 +54,18 @@ from harvester.secrets import Secret
 from harvester.transport import Transport
 
 DEFERRALS = 12
-"""How often a window that is not ready is asked for again within one run."""
+"""How often a window that is not ready is requested again within one run."""
 
 LATE_DAYS = 3
-"""Days for which a last day without records may only be late.  WeChat says nothing of it: answers
-without a row and without ``is_delay`` were reported at half past eight and at half past ten in the
-morning, and nothing rules out later ones."""
+"""Days for which a last day without records may be late, so that its window is provisional.  WeChat
+does not document it; answers without a row and without ``is_delay`` were reported at 10:30."""
 
 EQUAL_REFUSALS = 5
-"""Windows of one interface that are refused in a row for the same reason, before the rest is given
-up for this run."""
+"""Windows of one interface that are refused in a row for the same reason before the rest of the run
+requests no more of them."""
 
 PAGES = 1000
-"""Pages of one window at the most: an answer that always promises another one must end, too."""
+"""The most pages of one window: an answer that always announces another one must end, too."""
 
 REFUSALS = 3
 """Tokens that one interface may refuse in a row while others accept them."""
@@ -75,8 +74,8 @@ REFUSALS = 3
 class Retry(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
-    paused: the whole account was told to slow down just now; dropped: its token was refused.
-    silent: nobody answers, and it did not count as an attempt.
+    paused: the whole account pauses; dropped: its token was refused.
+    silent: no server answers, so this did not count as an attempt.
     """
 
     attempt: Attempt
@@ -97,13 +96,13 @@ class Defer(NamedTuple):
 
 
 class NextPage(NamedTuple):
-    """The window takes another request: its next page, or its next days."""
+    """The window needs another request: its next page, or its next days."""
 
     attempt: Attempt
 
 
 class TooLong(NamedTuple):
-    """The interface takes no window of so many days."""
+    """The interface accepts no window of so many days."""
 
     attempt: Attempt
 
@@ -111,11 +110,11 @@ class TooLong(NamedTuple):
 Result = Harvested | Retry | Defer | NextPage | TooLong
 
 PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
-"""Verdicts that show that an interface can be asked by this account."""
+"""Verdicts that show that the account may request an interface."""
 
 
 def _unanswered(exc: AttemptError) -> Verdict:
-    """The verdict on a request that brought no whole answer."""
+    """The verdict on a request without a complete answer."""
     return Verdict(Action.RETRY, str(exc), answered=exc.answered, connected=exc.connected)
 
 
@@ -173,7 +172,7 @@ def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window
 def _verdict(
     queue: InterfaceQueue, response: Response, window: Window, hidden: Sequence[Secret]
 ) -> Verdict:
-    """The verdict on an answer, less what it may echo: cut off before it is read, and split."""
+    """The verdict on an answer, without the secrets that it may echo."""
     verdict = queue.endpoint.verdict(response, window)
     echoed = [one for one in hidden if one.value.encode() in response.body]
     if verdict.action is Action.DONE and not echoed:
@@ -191,12 +190,13 @@ def _request(queue: InterfaceQueue, attempt: Attempt, token: Token) -> Request:
 
 
 class Pipeline:
-    """Takes one window through one attempt.
+    """Makes one attempt at one window.
 
-    encode: whether the records are encoded here, so that those that cannot be are tried again.
-    pack: whether they are kept as lines from then on.
+    encode: whether the records are encoded here, so that a record that cannot be encoded causes a
+    retry.
+    pack: whether they are kept as lines afterwards.
     wall: the wall clock, as `time.time`.
-    network: whether anybody answers.
+    network: whether any server answers.
     """
 
     def __init__(
@@ -225,8 +225,8 @@ class Pipeline:
 
         Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
         """
-        # The window was given out this instant, and none is without a token.  It is hidden: what is
-        # raised here leaves the library, and tracebacks can be shown with the locals of frames.
+        # A window is taken only if there is a token.  The token is a `Secret`: errors raised here
+        # leave the library, and tracebacks can show the local variables of frames.
         token, fetched = account.token.current, account.token.fetched
         assert token is not None, "no window is given out without a token"
         try:
@@ -258,15 +258,15 @@ class Pipeline:
             raise exc.told(verdict.code, verdict.rid) from None
 
     def _heard(self, queue: InterfaceQueue, verdict: Verdict) -> None:
-        """What an answer says besides its records."""
+        """The parts of an answer besides its records."""
         if verdict.answered:
             self.network.answer(self._time())
             queue.proven = queue.proven or verdict.action in PROVING
 
     def _silence(self, attempt: Attempt, verdict: Verdict, sent_at: float) -> Retry | None:
-        """What follows if nobody answers; None if this request alone was not answered.
+        """The result if no server answers; None if only this request was not answered.
 
-        Raises `NetworkError` once that has lasted for too long.
+        Raises `NetworkError` if that lasts too long.
         """
         if verdict.answered:
             return None
@@ -319,7 +319,7 @@ class Pipeline:
             replaces=attempt.replaces,
             late=late,
         )
-        # What cannot be written is found here, and tried again.
+        # A record that cannot be encoded is found here, and its window is tried again.
         tally = batch.tally if self._encode else Tally(len(records))
         if self._pack:
             batch.pack()
@@ -335,8 +335,8 @@ class Pipeline:
     ) -> tuple[str, bool, float]:
         """Why the figures of a window can still change, empty if they are final.
 
-        And whether they are late, so that the window is not done; and the Unix time from which
-        another run asks again.
+        Also whether they are late, so that the window is not done; and the Unix time from which
+        another run requests it again.
         """
         wall = self._wall()
         if verdict.delayed:
@@ -344,13 +344,13 @@ class Pipeline:
         if wall < late_until(endpoint, window.end) and not _has(
             endpoint, verdict.records, window.end
         ):
-            if getattr(endpoint, "daily", False):  # an Endpoint of somebody's own may lack it
+            if getattr(endpoint, "daily", False):  # a user's Endpoint may lack it
                 return "its last day has no row yet, and every day has one", True, 0.0
             return "its last day has no record yet, and may be late", False, 0.0
         if endpoint.late_days:
             until = final_at(endpoint, window.end)
             if wall < until:
-                return f"its figures grow until {china(until).date()}", False, wall + HELD
+                return f"its figures can change until {china(until).date()}", False, wall + HELD
         return "", False, 0.0
 
     def _time(self) -> float:
@@ -373,7 +373,7 @@ class Pipeline:
         verdict: Verdict,
         sent: tuple[Secret, int],
     ) -> Result:
-        """What follows from an answer without the records."""
+        """The result of an answer without records."""
         failures = attempt.failures + 1
         step, reach, delay = decide(
             Asked.WINDOW, verdict, failures=failures, attempts=self._attempts, wall=self._wall()
@@ -405,7 +405,7 @@ class Pipeline:
         reach: Reach,
         failures: int,
     ) -> WindowError | EndpointError | AccountError | NetworkError:
-        """The error whose class says how far a failure reaches."""
+        """The error whose class says what a failure affects."""
         reason = explain(verdict)
         if reach is Reach.ACCOUNT:
             return AccountError(f"{account.appid}: {reason}")
@@ -421,7 +421,7 @@ class Pipeline:
 
     @staticmethod
     def _refusal(queue: InterfaceQueue, verdict: Verdict) -> WindowError | EndpointError:
-        """The window is refused; and the interface, if it refuses one window after the other."""
+        """The window is refused; the interface is stopped after several refusals in a row."""
         reason = verdict.message if verdict.code is None else verdict.code
         if queue.refusals.window(reason) < EQUAL_REFUSALS:
             return WindowError(explain(verdict))
@@ -442,12 +442,12 @@ class Pipeline:
         return Retry(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def lost(self, why: str) -> NetworkError:
-        """The error of a run in which nobody answers."""
+        """The error of a run in which no server answers."""
         lost_since = self.network.lost_since
         tried = (
             f"no answer came to any of {self._attempts} attempts"
             if lost_since is None
-            else f"nobody answered for {self._time() - lost_since:.0f} s"
+            else f"no server answered for {self._time() - lost_since:.0f} s"
         )
         return NetworkError(
             f"{tried}: {why}; check the network, the proxy and the base URL; nothing that was"
@@ -455,16 +455,16 @@ class Pipeline:
         )
 
     def pause(self, account: AccountQueue, seconds: float) -> bool:
-        """Hold an account for so many seconds; gives whether it was not held before."""
+        """Pause an account for some seconds; returns whether it was not paused before."""
         first = account.limiter.pause(seconds)
-        if first:  # the others that were in flight with it say nothing new
+        if first:  # the other requests in flight got the same refusal
             account.limiter.slow_down(self._time() + seconds)
         return first
 
     async def quota(
         self, account: AccountQueue, queue: InterfaceQueue
     ) -> tuple[int, int] | Verdict:
-        """Calls of a day and those left of it, as WeChat tells; or the verdict if it does not.
+        """Calls of a day and calls left, from WeChat; or the verdict on a failure.
 
         The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
         """

@@ -4,8 +4,8 @@ Rule: pure and lazy; takes the time as an argument, never reads a clock, never w
 
 Facts of the wire used here, from WeChat's page of getarticlesummary: data was first stored for
 2014-12-01; ``end_date`` is yesterday at the latest; the day before should be asked for after 8 in
-the morning.  Days are China's (UTC+8, no summer time).  That a day's quota begins anew at midnight
-in China is nowhere written; it is the reading of "the next day" that WeChat's staff give.
+the morning.  Days are China's (UTC+8, no summer time).  That a day's quota is reset at midnight in
+China is not documented; WeChat's staff say "the next day".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harvester.errors import UsageError
 CHINA = timezone(timedelta(hours=8), "China")
 ONE_DAY = timedelta(days=1)
 SETTLED_HOUR = 8
-"""From this hour, China time, yesterday's figures can be asked for."""
+"""From this hour, China time, yesterday's figures can be requested."""
 
 Days = tuple[date, date]
 """A first and a last day, both included."""
@@ -37,17 +37,17 @@ def china(now: float) -> datetime:
 
 
 def last_legal_day(now: float) -> date:
-    """The last day that WeChat lets us ask for: yesterday in China."""
+    """The last day that WeChat answers: yesterday in China."""
     return china(now).date() - ONE_DAY
 
 
 def settles_at(day: date, hour: int = SETTLED_HOUR) -> float:
-    """The Unix time from which a day's figures can be asked for."""
+    """The Unix time from which a day's figures can be requested."""
     return datetime.combine(day + ONE_DAY, time(hour), CHINA).timestamp()
 
 
 def last_settled_day(now: float, hour: int = SETTLED_HOUR) -> date:
-    """The last day whose figures can be asked for now."""
+    """The last day whose figures can be requested now."""
     last = last_legal_day(now)
     return last if now >= settles_at(last, hour) else last - ONE_DAY
 
@@ -58,12 +58,12 @@ def next_midnight(now: float) -> float:
 
 
 QUOTA_MARGIN = 60.0
-"""Seconds after midnight in China at which a day's quota begins here: WeChat's clock and ours
-differ by seconds, and a call that arrives before its midnight counts as the day before's."""
+"""Seconds after midnight in China at which the next quota is used: clocks differ by seconds, and
+WeChat counts a call that arrives before its midnight for the day before."""
 
 
 def quota_day(now: float) -> date:
-    """The day in China whose quota a call of this moment counts towards."""
+    """The day in China whose quota a call at this time counts against."""
     return china(now - QUOTA_MARGIN).date()
 
 
@@ -73,7 +73,7 @@ def next_quota_day(now: float) -> float:
 
 
 def is_first_hour(now: float) -> bool:
-    """Whether midnight in China was less than an hour ago: a quota may not have begun anew yet."""
+    """Whether midnight in China was less than an hour ago: a quota may not be reset yet."""
     return china(now).hour == 0
 
 
@@ -120,17 +120,17 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
 def check_range(begin: date, end: date, now: float) -> None:
     """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:
-        raise UsageError(f"the start {begin} lies after the end {end}; exchange them")
+        raise UsageError(f"the start {begin} is after the end {end}; swap them")
     last = last_legal_day(now)
     if end > last:
         raise UsageError(
-            f"the end {end} cannot be asked for yet; the last day that WeChat gives is yesterday"
+            f"the end {end} cannot be requested yet; the last day with data is yesterday"
             f" in China, {last}"
         )
 
 
 def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
-    """What is left of a range without the covered stretches (sorted, not overlapping)."""
+    """The parts of a range without the covered date ranges (sorted, not overlapping)."""
     for first, last in covered:
         if last < begin:
             continue
@@ -144,9 +144,9 @@ def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
 
 
 class Cut(Enum):
-    """How an interface lets a range be cut into windows."""
+    """How a range is cut into windows of an interface."""
 
-    DAYS = "days"  # any stretch of days, up to its span
+    DAYS = "days"  # any consecutive days, up to its span
     WEEK = "week"  # exactly Monday to Sunday
     MONTH = "month"  # exactly a calendar month
     RECENT = "recent"  # 30, 7 or 1 days that end yesterday
@@ -154,11 +154,11 @@ class Cut(Enum):
 
 RECENT_DAYS = (30, 7, 1)
 UNKNOWN_CUT = "unknown"
-"""In place of `Grid.kept`: how windows that are stored were cut is not known."""
+"""In place of `Grid.kept`: it is not known how the stored windows were cut."""
 
 
 def recent_days(span: int) -> list[int]:
-    """How many days that end yesterday a window can have, the most first, and no more than span."""
+    """The numbers of days that end yesterday which a window can have, largest first, up to span."""
     return [number for number in RECENT_DAYS if number <= span]
 
 
@@ -172,10 +172,10 @@ def either(names: Sequence[str]) -> str:
 class Grid:
     """How the days of one interface are cut into windows.
 
-    span: days a window has at the most (`Cut.DAYS`, `Cut.RECENT`); of `Cut.DAYS` they are cut at
-        every ``span``-th day from ``anchor`` on, so that windows of two runs overlap only where one
-        lies within the other.
-    last: the last day that can be asked for.
+    span: the most days of a window (`Cut.DAYS`, `Cut.RECENT`); with `Cut.DAYS` a window begins at
+        every ``span``-th day from ``anchor`` on, so that windows of two runs overlap only if one
+        contains the other.
+    last: the last day that can be requested.
     """
 
     cut: Cut
@@ -186,10 +186,9 @@ class Grid:
     def windows(
         self, begin: date, end: date, covered: Sequence[Days] = (), *, newest: bool = False
     ) -> Iterator[Days]:
-        """The windows that are still to be asked for, lazily; oldest first, or newest first.
+        """The windows that are still to be requested, lazily; oldest first, or newest first.
 
-        A week, a month or a stretch of recent days is given only where it lies in the range as a
-        whole.
+        A week, a month or a range of recent days is returned only if it is in the range as a whole.
         """
         stretches: Iterable[Days] = gaps(begin, end, covered)
         if newest:
@@ -205,7 +204,7 @@ class Grid:
                 yield from reversed(list(periods)) if newest else periods
 
     def count(self, begin: date, end: date, covered: Sequence[Days] = ()) -> int:
-        """How many windows `windows` gives; without making them where they are days."""
+        """How many windows `windows` returns; counted without creating them for `Cut.DAYS`."""
         if self.cut is not Cut.DAYS:
             return sum(1 for _ in self.windows(begin, end, covered))
         if self.span == 1:
@@ -219,7 +218,7 @@ class Grid:
     def calls(
         self, begin: date, end: date, covered: Sequence[Days] = (), longest: float = math.inf
     ) -> int:
-        """How many requests they take if one may have so many days at the most."""
+        """How many requests they need if a request may have ``longest`` days at most."""
         if self.cut is not Cut.DAYS or self.span <= longest:
             return self.count(begin, end, covered)
         return sum(
@@ -227,9 +226,9 @@ class Grid:
         )
 
     def widened(self, days: Days, stored: Sequence[Days]) -> Days:
-        """A range that takes in, as a whole, what is stored of a window at its edge.
+        """The range, extended so that it contains each stored window at its edges as a whole.
 
-        What is stored is replaced by windows, so none of them may be asked for in part.
+        A stored window is replaced as a whole, so no part of it may be requested alone.
         """
         if self.cut is not Cut.DAYS:
             return days
@@ -257,25 +256,25 @@ class Grid:
 
     @property
     def kept(self) -> str:
-        """What a ledger keeps of it: the same for grids that make the same windows."""
+        """Its text in a ledger: the same for grids with the same windows."""
         kind: str = self.cut.value
         if self.cut is not Cut.DAYS:
             return kind
         return f"{kind} {self.span} {self.anchor.toordinal() % self.span}"
 
     def takes_in(self, kept: str) -> bool:
-        """Whether each window of the grid that was kept so lies in one window of this grid."""
+        """Whether each window of the grid with that text is within one window of this grid."""
         if self.cut is not Cut.DAYS or not kept.startswith(f"{self.cut.value} "):
             return kept == self.kept
         span, place = map(int, kept.split()[1:])
         return self.span % span == 0 and (self.anchor.toordinal() - place) % span == 0
 
     def is_of_its_kind(self, kept: str) -> bool:
-        """Whether windows that were cut so hold the same kind of records."""
+        """Whether windows of the grid with that text hold the same kind of records."""
         return kept == UNKNOWN_CUT or kept.partition(" ")[0] == self.cut.value
 
     def holds(self, days: Days) -> bool:
-        """Whether these days lie in one window of this grid."""
+        """Whether these days are within one window of this grid."""
         if self.cut is Cut.DAYS:
             return self._around(days) == self._around((days[0], days[0]))
         if self.cut is Cut.RECENT:
@@ -283,13 +282,13 @@ class Grid:
         return period_of(days[0], self.cut) == days
 
     def _around(self, days: Days) -> Days:
-        """The whole windows that a stretch lies in."""
+        """The whole windows that contain a date range."""
         before = (days[0] - self.anchor).days % self.span
         after = -((days[1] - self.anchor).days + 1) % self.span
         return days[0] - timedelta(days=before), days[1] + timedelta(days=after)
 
     def nearest(self, begin: date) -> str:
-        """A window that would fit, for a range in which none does."""
+        """A window that would fit, for a range without one."""
         if self.cut is Cut.RECENT:
             numbers = recent_days(self.span)
             firsts = [f"{self.last - timedelta(days=number - 1)}" for number in numbers]
@@ -327,7 +326,7 @@ def _newest_days(stretch: Days, span: int, anchor: date) -> Iterator[Days]:
 
 
 def _periods(stretch: Days, cut: Cut) -> Iterator[Days]:
-    """The weeks or months that lie in a stretch as a whole, oldest first."""
+    """The weeks or months that a date range contains as a whole, oldest first."""
     first, last = period_of(stretch[0], cut)
     if first < stretch[0]:
         first, last = period_of(last + ONE_DAY, cut)
@@ -337,7 +336,7 @@ def _periods(stretch: Days, cut: Cut) -> Iterator[Days]:
 
 
 def period_of(day: date, cut: Cut) -> Days:
-    """The week (Monday to Sunday) or the calendar month that a day lies in."""
+    """The week (Monday to Sunday) or the calendar month of a day."""
     if cut is Cut.WEEK:
         monday = day - timedelta(days=day.weekday())
         return monday, monday + timedelta(days=6)
@@ -346,13 +345,13 @@ def period_of(day: date, cut: Cut) -> Days:
 
 
 def halves(days: Days) -> tuple[Days, Days]:
-    """A window of at least two days as two, the first one the longer if they are not equal."""
+    """Split a window of at least two days in two; the first one is longer if they differ."""
     middle = days[0] + (days[1] - days[0]) // 2
     return (days[0], middle), (middle + ONE_DAY, days[1])
 
 
 def pieces(days: Days, longest: int) -> list[Days]:
-    """A window halved until no piece has more days than that."""
+    """Halve a window until no piece has more days than that."""
     if days_in(days) <= longest:
         return [days]
     return [piece for half in halves(days) for piece in pieces(half, longest)]
@@ -360,7 +359,7 @@ def pieces(days: Days, longest: int) -> list[Days]:
 
 @cache
 def number_of_pieces(days: int, longest: float) -> int:
-    """How many pieces a window of so many days is cut into."""
+    """How many pieces a window of that many days is cut into."""
     if days <= longest:
         return 1
     first = (days + 1) // 2
@@ -368,14 +367,14 @@ def number_of_pieces(days: int, longest: float) -> int:
 
 
 def days_in(days: Days) -> int:
-    """How many days a stretch has."""
+    """How many days a date range has."""
     return (days[1] - days[0]).days + 1
 
 
 def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
-    """Windows that come one after the other and are neighbours together, whichever way they go.
+    """Merge adjacent windows, in ascending or descending order.
 
-    A first day, a last day, how many windows; what is left of a plan may come newest first.
+    Yields first day, last day, number of windows; the rest of a plan may be in descending order.
     """
     run: tuple[date, date, int] | None = None
     for begin, end in days:
@@ -393,7 +392,7 @@ def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
 
 
 def both(one: Sequence[Days], other: Sequence[Days]) -> list[Days]:
-    """The days that two sorted lists of stretches have in common."""
+    """The days that two sorted lists of date ranges have in common."""
     common: list[Days] = []
     left, right = iter(one), iter(other)
     a, b = next(left, None), next(right, None)
@@ -409,18 +408,20 @@ def both(one: Sequence[Days], other: Sequence[Days]) -> list[Days]:
 
 
 def without(stretches: Sequence[Days], away: Sequence[Days]) -> list[Days]:
-    """The days of sorted stretches that lie in none of the others (sorted too)."""
+    """The days of sorted date ranges that are in none of the others (sorted too)."""
     return [left for begin, end in stretches for left in gaps(begin, end, away)]
 
 
 LATENCY = 0.3
-"""Seconds that an estimate assumes for an answer; WeChat promises nothing about it."""
+"""Seconds that an estimate assumes for an answer; WeChat does not document it."""
 
 
 class Estimate(NamedTuple):
-    """What a harvest would take, each request answered at the first attempt after `LATENCY`.
+    """The estimated cost of a harvest.
 
-    calls: requests; seconds: as long as they take; by_rate: as long as the rate alone would take.
+    Assumes that each request is answered at the first attempt, after `LATENCY` seconds.
+
+    calls: requests; seconds: their time; by_rate: their time if only the rate limits them.
     """
 
     calls: int
@@ -431,7 +432,7 @@ class Estimate(NamedTuple):
 def estimate(
     calls: Sequence[Sequence[int]], per_second: float, concurrency: int, caps: Sequence[float]
 ) -> Estimate:
-    """What it takes to send so many calls: a row an account, in it a number an interface.
+    """The cost of these calls: a row for each account, in it a number for each interface.
 
     per_second: requests an account may send; concurrency: requests in flight over all accounts;
     caps: of each account.
@@ -446,11 +447,11 @@ def estimate(
 
 
 class Load(NamedTuple):
-    """What one interface of one account asks of its daily quota.
+    """What one interface of one account needs of its daily quota.
 
-    calls: to be sent as things stand; spent: today, already.
-    end: the last day of the range; it moves on if that is ``yesterday``, a call a day.
-    late_days: as the interface has them: so long its windows are asked for again each day; period:
+    calls: still to be sent; spent: already today.
+    end: the last day of the range; if that is ``yesterday`` it moves, one call a day.
+    late_days: of the interface: days for which its windows are requested again each day; period:
     days of such a window.
     """
 
@@ -462,7 +463,7 @@ class Load(NamedTuple):
     period: int = 1
 
     def due(self, today: date) -> int:
-        """Calls that a later day brings by itself."""
+        """Calls that each later day adds."""
         young = today - 2 * ONE_DAY if self.moves_on else self.end
         late = (young - today).days + self.late_days + 1 if self.late_days else 0
         return int(self.moves_on) - (-max(late, 0) // self.period)
@@ -472,9 +473,10 @@ MOST_DAYS = 36_525
 
 
 def quota_days(load: Load, daily: int, today: date) -> int | None:
-    """Days, this one counted, until the backfill is through; None if it never is.
+    """Days, including today, until the backfill is complete; None if it never is.
 
-    Run once a day; each day keeps the present fresh first, and has what is left for the past.
+    Assumes one run a day, which requests new days first and uses the rest of the quota for the
+    past.
     """
     left, budget = load.calls, daily - load.spent
     for day in range(MOST_DAYS):
@@ -487,6 +489,6 @@ def quota_days(load: Load, daily: int, today: date) -> int | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known, or an empty string."""
+    """A hint for an unknown name, or an empty string."""
     close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -1,10 +1,10 @@
-"""From what was asked for, less what is stored, to the queues of a run.
+"""Makes the queues of a run: the requested days minus the stored ones.
 
 Rule: reads the ledger and counts; sends nothing and starts nothing.
 
 Missing days end where something is stored, so a new window never overlaps a stored one.  A stored
-window that is still open is asked for again exactly as it was; if the interface takes no window of
-its length any more, in pieces.
+window that is provisional ("open") is requested again exactly as it was; in pieces, if the
+interface no longer accepts windows of its length.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ ACCOUNTS_AT_ONCE = 200
 class Plan(NamedTuple):
     """The queues of a run.
 
-    planned, skipped: windows that are asked for, and those of them that are done already.
-    unsettled: windows whose figures cannot be asked for yet; no queue has them.
-    share: of what may be in flight, one account's.
+    planned, skipped: windows that are requested, and those of them that are already done.
+    unsettled: windows whose figures cannot be requested yet; no queue has them.
+    share: one account's share of the requests in flight.
     exhausted: queues whose quota was spent before this run, and since when.
     """
 
@@ -63,10 +63,10 @@ class Plan(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the ledger knows beside the calendars.
+    """What the ledger knows besides the calendars.
 
-    spent, before: calls of today and of yesterday; exhausted: quotas that are spent; spans: the
-    longest windows that WeChat took.
+    spent, before: calls of today and of yesterday; exhausted: quotas that are used up; spans: the
+    longest windows that WeChat accepted.
     """
 
     spent: Mapping[Key, int] = {}
@@ -116,9 +116,9 @@ def needed(
     *,
     counts_only: bool = False,
 ) -> Need:
-    """What is to be asked for of a range; longest: days of a window that WeChat takes.
+    """The windows of a range to request; longest: the most days of a window that WeChat accepts.
 
-    hold: seconds for which a window that is not due yet is left alone at the most.
+    hold: the most seconds for which a window that is not due yet is not requested.
     counts_only: leaves out ``stored`` where the numbers need no list of it.
     """
     begin, end = days
@@ -145,7 +145,7 @@ def needed(
 
 
 class Demand(NamedTuple):
-    """What one interface of one account needs, and what that was found from."""
+    """What one interface of one account needs, and the inputs of that result."""
 
     appid: str
     endpoint: Endpoint
@@ -173,7 +173,7 @@ async def demands(
     last = last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
-    untouched: dict[str, Demand] = {}  # accounts of which nothing is known all need the same
+    untouched: dict[str, Demand] = {}  # all accounts without a calendar need the same
     appids = list(scope.accounts)
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         some = appids[begin : begin + ACCOUNTS_AT_ONCE]
@@ -198,9 +198,9 @@ async def demands(
 
 
 class Remains(NamedTuple):
-    """What is not harvested of what is asked for, as a ledger has it.
+    """The requested windows that are not harvested, according to a ledger.
 
-    events: what failed, and what waits.  missing: windows of which it knows nothing.
+    events: failed and waiting ones.  missing: windows that it does not know.
     """
 
     events: list[Failed | Deferred]
@@ -208,7 +208,7 @@ class Remains(NamedTuple):
 
 
 async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
-    """What a ledger lacks of what is asked for (wall: the Unix time)."""
+    """The requested windows that a ledger lacks (wall: the Unix time)."""
     spans = await ledger.spans()
     found: list[Failed | Deferred] = []
     missing = 0
@@ -243,10 +243,10 @@ async def build_plan(
     share: Share | None = None,
     leases: Mapping[str, Lease] | None = None,
 ) -> Plan:
-    """The queues: one an account, in it one an interface (wall: the Unix time by clock).
+    """The queues: one for each account, in it one for each interface (wall: the Unix time).
 
-    stored: what stands in the sinks, where no ledger is kept; it is asked for again.
-    share: of what may be in flight, one account's.  leases: under which accounts are held.
+    stored: what is stored in the sinks, where no ledger is kept; it is requested again.
+    share: one account's share of the requests in flight.  leases: under which accounts are held.
     """
     has = await known(ledger, wall)
     spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
@@ -300,13 +300,12 @@ def share_of(options: Options) -> Share:
 
 
 class _Order(NamedTuple):
-    """In which order the windows of one interface of one account are asked for.
+    """The order in which the windows of one interface of one account are requested.
 
-    Newest first: yesterday's, then those whose figures can still change, then the backfill; so a
-    run that is started each morning keeps the present fresh, whatever its budget.  Oldest first:
-    all of them by their days, since a window that is asked again later is as good then.
+    Newest first: yesterday's, then provisional ones, then the backfill; so a run that is started
+    each morning stays up to date with any quota.  Oldest first: all of them by their days.
 
-    settled: the last day whose figures can be asked for.
+    settled: the last day whose figures can be requested.
     """
 
     appid: str
@@ -317,7 +316,7 @@ class _Order(NamedTuple):
     settled: date
 
     def windows(self, span: Span, *, replaces: bool) -> WindowQueue:
-        """The windows that can be asked for; replaces: new ones may stand in the sinks."""
+        """The windows that can be requested; replaces: sinks may already hold new ones."""
         again = [self._again(each) for each in self.need.again if each.end <= self.settled]
         oldest = self.order == "oldest"
         return WindowQueue(
@@ -338,7 +337,7 @@ class _Order(NamedTuple):
         )
 
     def unsettled(self) -> list[Attempt]:
-        """Windows that cannot be asked for before a certain hour."""
+        """Windows that cannot be requested before a certain hour."""
         late = [self._again(each) for each in self.need.again if each.end > self.settled]
         newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
         new = takewhile(lambda days: days[1] > self.settled, newest)

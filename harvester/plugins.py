@@ -1,8 +1,8 @@
-"""From a name to the interface or the sink that it stands for.
+"""Finds the interface or the sink of a name.
 
-Built-in interfaces are found in `harvester.datacube.INTERFACES`; others, and all sinks, are entry
-points.  The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in
-interface wins over one of the same name.  The group ``harvester.sinks`` holds classes with a
+Built-in interfaces are in `harvester.datacube.INTERFACES`; others, and all sinks, are entry points.
+The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in interface
+wins over one of the same name.  The group ``harvester.sinks`` holds classes with a
 ``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that begins with no letter, as
 ``-``, is a spec by itself; its rest is empty.
 """
@@ -35,7 +35,7 @@ def endpoint_names() -> list[str]:
 
 
 def _is_endpoint(name: str) -> bool:
-    """Installed distributions are searched only for a name that is not built in: it takes long."""
+    """Search installed distributions only for a name that is not built in: that is slow."""
     return name in INTERFACES or name in _points("harvester.endpoints")
 
 
@@ -58,9 +58,9 @@ def known_endpoint(name: str) -> Endpoint | None:
 
 
 def endpoint_groups() -> dict[str, list[str]]:
-    """The names of the interfaces of each group, and of ``all``; those that are retired left out.
+    """The names of the interfaces of each group, and of ``all``, without retired ones.
 
-    Whatever is installed adds to them, and adds groups of its own.
+    Installed interfaces are included, in these groups or their own.
     """
     groups: dict[str, list[str]] = {ALL: []}
     for made in map(endpoint, endpoint_names()):
@@ -107,7 +107,7 @@ def sink(spec: str | Secret) -> Sink:
 
 
 def _maker(spec: Secret) -> Any:
-    """What makes sinks of a spec's scheme."""
+    """The class of the sinks of a spec's scheme."""
     scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
     if point is None or bool(colon) != _takes_a_place(scheme):
@@ -149,7 +149,7 @@ def _instead_of(spec: Secret) -> str:
 
 
 def _shown(spec: Secret) -> str:
-    """A spec without what may be secret: of a URL no more than its scheme."""
+    """A spec without parts that may be secret: of a URL only the scheme."""
     scheme, mark, _ = spec.value.partition("://")
     if mark or "@" in spec.value:
         return f"{scheme.partition(':')[0][:20]}{mark}…"
@@ -157,5 +157,5 @@ def _shown(spec: Secret) -> str:
 
 
 def _takes_a_place(name: str) -> bool:
-    """Whether a name is a scheme, which a place follows; a sign, as ``-``, is a whole spec."""
+    """Whether a name is a scheme, which needs a place; a sign as ``-`` is a whole spec."""
     return name[:1].isalpha()

@@ -1,9 +1,9 @@
-"""What follows from an answer: one table for windows, tokens and questions about a quota.
+"""What to do after an answer: one table for windows, tokens and quota requests.
 
 Rule: decides; never waits, never sends.
 
-An error code is a `Verdict` with an `Action` (`harvester.datacube.errors`).  `RULES` says what
-follows from each action for what was asked; `decide` adds when.
+An error code becomes a `Verdict` with an `Action` (`harvester.datacube.errors`).  `RULES` maps the
+action and the kind of request to a rule; `decide` adds the time.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from harvester.model import Action, Verdict
 from harvester.plan import next_minute, next_quota_day
 
 AFTER_THE_MINUTE = 0.5
-"""Seconds that a pause lasts into the next minute, for a server whose clock is behind ours."""
+"""Seconds after the next full minute until a pause ends, for servers whose clock is behind."""
 
 NOT_READY_AGAIN = 1800.0
-"""Seconds until figures that were not ready are asked for again.  WeChat names no time; they have
-been seen to come as late as ten in the morning."""
+"""Seconds until figures that were not ready are requested again.  WeChat documents no time; figures
+have become available as late as 10:00."""
 
 TOKEN_AGAIN, TOKEN_AGAIN_AT_MOST = 5.0, 60.0
-"""Seconds until a token that is not ready is asked for again: longer each time.  Where it comes
-from says itself when it is enough."""
+"""Seconds until a token that is not ready is requested again: longer each time.  The token's source
+decides when to stop."""
 
 
 class Asked(Enum):
-    """What an answer is about."""
+    """The kind of request that an answer belongs to."""
 
     WINDOW = "window"
     TOKEN = "token"
@@ -37,7 +37,7 @@ class Asked(Enum):
 
 
 class Step(Enum):
-    """What follows."""
+    """What to do next."""
 
     RETRY = "retry"  # after a backoff, while attempts are left
     PAUSE = "pause"  # the account pauses to the next minute; while attempts are left
@@ -49,7 +49,7 @@ class Step(Enum):
 
 
 class Reach(Enum):
-    """How far that reaches."""
+    """What that affects."""
 
     WINDOW = "window"
     INTERFACE = "interface"  # of this account
@@ -57,14 +57,14 @@ class Reach(Enum):
 
 
 class Rule(NamedTuple):
-    """What follows, and how far it reaches."""
+    """What to do next, and what that affects."""
 
     step: Step
     reach: Reach
 
 
 class Decision(NamedTuple):
-    """A rule, and in how many seconds it is asked again."""
+    """A rule, and the seconds until the next request."""
 
     step: Step
     reach: Reach
@@ -104,15 +104,15 @@ OTHERWISE: Mapping[Asked, Rule] = {
     Asked.TOKEN: Rule(Step.FAIL, Reach.ACCOUNT),
     Asked.QUOTA: Rule(Step.FAIL, Reach.INTERFACE),
 }
-"""What follows from an action that a table does not name."""
+"""The rule for an action that a table does not name."""
 
 
 def decide(
     asked: Asked, verdict: Verdict, *, failures: int, attempts: int, wall: float
 ) -> Decision:
-    """What follows from a verdict; failures: attempts that failed so far, with this one.
+    """What to do after a verdict; failures: failed attempts so far, including this one.
 
-    attempts: how many there may be; wall: the Unix time.
+    attempts: their limit; wall: the Unix time.
     """
     step, reach = RULES[asked].get(verdict.action, OTHERWISE[asked])
     match step:

@@ -1,6 +1,6 @@
 """A PostgreSQL server: its URL, its connections, and what its errors mean.
 
-Rule: the only module that knows psycopg, which is imported when it is needed and not before.  No
+Rule: the only module that knows psycopg, which is imported only when it is needed.  No
 message, and no frame that an error passes through, holds the password.
 
 A connection keeps no state in its session: it works behind a pooler that lends a server connection
@@ -33,8 +33,8 @@ _OURS: dict[str, Any] = {
 }
 _TRANSIENT = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03", "25P03",
               "57014")  # fmt: skip
-"""Beginnings of error codes: connections, shutdowns, too many clients, deadlocks, a lock's end,
-transactions and statements that took too long."""
+"""Prefixes of error codes: connections, shutdowns, too many clients, deadlocks, lock timeouts,
+transaction and statement timeouts."""
 _NOT_ALLOWED = "42501"  # insufficient privilege
 _NOT_NOW = (
     "refused", "timeout", "timed out", "starting up", "shutting down", "recovery", "too many",
@@ -46,14 +46,14 @@ SETTINGS = (
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
 )
-"""The settings of each transaction of ours: a commit is durable when it returns."""
+"""The settings of each transaction: a commit is durable when it returns."""
 
 
 class Server(NamedTuple):
     """A database of a server.
 
-    library: psycopg.  given: the parameters of a connection; secrets: those that are shown nowhere.
-    where: the database as a message names it; identity: its URL without what is secret.
+    library: psycopg.  given: the parameters of a connection; secrets: those that are never shown.
+    where: the database as messages name it; identity: its URL without secrets.
     """
 
     library: Any
@@ -65,8 +65,8 @@ class Server(NamedTuple):
     def connect(self, *, again: bool = False) -> Any:
         """A new connection.
 
-        again: it was connected to before.  Raises `Away` if the server does not answer now, and
-        `UsageError` if it cannot be used.
+        again: this process was connected before.  Raises `Away` if the server does not answer now,
+        and `UsageError` if it cannot be used.
         """
         connection, problem = self._connected()
         if problem and (again or any(sign in problem.lower() for sign in _NOT_NOW)):
@@ -97,20 +97,20 @@ class Server(NamedTuple):
         return connection, ""
 
     def says(self, exc: BaseException) -> str:
-        """The server's own words, on one line, without a secret."""
+        """The server's message, on one line, without secrets."""
         said = str(exc).strip().splitlines() or [type(exc).__name__]
         line = ([one for one in said if "failed: " in one][-1:] or said)[0]
         line = line.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip()
         if getattr(exc, "sqlstate", None) == "53100":
             return DISK_FULL
         if "no password supplied" in line:
-            return "no password was given; it may stand in PGPASSWORD or ~/.pgpass"
+            return "no password was given; set it in PGPASSWORD or ~/.pgpass"
         for secret in self.secrets.values():
             line = secret.cut_from(line)
         return line
 
     def is_away(self, exc: BaseException) -> bool:
-        """Whether it can be another thing in a moment."""
+        """Whether the error may be gone in a moment."""
         state = getattr(exc, "sqlstate", None)
         if state is None:
             kinds = (self.library.OperationalError, self.library.InterfaceError)
@@ -178,13 +178,13 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
 
 
 def _is_plain(url: Secret) -> bool:
-    """Whether it is certain where user and password end: libpq reads on to the first @ or /."""
+    """Whether it is certain where user and password end: libpq reads to the first @ or /."""
     before, at, after = url.value.partition("://")[2].partition("@")
     return not at or ("/" not in before and "@" not in after)
 
 
 def _url(given: dict[str, str]) -> str:
-    """The URL without what is secret: the same whether or not it holds the password."""
+    """The URL without secrets: the same with and without the password."""
     rest = {name: value for name, value in given.items()
             if name not in (*_SECRETS, "user", "host", "port", "dbname")}  # fmt: skip
     user = f"{quote(given['user'], safe='')}@" if "user" in given else ""

@@ -1,10 +1,10 @@
-"""The windows of one interface of one account: which one is asked for next, and when.
+"""The windows of one interface of one account: which one is requested next, and when.
 
 Rule: decides; never waits, never sends.
 
-New windows are made one by one, as they are taken.  A window that is to be tried again lies here
-and holds no slot.  How many may lie here is bounded, so that a storm of refusals holds up the new
-windows of this queue and of no other, and memory does not grow with the days that are planned.
+New windows are created one by one, as they are taken.  A window that waits for a retry is kept here
+and occupies no slot.  Their number is bounded, so that many refusals delay the new windows of this
+queue and of no other, and memory does not grow with the days that are planned.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from harvester.plan import (
 )
 
 OUTSTANDING = 256
-"""Windows of one interface that may be in flight or waiting to be tried again."""
+"""The most windows of one interface that are in flight or wait for a retry."""
 
 RECHECK = 30.0
-"""Seconds after which a wait for a time of day is looked at again: the wall clock may have been
-set, or the machine may have slept, and the event loop's clock knows of neither."""
+"""Seconds after which a wait for a time of day is checked again: the wall clock may have been set,
+or the machine may have slept, and the event loop's clock shows neither."""
 
 
 class Page(NamedTuple):
-    """What has come of a window that takes several requests: the pages before this one."""
+    """The pages so far of a window that needs several requests."""
 
     number: int
     records: tuple[dict[str, Any], ...] = ()
@@ -46,11 +46,11 @@ class Page(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One window on its way.
+    """The attempts at one window.
 
     failures: attempts that failed; deferrals: answers that it is not ready yet.
-    replaces: records of its days may stand in the sinks; former: the tally of this very window, if
-    it is stored.  page: of it, if one request is not enough.
+    replaces: records of its days may be in the sinks; former: the tally of exactly this window,
+    if it is stored.  page: of it, if one request is not enough.
     """
 
     window: Window
@@ -67,11 +67,11 @@ class Attempt(NamedTuple):
 
 
 class Harvested(NamedTuple):
-    """A window came whole.
+    """A window was answered completely.
 
-    outcome: what it is to the ledger; former: the tally of this very window before this run, None
-    if it was not stored.  out_of_range: rows of other days, which are not among the records.
-    size: bytes of the answers that it came in.  epoch: of the account, as it was asked for.
+    outcome: for the ledger; former: the tally of exactly this window before this run, None if it
+    was not stored.  out_of_range: rows of other days, which are not among the records.
+    size: bytes of its answers.  epoch: of the account when it was requested.
     """
 
     batch: Batch
@@ -83,10 +83,10 @@ class Harvested(NamedTuple):
 
 
 class StopReason(NamedTuple):
-    """Why windows are not asked for any more in this run.
+    """Why no more windows are requested in this run.
 
-    until: the Unix time from which they can be asked for again, None if they failed.
-    code, rid: WeChat's errcode and its request id, if WeChat told it.
+    until: the Unix time from which they can be requested again, None if they failed.
+    code, rid: WeChat's errcode and its request id, if WeChat sent it.
     """
 
     until: float | None
@@ -96,11 +96,11 @@ class StopReason(NamedTuple):
 
 
 LOST = StopReason(None, "another worker has the account")
-"""The reason of a queue of which nothing is to be stored any more."""
+"""The reason of a queue whose windows must no longer be stored."""
 
 
 class Span:
-    """How many days a window of one interface may have: as WeChat's page says, until it refuses."""
+    """The most days of a window of one interface: as WeChat documents, until WeChat refuses it."""
 
     __slots__ = ("longest",)
 
@@ -109,13 +109,13 @@ class Span:
 
 
 class WindowQueue:
-    """The windows that are left: new ones, those before them, and those to be tried again.
+    """The windows that are left: new ones, those before them, and those that wait for a retry.
 
-    new: the windows to ask for, lazily; first: those to ask for before them.
-    replaces: what is new may stand in the sink already.
-    oldest: all of them come in the order of their days, the oldest first; else newest first.
-    span: how long a window may be, shared by all accounts; split: so many windows more than were
-    planned became of it, since `take_split` was last asked.
+    new: the windows to request, lazily; first: those to request before them.
+    replaces: records of new windows may already be in the sink.
+    oldest: in the order of their days, oldest first; else newest first.
+    span: the most days of a window, shared by all accounts; split: windows more than were planned,
+    caused by splitting, since the last call of `take_split`.
     """
 
     __slots__ = (
@@ -148,12 +148,12 @@ class WindowQueue:
         self._order = 0
 
     def __bool__(self) -> bool:
-        """Whether a window is left to be tried."""
+        """Whether a window is left."""
         return self._upcoming is not None or bool(self._again) or bool(self._first)
 
     @property
     def waiting(self) -> int:
-        """How many windows are to be tried again."""
+        """How many windows wait for a retry."""
         return len(self._again)
 
     def again(self, attempt: Attempt, at: float) -> None:
@@ -162,16 +162,16 @@ class WindowQueue:
         heappush(self._again, (at, self._order, attempt))
 
     def next_at(self, now: float, room: int) -> float:
-        """The loop's time from which `take` has a window to give; NEVER if none is known.
+        """The loop's time from which `take` returns a window; NEVER if none is known.
 
-        room: so many windows may lie here.
+        room: the most windows that may wait here.
         """
         if len(self._again) < room and (self._upcoming is not None or self._first):
             return now
         return self._again[0][0] if self._again else NEVER
 
     def take(self, now: float, room: int) -> Attempt | None:
-        """The window to try now: one that is due again goes before a new one."""
+        """The window to request now: a retry that is due goes before a new window."""
         again = self._again
         if again and again[0][0] <= now:
             return self._fitting(heappop(again)[2])
@@ -186,7 +186,7 @@ class WindowQueue:
         return attempt if upcoming[0] == upcoming[1] else self._fitting(attempt)
 
     def _before_first(self) -> bool:
-        """Whether the upcoming window goes before the first ones: it is yesterday's, or older."""
+        """Whether the next new window goes before the first ones: it is yesterday's, or older."""
         upcoming = self._upcoming
         if upcoming is not None and self._oldest:
             return upcoming[1] < self._first[-1].window.begin
@@ -195,7 +195,7 @@ class WindowQueue:
         )
 
     def _fitting(self, attempt: Attempt) -> Attempt:
-        """A window no longer than it may be; of one that is too long the first piece."""
+        """The window, or its first piece if it is too long."""
         if days_in(attempt.days) <= self.span.longest or attempt.page is not None:
             return attempt
         cut = pieces(attempt.days, int(self.span.longest))
@@ -208,20 +208,20 @@ class WindowQueue:
         return one
 
     def halve(self, attempt: Attempt, now: float) -> int:
-        """The window was too long; gives how many days one may have from now on."""
+        """The window was too long; returns the most days of a window from now on."""
         half, _ = halves(attempt.days)
         self.span.longest = min(self.span.longest, days_in(half))
         self.again(self._fitting(attempt._replace(page=None)), now)
         return int(self.span.longest)
 
     def take_split(self) -> int:
-        """So many windows more than were planned became of it since this was last asked."""
+        """The windows more than were planned since the last call, caused by splitting."""
         split, self.split = self.split, 0
         return split
 
     def rest(self) -> Iterator[Days]:
-        """Yields all that is left, those to be tried again first; none of it is given any more."""
-        again, self._again = sorted(self._again), []  # at once: another one may come to its end
+        """Yield all windows that are left, retries first; none of them is requested any more."""
+        again, self._again = sorted(self._again), []  # at once: the generator may be read later
         first, self._first = self._first[::-1], []
         for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.days
@@ -231,7 +231,7 @@ class WindowQueue:
             if self._upcoming is not None:
                 backwards = self._upcoming < upcoming
             cut = self.as_planned(upcoming)
-            # so that neighbours are reported as one
+            # so that adjacent windows are reported as one
             yield from (reversed(cut) if backwards else cut)
 
     def clear(self) -> None:
@@ -241,19 +241,19 @@ class WindowQueue:
         self._upcoming = None
 
     def as_planned(self, days: Days) -> Sequence[Days]:
-        """A window that was never asked for as it was counted: in pieces, or as a whole."""
+        """A window that was never requested, as it was counted: in pieces, or as a whole."""
         if days_in(days) <= self._planned_for:
             return (days,)
         return pieces(days, int(self._planned_for))
 
 
 class Quota:
-    """What is known of an interface's quota beside the number of calls.
+    """The state of an interface's quota besides the number of calls.
 
-    unasked, asking: WeChat is to be asked for it before the first window; that is under way.
-    untold: how often it did not say.  booking: calls are being booked.
-    exhausted: the ledger remembers that it was spent; early: it was refused in the first hour of
-    this day already.
+    unasked, asking: WeChat must be asked for it before the first window; that request is running.
+    untold: requests without an answer.  booking: calls are being booked.
+    exhausted: the ledger says that it is used up; early: it was refused in the first hour of this
+    day already.
     """
 
     __slots__ = ("asking", "booking", "early", "exhausted", "unasked", "untold")
@@ -265,18 +265,18 @@ class Quota:
         self.exhausted = self.early = False
 
     def begin_asking(self) -> None:
-        """WeChat is asked now."""
+        """WeChat is being asked."""
         self.unasked, self.asking = False, True
 
     def told(self) -> None:
-        """WeChat has said it."""
+        """WeChat has answered."""
         self.untold = 0
 
 
 class Refusals:
-    """How often an interface refused in a row.
+    """Refusals of an interface in a row.
 
-    tokens: that it refused since it last accepted one.
+    tokens: refused since it last accepted one.
     """
 
     __slots__ = ("_in_a_row", "_what", "tokens")
@@ -286,7 +286,7 @@ class Refusals:
         self._what: object = None
 
     def window(self, what: object) -> int:
-        """A window was refused for good; gives how many were in a row, each for the same."""
+        """A window was refused for good; returns the number in a row for the same reason."""
         same = what == self._what
         self._what, self._in_a_row = what, self._in_a_row + 1 if same else 1
         return self._in_a_row
@@ -298,11 +298,11 @@ class Refusals:
 
 
 class InterfaceQueue:
-    """One interface of one account: its windows, its budget, and whether one can be given out now.
+    """One interface of one account: its windows, its budget, and whether one can be requested now.
 
-    stopped: why no window is given out any more, None as long as some are; forbidden: it is since
-    the account may not use the interface.
-    proven: an answer has shown that it can be asked; before that, one request at a time is sent.
+    stopped: why no window is requested any more, else None; forbidden: because the account may not
+    use the interface.
+    proven: an answer has shown that the account may use it; before that, one request at a time.
     epoch: under which this worker holds the account.
     """
 
@@ -350,7 +350,7 @@ class InterfaceQueue:
         self.windows.again(attempt, at)
 
     def next_at(self, now: float, wall: float) -> float:
-        """The loop's time from which `take` has a window to give; NEVER if none is known."""
+        """The loop's time from which `take` returns a window; NEVER if none is known."""
         quota = self.quota
         if quota.asking or quota.booking or (self.in_flight and not self.proven):
             return NEVER
@@ -361,7 +361,7 @@ class InterfaceQueue:
         return self.windows.next_at(now, OUTSTANDING - self.in_flight)
 
     def _is_parked(self, wall: float) -> bool:
-        """Whether nothing is to be given now; it is never parked for longer than to a midnight."""
+        """Whether it is paused now; a pause never goes beyond a midnight."""
         if self.parked_until - wall > DAY:  # the clock was set back
             self.parked_until = next_quota_day(wall)
         return self.parked_until > wall
@@ -383,7 +383,7 @@ class InterfaceQueue:
         return attempt
 
     def wants_booking(self, now: float, wall: float) -> bool:
-        """Whether it has a window to give as soon as calls are booked for it."""
+        """Whether it has a window that waits only for booked calls."""
         budget = self.budget
         return (
             budget.limited
@@ -393,23 +393,23 @@ class InterfaceQueue:
         )
 
     def settled(self) -> None:
-        """A window that was given out is not in flight any more."""
+        """A window is no longer in flight."""
         self.in_flight -= 1
 
     def park(self, until: float) -> bool:
-        """Give nothing more until a Unix time; gives whether that is news."""
+        """Pause until a Unix time; returns whether that is new."""
         news = until > self.parked_until
         self.parked_until = max(self.parked_until, until)
         return news
 
     def stop(self, reason: StopReason) -> Iterator[Days]:
-        """Give nothing more at all; yields what is left."""
+        """Stop for this run; yields the windows that are left."""
         if self.stopped is LOST:
             return iter(())
         self.stopped = reason
         return self.windows.rest()
 
     def drop(self) -> None:
-        """Give nothing more at all; what is left is not ours."""
+        """Stop for this run; another worker has the windows that are left."""
         self.stopped = LOST
         self.windows.clear()

@@ -1,6 +1,6 @@
 """What was harvested, as a table: `read`.
 
-Rule: reads; gives columns to whoever takes them through the Arrow C stream interface.
+Rule: reads only; offers columns through the Arrow C stream interface.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def read(
 ) -> StoredRecords:
     """The stored records of an interface, as a table for pandas, Polars, DuckDB and pyarrow.
 
-    where: the directory of a run, in which its records or at least its ledger lie; or a sink's
+    where: the directory of a run, which holds its records or at least its ledger; or a sink's
     spec (``"parquet:DIR"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
-    only of these accounts.  ledger: where it lies, if not beside the records (or its directory).
+    only of these accounts.  ledger: its file or directory, if it is not beside the records.
 
-    What a run that died has left in files beyond what its ledger knows is left out; without a
-    ledger all that stands there is read.  Needs the extra ``parquet`` (pyarrow), and that of the
-    sink.  Raises `UsageError` for what cannot be asked for, and `SinkError` if what was stored is
-    gone or cannot be read; while it is read, too.
+    Lines that a killed run wrote and its ledger does not know are left out; without a ledger all
+    records are read.  Needs the extra ``parquet`` (pyarrow), and that of the
+    sink.  Raises `UsageError` for wrong arguments, and `SinkError` if stored records are gone or
+    cannot be read, also during reading.
     """
     sink, found = _sink(where, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
@@ -65,10 +65,10 @@ def read(
 
 
 class StoredRecords:
-    """Stored records, read anew whenever somebody asks for them.
+    """Stored records; each use reads them again.
 
     It has the Arrow C stream interface: ``polars.DataFrame(stored)``, ``pyarrow.table(stored)``,
-    ``duckdb.sql("SELECT … FROM stored")`` take it as it is.
+    ``duckdb.sql("SELECT … FROM stored")`` accept it directly.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class StoredRecords:
         return iter(self.reader())
 
     def reader(self) -> Any:
-        """A `pyarrow.RecordBatchReader`; little is in memory at a time."""
+        """A `pyarrow.RecordBatchReader`; only a small part is in memory at a time."""
         return self._arrow.reader(self.schema, self._batches())
 
     def read_all(self) -> Any:
@@ -138,7 +138,7 @@ class StoredRecords:
                     yield {**record, **beside}
 
     def _is_wanted(self, record: dict[str, Any]) -> bool:
-        """Whether a record of a window that has days of the range is of one of them."""
+        """Whether a record belongs to a day of the range; its window has days of it."""
         if self._days is None or not self._day:
             return True
         day = in_record(record, self._day)
@@ -149,7 +149,7 @@ class StoredRecords:
 
 
 def _day_field(table: Table, endpoint: Endpoint) -> str:
-    """The field that holds a record's own day; empty if there is none, or it names no day."""
+    """The field with a record's own day; empty if there is none, or it is not a day."""
     name = getattr(endpoint, "day_field", "")
     column, _, within = name.partition(".")
     kind = "object" if within else "date"
@@ -159,7 +159,7 @@ def _day_field(table: Table, endpoint: Endpoint) -> str:
 def _sink(
     where: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
 ) -> tuple[Sink, Path | None]:
-    """The sink that is meant, and the ledger that may know of it."""
+    """The sink to read, and the ledger that may know it."""
     given = _ledger_file(Path(ledger)) if ledger is not None else None
     if isinstance(where, str) and (
         where.partition(":")[0] in plugins.sink_schemes() or "://" in where
@@ -177,9 +177,9 @@ def _sink(
 
 
 def _named(spec: str) -> Sink:
-    """The sink of a spec, which must be there if that can be told."""
+    """The sink of a spec; raises `UsageError` if its file or directory does not exist."""
     if spec.partition(":")[0] == "memory":
-        raise UsageError(f"a new {spec} is empty; hand in the sink that was filled")
+        raise UsageError(f"a new {spec} is empty; pass the sink that was filled")
     sink = plugins.sink(spec)
     place = path_of(sink)
     if place is not None and not place.exists():
@@ -195,7 +195,7 @@ def _ledger_file(path: Path) -> Path:
 
 
 def _ledger_beside(sink: Sink) -> Path | None:
-    """Where the ledger of a sink lies that nobody has named: as `run` or the command keeps it."""
+    """The default place of a sink's ledger: as `run` or the command keeps it."""
     path = path_of(sink)
     if path is None:
         return None
@@ -206,7 +206,7 @@ def _ledger_beside(sink: Sink) -> Path | None:
 
 
 def _written_from(directory: Path, ledger: Path) -> Sink:
-    """The sink that lies in a directory; else the one that the ledger there knows."""
+    """The sink in a directory; else the one that the ledger there knows."""
     for scheme, (sign, files) in _SIGNS.items():
         if (directory / sign).exists() or any(directory.glob(files)):
             return plugins.sink(f"{scheme}:{directory}")
@@ -215,7 +215,7 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
         raise UsageError(f"{directory} holds nothing that was harvested and can be read back")
     if len(known) > 1:
         raise UsageError(
-            f"what was harvested from {directory} lies in several places ({', '.join(known)}); read"
+            f"the records of {directory} are in several places ({', '.join(known)}); read"
             f" one of them, with ledger={str(directory)!r}"
         )
     return _named(known[0])
@@ -228,7 +228,7 @@ def _can_be_read(name: str) -> bool:
 
 
 def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint | None:
-    """What a ledger keeps for a sink; None if there is none that knows it."""
+    """A ledger's entry for a sink; None if no ledger knows it."""
     if ledger is None or not ledger.exists():
         return None
     found = checkpoint_in(ledger, name_in(sink, ledger))
@@ -250,5 +250,5 @@ def _days(start: date | str | None, end: date | str | None) -> Days:
     begin = date.min if start in (None, FIRST) else parse_day(start, now, "start")
     last = date.max if end is None else parse_day(end, now, "end")
     if begin > last:
-        raise UsageError(f"the start {begin} lies after the end {last}; exchange them")
+        raise UsageError(f"the start {begin} is after the end {last}; swap them")
     return begin, last

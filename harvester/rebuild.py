@@ -1,10 +1,11 @@
-"""A new ledger, made from what stands in a sink, in the place of one that is damaged or gone.
+"""Makes a new ledger from the records in a sink, to replace one that is damaged or lost.
 
-Rule: sends nothing, takes no record away, and keeps the former ledger under another name.
+Rule: sends nothing, removes no record, and keeps the old ledger under another name.
 
-What no record tells is not known any more: days that hold none, what failed or waits, and the calls
-of today.  The next run asks for such days.  It asks again, too, for what may not be whole or not
-final: the window that was written last, and those whose figures grew when they were fetched.
+The records do not show everything: days without records, failed and waiting windows, and the calls
+of today are lost.  The next run requests such days.  It also requests windows again that may be
+incomplete or not final: the one that was written last, and those whose figures could change when
+fetched.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from harvester.stored import Endpoints, endpoints_in, scanned
 
 A_DAY = 86_400.0
 _BESIDE = ("-wal", "-shm", "")
-"""What SQLite keeps beside a file goes first: a log without its file does no harm."""
+"""SQLite's files beside the database are moved first: a log without its database does no harm."""
 
 
 class Rebuilt(NamedTuple):
-    """What was found.
+    """The result.
 
-    sink: the one that was read; others are filled from it by the next run.  again: windows that the
-    next run asks for again, since they may not be whole or not final.  former: where the former
-    ledger is now, empty if there was none.
+    sink: the one that was read; the next run fills others from it.  again: windows that the next
+    run requests again, since they may be incomplete or not final.  former: where the old ledger is
+    now, empty if there was none.
     """
 
     sink: Sink
@@ -48,9 +49,9 @@ class Rebuilt(NamedTuple):
 
 
 async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float) -> Rebuilt:
-    """Make the ledger at that path anew from the first sink that can be scanned.
+    """Make a new ledger at that path from the first sink that can be scanned.
 
-    find: gives an interface by its name; now: the Unix time.
+    find: returns an interface by its name; now: the Unix time.
     Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if what stands
     in one cannot be read; the ledger is then as it was.
     """
@@ -72,7 +73,7 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
 async def rebuild_shared(
     ledger: PostgresLedger, sinks: Sequence[Sink], find: Endpoints, now: float
 ) -> Rebuilt:
-    """The same of a shared ledger: it is made in another schema, which then takes its place.
+    """The same for a shared ledger: it is made in a new schema, which then replaces the old one.
 
     Raises `UsageError` if workers are running.
     """
@@ -102,7 +103,7 @@ def _source(sinks: Sequence[Sink]) -> Sink:
 async def _fill(
     ledger: Ledger, path: Path | None, sinks: Sequence[Sink], source: Sink, find: Endpoints
 ) -> Rebuilt:
-    """Write what the source holds into a new ledger, which will be at that path."""
+    """Write the source's windows into a new ledger, which will be at that path."""
     for sink in sinks:
         if sink is not source:
             try:
@@ -122,7 +123,7 @@ async def _fill(
 
 
 def _remove(new: Path) -> None:
-    """What a rebuilding that was killed has left, and the lock of one that was not."""
+    """Remove the files of a rebuild that was killed, or the lock of this one."""
     for beside in (*_BESIDE, ".lock"):
         left = new.with_name(new.name + beside)
         if left.exists():
@@ -145,7 +146,7 @@ def _move_aside(path: Path, now: float) -> Path | None:
 
 
 async def _take_in(ledger: Ledger, sink: Sink, find: Endpoints) -> Rebuilt:
-    """Write into a ledger what stands in a sink."""
+    """Write the windows of a sink into a ledger."""
     accounts = set[str]()
     windows = records = again = 0
     for name in await endpoints_in(sink):
@@ -163,9 +164,9 @@ async def _take_in(ledger: Ledger, sink: Sink, find: Endpoints) -> Rebuilt:
 
 
 class _Reading:
-    """The windows of one interface as they are read: what each of them is to the ledger.
+    """The windows of one interface as they are read, as outcomes for the ledger.
 
-    endpoint: None if it is not known any more.  asked: from the first to the last day by account.
+    endpoint: None if it is no longer known.  asked: the first and the last day, by account.
     """
 
     def __init__(self, endpoint: Endpoint | None) -> None:
@@ -177,7 +178,7 @@ class _Reading:
         self._latest: StoredWindow | None = None
 
     def outcomes(self, group: Iterable[StoredWindow]) -> list[Outcome]:
-        """Those of which it is clear; the last window is decided upon with the next ones."""
+        """The outcomes that are certain; the last window waits for the next group."""
         found = []
         for each in group:
             appid, _, begin, end = each.window
@@ -191,7 +192,7 @@ class _Reading:
         return found
 
     def last(self) -> list[Outcome]:
-        """The others, once all have been read."""
+        """The remaining outcomes, after all windows have been read."""
         found = []
         if self._latest is not None:
             found.append(self._open(self._latest, "it may not have been written to its end"))
@@ -200,19 +201,19 @@ class _Reading:
             if moment > self._newest[each.window.appid] - A_DAY:
                 why = "it was fetched within three days of its end, and its last day may be late"
                 found.append(self._open(each, why))
-            else:  # it was asked for again since, if it could still change
+            else:  # it was requested again since, if it could still change
                 found.append(Outcome(each.window, "final", each.tally))
         return found
 
     def ranges(self, name: str) -> list[tuple[str, str, date, date]]:
-        """From the first to the last day of each account."""
+        """The first and the last day of each account."""
         return [(appid, name, *days) for appid, days in self.asked.items()]
 
     def _clear(self, each: StoredWindow) -> list[Outcome]:
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
-                return [self._open(each, f"its figures grow until {china(until).date()}")]
+                return [self._open(each, f"its figures can change until {china(until).date()}")]
             if window.begin < window.end and moment < late_until(endpoint, window.end):
                 self._undecided.append(each)
                 return []

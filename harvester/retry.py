@@ -1,9 +1,9 @@
-"""Whether a window is tried again, and when: a table over what happened and how often.
+"""Whether a window is tried again, and when: by the kind and the number of failures.
 
 Rule: decides, never sleeps.
 
-"Full jitter": the delay is drawn evenly between nothing and a ceiling that doubles, so that
-windows which failed together do not come back together.
+"Full jitter": the delay is random between zero and a ceiling that doubles, so that windows which
+failed together are not retried together.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from harvester.errors import UsageError
 
 
 class Backoff(NamedTuple):
-    """Ceilings of the delay in seconds: the first one, and the one it never passes."""
+    """Ceilings of the delay in seconds: the first and the largest one."""
 
     base: float
     cap: float
 
     def ceiling(self, failures: int) -> float:
-        """The longest delay after so many failures (1 is the first)."""
+        """The longest delay after this number of failures (1 is the first)."""
         return min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
 
     def delay(self, failures: int) -> float:
-        """A delay in seconds after so many failures."""
+        """A delay in seconds after this number of failures."""
         return random.uniform(0.0, self.ceiling(failures))
 
 
 BUSY = Backoff(base=1.0, cap=60.0)
-"""The server answered that it is busy: WeChat asks to come again "in a few minutes"."""
+"""The server answered that it is busy: WeChat asks to retry "in a few minutes"."""
 
 UNREACHED = Backoff(base=0.25, cap=10.0)
-"""No answer came, or half of one: mostly over in a moment."""
+"""No answer arrived, or half of one: mostly over in a moment."""
 
 AWAY = Backoff(base=0.25, cap=5.0)
-"""A server that stores what was harvested does not answer: it is being started again."""
+"""A server that stores records does not answer: it may be restarting."""
 
 
 def delay(failures: int, attempts: int, *, answered: bool) -> float | None:

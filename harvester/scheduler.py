@@ -1,16 +1,16 @@
 """Which account is served next, and where workers wait until one can be.
 
-Rule: one timer for all accounts; a worker that waits costs nothing, and an account that waits holds
-no worker.
+Rule: one timer for all accounts; a waiting worker costs nothing, and a waiting account holds no
+worker.
 
-While nobody answers, one job is given out every few seconds (`probe`), until somebody does.
+While no server answers, `take` returns one job every few seconds (`probe`), until one answers.
 
-Accounts that can do something now stand in a queue and are served in turn; those that wait for a
-time stand in a heap; those that wait for an answer stand nowhere and come back when it is settled.
+Accounts that have a job now are in a queue and are served in turn; those that wait for a time are
+in a heap; those that wait for an answer are in neither, and return when their job has ended.
 
-In turn means: each an equal part of the time for which requests occupy the slots.  An account whose
-answers take long lets as many turns pass as they took longer than usual, while others want them;
-so a server that takes 10 s an answer costs the other accounts no slot.
+Served in turn means: each account gets an equal share of the time for which requests occupy the
+slots. An account whose answers take longer than usual skips turns in proportion, while others want
+them; so a server that takes 10 s for an answer costs the other accounts no slot.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from harvester.account import AccountQueue, Job, Share
 from harvester.budget import NEVER
 
 LONG = 2.0
-"""A job that took so many times as long as usual is paid for with turns."""
+"""A job that took this many times as long as usual costs turns."""
 
 MOST_TURNS = 1000.0
-_WEIGHT = 0.05  # of the newest job in what is usual
+_WEIGHT = 0.05  # weight of the newest job in the average
 
 
 class _Alarm:
@@ -48,7 +48,7 @@ class _Alarm:
         return self._loop
 
     def set(self, at: float) -> None:
-        """Ring at a time of the loop, in place of the former one; NEVER: not at all."""
+        """Fire at a time of the loop, instead of the previous one; NEVER: not at all."""
         self.cancel()
         self.at = at
         if at < NEVER:
@@ -66,7 +66,7 @@ class _Alarm:
 
 
 class _Probe:
-    """One job in so many seconds while nobody answers; every is 0 if that is not so."""
+    """Limits jobs to one every few seconds while no server answers; every is 0 for no limit."""
 
     __slots__ = ("at", "every")
 
@@ -74,15 +74,15 @@ class _Probe:
         self.every = self.at = 0.0
 
     def allows(self, now: float) -> bool:
-        """Whether a job may be given out."""
+        """Whether a job may be started."""
         return not self.every or now >= self.at
 
 
 class Scheduler:
     """The accounts of a run.
 
-    more: others can come (`add`), until it is closed; `wanted` is set when a worker finds nothing
-    to do, and when an account is finished.
+    more: accounts can be added (`add`) until `close`; `wanted` is set when a worker finds no job,
+    and when an account is finished.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Scheduler:
         )
 
     async def take(self) -> Job | None:
-        """The next job; waits for it; None once there will be none any more."""
+        """The next job; waits for it; None when there will be no more jobs."""
         loop = self._alarm.loop
         while not self._stopped and (self._unfinished or self._more):
             now = loop.time()
@@ -146,7 +146,7 @@ class Scheduler:
         while ready:
             account = ready[0]
             turn = account.turn
-            if turn.owed >= 1.0 and passed < len(ready) - 1:  # somebody else may want the turn
+            if turn.owed >= 1.0 and passed < len(ready) - 1:  # another account may want the turn
                 turn.owed -= 1.0
                 passed += 1
                 ready.rotate(-1)
@@ -161,16 +161,16 @@ class Scheduler:
         return None
 
     def settled(self, account: AccountQueue, seconds: float) -> None:
-        """A job of an account was settled after so many seconds, by who comes to `take` right now.
+        """A job of an account has ended after some seconds; the caller calls `take` next.
 
-        So nobody else is woken, and what the account can do next is found out there.
+        So no other worker is woken, and `take` finds the account's next job.
         """
         account.settled()
         turn, usual = account.turn, self._usual
         if seconds > LONG * usual:
             if usual:
                 turn.owed = min(turn.owed + seconds / usual - 1.0, MOST_TURNS)
-                seconds = LONG * usual  # one of them does not make the others look quick
+                seconds = LONG * usual  # a slow job does not make the others look fast
             else:
                 self._usual = usual = seconds
         self._usual = usual + _WEIGHT * (seconds - usual)
@@ -200,11 +200,11 @@ class Scheduler:
 
     @property
     def idle(self) -> int:
-        """How many workers have nothing to do."""
+        """How many workers are idle."""
         return sum(not idle.done() for idle in self._idle)
 
     def add(self, accounts: Sequence[AccountQueue]) -> None:
-        """Serve these accounts, too."""
+        """Add accounts."""
         for account in accounts:
             self._accounts[account] = None
             account.turn.at = 0.0
@@ -219,42 +219,42 @@ class Scheduler:
             self._wake_worker()
 
     def remove(self, account: AccountQueue) -> None:
-        """Forget an account that is finished."""
+        """Remove a finished account."""
         self._accounts.pop(account, None)
 
     def drop(self, account: AccountQueue) -> None:
-        """Give out nothing of an account any more; what is in flight is settled."""
+        """Remove an account whose remaining jobs must not start; jobs in flight end normally."""
         account.drop()
         if account.turn.open and account.finished:
             self._finished(account)
 
     def close(self) -> None:
-        """No other accounts come."""
+        """No more accounts will be added."""
         self._more = False
         if not self._unfinished:
             self.stop()
 
     def probe(self, every: float) -> None:
-        """Give out one job in so many seconds from now on, the first one at once."""
+        """Start one job every few seconds from now on, the first one at once."""
         if not self._probe.every:
             self._probe.every = every
             self._probe.at = self._alarm.loop.time()
 
     def resume(self) -> None:
-        """Give out jobs as before."""
+        """Start jobs without this limit again."""
         if self._probe.every:
             self._probe.every = 0.0
             self._wake_worker()
 
     def stop(self) -> None:
-        """Give out no more jobs."""
+        """Start no more jobs."""
         self._stopped = True
         self._alarm.cancel()
         while self._idle:
             self._wake_worker()
 
     def _schedule(self, account: AccountQueue, now: float, wall: float) -> None:
-        """Note when to look at an account that is not in the queue."""
+        """Schedule the next check of an account that is not in the queue."""
         at, turn = account.next_at(now, wall), account.turn
         if at <= now:
             turn.at = 0.0
@@ -270,7 +270,7 @@ class Scheduler:
         timed = self._timed
         while timed and timed[0][0] <= now:
             at, _, account = heappop(timed)
-            if account.turn.at == at:  # else it was scheduled anew in the meantime
+            if account.turn.at == at:  # else it was rescheduled in the meantime
                 account.turn.at = 0.0
                 self._ready.append(account)
 

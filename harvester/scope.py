@@ -1,4 +1,4 @@
-"""What was asked for.
+"""What a run is asked to harvest.
 
 Rule: values, checked when they are made.
 """
@@ -28,7 +28,7 @@ KINDS = {
 
 
 def _kind(endpoint: Endpoint) -> str:
-    """What windows an interface takes."""
+    """The kind of windows that an interface accepts."""
     if endpoint.cut is not Cut.RECENT:
         return KINDS[endpoint.cut]
     numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
@@ -37,11 +37,11 @@ def _kind(endpoint: Endpoint) -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """What is asked for: accounts (by appid, each with its token provider), interfaces, days.
+    """The request of a run: accounts (by appid, each with its token provider), interfaces, days.
 
-    notes: what of it is left out or cut, a sentence each.
+    notes: a sentence for each part that is left out.
     store: where the accounts' tokens are shared, None if they are not.
-    caps: requests in flight of an account, of those that have a cap of their own.
+    caps: the most requests in flight of accounts that have a limit of their own.
     """
 
     accounts: dict[str, TokenProvider]
@@ -53,12 +53,12 @@ class Scope:
     caps: Mapping[str, int] = field(default_factory=dict)
 
     def only(self, appids: Collection[str]) -> Scope:
-        """The same of some of its accounts."""
+        """The same for some of its accounts."""
         return replace(self, accounts={appid: self.accounts[appid] for appid in appids})
 
     @property
     def fingerprint(self) -> str:
-        """The same for all runs that are asked for the same."""
+        """A name that is the same for all runs with the same request."""
         names = sorted(endpoint.name for endpoint in self.endpoints)
         text = "\n".join([*sorted(self.accounts), *names, str(self.begin), str(self.end)])
         return sha256(text.encode(errors="replace")).hexdigest()[:32]
@@ -69,7 +69,7 @@ class Scope:
         return (begin, self.end) if begin <= self.end else None
 
     def checked(self, last: date, *, from_first: bool = False) -> Scope:
-        """The same with its notes; last: the last day that can be asked for.
+        """The same with notes; last: the last day that can be requested.
 
         from_first: whether each interface was asked for from its first day on.
 
@@ -98,7 +98,7 @@ class Scope:
         cut = grid(endpoint, last)
         if not cut.count(*days):
             return (
-                f"{endpoint.name} takes {_kind(endpoint)} only, and none lies in"
+                f"{endpoint.name} takes {_kind(endpoint)} only, and there is none in"
                 f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
             )
         return ""

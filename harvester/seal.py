@@ -1,11 +1,11 @@
-"""What tells whether the tables of a file still hold what was written into them.
+"""An integrity check: whether the tables of a SQLite file still hold what was written into them.
 
-Rule: knows tables by their names and columns; the driver's connection comes in as an argument.
+Rule: reads names and columns of tables from the file; the driver's connection is an argument.
 
-SQLite notices a page that cannot be.  It does not notice a bit that has turned over in the midst of
-a row, or in the number of a page's rows: a day that was never harvested would count as done.  So a
-table named ``seal`` holds, for each other one, how many rows it has and the sum of their checksums,
-whatever their order.  Each write of ours keeps it, in the same transaction; each opening compares.
+SQLite detects an invalid page.  It does not detect a flipped bit within a row, or in the number of
+rows of a page: a day that was never harvested would count as done.  So a table named ``seal`` has,
+for each other table, the number of its rows and the sum of their checksums.  Each write updates it
+in the same transaction; each opening compares.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CREATE TABLE seal (
 ) WITHOUT ROWID;
 INSERT INTO seal SELECT name, 0, 0 FROM sqlite_master WHERE type = 'table' AND name <> 'seal';
 """
-"""Comes after the other tables, in the transaction that makes them."""
+"""Executed after the creation of the other tables, in the same transaction."""
 
 
 class Database(Protocol):
@@ -33,7 +33,7 @@ class Database(Protocol):
 
 
 def whole(database: Database) -> bool:
-    """Whether everything is as it was written; raises the driver's errors."""
+    """Whether the tables are as they were written; raises the driver's errors."""
     _know_checksums(database)
     checked = [row for (row,) in database.execute("PRAGMA integrity_check(1)")]
     if checked != ["ok"]:
@@ -44,9 +44,9 @@ def whole(database: Database) -> bool:
 
 
 def keep(database: Database) -> None:
-    """Have every write of this connection keep the seal."""
+    """Make every write of this connection update the seal."""
     _know_checksums(database)
-    database.execute("PRAGMA recursive_triggers = ON")  # for rows that REPLACE takes away
+    database.execute("PRAGMA recursive_triggers = ON")  # for rows that REPLACE removes
     for name in _tables(database):
         _watch(database, name)
 
@@ -56,7 +56,7 @@ def _know_checksums(database: Database) -> None:
 
 
 def _row(database: Database, name: str, of: str = "") -> str:
-    """A row's checksum, in SQL: its values become bytes there, which takes no frame of Python."""
+    """A row's checksum, in SQL: its values become bytes there, without a call of Python."""
     values = [
         f"quote({of}{column})" if kind == "BLOB" else of + column  # JSON holds no bytes
         for column, kind in _columns(database, name)

@@ -1,10 +1,11 @@
-"""What nobody else may see: secrets, URLs that hold a password, and the files that hold either.
+"""Secrets, URLs that hold a password, and the files that hold either.
 
 Rule: a value is a `Secret` from where it is read to where it is sent; a file that others can read
-is refused, never mended; nothing that was read is in a message.
+is refused, and its mode is not changed; no message contains what was read.
 
-An exception may be shown with the locals of its frames, and a `str` among these with its value.  So
-a function that takes a secret as text makes it a `Secret` of the same name on its first line.
+An exception may be shown with the local variables of its frames, and a `str` among these with its
+value.  So a function that takes a secret as text makes it a `Secret` of the same name on its first
+line.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """A secret or a token, whose value shows in no repr, message or frame, and in no pickle.
+    """A secret or a token; its value appears in no repr, message, frame or pickle.
 
-    value: the text, or a `Secret` that has it.  Two are equal if all that they hold is.  Pickling
+    value: the text, or a `Secret` that has it.  Two are equal if their values are.  Pickling
     it raises `TypeError`; a deep copy is the same object.
     """
 
@@ -57,7 +58,7 @@ class Secret:
 
     @property
     def is_text(self) -> bool:
-        """Whether it can be sent: bytes that are no UTF-8 come out of the environment as text."""
+        """Whether it can be encoded: the environment may contain bytes that are not UTF-8."""
         try:
             return bool(self.value.encode())
         except (AttributeError, UnicodeEncodeError):
@@ -65,11 +66,11 @@ class Secret:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is so long that it stands in a text by no chance."""
+        """Whether it is too long to occur in a text by chance."""
         return len(self.value) >= _SHORTEST_TO_CUT
 
     def cut_from(self, text: str) -> str:
-        """The text without it: an answer may echo what was sent, as it is or in part escaped."""
+        """The text without the value: an answer may echo it, also partly escaped."""
         if not self.value:
             return text
         value = self.value.encode(errors="replace")
@@ -78,7 +79,7 @@ class Secret:
         return text if left == given else left.decode(errors="replace")
 
     def cut_from_response(self, response: Response) -> Response:
-        """The same of an answer; what is so short that it stands there by chance is left."""
+        """The same for an answer; a value that is short enough to occur by chance is kept."""
         if not self.is_long:
             return response
         body = _without(response.body, self.value.encode(errors="replace"))
@@ -92,17 +93,17 @@ _CUT = "…".encode()
 _ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
 _ESCAPED_IN_EACH_OTHER = 4
 _LONGEST_ESCAPED = 1 << 16
-"""Bytes of a text in which escapes are looked for: an answer with a message is short."""
+"""The most bytes of a text in which escapes are searched: an answer with a message is short."""
 
 
 def _without(text: bytes, value: bytes) -> bytes:
-    """The text less a value, also where some of its characters are escaped (URL, JSON)."""
+    """The text without a value, also where some of its characters are escaped (URL, JSON)."""
     for form in {value, quote_plus(value).encode()}:
         text = text.replace(form, _CUT)
     if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
         return text
     plain, places = _unescaped(text)
-    wanted, _ = _unescaped(value)  # what it holds itself may look escaped, too
+    wanted, _ = _unescaped(value)  # the value itself may look escaped, too
     end = len(plain)
     while (begin := plain.rfind(wanted, 0, end)) >= 0:
         text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
@@ -111,7 +112,7 @@ def _without(text: bytes, value: bytes) -> bytes:
 
 
 def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
-    """What a text means, and where each byte of that, and its end, stands in the text."""
+    """The unescaped text, and the position in the text of each of its bytes and of its end."""
     places = list(range(len(text) + 1))
     for _ in range(_ESCAPED_IN_EACH_OTHER):
         plain, steps = bytearray(), list[int]()
@@ -161,7 +162,7 @@ class Place(NamedTuple):
 
 
 def place_of(url: Secret) -> Place | None:
-    """What may be shown of a URL; None if it cannot be told for certain where a password ends."""
+    """The public parts of a URL; None if it is uncertain where a password ends."""
     found = _URL.fullmatch(url.value)
     try:
         if urlsplit(url.value).port == 0:
@@ -172,7 +173,7 @@ def place_of(url: Secret) -> Place | None:
 
 
 def holds_password(url: Secret) -> bool:
-    """Whether a URL holds a password, or cannot be read so well that this is certain."""
+    """Whether a URL holds a password, or may hold one."""
     _, mark, rest = url.value.partition("://")
     user = rest.rpartition("@")[0]  # to the last @: in a password it may not be escaped
     options = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
@@ -180,18 +181,18 @@ def holds_password(url: Secret) -> bool:
 
 
 def advice(url: Secret) -> str:
-    """What else to say of a URL that cannot be read, if it may be for its user or password."""
+    """A hint for a URL that cannot be read, if its user or password may be the reason."""
     return f"; {_ESCAPES}" if "@" in url.value else ""
 
 
 # the files that hold secrets
 
 FILE, DIRECTORY = "600", "700"
-"""The modes that are asked for."""
+"""The modes that messages recommend."""
 
 
 def check_private(status: os.stat_result, path: Path, what: str, mode: str = FILE) -> None:
-    """Raise `UsageError` if group or others may read or write what has this status."""
+    """Raise `UsageError` if group or others may read or write the file with this status."""
     if status.st_mode & 0o077:
         raise UsageError(f"{what} is open to others; run: chmod {mode} {shlex.quote(str(path))}")
 
@@ -235,9 +236,9 @@ def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Put a file of mode 0600 in a path's place, durably and all at once; raises `OSError`."""
+    """Replace a path by a file of mode 0600, durably and atomically; raises `OSError`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    beside.unlink(missing_ok=True)  # of a process of that number which was killed here
+    beside.unlink(missing_ok=True)  # left by a killed process with the same number
     with durable.step("make private file"):
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -46,7 +46,7 @@ class Kind(NamedTuple):
 
     expected: their description in messages; metavar: in ``--help``.
     check: returns a value as it is used; raises `UsageError`, `TypeError` or `ValueError`.
-    read: returns the value that a text stands for; raises `ValueError` or `KeyError`.
+    read: returns the value of a text; raises `ValueError` or `KeyError`.
     """
 
     expected: str
@@ -216,14 +216,15 @@ class Keywords(TypedDict, total=False):
     reserve: Annotated[int, Option(COUNT_OR_ZERO, 0,
         "Calls of the daily quota that are left to the account's other programs.")]
     order: Annotated[str, Option(ORDER, "newest",
-        "newest: yesterday first, then what can still change, then the past, newest first."
+        "newest: yesterday first, then provisional figures (which can still change), then the past,"
+        " newest first."
         "  oldest: from the first day to the last.")]
     refresh: Annotated[bool, Option(FLAG, False,
-        "Harvest days again that are already done; they are replaced.")]
+        "Harvest days again that are already stored, and replace them.")]
     wait: Annotated[bool, Option(FLAG, False,
-        "Sleep until quotas are reset and figures are ready, instead of ending.", RUN)]
+        "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
     base_url: Annotated[str, Option(URL, BASE_URL,
-        "Another host than WeChat's.", RUN, secret=True)]
+        "Another server instead of WeChat's.", RUN, secret=True)]
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
         " which has its own TLS.", RUN)]
@@ -240,8 +241,8 @@ class Keywords(TypedDict, total=False):
         " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",
         WITH_OUT, secret=True)]
     lease: Annotated[str | float, Option(DURATION, "60s",
-        "Of a shared ledger: after so long without a sign of life, other processes take over the"
-        " accounts of this one.", RUN)]
+        "With a shared ledger: other processes take over the accounts of this one if it has not"
+        " renewed its lease for so long.", RUN)]
     session: Annotated[Session | None, Option(SESSION, None,
         "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
         "  Without one the library does less work for each request.", LIBRARY_ONLY)]
@@ -352,7 +353,7 @@ def check(name: str, value: object) -> Any:
 
 
 def read(name: str, text: str) -> Any:
-    """The value that a text stands for; raises `InvalidOptionError`."""
+    """The value of a text; raises `InvalidOptionError`."""
     return _checked(name, text, lambda kind: kind.check(kind.read(text)))
 
 

@@ -1,10 +1,10 @@
 """The accounts of a worker that shares its ledger: claimed, served, renewed, released, lost.
 
-Rule: claims and plans; the engine starts what is here, and the worker and the writer ask it.
+Rule: claims and plans; the engine starts its tasks, the worker and the writer call its checks.
 
-A worker holds as many accounts as fill its slots, and claims more while some of them idle.  An
-account that is finished is released once all of it is committed.  Accounts that were lost are
-dropped: the epoch of what was fetched for them is not current any more, and it is not stored.
+A worker holds as many accounts as fill its slots, and claims more while slots are idle.  A finished
+account is released when all its windows are committed.  Lost accounts are dropped: windows that
+were fetched for them have an old epoch and are not stored.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from harvester.ledger.base import Lease, SharedLedger
 from harvester.scheduler import Scheduler
 
 CLAIM_EVERY = 0.25
-"""Seconds between two claims: the accounts of the former one have begun to fill the slots."""
+"""Seconds between two claims: enough for the accounts of the first one to fill slots."""
 ASK_EVERY = 1.0
 """Seconds between two claims while nothing is free."""
 FIRST_PART = 8
-"""While slots idle, the first claim is for so small a part of them; each further one for twice."""
+"""While slots are idle, the first claim is for this part of them; each further one doubles."""
 RENEWALS = 3
-"""So often a lease is renewed before it ends."""
+"""How often a lease is renewed before it ends."""
 
 
 def boot_time() -> float:
-    """Seconds on a clock that goes on while the machine sleeps, where there is one."""
+    """Seconds on a clock that runs on while the machine sleeps, if there is one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -82,7 +82,7 @@ class _Claims:
 
 
 class Sharing:
-    """What one worker of a shared ledger holds.
+    """The accounts that one worker of a shared ledger holds.
 
     lease: seconds.  reach: returns once the sinks answer.
     """
@@ -103,7 +103,7 @@ class Sharing:
         self._emit = emit
         self._reach = reach
         self._scheduler = Scheduler([], time.time)
-        self._epochs: dict[str, int] = {}  # of what is held, and of what is being planned
+        self._epochs: dict[str, int] = {}  # of held accounts, and of accounts being planned
         self._held: dict[str, AccountQueue] = {}
         self._lost: set[str] = set()
         self._cut_off = ""
@@ -128,7 +128,7 @@ class Sharing:
         return not self._cut_off and fencing.is_current(epoch, self._epochs, appid)
 
     def lose(self, epochs: Mapping[str, int]) -> None:
-        """Others have claimed accounts that were held under these epochs: drop them at once."""
+        """Drop accounts that others have claimed since these epochs."""
         ours = self._epochs
         lost = [appid for appid, epoch in sorted(epochs.items()) if ours.get(appid) == epoch]
         for appid in lost:
@@ -139,7 +139,7 @@ class Sharing:
             self._emit(Lost(tuple(lost), "another worker has claimed them"))
 
     def cut_off(self, reason: str) -> None:
-        """A server did not say whether it has stored something: nothing goes on as it was."""
+        """The result of a write is unknown: drop all accounts, and claim them again."""
         self._cut_off = self._cut_off or reason
 
     # the tasks
@@ -151,7 +151,7 @@ class Sharing:
             asked = self._lease.now()
             try:
                 lost = await self._ledger.renew(self.windows)
-            except Away:  # what is held is held until the lease ends
+            except Away:  # the accounts are held until the lease ends
                 continue
             self.lose(lost)
             self._lease.prolong(asked)
@@ -164,8 +164,8 @@ class Sharing:
     ) -> None:
         """Claim accounts, and release those that are finished, until the job has none left.
 
-        plan: makes the queues of claimed accounts.  finish: returns once all of finished accounts
-        is committed.
+        plan: makes the queues of claimed accounts.  finish: returns when all windows of finished
+        accounts are committed.
         """
         self._scheduler = scheduler
         while True:
@@ -194,14 +194,14 @@ class Sharing:
         plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
         limit: int,
     ) -> None:
-        """Claim so many more accounts, if there are so many."""
+        """Claim up to this many more accounts."""
         asked = self._lease.now()
         leases = await self._ledger.claim(limit)
         self._claims.found(len(leases), limit, self._lease.seconds)
         if not leases:
             return
         for lease in leases:
-            if lease.appid in self._held:  # it was lost, and nobody has said so yet
+            if lease.appid in self._held:  # it was lost, and that is not noticed yet
                 self._drop(lease.appid)
         self._lease.prolong(asked)
         self._epochs.update({lease.appid: lease.epoch for lease in leases})
@@ -224,7 +224,7 @@ class Sharing:
         if not finished:
             return
         await finish(finished)
-        if self._cut_off:  # what came last may not be stored
+        if self._cut_off:  # the last windows may not be stored
             return
         # Some of these may have been lost meanwhile, and claimed again: then others finish them.
         ours = [account for account in finished if self._held.get(account.appid) is account]
@@ -235,7 +235,7 @@ class Sharing:
             scheduler.remove(account)
 
     async def _want_lost(self) -> None:
-        """Claim what was lost as soon as nobody else holds it."""
+        """Claim lost accounts when no other worker holds them."""
         if self._lost:
             lost, self._lost = sorted(self._lost), set()
             await self._ledger.want(lost)
@@ -248,7 +248,7 @@ class Sharing:
             self._scheduler.remove(account)
 
     async def _start_anew(self) -> None:
-        """Hold nothing any more, under epochs that nothing of before has."""
+        """Release everything; new claims get epochs that no earlier window has."""
         reason, held = self._cut_off, sorted(self._held)
         for appid in [*self._epochs]:
             self._drop(appid)

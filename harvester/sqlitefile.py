@@ -1,6 +1,6 @@
-"""What all users of SQLite need to know of its library and its files.
+"""Checks of the SQLite library and of its files, for every module that uses SQLite.
 
-Rule: names no library; whoever has a connection asks here first.
+Rule: imports no SQLite driver; each module calls this before it connects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def check_version(found: tuple[int, ...]) -> None:
 
 
 def uri(path: Path, mode: str) -> str:
-    """A file as SQLite is told of it, with the mode of opening: ``ro``, ``rw``, ``rwc``."""
+    """The URI of a file with the mode of opening: ``ro``, ``rw``, ``rwc``."""
     return f"{path.absolute().as_uri()}?mode={mode}"
 
 
@@ -31,7 +31,7 @@ def in_place(path: Path) -> bool:
 
 
 def as_it_lies(path: Path) -> str:
-    """The URI of a file in a directory that nobody can write, and so nobody changes.
+    """The URI of a file in a read-only directory, which no process changes.
 
     Raises `UsageError` if its log holds changes that are not yet in the file.
     """

@@ -1,4 +1,4 @@
-"""What stands in the sinks: it is read, and stored windows are opened again.
+"""Reads what is stored in the sinks, and makes stored windows open again (for `--refresh`).
 
 Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 """
@@ -58,7 +58,7 @@ async def scanned(
 
 
 async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
-    """The interfaces of which records stand in a sink."""
+    """The interfaces that have records in a sink."""
     thread = Thread("harvester-scan")
     try:
         return sorted(await thread.call(lambda: list(sink.endpoints(checkpoint))))  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
 
 
 async def calendars_in(sinks: Sequence[Sink], scope: Scope) -> dict[Key, Calendar]:
-    """What stands in the sinks of a run without a ledger: windows that are asked for again."""
+    """The stored windows of a run without a ledger: they are requested again."""
     found: defaultdict[Key, Calendar] = defaultdict(Calendar)
     for sink in sinks:
         if scan_of(sink) is None:
@@ -84,16 +84,16 @@ async def calendars_in(sinks: Sequence[Sink], scope: Scope) -> dict[Key, Calenda
     return dict(found)
 
 
-# a run that harvests again what is done
+# a run with `refresh`
 
 
 async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: float) -> None:
-    """Make what is final in the range of a run open, window by window as it was stored.
+    """Make the final windows in the range of a run open, with the days with which they were stored.
 
-    Which windows it came in is read from the first sink that can be scanned; from line files that
-    takes as long as reading them.  Where no sink can be, the days are asked for by the grid, and
-    the sums of their years are not known any more.  Raises `SinkError` if a year of which only a
-    part is opened is not stored as the ledger says: its sum could not be known.
+    The first sink that can be scanned shows their days; with line files that takes as long as
+    reading them.  If no sink can be scanned, the days are requested by the grid, and the sums of
+    their years are lost.  Raises `SinkError` if a year that is opened in part differs from the
+    ledger: its sum would be unknown.
     """
     known = await ledger.sinks()
     exact = {
@@ -120,7 +120,7 @@ async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: floa
             async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
                 for each, _ in group:
                     windows[each.window.appid].append(each)
-        recent = endpoint.cut is Cut.RECENT  # no other windows can be asked for than those of now
+        recent = endpoint.cut is Cut.RECENT  # only windows of the current grid can be requested
         last = last_legal_day(wall)
         for key in final:
             part = _Reopened(key, done[key], days)
@@ -141,14 +141,14 @@ class _Reopened:
         self._calendar = calendar
         self._days = days
         self._stored: defaultdict[int, Tally] = defaultdict(Tally)  # all of a year
-        self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # what stays final of it
+        self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # the windows that stay final
         self.opened: list[OpenWindow] = []
 
     def add(self, stored: StoredWindow, *, opens: bool) -> None:
-        """A window that stands in the sink; opens: if it lies in the range, it is opened."""
+        """A window in the sink; opens: it is opened if it is in the range."""
         _, _, begin, end = stored.window
         if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
-            return  # it is open already, or no commit has stored it
+            return  # it is open already, or was not committed
         self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
         if opens and begin <= self._days[1] and self._days[0] <= end:
             window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
@@ -157,11 +157,11 @@ class _Reopened:
             self._kept[begin.year] = self._kept[begin.year].plus(stored.tally)
 
     def sums(self, where: str, *, exact: bool) -> dict[int, Tally | None]:
-        """Of what stays final, of the years concerned.
+        """The sums of the windows that stay final, for the years concerned.
 
-        exact: the sink gives the records in the form in which they were fetched.  Raises
-        `SinkError` if a year that is opened in part does not stand there as it was fetched: what
-        the other part should hold is not known then.
+        exact: the sink returns records in the form in which they were fetched.  Raises `SinkError`
+        if a year that is opened in part differs from what was fetched: then the right sum of the
+        other part is unknown.
         """
         found: dict[int, Tally | None] = {}
         opened = {window.begin.year for window in self.opened}
@@ -181,7 +181,7 @@ class _Reopened:
         return found
 
     def _is_whole(self, year: int) -> bool:
-        """Whether no final day of a year lies outside the range."""
+        """Whether all final days of a year are in the range."""
         begin, end = self._days
         first, last = date(year, 1, 1), date(year, 12, 31)
         before = begin > first and any(self._calendar.runs(first, begin - ONE_DAY, DONE))
@@ -190,7 +190,7 @@ class _Reopened:
 
 
 def accepted(name: str, written: Written) -> Written:
-    """What a write has done; raises `SinkError` if it has refused accounts."""
+    """The result of a write; raises `SinkError` if it has refused accounts."""
     if written.refused:
         raise SinkError(
             f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
@@ -208,7 +208,7 @@ def version_of(fetched_at: str) -> int:
 
 
 async def called(name: str, call: Awaitable[T]) -> T:
-    """What a call of a sink gives; a cancellation of its own making is its failure."""
+    """The result of a call of a sink; a cancellation that the sink raises is a failure."""
     try:
         return await outside(call)
     except ForeignCancellationError as exc:

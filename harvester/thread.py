@@ -1,4 +1,4 @@
-"""From the event loop to calls that block, from blocking code to an event loop; the end of a task.
+"""Runs blocking calls from an event loop, and coroutines from blocking code; ends a task.
 
 Rule: a blocking resource owns one thread; the thread ends with its owner.
 """
@@ -21,18 +21,18 @@ T = TypeVar("T")
 class Thread:
     """One thread on which blocking calls run one after the other.
 
-    anyio's and asyncio's shared pools keep their threads after our call has returned to the
-    application; a library that promises to leave none behind needs its own.
+    The shared pools of anyio and asyncio keep their threads after a call; a library that leaves no
+    thread behind needs its own.
     """
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the function there; a cancellation is delivered once it has come back.
+        """Run the function there; a cancellation is delivered when it has returned.
 
-        A write that is cut off from its caller could still be under way when the file is closed;
-        so the wait is shielded, and lasts no longer than the disk takes.
+        Otherwise a write could still be under way when the file is closed; so the wait is shielded,
+        and lasts no longer than the disk needs.
         """
         loop = asyncio.get_running_loop()
         cancelled: asyncio.CancelledError | None = None
@@ -44,7 +44,7 @@ class Thread:
                 except asyncio.CancelledError as exc:  # ... but not asyncio's own
                     cancelled = exc
         if cancelled is not None:
-            future.exception()  # looked at, so that the loop does not complain about it
+            future.exception()  # retrieved, so that the loop does not log it
             raise cancelled
         return future.result()
 
@@ -54,7 +54,7 @@ class Thread:
 
 
 async def ended(task: asyncio.Future[None]) -> None:
-    """Cancel a task and wait until it has ended, however often we are cancelled meanwhile."""
+    """Cancel a task and wait for its end, even if the caller is cancelled meanwhile."""
     task.cancel()
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
@@ -68,7 +68,7 @@ async def ended(task: asyncio.Future[None]) -> None:
 
 
 LOOK = 0.1
-"""Seconds after which a call that waits for another thread looks whether it was cancelled."""
+"""Seconds between two checks for cancellation of a call that waits for another thread."""
 
 
 def wait_for(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -126,7 +126,7 @@ class _Aside(Generic[T]):
     def result(self, caller: asyncio.Task[Any] | None) -> T:
         """Wait for the end; each interrupt, and each cancellation of the caller, is passed on."""
         interrupts, passed_on = list[KeyboardInterrupt](), 0
-        while not self._ended.is_set():  # an interrupted join would call the thread ended
+        while not self._ended.is_set():  # an interrupted join would report the thread as ended
             try:
                 wanted = len(interrupts) + (caller.cancelling() if caller is not None else 0)
                 if wanted > passed_on:

@@ -1,4 +1,4 @@
-"""What stands in a sink, compared with what the ledger says.
+"""Compares the records in a sink with the ledger.
 
 Rule: reads a ledger and a sink, and changes nothing.
 """
@@ -22,11 +22,11 @@ AT_ONCE = 200
 """Accounts whose calendars are in memory together."""
 
 TURNS = 5
-"""How often a sink is read at the most while a run writes it."""
+"""How often a sink is read at most while a run writes it."""
 
 
 class Difference(NamedTuple):
-    """Something that is not as the ledger says."""
+    """A difference between sink and ledger."""
 
     where: str
     what: str
@@ -34,10 +34,10 @@ class Difference(NamedTuple):
 
 @dataclass(slots=True)
 class Verified:
-    """What was found in a sink.
+    """The result for a sink.
 
-    where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it was
-    not read to its end.  unknown: windows that a run wrote and did not commit.  counted: windows
+    where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it could
+    not be read to its end.  unknown: windows that a run wrote and did not commit.  counted: windows
     whose records can only be counted (`KnownSink.refilled`).
     """
 
@@ -84,7 +84,7 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: Kno
 
 
 class _Compared:
-    """What stands in a sink, beside some accounts' calendars; adds to what was found."""
+    """Compare a sink with some accounts' calendars; adds to the result."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Compared:
         self._open: set[tuple[str, str, date]] = set()
 
     def add(self, stored: StoredWindow) -> None:
-        """A window that stands there."""
+        """A window in the sink."""
         found, (appid, endpoint, begin, end) = self._found, stored.window
         found.records += stored.tally.records
         calendar = self._calendars.get((appid, endpoint))
@@ -134,7 +134,7 @@ class _Compared:
             found.unknown += 1
 
     def finish(self) -> None:
-        """Compare the sums, and find what is not there."""
+        """Compare the sums, and find missing windows."""
         for (appid, endpoint), calendar in self._calendars.items():
             for year, tally in sorted(calendar.sums.items()):
                 if tally is not None:

@@ -1,9 +1,9 @@
-"""What workers do: one job after the other, straight through, and what follows from each.
+"""The workers: each does one job after the other, and acts on the result.
 
 Rule: starts no task; the engine starts the workers and ends them.
 
-A job is a window, a token, a question about a quota, or calls to be booked.  What an answer means
-is decided by `harvester.policy`; here it is done: tried again, left for a later run, or given up.
+A job is a window, a token, a quota request, or the booking of calls.  `harvester.policy` decides
+what follows from an answer; this module does it: retry, defer to a later run, or fail.
 """
 
 from __future__ import annotations
@@ -56,23 +56,24 @@ from harvester.settings import Options
 from harvester.writer import Writer
 
 EARLY_AGAIN = 300.0
-"""Seconds until an interface that was refused for its quota in the first hour of the day is asked
-again: WeChat's clock may be behind ours."""
+"""Seconds until the next request of an interface that was refused for its quota in the first hour
+of the
+day: WeChat's clock may be behind."""
 
 RENEWED = 1.0
-"""Seconds after which a worker whose lease has ended looks again."""
+"""Seconds after which a worker whose lease has ended checks again."""
 
 PROBE_QUOTA = 3600.0
-"""Seconds after which a quota that was spent is tried with one call by a later run: WeChat does not
-say when it begins anew."""
+"""Seconds after which a later run tries a used-up quota with one call: WeChat does not document
+when it is reset."""
 
 
 class Worker:
-    """What the workers of a run share; each of them runs `work`.
+    """The state that the workers of a run share; each of them runs `work`.
 
-    emit: takes events.  wall: the wall clock, as `time.time`.
-    fatal: what ended the run, if something did; progressed: the loop's time at which a window was
-    harvested last.
+    emit: receives events.  wall: the wall clock, as `time.time`.
+    fatal: the error that ended the run, if any; progressed: the loop's time at which the last
+    window was harvested.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Worker:
         self._emit = emit
         self._wall = wall
         self.scheduler = Scheduler([], wall)
-        self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit looks at few queues
+        self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit checks few queues
         self.fatal: RunError | None = None
         self.progressed = 0.0
 
@@ -98,7 +99,7 @@ class Worker:
         return f"<Worker {self.scheduler!r}, {self._writer.channel!r}>"
 
     async def prepare(self, plan: Plan) -> None:
-        """Leave what cannot be asked for yet; nothing is sent."""
+        """Report windows that cannot be requested yet; nothing is sent."""
         for queue, attempt in plan.unsettled:
             await self._unsettled(queue, attempt)
         for queue, said in plan.exhausted:
@@ -108,11 +109,11 @@ class Worker:
                 await self._check_budget(account, queue)
 
     def serve(self, scheduler: Scheduler) -> None:
-        """From now on take the jobs of this scheduler."""
+        """Take jobs from this scheduler from now on."""
         self.scheduler = scheduler
 
     def resume(self) -> None:
-        """Somebody answers again: give out jobs as before."""
+        """A server answers again: start jobs as before."""
         self.scheduler.resume()
 
     def stop(self) -> None:
@@ -133,7 +134,7 @@ class Worker:
             began = loop.time()
             account, queue, attempt = job
             try:
-                if queue is not None and attempt is not None:  # the usual one, without a detour
+                if queue is not None and attempt is not None:  # the usual case, on a short path
                     self._unbooked[queue] = None
                     await self._try(account, queue, attempt)
                 else:
@@ -146,7 +147,7 @@ class Worker:
             scheduler.settled(job.account, loop.time() - began)
 
     def _put_back(self, job: Job) -> None:
-        """The lease has ended, and another worker may have the account: nothing is sent."""
+        """The lease has ended, so another worker may have the account: send nothing."""
         account, queue, attempt = job
         if queue is None:
             account.renewal.running = False
@@ -159,7 +160,7 @@ class Worker:
             queue.quota.asking, queue.quota.unasked = False, True
 
     async def _do(self, job: Job) -> None:
-        """A job that is no window."""
+        """A job that is not a window."""
         account, queue, _ = job
         if queue is None:
             await self._renew(account)
@@ -173,7 +174,7 @@ class Worker:
     # before the first request
 
     async def _unsettled(self, queue: InterfaceQueue, attempt: Attempt) -> None:
-        """A window whose figures cannot be asked for yet."""
+        """A window whose figures cannot be requested yet."""
         wall = self._wall()
         until = settles_at(attempt.window.end, queue.endpoint.settled_hour)
         if self._options.wait:
@@ -183,7 +184,7 @@ class Worker:
             await self._leave(queue, queue.windows.as_planned(attempt.days), reason)
 
     async def _exhausted_before(self, queue: InterfaceQueue, said: Exhausted) -> None:
-        """The quota of an interface was spent before this run: one call an hour may try it."""
+        """The quota of an interface was used up before this run: one call an hour may try it."""
         wall = self._wall()
         queue.quota.exhausted = True
         if not queue.windows or not 0 <= wall - said.asked < PROBE_QUOTA:
@@ -192,7 +193,7 @@ class Worker:
         await self._hold(queue, StopReason(said.until, reason), wait=self._options.wait)
 
     async def _hold(self, queue: InterfaceQueue, reason: StopReason, *, wait: bool) -> None:
-        """Ask an interface for nothing until a Unix time: within this run, or in a later one."""
+        """Pause an interface until a Unix time: within this run, or until a later one."""
         assert reason.until is not None
         if wait:
             if queue.park(reason.until):
@@ -208,7 +209,7 @@ class Worker:
     # windows
 
     async def _try(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> None:
-        """One attempt at one window, and what follows from it."""
+        """Make one attempt at one window, and act on the result."""
         if queue.windows.split:
             self._report_split(queue)
         try:
@@ -235,7 +236,7 @@ class Worker:
     async def _stop_interface(
         self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, exc: EndpointError
     ) -> None:
-        """Give up an interface; and the account, if it may use none of its interfaces."""
+        """Stop an interface; and the account, if it may use none of its interfaces."""
         reason = _stop_reason(exc)
         queue.forbidden = exc.forbidden
         await self._leave(queue, [attempt.days], reason)
@@ -258,7 +259,7 @@ class Worker:
                 await self._in_parts(queue, result)
 
     def _handed_over(self, harvested: Harvested) -> bool:
-        """Hand over a window with nothing to report, if there is room: the usual one."""
+        """Pass a window without events to the writer, if the channel has space: the usual case."""
         if harvested.out_of_range or harvested.batch.late or not self._writer.offer(harvested):
             return False
         self.progressed = self._network.last_answer
@@ -277,7 +278,7 @@ class Worker:
     async def _late(
         self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, harvested: Harvested
     ) -> None:
-        """WeChat says that the figures are late: they are stored, and asked for again."""
+        """WeChat says that the figures are late: store them, and request them again."""
         again = Attempt(
             attempt.window,
             deferrals=attempt.deferrals + 1,
@@ -301,7 +302,7 @@ class Worker:
         queue.again(attempt, _now() + delay)
 
     async def _in_parts(self, queue: InterfaceQueue, result: NextPage | TooLong) -> None:
-        """The window takes more requests than one."""
+        """The window needs more requests."""
         if queue.stopped is not None:
             await self._leave(queue, [result.attempt.days], queue.stopped)
         elif isinstance(result, NextPage):
@@ -319,7 +320,7 @@ class Worker:
             self._emit(events.Split(queue.appid, queue.endpoint.name, longest, split))
 
     async def _unanswered(self, queue: InterfaceQueue, retry: Retry) -> None:
-        """Nobody answers: the window is sent again, and that is no further attempt."""
+        """No server answers: send the window again, without counting an attempt."""
         if queue.stopped is not None:
             await self._leave(queue, [retry.attempt.days], queue.stopped)
             return
@@ -327,9 +328,9 @@ class Worker:
         self._nobody_answers(retry.reason)
 
     def _nobody_answers(self, reason: str) -> None:
-        """Send one request every few seconds from now on, and say so."""
+        """Send one request every few seconds from now on, and report that."""
         lost_since = self._network.lost_since
-        if lost_since is None:  # somebody has answered since
+        if lost_since is None:  # a server has answered since
             return
         seconds = _now() - lost_since
         self.scheduler.probe(PROBE_EVERY)
@@ -362,10 +363,10 @@ class Worker:
             await self._leave(queue, queue.stop(reason), reason)
 
     async def _asked_again_soon(self, queue: InterfaceQueue, later: Defer) -> bool:
-        """Whether a refusal for the quota is tried again with one call in some minutes.
+        """Whether one call tries a refused quota again in some minutes.
 
-        In the first hour after midnight it may have been meant for the day before.  What was in
-        flight beside it waits with it.
+        In the first hour after midnight the refusal may concern the day before.  Other windows in
+        flight wait with it.
         """
         wall = self._wall()
         if queue.parked_until > wall:
@@ -379,7 +380,7 @@ class Worker:
         return True
 
     async def _remember_quota(self, queue: InterfaceQueue, until: float) -> None:
-        """Remember until when a quota is spent; 0: it is not."""
+        """Remember until when a quota is used up; 0: it is not."""
         queue.quota.exhausted = until > 0
         queue.proven = not queue.quota.exhausted
         if self._writer.ledger is not None:
@@ -398,7 +399,7 @@ class Worker:
         self._try_again(queue, attempt, delay, later.reason, attempt.deferrals)
 
     async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
-        """Give up windows of this run: they failed, or wait for a later one."""
+        """End windows for this run: they failed, or wait for a later one."""
         if queue.stopped is LOST:
             return
         name = queue.endpoint.name
@@ -431,10 +432,10 @@ class Worker:
             queue.quota.booking = False
 
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
-        """Set an interface's budget to what WeChat says; ask again if it does not.
+        """Set an interface's budget to WeChat's number; ask again if there is no answer.
 
-        If it cannot be known, and calls are to be reserved for others, the interface is held back;
-        without a reserve its end is learned from WeChat's refusal.
+        If the number stays unknown, the interface is paused if calls are reserved for others;
+        without a reserve WeChat's refusal shows the end of the quota.
         """
         quota = queue.quota
         try:
@@ -457,7 +458,7 @@ class Worker:
     async def _quota_untold(
         self, account: AccountQueue, queue: InterfaceQueue, verdict: Verdict
     ) -> None:
-        """WeChat did not say what is left of the day."""
+        """WeChat did not answer how many calls are left."""
         quota, wall, attempts = queue.quota, self._wall(), self._options.attempts
         quota.untold += 1
         step, _, delay = decide(
@@ -480,7 +481,7 @@ class Worker:
             await self._hold(queue, StopReason(wall + PROBE_QUOTA, reason), wait=self._options.wait)
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
-        """At the day's budget an interface waits for midnight in China."""
+        """The day's budget is used up: the interface waits for midnight in China."""
         wall = self._wall()
         if queue.stopped is not None or not queue.windows or not queue.budget.is_used_up(wall):
             return
@@ -501,7 +502,7 @@ class Worker:
         return spent
 
     def unused(self, accounts: Sequence[AccountQueue]) -> list[Spent]:
-        """The calls that were booked and not sent, given back."""
+        """Return the calls that were booked and not sent."""
         wall = self._wall()
         day = quota_day(wall)
         return [
@@ -532,7 +533,7 @@ class Worker:
             account.renewal.running = False
 
     def _is_lost(self, account: AccountQueue, verdict: Verdict, sent_at: float) -> bool:
-        """Whether no token came because nobody answers; raises `NetworkError` after too long."""
+        """Whether no token came because no server answers; raises `NetworkError` after too long."""
         silence = self._network.silence(account.appid, sent_at, _now(), connected=verdict.connected)
         if silence is Silence.LOST:
             raise self._pipeline.lost(verdict.message)
@@ -579,7 +580,7 @@ class Worker:
             self._emit(events.Paused(account.appid, seconds, reason.reason))
 
     async def _stop_account(self, account: AccountQueue, reason: StopReason) -> None:
-        if not account.stopped:  # several answers in flight can say the same
+        if not account.stopped:  # several answers in flight can have the same error
             account.stopped = True
             self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))
         for queue in account.queues:

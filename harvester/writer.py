@@ -1,8 +1,8 @@
-"""What is harvested becomes safe here: sinks first, then the ledger.
+"""Stores harvested windows durably: sinks first, then the ledger.
 
 Rule: one task commits; a group of windows shares one fsync and one transaction.
 
-A crash between sinks and ledger repeats windows, and a repeated window replaces itself.
+After a crash between sinks and ledger windows are repeated, and a repeated window replaces itself.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from harvester.stored import Endpoints, accepted, called
 T = TypeVar("T")
 
 GROUP = 768
-"""Windows of a commit at the most: more of them make each cheaper, and hold more memory."""
+"""The most windows of a commit: more of them make each cheaper, and need more memory."""
 LINGER = 0.2
 CHANNEL_ITEMS = 2 * GROUP
 CHANNEL_BYTES = 8 * 1024 * 1024
 
 
 class Left(NamedTuple):
-    """What became of a window that was not stored; epoch: of its account."""
+    """The outcome of a window that was not stored; epoch: of its account."""
 
     outcome: Outcome
     epoch: int
 
 
 Item = Left | Harvested | asyncio.Event
-"""What lies in the channel; an event is set once all before it is committed."""
+"""An item of the channel; an event is set when all items before it are committed."""
 
 
 class Writer:
-    """The sinks and the ledger of a run, and the channel that leads to them.
+    """The sinks and the ledger of a run, and the channel to them.
 
-    group: so many windows are committed without waiting for more; with 1 none is fetched ahead.
-    spent: gives the calls since it was last asked; unused: once nothing is sent any more, gives
-    back the calls that were booked and not sent.
+    group: the number of windows that are committed without waiting for more; with 1 none is fetched
+    ahead.  spent: returns the calls since its last call; unused: returns, after the last request,
+    the calls that were booked and not sent.
     """
 
     def __init__(
@@ -86,25 +86,25 @@ class Writer:
         self._booking = asyncio.Lock()
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
-        """Hand over what became of a window that was not stored; waits while too much lies here."""
+        """Add the outcome of a window that was not stored; waits while the channel is full."""
         return self.channel.put(Left(outcome, epoch), 0)
 
     async def flush(self) -> None:
-        """Return once all that was handed over until now is committed."""
+        """Return when everything added so far is committed."""
         committed = asyncio.Event()
         await self.channel.put(committed, 0)
         await committed.wait()
 
     def offer(self, window: Harvested) -> bool:
-        """Hand over a harvested window if there is room; gives whether there was."""
+        """Add a harvested window if the channel is not full; returns whether it was added."""
         return self.channel.offer(window, window.size)
 
     def harvested(self, window: Harvested) -> Coroutine[None, None, None]:
-        """Hand over a harvested window; waits while too much lies here."""
+        """Add a harvested window; waits while the channel is full."""
         return self.channel.put(window, window.size)
 
     async def open(self, sink: Sink, name: str) -> None:
-        """Open a sink, and store what it wants to have stored."""
+        """Open a sink, and store its checkpoint."""
         if self.ledger is None:
             await called(name, sink.open(None))
             return
@@ -115,9 +115,10 @@ class Writer:
     async def catch_up(
         self, make: Callable[[str], Sink | None], find: Endpoints, now: float | None = None
     ) -> None:
-        """Fill each sink that does not have what others have.
+        """Fill each sink that lacks what others have.
 
-        make: makes a sink of a name in the ledger, None if it cannot; find: an interface by name;
+        make: creates a sink from a name in the ledger, None if it cannot; find: an interface by
+        name;
         now: the Unix time.
         """
         if self.ledger is None:
@@ -140,7 +141,7 @@ class Writer:
         known: Mapping[str, KnownSink],
         make: Callable[[str], Sink | None],
     ) -> list[Source]:
-        """The sinks that have everything: those of this run, those as they were fetched first."""
+        """The complete sinks of this run; first those that keep records as they were fetched."""
         assert self.ledger is not None
         found, mine = [], dict(self.sinks)
         for name in ready:
@@ -160,7 +161,7 @@ class Writer:
         await self._book()
 
     async def book(self) -> None:
-        """Store the calls that no commit has stored; not worth an error if that fails."""
+        """Store the calls that no commit has stored; ignores a failure."""
         with contextlib.suppress(LedgerError):
             await self._book()
 
@@ -183,7 +184,7 @@ class Writer:
         return lost
 
     async def reserve(self, calls: Spent) -> bool:
-        """Book calls durably before they are sent; those that come together share a commit.
+        """Book calls durably before they are sent; concurrent bookings share a commit.
 
         Returns whether they are booked: not those of an account that was lost.
         """
@@ -213,7 +214,7 @@ class Writer:
                 item.set()
 
     async def _store(self, windows: Sequence[Harvested], left: Sequence[Outcome]) -> None:
-        """Store all of it."""
+        """Store a group."""
         fence = {window.batch.window.appid: EPOCH for window in windows}
         checkpoints, refused = await self._write([window.batch for window in windows], fence)
         assert not refused, "a sink has refused the one worker that there is"
@@ -226,10 +227,10 @@ class Writer:
     async def _store_held(
         self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
     ) -> None:
-        """Store what is of accounts that this worker holds, and held as it was fetched.
+        """Store the windows of accounts that this worker has held since they were fetched.
 
-        Where a server does not say whether it has stored it, nothing is repeated: it may be stored
-        later than what another worker, or this one, fetches anew.
+        If the result of a write is unknown, it is not repeated: it could replace newer figures that
+        another worker, or this one, has fetched since.
         """
         assert self.ledger is not None
         windows = [
@@ -283,7 +284,7 @@ class Writer:
             await until_it_answers(partial(called, name, sink.write([], {})), name, PATIENCE)
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
-        """A window whose figures are late is stored, but not called done."""
+        """A window whose figures are late is stored, but not reported as done."""
         changed = provisional = 0
         batches = [each.batch for each in windows]
         for batch, outcome, former, *_ in windows:
@@ -311,7 +312,7 @@ class Writer:
 
 
 class _Booking:
-    """Calls that are to be booked; granted: whether they are, None as long as that is open."""
+    """Calls to be booked; granted: whether they are booked, None while undecided."""
 
     __slots__ = ("calls", "granted")
 

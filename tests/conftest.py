@@ -1,4 +1,4 @@
-"""What the tests share: a simulated WeChat on a socket, and the command as a process."""
+"""Fixtures of all tests: a simulated WeChat on a socket, and the command as a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helpers of the tests; each says in one call what a test is about."""
+"""Helpers of the tests."""
 
 from __future__ import annotations
 

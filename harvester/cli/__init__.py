@@ -1,6 +1,6 @@
 """The command: argv, environment, TOML, signals, progress and exit codes.
 
-Rule: the only room that prints, and the only one that ends the process.  Standard output holds
+Rule: the only package that prints, and the only one that ends the process.  Standard output holds
 results, standard error holds progress and messages.
 """
 

@@ -1,6 +1,6 @@
 """The commands and their options.
 
-Rule: from words to objects; what a command does stands in a room below or in a file beside.
+Rule: parses arguments; the work of a command is in another module.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be told without asking WeChat: plan and verify.
+"""The commands that send nothing to WeChat: plan and verify.
 
 Rule: reads the ledger and the stored data, changes nothing.
 """

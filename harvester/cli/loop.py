@@ -1,7 +1,7 @@
 """The event loop of a run, and the garbage collector beside it.
 
-Rule: a command has its process to itself, so it may change what belongs to all of it; the library,
-a guest in somebody's process, never does.
+Rule: the command owns its process, so it may change settings of the whole process; the library runs
+in another program's process and never does.
 """
 
 from __future__ import annotations

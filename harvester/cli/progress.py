@@ -1,9 +1,9 @@
 """What a run shows while it runs: a bar on a terminal, plain lines elsewhere.
 
-Rule: an observer; it knows of the run what the events tell.
+Rule: an observer; it knows only the events of the run.
 
-What failed or must wait is summed and told at the end of the run.  A short run tells it only there.
-A long one tells each reason once as it comes too, since somebody may have to act before the end.
+Failed and waiting windows are summed up at the end of the run.  A long run also prints each reason
+once when it occurs, since an operator may have to act before the end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The command ``rebuild``: which sinks there are, and what was found.
+"""The command ``rebuild``: finds the sinks, and prints the result.
 
-Rule: the work is done by the module of the same name.
+Rule: `harvester.rebuild` does the work.
 """
 
 from __future__ import annotations

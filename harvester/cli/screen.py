@@ -1,6 +1,6 @@
-"""What a person sees: one-line messages, numbers, tables.
+"""Text for the terminal: one-line messages, numbers, tables.
 
-Rule: text that came from outside is made harmless before it is shown.
+Rule: text from outside loses its control characters before it is printed.
 """
 
 from __future__ import annotations

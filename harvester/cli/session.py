@@ -1,6 +1,6 @@
-"""A run under the command's roof: signals, progress, report, exit status.
+"""A run of the command: signals, progress, report, exit status.
 
-Rule: the first signal asks for an orderly end, the second ends it; neither loses anything.
+Rule: the first signal stops the run in order, the second at once; neither loses data.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Rule: secrets are references; every error names the file and the account or line in it.
 
-A file that is not well formed is refused.  A reference that leads nowhere stops its account alone:
-the account is in the run, gets no token, and its windows fail with the reason.
+A malformed file is refused.  A reference that cannot be read stops only its own account: the
+account is part of the run, gets no token, and its windows fail with the reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
 _OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars", "，": "Chinese commas"}
 FIRST = 3
-"""So many reasons the message of a `NoAccountError` names."""
+"""Reasons that the message of a `NoAccountError` names."""
 
 
 class NoAccountError(UsageError):
@@ -61,11 +61,11 @@ class NoAccountError(UsageError):
 
 
 class _BrokenError(UsageError):
-    """A reference of one account or platform leads nowhere."""
+    """A reference of one account or platform cannot be read."""
 
 
 class _Broken:
-    """The token provider of an account whose reference leads nowhere: it has none to give."""
+    """The token provider of an account whose reference cannot be read: it has no token."""
 
     shareable = False
 
@@ -81,7 +81,7 @@ class _Broken:
 
 
 class Entry(NamedTuple):
-    """One account or platform of a file, and where it stands."""
+    """One account or platform of a file, and its place there."""
 
     where: str
     values: dict[str, str]
@@ -107,8 +107,8 @@ class ListedAccount(NamedTuple):
 class _Reading(NamedTuple):
     """What the accounts of a file have in common.
 
-    broken: platforms of which a reference leads nowhere, each with the sentence.
-    secrets: whether references are followed.
+    broken: platforms with a reference that cannot be read, each with the message.
+    secrets: whether references are read.
     """
 
     folder: Path
@@ -117,7 +117,7 @@ class _Reading(NamedTuple):
     secrets: bool
 
     def secret(self, where: str, reference: str, noun: str = "secret") -> Secret:
-        """What a reference refers to; without secrets a stand-in."""
+        """The value of a reference; a placeholder if references are not read."""
         kind, _, name = reference.partition(":")
         if kind not in ("env", "file") or not name:
             raise UsageError(f"{where}: a {noun} is a reference: env:NAME or file:PATH")
@@ -128,7 +128,7 @@ class _Reading(NamedTuple):
         except UsageError as exc:
             raise _BrokenError(f"{where}: {exc}") from None
         if not secret.is_text:
-            raise _BrokenError(f"{where}: the {noun} {reference} is no text in UTF-8")
+            raise _BrokenError(f"{where}: the {noun} {reference} is not UTF-8 text")
         return secret
 
     def path(self, where: str, key: str, reference: str) -> Path:
@@ -147,7 +147,7 @@ def read_accounts(path: Path, *, secrets: bool = True, only: Collection[str] = (
 
     TOML: ``[[account]]`` tables, ``[[platform]]`` tables that these name, and ``csv = "FILE"`` for
     more accounts.  CSV, by its ending: a header line with the keys of such a table.
-    secrets: whether the references are followed; without, no account can fetch a token.
+    secrets: whether references are read; if not, no account can fetch a token.
     only: appids, names and groups; if there are any, only their accounts.
     """
     tables, entries = _content(path)
@@ -271,7 +271,7 @@ def _check_keys(where: str, given: Collection[str], known: Collection[str]) -> N
 
 
 def _rows(path: Path) -> Iterator[Entry]:
-    """The accounts of a CSV file; an empty field is one that is not there."""
+    """The accounts of a CSV file; an empty field counts as missing."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
@@ -357,7 +357,7 @@ def _completed(entry: Entry, account: Account) -> Account:
 
 
 def _account(entry: Entry, reading: _Reading) -> Account:
-    """An account; of one that can have no token the reason is kept in place of its source."""
+    """An account; if it cannot have a token, the reason replaces its token source."""
     try:
         return _usable(entry, reading)
     except _BrokenError as exc:
@@ -388,7 +388,7 @@ def _usable(entry: Entry, reading: _Reading) -> Account:
 
 
 def _external(entry: Entry, account: Account, reading: _Reading) -> Account:
-    """An account whose token somebody else keeps."""
+    """An account whose token another program fetches."""
     where, table = entry
     if "token_header" in table:
         header = reading.secret(where, table["token_header"])
@@ -426,7 +426,7 @@ def _check_kind(where: str, token: str) -> None:
 
 
 def _told(where: str, make: Callable[[], T]) -> T:
-    """What is made; an error says where."""
+    """The result of a call; an error names the place in the file."""
     try:
         return make()
     except UsageError as exc:

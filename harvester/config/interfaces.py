@@ -1,6 +1,6 @@
 """The interfaces that a user describes: the ``[[interface]]`` tables of a configuration.
 
-Rule: whatever a table says is checked before it is used; every error names the table.
+Rule: every value of a table is checked before it is used; every error names the table.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoi
 def choose_interfaces(
     names: Iterable[str], own: Sequence[JsonEndpoint]
 ) -> list[str | JsonEndpoint]:
-    """What these names ask for: the names, and in their places the interfaces of a configuration.
+    """Replace names by the interfaces of a configuration, where they mean these.
 
-    own: the interfaces that the configuration describes; one is asked for by its name, and unless
+    own: the interfaces that the configuration describes; one is requested by its name, and unless
     it is retired also by its group and by ``all``.
     """
     found: list[str | JsonEndpoint] = []

@@ -1,6 +1,6 @@
 """The options in ``harvester.toml`` and in the environment.
 
-Rule: a file says only what the command line could say, and an unknown key is an error.
+Rule: a file has the same options as the command line, and an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class Given(NamedTuple):
-    """The value of an option, and how a message about it begins: with the place where it stands."""
+    """The value of an option, and the beginning of messages about it, which names its place."""
 
     value: Any
     opening: str
@@ -66,7 +66,7 @@ def read_config(path: Path) -> dict[str, Given]:
 
 
 def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Given]:
-    """The options of those names in the environment; raises `UsageError`."""
+    """These options from the environment; raises `UsageError`."""
     values = {}
     for name in names:
         variable = f"HARVESTER_{name.upper()}"
@@ -79,7 +79,7 @@ def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict
 
 
 def _value(name: str, given: Any, opening: str, taken: Callable[[str, Any], Any]) -> Any:
-    """What was given, by way of `check` or `read`; of an option that takes several, a list."""
+    """The value, checked or parsed; a list if the option takes several."""
     try:
         if not OPTIONS[name].several:
             return taken(name, given)

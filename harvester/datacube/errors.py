@@ -1,11 +1,11 @@
-"""WeChat's error codes: what each asks of us, and the sentence an operator reads.
+"""WeChat's error codes: what to do after each, and the sentence for the operator.
 
-Rule: tables; the code that walks them is `harvester.answer` and `harvester.pipeline`.
+Rule: tables only; `harvester.answer` and `harvester.pipeline` use them.
 
 Sources.  The pages of the interfaces name -1, 40001, 61500, 61501, 61503.  WeChat's general list of
-return codes, as client libraries carry it: the rest.  47009 stands in no list; it is what the six
-old article interfaces have answered since 2026 ("this api is offline, please use the new api"), as
-several clients report.
+return codes, as client libraries carry it: the rest.  47009 is in no list; the six
+old article interfaces have answered it since 2026 ("this api is offline, please use the new api"),
+as several clients report.
 
 Where the sources contradict each other:
 
@@ -14,7 +14,7 @@ Where the sources contradict each other:
   text decides whether a window is split (`harvester.endpoint.too_long`).
 - 61004: most lists call it an IP address that is not on the platform's white list, as its text says
   ("access clientip is not registered"); one calls it an interface that was not granted.  The text
-  is believed.
+  is trusted.
 - 48001: an unverified or personal account, a permission that is not held, or the wrong kind of
   token.  The first concerns every interface, the second one: so it stops the interface, and the
   account once all of its interfaces say so.
@@ -24,8 +24,8 @@ Where the sources contradict each other:
   often; so it fails its window.
 - 76002, 76004: of the interface that looks up request ids; no page says what the second one means.
 
-61552 to 61559 and -10094011 stand on the page of getgameanalysisdata.  All but 61554 and the last
-one are about what was asked for beside the dates, which is the same in each request.
+61552 to 61559 and -10094011 are on the page of getgameanalysisdata.  All but 61554 and the last one
+concern fields of the request other than the dates, which are the same in each request.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ _DATA: Mapping[int, Rule] = {
     61555: Rule(STOP_ENDPOINT, "WeChat does not know a dimension; correct the request's body"),
     61556: Rule(STOP_ENDPOINT, "a dimension was asked for twice; correct the request's body"),
     61557: Rule(STOP_ENDPOINT, "the metric has no such granularity; correct the request's body"),
-    61558: Rule(STOP_ENDPOINT, "WeChat has given up the metric; take another one"),
+    61558: Rule(STOP_ENDPOINT, "WeChat has withdrawn the metric; use another one"),
     61559: Rule(STOP_ENDPOINT, "the metric cannot be grouped; correct the request's body"),
     # the account
     40090: Rule(
@@ -192,7 +192,7 @@ _COMPONENT: Mapping[int, Rule] = {
 }
 
 ERRORS: Mapping[int, Rule] = {**_TOKEN, **_COMPONENT, **_DATA}
-"""What an errcode on a data request asks of us; a code that is not here fails its window."""
+"""What to do after an errcode on a data request; a code that is not here fails its window."""
 
 TOKEN_ERRORS: Mapping[int, Rule] = {
     **{code: rule for code, rule in ERRORS.items() if rule.action is STOP_ACCOUNT},
@@ -204,7 +204,7 @@ TOKEN_ERRORS: Mapping[int, Rule] = {
     40002: Rule(STOP_ACCOUNT, _TOKEN[40002].advice),
     48001: Rule(STOP_ACCOUNT, "the account may not fetch tokens here; see its console"),
 }
-"""What an errcode on a token request asks of us; a code that is not here stops the account."""
+"""What to do after an errcode on a token request; a code that is not here stops the account."""
 
 COMPONENT_ERRORS: Mapping[int, Rule] = {
     **TOKEN_ERRORS,
@@ -213,7 +213,7 @@ COMPONENT_ERRORS: Mapping[int, Rule] = {
     40013: Rule(STOP_ACCOUNT, "the platform's appid is wrong; correct it"),
     40125: Rule(STOP_ACCOUNT, "the platform's secret is wrong; correct it"),
 }
-"""The same of a third-party platform's request for its own token, for a ticket."""
+"""The same for a third-party platform's request for its own token, with a ticket."""
 
 _SPENT = "the platform's token is not valid (any more)"
 _REFRESH = (
@@ -234,5 +234,5 @@ AUTHORIZER_ERRORS: Mapping[int, Rule] = {
     61007: Rule(STOP_ACCOUNT, ERRORS[61007].advice),
     61023: Rule(STOP_ACCOUNT, _REFRESH),
 }
-"""The same of a platform's request for an account's token; what can be refused here is the
-platform's own."""
+"""The same for a platform's request for an account's token; a refusal here concerns the platform's
+own token."""

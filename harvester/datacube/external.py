@@ -1,6 +1,6 @@
-"""Access tokens that somebody else keeps: a program, a server, a file, or the cloud.
+"""Access tokens from another source: a program, a server, a file, or cloud hosting.
 
-Rule: what such a source says is never shown, neither its answer nor its complaints.
+Rule: the output of such a source is never shown, neither its answer nor its errors.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from harvester.model import Action, Request, Token, Verdict
 from harvester.secrets import Secret, advice, place_of, read_reference
 
 LONGEST_TOKEN = 4096
-"""Characters.  WeChat says that 512 are to be reserved for one; it goes into every URL."""
+"""The most characters of a token.  WeChat asks to reserve 512; it is part of every URL."""
 LONGEST_OUTPUT = 65536
 COMMAND_TIMEOUT = 30.0
-"""Seconds for a command that gives a token."""
+"""The most seconds of a command that prints a token."""
 
 CLOUDBASE_FILE = "/.tencentcloudbase/wx/cloudbase_access_token"
 CLOUDBASE_PARAMETER = "cloudbase_access_token"
@@ -37,7 +37,7 @@ CLOUDBASE_LIFETIME = 1800.0
 
 
 def token_from(text: str) -> Token | None:
-    """The token in what a source gave: it alone, or JSON with access_token and expires_in."""
+    """The token in a source's output: the token alone, or JSON with access_token and expires_in."""
     text = text.strip()
     if not text.startswith("{"):
         return Token(text) if _usable(text) else None
@@ -64,7 +64,7 @@ def _usable(value: object) -> TypeGuard[str]:
 
 
 def _given(text: Secret | str, source: str) -> Token:
-    """The token, or the error; in a frame that holds nothing of it."""
+    """The token, or the error, raised from a frame that does not hold it."""
     if isinstance(text, str):
         raise TokenRefusedError(Verdict(Action.RETRY, text))
     token = token_from(text.value)
@@ -74,7 +74,7 @@ def _given(text: Secret | str, source: str) -> Token:
 
 
 class NoToken:
-    """Cloud hosting, where WeChat knows the account of a call by itself: no token is sent."""
+    """Cloud hosting, where WeChat identifies the account of a call by itself: no token is sent."""
 
     shareable = False
 
@@ -82,14 +82,14 @@ class NoToken:
         return "<NoToken>"
 
     async def fetch(self, send: Send) -> Token:
-        """Nothing, for a day."""
+        """An empty token, for a day."""
         return Token("", 86400.0, parameter="")
 
 
 class CloudbaseToken:
     """The token of cloud hosting: from the file that WeChat rewrites there, or from a callable.
 
-    source: the path, or a callable, plain or async, that returns the token, as it came with a
+    source: the path, or a callable, plain or async, that returns the token, unchanged with a
     request in the header X-WX-CLOUDBASE-ACCESS-TOKEN.
     """
 
@@ -107,7 +107,7 @@ class CloudbaseToken:
         return "<CloudbaseToken>"
 
     async def fetch(self, send: Send) -> Token:
-        """What stands there now, for what is left of its half hour; raises `TokenRefusedError`."""
+        """The current token, for the rest of its half hour; raises `TokenRefusedError`."""
         if callable(self._source):
             text, left = await called(self._source, "the cloudbase token's callable"), math.inf
         else:
@@ -121,7 +121,7 @@ class CloudbaseToken:
         return Token(token.value, lifetime, CLOUDBASE_PARAMETER)
 
     def _read(self, path: Path) -> tuple[Secret | str, float]:
-        """Its content and the seconds that this lives."""
+        """The content of the file and the seconds for which it is valid."""
         try:
             with path.open(encoding="ascii", errors="replace") as file:
                 age = self._wall() - os.fstat(file.fileno()).st_mtime
@@ -131,7 +131,7 @@ class CloudbaseToken:
 
 
 async def called(source: Callable[[], Any], what: str) -> Secret | str:
-    """What a callable of the user's gives, if it is a string; else what was wrong.
+    """The result of a user's callable, if it is a string; else the reason why not.
 
     Its exception is named by its class only: its text may hold what must not be shown.
     """
@@ -139,7 +139,7 @@ async def called(source: Callable[[], Any], what: str) -> Secret | str:
         given = source()
         if inspect.isawaitable(given):
             given = await given
-    except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
+    except Exception as exc:  # noqa: BLE001  (user code may raise anything)
         return f"{what} raised {type(exc).__name__}"
     if isinstance(given, str) and given:
         return Secret(given)
@@ -147,10 +147,10 @@ async def called(source: Callable[[], Any], what: str) -> Secret | str:
 
 
 class CommandToken:
-    """What a program prints: the token, or JSON with access_token and expires_in.
+    """Tokens that a program prints: the token alone, or JSON with access_token and expires_in.
 
-    arguments: the program and what it is given; no shell reads them.  Its standard error goes
-    nowhere.  timeout: seconds; then it is killed.
+    arguments: the program and its arguments; no shell reads them.  Its standard error is discarded.
+    timeout: seconds; then it is killed.
     """
 
     def __init__(self, arguments: list[str], timeout: float = COMMAND_TIMEOUT) -> None:
@@ -205,7 +205,7 @@ async def _read(process: asyncio.subprocess.Process) -> Secret | None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Let it be gone, whatever cuts in; a child of its own that keeps its pipe open is left."""
+    """Wait for its end, even if cancelled; ignores its children that keep the pipe open."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     with anyio.CancelScope(shield=True):
@@ -214,7 +214,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 class HttpToken:
-    """What a token server of the user's answers to a GET: the token, or JSON as of a command.
+    """Tokens from a user's token server: a GET returns the token, or JSON as from a command.
 
     url: whole; nothing is added to it.  authorization: the value of that header.
     """
@@ -247,7 +247,7 @@ class HttpToken:
 class StaticToken:
     """A token from ``env:NAME`` or ``file:PATH``; when it is refused, the account stops.
 
-    It is read again when it should be renewed, or was refused: a file may hold another one by then.
+    It is read again when it should be renewed, or was refused: the file may have changed.
     """
 
     shareable = False
@@ -262,7 +262,7 @@ class StaticToken:
         return f"<StaticToken of {self._reference}>"
 
     async def fetch(self, send: Send) -> Token:
-        """What stands there; raises `TokenRefusedError`."""
+        """The current value; raises `TokenRefusedError`."""
         try:
             text: Secret | str = read_reference(self._reference, self._folder, "token")
         except UsageError as exc:
@@ -274,7 +274,7 @@ EXTERNAL_KINDS = ("cloud", "cloudbase", "command:…", "https://…", "static:�
 
 
 def external(spec: Secret, folder: Path) -> TokenProvider | None:
-    """What a spec names, None if it is none of these; raises `UsageError` for what is wrong in it.
+    """The provider of a spec, None for an unknown kind; raises `UsageError` for an invalid spec.
 
     folder: what a relative path starts from.
     """

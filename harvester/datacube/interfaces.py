@@ -164,7 +164,7 @@ def _both(stem: str, what: str, times: str = "count") -> Fields:
 _DAY = _date("the day")
 _HOUR = _int("ref_hour", "the hour from then on: 0, 100, … 2300")
 _MSGID = _str("msgid", "message id and 1-based place in the message, as 12003_3")
-_CHANNEL = _int("user_source", "stands in some answers, on no page of the interface")
+_CHANNEL = _int("user_source", "is in some answers, on no page of the interface")
 _ALWAYS_0 = _int("user_source", "always 0; undocumented")
 
 # Users
@@ -617,7 +617,7 @@ _MINI_PROGRAMS = (
     ),
 )
 
-# Mini-games.  A call gives one metric; declared is the number of active players (1000001:5) of a
+# Mini-games.  A call returns one metric; declared is the number of active players (1000001:5) of a
 # day.  WeChat's page lists the other metrics: each can be an interface of the user's own with
 # another body.  The page says that a day's figures are ready at no fixed hour and may be asked for
 # every six hours: they are asked for again a day later.

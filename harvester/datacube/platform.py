@@ -1,7 +1,7 @@
 """Third-party platforms: the platform's own token, and those of the accounts that authorised it.
 
-Rule: a refresh token that comes back is safe before the access token beside it is used; who loses
-it must have the account authorise again.
+Rule: a new refresh token is stored durably before the access token beside it is used; if it is
+lost, the account must authorise again.
 
 Source: WeChat's open platform, component_verify_ticket, api_component_token, api_authorizer_token.
 """
@@ -32,7 +32,7 @@ PLATFORM_RENEW_BEFORE = 600.0
 """Seconds before its end at which the platform's token is renewed, as WeChat's page asks for."""
 
 REFRESH_REFUSED = (40030, 42002, 61023)
-"""The refresh token is not valid: or not any more, if another program was given the next one."""
+"""The refresh token is not valid, perhaps because another program has received the next one."""
 
 TICKET_PATIENCE = 600.0
 """Seconds to wait for another ticket: WeChat pushes one every ten minutes."""
@@ -49,8 +49,8 @@ Save = Callable[[str], Awaitable[None] | None]
 class Platform:
     """A third-party platform: makes the accounts that have authorised it.
 
-    ticket: where the newest component_verify_ticket is: the path of a file that whoever receives
-    WeChat's pushes writes, or a callable, plain or async, that returns it.
+    ticket: where the newest component_verify_ticket is: the path of a file, which the program that
+    receives WeChat's pushes writes, or a callable, plain or async, that returns it.
     Its token is shared by all its accounts, and through the store by all programs.
     """
 
@@ -60,7 +60,7 @@ class Platform:
         self._secret = secret
         self.secrets = (secret,)
         if not secret.is_text:
-            raise UsageError(f"platform {appid}: its secret is no text in UTF-8")
+            raise UsageError(f"platform {appid}: its secret is not UTF-8 text")
         self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
         self._shared: WeakValueDictionary[Any, SharedToken] = WeakValueDictionary()
 
@@ -73,7 +73,7 @@ class Platform:
         """An account that has authorised the platform.
 
         refresh_token: the path of a file (a `pathlib.Path`) of mode 0600, which is rewritten when
-        WeChat gives another one; or the token itself, or a callable that returns it, and then
+        WeChat sends another one; or the token itself, or a callable that returns it, and then
         ``save`` is called (and awaited) with the other one.  Raises `UsageError`.
         """
         if isinstance(refresh_token, str):
@@ -114,7 +114,7 @@ class _ComponentToken:
         return f"<ComponentToken of {self._appid}>"
 
     async def fetch(self, send: Send) -> Token:
-        """A token; a ticket that was refused is not tried again, the next one is waited for."""
+        """A token; waits for the next ticket if the current one was refused."""
         return token_or_error(await self._fetch(send))
 
     async def _fetch(self, send: Send) -> Token | Verdict:
@@ -177,7 +177,7 @@ class AuthorizerToken:
     def joined(
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
     ) -> TokenProvider:
-        """Itself for one run, in which the platform's token is shared."""
+        """A copy for one run, in which the platform's token is shared."""
         return _Joined(self, self._platform.token(send, store, clock))
 
     async def fetch(self, send: Send) -> Token:
@@ -185,7 +185,7 @@ class AuthorizerToken:
         return await self.fetch_by(send, self._platform.token(send, None, time.time))
 
     async def fetch_by(self, send: Send, component: SharedToken) -> Token:
-        """A token; the refresh token that came with it is safe.  Raises `TokenRefusedError`."""
+        """A token; the refresh token beside it is stored.  Raises `TokenRefusedError`."""
         found = await self._fetch(send, component)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
             found = await self._fetch(send, component)
@@ -228,14 +228,14 @@ class AuthorizerToken:
                 return verdict._replace(action=Action.STOP_ACCOUNT, message=str(exc))
         if (
             verdict.code in REFRESH_REFUSED
-        ):  # another program may have been given the next one meanwhile
+        ):  # another program may have received the next one meanwhile
             now = await self._refresh_token()
             if isinstance(now, Secret) and now != refresh:
                 return verdict._replace(action=Action.RETRY)
         return verdict
 
     async def _refresh_token(self) -> Secret | str:
-        """The refresh token, or why there is none; one that is not safe yet is made so first."""
+        """The refresh token, or why there is none; stores one that is not stored yet."""
         if self._unsaved is not None:
             return self._unsaved
         if isinstance(self._source, Secret):
@@ -243,7 +243,7 @@ class AuthorizerToken:
         return await _read(self._source, f"the refresh token of {self._appid}")
 
     async def _kept(self, former: Secret, given: Secret) -> Verdict | None:
-        """Make a refresh token safe if it is another one; a verdict if that cannot be done."""
+        """Store a refresh token if it has changed; a verdict if that fails."""
         if given == former and self._unsaved is None:
             return None
         self._unsaved = given
@@ -257,7 +257,7 @@ class AuthorizerToken:
         return None
 
     async def _saved(self, given: Secret) -> str:
-        """Empty if the refresh token is safe, else why it is not."""
+        """Empty if the refresh token is stored, else the reason why not."""
         if self._save is None:
             assert isinstance(self._source, os.PathLike)
             try:
@@ -269,7 +269,7 @@ class AuthorizerToken:
             done = self._save(given.value)
             if inspect.isawaitable(done):
                 await done
-        except Exception as exc:  # noqa: BLE001  (somebody else's code may raise anything)
+        except Exception as exc:  # noqa: BLE001  (user code may raise anything)
             return f"save raised {type(exc).__name__}"
         return ""
 

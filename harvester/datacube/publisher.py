@@ -1,6 +1,6 @@
 """What an account earns as a traffic owner: one address, an action each, answers in pages.
 
-Rule: the shape of ``/publisher/stat`` alone; which actions there are stands in the catalogue.
+Rule: only the format of ``/publisher/stat``; the catalogue lists its actions.
 
 From WeChat's page on ad statistics and the clients that follow it: a GET whose query holds
 ``action``, ``page`` (from 1), ``page_size`` (90 at the most), ``start_date`` and ``end_date``; an
@@ -9,8 +9,8 @@ refusal comes with ``base_resp``, or with ``ret`` and ``err_msg`` at the top, or
 before it, with ``errcode`` and ``errmsg`` as everywhere.
 
 ``summary`` is left out: it is the sum of the listed rows.  The sums beside ``settlement_list``
-(``revenue_all``, ``penalty_all`` and so on) cannot be told from its entries, so each entry carries
-them along; an answer without any entry is one record of these sums: WeChat has been seen to leave
+(``revenue_all``, ``penalty_all`` and so on) do not follow from its entries, so each entry includes
+them; an answer without any entry is one record of these sums: WeChat has been seen to leave
 the list out while the income of the month is not settled.  Of the other actions an answer is empty
 if its list is there, or ``total_num`` is 0; otherwise it is tried again.
 """
@@ -28,7 +28,7 @@ from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.plan import Cut
 
 PAGE_SIZE = 90
-"""Rows of a page, the most that WeChat gives."""
+"""Rows of a page, the most that WeChat returns."""
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,
@@ -43,7 +43,7 @@ PUBLISHER_ERRORS: Mapping[int, Rule] = {
         " and those by ad unit only mini-programs",
     ),
 }
-"""What a code of the publisher interface asks of us, whether it came as errcode or as ret."""
+"""What to do after a code of the publisher interface, in errcode or in ret."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class PublisherEndpoint(JsonEndpoint):
         return verdict._replace(more=full and _number(answer.get("total_num")) != PAGE_SIZE)
 
     def _unlisted(self, answer: dict[str, Any], window: Window) -> Verdict | None:
-        """What an answer without rows says: the sums alone, or that there is nothing."""
+        """The meaning of an answer without rows: only sums, or nothing."""
         total = answer.get("total_num")
         sums = {name: answer[name] for name in self.lifts if name in answer}
         nothing = total in (0, "0") or (total is None and sums)
@@ -108,7 +108,7 @@ class PublisherEndpoint(JsonEndpoint):
 
 
 def _in_usual_words(answer: dict[str, Any]) -> dict[str, Any]:
-    """The refusal of an answer as errcode and errmsg, wherever it stands."""
+    """The refusal of an answer as errcode and errmsg, in any of its forms."""
     if code_of(answer) != 0:
         return answer
     base = answer.get("base_resp")

@@ -1,6 +1,6 @@
-"""Where access tokens come from: WeChat's own interfaces.
+"""Access tokens from WeChat's own interfaces.
 
-Rule: a provider fetches; who may fetch, and when, is decided in `harvester.auth`.
+Rule: a provider fetches; `harvester.auth` decides which task may fetch, and when.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class _SecretToken:
 class StableToken(_SecretToken):
     """Tokens from ``/cgi-bin/stable_token``, never forced.
 
-    It hands out the same token until five minutes before its end, to whoever asks, so several
-    programs can use it side by side.  A forced refresh, of which there are 20 a day, would kill the
-    token of all others, and is no help against 40001: the unforced call returns the valid one.
+    It returns the same token to every caller until five minutes before its expiry, so several
+    programs can use it side by side.  A forced refresh, of which there are 20 a day, would end the
+    token of all others, and does not help against 40001: the unforced call returns the valid one.
     """
 
     def _request(self, *, force: bool = False) -> Request:
@@ -71,11 +71,11 @@ class StableToken(_SecretToken):
     async def force(
         self, send: Send, store: TokenStore, wall: Callable[[], float] = time.time
     ) -> Token:
-        """A new token, the former one void at once: for a token that has leaked, and only then.
+        """A new token; the old one is invalid at once.  Only for a token that has leaked.
 
-        Nothing in the package calls this.  WeChat allows it 20 times a day, 30 seconds apart; what
-        was used of that stands in the store, so that all programs of the account share it.  These
-        find their token refused and ask in the usual way for the new one.
+        Nothing in the package calls this.  WeChat allows it 20 times a day, 30 seconds apart; the
+        store has the count, which all programs of the account share.  Their token is refused, and
+        they fetch the new one in the usual way.
         Raises `UsageError` if it would be too many or too soon, `TokenRefusedError`, and
         `AttemptError` if the store is out of reach.
         """
@@ -95,7 +95,7 @@ async def _book_forced(store: TokenStore, appid: str, now: float) -> None:
         today = [at for at in _noted(former) if china(at).date() == china(now).date()]
         if len(today) >= FORCED_A_DAY:
             raise UsageError(
-                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait till midnight"
+                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait until midnight"
             )
         if today and now - today[-1] < FORCED_APART:
             left = FORCED_APART - (now - today[-1])
@@ -110,7 +110,7 @@ def _noted(stored: Stored | None) -> list[float]:
 
 
 class ClassicToken(_SecretToken):
-    """Tokens from ``/cgi-bin/token``: each fetch ends everybody else's token five minutes later."""
+    """Tokens from ``/cgi-bin/token``: each fetch ends the previous token five minutes later."""
 
     def _request(self) -> Request:
         query = (
@@ -129,12 +129,12 @@ def token_or_error(found: Token | Verdict) -> Token:
 
 
 async def fetch(send: Send, request: Request, *secrets: Secret) -> Token | Verdict:
-    """What a token interface answers; its errmsg does not carry on what must not be shown."""
+    """The answer of a token interface, without secrets in its errmsg."""
     return token_in(await asked(send, request, *secrets))
 
 
 async def asked(send: Send, request: Request, *secrets: Secret) -> dict[str, Any] | Verdict:
-    """The answer to a request, less the secrets that its errmsg may echo; or why there is none."""
+    """The answer to a request, without secrets that its errmsg may echo; or the verdict."""
     try:
         response = await send(request)
     except AttemptError as exc:
@@ -152,7 +152,7 @@ def token_in(
     field: str = "access_token",
     errors: Mapping[int, Rule] = TOKEN_ERRORS,
 ) -> Token | Verdict:
-    """The token in an answer of a token interface; any answer gives it or a verdict."""
+    """The token in an answer of a token interface, or a verdict."""
     if isinstance(answer, Verdict):
         if answer.action in (Action.FAIL_WINDOW, Action.STOP_ENDPOINT):
             return answer._replace(action=Action.STOP_ACCOUNT)
@@ -176,7 +176,7 @@ _KINDS: dict[str, Callable[[str, Secret], TokenProvider]] = {
     "classic": ClassicToken,
 }
 SECRET_KINDS = tuple(_KINDS)
-"""What needs the account's secret."""
+"""A provider that needs the account's secret."""
 TOKEN_KINDS = (*SECRET_KINDS, *EXTERNAL_KINDS)
 
 
@@ -197,7 +197,7 @@ def check_appid(appid: str) -> str:
 
 
 def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
-    """What an account's tokens come from; raises `UsageError`, as for a secret that is missing.
+    """The provider of an account's tokens; raises `UsageError`, also if the secret is missing.
 
     folder: what a relative path in ``account.token`` starts from.
     """
@@ -213,7 +213,7 @@ def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
         if not secret.value:
             raise UsageError(f"account {account.appid} has no secret")
         if not secret.is_text:
-            raise UsageError(f"account {account.appid}: its secret is no text in UTF-8")
+            raise UsageError(f"account {account.appid}: its secret is not UTF-8 text")
         return _KINDS[kind.value](account.appid, secret)
     if provides(account.token):
         return account.token

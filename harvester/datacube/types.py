@@ -7,9 +7,9 @@
 
 Rule: each type is made from the fields of its interface in `harvester.datacube.interfaces`; the
 stub beside this file shows the same types to editors, and ``tests/typing/write_types.py`` writes
-it.  Nothing here is used while harvesting, and records stay as they came.
+it.  Nothing here is used while harvesting, and records stay unchanged.
 
-Any field may be missing, and unknown ones may stand beside them.  ``harvester endpoints NAME``
+Any field may be missing, and there may be unknown ones.  ``harvester endpoints NAME``
 shows what each means.  The type of an object within a record is named after both: the
 ``read_user_source`` of GetArticleRead's ``detail`` is GetArticleReadDetailReadUserSource.
 """

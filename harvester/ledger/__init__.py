@@ -1,7 +1,7 @@
-"""What is stored, what waits, what failed, and what was spent.
+"""The ledgers: which windows are stored, waiting or failed, and how many calls were sent.
 
-``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``tables`` what its file holds;
-``postgresql`` is the shared one, ``shared`` what its schema holds; ``rows`` serves both.
+``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``tables`` its tables;
+``postgresql`` is the shared one, ``shared`` its tables; ``rows`` is used by both.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def open_ledger(
         return PostgresLedger(spec, readonly=readonly)
     if mark:
         hint = nearest(scheme, ["postgresql"])
-        raise UsageError(f"ledger: {scheme}://… is none{hint}; {FORMS}")
+        raise UsageError(f"ledger: {scheme}://… is not a ledger{hint}; {FORMS}")
     path = spec.value.removeprefix("sqlite:")
     if path != spec.value and ("?" in path or not path):
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")

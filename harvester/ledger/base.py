@@ -1,10 +1,10 @@
-"""What a ledger is: where it is remembered what is stored, what waits, what failed, what was spent.
+"""The interfaces of a ledger, which records stored, waiting and failed windows, and the calls sent.
 
 Rule: interfaces and their values.  The embedded ledger is `harvester.ledger.sqlite`; the one that
 several processes share is `harvester.ledger.postgresql`.
 
-A ledger knows nothing of sinks but their names and checkpoints: what it calls stored stands in all
-sinks that are not behind.
+A ledger knows only the names and checkpoints of sinks: every sink that is not behind has all
+windows that the ledger calls stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 
 
 class Spent(NamedTuple):
-    """Calls of one interface of one account on one day in China; may be negative: given back."""
+    """Calls of one interface of one account on one day in China; may be negative: returned."""
 
     appid: str
     endpoint: str
@@ -35,10 +35,10 @@ class Spent(NamedTuple):
 
 
 class Exhausted(NamedTuple):
-    """The quota of an interface of an account is spent.
+    """The quota of an interface of an account is used up.
 
-    until: the Unix time at which it begins anew, 0 if it is spent no more; asked: when WeChat said
-    so last.
+    until: the Unix time of its reset, 0 if it is not used up any more; asked: when WeChat last said
+    so.
     """
 
     appid: str
@@ -50,9 +50,9 @@ class Exhausted(NamedTuple):
 class KnownSink(NamedTuple):
     """A sink that the ledger knows.
 
-    whole: whether it has everything that is stored.  refilled: the latest moment at which a window
-    was fetched that was taken over from another sink in another form, RFC 3339 in UTC; the records
-    of windows up to then can be counted, but their checksums are others.
+    whole: whether it has everything that is stored.  refilled: the latest fetch time (RFC 3339,
+    UTC) of a window that was copied from another sink in another form; the records of windows up to
+    then can be counted, but their checksums differ.
     """
 
     whole: bool
@@ -71,9 +71,9 @@ class Lease(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What a worker is asked for, as a shared ledger has to know it.
+    """The job of a worker, for a shared ledger.
 
-    name: the same for all workers that are asked for the same.  sinks: their names.  lease:
+    name: the same for all workers with the same job.  sinks: their names.  lease:
     seconds.  wall: this machine's Unix time.
     """
 
@@ -86,7 +86,7 @@ class Job(NamedTuple):
 class WorkerState(NamedTuple):
     """A worker of a shared ledger.
 
-    name: its host and process.  started, until: Unix times by the ledger's clock, of its begin and
+    name: its host and process.  started, until: Unix times by the ledger's clock, of its start and
     of the end of its lease.  accounts: how many it holds; windows: how many it has stored.
     alive: whether its lease has not ended.
     """
@@ -102,7 +102,7 @@ class WorkerState(NamedTuple):
 class Ledger(Protocol):
     """A ledger; an async context manager.  Its methods raise `LedgerError`.
 
-    path: of its file, None if it is no local file.
+    path: of its file, None if it is not a local file.
     """
 
     @property
@@ -120,9 +120,9 @@ class Ledger(Protocol):
     async def register(
         self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
     ) -> None:
-        """Remember what is asked for, so that gaps can be told later, and where it is stored.
+        """Remember the requested ranges, so that gaps can be reported later, and the sinks.
 
-        Sinks that the ledger knows, and that are not among these, are behind from then on.
+        Known sinks that are not among these are behind from then on.
         """
         ...
 
@@ -135,9 +135,9 @@ class Ledger(Protocol):
     ) -> Collection[str]:
         """Store all of it, or nothing, durably.
 
-        epochs: of a shared ledger, under which the outcomes were fetched, and perhaps of other
-            accounts; without it those under which this worker holds the accounts now.
-        Returns the accounts that are not held under these epochs any more: nothing of theirs was
+        epochs: of a shared ledger: the epochs under which the outcomes were fetched, perhaps also
+            of other accounts; by default the current epochs of this worker.
+        Returns the accounts that are no longer held under these epochs: nothing of them was
         stored.  A ledger with one worker returns none.
         """
         ...
@@ -157,15 +157,15 @@ class Ledger(Protocol):
         ...
 
     async def rebook(self, today: date) -> bool:
-        """Count the calls of days that have not come as today's; gives whether there were any."""
+        """Count calls of future days as today's, after a clock change; returns if any were."""
         ...
 
     async def learn_span(self, endpoint: str, days: int) -> None:
-        """Remember that an interface takes windows of so many days at the most."""
+        """Remember the most days of a window that an interface accepts."""
         ...
 
     async def note_exhausted(self, said: Exhausted) -> None:
-        """Remember what WeChat said of a quota."""
+        """Remember WeChat's answer about a quota."""
         ...
 
     async def checkpoint(self, sink: str) -> dict[str, str]:
@@ -183,15 +183,15 @@ class Ledger(Protocol):
         ...
 
     async def accounts(self) -> list[str]:
-        """The accounts of which anything is known, in order."""
+        """The accounts that the ledger knows, in order."""
         ...
 
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-        """What is known of these accounts."""
+        """The calendars of these accounts."""
         ...
 
     async def asked(self) -> dict[Key, Days]:
-        """The widest range ever asked for, by account and interface."""
+        """The widest range ever requested, by account and interface."""
         ...
 
     async def spent(self, day: date) -> dict[Key, int]:
@@ -199,11 +199,11 @@ class Ledger(Protocol):
         ...
 
     async def spans(self) -> dict[str, int]:
-        """The longest windows, in days, that WeChat took, of those interfaces that refused some."""
+        """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
         ...
 
     async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        """The interfaces whose quota is spent now, a Unix time."""
+        """The interfaces whose quota is used up at ``now``, a Unix time."""
         ...
 
 
@@ -222,11 +222,11 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     def alone(self) -> AbstractAsyncContextManager[None]:
-        """While it is entered no other worker enters it; for what is done before a run."""
+        """A context in which no other worker runs, for changes before a run."""
         ...
 
     async def join(self, job: Job) -> None:
-        """Begin as a worker.
+        """Join as a worker.
 
         Raises `UsageError` if workers with other sinks are running, or if this machine's clock is
         wrong.
@@ -234,20 +234,20 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def want(self, appids: Sequence[str]) -> None:
-        """These accounts are to be claimed, also those that were lost."""
+        """Add accounts that this worker should claim, also lost ones."""
         ...
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Hold at most so many more of the wanted accounts that nobody else holds.
+        """Claim up to ``count`` more of the wanted accounts that no other worker holds.
 
         Renews the lease, too, unless it has ended: then nothing is claimed, and `renew` is due.
         """
         ...
 
     async def renew(self, windows: int) -> Mapping[str, int]:
-        """Hold the accounts for another lease; returns those that were lost, and their epochs.
+        """Renew the lease; returns the accounts that were lost, and their epochs.
 
-        windows: how many this worker has stored.
+        windows: the number that this worker has stored.
         """
         ...
 
@@ -256,7 +256,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def abandon(self) -> None:
-        """Hold nothing any more; what is under way under the present epochs is refused."""
+        """Release all accounts; writes under the current epochs are refused from now on."""
         ...
 
     async def unfinished(self) -> int:
@@ -264,7 +264,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def leave(self) -> None:
-        """End as a worker, and free what it holds."""
+        """Leave as a worker, and release its accounts."""
         ...
 
     async def workers(self) -> list[WorkerState]:
@@ -273,5 +273,5 @@ class SharedLedger(Ledger, Protocol):
 
 
 def shared(ledger: Ledger | None) -> SharedLedger | None:
-    """A ledger that several workers share; None for another one."""
+    """The ledger if several workers can share it, else None."""
     return cast("SharedLedger", ledger) if hasattr(ledger, "claim") else None

@@ -2,10 +2,10 @@
 
 Rule: connections, and what their errors mean; `harvester.ledger.shared` has the tables.
 
-There are two connections.  One carries the work of a run; the other claims accounts and renews the
-lease, so that a long commit does not keep it.  Where an answer to a commit, a claim or a renewal is
-lost, it is not known whether it was done: `Away` is raised, and nothing is repeated.  What can be
-repeated without harm is repeated for a minute.
+There are two connections.  One is for the work of a run; the other claims accounts and renews the
+lease, so that a long commit does not delay it.  If the answer to a commit, a claim or a renewal is
+lost, it is unknown whether it took effect: `Away` is raised, and nothing is repeated.  Idempotent
+calls are repeated for a minute.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _ASK_AGAIN = 0.5
 _SETTINGS = (
     f"{SETTINGS}, set_config('search_path', '{{}}', true),"
     " set_config('idle_in_transaction_session_timeout', '{}', true),"
-    # tables that have just been filled have no statistics yet: few rows are looked up by an index
+    # tables that were just filled have no statistics yet: use indexes for few rows
     " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
     " set_config('enable_bitmapscan', 'off', true)"
 )
 _READ_ONLY = "25006"  # a standby, until it is promoted
 _FROZEN = "15s"
-"""A transaction whose client says nothing for so long is ended: it locks accounts."""
+"""The server ends a transaction whose client is silent for this long: it locks accounts."""
 
 T = TypeVar("T")
 
@@ -67,8 +67,8 @@ class PostgresLedger:
     """The ledger in a schema of a PostgreSQL database.
 
     url: ``postgresql://[USER@]HOST[:PORT]/DATABASE``, with ``?schema=NAME`` for another schema than
-        ``harvester``.  The password may stand in ``PGPASSWORD`` or ``~/.pgpass``.
-    readonly: nothing is made or changed.
+        ``harvester``.  The password may be in ``PGPASSWORD`` or ``~/.pgpass``.
+    readonly: nothing is created or changed.
 
     An async context manager.  Raises `UsageError` for a URL that cannot be used, if the library is
     missing, and for a ledger of another version.
@@ -102,7 +102,7 @@ class PostgresLedger:
 
     async def __aenter__(self) -> Self:
         if self._work.is_open:
-            raise UsageError(f"{self.where} is open already; hand it in closed")
+            raise UsageError(f"{self.where} is already open; pass one that is not entered")
         self._work.open()
         self._leases.open()
         try:
@@ -200,7 +200,7 @@ class PostgresLedger:
         return await self._read(shared.workers)
 
     def _held(self, appids: Iterable[str] | None = None) -> dict[str, Account]:
-        """Numbers and epochs of the accounts that are held, or of those among some."""
+        """Numbers and epochs of the held accounts, or of some of them."""
         epochs, numbers = self._epochs, self._numbers
         names = epochs if appids is None else [each for each in appids if each in epochs]
         return {appid: (numbers[appid], epochs[appid]) for appid in names}
@@ -214,7 +214,7 @@ class PostgresLedger:
     # making it anew
 
     async def draft(self) -> PostgresLedger:
-        """A ledger that knows nothing, in a schema beside this one."""
+        """An empty ledger in a schema beside this one."""
         made = copy(self)
         made._schema = f"{self._schema}_new"
         made._work = _Line(self._server, made._schema, "harvester-draft")
@@ -224,11 +224,11 @@ class PostgresLedger:
         return made
 
     async def begin_after(self, epoch: int) -> None:
-        """Let all epochs be later than one that a sink knows."""
+        """Raise all epochs above one that a sink knows."""
         await self._call(shared.begin_after, epoch)
 
     async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
-        """Let another ledger take the place of this one; returns the new name of this one."""
+        """Replace this ledger by another one; returns the new name of this one."""
         former = f"{self._schema}_{stamp}"
         await self._work.call(shared.replace, self._schema, other._schema, former)
         return former
@@ -249,7 +249,7 @@ class PostgresLedger:
     ) -> Collection[str]:
         spent_ = list(spent)
         arguments = outcomes, checkpoints, spent_
-        if not outcomes and not spent_ and not epochs:  # can be repeated
+        if not outcomes and not spent_ and not epochs:  # idempotent
             return await self._call(shared.commit, *arguments, None)
         if self._worker is None:
             try:
@@ -329,7 +329,7 @@ class PostgresLedger:
     # calls
 
     async def _call(self, function: Callable[..., T], *args: object) -> T:
-        """Call what can be repeated without harm."""
+        """Make an idempotent call."""
         return await self._again(self._work, lambda: self._work.call(function, *args))
 
     async def _read(self, function: Callable[..., T], *args: object) -> T:
@@ -342,7 +342,7 @@ class PostgresLedger:
 
 
 class _Line:
-    """A connection on a thread of its own, made anew after it was lost."""
+    """A connection on a thread of its own, which reconnects after it was lost."""
 
     def __init__(self, server: Server, schema: str, name: str) -> None:
         self._server = server
@@ -376,15 +376,15 @@ class _Line:
         return await self._thread.call(function, *args)
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
-        """What a function of `Tables` returns, in a transaction; raises `Away`, `LedgerError`."""
+        """Call a function of `Tables` in a transaction; raises `Away`, `LedgerError`."""
         return await self.on_thread(self._transact, function, args)
 
     async def read(self, function: Callable[..., T], *args: object) -> T:
-        """The same of one that only reads, at one moment."""
+        """The same for a function that only reads, in one snapshot."""
         return await self.on_thread(self._look, function, args)
 
     async def lock(self) -> bool:
-        """Lock the ledger against all that lock it; returns whether that was possible."""
+        """Take the ledger's exclusive lock; returns whether that was possible."""
         return await self.on_thread(self._lock)
 
     # on the thread

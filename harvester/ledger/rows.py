@@ -30,7 +30,7 @@ def journal_entry(outcomes: Sequence[Outcome], spent: Iterable[Spent] = ()) -> s
 
 
 def journal_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """The same as rows of nine values: the last is what `as_rows` gives from there on, as JSON."""
+    """The same as rows of nine values; the last holds the rest of `as_rows`, as JSON."""
     return [
         (*row, "") if len(row) == _FINAL else (*row[:_FINAL], encode(row[_FINAL:]).decode())
         for row in as_rows(outcomes)
@@ -42,11 +42,11 @@ _FINAL = 8
 
 
 def as_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """The outcomes of a commit as rows, neighbouring final windows as one.
+    """The outcomes of a commit as rows, adjacent final windows merged.
 
     A row: account, interface, first and last day as ordinals, state, records, checksum, empty days
-    as hexadecimal digits; then, if it is not final, the rest of an `Outcome`.  Those that are not
-    final come first: what is final takes the place of what was late or waited before.
+    as hexadecimal digits; then, if it is not final, the rest of an `Outcome`.  Rows that are not
+    final come first: a final window replaces one that was late or waiting before.
     """
     finals = [
         (appid, name, begin.toordinal(), end.toordinal(), state, records, checksum,
@@ -76,7 +76,7 @@ def as_outcome(row: Sequence[Any]) -> Outcome:
 
 
 def joined(finals: Iterable[Row]) -> list[Row]:
-    """Neighbouring final windows as one, within a year: a year has a sum of its own."""
+    """Merge adjacent final windows within a year: each year has its own sum."""
     found: list[Row] = []
     rows = sorted(finals)
     at, number = 0, len(rows)
@@ -119,7 +119,7 @@ class Journal:
 
     @classmethod
     def of_entries(cls, entries: Iterable[str]) -> Self:
-        """From what `journal_entry` has made."""
+        """Parse the result of `journal_entry`."""
         journal = cls()
         for text in entries:
             entry = parse_small(text.encode())
@@ -131,7 +131,7 @@ class Journal:
 
     @classmethod
     def of_rows(cls, rows: Iterable[Row]) -> Self:
-        """From what `journal_rows` has made."""
+        """Parse the result of `journal_rows`."""
         journal = cls()
         for *row, rest in rows:
             why = parse_small(rest.encode()) if rest else ()
@@ -139,7 +139,7 @@ class Journal:
         return journal
 
     def apply(self, calendars: dict[Key, Calendar], appids: Iterable[str]) -> None:
-        """Bring what is known of these accounts up to date."""
+        """Apply the commits to the calendars of these accounts."""
         for appid in appids:
             for name, rows in self.rows.get(appid, {}).items():
                 calendar = calendars.setdefault((appid, name), Calendar())
@@ -154,7 +154,7 @@ def calendars_of(years: Iterable[Row], windows: Iterable[Row]) -> dict[Key, Cale
 
     years: account, interface, year, letters, records and checksum (or None).
     windows: account, interface, first and last day as text, state, records, checksum, and the rest
-    of an `OpenWindow`.  Raises `ValueError` for what no ledger has written.
+    of an `OpenWindow`.  Raises `ValueError` for values that a ledger does not write.
     """
     found: defaultdict[Key, Calendar] = defaultdict(Calendar)
     for appid, name, year, days, records, checksum in years:
@@ -169,7 +169,7 @@ def calendars_of(years: Iterable[Row], windows: Iterable[Row]) -> dict[Key, Cale
 
 
 class Before(NamedTuple):
-    """What a calendar was before it changed."""
+    """The state of a calendar before it changed."""
 
     years: Mapping[int, bytes]
     sums: Mapping[int, Tally | None]
@@ -177,7 +177,7 @@ class Before(NamedTuple):
 
     @classmethod
     def of(cls, calendar: Calendar) -> Before:
-        """A copy of what a calendar is now."""
+        """A copy of the current state of a calendar."""
         years = {year: bytes(row) for year, row in calendar.years.items()}
         return cls(years, dict(calendar.sums), dict(calendar.windows))
 
@@ -191,7 +191,7 @@ class Before(NamedTuple):
         return changed
 
     def gone_of(self, calendar: Calendar) -> list[str]:
-        """The first days of windows that are not open any more."""
+        """The first days of windows that are no longer open."""
         return [str(first) for first in self.windows.keys() - calendar.windows.keys()]
 
     def windows_of(self, calendar: Calendar) -> list[Row]:
@@ -206,7 +206,7 @@ class Before(NamedTuple):
 def changes(
     changed: Mapping[Key, tuple[Calendar, Before]], ids: Mapping[Key, tuple[int, int]]
 ) -> tuple[list[Row], list[Row], list[Row]]:
-    """What has to be written of calendars: years, windows that are gone, windows that came.
+    """The changes of calendars to write: years, removed windows, added windows.
 
     Each row begins with the ids of its account and interface.
     """

@@ -1,13 +1,13 @@
-"""The tables of the shared ledger in PostgreSQL, and what is written into them and read.
+"""The tables of the shared ledger in PostgreSQL, and the statements that read and write them.
 
 Rule: functions of a connection; `harvester.ledger.postgresql` has the connections and their errors.
 
 A commit adds rows to ``journal``; readers apply them to the calendars.  The rows of an account are
 merged into its calendars when it is released, or after `LATEST` commits.
 
-A worker's lease hangs on its row in ``worker``: renewing it is one row, however many accounts it
-holds.  A claim raises the epoch of an account, and a commit locks the accounts and compares epochs:
-what somebody else has claimed is left out.  All times are the server's.
+A worker's lease is in its row in ``worker``: one update renews it, for any number of accounts.  A
+claim raises the epoch of an account; a commit locks the accounts, compares epochs, and leaves out
+accounts that another worker has claimed.  All times are the server's.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from harvester.plan import Days
 VERSION = 1
 LATEST = 30
 CLOCKS = 60.0
-"""Seconds by which a worker's clock may differ from the server's: days begin by it."""
+"""Seconds by which a worker's clock may differ from the server's: it decides when a day begins."""
 FORGOTTEN = "1 day"
-"""A worker whose lease ended so long ago is removed."""
+"""A worker is removed this long after the end of its lease."""
 _AT_ONCE = 400
 
 _SCHEMA = """
@@ -127,13 +127,13 @@ class Tables:
                 copy.write_row(row)
 
     def columns(self, sql: str, rows: Sequence[Row]) -> None:
-        """Run a statement that takes these rows as one array a column."""
+        """Run a statement with these rows as one array for each column."""
         if rows:
             self._connection.execute(sql, [list(column) for column in zip(*rows, strict=True)])
 
 
 def make(tables: Tables, schema: str) -> None:
-    """Make the schema and its tables, if they are not there; raises `UsageError` for another's."""
+    """Create the schema and its tables if missing; raises `UsageError` for foreign tables."""
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
         tables.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         tables.run(_SCHEMA)
@@ -142,24 +142,24 @@ def make(tables: Tables, schema: str) -> None:
 
 
 def begin_after(tables: Tables, epoch: int) -> None:
-    """Let all epochs be later than one that a sink knows."""
+    """Raise all epochs above one that a sink knows."""
     tables.run("UPDATE version SET first_epoch = greatest(first_epoch, %s)", epoch)
     tables.run("UPDATE account SET epoch = greatest(epoch, %s)", epoch)
 
 
 def drop(tables: Tables, schema: str) -> None:
-    """Remove a schema with all that it holds."""
+    """Remove a schema and everything in it."""
     tables.run(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 def replace(tables: Tables, schema: str, new: str, former: str) -> None:
-    """Let another schema take the place of one, which gets another name."""
+    """Replace a schema by another one; the old one gets another name."""
     tables.run(f"ALTER SCHEMA {schema} RENAME TO {former}")
     tables.run(f"ALTER SCHEMA {new} RENAME TO {schema}")
 
 
 def check_version(tables: Tables) -> None:
-    """That this program can work on the tables; raises `UsageError`."""
+    """Raise `UsageError` unless this version can use the tables."""
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
         raise UsageError("it holds no ledger")
     [(number,)] = tables.rows("SELECT number FROM version")
@@ -174,7 +174,7 @@ def check_version(tables: Tables) -> None:
 
 
 def join(tables: Tables, name: str, job: Job) -> int:
-    """Begin as a worker; returns its number."""
+    """Join as a worker; returns its number."""
     [(now,)] = tables.rows("SELECT extract(epoch FROM clock_timestamp())")
     ahead = job.wall - float(now)
     if abs(ahead) > CLOCKS:
@@ -183,7 +183,7 @@ def join(tables: Tables, name: str, job: Job) -> int:
             " the ledger's; set it: days and quotas begin by it"
         )
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")
-    tables.run(  # of a frozen one nothing is stored any more: it may know other sinks
+    tables.run(  # a frozen worker may not store anything any more: it may have other sinks
         "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = until FROM worker"
         " WHERE worker.id = holder AND until < clock_timestamp()"
     )
@@ -219,7 +219,7 @@ _RENEW = (
     " windows = greatest(windows, %s) WHERE id = %s"
 )
 _ENDED = "SELECT id FROM worker WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED"
-"""Workers whose lease has ended; none of them renews it until this transaction is over."""
+"""Workers whose lease has ended; none of them can renew it until this transaction ends."""
 
 _CLAIM = """
 WITH free AS (
@@ -239,15 +239,16 @@ RETURNING name, account.id, epoch, extract(epoch FROM clock_timestamp() - CASE
     WHEN free.holder IS NULL THEN free.freed ELSE coalesce(
         (SELECT until FROM worker WHERE worker.id = free.holder), clock_timestamp()) END)
 """
-# Who is locked may have been claimed since the statement began: then its epoch is another one.
+# A locked account may have been claimed since the statement began: then its epoch differs.
 
 
 def claim(
     tables: Tables, worker: int, lease: float, limit: int
 ) -> tuple[list[Lease], dict[str, Account]]:
-    """Hold accounts that nobody else holds; renews the lease, and claims nothing if it has ended.
+    """Renew the lease, and claim accounts that no other worker holds.
 
-    The worker's row is locked first: what comes after a claim that is under way waits for it.
+    Claims nothing if the lease has ended.  The worker's row is locked first, so that
+    later calls wait for a claim that is under way.
     """
     if not tables.run(f"{_RENEW} AND until >= clock_timestamp()", lease, 0, worker):
         return [], {}
@@ -263,9 +264,9 @@ def claim(
 def renew(
     tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, Account]
 ) -> set[str]:
-    """Hold the accounts for another lease; returns those that were lost.
+    """Renew the lease; returns the accounts that were lost.
 
-    Who takes over accounts of this worker has locked its row until that is committed.
+    A worker that takes over accounts of this one locks this row until its commit.
     """
     if not tables.run(_RENEW, lease, windows, worker):
         return {*held}
@@ -277,7 +278,7 @@ def renew(
 
 
 def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
-    """These accounts are finished: for this worker, and for those that have the same job now."""
+    """Mark accounts as finished, for this worker and for those that have the same job now."""
     own = _locked(tables, held)
     merge(tables, _still(held, own))
     ids = _array(number for number, _ in held.values())
@@ -297,9 +298,9 @@ def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
 
 
 def abandon(tables: Tables, worker: int) -> None:
-    """Hold nothing any more; the epochs are raised, so that nothing that is under way counts.
+    """Release all accounts and raise their epochs, so that writes under way are refused.
 
-    The worker's row is locked first, so that a claim that is under way comes before.
+    The worker's row is locked first, so that a claim that is under way is finished before.
     """
     tables.run("UPDATE worker SET windows = windows WHERE id = %s", worker)
     tables.run(
@@ -315,13 +316,13 @@ def abandon(tables: Tables, worker: int) -> None:
 
 
 def unfinished(tables: Tables, worker: int) -> int:
-    """How many accounts the worker has still to claim."""
+    """How many accounts the worker still has to claim."""
     [(number,)] = tables.rows("SELECT count(*) FROM wanted WHERE worker = %s", worker)
     return int(number)
 
 
 def leave(tables: Tables, worker: int) -> None:
-    """End as a worker."""
+    """Leave as a worker."""
     tables.run(
         "UPDATE account SET holder = NULL, freed = clock_timestamp() WHERE holder = %s", worker
     )
@@ -345,7 +346,7 @@ def workers(tables: Tables) -> list[WorkerState]:
 
 
 def _locked(tables: Tables, held: Mapping[str, Account]) -> dict[str, Account]:
-    """The accounts, locked until the end of the transaction: nobody claims them meanwhile."""
+    """The accounts, locked until the end of the transaction, so that no worker claims them."""
     names = {number: appid for appid, (number, _) in held.items()}
     rows = tables.rows(
         "SELECT id, epoch FROM account WHERE id = ANY(%s::integer[]) ORDER BY id FOR UPDATE",
@@ -355,12 +356,12 @@ def _locked(tables: Tables, held: Mapping[str, Account]) -> dict[str, Account]:
 
 
 def _array(numbers: Iterable[int]) -> str:
-    """Numbers as PostgreSQL writes an array, which is faster than to have the driver write it."""
+    """Numbers as a PostgreSQL array; faster than the driver's conversion."""
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _named(tables: Tables, appids: Iterable[str]) -> dict[str, Account]:
-    """Accounts that a worker without leases writes."""
+    """Accounts written by a worker without leases."""
     _know(tables, appids)
     rows = tables.rows("SELECT name, id, epoch FROM account WHERE name = ANY(%s)", sorted(appids))
     return {name: (number, epoch) for name, number, epoch in rows}
@@ -383,10 +384,10 @@ def commit(
     spent: Sequence[Spent],
     held: Mapping[str, Account] | None,
 ) -> set[str]:
-    """Store all of it but that of lost accounts, which are returned.
+    """Store everything except outcomes of lost accounts, which are returned.
 
-    held: the accounts under the epochs that count; None of a worker that has no leases, as it makes
-    or mends a ledger alone.
+    held: the epochs to compare with; None for a worker without leases, which creates or rebuilds a
+    ledger alone.
     """
     appids = {each.window.appid for each in outcomes} | {each.appid for each in spent}
     appids |= held.keys() if held is not None else set()
@@ -435,12 +436,12 @@ def _store_checkpoint(tables: Tables, sink: str, entries: Mapping[str, str]) -> 
 
 
 def merge_held(tables: Tables, held: Mapping[str, Account]) -> None:
-    """Merge the commits of these accounts into their calendars; those that were lost are left."""
+    """Merge the commits of these accounts into their calendars, except lost accounts."""
     merge(tables, _still(held, _locked(tables, held)))
 
 
 def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
-    """The same of accounts that are locked."""
+    """The same for locked accounts."""
     ids = _array(number for number, _ in accounts.values())
     rows = tables.rows(
         "WITH merged AS (DELETE FROM journal WHERE account = ANY(%s::integer[]) RETURNING *)"
@@ -512,7 +513,7 @@ def _ids(tables: Tables, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:
 def register(
     tables: Tables, ranges: Sequence[tuple[str, str, date, date]], sinks: Sequence[str]
 ) -> None:
-    """Remember the ranges that are asked for, and where it is stored."""
+    """Remember the requested ranges and the sinks."""
     tables.columns(
         "INSERT INTO asked SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])"
         " ON CONFLICT (appid, endpoint) DO UPDATE SET"
@@ -556,7 +557,7 @@ def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, Account] | N
 
 
 def rebook(tables: Tables, today: date) -> bool:
-    """Count the calls of days that have not come as today's; returns whether there were any."""
+    """Count calls of future days as today's (after a clock change); returns whether any were."""
     days = tables.run("UPDATE budget SET day = day WHERE day > %s", str(today))
     tables.run(
         "INSERT INTO budget SELECT appid, endpoint, %s, sum(calls) FROM budget WHERE day > %s"
@@ -570,7 +571,7 @@ def rebook(tables: Tables, today: date) -> bool:
 
 
 def learn_span(tables: Tables, endpoint: str, days: int) -> None:
-    """Remember that an interface takes windows of so many days at the most."""
+    """Remember the most days of a window that an interface accepts."""
     tables.run(
         "INSERT INTO span VALUES (%s, %s) ON CONFLICT (endpoint) DO UPDATE SET"
         " days = least(span.days, excluded.days)",
@@ -580,7 +581,7 @@ def learn_span(tables: Tables, endpoint: str, days: int) -> None:
 
 
 def note_exhausted(tables: Tables, said: Exhausted) -> None:
-    """Remember what WeChat said of a quota."""
+    """Remember WeChat's answer about a quota."""
     if said.until:
         tables.run(
             "INSERT INTO exhausted VALUES (%s, %s, %s, %s) ON CONFLICT (appid, endpoint)"
@@ -618,7 +619,7 @@ def sinks(tables: Tables) -> dict[str, KnownSink]:
 
 
 def accounts(tables: Tables) -> list[str]:
-    """The accounts of which anything is known."""
+    """The accounts that the ledger knows."""
     rows = tables.rows(
         "SELECT name FROM account WHERE EXISTS (SELECT FROM calendar WHERE account = account.id)"
         " OR EXISTS (SELECT FROM open_window WHERE account = account.id)"
@@ -629,7 +630,7 @@ def accounts(tables: Tables) -> list[str]:
 
 
 def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
-    """What is known of these accounts."""
+    """The calendars of these accounts."""
     found = _calendars(tables, appids)
     for some in _some(appids):
         rows = tables.rows(
@@ -667,7 +668,7 @@ def _some(names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def asked(tables: Tables) -> dict[Key, Days]:
-    """The widest range ever asked for, by account and interface."""
+    """The widest range ever requested, by account and interface."""
     return {
         (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
         for appid, endpoint, first, last in tables.rows("SELECT * FROM asked")
@@ -681,11 +682,11 @@ def spent(tables: Tables, day: date) -> dict[Key, int]:
 
 
 def spans(tables: Tables) -> dict[str, int]:
-    """The longest windows, in days, that WeChat took, of interfaces that refused some."""
+    """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
     return dict(tables.rows("SELECT endpoint, days FROM span"))
 
 
 def exhausted(tables: Tables, now: float) -> dict[Key, Exhausted]:
-    """The interfaces whose quota is spent now, a Unix time."""
+    """The interfaces whose quota is used up at ``now``, a Unix time."""
     rows = tables.rows("SELECT * FROM exhausted WHERE until > %s", now)
     return {(row[0], row[1]): Exhausted(*row) for row in rows}

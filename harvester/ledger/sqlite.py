@@ -1,7 +1,7 @@
 """The embedded ledger: one SQLite file, opened, claimed and checked; its errors as sentences.
 
-Rule: what stands in it is the business of `harvester.ledger.tables`; every call of that runs from
-here, on the ledger's own thread.  It has one worker, and so one constant epoch.
+Rule: `harvester.ledger.tables` reads and writes the tables; every call of it is made from here, on
+the ledger's own thread.  This ledger has one worker, and so one constant epoch.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ T = TypeVar("T")
 
 
 def ledger_of_file(file: Path) -> Path:
-    """Where the ledger of one file of records lies, if nobody says where: beside it."""
+    """The default ledger of a file of records: beside it."""
     return file.with_name(f"{file.name}.{FILE_NAME}")
 
 
 def ledger_of(place: Path) -> Path:
-    """The same of a directory, in which it lies, or of a file that is there."""
+    """The default ledger of a directory (in it) or of an existing file (beside it)."""
     return ledger_of_file(place) if place.is_file() else place / FILE_NAME
 
 
@@ -52,7 +52,7 @@ class SqliteLedger:
     """The ledger in one SQLite file.
 
     An async context manager.  While it is open for writing no other process can open it so; a
-    reader (``readonly=True``) is never kept out.  Raises `UsageError` if it is in use or cannot be
+    reader (``readonly=True``) can always open it.  Raises `UsageError` if it is in use or cannot be
     created, `LedgerError` if it is damaged or of a newer version.
     """
 
@@ -70,7 +70,9 @@ class SqliteLedger:
 
     async def __aenter__(self) -> Self:
         if self._thread is not None:
-            raise UsageError(f"the ledger {self.path} is open already; hand it in closed")
+            raise UsageError(
+                f"the ledger {self.path} is already open; pass one that is not entered"
+            )
         self._thread = Thread("harvester-ledger")
         try:
             await self._thread.call(self._open)
@@ -172,8 +174,8 @@ class SqliteLedger:
             raise LedgerError(self._damaged(type(exc).__name__)) from exc
 
     def _not_opened(self, exc: Exception) -> UsageError | LedgerError:
-        """What cannot be used is the user's to choose; what is damaged or full stops the run."""
-        if not isinstance(exc, sqlite3.Error):  # even the driver's own message can be no text
+        """`UsageError` if the file cannot be used, `LedgerError` if it is damaged or full."""
+        if not isinstance(exc, sqlite3.Error):  # even the driver's own message may be invalid text
             return LedgerError(self._damaged(type(exc).__name__))
         said = self._describe(exc)
         unusable = (
@@ -199,7 +201,7 @@ class SqliteLedger:
         )
 
     def _readonly_by_itself(self, text: str) -> bool:
-        """Whether SQLite will not write though the disk lets us: by what stands in the file."""
+        """Whether SQLite refuses to write because of the file's content, not the disk."""
         places = (self.path, self.path.parent)
         return (
             "readonly" in text
@@ -288,14 +290,14 @@ class SqliteLedger:
         found = self._version(self._database)
         if found != VERSION:
             raise LedgerError(
-                f"the ledger {self.path} is of version {found}, this harvester knows {VERSION};"
-                " use the harvester that wrote it, or a newer one; if there is none,"
+                f"the ledger {self.path} has format version {found}, this harvester needs"
+                f" {VERSION}; use the harvester that wrote it, or a newer one; if there is none,"
                 f" {self._way_out()}"
             )
 
     def _check_seal(self) -> None:
         assert self._database is not None
-        self._database.execute("BEGIN")  # at one moment, whoever else writes
+        self._database.execute("BEGIN")  # one snapshot, while others write
         try:
             if not seal.whole(self._database):
                 raise LedgerError(self._damaged("it does not hold what was written into it"))
@@ -308,7 +310,7 @@ class SqliteLedger:
         return int(database.execute("PRAGMA user_version").fetchone()[0])
 
     def _is_void(self, database: sqlite3.Connection) -> bool:
-        """Whether nothing stands in it yet: whoever made it was ended, or had no room."""
+        """Whether the file is empty: its creator was killed, or the disk was full."""
         if self._version(database):
             return False
         return not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -316,9 +318,9 @@ class SqliteLedger:
     def _close(self) -> None:
         if self._database is not None:
             if self._sound and not self._readonly:
-                with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # it stays where it is, then
+                with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # then the log stays
                     tables.settle(self._database)
-            with step("close ledger"):  # what stands in its log goes into the file
+            with step("close ledger"):  # moves the log into the file
                 self._database.close()
             self._database = None
             self._sound = False
@@ -328,7 +330,7 @@ class SqliteLedger:
 
 
 def checkpoint_in(path: Path, sink: str) -> dict[str, str] | None:
-    """What a ledger has stored for a sink, None if it does not know it; raises as opening does."""
+    """A ledger's entry for a sink, None if there is none; raises the same errors as opening."""
     ledger = SqliteLedger(path, readonly=True)
     try:
         ledger._open()

@@ -1,10 +1,10 @@
-"""The tables of the embedded ledger, and what is written into them and read.
+"""The tables of the embedded ledger, and the statements that read and write them.
 
-Rule: functions of a connection; whoever opened it sees to its file, its thread and its errors.
+Rule: functions of a connection; the caller handles its file, its thread and its errors.
 
 A commit is one row of ``journal`` at first: a commit of a thousand accounts would change a thousand
 calendars, and the next one the same.  When there are `LATEST` of them they are merged into the
-calendars together; closing does the same, and who reads applies them to what is found.
+calendars together; closing does the same, and readers apply them to the calendars.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ CREATE TABLE checkpoint (
 
 
 def made(database: Connection) -> Connection:
-    """With the tables of a ledger that knows nothing, all or none of them."""
+    """Create the tables of an empty ledger, all or none of them."""
     database.executescript(f"BEGIN;{_SCHEMA}{seal.SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
     return database
 
 
 def rows_of(database: Connection, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """What a query finds."""
+    """The rows of a query."""
     return database.execute(sql, values).fetchall()
 
 
@@ -93,12 +93,12 @@ def transaction(database: Connection, what: str) -> Iterator[None]:
 
 @contextmanager
 def _snapshot(database: Connection) -> Iterator[None]:
-    """All that is read within stands there at one moment, whoever else writes."""
+    """A read transaction: all reads within see the same snapshot."""
     database.execute("BEGIN")
     try:
         yield
     finally:
-        if database.in_transaction:  # an error of the disk has ended it already
+        if database.in_transaction:  # a disk error has already ended it
             database.execute("ROLLBACK")
 
 
@@ -108,7 +108,7 @@ def _snapshot(database: Connection) -> Iterator[None]:
 def register(
     database: Connection, ranges: Sequence[tuple[str, str, date, date]], sinks: Sequence[str]
 ) -> None:
-    """Remember the ranges that are asked for, and where it is stored."""
+    """Remember the requested ranges and the sinks."""
     with transaction(database, "range"):
         database.executemany(
             "INSERT INTO asked VALUES (?, ?, ?, ?) ON CONFLICT (appid, endpoint) DO UPDATE SET"
@@ -152,7 +152,7 @@ def _store_checkpoint(database: Connection, sink: str, entries: Mapping[str, str
 
 
 def settle(database: Connection) -> None:
-    """Merge what the latest commits brought, if they brought anything."""
+    """Merge the latest commits into the calendars, if there are any."""
     if rows_of(database, "SELECT 1 FROM journal LIMIT 1"):
         with transaction(database, "journal"):
             _merge(database)
@@ -175,7 +175,7 @@ def _merge(database: Connection) -> None:
 
 
 def _journal(database: Connection) -> Journal:
-    """What the latest commits brought."""
+    """The latest commits, not merged yet."""
     rows = rows_of(database, "SELECT entries FROM journal ORDER BY number")
     return Journal.of_entries(text for (text,) in rows)
 
@@ -240,7 +240,7 @@ def forget(database: Connection, key: Key, days: Days) -> None:
 
 
 def rebook(database: Connection, today: date) -> bool:
-    """Count the calls of days that have not come as today's; gives whether there were any."""
+    """Count calls of future days as today's (after a clock change); returns whether any were."""
     settle(database)
     if not rows_of(database, "SELECT 1 FROM budget WHERE day > ? LIMIT 1", str(today)):
         return False
@@ -256,7 +256,7 @@ def rebook(database: Connection, today: date) -> bool:
 
 
 def learn_span(database: Connection, endpoint: str, days: int) -> None:
-    """Remember that an interface takes windows of so many days at the most."""
+    """Remember the most days of a window that an interface accepts."""
     with transaction(database, "span"):
         database.execute(
             "INSERT INTO span VALUES (?, ?) ON CONFLICT (endpoint) DO UPDATE SET"
@@ -266,7 +266,7 @@ def learn_span(database: Connection, endpoint: str, days: int) -> None:
 
 
 def note_exhausted(database: Connection, said: Exhausted) -> None:
-    """Remember what WeChat said of a quota."""
+    """Remember WeChat's answer about a quota."""
     with transaction(database, "quota"):
         database.execute(
             "DELETE FROM exhausted WHERE appid = ? AND endpoint = ?", (said.appid, said.endpoint)
@@ -299,7 +299,7 @@ def sinks(database: Connection) -> dict[str, KnownSink]:
 
 
 def accounts(database: Connection) -> list[str]:
-    """The accounts of which anything is known."""
+    """The accounts that the ledger knows."""
     with _snapshot(database):
         found = {str(name) for (name,) in rows_of(database, "SELECT name FROM account")}
         found.update(name for (name,) in rows_of(database, "SELECT DISTINCT appid FROM asked"))
@@ -308,7 +308,7 @@ def accounts(database: Connection) -> list[str]:
 
 
 def calendars(database: Connection, appids: Sequence[str]) -> dict[Key, Calendar]:
-    """What is known of these accounts."""
+    """The calendars of these accounts."""
     with _snapshot(database):
         found = _calendars(database, appids)
         _journal(database).apply(found, appids)
@@ -346,7 +346,7 @@ def _some(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def asked(database: Connection) -> dict[Key, Days]:
-    """The widest range ever asked for, by account and interface."""
+    """The widest range ever requested, by account and interface."""
     return {
         (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
         for appid, endpoint, first, last in rows_of(database, "SELECT * FROM asked")
@@ -369,12 +369,12 @@ def spent(database: Connection, day: date) -> dict[Key, int]:
 
 
 def spans(database: Connection) -> dict[str, int]:
-    """The longest windows, in days, that WeChat took, of interfaces that refused some."""
+    """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
     return {name: int(days) for name, days in rows_of(database, "SELECT endpoint, days FROM span")}
 
 
 def exhausted(database: Connection, now: float) -> dict[Key, Exhausted]:
-    """The interfaces whose quota is spent now, a Unix time."""
+    """The interfaces whose quota is used up at ``now``, a Unix time."""
     found = rows_of(database, "SELECT * FROM exhausted WHERE until > ?", now)
     return {
         (appid, endpoint): Exhausted(appid, endpoint, float(until), float(said))

@@ -1,4 +1,4 @@
-"""Where records go: ``base`` holds the promise, then one file a sink.
+"""The destinations of records: ``base`` is the interface, then one file for each sink.
 
 Rule: a sink knows its own driver and nothing of the engine.
 """

@@ -1,15 +1,15 @@
 """What a sink is: a destination for the records of windows.
 
-Rule: an interface and its values; no sink lives here.
+Rule: an interface and its values; no implementation.
 
-There is one commit rule for all sinks.  `Sink.write` stores each window in the place of every
-stored window that overlaps it, and is durable when it returns; then the ledger commits.  A crash
-between the two repeats windows, and a repeated window replaces itself.  So each record of each
-window stands in the sink exactly once, whatever happened on the way.
+There is one commit rule for all sinks.  `Sink.write` replaces every stored window that overlaps a
+new one, and is durable when it returns; then the ledger commits.  After a crash between the two,
+windows are repeated, and a repeated window replaces itself.  So the sink has each record of each
+window exactly once, whatever happened before.
 
-A sink whose files only grow keeps a checkpoint: the ledger stores it with the windows, and what
-lies beyond it is cut off when the sink is opened.  A feed, which cannot take back what it has sent,
-sends a window again whole, with a later version.
+A sink whose files only grow has a checkpoint: the ledger stores it with the windows, and bytes
+beyond it are cut off when the sink is opened.  A feed, which cannot revoke what it has sent, sends
+a whole window again, with a later version.
 
 The engine calls `open` once, `write` from one task, and `close` once.  `scan` is optional: a sink
 that has it can be verified and read, a new ledger can be made from it, and another sink can be

@@ -1,13 +1,14 @@
 """Records as rows of a table: from the fields that the catalogue knows to typed columns.
 
-Rule: pure, and nothing is lost: what a column does not hold exactly stands in ``_extra``.
+Rule: pure, and no value is lost: a value that its column cannot hold exactly goes to ``_extra``.
 
 A table has a column for each known field, then the metadata, then ``_extra``: a JSON object of the
 fields that the catalogue does not know, and of the raw values that are not of their column's type
-(their columns are null then).  A record is its columns with ``_extra`` laid over them.
+(their columns are null then).  A record is its columns, overwritten by ``_extra``.
 
-Records that are as the catalogue says become rows a column at a time, which is several times faster
-than one by one.  A chunk in which one record is not raises `Misfit`, and goes record by record.
+Records that match the catalogue become rows column by column, which is several times faster than
+record by record.  A chunk with a record that does not match raises `Misfit`, and is converted
+record by record.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DuckDB: ``duckdb:FILE``, a table for each interface.
 
-Rule: the only room that knows duckdb, which is imported when a sink is made and not before.
+Rule: the only module that imports duckdb, and only when a sink is made.
 
 DuckDB lets one program at a time have a file, readers included.  Rows go in a column at a time, as
 Arrow has them where pyarrow is installed, else as JSON, which takes twice as long; a statement a

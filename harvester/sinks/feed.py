@@ -2,8 +2,8 @@
 
 Rule: pure; nothing is sent here.
 
-A feed cannot take back what it has sent.  So it sends a window whole, at least once, and a changed
-window again whole with a later version.  A record's id is
+A feed cannot revoke what it has sent.  So it sends whole windows, at least once, and a changed
+window again as a whole with a later version.  A record's id is
 ``<account>/<interface>/<first day>/<last day>/<number>``: its window, and its number in the window,
 from 1.  It is the same however often the window is sent.
 """

@@ -2,10 +2,10 @@
 
 Rule: pure; SQL text and values.  What differs from database to database is a `Dialect`.
 
-There is no primary key: WeChat may send two records that a key would call the same, and true data
-must never be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are the checksum of
-the record as it came, so that a scan gives the tally of a window by reading; the lower 31 bits are
-the checksum of the row as it was inserted, so that a scan notices a row which somebody changed.
+There is no primary key: WeChat may send two records with the same key, and correct data must never
+be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are the checksum of
+the record as it was fetched, so that a scan can compute the tally of a window; the lower 31 bits
+are the checksum of the row as it was inserted, so that a scan detects a row that was changed later.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 Rule: a segment only grows at its end, or is replaced as a whole; the checkpoint says which bytes
 count.
 
-The checkpoint has an entry for each segment: its length and its generation.  What lies beyond the
-length was never committed and is cut off when the sink is opened.  To take windows out of a segment
-it is written again beside the old file, as ``000001.jsonl.<generation>.tmp``.  The checkpoint with
-the new generation makes that file the segment; it gets the segment's name at the next `write`, at
-`close`, or at the next `open`.  Until then the old file stays, so that a reader of the directory
+The checkpoint has an entry for each segment: its length and its generation.  Bytes beyond
+the length were never committed and are cut off when the sink is opened.  To remove windows from a
+segment, it is rewritten beside the old file, as ``000001.jsonl.<generation>.tmp``.  The checkpoint
+with the new generation makes that file the segment; it gets the segment's name at the next `write`,
+at `close`, or at the next `open`.  Until then the old file stays, so that a reader of the directory
 sees each window once.  A committed segment is never removed: no number is used twice.
 
 Files in folders that were not made here are never touched (`harvester.sinks.directory`).

@@ -1,9 +1,9 @@
 """Records in memory, for tests and notebooks.
 
-Rule: it keeps the whole promise, except that nothing outlives the process.
+Rule: the same guarantees as other sinks, except that records do not outlive the process.
 
 A ledger outlives the records.  So the checkpoint names the object that holds them: an object of
-another process refuses it, and nothing counts as harvested that is gone.
+another process refuses it, so that lost records do not count as harvested.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 Rule: the records are kept as compressed lines in ``DIR/.lines``; the files are derived from them.
 
 A write costs what a compressed JSON line costs.  When the sink is closed, each year of which the
-lines have changed is written anew beside the old file, and takes its place as a whole.  A window
+lines have changed is rewritten beside the old file, and replaces it as a whole.  A window
 belongs to the year of its first day.
 
 Each file says in its footer from which windows it was made, so that a year which a killed process
-left behind, or whose lines were cut, is found by comparing.  Beside the lines of an interface lies
-what it takes to derive them in a later run: the interface's fields, and the lengths of the segments
-for which all its files are up to date.
+left behind, or whose lines were cut, is found by comparing.  Beside the lines of an interface is
+a file with what a later run needs to derive them: the interface's fields, and the lengths of the
+segments for which all its files are up to date.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 r"""PostgreSQL: ``postgresql://…``, a table for each interface.
 
-Rule: what is particular to PostgreSQL; the connection is `harvester.postgres`'s business.
+Rule: only what is specific to PostgreSQL; `harvester.postgres` has the connection.
 
 PostgreSQL refuses the character NUL in text: a text that has one is put into ``_extra``, which as
 JSON writes it ``\u0000``, and its column is null.  JSON columns are ``json``, not ``jsonb``, which
 would refuse it too, and would not keep the order of an object's fields.
 
 Writers of different accounts write at the same time.  A transaction that was cut off from its
-writer in the middle of its commit still holds the locks of its accounts, so that the repeated write
-waits until it is over, and replaces what it brought.
+writer in the middle of its commit still holds the locks of its accounts, so the repeated write
+waits for its end, and replaces its rows.
 """
 
 from __future__ import annotations

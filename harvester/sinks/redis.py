@@ -1,7 +1,7 @@
-"""A feed of Redis streams, one an interface, for programs that pass records on.
+"""A feed of Redis streams, one for each interface, for programs that process records further.
 
-Rule: one of two modules that know redis, which is imported when a sink is made and not before; no
-message holds what stands in the URL beside user, host, port and database.
+Rule: one of two modules that import redis, and only when a sink is made; messages show only user,
+host, port and database of the URL.
 
 The stream of an interface is ``harvester:<interface>``, or has the spec's prefix.  An entry is a
 record, with these fields:
@@ -14,10 +14,10 @@ record, with these fields:
 
 A window without records is one entry with number 0, ``records`` 0 and no ``record``.
 
-What has been sent is never changed or removed.  A changed window is sent again whole, and after a
-crash or a lost connection a window can come twice, or in part and then whole: at least once.  A
-consumer collects the entries of a window and version; once it has as many ids as ``records`` says,
-the window is whole.  It keeps the latest version of each window::
+What has been sent is never changed or removed.  A changed window is sent again as a whole, and
+after a crash or a lost connection a window can arrive twice, or partly and then as a whole: at
+least once.  A consumer collects the entries of a window and version; once it has as many ids as
+``records`` says, the window is whole.  It keeps the latest version of each window::
 
     account, interface, begin, end, number = entry["id"].split("/")
     window, version = (account, interface, begin, end), int(entry["version"])
@@ -29,8 +29,8 @@ the window is whole.  It keeps the latest version of each window::
         if window not in windows or windows[window][0] <= version:
             windows[window] = version, list(part.values())
 
-A window stands as long as no window of its account and interface that overlaps it has a later
-version.  The order in which entries come, and how often, makes no difference::
+A window is valid as long as no overlapping window of its account and interface has a later version.
+The order and the number of entries make no difference::
 
     def overlap(a, b):
         return a[:2] == b[:2] and a[2] <= b[3] and b[2] <= a[3]
@@ -41,9 +41,9 @@ version.  The order in which entries come, and how often, makes no difference::
         if not any(overlap(window, w) and v > version for w, (v, _) in windows.items())
     }
 
-Each stream is a key of its own, and no call needs two keys: a cluster serves as well as a single
-server, and any node's URL names it.  Entries may be trimmed and deleted; they stay harvested.  What
-Redis itself loses when it dies is a matter of its persistence (``appendonly yes`` with
+Each stream is a key of its own, and no call needs two keys: a cluster works like a single
+server, and the URL of any node names it.  Entries may be trimmed and deleted; they stay harvested.
+What Redis itself loses when it dies is a matter of its persistence (``appendonly yes`` with
 ``appendfsync always`` loses nothing): the ledger keeps the last entry's place in each stream, and a
 stream that was deleted, or came back without that entry, stops the run.
 """

@@ -1,4 +1,4 @@
-"""What a segment of JSON lines holds: how much of it counts, and whose windows.
+"""Reads segments of JSON lines: which bytes count, and which windows they hold.
 
 Rule: reads; writes nothing.
 """

@@ -1,6 +1,6 @@
-"""What stands behind the colon of a sink's spec: a place, and options.
+"""Parses a sink's spec after the colon: a place, and options.
 
-Rule: a spec is read whole before anything is opened; what it does not know is an error.
+Rule: a spec is parsed completely before anything is opened; an unknown option is an error.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
 """Records on standard output, one JSON object a line, for pipes.
 
-Rule: what has left cannot be taken back; so it leaves in whole windows, before the ledger commits
-them.
+Rule: output cannot be revoked; so it is written in whole windows, before the ledger commits them.
 
 Beside the fields of a record in any sink a line has ``_id``, which is the same however often the
 record is sent (see `harvester.sinks.feed`), and ``_version``, the same in all lines of a window and
 later each time that the window is fetched.  What a reader can rely on:
 
-- each window arrives at least once.  A run that ends in order hands nothing out twice; one that is
-  killed between writing a group of windows and committing them hands them out again in the next;
+- each window arrives at least once.  A run that ends normally writes nothing twice; after a kill
+  between writing a group of windows and committing them, the next run writes them again;
 - where windows of the same account and interface overlap, the lines with the latest ``_version``
   count, and all others are superseded: so a window that is sent again (``--refresh``, late figures,
   a kill) replaces itself.  A window that has become empty sends no line: what was sent of it stays;
-- a line of up to 4,096 bytes enters a pipe whole or not at all; a longer one can be torn by a kill;
-- what a reader leaves unread in the pipe when it ends is lost to it: it was handed out.
+- a line of up to 4,096 bytes enters a pipe completely or not at all; a kill can cut a longer one;
+- lines that a reader leaves unread in the pipe when it ends are lost: they count as written.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Where the tokens of accounts are shared with the accounts' other programs.
+"""Stores through which programs share the tokens of their accounts.
 
-Rule: one promise (`harvester.stores.base`), one file a store; the table of what a spec may name.
+Rule: one interface (`harvester.stores.base`), one file for each store; this file maps specs to
+stores.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _KINDS: dict[str, Callable[[Secret], TokenStore]] = {
 
 
 def open_store(spec: str | Secret) -> TokenStore | None:
-    """The store that a spec names, None for ``memory``: each run for itself.
+    """The store that a spec names, None for ``memory``: no sharing.
 
     ``file:PATH`` (a directory, or a path that ends with a slash: a file an account),
     ``redis://HOST:PORT/DB``, ``rediss://…``.  Raises `UsageError`.

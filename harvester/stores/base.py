@@ -1,7 +1,7 @@
-"""The promise of a store that the programs of an account share their token through.
+"""The interface of a store through which programs share the token of an account.
 
-Rule: nothing is ever just set.  A token is replaced only by somebody who knows which one stands
-there, so that a late refusal cannot throw away the token that somebody else has just fetched.
+Rule: compare and set only.  A token is replaced only by a program that knows the stored one, so
+that a late refusal cannot discard a token that another program has just fetched.
 """
 
 from __future__ import annotations
@@ -13,52 +13,52 @@ from harvester.codec import MalformedError, encode, parse
 from harvester.model import Stored
 
 LEASE = 90.0
-"""Seconds that a lease lasts if nobody renews it: longer than a request can take."""
+"""Seconds of a lease that is not renewed: longer than a request can take."""
 
 POLL = 0.05
-"""Seconds between two looks at a lease that somebody else holds."""
+"""Seconds between two checks of a lease that another program holds."""
 
 
 class TokenStore(Protocol):
     """Tokens by key: the appid of an account, or of a platform.
 
-    Each verb raises `AttemptError` if the store cannot be reached just now, and `UsageError` if
-    what is there is not a store or is open to others.  No message holds what is stored.
+    Each method raises `AttemptError` if the store cannot be reached now, and `UsageError` if it is
+    not a store, or if others can read it.  No message holds what is stored.
     """
 
     async def load(self, key: str) -> Stored | None:
-        """What is stored, ended or not; None if that is nothing."""
+        """The stored token, expired or not; None if there is none."""
         ...
 
     async def replace(self, key: str, former: Stored | None, new: Stored) -> bool:
-        """Store ``new`` if the token that stands there still is ``former`` (None: nothing).
+        """Store ``new`` if the stored token is still ``former`` (None: nothing).
 
-        All at once, and durably if the store is durable; gives whether it was stored.  Two are the
-        same token if their values are.
+        Atomic, and durable if the store is durable; returns whether it was stored.  Two are
+        the same token if their values are.
         """
         ...
 
     def lease(self, key: str) -> AbstractAsyncContextManager[None]:
-        """The right to fetch: one has it, all others wait on entering, in any process.
+        """A lease on fetching: one task holds it, all others wait on entering, in any process.
 
-        It ends with its block, and with its process however that ends, within some seconds; and
-        if its holder does not move for longer, it passes on.  It saves fetches, and what must be
-        right is left to `replace`.
+        It ends with its block, or within some seconds after its process ends; if its holder is
+        stopped for longer, another one gets it.  It only saves fetches; correctness depends on
+        `replace`.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of what is open; what is stored stays."""
+        """Close connections and files; stored tokens stay."""
         ...
 
 
 def to_object(stored: Stored) -> dict[str, object]:
-    """As it is written."""
+    """As a JSON object."""
     return {"token": stored.value, "ends": stored.ends, "lifetime": stored.lifetime}
 
 
 def from_object(given: object) -> Stored | None:
-    """What was written; None if it was not by `to_object`."""
+    """The token written by `to_object`; None for anything else."""
     if not isinstance(given, dict):
         return None
     value, ends, lifetime = given.get("token"), given.get("ends"), given.get("lifetime")
@@ -70,12 +70,12 @@ def from_object(given: object) -> Stored | None:
 
 
 def to_bytes(stored: Stored) -> bytes:
-    """As it is written where it stands alone."""
+    """As JSON bytes."""
     return encode(to_object(stored))
 
 
 def from_bytes(content: bytes) -> Stored | None:
-    """What was written by `to_bytes`; None if it was not."""
+    """The token written by `to_bytes`; None for anything else."""
     try:
         return from_object(parse(content))
     except MalformedError:

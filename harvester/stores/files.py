@@ -1,10 +1,10 @@
 """Tokens in a file of mode 0600, for all programs of one machine.
 
-Rule: read without a lock, since a file is only ever put in place whole; written under one.
+Rule: read without a lock, since a file is always replaced as a whole; written under a lock.
 
-Beside the file (or in the directory) lie empty files ending in ``.lock``.  A lock dies with its
-process.  A process that is stopped keeps it, so a lease whose holder has not changed for its whole
-time is taken over, by another file of the same name.
+Beside the file (or in the directory) are empty files ending in ``.lock``.  A lock ends with its
+process.  A stopped process keeps it, so a lease that its holder has not renewed in time is taken
+over, by a new file of the same name.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ PATIENCE = 30.0
 class FileStore:
     """Tokens in one file for all accounts, or in a directory with a file for each.
 
-    path: of a directory if it is one, or if it ends with a slash; it is made if it is missing.
-    Raises `UsageError` if it is open to others, or is something else.
+    path: of a directory if it is one, or if it ends with a slash; it is created if it is missing.
+    Raises `UsageError` if others can read it, or if it is not a token store.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, lease: float = LEASE) -> None:
@@ -107,7 +107,7 @@ class FileStore:
         return found
 
     def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:
-        """Whether it was stored; None if somebody else is writing."""
+        """Whether it was stored; None if another program is writing."""
         path = self._file_of(key)
         claim = Claim.attempt(path.with_name(f"{path.name}.lock"), 0o600)
         if claim is None:
@@ -141,7 +141,8 @@ class FileStore:
 class _Wait:
     """The wait for a lease, and the lease; used on the store's thread.
 
-    A lease that was taken for somebody who is cancelled meanwhile stands here, so that it is ended.
+    A lease that was taken for a task that was cancelled meanwhile is kept here, so that it is
+    released.
     """
 
     def __init__(self, path: Path, lease: float) -> None:
@@ -151,7 +152,7 @@ class _Wait:
         self._holder, self._since = b"", time.monotonic()
 
     def take(self) -> bool:
-        """Whether it could be taken now; if its holder has not changed for too long, make room."""
+        """Whether it could be taken now; removes the file of a holder that is stopped."""
         claim = Claim.attempt(self._path, 0o600)
         if claim is None:
             self._watch_holder()
@@ -160,7 +161,7 @@ class _Wait:
         if claim.stands(self._path):
             claim.note(secrets.token_hex(8).encode(), "lease")
             return True
-        self.end()  # somebody has put the file aside meanwhile
+        self.end()  # another waiter has replaced the file meanwhile
         return False
 
     def _watch_holder(self) -> None:
@@ -168,18 +169,18 @@ class _Wait:
         if holder != self._holder:
             self._holder, self._since = holder, time.monotonic()
         elif time.monotonic() - self._since > self._lease:
-            with suppress(OSError):  # of another waiter, who was faster
+            with suppress(OSError):  # another waiter was faster
                 _put_aside(self._path, holder)
 
     def end(self) -> None:
-        """Give up what was taken."""
+        """Release the lease."""
         claim, self._claim = self._claim, None
         if claim is not None:
             claim.release()
 
 
 def _entries(content: bytes) -> dict[str, Stored] | None:
-    """What a file of ours holds; None if it is none, or is cut off."""
+    """The content of a store's file; None if it is not one, or is truncated."""
     try:
         given = parse(content)
     except MalformedError:
@@ -192,7 +193,7 @@ def _entries(content: bytes) -> dict[str, Stored] | None:
 
 
 def _content(path: Path) -> bytes:
-    """Who holds a lease: what he wrote into its file."""
+    """The holder of a lease: the text in its file."""
     try:
         return path.read_bytes()
     except OSError:
@@ -200,9 +201,9 @@ def _content(path: Path) -> bytes:
 
 
 def _put_aside(path: Path, holder: bytes) -> None:
-    """Take the file of a lease away from a holder that does not move."""
+    """Remove the file of a lease whose holder is stopped."""
     guard = Claim.attempt(path.with_name(f"{path.name}.over"), 0o600)
-    if guard is None:  # another waiter is at it
+    if guard is None:  # another waiter does it
         return
     try:
         if _content(path) == holder:

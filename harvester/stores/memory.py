@@ -1,6 +1,6 @@
-"""A store that lives in this process.
+"""A store in the memory of this process.
 
-Rule: what the others do with files and servers, by a dict and a lock; nothing survives it.
+Rule: the same interface as the others, with a dict and a lock; nothing outlives the process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harvester.stores.base import same
 
 
 class MemoryStore:
-    """Tokens for the runs of one event loop; hand the same object to each of them."""
+    """Tokens for the runs of one event loop; pass the same object to each of them."""
 
     def __init__(self) -> None:
         self._stored: dict[str, Stored] = {}
@@ -39,4 +39,4 @@ class MemoryStore:
             yield
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""

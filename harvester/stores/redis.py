@@ -1,7 +1,7 @@
 """Tokens in Redis, for programs on several machines.
 
-Rule: the only room that knows redis, which is imported when a store is made and not before; its
-errors are translated here, and no message holds what stands in the URL beside host and port.
+Rule: the only module for tokens that imports redis, when a store is made; its errors are translated
+here, and messages show only host and port of the URL.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PASSWORD_VARIABLE = "HARVESTER_REDIS_PASSWORD"  # the name, not the password
 TIMEOUT = 5.0
 """Seconds for a connection, and for an answer."""
 LEASE = 10.0
-"""Seconds after which the lease of a holder that was killed passes on; one that lives renews it."""
+"""Seconds after which the lease of a killed holder ends; a live holder renews it."""
 
 _FORM = "redis://HOST:PORT/DB"
 _OPTIONS: dict[str, tuple[str, ...]] = {"redis": (), "rediss": ("ssl_ca_certs",)}
-"""What a URL may say behind its question mark."""
+"""The query parameters that a URL may have."""
 
 _RENEW = """
 if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end
@@ -45,13 +45,13 @@ return 0
 
 
 class RedisStore:
-    """Tokens under ``harvester:token:<appid>``; each vanishes at its end.
+    """Tokens under ``harvester:token:<appid>``; each is removed when it expires.
 
     url: ``redis://[user[:password]@]host[:port][/database]``, ``rediss://…`` with TLS.  The
-    password may stand in the environment variable ``HARVESTER_REDIS_PASSWORD`` in its place, where
-    a process's arguments do not show it; ``?ssl_ca_certs=FILE`` names the authorities that TLS
+    password may be in the environment variable ``HARVESTER_REDIS_PASSWORD`` instead, where a
+    process's arguments do not show it; ``?ssl_ca_certs=FILE`` names the authorities that TLS
     trusts.  The clocks of the machines should agree.
-    Raises `UsageError` for a URL that is none, and if the library is missing.
+    Raises `UsageError` for an invalid URL, and if the library is missing.
     """
 
     def __init__(self, url: str | Secret, *, lease: float = LEASE) -> None:
@@ -136,17 +136,17 @@ class RedisStore:
                 await self._give_back(name, holder)
 
     async def _renew(self, name: str, holder: str) -> None:
-        """Keep a lease from ending, for as long as it is still ours."""
+        """Renew a lease for as long as this process holds it."""
         while True:
             await anyio.sleep(self._lease / 3)
             try:
                 if not await self._client.eval(_RENEW, 1, name, holder, self._milliseconds):
                     return
-            except self._errors:  # the next time may come soon enough
+            except self._errors:  # the next renewal may be early enough
                 continue
 
     async def _give_back(self, name: str, holder: str) -> None:
-        """End a lease that is still ours; what cannot be ended now ends by itself."""
+        """Release a lease that this process still holds; if that fails, it ends by itself."""
         with anyio.move_on_after(TIMEOUT, shield=True):
             try:
                 await self._client.eval(_GIVE_BACK, 1, name, holder)
@@ -168,14 +168,14 @@ class RedisStore:
 
 
 def _found(raw: bytes | None) -> Stored | str | None:
-    """What an answer holds; a string says what it is if it is nothing of ours."""
+    """The token in an answer; a string describes anything else."""
     if raw is None:
         return None
     return from_bytes(raw) or "something else"
 
 
 def _place(url: Secret) -> tuple[str, str]:
-    """A URL as it may be shown; and what is wrong with it."""
+    """A URL without secrets, and what is wrong with it."""
     place = place_of(url)
     if place is None:
         return "redis", f"token store: a URL of Redis is written {_FORM}{advice(url)}"

@@ -1,16 +1,16 @@
-"""What a test of one's own needs: a simulated WeChat, fakes, and time that does not have to pass.
+"""For tests of programs that use harvester: a simulated WeChat, fakes, and virtual time.
 
 Rule: everything here is used through the public protocols; nothing reaches into the engine.
 
 `Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
-next timer.  `check_sink` tries what a sink promises, `check_ledger` what a ledger does.
+next timer.  `check_sink` tests the guarantees of a sink, `check_ledger` those of a ledger.
 
 Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
 `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
-(how often), `desk` and `texts` (how a reply is worded), `faults` (what goes wrong).
-Behind `check_sink`: `checks` (one for each promise) and `bench` (what they are made with); behind
-`check_ledger`: `check_shared` (of one that several workers share) and `ledger_bench`.
+(how often), `desk` and `texts` (the format of replies), `faults` (what goes wrong).
+Behind `check_sink`: `checks` (one for each guarantee) and `bench` (their tools); behind
+`check_ledger`: `check_shared` (for a ledger that several workers share) and `ledger_bench`.
 """
 
 from harvester.sinks.memory import MemorySink

@@ -1,6 +1,6 @@
-"""What the checks of a sink are made with: records, batches, and a ledger in memory.
+"""The tools of the checks of a sink: records, batches, and a ledger in memory.
 
-Rule: a sink is used as the engine uses it, and the first broken promise ends a check.
+Rule: a sink is used as the engine uses it, and the first broken guarantee ends a check.
 
 Records are compared as JSON values, in any order within a window, with the leniency that typed
 columns need and no other: a field that is None counts as missing, also within an object; a whole
@@ -51,7 +51,7 @@ class BrokenPromiseError(AssertionError):
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:
-    """A record as the interface that is checked gives it."""
+    """A record of the interface that the checks use."""
     return {
         "ref_date": "2024-01-01", "number": number, "share": number / 7, "title": f"title {number}",
         "open": number % 2 == 0, "detail": {"a": number, "b": "x"},
@@ -82,7 +82,7 @@ Held = dict[Window, Batch]
 
 
 def after(held: Held, batches: Iterable[Batch]) -> Held:
-    """What stands in a sink once these have been written, one after the other."""
+    """What is stored in a sink once these have been written, one after the other."""
     held = dict(held)
     for new in batches:
         for window in [window for window in held if overlap(window, new.window)]:
@@ -121,7 +121,7 @@ class Bench:
             await sink.close()
             if not self._crashed:
                 raise
-            await self.close_crashed()  # only the end of its process gives its lock back
+            await self.close_crashed()  # only the end of its process releases its lock
             sink = self.make()
             found = await sink.open(dict(self.checkpoint))
         self._crashed = [other for other in self._crashed if other is not sink]
@@ -144,7 +144,7 @@ class Bench:
         """Write, then commit in the ledger, if one is kept."""
         written = await self.write(sink, *batches)
         if written.refused:
-            raise self.broken(f"nobody had a higher epoch, and {written.refused} were refused")
+            raise self.broken(f"no account had a higher epoch, but {written.refused} were refused")
         if ledger:
             self.store(written.checkpoint)
         self.held = after(self.held, batches)
@@ -156,7 +156,7 @@ class Bench:
         await sink.close()
 
     def crash(self, sink: Sink) -> None:
-        """The process that had this sink is gone; nobody has closed anything."""
+        """The process of this sink has ended without closing anything."""
         self._crashed.append(sink)
 
     async def close_crashed(self) -> None:
@@ -165,7 +165,7 @@ class Bench:
             await self._crashed.pop().close()
 
     async def expect(self, sink: Sink | None = None, *, held: Held | None = None) -> None:
-        """That what the ledger has committed stands there, and nothing else.
+        """Check that the sink has what the ledger has committed, and nothing else.
 
         sink: an open one; else a fresh one is scanned, and what the caller reads is looked at too.
         """
@@ -204,7 +204,7 @@ class Bench:
         )
 
     def _scanned(self, sink: Any) -> dict[Window, Stored]:
-        """What a scan gives of all interfaces; without an open sink, up to the checkpoint."""
+        """The scan of all interfaces; without an open sink, up to the checkpoint."""
         found: dict[Window, Stored] = {}
         known = () if sink else (dict(self.checkpoint) or None,)
         sink = sink or self.make()
@@ -212,11 +212,11 @@ class Bench:
             windows = 0
             for window, tally, fetched_at, records in sink.scan(name, None, *known):
                 if window in found:
-                    raise self.broken(f"scan gives {window} twice")
+                    raise self.broken(f"scan returns {window} twice")
                 found[window] = Stored(tally, fetched_at, Counter(map(_form, records())))
                 windows += 1
             if not windows:
-                raise self.broken(f"endpoints() gives {name}, of which there is no record")
+                raise self.broken(f"endpoints() returns {name}, which has no record")
         return found
 
     def broken(self, how: str) -> BrokenPromiseError:
@@ -225,7 +225,7 @@ class Bench:
 
 
 class Stored(NamedTuple):
-    """What stands in a sink of a window."""
+    """What is stored in a sink of a window."""
 
     tally: Tally
     fetched_at: str
@@ -248,7 +248,7 @@ def _differ(found: Stored, wanted: Stored) -> str:
 def _difference_of_windows(found: Mapping[Window, Stored], wanted: Held) -> str:
     for window, stored in found.items():
         if window not in wanted:
-            return f"scan gives {window}, which should not be there"
+            return f"scan returns {window}, which should not be there"
         if how := _differ(stored, _as_written(wanted[window])):
             return f"scan of {window}: {how}"
     if missing := [window for window in wanted if window not in found]:
@@ -257,7 +257,7 @@ def _difference_of_windows(found: Mapping[Window, Stored], wanted: Held) -> str:
 
 
 def _form(given: Mapping[str, Any]) -> str:
-    """A record as text, the same whatever types its values have come back with."""
+    """A record as text, independent of the types with which its values are read back."""
     plain = {name: _plain(name, value) for name, value in given.items() if value is not None}
     return json.dumps(plain, sort_keys=True, ensure_ascii=False)
 

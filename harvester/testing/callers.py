@@ -1,6 +1,6 @@
-"""Whose call it is: by a token, or in cloud hosting by none.
+"""Finds the account of a call: by its token, or in cloud hosting without one.
 
-Rule: reads tokens, gives none out.
+Rule: reads tokens, issues none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Every simulated interface as a table: its path, its dates, its data, the shape of its answer.
 
-Rule: written from WeChat's pages, not from `harvester.datacube`, so that each can be held against
-the other.
+Rule: written from WeChat's pages, not from `harvester.datacube`, so that each can be checked
+against the other.
 
-Where the pages disagree on how many days a call may ask for, the smaller number stands.  Chosen
+Where the pages disagree on how many days a call may ask for, the smaller number is used.  Chosen
 here, because no page says it: mini-programs have data from the day they were introduced.
 """
 

@@ -1,6 +1,6 @@
-"""The suite that the author of a ledger runs: a check for each promise of `harvester.ledger.base`.
+"""The suite for authors of a ledger: a check for each guarantee of `harvester.ledger.base`.
 
-Rule: a check's first line is the promise that it tries; whatever is tried is promised there.
+Rule: a check's first line is the guarantee that it tests; only documented guarantees are tested.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ async def check_ledger(
 ) -> None:
     """Try everything that a ledger promises; raises `BrokenPromiseError` at the first that fails.
 
-    make: gives a ledger on what is stored under that name, not yet entered, as a new process would
-        make it; each check has a name of its own (``commit``, ``rebook``), under which nothing is
-        stored before.
+    make: returns a ledger on what is stored under that name, not yet entered, as a new process
+        would make it; each check has a name of its own (``commit``, ``rebook``), under which
+        nothing is stored before.
     reader: the same of one that only reads, while another is open; without it that is not tried.
     crash: ends a ledger that is open as the end of its process would, without whatever closing it
         stores; it may be a coroutine function.  Without it that is not tried.
@@ -117,7 +117,7 @@ async def commit(bench: LedgerBench) -> None:
 
 @_check
 async def again(bench: LedgerBench) -> None:
-    """Each outcome takes the place of what stood there, as in a `Calendar`."""
+    """Each outcome replaces what was stored, as in a `Calendar`."""
     for group in (
         [outcome(0, "open", 4, days=7), outcome(10, "waiting", days=9), outcome(40, "open", 0)],
         [outcome(0, "open", 5, days=7), outcome(12), outcome(14, "failed", days=2)],
@@ -206,7 +206,7 @@ async def nothing_of_it(bench: LedgerBench) -> None:
 
 @_check
 async def copies(bench: LedgerBench) -> None:
-    """What it gives is the asker's: to change it changes nothing of what is stored."""
+    """The caller may change returned values: that changes nothing that is stored."""
     async with bench.make() as ledger:
         given = {"a": "1"}
         await bench.register(ledger, (*_KEY, day(0), day(3)))
@@ -222,7 +222,7 @@ async def copies(bench: LedgerBench) -> None:
     await bench.expect()
 
 
-# what is told of sinks
+# sinks
 
 
 @_check
@@ -307,7 +307,7 @@ async def spent(bench: LedgerBench) -> None:
 
 @_check
 async def rebook(bench: LedgerBench) -> None:
-    """Calls of days that have not come are counted as today's, and it is told whether there are."""
+    """Calls of future days are counted as today's, and the method returns whether there are any."""
     for here in (True, False):
         async with bench.make() as ledger:
             calls = [Spent(*_KEY, TODAY + timedelta(days=n), 10**n) for n in range(4)]
@@ -393,7 +393,7 @@ async def forget(bench: LedgerBench) -> None:
 
 @_check
 async def any_order(bench: LedgerBench) -> None:
-    """After any calls, in any order, what was told is known, in this process and in the next."""
+    """After any calls, in any order, all values are kept, in this process and in the next."""
     draw = Random(7)
     for _ in range(6):
         async with bench.make() as ledger:

@@ -1,6 +1,6 @@
-"""What `check_ledger` tries of a ledger that several workers share.
+"""The checks of `check_ledger` for a ledger that several workers share.
 
-Rule: a check's first line is the promise that it tries; whatever is tried is promised in
+Rule: a check's first line is the guarantee that it tests; the guarantees are documented in
 `harvester.ledger.base.SharedLedger`.
 
 A worker is a ledger object of its own on the same store, as another process would make it.  Leases
@@ -26,7 +26,7 @@ SharedCheck = Callable[[LedgerBench], Awaitable[None]]
 SHARED_CHECKS: dict[str, SharedCheck] = {}
 
 LONG, SHORT = 60.0, 0.4
-"""Seconds of a lease: one that does not end within a check, and one whose end is waited for."""
+"""Seconds of a lease: one that does not end within a check, and one whose end a check waits for."""
 
 
 def _check(run: SharedCheck) -> SharedCheck:
@@ -110,7 +110,7 @@ async def takeover(bench: LedgerBench) -> None:
         _expect(bench, "accounts after it", sorted(taken), sorted(held))
         idle = max(lease.idle for lease in taken.values())
         if not 0.0 <= idle < SHORT + 10:
-            raise bench.broken(f"somebody else held it {idle} s ago")
+            raise bench.broken(f"another worker held it {idle} s ago")
         _expect(bench, "what was lost", dict(await silent.renew(0)), held)
         _expect(bench, "what is held then", dict(silent.epochs), {})
 

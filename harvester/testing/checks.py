@@ -1,9 +1,9 @@
-"""The checks of `check_sink`, one for each promise of `harvester.sinks.base`.
+"""The checks of `check_sink`, one for each guarantee of `harvester.sinks.base`.
 
-Rule: a check's first line is the promise that it tries; whatever is tried is promised there.
+Rule: a check's first line is the guarantee that it tests; only documented guarantees are tested.
 
-A process that dies is played by a sink that nobody closes, or that is closed in the midst of it
-where it holds a lock; what a kill does to files is to be tried by kills.
+A sink that is never closed simulates a killed process; one that holds a lock is closed in the
+middle. The effect of kills on files needs tests with real kills.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ GROUP = 512
 Check = Callable[[Bench], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
 SCANNED: set[str] = set()
-"""The checks that are for sinks with ``scan`` alone."""
+"""The checks only for sinks with ``scan``."""
 FENCED: set[str] = set()
-"""The checks that are for sinks with a fence alone."""
+"""The checks only for sinks with a fence."""
 
 
 def _check(run: Check) -> Check:
@@ -36,7 +36,7 @@ def _check(run: Check) -> Check:
 
 
 def _check_of(kind: set[str]) -> Callable[[Check], Check]:
-    """The same, of a check that is not for every sink."""
+    """The same for a check that does not apply to every sink."""
 
     def add(run: Check) -> Check:
         kind.add(getattr(run, "__name__", ""))
@@ -50,7 +50,7 @@ def _check_of(kind: set[str]) -> Callable[[Check], Check]:
 
 @_check
 async def write(bench: Bench) -> None:
-    """What was written stands there as it came, of all accounts and interfaces of a write."""
+    """Records are stored unchanged, for all accounts and interfaces of a write."""
     sink = await bench.open()
     await bench.commit(sink, batch(0, 1, 2), batch(1, 3), batch(0, 4, appid=OTHER))
     await bench.expect(sink)
@@ -68,7 +68,7 @@ async def write(bench: Bench) -> None:
 
 @_check
 async def unknown_interface(bench: Bench) -> None:
-    """An interface that nothing is known of is stored, too."""
+    """Records of an unknown interface are stored, too."""
     one, other = {"a": 1, "b": [1, {"c": None}]}, {"A": "x", "d": {}, "e": 2**70 + 1}
     await bench.run(batch(0, one, other, {}, endpoint=UNKNOWN), batch(0, 1))
     await bench.expect()
@@ -98,7 +98,7 @@ ODD: tuple[dict[str, Any], ...] = (
 
 @_check
 async def odd_values(bench: Bench) -> None:
-    """A field that is not known, and a value of another type, are kept as they came."""
+    """A field that is not known, and a value of another type, are kept unchanged."""
     await bench.run(batch(0, *ODD))
     await bench.expect()
     await bench.run(batch(1, {"newer": 1}, 7))
@@ -117,7 +117,7 @@ TITLES = (
 
 @_check
 async def texts(bench: Bench) -> None:
-    """A text of any kind comes back as it was."""
+    """Any text is read back unchanged."""
     nested = [{"number": 100, "detail": {"b": one}, "parts": [one], one: one} for one in TITLES[:6]]
     plain = [{"number": n, "title": title} for n, title in enumerate(TITLES)]
     await bench.run(batch(0, *plain), batch(1, *nested))
@@ -126,14 +126,14 @@ async def texts(bench: Bench) -> None:
 
 @_check
 async def equal_records(bench: Bench) -> None:
-    """Records that are equal, in one window or in several, all stand there."""
+    """Equal records, in one window or in several, are all stored."""
     await bench.run(batch(0, 1, 1, 2), batch(1, 1, 1), batch(2, {}, {}))
     await bench.expect()
 
 
 @_check
 async def empty(bench: Bench) -> None:
-    """A window without a record leaves nothing, and takes away what it overlaps."""
+    """A window without records stores nothing, and removes the windows that it overlaps."""
     await bench.run(batch(0), batch(1))
     await bench.expect()
     await bench.run(batch(0, 1), batch(1, 2), batch(2, 3))
@@ -147,7 +147,7 @@ async def empty(bench: Bench) -> None:
 
 @_check
 async def many(bench: Bench) -> None:
-    """Thousands of windows, written in groups, stand there, each once."""
+    """Thousands of windows, written in groups, are stored, each once."""
     sink = await bench.open()
     for first in range(0, WINDOWS, GROUP):
         written = [batch(n, n) for n in range(first, min(first + GROUP, WINDOWS))]
@@ -166,7 +166,7 @@ async def many(bench: Bench) -> None:
 
 @_check
 async def repeat(bench: Bench) -> None:
-    """A window that comes again takes the place of its records, and of no others."""
+    """A repeated window replaces its own records, and no others."""
     await bench.run(
         *[batch(n, n, 100 + n) for n in range(5)],
         batch(2, 9, appid=OTHER),
@@ -183,7 +183,7 @@ async def repeat(bench: Bench) -> None:
 
 @_check
 async def longer(bench: Bench) -> None:
-    """A window takes the place of the shorter ones that lie in it."""
+    """A window replaces the shorter ones within it."""
     await bench.run(*[batch(n, n) for n in range(10)], batch(3, 33, appid=OTHER))
     await bench.run(batch(2, 100, 101, days=7))
     await bench.expect()
@@ -193,7 +193,7 @@ async def longer(bench: Bench) -> None:
 
 @_check
 async def shorter(bench: Bench) -> None:
-    """A window takes the place of the longer one that it lies in, with all its days."""
+    """A window replaces the longer one that contains it, with all its days."""
     weeks = [batch(7 * n, n, 10 + n, days=7) for n in range(4)]
     await bench.run(*weeks, batch(7, 9, days=7, appid=OTHER))
     await bench.run(batch(10, 3))
@@ -204,7 +204,7 @@ async def shorter(bench: Bench) -> None:
 
 @_check
 async def shifted(bench: Bench) -> None:
-    """A window takes the place of those that it overlaps at their begin or end."""
+    """A window replaces those that it overlaps at their beginning or end."""
     await bench.run(*[batch(7 * n, n, days=7) for n in range(6)], batch(100, 1, days=400))
     await bench.run(batch(10, 50, days=7))  # the end of one and the begin of the next
     await bench.expect()
@@ -214,7 +214,7 @@ async def shifted(bench: Bench) -> None:
 
 @_check
 async def in_one_write(bench: Bench) -> None:
-    """Of batches of one write that overlap the later one stays."""
+    """If batches of one write overlap, the later one is stored."""
     await bench.run(
         batch(0, 1), batch(0, 2), batch(0, 3, appid=OTHER), batch(5, 4, days=7),
         batch(8, 5), batch(20, 6), batch(19, 7, days=3), batch(30, 8, days=3), batch(32, 9, days=3),
@@ -226,7 +226,7 @@ async def in_one_write(bench: Bench) -> None:
 
 @_check
 async def any_order(bench: Bench) -> None:
-    """After any windows, crashes and new starts there stands what the ledger has committed."""
+    """After any windows, crashes and restarts the sink has what the ledger has committed."""
     for seed in range(3):
         await _any_order(bench, Random(seed))
 
@@ -274,7 +274,7 @@ LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (
 
 @_check
 async def crash(bench: Bench) -> None:
-    """A process that dies between a write and the commit loses and doubles nothing."""
+    """A process that is killed between a write and the commit loses and doubles nothing."""
     for number in range(len(LIFE)):
         group, before = LIFE[number](), bench.held
         for _ in range(2):
@@ -292,7 +292,7 @@ async def crash(bench: Bench) -> None:
 
 @_check
 async def crash_then_others(bench: Bench) -> None:
-    """What a dead process wrote leaves nothing where other windows of these days follow."""
+    """Records of a killed process disappear when other windows of these days follow."""
     await bench.run(*[batch(n, n) for n in range(7)])
     sink = await bench.open()
     await bench.write(sink, batch(0, 100, days=7), batch(7, 101, days=7))
@@ -307,7 +307,7 @@ async def crash_then_others(bench: Bench) -> None:
 
 @_check
 async def crash_at_open(bench: Bench) -> None:
-    """A process that dies before what `open` returned is stored loses and doubles nothing."""
+    """A process that is killed before `open`'s result is stored loses and doubles nothing."""
     for number in (1, 2):
         sink = bench.make()
         await sink.open(dict(bench.checkpoint))
@@ -339,7 +339,7 @@ async def cancelled(bench: Bench) -> None:
 
 @_check
 async def reopened(bench: Bench) -> None:
-    """To open and close it changes no record."""
+    """Opening and closing a sink changes no record."""
     await bench.run(*[batch(n, n) for n in range(20)])
     await bench.run(*[batch(n, -n) for n in range(10)])
     for _ in range(3):
@@ -355,7 +355,7 @@ async def reopened(bench: Bench) -> None:
 
 @_check
 async def without_ledger(bench: Bench) -> None:
-    """Without a ledger what stands there is kept, and what it overlaps is replaced."""
+    """Without a ledger stored records are kept, and overlapping windows are replaced."""
     for group in ([batch(0, 1), batch(1, 2)], [batch(1, 3, days=2)], [batch(0, 4)]):
         sink = bench.make()
         await sink.open(None)
@@ -366,7 +366,7 @@ async def without_ledger(bench: Bench) -> None:
 
 @_check_of(SCANNED)
 async def unknown_harvest(bench: Bench) -> None:
-    """Records that a ledger knows nothing of are refused with `UsageError`, and stay there."""
+    """Records that the ledger does not know are refused with `UsageError`, and kept."""
     await bench.run(batch(0, 1), batch(1, 2))
     sink = bench.make()
     try:
@@ -383,7 +383,7 @@ async def unknown_harvest(bench: Bench) -> None:
 
 @_check_of(SCANNED)
 async def new_ledger(bench: Bench) -> None:
-    """What `open(None)` returns lets a new ledger go on where the lost one stopped."""
+    """With the result of `open(None)` a new ledger continues where the lost one stopped."""
     await bench.run(batch(0, 1), batch(1, 2), batch(2, 3, endpoint="checked_too"))
     sink = bench.make()
     bench.checkpoint = await sink.open(None)
@@ -395,7 +395,7 @@ async def new_ledger(bench: Bench) -> None:
 
 @_check_of(SCANNED)
 async def gone(bench: Bench) -> None:
-    """Where nothing stands of what a checkpoint refers to, `open` raises `SinkError`."""
+    """If the data of a checkpoint is gone, `open` raises `SinkError`."""
     await bench.run(batch(0, 1), batch(1, 2))
     sink = bench.make(f"{bench.name}_elsewhere")
     try:
@@ -451,7 +451,7 @@ async def identity(bench: Bench) -> None:
 
 @_check_of(SCANNED)
 async def scan(bench: Bench) -> None:
-    """A scan gives the windows of the interface and accounts that it is asked for."""
+    """A scan returns the windows of the requested interface and accounts."""
     await bench.run(*[
         batch(n, n, appid=appid, endpoint=endpoint)
         for n in range(3) for appid in (ONE, OTHER) for endpoint in ("checked", "checked_too")
@@ -464,9 +464,9 @@ async def scan(bench: Bench) -> None:
             if window.endpoint == "checked" and (appids is None or window.appid in appids)
         )  # fmt: skip
         if found != wanted:
-            raise bench.broken(f"of {appids} it gives {len(found)} windows, not {len(wanted)}")
+            raise bench.broken(f"for {appids} it returns {len(found)} windows, not {len(wanted)}")
     if list(sink.scan("never_written")):
-        raise bench.broken("it gives windows of an interface that was never written")
+        raise bench.broken("it returns windows of an interface that was never written")
     await bench.expect()
 
 

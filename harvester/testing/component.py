@@ -3,7 +3,7 @@
 Rule: no data here; an account's token from here opens the data interfaces like any other.
 
 Every appid that begins with ``wx`` has authorised the platform until `Component.deauthorize`.  As
-chosen here, a ticket and a refresh token can be told from the seed.
+chosen here, tickets and refresh tokens follow from the seed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Component:
         self._account(appid).rotate = True
 
     def authorize(self, appid: str) -> str:
-        """Let an account authorise the platform (again); gives the code that is exchanged once."""
+        """Let an account authorise the platform (again); returns the code, which serves once."""
         account = self._account(appid)
         if account.withdrawn:
             account.withdrawn = False

@@ -1,6 +1,6 @@
-"""The suite that the author of a sink runs.
+"""The suite for authors of a sink.
 
-Rule: it needs no test framework; what it finds is raised, one sentence for each broken promise.
+Rule: it needs no test framework; it raises one sentence for each broken guarantee.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ async def check_sink(
 ) -> None:
     """Try everything that a sink promises; raises `BrokenPromiseError` at the first that fails.
 
-    make: gives a sink on the destination of that name, not yet open, as a new process would make
+    make: returns a sink on the destination of that name, not yet open, as a new process would make
         it; each check has destinations of its own (``write``, ``replace``: letters and ``_``),
         which are not there before.
-    read: gives the records that stand in the destination of that name, metadata included, as an
+    read: returns the records in the destination of that name, metadata included, as an
         iterable of dicts, or awaits to one; of a feed, what a consumer holds that keeps the latest
         version of each window.  Dates may be `date`, ``_fetched_at`` a `datetime`; fields that are
         None count as missing.  A sink that has ``scan`` needs none; with both, both are tried.
@@ -41,7 +41,7 @@ async def check_sink(
         raise ValueError(f"there is no check {only!r}; there are {', '.join(SINK_CHECKS)}")
     scans = scan_of(make("scan")) is not None
     if not scans and read is None:
-        raise ValueError("this sink has no scan: check_sink needs read= to see what stands in it")
+        raise ValueError("this sink has no scan: check_sink needs read= to read its records")
     for name, check in CHECKS.items():
         if (only or name) != name or (name in SCANNED and not scans):
             continue

@@ -1,6 +1,6 @@
-"""How replies are made: bodies, errors with a request id, and what a request id stands for.
+"""Creates replies: bodies, errors with a request id, and the look-up of request ids.
 
-Rule: one desk a simulator; everything that answers writes its replies here.
+Rule: one desk for each simulator; every reply is created here.
 """
 
 from __future__ import annotations

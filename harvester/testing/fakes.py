@@ -1,6 +1,6 @@
 """A transport without sockets.
 
-Rule: nothing is faked but the outside; it keeps the promise of its protocol.
+Rule: only the network is faked; the fake keeps the guarantees of the protocol.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What can go wrong on request.
+"""Faults on request.
 
-Rule: shares and counts, and the reply that a fault puts in the place of the data.
+Rule: shares and counts, and the reply that a fault returns instead of the data.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What the checks of a ledger are made with: a ledger in memory, which is held against the other.
+"""The tools of the checks of a ledger: a ledger in memory, with which the other is compared.
 
-Rule: a ledger is used as the engine uses it, and the first broken promise ends a check.
+Rule: a ledger is used as the engine uses it, and the first broken guarantee ends a check.
 
-What one gives may hold more than the other where that says nothing: a year of missing days, a sum
-of no records, an account without calls.
+Empty entries may differ: a year of missing days, a sum of no records, an account without calls.
 """
 
 from __future__ import annotations
@@ -190,7 +189,7 @@ class LedgerBench:
         """Count calls as today's, here and in memory."""
         found, wanted = await ledger.rebook(today), self.model.rebook(today)
         if found != wanted:
-            raise self.broken(f"rebook gives {found}, not {wanted}")
+            raise self.broken(f"rebook returns {found}, not {wanted}")
 
     async def caught_up(self, ledger: Ledger, sink: str, refilled: str = "") -> None:
         """A sink has everything, here and in memory."""
@@ -211,7 +210,7 @@ class LedgerBench:
     # what it knows
 
     async def expect(self, ledger: Ledger | None = None, now: float = NOW) -> None:
-        """That it knows what was told it, and nothing else; without one a new process looks."""
+        """Check that it knows every value, and nothing else; without a ledger, in a new process."""
         if ledger is None:
             async with self.make() as fresh:
                 await self.expect(fresh, now)
@@ -233,7 +232,7 @@ class LedgerBench:
             self._same(f"the checkpoint of {name}", await ledger.checkpoint(name), entries)
 
     async def expect_calendars(self, ledger: Ledger, appids: Sequence[str]) -> None:
-        """That it gives the calendars of these accounts, and no others."""
+        """Check that it returns the calendars of these accounts, and no others."""
         found = await ledger.calendars(appids)
         for key in sorted(found.keys() | self.model.calendars.keys()):
             known = found.get(key, Calendar())

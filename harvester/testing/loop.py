@@ -2,8 +2,8 @@
 
 Rule: for fakes only; a socket takes real time, which does not pass here.
 
-Calls that would go to a thread run in the loop, so that time cannot run away while a disk is waited
-for.  Each turn of the loop takes a microsecond: on a frozen clock a rate limiter spins.
+Calls that would go to a thread run in the loop, so that virtual time does not pass while a disk
+works.  Each turn of the loop takes a microsecond: on a frozen clock a rate limiter spins.
 
 asyncio runs callbacks that are ready in the order in which they became so.  Code that is right only
 in that order is wrong as soon as a socket or a thread is quicker than usual; so a loop that was
@@ -42,7 +42,7 @@ class _JumpingSelector(selectors.SelectSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Runs everything that waits at once; ``time()`` counts from 0, ``wall()`` from ``start``.
 
-    order: what the order of ready callbacks is drawn from; without it they run as they came.
+    order: what the order of ready callbacks is drawn from; without it they run unchanged.
     on_turn: called at the beginning of each turn of the loop, with its number; what it raises ends
         the loop then and there, as a crash would.
     turns: how many there were.
@@ -92,7 +92,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run the function now; with a drawn order, now or in a moment, and tell in a moment."""
+        """Run the function now; with a drawn order, now or later, and report the result later."""
         future: asyncio.Future[T] = self.create_future()
         if self._order is None:
             self._run(future, func, args)
@@ -132,7 +132,7 @@ def _hand_on(done: asyncio.Future[T], future: asyncio.Future[T]) -> None:
 def run_virtual(
     main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, T]], start: float = 1_700_000_000.0
 ) -> T:
-    """Run ``main(loop)`` on a `VirtualTimeLoop` and give what it gives."""
+    """Run ``main(loop)`` on a `VirtualTimeLoop` and return its result."""
     loop = VirtualTimeLoop(start)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main(loop))

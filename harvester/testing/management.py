@@ -1,6 +1,6 @@
-"""The interfaces about interfaces: quotas told and set back, and what a request id stands for.
+"""The management interfaces: query and reset of quotas, and the look-up of request ids.
 
-Rule: no data and no tokens; whose token it is comes in as a function.
+Rule: no data and no tokens; a function that finds the account of a token is passed in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harvester.testing.tokens import Tokens
 AccountOf = Callable[[Mapping[str, str], float], str]
 
 Call = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""From an account and what it asks to what it is told; raises `Refused`."""
+"""From an account and its request to the answer; raises `Refused`."""
 
 
 class Management:
@@ -34,7 +34,7 @@ class Management:
     def quota(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
         """POST /cgi-bin/openapi/quota/get {cgi_path}: of any path.
 
-        With a platform's own token it tells of the platform's own interfaces.
+        With a platform's own token it answers for the platform's own interfaces.
         """
         self._desk.counts["quota/get"] += 1
         token = self._tokens.find(query.get("access_token", ""))

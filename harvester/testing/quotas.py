@@ -1,6 +1,6 @@
-"""How often an account may ask: in a minute, on a day, and how the counters are set back.
+"""How many calls an account may make, each minute and each day, and how the counters are reset.
 
-Rule: counts, and says which errcode stands against a call; a day is one in China.
+Rule: counts, and returns the errcode that refuses a call; a day is one in China.
 
 As chosen here, since no page says it, the minute limit counts any sixty seconds, the strictest
 reading.
@@ -19,7 +19,7 @@ CHINA_AHEAD = 8 * 3600
 CLEARS_A_MONTH = 10
 PATH_CLEARS_A_MONTH = 50
 MINUTE_TOLD = 2
-"""Quota/get tells of more calls a minute than WeChat lets through: so many times as many."""
+"""Quota/get reports more calls a minute than WeChat accepts: by this factor."""
 
 
 class Quotas:
@@ -39,7 +39,7 @@ class Quotas:
         self._clears: Counter[tuple[str, str, int, int]] = Counter()
 
     def refusal(self, appid: str, name: str, now: float) -> int:
-        """Count a call; gives the errcode that stands against it, or 0."""
+        """Count a call; returns the errcode that refuses it, or 0."""
         if self._minute is not None:
             calls, period = self._minute
             recent = self.departures[appid]
@@ -61,7 +61,7 @@ class Quotas:
         return (self.daily or {}).get(name, UNLIMITED)
 
     def told(self, appid: str, names: list[str], now: float) -> dict[str, Any]:
-        """What quota/get tells of a path; of several interfaces on one path, of the busiest."""
+        """The answer of quota/get for a path; if interfaces share it, for the busiest."""
         today = _day(now)
         left = {name: self.limit(name) - self._calls[appid, name, today] for name in names}
         name = min(left, key=left.__getitem__)

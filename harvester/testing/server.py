@@ -58,7 +58,7 @@ async def _accept_no_more(server: asyncio.Server) -> None:
     A server that is closed meanwhile leaves its socket open, with a warning, in Python 3.11.
     """
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # a loop that is not told of sockets that are ready
+    with suppress(NotImplementedError):  # a loop without readiness events for sockets
         for listening in server.sockets:
             loop.remove_reader(listening.fileno())
     for _ in range(4):

@@ -1,9 +1,9 @@
 """WeChat as a function from request to reply: tokens, dates, quotas, and faults on request.
 
-Rule: no sockets and no waiting here; the clock comes in as an argument of the constructor.
+Rule: no sockets and no waiting here; the clock is an argument of the constructor.
 
 What is simulated follows WeChat's pages where they say something.  Chosen here, because they do
-not: the quota of a day begins anew at midnight in China; a call that is refused for its dates has
+not: a quota is reset at midnight in China; a call that is refused for its dates has
 been counted; yesterday's entries of figures that grow are there from eight in the morning; the
 publisher interface says ``ret`` 1701 to wrong pages, and the errcode of wrong dates as ``ret``;
 getgameanalysisdata knows one metric, by day and without dimensions.
@@ -147,7 +147,7 @@ class Simulator:
         """The rows that an interface has of these days now, and no others.
 
         Of an interface that answers without a list it is the one answer; of the publisher
-        interface, all pages.  Figures that are late stand here as they will be.  Raises `KeyError`
+        interface, all pages.  Late figures are included with their later values.  Raises `KeyError`
         for a name that is no interface.
         """
         interface = INTERFACES[endpoint]
@@ -218,7 +218,7 @@ class Simulator:
         return self._tokens.values()
 
     def issue_token(self, appid: str) -> str:
-        """A stable token of an account, as somebody else would have fetched it; not counted."""
+        """A stable token of an account, as if another program had fetched it; not counted."""
         return self._tokens.issue("stable", appid, self.wall())[0]
 
     def revoke(self, appid: str) -> None:
@@ -240,7 +240,7 @@ class Simulator:
         self._platform.rotate_refresh(appid)
 
     def authorize(self, appid: str) -> str:
-        """Let an account give leave (again); gives the authorization code, which serves once."""
+        """Let an account authorise the platform (again); returns the code, which is valid once."""
         return self._platform.authorize(appid)
 
     def deauthorize(self, appid: str) -> None:
@@ -250,7 +250,7 @@ class Simulator:
     @property
     def _platform(self) -> Component:
         if self._component is None:
-            raise ValueError("this simulator has no platform; give component=(appid, secret)")
+            raise ValueError("this simulator has no platform; pass component=(appid, secret)")
         return self._component
 
     # data

@@ -1,6 +1,6 @@
-"""What WeChat says with each error code.
+"""WeChat's message for each error code.
 
-Rule: texts only; the request id is appended where the reply is made.
+Rule: texts only; the request id is appended where the reply is created.
 
 The wording is WeChat's where a page or a thread shows it, else a short form of the code's meaning.
 """

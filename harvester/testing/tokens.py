@@ -1,6 +1,6 @@
-"""Tokens: the classic and the stable line, and those of a platform and its accounts.
+"""Tokens: classic and stable ones, and those of a platform and its accounts.
 
-Rule: gives tokens out and knows which still serve; what they open is decided elsewhere.
+Rule: issues tokens and knows which are valid; other modules decide what they permit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORCED_APART = 30.0
 
 
 class Token:
-    """One token: whose it is, when it ends, which line it belongs to."""
+    """One token: its account, its expiry, and its kind."""
 
     __slots__ = ("appid", "ends", "line", "void")
 

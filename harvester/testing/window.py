@@ -1,4 +1,4 @@
-"""Which dates an interface can be asked for, and how its answer is put together.
+"""Which dates an interface accepts, and how its answer is built.
 
 Rule: pure; a wrong date is an errcode, not a reply.
 """

@@ -1,7 +1,7 @@
-"""One request out, one response in: ``base`` holds the promise, ``http`` keeps it with aiohttp.
+"""One request, one response: ``base`` is the interface, ``http`` the implementation with aiohttp.
 
-Rule: the only room that knows aiohttp's client; its errors are translated here and go no further,
-and neither do its frames: the token stands in them, and a traceback may be shown with its locals.
+Rule: the only package that imports aiohttp's client; its errors are translated here and do not
+leave it, nor do its frames: they hold the token, and a traceback may show local variables.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from harvester.secrets import Secret, advice, place_of
 
 BASE_URL = "https://api.weixin.qq.com"
 TARGETS = 20_000
-"""What is asked for is kept, with its token, for so many accounts and interfaces."""
+"""URLs with their tokens that are cached, for this many accounts and interfaces."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*\.?")
 _PATH = re.compile(r"([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{2})*")
@@ -43,7 +43,7 @@ def check_base_url(given: object) -> str:
 
 
 def url_of(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
-    """The whole URL of a request; the token stands in it."""
+    """The whole URL of a request; it contains the token."""
     base = base_url if path[:1] == "/" else ""
     asked = f"?{urlencode(query)}" if query else ""
     return URL(f"{base}{path}{asked}", encoded=True)
@@ -72,7 +72,7 @@ def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None
 
 
 def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names; asked for once, as aiohttp would for each request."""
+    """The proxy that the environment names; read once, where aiohttp reads it for each request."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):

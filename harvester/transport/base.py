@@ -1,4 +1,4 @@
-"""The promise: one request out, one response in."""
+"""The interface of a transport: one request, one response."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 from harvester.model import Request, Response
 
 Leave = Callable[[], Awaitable[None]]
-"""Returns once a request may leave that could not leave when it was given out."""
+"""Returns when a request may leave that could not leave when it was granted."""
 
 
 class Transport(Protocol):
     """Sends requests."""
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
-        """The response, its body read; raises `AttemptError` if none came.
+        """The response with its body; raises `AttemptError` if there is none.
 
         leave: awaited before the request is sent, if a connection had to be opened for it.
         """

@@ -1,12 +1,12 @@
-"""A POST over a connection of an aiohttp session, without what a session does for each request.
+"""A POST over a connection of an aiohttp session, without the session's work for each request.
 
-A session makes headers, cookies, timers, a task that writes the body, and an answer with its
-history anew for each request.  Here the head is made once a token; what is used is the session's
-pool of connections, with its TLS and its look-up of names, and aiohttp's parser.
+For each request a session creates headers, cookies, timers, a task that writes the body, and an
+answer with its history.  Here the head is created once for each token.  This module uses the
+session's connection pool, with its TLS and name resolution, and aiohttp's parser.
 
 The pool is as aiohttp documents it (`BaseConnector.connect`, `Connection`); the protocol of a
-connection is public, but not documented.  So it is tried in memory first, and where a later aiohttp
-has another one, the session is asked for each request, which only takes longer.
+connection is public, but not documented.  So it is tested in memory first; if a later aiohttp
+differs, each request uses the session, which only takes longer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from harvester.transport.address import TARGETS, url_of
 
 _TRIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 _PLAIN = re.compile(r"[!$-~]+")
-"""A target of visible ASCII and without a fragment is what aiohttp would make of it."""
+"""aiohttp leaves a target of visible ASCII without a fragment unchanged."""
 KEPT = 15.0
 """Seconds after which an idle connection is not used again, as in aiohttp."""
 
@@ -37,7 +37,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Answer:
-    """The head of an answer whose body is still coming; named as aiohttp's.
+    """The head of an answer whose body is still arriving; attributes are named as aiohttp's.
 
     It holds its connection until the body is read, or it is closed.
     """
@@ -56,7 +56,7 @@ class Answer:
         return body
 
     def close(self) -> None:
-        """Nothing more is read; the connection is closed."""
+        """Stop reading; closes the connection."""
         self._connection.close()
 
 
@@ -80,7 +80,7 @@ def _like_all(
 class Opener:
     """Opens a session's connection before its request is counted.
 
-    Where that cannot be done, as with a connector of another kind, the session does it by itself.
+    With a connector of another kind this is not possible, and the session opens it by itself.
     """
 
     def __init__(self, pool: aiohttp.BaseConnector, asked: Any, timeout: Any) -> None:
@@ -92,10 +92,10 @@ class Opener:
     def over(
         cls, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any]
     ) -> Self | None:
-        """One over this session; None if its aiohttp is not built as this one needs it."""
+        """Create one over this session; None if this version of aiohttp does not support it."""
         try:
             if session.connector is None or session.trust_env or session._default_proxy:
-                return None  # the session finds its way by itself
+                return None  # the session connects by itself
             asked = _like_all(session, base_url, how)
             inspect.signature(session.connector.connect).bind(asked, [], how["timeout"])
             return cls(session.connector, asked, how["timeout"])
@@ -103,7 +103,7 @@ class Opener:
             return None
 
     async def open(self) -> None:
-        """Have a connection in the pool.  Raises what aiohttp raises."""
+        """Open a connection in the pool.  Raises what aiohttp raises."""
         connection = await self._pool.connect(self._asked, [], self._timeout)
         connection.release()
 
@@ -111,8 +111,8 @@ class Opener:
 class Exchange:
     """POSTs below one base URL, with the same headers and TLS for all.
 
-    It keeps the connections that are idle: giving one back to the pool and taking it again costs
-    a tenth of a window.  The one used last is used first.
+    It keeps idle connections: returning one to the pool and taking it again costs a tenth of the
+    CPU of a window.  The one used last is used first.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Exchange:
     def over(
         cls, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any], max_body: int
     ) -> Self | None:
-        """One over this session; None if its aiohttp is not built as this one needs it.
+        """Create one over this session; None if this version of aiohttp does not support it.
 
         how: the headers, timeout and TLS that `ClientSession.request` would be given.
         """
@@ -152,7 +152,7 @@ class Exchange:
         return exchange
 
     def _try(self) -> None:
-        """Have an answer parsed that no server sent; raises anything if that does not work."""
+        """Parse an answer in memory; raises any exception if that does not work."""
         inspect.signature(self._pool.connect).bind(self._asked, [], self._timeout)
         whole = not {"Transfer-Encoding", "Connection"} & set(self._asked.headers)
         protocol = ResponseHandler(asyncio.get_running_loop())
@@ -191,13 +191,13 @@ class Exchange:
         return await self._pool.connect(self._asked, [], self._timeout)
 
     def close(self) -> None:
-        """Give the connections back to the pool."""
+        """Return the connections to the pool."""
         for connection, _ in self._kept:
             connection.release()
         self._kept.clear()
 
     async def post(self, request: Request, connection: Connection) -> Response | Answer:
-        """The answer to a request below the base URL: a response if its body came with its head.
+        """The answer to a request below the base URL: a response if its body arrived with its head.
 
         Raises what aiohttp raises; then the connection is closed.
         """
@@ -210,7 +210,7 @@ class Exchange:
                 raise aiohttp.ServerDisconnectedError
             protocol.set_response_params(read_until_eof=True)
             if len(protocol):
-                raise aiohttp.ServerDisconnectedError  # it has answered what was not asked
+                raise aiohttp.ServerDisconnectedError  # it sent data without a request
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:  # before the answer

@@ -1,7 +1,7 @@
-"""Requests over an aiohttp session, the caller's own or one of ours.
+"""Sends requests over an aiohttp session, the caller's own or one of harvester's.
 
-What is done by hand is what costs in aiohttp: the URL is built once a token, the body comes as
-bytes, and one watchdog sweeps the deadlines of all requests in place of a timer each.
+Slow parts of aiohttp are avoided: the URL is built once for each token, the body is passed as
+bytes, and one watchdog checks the deadlines of all requests instead of a timer for each.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ TIMEOUT = 60.0
 CONNECT_TIMEOUT = 15.0
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of an answer, decompressed; a longer one is refused.  A real one has some kilobytes.  With
-the bound of its values (`harvester.answer`) one answer takes less than 256 MiB of memory."""
+the limit of values (`harvester.answer`) one answer takes less than 256 MiB of memory."""
 
 Session = aiohttp.ClientSession
-"""An aiohttp session, for whoever hands in his own."""
+"""The type of an aiohttp session, for callers that pass their own."""
 
 OPENED = 0.004
-"""Seconds from which a connection that was waited for has made its request late."""
+"""Seconds of waiting for a connection after which a request is late."""
 
 _HEADERS = CIMultiDict({"Content-Type": "application/json", "Accept": "application/json"})
 _MALLOC_THRESHOLD = 8 * 1024 * 1024
 
 
 class _Watchdog:
-    """Cuts off requests that outlast their time: one timer for all of them.
+    """Cancels requests that exceed their time: one timer for all of them.
 
     Every request gets the same time, so the one that started first ends first and the dict, which
     keeps the order of insertion, is also the order of the deadlines.
@@ -67,7 +67,7 @@ class _Watchdog:
             self._timer = loop.call_at(deadline, self._sweep, loop)
 
     def leave(self, task: asyncio.Task[object]) -> bool:
-        """Whether the task was cut off; then its cancellation was ours."""
+        """Whether this watchdog has cancelled the task."""
         self._deadlines.pop(task, None)
         if task not in self._cut:
             return False
@@ -92,9 +92,9 @@ class _Watchdog:
 
 
 class _Sent:
-    """How far one request has come.
+    """The progress of one request.
 
-    connected: its connection is open; answered: its answer has begun to come.
+    connected: its connection is open; answered: its answer has begun to arrive.
     """
 
     __slots__ = ("answered", "connected", "leave", "loop", "task")
@@ -109,9 +109,9 @@ class _Sent:
 
 
 class HttpTransport:
-    """Requests over an aiohttp session: the caller's own, or one of ours.
+    """Sends requests over an aiohttp session: the caller's own, or one of harvester's.
 
-    An async context manager; a session of the caller's is never closed.  A session of ours takes
+    An async context manager; the caller's session is never closed.  harvester's session takes
     proxies from the environment, and has as many connections as requests are in flight.
     ca_file: a PEM file of authorities that are trusted besides the machine's own.
     """
@@ -155,9 +155,9 @@ class HttpTransport:
 
     @property
     def slots(self) -> float:
-        """Requests that can be under way at once: what the caller's session lets through.
+        """The most requests in flight that the caller's session allows.
 
-        One that waited there for a connection would leave later than its rate allows.
+        A request that waits there for a connection would leave later than its rate assumes.
         """
         connector = self._given.connector if self._given is not None else None
         if connector is None:
@@ -166,10 +166,10 @@ class HttpTransport:
 
     async def __aenter__(self) -> Self:
         if self._given is not None and self._given.closed:
-            raise UsageError("the session is closed; hand in an open one, or none")
+            raise UsageError("the session is closed; pass an open one, or none")
         if self._given is None:
             # asyncio reads into a fresh buffer of 256 KiB; glibc maps and unmaps each of them,
-            # until a larger block was freed once: then its threshold lies above that.
+            # until a larger block was freed once: then its threshold is above that.
             bytes(_MALLOC_THRESHOLD)
             connector = aiohttp.TCPConnector(limit=0)  # the run bounds what is under way
             self._session = aiohttp.ClientSession(
@@ -187,7 +187,7 @@ class HttpTransport:
         self._watchdog.close()
         if self._exchange is not None:
             self._exchange.close()
-        self._exchange = None  # whoever sends still is told by the session that it is closed
+        self._exchange = None  # requests in flight get the session's error that it is closed
         if self._given is None and self._session is not None:
             with anyio.CancelScope(shield=True):
                 await self._session.close()
@@ -202,7 +202,7 @@ class HttpTransport:
         try:
             outcome = await self._outcome(self._session, request, leave)
         except asyncio.CancelledError as exc:
-            raise exc.with_traceback(None) from None  # the same one: who cancelled asks for it
+            raise exc.with_traceback(None) from None  # the same one: the canceller expects it
         if isinstance(outcome, AttemptError):
             raise outcome
         return outcome
@@ -210,7 +210,7 @@ class HttpTransport:
     async def _outcome(
         self, session: Session, request: Request, leave: Leave | None
     ) -> Response | AttemptError:
-        """What became of a request; an error is handed back and not raised, to leave no frame."""
+        """The result of a request; an error is returned and not raised, to leave no frame."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
@@ -232,7 +232,7 @@ class HttpTransport:
                 problem = f"no answer within {self._timeout_seconds:g} s"
             elif task.cancelling() > cancelling:
                 raise
-            else:  # whoever has a hand in the session did, and nobody asked us to end
+            else:  # the session's owner cancelled it, not the caller
                 problem = "the request was cancelled by the session"
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
@@ -242,7 +242,7 @@ class HttpTransport:
                 raise
             problem = "the session was closed"
         finally:
-            if self._watchdog.leave(task):  # cut off in the very moment in which it ended
+            if self._watchdog.leave(task):  # cancelled at the moment in which it ended
                 task.uncancel()
         error = AttemptError(problem)
         error.answered, error.connected = sent.answered, sent.connected
@@ -286,10 +286,10 @@ class HttpTransport:
         self._watchdog.enter(sent.task, sent.loop)
 
     async def _whole(self, answer: Answer | aiohttp.ClientResponse) -> Response | None:
-        """The answer with its body, or None if that is too long."""
+        """The answer with its body, or None if the body is too long."""
         try:
             if answer.content.is_eof() and answer.content.total_bytes <= self._max_body:
-                return Response(answer.status, await answer.read())  # it came with its head
+                return Response(answer.status, await answer.read())  # it arrived with its head
             chunks, size = [], 0
             async for chunk in answer.content.iter_any():
                 chunks.append(chunk)
@@ -304,7 +304,7 @@ class HttpTransport:
             raise
 
     def _elsewhere(self, request: Request) -> dict[str, Any]:
-        """How a whole URL is asked: with headers and a proxy of its own."""
+        """Options of a request to a whole URL: its own headers and proxy."""
         how = {**self._how, "headers": CIMultiDict([*_HEADERS.items(), *request.headers])}
         how.pop("proxy", None)
         if self._given is None and (proxy := proxy_for(request.path)):
@@ -313,7 +313,7 @@ class HttpTransport:
 
 
 def _describe(exc: BaseException) -> str:
-    """An outside error in words of ours, without the URL that aiohttp may put in its own."""
+    """A message for an aiohttp error, without the URL that aiohttp's own may contain."""
     if isinstance(exc, aiohttp.ClientConnectorError):
         return _no_connection(exc)
     if isinstance(exc, asyncio.TimeoutError):

@@ -1,1 +1,1 @@
-"""Worlds, crash points, kills, power, disks, damage, mutants: what goes wrong on purpose."""
+"""Tests with planned faults: simulated runs, crash points, kills, power cuts, disks, mutants."""

@@ -1,7 +1,7 @@
-"""Disks that are small, or that turn read-only in the midst of a run.
+"""Disks that are small, or that become read-only during a run.
 
-Rule: a file system of its own where that may be mounted, else what comes closest; nothing of the
-machine's own disks is filled.
+Rule: a separate file system where mounting is allowed, else the closest substitute; the machine's
+own disks are never filled.
 """
 
 from __future__ import annotations

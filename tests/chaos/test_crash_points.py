@@ -1,4 +1,4 @@
-"""A process is killed before and after each durable step; the next ones bring every record once.
+"""A process is killed before and after each durable step; the next runs store every record once.
 
 Two points of each sink are drawn.  ``HARVESTER_CRASH_POINTS`` is another number of them, or
 ``all``: then the first test takes every step at every time that it is taken.  The others, which

@@ -1,4 +1,4 @@
-"""A ledger that is damaged, lost, or newer: found, refused, and made anew from what is stored."""
+"""A ledger that is damaged, lost, or newer: detected, refused, and rebuilt from the records."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone_and_can_be_made_anew(
     for todo in (job(server, home, "sqlite:{}/db"), ["status", "--out", str(home)]):
         assert invoke(todo) == 4
         said = capsys.readouterr().err
-        assert f"is of version {VERSION + 1}, this harvester knows {VERSION}" in said
+        assert f"has format version {VERSION + 1}, this harvester needs {VERSION}" in said
         assert "use the harvester that wrote it, or a newer one; if there is none," in said
         assert (home / FILE_NAME).read_bytes() == before
     # It still names the sinks: nobody has to.

@@ -1,4 +1,4 @@
-"""The promise: whatever ends a run, the next ones bring every record exactly once."""
+"""The guarantee: however a run ends, the next ones store every record exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promise for compressed lines and Parquet: killed at random moments, all is there once."""
+"""Compressed lines and Parquet after random kills: each record is stored once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The power is cut at each durable step; what was not synced is lost, or not, or by half.
+"""The power is cut at each durable step; what was not synced is lost, kept, or partly lost.
 
 ``HARVESTER_CRASH_POINTS`` as for `test_crash_points`.
 """

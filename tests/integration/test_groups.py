@@ -84,7 +84,7 @@ def test_groups_of_the_configuration_are_taken_and_notes_stand_in_the_report(
 def test_a_retired_interface_that_is_named_is_asked_for_beside_its_group(tmp_path: Path) -> None:
     plan = harvest("plan", "users", "getuserread", *RANGE, "--appid", A, cwd=tmp_path).stdout
     assert "getuserread" in plan.splitlines()[0]
-    assert "note    WeChat has taken getuserread offline; in its place it names getbizsummary" in (
+    assert "note    WeChat has taken getuserread offline; its successors are getbizsummary" in (
         plan
     )
 

@@ -297,7 +297,7 @@ def test_no_more_is_in_flight_than_the_callers_session_lets_through(
 def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:
     async def main() -> None:
         async with harvester.SqliteLedger(tmp_path / "l") as ledger:
-            with pytest.raises(harvester.UsageError, match="is open already"):
+            with pytest.raises(harvester.UsageError, match="is already open"):
                 await harvester.run(
                     ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger
                 )
@@ -346,7 +346,7 @@ def test_bad_arguments_are_a_usage_error_before_anything_is_sent() -> None:
             (([], "getarticlesummary", BEGIN, END), "no account"),
             (([ACCOUNT, ACCOUNT], "getarticlesummary", BEGIN, END), "twice"),
             ((harvester.Account(A), "getarticlesummary", BEGIN, END), "has no secret"),
-            ((ACCOUNT, "getarticlesummary", END, BEGIN), "lies after"),
+            ((ACCOUNT, "getarticlesummary", END, BEGIN), "is after the end"),
             ((ACCOUNT, "getarticlesummary", "2014-01-01", "2014-11-30"), "2014-12-01"),
         ):
             with pytest.raises(harvester.UsageError, match=said):

@@ -108,7 +108,7 @@ def test_a_retired_table_is_asked_for_by_its_own_name_alone(
 ) -> None:
     _, folder = configured
     plan = harvest("plan", "gone", *RANGE, cwd=folder).stdout
-    assert "note    WeChat has taken gone offline; in its place it names mine" in plan
+    assert "note    WeChat has taken gone offline; its successors are mine" in plan
 
 
 def test_an_entry_point_of_a_package_is_an_interface_like_all_others(

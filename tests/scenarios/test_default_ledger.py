@@ -124,7 +124,10 @@ def test_a_ledger_is_named_by_a_path_or_a_spec(server: DaysOnly, tmp_path: Path)
     ("ledger", "said"),
     [
         ("postgresql://user:s3cret-s3cret@host/db", "cannot be written by several processes"),
-        ("redis://user:s3cret-s3cret@host/0", r"redis://… is none; give a path, sqlite:FILE or p"),
+        (
+            "redis://user:s3cret-s3cret@host/0",
+            r"redis://… is not a ledger; give a path, sqlite:FILE or p",
+        ),
         ("sqlite:", "write it as sqlite:FILE"),
         ("", "its path is empty"),
         (3, "^ledger=3: expected a path, sqlite:FILE, postgresql://…, a Ledger or None$"),

@@ -62,7 +62,7 @@ def test_a_lost_network_is_waited_for_as_long_as_the_patience(tmp_path: Path) ->
         ended = harvest_at(DAY, 12, *asked(server, tmp_path, "--patience", "40s"), factor=FACTOR)
         watching.join()
         assert ended.status == 4
-        assert "nobody answered for 4" in ended.err
+        assert "no server answered for 4" in ended.err
         assert 40 < ended.report["seconds"] < 60
         server.come()
         ended = harvest_at(DAY, 13, *asked(server, tmp_path), factor=FACTOR)

@@ -358,7 +358,7 @@ def test_what_is_broken_is_said_in_one_sentence() -> None:
         asyncio.run(check(NeverReplaces, "repeat"))
     said = str(caught.value)
     assert said.startswith(
-        "repeat: A window that comes again takes the place of its records, and of no others:"
+        "repeat: A repeated window replaces its own records, and no others:"
         " scan of wx0000000000000001 checked 2024-01-03:"
     )
     assert "\n" not in said

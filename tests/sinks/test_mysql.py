@@ -458,7 +458,7 @@ def test_what_is_wrong_with_the_database_is_told_before_anything_is_sent(
         " password: YES)"
     )
     assert refused(f"mysql://harvester@127.0.0.1:{mysql.port}/{name}") == (
-        f"the database {name} {where} no password was given; it may stand in MYSQL_PWD"
+        f"the database {name} {where} no password was given; set it in MYSQL_PWD"
     )
     assert "cannot be used:" in refused(f"mysql://u:{PASSWORD}@no-such-host.invalid/{name}")
     assert "cannot be used:" in refused(f"{mysql.url(name)}?ssl_ca=/no/such/file")
@@ -513,7 +513,7 @@ def test_a_scan_takes_the_password_from_the_environment(
     target.harvest([part(1, 1)])
     identity = target.make().identity
     monkeypatch.delenv("MYSQL_PWD", raising=False)
-    with pytest.raises(UsageError, match="no password was given; it may stand in MYSQL_PWD"):
+    with pytest.raises(UsageError, match="no password was given; set it in MYSQL_PWD"):
         list(MySQL(identity).scan("checked"))
     monkeypatch.setenv("MYSQL_PWD", PASSWORD)
     assert len(list(MySQL(identity).scan("checked"))) == 1

@@ -267,7 +267,7 @@ def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -
     write(one, [mine(1, {"n": 1})])
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
     write(other, [mine(1, {"n": 2})])
-    with pytest.raises(UsageError, match=r"lies in several places .*duckdb:.*, sqlite:.*ledger="):
+    with pytest.raises(UsageError, match=r"are in several places .*duckdb:.*, sqlite:.*ledger="):
         harvester.read(tmp_path, MINE)
     assert harvester.read(other.spec, MINE, ledger=tmp_path).read_all()["n"].to_pylist() == [2]
     with pytest.raises(UsageError, match=r"does not know sqlite:.*/c.db; it knows duckdb:"):

@@ -1158,8 +1158,7 @@ def test_what_is_wrong_with_the_database_is_told_before_anything_is_sent(
         f'the database {name} {where} password authentication failed for user "harvester"'
     )
     assert refused(f"postgresql://harvester@127.0.0.1:{postgres.port}/{name}") == (
-        f"the database {name} {where} no password was given; it may stand in PGPASSWORD or"
-        " ~/.pgpass"
+        f"the database {name} {where} no password was given; set it in PGPASSWORD or ~/.pgpass"
     )
     assert "cannot be used:" in refused(f"postgresql://u:{PASSWORD}@no-such-host.invalid/{name}")
 
@@ -1230,7 +1229,7 @@ def test_a_scan_takes_the_password_from_the_environment(
 ) -> None:
     pg.harvest([part(1, 1)])
     identity = pg.make().identity
-    with pytest.raises(UsageError, match="no password was given; it may stand in PGPASSWORD"):
+    with pytest.raises(UsageError, match="no password was given; set it in PGPASSWORD"):
         list(PostgreSQL(identity).scan("checked"))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert len(list(PostgreSQL(identity).scan("checked"))) == 1

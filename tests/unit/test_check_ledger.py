@@ -607,8 +607,8 @@ def test_what_is_broken_is_said_in_one_sentence() -> None:
         asyncio.run(check(DropsLaterDays, "rebook"))
     said = str(caught.value)
     assert said.startswith(
-        "rebook: Calls of days that have not come are counted as today's, and it is told whether"
-        " there are: spent of 2024-02-10: {('wx0000000000000001', 'checked'): 1} is given, not {"
+        "rebook: Calls of future days are counted as today's, and the method returns whether there"
+        " are any: spent of 2024-02-10: {('wx0000000000000001', 'checked'): 1} is given, not {"
     )
     assert "\n" not in said
 

@@ -165,7 +165,7 @@ def test_while_it_is_open_no_other_process_can_write_and_each_can_read(tmp_path:
             await ledger.commit([outcome(0)], {})
             async with at(tmp_path, readonly=True)("one") as reader:
                 assert KEY in await reader.calendars([ONE])
-            with pytest.raises(UsageError, match="is open already"):
+            with pytest.raises(UsageError, match="is already open"):
                 await ledger.__aenter__()
 
     asyncio.run(run())

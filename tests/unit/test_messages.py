@@ -70,7 +70,7 @@ def test_a_sink_that_is_like_none_has_no_suggestion(capsys: pytest.CaptureFixtur
 
 def test_a_ledger_of_postgres_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, *RUN, "--ledger", "postgres://u:hidden@h/db")
-    assert said.startswith("ledger: postgres://… is none (did you mean postgresql?); give ")
+    assert said.startswith("ledger: postgres://… is not a ledger (did you mean postgresql?); give ")
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])

@@ -207,8 +207,8 @@ def test_a_range_of_one_day_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "said"),
     [
-        (date(2020, 1, 2), date(2020, 1, 1), "the start 2020-01-02 lies after the end 2020-01-01"),
-        (date(2020, 1, 1), date(2020, 1, 11), "the end 2020-01-11 cannot be asked for yet"),
+        (date(2020, 1, 2), date(2020, 1, 1), "the start 2020-01-02 is after the end 2020-01-01"),
+        (date(2020, 1, 1), date(2020, 1, 11), "the end 2020-01-11 cannot be requested yet"),
     ],
 )
 def test_a_range_that_cannot_be_asked_for_is_refused(begin: date, end: date, said: str) -> None:

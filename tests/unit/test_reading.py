@@ -216,7 +216,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / ".jsonl.lock").touch()
     with pytest.raises(UsageError, match="did you mean getarticlesummary"):
         harvester.read(tmp_path, "getarticlesumary")
-    with pytest.raises(UsageError, match="lies after the end"):
+    with pytest.raises(UsageError, match="is after the end"):
         harvester.read(tmp_path, "getarticlesummary", start="2024-01-02", end="2024-01-01")
     with pytest.raises(UsageError, match="start: 'soon' is not a day"):
         harvester.read(tmp_path, "getarticlesummary", start="soon")
@@ -225,7 +225,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
 def test_a_sink_that_keeps_nothing_cannot_be_read() -> None:
     with pytest.raises(UsageError, match="- cannot be read back"):
         harvester.read("-", "getusersummary")
-    with pytest.raises(UsageError, match="a new memory: is empty; hand in the sink"):
+    with pytest.raises(UsageError, match="a new memory: is empty; pass the sink"):
         harvester.read("memory:", "getusersummary")
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import importlib.util
 import re
+import tomllib
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
 
 import harvester
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 MODULES = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
 PACKAGE = Path(harvester.__file__).parent
 
@@ -19,13 +26,121 @@ def test_the_map_of_the_modules_matches_the_tree() -> None:
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         text = page.read_text(encoding="utf-8")
         for name in re.findall(r"(?:tests|benchmarks|examples|docs)/[\w/]+\.(?:py|md)", text):
             assert (ROOT / name).exists(), name
 
 
-def test_the_first_harvest_in_python_stands_at_the_begin() -> None:
+def test_every_link_to_a_file_leads_to_one() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> None:
+    reached, left = set(), ["README.md"]
+    while left:
+        page = left.pop()
+        if page not in reached and (ROOT / page).exists():
+            reached.add(page)
+            text = (ROOT / page).read_text(encoding="utf-8")
+            folder = Path(page).parent
+            left += [str(folder / name) for name in re.findall(r"\]\(([\w./-]+\.md)\)", text)]
+    assert {str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")} <= reached
+
+
+def test_the_first_harvest_in_the_terminal_and_in_python_is_at_the_top() -> None:
     head = "\n".join(README.splitlines()[:30])
+    assert "\nharvester run " in head
     assert "await harvester.run(" in head
     assert "asyncio.run(main())" in head
+
+
+# the Chinese twin
+
+
+def _blocks(text: str) -> list[str]:
+    """The blocks of code, without comments: these are translated."""
+    return [
+        re.sub(r"[ ]*#.*", "", block)
+        for block in re.findall(r"^```.*?^```", text, flags=re.MULTILINE | re.DOTALL)
+    ]
+
+
+def _levels(text: str) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^#+(?= )", prose, flags=re.MULTILINE)
+
+
+def test_the_chinese_readme_has_the_same_headings() -> None:
+    assert _levels(CHINESE) == _levels(README)
+    assert len(_levels(README)) > 5
+
+
+def test_the_chinese_readme_has_the_same_code() -> None:
+    assert _blocks(CHINESE) == _blocks(README)
+    assert len(_blocks(README)) > 5
+
+
+def test_the_chinese_readme_has_the_same_tables_links_and_options() -> None:
+    for pattern in (
+        r"^\|",
+        r"^\| (`[^`]+`|\d+)",
+        r"\]\(((?!README)[^)]+)\)",
+        r"(?<![\w-])--[a-z][a-z-]+",
+        r"harvester\.\w+",
+    ):
+        english, chinese = (
+            sorted(re.findall(pattern, text, flags=re.MULTILINE)) for text in (README, CHINESE)
+        )
+        assert chinese == english, pattern
+        assert english, pattern
+    numbers = [set(re.findall(r"\b\d{2,}\b", text)) for text in (README, CHINESE)]
+    assert numbers[0] == numbers[1]
+
+
+# what a package index shows
+
+
+def _absolute_links() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "absolute_links", ROOT / ".github" / "absolute_links.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_package_index_shows_absolute_links_only() -> None:
+    text = _absolute_links().absolute(README, "https://host/owner/name", "v1.2.3")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all(link.startswith("https://") for link in links)
+    assert "https://host/owner/name/blob/v1.2.3/docs/guarantees.md" in links
+
+
+def test_a_release_has_the_urls_of_its_repository() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "urls" not in tomllib.loads(text)["project"]
+    urls = tomllib.loads(_absolute_links().with_urls(text, "https://host/owner/name"))["project"]
+    assert urls["urls"]["Repository"] == "https://host/owner/name"
+    assert urls["scripts"] == tomllib.loads(text)["project"]["scripts"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
+def test_the_files_of_github_are_yaml_and_name_actions_by_commit(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert isinstance(yaml.safe_load(text), dict)
+    for action in re.findall(r"uses: (\S+)", text):
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+
+
+def test_a_release_is_published_without_a_stored_password() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    assert "secrets." not in str(workflow)

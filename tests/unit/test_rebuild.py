@@ -129,7 +129,7 @@ def test_a_window_whose_figures_grew_when_it_was_fetched_is_asked_for_again(
     asyncio.run(made(tmp_path, *batches))
     found = states(tmp_path, GROWING.name)
     assert list(found) == ["2024-01-01", "2024-01-03"]
-    assert found["2024-01-01"].startswith("its figures grow until 2024-01-")
+    assert found["2024-01-01"].startswith("its figures can change until 2024-01-")
 
 
 def test_an_interface_that_is_not_known_any_more_is_taken_as_final(tmp_path: Path) -> None:

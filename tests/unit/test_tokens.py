@@ -473,7 +473,7 @@ def test_forced_refreshes_are_counted_for_all_programs_of_an_account() -> None:
 def test_a_secret_that_no_request_can_hold_is_refused_without_being_shown(kind: str) -> None:
     with pytest.raises(UsageError) as caught:
         provider_for(Account(A, "s3cret\udc80", kind))
-    assert str(caught.value) == f"account {A}: its secret is no text in UTF-8"
+    assert str(caught.value) == f"account {A}: its secret is not UTF-8 text"
 
 
 # platforms
@@ -504,7 +504,7 @@ class Scene:
 def test_a_platforms_secret_is_text_too() -> None:
     with pytest.raises(UsageError) as caught:
         Platform(PLATFORM[0], "s3cret\udc80", "ticket.txt")
-    assert str(caught.value) == f"platform {PLATFORM[0]}: its secret is no text in UTF-8"
+    assert str(caught.value) == f"platform {PLATFORM[0]}: its secret is not UTF-8 text"
 
 
 def verdict_of(exc: BaseException) -> Verdict:

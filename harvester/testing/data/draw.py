@@ -1,6 +1,6 @@
-"""Chance that is the same for the same question, and sums that come out.
+"""Random numbers that are the same for the same arguments, and parts that add up to a sum.
 
-Rule: no generator that is shared; each question makes its own from what it asks.
+Rule: no shared generator; each call makes its own from its arguments.
 """
 
 from __future__ import annotations

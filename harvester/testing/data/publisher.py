@@ -1,7 +1,7 @@
 """What an account earns as a traffic owner: by slot and day, by goods sold, by settlement.
 
 Rule: pure functions of seed, account and day; money is in fen (1/100 yuan), and the newest row
-stands first, as on the wire.
+is first, as in WeChat's answers.
 """
 
 from __future__ import annotations

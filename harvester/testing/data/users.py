@@ -1,7 +1,7 @@
-"""Followers: how many came and went by channel, and how many there are.
+"""Followers: how many are new or lost by channel, and how many there are.
 
-Rule: pure functions of seed, account and day.  The number of followers is drawn; what came and
-went is its difference to the day before, so the two interfaces always agree.
+Rule: pure functions of seed, account and day.  The number of followers is drawn; new and lost
+followers are its difference to the day before, so the two interfaces always agree.
 """
 
 from __future__ import annotations

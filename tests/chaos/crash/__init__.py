@@ -1,4 +1,4 @@
 """Processes that die: at every durable step, at random moments, without power.
 
-`job` is what they do, `sinks` where to (a row a sink), `driver` the process that dies.
+`job` is their work, `sinks` the destinations (a row for each sink), `driver` the process that dies.
 """

@@ -1,6 +1,7 @@
-"""The process that dies: ``python -m tests.chaos.crash.driver``, a case a line on standard input.
+"""The process that dies: ``python -m tests.chaos.crash.driver``, one case for each line of standard
+input.
 
-Rule: a case is lived by a child of its own, which ends as the case says, by SIGKILL.
+Rule: a child process runs each case, and ends as the case says, by SIGKILL.
 
 The parent has imported everything and started no thread, so that a child costs milliseconds.
 """

@@ -1,4 +1,4 @@
-"""What the processes that die are doing: three days' runs, and one long after.
+"""The work of the processes that are killed: runs of three days, and one long after.
 
 Rule: the same each time, so that the n-th step of a run is always the same one.
 

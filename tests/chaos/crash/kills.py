@@ -1,6 +1,7 @@
 """One job, killed at random moments, again and again.
 
-Rule: after each kill what the ledger speaks of is there; at the end everything is, once.
+Rule: after each kill every record that the ledger calls stored is there; at the end every record,
+once.
 """
 
 from __future__ import annotations

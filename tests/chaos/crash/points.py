@@ -1,6 +1,6 @@
-"""Crash points: which steps there are, and what becomes of a process that dies there.
+"""Crash points: the durable steps, and the result of a process that is killed at each.
 
-Rule: a case is a list of deaths, one a process; after the last one somebody lives to the end.
+Rule: a case is a list of kills, one for each process; after the last one a process runs to its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The world after a power cut: what was synced is there, what was not may be or may not.
+"""The disk after a power cut: what was synced is there, anything else may be there or not.
 
 Rule: a file that was not synced since it was written is as it was then, or as it is now, or in
 between; a directory is as it was when it was synced, or as it is now.

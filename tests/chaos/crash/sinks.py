@@ -1,10 +1,9 @@
-"""The sinks that must survive a crash, a row a sink.
+"""The sinks that must survive a crash, a row for each sink.
 
-Rule: a sink joins by its row: how it is made, and how its records are read by somebody who knows
-nothing of harvester.
+Rule: a row says how the sink is made, and how its records are read without harvester.
 
-Two have none.  ``memory:`` ends with its process, and refuses the ledger of another one.  Nobody
-keeps what standard output has sent; `tests.sinks.test_stdout` kills it and looks at what came out.
+Two have none.  ``memory:`` ends with its process, and refuses the ledger of another one.  Standard
+output stores nothing; `tests.sinks.test_stdout` kills it and checks what was written.
 """
 
 from __future__ import annotations

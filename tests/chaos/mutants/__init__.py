@@ -1,5 +1,6 @@
-"""Whether the tests notice: faults put into the pure rooms one at a time, by mutmut.
+"""Mutation tests of the modules without I/O: mutmut changes one expression at a time.
 
-Rule: a room's own tests must kill its mutants; what lives on stands in ``survivors.toml`` with the
-reason, and a survivor that is not there, or a line there of one that died, fails the command.
+Rule: a module's own tests must kill its mutants.  Survivors are listed in ``survivors.toml`` with
+the reason; a survivor that is not listed, or a listed mutant that does not survive, fails the
+command.
 """

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.mutants [ROOM...] [--sample N --seed S]``."""
+"""``python -m tests.chaos.mutants [MODULE...] [--sample N --seed S]``."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Makes worker processes by forking, so that one costs some milliseconds and not a second.
+"""Creates worker processes by forking, which takes milliseconds instead of a second.
 
 A line of JSON on standard input is a worker to start; its process id is the answer.  A worker ends
-with 0 if all that it was asked for is harvested, with 3 if not, with 4 if it raised a `RunError`.
+with 0 if everything requested is harvested, with 3 if not, with 4 if it raised a `RunError`.
 """
 
 from __future__ import annotations

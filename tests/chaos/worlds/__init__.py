@@ -1,5 +1,5 @@
-"""Worlds in one process, in virtual time, in an order drawn from a seed.
+"""Simulated runs ("worlds") in one process, in virtual time; a seed determines everything.
 
-`world` draws one from its seed and lives it, `outside` holds what stands in for WeChat, the network
-and the disks, `promises` what must hold afterwards, `planted` the faults that must be found.
+`world` creates one from its seed and runs it, `outside` simulates WeChat, the network and the
+disks, `promises` has the guarantees to check afterwards, `planted` the faults that must be found.
 """

@@ -1,4 +1,4 @@
-"""Live through worlds: ``python -m tests.chaos.worlds --worlds 2000``.
+"""Run worlds: ``python -m tests.chaos.worlds --worlds 2000``.
 
 ``--seed N`` replays one of them and prints all that happens.
 """

@@ -1,6 +1,6 @@
-"""What is outside the engine in a world: the network, WeChat's moods, sinks and a ledger that fail.
+"""The environment of the engine in a world: network, WeChat, failing sinks and a failing ledger.
 
-Rule: everything is drawn from the world's seed, and everything that happens is told to the log.
+Rule: the world's seed determines everything, and every event is logged.
 """
 
 from __future__ import annotations

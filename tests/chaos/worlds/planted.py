@@ -1,7 +1,7 @@
-"""Faults that the worlds must find: each is planted in a copy of the package, and hunted there.
+"""Faults that the simulated runs must find: each is planted in a copy of the package.
 
-Rule: a fault is a piece of the code as it stands and what it is exchanged for; one that no longer
-fits the code is an error, not a pass.
+Rule: a fault is a piece of the current code and its replacement; one that no longer matches the
+code is an error, not a pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Planted(NamedTuple):
-    """A fault.  within: so many worlds at the most until one is broken."""
+    """A fault.  within: the most simulated runs until one must fail."""
 
     name: str
     file: str
@@ -41,44 +41,44 @@ PLANTED = (
         "        for name, sink in self.sinks:\n            if batches:\n",
     ),
     Planted(
-        "a pause is forgotten by those who hold a grant already",
+        "requests that already have a grant ignore a pause",
         "limiter.py",
         "            self._paused_until <= now\n            and len",
         "            (self._paused_until <= now or len(departures) > 0)\n            and len",
     ),
     Planted(
-        "the gate is open: only the bucket paces",
+        "the gate is disabled: only the bucket sets the pace",
         "limiter.py",
         "            and len(departures) < self.rate.requests\n",
         "",
     ),
     Planted(
-        "a refused token is dropped without a look at the current one",
+        "a refused token is dropped without comparing it with the current one",
         "auth.py",
         "        if late:\n            return False\n",
         "",
     ),
     Planted(
-        "a window that is tried again holds its slot meanwhile",
+        "a window that waits for a retry occupies its slot",
         "worker.py",
         "        self._try_again(queue, retry.attempt, retry.delay,"
         " retry.reason, retry.attempt.failures)\n",
         "        await asyncio.sleep(retry.delay)\n        queue.again(retry.attempt, _now())\n",
     ),
     Planted(
-        "whoever takes a job wakes nobody for the next",
+        "a worker that takes a job wakes no other worker for the next one",
         "scheduler.py",
         "                    elif self._ready:\n                        self._wake_worker()\n",
         "",
     ),
     Planted(
-        "the timer of the accounts is not set again after it rang",
+        "the timer of the accounts is not set again after it fired",
         "scheduler.py",
         "        else:\n            self._arm()\n",
         "",
     ),
     Planted(
-        "a full channel that was emptied wakes nobody",
+        "emptying a full channel wakes no waiting task",
         "channel.py",
         "            if not room.done():\n                room.set_result(None)\n",
         "            if room.done():\n                room.set_result(None)\n",
@@ -90,19 +90,19 @@ PLANTED = (
         "                    raise\n",
     ),
     Planted(
-        "what failed is in flight for ever",
+        "a failed window stays in flight forever",
         "worker.py",
         "        finally:\n            queue.settled()\n",
         "        else:\n            queue.settled()\n",
     ),
     Planted(
-        "what waits is called done",
+        "a waiting window is reported as done",
         "worker.py",
         'state = "failed" if until is None else "waiting"',
         'state = "failed" if until is None else "final"',
     ),
     Planted(
-        "a segment that a crash left without a checkpoint stays",
+        "a segment that a crash left without a checkpoint is kept",
         "sinks/lines.py",
         "        for name in self._strays({*self._home.folders, *map(folder_of, self._marks)}):\n",
         "        for name in ():\n",
@@ -114,7 +114,7 @@ PLANTED = (
         "                checkpoints[name] = {}\n",
     ),
     Planted(
-        "a replaced window stays beside its successor",
+        "a replaced window is not removed",
         "sinks/lines.py",
         "                    if not gone.overlaps(found.window):\n",
         "                    if found.lines:\n",
@@ -135,7 +135,7 @@ PLANTED = (
         "            self.windows[begin]",
     ),
     Planted(
-        "the tally of an open window is kept from the former run",
+        "the tally of an open window is that of the previous run",
         "coverage.py",
         "            self._clear(begin, end)\n"
         "            self._fill(begin, end, OPEN)\n"
@@ -148,31 +148,31 @@ PLANTED = (
         "            self.windows[begin] =",
     ),
     Planted(
-        "an open window stays beside what overlaps it",
+        "an open window is kept beside one that overlaps it",
         "coverage.py",
         "if each.begin <= end and begin <= each.end\n",
         "if each.begin == begin and each.end == end\n",
     ),
     Planted(
-        "what is open and failed is called failed",
+        "a failure marks the days of an open window as failed",
         "coverage.py",
         "bytes([MISSING, WAITING, FAILED])",
         "bytes([MISSING, WAITING, FAILED, OPEN])",
     ),
     Planted(
-        "what was refreshed is counted beside what it was",
+        "a refreshed window is counted twice",
         "stored.py",
         "found[year] = kept if exact or not kept.records else None",
         "found[year] = known",
     ),
     Planted(
-        "what still grows is not asked for again",
+        "a window whose figures can still change is not requested again",
         "planner.py",
         "        and not wall < window.due <= wall + hold",
         "        and not window.due",
     ),
     Planted(
-        "an open window is asked for as days that are missing, too",
+        "an open window is also requested as missing days",
         "planner.py",
         "calendar.runs(begin, end, STORED)",
         "calendar.runs(begin, end, STORED[:2])",
@@ -184,7 +184,7 @@ PLANTED = (
         '    database.execute("DELETE FROM journal WHERE number > 1")\n',
     ),
     Planted(
-        "a call that is tried again costs no budget",
+        "a retry is not counted against the budget",
         "queues.py",
         "            budget.spend()\n",
         "            if not attempt.failures:\n                budget.spend()\n",
@@ -202,7 +202,7 @@ PLANTED = (
         "    return (now // 86400 + 1) * 86400\n",
     ),
     Planted(
-        "a window that comes back to an interface that is over is lost",
+        "a window that returns to a stopped interface is lost",
         "worker.py",
         "in the meantime\n"
         "            await self._leave(queue, [retry.attempt.days], queue.stopped)\n",
@@ -216,7 +216,7 @@ PLANTED = (
         "                    await self._stack.__aexit__(kind, exc, trace)\n",
     ),
     Planted(
-        "the empty days of joined windows fall on each other",
+        "the empty days of merged windows overlap",
         "ledger/rows.py",
         "                bits |= int(others_empty, 16) << (first - begin)\n",
         "                bits |= int(others_empty, 16)\n",

@@ -1,6 +1,6 @@
-"""What must hold after a run, and at the end of a world.
+"""The guarantees that must hold after a run, and at the end of a world.
 
-Rule: each function gives sentences about what is broken; none means all is well.
+Rule: each function returns a sentence for each broken guarantee; none means success.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Some worlds of each day's run of the tests; thousands: ``python -m tests.chaos.worlds``."""
+"""A few worlds in every test run; thousands with ``python -m tests.chaos.worlds``."""
 
 import re
 import subprocess

@@ -1,10 +1,10 @@
-"""One world: drawn from its seed, lived through several runs, and looked at after each.
+"""One world: created from its seed, with several runs, and checked after each.
 
-Rule: everything that happens follows from the seed, so that a broken promise can be seen again.
+Rule: everything follows from the seed, so that a failure can be replayed.
 
-A world is a few accounts and a stretch of days, some troubles, and runs that end by themselves, are
-stopped, cancelled, or crash: then nothing of the process is left but what its disks hold.  Between
-runs time passes, and accounts come and go.  The last run meets no trouble and must end complete.
+A world is a few accounts and a range of days, some faults, and runs that end by themselves, are
+stopped, cancelled, or crash: then only the content of the disks is left.  Between runs time passes,
+and accounts are added and removed.  The last run has no faults and must end complete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""mutmut, driven in a copy of the tree: which mutants of a room live on."""
+"""Run mutmut on a copy of the tree, and find which mutants of a module survive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[3]
 
-ROOMS = {
+MODULES = {
     "plan": ["tests/unit/test_plan.py"],
     "retry": ["tests/unit/test_retry.py"],
     "answer": ["tests/unit/test_endpoint.py"],
@@ -30,41 +30,41 @@ ROOMS = {
     "auth": ["tests/unit/test_auth.py", "tests/unit/test_tokens.py"],
     "pipeline": ["tests/unit/test_pipeline.py"],
 }
-"""The rooms, and the tests that must kill their mutants: in process, on the virtual loop."""
+"""The modules, and the tests that must kill their mutants: in process, on the virtual loop."""
 
 MOST_MEMORY = 4 << 30
-"""Bytes of address space: a mutant that makes days without end must not take the machine."""
+"""Bytes of address space: a mutant may create days without end."""
 
 _SETTINGS = """
 [tool.mutmut]
 source_paths = ["harvester"]
-only_mutate = ["harvester/{room}.py"]
+only_mutate = ["harvester/{module}.py"]
 pytest_add_cli_args = ["-p", "tests.chaos.mutants.quick", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 4.0
 timeout_constant = 2.0
 """
 _SURVIVED = {0, 5, 33}
-"""What mutmut writes down of a mutant that no test noticed, or that no test reached."""
+"""mutmut's codes for a mutant that no test noticed, or that no test reached."""
 _NOTICED = {1, 3}
-"""A test failed.  What is left ran out of time or memory, or broke down: noticed as well, but on a
-busy machine it may be one that lives on."""
+"""A test failed.  Other codes mean that the mutant ran out of time or memory, or crashed: it counts
+as noticed, but on a busy machine it may be one that survives."""
 
 
 class Mutant(NamedTuple):
-    """A change to one function: the lines taken away and put there, without their indentation."""
+    """A change to one function: the lines removed and added, without their indentation."""
 
     function: str
     change: tuple[str, ...]
 
 
 class Found(NamedTuple):
-    """What became of the mutants of one room that were tried.
+    """The results of the mutants of one module.
 
-    survived: noticed by no test; killed: by one that failed; slow: cut off after a long time.
+    survived: no test noticed it; killed: a test failed; slow: stopped after a long time.
     """
 
-    room: str
+    module: str
     tried: int
     survived: list[Mutant]
     killed: set[Mutant]
@@ -76,28 +76,28 @@ class Found(NamedTuple):
         return 1 - len(self.survived) / self.tried
 
 
-def try_room(room: str, sample: int | None, seed: int) -> Found:
-    """Try all mutants of a room; or the first one of each function and so many more."""
-    with _copy(room) as folder:
+def try_module(module: str, sample: int | None, seed: int) -> Found:
+    """Try all mutants of a module; or the first one of each function and ``sample`` more."""
+    with _copy(module) as folder:
         if sample is None:
             _mutmut(folder)
         else:
-            _mutmut(folder, f"harvester.{room}.x*__mutmut_1")
-            left = [name for name, code in _codes(folder, room).items() if code is None]
-            drawn = random.Random(f"{seed} {room}").sample(left, min(sample, len(left)))
+            _mutmut(folder, f"harvester.{module}.x*__mutmut_1")
+            left = [name for name, code in _codes(folder, module).items() if code is None]
+            drawn = random.Random(f"{seed} {module}").sample(left, min(sample, len(left)))
             if drawn:
                 _mutmut(folder, *drawn)
-        return _found(folder, room)
+        return _found(folder, module)
 
 
 @contextmanager
-def _copy(room: str) -> Iterator[Path]:
+def _copy(module: str) -> Iterator[Path]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("harvester", "tests"):
             ignored = shutil.ignore_patterns("__pycache__", "integration", "corpus")
             shutil.copytree(ROOT / part, folder / part, ignore=ignored)
-        asked = _SETTINGS.format(room=room, tests=json.dumps(ROOMS[room]))
+        asked = _SETTINGS.format(module=module, tests=json.dumps(MODULES[module]))
         given = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         (folder / "pyproject.toml").write_text(given + asked, encoding="utf-8")
         yield folder
@@ -119,19 +119,19 @@ def _mutmut(folder: Path, *names: str) -> None:
         check=False,
     )
     if said.returncode:
-        raise SystemExit(f"mutmut broke down:\n{said.stdout[-3000:]}")
+        raise SystemExit(f"mutmut failed:\n{said.stdout[-3000:]}")
 
 
-def _codes(folder: Path, room: str) -> dict[str, int | None]:
-    told = json.loads((folder / f"mutants/harvester/{room}.py.meta").read_text(encoding="utf-8"))
+def _codes(folder: Path, module: str) -> dict[str, int | None]:
+    told = json.loads((folder / f"mutants/harvester/{module}.py.meta").read_text(encoding="utf-8"))
     codes: dict[str, int | None] = told["exit_code_by_key"]
     return codes
 
 
-def _found(folder: Path, room: str) -> Found:
-    changes = _changes((folder / f"mutants/harvester/{room}.py").read_text(encoding="utf-8"))
-    found = Found(room, 0, [], set(), set())
-    codes = {name: code for name, code in _codes(folder, room).items() if code is not None}
+def _found(folder: Path, module: str) -> Found:
+    changes = _changes((folder / f"mutants/harvester/{module}.py").read_text(encoding="utf-8"))
+    found = Found(module, 0, [], set(), set())
+    codes = {name: code for name, code in _codes(folder, module).items() if code is not None}
     for name, code in codes.items():
         mutant = changes[name.rpartition(".")[2]]
         if code in _SURVIVED:
@@ -142,7 +142,7 @@ def _found(folder: Path, room: str) -> Found:
 
 
 def _changes(text: str) -> dict[str, Mutant]:
-    """The mutants of a file that holds each function as it was and as it is in each of them."""
+    """The mutants of a file that holds each function as it was, and once for each mutant."""
     lines = text.splitlines()
     bodies = {
         node.name: _body(node, lines)
@@ -159,7 +159,7 @@ def _changes(text: str) -> dict[str, Mutant]:
 
 
 def _body(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: Sequence[str]) -> list[str]:
-    """A function's lines, less the name of its mutant."""
+    """A function's lines, without the name of its mutant."""
     found = [line.strip() for line in lines[node.lineno - 1 : node.end_lineno]]
     return [found[0].replace(node.name, "f"), *found[1:]]
 
