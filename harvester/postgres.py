@@ -20,7 +20,7 @@ from harvester.errors import UsageError
 from harvester.secrets import Secret, advice
 
 FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
-DISK_FULL = "its disk is full"
+DISK_FULL = "the disk is full"
 
 _SECRETS = ("password", "sslpassword")
 _OURS: dict[str, Any] = {

@@ -349,7 +349,7 @@ def test_the_progress_says_who_waits_for_what_and_for_how_long(
     lines(events.Paused("wx1", 42.0, "errcode 45011 (slower)"))
     lines(events.Slowed("wx1", 0.5))
     lines(events.Paused("wx2", 7200.0, "the quota is used up", "getarticleread"))
-    told = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    told = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
     assert told[1:] == [
         "wx1 pauses for 42 s: errcode 45011 (slower)",
         "wx1: from now on at 50% of its rate, recovering slowly",
