@@ -173,6 +173,7 @@ KINDS: Mapping[str, Callable[[Path, pytest.FixtureRequest], Kind]] = {
     "gzip": of_files("jsonl:{}?compress=gzip"),
     "zstd": of_files("jsonl:{}?compress=zstd"),
     "parquet": of_files("parquet:{}"),
+    "iceberg": of_files("iceberg:{}"),
     "sqlite": of_files("sqlite:{}.db", fenced=True),
     "duckdb": of_files("duckdb:{}.db", fenced=True),
     "postgresql": of_postgresql,

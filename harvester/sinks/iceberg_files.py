@@ -1,0 +1,152 @@
+"""Where an Iceberg sink keeps its objects: a local directory, or a bucket.
+
+Rule: an object that was put is durable; an object has its name only when it is whole.
+
+The library writes through a `FileIO`; the one for a local directory syncs each file and its folder
+before the catalog is told of it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlparse
+
+from pyiceberg.io import InputFile, OutputFile
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from harvester import durable
+from harvester.sinks.compression import CHUNK
+
+_DRAFT = ".tmp"
+
+
+class Found(NamedTuple):
+    """An object of a listing; name: below the place; changed: Unix time."""
+
+    name: str
+    changed: float
+
+
+class Files(Protocol):
+    """A place for objects.
+
+    root: its location as tables name it.  properties: what the library's `FileIO` is made with.
+    """
+
+    root: str
+    properties: dict[str, str]
+
+    def put(self, name: str, data: bytes, what: str) -> None: ...
+
+    def get(self, name: str) -> bytes:
+        """The bytes of an object; raises `FileNotFoundError`."""
+        ...
+
+    def find(self, folder: str) -> list[Found]:
+        """All objects in a folder, those in folders within it too; none if there is no folder."""
+        ...
+
+    def folders(self) -> list[str]:
+        """The folders right below the place."""
+        ...
+
+    def remove(self, name: str, what: str) -> None:
+        """Remove an object; it may be gone."""
+        ...
+
+
+class LocalFiles:
+    """A local directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.root = f"file://{path.resolve()}"
+        self.properties = {"py-io-impl": f"{__name__}.{SyncedFileIO.__name__}"}
+
+    def put(self, name: str, data: bytes, what: str) -> None:
+        place = self._path / name
+        durable.make_directory(place.parent, f"folder of {what}s")
+        draft = place.with_name(f"{place.name}{_DRAFT}")
+        draft.unlink(missing_ok=True)  # of a process that was killed
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(draft, flags, 0o644)
+        try:
+            durable.write(descriptor, data, what)
+            durable.sync(descriptor, what)
+        finally:
+            os.close(descriptor)
+        durable.rename(draft, place, what)
+
+    def get(self, name: str) -> bytes:
+        return (self._path / name).read_bytes()
+
+    def find(self, folder: str) -> list[Found]:
+        return sorted(self._walk(self._path / folder))
+
+    def _walk(self, folder: Path) -> Iterator[Found]:
+        for place, _, names in os.walk(folder):
+            for name in names:
+                path = Path(place) / name
+                with suppress(FileNotFoundError):
+                    yield Found(path.relative_to(self._path).as_posix(), path.stat().st_mtime)
+
+    def folders(self) -> list[str]:
+        if not self._path.is_dir():
+            return []
+        return sorted(each.name for each in self._path.iterdir() if each.is_dir())
+
+    def remove(self, name: str, what: str) -> None:
+        with suppress(FileNotFoundError):
+            durable.remove(self._path / name, what)
+
+
+class SyncedFileIO(PyArrowFileIO):
+    """The library's access to local files, each of which is synced as it is closed."""
+
+    def new_output(self, location: str) -> Any:
+        return _SyncedOutput(location, self)
+
+
+class _SyncedOutput(OutputFile):
+    def __init__(self, location: str, files: PyArrowFileIO) -> None:
+        super().__init__(location)
+        self._files = files
+        self._path = Path(urlparse(location).path)
+
+    def __len__(self) -> int:
+        return self._path.stat().st_size
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    def to_input_file(self) -> InputFile:
+        return self._files.new_input(self.location)
+
+    def create(self, overwrite: bool = False) -> Any:
+        durable.make_directory(self._path.parent, "folder of a table")
+        return _Synced(self._path, overwrite=overwrite)
+
+
+class _Synced(io.BufferedWriter):
+    """A file that is durable once it is closed."""
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self._place = path
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if overwrite else os.O_EXCL)
+        super().__init__(io.FileIO(os.open(path, flags, 0o644), "w"), CHUNK)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            with durable.step("write table file"):
+                self.flush()
+            durable.sync(self.fileno(), "table file")
+        finally:
+            super().close()
+        durable.sync_directory(self._place.parent)
