@@ -154,7 +154,7 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "maintain")
 LIBRARY_ONLY = ()
 
 

@@ -18,7 +18,7 @@ filled from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -76,6 +76,9 @@ class Sink(Protocol):
     ``takes_lines = True`` is optional: `write` uses `Batch.lines` and `Batch.count` alone.  Then
     the lines of a window are kept until they are written, and not its records.
 
+    ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
+    a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
+
     ``fenced = True`` is optional: several workers may write at the same time, and `write` refuses
     accounts that a later epoch has written, however late it comes.  A shared ledger takes no other
     sinks.
@@ -111,11 +114,17 @@ class Sink(Protocol):
 
 
 Scan = Callable[..., Iterator[StoredWindow]]
+Maintain = Callable[[], Awaitable[str]]
 
 
 def scan_of(sink: object) -> Scan | None:
     """A sink's ``scan``, None if it has none."""
     return getattr(sink, "scan", None)
+
+
+def maintain_of(sink: object) -> Maintain | None:
+    """A sink's ``maintain``, None if it has none."""
+    return getattr(sink, "maintain", None)
 
 
 def path_of(sink: object) -> Path | None:

@@ -30,7 +30,7 @@ from urllib.parse import quote
 from harvester import durable
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
-from harvester.model import Batch
+from harvester.model import Batch, many
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.segments import Days
@@ -146,6 +146,11 @@ class Iceberg:
                 self._publishing = None
             self._thread.close()
             self._thread = None
+
+    async def maintain(self) -> str:
+        """Join the data files of each month, and remove what the latest snapshots do not need."""
+        before, after = await self._call(self._maintain)
+        return f"{many(before, 'file')} became {many(after, 'file')}"
 
     def _set_timer(self) -> None:
         """Publish in a while, also if nothing is written until then."""
@@ -419,6 +424,18 @@ class Iceberg:
         """A scan may be under way, which needs what is staged."""
         if not self._scans:
             self._publish()
+
+    def _maintain(self) -> tuple[int, int]:
+        """The same; gives the number of files before and after."""
+        self._publish()
+        before = self._count()
+        for table in self._tables.values():
+            table.compact()
+            table.tidy(time.time() + 1)
+        return before, self._count()
+
+    def _count(self) -> int:
+        return sum(len(self._files.find(name)) for name in self._tables)
 
     def _close(self) -> None:
         try:

@@ -67,7 +67,8 @@ def test_no_option_has_the_variable_of_a_secret() -> None:
 @pytest.mark.parametrize("command", sorted(cli.commands.keys() - {"simulate", "demo"}))
 def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> None:
     parameters = {parameter.name: parameter for parameter in cli.commands[command].params}
-    own = {"rebuild": {"sink"}, "verify": {"sink"}, "endpoints": {"name"}}.get(command, set())
+    sink = {name: {"sink"} for name in ("rebuild", "verify", "maintain")}
+    own = {**sink, "endpoints": {"name"}}.get(command, set())
     from_table = {name for name, option in OPTIONS.items() if command in option.commands}
     assert parameters.keys() == from_table | own | {"config"}
     for name in from_table - {"endpoint"}:
