@@ -24,7 +24,7 @@ from harvester.ledger.base import KnownSink, Ledger, Spent
 from harvester.model import Batch, Window, listed
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
-from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
+from harvester.sinks.base import Checkpoint, Fence, Sink, keep_with, name_in
 from harvester.stored import Endpoints, accepted, called
 
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class Writer:
         *,
         group: int = GROUP,
     ) -> None:
+        for sink in sinks:
+            keep_with(sink, ledger.path if ledger else None)
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
         self.ledger = ledger
         self.writing = ""
@@ -148,6 +150,7 @@ class Writer:
             if name in mine:
                 found.append(Source(mine[name], None, state))
             elif made := make(name):
+                keep_with(made, self.ledger.path)
                 found.append(Source(made, await self.ledger.checkpoint(name), state))
         return sorted(
             found, key=lambda each: (each.known.refilled != "", each.checkpoint is not None)

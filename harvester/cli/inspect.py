@@ -50,7 +50,7 @@ from harvester.plan import (
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Sink, name_in, scan_of, spec_of
+from harvester.sinks.base import Sink, keep_with, name_in, scan_of, spec_of
 from harvester.verify import Verified, verify
 
 AT_ONCE = 200
@@ -351,6 +351,7 @@ async def _verified(
         return None
     if not state.whole:
         return None
+    keep_with(sink, ledger.path)
     found = await verify(ledger, name, sink, state)
     if not found.unread:
         read = (

@@ -14,7 +14,7 @@ from harvester.cli.screen import plain, tell
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import shared
-from harvester.sinks.base import Sink, maintain_of, name_in, spec_of
+from harvester.sinks.base import Sink, keep_with, maintain_of, name_in, spec_of
 
 
 async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> int:
@@ -48,6 +48,7 @@ async def _maintained(ledger: Ledger, name: str, sink: Sink) -> str:
     maintain = maintain_of(sink)
     if maintain is None:
         return "nothing to do"
+    keep_with(sink, ledger.path)
     try:
         entries = await sink.open(await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})

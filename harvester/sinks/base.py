@@ -76,6 +76,9 @@ class Sink(Protocol):
     ``takes_lines = True`` is optional: `write` uses `Batch.lines` and `Batch.count` alone.  Then
     the lines of a window are kept until they are written, and not its records.
 
+    ``keep_with(ledger)`` is optional: it is called before the sink is opened or scanned if a ledger
+    is kept in a file, for a sink that keeps something of its own beside that file.
+
     ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
     a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
 
@@ -127,6 +130,12 @@ def maintain_of(sink: object) -> Maintain | None:
     return getattr(sink, "maintain", None)
 
 
+def keep_with(sink: object, ledger: Path | None) -> None:
+    """Tell a sink in which file its ledger is, if it is in one."""
+    if ledger is not None and (told := getattr(sink, "keep_with", None)) is not None:
+        told(ledger)
+
+
 def path_of(sink: object) -> Path | None:
     """The local directory or file in which a sink lives, None if it lives elsewhere."""
     path = getattr(sink, "path", None)
@@ -168,7 +177,9 @@ def name_in(sink: Sink, ledger: Path | None) -> str:
 def spec_of(name: str, ledger: Path | None) -> str:
     """A sink's spec from its name in a ledger: the other direction of `name_in`."""
     scheme, colon, rest = name.partition(":")
-    if not colon or ledger is None or rest.startswith(("/", "//")) or scheme == "memory":
-        return name
     place, mark, options = rest.partition("?")
+    if not colon or ledger is None or place.startswith("/") or scheme == "memory":
+        return name
+    if "://" in place:
+        return name
     return f"{scheme}:{ledger.parent / place}{mark}{options}"

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ except ImportError as exc:
 
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa
-from harvester.sinks.iceberg_files import Files, LocalFiles
+from harvester.sinks.iceberg_files import Bucket, BucketFiles, Files, LocalFiles
 from harvester.sinks.iceberg_table import (
     NAMESPACE,
     IcebergTable,
@@ -68,6 +69,7 @@ PUBLISH_SECONDS = 900.0
 KEPT = 86_400.0
 """Seconds for which former snapshots are kept, and files that none refers to."""
 _STAGING = ".staging"
+_OWNED = ".staging/owner"
 _LOCK = ".iceberg.lock"
 _OTHERS = (".jsonl.lock", ".lines")
 _OWNER = "owner"
@@ -82,18 +84,26 @@ _Stock = tuple[Mapping[str, IcebergTable], Sequence[Staged]]
 class Iceberg:
     """The Iceberg sink; one process a destination.
 
-    directory: made if it is not there.
+    place: a directory, made if it is not there; or a place in an S3-compatible store.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.path = Path(directory)
-        self._files: Files = LocalFiles(self.path)
-        self._catalog_file = self.path / CATALOG
+    def __init__(self, place: str | os.PathLike[str] | Bucket) -> None:
+        self.path: Path | None = None
+        self._catalog_file: Path | None = None  # in a bucket: with the ledger, or for a while
+        self._bucket = place if isinstance(place, Bucket) else None
+        if isinstance(place, Bucket):
+            self._files: Files = BucketFiles(place)
+        else:
+            self.path = Path(place)
+            self._files = LocalFiles(self.path)
+            self._catalog_file = self.path / CATALOG
+        self._temporary: TemporaryDirectory[str] | None = None
         self._thread: Thread | None = None
         self._claim: Claim | None = None
         self._catalog: SqlCatalog | None = None
         self._has_pool = False
         self._lock = threading.Lock()  # of what is staged
+        self._owned = ""  # what the ledger knows of the owner
         self._scans = 0
         self._staged: list[Staged] = []
         self._timer: asyncio.TimerHandle | None = None  # as long as something is staged
@@ -105,19 +115,33 @@ class Iceberg:
         self._columns: dict[str, Table] = {}
 
     def __repr__(self) -> str:
-        return f"<Iceberg {self.path}, {len(self._staged)} staged objects>"
+        return f"<{self.identity}, {len(self._staged)} staged objects>"
 
     takes_lines = True
 
     @classmethod
     def from_spec(cls, rest: str) -> Iceberg:
-        """The sink that ``iceberg:DIR`` names."""
-        return cls(read_spec("iceberg", rest, {}, FORM).place)
+        """The sink that ``iceberg:DIR`` or ``iceberg:s3://BUCKET/PREFIX`` names."""
+        if "://" not in rest.partition("?")[0]:
+            return cls(read_spec("iceberg", rest, {}, FORM).place)
+        return cls(_bucket_of(rest))
 
     @property
     def identity(self) -> str:
-        """The scheme and the directory."""
-        return f"iceberg:{self.path.resolve()}"
+        """The spec: the directory, or the bucket with what it takes to find it."""
+        if self._bucket is None:
+            assert self.path is not None
+            return f"iceberg:{self.path.resolve()}"
+        place, *values = self._bucket
+        told = zip(Bucket._fields[1:], values, strict=True)
+        options = "&".join(f"{name}={value}" for name, value in told if value)
+        return f"iceberg:s3://{place}" + (f"?{options}" if options else "")
+
+    def keep_with(self, ledger: Path) -> None:
+        """Keep the catalog of a bucket beside the ledger."""
+        if self._bucket is not None:
+            name = self._bucket.place.strip("/").replace("/", "-")
+            self._catalog_file = ledger.with_name(f"{name}.{CATALOG}")
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Lock the destination, bring it to where the checkpoint says, and publish what is left."""
@@ -189,15 +213,19 @@ class Iceberg:
 
     def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         self._has_pool = ExecutorFactory._instance is not None
-        self._take_place()
-        lost = not self._catalog_file.exists()
-        if lost and checkpoint:
+        if self.path is not None:
+            self._take_directory(self.path)
+        else:
+            self._take_bucket()
+        kept = self._catalog_file is not None  # else it is made anew each time
+        lost = self._catalog_file is not None and not self._catalog_file.exists()
+        if checkpoint and (lost or not (kept or self._described())):
             raise self._gone()
         if lost and checkpoint is not None and self._described():
             raise self._unknown()
         self._connect()
-        if checkpoint is None:
-            self._register()
+        if checkpoint is None or not kept:
+            self._register(self._connect())
         owner = self._owner()
         self._load()
         if checkpoint is not None and owner != checkpoint.get(_OWNER, "") and self._holds():
@@ -205,8 +233,10 @@ class Iceberg:
         changed = dict[str, str]()
         if checkpoint:
             self._keep(checkpoint)
+            self._owned = checkpoint.get(_OWNER, "")
         else:
             self._own(changed)
+            self._owned = changed[_OWNER]
         if self._staged:
             self._publish()
         self._published.clear()
@@ -231,24 +261,34 @@ class Iceberg:
 
     @property
     def _command(self) -> str:
-        return f"`harvester rebuild --out {self.path} --sink iceberg:{self.path}`"
+        out = "DIR" if self.path is None else self.path
+        spec = self.identity if self.path is None else f"iceberg:{self.path}"
+        return f"`harvester rebuild --out {out} --sink {spec}`"
 
-    def _take_place(self) -> None:
+    def _take_directory(self, path: Path) -> None:
         try:
-            durable.make_directory(self.path, "directory of tables")
+            durable.make_directory(path, "directory of tables")
             for sign in _OTHERS:
-                if (self.path / sign).exists():
+                if (path / sign).exists():
                     raise UsageError(
-                        f"the directory {self.path} holds files of another sink; choose another"
+                        f"the directory {path} holds files of another sink; choose another"
                         " directory"
                     )
-            self._claim = Claim(self.path / _LOCK, f"the directory {self.path}")
+            self._claim = Claim(path / _LOCK, f"the directory {path}")
         except OSError as exc:
             if durable.is_full(exc):
                 raise
-            raise UsageError(
-                f"the directory {self.path} cannot be written ({exc.strerror})"
-            ) from exc
+            raise UsageError(f"the directory {path} cannot be written ({exc.strerror})") from exc
+
+    def _take_bucket(self) -> None:
+        if self._catalog_file is not None:
+            durable.make_directory(self._catalog_file.parent, "directory of the catalog")
+            lock = self._catalog_file.with_name(f".{self._catalog_file.name}.lock")
+            self._claim = Claim(lock, f"the catalog {self._catalog_file}")
+        try:
+            self._files.find(_STAGING)
+        except OSError as exc:
+            raise UsageError(f"{self.identity} cannot be used: {_said(exc)}") from None
 
     def _connect(self) -> SqlCatalog:
         """Open the catalog; it is made if it is not there."""
@@ -256,11 +296,16 @@ class Iceberg:
             with durable.step("open catalog"):
                 self._catalog = SqlCatalog("harvester", **self._catalog_properties())
                 self._catalog.create_namespace_if_not_exists(NAMESPACE)
-            durable.sync_directory(self._catalog_file.parent)
+            if self._catalog_file is not None:
+                durable.sync_directory(self._catalog_file.parent)
         return self._catalog
 
     def _catalog_properties(self, options: str = "") -> dict[str, str]:
-        place = quote(str(self._catalog_file.resolve()))
+        path = self._catalog_file
+        if path is None:
+            self._temporary = TemporaryDirectory(prefix="harvester-")
+            path, options = Path(self._temporary.name) / CATALOG, ""
+        place = quote(str(path.resolve()))
         return {
             **self._files.properties,
             "uri": f"sqlite:///file:{place}{options or '?uri=true'}",
@@ -268,28 +313,30 @@ class Iceberg:
         }
 
     def _owner(self) -> str:
-        return str(self._connect().load_namespace_properties(NAMESPACE).get(_OWNER, ""))
+        with suppress(FileNotFoundError):
+            return self._files.get(_OWNED).decode()
+        return ""
 
     def _own(self, changed: dict[str, str]) -> None:
         """From now on this belongs to a ledger that is told so."""
         changed[_OWNER] = secrets.token_hex(16)
-        with durable.step("note owner"):
-            self._connect().update_namespace_properties(NAMESPACE, updates=changed)
+        self._files.put(_OWNED, changed[_OWNER].encode(), "note of the owner")
 
     def _described(self) -> list[str]:
         """The folders that hold a table, whatever the catalog says."""
         return [name for name in self._files.folders() if newest_metadata(self._files, name)]
 
-    def _register(self) -> None:
+    def _register(self, catalog: SqlCatalog) -> None:
         """Take the newest state of each table that stands there into the catalog."""
-        catalog = self._connect()
         for name in self._described():
             newest, known = newest_metadata(self._files, name), -1
             with suppress(NoSuchTableError, FileNotFoundError):
                 known = version_of(catalog.load_table((NAMESPACE, name)).metadata_location)
             if newest and version_of(newest) > known:
                 with durable.step("register table"):
-                    catalog.register_table((NAMESPACE, name), newest, overwrite=True)
+                    if catalog.table_exists((NAMESPACE, name)):
+                        catalog.drop_table((NAMESPACE, name))
+                    catalog.register_table((NAMESPACE, name), newest)
 
     def _load(self) -> None:
         """Look at the tables, and at what is staged."""
@@ -368,6 +415,11 @@ class Iceberg:
             self._published.clear()
         if not batches:
             return Written(changed)
+        if self._bucket is not None and self._owner() != self._owned:  # a directory is locked
+            raise SinkError(
+                f"{self.identity} belongs to another ledger now, which began to write it; use that"
+                " ledger, or another destination"
+            )
         for name, batch in {each.window.endpoint: each for each in reversed(batches)}.items():
             self._describe(name, batch)
         number, packed = self._next, pack(batches)
@@ -459,7 +511,13 @@ class Iceberg:
         self._columns.clear()
         self._staged = []
         self._published = []
+        self._end_temporary()
         _end_pool(self._has_pool)
+
+    def _end_temporary(self) -> None:
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.cleanup()
 
     # reading
 
@@ -502,7 +560,8 @@ class Iceberg:
     @contextmanager
     def _unopened(self, checkpoint: Checkpoint | None) -> Iterator[_Stock]:
         """The same of a destination that this object has not opened."""
-        if not self._catalog_file.exists():
+        path = self._catalog_file
+        if path is not None and not path.exists():
             if checkpoint or self._described():
                 raise self._gone()
             yield {}, []
@@ -511,6 +570,9 @@ class Iceberg:
         has_pool = ExecutorFactory._instance is not None
         catalog = SqlCatalog("harvester", **self._catalog_properties("?mode=ro&uri=true"))
         try:
+            if path is None:
+                catalog.create_namespace_if_not_exists(NAMESPACE)
+                self._register(catalog)
             tables = {
                 name: self._loaded(catalog, name) for _, name in catalog.list_tables(NAMESPACE)
             }
@@ -520,6 +582,7 @@ class Iceberg:
             yield tables, staged
         finally:
             catalog.close()
+            self._end_temporary()
             _end_pool(has_pool)
 
     def _heads(self) -> list[Staged]:
@@ -532,6 +595,27 @@ class Iceberg:
                     packed = self._files.get(place)
                     found.append(read_head(int(number), packed, partial(bytes, packed), place))
         return found
+
+
+def _bucket_of(rest: str) -> Bucket:
+    """What ``s3://BUCKET/PREFIX?…`` names; raises `UsageError`."""
+    scheme, _, place = rest.partition("?")[0].partition("://")
+    if scheme != "s3":
+        raise UsageError(
+            f"sink: iceberg:{scheme}://… is not supported; write {FORM}, for another S3-compatible"
+            " store with ?endpoint=URL"
+        )
+    if "@" in place:
+        raise UsageError(
+            "sink: iceberg:s3://…@… has a key in it; keys stand in AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY, or write ?access_key=env:NAME&secret_key=env:NAME"
+        )
+    names = Bucket._fields[1:]
+    spec = read_spec("iceberg", rest, dict.fromkeys(names, ()), FORM)
+    found = spec.place.partition("://")[2].strip("/")
+    if not found:
+        raise UsageError(f"sink: iceberg:s3:// names no bucket; write it as {FORM}")
+    return Bucket(found, **spec.options)
 
 
 def _windows(
