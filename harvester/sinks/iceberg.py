@@ -227,7 +227,7 @@ class Iceberg:
         if checkpoint is None or not kept:
             self._register(self._connect())
         owner = self._owner()
-        self._load()
+        self._load(anew=checkpoint is None)
         if checkpoint is not None and owner != checkpoint.get(_OWNER, "") and self._holds():
             raise self._unknown()
         changed = dict[str, str]()
@@ -338,11 +338,13 @@ class Iceberg:
                         catalog.drop_table((NAMESPACE, name))
                     catalog.register_table((NAMESPACE, name), newest)
 
-    def _load(self) -> None:
-        """Look at the tables, and at what is staged."""
+    def _load(self, *, anew: bool) -> None:
+        """Look at the tables, and at what is staged; anew: whatever is gone is let go of."""
         catalog = self._connect()
         for _, name in catalog.list_tables(NAMESPACE):
             self._tables[name] = self._loaded(catalog, name)
+            if anew:
+                self._tables[name].forget_missing()
         self._staged = self._heads()
         numbers = [each.number for each in self._staged]
         numbers += [table.through for table in self._tables.values()]

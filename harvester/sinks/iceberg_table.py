@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, cast
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import ValidationError
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
@@ -58,6 +59,8 @@ THROUGH = "harvester.staged-through"
 SMALL = 4 * 1024 * 1024
 MANY_SMALL = 8
 """So many data files of a month that are smaller than that become one."""
+MANY_MANIFESTS = 8
+"""From so many manifests on they are merged as files are removed."""
 _ROWS = 1 << 16
 _READ = 1 << 14
 _CONVERTED = 1000
@@ -135,7 +138,7 @@ class IcebergTable:
         try:
             with durable.step("widen table"), self._table.update_schema() as update:
                 update.union_by_name(schema)
-        except (ValueError, TypeError) as exc:
+        except (ValidationError, ValueError, TypeError) as exc:
             raise SinkError(
                 f"the table {self.name} in {self._files.root} has a column of another type than the"
                 f" interface now ({' '.join(str(exc).split())}); choose another destination"
@@ -192,6 +195,13 @@ class IcebergTable:
         if removed:
             self._commit(removed, added, self.through)
 
+    def forget_missing(self) -> None:
+        """Let go of data files that are gone; nothing else can be done for what they held."""
+        there = {f"{self._files.root}/{name}" for name, _ in self._files.find(f"{self.name}/data")}
+        gone = [file for file, _ in self._standing() if file.file_path not in there]
+        if gone:
+            self._commit(gone, [], self.through)
+
     def _replace(
         self,
         month: _Month,
@@ -225,8 +235,8 @@ class IcebergTable:
         with durable.step("commit table"), self._table.transaction() as change:
             if through != self.through:
                 change.set_properties({THROUGH: str(through)})
+            told = {THROUGH: str(through)}
             if removed or added:
-                told = {THROUGH: str(through)}
                 update = change.update_snapshot(snapshot_properties=told)
                 with update.overwrite() if removed else update.merge_append() as snapshot:
                     for file in removed:
@@ -236,7 +246,15 @@ class IcebergTable:
                             self._table.io, change.table_metadata, path
                         )
                         snapshot.append_data_file(data_file)
+            if removed and self._manifests() >= MANY_MANIFESTS:
+                with change.update_snapshot(snapshot_properties=told).merge_append():
+                    pass  # it merges manifests: those of deleted files would stay for ever
         self._hint()
+
+    def _manifests(self) -> int:
+        """The number of manifests of the latest snapshot."""
+        snapshot = self._table.current_snapshot()
+        return len(snapshot.manifests(self._table.io)) if snapshot is not None else 0
 
     def _hint(self) -> None:
         """Tell readers without the catalog which metadata file is the latest."""
