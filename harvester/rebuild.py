@@ -20,6 +20,7 @@ from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint, final_at
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
+from harvester.ledger.base import place_of
 from harvester.lock import Claim
 from harvester.pipeline import late_until
 from harvester.plan import china, settles_at
@@ -104,7 +105,7 @@ async def _fill(
 ) -> Rebuilt:
     """Write what the source holds into a new ledger, which will be at that path."""
     for sink in sinks:
-        keep_with(sink, path)
+        keep_with(sink, path or place_of(ledger))
     for sink in sinks:
         if sink is not source:
             try:

@@ -20,7 +20,7 @@ from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
-from harvester.ledger.base import KnownSink, Ledger, Spent
+from harvester.ledger.base import KnownSink, Ledger, Spent, place_of
 from harvester.model import Batch, Window, listed
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
@@ -66,7 +66,7 @@ class Writer:
         group: int = GROUP,
     ) -> None:
         for sink in sinks:
-            keep_with(sink, ledger.path if ledger else None)
+            keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
         self.ledger = ledger
         self.writing = ""
@@ -150,7 +150,7 @@ class Writer:
             if name in mine:
                 found.append(Source(mine[name], None, state))
             elif made := make(name):
-                keep_with(made, self.ledger.path)
+                keep_with(made, place_of(self.ledger))
                 found.append(Source(made, await self.ledger.checkpoint(name), state))
         return sorted(
             found, key=lambda each: (each.known.refilled != "", each.checkpoint is not None)

@@ -31,7 +31,7 @@ from harvester.coverage import (
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import Key, Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import KnownSink, WorkerState, shared
+from harvester.ledger.base import KnownSink, WorkerState, place_of, shared
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
@@ -351,7 +351,7 @@ async def _verified(
         return None
     if not state.whole:
         return None
-    keep_with(sink, ledger.path)
+    keep_with(sink, place_of(ledger))
     found = await verify(ledger, name, sink, state)
     if not found.unread:
         read = (

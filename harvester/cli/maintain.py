@@ -13,7 +13,7 @@ from harvester.cli import COMPLETE
 from harvester.cli.screen import plain, tell
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import shared
+from harvester.ledger.base import place_of, shared
 from harvester.sinks.base import Sink, keep_with, maintain_of, name_in, spec_of
 
 
@@ -48,7 +48,7 @@ async def _maintained(ledger: Ledger, name: str, sink: Sink) -> str:
     maintain = maintain_of(sink)
     if maintain is None:
         return "nothing to do"
-    keep_with(sink, ledger.path)
+    keep_with(sink, place_of(ledger))
     try:
         entries = await sink.open(await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harvester.model import Batch, Tally, Window
+from harvester.secrets import Secret
 
 Checkpoint = Mapping[str, str]
 """What a sink wants to be told at its next `open`, by keys of its own."""
@@ -77,7 +78,8 @@ class Sink(Protocol):
     the lines of a window are kept until they are written, and not its records.
 
     ``keep_with(ledger)`` is optional: it is called before the sink is opened or scanned if a ledger
-    is kept in a file, for a sink that keeps something of its own beside that file.
+    is kept, with its file or the URL of its database, for a sink that keeps something of its own
+    there.
 
     ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
     a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
@@ -130,8 +132,8 @@ def maintain_of(sink: object) -> Maintain | None:
     return getattr(sink, "maintain", None)
 
 
-def keep_with(sink: object, ledger: Path | None) -> None:
-    """Tell a sink in which file its ledger is, if it is in one."""
+def keep_with(sink: object, ledger: Path | Secret | None) -> None:
+    """Tell a sink where its ledger is: its file, or the URL of its database."""
     if ledger is not None and (told := getattr(sink, "keep_with", None)) is not None:
         told(ledger)
 

@@ -29,9 +29,11 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from harvester import durable
+from harvester.away import Away
 from harvester.errors import SinkError, UsageError
 from harvester.lock import Claim
 from harvester.model import Batch, many
+from harvester.secrets import Secret
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Table
 from harvester.sinks.segments import Days
@@ -52,9 +54,11 @@ except ImportError as exc:
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa
 from harvester.sinks.iceberg_files import Bucket, BucketFiles, Files, LocalFiles
+from harvester.sinks.iceberg_shared import Entry, Registry
 from harvester.sinks.iceberg_table import (
     NAMESPACE,
     IcebergTable,
+    again_if_changed,
     newest_metadata,
     version_of,
 )
@@ -73,6 +77,7 @@ _OWNED = ".staging/owner"
 _LOCK = ".iceberg.lock"
 _OTHERS = (".jsonl.lock", ".lines")
 _OWNER = "owner"
+_EPOCH = "epoch"
 _TABLE = "table/"  # before an interface's name: through which number it is published
 _ERRORS = (OSError, SQLAlchemyError, pa.ArrowException, CommitFailedException, NoSuchTableError)
 
@@ -97,6 +102,9 @@ class Iceberg:
             self.path = Path(place)
             self._files = LocalFiles(self.path)
             self._catalog_file = self.path / CATALOG
+        self._shared: Secret | None = None  # the URL of the ledger's database
+        self._registry: Registry | None = None
+        self._joined = False
         self._temporary: TemporaryDirectory[str] | None = None
         self._thread: Thread | None = None
         self._claim: Claim | None = None
@@ -118,6 +126,7 @@ class Iceberg:
         return f"<{self.identity}, {len(self._staged)} staged objects>"
 
     takes_lines = True
+    fenced = True  # where the ledger is shared
 
     @classmethod
     def from_spec(cls, rest: str) -> Iceberg:
@@ -137,9 +146,11 @@ class Iceberg:
         options = "&".join(f"{name}={value}" for name, value in told if value)
         return f"iceberg:s3://{place}" + (f"?{options}" if options else "")
 
-    def keep_with(self, ledger: Path) -> None:
-        """Keep the catalog of a bucket beside the ledger."""
-        if self._bucket is not None:
+    def keep_with(self, ledger: Path | Secret) -> None:
+        """Keep the catalog in the database of a shared ledger, that of a bucket beside a file."""
+        if isinstance(ledger, Secret):
+            self._shared = ledger
+        elif self._bucket is not None:
             name = self._bucket.place.strip("/").replace("/", "-")
             self._catalog_file = ledger.with_name(f"{name}.{CATALOG}")
 
@@ -147,11 +158,14 @@ class Iceberg:
         """Lock the destination, bring it to where the checkpoint says, and publish what is left."""
         self._thread = Thread("harvester-iceberg")
         self._failed = None
-        return await self._call(self._open, checkpoint)
+        return await self._call(self._open if self._shared is None else self._join, checkpoint)
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store each window in the place of all that overlap it; durable on return."""
-        written = await self._call(self._write, batches)
+        if self._shared is None:
+            written = await self._call(self._write, batches)
+        else:
+            written = await self._call(self._stage, batches, fence)
         self._set_timer()
         return written
 
@@ -197,9 +211,21 @@ class Iceberg:
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
         assert self._thread is not None, "the sink is not open"
         try:
-            return await self._thread.call(function, *args)
+            return await self._thread.call(self._then_rest, function, *args)
+        except Away as exc:
+            if function == self._stage:
+                raise
+            raise self._not_written(exc) from exc
         except _ERRORS as exc:
             raise self._not_written(exc) from exc
+
+    def _then_rest(self, function: Callable[..., T], *args: Any) -> T:
+        """Call it; a shared server's connections are few, and the catalog's is not kept."""
+        try:
+            return function(*args)
+        finally:
+            if self._shared is not None and self._catalog is not None:
+                self._catalog.close()
 
     def _not_written(self, exc: Exception) -> SinkError:
         full = isinstance(exc, OSError) and durable.is_full(exc)
@@ -296,11 +322,19 @@ class Iceberg:
             with durable.step("open catalog"):
                 self._catalog = SqlCatalog("harvester", **self._catalog_properties())
                 self._catalog.create_namespace_if_not_exists(NAMESPACE)
-            if self._catalog_file is not None:
+            if self._catalog_file is not None and self._shared is None:
                 durable.sync_directory(self._catalog_file.parent)
         return self._catalog
 
     def _catalog_properties(self, options: str = "") -> dict[str, str]:
+        if self._shared is not None:
+            url = Registry(self._shared, self._files.root).catalog_url
+            return {
+                **self._files.properties,
+                "uri": url.value,
+                "warehouse": self._files.root,
+                "pool_pre_ping": "true",
+            }
         path = self._catalog_file
         if path is None:
             self._temporary = TemporaryDirectory(prefix="harvester-")
@@ -316,6 +350,13 @@ class Iceberg:
         with suppress(FileNotFoundError):
             return self._files.get(_OWNED).decode()
         return ""
+
+    def _check_owner(self) -> None:
+        if self._owner() != self._owned:
+            raise SinkError(
+                f"{self.identity} belongs to another ledger now, which began to write it; use that"
+                " ledger, or another destination"
+            )
 
     def _own(self, changed: dict[str, str]) -> None:
         """From now on this belongs to a ledger that is told so."""
@@ -340,15 +381,18 @@ class Iceberg:
 
     def _load(self, *, anew: bool) -> None:
         """Look at the tables, and at what is staged; anew: whatever is gone is let go of."""
+        self._load_tables(anew=anew)
+        self._staged = self._heads()
+        numbers = [each.number for each in self._staged]
+        numbers += [table.through for table in self._tables.values()]
+        self._next = max(numbers, default=0) + 1
+
+    def _load_tables(self, *, anew: bool) -> None:
         catalog = self._connect()
         for _, name in catalog.list_tables(NAMESPACE):
             self._tables[name] = self._loaded(catalog, name)
             if anew:
                 self._tables[name].forget_missing()
-        self._staged = self._heads()
-        numbers = [each.number for each in self._staged]
-        numbers += [table.through for table in self._tables.values()]
-        self._next = max(numbers, default=0) + 1
 
     def _loaded(self, catalog: SqlCatalog, name: str) -> IcebergTable:
         try:
@@ -417,11 +461,8 @@ class Iceberg:
             self._published.clear()
         if not batches:
             return Written(changed)
-        if self._bucket is not None and self._owner() != self._owned:  # a directory is locked
-            raise SinkError(
-                f"{self.identity} belongs to another ledger now, which began to write it; use that"
-                " ledger, or another destination"
-            )
+        if self._bucket is not None:  # a directory is locked
+            self._check_owner()
         for name, batch in {each.window.endpoint: each for each in reversed(batches)}.items():
             self._describe(name, batch)
         number, packed = self._next, pack(batches)
@@ -476,12 +517,18 @@ class Iceberg:
 
     def _publish_unless_read(self) -> None:
         """A scan may be under way, which needs what is staged."""
-        if not self._scans:
+        if self._shared is not None:
+            self._publish_if_possible()
+        elif not self._scans:
             self._publish()
 
     def _maintain(self) -> tuple[int, int]:
         """The same; gives the number of files before and after."""
-        self._publish()
+        if self._registry is not None:
+            self._publish_all(self._registry, wait=True)
+            self._load_tables(anew=False)
+        else:
+            self._publish()
         before = self._count()
         for table in self._tables.values():
             table.compact()
@@ -493,7 +540,9 @@ class Iceberg:
 
     def _close(self) -> None:
         try:
-            if self._catalog is not None:
+            if self._registry is not None and self._joined:
+                self._publish_all(self._registry, wait=True, tidy=True)
+            elif self._shared is None and self._catalog is not None:
                 touched = {name for each in self._staged for name in each.fields}
                 self._publish()
                 for name in touched:
@@ -506,6 +555,9 @@ class Iceberg:
 
     def _let_go(self) -> None:
         """Close the catalog, and end the threads that the library has started for us."""
+        registry, self._registry, self._joined = self._registry, None, False
+        if registry is not None:
+            registry.close()
         catalog, self._catalog = self._catalog, None
         if catalog is not None:
             catalog.close()
@@ -520,6 +572,122 @@ class Iceberg:
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
             temporary.cleanup()
+
+    # on the sink's thread, with a shared ledger
+
+    def _join(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Get ready beside other workers, and publish what has been left."""
+        assert self._shared is not None
+        self._has_pool = ExecutorFactory._instance is not None
+        if self.path is not None:
+            durable.make_directory(self.path, "directory of tables")
+        else:
+            self._take_bucket()
+        registry = self._registry = Registry(self._shared, self._files.root)
+        if checkpoint and not (registry.is_made and self._described()):
+            raise SinkError(
+                f"{self.identity}, or its catalog in the database of the ledger, is gone; put the"
+                f" right one back, or run {self._command}"
+            )
+        registry.make()
+        catalog = self._connect()
+        if checkpoint is None:
+            self._register(catalog)
+        owner = self._owner()
+        if not checkpoint or owner != checkpoint.get(_OWNER, ""):
+            self._load_tables(anew=checkpoint is None)
+            numbers = [table.through for table in self._tables.values()]
+            registry.make(number=max(numbers, default=0))
+            if checkpoint is not None and (self._holds() or registry.staged()):
+                raise self._unknown()
+        changed = dict[str, str]()
+        if checkpoint is None and owner:
+            changed[_OWNER] = owner
+        elif not checkpoint:
+            self._own(changed)
+        self._owned = {**(checkpoint or {}), **changed}.get(_OWNER, "")
+        self._joined = True
+        self._publish_all(registry, wait=False)
+        return {**changed, _EPOCH: str(registry.latest_epoch())} if changed else {}
+
+    def _stage(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Stage the batches, less those of accounts that a later epoch has staged."""
+        registry = self._registry
+        assert registry is not None
+        if self._is_due():
+            self._publish_if_possible()
+        appids = {each.window.appid for each in batches}
+        if not batches:
+            return Written(refused=registry.stage("", fence, appids)[1])
+        self._check_owner()
+        for name, batch in {each.window.endpoint: each for each in reversed(batches)}.items():
+            self._describe(name, batch)
+        place, packed = f"{_STAGING}/{secrets.token_hex(16)}{SUFFIX}", pack(batches)
+        self._files.put(place, packed, "staged object")
+        number, lost = registry.stage(place, fence, appids)
+        if number:
+            head = read_head(number, packed, partial(self._files.get, place), place)
+            with self._lock:
+                self._staged.append(head)
+        else:
+            self._files.remove(place, "staged object without a window")
+        return Written(refused=lost, drift=self._drift(batches))
+
+    def _publish_if_possible(self) -> None:
+        """Publish; if that fails, what is staged is safe, and the next attempt tells of it."""
+        assert self._registry is not None
+        with suppress(Away, SinkError, *_ERRORS):
+            self._publish_all(self._registry, wait=False)
+
+    def _publish_all(self, registry: Registry, *, wait: bool, tidy: bool = False) -> None:
+        """Publish what all workers have staged, unless another one is about it.
+
+        wait: until it has done so.  tidy: the tables, too.
+        """
+        with registry.publishing(wait=wait) as mine:
+            if not mine:
+                return
+            entries = registry.within()
+            heads = [head for each in entries if (head := self._head_of(each)) is not None]
+            if len(heads) < len(entries):
+                raise SinkError(
+                    f"{self.identity} lacks staged objects; put them back, or run {self._command}"
+                )
+            for name in sorted({name for each in heads for name in each.fields}):
+                again_if_changed(partial(self._publish_in, name, heads, tidy=tidy))
+            if heads:
+                registry.forget(heads[-1].number)
+        with self._lock:
+            self._staged = []
+        for entry in entries:
+            self._files.remove(entry.name, "published object")
+        if tidy:
+            self._sweep({each.name for each in registry.staged()})
+
+    def _publish_in(self, name: str, heads: Sequence[Staged], *, tidy: bool) -> None:
+        """Publish what belongs into one table."""
+        table = self._loaded(self._connect(), name)
+        left = [each for each in heads if each.number > table.through and name in each.fields]
+        table.publish(left, heads[-1].number)
+        if tidy:
+            table.tidy(time.time() - KEPT)
+
+    def _head_of(self, entry: Entry) -> Staged | None:
+        """A staged object without the windows that do not count; None if it is not there."""
+        try:
+            packed = self._files.get(entry.name)
+        except FileNotFoundError:
+            return None
+        head = read_head(entry.number, packed, partial(bytes, packed), entry.name)
+        lost = {*entry.refused}
+        return head._replace(parts=[each for each in head.parts if each.window.appid not in lost])
+
+    def _sweep(self, known: Collection[str]) -> None:
+        """Remove what workers have left that died before it counted."""
+        for name, changed in self._files.find(_STAGING):
+            old = changed < time.time() - KEPT
+            if old and name.endswith(SUFFIX) and name not in known:
+                self._files.remove(name, "staged object of a dead worker")
 
     # reading
 
@@ -545,6 +713,10 @@ class Iceberg:
     def _reading(self, checkpoint: Checkpoint | None) -> Iterator[_Stock]:
         """What stands here, as it is at this moment; it stays until the block ends."""
         try:
+            if self._shared is not None:
+                with self._unopened_shared(self._shared) as found:
+                    yield found
+                return
             if self._catalog is not None:
                 with self._lock:
                     self._scans += 1
@@ -585,6 +757,31 @@ class Iceberg:
         finally:
             catalog.close()
             self._end_temporary()
+            _end_pool(has_pool)
+
+    @contextmanager
+    def _unopened_shared(self, url: Secret) -> Iterator[_Stock]:
+        """The same with a shared ledger, whatever other workers are doing."""
+        registry = Registry(url, self._files.root)
+        has_pool = ExecutorFactory._instance is not None
+        catalog: SqlCatalog | None = None
+        try:
+            if not registry.is_made:
+                yield {}, []
+                return
+            # What is published in between is in the tables: what is staged is read first.
+            heads = [*map(self._head_of, registry.staged())]
+            catalog = SqlCatalog("harvester", **self._catalog_properties())
+            tables = {
+                name: self._loaded(catalog, name) for _, name in catalog.list_tables(NAMESPACE)
+            }
+            yield tables, [head for head in heads if head is not None]
+        except Away as exc:
+            raise SinkError(f"{self.identity} cannot be read: {exc}") from exc
+        finally:
+            registry.close()
+            if catalog is not None:
+                catalog.close()
             _end_pool(has_pool)
 
     def _heads(self) -> list[Staged]:

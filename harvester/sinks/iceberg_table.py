@@ -13,14 +13,19 @@ from __future__ import annotations
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from itertools import count, groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import ValidationError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    TableAlreadyExistsError,
+    ValidationError,
+)
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
@@ -84,7 +89,9 @@ _SCALARS: Mapping[str, type[Any]] = {
     "date": DateType, "timestamp": TimestamptzType, "json": StringType,
 }  # fmt: skip
 _EPOCH = date(1970, 1, 1).toordinal()
+_TURNS = 5
 _Month = tuple[int, int]
+T = TypeVar("T")
 
 
 class Bounds(NamedTuple):
@@ -125,16 +132,13 @@ class IcebergTable:
         schema = schema_of(arrow.table_of(name, fields).columns)
         if not catalog.table_exists((NAMESPACE, name)):
             location = f"{files.root}/{name}"
-            with durable.step("make table"):
+            with durable.step("make table"), suppress(TableAlreadyExistsError):
                 catalog.create_table((NAMESPACE, name), schema, location, properties=_PROPERTIES)
-            made = cls(catalog, files, name)
-            made._hint()
-            return made
-        made = cls(catalog, files, name)
-        made._widen(schema)
+        made = again_if_changed(lambda: cls(catalog, files, name)._widen(schema))
+        made._hint()
         return made
 
-    def _widen(self, schema: Schema) -> None:
+    def _widen(self, schema: Schema) -> IcebergTable:
         try:
             with durable.step("widen table"), self._table.update_schema() as update:
                 update.union_by_name(schema)
@@ -143,7 +147,7 @@ class IcebergTable:
                 f"the table {self.name} in {self._files.root} has a column of another type than the"
                 f" interface now ({' '.join(str(exc).split())}); choose another destination"
             ) from None
-        self._hint()
+        return self
 
     @property
     def through(self) -> int:
@@ -425,6 +429,14 @@ class IcebergTable:
                 for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
             )
         return found
+
+
+def again_if_changed(call: Callable[[], T]) -> T:
+    """What a call returns; it is repeated if another worker has changed the table meanwhile."""
+    for _ in range(_TURNS):
+        with suppress(CommitFailedException):
+            return call()
+    return call()
 
 
 def newest_metadata(files: Files, name: str) -> str | None:
