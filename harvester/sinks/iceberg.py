@@ -54,7 +54,7 @@ except ImportError as exc:
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa
 from harvester.sinks.iceberg_files import Bucket, BucketFiles, Files, LocalFiles
-from harvester.sinks.iceberg_shared import Entry, Registry
+from harvester.sinks.iceberg_shared import Entry, Registry, shared_catalog
 from harvester.sinks.iceberg_table import (
     NAMESPACE,
     IcebergTable,
@@ -245,7 +245,7 @@ class Iceberg:
             self._take_bucket()
         kept = self._catalog_file is not None  # else it is made anew each time
         lost = self._catalog_file is not None and not self._catalog_file.exists()
-        if checkpoint and (lost or not (kept or self._described())):
+        if checkpoint and (lost or not (kept or self._owner())):
             raise self._gone()
         if lost and checkpoint is not None and self._described():
             raise self._unknown()
@@ -320,21 +320,21 @@ class Iceberg:
         """Open the catalog; it is made if it is not there."""
         if self._catalog is None:
             with durable.step("open catalog"):
-                self._catalog = SqlCatalog("harvester", **self._catalog_properties())
+                self._catalog = self._new_catalog()
                 self._catalog.create_namespace_if_not_exists(NAMESPACE)
             if self._catalog_file is not None and self._shared is None:
                 durable.sync_directory(self._catalog_file.parent)
         return self._catalog
 
-    def _catalog_properties(self, options: str = "") -> dict[str, str]:
+    def _new_catalog(self, options: str = "") -> SqlCatalog:
+        """A catalog, connected; options: of SQLite."""
         if self._shared is not None:
-            url = Registry(self._shared, self._files.root).catalog_url
-            return {
-                **self._files.properties,
-                "uri": url.value,
-                "warehouse": self._files.root,
-                "pool_pre_ping": "true",
-            }
+            place = Registry(self._shared, self._files.root).catalog_url.value
+            given = {"uri": place, "warehouse": self._files.root, **self._files.properties}
+            return shared_catalog(given)
+        return SqlCatalog("harvester", **self._catalog_properties(options))
+
+    def _catalog_properties(self, options: str) -> dict[str, str]:
         path = self._catalog_file
         if path is None:
             self._temporary = TemporaryDirectory(prefix="harvester-")
@@ -584,7 +584,7 @@ class Iceberg:
         else:
             self._take_bucket()
         registry = self._registry = Registry(self._shared, self._files.root)
-        if checkpoint and not (registry.is_made and self._described()):
+        if checkpoint and not (registry.is_made and self._owner()):
             raise SinkError(
                 f"{self.identity}, or its catalog in the database of the ledger, is gone; put the"
                 f" right one back, or run {self._command}"
@@ -742,7 +742,7 @@ class Iceberg:
             return
         staged = self._heads()
         has_pool = ExecutorFactory._instance is not None
-        catalog = SqlCatalog("harvester", **self._catalog_properties("?mode=ro&uri=true"))
+        catalog = self._new_catalog("?mode=ro&uri=true")
         try:
             if path is None:
                 catalog.create_namespace_if_not_exists(NAMESPACE)
@@ -771,7 +771,7 @@ class Iceberg:
                 return
             # What is published in between is in the tables: what is staged is read first.
             heads = [*map(self._head_of, registry.staged())]
-            catalog = SqlCatalog("harvester", **self._catalog_properties())
+            catalog = self._new_catalog()
             tables = {
                 name: self._loaded(catalog, name) for _, name in catalog.list_tables(NAMESPACE)
             }

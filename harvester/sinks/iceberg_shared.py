@@ -10,9 +10,13 @@ commits; whoever publishes takes all that are there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+from pyiceberg.catalog.sql import SqlCatalog
+from sqlalchemy import event
+from sqlalchemy.engine import URL
 
 from harvester.away import Away
 from harvester.errors import SinkError, UsageError
@@ -189,9 +193,23 @@ class Registry:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def _catalog_url(server: Any) -> str:
-    from sqlalchemy.engine import URL
+def shared_catalog(given: Mapping[str, str]) -> SqlCatalog:
+    """The catalog in the registry's schema, whose tables are made if they are not there.
 
+    given: its properties.  The schema is named in each transaction: a pooler keeps no settings, and
+    the user's own schema may be that of the ledger.
+    """
+    catalog = SqlCatalog("harvester", **given, init_catalog_tables="false")
+
+    @event.listens_for(catalog.engine, "begin")
+    def _(connection: Any) -> None:
+        connection.exec_driver_sql(f"SET LOCAL search_path TO {_SCHEMA}")
+
+    catalog.create_tables()
+    return catalog
+
+
+def _catalog_url(server: Any) -> str:
     given = dict(server.given)
     host, port = given.pop("host", None), given.pop("port", None)
     password = server.secrets.get("password")
