@@ -312,7 +312,7 @@ class Iceberg:
             lock = self._catalog_file.with_name(f".{self._catalog_file.name}.lock")
             self._claim = Claim(lock, f"the catalog {self._catalog_file}")
         try:
-            self._files.find(_STAGING)
+            self._files.check()
         except OSError as exc:
             raise UsageError(f"{self.identity} cannot be used: {_said(exc)}") from None
 

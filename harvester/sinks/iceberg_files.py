@@ -8,6 +8,7 @@ before the catalog is told of it.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,10 @@ class Files(Protocol):
     root: str
     properties: dict[str, str]
 
+    def check(self) -> None:
+        """Raise `OSError` if the place cannot be reached."""
+        ...
+
     def put(self, name: str, data: bytes, what: str) -> None: ...
 
     def get(self, name: str) -> bytes:
@@ -73,6 +78,8 @@ class LocalFiles:
         self._path = path
         self.root = f"file://{path.resolve()}"
         self.properties = {"py-io-impl": f"{__name__}.{SyncedFileIO.__name__}"}
+
+    def check(self) -> None: ...
 
     def put(self, name: str, data: bytes, what: str) -> None:
         place = self._path / name
@@ -199,6 +206,11 @@ class BucketFiles:
         if self._made is None:
             self._made = _system_of(self.properties)
         return self._made
+
+    def check(self) -> None:
+        bucket = self._place.partition("/")[0]
+        if self._system.get_file_info(bucket).type == fs.FileType.NotFound:
+            raise FileNotFoundError(errno.ENOENT, f"there is no bucket {bucket}")
 
     def put(self, name: str, data: bytes, what: str) -> None:
         with durable.step(f"put {what}"), self._system.open_output_stream(self._path(name)) as out:
