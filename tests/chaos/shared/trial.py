@@ -14,8 +14,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
+from harvester import plugins
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import KnownSink
-from harvester.sinks.postgresql import PostgreSQL
+from harvester.secrets import Secret
+from harvester.sinks.base import keep_with
 from harvester.testing import Reply, Simulator
 from harvester.verify import verify
 from tests.postgres_server import PostgresServer, postgres_server
@@ -39,6 +42,7 @@ ACCOUNTS = 20
 WORKERS = 3
 QUOTA = 100_000
 LATEST = date(2024, 12, 31)
+KINDS = ("postgresql", "iceberg")
 CHANGES = 20
 """The figures change after so many answers."""
 
@@ -112,10 +116,11 @@ class Farm:
 class Trial:
     """Some rounds: in each a range of days is harvested by workers that are disturbed."""
 
-    def __init__(self, server: PostgresServer, wechat: Wechat, seed: int) -> None:
+    def __init__(self, server: PostgresServer, wechat: Wechat, seed: int, sink: str = "") -> None:
         self._server = server
         self._wechat = wechat
         self._url = server.url(server.new_database())
+        self._spec = sink or self._url
         self._random = Random(seed)
         self._farm = Farm()
         self._workers: set[int] = set()
@@ -175,6 +180,7 @@ class Trial:
             "start": str(self._end - timedelta(days=DAYS - 1)),
             "end": str(self._end),
             "url": self._url,
+            "sink": self._spec,
             "base_url": self._wechat.url,
             "rate": f"{RATE}/s",
             "daily_quota": QUOTA,
@@ -219,19 +225,16 @@ class Trial:
         first = self._end + timedelta(days=1)
         days = (LATEST - first).days + 1
         found.wrong += asyncio.run(self._verified())
-        [(rows, pairs)] = self._server.execute(
-            f"SELECT count(*), count(DISTINCT (_appid, ref_date, user_source)) FROM {ENDPOINT}",
-            self._url.rpartition("/")[2],
-        )
-        found.rows = rows
-        if rows != pairs:
-            found.wrong.append(f"{rows:,} rows of {pairs:,} days and sources")
-        [(missing,)] = self._server.execute(
-            "SELECT count(*) FROM (SELECT _appid FROM"
-            f" {ENDPOINT} GROUP BY _appid HAVING count(DISTINCT ref_date) <> {days}) AS short",
-            self._url.rpartition("/")[2],
-        )
-        if missing:
+        rows = [
+            (each.window.appid, record["ref_date"], record["user_source"])
+            for each in self._sink().scan(ENDPOINT)
+            for record in each.records()
+        ]
+        found.rows = len(rows)
+        if len(rows) != len({*rows}):
+            found.wrong.append(f"{len(rows):,} rows of {len({*rows}):,} days and sources")
+        covered = Counter(appid for appid, _ in {row[:2] for row in rows})
+        if missing := sum(number != days for number in covered.values()):
             found.wrong.append(f"{missing} accounts lack days")
         simulator = self._wechat.simulator
         assert isinstance(simulator, Changing)
@@ -250,15 +253,25 @@ class Trial:
 
     async def _verified(self) -> list[str]:
         async with PostgresLedger(self._url, readonly=True) as ledger:
-            sink = PostgreSQL(self._url)
+            sink = self._sink()
             result = await verify(ledger, sink.identity, sink, KnownSink(True))
         return [f"{each.where}: {each.what}" for each in result.differences]
 
+    def _sink(self) -> Any:
+        sink = plugins.sink(self._spec)
+        keep_with(sink, Secret(self._url))
+        return sink
 
-def trial(kills: int, freezes: int, restarts: int, seed: int = 1) -> Found:
+
+def trial(kills: int, freezes: int, restarts: int, seed: int = 1, kind: str = KINDS[0]) -> Found:
     """Run a trial on a server of its own."""
-    with postgres_server() as server, Wechat(Changing()) as wechat:
-        return Trial(server, wechat, seed).run(kills, freezes, restarts)
+    with (
+        postgres_server() as server,
+        Wechat(Changing()) as wechat,
+        tempfile.TemporaryDirectory() as place,
+    ):
+        spec = f"iceberg:{place}/lake" if kind == "iceberg" else ""
+        return Trial(server, wechat, seed, spec).run(kills, freezes, restarts)
 
 
 def main() -> int:
@@ -268,9 +281,10 @@ def main() -> int:
     parser.add_argument("--freezes", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sink", choices=KINDS, default=KINDS[0])
     given = parser.parse_args()
     began = time.monotonic()
-    found = trial(given.kills, given.freezes, given.restarts, given.seed)
+    found = trial(given.kills, given.freezes, given.restarts, given.seed, given.sink)
     for problem in found.wrong[:20]:
         print(f"WRONG: {problem}")
     print(

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -21,6 +22,9 @@ from harvester.errors import HarvestError
 from harvester.ledger import postgresql
 from harvester.sinks import postgresql as _sink  # noqa: F401  (imported before the fork)
 
+with suppress(harvester.UsageError):  # only trials of it need it
+    import harvester.sinks.iceberg
+
 
 async def _harvest(job: dict[str, Any]) -> int:
     endpoint = replace(ENDPOINTS[job["endpoint"]], span=job["span"])
@@ -29,7 +33,7 @@ async def _harvest(job: dict[str, Any]) -> int:
         endpoint,
         date.fromisoformat(job["start"]),
         date.fromisoformat(job["end"]),
-        sink=job["url"],
+        sink=job["sink"],
         ledger=job["url"],
         base_url=job["base_url"],
         rate=job["rate"],
