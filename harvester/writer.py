@@ -283,7 +283,7 @@ class Writer:
     async def reach(self) -> None:
         """Return once all sinks answer; raises `SinkError` if one is away for too long."""
         for name, sink in self.sinks:
-            await until_it_answers(partial(called, name, sink.write([], {})), name, PATIENCE)
+            await until_it_answers(partial(_asked, name, sink), name, PATIENCE)
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
         """A window whose figures are late is stored, but not called done."""
@@ -311,6 +311,11 @@ class Writer:
             if sentence not in self._drift:
                 self._drift.add(sentence)
                 self._emit(Drifted(sentence))
+
+
+async def _asked(name: str, sink: Sink) -> None:
+    """Return once a sink has answered; raises `Away`."""
+    await called(name, sink.write([], {}))
 
 
 class _Booking:

@@ -19,6 +19,8 @@ from harvester.sinks.base import Sink, keep_with, maintain_of, name_in, spec_of
 
 async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> int:
     """Maintain the sinks that are given, or those that the ledger knows."""
+    if ledger.path is not None and not ledger.path.exists():
+        raise UsageError(f"there is no ledger at {ledger.path.parent}")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(ledger)
         if (common := shared(ledger)) is not None:

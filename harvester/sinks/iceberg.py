@@ -29,8 +29,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from harvester import durable
-from harvester.away import Away
+from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.errors import SinkError, UsageError
+from harvester.fencing import EPOCH
 from harvester.lock import Claim
 from harvester.model import Batch, many
 from harvester.secrets import Secret
@@ -44,7 +45,7 @@ try:
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
     from pyiceberg.utils.concurrent import ExecutorFactory
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 except ImportError as exc:
     raise UsageError(
         "Iceberg needs packages that are not here; install them with"
@@ -77,7 +78,7 @@ _OWNED = ".staging/owner"
 _LOCK = ".iceberg.lock"
 _OTHERS = (".jsonl.lock", ".lines")
 _OWNER = "owner"
-_EPOCH = "epoch"
+_LATEST = "epoch"
 _TABLE = "table/"  # before an interface's name: through which number it is published
 _ERRORS = (OSError, SQLAlchemyError, pa.ArrowException, CommitFailedException, NoSuchTableError)
 
@@ -165,7 +166,9 @@ class Iceberg:
         if self._shared is None:
             written = await self._call(self._write, batches)
         else:
-            written = await self._call(self._stage, batches, fence)
+            # Under the same epochs nothing is repeated: it may be stored all the same.
+            repeats = all(epoch <= EPOCH for epoch in fence.values())
+            written = await (self._call if repeats else self._once)(self._stage, batches, fence)
         self._set_timer()
         return written
 
@@ -176,6 +179,14 @@ class Iceberg:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        try:
+            if self._joined:
+                await self._call(self._publish_last)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        assert self._thread is not None
         try:
             await self._call(self._close)
         finally:
@@ -209,14 +220,17 @@ class Iceberg:
         self._set_timer()
 
     async def _call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call it on the sink's thread; while a shared server is away, again, for a while."""
+        once = partial(self._once, function, *args)
+        return await until_it_answers(once, self.identity, PATIENCE)
+
+    async def _once(self, function: Callable[..., T], *args: Any) -> T:
         assert self._thread is not None, "the sink is not open"
         try:
             return await self._thread.call(self._then_rest, function, *args)
-        except Away as exc:
-            if function == self._stage:
-                raise
-            raise self._not_written(exc) from exc
         except _ERRORS as exc:
+            if self._shared is not None and isinstance(exc, OperationalError | InterfaceError):
+                raise Away(_said(exc)) from exc
             raise self._not_written(exc) from exc
 
     def _then_rest(self, function: Callable[..., T], *args: Any) -> T:
@@ -538,11 +552,13 @@ class Iceberg:
     def _count(self) -> int:
         return sum(len(self._files.find(name)) for name in self._tables)
 
+    def _publish_last(self) -> None:
+        assert self._registry is not None
+        self._publish_all(self._registry, wait=True, tidy=True)
+
     def _close(self) -> None:
         try:
-            if self._registry is not None and self._joined:
-                self._publish_all(self._registry, wait=True, tidy=True)
-            elif self._shared is None and self._catalog is not None:
+            if self._shared is None and self._catalog is not None:
                 touched = {name for each in self._staged for name in each.fields}
                 self._publish()
                 for name in touched:
@@ -608,7 +624,7 @@ class Iceberg:
         self._owned = {**(checkpoint or {}), **changed}.get(_OWNER, "")
         self._joined = True
         self._publish_all(registry, wait=False)
-        return {**changed, _EPOCH: str(registry.latest_epoch())} if changed else {}
+        return {**changed, _LATEST: str(registry.latest_epoch())} if changed else {}
 
     def _stage(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Stage the batches, less those of accounts that a later epoch has staged."""

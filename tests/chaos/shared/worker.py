@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -66,7 +67,10 @@ def main() -> None:
             status = 5
             try:
                 status = _work(asked)
+            except BaseException:  # noqa: BLE001  (it is told; the parent must not go on here)
+                traceback.print_exc()
             finally:
+                sys.stderr.flush()
                 os._exit(status)
         print(pid, flush=True)
 
