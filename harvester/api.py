@@ -426,7 +426,7 @@ def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
     if shared(ledger) is not None and others:
         raise UsageError(
             f"{others[0]} cannot be written by several processes; with a shared ledger the sink is"
-            " postgresql://… or mysql://…"
+            " postgresql://…, mysql://… or iceberg:…"
         )
 
 

@@ -23,6 +23,7 @@ from harvester.sinks.base import (
     Checkpoint,
     Sink,
     is_file_sink,
+    keep_with,
     name_in,
     path_of,
     scan_of,
@@ -231,6 +232,7 @@ def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint |
     """A ledger's entry for a sink; None if no ledger knows it."""
     if ledger is None or not ledger.exists():
         return None
+    keep_with(sink, ledger)
     found = checkpoint_in(ledger, name_in(sink, ledger))
     if asked and found is None:
         known = ", ".join(named_sinks(ledger))

@@ -21,10 +21,11 @@ from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint, final_at
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
+from harvester.ledger.base import place_of
 from harvester.lock import Claim
 from harvester.pipeline import late_until
 from harvester.plan import china, settles_at
-from harvester.sinks.base import Sink, StoredWindow, name_in, scan_of
+from harvester.sinks.base import Sink, StoredWindow, keep_with, name_in, scan_of
 from harvester.stored import Endpoints, endpoints_in, scanned
 
 A_DAY = 86_400.0
@@ -104,6 +105,8 @@ async def _fill(
     ledger: Ledger, path: Path | None, sinks: Sequence[Sink], source: Sink, find: Endpoints
 ) -> Rebuilt:
     """Write the source's windows into a new ledger, which will be at that path."""
+    for sink in sinks:
+        keep_with(sink, path or place_of(ledger))
     for sink in sinks:
         if sink is not source:
             try:

@@ -20,11 +20,11 @@ from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
-from harvester.ledger.base import KnownSink, Ledger, Spent
+from harvester.ledger.base import KnownSink, Ledger, Spent, place_of
 from harvester.model import Batch, Window, listed
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
-from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
+from harvester.sinks.base import Checkpoint, Fence, Sink, keep_with, name_in
 from harvester.stored import Endpoints, accepted, called
 
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class Writer:
         *,
         group: int = GROUP,
     ) -> None:
+        for sink in sinks:
+            keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
         self.ledger = ledger
         self.writing = ""
@@ -149,6 +151,7 @@ class Writer:
             if name in mine:
                 found.append(Source(mine[name], None, state))
             elif made := make(name):
+                keep_with(made, place_of(self.ledger))
                 found.append(Source(made, await self.ledger.checkpoint(name), state))
         return sorted(
             found, key=lambda each: (each.known.refilled != "", each.checkpoint is not None)
@@ -281,7 +284,7 @@ class Writer:
     async def reach(self) -> None:
         """Return once all sinks answer; raises `SinkError` if one is away for too long."""
         for name, sink in self.sinks:
-            await until_it_answers(partial(called, name, sink.write([], {})), name, PATIENCE)
+            await until_it_answers(partial(_asked, name, sink), name, PATIENCE)
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
         """A window whose figures are late is stored, but not reported as done."""
@@ -309,6 +312,11 @@ class Writer:
             if sentence not in self._drift:
                 self._drift.add(sentence)
                 self._emit(Drifted(sentence))
+
+
+async def _asked(name: str, sink: Sink) -> None:
+    """Return once a sink has answered; raises `Away`."""
+    await called(name, sink.write([], {}))
 
 
 class _Booking:

@@ -16,7 +16,7 @@ from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import KnownSink
+from harvester.ledger.base import KnownSink, place_of
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
@@ -32,7 +32,7 @@ from harvester.plan import (
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Sink, name_in, scan_of, spec_of
+from harvester.sinks.base import Sink, keep_with, name_in, scan_of, spec_of
 from harvester.verify import Verified, verify
 
 # plan
@@ -234,6 +234,7 @@ async def _verified(
         return None
     if not state.whole:
         return None
+    keep_with(sink, place_of(ledger))
     found = await verify(ledger, name, sink, state)
     if not found.unread:
         read = (

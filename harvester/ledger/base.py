@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, Self, cast
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
 from harvester.plan import Days
+from harvester.secrets import Secret
 
 Key = tuple[str, str]
 """An account and an interface."""
@@ -270,6 +271,11 @@ class SharedLedger(Ledger, Protocol):
     async def workers(self) -> list[WorkerState]:
         """The workers, those that were started first."""
         ...
+
+
+def place_of(ledger: Ledger | None) -> Path | Secret | None:
+    """The file of a ledger, or the URL of its database."""
+    return None if ledger is None else ledger.path or getattr(ledger, "url", None)
 
 
 def shared(ledger: Ledger | None) -> SharedLedger | None:

@@ -85,6 +85,7 @@ class PostgresLedger:
         mark = "&" if "?" in server.identity else "?"
         self.identity = f"{server.identity}{mark}{option}" if option else server.identity
         self.where = f"the ledger in {server.where}"
+        self.url = plain
         self._server = server
         self._schema = schema
         self._readonly = readonly

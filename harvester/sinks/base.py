@@ -18,11 +18,12 @@ filled from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harvester.model import Batch, Tally, Window
+from harvester.secrets import Secret
 
 Checkpoint = Mapping[str, str]
 """What a sink wants to be told at its next `open`, by keys of its own."""
@@ -76,6 +77,13 @@ class Sink(Protocol):
     ``takes_lines = True`` is optional: `write` uses `Batch.lines` and `Batch.count` alone.  Then
     the lines of a window are kept until they are written, and not its records.
 
+    ``keep_with(ledger)`` is optional: it is called before the sink is opened or scanned if a ledger
+    is kept, with its file or the URL of its database, for a sink that keeps something of its own
+    there.
+
+    ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
+    a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
+
     ``fenced = True`` is optional: several workers may write at the same time, and `write` refuses
     accounts that a later epoch has written, however late it comes.  A shared ledger takes no other
     sinks.
@@ -111,11 +119,23 @@ class Sink(Protocol):
 
 
 Scan = Callable[..., Iterator[StoredWindow]]
+Maintain = Callable[[], Awaitable[str]]
 
 
 def scan_of(sink: object) -> Scan | None:
     """A sink's ``scan``, None if it has none."""
     return getattr(sink, "scan", None)
+
+
+def maintain_of(sink: object) -> Maintain | None:
+    """A sink's ``maintain``, None if it has none."""
+    return getattr(sink, "maintain", None)
+
+
+def keep_with(sink: object, ledger: Path | Secret | None) -> None:
+    """Tell a sink where its ledger is: its file, or the URL of its database."""
+    if ledger is not None and (told := getattr(sink, "keep_with", None)) is not None:
+        told(ledger)
 
 
 def path_of(sink: object) -> Path | None:
@@ -159,7 +179,9 @@ def name_in(sink: Sink, ledger: Path | None) -> str:
 def spec_of(name: str, ledger: Path | None) -> str:
     """A sink's spec from its name in a ledger: the other direction of `name_in`."""
     scheme, colon, rest = name.partition(":")
-    if not colon or ledger is None or rest.startswith(("/", "//")) or scheme == "memory":
-        return name
     place, mark, options = rest.partition("?")
+    if not colon or ledger is None or place.startswith("/") or scheme == "memory":
+        return name
+    if "://" in place:
+        return name
     return f"{scheme}:{ledger.parent / place}{mark}{options}"

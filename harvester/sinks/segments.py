@@ -70,6 +70,11 @@ class Days:
         """Whether there is a day in common."""
         return any(bits & self._bits.get(appid, 0) for appid, bits in other._bits.items())
 
+    def has_some(self, first: str, last: str, begin: date, end: date) -> bool:
+        """Whether there is a day in that range of an account between these two, both included."""
+        days = self._of(Window("", "", begin, end))
+        return any(bits & days and first <= appid <= last for appid, bits in self._bits.items())
+
     def _of(self, window: Window) -> int:
         first = max(window.begin.toordinal() - self._FIRST, 0)
         last = max(window.end.toordinal() - self._FIRST, 0)
@@ -86,8 +91,11 @@ class WindowLines(NamedTuple):
 
     def tally(self) -> Tally:
         """How many they are, and the sum of their checksums."""
-        sums = map(crc32, self._pieces())
-        return Tally(len(self.lines), sum(sums) & TALLY_BITS)
+        return Tally(len(self.lines), sum(self.checksums()) & TALLY_BITS)
+
+    def checksums(self) -> list[int]:
+        """The checksum of each record."""
+        return [*map(crc32, self._pieces())]
 
     def records(self) -> list[dict[str, Any]]:
         """The records, without the metadata."""

@@ -36,6 +36,7 @@ SINKS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "jsonl": lambda directory, _: f"jsonl:{directory}",
     "gzip": lambda directory, _: f"jsonl:{directory}?compress=gzip",
     "parquet": lambda directory, _: f"parquet:{directory}",
+    "iceberg": lambda directory, _: f"iceberg:{directory}",
     "sqlite": lambda directory, _: f"sqlite:{directory}.db",
     "duckdb": lambda directory, _: f"duckdb:{directory}.duckdb",
     "postgresql": _of_postgresql,

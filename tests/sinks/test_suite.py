@@ -16,7 +16,8 @@ from redis import Redis
 
 from harvester import plugins
 from harvester.codec import METADATA
-from harvester.sinks.base import Sink
+from harvester.secrets import Secret
+from harvester.sinks.base import Sink, keep_with
 from harvester.testing import SINK_CHECKS, check_sink
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
@@ -63,6 +64,19 @@ def of_mysql(home: Path, request: pytest.FixtureRequest) -> Kind:
     server: MySQLServer = request.getfixturevalue("mysql")
     made: dict[str, str] = defaultdict(server.new_database)
     return Kind(lambda name: plugins.sink(server.url(made[name])), fenced=True)
+
+
+def of_shared_iceberg(home: Path, request: pytest.FixtureRequest) -> Kind:
+    """As under a shared ledger: the catalog and the fence are in its database."""
+    server: PostgresServer = request.getfixturevalue("postgres")
+    made: dict[str, str] = defaultdict(server.new_database)
+
+    def make(name: str) -> Sink:
+        sink = plugins.sink(f"iceberg:{home / name}")
+        keep_with(sink, Secret(server.url(made[name])))
+        return sink
+
+    return Kind(make, fenced=True)
 
 
 def of_redis(home: Path, request: pytest.FixtureRequest) -> Kind:
@@ -180,6 +194,8 @@ KINDS: Mapping[str, Callable[[Path, pytest.FixtureRequest], Kind]] = {
     "gzip": of_files("jsonl:{}?compress=gzip"),
     "zstd": of_files("jsonl:{}?compress=zstd"),
     "parquet": of_files("parquet:{}"),
+    "iceberg": of_files("iceberg:{}"),
+    "iceberg_shared": of_shared_iceberg,
     "sqlite": of_files("sqlite:{}.db", fenced=True),
     "duckdb": of_files("duckdb:{}.db", fenced=True),
     "postgresql": of_postgresql,

@@ -153,8 +153,8 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['users']",
             "['old']",
             (
-                "['-', 'duckdb', 'jsonl', 'kept', 'memory', 'mysql', 'parquet', 'postgresql',"
-                " 'redis', 'rediss', 'sqlite']"
+                "['-', 'duckdb', 'iceberg', 'jsonl', 'kept', 'memory', 'mysql', 'parquet',"
+                " 'postgresql', 'redis', 'rediss', 'sqlite']"
             ),
             "kept:a:b",
         ],

@@ -69,6 +69,7 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
     parameters = {parameter.name: parameter for parameter in cli.commands[command].params}
     own = {
         "rebuild": {"sink"},
+        "maintain": {"sink"},
         "report": {"html", "svg", "curves", "lang"},
         "verify": {"sink", "as_json"},
         "endpoints": {"name", "as_json"},

@@ -15,7 +15,7 @@ import sqlite3
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +28,8 @@ import pyarrow.parquet as pq
 import pymysql
 from redis import Redis
 
+from harvester import plugins
+from harvester.errors import UsageError
 from harvester.sinks.base import Sink
 from harvester.sinks.duckdb import DuckDB
 from harvester.sinks.lines import JsonLines
@@ -43,6 +45,9 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+with suppress(UsageError):  # imported once for all processes; tests of other sinks need it not
+    import harvester.sinks.iceberg  # noqa: F401
 
 Record = dict[str, Any]
 
@@ -175,6 +180,20 @@ def _parquet(directory: Path) -> Iterator[Record]:
         yield from pq.ParquetFile(path).read().to_pylist()
 
 
+def _iceberg(directory: Path) -> Iterator[Record]:
+    """What a reader of the catalog finds, from the data files of the latest snapshots."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    catalog = SqlCatalog("harvester", uri=f"sqlite:///{directory / 'catalog.sqlite'}")
+    try:
+        for name in catalog.list_tables("harvest"):
+            for task in catalog.load_table(name).scan().plan_files():
+                path = task.file.file_path.removeprefix("file://")
+                yield from pq.ParquetFile(path).read().to_pylist()
+    finally:
+        catalog.close()
+
+
 def _sqlite(directory: Path) -> Iterator[Record]:
     with closing(sqlite3.connect(directory / "records.db")) as database:
         database.row_factory = sqlite3.Row
@@ -300,6 +319,13 @@ SINKS: dict[str, Row] = {
         _parquet,
         as_columns,
         tear=lambda directory: _tear(directory.glob(".lines/*/*.jsonl.zst"), _HALVES[".zst"]),
+        on_disk=True,
+    ),
+    "iceberg": Row(
+        lambda directory: plugins.sink(f"iceberg:{directory}"),
+        _iceberg,
+        as_columns,
+        tear=lambda directory: _tear(directory.glob(".staging/*.tmp"), b"half an object"),
         on_disk=True,
     ),
     "sqlite": Row(

@@ -1,7 +1,5 @@
 """Real workers on a real PostgreSQL, killed, frozen beyond their lease, and cut off by restarts.
 
-With ``--mysql`` their records go to a MariaDB, which is restarted as well.
-
 The figures change with every few answers, and each worker cuts its windows differently.  So a row
 that is lost, doubled or stale differs from the ledger's tally, which was made from the same answer
 as the last committed write; ``verify`` compares them all.
@@ -16,8 +14,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -28,9 +27,11 @@ from typing import Any
 from harvester import plugins
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import KnownSink
+from harvester.secrets import Secret
+from harvester.sinks.base import keep_with
 from harvester.testing import Reply, Simulator
 from harvester.verify import verify
-from tests.mysql_server import MySQLServer, mysql_server
+from tests.mysql_server import mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.support import Wechat
 
@@ -42,6 +43,7 @@ ACCOUNTS = 20
 WORKERS = 3
 QUOTA = 100_000
 LATEST = date(2024, 12, 31)
+KINDS = ("postgresql", "iceberg", "mysql")
 CHANGES = 20
 """The figures change after so many answers."""
 
@@ -115,19 +117,11 @@ class Farm:
 class Trial:
     """Some rounds: in each a range of days is harvested by workers that are disturbed."""
 
-    def __init__(
-        self,
-        server: PostgresServer,
-        wechat: Wechat,
-        seed: int,
-        mysql: MySQLServer | None = None,
-    ) -> None:
+    def __init__(self, server: PostgresServer, wechat: Wechat, seed: int, sink: str = "") -> None:
         self._server = server
         self._wechat = wechat
-        self._url = self._sink = server.url(server.new_database())
-        self._holder: Any = mysql or server
-        if mysql is not None:
-            self._sink = mysql.url(mysql.new_database())
+        self._url = server.url(server.new_database())
+        self._spec = sink or self._url
         self._random = Random(seed)
         self._farm = Farm()
         self._workers: set[int] = set()
@@ -173,10 +167,9 @@ class Trial:
                     self._frozen[pid] = time.monotonic() + LEASE * random.uniform(0.5, 2.5)
             elif found.restarts < restarts and draw < 0.58:
                 found.restarts += 1
-                either: Any = random.choice([self._server, self._holder])
-                either.stop(either.ENDS[1])
+                self._server.stop(signal.SIGQUIT)
                 time.sleep(random.uniform(0.0, 0.5))
-                either.start()
+                self._server.start()
         found.rounds += 1
         self._end -= timedelta(days=DAYS)
 
@@ -188,7 +181,7 @@ class Trial:
             "start": str(self._end - timedelta(days=DAYS - 1)),
             "end": str(self._end),
             "ledger": self._url,
-            "sink": self._sink,
+            "sink": self._spec,
             "base_url": self._wechat.url,
             "rate": f"{RATE}/s",
             "daily_quota": QUOTA,
@@ -233,19 +226,16 @@ class Trial:
         first = self._end + timedelta(days=1)
         days = (LATEST - first).days + 1
         found.wrong += asyncio.run(self._verified())
-        [(rows,)] = self._held(f"SELECT count(*) FROM {ENDPOINT}")
-        [(pairs,)] = self._held(
-            "SELECT count(*) FROM"
-            f" (SELECT DISTINCT _appid, ref_date, user_source FROM {ENDPOINT}) AS pairs"
-        )
-        found.rows = rows
-        if rows != pairs:
-            found.wrong.append(f"{rows:,} rows of {pairs:,} days and sources")
-        [(missing,)] = self._held(
-            "SELECT count(*) FROM (SELECT _appid FROM"
-            f" {ENDPOINT} GROUP BY _appid HAVING count(DISTINCT ref_date) <> {days}) AS short"
-        )
-        if missing:
+        rows = [
+            (each.window.appid, record["ref_date"], record["user_source"])
+            for each in self._sink().scan(ENDPOINT)
+            for record in each.records()
+        ]
+        found.rows = len(rows)
+        if len(rows) != len({*rows}):
+            found.wrong.append(f"{len(rows):,} rows of {len({*rows}):,} days and sources")
+        covered = Counter(appid for appid, _ in {row[:2] for row in rows})
+        if missing := sum(number != days for number in covered.values()):
             found.wrong.append(f"{missing} accounts lack days")
         simulator = self._wechat.simulator
         assert isinstance(simulator, Changing)
@@ -262,25 +252,30 @@ class Trial:
         if booked < simulator.answers:
             found.wrong.append(f"{simulator.answers:,} calls were sent, {booked:,} were booked")
 
-    def _held(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the sink's database answers."""
-        rows: list[tuple[Any, ...]] = self._holder.execute(sql, self._sink.rpartition("/")[2])
-        return rows
-
     async def _verified(self) -> list[str]:
         async with PostgresLedger(self._url, readonly=True) as ledger:
-            sink = plugins.sink(self._sink)
+            sink = self._sink()
             result = await verify(ledger, sink.identity, sink, KnownSink(True))
         return [f"{each.where}: {each.what}" for each in result.differences]
 
+    def _sink(self) -> Any:
+        sink = plugins.sink(self._spec)
+        keep_with(sink, Secret(self._url))
+        return sink
 
-def trial(kills: int, freezes: int, restarts: int, seed: int = 1, *, mysql: bool = False) -> Found:
+
+def trial(kills: int, freezes: int, restarts: int, seed: int = 1, kind: str = KINDS[0]) -> Found:
     """Run a trial on a server of its own."""
     with ExitStack() as stack:
         server = stack.enter_context(postgres_server())
         wechat = stack.enter_context(Wechat(Changing()))
-        holder = stack.enter_context(mysql_server()) if mysql else None
-        return Trial(server, wechat, seed, holder).run(kills, freezes, restarts)
+        spec = ""
+        if kind == "iceberg":
+            spec = f"iceberg:{stack.enter_context(tempfile.TemporaryDirectory())}/lake"
+        elif kind == "mysql":
+            mysql = stack.enter_context(mysql_server())
+            spec = mysql.url(mysql.new_database())
+        return Trial(server, wechat, seed, spec).run(kills, freezes, restarts)
 
 
 def main() -> int:
@@ -290,10 +285,10 @@ def main() -> int:
     parser.add_argument("--freezes", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--mysql", action="store_true", help="the sink is in MySQL")
+    parser.add_argument("--sink", choices=KINDS, default=KINDS[0])
     given = parser.parse_args()
     began = time.monotonic()
-    found = trial(given.kills, given.freezes, given.restarts, given.seed, mysql=given.mysql)
+    found = trial(given.kills, given.freezes, given.restarts, given.seed, given.sink)
     for problem in found.wrong[:20]:
         print(f"WRONG: {problem}")
     print(

@@ -11,6 +11,8 @@ import json
 import os
 import signal
 import sys
+import traceback
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -21,6 +23,9 @@ from harvester.errors import HarvestError
 from harvester.ledger import postgresql
 from harvester.sinks import mysql as _mysql  # noqa: F401  (imported before the fork)
 from harvester.sinks import postgresql as _sink  # noqa: F401
+
+with suppress(harvester.UsageError):  # only trials of it need it
+    import harvester.sinks.iceberg
 
 
 async def _harvest(job: dict[str, Any]) -> int:
@@ -63,7 +68,10 @@ def main() -> None:
             status = 5
             try:
                 status = _work(asked)
+            except BaseException:  # noqa: BLE001  (it is told; the parent must not go on here)
+                traceback.print_exc()
             finally:
+                sys.stderr.flush()
                 os._exit(status)
         print(pid, flush=True)
 
