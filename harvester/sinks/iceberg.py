@@ -42,6 +42,7 @@ from harvester.sinks.spec import read_spec
 from harvester.thread import Thread, ended
 
 try:
+    import pyarrow  # noqa: F401, ICN001
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
     from pyiceberg.utils.concurrent import ExecutorFactory

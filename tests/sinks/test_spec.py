@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from harvester.errors import UsageError
@@ -44,3 +48,19 @@ def test_what_a_spec_does_not_know_is_an_error(rest: str, said: str) -> None:
 def test_a_sink_without_options_says_so() -> None:
     with pytest.raises(UsageError, match="it has none"):
         read_spec("x", "y?a=b", {}, "x:Y")
+
+
+@pytest.mark.parametrize("missing", ["pyiceberg", "pyarrow"])
+def test_a_sink_whose_packages_are_not_here_says_how_to_install_them(
+    missing: str, tmp_path: Path
+) -> None:
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from harvester import UsageError, plugins\n"
+        "try: plugins.sink('iceberg:' + sys.argv[1])\n"
+        "except UsageError as exc: print(exc)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert "pip install 'wechat-harvester[iceberg]'" in ran.stdout
