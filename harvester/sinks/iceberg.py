@@ -101,6 +101,11 @@ class Iceberg:
             self._files: Files = BucketFiles(place)
         else:
             self.path = Path(place)
+            if {"#", "%"} & {*str(self.path.resolve())}:
+                raise UsageError(
+                    f"the directory {self.path} cannot be the location of tables, which has no # or"
+                    " %; choose another directory"
+                )
             self._files = LocalFiles(self.path)
             self._catalog_file = self.path / CATALOG
         self._shared: Secret | None = None  # the URL of the ledger's database
