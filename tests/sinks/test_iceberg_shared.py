@@ -13,7 +13,6 @@ from harvester import plugins
 from harvester.errors import UsageError
 from harvester.secrets import Secret
 from harvester.sinks.base import keep_with
-from harvester.sinks.iceberg_shared import Registry
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.sinks.test_iceberg import batch
 
@@ -39,7 +38,9 @@ class Farm:
         self.checkpoint |= await sink.open(dict(self.checkpoint))
         return sink
 
-    def registry(self) -> Registry:
+    def registry(self) -> Any:
+        from harvester.sinks.iceberg_shared import Registry
+
         return Registry(self.url, f"file://{self.home.resolve()}")
 
     def staged(self) -> list[Path]:
