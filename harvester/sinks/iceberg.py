@@ -42,7 +42,7 @@ from harvester.sinks.spec import read_spec
 from harvester.thread import Thread, ended
 
 try:
-    import pyarrow  # noqa: F401, ICN001
+    import pyarrow as pa
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
     from pyiceberg.utils.concurrent import ExecutorFactory
@@ -54,7 +54,6 @@ except ImportError as exc:
     ) from exc
 
 from harvester.sinks import arrow
-from harvester.sinks.arrow import pa
 from harvester.sinks.iceberg_files import Bucket, BucketFiles, Files, LocalFiles
 from harvester.sinks.iceberg_shared import Entry, Registry, shared_catalog
 from harvester.sinks.iceberg_table import (
@@ -102,6 +101,11 @@ class Iceberg:
             self._files: Files = BucketFiles(place)
         else:
             self.path = Path(place)
+            if {"#", "%"} & {*str(self.path.resolve())}:
+                raise UsageError(
+                    f"the directory {self.path} cannot be the location of tables, which has no # or"
+                    " %; choose another directory"
+                )
             self._files = LocalFiles(self.path)
             self._catalog_file = self.path / CATALOG
         self._shared: Secret | None = None  # the URL of the ledger's database

@@ -390,6 +390,8 @@ def test_it_leaves_no_thread(harvest: Harvest) -> None:
         ("iceberg:s3://bucket/prefix?access_key=AKIAKEY", "env:NAME or file:PATH"),
         ("iceberg:DIR?region=x", "has no option 'region'"),
         ("iceberg:", "write it as iceberg:DIR"),
+        ("iceberg:a#b", "choose another directory"),
+        ("iceberg:a%20b", "choose another directory"),
     ],
 )
 def test_a_spec_that_cannot_be_is_refused_without_its_keys(spec: str, said: str) -> None:
