@@ -49,7 +49,7 @@ GROUP = 512
 GROUPS = 8
 MORE = 8
 """So many times the groups for JSON lines, which cost so little that opening a sink would count."""
-ROUNDS = 5
+ROUNDS = 7
 
 GOAL, GOAL_SQL = 0.7, 0.8
 """CPU of the cheapest way ÷ the sink's."""

@@ -1,7 +1,7 @@
 """A FastAPI application that harvests in the background and streams records to its clients.
 
     pip install wechat-harvester fastapi uvicorn
-    WX_APPID=wx… WX_SECRET=… python examples/fastapi_application.py
+    WX_APPID=wx… HARVESTER_SECRET=… python examples/fastapi_application.py
 
 ``POST /harvest?start=2026-01-01&end=yesterday`` starts a harvest into files, ``GET /harvest`` tells
 how it stands, ``GET /records?start=2026-01-01&end=2026-01-31`` sends records as JSON lines while
@@ -28,7 +28,7 @@ BASE_URL = os.environ.get("WX_BASE_URL", "https://api.weixin.qq.com")
 
 
 def account() -> harvester.Account:
-    return harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
+    return harvester.Account(os.environ["WX_APPID"], secret=os.environ["HARVESTER_SECRET"])
 
 
 class Harvest:

@@ -1,6 +1,6 @@
 """A sink of your own in twenty-five lines: each window is a row of one table.
 
-    WX_APPID=wx… WX_SECRET=… python examples/own_sink.py windows.db
+    WX_APPID=wx… HARVESTER_SECRET=… python examples/own_sink.py windows.db
 
 Any database with transactions can be a sink in this way; SQLite is the example.  A window replaces
 all windows that overlap it, in one transaction, so nothing is lost or doubled if the process dies.
@@ -55,7 +55,7 @@ class Windows:
 
 
 async def main(path: Path) -> None:
-    account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
+    account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["HARVESTER_SECRET"])
     report = await harvester.run(
         account,
         "getusersummary",

@@ -1,6 +1,6 @@
 """Print how many people followed and left on each day of 2024, by channel.
 
-WX_APPID=wx… WX_SECRET=… python examples/stream.py
+WX_APPID=wx… HARVESTER_SECRET=… python examples/stream.py
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import harvester
 
 
 async def main() -> None:
-    account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
+    account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["HARVESTER_SECRET"])
     async with harvester.stream(
         account,
         "getusersummary",

@@ -1,6 +1,6 @@
 """An aiohttp web application that harvests in the background and shuts down cleanly.
 
-    WX_APPID=wx… WX_SECRET=… python examples/web_application.py
+    WX_APPID=wx… HARVESTER_SECRET=… python examples/web_application.py
 
 ``POST /harvest?start=2026-01-01&end=2026-01-31`` starts a harvest, ``GET /harvest`` returns its
 state.  On SIGTERM the requests in flight are finished and stored before the application ends; the
@@ -34,7 +34,7 @@ class Harvest:
         return True
 
     async def _run(self, begin: str, end: str) -> harvester.Report:
-        account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["WX_SECRET"])
+        account = harvester.Account(os.environ["WX_APPID"], secret=os.environ["HARVESTER_SECRET"])
         return await harvester.run(
             account,
             "getarticleread",

@@ -259,8 +259,8 @@ class Arguments(TypedDict):
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
         "Interfaces and groups of interfaces.", several=True)]
     start: Annotated[str | date, Option(DAY, REQUIRED,
-        "First day: YYYY-MM-DD, yesterday (in China), yesterday-30d, or first, which is the first"
-        " day of each interface.")]
+        "First day: YYYY-MM-DD, yesterday (in China; before 08:00 the day before), yesterday-30d,"
+        " or first, which is the first day of each interface.")]
     end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
     appid: Annotated[str, Option(STRING, None,
         "One account; its secret comes from HARVESTER_SECRET.", metavar="ID")]

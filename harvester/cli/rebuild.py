@@ -12,6 +12,7 @@ from harvester import plugins
 from harvester.api import open_sinks
 from harvester.cli import COMPLETE
 from harvester.cli.screen import many, plain, tell
+from harvester.durable import make_directory
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
@@ -40,9 +41,14 @@ async def show_rebuilding(
         sinks = open_sinks(specs)
         found = await rebuild_shared(ledger, sinks, find, now)
     else:
-        if not ledger.path.parent.is_dir():
-            raise UsageError(f"there is no directory {ledger.path.parent}")
+        place = ledger.path.parent
+        if not specs and not place.is_dir():
+            raise UsageError(f"there is no directory {place}")
         sinks = _sinks(ledger.path, specs)
+        try:
+            make_directory(place, "directory of the ledger")
+        except OSError as exc:
+            raise UsageError(f"the directory {place} cannot be made ({exc.strerror})") from None
         found = await rebuild(ledger.path, sinks, find, now)
     text = (
         f"{found.sink.identity}: {many(found.records, 'record')} of"

@@ -277,7 +277,9 @@ def _rows(path: Path) -> Iterator[Entry]:
     except OSError as exc:
         raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text in UTF-8") from None
+        raise UsageError(
+            f"{path} is not UTF-8 text (Excel: save it as CSV UTF-8, not as CSV)"
+        ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]

@@ -77,7 +77,7 @@ def headline(seen: Overview) -> Text:
     if not seen.accounts:
         return "还没有数据", "Nothing was harvested yet"
     if seen.last is None:
-        return "一天的数据也没有取到", "Not one day was harvested"
+        return "尚未取到任何一天的数据", "Not one day was harvested"
     if seen.behind > 1 and not seen.archive:
         zh, en = short_day(seen.last)
         return (
@@ -94,7 +94,7 @@ def headline(seen: Overview) -> Text:
         return f"{zh}的数据已到齐", f"{en} is complete"
     if late:
         return (
-            f"{number(total)} 个账号中，{number(late)} 个{zh}的数据未到齐",
+            f"{number(total)} 个账号中，有 {number(late)} 个{zh}的数据未到齐",
             f"{en} is incomplete for {number(late)} of {plural(total, 'account')}",
         )
     return (
@@ -116,7 +116,7 @@ def clauses(seen: Overview) -> list[Clause]:
         accounts = len({appid for cause in mine for appid in cause.appids})
         parts = _shorts(mine)
         found.append(Clause("failed", (
-            f"{number(accounts)} 个账号要你处理：" + "，".join(zh for zh, _ in parts),
+            f"{number(accounts)} 个账号需要处理：" + "，".join(zh for zh, _ in parts),
             f"{plural(accounts, 'account')} {'needs' if accounts == 1 else 'need'} you: "
             + ", ".join(en for _, en in parts),
         )))  # fmt: skip
@@ -194,7 +194,7 @@ def figures(seen: Overview) -> list[Figure]:
             (number(seen.fresh), number(seen.fresh)),
             (f"/ {number(total)} 个账号", f"/ {plural(total, 'account')}"),
             (
-                f"{number(interfaces)} 个接口都到才算",
+                f"{number(interfaces)} 个接口都到齐才算",
                 f"once all {number(interfaces)} interfaces are",
             )
             if interfaces > 1
@@ -218,7 +218,7 @@ def figures(seen: Overview) -> list[Figure]:
             ("件事", "thing" if len(mine) == 1 else "things"),
             (f"涉及 {number(concerned)} 个账号", plural(concerned, "account"))
             if mine
-            else ("不用做什么", "nothing to do"),
+            else ("无需处理", "nothing to do"),
         ),
     ]
 
@@ -233,11 +233,11 @@ def _finish(seen: Overview) -> Figure:
     if seen.silent > 1:
         return Figure(label, ("—", "—"), ("先运行", "run it first"), ("", ""))
     if not seen.calls and not seen.blocked:
-        return Figure(label, ("已补齐", "Complete"), ("", ""), ("没有剩下的调用", "no calls left"))
+        return Figure(label, ("已补齐", "Complete"), ("", ""), ("无剩余调用", "no calls left"))
     if not seen.calls:
         unit = ("先处理下面的问题", "see to the causes below first")
         return Figure(label, ("—", "—"), unit, (
-            f"之后还有 {blocked} 次调用", f"then {plural(seen.blocked, 'call')}"))  # fmt: skip
+            f"处理后还需 {blocked} 次调用", f"then {plural(seen.blocked, 'call')}"))  # fmt: skip
     note = (f"剩 {calls} 次调用", f"{plural(seen.calls, 'call')} left")
     if then:
         note = f"{note[0]}；{then[0]}", f"{note[1]}; {then[1]}"

@@ -28,7 +28,7 @@ TEXTS: dict[str, Text] = {
     "old": ("不再采", "no longer asked for"),
     "history": ("历史完整度", "History"),
     "finished": ("预计补齐", "Complete by"),
-    "person": ("要人处理", "For a person"),
+    "person": ("需人工处理", "For a person"),
     "for_you": ("需要你处理", "For you to do"),
     "a_cause": ("同一原因合为一件", "one line a cause"),
     "nothing_to_do": ("没有。", "Nothing."),
@@ -36,7 +36,7 @@ TEXTS: dict[str, Text] = {
     "run_on": ("继续运行即可", "just run on"),
     "coverage": ("覆盖", "Coverage"),
     "column": (
-        "每格一个月；高度＝账号日的比例",
+        "每格一个月；高度表示各状态天数的占比",
         "a column a month; heights are shares of its days",
     ),
     "final": ("已定稿", "final"),
@@ -79,7 +79,7 @@ TEXTS: dict[str, Text] = {
     "pick": ("点接口看日历", "pick an interface for its calendar"),
     "by_day": ("逐日", "day by day"),
     "as_table": ("表格", "As a table"),
-    "all_there": ("全部在这里。", "Everything is there."),
+    "all_there": ("数据齐全。", "Everything is there."),
 }
 
 _NOTE_ZH = (

@@ -300,8 +300,9 @@ class Iceberg:
 
     def _unknown(self) -> UsageError:
         return UsageError(
-            f"{self.identity} holds a harvest that this ledger does not know; {self._command}"
-            " makes a ledger from it; or choose another destination"
+            f"{self.identity} holds a harvest that this ledger does not know; use the ledger that"
+            " filled it (--ledger), or choose another destination; if that ledger is lost,"
+            f" {self._command} makes one from what is stored"
         )
 
     @property

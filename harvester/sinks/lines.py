@@ -215,8 +215,9 @@ class JsonLines:
 
     def _unknown(self) -> UsageError:
         return UsageError(
-            f"the directory {self.path} holds a harvest that this ledger does not know;"
-            f" {self._command} makes a ledger from it; or choose another directory"
+            f"the directory {self.path} holds a harvest that this ledger does not know; use the"
+            " ledger that filled it (--ledger), or choose another directory; if that ledger is"
+            f" lost, {self._command} makes one from what is stored"
         )
 
     def _records(self) -> bool:

@@ -43,8 +43,9 @@ DISK_FULL = "the disk is full"
 """What `Driver.says` of an error that says so."""
 VERSION = 3
 _OLD_TABLES = ("_harvester", "_harvester_windows")
-_OWNER, _COMMITS, _LATEST = "owner", "commits", "epoch"
-"""The keys of a checkpoint; the latest epoch is that of its beginning."""
+_OWNER, _COMMITS, _LATEST, _TAKEN = "owner", "commits", "epoch", "taken"
+"""The keys of a checkpoint; the latest epoch is that of its beginning.  It is taken as long as the
+ledger has only read what another one had written: its first run makes it the owner."""
 _AT_ONCE = 500
 """Accounts that one statement names."""
 
@@ -276,23 +277,24 @@ class SqlSink:
                 commits = _check(driver, checkpoint or {})
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 holding = self._check_tables(gone_is_error=bool(checkpoint))
-                if checkpoint:
+                if checkpoint and not checkpoint.get(_TAKEN):
                     self._owner = checkpoint[_OWNER]
                     return {}
-                if holding and checkpoint is not None:
+                if holding and checkpoint is not None and not checkpoint:
                     raise UsageError(
-                        f"{driver.where} holds a harvest that this ledger does not know;"
-                        f" `harvester rebuild --out DIR --sink {self._identity}` makes a ledger"
-                        " from it"
+                        f"{driver.where} holds a harvest that this ledger does not know; use the"
+                        " ledger that filled it (--ledger); if that is lost, `harvester rebuild"
+                        f" --out DIR --sink {self._identity}` makes one from what is stored"
                     )
-                if checkpoint is not None:  # another ledger that began here must not go on
+                if checkpoint is not None:  # another ledger that wrote here must not go on
                     mark = driver.dialect.mark
                     driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
                 [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
                 [(epoch,)] = driver.query("SELECT max(epoch) FROM _harvester_fence")
         if checkpoint is not None:
             self._owner = str(owner)
-        return {_OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
+        entries = {_OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
+        return {**entries, _TAKEN: "1" if checkpoint is None else ""}
 
     def _make(self) -> None:
         """Make the tables of the sink's own."""
@@ -537,7 +539,7 @@ def _check(driver: Driver, checkpoint: Checkpoint) -> int:
         )
     if not checkpoint:
         return int(commits)
-    if checkpoint.get(_OWNER) != owner:
+    if checkpoint.get(_OWNER) != owner and not checkpoint.get(_TAKEN):
         raise SinkError(
             f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
             " belongs to another ledger now; put it back, or use a new ledger"

@@ -195,7 +195,8 @@ def test_a_harvest_after_the_ledger_was_moved_away_verifies(
     refused = harvest(*arguments)
     assert refused.returncode == 2
     command = f"harvester rebuild --out {tmp_path}"
-    assert f"holds a harvest that this ledger does not know; {command}" in refused.stderr
+    assert "holds a harvest that this ledger does not know; use the ledger" in refused.stderr
+    assert f"if that ledger is lost, {command} makes one" in refused.stderr
     assert harvest(*command.split()[1:]).returncode == 0
     for _ in range(2):
         assert harvest(*arguments).returncode == 0

@@ -32,7 +32,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def _environment(wechat: Wechat, **more: str) -> dict[str, str]:
-    mine = {"WX_APPID": A, "WX_SECRET": "practice", "WX_BASE_URL": wechat.url}
+    mine = {"WX_APPID": A, "HARVESTER_SECRET": "practice", "WX_BASE_URL": wechat.url}
     return {**os.environ, **mine, "WX_RATE": "2000/s", **more}
 
 

@@ -143,4 +143,4 @@ def test_sinks_that_several_can_write_are_named_where_another_is_refused(
     given = arguments(database, f"jsonl:{tmp_path / 'lines'}", accounts, wechat())
     refused = harvest(*given, **KNOWN)
     assert refused.returncode == 2
-    assert "with a shared ledger the sink is postgresql://… or mysql://…" in refused.stderr
+    assert "the sink is postgresql://…, mysql://… or iceberg:…" in refused.stderr

@@ -17,8 +17,9 @@ import pytest
 import harvester
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import SINKS, days_in, spec_of
+from tests.scenarios.server import APPID, Server
 from tests.scenarios.test_changed_windows import cut
-from tests.support import A
+from tests.support import A, harvest
 
 Range = tuple[date, date]
 OWNED = [kind for kind in SINKS if kind != "redis"]
@@ -146,3 +147,30 @@ def test_two_ledgers_at_the_same_time(
     two.look(ranges[alone.index("complete")])
     for each in two.said:
         assert "belongs to another ledger" in each
+
+
+@pytest.mark.parametrize("kind", OWNED)
+def test_after_a_rebuild_the_former_ledger_is_refused(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    spec = spec_of(kind, tmp_path / "there", request)
+    former, later = tmp_path / "former", tmp_path / "later"
+    with Server() as server:
+
+        def run(out: Path, end: str) -> int:
+            return harvest(
+                "run", "getusersummary", "--appid", APPID, "--start", "2024-01-01",
+                "--end", end, "--base-url", server.url, "--rate", "500/s", "--out", out,
+                "--sink", spec,
+            ).returncode  # fmt: skip
+
+        assert run(former, "2024-01-05") == 0
+        done = harvest("rebuild", "--out", later, "--sink", spec)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert run(later, "2024-01-10") == 0
+        asked = len(server.data)
+        assert run(former, "2024-01-08") in (2, 4)
+        assert len(server.data) == asked
+        assert run(later, "2024-01-10") == 0
+    assert days_in(spec, "getusersummary").keys() == {f"2024-01-{day:02}" for day in range(1, 11)}
+    assert harvest("verify", "--out", later, "--sink", spec).returncode == 0

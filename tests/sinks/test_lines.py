@@ -548,7 +548,7 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
     await old.run(batch(1, 11, replaces=True))
     before = unpacked(segments(tmp_path)[0])
     new = ledger_of(tmp_path, kind)
-    with pytest.raises(UsageError, match=r"does not know; harvester rebuild --out \S+ makes a"):
+    with pytest.raises(UsageError, match=r"is lost, harvester rebuild --out \S+ makes one"):
         await new.open()
     await new.sink.close()
     assert unpacked(segments(tmp_path)[0]) == before

@@ -402,7 +402,7 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
 ) -> None:
     old, new = ledger_of(tmp_path), ledger_of(tmp_path)
     await old.run(batch(1, 1), batch(2, 2))
-    with pytest.raises(UsageError, match=r"does not know; harvester rebuild .*--sink parquet:"):
+    with pytest.raises(UsageError, match=r"is lost, harvester rebuild .*--sink parquet:"):
         await new.open()
     await new.sink.close()
     assert seen(tmp_path) == [1, 2]

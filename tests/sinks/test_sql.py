@@ -500,8 +500,9 @@ def test_a_harvest_that_the_ledger_does_not_know_is_refused(target: Target) -> N
     said = target.refused(UsageError, {})
     identity = target.make().identity
     assert said.endswith(
-        " holds a harvest that this ledger does not know;"
-        f" `harvester rebuild --out DIR --sink {identity}` makes a ledger from it"
+        " holds a harvest that this ledger does not know; use the ledger that filled it (--ledger);"
+        f" if that is lost, `harvester rebuild --out DIR --sink {identity}` makes one from what is"
+        " stored"
     )
     assert target.numbers() == [1]
     target.harvest([part(2, 2)])

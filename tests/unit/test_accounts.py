@@ -243,7 +243,9 @@ def test_an_account_can_have_a_cap_of_its_own_in_either_file(tmp_path: Path) -> 
 
 def test_a_csv_file_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"appid\n\xff\xfe\n")
-    with pytest.raises(UsageError, match=r"a\.csv is not text in UTF-8$"):
+    with pytest.raises(
+        UsageError, match=r"a\.csv is not UTF-8 text \(Excel: save it as CSV UTF-8, not as CSV\)$"
+    ):
         read_accounts(tmp_path / "a.csv")
 
 

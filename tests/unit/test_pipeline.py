@@ -12,6 +12,7 @@ import pytest
 from harvester.account import AccountQueue
 from harvester.auth import Send, SharedToken
 from harvester.budget import Budget
+from harvester.coverage import Outcome
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint, JsonEndpoint
 from harvester.errors import (
@@ -206,6 +207,14 @@ def test_an_answer_with_records_becomes_a_batch() -> None:
     assert (twice.tally, twice.lines()) == (found.tally.plus(found.tally), line * 2)
 
 
+def test_the_outcome_has_the_tally_of_the_records() -> None:
+    final = harvested({"list": [{"a": 1}, {"a": 2}]})
+    assert final.outcome == Outcome(WINDOW, "final", final.batch.tally)
+    late = harvested({"list": [{"a": 1}, {"a": 2}], "is_delay": True})
+    assert late.outcome[:3] == (WINDOW, "late", final.batch.tally)
+    assert late.outcome.fetched_at == STAMP
+
+
 def test_an_empty_day_becomes_an_empty_batch() -> None:
     found = harvested({"list": []})
     assert (found.batch.window, found.batch.records, found.batch.lines(), found.outcome.empty) == (
@@ -381,7 +390,9 @@ def test_figures_that_grow_for_days_are_provisional_until_the_last_is_settled(
     grows = JsonEndpoint("grows", "/x", date(2014, 12, 1), late_days=7, settled_hour=10)
     wall = settles_at(date(2020, 1, 7), 10) - early
     for answer in ({"list": [{"a": 1}]}, {"list": []}):
-        assert harvested(answer, endpoint=grows, wall=wall).outcome.detail == why
+        found = harvested(answer, endpoint=grows, wall=wall)
+        assert (found.outcome.detail, found.batch.late) == (why, False)
+        assert found.outcome.state == ("open" if why else "final")
 
 
 # pages, and windows in parts

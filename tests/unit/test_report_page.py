@@ -100,9 +100,9 @@ def test_characters_that_steer_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("lang", "expected"),
     [
-        ("zh", ("120 个账号中，8 个昨天的数据未到齐", "需要你处理",
+        ("zh", ("120 个账号中，有 8 个昨天的数据未到齐", "需要你处理",
                 "本机 IP 203.0.113.7 不在白名单", "会自己好", "等待额度，今晚 24:00 恢复",
-                "用户增减", "8 个账号要你处理")),
+                "用户增减", "8 个账号需要处理")),
         ("en", ("Yesterday is incomplete for 8 of 120 accounts", "For you to do",
                 "IP 203.0.113.7 is not on the white list", "Resolves by itself",
                 "Waiting for quota until midnight in China", "Followers gained, lost",
@@ -358,7 +358,7 @@ def test_the_card_is_a_picture_of_the_first_screen(lang: str) -> None:
     assert (root.get("width"), root.get("height")) == ("1200", "630")
     said = " ".join(root.itertext())
     expected = {
-        "zh": ("120 个账号中，8 个昨天的数据未到齐", "112", "要处理 8"),
+        "zh": ("120 个账号中，有 8 个昨天的数据未到齐", "112", "要处理 8"),
         "en": ("Yesterday is incomplete for 8 of 120 accounts", "112", "to do 8"),
     }
     for text in expected[lang]:
