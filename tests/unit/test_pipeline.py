@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -35,6 +36,7 @@ from harvester.model import (
     Verdict,
     Window,
 )  # fmt: skip
+from harvester.network import Network, Silence
 from harvester.pipeline import (
     PAGES,
     REFUSALS,
@@ -45,6 +47,7 @@ from harvester.pipeline import (
     Retry,
     TooLong,
     explain,
+    late_until,
 )
 from harvester.plan import Cut, next_quota_day, settles_at
 from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN
@@ -117,6 +120,8 @@ class Scene:
         *answers: object,
         attempts: int = 8,
         encode: bool = True,
+        pack: bool = False,
+        network: Network | None = None,
         token: Token = Token("t0ken"),  # noqa: B008  (it is never changed)
         endpoint: Endpoint = INTERFACES["getarticlesummary"],
         wall: float | None = None,
@@ -126,6 +131,8 @@ class Scene:
             self.transport,
             attempts=attempts,
             encode=encode,
+            pack=pack,
+            network=network,
             wall=lambda: loop.wall() if wall is None else wall,
         )
         shared = SharedToken("wx1", Provider(token), self.transport.send)
@@ -212,7 +219,51 @@ def test_the_outcome_has_the_tally_of_the_records() -> None:
     assert final.outcome == Outcome(WINDOW, "final", final.batch.tally)
     late = harvested({"list": [{"a": 1}, {"a": 2}], "is_delay": True})
     assert late.outcome[:3] == (WINDOW, "late", final.batch.tally)
+    assert late.outcome[3:5] == (0, 0.0)
     assert late.outcome.fetched_at == STAMP
+
+
+def test_a_window_keeps_what_its_answer_took_and_what_it_was_asked_under() -> None:
+    answer = json.dumps({"list": [{"a": 1}]}).encode()
+
+    async def main(loop: VirtualTimeLoop) -> Harvested:
+        scene = Scene(loop, Response(200, answer), wall=START + 0.25, endpoint=DAYS)
+        scene.queue.epoch = 7
+        found = await scene.run(Attempt(FOUR, former=Tally(5, 6)))
+        assert isinstance(found, Harvested)
+        return found
+
+    found = run_virtual(main, START)
+    assert (found.size, found.epoch, found.former) == (len(answer), 7, Tally(5, 6))
+    assert found.batch.endpoint is DAYS
+    assert found.batch.version == int((START + 0.25) * 1000)
+
+
+@pytest.mark.parametrize("encode", [True, False])
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_window_counts_its_records_however_they_are_kept(encode: bool, pack: bool) -> None:
+    async def main(loop: VirtualTimeLoop) -> Harvested:
+        found = await Scene(loop, {"list": [{"a": 1}, {"a": 2}]}, encode=encode, pack=pack).run()
+        assert isinstance(found, Harvested)
+        return found
+
+    found = run_virtual(main, START)
+    assert found.outcome.tally == (found.batch.tally if encode else Tally(2))
+    assert found.batch.records == [{"a": 1}, {"a": 2}]
+    assert (found.batch._lines is not None) is pack
+
+
+def test_an_interface_is_proven_by_an_answer_that_only_one_that_works_gives() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[bool]:
+        scene = Scene(loop, {"errcode": 48001}, {"list": []}, {"errcode": 48001})
+        proven = []
+        for _ in range(3):
+            with suppress(HarvestError):
+                await scene.run()
+            proven.append(scene.queue.proven)
+        return proven
+
+    assert run_virtual(main, START) == [False, True, True]
 
 
 def test_an_empty_day_becomes_an_empty_batch() -> None:
@@ -353,6 +404,28 @@ def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None
         False,
     )
     assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).batch.late
+    found = of_days(1, 2, 3, endpoint=daily).outcome
+    assert found.detail == "its last day has no row yet, and every day has one"
+    assert found.due == 0.0
+
+
+def test_a_last_day_may_be_late_until_its_interface_s_own_hour() -> None:
+    assert late_until(replace(DAYS, settled_hour=13), DAY) == settles_at(date(2020, 1, 4), 13)
+
+
+def test_refusals_without_an_errcode_are_told_apart_by_their_words() -> None:
+    class Refusing(JsonEndpoint):
+        def verdict(self, response: Response, window: Window) -> Verdict:
+            return Verdict(Action.FAIL_WINDOW, response.body.decode())
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        answers = [Response(200, b"no %d" % (number % 2)) for number in range(12)]
+        scene = Scene(loop, *answers, endpoint=Refusing("refusing", "/x", DAY))
+        for number in range(12):
+            with pytest.raises(WindowError, match=f"^no {number % 2}$"):
+                await scene.run()
+
+    run_virtual(main, START)
 
 
 def test_an_interface_of_somebodys_own_may_not_say_whether_it_is_daily() -> None:
@@ -424,6 +497,7 @@ def test_pages_are_asked_for_until_there_is_no_more_and_are_one_batch() -> None:
     assert (found.batch.window, len(found.batch.records), found.batch.replaces) == (FOUR, 3, True)
     assert [row["n"] for row in found.batch.documents()] == [1, 2, 3]
     assert found.out_of_range == 3
+    assert found.size == sum(len(json.dumps(each)) for each in rows)
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -539,6 +613,97 @@ def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
     verdict, sent = told(answer)
     assert isinstance(verdict, Verdict)
     assert sent == [INTERFACES["getarticlesummary"].quota_request(Token("t0ken"))]
+
+
+def test_a_quota_that_is_missing_says_so() -> None:
+    verdict, _ = told({"quota": None})  # type: ignore[misc]
+    assert verdict == Verdict(Action.RETRY, "the answer held no quota")
+
+
+def test_of_an_interface_without_a_quota_none_is_asked_for() -> None:
+    class Without(JsonEndpoint):
+        def quota_request(self, token: Token) -> Request | None:
+            return None
+
+    async def main(loop: VirtualTimeLoop) -> object:
+        scene = Scene(loop, endpoint=Without("without", "/x", DAY))
+        await scene.account.token.get()
+        return await scene.pipeline.quota(scene.account, scene.queue), scene.transport.sent
+
+    unknown = Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
+    assert run_virtual(main) == (unknown, [])
+
+
+class Watched(Network):
+    """What it is told, and whether it calls the network lost."""
+
+    def __init__(self, *, lost: bool = False) -> None:
+        super().__init__()
+        self.lost = lost
+        self.told: list[tuple[object, ...]] = []
+
+    def answer(self, now: float) -> None:
+        self.told.append((now,))
+
+    def silence(self, asker: object, sent_at: float, now: float, *, connected: bool) -> Silence:
+        self.told.append((asker, round(now - sent_at), now, connected))
+        return Silence.LOST if self.lost else Silence.COUNTS
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_quota_that_nobody_answers_is_told_to_the_network(connected: bool) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        for lost in (False, True):
+            network = Watched(lost=lost)
+            silent = AttemptError("nobody is there")
+            silent.connected = connected
+            scene = Scene(loop, silent, {}, network=network)
+            await scene.account.token.get()
+            if lost:
+                with pytest.raises(NetworkError, match="nobody is there"):
+                    await scene.pipeline.quota(scene.account, scene.queue)
+            else:
+                found = await scene.pipeline.quota(scene.account, scene.queue)
+                assert isinstance(found, Verdict)
+            assert network.told == [("wx1", 1, loop.time(), connected)]
+
+    run_virtual(main)
+
+
+def test_a_quota_that_is_answered_is_told_to_the_network() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        cut = AttemptError("the answer was cut off")
+        cut.answered = True
+        for answer, told in (({"quota": {"daily_limit": 2, "remain": 1}}, True), (cut, False)):
+            network = Watched()
+            scene = Scene(loop, answer, network=network)
+            await scene.account.token.get()
+            await scene.pipeline.quota(scene.account, scene.queue)
+            assert network.told == ([(loop.time(),)] if told else [])
+
+    run_virtual(main)
+
+
+def test_a_token_that_was_renewed_since_is_not_dropped_for_a_quota(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The refusal names the fetch of the token that was sent."""
+
+    async def main(loop: VirtualTimeLoop) -> list[object]:
+        scene = Scene(loop, {"errcode": 40001, "errmsg": "invalid credential"})
+        await scene.account.token.get()
+        given: list[object] = []
+
+        def reject(_: object, value: str, why: str, fetched: int | None = None) -> bool:
+            given.extend([value, fetched])
+            return False
+
+        monkeypatch.setattr(SharedToken, "reject", reject)
+        await scene.pipeline.quota(scene.account, scene.queue)
+        return [*given, scene.account.token.fetched]
+
+    value, fetched, current = run_virtual(main)
+    assert (value, fetched) == ("t0ken", current)
 
 
 def test_no_day_is_in_question_where_a_quota_is_asked_for() -> None:
