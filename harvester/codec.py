@@ -180,25 +180,3 @@ def lines_of(pieces: Sequence[bytes], metadata: Mapping[str, str]) -> bytes:
 TALLY_BITS = (1 << 63) - 1
 METADATA_BEGINS = b'"_appid":'
 """The beginning of the metadata, which is at the end of a line."""
-
-
-def checksum(encoded: Iterable[bytes]) -> int:
-    """A sum over lines that does not depend on their order; 63 bits, and sums can be added.
-
-    It covers the record's own fields and leaves out the metadata at the end of the line:
-    the same figures fetched again have the same checksum, and each line
-    counts for the window that its metadata names.  It finds records that are lost, doubled or
-    damaged; it does not protect against forgery.
-    """
-    return sum(map(line_checksum, encoded)) & TALLY_BITS
-
-
-def line_checksum(line: bytes) -> int:
-    """The checksum of one record, from its line."""
-    end = line.rfind(METADATA_BEGINS) - 1
-    return crc32(line[: max(end, 1)])
-
-
-def add_checksums(one: int, other: int) -> int:
-    """The checksum of both sets of lines together (``other`` may be negative: taken away)."""
-    return (one + other) & TALLY_BITS

@@ -153,8 +153,6 @@ class Cut(Enum):
 
 
 RECENT_DAYS = (30, 7, 1)
-UNKNOWN_CUT = "unknown"
-"""In place of `Grid.kept`: it is not known how the stored windows were cut."""
 
 
 def recent_days(span: int) -> list[int]:
@@ -224,68 +222,6 @@ class Grid:
         return sum(
             number_of_pieces(days_in(days), longest) for days in self.windows(begin, end, covered)
         )
-
-    def widened(self, days: Days, stored: Sequence[Days]) -> Days:
-        """The range, extended so that it contains each stored window at its edges as a whole.
-
-        A stored window is replaced as a whole, so no part of it may be requested alone.
-        """
-        if self.cut is not Cut.DAYS:
-            return days
-        begin, end = days
-        first, last = self._around(days)
-        for old, young in stored:
-            if old < days[0] <= young:
-                begin = min(begin, max(old, first))
-            if old <= days[1] < young:
-                end = max(end, min(young, last, self.last))
-        return begin, end
-
-    def whole_only(self, days: Days, covered: Sequence[Days]) -> list[Days]:
-        """The covered days of a range, without windows that are covered in part."""
-        if self.cut is not Cut.DAYS:
-            return list(covered)
-        asked: list[Days] = []
-        for gap in gaps(*days, covered):
-            first, last = self._around(gap)
-            begin, end = max(first, days[0]), min(last, days[1])
-            if asked and begin <= asked[-1][1]:
-                begin = asked.pop()[0]
-            asked.append((begin, end))
-        return list(gaps(*days, asked))
-
-    @property
-    def kept(self) -> str:
-        """Its text in a ledger: the same for grids with the same windows."""
-        kind: str = self.cut.value
-        if self.cut is not Cut.DAYS:
-            return kind
-        return f"{kind} {self.span} {self.anchor.toordinal() % self.span}"
-
-    def takes_in(self, kept: str) -> bool:
-        """Whether each window of the grid with that text is within one window of this grid."""
-        if self.cut is not Cut.DAYS or not kept.startswith(f"{self.cut.value} "):
-            return kept == self.kept
-        span, place = map(int, kept.split()[1:])
-        return self.span % span == 0 and (self.anchor.toordinal() - place) % span == 0
-
-    def is_of_its_kind(self, kept: str) -> bool:
-        """Whether windows of the grid with that text hold the same kind of records."""
-        return kept == UNKNOWN_CUT or kept.partition(" ")[0] == self.cut.value
-
-    def holds(self, days: Days) -> bool:
-        """Whether these days are within one window of this grid."""
-        if self.cut is Cut.DAYS:
-            return self._around(days) == self._around((days[0], days[0]))
-        if self.cut is Cut.RECENT:
-            return days_in(days) in RECENT_DAYS
-        return period_of(days[0], self.cut) == days
-
-    def _around(self, days: Days) -> Days:
-        """The whole windows that contain a date range."""
-        before = (days[0] - self.anchor).days % self.span
-        after = -((days[1] - self.anchor).days + 1) % self.span
-        return days[0] - timedelta(days=before), days[1] + timedelta(days=after)
 
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range without one."""

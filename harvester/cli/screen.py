@@ -21,9 +21,6 @@ out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
-LOG_FORMATS = ("text", "json")
-
-
 @dataclass
 class _Manner:
     """How this process speaks: a command sets it once.

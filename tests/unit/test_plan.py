@@ -13,9 +13,7 @@ from harvester.errors import UsageError
 from harvester.plan import (
     CHINA,
     LATENCY,
-    ONE_DAY,
     QUOTA_MARGIN,
-    UNKNOWN_CUT,
     Cut,
     Days,
     Estimate,
@@ -374,55 +372,6 @@ FIVES = Grid(Cut.DAYS, 5, FIRST, day(93))
 """Windows of five days: 0 to 4, 5 to 9, 10 to 14 and so on; the last ends with day 93."""
 
 
-@pytest.mark.parametrize(
-    ("asked", "stored", "widened"),
-    [
-        ((7, 12), [], (7, 12)),
-        ((7, 12), [(6, 8)], (6, 12)),  # it began in the midst of what is stored
-        ((7, 12), [(6, 7)], (6, 12)),
-        ((7, 12), [(1, 8)], (5, 12)),  # but not beyond the window
-        ((7, 12), [(7, 8)], (7, 12)),
-        ((7, 12), [(5, 6)], (7, 12)),
-        ((7, 12), [(11, 13)], (7, 13)),  # it ended there
-        ((7, 12), [(12, 13)], (7, 13)),
-        ((7, 12), [(11, 30)], (7, 14)),
-        ((7, 12), [(11, 12)], (7, 12)),
-        ((7, 12), [(13, 14)], (7, 12)),
-        ((7, 12), [(6, 7), (9, 9), (12, 13)], (6, 13)),
-        ((7, 12), [(2, 20)], (5, 14)),
-        ((91, 92), [(80, 99)], (90, 93)),  # not beyond the last day that can be asked for
-    ],
-)
-def test_what_is_stored_at_an_edge_is_asked_for_as_a_whole(
-    asked: tuple[int, int], stored: list[tuple[int, int]], widened: tuple[int, int]
-) -> None:
-    around = FIVES.widened(
-        (day(asked[0]), day(asked[1])), [(day(begin), day(end)) for begin, end in stored]
-    )
-    assert around == (day(widened[0]), day(widened[1]))
-
-
-@given(RANGES, st.integers(1, 9), stretches())
-@PROPERTY
-def test_a_window_that_is_covered_in_part_is_not_covered(
-    wanted: Days, span: int, covered: list[Days]
-) -> None:
-    grid = Grid(Cut.DAYS, span, FIRST - timedelta(days=3), day(70))
-    kept = grid.whole_only(wanted, covered)
-    whole = [window for window in grid.windows(*wanted) if days_of([window]) <= days_of(covered)]
-    assert days_of(kept) == days_of(whole)
-    assert kept == sorted(kept)
-    assert sum(map(days_in, kept)) == len(days_of(kept))
-
-
-@pytest.mark.parametrize("cut", [Cut.WEEK, Cut.MONTH, Cut.RECENT])
-def test_weeks_and_months_have_no_parts(cut: Cut) -> None:
-    grid = Grid(cut, 1, FIRST, day(93))
-    stored = [(day(3), day(9))]
-    assert grid.widened((day(7), day(12)), stored) == (day(7), day(12))
-    assert grid.whole_only((day(7), day(12)), stored) == stored
-
-
 @given(stretches(), stretches())
 @PROPERTY
 def test_without_takes_days_away(one: list[Days], other: list[Days]) -> None:
@@ -555,53 +504,6 @@ def test_a_name_that_is_like_no_other_has_no_hint() -> None:
 )
 def test_names_are_told_as_a_choice(names: tuple[str, ...], said: str) -> None:
     assert either(names) == said
-
-
-def test_a_grid_takes_in_another_if_each_of_its_windows_lies_in_one() -> None:
-    first, last = date(2024, 1, 1), date(2024, 3, 31)
-    grids = [
-        Grid(Cut.DAYS, span, first + n * ONE_DAY, last)
-        for span in (1, 2, 3, 4, 6, 7)
-        for n in range(7)
-    ]
-    for one in grids:
-        for other in grids:
-            windows = list(other.windows(first + 10 * ONE_DAY, last - 10 * ONE_DAY))
-            inside = [one.holds(window) for window in windows[1:-1]]  # whole ones
-            assert one.takes_in(other.kept) == all(inside), (one, other)
-
-
-def test_grids_that_make_the_same_windows_are_kept_the_same_way() -> None:
-    one = Grid(Cut.DAYS, 7, date(2024, 1, 1), date(2024, 3, 31))
-    assert one.kept == Grid(Cut.DAYS, 7, date(2014, 12, 1), date(2025, 1, 1)).kept
-    assert one.kept != Grid(Cut.DAYS, 7, date(2014, 12, 2), date(2025, 1, 1)).kept
-    week = Grid(Cut.WEEK, 7, date(2024, 1, 1), date(2024, 3, 31))
-    assert week.kept == Grid(Cut.WEEK, 1, date(2014, 12, 2), date(2025, 1, 1)).kept == "week"
-
-
-@pytest.mark.parametrize("cut", Cut)
-def test_windows_of_another_kind_are_taken_in_by_none(cut: Cut) -> None:
-    grid = Grid(cut, 30, date(2024, 1, 1), date(2024, 3, 31))
-    others = [Grid(each, 30, date(2024, 1, 1), date(2024, 3, 31)).kept for each in Cut]
-    assert [grid.takes_in(kept) for kept in others] == [each is cut for each in Cut]
-    assert [grid.is_of_its_kind(kept) for kept in others] == [each is cut for each in Cut]
-    assert not grid.takes_in(UNKNOWN_CUT)
-    assert grid.is_of_its_kind(UNKNOWN_CUT)
-
-
-@pytest.mark.parametrize(
-    ("cut", "first", "last", "holds"),
-    [
-        (Cut.WEEK, date(2024, 1, 1), date(2024, 1, 7), True),
-        (Cut.WEEK, date(2024, 1, 1), date(2024, 1, 6), False),
-        (Cut.MONTH, date(2024, 2, 1), date(2024, 2, 29), True),
-        (Cut.MONTH, date(2024, 2, 2), date(2024, 2, 29), False),
-        (Cut.RECENT, date(2024, 2, 1), date(2024, 2, 7), True),
-        (Cut.RECENT, date(2024, 2, 1), date(2024, 2, 6), False),
-    ],
-)
-def test_a_grid_of_periods_holds_whole_ones(cut: Cut, first: date, last: date, holds: bool) -> None:
-    assert Grid(cut, 30, date(2024, 1, 1), date(2024, 3, 31)).holds((first, last)) is holds
 
 
 def test_a_days_quota_begins_a_minute_after_its_midnight_in_china() -> None:
