@@ -113,9 +113,9 @@ def conclude(
     if report.state in ("waiting", "partial") and report.until is not None:
         say(f"run the same command again from {china_time(report.until)}, or with --wait")
     if report.failures:
-        rest = " and what waits" if report.windows.waiting else ""
         say(
-            f"once that is mended, the same command tries what failed{rest} again, and nothing else"
+            "once that is corrected, run the same command again: it requests what is missing, and"
+            " what can still change"
         )
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")

@@ -115,6 +115,7 @@ def test_a_wrong_secret_ends_with_4_and_says_what_to_do(
     assert result.returncode == 4
     assert "40125" in result.stderr
     assert "the secret is wrong; correct it" in result.stderr
+    assert "once that is corrected, run the same command again" in result.stderr
     assert "sesame" not in result.stderr + result.stdout
     assert server.simulator.counts["data"] == 0
 
