@@ -5,11 +5,8 @@ It is started from the machine's own binaries, as another user if the tests run 
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
-import pytest
+
+from tests.own_server import as_another_user, free_port, not_here
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-mysql-tests"
 
@@ -32,24 +30,7 @@ def program(name: str) -> Path:
     for place in places:
         if place.exists():
             return place
-    why = "there is no MariaDB server on this machine"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
-def _as_somebody(folder: Path) -> dict[str, Any]:
-    """How to run a program as a user whom MariaDB serves; the folder becomes his."""
-    if os.geteuid() != 0:
-        return {}
-    for name in ("mysql", "nobody"):
-        try:
-            user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    pytest.fail("there is no user mysql or nobody, and MariaDB does not run as root")
+    return not_here("MariaDB")
 
 
 class MySQLServer:
@@ -58,11 +39,9 @@ class MySQLServer:
     ENDS = (signal.SIGTERM, signal.SIGKILL)
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
-        self._user = _as_somebody(folder)
+        self._user = as_another_user(folder, "mysql")
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
         self._initialize()

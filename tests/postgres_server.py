@@ -6,11 +6,8 @@ PostgreSQL does not serve.
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
+
+from tests.own_server import as_another_user, free_port, not_here
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-tests"
 
@@ -34,24 +32,7 @@ def programs() -> Path:
     for place in places:
         if (place / "initdb").exists() and (place / "postgres").exists():
             return place
-    why = "there is no PostgreSQL server on this machine"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
-def _as_somebody(folder: Path) -> dict[str, Any]:
-    """How to run a program as a user whom PostgreSQL serves; the folder becomes his."""
-    if os.geteuid() != 0:
-        return {}
-    for name in ("postgres", "nobody"):
-        try:
-            user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    pytest.fail("there is no user postgres or nobody, and PostgreSQL does not run as root")
+    return not_here("PostgreSQL")
 
 
 class PostgresServer:
@@ -60,12 +41,10 @@ class PostgresServer:
     ENDS = (signal.SIGINT, signal.SIGQUIT)
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._bin = programs()
         self._folder = folder
-        self._user = _as_somebody(folder)
+        self._user = as_another_user(folder, "postgres")
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
         self._initialize()

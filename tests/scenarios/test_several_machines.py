@@ -18,6 +18,7 @@ import pytest
 
 import harvester
 from harvester.testing import Faults
+from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.fast import harvest_at
 from tests.support import Wechat, command, environment, harvest
@@ -387,15 +388,12 @@ def test_an_interrupt_frees_the_accounts_at_once(
 def pooler(postgres: PostgresServer, folder: Path) -> Iterator[int]:
     """A PgBouncer that lends a connection for one transaction."""
     import shutil
-    import socket
 
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         assert "CI" not in os.environ, "there is no pgbouncer"
         pytest.skip("there is no pgbouncer")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "users").write_text(f'"harvester" "{PASSWORD}"\n')
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\n"

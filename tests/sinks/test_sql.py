@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import stat
 import subprocess
@@ -37,6 +36,7 @@ from harvester.sinks.mysql import MySQL
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.sqlite import SQLite
 from tests import mysql_server
+from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 
 STAMP = "2024-06-15T04:00:00Z"
@@ -1116,9 +1116,7 @@ def test_waiting_for_a_server_can_be_cancelled(server: Target) -> None:
 
 
 def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     async def go() -> None:
         sink = PostgreSQL(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/db", patience=0.3)

@@ -1,0 +1,41 @@
+"""What the servers that the tests start have in common."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+
+def not_here(what: str) -> NoReturn:
+    """Tests without a server are skipped, and fail under CI."""
+    why = f"there is no {what} server on this machine"
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def as_another_user(folder: Path, preferred: str) -> dict[str, Any]:
+    """How to run a program that refuses root; the folder is given to the user that it runs as."""
+    if os.geteuid() != 0:
+        return {}
+    for name in (preferred, "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    pytest.fail(f"there is no user {preferred} or nobody, and the server does not run as root")
+
+
+def free_port() -> int:
+    """A port on which nothing listens now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
