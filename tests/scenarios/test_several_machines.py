@@ -73,6 +73,21 @@ def rows(postgres: PostgresServer, database: str, sql: str) -> list[tuple[Any, .
     return postgres.execute(sql, database.rpartition("/")[2])
 
 
+def holders(postgres: PostgresServer, database: str) -> int:
+    """How many workers hold accounts; 0 before the first has made the ledger."""
+    if rows(postgres, database, "SELECT to_regclass('harvester.account')") == [(None,)]:
+        return 0
+    [(number,)] = rows(postgres, database, "SELECT count(DISTINCT holder) FROM harvester.account")
+    return int(number)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 def assert_each_once(
     postgres: PostgresServer, database: str, accounts: int = 12, days: int = 31
 ) -> None:
@@ -91,9 +106,11 @@ def assert_each_once(
 def test_processes_share_the_accounts(
     wechat: Callable[..., Wechat], postgres: PostgresServer, database: str, accounts: Path
 ) -> None:
-    server = wechat(latency=0.02)
+    server = wechat(latency=2)  # until all three are at work, whatever else the machine does
     processes = [started(*arguments(database, accounts, server, "--concurrency", "4"))
                  for _ in range(3)]  # fmt: skip
+    wait_until(lambda: holders(postgres, database) == 3)
+    server.simulator.latency = 0.02
     found = [ended(process) for process in processes]
     assert [status for status, _, _ in found] == [0, 0, 0], found
     planned = {report["windows"]["planned"] for _, report, _ in found}
