@@ -19,12 +19,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from random import Random
 from typing import Any
 
 from harvester import plugins
+from harvester.datacube import INTERFACES
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import KnownSink
 from harvester.secrets import Secret
@@ -43,6 +44,8 @@ ACCOUNTS = 20
 WORKERS = 3
 QUOTA = 100_000
 LATEST = date(2024, 12, 31)
+ROUNDS = (LATEST - INTERFACES[ENDPOINT].first_day).days // DAYS
+"""A harvest has days for so many rounds; then another one is begun."""
 KINDS = ("postgresql", "iceberg", "mysql")
 CHANGES = 20
 """The figures change after so many answers."""
@@ -78,6 +81,10 @@ class Found:
     rows: int = 0
     requests: int = 0
     wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: Found) -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 class Farm:
@@ -115,7 +122,7 @@ class Farm:
 
 
 class Trial:
-    """Some rounds: in each a range of days is harvested by workers that are disturbed."""
+    """A harvest in rounds: in each a range of days is harvested by workers that are disturbed."""
 
     def __init__(self, server: PostgresServer, wechat: Wechat, seed: int, sink: str = "") -> None:
         self._server = server
@@ -130,10 +137,12 @@ class Trial:
         self.found = Found()
 
     def run(self, kills: int, freezes: int, restarts: int) -> Found:
-        """Disturb until all is done so often."""
+        """Disturb until all is done so often, or no days are left."""
         found = self.found
         try:
-            while found.kills < kills or found.freezes < freezes or found.restarts < restarts:
+            while found.rounds < ROUNDS and (
+                found.kills < kills or found.freezes < freezes or found.restarts < restarts
+            ):
                 self._round(kills, freezes, restarts)
                 self._compare()
                 if found.wrong:
@@ -265,17 +274,26 @@ class Trial:
 
 
 def trial(kills: int, freezes: int, restarts: int, seed: int = 1, kind: str = KINDS[0]) -> Found:
-    """Run a trial on a server of its own."""
+    """Run harvests on a server of their own until all was done so often."""
+    total = Found()
     with ExitStack() as stack:
         server = stack.enter_context(postgres_server())
-        wechat = stack.enter_context(Wechat(Changing()))
-        spec = ""
-        if kind == "iceberg":
-            spec = f"iceberg:{stack.enter_context(tempfile.TemporaryDirectory())}/lake"
-        elif kind == "mysql":
-            mysql = stack.enter_context(mysql_server())
-            spec = mysql.url(mysql.new_database())
-        return Trial(server, wechat, seed, spec).run(kills, freezes, restarts)
+        mysql = stack.enter_context(mysql_server()) if kind == "mysql" else None
+        while not total.wrong:
+            spec = ""
+            if kind == "iceberg":
+                spec = f"iceberg:{stack.enter_context(tempfile.TemporaryDirectory())}/lake"
+            elif mysql is not None:
+                spec = mysql.url(mysql.new_database())
+            with Wechat(Changing()) as wechat:
+                found = Trial(server, wechat, seed, spec).run(
+                    kills - total.kills, freezes - total.freezes, restarts - total.restarts
+                )
+            total.add(found)
+            if total.kills >= kills and total.freezes >= freezes and total.restarts >= restarts:
+                break
+            seed += 1
+    return total
 
 
 def main() -> int:
