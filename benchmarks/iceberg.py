@@ -110,7 +110,7 @@ def daily(place: str, accounts: int, runs: int) -> list[Day]:
 
 
 def _daily(place: str, accounts: int, runs: int) -> Iterator[Day]:
-    from harvester.sinks import iceberg
+    from harvester.sinks.iceberg import table
 
     checkpoint: dict[str, str] = {}
     began = time.time()
@@ -122,7 +122,7 @@ def _daily(place: str, accounts: int, runs: int) -> Iterator[Day]:
             for name in INTERFACES
             for day in days
         ]
-        iceberg.KEPT, began = time.time() - began, time.time()  # since the former run began
+        table.KEPT, began = time.time() - began, time.time()  # since the former run began
         spent = timed(lambda given=batches: _keep(place, given, checkpoint))  # type: ignore[misc]
         found = [path.stat().st_size for path in Path(place).rglob("*") if path.is_file()]
         yield Day(spent.cpu, len(found), sum(found))

@@ -112,7 +112,7 @@ def test_a_reader_without_the_catalog_finds_the_latest_state(harvest: Harvest) -
 def test_what_is_staged_is_published_after_a_while_without_a_write(
     harvest: Harvest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.sinks.iceberg.PUBLISH_SECONDS", 0.01)
+    monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_SECONDS", 0.01)
 
     async def run() -> None:
         sink = plugins.sink(f"iceberg:{harvest.home}")
@@ -133,7 +133,7 @@ def test_what_is_staged_is_published_after_a_while_without_a_write(
 def test_what_is_staged_is_published_once_there_is_enough_of_it(
     harvest: Harvest, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(f"harvester.sinks.iceberg.{limit}", 1)
+    monkeypatch.setattr(f"harvester.sinks.iceberg.sink.{limit}", 1)
     harvest.run([batch(0, 1)], [batch(1, 2)], [batch(2, 3)])
     assert len(harvest.table().snapshots()) == 3
     assert harvest.numbers() == [1, 2, 3]
@@ -142,7 +142,7 @@ def test_what_is_staged_is_published_once_there_is_enough_of_it(
 def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
     harvest: Harvest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.sinks.iceberg.PUBLISH_SECONDS", 0.01)
+    monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_SECONDS", 0.01)
 
     async def run() -> None:
         sink: Any = plugins.sink(f"iceberg:{harvest.home}")
@@ -183,7 +183,7 @@ def test_small_files_stay_few_over_many_runs(harvest: Harvest) -> None:
 def test_files_and_snapshots_stay_few_over_many_runs(
     harvest: Harvest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.sinks.iceberg.KEPT", -1.0)
+    monkeypatch.setattr("harvester.sinks.iceberg.table.KEPT", -1.0)
     counts = []
     for run in range(30):
         harvest.run([batch(0, run), batch(40, run)])
@@ -346,7 +346,7 @@ def test_a_deleted_staged_object_is_told_of(harvest: Harvest) -> None:
         sink: Any = plugins.sink(f"iceberg:{harvest.home}")
         harvest.keep(await sink.open({}))
         harvest.keep((await sink.write([batch(0, 1)], {})).checkpoint)
-        sink._staged = []  # its process dies
+        sink._writer._staged = []  # its process dies
         await sink.close()
 
     asyncio.run(write())

@@ -39,7 +39,7 @@ class Farm:
         return sink
 
     def registry(self) -> Any:
-        from harvester.sinks.iceberg_shared import Registry
+        from harvester.sinks.iceberg.registry import Registry
 
         return Registry(self.url, f"file://{self.home.resolve()}")
 
@@ -50,7 +50,7 @@ class Farm:
         """What is published."""
         import pyarrow.parquet as pq
 
-        from harvester.sinks.iceberg_shared import shared_catalog
+        from harvester.sinks.iceberg.registry import shared_catalog
 
         catalog = shared_catalog({"uri": self.registry().catalog_url.value})
         try:
@@ -107,7 +107,7 @@ def test_of_an_object_only_the_accounts_count_that_were_not_lost(farm: Farm) -> 
 def test_while_one_worker_publishes_others_do_not(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.sinks.iceberg.PUBLISH_WINDOWS", 1)
+    monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_WINDOWS", 1)
 
     async def run() -> None:
         sink = await farm.worker()
@@ -136,7 +136,7 @@ def test_an_object_of_a_worker_that_died_before_it_counted_is_never_published_an
         left.write_bytes(staged.read_bytes())
         await sink.close()
         assert farm.staged() == [left]  # somebody may be writing it
-        monkeypatch.setattr("harvester.sinks.iceberg.KEPT", -1.0)
+        monkeypatch.setattr("harvester.sinks.iceberg.table.KEPT", -1.0)
         await (await farm.worker()).close()
 
     asyncio.run(run())

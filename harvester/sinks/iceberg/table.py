@@ -11,6 +11,7 @@ other: memory is bounded by the rows of a month.
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,14 +54,16 @@ from harvester.sinks import arrow
 from harvester.sinks.arrow import pa, pq
 from harvester.sinks.base import StoredWindow
 from harvester.sinks.columns import CHECKSUM, EXTRA, METADATA
-from harvester.sinks.iceberg_files import Files
+from harvester.sinks.iceberg.files import Files
+from harvester.sinks.iceberg.staged import Part, Staged
 from harvester.sinks.layout import moment_of
 from harvester.sinks.segments import Days, WindowLines
-from harvester.sinks.staged import Part, Staged
 
 NAMESPACE = "harvest"
 THROUGH = "harvester.staged-through"
 """A property of a table: the number of the last staged object that is published in it."""
+KEPT = 86_400.0
+"""Seconds for which former snapshots are kept, and files that none refers to."""
 SMALL = 4 * 1024 * 1024
 MANY_SMALL = 8
 """So many data files of a month that are smaller than that become one."""
@@ -316,7 +319,8 @@ class IcebergTable:
 
     def _opened(self, file: DataFile) -> Any:
         try:
-            return pq.ParquetFile(self._table.io.new_input(file.file_path).open())
+            source = self._table.io.new_input(file.file_path).open()
+            return pq.ParquetFile(source, page_checksum_verification=True)
         except FileNotFoundError:
             raise SinkError(
                 f"{file.file_path} is gone, though the table {self.name} refers to it; put it back,"
@@ -429,6 +433,11 @@ class IcebergTable:
                 for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
             )
         return found
+
+
+def expired() -> float:
+    """The Unix time before which snapshots and files that nobody needs go."""
+    return time.time() - KEPT
 
 
 def again_if_changed(call: Callable[[], T]) -> T:

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pyiceberg.catalog.sql import SqlCatalog
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
 
 from harvester.away import Away
 from harvester.errors import SinkError, UsageError
@@ -197,9 +198,11 @@ def shared_catalog(given: Mapping[str, str]) -> SqlCatalog:
     """The catalog in the registry's schema, whose tables are made if they are not there.
 
     given: its properties.  The schema is named in each transaction: a pooler keeps no settings, and
-    the user's own schema may be that of the ledger.
+    the user's own schema may be that of the ledger.  No connection is kept: the server has few.
     """
     catalog = SqlCatalog("harvester", **given, init_catalog_tables="false")
+    catalog.close()
+    catalog.engine = create_engine(given["uri"], poolclass=NullPool)
 
     @event.listens_for(catalog.engine, "begin")
     def _(connection: Any) -> None:

@@ -12,7 +12,7 @@ import errno
 import io
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlparse
@@ -30,6 +30,14 @@ _DRAFT = ".tmp"
 _VIRTUAL = (".aliyuncs.com", ".myqcloud.com")
 """Whose buckets are named in the host's name."""
 _TIMEOUT = 60.0
+_NO_TRAILERS = {
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
+"""Trailing checksums in chunks, the default of AWS's library, are refused by other stores.
+
+The library reads these variables as a file system is made, and has no other way to be told.
+"""
 
 
 class Found(NamedTuple):
@@ -75,14 +83,14 @@ class LocalFiles:
     """A local directory."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.root = f"file://{path.resolve()}"
         self.properties = {"py-io-impl": f"{__name__}.{SyncedFileIO.__name__}"}
 
     def check(self) -> None: ...
 
     def put(self, name: str, data: bytes, what: str) -> None:
-        place = self._path / name
+        place = self.path / name
         durable.make_directory(place.parent, f"folder of {what}s")
         draft = place.with_name(f"{place.name}{_DRAFT}")
         draft.unlink(missing_ok=True)  # of a process that was killed
@@ -96,26 +104,26 @@ class LocalFiles:
         durable.rename(draft, place, what)
 
     def get(self, name: str) -> bytes:
-        return (self._path / name).read_bytes()
+        return (self.path / name).read_bytes()
 
     def find(self, folder: str) -> list[Found]:
-        return sorted(self._walk(self._path / folder))
+        return sorted(self._walk(self.path / folder))
 
     def _walk(self, folder: Path) -> Iterator[Found]:
         for place, _, names in os.walk(folder):
             for name in names:
                 path = Path(place) / name
                 with suppress(FileNotFoundError):
-                    yield Found(path.relative_to(self._path).as_posix(), path.stat().st_mtime)
+                    yield Found(path.relative_to(self.path).as_posix(), path.stat().st_mtime)
 
     def folders(self) -> list[str]:
-        if not self._path.is_dir():
+        if not self.path.is_dir():
             return []
-        return sorted(each.name for each in self._path.iterdir() if each.is_dir())
+        return sorted(each.name for each in self.path.iterdir() if each.is_dir())
 
     def remove(self, name: str, what: str) -> None:
         with suppress(FileNotFoundError):
-            durable.remove(self._path / name, what)
+            durable.remove(self.path / name, what)
 
 
 class SyncedFileIO(PyArrowFileIO):
@@ -257,19 +265,29 @@ class BucketFileIO(PyArrowFileIO):
 
 def _system_of(properties: Mapping[str, str]) -> fs.S3FileSystem:
     """The file system; small objects are put by one request, as every store takes it."""
-    # Trailing checksums in chunks, the default of AWS's library, are refused by other stores.
-    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
     endpoint = properties.get("s3.endpoint") or None
     host = urlparse(endpoint or "").hostname or ""
-    return fs.S3FileSystem(
-        access_key=properties.get("s3.access-key-id"),
-        secret_key=properties.get("s3.secret-access-key"),
-        region=properties.get("s3.region") or None,
-        endpoint_override=endpoint,
-        force_virtual_addressing=host.endswith(_VIRTUAL),
-        allow_delayed_open=True,
-        background_writes=False,
-        request_timeout=_TIMEOUT,
-        connect_timeout=_TIMEOUT,
-    )
+    with _defaults(_NO_TRAILERS):
+        return fs.S3FileSystem(
+            access_key=properties.get("s3.access-key-id"),
+            secret_key=properties.get("s3.secret-access-key"),
+            region=properties.get("s3.region") or None,
+            endpoint_override=endpoint,
+            force_virtual_addressing=host.endswith(_VIRTUAL),
+            allow_delayed_open=True,
+            background_writes=False,
+            request_timeout=_TIMEOUT,
+            connect_timeout=_TIMEOUT,
+        )
+
+
+@contextmanager
+def _defaults(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that are set within the block, unless the user has set them."""
+    missing = [name for name in settings if name not in os.environ]
+    os.environ.update({name: settings[name] for name in missing})
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
