@@ -16,9 +16,11 @@ from typing import Any
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
+from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
+from harvester.ledger.base import place_of
 from harvester.model import Account, metadata
 from harvester.plan import FIRST, Days, parse_day
+from harvester.secrets import Secret
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -51,17 +53,21 @@ def read(
     spec (``"parquet:DIR"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
-    only of these accounts.  ledger: its file or directory, if it is not beside the records.
+    only of these accounts.  ledger: its file or directory, if it is not beside the records; or the
+    URL of a shared one, which an Iceberg sink needs that its processes have written.
 
     Lines that a killed run wrote and its ledger does not know are left out; without a ledger all
     records are read.  Needs the extra ``parquet`` (pyarrow), and that of the
     sink.  Raises `UsageError` for wrong arguments, and `SinkError` if stored records are gone or
     cannot be read, also during reading.
     """
-    sink, found = _sink(where, ledger)
+    shared = _shared(ledger)
+    sink, found = _sink(where, None if shared else ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     days = None if start is None and end is None else _days(start, end)
-    checkpoint = _checkpoint(sink, found, asked=ledger is not None)
+    if shared:
+        keep_with(sink, shared)
+    checkpoint = None if shared else _checkpoint(sink, found, asked=ledger is not None)
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
 
 
@@ -186,6 +192,14 @@ def _named(spec: str) -> Sink:
     if place is not None and not place.exists():
         raise UsageError(f"there is no {'file' if is_file_sink(sink) else 'directory'} {place}")
     return sink
+
+
+def _shared(ledger: str | os.PathLike[str] | None) -> Secret | None:
+    """The URL of a ledger that is in a database, None for another one."""
+    if not isinstance(ledger, str) or "://" not in ledger:
+        return None
+    place = place_of(open_ledger(ledger, readonly=True))
+    return place if isinstance(place, Secret) else None
 
 
 def _ledger_file(path: Path) -> Path:

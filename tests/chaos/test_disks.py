@@ -73,6 +73,12 @@ def of_duckdb(home: Path) -> Iterator[Key]:
             yield tuple(map(str, row))
 
 
+def of_iceberg(home: Path) -> Iterator[Key]:
+    stored = harvester.read(f"iceberg:{home / 'lake'}", NAME, ledger=home)
+    for row in stored.read_all().to_pylist():
+        yield tuple(str(row[name]) for name in COLUMNS)
+
+
 SINKS: dict[str, Callable[[Path], Iterator[Key]]] = {
     "jsonl:{}": of_lines,
     "jsonl:{}?compress=gzip": of_lines,
@@ -80,6 +86,7 @@ SINKS: dict[str, Callable[[Path], Iterator[Key]]] = {
     "parquet:{}": read,
     "sqlite:{}/db": of_sqlite,
     "duckdb:{}/db": of_duckdb,
+    "iceberg:{}/lake": of_iceberg,
 }
 
 
@@ -200,8 +207,14 @@ class Sudden(Simulator):
 
 @pytest.mark.parametrize(
     "spec",
-    # file:// is not here: it calls no fsync, and a disk that fails is no place for that.
-    ["jsonl:{}", "jsonl:{}?compress=gzip", "parquet:{}", "sqlite:{}/db", "duckdb:{}/db"],
+    [
+        "jsonl:{}",
+        "jsonl:{}?compress=gzip",
+        "parquet:{}",
+        "sqlite:{}/db",
+        "duckdb:{}/db",
+        "iceberg:{}/lake",
+    ],
 )
 def test_a_disk_that_turns_read_only_in_the_midst_of_a_run_loses_nothing(
     tmp_path: Path, spec: str, capsys: pytest.CaptureFixture[str]

@@ -341,6 +341,35 @@ def test_a_deleted_data_file_is_told_of_and_rebuild_goes_on_without_it(harvest: 
     assert harvest.run([batch(0, 4)]).numbers() == [2, 4]
 
 
+def test_a_changed_byte_of_a_data_file_is_told_of_and_rebuild_goes_on_without_it(
+    harvest: Harvest,
+) -> None:
+    harvest.run([batch(0, {"number": 1, "detail": {"b": "figure" * 40}}), batch(40, 2)])
+    damaged, good = harvest.files()[0], harvest.files()[0].read_bytes()
+    sink: Any = plugins.sink(f"iceberg:{harvest.home}")
+
+    def found() -> list[Any]:
+        scanned = sink.scan("checked", None, harvest.checkpoint)
+        return [(each.tally, each.records()) for each in scanned]
+
+    stored, noticed = found(), []
+    for at in range(4, len(good), len(good) // 40):
+        changed = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
+        damaged.write_bytes(changed)
+        try:
+            assert found() == stored  # not every byte is used
+        except SinkError:
+            noticed.append(changed)
+    assert len(noticed) > 10
+    damaged.write_bytes(noticed[0])
+    with pytest.raises(SinkError, match=r"cannot be read.*harvester rebuild"):
+        list(sink.scan("checked", None, harvest.checkpoint))
+    with pytest.raises(SinkError, match=r"cannot be read.*harvester rebuild"):
+        harvest.run([batch(0, 3)])
+    damaged.unlink()
+    assert rebuilt(harvest) == [2, 3]
+
+
 def test_a_deleted_staged_object_is_told_of(harvest: Harvest) -> None:
     async def write() -> None:
         sink: Any = plugins.sink(f"iceberg:{harvest.home}")

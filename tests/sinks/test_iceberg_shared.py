@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harvester import plugins
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.secrets import Secret
 from harvester.sinks.base import keep_with
 from tests.postgres_server import PASSWORD, PostgresServer
@@ -154,6 +154,28 @@ def test_what_dead_workers_have_left_is_published_by_the_next(farm: Farm) -> Non
         await dead.close()  # else its connections stay open
 
     asyncio.run(run())
+
+
+def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_SECONDS", 0.01)
+
+    async def run() -> None:
+        sink = await farm.worker()
+        await sink.write([batch(0, 1)], {ONE: 2})
+        for path in farm.staged():
+            path.rename(path.with_suffix(".away"))
+        with pytest.raises(SinkError, match=r"lacks staged objects.*harvester rebuild"):
+            for day in range(1, 200):
+                await sink.write([batch(day, 1)], {ONE: 2})
+                await asyncio.sleep(0.05)
+        for path in farm.home.glob(".staging/*.away"):
+            path.rename(path.with_suffix(".zst"))
+        await sink.close()
+
+    asyncio.run(run())
+    assert 1 in farm.numbers()
 
 
 def test_a_database_keeps_one_destination(farm: Farm, tmp_path: Path) -> None:

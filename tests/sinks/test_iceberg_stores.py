@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def test_the_sink_keeps_its_promise_in_a_bucket(store: Store, name: str, tmp_pat
     asyncio.run(check_sink(make, only=name))
     assert store.refused == []
     assert not [asked for asked in store.seen if "multipart" in asked]
+
+
+def test_the_environment_of_the_program_stays_as_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_supported")
+    before = dict(os.environ)
+
+    async def write() -> None:
+        sink = plugins.sink(store.spec("environment/x"))
+        await sink.open({})
+        await sink.write([batch(0, 1)], {})
+        await sink.close()
+
+    asyncio.run(write())
+    assert dict(os.environ) == before
+    assert store.refused == []
 
 
 def test_a_harvest_into_a_bucket_is_verified_and_read_and_holds_no_key(

@@ -234,8 +234,8 @@ class Tables:
                 " new ledger"
             )
         return SinkError(
-            f"the catalog {self.place} is gone; put it back, or run {self.command},"
-            " which makes it anew from the tables"
+            f"the catalog {self.place} is gone; put it back, or run {self.command}, which makes it"
+            " anew from the tables; if the ledger is in a database, name it (--ledger)"
         )
 
     def unknown(self) -> UsageError:

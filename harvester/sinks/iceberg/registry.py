@@ -10,6 +10,7 @@ commits; whoever publishes takes all that are there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -29,10 +30,9 @@ from harvester.sinks.base import Fence
 _SCHEMA = "harvester_iceberg"
 _LOCK = 0x69636562  # "iceb"
 _SETTINGS = f"{SETTINGS}, set_config('idle_in_transaction_session_timeout', '60s', true)"
-_PATIENT = (
-    f"{SETTINGS}, set_config('idle_in_transaction_session_timeout', '0', true),"
-    " set_config('lock_timeout', '0', true)"
-)
+_PATIENT = f"{SETTINGS}, set_config('idle_in_transaction_session_timeout', '0', true)"
+_AGAIN = 0.2
+"""Seconds after which it is tried again to be the one that publishes."""
 _TABLES = (
     f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}",
     f"CREATE TABLE IF NOT EXISTS {_SCHEMA}.state (root text, commits bigint)",
@@ -151,13 +151,15 @@ class Registry:
 
         wait: until nobody does.
         """
-        with self._transaction("publication", _PATIENT):
-            if wait:
-                self._query("SELECT pg_advisory_xact_lock(%s, 1)", _LOCK)
-                yield True
-            else:
+        while True:
+            with self._transaction("publication", _PATIENT):
                 [(mine,)] = self._query("SELECT pg_try_advisory_xact_lock(%s, 1)", _LOCK)
-                yield bool(mine)
+                if mine or not wait:
+                    yield bool(mine)
+                    return
+            # Outside of the transaction: all connections of a pooler could wait for the one that
+            # publishes, which needs another one.
+            time.sleep(_AGAIN)
 
     def within(self) -> list[Entry]:
         """The same as `staged`, within `publishing`."""

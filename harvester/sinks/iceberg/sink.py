@@ -211,7 +211,9 @@ class Iceberg:
             raise self._not_written(exc) from exc
 
     def _not_written(self, exc: Exception) -> SinkError:
-        full = isinstance(exc, OSError) and durable.is_full(exc)
+        full = (
+            durable.is_full(exc) if isinstance(exc, OSError) else "disk is full" in _said(exc)
+        )  # the latter is SQLite's
         what = "the disk is full" if full else _said(exc)
         return SinkError(
             f"{self.identity} could not be written: {what}; nothing that was committed is lost:"

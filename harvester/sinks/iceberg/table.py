@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import count, groupby
 from typing import Any, NamedTuple, TypeVar, cast
@@ -317,14 +317,22 @@ class IcebergTable:
         with self._opened(file) as source:
             return self._aligned(source.read())
 
-    def _opened(self, file: DataFile) -> Any:
+    @contextmanager
+    def _opened(self, file: DataFile) -> Iterator[Any]:
+        """A data file, of which each page is compared with its checksum; raises `SinkError`."""
         try:
             source = self._table.io.new_input(file.file_path).open()
-            return pq.ParquetFile(source, page_checksum_verification=True)
+            with pq.ParquetFile(source, page_checksum_verification=True) as found:
+                yield found
         except FileNotFoundError:
             raise SinkError(
                 f"{file.file_path} is gone, though the table {self.name} refers to it; put it back,"
                 " or run `harvester rebuild`: what it held is then asked for again"
+            ) from None
+        except (OSError, pa.ArrowException) as exc:
+            raise SinkError(
+                f"{file.file_path} cannot be read ({' '.join(str(exc).split())}); if it is damaged,"
+                " put the right one back, or remove it and run `harvester rebuild`"
             ) from None
 
     def _write(self, month: _Month, tables: Sequence[Any]) -> list[str]:
@@ -383,18 +391,15 @@ class IcebergTable:
         """The windows of a data file, and the rows of each."""
         left: Any = None
         with self._opened(file) as source:
-            try:
-                for batch in source.iter_batches(_READ):
-                    rows = pa.Table.from_batches([batch])
-                    if left is not None:
-                        rows = pa.concat_tables([left, rows])
-                    at, runs = 0, [*self._runs(rows)]
-                    for window, number in runs[:-1]:
-                        yield window._replace(endpoint=self.name), rows.slice(at, number)
-                        at += number
-                    left = rows.slice(at)
-            except (OSError, pa.ArrowException) as exc:
-                raise SinkError(f"{file.file_path} is damaged ({exc})") from None
+            for batch in source.iter_batches(_READ):
+                rows = pa.Table.from_batches([batch])
+                if left is not None:
+                    rows = pa.concat_tables([left, rows])
+                at, runs = 0, [*self._runs(rows)]
+                for window, number in runs[:-1]:
+                    yield window._replace(endpoint=self.name), rows.slice(at, number)
+                    at += number
+                left = rows.slice(at)
         if left is not None:
             for window, _ in self._runs(left):
                 yield window._replace(endpoint=self.name), left
