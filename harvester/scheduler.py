@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 
 from harvester.account import AccountQueue, Job, Share
@@ -30,13 +30,18 @@ MOST_TURNS = 1000.0
 _WEIGHT = 0.05  # weight of the newest job in the average
 
 
-class _Alarm:
-    """One timer of the event loop.  The loop is kept: asking for it is a system call in 3.11."""
+class _Timed:
+    """The accounts that wait for a time, and the one timer for all of them.
 
-    __slots__ = ("_call", "_handle", "_loop", "at")
+    The event loop is kept: asking for it is a system call in 3.11.
+    """
+
+    __slots__ = ("_call", "_handle", "_heap", "_loop", "_order", "at")
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
+        self._heap: list[tuple[float, int, AccountQueue]] = []
+        self._order = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handle: asyncio.TimerHandle | None = None
         self.at = NEVER
@@ -46,6 +51,27 @@ class _Alarm:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def first(self) -> float:
+        """When the first of them is due; NEVER if there is none."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def add(self, account: AccountQueue, at: float) -> None:
+        """Let an account wait; the timer is not set."""
+        self._order += 1
+        heappush(self._heap, (at, self._order, account))
+
+    def due(self, now: float) -> Iterator[AccountQueue]:
+        """Take out the accounts that are due, less those that were rescheduled meanwhile."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, _, account = heappop(heap)
+            if account.turn.at == at:
+                yield account
 
     def set(self, at: float) -> None:
         """Fire at a time of the loop, instead of the previous one; NEVER: not at all."""
@@ -99,10 +125,8 @@ class Scheduler:
         self._more = more
         self.wanted = asyncio.Event()
         self._ready: deque[AccountQueue] = deque(accounts)
-        self._timed: list[tuple[float, int, AccountQueue]] = []
-        self._order = 0
+        self._timed = _Timed(self._on_time)
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._alarm = _Alarm(self._on_time)
         self._probe = _Probe()
         self._usual = 0.0
         self._unfinished = sum(not account.finished for account in accounts)
@@ -119,10 +143,10 @@ class Scheduler:
 
     async def take(self) -> Job | None:
         """The next job; waits for it; None when there will be no more jobs."""
-        loop = self._alarm.loop
+        loop = self._timed.loop
         while not self._stopped and (self._unfinished or self._more):
             now = loop.time()
-            if self._timed:
+            if self._timed.first <= now:
                 self._wake_timed(now)
             if self._probe.allows(now):
                 job = self._next_job(now)
@@ -194,7 +218,7 @@ class Scheduler:
                     self._look_again(other)
 
     def _look_again(self, account: AccountQueue) -> None:
-        self._schedule(account, self._alarm.loop.time(), self._wall())
+        self._schedule(account, self._timed.loop.time(), self._wall())
         if self._ready:
             self._wake_worker()
 
@@ -238,7 +262,7 @@ class Scheduler:
         """Start one job every few seconds from now on, the first one at once."""
         if not self._probe.every:
             self._probe.every = every
-            self._probe.at = self._alarm.loop.time()
+            self._probe.at = self._timed.loop.time()
 
     def resume(self) -> None:
         """Start jobs without this limit again."""
@@ -249,7 +273,7 @@ class Scheduler:
     def stop(self) -> None:
         """Start no more jobs."""
         self._stopped = True
-        self._alarm.cancel()
+        self._timed.cancel()
         while self._idle:
             self._wake_worker()
 
@@ -261,27 +285,23 @@ class Scheduler:
             self._ready.append(account)
         elif at < turn.at:
             turn.at = at
-            self._order += 1
-            heappush(self._timed, (at, self._order, account))
-            if at < self._alarm.at:
+            self._timed.add(account, at)
+            if at < self._timed.at:
                 self._arm()
 
     def _wake_timed(self, now: float) -> None:
-        timed = self._timed
-        while timed and timed[0][0] <= now:
-            at, _, account = heappop(timed)
-            if account.turn.at == at:  # else it was rescheduled in the meantime
-                account.turn.at = 0.0
-                self._ready.append(account)
+        for account in self._timed.due(now):
+            account.turn.at = 0.0
+            self._ready.append(account)
 
     def _arm(self) -> None:
-        at = self._timed[0][0] if self._timed else NEVER
+        at = self._timed.first
         if self._probe.every and self._ready and self._idle:
             at = min(at, self._probe.at)
-        self._alarm.set(at)
+        self._timed.set(at)
 
     def _on_time(self) -> None:
-        self._wake_timed(self._alarm.loop.time())
+        self._wake_timed(self._timed.loop.time())
         if self._ready and self._idle:
             self._wake_worker()
         else:

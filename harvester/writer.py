@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -84,8 +84,7 @@ class Writer:
         self._emit = emit
         self._spent = spent
         self._unused = unused
-        self._wanted: list[_Booking] = []
-        self._booking = asyncio.Lock()
+        self._bookings = _Bookings(self.book_calls)
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -191,19 +190,7 @@ class Writer:
 
         Returns whether they are booked: not those of an account that was lost.
         """
-        mine = _Booking(calls)
-        self._wanted.append(mine)
-        async with self._booking:
-            if mine.granted is None:
-                wanted, self._wanted = self._wanted, []
-                try:
-                    lost = await self.book_calls([each.calls for each in wanted])
-                except LedgerError:
-                    self._wanted[:0] = [each for each in wanted if each is not mine]
-                    raise
-                for each in wanted:
-                    each.granted = each.calls.appid not in lost
-        return bool(mine.granted)
+        return await self._bookings.granted(calls)
 
     async def _commit(self, group: Sequence[Item]) -> None:
         windows = [item for item in group if isinstance(item, Harvested)]
@@ -327,3 +314,31 @@ class _Booking:
     def __init__(self, calls: Spent) -> None:
         self.calls = calls
         self.granted: bool | None = None
+
+
+class _Bookings:
+    """Bookings of calls, those that come together by one call of ``book``.
+
+    book: stores calls; returns the accounts of which they were not stored.
+    """
+
+    def __init__(self, book: Callable[[Iterable[Spent]], Awaitable[Collection[str]]]) -> None:
+        self._book = book
+        self._wanted: list[_Booking] = []
+        self._turn = asyncio.Lock()
+
+    async def granted(self, calls: Spent) -> bool:
+        """Book calls; returns whether they are booked."""
+        mine = _Booking(calls)
+        self._wanted.append(mine)
+        async with self._turn:
+            if mine.granted is None:
+                wanted, self._wanted = self._wanted, []
+                try:
+                    lost = await self._book([each.calls for each in wanted])
+                except LedgerError:
+                    self._wanted[:0] = [each for each in wanted if each is not mine]
+                    raise
+                for each in wanted:
+                    each.granted = each.calls.appid not in lost
+        return bool(mine.granted)

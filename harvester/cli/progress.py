@@ -89,38 +89,20 @@ class Nothing:
         """Not shown."""
 
 
-class _Counts:
-    """What both show."""
+class _Cause:
+    """Why a run takes its time, as of now; asked for by the display's own thread, too."""
 
     def __init__(self) -> None:
-        self.planned = self.skipped = self.done = self.records = self.retries = 0
-        self.failed = self.waiting = self.accounts = self.foreign = 0
-        self.spans: set[tuple[str, int]] = set()
-        self.began = time.monotonic()
-        self._moved = self.began
         self._why = ""
         self._stalled = 0.0  # since when nothing was done, if that was said
-        self._lost = False  # whether it was said that nobody answers
         self._waits: dict[str, tuple[float, float, str]] = {}
-        self._reasons: set[object] = set()
-        self._held: list[str] = []
 
-    @property
-    def settled(self) -> int:
-        """Windows of which this run has nothing more to do."""
-        return self.done + self.failed + self.waiting
-
-    @property
-    def still(self) -> bool:
-        """Whether nothing was done for a while; a second is one if somebody must wait."""
-        return time.monotonic() - self._moved > (1.0 if self.waits() else EVERY)
-
-    def numbers(self) -> str:
-        """What was counted so far."""
-        parts = [many(self.records, "record"), f"{self.retries:,} tried again"]
-        parts += [f"{self.failed:,} failed"] if self.failed else []
-        parts += [f"{self.waiting:,} waiting"] if self.waiting else []
-        return ", ".join(parts)
+    def text(self) -> str:
+        """The cause; empty if there is none."""
+        if waits := self.waits():
+            return waits
+        since = self._stalled
+        return f"{duration(time.monotonic() - since)}: {self._why}" if since else self._why
 
     def waits(self) -> str:
         """Who waits for what, and for how long already; those that wait longest first."""
@@ -132,55 +114,92 @@ class _Counts:
         more = f" (and {len(left) - 1:,} more)" if len(left) > 1 else ""
         return f"{who} waits, {duration(now - since)} of {duration(until - since)}{more}: {reason}"
 
-    def why(self) -> str:
-        """Why it takes its time, as of now; asked for by the display's own thread, too."""
-        if waits := self.waits():
-            return waits
-        since = self._stalled
-        return f"{duration(time.monotonic() - since)}: {self._why}" if since else self._why
-
     def add(self, event: Event) -> None:
         match event:
-            case events.RunStarted():
-                self.planned = event.planned
-                self.done = self.skipped = event.skipped
-                self.accounts = event.accounts
             case events.Committed():
-                self.done += len(event.windows)
-                self.records += event.records
-                self._why, self._stalled, self._moved = "", 0.0, time.monotonic()
+                self._why, self._stalled = "", 0.0
             case events.Retrying():
-                self.retries += 1
                 self._why, self._stalled = without_rid(event.reason), 0.0
                 if event.delay >= LONG_DELAY:
                     who = f"{event.appid} {event.window.endpoint}" if event.window else event.appid
                     self._wait(who, event.delay, event.reason)
+            case events.Paused():
+                self._wait(_who(event), event.seconds, event.reason)
+            case events.Stalled() if event.reasons:
+                self._stalled = time.monotonic() - event.seconds
+                self._why = without_rid(event.reasons[0])
+            case events.Unreachable():
+                self._why, self._stalled = _nobody(event), 0.0
+            case events.Reachable():
+                self._why = ""
+
+    def _wait(self, who: str, seconds: float, reason: str) -> None:
+        now = time.monotonic()
+        self._waits[who] = (now, now + seconds, without_rid(reason))
+
+
+class _Counts:
+    """Where a run stands."""
+
+    def __init__(self) -> None:
+        self.planned = self.skipped = self.done = self.records = self.retries = 0
+        self.failed = self.waiting = 0
+        self.cause = _Cause()
+        self.began = time.monotonic()
+        self._moved = self.began
+
+    @property
+    def settled(self) -> int:
+        """Windows of which this run has nothing more to do."""
+        return self.done + self.failed + self.waiting
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing was done for a while; a second is one if somebody must wait."""
+        return time.monotonic() - self._moved > (1.0 if self.cause.waits() else EVERY)
+
+    def numbers(self) -> str:
+        """What was counted so far."""
+        parts = [many(self.records, "record"), f"{self.retries:,} tried again"]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"{self.waiting:,} waiting"] if self.waiting else []
+        return ", ".join(parts)
+
+    def add(self, event: Event) -> None:
+        self.cause.add(event)
+        match event:
+            case events.RunStarted():
+                self.planned = event.planned
+                self.done = self.skipped = event.skipped
+            case events.Committed():
+                self.done += len(event.windows)
+                self.records += event.records
+                self._moved = time.monotonic()
+            case events.Retrying():
+                self.retries += 1
             case events.Failed():
                 self.failed += event.windows
             case events.Deferred():
                 self.waiting += event.windows
             case events.Split():
                 self.planned += event.windows
-            case events.Paused():
-                self._wait(_who(event), event.seconds, event.reason)
-            case events.Stalled() if event.reasons:
-                self._stalled = time.monotonic() - event.seconds
-                self._why = without_rid(event.reasons[0])
-            case _:
-                self._add_outage(event)
 
-    def _add_outage(self, event: Event) -> None:
-        if isinstance(event, events.Unreachable):
-            self._why, self._stalled = _nobody(event), 0.0
-        elif isinstance(event, events.Reachable):
-            self._why = ""
 
-    def _wait(self, who: str, seconds: float, reason: str) -> None:
-        now = time.monotonic()
-        self._waits[who] = (now, now + seconds, without_rid(reason))
+class _News:
+    """What is worth a line; what comes in heaps is told once, or a few times."""
 
-    def news(self, event: Event, *, silent: bool = False) -> list[str]:
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._accounts = self._foreign = 0
+        self._spans: set[tuple[str, int]] = set()
+        self._lost = False  # whether it was said that nobody answers
+        self._reasons: set[object] = set()
+        self._held: list[str] = []
+
+    def of(self, event: Event, *, silent: bool = False) -> list[str]:
         """The lines to tell now; silent: nothing of this event."""
+        if isinstance(event, events.RunStarted):
+            self._accounts = event.accounts
         text = None if silent else self._line(event)
         if isinstance(event, events.AccountStopped | events.Deferred | events.Failed):
             self._held += [text] if text else []
@@ -188,12 +207,11 @@ class _Counts:
         elif isinstance(event, events.Ended):
             self._held = []
         told = []
-        if self._held and time.monotonic() - self.began >= LONG:
+        if self._held and time.monotonic() - self._began >= LONG:
             told, self._held = self._held, []
         return [*told, text] if text else told
 
     def _line(self, event: Event) -> str | None:
-        """What is worth a line; what comes in heaps is told once, or a few times."""
         match event:
             case events.AccountStopped() | events.Failed():
                 return message(event) if self._is_new(reason_of(event.appid, event.error)) else None
@@ -204,17 +222,17 @@ class _Counts:
                 today = china(time.time()).date()
                 return message(event) if self._is_new((without_rid(event.reason), today)) else None
             case events.Foreign():
-                self.foreign += 1
-                return message(event) if self.foreign <= LOUD else None
+                self._foreign += 1
+                return message(event) if self._foreign <= LOUD else None
             case events.Split():
-                news = (event.endpoint, event.days) not in self.spans
-                self.spans.add((event.endpoint, event.days))
+                news = (event.endpoint, event.days) not in self._spans
+                self._spans.add((event.endpoint, event.days))
                 return message(event) if news else None
             case events.Unreachable() | events.Reachable():
                 known, self._lost = self._lost, isinstance(event, events.Unreachable)
                 return message(event) if known is not self._lost else None
             case events.TokenFetched() | events.QuotaTold() | events.Slowed():
-                return message(event) if self.accounts <= LOUD else None
+                return message(event) if self._accounts <= LOUD else None
             case _:
                 return message(event)
 
@@ -313,7 +331,7 @@ class Lines:
     """Log lines for a file or a pipe."""
 
     def __init__(self) -> None:
-        self._counts = _Counts()
+        self._counts, self._news = _Counts(), _News()
         self._told = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -326,7 +344,7 @@ class Lines:
         """Tell what is worth a line, and where the run stands every few seconds."""
         counts = self._counts
         counts.add(event)
-        for text in counts.news(event):
+        for text in self._news.of(event):
             log(text, event=type(event).__name__)
         now = time.monotonic()
         if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
@@ -337,7 +355,7 @@ class Lines:
                 f"{counts.settled:,} of {counts.planned:,} windows,"
                 f" {many(counts.records, 'record')}, {counts.retries:,} tried again,"
                 f" {counts.failed:,} failed{waiting}, {per_second:,.1f}/s"
-                + (f"; {why}" if (why := counts.why()) else ""),
+                + (f"; {why}" if (why := counts.cause.text()) else ""),
                 event="Progress",
             )
 
@@ -362,7 +380,7 @@ class _TimeLeft(TimeRemainingColumn):
         self._counts = counts
 
     def render(self, task: Task) -> Text:
-        unknown = self._counts.still or self._counts.waits()
+        unknown = self._counts.still or self._counts.cause.waits()
         return Text("") if unknown else super().render(task)
 
 
@@ -395,7 +413,7 @@ class _Progress(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
         yield within(self._counts.numbers(), err.width)
-        if why := plain(named(self._counts.why())):
+        if why := plain(named(self._counts.cause.text())):
             yield within(why, err.width, "yellow")
 
 
@@ -416,7 +434,7 @@ class Bar:
     """A progress bar; what is worth a line appears above it."""
 
     def __init__(self) -> None:
-        self._counts = _Counts()
+        self._counts, self._news = _Counts(), _News()
         self._progress = _Progress(self._counts)
         self._task = self._progress.add_task("", total=None)
 
@@ -431,6 +449,6 @@ class Bar:
         """Move the bar; tell what is worth a line."""
         counts = self._counts
         counts.add(event)
-        for text in counts.news(event, silent=isinstance(event, events.Stalled)):
+        for text in self._news.of(event, silent=isinstance(event, events.Stalled)):
             self._progress.console.print(within(plain(named(text)), err.width))
         self._progress.update(self._task, total=counts.planned, completed=counts.settled)

@@ -87,19 +87,16 @@ class PostgresLedger:
         self.where = f"the ledger in {server.where}"
         self.url = plain
         self._server = server
-        self._schema = schema
         self._readonly = readonly
         self._work = _Line(server, schema, "harvester-ledger")
         self._leases = _Line(server, schema, "harvester-leases")
         self._worker: int | None = None
         self._lease = 0.0
-        self._epochs: dict[str, int] = {}
-        self._numbers: dict[str, int] = {}
-        self._commits: Counter[str] = Counter()  # of an account, that are not merged
+        self._held = _Held()
         self._turn = asyncio.Lock()  # claims and renewals one after the other
 
     def __repr__(self) -> str:
-        return f"<PostgresLedger {self.identity}, {len(self._epochs)} accounts held>"
+        return f"<PostgresLedger {self.identity}, {len(self.epochs)} accounts held>"
 
     async def __aenter__(self) -> Self:
         if self._work.is_open:
@@ -119,7 +116,7 @@ class PostgresLedger:
                 await self._read(shared.check_version)
             else:
                 async with self.alone():
-                    await self._call(shared.make, self._schema)
+                    await self._call(shared.make, self._work.schema)
         except UsageError as exc:
             raise UsageError(f"{self.where} cannot be used: {exc}") from None
 
@@ -135,7 +132,7 @@ class PostgresLedger:
 
     @property
     def epochs(self) -> Mapping[str, int]:
-        return self._epochs
+        return self._held.epochs
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -164,26 +161,24 @@ class PostgresLedger:
         async with self._turn:
             call = self._leases.call(shared.claim, self._worker, self._lease, limit)
             leases, accounts = await call
-            self._epochs.update({lease.appid: lease.epoch for lease in leases})
-            self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
+            self._held.add(leases, accounts)
         return leases
 
     async def renew(self, windows: int) -> Mapping[str, int]:
         async with self._turn:
-            held = self._held()
+            held = self._held.some()
             lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
-            self._lose(lost, held)
+            self._held.lose(lost, held)
         return {appid: held[appid][1] for appid in lost}
 
     async def release(self, appids: Collection[str]) -> None:
-        held = self._held(appids)
+        held = self._held.some(appids)
         await self._work.call(shared.release, self._worker, held)
-        self._lose(held, held)
+        self._held.lose(held, held)
 
     async def abandon(self) -> None:
         async with self._turn:
-            self._epochs.clear()
-            self._commits.clear()
+            self._held.clear()
             await self._again(self._leases, lambda: self._leases.call(shared.abandon, self._worker))
 
     async def unfinished(self) -> int:
@@ -193,35 +188,22 @@ class PostgresLedger:
 
     async def leave(self) -> None:
         worker, self._worker = self._worker, None
-        self._epochs.clear()
+        self._held.clear()
         if worker is not None:
             await self._leases.call(shared.leave, worker)
 
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
 
-    def _held(self, appids: Iterable[str] | None = None) -> dict[str, Account]:
-        """Numbers and epochs of the held accounts, or of some of them."""
-        epochs, numbers = self._epochs, self._numbers
-        names = epochs if appids is None else [each for each in appids if each in epochs]
-        return {appid: (numbers[appid], epochs[appid]) for appid in names}
-
-    def _lose(self, appids: Iterable[str], held: Mapping[str, Account]) -> None:
-        for appid in appids:
-            if self._epochs.get(appid) == held[appid][1]:  # it may have been claimed again
-                del self._epochs[appid]
-                del self._commits[appid]
-
     # making it anew
 
     async def draft(self) -> PostgresLedger:
         """An empty ledger in a schema beside this one."""
-        made = copy(self)
-        made._schema = f"{self._schema}_new"
-        made._work = _Line(self._server, made._schema, "harvester-draft")
-        made._leases = _Line(self._server, made._schema, "harvester-draft")
-        made._epochs, made._numbers, made._commits = {}, {}, Counter()
-        await self._call(shared.drop, made._schema)
+        made, schema = copy(self), f"{self._work.schema}_new"
+        made._work = _Line(self._server, schema, "harvester-draft")
+        made._leases = _Line(self._server, schema, "harvester-draft")
+        made._held = _Held()
+        await self._call(shared.drop, schema)
         return made
 
     async def begin_after(self, epoch: int) -> None:
@@ -230,8 +212,9 @@ class PostgresLedger:
 
     async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
         """Replace this ledger by another one; returns the new name of this one."""
-        former = f"{self._schema}_{stamp}"
-        await self._work.call(shared.replace, self._schema, other._schema, former)
+        schema = self._work.schema
+        former = f"{schema}_{stamp}"
+        await self._work.call(shared.replace, schema, other._work.schema, former)
         return former
 
     # of a run
@@ -257,21 +240,15 @@ class PostgresLedger:
                 return await self._work.call(shared.commit, *arguments, None)
             except Away as exc:
                 raise LedgerError(f"{self.where} does not answer: {exc}") from None
-        named = dict(epochs or {})
-        for appid in {each.window.appid for each in outcomes} | {each.appid for each in spent_}:
-            if appid in self._epochs:
-                named.setdefault(appid, self._epochs[appid])
-        held = {appid: (self._numbers[appid], epoch) for appid, epoch in named.items()
-                if appid in self._numbers}  # fmt: skip
+        appids = {each.window.appid for each in outcomes} | {each.appid for each in spent_}
+        named = {**self._held.epochs_of(appids), **(epochs or {})}
+        held = self._held.known(named)
         lost = await self._work.call(shared.commit, *arguments, held)
         lost |= named.keys() - held.keys()
-        self._lose(lost & held.keys(), held)
-        self._commits.update({each.window.appid for each in outcomes} - lost)
-        many = [appid for appid, number in self._commits.items() if number >= shared.LATEST]
-        if many:
-            await self._work.call(shared.merge_held, self._held(many))
-            for appid in many:
-                del self._commits[appid]
+        self._held.lose(lost & held.keys(), held)
+        if many := self._held.committed({each.window.appid for each in outcomes} - lost):
+            await self._work.call(shared.merge_held, self._held.some(many))
+            self._held.merged(many)
         return lost
 
     async def reopen(
@@ -287,7 +264,7 @@ class PostgresLedger:
         await self._work.call(shared.forget, key, days, self._own())
 
     def _own(self) -> dict[str, Account] | None:
-        return None if self._worker is None else self._held()
+        return None if self._worker is None else self._held.some()
 
     async def rebook(self, today: date) -> bool:
         return await self._call(shared.rebook, today)
@@ -346,6 +323,7 @@ class _Line:
     """A connection on a thread of its own, which reconnects after it was lost."""
 
     def __init__(self, server: Server, schema: str, name: str) -> None:
+        self.schema = schema
         self._server = server
         self._settings = _SETTINGS.format(schema, _FROZEN)
         self._alone = _SETTINGS.format(schema, "0")
@@ -451,6 +429,59 @@ class _Line:
             f"the ledger in {self._server.where} failed ({said}); nothing that it holds is lost:"
             " see to it, and run the same command again"
         )
+
+
+class _Held:
+    """The accounts that this worker holds.
+
+    epochs: the epoch of each.  In the database an account has a number, which never changes.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
+        self._commits: Counter[str] = Counter()  # of an account, that are not merged
+
+    def add(self, leases: Iterable[Lease], accounts: Mapping[str, Account]) -> None:
+        """Hold what was claimed."""
+        self.epochs.update({lease.appid: lease.epoch for lease in leases})
+        self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
+
+    def some(self, appids: Iterable[str] | None = None) -> dict[str, Account]:
+        """Numbers and epochs of the held accounts, or of some of them."""
+        return self.known(self.epochs if appids is None else self.epochs_of(appids))
+
+    def epochs_of(self, appids: Iterable[str]) -> dict[str, int]:
+        """The epochs of those that are held."""
+        return {appid: self.epochs[appid] for appid in appids if appid in self.epochs}
+
+    def known(self, epochs: Mapping[str, int]) -> dict[str, Account]:
+        """Numbers and epochs, of accounts that were ever held."""
+        numbers = self._numbers
+        return {appid: (numbers[appid], epoch) for appid, epoch in epochs.items()
+                if appid in numbers}  # fmt: skip
+
+    def lose(self, appids: Iterable[str], held: Mapping[str, Account]) -> None:
+        """Hold them no more, unless they have been claimed again."""
+        for appid in appids:
+            if self.epochs.get(appid) == held[appid][1]:
+                del self.epochs[appid]
+                del self._commits[appid]
+
+    def clear(self) -> None:
+        """Hold none."""
+        self.epochs.clear()
+        self._commits.clear()
+
+    def committed(self, appids: Collection[str]) -> list[str]:
+        """Count a commit of these accounts; returns those of which many are not merged."""
+        self._commits.update(appids)
+        return [appid for appid, number in self._commits.items() if number >= shared.LATEST]
+
+    def merged(self, appids: Iterable[str]) -> None:
+        """The commits of these accounts are merged."""
+        for appid in appids:
+            del self._commits[appid]
 
 
 def _without_schema(url: Secret) -> tuple[Secret, str]:
