@@ -19,33 +19,20 @@ import click
 
 import harvester
 from harvester import plugins
-from harvester.api import open_sinks, resolve
-from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, screen
-from harvester.cli.screen import many, say, tell
+from harvester.api import open_sinks
+from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
+from harvester.cli.options import PLACES, json_option, options_of, read_option, say_file
+from harvester.cli.screen import say, tell
 from harvester.config.accounts import (
     ListedAccount,
-    NoAccountError,
     choose,
     list_accounts,
-    read_accounts,
-    single_account,
 )
-from harvester.config.interfaces import choose_interfaces, read_interfaces
-from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
-from harvester.endpoint import JsonEndpoint
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.secrets import Secret
-from harvester.settings import (
-    FLAG,
-    KEYWORDS,
-    OPTIONS,
-    REQUIRED,
-    InvalidOptionError,
-    read,
-)
 from harvester.stores import open_store
 from harvester.transport import tls_context
 
@@ -111,216 +98,8 @@ def _json_in_environment() -> bool:
     return os.environ.get("HARVESTER_JSON", "").strip().lower() in ("1", "true", "yes")
 
 
-def _flag(name: str) -> str:
-    """An option as it is typed."""
-    return f"--{dashed(name)}"
-
-
-def _read(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
-    """The value of what was typed for an option."""
-    name = str(parameter.name)
-    if OPTIONS[name].several:
-        return tuple(_read_one(name, each) for each in given)
-    return _read_one(name, given)
-
-
-def _read_one(name: str, given: Any) -> Any:
-    if not isinstance(given, str):
-        return given  # from the environment or the file, and read already
-    try:
-        return read(name, given)
-    except InvalidOptionError as exc:
-        raise exc.after(f"invalid {_flag(name)}") from None
-
-
-def _option(name: str) -> Callable[[F], F]:
-    """An option of the table, as one of the command line."""
-    option = OPTIONS[name]
-    if name == ENDPOINT:
-        return click.argument(name, nargs=-1, metavar="ENDPOINT...")
-    if option.kind is FLAG:
-        return click.option(_flag(name), name, is_flag=True, help=option.help)
-    default = None if option.default is REQUIRED else option.default
-    return click.option(
-        _flag(name),
-        name,
-        type=click.UNPROCESSED,
-        callback=_read,
-        metavar=option.metavar or option.kind.metavar,
-        multiple=option.several,
-        show_default=True,
-        help=option.help,
-        default=default,
-    )
-
-
-def _options_of(command: str) -> Callable[[F], F]:
-    """The options that a command takes, and ``--config``, which may hold them."""
-
-    def decorate(function: F) -> F:
-        function = config_option(function)
-        for name in reversed(list(OPTIONS)):
-            if command in OPTIONS[name].commands:
-                function = _option(name)(function)
-        return function
-
-    return decorate
-
-
-def _say_file(*, quiet: bool = False) -> None:
-    """Say which file is used, if nobody has named one."""
-    if click.get_current_context().meta.get(UNASKED) and not quiet:
-        say(f"./{DEFAULT_FILE} is used, since it is there", "info")
-
-
-def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Use the environment and a file as the defaults of the command's options."""
-    if path is None and Path(DEFAULT_FILE).exists():
-        path = Path(DEFAULT_FILE)
-        context.meta[UNASKED] = True
-    own = {parameter.name for parameter in context.command.params}
-    file = read_config(path) if path else {}
-    interfaces = file.pop("interface", None)
-    if interfaces:
-        context.meta[INTERFACES] = read_interfaces(interfaces.value, str(path))
-    given = over(file, read_environment(os.environ, own))
-    context.default_map = {name: each.value for name, each in given.items() if name in own}
-    context.meta[OPENINGS] = {name: each.opening for name, each in given.items()}
-
-
-def _opening(name: str) -> str:
-    """How a message about the value of an option begins: with the place where it was given."""
-    context = click.get_current_context()
-    opening: str | None = None
-    if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
-        opening = context.meta[OPENINGS].get(name)
-    return opening or f"invalid {_flag(name)}"
-
-
-def _interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
-    """What is to be harvested: names, and interfaces that the configuration describes."""
-    return choose_interfaces(values["endpoint"], _own_interfaces())
-
-
-def _own_interfaces() -> list[JsonEndpoint]:
-    """Those that the configuration describes."""
-    found: list[JsonEndpoint] = click.get_current_context().meta.get(INTERFACES, [])
-    return found
-
-
-PLACES = (
-    "An option can also be set in the environment, as HARVESTER_ and its name"
-    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and ENDPOINT are"
-    " separated by spaces), or in the file of --config.  The command line wins over the"
-    " environment, and the environment over the file."
-)
-INTERFACES = "harvester.interfaces"
-OPENINGS = "harvester.openings"
-UNASKED = "harvester.unasked"
-ENDPOINT = "endpoint"
-LISTED = 20
-"""So many accounts that cannot be used are listed one by one."""
 STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
-
-config_option = click.option(
-    "--config",
-    metavar="FILE",
-    envvar="HARVESTER_CONFIG",
-    type=click.Path(path_type=Path),
-    is_eager=True,
-    expose_value=False,
-    callback=_load_config,
-    help=f"TOML holding any of these options.  [default: ./{DEFAULT_FILE} if it is there]",
-)
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
-
-
-def _library(values: dict[str, Any]) -> Any:
-    """The options that the library takes."""
-    return {name: values[name] for name in KEYWORDS if name in values}
-
-
-ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
-EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
-
-
-def _require(values: dict[str, Any], *, account: bool = True) -> None:
-    """Raise `UsageError` that names all that is missing, with an example."""
-    missing = ["ENDPOINT (an interface or a group, as users)"] if not values[ENDPOINT] else []
-    missing += [f"{_flag(name)} DATE" for name in ("start", "end") if values[name] is None]
-    without = account and not (values["appid"] or values["accounts"])
-    if without:
-        missing.append("an account (--appid ID or --accounts FILE)")
-    if missing:
-        *others, last = missing
-        text = f"{', '.join(others)} and {last}" if others else last
-        text = f"{text} {'are' if others else 'is'} missing"
-        if without and not others:
-            text = f"no account was given; give {ACCOUNT}"
-        command = click.get_current_context().command.name
-        raise UsageError(f"{text}; for example: harvester {command} {EXAMPLE}")
-
-
-def _scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
-    """What is asked for, checked."""
-    try:
-        return resolve(
-            accounts, _interfaces(values), values["start"], values["end"], _library(values)
-        )
-    except InvalidOptionError as exc:
-        raise exc.after(_opening(exc.name)) from None
-
-
-def _chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
-    """An appid or a file of accounts; what is typed wins over what a file says."""
-    context = click.get_current_context()
-    appid, file = values["appid"], values["accounts"]
-    if appid and file:
-        typed = [
-            name
-            for name in ("appid", "accounts")
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        ]
-        if len(typed) != 1:
-            raise UsageError("give either --appid or --accounts")
-        return (appid, None) if typed == ["appid"] else (None, file)
-    return appid, file
-
-
-def _read_accounts(values: dict[str, Any], file: Path, *, secrets: bool = True) -> list[Account]:
-    """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
-    only = values["only"]
-    try:
-        accounts = read_accounts(file, only=only, secrets=secrets)
-        screen.name_accounts({each.appid: each.name for each in accounts if each.name})
-        resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
-        if resting and not values.get("quiet"):
-            say(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
-        return accounts
-    except NoAccountError as exc:
-        for problem in exc.problems[:LISTED]:
-            say(problem)
-        more = len(exc.problems) - LISTED
-        opening = f"and {more:,} more; " if more > 0 else ""
-        raise UsageError(f"{opening}no account of {exc.path} can be used") from None
-
-
-def _accounts(values: dict[str, Any]) -> list[Account]:
-    """The accounts that are named, with their secrets."""
-    appid, file = _chosen(values)
-    if file:
-        return _read_accounts(values, file)
-    _refuse_only(values)
-    return [single_account(appid or "")]
-
-
-def _refuse_only(values: dict[str, Any]) -> None:
-    """Raise `UsageError` if accounts are to be selected, and there is no file of them."""
-    if values["only"]:
-        raise UsageError("--only selects accounts of a file; give --accounts FILE as well")
 
 
 @click.group(context_settings=CONTEXT)
@@ -347,7 +126,7 @@ def _text(spec: str | Secret) -> str:
     short_help="Harvest; the same command again resumes.",
     epilog=PLACES,
 )
-@_options_of("run")
+@options_of("run")
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
@@ -356,14 +135,14 @@ def run(**values: Any) -> int:
     called = click.get_current_context().obj
     called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
     screen.log_as(values["log_format"])
-    _require(values)
+    asked.require(values)
     factory = uvloop_factory() if values["uvloop"] else None
     open_store(values["token_store"])
-    accounts = _accounts(values)
-    scope, _ = _scope(values, accounts)
+    accounts = asked.accounts(values)
+    scope, _ = asked.scope(values, accounts)
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    endpoints = _interfaces(values)
+    endpoints = asked.interfaces(values)
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
         return await harvester.run(
@@ -372,12 +151,12 @@ def run(**values: Any) -> int:
             values["start"],
             values["end"],
             sink=sinks,
-            **{**_library(values), "ledger": values["ledger"] or values["out"] / FILE_NAME},
+            **{**asked.library(values), "ledger": values["ledger"] or values["out"] / FILE_NAME},
             on_event=observe,
             stop=stop,
         )
 
-    _say_file(quiet=values["quiet"])
+    say_file(quiet=values["quiet"])
     names = [sink.identity for sink in sinks]
     places = [name for name in names if name != STANDARD_OUTPUT]
     where = ", ".join(places) if values["sink"] else str(values["out"])
@@ -395,23 +174,23 @@ def run(**values: Any) -> int:
     context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.", epilog=PLACES
 )
 @json_option
-@_options_of("plan")
+@options_of("plan")
 def plan(**values: Any) -> int:
     """Tell what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
     from harvester.cli.inspect import show_plan
 
-    _require(values, account=False)
-    appid, file = _chosen(values)
+    asked.require(values, account=False)
+    appid, file = asked.chosen(values)
     if file is None:
-        _refuse_only(values)
+        asked.refuse_only(values)
     alone = [Account(appid or "wx", secret="-")]
-    accounts = _read_accounts(values, file, secrets=False) if file else alone
-    scope, options = _scope(values, accounts)
+    accounts = asked.accounts_in(values, file, secrets=False) if file else alone
+    scope, options = asked.scope(values, accounts)
     open_sinks(values["sink"] or f"jsonl:{values['out']}")
     own = values["out"] / FILE_NAME
     given = values["ledger"] or (own if own.exists() else None)
     known = open_ledger(given, readonly=True) if given else None
-    _say_file()
+    say_file()
     return asyncio.run(show_plan(scope, options, known, time.time(), as_json=values["as_json"]))
 
 
@@ -441,7 +220,7 @@ def plan(**values: Any) -> int:
     help="Exit with 1 if anything that was asked for is missing, failed or stale.",
 )
 @json_option
-@_options_of("status")
+@options_of("status")
 def status(**values: Any) -> int:
     """Show what is harvested: totals, what needs attention by cause, coverage and gaps.
 
@@ -457,7 +236,7 @@ def status(**values: Any) -> int:
     return asyncio.run(
         show_status(
             ledger,
-            _own_interfaces(),
+            asked.own_interfaces(),
             wanted,
             as_json=values["as_json"],
             check=values["check"],
@@ -484,7 +263,7 @@ def _selected(
 def _listed(values: dict[str, Any]) -> list[ListedAccount] | None:
     """The accounts of the file of accounts, None if there is no file."""
     if values["accounts"] is None:
-        _refuse_only(values)
+        asked.refuse_only(values)
         return None
     found = list_accounts(values["accounts"])
     screen.name_accounts({each.appid: each.name for each in found if each.name})
@@ -522,7 +301,7 @@ def _named(names: Sequence[str]) -> set[str]:
     type=click.Choice(("zh", "en")),
     help="The language in which it opens; the page has both.  [default: that of the environment]",
 )
-@_options_of("report")
+@options_of("report")
 def report(**values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
@@ -540,7 +319,7 @@ def report(**values: Any) -> int:
             values["svg"],
             values["lang"] or language(),
             time.time(),
-            _own_interfaces(),
+            asked.own_interfaces(),
             curves=values["curves"],
             names={each.appid: each.name for each in listed if each.name},
             disabled=[each.appid for each in listed if not each.enabled],
@@ -554,11 +333,11 @@ def report(**values: Any) -> int:
     metavar="SPEC",
     multiple=True,
     type=click.UNPROCESSED,
-    callback=_read,
+    callback=read_option,
     help="A destination that the ledger names, as it is reached from here, repeatable.",
 )
 @json_option
-@_options_of("verify")
+@options_of("verify")
 def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
     from harvester.cli.inspect import show_verification
@@ -569,7 +348,7 @@ def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -
 
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
     """The ledger that was named, or the one in a directory."""
-    _say_file()
+    say_file()
     return open_ledger(given or ledger_of(out), readonly=readonly)
 
 
@@ -579,11 +358,11 @@ def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger 
     metavar="SPEC",
     multiple=True,
     type=click.UNPROCESSED,
-    callback=_read,
+    callback=read_option,
     help="A destination that was harvested into, repeatable.  [default: those that the damaged"
     " ledger still names, or the JSON lines in --out]",
 )
-@_options_of("rebuild")
+@options_of("rebuild")
 def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
@@ -593,7 +372,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """
     from harvester.cli.rebuild import show_rebuilding
 
-    own = click.get_current_context().meta.get(INTERFACES, [])
+    own = asked.own_interfaces()
     return asyncio.run(
         show_rebuilding(_ledger_in(out, ledger, readonly=False), sink, own, time.time())
     )
@@ -605,10 +384,10 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     metavar="SPEC",
     multiple=True,
     type=click.UNPROCESSED,
-    callback=_read,
+    callback=read_option,
     help="A destination that the ledger names, as it is reached from here, repeatable.",
 )
-@_options_of("maintain")
+@options_of("maintain")
 def maintain(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Join small files of Iceberg tables, and remove what their latest snapshots do not need.
 
@@ -624,12 +403,12 @@ def maintain(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
 @json_option
-@_options_of("endpoints")
+@options_of("endpoints")
 def endpoints(name: str | None, *, as_json: bool) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
     from harvester.cli.interfaces import show
 
-    return show(name, _own_interfaces(), as_json=as_json)
+    return show(name, asked.own_interfaces(), as_json=as_json)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

@@ -1,0 +1,140 @@
+"""The options of the table, as those of the command line, the environment and a file.
+
+Rule: knows no command.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harvester.cli.screen import say
+from harvester.config.interfaces import read_interfaces
+from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
+from harvester.settings import FLAG, OPTIONS, REQUIRED, InvalidOptionError, read
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLACES = (
+    "An option can also be set in the environment, as HARVESTER_ and its name"
+    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and ENDPOINT are"
+    " separated by spaces), or in the file of --config.  The command line wins over the"
+    " environment, and the environment over the file."
+)
+
+
+INTERFACES = "harvester.interfaces"
+
+
+OPENINGS = "harvester.openings"
+
+
+UNASKED = "harvester.unasked"
+
+
+ENDPOINT = "endpoint"
+
+
+def flag(name: str) -> str:
+    """An option as it is typed."""
+    return f"--{dashed(name)}"
+
+
+def opening(name: str) -> str:
+    """How a message about the value of an option begins: with the place where it was given."""
+    context = click.get_current_context()
+    opening: str | None = None
+    if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
+        opening = context.meta[OPENINGS].get(name)
+    return opening or f"invalid {flag(name)}"
+
+
+def read_option(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
+    """The value of what was typed for an option."""
+    name = str(parameter.name)
+    if OPTIONS[name].several:
+        return tuple(_read_one(name, each) for each in given)
+    return _read_one(name, given)
+
+
+def _read_one(name: str, given: Any) -> Any:
+    if not isinstance(given, str):
+        return given  # from the environment or the file, and read already
+    try:
+        return read(name, given)
+    except InvalidOptionError as exc:
+        raise exc.after(f"invalid {flag(name)}") from None
+
+
+def _option(name: str) -> Callable[[F], F]:
+    """An option of the table, as one of the command line."""
+    option = OPTIONS[name]
+    if name == ENDPOINT:
+        return click.argument(name, nargs=-1, metavar="ENDPOINT...")
+    if option.kind is FLAG:
+        return click.option(flag(name), name, is_flag=True, help=option.help)
+    default = None if option.default is REQUIRED else option.default
+    return click.option(
+        flag(name),
+        name,
+        type=click.UNPROCESSED,
+        callback=read_option,
+        metavar=option.metavar or option.kind.metavar,
+        multiple=option.several,
+        show_default=True,
+        help=option.help,
+        default=default,
+    )
+
+
+def options_of(command: str) -> Callable[[F], F]:
+    """The options that a command takes, and ``--config``, which may hold them."""
+
+    def decorate(function: F) -> F:
+        function = config_option(function)
+        for name in reversed(list(OPTIONS)):
+            if command in OPTIONS[name].commands:
+                function = _option(name)(function)
+        return function
+
+    return decorate
+
+
+def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Use the environment and a file as the defaults of the command's options."""
+    if path is None and Path(DEFAULT_FILE).exists():
+        path = Path(DEFAULT_FILE)
+        context.meta[UNASKED] = True
+    own = {parameter.name for parameter in context.command.params}
+    file = read_config(path) if path else {}
+    interfaces = file.pop("interface", None)
+    if interfaces:
+        context.meta[INTERFACES] = read_interfaces(interfaces.value, str(path))
+    given = over(file, read_environment(os.environ, own))
+    context.default_map = {name: each.value for name, each in given.items() if name in own}
+    context.meta[OPENINGS] = {name: each.opening for name, each in given.items()}
+
+
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    envvar="HARVESTER_CONFIG",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_load_config,
+    help=f"TOML holding any of these options.  [default: ./{DEFAULT_FILE} if it is there]",
+)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
+
+
+def say_file(*, quiet: bool = False) -> None:
+    """Say which file is used, if nobody has named one."""
+    if click.get_current_context().meta.get(UNASKED) and not quiet:
+        say(f"./{DEFAULT_FILE} is used, since it is there", "info")
