@@ -104,6 +104,41 @@ def timed(work: Callable[[], object]) -> Spent:
     return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
+PACE = 0.0137
+"""CPU seconds of `_yardstick` on the machine on which the goals in µs were set."""
+
+
+def pace() -> float:
+    """How many times longer this machine takes now than the one of the goals in µs.
+
+    A cost in µs is divided by it: machines differ by half, and by their other guests, too.
+    """
+    taken = []
+    for _ in range(3):
+        began = time.process_time()
+        _yardstick()
+        taken.append(time.process_time() - began)
+    return statistics.median(taken) / PACE
+
+
+def _yardstick() -> int:
+    """Some of what an interpreter does all day: tuples, a dict, numbers, text."""
+    counts, letters = dict.fromkeys(range(400), 0), 0
+    for number in range(60_000):
+        row = (number, number % 400, "wx", number * 7)
+        counts[row[1]] += row[3] & 255
+        letters += len(f"{row[2]}{row[0]}")
+    return letters
+
+
+def best_of(measurements: Sequence[Sequence[Figure]]) -> list[Figure]:
+    """The best value of each figure: what disturbs a measurement makes it worse."""
+    return [
+        (max if same[0].more_is_better else min)(same, key=lambda figure: figure.value)
+        for same in zip(*measurements, strict=True)
+    ]
+
+
 def take_turns(contenders: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, Spent]:
     """Let all contenders take a turn a round, in random order, and return their medians.
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 Watcher = Callable[[str, bool], None]
 """Called with the name of a step before it (False) and after it (True)."""
 
+_PIECES = os.sysconf("SC_IOV_MAX")
+"""So many pieces the system takes at once."""
 _sync_data = getattr(os, "fdatasync", os.fsync)
 _watcher: Watcher | None = None
 
@@ -51,6 +53,18 @@ def write(descriptor: int, data: bytes, what: str) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+
+
+def write_pieces(descriptor: int, pieces: Sequence[bytes], what: str) -> None:
+    """Write all pieces, one after the other; they are not joined, which would copy them."""
+    with step(f"write {what}"):
+        for begin in range(0, len(pieces), _PIECES):
+            some = pieces[begin : begin + _PIECES]
+            left = sum(map(len, some)) - os.writev(descriptor, some)
+            if left:  # a signal, or the disk is almost full
+                view = memoryview(b"".join(some))[-left:]
+                while view:
+                    view = view[os.write(descriptor, view) :]
 
 
 def sync(descriptor: int, what: str) -> None:

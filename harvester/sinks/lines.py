@@ -293,23 +293,25 @@ class JsonLines:
         stored = {name: self._days_of(name) for name in self._segments(endpoint)} if wanted else {}
         gone = Days(batch.window for batch in wanted)
         rewritten = [name for name, days in stored.items() if days.overlap(gone)]
-        kept = [batch for batch in (_latest(group) if overlap else group) if batch.count]
+        kept = _latest(group) if overlap else group
         added: dict[str, list[Batch]] = {name: [] for name in rewritten}
         growing = self._growing(endpoint)
         if rewritten:
             for batch in kept:
                 here = [name for name in rewritten if stored[name].overlaps(batch.window)]
                 added.setdefault(here[-1] if here else growing, []).append(batch)
-        elif kept:
-            added[growing] = kept
+        else:
+            added[growing] = [*kept]
         for name, some in added.items():
-            data = b"".join([batch.lines() for batch in some])
+            pieces = [lines for batch in some if (lines := batch.lines())]
             if name in rewritten:
-                self._rewrite(name, gone, data)
-            else:
-                self._append(name, data)
+                self._rewrite(name, gone, b"".join(pieces))
+            elif pieces:
+                self._append(name, pieces)
             if name in self._days or stored:
-                self._days.setdefault(name, Days()).add(batch.window for batch in some)
+                self._days.setdefault(name, Days()).add(
+                    batch.window for batch in some if batch.count
+                )
 
     def _segments(self, endpoint: str) -> list[str]:
         return sorted(name for name in self._marks if name.startswith(f"{endpoint}/"))
@@ -324,26 +326,29 @@ class JsonLines:
         number = int(Path(last).name[:6]) + 1 if last else 1
         return f"{endpoint}/{number:06}.jsonl{suffix}"
 
-    def _append(self, name: str, data: bytes) -> None:
+    def _append(self, name: str, pieces: Sequence[bytes]) -> None:
         """Add lines to the end of a segment."""
         if name not in self._marks:
             self._begin(name)
         self._appended.append(name)
         mark = self._marks.get(name, Mark())
-        packed = self._compression.pack(data)
         small = mark.small
-        if self._compression.suffix and len(data) < _LARGE_MEMBER:
-            small += len(packed)
-        if mark.small and small > _SMALL_BYTES and small * _SMALL_SHARE > mark.size:
-            self._rewrite(name, Days(), data)
-            return
+        if self._compression.suffix:
+            data = b"".join(pieces)
+            pieces = [self._compression.pack(data)]
+            if len(data) < _LARGE_MEMBER:
+                small += len(pieces[0])
+            if mark.small and small > _SMALL_BYTES and small * _SMALL_SHARE > mark.size:
+                self._rewrite(name, Days(), data)
+                return
         descriptor = self._descriptor(name)
         if os.fstat(descriptor).st_size != mark.size:  # of a write that failed
             durable.truncate(descriptor, mark.size, "segment")
-        durable.write(descriptor, packed, "segment")
+        durable.write_pieces(descriptor, pieces, "segment")
         durable.sync(descriptor, "segment")
-        size = mark.size + len(packed)
-        tail = crc32(packed[-TAIL:]) if len(packed) >= TAIL else tail_of(self.path / name, size)
+        size = mark.size + sum(map(len, pieces))
+        end = _end_of(pieces)
+        tail = crc32(end) if len(end) == TAIL else tail_of(self.path / name, size)
         self._marks[name] = Mark(size, mark.generation, small, tail)
 
     def _begin(self, name: str) -> None:
@@ -506,6 +511,16 @@ def not_written(directory: Path, exc: OSError) -> SinkError:
         f"{directory} could not be written: {what}; nothing that was committed is lost:"
         f" {'make room' if full else 'mend it'} and run the same command again"
     )
+
+
+def _end_of(pieces: Sequence[bytes]) -> bytes:
+    """The last bytes of what was written, up to `TAIL`."""
+    end = b""
+    for piece in reversed(pieces):
+        end = piece[-TAIL:] + end
+        if len(end) >= TAIL:
+            break
+    return end[-TAIL:]
 
 
 def _by_endpoint(batches: Sequence[Batch], windows: Sequence[Window]) -> dict[str, Sequence[Batch]]:

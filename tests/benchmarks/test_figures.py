@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.figures import Figure, Spent, as_json, take_turns
+from benchmarks.figures import PACE, Figure, Spent, as_json, best_of, pace, take_turns
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,18 @@ def test_the_json_report_holds_gate_and_verdict() -> None:
     (row,) = report["figures"]
     assert row["gate"] == pytest.approx(0.72)
     assert row["verdict"] == "MISSES THE GATE"
+
+
+def test_of_several_measurements_the_best_value_of_each_figure_counts() -> None:
+    cost = [Figure("cost", value, more_is_better=False) for value in (3.0, 1.0, 2.0)]
+    ratio = [Figure("ratio", value) for value in (0.7, 0.8, 0.9)]
+    assert best_of([*zip(cost, ratio, strict=True)]) == [cost[1], ratio[2]]
+
+
+def test_the_pace_is_of_the_process_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, PACE, 1.0, 1.0 + 2 * PACE, 5.0, 5.0 + 9 * PACE])
+    monkeypatch.setattr("benchmarks.figures.time.process_time", lambda: next(clock))
+    assert pace() == pytest.approx(2.0)
 
 
 def test_each_contender_takes_one_turn_a_round_and_its_median_counts_without_the_first() -> None:

@@ -64,6 +64,20 @@ def test_a_write_goes_on_where_the_system_took_a_part(monkeypatch: pytest.Monkey
     assert taken == b"abc"
 
 
+def test_pieces_are_written_in_order_however_many_and_go_on_where_the_system_took_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [f"{number}\n".encode() for number in range(3000)]
+    whole = b"".join(pieces)
+    with (tmp_path / "whole").open("wb") as file:
+        durable.write_pieces(file.fileno(), pieces, "file")
+    assert (tmp_path / "whole").read_bytes() == whole
+    monkeypatch.setattr(os, "writev", lambda descriptor, some: os.write(descriptor, some[0][:1]))
+    with (tmp_path / "parts").open("wb") as file:
+        durable.write_pieces(file.fileno(), pieces, "file")
+    assert (tmp_path / "parts").read_bytes() == whole
+
+
 def test_who_asks_for_room_is_told_by_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
