@@ -18,6 +18,8 @@ Importing this package without pyiceberg raises `UsageError` with the command th
 from harvester.errors import UsageError
 
 try:
+    import pyarrow as pa  # noqa: F401  (first: else it is called what Parquet needs)
+
     from harvester.sinks.iceberg.sink import Iceberg
 except ImportError as exc:
     raise UsageError(
