@@ -323,6 +323,22 @@ def test_a_store_that_is_out_of_reach_is_a_failed_attempt_and_no_fetch() -> None
     assert play(scene) == (Action.RETRY, 0, "a")
 
 
+def test_a_store_that_cancels_is_a_failed_attempt_that_names_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def cancels(_: MemoryStore, key: str) -> Stored | None:
+        raise asyncio.CancelledError
+
+    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
+        with monkeypatch.context() as patched:
+            patched.setattr(Broken, "load", cancels)
+            with pytest.raises(TokenRefusedError, match=r"^the token store failed: ") as caught:
+                await stored(loop, store, Token("a")).get()
+        return caught.value.verdict.action
+
+    assert play(scene) == Action.RETRY
+
+
 def test_while_the_store_is_out_of_reach_the_current_token_serves() -> None:
     async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
         one = stored(loop, store, Token("a", 1000.0))
