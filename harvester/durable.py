@@ -18,8 +18,8 @@ from pathlib import Path
 Watcher = Callable[[str, bool], None]
 """Called with the name of a step before it (False) and after it (True)."""
 
-_PIECES = os.sysconf("SC_IOV_MAX")
-"""So many pieces the system takes at once."""
+_PIECES = 1024
+"""So many pieces one call takes at the most: the limit of Linux and of macOS."""
 _sync_data = getattr(os, "fdatasync", os.fsync)
 _watcher: Watcher | None = None
 
