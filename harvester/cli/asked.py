@@ -27,11 +27,7 @@ from harvester.model import Account
 from harvester.settings import KEYWORDS, InvalidOptionError
 
 ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
-
-
 EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
-
-
 LISTED = 20
 """So many accounts that cannot be used are listed one by one."""
 
@@ -109,8 +105,8 @@ def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> 
         for problem in exc.problems[:LISTED]:
             say(problem)
         more = len(exc.problems) - LISTED
-        opening = f"and {more:,} more; " if more > 0 else ""
-        raise UsageError(f"{opening}no account of {exc.path} can be used") from None
+        others = f"and {more:,} more; " if more > 0 else ""
+        raise UsageError(f"{others}no account of {exc.path} can be used") from None
 
 
 def accounts(values: dict[str, Any]) -> list[Account]:

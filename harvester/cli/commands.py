@@ -9,11 +9,11 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -35,8 +35,6 @@ from harvester.model import Account
 from harvester.secrets import Secret
 from harvester.stores import open_store
 from harvester.transport import tls_context
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -25,17 +25,9 @@ PLACES = (
     " separated by spaces), or in the file of --config.  The command line wins over the"
     " environment, and the environment over the file."
 )
-
-
 INTERFACES = "harvester.interfaces"
-
-
 OPENINGS = "harvester.openings"
-
-
 UNASKED = "harvester.unasked"
-
-
 ENDPOINT = "endpoint"
 
 
@@ -47,10 +39,10 @@ def flag(name: str) -> str:
 def opening(name: str) -> str:
     """How a message about the value of an option begins: with the place where it was given."""
     context = click.get_current_context()
-    opening: str | None = None
+    found: str | None = None
     if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
-        opening = context.meta[OPENINGS].get(name)
-    return opening or f"invalid {flag(name)}"
+        found = context.meta[OPENINGS].get(name)
+    return found or f"invalid {flag(name)}"
 
 
 def read_option(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
@@ -129,8 +121,6 @@ config_option = click.option(
     callback=_load_config,
     help=f"TOML holding any of these options.  [default: ./{DEFAULT_FILE} if it is there]",
 )
-
-
 json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
 
 
