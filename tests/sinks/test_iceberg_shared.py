@@ -125,6 +125,32 @@ def test_while_one_worker_publishes_others_do_not(
     assert farm.numbers() == [1, 2, 3]
 
 
+def test_who_waits_to_publish_keeps_no_transaction_open(
+    farm: Farm, postgres: PostgresServer
+) -> None:
+    """Behind a pooler a transaction keeps a connection, and the one that publishes needs more."""
+
+    async def run() -> None:
+        sink = await farm.worker()
+        await sink.write([batch(0, 1)], {ONE: 2})
+        other = farm.registry()
+        with closing(other), other.publishing(wait=False) as mine:
+            assert mine
+            closed = asyncio.ensure_future(sink.close())
+            found = []
+            for _ in range(20):
+                await asyncio.sleep(0.05)
+                found += postgres.execute(
+                    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                )
+            assert not closed.done()
+            assert found == []
+        await closed
+
+    asyncio.run(run())
+    assert farm.numbers() == [1]
+
+
 def test_an_object_of_a_worker_that_died_before_it_counted_is_never_published_and_removed(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,20 +150,19 @@ class Iceberg:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._publishing is not None:
+            await ended(self._publishing)  # it would go on with a writer that is closed
+            self._publishing = None
         try:
             await self._call(self._writer.finish)
         finally:
-            await self._end()
+            await self._end(self._thread)
 
-    async def _end(self) -> None:
-        assert self._thread is not None
+    async def _end(self, thread: Thread) -> None:
         try:
             await self._call(self._writer.close)
         finally:
-            if self._publishing is not None:
-                await ended(self._publishing)
-                self._publishing = None
-            self._thread.close()
+            thread.close()
             self._thread = None
 
     async def maintain(self) -> str:
