@@ -21,11 +21,12 @@ from benchmarks.figures import Figure, Spent, in_new_process, peak_memory, timed
 from harvester import plugins
 from harvester.errors import UsageError
 from harvester.model import Batch, Window
+from harvester.writer import GROUP
 
 ENDPOINT = plugins.endpoint("getusersummary")
 STAMP = "2024-06-15T04:00:00Z"
 FIRST = date(2023, 1, 1)
-WINDOWS, RECORDS, GROUP = 50_000, 8, 768
+WINDOWS, RECORDS = 50_000, 8
 DAYS_OF_AN_ACCOUNT = 500
 PROVISIONAL = 30
 INTERFACES = (

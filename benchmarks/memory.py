@@ -40,12 +40,13 @@ from harvester import events
 from harvester.datacube import INTERFACES
 from harvester.ledger import Outcome
 from harvester.model import Tally, Window
+from harvester.writer import GROUP
 
 FIRST, LAST = date(2015, 1, 1), date(2025, 12, 31)
 INTERFACE = replace(INTERFACES["getarticlesummary"], first_day=date(1, 1, 1))
 """getarticlesummary as if it had figures since ever, so that one account has windows enough."""
 
-GROUP = 768
+
 MANY = 1_000
 ROUNDS, COMMIT_ROUNDS = 5, 5
 COMMIT_WINDOWS = 100_000

@@ -20,7 +20,7 @@ from typing import Any
 
 import harvester
 from benchmarks.figures import Figure, pace
-from benchmarks.memory import GROUP, LAST, accounts_of
+from benchmarks.memory import LAST, accounts_of
 from benchmarks.pipeline import ENDPOINT, SECRET
 from benchmarks.server import serving
 from benchmarks.servers import MissingError, postgresql
@@ -28,6 +28,7 @@ from harvester.coverage import Outcome
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import Job
 from harvester.model import Tally, Window
+from harvester.writer import GROUP
 
 ACCOUNTS, LOT, LEASE = 20_000, 100, 2.0
 COMMIT_WINDOWS = 30_000

@@ -40,13 +40,14 @@ from harvester import plugins
 from harvester.model import Batch, Window, metadata
 from harvester.sinks.base import takes_lines
 from harvester.testing import Simulator
+from harvester.writer import GROUP
 
 ENDPOINT = plugins.endpoint("getarticlesummary")
 STAMP = "2024-06-15T04:00:00Z"
 FIRST = date(2014, 12, 1)
 ACCOUNTS = 10
-GROUP = 512
-GROUPS = 8
+
+GROUPS = 4
 MORE = 8
 """So many times the groups for JSON lines, which cost so little that opening a sink would count."""
 ROUNDS = 7

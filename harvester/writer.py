@@ -29,7 +29,7 @@ from harvester.stored import Endpoints, accepted, called
 
 T = TypeVar("T")
 
-GROUP = 768
+GROUP = 1024
 """The most windows of a commit: more of them make each cheaper, and need more memory."""
 LINGER = 0.2
 CHANNEL_ITEMS = 2 * GROUP

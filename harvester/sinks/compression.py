@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import sys
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -45,9 +45,10 @@ class Plain:
 
     suffix = ""
 
-    def pack(self, data: bytes) -> bytes:
-        """All of it as one member."""
-        return data
+    def pack(self, pieces: Iterable[bytes]) -> bytes:
+        """All pieces as one member; they are not joined before, which would copy them."""
+        packer = self.packer()
+        return b"".join([*map(packer.compress, pieces), packer.flush()])
 
     def packer(self) -> Packer:
         """To make one member piece by piece."""
@@ -86,10 +87,6 @@ class _Unchanged:
 
 class Packed(Plain):
     """Members of a compression, one after the other."""
-
-    def pack(self, data: bytes) -> bytes:
-        packer = self.packer()
-        return packer.compress(data) + packer.flush()
 
     def unpacker(self) -> Unpacker:
         """To read one member."""

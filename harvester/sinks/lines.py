@@ -20,19 +20,19 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from harvester import durable
 from harvester.errors import SinkError, UsageError
-from harvester.model import Batch, Window
+from harvester.model import Batch
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
 from harvester.sinks.directory import Directory
+from harvester.sinks.groups import by_endpoint, last_of_overlapping
 from harvester.sinks.segments import (
     DRAFT,
     NAME,
@@ -273,10 +273,8 @@ class JsonLines:
         before = dict(self._marks)
         self._appended.clear()
         try:
-            windows = [batch.window for batch in batches]
-            overlap = _overlap(windows)
-            for endpoint, group in _by_endpoint(batches, windows).items():
-                self._store(endpoint, group, overlap=overlap)
+            for endpoint, group in by_endpoint(batches).items():
+                self._store(endpoint, group)
             if self._commits_itself:
                 self._place_pending()
             return self._said(before)
@@ -284,28 +282,25 @@ class JsonLines:
             self._undo(before)
             raise
 
-    def _store(self, endpoint: str, group: Sequence[Batch], *, overlap: bool) -> None:
-        """Write the windows of one interface; those that overlap stored ones into their segment.
-
-        overlap: some of them may overlap each other.
-        """
+    def _store(self, endpoint: str, group: Sequence[Batch]) -> None:
+        """Write the windows of one interface; those that overlap stored ones into their segment."""
         wanted = [batch for batch in group if self._looks or batch.replaces]
         stored = {name: self._days_of(name) for name in self._segments(endpoint)} if wanted else {}
         gone = Days(batch.window for batch in wanted)
         rewritten = [name for name, days in stored.items() if days.overlap(gone)]
-        kept = _latest(group) if overlap else group
-        added: dict[str, list[Batch]] = {name: [] for name in rewritten}
+        kept = last_of_overlapping(group)
         growing = self._growing(endpoint)
+        added: dict[str, Sequence[Batch]] = {growing: kept}
         if rewritten:
+            places: dict[str, list[Batch]] = {name: [] for name in rewritten}
             for batch in kept:
                 here = [name for name in rewritten if stored[name].overlaps(batch.window)]
-                added.setdefault(here[-1] if here else growing, []).append(batch)
-        else:
-            added[growing] = [*kept]
+                places.setdefault(here[-1] if here else growing, []).append(batch)
+            added = {**places}
         for name, some in added.items():
             pieces = [lines for batch in some if (lines := batch.lines())]
             if name in rewritten:
-                self._rewrite(name, gone, b"".join(pieces))
+                self._rewrite(name, gone, pieces)
             elif pieces:
                 self._append(name, pieces)
             if name in self._days or stored:
@@ -334,13 +329,13 @@ class JsonLines:
         mark = self._marks.get(name, Mark())
         small = mark.small
         if self._compression.suffix:
-            data = b"".join(pieces)
-            pieces = [self._compression.pack(data)]
-            if len(data) < _LARGE_MEMBER:
-                small += len(pieces[0])
+            packed = self._compression.pack(pieces)
+            if sum(map(len, pieces)) < _LARGE_MEMBER:
+                small += len(packed)
             if mark.small and small > _SMALL_BYTES and small * _SMALL_SHARE > mark.size:
-                self._rewrite(name, Days(), data)
+                self._rewrite(name, Days(), pieces)
                 return
+            pieces = [packed]
         descriptor = self._descriptor(name)
         if os.fstat(descriptor).st_size != mark.size:  # of a write that failed
             durable.truncate(descriptor, mark.size, "segment")
@@ -383,7 +378,7 @@ class JsonLines:
             self._files[folder] = os.open(self.path / name, flags)
         return self._files[folder]
 
-    def _rewrite(self, name: str, gone: Days, data: bytes) -> None:
+    def _rewrite(self, name: str, gone: Days, pieces: Iterable[bytes]) -> None:
         """Write a segment again without what overlaps these days, and with these lines."""
         mark = self._marks.get(name, Mark())
         draft = draft_of(self.path / name, mark.generation + 1)
@@ -398,7 +393,7 @@ class JsonLines:
                     if not gone.overlaps(found.window):
                         file.write(packer.compress(b"".join(found.lines)))
                         kept.add([found.window])
-                file.write(packer.compress(data))
+                file.writelines(map(packer.compress, pieces))
                 file.write(packer.flush())
                 file.flush()
             durable.sync(file.fileno(), "rewritten segment")
@@ -521,36 +516,3 @@ def _end_of(pieces: Sequence[bytes]) -> bytes:
         if len(end) >= TAIL:
             break
     return end[-TAIL:]
-
-
-def _by_endpoint(batches: Sequence[Batch], windows: Sequence[Window]) -> dict[str, Sequence[Batch]]:
-    """The batches of each interface, in their order; mostly all are of one."""
-    names = dict.fromkeys([endpoint for _, endpoint, _, _ in windows])
-    if len(names) == 1:
-        return dict.fromkeys(names, batches)
-    groups: dict[str, list[Batch]] = {name: [] for name in names}
-    for batch in batches:
-        groups[batch.window.endpoint].append(batch)
-    return {**groups}
-
-
-def _overlap(windows: Sequence[Window]) -> bool:
-    """Whether two windows have a day in common; mostly they are of different single days."""
-    if all([begin == end for _, _, begin, end in windows]) and len({*windows}) == len(windows):
-        return False
-    ordered = sorted(windows)
-    return any([
-        end >= begin and appid == other and endpoint == others_endpoint
-        for (appid, endpoint, _, end), (other, others_endpoint, begin, _) in pairwise(ordered)
-    ])  # fmt: skip
-
-
-def _latest(group: Sequence[Batch]) -> list[Batch]:
-    """The batches of an interface without those that a later one overlaps."""
-    kept: list[Batch] = []
-    later = Days()
-    for batch in reversed(group):
-        if not later.overlaps(batch.window):
-            kept.append(batch)
-        later.add([batch.window])
-    return kept[::-1]

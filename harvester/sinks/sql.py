@@ -11,7 +11,6 @@ one that was cut off in the middle of its commit: a write that failed is simply 
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import date
@@ -29,6 +28,7 @@ from harvester.fencing import EPOCH, raised, refused
 from harvester.model import Batch, Tally, Window, many
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Row
+from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.layout import (
     WINDOW,
     Dialect,
@@ -159,19 +159,6 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
 
 
 # what is replaced
-
-
-def last_of_overlapping(batches: Sequence[Batch]) -> list[Batch]:
-    """The batches of an interface that no later one overlaps, in order of windows."""
-    later: dict[str, set[int]] = defaultdict(set)
-    kept: list[Batch] = []
-    for batch in reversed(batches):
-        appid, _, begin, end = batch.window
-        days, taken = range(begin.toordinal(), end.toordinal() + 1), later[appid]
-        if taken.isdisjoint(days):
-            kept.append(batch)
-        taken.update(days)
-    return sorted(kept, key=_window)
 
 
 def _window(batch: Batch) -> Window:
@@ -386,8 +373,7 @@ class SqlSink:
             with driver.transaction("batches"):
                 gone = self._raise_fence(fence, {batch.window.appid for batch in batches})
                 left = [batch for batch in batches if batch.window.appid not in gone]
-                for name in sorted({batch.window.endpoint for batch in left}):
-                    group = [batch for batch in left if batch.window.endpoint == name]
+                for name, group in by_endpoint(left).items():
                     self._replace(self._layouts[name], group)
                 commits = self._count() if left else ""
         return Written(
@@ -427,8 +413,8 @@ class SqlSink:
         sql = f"SELECT longest, holding FROM _harvester_interface WHERE name = {mark}"
         [(longest, holding)] = driver.query(sql, [layout.name])
         if longest:
-            driver.delete(layout.name, days_of(sorted(map(_window, group))), longest)
-        if rows := layout.rows(last_of_overlapping(group)):
+            driver.delete(layout.name, days_of(sorted(windows_of(group))), longest)
+        if rows := layout.rows(sorted(last_of_overlapping(group), key=_window)):
             driver.insert(layout.name, layout.columns, rows)
             days = max((batch.window.end - batch.window.begin).days + 1 for batch in group)
             if days > longest:

@@ -117,7 +117,7 @@ async def test_small_members_are_packed_again_before_they_take_much_space(
     await ledger.sink.close()
     (segment,) = segments(tmp_path)
     one_by_one = sum(
-        len(compression_of(segment.name).pack(each.lines())) for each in ledger.committed.values()
+        len(compression_of(segment.name).pack([each.lines()])) for each in ledger.committed.values()
     )
     assert segment.stat().st_size < one_by_one / 2
     assert seen(tmp_path) == ledger.scanned() == list(range(1, 1201))
@@ -846,6 +846,6 @@ def test_many_small_members_are_read_in_a_time_that_grows_with_their_number_only
     for suffix in (".gz", ".zst"):
         packing = compression_of(f"x{suffix}")
         path = tmp_path / f"x.jsonl{suffix}"
-        path.write_bytes(b"".join(packing.pack(b'{"n":%d}\n' % n) for n in range(20_000)))
+        path.write_bytes(b"".join(packing.pack([b'{"n":%d}\n' % n]) for n in range(20_000)))
         assert len(list(packing.lines(path, path.stat().st_size))) == 20_000
         assert packing.whole(path) == path.stat().st_size

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from harvester.codec import METADATA_BEGINS, encode, parse
@@ -18,8 +17,8 @@ from harvester.endpoint import Field
 from harvester.errors import SinkError
 from harvester.model import Batch, Window
 from harvester.sinks.arrow import pa
+from harvester.sinks.groups import by_endpoint, last_of_overlapping
 from harvester.sinks.segments import WindowLines
-from harvester.sinks.sql import last_of_overlapping
 
 SUFFIX = ".jsonl.zst"
 _CODEC = "zstd"
@@ -73,9 +72,7 @@ def pack(batches: Sequence[Batch]) -> bytes:
     windows: list[Any] = []
     fields: dict[str, Any] = {}
     bodies: list[bytes] = []
-    ordered = sorted(batches, key=_endpoint)
-    for name, group in groupby(ordered, _endpoint):
-        some = [*group]
+    for name, some in by_endpoint(batches).items():
         kept = {*map(id, last_of_overlapping(some))}
         known = [batch.endpoint.fields for batch in some if batch.endpoint is not None]
         fields[name] = _encoded(known[0]) if known else []
@@ -89,10 +86,6 @@ def pack(batches: Sequence[Batch]) -> bytes:
         out.write(encode({"windows": windows, "fields": fields}) + b"\n")
         out.write(b"".join(bodies))
     return bytes(sink.getvalue().to_pybytes())
-
-
-def _endpoint(batch: Batch) -> str:
-    return batch.window.endpoint
 
 
 def read_head(number: int, packed: bytes, read: Callable[[], bytes], where: str) -> Staged:

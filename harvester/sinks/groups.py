@@ -1,0 +1,51 @@
+"""The batches of a write: by interface, and without those that a later one overlaps.
+
+Rule: pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from operator import itemgetter
+
+from harvester.model import Batch, Window
+
+
+def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
+    """The batches of each interface in their order; interfaces by name."""
+    found = {*map(itemgetter(1), windows_of(batches))}
+    if len(found) == 1:  # mostly
+        return dict.fromkeys(found, batches)
+    groups: dict[str, list[Batch]] = {name: [] for name in sorted(found)}
+    for batch in batches:
+        groups[batch.window.endpoint].append(batch)
+    return {**groups}
+
+
+def last_of_overlapping(batches: Sequence[Batch]) -> Sequence[Batch]:
+    """The batches of an interface that no later one overlaps, in their order."""
+    if _different_days(windows_of(batches)):
+        return batches
+    later: dict[str, set[int]] = defaultdict(set)
+    kept: list[Batch] = []
+    for batch in reversed(batches):
+        appid, _, begin, end = batch.window
+        days, taken = range(begin.toordinal(), end.toordinal() + 1), later[appid]
+        if taken.isdisjoint(days):
+            kept.append(batch)
+        taken.update(days)
+    return kept[::-1]
+
+
+def windows_of(batches: Sequence[Batch]) -> list[Window]:
+    """Their windows."""
+    return [batch.window for batch in batches]
+
+
+def _different_days(windows: Sequence[Window]) -> bool:
+    """Whether they are single days, each another one; then none overlaps."""
+    if not windows or len({*windows}) < len(windows):
+        return not windows
+    _, _, begins, ends = zip(*windows, strict=True)
+    return begins == ends
