@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, cast
@@ -13,7 +14,7 @@ from harvester.ledger.base import Key, KnownSink, Ledger
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.report import Overview, overview
-from harvester.report.figures import DAYS, Curve, Figures
+from harvester.report.figures import DAYS, Article, Figures
 from tests.support import at
 
 NOW = at("2026-11-26", 16.5)
@@ -144,19 +145,30 @@ def _fill(
                rid="6a5e2f1c-0a7b1c2d-3e4f")  # fmt: skip
 
 
-def some_figures(seen: Overview) -> Figures:
-    """A year of figures for each account, with days that were not harvested."""
-    curves: dict[str, dict[str, Curve]] = {}
+def some_figures(seen: Overview, days: int = DAYS) -> Figures:
+    """Figures for each account, with days that were not harvested."""
+    made = Figures(YESTERDAY, days)
     chance = random.Random(3)
     for account in seen.accounts:
-        gap = chance.randrange(DAYS)
-        curves[account.appid] = {
-            name: [
-                None if gap <= day < gap + 9 else chance.randrange(20_000) for day in range(DAYS)
-            ]
-            for name in ("readers", "gained", "lost", "followers")
+        gap = days - chance.randrange(DAYS)
+        made.curves[account.appid] = {
+            name: [None if gap <= day < gap + 9 else chance.randrange(most) for day in range(days)]
+            for name, most in (("readers", 20_000), ("gained", 900), ("lost", 300))
         }
-    return Figures(YESTERDAY, curves)
+        made.curves[account.appid]["followers"] = [
+            None if gap <= day < gap + 9 else 300_000 + 40 * day for day in range(days)
+        ]
+        made.sources[account.appid] = {
+            "readers": Counter({"公众号消息": 42_000, "朋友圈": 19_000, "搜一搜": 2_800}),
+            "gained": Counter({"1": 2_900, "30": 2_500, "4711": 300, "17": 0}),
+        }
+        made.articles[account.appid] = [
+            Article(50_000 // n, str(YESTERDAY - timedelta(days=31 * n)),
+                    f"第 {n} 篇：老照片里的故事{'，很长的标题' * (n % 4)}",
+                    f"http://mp.weixin.qq.com/s?mid={n}" if n % 3 else "https://example.com/")
+            for n in range(1, 11)
+        ]  # fmt: skip
+    return made
 
 
 def largest(accounts: int = 1000, *, alike: int = 1) -> tuple[KnownLedger, dict[str, str]]:

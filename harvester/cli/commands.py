@@ -21,7 +21,14 @@ import harvester
 from harvester import plugins
 from harvester.api import open_sinks
 from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
-from harvester.cli.options import PLACES, json_option, options_of, read_option, say_file
+from harvester.cli.options import (
+    PLACES,
+    json_option,
+    known_sink_option,
+    options_of,
+    say_file,
+    sink_option,
+)
 from harvester.cli.screen import say, tell
 from harvester.config.accounts import (
     ListedAccount,
@@ -290,21 +297,23 @@ def _named(names: Sequence[str]) -> set[str]:
     help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
 )
 @click.option(
-    "--curves",
+    "--no-curves",
     is_flag=True,
-    help="Also read the last year's readers and followers from what is stored, and draw them.",
+    help="Read the ledger alone: no readers, followers and articles.",
 )
 @click.option(
     "--lang",
     type=click.Choice(("zh", "en")),
     help="The language in which it opens; the page has both.  [default: that of the environment]",
 )
+@known_sink_option
 @options_of("report")
-def report(**values: Any) -> int:
+def report(sink: tuple[Secret, ...], **values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
-    It reads the ledger alone unless --curves is given, also while a run is writing.  It sends
-    nothing.  With --accounts FILE the accounts have the names that stand there.
+    It reads the ledger, and from the first destination that can be read the last year's figures.
+    It sends nothing, and may run while a harvest is running.  With --accounts FILE the accounts
+    have the names that stand there.
     """
     from harvester.cli.report import language, write_report
 
@@ -318,7 +327,8 @@ def report(**values: Any) -> int:
             values["lang"] or language(),
             time.time(),
             asked.own_interfaces(),
-            curves=values["curves"],
+            given=open_sinks(sink) if sink else [],
+            curves=not values["no_curves"],
             names={each.appid: each.name for each in listed if each.name},
             disabled=[each.appid for each in listed if not each.enabled],
         )
@@ -326,14 +336,7 @@ def report(**values: Any) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
-@click.option(
-    "--sink",
-    metavar="SPEC",
-    multiple=True,
-    type=click.UNPROCESSED,
-    callback=read_option,
-    help="A destination that the ledger names, as it is reached from here, repeatable.",
-)
+@known_sink_option
 @json_option
 @options_of("verify")
 def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -> int:
@@ -351,14 +354,9 @@ def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger 
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
-@click.option(
-    "--sink",
-    metavar="SPEC",
-    multiple=True,
-    type=click.UNPROCESSED,
-    callback=read_option,
-    help="A destination that was harvested into, repeatable.  [default: those that the damaged"
-    " ledger still names, or the JSON lines in --out]",
+@sink_option(
+    "A destination that was harvested into, repeatable.  [default: those that the damaged"
+    " ledger still names, or the JSON lines in --out]"
 )
 @options_of("rebuild")
 def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
@@ -377,14 +375,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make what is stored small, now.")
-@click.option(
-    "--sink",
-    metavar="SPEC",
-    multiple=True,
-    type=click.UNPROCESSED,
-    callback=read_option,
-    help="A destination that the ledger names, as it is reached from here, repeatable.",
-)
+@known_sink_option
 @options_of("maintain")
 def maintain(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Join small files of Iceberg tables, and remove what their latest snapshots do not need.

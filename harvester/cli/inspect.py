@@ -12,6 +12,7 @@ from typing import Any
 
 from harvester import plugins
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
+from harvester.cli.known import as_known
 from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
@@ -32,7 +33,7 @@ from harvester.plan import (
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Sink, keep_with, name_in, scan_of, spec_of
+from harvester.sinks.base import Sink, keep_with, scan_of, spec_of
 from harvester.verify import Verified, verify
 
 # plan
@@ -166,9 +167,7 @@ async def show_verification(
         known = await ledger.sinks()
         if not known:
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
-        given = {name_in(sink, ledger.path): sink for sink in sinks}
-        if strange := sorted(given.keys() - known.keys()):
-            raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")
+        given = as_known(ledger, known, sinks)
         each_of = [
             await _verified(ledger, name, state, given.get(name), told)
             for name, state in known.items()

@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack
 
 from harvester import plugins
 from harvester.cli import COMPLETE
+from harvester.cli.known import as_known
 from harvester.cli.screen import plain, tell
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import place_of, shared
-from harvester.sinks.base import Sink, keep_with, maintain_of, name_in, spec_of
+from harvester.sinks.base import Sink, keep_with, maintain_of, spec_of
 
 
 async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> int:
@@ -32,9 +33,7 @@ async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequenc
         known = await ledger.sinks()
         if not known:
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
-        named = {name_in(sink, ledger.path): sink for sink in given}
-        if strange := sorted(named.keys() - known.keys()):
-            raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")
+        named = as_known(ledger, known, given)
         for name in named or known:
             where = spec_of(name, ledger.path)
             if name not in named and where.partition(":")[0] not in plugins.sink_schemes():

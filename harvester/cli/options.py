@@ -96,6 +96,23 @@ def options_of(command: str) -> Callable[[F], F]:
     return decorate
 
 
+def sink_option(help_: str) -> Callable[[F], F]:
+    """``--sink``, repeatable, of a command that the ledger tells where the records are."""
+    return click.option(
+        "--sink",
+        metavar="SPEC",
+        multiple=True,
+        type=click.UNPROCESSED,
+        callback=read_option,
+        help=help_,
+    )
+
+
+known_sink_option = sink_option(
+    "A destination that the ledger names, as it is reached from here, repeatable."
+)
+
+
 def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Use the environment and a file as the defaults of the command's options."""
     if path is None and Path(DEFAULT_FILE).exists():

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from harvester import plugins
 from harvester.cli import COMPLETE
-from harvester.cli.screen import plain, tell
+from harvester.cli.known import as_known
+from harvester.cli.screen import plain, say, tell
 from harvester.endpoint import Endpoint
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger.base import place_of
 from harvester.report import Overview, card, overview, page, verdict
-from harvester.report.figures import Figures, figures
-from harvester.sinks.base import scan_of, spec_of
+from harvester.report.figures import Figures, days_for, figures
+from harvester.sinks.base import Sink, keep_with, scan_of, spec_of
 
 
 def language() -> str:
@@ -35,13 +37,15 @@ async def write_report(
     now: float,
     own: Sequence[Endpoint] = (),
     *,
-    curves: bool = False,
+    given: Sequence[Sink] = (),
+    curves: bool = True,
     names: Mapping[str, str] | None = None,
     disabled: Collection[str] = (),
 ) -> int:
     """Write the page, and the card if it is wanted.
 
-    own: interfaces of the configuration.  curves: whether figures are read as well.
+    own: interfaces of the configuration.  given: sinks as they are reached from here.  curves:
+    whether figures are read as well.
     names, disabled: of accounts, as of `overview`.
     """
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
@@ -51,7 +55,7 @@ async def write_report(
         seen = await overview(
             ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
         )
-        drawn = await _figures(ledger, seen) if curves else None
+        drawn = await _figures(ledger, seen, given) if curves and seen.accounts else None
     _write(html, page(seen, lang, figures=drawn, endpoints=endpoints))
     if svg is not None:
         _write(svg, card(seen, lang))
@@ -60,21 +64,31 @@ async def write_report(
     return COMPLETE
 
 
-async def _figures(ledger: SqliteLedger | PostgresLedger, seen: Overview) -> Figures:
-    """The last year's figures, from the first destination that has everything."""
-    for name, state in (await ledger.sinks()).items():
+async def _figures(
+    ledger: SqliteLedger | PostgresLedger, seen: Overview, given: Sequence[Sink]
+) -> Figures | None:
+    """The figures of the first destination that can be read; says why if there is none."""
+    known = await ledger.sinks()
+    named = as_known(ledger, known, given)
+    why = "no destination can be read back"
+    endpoints = [view.name for view in seen.interfaces]
+    first = min(row.first for account in seen.accounts for row in account.rows)
+    days = days_for(len(seen.accounts), first, seen.day)
+    for name, state in known.items():
         spec = spec_of(name, ledger.path)
         scheme = spec.partition(":")[0]
-        if not state.whole or scheme == "memory" or scheme not in plugins.sink_schemes():
+        if not state.whole or (name not in named and scheme not in plugins.sink_schemes()):
             continue
-        sink = plugins.sink(spec)
-        if scan_of(sink) is not None:
-            checkpoint = await ledger.checkpoint(name)
-            return figures(sink, checkpoint, seen.day, [view.name for view in seen.interfaces])
-    raise UsageError(
-        "no destination that has everything can be read from here; leave out --curves, or run the"
-        " harvest again"
-    )
+        try:
+            sink = named.get(name) or plugins.sink(spec)
+            if scan_of(sink) is None or scheme == "memory":
+                continue
+            keep_with(sink, place_of(ledger))
+            return figures(sink, await ledger.checkpoint(name), seen.day, endpoints, days)
+        except (SinkError, UsageError) as exc:
+            why = str(exc)
+    say(f"the page has no curves: {why}")
+    return None
 
 
 def _write(path: Path, text: str) -> None:

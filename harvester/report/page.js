@@ -213,68 +213,135 @@
     const unit = units.find(([size]) => Math.abs(value) >= Math.max(size, 1e4));
     if (!unit) return value.toLocaleString("en");
     const scaled = value / unit[0];
-    return scaled.toFixed(Math.abs(scaled) >= 100 ? 0 : 1) + unit[1];
+    return scaled.toFixed(Math.abs(scaled) >= 100 || scaled % 1 === 0 ? 0 : 1) + unit[1];
   });
   const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+  const round = (value) => {
+    const step = 10 ** Math.floor(Math.log10(value)) / 2;
+    return Math.max(Math.ceil(value / step) * step, 2);
+  };
+  const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+  const RANGES = [[30, ["30 天", "30 d"]], [90, ["90 天", "90 d"]], [182, ["半年", "6 mo"]],
+    [365, ["1 年", "1 yr"]], [Infinity, ["全部", "All"]]];
+  let range = 182;
+
+  const placed = (node, side, share) => { node.style[side] = (100 * share).toFixed(2) + "%"; return node; };
+  const ticks = (first, count) => {
+    const found = [];
+    for (let at = 0; at < count; at += 1) {
+      const [year, month, day] = iso(first + at).split("-");
+      if (count <= 45 ? (count - at) % 7 === 4 : day === "01")
+        found.push([at, count <= 45 ? [month + "-" + day, month + "-" + day]
+          : month === "01" ? [year, year] : [+month + "月", MONTHS[month - 1]]]);
+    }
+    const years = found.filter(([, text]) => text[0] === text[1]);
+    const shown = count > 900 ? years : found, step = Math.ceil(shown.length / 7);
+    return h("div", {class: "x", "aria-hidden": "true"}, shown.filter((_, at) => at % step === 0)
+      .map(([at, text]) => placed(h("span", {}, t(text)), "left", at / count)));
+  };
   const chart = (title, total, note, {above, below, line}) => {
-    const first = number(curves.last) - (above || line).length + 1, shown = above || line;
-    const known = (line || [...above, ...below || []]).filter((value) => value !== null);
-    const top = Math.max(...known, 1), low = line ? Math.min(...known) - 1 : 0;
-    const full = below ? 64 : 96, high = (value) => full * (value - low) / (top - low);
+    const shown = above || line, count = shown.length, first = number(curves.last) - count + 1;
+    const known = shown.filter((value) => value !== null), most = Math.max(...known, 0);
+    const under = below ? Math.max(...below, 0) : 0;
+    const top = line ? most : round(Math.max(most, under / 2, 1)), low = line ? Math.min(...known, most) - 1 : 0;
+    const deep = below ? round(Math.max(under, top / 4)) : 0, full = 96 * top / (top + deep);
+    const high = (value) => full * (value - low) / (top - low);
     const paths = {up: "", down: "", none: ""};
     let curve = "", mean = "";
     shown.forEach((value, at) => {
       if (value === null) { paths.none += `M${at * 4} 0h4v96h-4z`; return; }
-      if (line) curve += `${curve && shown[at - 1] !== null ? "L" : "M"}${at * 4 + 2} ${(96 - high(value)).toFixed(1)}`;
+      if (line) curve += `${curve && shown[at - 1] !== null ? "L" : "M"}${at * 4 + 2} ${(96 - 96 * (value - low) / (top - low)).toFixed(1)}`;
       else paths.up += `M${at * 4} ${(full - high(value)).toFixed(1)}h3v${high(value).toFixed(1)}h-3z`;
-      if (below) paths.down += `M${at * 4} ${full}h3v${(32 * (below[at] || 0) / top).toFixed(1)}h-3z`;
+      if (below) paths.down += `M${at * 4} ${full.toFixed(1)}h3v${high(below[at] || 0).toFixed(1)}h-3z`;
       const week = above && !below ? above.slice(Math.max(at - 6, 0), at + 1) : [null];
       if (week.length === 7 && !week.includes(null))
         mean += `${mean && above[at - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
     });
-    const most = Math.max(...known, 0).toLocaleString("en");
-    const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most);
-    let at = shown.length - 1;
+    const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most.toLocaleString("en"));
+    let at = count - 1;
     const read = () => {
       const value = shown[at], also = below ? [below[at]] : [];
       told.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
         one === null || one === undefined ? "–" : one.toLocaleString("en")).join(" / ");
     };
-    const picture = h("div", {tabindex: 0, role: "application", "aria-label": title[language()]},
-      s("svg", {class: "chart", viewBox: `0 0 ${shown.length * 4} 96`, preserveAspectRatio: "none", "aria-hidden": "true"},
+    const lines = line ? [[0, top], [1, Math.max(low, 0)]] : below
+      ? [[0, top], [full / 96, 0], [1, deep]] : [[0, top], [.5, top / 2], [1, 0]];
+    const picture = h("div", {class: "plot", tabindex: 0, role: "application", "aria-label": title[language()]},
+      s("svg", {class: "chart", viewBox: `0 0 ${count * 4} 96`, preserveAspectRatio: "none", "aria-hidden": "true"},
+        lines.map(([place]) => s("path", {class: "level", d: `M0 ${(place * 96).toFixed(1)}h${count * 4}`})),
         s("path", {class: below ? "final" : "provisional", d: paths.up}), s("path", {class: "lost", d: paths.down}),
-        s("path", {class: "line", d: curve + mean}), s("path", {fill: "url(#hatch)", d: paths.none})));
+        s("path", {class: "line", d: curve + mean}), s("path", {fill: "url(#hatch)", d: paths.none})),
+      h("div", {class: "y", "aria-hidden": "true"},
+        lines.map(([place, value]) => placed(h("span", {}, t(compact(value))), "top", place))));
     picture.addEventListener("keydown", (event) => {
       const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7}[event.key];
       if (!step) return;
       event.preventDefault();
-      at = Math.min(Math.max(at + step, 0), shown.length - 1);
+      at = Math.min(Math.max(at + step, 0), count - 1);
       read();
     });
     picture.addEventListener("pointermove", (event) => {
-      const box = picture.getBoundingClientRect();
-      at = Math.min(Math.max(Math.floor((event.clientX - box.left) / box.width * shown.length), 0), shown.length - 1);
+      const box = $("svg", picture).getBoundingClientRect();
+      at = Math.min(Math.max(Math.floor((event.clientX - box.left) / box.width * count), 0), count - 1);
       read();
     });
-    return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("b", {}, t(total)), " ", h("span", {class: "note"}, t(note))),
-      picture, h("div", {class: "ends"}, h("span", {}, iso(first)), told, h("span", {}, curves.last)));
+    return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("b", {}, t(total)), " ", h("span", {class: "note"}, note)),
+      picture, h("div", {class: "plot"}, ticks(first, count)), told);
   };
+
+  const bar = (value, most) => h("span", {class: "meter"}, placed(h("span", {}), "width", value / most));
+  const sources = (title, found) => {
+    const whole = sum(found.map((one) => one[1])), most = Math.max(...found.map((one) => one[1]));
+    return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("span", {class: "note"}, t(data.texts.no_sum))),
+      h("table", {class: "bars"}, h("tbody", {}, found.filter((one) => one[1] > 0).map(([name, people]) => h("tr", {},
+        h("th", {scope: "row"}, t(curves.sources_named[name])), h("td", {}, bar(people, most)),
+        h("td", {class: "num"}, percent(people, whole)))))));
+  };
+  const articles = (found) => h("div", {class: "card"}, h("h3", {}, t(data.texts.most_read), " ",
+    h("span", {class: "note"}, t(data.texts.of_all))),
+    h("table", {class: "bars articles"}, h("tbody", {}, found.map(([readers, day, title, url], at) => h("tr", {},
+      h("td", {class: "num"}, String(at + 1)),
+      h("th", {scope: "row"}, url.startsWith("https://mp.weixin.qq.com/")
+        ? h("a", {href: url, target: "_blank", rel: "noopener noreferrer"}, h("bdi", {}, title || day)) : h("bdi", {}, title || day)),
+      h("td", {class: "day"}, day), h("td", {}, bar(readers, Math.max(found[0][0], 1))),
+      h("td", {class: "num"}, t(compact(readers))))))));
   const charts = (place) => {
     if (!curves) return "";
-    const [readers, gained, lost, followers] = curves.curves[place], cards = [], texts = data.texts;
-    if (readers) cards.push(chart(texts.readers, compact(sum(readers.slice(-28))),
-      texts.added_up.map((text, at) => text + (at ? "; " : "；") + texts.mean[at]), {above: readers}));
-    if (gained) {
-      const net = sum(gained.slice(-28)) - sum((lost || []).slice(-28));
-      cards.push(chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text), texts.four_weeks,
-        {above: gained, below: lost}));
-    }
-    if (followers) {
-      const last = followers.findLast((value) => value !== null);
-      cards.push(chart(texts.followers, [last.toLocaleString("en"), last.toLocaleString("en")], texts.now, {line: followers}));
-    }
-    return cards.length ? h("section", {}, h("div", {class: "head"}, h("h2", {}, t(texts.figures)),
-      h("span", {class: "note"}, t(texts.by_day_hatched))), h("div", {class: "cards"}, cards)) : "";
+    const texts = data.texts, [allReaders, allGained, allLost, allFollowers] = curves.curves[place];
+    const [readersFrom, gainedFrom] = curves.sources[place], read = curves.articles[place];
+    const cards = h("div", {class: "cards uneven"});
+    const draw = () => {
+      const [readers, gained, lost, followers] = [allReaders, allGained, allLost, allFollowers]
+        .map((curve) => curve && curve.slice(-Math.min(range, curve.length)));
+      const net = sum(gained || []) - sum(lost || []);
+      const key = (name, total, text) => [s("svg", {class: "i", viewBox: "0 0 10 10", "aria-hidden": "true"},
+        s("path", {class: name, d: "M0 0h10v10h-10z"})), " ", total.toLocaleString("en"), " ", t(text), " "];
+      const last = allFollowers && allFollowers.findLast((value) => value !== null).toLocaleString("en");
+      cards.replaceChildren(...[
+        readers && chart(texts.readers, compact(sum(readers)), t(texts.added_up_mean), {above: readers}),
+        readersFrom.length && sources(texts.readers_from, readersFrom),
+        gained && chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text),
+          [key("final", sum(gained), texts.came), key("lost", sum(lost || []), texts.went)].flat(2), {above: gained, below: lost || []}),
+        followers && chart(texts.followers, [last, last], t(texts.now), {line: followers}),
+        read.length && articles(read),
+        gainedFrom.length && sources(texts.gained_from, gainedFrom),
+      ].filter(Boolean));
+    };
+    draw();
+    if (!cards.children.length) return "";
+    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
+    const buttons = RANGES.filter((_, at) => !at || RANGES[at - 1][0] < length).map(([size, text]) => {
+      const button = h("button", {type: "button", "aria-pressed": String(size === range)}, t(text));
+      button.addEventListener("click", () => {
+        range = size;
+        for (const other of buttons) other.setAttribute("aria-pressed", other === button);
+        draw();
+      });
+      return button;
+    });
+    return h("section", {id: "figures"}, h("div", {class: "head"}, h("h2", {}, t(texts.figures)),
+      h("span", {class: "note"}, t(texts.by_day_hatched)), length
+        ? h("span", {class: "seg right", role: "group"}, buttons) : ""), cards);
   };
 
   const legend = () => h("span", {class: "legend right"}, Object.values(STATE).map((state) =>

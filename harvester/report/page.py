@@ -29,12 +29,13 @@ from harvester.report.data import (
     Overview,
     stored_in,
 )
-from harvester.report.figures import DAYS, SERIES, Curve, Figures
+from harvester.report.figures import DAYS, MOST_ARTICLES, ROOM, SERIES, Article, Curve, Figures
 from harvester.report.markup import Html, el, escape, harmless, join
 from harvester.report.words import (
     INTERFACE_TITLES,
     LANGUAGES,
     NOTE,
+    SOURCES,
     TEXTS,
     compact,
     month,
@@ -44,8 +45,6 @@ from harvester.report.words import (
     title_of,
 )
 
-ROOM = 350_000
-"""Figures that the page holds: about a megabyte at the worst."""
 FOLDED = 200
 """So many accounts of a cause are listed; all of them can be copied."""
 WALL = 440, 230
@@ -493,8 +492,9 @@ def _week_card(
 ) -> Html:
     """Bars of weeks; those below stand upside down; a week without figures is hatched."""
     curve, state = above
-    top = max([value or 0 for value in (*curve, *(below or ()))] or [0]) or 1
-    full = 60 if below is None else 40
+    top = max([value or 0 for value in curve]) or 1
+    deep = max([value or 0 for value in below or [0]])
+    full = round(60 * top / (top + deep), 1)
     up = down = hatched = ""
     for at, value in enumerate(curve):
         if value is None:
@@ -503,7 +503,7 @@ def _week_card(
         high = round(full * value / top, 1)
         up += f"M{at * 10} {full - high}h8v{high}h-8z"
         if below is not None:
-            down += f"M{at * 10} {full}h8v{round(20 * (below[at] or 0) / top, 1)}h-8z"
+            down += f"M{at * 10} {full}h8v{round(full * (below[at] or 0) / top, 1)}h-8z"
     paths = [el("path", class_=state, d=up), el("path", class_="lost", d=down)]
     paths.append(el("path", d=hatched, fill="url(#hatch)"))
     picture = el("svg", *paths, class_="chart", viewBox=f"0 0 {len(curve) * 10} 60",
@@ -522,10 +522,10 @@ def _week_card(
 
 def _accounts(seen: Overview, figures: Figures | None) -> Html:
     heads = [("account", "name"), ("newest", "trouble"), ("weeks", ""), ("history", "history")]
-    heads += [("followers", "followers")] if figures else []
+    heads += [("followers", "followers"), ("reads", "")] if figures else []
     head = el("tr", *[
         el("th", el("button", word(key), type="button", data_sort=order) if order else word(key),
-           scope="col", class_="weeks" if key == "weeks" else None)
+           scope="col", class_="weeks" if key in ("weeks", "reads") else None)
         for key, order in heads
     ])  # fmt: skip
     rows = [_account(account, figures) for account in seen.accounts]
@@ -588,12 +588,29 @@ def _account(account: AccountView, figures: Figures | None) -> Html:
         el("td", columns_of(account.weeks, 10), class_="weeks"),
         el("td", bar, share(have, whole), class_="num"),
         el("td", both(compact(followers)), class_="num") if figures else "",
+        el("td", _spark(figures.weeks_of(account.appid, "readers", 26)), class_="weeks")
+        if figures
+        else "",
         data_followers=str(followers or 0) if figures else None,
         id=_id(account.appid) if account.appid.startswith("wx") else None,
         data_state=account.state,
         data_late=str(account.late),
         data_share=f"{have / whole:.4f}" if whole else "0",
     )  # fmt: skip
+
+
+def _spark(weeks: Curve) -> Html:
+    """A line of weeks, which is broken where there are no figures."""
+    top = max([value or 0 for value in weeks]) or 1
+    line, pen = "", "M"
+    for at, value in enumerate(weeks):
+        if value is None:
+            pen = "M"
+            continue
+        line += f"{pen}{at * 4} {19 - round(18 * value / top)}"
+        pen = "L"
+    return el("svg", el("path", class_="line", d=line), class_="spark", viewBox="0 0 100 20",
+              preserveAspectRatio="none", aria_hidden="true")  # fmt: skip
 
 
 def _foot(seen: Overview) -> Html:
@@ -614,19 +631,42 @@ def _packed(id_: str, content: object) -> Html:
 
 def _curves(seen: Overview, figures: Figures) -> object:
     """The figures of each account: the longest tail of days for which there is room."""
-    days = min(DAYS, ROOM // (len(SERIES) * max(len(seen.accounts), 1)))
-    curves = [
-        [figures.of(account.appid, series.name)[-days:] for series in SERIES]
-        for account in seen.accounts
-    ]
+    count = max(len(seen.accounts), 1)
+    days = min(figures.days, ROOM // (len(SERIES) * count))
+    most = max(MOST_ARTICLES // count, 1)
+    names: dict[str, int] = {}
+    curves, sources, articles = [], [], []
+    for account in seen.accounts:
+        each = [figures.of(account.appid, series.name)[-days:] for series in SERIES]
+        curves.append([
+            curve if any(value is not None for value in curve) else None for curve in each
+        ])  # fmt: skip
+        people = figures.sources.get(account.appid, {})
+        sources.append([
+            [(names.setdefault(name, len(names)), number)
+             for name, number in people[kind].most_common() if number]
+            if kind in people else []
+            for kind in ("readers", "gained")
+        ])  # fmt: skip
+        articles.append([_linked(one) for one in figures.articles.get(account.appid, [])[:most]])
     return {
         "last": figures.last.isoformat(),
         "names": [series.name for series in SERIES],
-        "curves": [
-            [None if not any(value is not None for value in curve) else curve for curve in each]
-            for each in curves
-        ],
+        "curves": curves,
+        "sources": sources,
+        "sources_named": [SOURCES.get(name, (name, name)) for name in names],
+        "articles": articles,
     }
+
+
+ARTICLES_AT = "https://mp.weixin.qq.com/"
+"""Where articles lie; no other link is in the page."""
+
+
+def _linked(article: Article) -> Article:
+    """The article with a link, or without one."""
+    url = article.url.replace("http://", "https://", 1)
+    return article._replace(url=url if url.startswith(ARTICLES_AT) else "")
 
 
 def _data(seen: Overview, titles: dict[str, Text]) -> object:

@@ -54,7 +54,24 @@ TEXTS: dict[str, Text] = {
     "followers": ("用户数", "Followers"),
     "figures": ("数字", "Figures"),
     "by_day_hatched": ("每格一天；斜线＝没有数字", "a bar a day; hatched: no figures"),
-    "mean": ("线：7 天平均", "line: mean of 7 days"),
+    "added_up_mean": (
+        "每日人数相加；线：7 天平均",
+        "daily readers added up; line: mean of 7 days",
+    ),
+    "came": ("新增", "gained"),
+    "went": ("取消", "lost"),
+    "readers_from": ("读者来源", "Where readers come from"),
+    "gained_from": ("新增用户来源", "Where followers come from"),
+    "no_sum": (
+        "近一年；同一人可能来自几处，各天的人数相加",
+        "last year; days added up, a person may come from several",
+    ),
+    "most_read": ("阅读最多的文章", "Most read articles"),
+    "of_all": (
+        "已存的全部；截至最近一天的人数",
+        "of all that is stored; readers up to the latest day",
+    ),
+    "reads": ("26 周阅读", "Readers, 26 weeks"),
     "most": ("最高", "max"),
     "now": ("最近", "latest"),
     "accounts": ("账号", "Accounts"),
@@ -133,6 +150,30 @@ INTERFACE_TITLES: dict[str, Text] = {
     "get_adunit_list": ("广告单元", "Ad units"),
 }
 """Short names of the built-in interfaces."""
+
+
+SOURCES: dict[str, Text] = {
+    "公众号消息": ("公众号消息", "account message"),
+    "聊天会话": ("聊天会话", "chat"),
+    "朋友圈": ("朋友圈", "Moments"),
+    "公众号主页": ("公众号主页", "account page"),
+    "推荐": ("推荐", "recommended"),
+    "搜一搜": ("搜一搜", "search"),
+    "其他": ("其他", "other"),
+    "0": ("其他", "other"),
+    "1": ("搜索", "search"),
+    "17": ("名片分享", "name card"),
+    "30": ("扫二维码", "QR code"),
+    "51": ("支付后关注", "after payment"),
+    "57": ("文章内账号名称", "name in article"),
+    "100": ("微信广告", "WeChat ads"),
+    "149": ("小程序关注", "mini-program"),
+    "161": ("他人转载", "reprint"),
+    "176": ("专辑内账号名称", "name in album"),
+    "200": ("视频号", "Channels"),
+    "201": ("直播", "live"),
+}
+"""Short names of sources: ``scene_desc`` of readers, ``user_source`` of followers."""
 
 
 def title_of(name: str, endpoint: Endpoint | None = None) -> Text:

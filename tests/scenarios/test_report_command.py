@@ -74,8 +74,8 @@ def test_accounts_have_the_names_of_the_file(tmp_path: Path) -> None:
 def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
     with Server() as server:
         harvest(*run(server, tmp_path))
-    _, plain = written(tmp_path, "--lang", "en")
-    _, page = written(tmp_path, "--lang", "en", "--curves")
+    _, plain = written(tmp_path, "--lang", "en", "--no-curves")
+    _, page = written(tmp_path, "--lang", "en")
     assert 'id="curves"' not in plain
     content = unpacked(page, "curves")
     assert content["last"] == "2024-01-31"
@@ -127,7 +127,7 @@ def test_the_page_of_a_shared_ledger(postgres: PostgresServer, tmp_path: Path) -
     with Server() as server:
         done = harvest(*run(server, tmp_path, *shared, "--sink", database), PGPASSWORD=PASSWORD)
     assert done.returncode == 0, done.stderr
-    more = ("--lang", "en", "--curves")
+    more = ("--lang", "en")
     said, page = written(tmp_path, *shared, *more, PGPASSWORD=PASSWORD)
     assert said.startswith("Jan 31, 2024, is complete\n")
     assert PASSWORD not in page
@@ -140,12 +140,16 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert done.stderr == f"harvester: there is no ledger at {tmp_path}/ledger.sqlite\n"
     with Server() as server:
         harvest(*run(server, tmp_path, "--sink", "-"))
-    done = harvest("report", "--out", tmp_path, "--html", tmp_path / "page.html", "--curves")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("harvester: no destination that has everything can be read")
-    assert not (tmp_path / "page.html").exists()
-    page = tmp_path / "nowhere" / "page.html"
+    page = tmp_path / "page.html"
     done = harvest("report", "--out", tmp_path, "--html", page)
+    assert done.returncode == 0
+    assert done.stderr == "harvester: the page has no curves: no destination can be read back\n"
+    assert 'id="curves"' not in page.read_text(encoding="utf-8")
+    done = harvest("report", "--out", tmp_path, "--sink", f"jsonl:{tmp_path}/other")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search("knows nothing of jsonl:.*other", done.stderr)
+    page = tmp_path / "nowhere" / "page.html"
+    done = harvest("report", "--out", tmp_path, "--html", page, "--no-curves")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"harvester: {page} cannot be written (No such file or directory)\n"
     done = harvest("report", "--out", tmp_path, "--lang", "fr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from harvester.report import Overview, page
-from harvester.report.figures import Figures
+from harvester.report.figures import DAYS, Article, Figures
 from tests.report_data import (
     BEGIN,
     HOSTILE,
@@ -176,6 +177,13 @@ def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
     view = opened(seen, at=f"#{account.appid}", figures=drawn)
     view.locator("#one .chart").first.wait_for()
     assert view.locator("#one .chart").count() == 3
+    assert view.locator("#one .bars").count() == 3
+    links = view.locator("#one .articles a").evaluate_all("all => all.map((one) => one.href)")
+    assert links == [f"https://mp.weixin.qq.com/s?mid={n}" for n in (1, 2, 4, 5, 7, 8, 10)]
+    bars = "document.querySelector('#figures .chart').viewBox.baseVal.width / 4"
+    for name, days in (("30 d", 30), ("1 yr", 365), ("All", DAYS), ("6 mo", 182)):
+        view.get_by_role("button", name=name, exact=True).click()
+        assert view.evaluate(bars) == days
     view.locator("#one .cards [tabindex]").first.focus()
     view.keyboard.press("ArrowLeft")
     value = drawn.of(account.appid, "readers")[-2]
@@ -211,8 +219,18 @@ def test_nothing_that_is_smuggled_in_runs(opened: Open) -> None:
             ledger.asked_for(appid, endpoint, BEGIN, YESTERDAY)
             ledger.put(appid, endpoint, BEGIN, YESTERDAY, "failed", code=61500,
                        detail=HOSTILE, rid=HOSTILE)  # fmt: skip
-    view = opened(ledger.seen(names=names, where=HOSTILE))
+    seen = ledger.seen(names=names, where=HOSTILE)
+    drawn = some_figures(seen)
+    for appid in drawn.curves:
+        drawn.sources[appid] = {"readers": Counter({HOSTILE: 1}), "gained": Counter({HOSTILE: 1})}
+        drawn.articles[appid] = [
+            Article(9, HOSTILE, HOSTILE, "javascript:alert(1)"),
+            Article(8, HOSTILE, HOSTILE, f"https://mp.weixin.qq.com/{HOSTILE}"),
+        ]
+    view = opened(seen, figures=drawn)
     view.locator(".wall a").first.click()
+    view.locator("#one .articles").wait_for()
+    assert view.locator("#one .articles a").count() == 1
     view.locator("#one h1").wait_for()
     for button in view.locator("#one .coverage button").all():
         button.click()

@@ -15,7 +15,7 @@ from harvester.report import verdict
 from harvester.report.causes import KINDS, kind_of
 from harvester.report.data import RECENT, Overview, runs_of
 from harvester.report.figures import DAYS as DAYS_OF_CURVES
-from harvester.report.figures import figures
+from harvester.report.figures import TOTALS, Article, days_for, figures
 from harvester.report.words import INTERFACE_TITLES, TEXTS, compact, moment, share
 from harvester.sinks.memory import MemorySink
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger, agency
@@ -298,6 +298,61 @@ def test_figures_are_those_that_are_stored() -> None:
     assert found.weeks("gained")[-2:] == [None, 7]
     assert figures(sink, None, YESTERDAY, [USERS]).latest(A, "followers") is None
     assert figures(sink, None, BEGIN, [USERS]).latest(A, "gained") is None
+
+
+def test_people_are_counted_by_source_over_the_last_year() -> None:
+    def read(day: date, *sources: object) -> dict[str, object]:
+        return {"ref_date": str(day), "detail": {"read_user": 9, "read_user_source": [*sources]}}
+
+    def by(scene: object, people: object) -> dict[str, object]:
+        return {"scene_desc": scene, "user_count": people}
+
+    before = YESTERDAY - timedelta(days=DAYS_OF_CURVES)
+    sink = sink_with(
+        (A, "getbizsummary", [
+            read(YESTERDAY, by("全部", 9), by("朋友圈", 5), by("聊天会话", 6)),
+            read(YESTERDAY, by("搜一搜", None), 7),
+            read(YESTERDAY, by("朋友圈", 1)),
+            read(before, by("朋友圈", 100)),
+            {"ref_date": str(YESTERDAY), "detail": {"read_user": 1}},
+        ]),
+        (A, USERS, [{"ref_date": str(YESTERDAY), "user_source": 30, "new_user": 4},
+                    {"ref_date": str(YESTERDAY), "user_source": 17, "new_user": "many"}]),
+    )  # fmt: skip
+    found = figures(sink, None, YESTERDAY, [USERS, "getbizsummary"], DAYS_OF_CURVES + 1)
+    assert found.sources[A] == {"readers": {"朋友圈": 6, "聊天会话": 6}, "gained": {"30": 4}}
+    assert found.of(A, "readers")[0] == 9  # the day before the last year has a place
+
+
+def test_the_most_read_articles_are_those_with_most_readers_on_their_latest_day() -> None:
+    def article(number: int, *totals: tuple[str, object]) -> dict[str, object]:
+        entries = [{"stat_date": day, "read_user": readers} for day, readers in totals]
+        return {
+            "ref_date": "2026-11-01",
+            "msgid": f"{number}_1",
+            "title": f"No. {number}",
+            "content_url": f"http://mp.weixin.qq.com/s?mid={number}",
+            "detail_list": entries,
+        }
+
+    many = [article(n, ("2026-11-01", 1), ("2026-11-02", n)) for n in range(3_000)]
+    sink = sink_with(
+        (A, TOTALS, [*many, article(5_000), article(5_001, ("2026-11-03", None))]),
+        (B, TOTALS, [article(1, ("2026-11-03", 7), ("2026-11-02", 9)), {"detail_list": 3}]),
+    )
+    found = figures(sink, None, YESTERDAY, [TOTALS])
+    assert [each.readers for each in found.articles[A]] == [*range(2_999, 2_989, -1)]
+    assert found.articles[B] == [
+        Article(7, "2026-11-01", "No. 1", "http://mp.weixin.qq.com/s?mid=1")
+    ]
+
+
+def test_of_few_accounts_all_days_are_read() -> None:
+    first = YESTERDAY - timedelta(days=3_999)
+    assert days_for(1, first, YESTERDAY) == 4_000
+    assert days_for(100, first, YESTERDAY) == 875
+    assert days_for(1_000, first, YESTERDAY) == DAYS_OF_CURVES
+    assert days_for(1, YESTERDAY, YESTERDAY) == DAYS_OF_CURVES
 
 
 @pytest.mark.parametrize(

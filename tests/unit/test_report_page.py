@@ -8,6 +8,7 @@ import json
 import re
 import time
 import zlib
+from datetime import timedelta
 from functools import cache
 from html.parser import HTMLParser
 from typing import Any
@@ -216,6 +217,32 @@ def test_curves_are_in_the_page_as_they_were_read() -> None:
     assert "All accounts together" in said
     assert "daily readers added up" in said
     assert "data-followers" in text
+
+
+def test_sources_and_articles_of_each_account_are_in_the_page() -> None:
+    seen = many()
+    content = data_in(page(seen, "en", figures=some_figures(seen)), "curves")
+    named = [text[1] for text in content["sources_named"]]
+    readers, gained = content["sources"][0]
+    assert [named[source] for source, _ in readers] == ["account message", "Moments", "search"]
+    assert [(named[source], people) for source, people in gained][1:] == [
+        ("QR code", 2_500),
+        ("4711", 300),
+    ]
+    first, second, third = content["articles"][0][:3]
+    assert first[:2] == [50_000, str(YESTERDAY - timedelta(days=31))]
+    assert second[3] == "https://mp.weixin.qq.com/s?mid=2"
+    assert third[3] == ""  # it lies elsewhere
+
+
+def test_a_line_of_weeks_is_broken_where_there_are_no_figures() -> None:
+    seen = many()
+    drawn = some_figures(seen)
+    for curves in drawn.curves.values():
+        curves["readers"] = [*[None] * 189, *[0] * 112, *[None] * 14, *[8] * 56]
+    text = page(seen, figures=drawn)
+    line = "".join(f"{'L' if at else 'M'}{at * 4} 19" for at in range(16))
+    assert f'd="{line}M72 1L76 1L80 1L84 1L88 1L92 1L96 1L100 1"' in text
 
 
 def test_a_page_without_curves_has_no_place_for_them() -> None:
