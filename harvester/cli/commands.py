@@ -64,6 +64,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     called = _called(given)
     screen.log_as("text")
     screen.name_accounts({})
+    screen.listen()
     try:
         return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:

@@ -5,6 +5,7 @@ Rule: text from outside loses its control characters before it is printed.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -103,6 +104,21 @@ def say(text: str, level: str = "warning") -> None:
         log(text, level)
         return
     print(f"harvester: {plain(named(text))}", file=sys.stderr, flush=True)
+
+
+class _Messages(logging.Handler):
+    """What the library tells its logger, as sentences on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+_messages = _Messages()
+
+
+def listen() -> None:
+    """From now on show what the library tells its logger."""
+    logging.getLogger("harvester").addHandler(_messages)  # the same one is added once
 
 
 def show_json(content: object, *, aside: bool = False) -> None:

@@ -1,6 +1,7 @@
 """A run of the command: signals, progress, report, exit status.
 
-Rule: the first signal stops the run in order, the second at once; neither loses data.
+Rule: the first signal stops the run in order, the second at once, and so does one before the first
+request; none loses data.
 """
 
 from __future__ import annotations
@@ -43,17 +44,19 @@ def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = F
 
 async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
     ended = Report(state="interrupted")
-    stop = asyncio.Event()
+    stop, begun = asyncio.Event(), asyncio.Event()
     with display(quiet=quiet) as shown:
 
         def observe(event: Event) -> None:
             nonlocal ended
+            if isinstance(event, events.RunStarted):
+                begun.set()
             if isinstance(event, events.Ended):
                 ended = event.report
             shown(event)
 
         task = asyncio.ensure_future(harvest(observe, stop))
-        _on_signals(stop, task)
+        _on_signals(stop, begun, task)
         try:
             return await task
         except asyncio.CancelledError:
@@ -71,9 +74,9 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
     return ended
 
 
-def _on_signals(stop: asyncio.Event, task: asyncio.Future[Report]) -> None:
+def _on_signals(stop: asyncio.Event, begun: asyncio.Event, task: asyncio.Future[Report]) -> None:
     def on_signal() -> None:
-        if stop.is_set():
+        if stop.is_set() or not begun.is_set():  # until then nothing is under way to be finished
             task.cancel()
         stop.set()
 

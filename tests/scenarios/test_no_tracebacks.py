@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import harvester
+from tests.own_server import free_port
 from tests.support import A, Wechat, command, environment, harvest
 
 pytestmark = pytest.mark.thorough
@@ -101,6 +103,21 @@ def test_an_interrupt_at_any_moment_after_the_start_shows_no_traceback(tmp_path:
             _, said = process.communicate(timeout=30)
         assert process.returncode in (4, 130), said
         assert "Traceback" not in said
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_wait_for_a_server_is_told_and_ends_with_the_first_interrupt(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command(*RUN, "--sink", f"redis://127.0.0.1:{free_port()}/0"), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert re.match("harvester: redis.* does not answer .*; it is called again for up to", told)
+    assert process.returncode == 130, said
+    assert said == "harvester: interrupted; run the same command again to go on\n"
 
 
 class Odd:

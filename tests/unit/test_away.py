@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -42,6 +43,23 @@ def test_a_server_that_comes_back_is_called_until_then() -> None:
     gaps = [b - a for a, b in zip(server.called, server.called[1:], strict=False)]
     assert all(gap <= AWAY.ceiling(n) + 0.01 for n, gap in enumerate(gaps, 1))
     assert server.called[-1] - server.called[0] < 30.0 + AWAY.cap + 0.01
+
+
+@pytest.mark.parametrize(("back", "told"), [(0.2, False), (10.0, True)])
+def test_a_longer_wait_is_told_once_and_so_is_its_end(
+    back: float, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    waited(Server(back=back), 60.0)
+    said = [record.getMessage() for record in caplog.records if record.name == "harvester"]
+    if told:
+        began, ended = said
+        assert re.fullmatch(
+            r"the server x does not answer \(it said so\); it is called again for up to 5\d s",
+            began,
+        )
+        assert ended == "the server x answers again"
+    else:
+        assert said == []
 
 
 def test_a_delay_never_passes_five_seconds() -> None:
