@@ -182,6 +182,7 @@ def test_what_is_typed_wins_over_the_accounts_of_a_file(tmp_path: Path) -> None:
     assert "1 account\n" in one.stdout
 
 
+@pytest.mark.thorough
 def test_a_harvest_after_the_ledger_was_moved_away_verifies(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

@@ -17,9 +17,14 @@ NO_FIGURES = [
     {}, {"ret": -1}, {"error": "unauthorized"}, {"code": 500, "message": "gateway"},
     {"errcode": 0, "errmsg": "ok"},
 ]  # fmt: skip
+NO_LIST = [*NO_FIGURES[1:], {"list": {}}]
 
 
-@pytest.mark.parametrize("answer", [*NO_FIGURES, {"list": None}, {"list": {}}], ids=str)
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"list": None}, *[pytest.param(each, marks=pytest.mark.thorough) for each in NO_LIST]],
+    ids=str,
+)
 @pytest.mark.parametrize("endpoint", LISTS)
 def test_an_answer_without_its_list_fails_its_window_after_the_attempts(
     endpoint: str, answer: dict[str, Any], tmp_path: Path

@@ -136,7 +136,7 @@ def test_a_second_sink_is_added_after_the_windows_have_changed(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("kind", ["jsonl", "sqlite"])
+@pytest.mark.parametrize("kind", [pytest.param("jsonl", marks=pytest.mark.thorough), "sqlite"])
 def test_every_kind_of_change(
     kind: str, change: str, server: DaysOnly, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -14,6 +14,7 @@ SAYS = {"jsonl": "nothing to do", "iceberg": " files became "}
 
 
 @pytest.mark.parametrize("kind", SAYS)
+@pytest.mark.thorough
 def test_maintenance_changes_no_record(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -88,7 +88,7 @@ STEPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("refresh", [False, True])
+@pytest.mark.parametrize("refresh", [False, pytest.param(True, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("kind", OWNED)
 def test_two_ledgers_in_turn(
@@ -150,6 +150,7 @@ def test_two_ledgers_at_the_same_time(
 
 
 @pytest.mark.parametrize("kind", OWNED)
+@pytest.mark.thorough
 def test_after_a_rebuild_the_former_ledger_is_refused(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

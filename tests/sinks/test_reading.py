@@ -226,6 +226,7 @@ asyncio.run(die(Place(sys.argv[1], Path(sys.argv[2])), again, new))
 """
 
 
+@pytest.mark.thorough
 def test_what_lies_in_files_beyond_the_checkpoint_is_left_out_and_in_a_database_it_stands(
     place: Place,
 ) -> None:

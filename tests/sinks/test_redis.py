@@ -505,6 +505,7 @@ def test_a_job_on_a_cluster_that_dies_at_any_moment_ends_with_the_truth(
             assert consumer.windows == ledger.truth(), moments[moment - 1]
 
 
+@pytest.mark.thorough
 def test_a_node_that_is_gone_and_back_again_is_waited_for(nodes: list[RedisServer]) -> None:
     names = [f"interface{number}" for number in range(12)]
     batches = [batch(window(1, endpoint=name), 1) for name in names]

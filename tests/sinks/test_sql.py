@@ -373,6 +373,7 @@ def test_a_write_that_the_ledger_did_not_hear_of_is_repeated_and_replaces_itself
     assert target.numbers() == [1, 2, 3]
 
 
+@pytest.mark.thorough
 def test_many_accounts_in_one_write(target: Target) -> None:
     accounts = [f"wx{n}" for n in range(1200)]
     for _ in range(2):
@@ -438,6 +439,7 @@ def test_two_fenced_writers_at_the_same_time_leave_the_later_epochs_records(
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+@pytest.mark.thorough
 def test_a_writer_waits_for_another_one_of_the_same_account(
     isolation: str, server: Target, watched: list[Any]
 ) -> None:
@@ -591,6 +593,7 @@ def test_a_scan_says_that_a_table_is_gone(target: Target) -> None:
         target.scan()
 
 
+@pytest.mark.thorough
 def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -> None:
     target.harvest([part(1, 1)])
     if target.server is None:
