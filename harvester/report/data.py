@@ -248,6 +248,32 @@ class _Shape:
         self.calls: dict[str, int] = {}
 
 
+class _Shapes:
+    """The letters of all interfaces of all accounts, each once.
+
+    times: how many accounts have a shape, by interface.
+    """
+
+    def __init__(self, day: date) -> None:
+        self._day = day
+        self._known: dict[tuple[date, bytes], _Shape] = {}
+        self._letters: dict[bytes, int] = {}
+        self.times: Counter[tuple[str, _Shape]] = Counter()
+
+    def add(self, name: str, first: date, letters: bytes) -> _Shape:
+        """One more account has these letters of an interface; gives their shape."""
+        shape = self._known.get((first, letters))
+        if shape is None:
+            index = self._letters.setdefault(letters, len(self._letters))
+            shape = self._known[first, letters] = _Shape(index, first, letters, self._day)
+        self.times[name, shape] += 1
+        return shape
+
+    def runs(self) -> list[str]:
+        """The letters as runs, by index."""
+        return list(map(runs_of, self._letters))
+
+
 class _Sum:
     """Letters of many accounts together: where a run begins one more, behind its end one less."""
 
@@ -316,9 +342,7 @@ class _Maker:
         archive = newest < settled - RECENT
         self._newest = newest
         self._made = Overview(now, newest if archive else settled, archive)
-        self._shapes: dict[tuple[date, bytes], _Shape] = {}
-        self._letters: dict[bytes, int] = {}
-        self._times: Counter[tuple[str, _Shape]] = Counter()
+        self._shapes = _Shapes(self._made.day)
         self._causes: dict[tuple[str, str], Cause] = {}
         self.spent: dict[Key, int] = {}
         """The calls of a day, today or yesterday."""
@@ -360,8 +384,7 @@ class _Maker:
         if found is None:
             return
         first, letters = found
-        shape = self._shape(first, letters)
-        self._times[name, shape] += 1
+        shape = self._shapes.add(name, first, letters)
         account.rows.append(Row(name, first, shape.index))
         account.counts = plus(account.counts, shape.counts)
         account.weeks = list(map(plus, account.weeks, shape.weeks))
@@ -371,14 +394,6 @@ class _Maker:
         kinds = self._reasons(account, name, calendar, shape, reasons)
         self._freshness(account, name, first, letters, calendar)
         self._calls((account.appid, name), shape, letters, kinds)
-
-    def _shape(self, first: date, letters: bytes) -> _Shape:
-        found = self._shapes.get((first, letters))
-        if found is None:
-            index = self._letters.setdefault(letters, len(self._letters))
-            found = _Shape(index, first, letters, self._made.day)
-            self._shapes[first, letters] = found
-        return found
 
     def _note_last(self, name: str, first: date, letters: bytes) -> None:
         """Note the newest stored day, and how far it lies behind the newest that there can be."""
@@ -498,7 +513,7 @@ class _Maker:
         made = self._made
         views: dict[str, InterfaceView] = {}
         sums: defaultdict[str, _Sum] = defaultdict(_Sum)
-        for (name, shape), times in self._times.items():
+        for (name, shape), times in self._shapes.times.items():
             view = views.setdefault(name, InterfaceView(name))
             view.counts = plus(view.counts, shape.counts, times)
             sums[name].add(shape, times)
@@ -507,7 +522,7 @@ class _Maker:
         made.interfaces = sorted(views.values(), key=lambda view: _place(view.name))
         for view in made.interfaces:
             made.counts = plus(made.counts, view.counts)
-        made.shapes = list(map(runs_of, self._letters))
+        made.shapes = self._shapes.runs()
         made.accounts.sort(key=_trouble)
         made.behind = self._behind or 0
         if not made.archive:
