@@ -35,16 +35,18 @@ class Thread:
         and lasts no longer than the disk needs.
         """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True):  # holds off anyio's cancellation ...
-                while not future.done():
-                    with contextlib.suppress(asyncio.CancelledError):  # ... but not asyncio's own
-                        await asyncio.wait([future])
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):  # holds off anyio's cancellation ...
+            future = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+            while not future.done():
+                try:
+                    await asyncio.wait([future])
+                except asyncio.CancelledError as exc:  # ... but not asyncio's own
+                    cancelled = exc
+        if cancelled is not None:
             future.exception()  # retrieved, so that the loop does not log it
-            raise
+            raise cancelled
+        return future.result()
 
     def close(self) -> None:
         """End the thread; nothing may be under way."""

@@ -123,6 +123,25 @@ def test_a_cancelled_scope_waits_for_the_call(thread: Thread) -> None:
     asyncio.run(main())
 
 
+def test_in_a_cancelled_scope_the_result_is_returned_and_the_next_wait_is_cut_off(
+    thread: Thread,
+) -> None:
+    """What was written is known, and can be told to the ledger."""
+
+    async def main() -> list[str]:
+        blocked, said = Blocked(), list[str]()
+        with anyio.CancelScope() as scope:
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.01, scope.cancel)
+            loop.call_later(0.05, blocked.go.set)
+            said.append(await thread.call(blocked))
+            await anyio.sleep(0)
+            said.append("went on")
+        return said
+
+    assert asyncio.run(main()) == ["done"]
+
+
 def test_the_error_of_a_cancelled_call_is_swallowed_in_silence(thread: Thread) -> None:
     async def main() -> list[object]:
         complaints: list[object] = []

@@ -86,8 +86,8 @@ PLANTED = (
     Planted(
         "a cancelled caller does not wait for the disk",
         "thread.py",
-        "                while not future.done():\n",
-        "                while False:\n",
+        "                    cancelled = exc\n",
+        "                    raise\n",
     ),
     Planted(
         "a failed window stays in flight forever",

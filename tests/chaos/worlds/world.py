@@ -340,7 +340,7 @@ class Living:
         try:
             return loop.run_until_complete(self._main)
         except CrashError:
-            self._forget()
+            self.ending = "crashed"
         except asyncio.CancelledError:
             self.ending = "cancelled"
         except HarvestError as exc:
@@ -348,7 +348,9 @@ class Living:
         except Exception:  # noqa: BLE001  (whatever it is, it should not have come out)
             self.broken.append(traceback.format_exc())
         finally:
-            if self.ending != "crashed":
+            if self.ending == "crashed":  # not while the error is handled: it holds the tasks
+                self._forget()
+            else:
                 self._look_around()
             loop.close()
             self.world.end()
@@ -415,7 +417,6 @@ class Living:
 
     def _forget(self) -> None:
         """Nothing of the process is left: no callback runs any more, its locks are gone."""
-        self.ending = "crashed"
         self.world.crashes += 1
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         for each in self.opened:
@@ -427,13 +428,17 @@ class Living:
         try:
             self._main = self._engine = None
             self.loop.set_exception_handler(lambda *_: None)
-            for task in asyncio.all_tasks(self.loop):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            self._say_nothing_of_tasks()
             self.loop._ready.clear()  # type: ignore[attr-defined]
             self.loop._scheduled.clear()  # type: ignore[attr-defined]
             gc.collect()
         finally:
             sys.unraisablehook = hook
+
+    def _say_nothing_of_tasks(self) -> None:
+        """In a function of its own: a variable that held the last task would keep it."""
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def _look_around(self) -> None:
         """Nothing is left behind."""
