@@ -56,7 +56,7 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
             shown(event)
 
         task = asyncio.ensure_future(harvest(observe, stop))
-        _on_signals(stop, begun, task)
+        heed_no_more = _on_signals(stop, begun, task)
         try:
             return await task
         except asyncio.CancelledError:
@@ -67,29 +67,48 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
             ended.state = "failed"
             problem = str(exc)
         finally:
-            if stop.is_set():
-                _heed_no_more()
+            heed_no_more()
     say(problem, "error")
     ended.notes.append(problem)
     return ended
 
 
-def _on_signals(stop: asyncio.Event, begun: asyncio.Event, task: asyncio.Future[Report]) -> None:
+_SIGNALS = signal.SIGINT, signal.SIGTERM
+
+
+def _on_signals(
+    stop: asyncio.Event, begun: asyncio.Event, task: asyncio.Future[Report]
+) -> Callable[[], None]:
+    """Heed signals from now on; returns what ends that.
+
+    Not by the loop's own handlers: where these are removed, an interrupt would be raised at once.
+    """
+    loop = asyncio.get_running_loop()
+
     def on_signal() -> None:
         if stop.is_set() or not begun.is_set():  # until then nothing is under way to be finished
             task.cancel()
         stop.set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
+    def tell(*_: object) -> None:
+        loop.call_soon_threadsafe(on_signal)
+
+    former = {number: signal.signal(number, tell) for number in _SIGNALS}
+
+    def end() -> None:
+        if stop.is_set():
+            _heed_no_more()
+            return
+        for number, handler in former.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    return end
 
 
 def _heed_no_more() -> None:
     """Let a key that is held down end nothing any more: what was done is told, and that is soon."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: None)  # for one that has come and was not handled yet
         signal.signal(number, signal.SIG_IGN)
 
 

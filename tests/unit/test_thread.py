@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from harvester.testing import run_virtual
@@ -135,7 +136,7 @@ def test_in_a_cancelled_scope_the_result_is_returned_and_the_next_wait_is_cut_of
             loop.call_later(0.01, scope.cancel)
             loop.call_later(0.05, blocked.go.set)
             said.append(await thread.call(blocked))
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             said.append("went on")
         return said
 
