@@ -28,6 +28,7 @@ AGAIN = "nothing that was committed is lost: mend it and run the same command ag
 
 
 _log = logging.getLogger("harvester")
+_log.addHandler(logging.NullHandler())  # a library prints nothing by itself
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
@@ -45,7 +46,7 @@ async def until_it_answers(
     where: the server as messages name it, without a secret.  patience: seconds from the first
     failure to the last call.  Raises ``error`` after that, and any other exception at once.
     """
-    failures, ends, told = 0, 0.0, False
+    failures, begun, ends, told = 0, anyio.current_time(), 0.0, False
     while True:
         try:
             found = await call()
@@ -60,7 +61,7 @@ async def until_it_answers(
         ends = ends or now + patience
         if now >= ends:
             raise error(f"{where} was away for {patience:g} s ({why}); {AGAIN}")
-        if not told and now >= ends - patience + SILENT:
+        if not told and now >= begun + SILENT:
             told = True
             text = "%s does not answer (%s); it is called again for up to %.0f s"
             _log.warning(text, where, why, ends - now)

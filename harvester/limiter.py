@@ -102,7 +102,7 @@ def _read_rate(given: object) -> tuple[float, float]:
         found = _SPEC.fullmatch(given.strip().lower())
         if found and (found[2] or "s") in _PERIODS and float(found[1]) < _ABSURD:
             return float(found[1]), _PERIODS[found[2] or "s"]
-    return math.nan, 1.0
+    return math.nan, math.nan
 
 
 class Limiter:

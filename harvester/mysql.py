@@ -18,12 +18,12 @@ FORM = "mysql://[USER@]HOST[:PORT]/DATABASE"
 PASSWORD_VARIABLE = "MYSQL_PWD"  # the name, not the password
 DISK_FULL = "the disk is full"
 
-_ANSWER = 120
-"""Seconds for an answer."""
+_CONNECT, _ANSWER = 10, 120
+"""Seconds for a connection, its greeting included, and for an answer."""
 _OURS: dict[str, Any] = {
     "charset": "utf8mb4",
-    "connect_timeout": 10,
-    "read_timeout": _ANSWER,
+    "connect_timeout": _CONNECT,
+    "read_timeout": _CONNECT,
     "write_timeout": _ANSWER,
     "autocommit": False,
     "program_name": "harvester",
@@ -87,6 +87,7 @@ class Server(NamedTuple):
             with connection.cursor() as cursor:
                 cursor.execute(_SETTINGS)
                 cursor.execute(_ISOLATION)
+            connection._read_timeout = _ANSWER  # PyMySQL has one for the greeting and all answers
         except (self.library.MySQLError, OSError, RuntimeError, ValueError) as exc:
             said = self.says(exc)
             code = number(exc)

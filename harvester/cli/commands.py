@@ -312,8 +312,8 @@ def _named(names: Sequence[str]) -> set[str]:
 def report(sink: tuple[Secret, ...], **values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
-    It reads the ledger, and from the first destination that can be read the last year's figures.
-    It sends nothing, and may run while a harvest is running.  With --accounts FILE the accounts
+    It reads the ledger, and the figures from the first destination that has everything.  It sends
+    nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
     have the names that stand there.
     """
     from harvester.cli.report import language, write_report

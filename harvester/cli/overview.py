@@ -273,6 +273,9 @@ class Reader:
         for appid in wanted.appids:
             if appid not in names:
                 raise UsageError(f"the ledger knows no account {appid}{nearest(appid, known)}")
+        asked = {name for _, name in self._asked}
+        for name in sorted({*wanted.endpoints} - asked - self._own.keys()):
+            plugins.endpoint(name)  # else it is none: said with the nearest name
         chosen = {*wanted.appids} or self.enabled(*known)
         self._appids = [appid for appid in known if appid in chosen]
 

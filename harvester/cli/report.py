@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from harvester import plugins
@@ -16,11 +17,12 @@ from harvester.cli.known import as_known
 from harvester.cli.screen import plain, say, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import place_of
 from harvester.report import Overview, card, overview, page, verdict
 from harvester.report.figures import Figures, days_for, figures
 from harvester.sinks.base import Sink, keep_with, scan_of, spec_of
+from harvester.verify import TURNS
 
 
 def language() -> str:
@@ -50,13 +52,20 @@ async def write_report(
     """
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
     endpoints.update({endpoint.name: endpoint for endpoint in own})
+    _check_targets(html, svg)
     async with ledger:
         where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         seen = await overview(
             ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
         )
-        drawn = await _figures(ledger, seen, given) if curves and seen.accounts else None
-    _write(html, page(seen, lang, figures=drawn, endpoints=endpoints))
+        named = as_known(ledger, known := await ledger.sinks(), given)
+        wanted = {name: named.get(name) for name in named or known if known[name].whole}
+        drawn, why = None, ""
+        if curves and seen.accounts:
+            drawn, why = await _figures(ledger, seen, wanted)
+    if why:
+        say(f"the page has no curves: {why}")
+    _write(html, page(seen, lang, figures=drawn, no_figures=why, endpoints=endpoints))
     if svg is not None:
         _write(svg, card(seen, lang))
     tell(plain(verdict.headline(seen)[lang == "en"]))
@@ -65,30 +74,64 @@ async def write_report(
 
 
 async def _figures(
-    ledger: SqliteLedger | PostgresLedger, seen: Overview, given: Sequence[Sink]
-) -> Figures | None:
-    """The figures of the first destination that can be read; says why if there is none."""
-    known = await ledger.sinks()
-    named = as_known(ledger, known, given)
-    why = "no destination can be read back"
+    ledger: SqliteLedger | PostgresLedger, seen: Overview, wanted: Mapping[str, Sink | None]
+) -> tuple[Figures | None, str]:
+    """The figures of the first sink that can be read; or why there are none.
+
+    wanted: sinks by name, None if they are to be made.
+    """
+    reasons: list[str] = []
     endpoints = [view.name for view in seen.interfaces]
     first = min(row.first for account in seen.accounts for row in account.rows)
     days = days_for(len(seen.accounts), first, seen.day)
-    for name, state in known.items():
+    for name, sink in wanted.items():
         spec = spec_of(name, ledger.path)
         scheme = spec.partition(":")[0]
-        if not state.whole or (name not in named and scheme not in plugins.sink_schemes()):
-            continue
         try:
-            sink = named.get(name) or plugins.sink(spec)
-            if scan_of(sink) is None or scheme == "memory":
+            if sink is None and scheme in plugins.sink_schemes() and scheme != "memory":
+                sink = plugins.sink(spec)
+            if sink is None or scan_of(sink) is None:
                 continue
             keep_with(sink, place_of(ledger))
-            return figures(sink, await ledger.checkpoint(name), seen.day, endpoints, days)
-        except (SinkError, UsageError) as exc:
-            why = str(exc)
-    say(f"the page has no curves: {why}")
-    return None
+            found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
+        except (SinkError, UsageError, OSError) as exc:
+            reasons.append(str(exc))
+        else:
+            return found, ""
+    return None, "; ".join(reasons) or "no destination can be read back"
+
+
+async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: object) -> Figures:
+    """Read a sink; again if a run may have replaced meanwhile what was read."""
+    before: object = None
+    for _ in range(TURNS):
+        checkpoint = await ledger.checkpoint(name)
+        try:
+            return read(checkpoint, *what)
+        except (SinkError, OSError):
+            if checkpoint == before:  # and so it was no run
+                raise
+            before = checkpoint
+    return read(checkpoint, *what)
+
+
+_BEGINS = {"page": b"<!doctype html>", "picture": b"<svg "}
+
+
+def _check_targets(html: Path, svg: Path | None) -> None:
+    """Raise `UsageError` if a file would be lost that is no page, or no picture, of ours."""
+    for path, what in ((html, "page"), (svg, "picture")):
+        if path is None:
+            continue
+        if str(path) == "-":
+            raise UsageError(f"the {what} is a file; name one")
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                begins = file.read(len(_BEGINS[what])).lower()
+            if begins != _BEGINS[what]:
+                raise UsageError(f"{path} is there and is no {what}; choose another file")
+    if svg is not None and svg.resolve() == html.resolve():
+        raise UsageError(f"the page and the picture are two files; {svg} is named twice")
 
 
 def _write(path: Path, text: str) -> None:

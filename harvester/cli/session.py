@@ -7,6 +7,7 @@ request; none loses data.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -74,6 +75,8 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
 
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
+LONGEST_END = 30.0
+"""Seconds that a run which is to end at once may take for it."""
 
 
 def _on_signals(
@@ -88,6 +91,7 @@ def _on_signals(
     def on_signal() -> None:
         if stop.is_set() or not begun.is_set():  # until then nothing is under way to be finished
             task.cancel()
+            loop.call_later(LONGEST_END, _give_up)
         stop.set()
 
     def tell(*_: object) -> None:
@@ -103,6 +107,12 @@ def _on_signals(
             signal.signal(number, handler or signal.SIG_DFL)
 
     return end
+
+
+def _give_up() -> None:
+    """End as if killed, which loses nothing either: a driver's call does not return."""
+    say(f"something has not answered for {LONGEST_END:g} s; ended without it", "error")
+    os._exit(INTERRUPTED)
 
 
 def _heed_no_more() -> None:

@@ -49,10 +49,12 @@ def as_rows(outcomes: Sequence[Outcome]) -> list[Row]:
     final come first: a final window replaces one that was late or waiting before.
     """
     finals = [
-        (appid, name, begin.toordinal(), end.toordinal(), state, records, checksum,
-         f"{empty:x}" if empty else "0")
-        for (appid, name, begin, end), state, (records, checksum), empty, _, _, _, _, _ in outcomes
-        if state == "final"
+        (appid, name, begin.toordinal(), end.toordinal(), "final", records, checksum,
+         f"{empty:x}" if (empty := each[3]) else "0")
+        for each in outcomes
+        if each[1] == "final"
+        # both in one plain tuple: to unpack two named ones takes twice as long
+        for appid, name, begin, end, records, checksum in (each[0] + each[2],)
     ]  # fmt: skip
     if len(finals) == len(outcomes):
         return joined(finals)
@@ -78,32 +80,36 @@ def as_outcome(row: Sequence[Any]) -> Outcome:
 def joined(finals: Iterable[Row]) -> list[Row]:
     """Merge adjacent final windows within a year: each year has its own sum."""
     found: list[Row] = []
-    rows = sorted(finals)
-    at, number = 0, len(rows)
-    while at < number:
-        row = rows[at]
-        appid, name, begin, end, state, records, checksum, empty = row
-        at += 1
-        bits, year_ends = -1, 0
-        while at < number:
-            whose, what, first, last, _, more, others_checksum, others_empty = rows[at]
-            if first != end + 1 or whose != appid or what != name:
-                break
-            if bits < 0:
-                bits = int(empty, 16)
+    whose = what = ""
+    begin = after = year_ends = bits = records = checksum = 0
+    several = False  # the last row of the result is to be made of several
+    for row in sorted(finals):
+        appid, name, first, last, _, more, others_checksum, empty = row
+        if first == after and appid == whose and name == what:
+            if not several:
                 year_ends = date(date.fromordinal(begin).year, 12, 31).toordinal()
-            if first > year_ends:
-                break
-            if others_empty != "0":
-                bits |= int(others_empty, 16) << (first - begin)
-            records += more
-            checksum += others_checksum
-            end = last
-            at += 1
-        if bits >= 0:
-            row = (appid, name, begin, end, state, records, checksum & TALLY_BITS, f"{bits:x}")
+            if first <= year_ends:
+                if not several:
+                    bits, several = int(found[-1][7], 16), True
+                if empty != "0":
+                    bits |= int(empty, 16) << (first - begin)
+                records += more
+                checksum += others_checksum
+                after = last + 1
+                continue
+        if several:
+            found[-1] = _merged(found[-1], after - 1, records, checksum, bits)
         found.append(row)
+        whose, what, begin, after, several = appid, name, first, last + 1, False
+        records, checksum = more, others_checksum
+    if several:
+        found[-1] = _merged(found[-1], after - 1, records, checksum, bits)
     return found
+
+
+def _merged(first: Row, end: int, records: int, checksum: int, bits: int) -> Row:
+    """The row of several windows that begin with this one."""
+    return (*first[:3], end, first[4], records, checksum & TALLY_BITS, f"{bits:x}")
 
 
 class Journal:

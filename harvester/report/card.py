@@ -15,6 +15,7 @@ from harvester.report.words import TEXTS, share, title_of
 WIDTH, HEIGHT, MARGIN = 1200, 630, 56
 TOP = 268
 """Where coverage and squares begin."""
+COLUMN = 278
 ROWS = 9
 """So many interfaces have room."""
 FONT = "Inter,system-ui,'PingFang SC','Microsoft YaHei','Noto Sans CJK SC',sans-serif"
@@ -81,8 +82,11 @@ def _text(
 def _figures(seen: Overview, at: int) -> list[Html]:
     parts: list[Html] = []
     for place, figure in enumerate(verdict.figures(seen)):
-        x, muted = MARGIN + 278 * place, look.COLOURS["muted"][0]
-        unit = el("tspan", figure.unit[at], dx=9, font_size=17, font_weight=400, fill=muted)
+        x, muted = MARGIN + COLUMN * place, look.COLOURS["muted"][0]
+        room = (COLUMN - 21 - 43 * _width(figure.value[at])) / 17  # it is bold, and so wider
+        unit = el(
+            "tspan", _cut(figure.unit[at], room), dx=9, font_size=17, font_weight=400, fill=muted
+        )
         value = el("tspan", figure.value[at], font_size=38, font_weight=700)
         both = el("text", value, unit, x=x, y=222, fill=look.COLOURS["text"][0])
         parts += [_text(x, 182, 18, figure.label[at], "muted"), both]

@@ -21,6 +21,7 @@ from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
 
 DAYS = 371
 """Fifty-three weeks."""
+YEAR = 365
 ROOM = 350_000
 """Figures that the page holds: about a megabyte at the worst."""
 ARTICLES = 10
@@ -64,7 +65,7 @@ class Figures:
     """Figures by account.
 
     last, days: the last day, and how many days there are.  curves: by series, a place a day.
-    sources: of the last `DAYS`, people by source, of ``readers`` and of ``gained``.  articles: the
+    sources: of the last `YEAR`, people by source, of ``readers`` and of ``gained``.  articles: the
     most read ones of all that is stored.
     """
 
@@ -81,9 +82,9 @@ class Figures:
     def weeks_of(self, appid: str, series: str, weeks: int = DAYS // 7) -> Curve:
         """A figure of an account by week, oldest first; None for a week without any."""
         found: Curve = [None] * weeks
-        for at, value in enumerate(self.of(appid, series)[-7 * weeks :]):
+        for at, value in enumerate(reversed(self.of(appid, series)[-7 * weeks :])):
             if value is not None:
-                found[at // 7] = (found[at // 7] or 0) + value
+                found[-1 - at // 7] = (found[-1 - at // 7] or 0) + value
         return found
 
     def weeks(self, series: str) -> Curve:
@@ -147,7 +148,7 @@ def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> Non
                     curve = curves.setdefault(each.name, [None] * made.days)
                     at = (day - first).days
                     curve[at] = (curve[at] or 0) + value
-            if (made.last - day).days < DAYS:
+            if (made.last - day).days < YEAR:
                 for kind, source, people in _sources(name, record):
                     sources[kind][source] += people
 
@@ -155,9 +156,9 @@ def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> Non
 def _sources(name: str, record: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
     """The people of a record by source, and what they are counted as."""
     if name == "getusersummary":
-        people = record.get("new_user")
-        if isinstance(people, int):
-            yield "gained", str(record.get("user_source")), people
+        people, source = record.get("new_user"), record.get("user_source")
+        if isinstance(people, int) and source is not None:
+            yield "gained", str(source), people
         return
     entries = in_record(record, "detail.read_user_source")
     for entry in entries if isinstance(entries, list) else ():
@@ -181,9 +182,10 @@ def _article(record: dict[str, Any]) -> Article | None:
     """An article with what the latest day says; None if it says nothing."""
     entries = record.get("detail_list")
     known = [
-        (str(in_record(entry, "stat_date")), readers)
+        (day, readers)
         for entry in (entries if isinstance(entries, list) else ())
         if isinstance(readers := in_record(entry, "read_user"), int)
+        and isinstance(day := in_record(entry, "stat_date"), str)
     ]
     if not known:
         return None

@@ -80,7 +80,7 @@
       for (const button of all("[data-sort]")) {
         const cell = button.closest("th");
         if (button.dataset.sort !== order) cell.removeAttribute("aria-sort");
-        else cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+        else cell.setAttribute("aria-sort", down === (order === "followers") ? "ascending" : "descending");
       }
     };
     $("#accounts .tools").hidden = false;
@@ -209,11 +209,11 @@
   };
 
   // curves: bars above, bars below, or a line; what is null is hatched
-  const compact = (value) => [[[1e8, "亿"], [1e4, "万"]], [[1e9, "B"], [1e6, "M"], [1e3, "k"]]].map((units) => {
+  const compact = (value, digits = 1) => [[[1e8, "亿"], [1e4, "万"]], [[1e9, "B"], [1e6, "M"], [1e3, "k"]]].map((units) => {
     const unit = units.find(([size]) => Math.abs(value) >= Math.max(size, 1e4));
     if (!unit) return value.toLocaleString("en");
     const scaled = value / unit[0];
-    return scaled.toFixed(Math.abs(scaled) >= 100 || scaled % 1 === 0 ? 0 : 1) + unit[1];
+    return scaled.toFixed(digits > 1 ? digits : Math.abs(scaled) >= 100 || scaled % 1 === 0 ? 0 : 1) + unit[1];
   });
   const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
   const round = (value) => {
@@ -239,7 +239,7 @@
     return h("div", {class: "x", "aria-hidden": "true"}, shown.filter((_, at) => at % step === 0)
       .map(([at, text]) => placed(h("span", {}, t(text)), "left", at / count)));
   };
-  const chart = (title, total, note, {above, below, line}) => {
+  const chart = (title, total, note, {above, below, line, before = []}) => {
     const shown = above || line, count = shown.length, first = number(curves.last) - count + 1;
     const known = shown.filter((value) => value !== null), most = Math.max(...known, 0);
     const under = below ? Math.max(...below, 0) : 0;
@@ -248,14 +248,15 @@
     const high = (value) => full * (value - low) / (top - low);
     const paths = {up: "", down: "", none: ""};
     let curve = "", mean = "";
+    const whole = [...before, ...shown], lead = before.length;
     shown.forEach((value, at) => {
       if (value === null) { paths.none += `M${at * 4} 0h4v96h-4z`; return; }
       if (line) curve += `${curve && shown[at - 1] !== null ? "L" : "M"}${at * 4 + 2} ${(96 - 96 * (value - low) / (top - low)).toFixed(1)}`;
       else paths.up += `M${at * 4} ${(full - high(value)).toFixed(1)}h3v${high(value).toFixed(1)}h-3z`;
       if (below) paths.down += `M${at * 4} ${full.toFixed(1)}h3v${high(below[at] || 0).toFixed(1)}h-3z`;
-      const week = above && !below ? above.slice(Math.max(at - 6, 0), at + 1) : [null];
+      const week = above && !below ? whole.slice(Math.max(at + lead - 6, 0), at + lead + 1) : [null];
       if (week.length === 7 && !week.includes(null))
-        mean += `${mean && above[at - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
+        mean += `${mean && whole[at + lead - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
     });
     const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most.toLocaleString("en"));
     let at = count - 1;
@@ -266,13 +267,15 @@
     };
     const lines = line ? [[0, top], [1, Math.max(low, 0)]] : below
       ? [[0, top], [full / 96, 0], [1, deep]] : [[0, top], [.5, top / 2], [1, 0]];
+    let digits = 1;
+    while (line && digits < 4 && compact(top, digits)[1] === compact(Math.max(low, 0), digits)[1]) digits += 1;
     const picture = h("div", {class: "plot", tabindex: 0, role: "application", "aria-label": title[language()]},
       s("svg", {class: "chart", viewBox: `0 0 ${count * 4} 96`, preserveAspectRatio: "none", "aria-hidden": "true"},
         lines.map(([place]) => s("path", {class: "level", d: `M0 ${(place * 96).toFixed(1)}h${count * 4}`})),
         s("path", {class: below ? "final" : "provisional", d: paths.up}), s("path", {class: "lost", d: paths.down}),
         s("path", {class: "line", d: curve + mean}), s("path", {fill: "url(#hatch)", d: paths.none})),
       h("div", {class: "y", "aria-hidden": "true"},
-        lines.map(([place, value]) => placed(h("span", {}, t(compact(value))), "top", place))));
+        lines.map(([place, value]) => placed(h("span", {}, t(compact(value, digits))), "top", place))));
     picture.addEventListener("keydown", (event) => {
       const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7}[event.key];
       if (!step) return;
@@ -318,7 +321,8 @@
         s("path", {class: name, d: "M0 0h10v10h-10z"})), " ", total.toLocaleString("en"), " ", t(text), " "];
       const last = allFollowers && allFollowers.findLast((value) => value !== null).toLocaleString("en");
       cards.replaceChildren(...[
-        readers && chart(texts.readers, compact(sum(readers)), t(texts.added_up_mean), {above: readers}),
+        readers && chart(texts.readers, compact(sum(readers)), t(texts.added_up_mean),
+          {above: readers, before: allReaders.slice(0, allReaders.length - readers.length).slice(-7)}),
         readersFrom.length && sources(texts.readers_from, readersFrom),
         gained && chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text),
           [key("final", sum(gained), texts.came), key("lost", sum(lost || []), texts.went)].flat(2), {above: gained, below: lost || []}),
@@ -330,8 +334,10 @@
     draw();
     if (!cards.children.length) return "";
     const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
-    const buttons = RANGES.filter((_, at) => !at || RANGES[at - 1][0] < length).map(([size, text]) => {
-      const button = h("button", {type: "button", "aria-pressed": String(size === range)}, t(text));
+    const offered = RANGES.filter((_, at) => !at || RANGES[at - 1][0] < length);
+    const chosen = offered.some(([size]) => size === range) ? range : offered[offered.length - 1][0];
+    const buttons = offered.map(([size, text]) => {
+      const button = h("button", {type: "button", "aria-pressed": String(size === chosen)}, t(text));
       button.addEventListener("click", () => {
         range = size;
         for (const other of buttons) other.setAttribute("aria-pressed", other === button);
@@ -389,7 +395,8 @@
   };
 
   const route = async () => {
-    const wanted = decodeURIComponent(location.hash.slice(1));
+    let wanted = location.hash.slice(1);
+    try { wanted = decodeURIComponent(wanted); } catch { /* no account has such a name */ }
     if (wanted && !data) [data, curves] = [await unpacked("#data"), await unpacked("#curves")];
     const at = wanted ? data.accounts.findIndex((account) => account[0] === wanted) : -1;
     $("#one").hidden = at < 0;

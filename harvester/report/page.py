@@ -59,12 +59,13 @@ def page(
     lang: str = "zh",
     *,
     figures: Figures | None = None,
+    no_figures: str = "",
     endpoints: dict[str, Endpoint] | None = None,
 ) -> str:
     """The whole page; lang: ``zh`` or ``en``, in which it opens.
 
-    figures: for the curves, if they are wanted.  endpoints: those that are not built in, for their
-    titles.
+    figures: for the curves, if they are wanted; no_figures: why they could not be read.
+    endpoints: those that are not built in, for their titles.
     """
     titles = {view.name: title_of(view.name, (endpoints or {}).get(view.name))
               for view in seen.interfaces}  # fmt: skip
@@ -76,6 +77,8 @@ def page(
     main = [_top(seen), _figures(seen)]
     if seen.accounts:
         main += [_mine(seen), *_itself(seen), _coverage(seen, titles)]
+    if no_figures:
+        main.append(el("p", word("no_curves"), " ", el("bdi", no_figures), class_="note", id="why"))
     if len(seen.accounts) > 1:
         main += [*_together(figures), _accounts(seen, figures)]
     head = el(
@@ -200,6 +203,11 @@ def _bar(seen: Overview) -> Html:
     return el(
         "header",
         el("b", word("title")),
+        *[
+            el("b", el("bdi", harmless(one.name) or one.appid))
+            for one in seen.accounts[:1]
+            if len(seen.accounts) == 1
+        ],
         el("span", word("made"), " ", made, at_work if working else "", class_="note"),
         el("span", languages, schemes, class_="segs", aria_hidden="true"),
     )
@@ -494,16 +502,16 @@ def _week_card(
     curve, state = above
     top = max([value or 0 for value in curve]) or 1
     deep = max([value or 0 for value in below or [0]])
-    full = round(60 * top / (top + deep), 1)
+    full = 60 * top / (top + deep)
     up = down = hatched = ""
     for at, value in enumerate(curve):
         if value is None:
             hatched += f"M{at * 10} 0h10v60h-10z"
             continue
-        high = round(full * value / top, 1)
-        up += f"M{at * 10} {full - high}h8v{high}h-8z"
+        high = full * value / top
+        up += f"M{at * 10} {full - high:.1f}h8v{high:.1f}h-8z"
         if below is not None:
-            down += f"M{at * 10} {full}h8v{round(full * (below[at] or 0) / top, 1)}h-8z"
+            down += f"M{at * 10} {full:.1f}h8v{full * (below[at] or 0) / top:.1f}h-8z"
     paths = [el("path", class_=state, d=up), el("path", class_="lost", d=down)]
     paths.append(el("path", d=hatched, fill="url(#hatch)"))
     picture = el("svg", *paths, class_="chart", viewBox=f"0 0 {len(curve) * 10} 60",
@@ -546,7 +554,9 @@ def _accounts(seen: Overview, figures: Figures | None) -> Html:
     table = el("table", el("thead", head), el("tbody", *rows, id="rows"), class_="accounts")
     none = el("p", word("none_found"), id="nobody", hidden=True)
     more = el("button", word("more"), type="button", id="more", hidden=True)
-    return el("section", heading, table, none, more, id="accounts", aria_labelledby="accounts-h")
+    without = el("noscript", el("p", word("needs_script"), class_="note"))
+    return el("section", heading, without, table, none, more, id="accounts",
+              aria_labelledby="accounts-h")  # fmt: skip
 
 
 def newest(account: AccountView) -> tuple[Text, Text]:
@@ -665,7 +675,9 @@ ARTICLES_AT = "https://mp.weixin.qq.com/"
 
 def _linked(article: Article) -> Article:
     """The article with a link, or without one."""
-    url = article.url.replace("http://", "https://", 1)
+    url = article.url
+    if url.startswith("http://"):
+        url = f"https{url[4:]}"
     return article._replace(url=url if url.startswith(ARTICLES_AT) else "")
 
 

@@ -235,7 +235,7 @@ def _finish(seen: Overview) -> Figure:
     if not seen.calls and not seen.blocked:
         return Figure(label, ("已补齐", "Complete"), ("", ""), ("无剩余调用", "no calls left"))
     if not seen.calls:
-        unit = ("先处理下面的问题", "see to the causes below first")
+        unit = ("先处理问题", "first see to the causes")
         return Figure(label, ("—", "—"), unit, (
             f"处理后还需 {blocked} 次调用", f"then {plural(seen.blocked, 'call')}"))  # fmt: skip
     note = (f"剩 {calls} 次调用", f"{plural(seen.calls, 'call')} left")

@@ -71,6 +71,11 @@ TEXTS: dict[str, Text] = {
         "已存的全部；截至最近一天的人数",
         "of all that is stored; readers up to the latest day",
     ),
+    "no_curves": ("没有数字曲线：", "No figures are shown:"),
+    "needs_script": (
+        "查看单个账号需要 JavaScript。",
+        "To look at one account takes JavaScript.",
+    ),
     "reads": ("26 周阅读", "Readers, 26 weeks"),
     "most": ("最高", "max"),
     "now": ("最近", "latest"),

@@ -174,7 +174,7 @@ class Parquet:
         described = {path.stem for path in self._lines.path.glob("*.json")}
         for endpoint in sorted({*self._lines.endpoints(), *described}):
             state, segments = self._state(endpoint), self._lines.lengths(endpoint)
-            there = all(self._file(endpoint, year).exists() for year in state.years)
+            there = all(_made_from(self._file(endpoint, year)) for year in state.years)
             if state.segments != segments or not there:
                 years = self._derive(endpoint, _fields(state.fields))
                 self._keep(endpoint, State(state.fields, segments, years))

@@ -305,7 +305,7 @@ class RedisStreams:
         elif isinstance(exc, self._library.loading):
             return Away("it is still loading its data")
         elif isinstance(exc, self._library.lost):
-            return Away("it does not answer")
+            return Away(type(exc).__name__)
         else:
             meant = [what for part, what in _MEANINGS.items() if part in message]
             what = meant[0] if meant else f"it refuses ({type(exc).__name__})"

@@ -123,16 +123,26 @@ def windows_in(name: str, path: Path, size: int) -> Iterator[WindowLines]:
             if held:
                 yield _window_lines(tail, held)
             tail, held = line[_tail_at(line) :], [line]
+        if held:
+            yield _window_lines(tail, held)
     except OSError as exc:
         raise SinkError(f"{path} cannot be read ({exc.strerror})") from exc
-    if held:
-        yield _window_lines(tail, held)
+    except _ForeignLineError as exc:
+        raise SinkError(
+            f"{path}: a line that ends with {exc.args[0][-60:].decode(errors='replace')!r} is not a"
+            " record of harvester; put the file back from a copy, or move it and the ledger away to"
+            " harvest everything again"
+        ) from None
+
+
+class _ForeignLineError(Exception):
+    """A line, the argument, is not a record of ours."""
 
 
 def _tail_at(line: bytes) -> int:
     place = line.rfind(METADATA_BEGINS)
     if place < 0:
-        raise _foreign(line)
+        raise _ForeignLineError(line)
     return place
 
 
@@ -143,14 +153,7 @@ def _window_lines(tail: bytes, lines: list[bytes]) -> WindowLines:
         window = Window(told["_appid"], told["_endpoint"], *days)
         return WindowLines(window, told["_fetched_at"], len(tail), lines)
     except (ValueError, KeyError, TypeError):
-        raise _foreign(lines[0]) from None
-
-
-def _foreign(line: bytes) -> SinkError:
-    return SinkError(
-        f"a line is not a record of harvester ({line[:60]!r}); remove the file, or choose another"
-        " directory"
-    )
+        raise _ForeignLineError(lines[0]) from None
 
 
 def is_ours(path: Path) -> bool:
@@ -160,7 +163,7 @@ def is_ours(path: Path) -> bool:
         first = next(lines, b"")
         lines.close()
         found = _window_lines(first[_tail_at(first) :], [first])
-    except (SinkError, OSError):
+    except (SinkError, _ForeignLineError, OSError):
         return False
     return found.window.endpoint == path.parent.name
 

@@ -48,6 +48,33 @@ def _started(wechat: Wechat, job: list[str], after: int = 5) -> subprocess.Popen
     return process
 
 
+STUCK = """
+import asyncio, time
+from harvester.cli import session
+from harvester.thread import Thread
+
+session.LONGEST_END = 0.5
+
+async def harvest(observe, stop):
+    await Thread("stuck").call(lambda: (print("up", flush=True), time.sleep(60)))
+
+session.conduct(harvest)
+"""
+
+
+def test_a_driver_that_does_not_return_is_not_waited_for_after_an_interrupt() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said == "harvester: something has not answered for 0.5 s; ended without it\n"
+
+
 def _finish(wechat: Wechat, home: Path) -> None:
     result = harvest(*_job(wechat, home, "5000/s"))
     assert result.returncode == 0, result.stderr

@@ -134,6 +134,41 @@ def test_the_page_of_a_shared_ledger(postgres: PostgresServer, tmp_path: Path) -
     assert 'id="curves"' in page
 
 
+def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
+    with Server() as server:
+        harvest(*run(server, tmp_path))
+    ledger, page = tmp_path / "ledger.sqlite", tmp_path / "page.html"
+    before = ledger.read_bytes()
+    for given, said in (
+        (("--html", ledger), f"{ledger} is there and is no page; choose another file"),
+        (("--svg", ledger), f"{ledger} is there and is no picture; choose another file"),
+        (("--html", page, "--svg", page), f"two files; {page} is named twice"),
+        (("--html", "-"), "the page is a file; name one"),
+    ):
+        done = harvest("report", "--out", tmp_path, *given, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+    assert ledger.read_bytes() == before
+    for _ in range(2):
+        pair = ("--html", page, "--svg", tmp_path / "card.svg")
+        assert harvest("report", "--out", tmp_path, *pair).returncode == 0
+
+
+def test_the_page_says_why_it_has_no_curves(tmp_path: Path) -> None:
+    with Server() as server:
+        harvest(*run(server, tmp_path))
+    (segment,) = tmp_path.glob("*/000001.jsonl")
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"_appid")] ^= 1
+    segment.write_bytes(content)
+    done = harvest("report", "--out", tmp_path, "--html", tmp_path / "page.html")
+    assert done.returncode == 0
+    assert f"the page has no curves: {segment}: a line that ends with" in done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "No figures are shown:" in page
+    assert "is not a record of harvester; put the file back from a copy" in page
+
+
 def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     done = harvest("report", "--out", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

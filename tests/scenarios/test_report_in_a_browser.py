@@ -184,6 +184,11 @@ def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
     for name, days in (("30 d", 30), ("1 yr", 365), ("All", DAYS), ("6 mo", 182)):
         view.get_by_role("button", name=name, exact=True).click()
         assert view.evaluate(bars) == days
+    view.get_by_role("button", name="30 d", exact=True).click()
+    scale = view.locator("#figures .chart").nth(2).locator("xpath=following-sibling::*/span")
+    shown = scale.locator("span[lang=en]").all_inner_texts()
+    assert len({*shown}) == len(shown) == 2
+    view.get_by_role("button", name="6 mo", exact=True).click()
     view.locator("#one .cards [tabindex]").first.focus()
     view.keyboard.press("ArrowLeft")
     value = drawn.of(account.appid, "readers")[-2]

@@ -503,6 +503,19 @@ async def test_a_file_of_somebody_else_in_our_place_is_refused(tmp_path: Path) -
 
 
 @run_async
+async def test_a_run_without_anything_new_notices_a_damaged_file(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    await ledger.run(batch(1, 1))
+    file = tmp_path / ENDPOINT / "2024.parquet"
+    file.write_text("x")
+    with pytest.raises(SinkError, match="damaged, or this harvest did not write it; move it"):
+        await ledger.run()
+    file.unlink()
+    await ledger.run()
+    assert seen(tmp_path) == [1]
+
+
+@run_async
 async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.write_text("theirs")

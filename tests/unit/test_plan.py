@@ -180,12 +180,15 @@ def test_yesterday_before_eight_is_the_day_before() -> None:
     "given", ["", "2020-02-30", "20200229", "2020-2-9", "2020-W01-1", "today", " 2020-01-01", None]
 )
 def test_anything_else_is_no_day(given: str) -> None:
-    with pytest.raises(UsageError, match=r"^start: .* is not a day; write YYYY-MM-DD, or yest"):
+    words = "yesterday, yesterday-30d or first"
+    with pytest.raises(
+        UsageError, match=rf"^start: .* is not a day; write YYYY-MM-DD, or {words}$"
+    ):
         parse_day(given, 0.0, "start")
 
 
 def test_what_is_no_day_is_called_a_date_unless_it_has_a_name() -> None:
-    with pytest.raises(UsageError, match=r"^date: 'today' is not a day; "):
+    with pytest.raises(UsageError, match=r"^date: 'today' is not a day; .*, or yesterday$"):
         parse_day("today", 0.0)
 
 

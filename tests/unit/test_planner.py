@@ -628,7 +628,11 @@ def test_a_whole_range_that_is_done_leaves_no_window(tmp_path: Path) -> None:
     assert queues_of(plan)[0].finished
 
 
-@pytest.mark.parametrize("by", [cut(), cut(7), cut(kind=Cut.WEEK)], ids=["day", "7 days", "week"])
+@pytest.mark.parametrize(
+    "by",
+    [cut(), cut(2), cut(7), cut(kind=Cut.WEEK)],
+    ids=["day", "2 days", "7 days", "week"],
+)
 def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
     calendar = calendar_of(
         outcome("2024-01-02"),

@@ -162,7 +162,7 @@ def test_not_a_single_day_came() -> None:
         ledger.put(appid, USERS, BEGIN, YESTERDAY, "failed", code=61500, detail=FAILURES[3][1])
     seen = ledger.seen()
     assert said(seen) == ("needed", "Not one day was harvested")
-    assert verdict.figures(seen)[2].unit[1] == "see to the causes below first"
+    assert verdict.figures(seen)[2].unit[1] == "first see to the causes"
     assert (seen.calls, seen.blocked, seen.finished) == (0, 96, None)
 
 

@@ -19,6 +19,7 @@ import pytest
 from harvester.ledger.base import WorkerState
 from harvester.report import Overview, card, look, page
 from harvester.report.data import AccountView, Cause, Said
+from harvester.report.figures import Article, Figures
 from harvester.report.markup import Html, el, escape
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
@@ -243,6 +244,22 @@ def test_a_line_of_weeks_is_broken_where_there_are_no_figures() -> None:
     text = page(seen, figures=drawn)
     line = "".join(f"{'L' if at else 'M'}{at * 4} 19" for at in range(16))
     assert f'd="{line}M72 1L76 1L80 1L84 1L88 1L92 1L96 1L100 1"' in text
+
+
+def test_links_and_weeks_at_their_edges() -> None:
+    seen = many()
+    drawn = some_figures(seen)
+    appid = seen.accounts[0].appid
+    there = "mp.weixin.qq.com/s?a=1&b=http://x.com/"
+    drawn.articles[appid] = [Article(1, "2026-01-01", "one", f"http://{there}")]
+    for curves in drawn.curves.values():
+        curves["gained"] = [*[0] * 370, 1]
+        curves["lost"] = [*[0] * 370, 1_000]
+    text = page(seen, figures=drawn)
+    assert data_in(text, "curves")["articles"][0][0][3] == f"https://{there}"
+    assert "M520 0.1h8v59.9h-8z" in text  # what was lost fills the card, and no more
+    few = Figures(YESTERDAY, 10, {appid: {"readers": [1] * 10}})
+    assert few.weeks_of(appid, "readers")[-3:] == [None, 3, 7]
 
 
 def test_a_page_without_curves_has_no_place_for_them() -> None:

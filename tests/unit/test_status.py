@@ -145,6 +145,14 @@ def test_an_account_that_nobody_knows_is_refused(
     assert said == f"harvester: the ledger knows no account {A[:-1]}b (did you mean {A}?)\n"
 
 
+def test_an_interface_that_nobody_knows_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ledger(tmp_path, [month(A)], [])
+    assert invoke(["status", "--out", str(out), "--check", "--endpoint", "getusersumary"]) == 2
+    assert "(did you mean getusersummary?)" in capsys.readouterr().err
+
+
 def test_json_has_totals_causes_and_each_stream_with_its_ranges(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

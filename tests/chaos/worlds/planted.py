@@ -218,8 +218,8 @@ PLANTED = (
     Planted(
         "the empty days of merged windows overlap",
         "ledger/rows.py",
-        "                bits |= int(others_empty, 16) << (first - begin)\n",
-        "                bits |= int(others_empty, 16)\n",
+        "                    bits |= int(empty, 16) << (first - begin)\n",
+        "                    bits |= int(empty, 16)\n",
     ),
 )
 
