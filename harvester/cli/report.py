@@ -94,7 +94,9 @@ async def _figures(
                 continue
             keep_with(sink, place_of(ledger))
             found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
-        except (SinkError, UsageError, OSError) as exc:
+        except OSError as exc:
+            reasons.append(f"{exc.filename or spec} cannot be read ({exc.strerror or exc})")
+        except (SinkError, UsageError) as exc:
             reasons.append(str(exc))
         else:
             return found, ""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from harvester.coverage import Outcome
 from harvester.errors import UsageError
@@ -63,6 +62,4 @@ def open_ledger(
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")
     if not path:
         raise UsageError(f"ledger: its path is empty; {FORMS}")
-    if Path(path).is_dir():
-        raise UsageError(f"ledger: {path} is a directory; name a file, or use --out {path}")
     return SqliteLedger(path, readonly=readonly)

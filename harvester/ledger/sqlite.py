@@ -232,6 +232,8 @@ class SqliteLedger:
 
     def _open(self) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
+        if self.path.is_dir():
+            raise UsageError(f"the ledger {self.path} is a directory; name a file")
         if self._readonly:
             if not self.path.exists():
                 raise UsageError(f"there is no ledger at {self.path}")

@@ -231,6 +231,16 @@ def test_a_value_that_cannot_be_is_told_as_damage(tmp_path: Path, change: str) -
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_directory_is_no_ledger(tmp_path: Path, readonly: bool) -> None:
+    async def run() -> None:
+        async with SqliteLedger(tmp_path, readonly=readonly):
+            pass
+
+    with pytest.raises(UsageError, match="is a directory; name a file"):
+        asyncio.run(run())
+
+
 def test_a_bit_that_has_turned_over_is_found_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
 
