@@ -46,7 +46,6 @@ FIRST, LAST = date(2015, 1, 1), date(2025, 12, 31)
 INTERFACE = replace(INTERFACES["getarticlesummary"], first_day=date(1, 1, 1))
 """getarticlesummary as if it had figures since ever, so that one account has windows enough."""
 
-
 MANY = 1_000
 ROUNDS, COMMIT_ROUNDS = 5, 5
 COMMIT_WINDOWS = 100_000

@@ -46,7 +46,6 @@ ENDPOINT = plugins.endpoint("getarticlesummary")
 STAMP = "2024-06-15T04:00:00Z"
 FIRST = date(2014, 12, 1)
 ACCOUNTS = 10
-
 GROUPS = 4
 MORE = 8
 """So many times the groups for JSON lines, which cost so little that opening a sink would count."""

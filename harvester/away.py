@@ -22,10 +22,10 @@ PATIENCE = 60.0
 """Seconds for which a server that is away is called again, by default."""
 
 SILENT = 1.0
+"""Seconds of a wait that are not told."""
 
 AGAIN = "nothing that was committed is lost: mend it and run the same command again"
 """What to do about a destination that could not be written."""
-
 
 _log = logging.getLogger("harvester")
 _log.addHandler(logging.NullHandler())  # a library prints nothing by itself

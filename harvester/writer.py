@@ -30,7 +30,7 @@ from harvester.stored import Endpoints, accepted, called
 T = TypeVar("T")
 
 GROUP = 1024
-"""The most windows of a commit: more of them make each cheaper, and need more memory."""
+"""A commit waits for no more windows than these: more make each cheaper, and need more memory."""
 LINGER = 0.2
 CHANNEL_ITEMS = 3 * GROUP // 2
 CHANNEL_BYTES = 8 * 1024 * 1024

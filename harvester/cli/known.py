@@ -15,7 +15,7 @@ from harvester.sinks.base import Sink, name_in
 def as_known(
     ledger: SqliteLedger | PostgresLedger, known: Collection[str], given: Sequence[Sink]
 ) -> dict[str, Sink]:
-    """The given sinks by their names in the ledger; raises `UsageError` if it knows one not."""
+    """The given sinks by their names in the ledger; raises `UsageError` for another one."""
     named = {name_in(sink, ledger.path): sink for sink in given}
     if strange := sorted(named.keys() - known):
         raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")

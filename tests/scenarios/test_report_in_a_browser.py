@@ -202,8 +202,25 @@ def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
     assert view.evaluate("document.documentElement.scrollWidth") <= 390
     view.set_viewport_size({"width": 1280, "height": 800})
     view.get_by_role("button", name="Followers", exact=True).click()
+    heading = view.get_by_role("columnheader", name="Followers")
+    assert heading.get_attribute("aria-sort") == "descending"
     followers = [int(row.get_attribute("data-followers")) for row in view.locator("#rows tr").all()]
     assert followers == sorted(followers, reverse=True)
+
+
+def test_of_few_days_the_longest_range_is_chosen(opened: Open) -> None:
+    seen = many()
+    view = opened(seen, at=f"#{seen.accounts[9].appid}", figures=some_figures(seen, days=60))
+    view.locator("#figures").wait_for()
+    chosen = view.locator("#figures [aria-pressed=true]")
+    assert chosen.all_inner_texts() == ["90 d"]
+    assert view.locator("#figures button").count() == 2
+
+
+def test_a_link_that_is_none_shows_the_overview(opened: Open) -> None:
+    view = opened(many(), at="#%")
+    view.locator("#accounts").wait_for()
+    assert view.locator("#all").is_visible()
 
 
 def test_language_and_colours_are_remembered(opened: Open) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ import pymysql
 import pytest
 import trustme
 
+import harvester.mysql
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
@@ -33,6 +35,28 @@ from tests.sinks.test_sql import (
     watched,  # noqa: F401  (a fixture)
     without_password,
 )
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(harvester.mysql._OURS, "read_timeout", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mysql://u@127.0.0.1:{silent.getsockname()[1]}/x"
+        began = time.monotonic()
+        with pytest.raises(SinkError, match=r"was away for 0.5 s \(Lost connection"):
+            asyncio.run(MySQL(url, patience=0.5).open({}))
+    assert time.monotonic() - began < 10
+
+
+def test_a_connection_waits_longer_for_an_answer_than_for_its_greeting(target: Target) -> None:
+    async def run() -> float:
+        sink = await target.open()
+        found: float = sink._driver._connection._read_timeout
+        await sink.close()
+        return found
+
+    assert asyncio.run(run()) == harvester.mysql._ANSWER > harvester.mysql._OURS["read_timeout"]
 
 
 @pytest.fixture

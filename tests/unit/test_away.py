@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,7 @@ from harvester.away import Away, until_it_answers
 from harvester.errors import SinkError
 from harvester.retry import AWAY
 from harvester.testing import run_virtual
+from tests.support import environment
 
 
 class Server:
@@ -60,6 +63,28 @@ def test_a_longer_wait_is_told_once_and_so_is_its_end(
         assert ended == "the server x answers again"
     else:
         assert said == []
+
+
+ALONE = """
+import asyncio
+from harvester.away import Away, until_it_answers
+
+async def call():
+    raise Away("refused")
+
+try:
+    asyncio.run(until_it_answers(call, "the server x", 1.5))
+except Exception as exc:
+    print(exc)
+"""
+
+
+def test_a_program_that_configures_no_logging_prints_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert done.stdout.startswith("the server x was away for 1.5 s")
+    assert done.stderr == ""
 
 
 def test_a_delay_never_passes_five_seconds() -> None:
