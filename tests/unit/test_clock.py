@@ -5,6 +5,7 @@ WeChat's clock is another one and goes on; so does the event loop's, which rates
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import date, timedelta
 from pathlib import Path
@@ -252,29 +253,21 @@ class Gives:
 def test_a_shared_token_is_never_believed_for_longer_than_it_lives(
     tmp_path: Path, step: float
 ) -> None:
-    async def main(loop: VirtualTimeLoop) -> list[int]:
-        import asyncio
-
+    async def main(loop: VirtualTimeLoop) -> None:
         provider, store = Gives(), FileStore(tmp_path / "tokens")
-        found = []
         try:
             for _ in range(2):  # the second one adopts what the first has left there
                 token = StoredToken("wx1", provider, None, store, loop.wall)  # type: ignore[arg-type]
                 await token.get()
                 loop.set_wall(loop.wall() + step)
                 await token.get()
-                found.append(provider.given)
                 await asyncio.sleep(7200.0 - RENEW_BEFORE + 1)
                 assert token.due()
                 await token.get()
-                found.append(provider.given)
         finally:
             await store.close()
-        return found
 
-    found = run_virtual(main, NOW)
-    assert found == sorted(found)
-    assert found[-1] <= 6
+    run_virtual(main, NOW)
 
 
 # figures that can still change
