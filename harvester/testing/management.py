@@ -1,4 +1,4 @@
-"""The management interfaces: query and reset of quotas, and the look-up of request ids.
+"""The management interface: the query of quotas.
 
 Rule: no data and no tokens; a function that finds the account of a token is passed in.
 """
@@ -46,29 +46,6 @@ class Management:
             return self._desk.error(refused or 76022)
         return self._desk.done(**self._quota(token.appid, given))
 
-    def clear_path(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
-        """POST /cgi-bin/openapi/quota/clear {cgi_path}: one interface."""
-        return self._reply(self._clear_path, method, query, body)
-
-    def clear(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
-        """POST /cgi-bin/clear_quota {appid}: all interfaces of the token's account."""
-        return self._reply(self._clear, method, query, body)
-
-    def request(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
-        """POST /cgi-bin/openapi/rid/get {rid}: only of the same account, for seven days."""
-        return self._reply(self._request, method, query, body)
-
-    def clear_by_secret(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
-        """POST /cgi-bin/clear_quota/v2?appid=&appsecret=: the same as clear, without a token."""
-        if method != "POST":
-            return self._desk.error(43002)
-        given = {**(parse_object(body) or {}), **query}
-        appid = str(given.get("appid") or "")
-        refused = self._tokens.refusal_of(appid, given.get("appsecret"))
-        if not refused and not self._quotas.clear(appid, None, self._desk.wall()):
-            refused = 48006
-        return self._desk.error(refused) if refused else self._desk.done()
-
     def _reply(self, call: Call, method: str, query: Mapping[str, str], body: bytes) -> Reply:
         try:
             appid = self._account_of(query, self._desk.wall())
@@ -84,35 +61,6 @@ class Management:
     def _quota(self, appid: str, given: dict[str, Any]) -> dict[str, Any]:
         path = _checked(given)
         return self._quotas.told(appid, self._names.get(path, [path]), self._desk.wall())
-
-    def _clear_path(self, appid: str, given: dict[str, Any]) -> dict[str, Any]:
-        return self._cleared(appid, self._path(given))
-
-    def _clear(self, appid: str, given: dict[str, Any]) -> dict[str, Any]:
-        if given.get("appid") != appid:
-            raise Refused(40013)
-        return self._cleared(appid, None)
-
-    def _request(self, appid: str, given: dict[str, Any]) -> dict[str, Any]:
-        told = self._desk.told(given.get("rid"))
-        if told is None or not self._mine(told[0], appid):
-            raise Refused(76001)
-        return {"request": told[1]}
-
-    def _mine(self, query: Mapping[str, str], appid: str) -> bool:
-        token = self._tokens.find(query.get("access_token", ""))
-        return appid == (token.appid if token is not None else query.get("appid", appid))
-
-    def _path(self, given: dict[str, Any]) -> list[str]:
-        path = _checked(given)
-        if path not in self._names:
-            raise Refused(76021)
-        return self._names[path]
-
-    def _cleared(self, appid: str, names: list[str] | None) -> dict[str, Any]:
-        if not self._quotas.clear(appid, names, self._desk.wall()):
-            raise Refused(48006)
-        return {}
 
 
 def _checked(given: Mapping[str, Any]) -> str:

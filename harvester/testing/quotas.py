@@ -1,4 +1,4 @@
-"""How many calls an account may make, each minute and each day, and how the counters are reset.
+"""How many calls an account may make, each minute and each day.
 
 Rule: counts, and returns the errcode that refuses a call; a day is one in China.
 
@@ -12,12 +12,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
-from harvester.plan import china
-
 UNLIMITED = 10_000_000
 CHINA_AHEAD = 8 * 3600
-CLEARS_A_MONTH = 10
-PATH_CLEARS_A_MONTH = 50
 MINUTE_TOLD = 2
 """Quota/get reports more calls a minute than WeChat accepts: by this factor."""
 
@@ -36,7 +32,6 @@ class Quotas:
         self._minute = minute
         self.departures: defaultdict[str, deque[float]] = defaultdict(deque)
         self._calls: Counter[tuple[str, str, int]] = Counter()
-        self._clears: Counter[tuple[str, str, int, int]] = Counter()
 
     def refusal(self, appid: str, name: str, now: float) -> int:
         """Count a call; returns the errcode that refuses it, or 0."""
@@ -76,19 +71,6 @@ class Quotas:
             "rate_limit": rate,
             "component_rate_limit": dict(rate),
         }
-
-    def clear(self, appid: str, names: list[str] | None, now: float) -> bool:
-        """Set the counters back, of all interfaces or of some; False if used up this month."""
-        moment = china(now)
-        kind, allowed = ("all", CLEARS_A_MONTH) if names is None else ("one", PATH_CLEARS_A_MONTH)
-        key = appid, kind, moment.year, moment.month
-        if self._clears[key] >= allowed:
-            return False
-        self._clears[key] += 1
-        for counted in list(self._calls):
-            if counted[0] == appid and (names is None or counted[1] in names):
-                del self._calls[counted]
-        return True
 
 
 def _day(now: float) -> int:

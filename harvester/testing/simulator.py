@@ -174,7 +174,6 @@ class Simulator:
 
     def handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
         """The reply to one request."""
-        self._desk.asked = (method, path, query, body)
         route = self._routes.get(path)
         if route is None:
             self.counts["404"] += 1
@@ -189,10 +188,6 @@ class Simulator:
             "/cgi-bin/token": lambda method, query, _body: self._tokens.classic(method, query),
             "/cgi-bin/stable_token": lambda method, _query, body: self._tokens.stable(method, body),
             "/cgi-bin/openapi/quota/get": management.quota,
-            "/cgi-bin/openapi/quota/clear": management.clear_path,
-            "/cgi-bin/openapi/rid/get": management.request,
-            "/cgi-bin/clear_quota": management.clear,
-            "/cgi-bin/clear_quota/v2": management.clear_by_secret,
             "/publisher/stat": self._publisher,
         }
         for interface in INTERFACES.values():

@@ -125,18 +125,6 @@ def test_a_peer_understands_refusals(
         client.datacube.get_user_cumulate(DAY, DAY)
 
 
-def test_a_peer_clears_its_quota(
-    start: Callable[..., Wechat], opened: Callable[[Any], Any]
-) -> None:
-    start(daily_quota=1)
-    client = opened(Client("wx1", "practice"))
-    client.datacube.get_user_summary(DAY, DAY)
-    with pytest.raises(APILimitedException):
-        client.datacube.get_user_summary(DAY, DAY)
-    client.post("clear_quota", data={"appid": "wx1"})
-    assert client.datacube.get_user_summary(DAY, DAY)
-
-
 def test_a_peer_reads_the_publisher_interface(
     start: Callable[..., Wechat], opened: Callable[[Any], Any]
 ) -> None:

@@ -1,22 +1,15 @@
-"""Quotas told and set back."""
+"""Quotas told."""
 
 from datetime import date
 
 import pytest
 
 from harvester.plan import next_midnight
-from tests.support import noon
 from tests.testing.support import START, Wechat, code, read
 
 DAY = date(2023, 6, 1)
-GET, CLEAR_PATH = "/cgi-bin/openapi/quota/get", "/cgi-bin/openapi/quota/clear"
-CLEAR = "/cgi-bin/clear_quota"
+GET = "/cgi-bin/openapi/quota/get"
 PATH = "/datacube/getusersummary"
-
-
-def by_secret(wechat: Wechat, **query: str) -> int | None:
-    query = {"appid": "wx1", "appsecret": "practice", **query}
-    return code(read(wechat.handle("POST", f"{CLEAR}/v2", query, b"")))
 
 
 def used(wechat: Wechat, path: str = PATH, appid: str = "wx1") -> int:
@@ -70,7 +63,6 @@ def test_the_path_of_the_publisher_tells_of_its_busiest_action() -> None:
 def test_a_path_begins_with_a_slash(path: object, expected: int) -> None:
     wechat = Wechat()
     assert code(wechat.call(GET, cgi_path=path)) == expected
-    assert code(wechat.call(CLEAR_PATH, cgi_path=path)) == expected
 
 
 def test_the_quota_of_any_path_is_told_and_the_question_is_counted() -> None:
@@ -78,7 +70,6 @@ def test_the_quota_of_any_path_is_told_and_the_question_is_counted() -> None:
     quota = wechat.call(GET, cgi_path="/cgi-bin/user/get")["quota"]
     assert quota == {"daily_limit": 100, "used": 0, "remain": 100}
     assert wechat.counts["quota/get"] == 1
-    assert code(wechat.call(CLEAR_PATH, cgi_path="/cgi-bin/user/get")) == 76021
 
 
 def test_calls_are_counted_where_no_quota_is_set() -> None:
@@ -112,57 +103,9 @@ def test_asking_for_the_quota_costs_none() -> None:
     assert code(wechat.data("getusersummary", DAY)) is None
 
 
-def test_all_counters_of_an_account_can_be_set_back() -> None:
-    wechat = Wechat(daily_quota=1)
-    for appid in ("wx1", "wx2"):
-        wechat.data("getusersummary", DAY, appid=appid)
-        wechat.data("getusercumulate", DAY, appid=appid)
-    assert wechat.call(CLEAR, appid="wx1") == {"errcode": 0, "errmsg": "ok"}
-    names = ("getusersummary", "getusercumulate")
-    assert [code(wechat.data(name, DAY)) for name in names] == [None, None]
-    assert code(wechat.data("getusersummary", DAY, appid="wx2")) == 45009
-
-
-def test_one_interface_can_be_set_back_alone() -> None:
-    wechat = Wechat(daily_quota=1)
-    names = ("getusersummary", "getusercumulate")
-    for name in names:
-        wechat.data(name, DAY)
-    assert code(wechat.call(CLEAR_PATH, cgi_path=PATH)) == 0
-    assert [code(wechat.data(name, DAY)) for name in names] == [None, 45009]
-
-
-def test_ten_clears_a_month_are_shared_by_both_ways() -> None:
-    wechat = Wechat(noon("2026-03-31"))
-    codes = [code(wechat.call(CLEAR, appid="wx1")) for _ in range(6)]
-    codes += [by_secret(wechat) for _ in range(4)]
-    assert codes == [0] * 10
-    assert (by_secret(wechat), code(wechat.call(CLEAR, appid="wx1"))) == (48006, 48006)
-    assert by_secret(wechat, appid="wx2") == 0
-    wechat.clock.now = noon("2026-04-01")
-    assert by_secret(wechat) == 0
-
-
-def test_clears_of_one_interface_are_counted_apart() -> None:
-    wechat = Wechat()
-    codes = [code(wechat.call(CLEAR_PATH, cgi_path=PATH)) for _ in range(51)]
-    assert codes == [0] * 50 + [48006]
-    assert by_secret(wechat) == 0
-
-
-def test_a_clear_is_for_the_account_of_the_token_or_the_secret() -> None:
-    wechat = Wechat()
-    assert code(wechat.call(CLEAR, appid="wx2")) == 40013
-    assert code(wechat.call(CLEAR, "wrong", appid="wx1")) == 40014
-    assert by_secret(wechat, appsecret="wrong") == 40125
-    assert by_secret(wechat, appid="") == 41002
-    assert code(read(wechat.handle("GET", f"{CLEAR}/v2", {}, b""))) == 43002
-
-
-@pytest.mark.parametrize("path", [GET, CLEAR_PATH, CLEAR, "/cgi-bin/openapi/rid/get"])
-def test_the_interfaces_about_interfaces_want_a_token_and_a_post_with_an_object(path: str) -> None:
+def test_a_question_about_a_quota_wants_a_token_and_a_post_with_an_object() -> None:
     wechat = Wechat()
     query = {"access_token": wechat.token()}
-    assert code(read(wechat.handle("POST", path, {}, b"{}"))) == 41001
-    assert code(read(wechat.handle("GET", path, query, b"{}"))) == 43002
-    assert code(read(wechat.handle("POST", path, query, b"[]"))) == 47001
+    assert code(read(wechat.handle("POST", GET, {}, b"{}"))) == 41001
+    assert code(read(wechat.handle("GET", GET, query, b"{}"))) == 43002
+    assert code(read(wechat.handle("POST", GET, query, b"[]"))) == 47001
