@@ -21,8 +21,8 @@ from typing import (
     Annotated,
     Any,
     NamedTuple,
-    NoReturn,
     Protocol,
+    Self,
     TypedDict,
     Unpack,
     get_args,
@@ -386,23 +386,33 @@ class Options:
     wait: bool
     lease: float
 
-    def __init__(self, **given: Unpack[Keywords]) -> None:
-        unknown = given.keys() - KEYWORDS.keys()
-        if unknown:
-            raise TypeError(f"unknown option {min(unknown)!r}")
-        defaults = {name: option.default for name, option in KEYWORDS.items()}
-        values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
-        for field in fields(self):
-            object.__setattr__(self, field.name, values[field.name])  # it is frozen
-        if self.reserve and self.daily_quota is None and not self.ask_quota:
-            self._refuse_reserve("a daily quota as well, given or asked for")
-        if self.daily_quota is not None and self.reserve >= self.daily_quota:
-            self._refuse_reserve(f"less than the daily quota of {self.daily_quota:,}")
-
-    def _refuse_reserve(self, expected: str) -> NoReturn:
-        raise InvalidOptionError("reserve", str(self.reserve), expected)
+    def __new__(cls, **given: Unpack[Keywords]) -> Self:
+        # The object is made last: an error's traceback may show local variables, and an object
+        # without its fields has no repr.
+        values = _values(given)
+        made = super().__new__(cls)
+        for field in fields(cls):
+            object.__setattr__(made, field.name, values[field.name])  # it is frozen
+        return made
 
     @property
     def daily_budget(self) -> int | None:
         """Calls a day that may be spent, if that is known before WeChat is asked."""
         return None if self.daily_quota is None else self.daily_quota - self.reserve
+
+
+def _values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options as they are used: those that are given, and the others' defaults."""
+    unknown = given.keys() - KEYWORDS.keys()
+    if unknown:
+        raise TypeError(f"unknown option {min(unknown)!r}")
+    defaults = {name: option.default for name, option in KEYWORDS.items()}
+    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    reserve, daily = values["reserve"], values["daily_quota"]
+    if reserve and daily is None and not values["ask_quota"]:
+        expected = "a daily quota as well, given or asked for"
+        raise InvalidOptionError("reserve", str(reserve), expected)
+    if daily is not None and reserve >= daily:
+        expected = f"less than the daily quota of {daily:,}"
+        raise InvalidOptionError("reserve", str(reserve), expected)
+    return values

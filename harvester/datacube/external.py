@@ -154,13 +154,13 @@ class CommandToken:
     """
 
     def __init__(self, arguments: list[str], timeout: float = COMMAND_TIMEOUT) -> None:
-        if not arguments:
-            raise UsageError("token: the command is missing; write command:PROG ARGS")
         self._arguments = arguments
         self._timeout = timeout
+        if not arguments:
+            raise UsageError("token: the command is missing; write command:PROG ARGS")
 
     def __repr__(self) -> str:
-        return f"<CommandToken of {os.path.basename(self._arguments[0])}>"
+        return f"<CommandToken of {''.join(map(os.path.basename, self._arguments[:1]))}>"
 
     async def fetch(self, send: Send) -> Token:
         """Run it; raises `TokenRefusedError`."""

@@ -56,7 +56,8 @@ class Platform:
 
     def __init__(self, appid: str, secret: str | Secret, ticket: Source) -> None:
         secret = Secret(secret)
-        self.appid = check_appid(appid)
+        self.appid = appid
+        check_appid(appid)
         self._secret = secret
         self.secrets = (secret,)
         if not secret.is_text:
@@ -159,13 +160,13 @@ class AuthorizerToken:
     def __init__(
         self, platform: Platform, appid: str, refresh_token: Kept, save: Save | None
     ) -> None:
+        self._platform = platform
+        self._appid = appid
         if save is None and not isinstance(refresh_token, os.PathLike):
             raise UsageError(
                 f"account {appid}: a refresh token changes; give the path of the file that it is"
                 " in, or save= to keep the next one"
             )
-        self._platform = platform
-        self._appid = appid
         self._save = save
         self.secrets = platform.secrets
         self._source = refresh_token

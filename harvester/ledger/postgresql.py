@@ -75,8 +75,10 @@ class PostgresLedger:
     """
 
     path: Path | None = None
+    identity = ""  # of an object whose URL was refused: a traceback may show its repr
 
     def __init__(self, url: str | Secret, *, readonly: bool = False) -> None:
+        self._held = _Held()
         plain, schema = _without_schema(Secret(url))
         if not _NAME.fullmatch(schema):
             raise UsageError("ledger: a schema is named by small letters, digits and _")
@@ -92,7 +94,6 @@ class PostgresLedger:
         self._leases = _Line(server, schema, "harvester-leases")
         self._worker: int | None = None
         self._lease = 0.0
-        self._held = _Held()
         self._turn = asyncio.Lock()  # claims and renewals one after the other
 
     def __repr__(self) -> str:

@@ -64,8 +64,9 @@ class JsonLines:
     """The JSON lines sink; one process a directory.
 
     directory: made if it is not there.
-    compress: ``gzip`` or ``zstd``, or an empty string; raises `UsageError` for ``zstd`` if its
-        package is not here.  It holds for new segments: a directory may have all kinds.
+    compress: ``gzip`` or ``zstd``, or an empty string; raises `UsageError` for others, and for
+        ``zstd`` if its package is not here.  It holds for new segments: a directory may have all
+        kinds.
     segment_bytes: a segment that has reached this size (an eighth of it, if compressed) grows no
         more.
     """
@@ -82,13 +83,15 @@ class JsonLines:
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.path = Path(directory)
+        self._marks: Marks = {}
+        if compress not in COMPRESSIONS:
+            raise UsageError(f"compress={compress!r}: expected gzip, zstd or an empty string")
         self._compression = COMPRESSIONS[compress]()
         self._segment_bytes = segment_bytes // _COMPRESSED if compress else segment_bytes
         self._thread: Thread | None = None
         self._home = Directory(self.path)
         self._looks = False  # for stored windows that overlap, also where none is known of
         self._commits_itself = False  # there is no ledger
-        self._marks: Marks = {}
         self._pending: dict[str, Path] = {}  # segments written again that have not their names yet
         self._days: dict[str, Days] = {}  # by segment, once a replacement asked for it
         self._appended: list[str] = []  # segments to which this write has added lines

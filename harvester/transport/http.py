@@ -116,6 +116,9 @@ class HttpTransport:
     ca_file: a PEM file of authorities that are trusted besides the machine's own.
     """
 
+    _base_url = ""  # of an object whose arguments were refused: a traceback may show its repr
+    answers = 0
+
     def __init__(
         self,
         base_url: str = BASE_URL,
@@ -125,8 +128,8 @@ class HttpTransport:
         max_body: int = MAX_BODY,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._base_url = check_base_url(base_url)
         self._given = session
+        self._base_url = check_base_url(base_url)
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
         self._max_body = max_body
@@ -147,7 +150,6 @@ class HttpTransport:
         self._url = lru_cache(TARGETS)(partial(url_of, self._base_url))  # changes with the token
         self._exchange: Exchange | None = None
         self._opener: Opener | None = None
-        self.answers = 0
 
     def __repr__(self) -> str:
         whose = "ours" if self._given is None else "the caller's"

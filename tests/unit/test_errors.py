@@ -2,11 +2,16 @@
 
 import inspect
 import pickle
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from harvester import errors
+import harvester
+from harvester import errors, plugins
 from harvester.auth import TokenRefusedError
+from harvester.datacube.external import CommandToken
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -21,7 +26,11 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.events import Report
+from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Action, Verdict
+from harvester.settings import Options
+from harvester.sinks.lines import JsonLines
+from harvester.transport import HttpTransport
 
 EVERY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 
@@ -77,3 +86,37 @@ def test_an_incomplete_error_tells_what_is_missing() -> None:
 def test_an_error_can_travel_between_processes(error: Exception) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+PLATFORM = harvester.Platform("wx0", "secret", Path("ticket"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Options(rate="fast"),
+        lambda: Options(reserve=5),
+        lambda: harvester.Platform("", "secret", "ticket"),
+        lambda: PLATFORM.account("wx1", "refresh token"),
+        lambda: CommandToken([]),
+        lambda: HttpTransport("ftp://host"),
+        lambda: HttpTransport(ca_file="nowhere"),
+        lambda: PostgresLedger("postgresql://h/d?schema=A"),
+        lambda: PostgresLedger("nonsense"),
+        lambda: JsonLines("data", compress="brotli"),
+        lambda: plugins.sink("postgresql:h"),
+        lambda: plugins.sink("mysql://h"),
+        lambda: plugins.sink("redis://h:port"),
+        lambda: plugins.sink("iceberg:s3://"),
+    ],
+)
+def test_a_refusal_can_be_shown_with_the_local_variables_of_its_frames(
+    make: Callable[[], object],
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        make()
+    error = caught.value
+    shown = traceback.TracebackException(
+        type(error), error, error.__traceback__, capture_locals=True
+    )
+    assert str(error) in "".join(shown.format())

@@ -7,7 +7,6 @@ import copy
 import dataclasses
 import pickle
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,8 +83,7 @@ def locals_of(exc: BaseException) -> str:
     for frame, _ in traceback.walk_tb(exc.__traceback__):
         if frame.f_code.co_filename != __file__:
             for value in frame.f_locals.values():
-                with suppress(AttributeError):  # the repr of options that are half made
-                    shown.append(repr(value))
+                shown.append(repr(value))
     assert shown
     return "\n".join(shown)
 
