@@ -137,7 +137,7 @@ class PostgresDriver:
         try:
             reader.connect(create=False)
             reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            reader.query(f"SELECT {self._settings}")
+            reader.query(f"SELECT {reader._settings}")
             yield reader
         finally:
             reader.close()

@@ -29,6 +29,7 @@ from harvester import durable
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkError, UsageError
+from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
 from harvester.sinks.duckdb import DuckDB
@@ -1235,3 +1236,16 @@ def test_a_scan_takes_the_password_from_the_environment(
         list(PostgreSQL(identity).scan("checked"))
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert len(list(PostgreSQL(identity).scan("checked"))) == 1
+
+
+def test_a_table_that_a_ledger_of_the_users_name_has_too_is_the_sinks_own(pg: Target) -> None:
+    """The user's name is the name of the ledger's schema, which comes first in the search path."""
+
+    async def with_a_ledger() -> None:
+        async with PostgresLedger(pg.server.url(pg.database)):
+            pass
+
+    asyncio.run(with_a_ledger())
+    pg.harvest([part(1, 1, 2, name="span")])
+    (found,) = pg.make().scan("span")
+    assert [each["n"] for each in found.records()] == [1, 2]
