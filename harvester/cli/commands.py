@@ -35,6 +35,7 @@ from harvester.config.accounts import (
     choose,
     list_accounts,
 )
+from harvester.config.interfaces import choose_interfaces
 from harvester.errors import HarvestError, ReaderGoneError, UsageError
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
@@ -277,9 +278,12 @@ def _listed(values: dict[str, Any]) -> list[ListedAccount] | None:
 
 
 def _named(names: Sequence[str]) -> set[str]:
-    """The interfaces of names and groups; a name that is neither may be one of the ledger's."""
+    """The interfaces of names and groups, as `run` takes them, or names that the ledger knows."""
     groups = plugins.endpoint_groups() if names else {}
-    return {each for name in names for each in groups.get(name, [name])}
+    found: set[str] = set()
+    for each in choose_interfaces(names, asked.own_interfaces()):
+        found.update(groups.get(each, [each]) if isinstance(each, str) else [each.name])
+    return found
 
 
 @cli.command(context_settings=CONTEXT, short_help="Write a page that shows what is harvested.")

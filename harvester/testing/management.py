@@ -15,9 +15,6 @@ from harvester.testing.tokens import Tokens
 
 AccountOf = Callable[[Mapping[str, str], float], str]
 
-Call = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""From an account and its request to the answer; raises `Refused`."""
-
 
 class Management:
     """account_of: from a query and the time to the account of its token; raises `Refused`."""
@@ -37,34 +34,32 @@ class Management:
         With a platform's own token it answers for the platform's own interfaces.
         """
         self._desk.counts["quota/get"] += 1
-        token = self._tokens.find(query.get("access_token", ""))
-        if token is None or token.line != "platform":
-            return self._reply(self._quota, method, query, body)
-        given = parse_object(body) or {}
-        refused = self._tokens.fault_of(token, self._desk.wall())
-        if refused or not str(given.get("cgi_path")).startswith("/cgi-bin/component/"):
-            return self._desk.error(refused or 76022)
-        return self._desk.done(**self._quota(token.appid, given))
-
-    def _reply(self, call: Call, method: str, query: Mapping[str, str], body: bytes) -> Reply:
+        now = self._desk.wall()
         try:
-            appid = self._account_of(query, self._desk.wall())
+            appid, own = self._asking(query, now)
             if method != "POST":
                 raise Refused(43002)
-            given = parse_object(body)
-            if given is None:
-                raise Refused(47001)
-            return self._desk.done(**call(appid, given))
+            path = _checked(parse_object(body))
+            if own and not path.startswith("/cgi-bin/component/"):
+                raise Refused(76022)
         except Refused as refused:
             return self._desk.error(refused.code)
+        return self._desk.done(**self._quotas.told(appid, self._names.get(path, [path]), now))
 
-    def _quota(self, appid: str, given: dict[str, Any]) -> dict[str, Any]:
-        path = _checked(given)
-        return self._quotas.told(appid, self._names.get(path, [path]), self._desk.wall())
+    def _asking(self, query: Mapping[str, str], now: float) -> tuple[str, bool]:
+        """Whose token it is, and whether it is a platform's own; raises `Refused`."""
+        token = self._tokens.find(query.get("access_token", ""))
+        if token is None or token.line != "platform":
+            return self._account_of(query, now), False
+        if fault := self._tokens.fault_of(token, now):
+            raise Refused(fault)
+        return token.appid, True
 
 
-def _checked(given: Mapping[str, Any]) -> str:
+def _checked(given: Mapping[str, Any] | None) -> str:
     """The path that is asked about; raises `Refused`."""
+    if given is None:
+        raise Refused(47001)
     path = given.get("cgi_path")
     if not isinstance(path, str) or not path.startswith("/") or "?" in path or "//" in path:
         raise Refused(76003)

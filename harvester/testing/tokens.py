@@ -137,10 +137,6 @@ class Tokens:
     def _refusal(self, grant: object, appid: str, secret: object) -> int:
         if grant != "client_credential":
             return 40002
-        return self.refusal_of(appid, secret)
-
-    def refusal_of(self, appid: str, secret: object) -> int:
-        """Why an account with this secret gets nothing, as an errcode; 0 if it does."""
         if not appid:
             return 41002
         if not appid.startswith("wx"):

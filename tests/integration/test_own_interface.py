@@ -75,6 +75,10 @@ def test_a_table_of_the_configuration_is_harvested_by_name_and_by_group(
     exact(wechat, folder / "harvest", "mine", "getusersummary", date(2024, 1, 8), DAYS[1])
     exact(wechat, folder / "harvest", "weeks", WEEK, DAYS[0], date(2024, 1, 28))
     assert "mine: from 2024-01-08 on, there is nothing before" in result.stderr
+    status = harvest("status", "--endpoint", "own", cwd=folder)
+    assert (status.returncode, status.stderr.count("no interface")) == (0, 0)
+    assert "mine" in status.stdout
+    assert "weeks" in status.stdout
     again = harvest("run", "mine", *LATER, cwd=folder)
     assert (again.returncode, "0 requests" in again.stdout) == (0, True)
 

@@ -92,6 +92,7 @@ def test_a_platforms_own_token_tells_of_the_platforms_interfaces_alone() -> None
     path = "/cgi-bin/component/api_authorizer_token"
     assert code(wechat.call(GET, own, cgi_path=path)) == 0
     assert code(wechat.call(GET, own, cgi_path=PATH)) == 76022
+    assert code(wechat.call(GET, own, cgi_path="/cgi-bin/component//")) == 76003
     wechat.revoke("wxplatform")
     assert code(wechat.call(GET, own, cgi_path=path)) == 40001
 
