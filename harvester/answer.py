@@ -24,30 +24,12 @@ MAX_VALUES = 500_000
 memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
 
-_REACH = {
-    Action.RETRY: "attempt",
-    Action.SLOW_DOWN: "attempt",
-    Action.RENEW_TOKEN: "attempt",
-    Action.SPLIT: "window",
-    Action.NOT_READY: "window",
-    Action.FAIL_WINDOW: "window",
-    Action.QUOTA: "endpoint",
-    Action.NO_PERMISSION: "endpoint",
-    Action.STOP_ENDPOINT: "endpoint",
-    Action.STOP_ACCOUNT: "account",
-}
-
 
 class Rule(NamedTuple):
     """What to do after one errcode, and the sentence for the operator."""
 
     action: Action
     advice: str
-
-    @property
-    def reach(self) -> str:
-        """What it affects: attempt, window, endpoint or account."""
-        return _REACH[self.action]
 
 
 def read(response: Response) -> dict[str, Any] | Verdict:

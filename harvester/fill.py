@@ -19,7 +19,7 @@ from harvester.errors import UsageError
 from harvester.fencing import EPOCH
 from harvester.ledger.base import Key, KnownSink, Ledger, shared
 from harvester.model import Batch, Window
-from harvester.plan import ONE_DAY, Days, rfc3339
+from harvester.plan import Days, rfc3339, without
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
 from harvester.stored import (
     AT_ONCE,
@@ -124,7 +124,7 @@ class _Filling:
                 Window(appid, endpoint, *days)
                 for (appid, name), calendar in calendars.items()
                 if name == endpoint
-                for days in _without(_stored(calendar), covered[appid])
+                for days in without(_stored(calendar), sorted(covered[appid]))
             ]
             await self._empty(endpoint, gaps)
             if endpoint in there:
@@ -200,25 +200,6 @@ def is_stored(calendar: Calendar | None, window: Window) -> bool:
 def _stored(calendar: Calendar) -> list[Days]:
     span = calendar.span()
     return [] if span is None else list(calendar.runs(*span, STORED))
-
-
-def _without(runs: Sequence[Days], covered: Sequence[Days]) -> list[Days]:
-    """What is left of ordered ranges without others."""
-    left: list[Days] = []
-    others = sorted(covered)
-    at = 0
-    for begin, end in runs:
-        while at < len(others) and others[at][1] < begin:
-            at += 1
-        first, number = begin, at
-        while number < len(others) and others[number][0] <= end:
-            if first < others[number][0]:
-                left.append((first, others[number][0] - ONE_DAY))
-            first = max(first, others[number][1] + ONE_DAY)
-            number += 1
-        if first <= end:
-            left.append((first, end))
-    return left
 
 
 def _batch(

@@ -327,25 +327,22 @@ def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
         yield run
 
 
-def both(one: Sequence[Days], other: Sequence[Days]) -> list[Days]:
-    """The days that two sorted lists of date ranges have in common."""
-    common: list[Days] = []
-    left, right = iter(one), iter(other)
-    a, b = next(left, None), next(right, None)
-    while a is not None and b is not None:
-        begin, end = max(a[0], b[0]), min(a[1], b[1])
-        if begin <= end:
-            common.append((begin, end))
-        if a[1] < b[1]:
-            a = next(left, None)
-        else:
-            b = next(right, None)
-    return common
-
-
-def without(stretches: Sequence[Days], away: Sequence[Days]) -> list[Days]:
+def without(ranges: Sequence[Days], away: Sequence[Days]) -> list[Days]:
     """The days of sorted date ranges that are in none of the others (sorted too)."""
-    return [left for begin, end in stretches for left in gaps(begin, end, away)]
+    left: list[Days] = []
+    at = 0
+    for begin, end in ranges:
+        while at < len(away) and away[at][1] < begin:
+            at += 1
+        first, number = begin, at
+        while number < len(away) and away[number][0] <= end:
+            if first < away[number][0]:
+                left.append((first, away[number][0] - ONE_DAY))
+            first = max(first, away[number][1] + ONE_DAY)
+            number += 1
+        if first <= end:
+            left.append((first, end))
+    return left
 
 
 LATENCY = 0.3

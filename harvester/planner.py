@@ -193,7 +193,7 @@ async def demands(
                     demand = Demand(appid, endpoint, cut, known, need)
                     if calendar is None:
                         untouched[name] = demand
-                listed.append(demand if demand.appid == appid else demand._replace(appid=appid))
+                listed.append(demand._replace(appid=appid))
             yield listed
 
 

@@ -81,7 +81,8 @@ def test_a_code_that_passes_says_after_how_long(code: int, wait: str) -> None:
 
 
 def test_a_missing_permission_reaches_the_interface_and_a_frozen_account_the_account() -> None:
-    assert (ERRORS[48001].reach, ERRORS[50002].reach) == ("endpoint", "account")
+    actions = ERRORS[48001].action, ERRORS[50002].action
+    assert actions == (Action.NO_PERMISSION, Action.STOP_ACCOUNT)
 
 
 def test_a_refused_token_is_the_platforms_own_where_the_platform_asks() -> None:

@@ -19,7 +19,6 @@ from harvester.plan import (
     Estimate,
     Grid,
     Load,
-    both,
     check_range,
     china,
     days_in,
@@ -420,24 +419,6 @@ def test_runs_of_windows_are_the_gaps(wanted: Days, span: int, covered: list[Day
     found = list(runs(windows(*wanted, span, covered)))
     assert days_of([run[:2] for run in found]) == days_of([wanted]) - days_of(covered)
     assert sum(run[2] for run in found) == count_windows(*wanted, span, covered)
-
-
-# what two have in common
-
-
-def test_both_are_the_days_in_common() -> None:
-    one = [(day(0), day(4)), (day(6), day(9))]
-    other = [(day(3), day(7)), (day(9), day(12))]
-    assert both(one, other) == [(day(3), day(4)), (day(6), day(7)), (day(9), day(9))]
-
-
-@given(stretches(), stretches())
-@PROPERTY
-def test_both_agree_with_sets_of_days(one: list[Days], other: list[Days]) -> None:
-    common = both(one, other)
-    assert days_of(common) == days_of(one) & days_of(other)
-    assert common == sorted(common)
-    assert sum(map(days_in, common)) == len(days_of(common))
 
 
 # estimates and hints
