@@ -36,9 +36,10 @@ import anyio
 from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import LedgerError, UsageError
-from harvester.ledger import shared
-from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
+from harvester.ledger import shared, statements
+from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
 from harvester.ledger.shared import Account, Tables
+from harvester.ledger.statements import LATEST, Statements
 from harvester.model import Tally
 from harvester.plan import Days
 from harvester.postgres import SETTINGS, Server, server_of
@@ -63,7 +64,7 @@ _FROZEN = "15s"
 T = TypeVar("T")
 
 
-class PostgresLedger:
+class PostgresLedger(Statements):
     """The ledger in a schema of a PostgreSQL database.
 
     url: ``postgresql://[USER@]HOST[:PORT]/DATABASE``, with ``?schema=NAME`` for another schema than
@@ -220,11 +221,6 @@ class PostgresLedger:
 
     # of a run
 
-    async def register(
-        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
-    ) -> None:
-        await self._call(shared.register, list(ranges), sinks)
-
     async def commit(
         self,
         outcomes: Sequence[Outcome],
@@ -268,24 +264,9 @@ class PostgresLedger:
         return None if self._worker is None else self._held.some()
 
     async def rebook(self, today: date) -> bool:
-        return await self._call(shared.rebook, today)
-
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        await self._call(shared.learn_span, endpoint, days)
-
-    async def note_exhausted(self, said: Exhausted) -> None:
-        await self._call(shared.note_exhausted, said)
-
-    async def checkpoint(self, sink: str) -> dict[str, str]:
-        return await self._read(shared.checkpoint, sink)
-
-    async def caught_up(self, sink: str, refilled: str = "") -> None:
-        await self._call(shared.caught_up, sink, refilled)
+        return await self._call(statements.rebook, today)
 
     # what is known
-
-    async def sinks(self) -> dict[str, KnownSink]:
-        return await self._read(shared.sinks)
 
     async def accounts(self) -> list[str]:
         return await self._read(shared.accounts)
@@ -293,22 +274,12 @@ class PostgresLedger:
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
         return await self._read(shared.calendars, appids)
 
-    async def asked(self) -> dict[Key, Days]:
-        return await self._read(shared.asked)
-
     async def spent(self, day: date) -> dict[Key, int]:
-        return await self._read(shared.spent, day)
-
-    async def spans(self) -> dict[str, int]:
-        return await self._read(shared.spans)
-
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        return await self._read(shared.exhausted, now)
+        return await self._read(statements.booked, day)
 
     # calls
 
     async def _call(self, function: Callable[..., T], *args: object) -> T:
-        """Make an idempotent call."""
         return await self._again(self._work, lambda: self._work.call(function, *args))
 
     async def _read(self, function: Callable[..., T], *args: object) -> T:
@@ -477,7 +448,7 @@ class _Held:
     def committed(self, appids: Collection[str]) -> list[str]:
         """Count a commit of these accounts; returns those of which many are not merged."""
         self._commits.update(appids)
-        return [appid for appid, number in self._commits.items() if number >= shared.LATEST]
+        return [appid for appid, number in self._commits.items() if number >= LATEST]
 
     def merged(self, appids: Iterable[str]) -> None:
         """The commits of these accounts are merged."""

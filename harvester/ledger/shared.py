@@ -1,6 +1,6 @@
-"""The tables of the shared ledger in PostgreSQL, and the statements that read and write them.
+"""The tables of the shared ledger in PostgreSQL: what only it has.
 
-Rule: functions of a connection; `harvester.ledger.postgresql` has the connections and their errors.
+Rule: functions of `Tables`; `harvester.ledger.postgresql` has the connections and their errors.
 
 A commit adds rows to ``journal``; readers apply them to the calendars.  The rows of an account are
 merged into its calendars when it is released, or after `LATEST` commits.
@@ -12,25 +12,25 @@ accounts that another worker has claimed.  All times are the server's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import UsageError
 from harvester.fencing import lost
-from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
-from harvester.ledger.rows import Before, Journal, Row, calendars_of, changes, journal_rows
+from harvester.ledger import statements
+from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
+from harvester.ledger.rows import Calls, Journal, Row, journal_rows
+from harvester.ledger.statements import TABLES, Table, few
 from harvester.model import Tally, listed
 from harvester.plan import Days
 
 VERSION = 1
-LATEST = 30
 CLOCKS = 60.0
 """Seconds by which a worker's clock may differ from the server's: it decides when a day begins."""
 FORGOTTEN = "1 day"
 """A worker is removed this long after the end of its lease."""
-_AT_ONCE = 400
 
 _SCHEMA = """
 CREATE TABLE version (number integer NOT NULL, first_epoch bigint NOT NULL);
@@ -52,18 +52,6 @@ CREATE INDEX wanted_account ON wanted (account);
 CREATE TABLE interface (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE
 );
-CREATE TABLE calendar (
-    account integer NOT NULL, interface integer NOT NULL, year integer NOT NULL,
-    days text NOT NULL, records bigint, checksum bigint,
-    PRIMARY KEY (account, interface, year)
-);
-CREATE TABLE open_window (
-    account integer NOT NULL, interface integer NOT NULL,
-    first_day text NOT NULL, last_day text NOT NULL, state text NOT NULL,
-    records bigint NOT NULL, checksum bigint NOT NULL, due double precision NOT NULL,
-    detail text NOT NULL, code bigint, rid text NOT NULL, fetched_at text NOT NULL,
-    PRIMARY KEY (account, interface, first_day)
-);
 CREATE TABLE journal (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL,
     endpoint text NOT NULL, first_day integer NOT NULL, last_day integer NOT NULL,
@@ -71,23 +59,6 @@ CREATE TABLE journal (
     rest text NOT NULL
 );
 CREATE INDEX journal_account ON journal (account, number);
-CREATE TABLE asked (
-    appid text NOT NULL, endpoint text NOT NULL, first_day text NOT NULL, last_day text NOT NULL,
-    PRIMARY KEY (appid, endpoint)
-);
-CREATE TABLE budget (
-    appid text NOT NULL, endpoint text NOT NULL, day text NOT NULL, calls bigint NOT NULL,
-    PRIMARY KEY (appid, endpoint, day)
-);
-CREATE TABLE exhausted (
-    appid text NOT NULL, endpoint text NOT NULL, until double precision NOT NULL,
-    asked double precision NOT NULL, PRIMARY KEY (appid, endpoint)
-);
-CREATE TABLE span (endpoint text PRIMARY KEY, days integer NOT NULL);
-CREATE TABLE sink (name text PRIMARY KEY, behind boolean NOT NULL, refilled text NOT NULL);
-CREATE TABLE checkpoint (
-    sink text NOT NULL, key text NOT NULL, value text NOT NULL, PRIMARY KEY (sink, key)
-);
 """
 
 
@@ -100,7 +71,7 @@ Account = tuple[int, int]
 
 
 class Tables:
-    """A connection within a transaction whose tables are those of one schema."""
+    """A connection in a transaction whose tables are those of one schema (`statements.Tables`)."""
 
     __slots__ = ("_connection",)
 
@@ -108,12 +79,10 @@ class Tables:
         self._connection = connection
 
     def rows(self, sql: str, *values: object) -> list[Row]:
-        """What a statement returns."""
         cursor = self._connection.execute(sql, values or None)
         return list(cursor.fetchall()) if cursor.description else []
 
     def run(self, sql: str, *values: object) -> int:
-        """How many rows a statement has changed."""
         return int(self._connection.execute(sql, values or None).rowcount)
 
     def copy(self, table: str, columns: str, types: Sequence[str], rows: Iterable[Row]) -> None:
@@ -126,17 +95,38 @@ class Tables:
             for row in rows:
                 copy.write_row(row)
 
-    def columns(self, sql: str, rows: Sequence[Row]) -> None:
-        """Run a statement with these rows as one array for each column."""
+    def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
         if rows:
-            self._connection.execute(sql, [list(column) for column in zip(*rows, strict=True)])
+            self._run_with(
+                f"INSERT INTO {table.name} SELECT * FROM {_unnested(table.types)}"
+                f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {conflict}",
+                rows,
+            )
+
+    def delete(self, table: Table, keys: Sequence[Row]) -> None:
+        if keys:
+            same = [f"{table.name}.{name} = gone.{name}" for name in table.key]
+            self._run_with(
+                f"DELETE FROM {table.name} USING {_unnested(table.key.values())}"
+                f" AS gone ({', '.join(table.key)}) WHERE {' AND '.join(same)}",
+                keys,
+            )
+
+    def _run_with(self, sql: str, rows: Sequence[Row]) -> None:
+        """Run a statement with rows, as one array for each column."""
+        self._connection.execute(sql, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _unnested(types: Iterable[str]) -> str:
+    """Arrays of values of these types, as rows."""
+    return f"unnest({', '.join([f'%s::{kind}[]' for kind in types])})"
 
 
 def make(tables: Tables, schema: str) -> None:
     """Create the schema and its tables if missing; raises `UsageError` for foreign tables."""
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
         tables.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        tables.run(_SCHEMA)
+        tables.run(_SCHEMA + ";".join([table.created for table in TABLES]))
         tables.run("INSERT INTO version VALUES (%s, 1)", VERSION)
     check_version(tables)
 
@@ -398,9 +388,12 @@ def commit(
     rows = [(own[appid][0], *row) for appid, *row in journal_rows(kept)]
     if rows:
         tables.copy("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
-    _book(tables, [each for each in spent if each.appid not in gone])
-    for sink, values in checkpoints.items():
-        _store_checkpoint(tables, sink, values)
+    calls: Calls = Counter()
+    for each in spent:
+        if each.appid not in gone:
+            calls[each.appid, each.endpoint, str(each.day)] += each.calls
+    statements.book(tables, calls)
+    statements.store_checkpoints(tables, checkpoints)
     return gone
 
 
@@ -412,27 +405,6 @@ def _know(tables: Tables, appids: Iterable[str]) -> None:
         " ORDER BY name ON CONFLICT (name) DO NOTHING",
         sorted(appids),
     )
-
-
-def _book(tables: Tables, spent: Iterable[Spent]) -> None:
-    calls: dict[Row, int] = {}
-    for appid, name, day, number in spent:
-        calls[appid, name, str(day)] = calls.get((appid, name, str(day)), 0) + number
-    tables.columns(
-        "INSERT INTO budget SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[])"
-        " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = budget.calls + excluded.calls",
-        [(*place, number) for place, number in sorted(calls.items())],
-    )
-
-
-def _store_checkpoint(tables: Tables, sink: str, entries: Mapping[str, str]) -> None:
-    tables.columns(
-        "INSERT INTO checkpoint SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])"
-        " ON CONFLICT (sink, key) DO UPDATE SET value = excluded.value",
-        [(sink, key, value) for key, value in sorted(entries.items()) if value],
-    )
-    if gone := [key for key, value in entries.items() if not value]:
-        tables.run("DELETE FROM checkpoint WHERE sink = %s AND key = ANY(%s)", sink, gone)
 
 
 def merge_held(tables: Tables, held: Mapping[str, Account]) -> None:
@@ -449,79 +421,7 @@ def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
         " ORDER BY number",
         ids,
     )
-    journal = Journal.of_rows(rows)
-    if not journal.rows:
-        return
-    names = [*journal.rows]
-    known = _calendars(tables, names)
-    keys = [(appid, name) for appid, by_name in journal.rows.items() for name in by_name]
-    before = {key: Before.of(known.get(key, Calendar())) for key in keys}
-    journal.apply(known, names)
-    _store(tables, {key: (known[key], before[key]) for key in keys})
-
-
-def _store(tables: Tables, changed: Mapping[Key, tuple[Calendar, Before]]) -> None:
-    """Write what changed of calendars."""
-    years, gone, came = changes(changed, _ids(tables, changed))
-    tables.columns(
-        "INSERT INTO calendar SELECT * FROM unnest(%s::integer[], %s::integer[], %s::integer[],"
-        " %s::text[], %s::bigint[], %s::bigint[])"
-        " ON CONFLICT (account, interface, year) DO UPDATE SET"
-        " days = excluded.days, records = excluded.records, checksum = excluded.checksum",
-        years,
-    )
-    tables.columns(
-        "DELETE FROM open_window USING unnest(%s::integer[], %s::integer[], %s::text[])"
-        " AS gone (account, interface, first_day) WHERE open_window.account = gone.account"
-        " AND open_window.interface = gone.interface AND open_window.first_day = gone.first_day",
-        gone,
-    )
-    tables.columns(
-        "INSERT INTO open_window SELECT * FROM unnest(%s::integer[], %s::integer[], %s::text[],"
-        " %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::double precision[], %s::text[],"
-        " %s::bigint[], %s::text[], %s::text[])"
-        " ON CONFLICT (account, interface, first_day) DO UPDATE SET last_day = excluded.last_day,"
-        " state = excluded.state, records = excluded.records, checksum = excluded.checksum,"
-        " due = excluded.due, detail = excluded.detail, code = excluded.code, rid = excluded.rid,"
-        " fetched_at = excluded.fetched_at",
-        came,
-    )
-
-
-def _ids(tables: Tables, keys: Iterable[Key]) -> dict[Key, tuple[int, int]]:
-    """The numbers of accounts and interfaces; those of new interfaces are made."""
-    keys = [*keys]
-    names = sorted({name for _, name in keys})
-    tables.run(
-        "INSERT INTO interface (name) SELECT name FROM unnest(%s::text[]) AS name"
-        " WHERE NOT EXISTS (SELECT FROM interface WHERE interface.name = name.name)"
-        " ON CONFLICT (name) DO NOTHING",
-        names,
-    )
-    interfaces: dict[str, int] = dict(
-        tables.rows("SELECT name, id FROM interface WHERE name = ANY(%s)", names)
-    )
-    accounts: dict[str, int] = dict(
-        tables.rows(
-            "SELECT name, id FROM account WHERE name = ANY(%s)",
-            sorted({appid for appid, _ in keys}),
-        )
-    )
-    return {(appid, name): (accounts[appid], interfaces[name]) for appid, name in keys}
-
-
-def register(
-    tables: Tables, ranges: Sequence[tuple[str, str, date, date]], sinks: Sequence[str]
-) -> None:
-    """Remember the requested ranges and the sinks."""
-    tables.columns(
-        "INSERT INTO asked SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])"
-        " ON CONFLICT (appid, endpoint) DO UPDATE SET"
-        " first_day = least(asked.first_day, excluded.first_day),"
-        " last_day = greatest(asked.last_day, excluded.last_day)",
-        [(appid, name, str(begin), str(end)) for appid, name, begin, end in sorted(ranges)],
-    )
-    tables.run("UPDATE sink SET behind = true WHERE NOT name = ANY(%s)", list(sinks))
+    statements.merge_journal(tables, Journal.of_rows(rows))
 
 
 def _change(
@@ -533,10 +433,7 @@ def _change(
     if not (still := _still(ours, own)):
         return
     merge(tables, still)
-    calendar = _calendars(tables, [key[0]]).get(key) or Calendar()
-    before = Before.of(calendar)
-    change(calendar, *arguments)
-    _store(tables, {key: (calendar, before)})
+    statements.change(tables, key, change, *arguments)
 
 
 def reopen(
@@ -556,66 +453,7 @@ def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, Account] | N
     _change(tables, key, held, Calendar.forget, *days)
 
 
-def rebook(tables: Tables, today: date) -> bool:
-    """Count calls of future days as today's (after a clock change); returns whether any were."""
-    days = tables.run("UPDATE budget SET day = day WHERE day > %s", str(today))
-    tables.run(
-        "INSERT INTO budget SELECT appid, endpoint, %s, sum(calls) FROM budget WHERE day > %s"
-        " GROUP BY appid, endpoint"
-        " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = budget.calls + excluded.calls",
-        str(today),
-        str(today),
-    )
-    tables.run("DELETE FROM budget WHERE day > %s", str(today))
-    return bool(days)
-
-
-def learn_span(tables: Tables, endpoint: str, days: int) -> None:
-    """Remember the most days of a window that an interface accepts."""
-    tables.run(
-        "INSERT INTO span VALUES (%s, %s) ON CONFLICT (endpoint) DO UPDATE SET"
-        " days = least(span.days, excluded.days)",
-        endpoint,
-        days,
-    )
-
-
-def note_exhausted(tables: Tables, said: Exhausted) -> None:
-    """Remember WeChat's answer about a quota."""
-    if said.until:
-        tables.run(
-            "INSERT INTO exhausted VALUES (%s, %s, %s, %s) ON CONFLICT (appid, endpoint)"
-            " DO UPDATE SET until = excluded.until, asked = excluded.asked",
-            *said,
-        )
-    else:
-        tables.run(
-            "DELETE FROM exhausted WHERE appid = %s AND endpoint = %s", said.appid, said.endpoint
-        )
-
-
-def caught_up(tables: Tables, sink: str, refilled: str = "") -> None:
-    """A sink has everything that is stored."""
-    tables.run(
-        "INSERT INTO sink VALUES (%s, false, %s) ON CONFLICT (name) DO UPDATE SET behind = false,"
-        " refilled = greatest(sink.refilled, excluded.refilled)",
-        sink,
-        refilled,
-    )
-
-
 # what is known
-
-
-def checkpoint(tables: Tables, sink: str) -> dict[str, str]:
-    """All that was stored for a sink."""
-    return dict(tables.rows("SELECT key, value FROM checkpoint WHERE sink = %s", sink))
-
-
-def sinks(tables: Tables) -> dict[str, KnownSink]:
-    """The sinks that the ledger knows, by name."""
-    rows = tables.rows("SELECT name, behind, refilled FROM sink ORDER BY name")
-    return {name: KnownSink(not behind, refilled) for name, behind, refilled in rows}
 
 
 def accounts(tables: Tables) -> list[str]:
@@ -631,8 +469,8 @@ def accounts(tables: Tables) -> list[str]:
 
 def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     """The calendars of these accounts."""
-    found = _calendars(tables, appids)
-    for some in _some(appids):
+    found = statements.stored_calendars(tables, appids)
+    for some in few(appids):
         rows = tables.rows(
             f"SELECT name, {_JOURNAL} FROM journal JOIN account ON account.id = journal.account"
             " WHERE name = ANY(%s) ORDER BY number",
@@ -640,53 +478,3 @@ def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
         )
         Journal.of_rows(rows).apply(found, some)
     return found
-
-
-def _calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
-    found: dict[Key, Calendar] = {}
-    for some in _some(appids):
-        years = tables.rows(
-            "SELECT account.name, interface.name, year, days, records, checksum FROM account"
-            " JOIN calendar ON account = account.id JOIN interface ON interface = interface.id"
-            " WHERE account.name = ANY(%s)",
-            some,
-        )
-        windows = tables.rows(
-            "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
-            " due, detail, code, rid, fetched_at FROM account"
-            " JOIN open_window ON account = account.id JOIN interface ON interface = interface.id"
-            " WHERE account.name = ANY(%s)",
-            some,
-        )
-        found.update(calendars_of(years, windows))
-    return found
-
-
-def _some(names: Sequence[str]) -> Iterator[list[str]]:
-    for begin in range(0, len(names), _AT_ONCE):
-        yield list(names[begin : begin + _AT_ONCE])
-
-
-def asked(tables: Tables) -> dict[Key, Days]:
-    """The widest range ever requested, by account and interface."""
-    return {
-        (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
-        for appid, endpoint, first, last in tables.rows("SELECT * FROM asked")
-    }
-
-
-def spent(tables: Tables, day: date) -> dict[Key, int]:
-    """The calls of a day in China."""
-    rows = tables.rows("SELECT appid, endpoint, calls FROM budget WHERE day = %s", str(day))
-    return {(appid, endpoint): calls for appid, endpoint, calls in rows}
-
-
-def spans(tables: Tables) -> dict[str, int]:
-    """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
-    return dict(tables.rows("SELECT endpoint, days FROM span"))
-
-
-def exhausted(tables: Tables, now: float) -> dict[Key, Exhausted]:
-    """The interfaces whose quota is used up at ``now``, a Unix time."""
-    rows = tables.rows("SELECT * FROM exhausted WHERE until > %s", now)
-    return {(row[0], row[1]): Exhausted(*row) for row in rows}

@@ -1,7 +1,8 @@
 """The embedded ledger: one SQLite file, opened, claimed and checked; its errors as sentences.
 
-Rule: `harvester.ledger.tables` reads and writes the tables; every call of it is made from here, on
-the ledger's own thread.  This ledger has one worker, and so one constant epoch.
+Rule: `harvester.ledger.tables` and `harvester.ledger.statements` read and write the tables; every
+call of them is made from here, on the ledger's own thread.  This ledger has one worker, and so one
+constant epoch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
@@ -19,9 +20,10 @@ from harvester import seal, sqlitefile
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, UsageError
-from harvester.ledger import tables
-from harvester.ledger.base import Exhausted, Key, KnownSink, Spent
-from harvester.ledger.tables import VERSION
+from harvester.ledger import statements, tables
+from harvester.ledger.base import Key, Spent
+from harvester.ledger.statements import Statements
+from harvester.ledger.tables import VERSION, Tables
 from harvester.lock import Claim
 from harvester.model import Tally
 from harvester.plan import Days
@@ -48,7 +50,7 @@ def ledger_of(place: Path) -> Path:
     return ledger_of_file(place) if place.is_file() else place / FILE_NAME
 
 
-class SqliteLedger:
+class SqliteLedger(Statements):
     """The ledger in one SQLite file.
 
     An async context manager.  While it is open for writing no other process can open it so; a
@@ -97,11 +99,6 @@ class SqliteLedger:
 
     # of a run
 
-    async def register(
-        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
-    ) -> None:
-        await self._call(tables.register, list(ranges), sinks)
-
     async def commit(
         self,
         outcomes: Sequence[Outcome],
@@ -127,51 +124,55 @@ class SqliteLedger:
     async def rebook(self, today: date) -> bool:
         return await self._call(tables.rebook, today)
 
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        await self._call(tables.learn_span, endpoint, days)
-
-    async def note_exhausted(self, said: Exhausted) -> None:
-        await self._call(tables.note_exhausted, said)
-
-    async def checkpoint(self, sink: str) -> dict[str, str]:
-        return await self._call(tables.checkpoint, sink)
-
-    async def caught_up(self, sink: str, refilled: str = "") -> None:
-        await self._call(tables.caught_up, sink, refilled)
-
     # what is known
 
-    async def sinks(self) -> dict[str, KnownSink]:
-        return await self._call(tables.sinks)
-
     async def accounts(self) -> list[str]:
-        return await self._call(tables.accounts)
+        return await self._read(tables.accounts)
 
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-        return await self._call(tables.calendars, appids)
-
-    async def asked(self) -> dict[Key, Days]:
-        return await self._call(tables.asked)
+        return await self._read(tables.calendars, appids)
 
     async def spent(self, day: date) -> dict[Key, int]:
-        return await self._call(tables.spent, day)
-
-    async def spans(self) -> dict[str, int]:
-        return await self._call(tables.spans)
-
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        return await self._call(tables.exhausted, now)
+        return await self._read(tables.spent, day)
 
     # on the ledger's thread
 
     async def _call(self, function: Callable[..., T], *args: object) -> T:
+        return await self._on_thread(self._transact, function, args)
+
+    async def _read(self, function: Callable[..., T], *args: object) -> T:
+        return await self._on_thread(self._look, function, args)
+
+    async def _on_thread(self, function: Callable[..., T], *args: object) -> T:
         assert self._thread is not None, "the ledger is not entered"
         try:
-            return await self._thread.call(function, self._database, *args)
+            return await self._thread.call(function, *args)
         except sqlite3.Error as exc:
             raise LedgerError(self._describe(exc)) from exc
         except _NO_VALUES as exc:
             raise LedgerError(self._damaged(type(exc).__name__)) from exc
+
+    def _transact(self, function: Callable[..., T], args: Sequence[object]) -> T:
+        with self._transaction("BEGIN IMMEDIATE") as database:
+            result = function(Tables(database), *args)
+            with step(f"{function.__name__} ledger"):
+                database.execute("COMMIT")
+        return result
+
+    def _look(self, function: Callable[..., T], args: Sequence[object] = ()) -> T:
+        with self._transaction("BEGIN") as database:
+            return function(Tables(database), *args)
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        """A transaction, or one snapshot of what others write; what is not committed is undone."""
+        assert self._database is not None
+        self._database.execute(begin)
+        try:
+            yield self._database
+        finally:
+            if self._database.in_transaction:  # a disk error has already ended it
+                self._database.execute("ROLLBACK")
 
     def _not_opened(self, exc: Exception) -> UsageError | LedgerError:
         """`UsageError` if the file cannot be used, `LedgerError` if it is damaged or full."""
@@ -298,14 +299,9 @@ class SqliteLedger:
             )
 
     def _check_seal(self) -> None:
-        assert self._database is not None
-        self._database.execute("BEGIN")  # one snapshot, while others write
-        try:
-            if not seal.whole(self._database):
+        with self._transaction("BEGIN") as database:
+            if not seal.whole(database):
                 raise LedgerError(self._damaged("it does not hold what was written into it"))
-        finally:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
 
     @staticmethod
     def _version(database: sqlite3.Connection) -> int:
@@ -321,7 +317,7 @@ class SqliteLedger:
         if self._database is not None:
             if self._sound and not self._readonly:
                 with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # then the log stays
-                    tables.settle(self._database)
+                    self._transact(tables.settle, ())
             with step("close ledger"):  # moves the log into the file
                 self._database.close()
             self._database = None
@@ -336,9 +332,8 @@ def checkpoint_in(path: Path, sink: str) -> dict[str, str] | None:
     ledger = SqliteLedger(path, readonly=True)
     try:
         ledger._open()
-        assert ledger._database is not None
-        found = tables.checkpoint(ledger._database, sink)
-        return found if found or sink in tables.sinks(ledger._database) else None
+        found = ledger._look(statements.checkpoint, [sink])
+        return found if found or sink in ledger._look(statements.sinks) else None
     except (sqlite3.Error, *_NO_VALUES) as exc:
         raise ledger._not_opened(exc) from exc
     finally:

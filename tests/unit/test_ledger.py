@@ -14,7 +14,7 @@ import pytest
 from harvester.coverage import FINAL, Calendar
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import Spent, SqliteLedger, checkpoint_in, named_sinks
-from harvester.ledger.tables import LATEST
+from harvester.ledger.statements import LATEST
 from harvester.testing import LEDGER_CHECKS, check_ledger
 from harvester.testing.bench import ONE
 from harvester.testing.check_ledger import _any_call

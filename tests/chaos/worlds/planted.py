@@ -180,8 +180,8 @@ PLANTED = (
     Planted(
         "the journal is merged twice",
         "ledger/tables.py",
-        '    database.execute("DELETE FROM journal")\n',
-        '    database.execute("DELETE FROM journal WHERE number > 1")\n',
+        '    tables.run("DELETE FROM journal")\n',
+        '    tables.run("DELETE FROM journal WHERE number > 1")\n',
     ),
     Planted(
         "a retry is not counted against the budget",

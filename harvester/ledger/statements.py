@@ -1,0 +1,308 @@
+"""The tables that both ledgers have, and the statements that read and write them.
+
+Rule: functions of `Tables`, in a transaction of the caller, and the methods that only call one.
+Statements are written for PostgreSQL; the embedded ledger translates the few words for which SQLite
+has others.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from harvester.coverage import Calendar
+from harvester.ledger.base import Exhausted, Key, KnownSink
+from harvester.ledger.rows import Before, Journal, Row, calendars_of, changes
+from harvester.plan import Days
+
+LATEST = 30
+"""After so many commits they are merged into the calendars."""
+_AT_ONCE = 400
+
+T = TypeVar("T")
+
+
+class Table(NamedTuple):
+    """A table; a type is not null unless it ends with NULL."""
+
+    name: str
+    key: Mapping[str, str]
+    values: Mapping[str, str]
+
+    @property
+    def types(self) -> list[str]:
+        """The types of its columns, those of its key first."""
+        kinds = (*self.key.values(), *self.values.values())
+        return [kind.removesuffix(" NULL") for kind in kinds]
+
+    @property
+    def created(self) -> str:
+        """The statement that creates it."""
+        columns = [
+            f"{name} {kind if kind.endswith('NULL') else f'{kind} NOT NULL'}"
+            for name, kind in {**self.key, **self.values}.items()
+        ]
+        return (
+            f"CREATE TABLE {self.name} ({', '.join(columns)}, PRIMARY KEY ({', '.join(self.key)}))"
+        )
+
+
+_WHERE = {"account": "integer", "interface": "integer"}
+_WHOSE = {"appid": "text", "endpoint": "text"}
+
+CALENDAR = Table("calendar", {**_WHERE, "year": "integer"},
+                 {"days": "text", "records": "bigint NULL", "checksum": "bigint NULL"})  # fmt: skip
+OPEN_WINDOW = Table("open_window", {**_WHERE, "first_day": "text"}, {
+    "last_day": "text", "state": "text", "records": "bigint", "checksum": "bigint",
+    "due": "double precision", "detail": "text", "code": "bigint NULL", "rid": "text",
+    "fetched_at": "text",
+})  # fmt: skip
+ASKED = Table("asked", _WHOSE, {"first_day": "text", "last_day": "text"})
+BUDGET = Table("budget", {**_WHOSE, "day": "text"}, {"calls": "bigint"})
+EXHAUSTED = Table("exhausted", _WHOSE, {"until": "double precision", "asked": "double precision"})
+SPAN = Table("span", {"endpoint": "text"}, {"days": "integer"})
+SINK = Table("sink", {"name": "text"}, {"behind": "boolean", "refilled": "text"})
+CHECKPOINT = Table("checkpoint", {"sink": "text", "key": "text"}, {"value": "text"})
+TABLES = (CALENDAR, OPEN_WINDOW, ASKED, BUDGET, EXHAUSTED, SPAN, SINK, CHECKPOINT)
+
+
+class Tables(Protocol):
+    """A connection in a transaction."""
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """The rows that a statement returns."""
+        ...
+
+    def run(self, sql: str, *values: object) -> int:
+        """How many rows a statement has changed."""
+        ...
+
+    def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
+        """Insert rows; conflict: what to set where there is a row with such a key."""
+        ...
+
+    def delete(self, table: Table, keys: Sequence[Row]) -> None:
+        """Remove the rows with these keys."""
+        ...
+
+
+def put(tables: Tables, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows; each replaces the one with its key."""
+    tables.insert(table, rows, ", ".join([f"{name} = excluded.{name}" for name in table.values]))
+
+
+# what a run writes
+
+
+def register(
+    tables: Tables, ranges: Sequence[tuple[str, str, date, date]], sinks: Sequence[str]
+) -> None:
+    """Remember the requested ranges and the sinks."""
+    tables.insert(
+        ASKED,
+        [(appid, name, str(begin), str(end)) for appid, name, begin, end in sorted(ranges)],
+        "first_day = least(asked.first_day, excluded.first_day),"
+        " last_day = greatest(asked.last_day, excluded.last_day)",
+    )
+    tables.run("UPDATE sink SET behind = true WHERE NOT name = ANY(%s)", list(sinks))
+
+
+def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
+    """Count calls; their keys: account, interface and day."""
+    rows = [(*place, number) for place, number in sorted(calls.items())]
+    tables.insert(BUDGET, rows, "calls = budget.calls + excluded.calls")
+
+
+def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
+    """Store the entries of sinks; an empty value removes its key."""
+    entries = [(sink, *entry) for sink, each in checkpoints.items() for entry in each.items()]
+    put(tables, CHECKPOINT, sorted([entry for entry in entries if entry[2]]))
+    tables.delete(CHECKPOINT, [entry[:2] for entry in entries if not entry[2]])
+
+
+def merge_journal(tables: Tables, journal: Journal) -> None:
+    """Apply commits to the calendars, a few accounts at a time."""
+    for appids in few([*journal.rows]):
+        known = stored_calendars(tables, appids)
+        keys = [(appid, name) for appid in appids for name in journal.rows[appid]]
+        before = {key: Before.of(known.get(key, Calendar())) for key in keys}
+        journal.apply(known, appids)
+        _store(tables, {key: (known[key], before[key]) for key in keys})
+
+
+def change(tables: Tables, key: Key, how: Callable[..., None], *arguments: Any) -> None:
+    """Call a method of a calendar, and store what it changed."""
+    calendar = stored_calendars(tables, [key[0]]).get(key) or Calendar()
+    before = Before.of(calendar)
+    how(calendar, *arguments)
+    _store(tables, {key: (calendar, before)})
+
+
+def _store(tables: Tables, changed: Mapping[Key, tuple[Calendar, Before]]) -> None:
+    accounts = _numbers(tables, "account", {appid for appid, _ in changed})
+    interfaces = _numbers(tables, "interface", {name for _, name in changed})
+    ids = {(appid, name): (accounts[appid], interfaces[name]) for appid, name in changed}
+    years, gone, came = changes(changed, ids)
+    put(tables, CALENDAR, years)
+    tables.delete(OPEN_WINDOW, gone)
+    put(tables, OPEN_WINDOW, came)
+
+
+def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]:
+    """The numbers of accounts or interfaces; new ones get one (a shared ledger knows accounts)."""
+    wanted = sorted(names)
+    query = f"SELECT name, id FROM {table} WHERE name = ANY(%s)"
+    found: dict[str, int] = dict(tables.rows(query, wanted))
+    if len(found) == len(wanted):
+        return found
+    for name in wanted:
+        if name not in found:
+            tables.run(f"INSERT INTO {table} (name) VALUES (%s) ON CONFLICT DO NOTHING", name)
+    return dict(tables.rows(query, wanted))
+
+
+def rebook(tables: Tables, today: date) -> bool:
+    """Count calls of future days as today's (after a clock change); returns whether any were."""
+    if not tables.run("UPDATE budget SET day = day WHERE day > %s", str(today)):  # it locks them
+        return False
+    tables.run(
+        "INSERT INTO budget SELECT appid, endpoint, %s, sum(calls) FROM budget WHERE day > %s"
+        " GROUP BY appid, endpoint"
+        " ON CONFLICT (appid, endpoint, day) DO UPDATE SET calls = budget.calls + excluded.calls",
+        str(today),
+        str(today),
+    )
+    tables.run("DELETE FROM budget WHERE day > %s", str(today))
+    return True
+
+
+def learn_span(tables: Tables, endpoint: str, days: int) -> None:
+    """Remember the most days of a window that an interface accepts."""
+    tables.insert(SPAN, [(endpoint, days)], "days = least(span.days, excluded.days)")
+
+
+def note_exhausted(tables: Tables, said: Exhausted) -> None:
+    """Remember WeChat's answer about a quota."""
+    if said.until:
+        put(tables, EXHAUSTED, [said])
+    else:
+        tables.delete(EXHAUSTED, [(said.appid, said.endpoint)])
+
+
+def caught_up(tables: Tables, sink: str, refilled: str = "") -> None:
+    """A sink has everything that is stored."""
+    latest = "behind = false, refilled = greatest(sink.refilled, excluded.refilled)"
+    tables.insert(SINK, [(sink, False, refilled)], latest)
+
+
+# what is known
+
+
+def checkpoint(tables: Tables, sink: str) -> dict[str, str]:
+    """All that was stored for a sink."""
+    rows = tables.rows("SELECT key, value FROM checkpoint WHERE sink = %s", sink)
+    return {str(key): str(value) for key, value in rows}
+
+
+def sinks(tables: Tables) -> dict[str, KnownSink]:
+    """The sinks that the ledger knows, by name."""
+    rows = tables.rows("SELECT name, behind, refilled FROM sink ORDER BY name")
+    return {str(name): KnownSink(not behind, str(refilled)) for name, behind, refilled in rows}
+
+
+def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
+    """The calendars of these accounts, without commits that are not merged yet."""
+    found: dict[Key, Calendar] = {}
+    for some in few(appids):
+        years = tables.rows(
+            "SELECT account.name, interface.name, year, days, records, checksum FROM account"
+            " JOIN calendar ON account = account.id JOIN interface ON interface = interface.id"
+            " WHERE account.name = ANY(%s)",
+            some,
+        )
+        windows = tables.rows(
+            "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
+            " due, detail, code, rid, fetched_at FROM account"
+            " JOIN open_window ON account = account.id JOIN interface ON interface = interface.id"
+            " WHERE account.name = ANY(%s)",
+            some,
+        )
+        found.update(calendars_of(years, windows))
+    return found
+
+
+def few(names: Sequence[str]) -> Iterator[list[str]]:
+    """The names, as many at once as one statement takes."""
+    for begin in range(0, len(names), _AT_ONCE):
+        yield list(names[begin : begin + _AT_ONCE])
+
+
+def asked(tables: Tables) -> dict[Key, Days]:
+    """The widest range ever requested, by account and interface."""
+    return {
+        (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
+        for appid, endpoint, first, last in tables.rows("SELECT * FROM asked")
+    }
+
+
+def booked(tables: Tables, day: date) -> dict[Key, int]:
+    """The calls of a day in China, as far as they are in the table of calls."""
+    rows = tables.rows("SELECT appid, endpoint, calls FROM budget WHERE day = %s", str(day))
+    return {(appid, endpoint): int(calls) for appid, endpoint, calls in rows}
+
+
+def spans(tables: Tables) -> dict[str, int]:
+    """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
+    return {name: int(days) for name, days in tables.rows("SELECT endpoint, days FROM span")}
+
+
+def exhausted(tables: Tables, now: float) -> dict[Key, Exhausted]:
+    """The interfaces whose quota is used up at ``now``, a Unix time."""
+    rows = tables.rows("SELECT * FROM exhausted WHERE until > %s", now)
+    return {
+        (appid, endpoint): Exhausted(appid, endpoint, float(until), float(said))
+        for appid, endpoint, until, said in rows
+    }
+
+
+class Statements(ABC):
+    """The methods of `Ledger` that are one statement, the same in both ledgers."""
+
+    @abstractmethod
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function of `Tables` in a transaction; it may be repeated."""
+
+    @abstractmethod
+    async def _read(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function of `Tables` that only reads, in one snapshot."""
+
+    async def register(
+        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
+    ) -> None:
+        await self._call(register, list(ranges), sinks)
+
+    async def learn_span(self, endpoint: str, days: int) -> None:
+        await self._call(learn_span, endpoint, days)
+
+    async def note_exhausted(self, said: Exhausted) -> None:
+        await self._call(note_exhausted, said)
+
+    async def caught_up(self, sink: str, refilled: str = "") -> None:
+        await self._call(caught_up, sink, refilled)
+
+    async def checkpoint(self, sink: str) -> dict[str, str]:
+        return await self._read(checkpoint, sink)
+
+    async def sinks(self) -> dict[str, KnownSink]:
+        return await self._read(sinks)
+
+    async def asked(self) -> dict[Key, Days]:
+        return await self._read(asked)
+
+    async def spans(self) -> dict[str, int]:
+        return await self._read(spans)
+
+    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+        return await self._read(exhausted, now)
