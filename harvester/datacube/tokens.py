@@ -6,10 +6,9 @@ Rule: a provider fetches; `harvester.auth` decides which task may fetch, and whe
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from harvester.answer import Rule, code_of, read, refusal
 from harvester.auth import (
@@ -20,16 +19,12 @@ from harvester.auth import (
     check_token_source,
     provides,
 )
-from harvester.codec import encode, parse
+from harvester.codec import encode
 from harvester.datacube.errors import TOKEN_ERRORS
 from harvester.datacube.external import EXTERNAL_KINDS, external, token_of
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Request, Stored, Token, TokenSource, Verdict
-from harvester.plan import china, next_midnight
+from harvester.model import Account, Action, Request, Token, TokenSource, Verdict
 from harvester.secrets import Secret
-
-if TYPE_CHECKING:
-    from harvester.stores.base import TokenStore
 
 
 class _SecretToken:
@@ -59,54 +54,14 @@ class StableToken(_SecretToken):
     token of all others, and does not help against 40001: the unforced call returns the valid one.
     """
 
-    def _request(self, *, force: bool = False) -> Request:
+    def _request(self) -> Request:
         body = {
             "grant_type": "client_credential",
             "appid": self._appid,
             "secret": self._secret.value,
-            "force_refresh": force,
+            "force_refresh": False,
         }
         return Request("POST", "/cgi-bin/stable_token", body=encode(body))
-
-    async def force(
-        self, send: Send, store: TokenStore, wall: Callable[[], float] = time.time
-    ) -> Token:
-        """A new token; the old one is invalid at once.  Only for a token that has leaked.
-
-        Nothing in the package calls this.  WeChat allows it 20 times a day, 30 seconds apart; the
-        store has the count, which all programs of the account share.  Their token is refused, and
-        they fetch the new one in the usual way.
-        Raises `UsageError` if it would be too many or too soon, `TokenRefusedError`, and
-        `AttemptError` if the store is out of reach.
-        """
-        await _book_forced(store, self._appid, wall())
-        return token_or_error(await fetch(send, self._request(force=True), self._secret))
-
-
-FORCED_A_DAY, FORCED_APART = 20, 30.0
-"""Forced refreshes of a stable token: so many a day, so many seconds apart (WeChat's page)."""
-
-
-async def _book_forced(store: TokenStore, appid: str, now: float) -> None:
-    """Note one more forced refresh; raises `UsageError` if there may be none."""
-    key = f"{appid}.forced"
-    while True:
-        former = await store.load(key)
-        today = [at for at in _noted(former) if china(at).date() == china(now).date()]
-        if len(today) >= FORCED_A_DAY:
-            raise UsageError(
-                f"{appid}: {FORCED_A_DAY} refreshes were forced today; wait until midnight"
-            )
-        if today and now - today[-1] < FORCED_APART:
-            left = FORCED_APART - (now - today[-1])
-            raise UsageError(f"{appid}: a refresh was forced just now; wait {left:.0f} s")
-        ends = next_midnight(now)
-        if await store.replace(key, former, Stored(encode([*today, now]).decode(), ends, 86400.0)):
-            return
-
-
-def _noted(stored: Stored | None) -> list[float]:
-    return list(map(float, parse(stored.value.encode()))) if stored else []
 
 
 class ClassicToken(_SecretToken):

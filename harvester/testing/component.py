@@ -8,29 +8,28 @@ chosen here, tickets and refresh tokens follow from the seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from harvester.codec import encode
 from harvester.testing.data.draw import chance
 from harvester.testing.desk import Desk, Reply, parse_object
-from harvester.testing.tokens import Tokens, seconds, token_reply
+from harvester.testing.tokens import Tokens, token_reply
 
 TICKET_PERIOD = 600
 TICKET_LIFETIME = 12 * 3600
-PERMISSION_SETS = (1, 2, 3, 7, 18)
+CALLS = ("api_component_token", "api_authorizer_token")
+"""Under ``/cgi-bin/component/``."""
 _PREFIX = "ticket@@@"
 
 
 class _Authorised:
     """An account that authorised the platform; ``former`` serves until ``refresh`` was used."""
 
-    def __init__(self, refresh: str, at: float) -> None:
+    def __init__(self, refresh: str) -> None:
         self.refresh = refresh
         self.former: str | None = None
         self.rotate = False
         self.withdrawn = False
-        self.at = at
 
 
 class Component:
@@ -44,19 +43,6 @@ class Component:
         self._tokens = tokens
         self._refuse = refuse
         self._accounts: dict[str, _Authorised] = {}
-        self._codes: dict[str, str | None] = {}
-        self._calls: Mapping[str, Callable[[dict[str, Any], float], Reply]] = {
-            "api_authorizer_token": self._authorizer_token,
-            "api_query_auth": self._query_auth,
-            "api_get_authorizer_info": self._info,
-            "api_get_authorizer_list": self._list,
-            "api_create_preauthcode": self._preauthcode,
-        }
-
-    @property
-    def names(self) -> list[str]:
-        """The calls under ``/cgi-bin/component/``."""
-        return ["api_component_token", *self._calls]
 
     # what a test does
 
@@ -72,15 +58,12 @@ class Component:
         """Let the next token answer carry a new refresh token."""
         self._account(appid).rotate = True
 
-    def authorize(self, appid: str) -> str:
-        """Let an account authorise the platform (again); returns the code, which serves once."""
+    def authorize(self, appid: str) -> None:
+        """Let an account authorise the platform again; it has a new refresh token then."""
         account = self._account(appid)
         if account.withdrawn:
             account.withdrawn = False
             account.refresh, account.former = self._new_refresh(), None
-        code = f"queryauthcode@@@{self._desk.noise(128)[1]}"
-        self._codes[code] = appid
-        return code
 
     def deauthorize(self, appid: str) -> None:
         """Let an account withdraw what it authorised."""
@@ -98,7 +81,7 @@ class Component:
     def _account(self, appid: str) -> _Authorised:
         if appid not in self._accounts:
             noise = chance(self._desk.seed, appid, "refresh token").getrandbits(160)
-            self._accounts[appid] = _Authorised(f"refreshtoken@@@{noise:040x}", self._desk.wall())
+            self._accounts[appid] = _Authorised(f"refreshtoken@@@{noise:040x}")
         return self._accounts[appid]
 
     def _new_refresh(self) -> str:
@@ -119,7 +102,7 @@ class Component:
             return self._component_token(given, now)
         value = query.get("component_access_token") or query.get("access_token", "")
         refused = self._fault_of(value, given, now)
-        return self._desk.error(refused) if refused else self._calls[name](given, now)
+        return self._desk.error(refused) if refused else self._authorizer_token(given, now)
 
     def _fault_of(self, value: str, given: dict[str, Any], now: float) -> int:
         if not value:
@@ -179,69 +162,3 @@ class Component:
         if self.withdrawn(appid):
             return 61003
         return self._refuse.get(appid, 0)
-
-    def _query_auth(self, given: dict[str, Any], now: float) -> Reply:
-        code = str(given.get("authorization_code") or "")
-        if code not in self._codes:
-            return self._desk.error(61009)
-        appid, self._codes[code] = self._codes[code], None
-        if appid is None:
-            return self._desk.error(61010)
-        refused = self._account_fault(appid)
-        if refused:
-            return self._desk.error(refused)
-        value, lifetime = self._tokens.issue("authorizer", appid, now)
-        info = {
-            "authorizer_appid": appid,
-            "authorizer_access_token": value,
-            "expires_in": seconds(lifetime),
-            "authorizer_refresh_token": self._account(appid).refresh,
-            "func_info": _functions(),
-        }
-        return Reply(200, encode({"authorization_info": info}))
-
-    def _info(self, given: dict[str, Any], now: float) -> Reply:
-        appid = str(given.get("authorizer_appid") or "")
-        refused = self._account_fault(appid)
-        if refused:
-            return self._desk.error(refused)
-        info = {
-            "nick_name": f"公众号 {appid[-4:]}",
-            "service_type_info": {"id": 2},
-            "verify_type_info": {"id": 0},
-            "user_name": f"gh_{appid[2:14]}",
-            "principal_name": "示例科技有限公司",
-            "alias": "",
-            "qrcode_url": "",
-        }
-        authorization = {
-            "authorizer_appid": appid,
-            "authorizer_refresh_token": self._account(appid).refresh,
-            "func_info": _functions(),
-        }
-        return Reply(200, encode({"authorizer_info": info, "authorization_info": authorization}))
-
-    def _list(self, given: dict[str, Any], now: float) -> Reply:
-        rows = [
-            {
-                "authorizer_appid": appid,
-                "refresh_token": account.refresh,
-                "auth_time": int(account.at),
-            }
-            for appid, account in self._accounts.items()
-            if not account.withdrawn
-        ]
-        try:
-            offset, count = int(given.get("offset", 0)), int(given.get("count", 100))
-        except (TypeError, ValueError):
-            return self._desk.error(40035)
-        listed = rows[offset : offset + count]
-        return Reply(200, encode({"total_count": len(rows), "list": listed}))
-
-    def _preauthcode(self, given: dict[str, Any], now: float) -> Reply:
-        code = f"preauthcode@@@{self._desk.noise(128)[1]}"
-        return Reply(200, encode({"pre_auth_code": code, "expires_in": 1800}))
-
-
-def _functions() -> list[dict[str, Any]]:
-    return [{"funcscope_category": {"id": number}} for number in PERMISSION_SETS]

@@ -23,7 +23,7 @@ from harvester.codec import encode
 from harvester.plan import ONE_DAY, china, last_legal_day, last_settled_day
 from harvester.testing.callers import Callers
 from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
-from harvester.testing.component import Component
+from harvester.testing.component import CALLS, Component
 from harvester.testing.data import articles, publisher
 from harvester.testing.data.draw import days
 from harvester.testing.desk import Desk, Refused, Reply, parse_object
@@ -194,7 +194,7 @@ class Simulator:
             if interface.shape != "publisher":
                 routes[interface.path] = partial(self._data, interface)
         if self._component is not None:
-            for name in self._component.names:
+            for name in CALLS:
                 routes[f"/cgi-bin/component/{name}"] = partial(self._component.handle, name)
         return routes
 
@@ -234,9 +234,9 @@ class Simulator:
         """Let the next token answer carry a new refresh token; the old one serves until its use."""
         self._platform.rotate_refresh(appid)
 
-    def authorize(self, appid: str) -> str:
-        """Let an account authorise the platform (again); returns the code, which is valid once."""
-        return self._platform.authorize(appid)
+    def authorize(self, appid: str) -> None:
+        """Let an account authorise the platform again; it has a new refresh token then."""
+        self._platform.authorize(appid)
 
     def deauthorize(self, appid: str) -> None:
         """Let an account take its leave back: 61003 from now on."""

@@ -159,7 +159,7 @@ def test_a_peers_platform_reads_an_accounts_data(
 ) -> None:
     server = start(component=PLATFORM)
     component = platform(server, opened)
-    component.query_auth(server.simulator.authorize("wx1"))
+    component.session.set("wx1_refresh_token", server.simulator.refresh_token("wx1"))
     client = opened(component.get_client_by_appid("wx1"))
     rows = client.datacube.get_user_summary(DAY, DAY)
     assert rows == server.simulator.truth_of("getusersummary", "wx1", DAY, DAY)
@@ -175,19 +175,6 @@ def test_a_peers_platform_refreshes_an_accounts_token(
     assert client.datacube.get_user_summary(DAY, DAY)
     server.simulator.revoke("wx1")
     assert client.datacube.get_user_cumulate(DAY, DAY)
-
-
-def test_a_peers_platform_lists_its_accounts(
-    start: Callable[..., Wechat], opened: Callable[[Any], Any]
-) -> None:
-    server = start(component=PLATFORM)
-    component = platform(server, opened)
-    refresh = server.simulator.refresh_token("wx1")
-    listed = component.get_authorizer_list()
-    assert (listed["total_count"], listed["list"][0]["refresh_token"]) == (1, refresh)
-    info = component.get_authorizer_info("wx1")
-    assert info["authorization_info"]["authorizer_refresh_token"] == refresh
-    assert component.create_preauthcode()["expires_in"] == 1800
 
 
 def test_a_peers_platform_is_told_of_a_withdrawal_and_a_wrong_ticket(

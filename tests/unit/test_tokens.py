@@ -26,7 +26,6 @@ from harvester.datacube import (
     CloudbaseToken,
     HttpToken,
     Platform,
-    StableToken,
     provider_for,
 )
 from harvester.datacube.external import CommandToken, NoToken, StaticToken
@@ -448,41 +447,6 @@ def test_the_parameter_of_a_token_can_have_another_name_or_none(parameter: str) 
     asked = endpoint.quota_request(token)
     assert asked is not None
     assert (endpoint.request(window, token).query, asked.query) == (query, query)
-
-
-# forced refreshes
-
-
-def test_a_forced_refresh_ends_the_former_token_and_others_find_the_new_one() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        simulator = Simulator(wall=loop.wall)
-        send = FakeTransport(simulator).send
-        stable = StableToken(A, "practice")
-        former = await stable.fetch(send)
-        forced = await stable.force(send, store, loop.wall)
-        return former.value != forced.value, (await stable.fetch(send)).value == forced.value
-
-    assert play(scene) == (True, True)
-
-
-def test_forced_refreshes_are_counted_for_all_programs_of_an_account() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        simulator = Simulator(wall=loop.wall)
-        send = FakeTransport(simulator).send
-        await StableToken(A, "practice").force(send, store, loop.wall)
-        for _ in range(19):
-            with pytest.raises(UsageError, match=rf"^{A}: .* forced just now; wait \d+ s$"):
-                await StableToken(A, "practice").force(send, store, loop.wall)
-            await asyncio.sleep(31.0)
-            await StableToken(A, "practice").force(send, store, loop.wall)
-        with pytest.raises(UsageError, match="20 refreshes were forced today"):
-            await StableToken(A, "practice").force(send, store, loop.wall)
-        asked = simulator.counts["token"]
-        await asyncio.sleep(86400.0)
-        await StableToken(A, "practice").force(send, store, loop.wall)
-        return asked, simulator.counts["token"]
-
-    assert play(scene) == (20, 21)
 
 
 @pytest.mark.parametrize("kind", ["stable", "classic"])
