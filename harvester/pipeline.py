@@ -235,8 +235,8 @@ class Pipeline:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
-            if again := self._silence(attempt, verdict, sent_at):
-                return again
+            if self.nobody_answers(attempt.window, verdict, sent_at):
+                return Retry(attempt, 0.0, verdict.message, silent=True)
         else:
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
             size = len(response.body)
@@ -263,21 +263,18 @@ class Pipeline:
             self.network.answer(self._time())
             queue.proven = queue.proven or verdict.action in PROVING
 
-    def _silence(self, attempt: Attempt, verdict: Verdict, sent_at: float) -> Retry | None:
-        """The result if no server answers; None if only this request was not answered.
+    def nobody_answers(self, asker: object, verdict: Verdict, sent_at: float) -> bool:
+        """Whether a request failed because no server answers, and so is not counted.
 
+        asker: the window, or the account whose token or quota was requested.
         Raises `NetworkError` if that lasts too long.
         """
         if verdict.answered:
-            return None
-        asker = attempt.window
-        match self.network.silence(asker, sent_at, self._time(), connected=verdict.connected):
-            case Silence.WAIT:
-                return Retry(attempt, 0.0, verdict.message, silent=True)
-            case Silence.LOST:
-                raise self.lost(verdict.message)
-            case _:
-                return None
+            return False
+        silence = self.network.silence(asker, sent_at, self._time(), connected=verdict.connected)
+        if silence is Silence.LOST:
+            raise self.lost(verdict.message)
+        return silence is Silence.WAIT
 
     def _done(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
@@ -477,12 +474,7 @@ class Pipeline:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
-            if not exc.answered:
-                silence = self.network.silence(
-                    account.appid, sent_at, self._time(), connected=exc.connected
-                )
-                if silence is Silence.LOST:
-                    raise self.lost(verdict.message) from None
+            self.nobody_answers(account.appid, verdict, sent_at)
             return verdict
         self.network.answer(self._time())
         for one in (token, *account.token.secrets):

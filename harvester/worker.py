@@ -27,7 +27,7 @@ from harvester.errors import (
 )
 from harvester.ledger.base import Exhausted, Spent
 from harvester.model import Action, Verdict, Window
-from harvester.network import PROBE_EVERY, Network, Silence
+from harvester.network import PROBE_EVERY, Network
 from harvester.pipeline import (
     DEFERRALS,
     Defer,
@@ -521,7 +521,9 @@ class Worker:
         except TokenRefusedError as exc:
             if exc.verdict.answered:
                 self._network.answer(_now())
-            elif self._is_lost(account, exc.verdict, sent_at):
+            elif self._pipeline.nobody_answers(account.appid, exc.verdict, sent_at):
+                account.renewal.at = _now()
+                self._nobody_answers(exc.verdict.message)
                 return
             await self._token_refused(account, exc.verdict)
         else:
@@ -531,16 +533,6 @@ class Worker:
                 self._emit(events.TokenFetched(account.appid, account.token.lifetime))
         finally:
             account.renewal.running = False
-
-    def _is_lost(self, account: AccountQueue, verdict: Verdict, sent_at: float) -> bool:
-        """Whether no token came because no server answers; raises `NetworkError` after too long."""
-        silence = self._network.silence(account.appid, sent_at, _now(), connected=verdict.connected)
-        if silence is Silence.LOST:
-            raise self._pipeline.lost(verdict.message)
-        if silence is Silence.WAIT:
-            account.renewal.at = _now()
-            self._nobody_answers(verdict.message)
-        return silence is Silence.WAIT
 
     async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
         wall, attempts = self._wall(), self._options.attempts
