@@ -404,6 +404,11 @@ class Windows:
     waiting: int = 0
     failed: int = 0
 
+    @property
+    def settled(self) -> int:
+        """Windows of which the run has nothing more to do."""
+        return self.skipped + self.done + self.waiting + self.failed
+
 
 @dataclass(slots=True)
 class Report:
@@ -503,8 +508,8 @@ def _incomplete(report: Report) -> str:
     if windows.waiting and report.until is not None:
         said.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
     if report.state == "interrupted":
-        left = windows.planned - windows.skipped - windows.done - windows.failed - windows.waiting
-        said.append(f"the run was interrupted, {many(max(left, 0), 'window')} left")
+        left = max(windows.planned - windows.settled, 0)
+        said.append(f"the run was interrupted, {many(left, 'window')} left")
     if not said:
         said.append("the run stopped")
     found = [*causes(report.failures), *causes(report.waits)]

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from harvester import events
-from harvester.events import Event, Observer
+from harvester.events import Bookkeeper, Event, Observer
 from harvester.model import many
 
 EVERY = 0.2
@@ -60,10 +60,10 @@ class _Bar:
         self._display = display
         self._handle: Any = None
         self._shown = 0.0
-        self._planned = self._done = self._failed = self._waiting = self._records = 0
+        self._book = Bookkeeper()
 
     def __call__(self, event: Event) -> None:
-        self._count(event)
+        self._book(event)
         now = time.monotonic()
         if now - self._shown < EVERY and not isinstance(event, events.Ended):
             return
@@ -73,25 +73,10 @@ class _Bar:
         else:
             self._handle.update(self._picture())
 
-    def _count(self, event: Event) -> None:
-        match event:
-            case events.RunStarted():
-                self._planned, self._done = event.planned, event.skipped
-            case events.Committed():
-                self._done += len(event.windows)
-                self._records += event.records
-            case events.Failed():
-                self._failed += event.windows
-            case events.Deferred():
-                self._waiting += event.windows
-            case events.Split():
-                self._planned += event.windows
-            case _:
-                pass
-
     def _picture(self) -> _Picture:
-        settled = self._done + self._failed + self._waiting
-        parts = [f"{settled:,}/{many(self._planned, 'window')}", many(self._records, "record")]
-        parts += [f"{self._failed:,} failed"] if self._failed else []
-        parts += [f"{self._waiting:,} waiting"] if self._waiting else []
-        return _Picture(settled, self._planned, ", ".join(parts))
+        report, windows = self._book.report, self._book.report.windows
+        planned = many(windows.planned, "window")
+        parts = [f"{windows.settled:,}/{planned}", many(report.records, "record")]
+        parts += [f"{windows.failed:,} failed"] if windows.failed else []
+        parts += [f"{windows.waiting:,} waiting"] if windows.waiting else []
+        return _Picture(windows.settled, windows.planned, ", ".join(parts))

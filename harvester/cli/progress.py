@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 import textwrap
 import time
-from collections.abc import Iterable
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import RenderableType
 from rich.progress import (
@@ -36,7 +35,7 @@ from harvester.cli.screen import (
     named,
     plain,
 )
-from harvester.events import Event, reason_of
+from harvester.events import Bookkeeper, Event, Observer, reason_of
 from harvester.model import without_rid
 from harvester.plan import china
 
@@ -56,37 +55,17 @@ LONG_DELAY = 60.0
 """Seconds: what is tried again later than that is shown as waiting."""
 
 
-class Display(Protocol):
-    """A context manager that observes."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-    def __call__(self, event: Event) -> None: ...
-
-
-def display(*, quiet: bool = False) -> Display:
-    """What fits to where standard error goes; quiet: nothing."""
+@contextmanager
+def display(*, quiet: bool = False) -> Iterator[Observer]:
+    """An observer that fits to where standard error goes; quiet: it shows nothing."""
     if quiet:
-        return Nothing()
-    return Bar() if err.is_terminal and not logs_json() else Lines()
-
-
-class Nothing:
-    """Shows nothing: what needs attention is told at the end."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def __call__(self, event: Event) -> None:
-        """Not shown."""
+        yield lambda event: None
+    elif err.is_terminal and not logs_json():
+        bar = Bar()
+        with bar.progress:
+            yield bar
+    else:
+        yield Lines()
 
 
 class _Cause:
@@ -142,16 +121,11 @@ class _Counts:
     """Where a run stands."""
 
     def __init__(self) -> None:
-        self.planned = self.skipped = self.done = self.records = self.retries = 0
-        self.failed = self.waiting = 0
+        self._book = Bookkeeper()
+        self.report = self._book.report
         self.cause = _Cause()
         self.began = time.monotonic()
         self._moved = self.began
-
-    @property
-    def settled(self) -> int:
-        """Windows of which this run has nothing more to do."""
-        return self.done + self.failed + self.waiting
 
     @property
     def still(self) -> bool:
@@ -160,29 +134,17 @@ class _Counts:
 
     def numbers(self) -> str:
         """What was counted so far."""
-        parts = [many(self.records, "record"), f"{self.retries:,} tried again"]
-        parts += [f"{self.failed:,} failed"] if self.failed else []
-        parts += [f"{self.waiting:,} waiting"] if self.waiting else []
+        report, windows = self.report, self.report.windows
+        parts = [many(report.records, "record"), f"{report.retries:,} tried again"]
+        parts += [f"{windows.failed:,} failed"] if windows.failed else []
+        parts += [f"{windows.waiting:,} waiting"] if windows.waiting else []
         return ", ".join(parts)
 
     def add(self, event: Event) -> None:
         self.cause.add(event)
-        match event:
-            case events.RunStarted():
-                self.planned = event.planned
-                self.done = self.skipped = event.skipped
-            case events.Committed():
-                self.done += len(event.windows)
-                self.records += event.records
-                self._moved = time.monotonic()
-            case events.Retrying():
-                self.retries += 1
-            case events.Failed():
-                self.failed += event.windows
-            case events.Deferred():
-                self.waiting += event.windows
-            case events.Split():
-                self.planned += event.windows
+        self._book(event)
+        if isinstance(event, events.Committed):
+            self._moved = time.monotonic()
 
 
 class _News:
@@ -334,12 +296,6 @@ class Lines:
         self._counts, self._news = _Counts(), _News()
         self._told = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
     def __call__(self, event: Event) -> None:
         """Tell what is worth a line, and where the run stands every few seconds."""
         counts = self._counts
@@ -349,12 +305,13 @@ class Lines:
         now = time.monotonic()
         if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
             self._told = now
-            per_second = (counts.done - counts.skipped) / max(now - counts.began, 1e-9)
-            waiting = f", {counts.waiting:,} waiting" if counts.waiting else ""
+            report, windows = counts.report, counts.report.windows
+            per_second = windows.done / max(now - counts.began, 1e-9)
+            waiting = f", {windows.waiting:,} waiting" if windows.waiting else ""
             log(
-                f"{counts.settled:,} of {counts.planned:,} windows,"
-                f" {many(counts.records, 'record')}, {counts.retries:,} tried again,"
-                f" {counts.failed:,} failed{waiting}, {per_second:,.1f}/s"
+                f"{windows.settled:,} of {windows.planned:,} windows,"
+                f" {many(report.records, 'record')}, {report.retries:,} tried again,"
+                f" {windows.failed:,} failed{waiting}, {per_second:,.1f}/s"
                 + (f"; {why}" if (why := counts.cause.text()) else ""),
                 event="Progress",
             )
@@ -435,20 +392,14 @@ class Bar:
 
     def __init__(self) -> None:
         self._counts, self._news = _Counts(), _News()
-        self._progress = _Progress(self._counts)
-        self._task = self._progress.add_task("", total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._progress.stop()
+        self.progress = _Progress(self._counts)
+        self._task = self.progress.add_task("", total=None)
 
     def __call__(self, event: Event) -> None:
         """Move the bar; tell what is worth a line."""
         counts = self._counts
         counts.add(event)
         for text in self._news.of(event, silent=isinstance(event, events.Stalled)):
-            self._progress.console.print(within(plain(named(text)), err.width))
-        self._progress.update(self._task, total=counts.planned, completed=counts.settled)
+            self.progress.console.print(within(plain(named(text)), err.width))
+        windows = counts.report.windows
+        self.progress.update(self._task, total=windows.planned, completed=windows.settled)

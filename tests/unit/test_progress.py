@@ -147,7 +147,7 @@ REASON = (
 def picture(bar: Bar) -> list[str]:
     """What a terminal of 80 columns shows below the lines that stay."""
     console = Console(width=80, file=io.StringIO(), color_system=None)
-    for each in bar._progress.get_renderables():
+    for each in bar.progress.get_renderables():
         console.print(each)
     file = console.file
     assert isinstance(file, io.StringIO)
