@@ -87,6 +87,24 @@ def rename(path: Path, place: Path, what: str) -> None:
         sync_directory(place.parent)
 
 
+def replace_file(path: Path, content: bytes, what: str, mode: int = 0o666) -> None:
+    """Replace a file, or make it, atomically; mode: without what the process masks."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside.unlink(missing_ok=True)  # left by a killed process with the same number
+    with step(f"make {what}"):
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        try:
+            write(descriptor, content, what)
+            sync(descriptor, what)
+        finally:
+            os.close(descriptor)
+        rename(beside, path, what)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
 def remove(path: Path, what: str) -> None:
     """Remove a file."""
     with step(f"remove {what}"):

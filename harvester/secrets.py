@@ -237,17 +237,4 @@ def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace a path by a file of mode 0600, durably and atomically; raises `OSError`."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    beside.unlink(missing_ok=True)  # left by a killed process with the same number
-    with durable.step("make private file"):
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        try:
-            durable.write(descriptor, content, "private file")
-            durable.sync(descriptor, "private file")
-        finally:
-            os.close(descriptor)
-        durable.rename(beside, path, "private file")
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    durable.replace_file(path, content, "private file", 0o600)

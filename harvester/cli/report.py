@@ -6,7 +6,6 @@ Rule: reads the ledger; a file that was there is replaced as a whole, or stays.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from harvester import plugins
 from harvester.cli import COMPLETE
 from harvester.cli.known import as_known
 from harvester.cli.screen import plain, say, tell
+from harvester.durable import replace_file
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
@@ -139,20 +139,6 @@ def _check_targets(html: Path, svg: Path | None) -> None:
 def _write(path: Path, text: str) -> None:
     """The whole file, or the former one."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        replace_file(path, text.encode(), "page")
     except OSError as exc:
         raise UsageError(f"{path} cannot be written ({exc.strerror})") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -97,44 +97,15 @@ class _Entry(NamedTuple):
     fields: tuple[Any, ...]
 
 
-class _Library(NamedTuple):
-    """What is used of redis-py.
-
-    errors: all that it raises; lost, refused, loading, read_only: those with a meaning.
-    single, cluster: the kinds of clients.
-    """
-
-    errors: tuple[type[Exception], ...]
-    lost: tuple[type[Exception], ...]
-    refused: tuple[type[Exception], ...]
-    loading: type[Exception]
-    read_only: type[Exception]
-    single: Any
-    cluster: Any
-
-
-def _library() -> _Library:
+def _library() -> Any:
     """The library; raises `UsageError` if it is not here."""
     try:
-        import redis
         import redis.cluster
     except ImportError:
         raise UsageError(
             "streams of Redis need their library: pip install 'wechat-harvester[redis]'"
         ) from None
-    known = redis.exceptions
-    return _Library(
-        errors=(known.RedisError, known.RedisClusterException, OSError),
-        lost=(
-            known.ConnectionError, known.TimeoutError, known.ClusterDownError, known.TryAgainError,
-            known.RedisClusterException, OSError,
-        ),
-        refused=(known.AuthenticationError, known.NoPermissionError),
-        loading=known.BusyLoadingError,
-        read_only=known.ReadOnlyError,
-        single=redis.Redis,
-        cluster=redis.cluster.RedisCluster,
-    )  # fmt: skip
+    return redis
 
 
 class RedisStreams:
@@ -162,9 +133,10 @@ class RedisStreams:
         self._prefix, self._patience, self._tls = prefix, patience, dict(tls or {})
         self._where, problem = _place(self._url)
         self._library = _library()
+        self._errors = self._library.exceptions
         if not problem:
             try:
-                self._client = self._client_of(self._library.single)
+                self._client = self._client_of(self._library.Redis)
             except Exception:  # noqa: BLE001  (whatever it is, its text may hold the URL)
                 problem = f"sink: the URL of {self._where} cannot be used"
         if problem:
@@ -244,9 +216,9 @@ class RedisStreams:
         server = {_text(name): _text(value) for name, value in told.items()}
         if server["mode"] == "cluster":
             self._client.close()
-            self._client = self._client_of(self._library.cluster)
+            self._client = self._client_of(self._library.cluster.RedisCluster)
         elif server["role"] != "master":
-            raise self._library.read_only("it is read only")
+            raise self._errors.ReadOnlyError("it is read only")
 
     def _key(self, endpoint: str) -> str:
         return f"{self._prefix}:{endpoint}"
@@ -293,18 +265,23 @@ class RedisStreams:
     def _translated(self, verb: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except self._library.errors as exc:
+        except (self._errors.RedisError, self._errors.RedisClusterException, OSError) as exc:
             meaning = self._meaning(exc, verb)
         raise meaning  # here, where its context is empty: that of redis-py may hold the URL
 
     def _meaning(self, exc: Exception, verb: str) -> Exception:
         """What a call raises in place of an error of redis-py."""
-        message = str(exc)
-        if isinstance(exc, self._library.refused) or message.startswith(_REFUSED):
+        message, known = str(exc), self._errors
+        lost = (
+            known.ConnectionError, known.TimeoutError, known.ClusterDownError, known.TryAgainError,
+            known.RedisClusterException, OSError,
+        )  # fmt: skip
+        refused = (known.AuthenticationError, known.NoPermissionError)
+        if isinstance(exc, refused) or message.startswith(_REFUSED):
             what = f"it refuses this user or password ({type(exc).__name__})"
-        elif isinstance(exc, self._library.loading):
+        elif isinstance(exc, known.BusyLoadingError):
             return Away("it is still loading its data")
-        elif isinstance(exc, self._library.lost):
+        elif isinstance(exc, lost):
             return Away(type(exc).__name__)
         else:
             meant = [what for part, what in _MEANINGS.items() if part in message]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -42,20 +42,6 @@ PUBLISH_SECONDS = 900.0
 _ERRORS = (OSError, SQLAlchemyError, pa.ArrowException, CommitFailedException, NoSuchTableError)
 
 T = TypeVar("T")
-
-
-class Writer(Protocol):
-    """How a destination is written: `SingleWriter` or `SharedWriter`; on the sink's thread."""
-
-    @property
-    def staged(self) -> Sequence[Staged]: ...
-    def open(self, checkpoint: Checkpoint | None) -> Checkpoint: ...
-    def write(self, batches: Sequence[Batch], fence: Fence) -> Written: ...
-    def publish(self) -> None: ...
-    def maintain(self) -> tuple[int, int]: ...
-    def finish(self) -> None: ...
-    def close(self) -> None: ...
-    def reading(self, checkpoint: Checkpoint | None) -> AbstractContextManager[Stock]: ...
 
 
 class Iceberg:
@@ -108,7 +94,7 @@ class Iceberg:
             self._catalog = ledger.with_name(f"{name}.{CATALOG}")
         self._writer = self._new_writer()
 
-    def _new_writer(self) -> Writer:
+    def _new_writer(self) -> SingleWriter | SharedWriter:
         files: Files
         if self._bucket is not None:
             files, out, spec = BucketFiles(self._bucket), "DIR", self.identity
