@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.thorough
 RECENT = {"getweanalysisappiduserportrait", "get_adunit_list"}
 
 
-def test_run_harvests_every_interface_exactly(
+async def test_run_harvests_every_interface_exactly(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     """All but those whose days end yesterday, which may not be settled at this hour."""
@@ -31,14 +30,15 @@ def test_run_harvests_every_interface_exactly(
     last = last_legal_day(here.simulator.wall())
     end = last - timedelta(days=2)
     begin = end - timedelta(days=61)
-
-    async def main() -> harvester.Report:
-        return await harvester.run(
-            harvester.Account(A, "practice"), [*names, *retired], begin, end,
-            sink=f"jsonl:{tmp_path}", base_url=here.url, rate=10_000,
-        )  # fmt: skip
-
-    report = asyncio.run(main())
+    report = await harvester.run(
+        harvester.Account(A, "practice"),
+        [*names, *retired],
+        begin,
+        end,
+        sink=f"jsonl:{tmp_path}",
+        base_url=here.url,
+        rate=10_000,
+    )
     assert (report.state, report.foreign, report.windows.failed) == ("complete", 0, 0)
     found = 0
     for endpoint in EVERY:

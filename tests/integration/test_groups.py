@@ -31,16 +31,19 @@ def test_every_interface_stands_in_one_group_and_all_has_what_is_not_retired() -
     }  # fmt: skip
 
 
-def test_a_group_is_harvested_by_the_library(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+async def test_a_group_is_harvested_by_the_library(
+    wechat: Callable[..., Wechat], tmp_path: Path
+) -> None:
     here = wechat()
-
-    async def main() -> harvester.Report:
-        return await harvester.run(
-            harvester.Account(A, "practice"), ["users", "getinterfacesummary"],
-            "2024-01-01", "2024-01-14", sink=f"jsonl:{tmp_path}", base_url=here.url, rate=500,
-        )  # fmt: skip
-
-    report = asyncio.run(main())
+    report = await harvester.run(
+        harvester.Account(A, "practice"),
+        ["users", "getinterfacesummary"],
+        "2024-01-01",
+        "2024-01-14",
+        sink=f"jsonl:{tmp_path}",
+        base_url=here.url,
+        rate=500,
+    )
     assert (report.state, report.notes) == ("complete", [])
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
         "getinterfacesummary", "getusercumulate", "getusersummary",

@@ -55,37 +55,31 @@ def test_a_stream_that_is_left_early_stops_asking(wechat: Callable[..., Wechat])
     assert server.simulator.counts["data"] < 300
 
 
-def test_a_reader_that_fails_gets_his_own_error_back(wechat: Callable[..., Wechat]) -> None:
+async def test_a_reader_that_fails_gets_his_own_error_back(wechat: Callable[..., Wechat]) -> None:
     server = wechat()
-
-    async def main() -> None:
-        with pytest.raises(ZeroDivisionError):
-            async with harvester.stream(
-                ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=5000
-            ) as records:
-                async for record in records:
-                    record["x"] = 1 / 0
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    asyncio.run(main())
+    with pytest.raises(ZeroDivisionError):
+        async with harvester.stream(
+            ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=5000
+        ) as records:
+            async for record in records:
+                record["x"] = 1 / 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.usefixtures("_not_the_first_hour")
-def test_a_stream_that_cannot_give_all_says_so_at_its_end(wechat: Callable[..., Wechat]) -> None:
+async def test_a_stream_that_cannot_give_all_says_so_at_its_end(
+    wechat: Callable[..., Wechat],
+) -> None:
     server = wechat(daily_quota=5)
-
-    async def main() -> None:
-        found = []
-        with pytest.raises(harvester.IncompleteError, match="windows must wait until") as caught:
-            async with harvester.stream(
-                ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=500
-            ) as records:
-                async for record in records:
-                    found.append(record)
-        assert found
-        assert caught.value.report.windows.waiting == 55
-
-    asyncio.run(main())
+    found = []
+    with pytest.raises(harvester.IncompleteError, match="windows must wait until") as caught:
+        async with harvester.stream(
+            ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=500
+        ) as records:
+            async for record in records:
+                found.append(record)
+    assert found
+    assert caught.value.report.windows.waiting == 55
 
 
 def test_a_stream_with_a_ledger_goes_on_where_the_reader_left(
@@ -114,58 +108,51 @@ def test_a_stream_with_a_ledger_goes_on_where_the_reader_left(
     assert_exactly_the_truth([*whole, *second], server.simulator, (A,), BEGIN, END)
 
 
-def test_a_session_of_the_callers_is_used_and_never_closed(
+async def test_a_session_of_the_callers_is_used_and_never_closed(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     server = wechat()
-
-    async def main() -> None:
-        async with aiohttp.ClientSession(raise_for_status=True) as session:
-            for _ in range(2):
-                report = await harvester.run(
-                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
-                    base_url=server.url, session=session, rate=5000,
-                )  # fmt: skip
-                assert report.state == "complete"
-            assert not session.closed
-
-    asyncio.run(main())
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        for _ in range(2):
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
+                base_url=server.url, session=session, rate=5000,
+            )  # fmt: skip
+            assert report.state == "complete"
+        assert not session.closed
 
 
-def test_run_keeps_a_ledger_beside_the_data_unless_told_otherwise(
+async def test_run_keeps_a_ledger_beside_the_data_unless_told_otherwise(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     server = wechat()
-
-    async def main() -> list[harvester.Report]:
-        return [
-            await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path / 'articles'}",
-                base_url=server.url, rate="5000/s",
-            )
-            for _ in range(2)
-        ]  # fmt: skip
-
-    first, second = asyncio.run(main())
+    first, second = [
+        await harvester.run(
+            ACCOUNT,
+            "getarticlesummary",
+            BEGIN,
+            END,
+            sink=f"jsonl:{tmp_path / 'articles'}",
+            base_url=server.url,
+            rate="5000/s",
+        )
+        for _ in range(2)
+    ]
     assert (first.windows.done, second.windows.skipped, second.requests) == (60, 60, 0)
     assert (tmp_path / "articles" / "ledger.sqlite").exists()
     assert_exactly_the_truth(stored(tmp_path / "articles"), server.simulator, (A,), BEGIN, END)
 
 
-def test_without_a_ledger_a_second_run_replaces_and_doubles_nothing(
+async def test_without_a_ledger_a_second_run_replaces_and_doubles_nothing(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:
     server = wechat()
-
-    async def main() -> None:
-        for _ in range(2):
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path}",
-                base_url=server.url, rate=5000, ledger=None,
-            )  # fmt: skip
-            assert report.windows.done == 60
-
-    asyncio.run(main())
+    for _ in range(2):
+        report = await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path}",
+            base_url=server.url, rate=5000, ledger=None,
+        )  # fmt: skip
+        assert report.windows.done == 60
     assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
     assert not (tmp_path / "ledger.sqlite").exists()
 
@@ -230,38 +217,31 @@ def test_a_token_can_come_from_elsewhere(wechat: Callable[..., Wechat], kind: st
     assert server.simulator.counts["token"] == (kind == "classic")
 
 
-def test_an_answer_that_never_comes_is_cut_off(wechat: Callable[..., Wechat]) -> None:
+async def test_an_answer_that_never_comes_is_cut_off(wechat: Callable[..., Wechat]) -> None:
     from harvester.errors import AttemptError
     from harvester.model import Request
     from harvester.transport import HttpTransport
 
     server = wechat(latency=30.0)
-
-    async def main() -> None:
-        async with HttpTransport(server.url, timeout=0.3) as transport:
-            requests = [
-                asyncio.ensure_future(transport.send(Request("GET", f"/{n}"))) for n in range(5)
-            ]
-            done, _ = await asyncio.wait(requests, timeout=5)
-            for task in done:
-                assert isinstance(task.exception(), AttemptError)
-                assert str(task.exception()) == "no answer within 0.3 s"
-            assert len(done) == 5
-            assert asyncio.current_task().cancelling() == 0
-
-    asyncio.run(main())
+    async with HttpTransport(server.url, timeout=0.3) as transport:
+        requests = [
+            asyncio.ensure_future(transport.send(Request("GET", f"/{n}"))) for n in range(5)
+        ]
+        done, _ = await asyncio.wait(requests, timeout=5)
+        for task in done:
+            assert isinstance(task.exception(), AttemptError)
+            assert str(task.exception()) == "no answer within 0.3 s"
+        assert len(done) == 5
+        assert asyncio.current_task().cancelling() == 0
 
 
-def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
-    async def main() -> None:
-        session = aiohttp.ClientSession()
-        await session.close()
-        with pytest.raises(harvester.UsageError, match="the session is closed"):
-            await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session
-            )
-
-    asyncio.run(main())
+async def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
+    session = aiohttp.ClientSession()
+    await session.close()
+    with pytest.raises(harvester.UsageError, match="the session is closed"):
+        await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session
+        )
 
 
 def test_no_more_is_in_flight_than_the_callers_session_lets_through(
@@ -294,16 +274,13 @@ def test_no_more_is_in_flight_than_the_callers_session_lets_through(
     assert not queued, "it left later than its limiter knows"
 
 
-def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with harvester.SqliteLedger(tmp_path / "l") as ledger:
-            with pytest.raises(harvester.UsageError, match="is already open"):
-                await harvester.run(
-                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger
-                )
-            assert await ledger.sinks() == {}
-
-    asyncio.run(main())
+async def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:
+    async with harvester.SqliteLedger(tmp_path / "l") as ledger:
+        with pytest.raises(harvester.UsageError, match="is already open"):
+            await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger
+            )
+        assert await ledger.sinks() == {}
 
 
 def test_a_cancellation_while_a_sink_closes_leaves_no_thread(
@@ -330,32 +307,26 @@ def test_a_cancellation_while_a_sink_closes_leaves_no_thread(
     assert threading.active_count() == threads
 
 
-def test_options_that_nobody_knows_are_a_type_error() -> None:
-    async def main() -> None:
-        with pytest.raises(TypeError, match="rat"):
-            await harvester.run(ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rat=3)
-
-    asyncio.run(main())
+async def test_options_that_nobody_knows_are_a_type_error() -> None:
+    with pytest.raises(TypeError, match="rat"):
+        await harvester.run(ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rat=3)
 
 
-def test_bad_arguments_are_a_usage_error_before_anything_is_sent() -> None:
-    async def main() -> None:
-        for arguments, said in (
-            ((ACCOUNT, "getarticlesumary", BEGIN, END), "getarticlesummary"),
-            ((ACCOUNT, [], BEGIN, END), "no interface"),
-            (([], "getarticlesummary", BEGIN, END), "no account"),
-            (([ACCOUNT, ACCOUNT], "getarticlesummary", BEGIN, END), "twice"),
-            ((harvester.Account(A), "getarticlesummary", BEGIN, END), "has no secret"),
-            ((ACCOUNT, "getarticlesummary", END, BEGIN), "is after the end"),
-            ((ACCOUNT, "getarticlesummary", "2014-01-01", "2014-11-30"), "2014-12-01"),
-        ):
-            with pytest.raises(harvester.UsageError, match=said):
-                await harvester.run(*arguments, sink=MemorySink())
-            with pytest.raises(harvester.UsageError, match=said):
-                async with harvester.stream(*arguments):
-                    pass
-
-    asyncio.run(main())
+async def test_bad_arguments_are_a_usage_error_before_anything_is_sent() -> None:
+    for arguments, said in (
+        ((ACCOUNT, "getarticlesumary", BEGIN, END), "getarticlesummary"),
+        ((ACCOUNT, [], BEGIN, END), "no interface"),
+        (([], "getarticlesummary", BEGIN, END), "no account"),
+        (([ACCOUNT, ACCOUNT], "getarticlesummary", BEGIN, END), "twice"),
+        ((harvester.Account(A), "getarticlesummary", BEGIN, END), "has no secret"),
+        ((ACCOUNT, "getarticlesummary", END, BEGIN), "is after the end"),
+        ((ACCOUNT, "getarticlesummary", "2014-01-01", "2014-11-30"), "2014-12-01"),
+    ):
+        with pytest.raises(harvester.UsageError, match=said):
+            await harvester.run(*arguments, sink=MemorySink())
+        with pytest.raises(harvester.UsageError, match=said):
+            async with harvester.stream(*arguments):
+                pass
 
 
 def test_secrets_and_tokens_are_in_no_repr() -> None:
@@ -364,19 +335,17 @@ def test_secrets_and_tokens_are_in_no_repr() -> None:
     assert "sesame" not in f"{account!r} {account} {token!r} {token}"
 
 
-def test_records_hold_what_wechat_sent_and_the_metadata(wechat: Callable[..., Wechat]) -> None:
+async def test_records_hold_what_wechat_sent_and_the_metadata(
+    wechat: Callable[..., Wechat],
+) -> None:
     server = wechat()
-
-    async def main() -> None:
-        async with harvester.stream(
-            ACCOUNT, "getarticlesummary", BEGIN, BEGIN, base_url=server.url
-        ) as records:
-            found = [record async for record in records]
-        assert [bare(record) for record in found] == server.simulator.truth(A, BEGIN)
-        assert found[0]["_begin_date"] == found[0]["_end_date"] == "2024-01-01"
-        assert found[0]["_appid"] == A
-
-    asyncio.run(main())
+    async with harvester.stream(
+        ACCOUNT, "getarticlesummary", BEGIN, BEGIN, base_url=server.url
+    ) as records:
+        found = [record async for record in records]
+    assert [bare(record) for record in found] == server.simulator.truth(A, BEGIN)
+    assert found[0]["_begin_date"] == found[0]["_end_date"] == "2024-01-01"
+    assert found[0]["_appid"] == A
 
 
 def test_run_sync_harvests_in_a_script_and_where_a_loop_runs(
@@ -403,15 +372,12 @@ def test_run_sync_harvests_in_a_script_and_where_a_loop_runs(
     assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
 
 
-def test_run_sync_refuses_what_belongs_to_another_loop(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with aiohttp.ClientSession() as session:
-            with pytest.raises(harvester.UsageError, match=r"^session: it belongs to"):
-                harvester.run_sync(
-                    ACCOUNT, "users", BEGIN, END, sink=f"jsonl:{tmp_path}", session=session
-                )
-
-    asyncio.run(main())
+async def test_run_sync_refuses_what_belongs_to_another_loop(tmp_path: Path) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(harvester.UsageError, match=r"^session: it belongs to"):
+            harvester.run_sync(
+                ACCOUNT, "users", BEGIN, END, sink=f"jsonl:{tmp_path}", session=session
+            )
 
 
 @pytest.mark.usefixtures("_interruptible")

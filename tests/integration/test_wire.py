@@ -214,7 +214,7 @@ async def harvested(
 
 @pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("name", BAD)
-def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: str) -> None:
+async def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: str) -> None:
     bad, said = BAD[name]
     simulator = Simulator()
     reasons = []
@@ -223,11 +223,8 @@ def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: st
         if isinstance(event, Retrying):
             reasons.append(event.reason)
 
-    async def main() -> tuple[Report, list[Any]]:
-        async with wire(once(simulator, bad)) as server:
-            return await harvested(server.url, observe, whose)
-
-    report, records = asyncio.run(main())
+    async with wire(once(simulator, bad)) as server:
+        report, records = await harvested(server.url, observe, whose)
     assert len(reasons) == 1
     assert said in reasons[0]
     assert (report.state, report.retries) == ("complete", 1)
@@ -443,25 +440,22 @@ def test_a_flood_of_interim_answers_is_cut_off(whose: str) -> None:
     assert found == "no answer within 0.4 s"
 
 
-def test_a_redirect_to_another_host_is_not_followed() -> None:
-    async def main() -> tuple[Report, int, int]:
-        async def elsewhere(writer: asyncio.StreamWriter, _: Asked) -> None:
-            writer.write(http(b'{"list":[]}'))
+async def test_a_redirect_to_another_host_is_not_followed() -> None:
+    async def elsewhere(writer: asyncio.StreamWriter, _: Asked) -> None:
+        writer.write(http(b'{"list":[]}'))
 
-        async with wire(elsewhere) as other:
-            where = f"Location: {other.url.replace(HOST, 'localhost')}/datacube/x"
+    async with wire(elsewhere) as other:
+        where = f"Location: {other.url.replace(HOST, 'localhost')}/datacube/x"
 
-            async def moved(writer: asyncio.StreamWriter) -> None:
-                writer.write(http(b"", where, status="307 Temporary Redirect"))
+        async def moved(writer: asyncio.StreamWriter) -> None:
+            writer.write(http(b"", where, status="307 Temporary Redirect"))
 
-            async with wire(once(Simulator(), moved)) as server:
-                report = await harvester.run(
-                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
-                    base_url=server.url, rate=1000, concurrency=1,
-                )  # fmt: skip
-            return report, other.connections, len(server.asked)
-
-    report, connections, asked = asyncio.run(main())
+        async with wire(once(Simulator(), moved)) as server:
+            report = await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
+                base_url=server.url, rate=1000, concurrency=1,
+            )  # fmt: skip
+        report, connections, asked = report, other.connections, len(server.asked)
     assert connections == 0
     assert asked == 3  # the token, a day, and the one that was moved: then it stops
     assert report.state == "partial"
@@ -570,66 +564,56 @@ def test_a_bad_certificate_is_refused_and_said_why(
     assert said in found.replace("self signed", "self-signed")
 
 
-def test_the_library_and_the_command_take_an_own_authority(
+async def test_the_library_and_the_command_take_an_own_authority(
     certificates: Certificates, tmp_path: Path
 ) -> None:
     simulator = Simulator()
-
-    async def main() -> tuple[Report, int | None]:
-        async with wire(simulated(simulator), certificates.good()) as server:
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path / 'a'}",
-                base_url=server.url, rate=1000, ca_file=certificates.ca_file,
-            )  # fmt: skip
-            (tmp_path / "harvester.toml").write_text(f"ca-file = '{certificates.ca_file}'\n")
-            process = await asyncio.create_subprocess_exec(
-                *command(
-                    "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
-                    str(END), "--base-url", server.url, "--rate", "1000/s", "--out", "b",
-                ),
-                cwd=tmp_path, env=environment(),
-            )  # fmt: skip
-            return report, await process.wait()
-
-    report, status = asyncio.run(main())
+    async with wire(simulated(simulator), certificates.good()) as server:
+        report = await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path / 'a'}",
+            base_url=server.url, rate=1000, ca_file=certificates.ca_file,
+        )  # fmt: skip
+        (tmp_path / "harvester.toml").write_text(f"ca-file = '{certificates.ca_file}'\n")
+        process = await asyncio.create_subprocess_exec(
+            *command(
+                "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
+                str(END), "--base-url", server.url, "--rate", "1000/s", "--out", "b",
+            ),
+            cwd=tmp_path, env=environment(),
+        )  # fmt: skip
+        report, status = report, await process.wait()
     assert (report.state, status) == ("complete", 0)
     for name in ("a", "b"):
         assert_exactly_the_truth(stored(tmp_path / name), simulator, (A,), BEGIN, END)
 
 
-def test_a_certificate_of_nobody_ends_the_command_with_4_and_says_why(
+async def test_a_certificate_of_nobody_ends_the_command_with_4_and_says_why(
     certificates: Certificates, tmp_path: Path
 ) -> None:
-    async def main() -> tuple[int | None, str]:
-        async with wire(simulated(Simulator()), certificates.good()) as server:
-            process = await asyncio.create_subprocess_exec(
-                *command(
-                    "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
-                    str(END), "--base-url", server.url, "--attempts", "2",
-                ),
-                cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            _, err = await process.communicate()
-            assert server.asked == []
-            return process.returncode, err.decode()
-
-    status, err = asyncio.run(main())
+    async with wire(simulated(Simulator()), certificates.good()) as server:
+        process = await asyncio.create_subprocess_exec(
+            *command(
+                "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
+                str(END), "--base-url", server.url, "--attempts", "2",
+            ),
+            cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, err = await process.communicate()
+        assert server.asked == []
+        status, err = process.returncode, err.decode()
     assert status == 4
     assert "the server's TLS certificate was refused (unable to get local issuer" in err
 
 
-def test_an_authority_and_a_session_of_ones_own_do_not_go_together(
+async def test_an_authority_and_a_session_of_ones_own_do_not_go_together(
     certificates: Certificates,
 ) -> None:
-    async def main() -> None:
-        async with aiohttp.ClientSession() as session:
-            with pytest.raises(harvester.UsageError, match="your own session has its own TLS"):
-                await harvester.run(
-                    ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session,
-                    ca_file=certificates.ca_file,
-                )  # fmt: skip
-
-    asyncio.run(main())
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(harvester.UsageError, match="your own session has its own TLS"):
+            await harvester.run(
+                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session,
+                ca_file=certificates.ca_file,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -653,21 +637,19 @@ def test_a_file_that_holds_no_authority_is_a_usage_error(
 # proxies
 
 
-def test_a_run_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_goes_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     simulator = Simulator()
-
-    async def main() -> tuple[list[Any], Wire]:
-        sink = MemorySink()
-        async with wire(simulated(simulator)) as proxy:
-            monkeypatch.setenv("http_proxy", f"{HOST}:{proxy.port}")  # as curl takes it too
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, rate=1000,
-                base_url="http://wechat.invalid",
-            )  # fmt: skip
-            assert report.state == "complete"
-        return sink.records, proxy
-
-    records, proxy = asyncio.run(main())
+    sink = MemorySink()
+    async with wire(simulated(simulator)) as proxy:
+        monkeypatch.setenv("http_proxy", f"{HOST}:{proxy.port}")  # as curl takes it too
+        report = await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, rate=1000,
+            base_url="http://wechat.invalid",
+        )  # fmt: skip
+        assert report.state == "complete"
+    records, proxy = sink.records, proxy
     assert_exactly_the_truth(records, simulator, (A,), BEGIN, END)
     assert all(asked.target.startswith("http://wechat.invalid/") for asked in proxy.asked)
 
@@ -694,14 +676,13 @@ def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
     assert "hunter2" not in f"{found}{shown}"
 
 
-def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> str:
-        with socket.create_server((HOST, 0)) as taken:
-            port = taken.getsockname()[1]
-        monkeypatch.setenv("http_proxy", f"http://user:hunter2@{HOST}:{port}")
-        async with HttpTransport("http://wechat.invalid") as transport:
-            with pytest.raises(AttemptError) as caught:
-                await transport.send(REQUEST)
-        return str(caught.value).replace(str(port), "PORT")
-
-    assert asyncio.run(main()) == f"no connection to the proxy {HOST}:PORT (Connection refused)"
+async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("http_proxy", f"http://user:hunter2@{HOST}:{port}")
+    async with HttpTransport("http://wechat.invalid") as transport:
+        with pytest.raises(AttemptError) as caught:
+            await transport.send(REQUEST)
+    assert (
+        str(caught.value).replace(str(port), "PORT")
+    ) == f"no connection to the proxy {HOST}:PORT (Connection refused)"

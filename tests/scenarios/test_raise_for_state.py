@@ -103,22 +103,24 @@ def test_what_waits_is_named_with_its_time(tmp_path: Path) -> None:
     assert "quota" in text
 
 
-def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
-    async def stopped() -> harvester.Report:
-        stop = asyncio.Event()
+async def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
+    stop = asyncio.Event()
 
-        def on_event(event: events.Event) -> None:
-            if isinstance(event, events.Committed):
-                stop.set()
+    def on_event(event: events.Event) -> None:
+        if isinstance(event, events.Committed):
+            stop.set()
 
-        async with serve(Simulator(latency=0.05)) as server:
-            return await harvester.run(
-                harvester.Account(A, secret="practice"), "getinterfacesummaryhour", *DAYS,
-                sink=f"jsonl:{tmp_path}", base_url=server.url, rate="10/s", on_event=on_event,
-                stop=stop,
-            )  # fmt: skip
-
-    report = asyncio.run(stopped())
+    async with serve(Simulator(latency=0.05)) as server:
+        report = await harvester.run(
+            harvester.Account(A, secret="practice"),
+            "getinterfacesummaryhour",
+            *DAYS,
+            sink=f"jsonl:{tmp_path}",
+            base_url=server.url,
+            rate="10/s",
+            on_event=on_event,
+            stop=stop,
+        )
     left = 12 - report.windows.done
     assert 0 < left < 12
     text = str(incomplete(report))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,7 +26,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-Test = Callable[[Path, str], Coroutine[None, None, None]]
 STAMP = "2024-06-15T04:00:00Z"
 ENDPOINT = "getarticlesummary"
 
@@ -219,14 +217,6 @@ async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> N
         await ledger.sink.close()
 
 
-def each(*kinds: str) -> Callable[[Test], Callable[[Path, str], None]]:
-    """Run an async test, once for each kind."""
-
-    def decorate(test: Test) -> Callable[[Path, str], None]:
-        def run(tmp_path: Path, kind: str) -> None:
-            asyncio.run(test(tmp_path, kind))
-
-        run.__name__ = test.__name__
-        return pytest.mark.parametrize("kind", kinds)(run)
-
-    return decorate
+def each(*kinds: str) -> pytest.MarkDecorator:
+    """Once for each kind."""
+    return pytest.mark.parametrize("kind", kinds)

@@ -109,23 +109,19 @@ def test_a_reader_without_the_catalog_finds_the_latest_state(harvest: Harvest) -
     assert StaticTable.from_metadata(str(place)).scan().to_arrow()["number"].to_pylist() == [2]
 
 
-def test_what_is_staged_is_published_after_a_while_without_a_write(
+async def test_what_is_staged_is_published_after_a_while_without_a_write(
     harvest: Harvest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_SECONDS", 0.01)
-
-    async def run() -> None:
-        sink = plugins.sink(f"iceberg:{harvest.home}")
-        harvest.keep(await sink.open({}))
-        harvest.keep((await sink.write([batch(0, 1)], {})).checkpoint)
-        while harvest.staged():
-            await asyncio.sleep(0.01)
-        assert harvest.numbers() == [1]
-        harvest.keep((await sink.write([batch(1, 2)], {})).checkpoint)
-        assert [key for key in harvest.checkpoint if key.isdigit()] == ["2"]
-        await sink.close()
-
-    asyncio.run(run())
+    sink = plugins.sink(f"iceberg:{harvest.home}")
+    harvest.keep(await sink.open({}))
+    harvest.keep((await sink.write([batch(0, 1)], {})).checkpoint)
+    while harvest.staged():
+        await asyncio.sleep(0.01)
+    assert harvest.numbers() == [1]
+    harvest.keep((await sink.write([batch(1, 2)], {})).checkpoint)
+    assert [key for key in harvest.checkpoint if key.isdigit()] == ["2"]
+    await sink.close()
     assert harvest.numbers() == [1, 2]
 
 
@@ -139,24 +135,20 @@ def test_what_is_staged_is_published_once_there_is_enough_of_it(
     assert harvest.numbers() == [1, 2, 3]
 
 
-def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
+async def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
     harvest: Harvest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_SECONDS", 0.01)
-
-    async def run() -> None:
-        sink: Any = plugins.sink(f"iceberg:{harvest.home}")
-        await sink.open({})
-        await sink.write([batch(0, 1)], {})
-        (harvest.home / "catalog.sqlite").unlink()
-        with pytest.raises(SinkError, match="could not be written"):
-            for day in range(1, 200):
-                await sink.write([batch(day, 1)], {})
-                await asyncio.sleep(0.05)
-        with pytest.raises(SinkError):
-            await sink.close()
-
-    asyncio.run(run())
+    sink: Any = plugins.sink(f"iceberg:{harvest.home}")
+    await sink.open({})
+    await sink.write([batch(0, 1)], {})
+    (harvest.home / "catalog.sqlite").unlink()
+    with pytest.raises(SinkError, match="could not be written"):
+        for day in range(1, 200):
+            await sink.write([batch(day, 1)], {})
+            await asyncio.sleep(0.05)
+    with pytest.raises(SinkError):
+        await sink.close()
 
 
 def test_data_files_hold_a_month_each_sorted_by_account_and_day(harvest: Harvest) -> None:

@@ -67,140 +67,116 @@ def farm(tmp_path: Path, postgres: PostgresServer) -> Farm:
     return Farm(tmp_path / "lake", postgres)
 
 
-def test_what_all_workers_have_staged_is_published_in_the_order_of_their_commits(
+async def test_what_all_workers_have_staged_is_published_in_the_order_of_their_commits(
     farm: Farm,
 ) -> None:
-    async def run() -> None:
-        first, second = await farm.worker(), await farm.worker()
-        for sink, number, epoch in ((first, 1, 2), (second, 2, 3), (second, 3, 3), (second, 4, 3)):
-            day = 0 if number < 4 else 1
-            await sink.write([batch(day, number), batch(5, number, appid=OTHER)],
-                             {ONE: epoch, OTHER: epoch})  # fmt: skip
-        late = await first.write([batch(0, 99), batch(1, 99)], {ONE: 2})
-        assert set(late.refused) == {ONE}
-        assert len(farm.staged()) == 4
-        await second.close()  # it publishes for both
-        assert farm.numbers() == [3, 4, 4]
-        assert farm.staged() == []
-        await first.close()
-        assert farm.numbers() == [3, 4, 4]
-
-    asyncio.run(run())
+    first, second = await farm.worker(), await farm.worker()
+    for sink, number, epoch in ((first, 1, 2), (second, 2, 3), (second, 3, 3), (second, 4, 3)):
+        day = 0 if number < 4 else 1
+        await sink.write([batch(day, number), batch(5, number, appid=OTHER)],
+                         {ONE: epoch, OTHER: epoch})  # fmt: skip
+    late = await first.write([batch(0, 99), batch(1, 99)], {ONE: 2})
+    assert set(late.refused) == {ONE}
+    assert len(farm.staged()) == 4
+    await second.close()  # it publishes for both
+    assert farm.numbers() == [3, 4, 4]
+    assert farm.staged() == []
+    await first.close()
+    assert farm.numbers() == [3, 4, 4]
 
 
-def test_of_an_object_only_the_accounts_count_that_were_not_lost(farm: Farm) -> None:
-    async def run() -> None:
-        old, new = await farm.worker(), await farm.worker()
-        await new.write([], {ONE: 5})
-        written = await old.write([batch(0, 1), batch(0, 2, appid=OTHER)], {ONE: 4, OTHER: 4})
-        assert set(written.refused) == {ONE}
-        found = [record["number"] for each in farm.sink().scan("checked")
-                 for record in each.records()]  # fmt: skip
-        assert found == [2]
-        await new.close()
-        await old.close()
-
-    asyncio.run(run())
+async def test_of_an_object_only_the_accounts_count_that_were_not_lost(farm: Farm) -> None:
+    old, new = await farm.worker(), await farm.worker()
+    await new.write([], {ONE: 5})
+    written = await old.write([batch(0, 1), batch(0, 2, appid=OTHER)], {ONE: 4, OTHER: 4})
+    assert set(written.refused) == {ONE}
+    found = [record["number"] for each in farm.sink().scan("checked")
+             for record in each.records()]  # fmt: skip
+    assert found == [2]
+    await new.close()
+    await old.close()
     assert farm.numbers() == [2]
 
 
-def test_while_one_worker_publishes_others_do_not(
+async def test_while_one_worker_publishes_others_do_not(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_WINDOWS", 1)
-
-    async def run() -> None:
-        sink = await farm.worker()
-        await sink.write([batch(0, 1)], {ONE: 2})
-        other = farm.registry()
-        with closing(other), other.publishing(wait=False) as mine:
-            assert mine
-            await sink.write([batch(1, 2)], {ONE: 2})
-            assert farm.numbers() == []
-        await sink.write([batch(2, 3)], {ONE: 2})
-        assert farm.numbers() == [1, 2]
-        await sink.close()
-
-    asyncio.run(run())
+    sink = await farm.worker()
+    await sink.write([batch(0, 1)], {ONE: 2})
+    other = farm.registry()
+    with closing(other), other.publishing(wait=False) as mine:
+        assert mine
+        await sink.write([batch(1, 2)], {ONE: 2})
+        assert farm.numbers() == []
+    await sink.write([batch(2, 3)], {ONE: 2})
+    assert farm.numbers() == [1, 2]
+    await sink.close()
     assert farm.numbers() == [1, 2, 3]
 
 
-def test_who_waits_to_publish_keeps_no_transaction_open(
+async def test_who_waits_to_publish_keeps_no_transaction_open(
     farm: Farm, postgres: PostgresServer
 ) -> None:
     """Behind a pooler a transaction keeps a connection, and the one that publishes needs more."""
-
-    async def run() -> None:
-        sink = await farm.worker()
-        await sink.write([batch(0, 1)], {ONE: 2})
-        other = farm.registry()
-        with closing(other), other.publishing(wait=False) as mine:
-            assert mine
-            closed = asyncio.ensure_future(sink.close())
-            found = []
-            for _ in range(20):
-                await asyncio.sleep(0.05)
-                found += postgres.execute(
-                    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-                )
-            assert not closed.done()
-            assert found == []
-        await closed
-
-    asyncio.run(run())
+    sink = await farm.worker()
+    await sink.write([batch(0, 1)], {ONE: 2})
+    other = farm.registry()
+    with closing(other), other.publishing(wait=False) as mine:
+        assert mine
+        closed = asyncio.ensure_future(sink.close())
+        found = []
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            found += postgres.execute(
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            )
+        assert not closed.done()
+        assert found == []
+    await closed
     assert farm.numbers() == [1]
 
 
-def test_an_object_of_a_worker_that_died_before_it_counted_is_never_published_and_removed(
+async def test_an_object_of_a_worker_that_died_before_it_counted_is_never_published_and_removed(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def run() -> None:
-        sink = await farm.worker()
-        await sink.write([batch(0, 1)], {ONE: 2})
-        [staged] = farm.staged()
-        left = staged.with_name("left.jsonl.zst")
-        left.write_bytes(staged.read_bytes())
-        await sink.close()
-        assert farm.staged() == [left]  # somebody may be writing it
-        monkeypatch.setattr("harvester.sinks.iceberg.table.KEPT", -1.0)
-        await (await farm.worker()).close()
-
-    asyncio.run(run())
+    sink = await farm.worker()
+    await sink.write([batch(0, 1)], {ONE: 2})
+    [staged] = farm.staged()
+    left = staged.with_name("left.jsonl.zst")
+    left.write_bytes(staged.read_bytes())
+    await sink.close()
+    assert farm.staged() == [left]  # somebody may be writing it
+    monkeypatch.setattr("harvester.sinks.iceberg.table.KEPT", -1.0)
+    await (await farm.worker()).close()
     assert farm.staged() == []
     assert farm.numbers() == [1]
 
 
-def test_what_dead_workers_have_left_is_published_by_the_next(farm: Farm) -> None:
-    async def run() -> None:
-        dead = await farm.worker()
-        await dead.write([batch(0, 1)], {ONE: 2})
-        alive = await farm.worker()
-        assert farm.numbers() == [1]
-        await alive.close()
-        await dead.close()  # else its connections stay open
-
-    asyncio.run(run())
+async def test_what_dead_workers_have_left_is_published_by_the_next(farm: Farm) -> None:
+    dead = await farm.worker()
+    await dead.write([batch(0, 1)], {ONE: 2})
+    alive = await farm.worker()
+    assert farm.numbers() == [1]
+    await alive.close()
+    await dead.close()  # else its connections stay open
 
 
-def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
+async def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvester.sinks.iceberg.sink.PUBLISH_SECONDS", 0.01)
-
-    async def run() -> None:
-        sink = await farm.worker()
-        await sink.write([batch(0, 1)], {ONE: 2})
-        for path in farm.staged():
-            path.rename(path.with_suffix(".away"))
-        with pytest.raises(SinkError, match=r"lacks staged objects.*harvester rebuild"):
-            for day in range(1, 200):
-                await sink.write([batch(day, 1)], {ONE: 2})
-                await asyncio.sleep(0.05)
-        for path in farm.home.glob(".staging/*.away"):
-            path.rename(path.with_suffix(".zst"))
-        await sink.close()
-
-    asyncio.run(run())
+    sink = await farm.worker()
+    await sink.write([batch(0, 1)], {ONE: 2})
+    for path in farm.staged():
+        path.rename(path.with_suffix(".away"))
+    with pytest.raises(SinkError, match=r"lacks staged objects.*harvester rebuild"):
+        for day in range(1, 200):
+            await sink.write([batch(day, 1)], {ONE: 2})
+            await asyncio.sleep(0.05)
+    for path in farm.home.glob(".staging/*.away"):
+        path.rename(path.with_suffix(".zst"))
+    await sink.close()
     assert 1 in farm.numbers()
 
 
@@ -211,14 +187,11 @@ def test_a_database_keeps_one_destination(farm: Farm, tmp_path: Path) -> None:
         asyncio.run(_opened_and_closed(farm))
 
 
-def test_the_password_stands_nowhere(farm: Farm) -> None:
-    async def run() -> None:
-        sink = await farm.worker()
-        await sink.write([batch(0, 1)], {ONE: 2})
-        assert PASSWORD not in f"{sink!r}{sink.identity}{farm.registry()!r}{farm.checkpoint}"
-        await sink.close()
-
-    asyncio.run(run())
+async def test_the_password_stands_nowhere(farm: Farm) -> None:
+    sink = await farm.worker()
+    await sink.write([batch(0, 1)], {ONE: 2})
+    assert PASSWORD not in f"{sink!r}{sink.identity}{farm.registry()!r}{farm.checkpoint}"
+    await sink.close()
     for path in farm.home.rglob("*"):
         assert path.is_dir() or PASSWORD.encode() not in path.read_bytes()
 

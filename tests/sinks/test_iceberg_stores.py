@@ -54,19 +54,15 @@ def test_the_sink_keeps_its_promise_in_a_bucket(store: Store, name: str, tmp_pat
     assert not [asked for asked in store.seen if "multipart" in asked]
 
 
-def test_the_environment_of_the_program_stays_as_it_is(
+async def test_the_environment_of_the_program_stays_as_it_is(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_supported")
     before = dict(os.environ)
-
-    async def write() -> None:
-        sink = plugins.sink(store.spec("environment/x"))
-        await sink.open({})
-        await sink.write([batch(0, 1)], {})
-        await sink.close()
-
-    asyncio.run(write())
+    sink = plugins.sink(store.spec("environment/x"))
+    await sink.open({})
+    await sink.write([batch(0, 1)], {})
+    await sink.close()
     assert dict(os.environ) == before
     assert store.refused == []
 
@@ -99,7 +95,7 @@ def test_a_harvest_into_a_bucket_is_verified_and_read_and_holds_no_key(
     assert store.refused == []
 
 
-def test_keys_are_taken_from_where_the_spec_says(
+async def test_keys_are_taken_from_where_the_spec_says(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in KEYS:
@@ -109,16 +105,12 @@ def test_keys_are_taken_from_where_the_spec_says(
     secret.write_text(KEYS["AWS_SECRET_ACCESS_KEY"])
     secret.chmod(0o600)
     spec = f"{store.spec('keys/x')}&access_key=env:MY_ID&secret_key=file:{secret}"
-
-    async def write() -> None:
-        sink = plugins.sink(spec)
-        await sink.open({})
-        await sink.write([batch(0, 1)], {})
-        await sink.close()
-        assert sink.identity == spec
-        assert KEYS["AWS_SECRET_ACCESS_KEY"] not in repr(sink)
-
-    asyncio.run(write())
+    sink = plugins.sink(spec)
+    await sink.open({})
+    await sink.write([batch(0, 1)], {})
+    await sink.close()
+    assert sink.identity == spec
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in repr(sink)
     assert len(list(plugins.sink(spec).scan("checked"))) == 1  # type: ignore[attr-defined]
 
 
@@ -128,15 +120,12 @@ def test_a_bucket_that_is_not_there_is_told_of(store: Store) -> None:
         asyncio.run(plugins.sink(spec).open({}))
 
 
-def test_another_ledger_that_began_to_write_is_noticed(store: Store, tmp_path: Path) -> None:
-    async def both() -> None:
-        first, second = (plugins.sink(store.spec("owners/x")) for _ in range(2))
-        keep_with(first, tmp_path / "a" / "ledger.sqlite")
-        await first.open({})
-        await first.write([batch(0, 1)], {})
-        await second.open(None)
-        with pytest.raises(SinkError, match="belongs to another ledger now"):
-            await first.write([batch(1, 2)], {})
-        await second.close()
-
-    asyncio.run(both())
+async def test_another_ledger_that_began_to_write_is_noticed(store: Store, tmp_path: Path) -> None:
+    first, second = (plugins.sink(store.spec("owners/x")) for _ in range(2))
+    keep_with(first, tmp_path / "a" / "ledger.sqlite")
+    await first.open({})
+    await first.write([batch(0, 1)], {})
+    await second.open(None)
+    with pytest.raises(SinkError, match="belongs to another ledger now"):
+        await first.write([batch(1, 2)], {})
+    await second.close()

@@ -168,21 +168,18 @@ async def test_a_scan_gives_the_windows_of_the_accounts_that_are_asked_for(
     assert not JsonLines(tmp_path / "nothing").endpoints()
 
 
-def test_a_directory_is_continued_however_it_was_packed_before(tmp_path: Path) -> None:
-    async def main() -> None:
-        kinds = ["", "gzip", "gzip", "zstd", "", "gzip"]
-        ledger = SmallLedger(lambda: JsonLines(tmp_path, kinds[0] if kinds else ""))
-        for day in range(1, 7):
-            await ledger.run(batch(day, day))
-            del kinds[0]
-        assert [path.name for path in segments(tmp_path)] == [
-            "000001.jsonl", "000002.jsonl.gz", "000003.jsonl.zst", "000004.jsonl",
-            "000005.jsonl.gz",
-        ]  # fmt: skip
-        await ledger.run(batch(2, 100, days=3, replaces=True))
-        assert seen(tmp_path) == ledger.scanned() == [1, 5, 6, 100]
-
-    asyncio.run(main())
+async def test_a_directory_is_continued_however_it_was_packed_before(tmp_path: Path) -> None:
+    kinds = ["", "gzip", "gzip", "zstd", "", "gzip"]
+    ledger = SmallLedger(lambda: JsonLines(tmp_path, kinds[0] if kinds else ""))
+    for day in range(1, 7):
+        await ledger.run(batch(day, day))
+        del kinds[0]
+    assert [path.name for path in segments(tmp_path)] == [
+        "000001.jsonl", "000002.jsonl.gz", "000003.jsonl.zst", "000004.jsonl",
+        "000005.jsonl.gz",
+    ]  # fmt: skip
+    await ledger.run(batch(2, 100, days=3, replaces=True))
+    assert seen(tmp_path) == ledger.scanned() == [1, 5, 6, 100]
 
 
 def test_the_identity_does_not_depend_on_the_compression(tmp_path: Path) -> None:
@@ -320,23 +317,20 @@ async def test_a_commit_that_fails_before_the_sink_is_closed_doubles_nothing_lat
     assert seen(tmp_path) == ledger.numbers() == ledger.scanned() == [3, 111, 222]
 
 
-def test_a_cancelled_write_waits_for_the_disk_and_counts_for_nothing(tmp_path: Path) -> None:
-    async def main() -> None:
-        ledger = ledger_of(tmp_path)
-        await ledger.run(*[batch(day, day) for day in range(1, 2000)])
-        sink = await ledger.open()
-        task = asyncio.ensure_future(
-            sink.write([batch(day, 0, replaces=True) for day in range(1, 2000)], {})
-        )
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await sink.close()
-        await ledger.run(batch(1, 1001, replaces=True))
-        assert seen(tmp_path) == ledger.scanned() == sorted([*range(2, 2000), 1001])
-
-    asyncio.run(main())
+async def test_a_cancelled_write_waits_for_the_disk_and_counts_for_nothing(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    await ledger.run(*[batch(day, day) for day in range(1, 2000)])
+    sink = await ledger.open()
+    task = asyncio.ensure_future(
+        sink.write([batch(day, 0, replaces=True) for day in range(1, 2000)], {})
+    )
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await sink.close()
+    await ledger.run(batch(1, 1001, replaces=True))
+    assert seen(tmp_path) == ledger.scanned() == sorted([*range(2, 2000), 1001])
 
 
 @each("", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ALL if kind))
@@ -639,7 +633,7 @@ async def test_a_read_only_copy_can_be_scanned(tmp_path: Path, kind: str) -> Non
 # other people's files
 
 
-def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
+async def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     theirs = {
         tmp_path / ENDPOINT / "notes.jsonl": "{}\n",
         tmp_path / "reports" / "000001.jsonl": '{"torn": ',
@@ -649,71 +643,61 @@ def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     for path, text in theirs.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-
-    async def main() -> None:
-        ledger = ledger_of(tmp_path)
-        for day in (1, 2):
-            await ledger.run(batch(day, day))
-        sink = JsonLines(tmp_path)
-        await sink.open(None)
-        await sink.write([batch(3, 3)], {})
-        await sink.close()
-        assert sink.endpoints() == [ENDPOINT]
-
-    asyncio.run(main())
+    ledger = ledger_of(tmp_path)
+    for day in (1, 2):
+        await ledger.run(batch(day, day))
+    sink = JsonLines(tmp_path)
+    await sink.open(None)
+    await sink.write([batch(3, 3)], {})
+    await sink.close()
+    assert sink.endpoints() == [ENDPOINT]
     assert {path: path.read_text() for path in theirs} == theirs
 
 
 @pytest.mark.parametrize("name", ["000001.jsonl", "000002.jsonl", "000007.jsonl.gz"])
-def test_a_segment_of_somebody_else_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+async def test_a_segment_of_somebody_else_is_refused_in_one_sentence(
+    tmp_path: Path, name: str
+) -> None:
     path = tmp_path / ENDPOINT / name
     path.parent.mkdir()
     path.write_text('{"hello": "world"}\n')
-
-    async def main() -> None:
-        ledger = ledger_of(tmp_path)
-        await ledger.open()
-        with pytest.raises(SinkError, match="this harvest did not write it; move it away"):
-            await ledger.commit(batch(1, 1))
-        await ledger.sink.close()
-        await ledger.run()
-
-    asyncio.run(main())
+    ledger = ledger_of(tmp_path)
+    await ledger.open()
+    with pytest.raises(SinkError, match="this harvest did not write it; move it away"):
+        await ledger.commit(batch(1, 1))
+    await ledger.sink.close()
+    await ledger.run()
     assert path.read_text() == '{"hello": "world"}\n'
 
 
-def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
+async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.write_text("theirs")
-
-    async def main() -> None:
-        linked = tmp_path / "lock"
-        linked.mkdir()
-        (linked / ".jsonl.lock").symlink_to(theirs)
-        sink = JsonLines(linked)
-        with pytest.raises(UsageError, match="symbolic link in the place of a lock file"):
-            await sink.open({})
-        await sink.close()
-        ledger = ledger_of(tmp_path / "lines")
-        await ledger.run(batch(1, 1))
-        (segment,) = segments(tmp_path / "lines")
-        segment.with_name("000001.jsonl.1.tmp").symlink_to(theirs)
-        await ledger.open()
-        segment.with_name("000001.jsonl.1.tmp").symlink_to(theirs)
-        await ledger.commit(batch(1, 11, replaces=True))
-        await ledger.sink.close()
-        assert seen(tmp_path / "lines") == [11]
-        moved = tmp_path / "moved"
-        segment.rename(moved)
-        segment.symlink_to(moved)
-        size = moved.stat().st_size
-        await ledger.open()
-        with pytest.raises(SinkError, match="could not be written"):
-            await ledger.commit(batch(2, 2))
-        await ledger.sink.close()
-        assert moved.stat().st_size == size
-
-    asyncio.run(main())
+    linked = tmp_path / "lock"
+    linked.mkdir()
+    (linked / ".jsonl.lock").symlink_to(theirs)
+    sink = JsonLines(linked)
+    with pytest.raises(UsageError, match="symbolic link in the place of a lock file"):
+        await sink.open({})
+    await sink.close()
+    ledger = ledger_of(tmp_path / "lines")
+    await ledger.run(batch(1, 1))
+    (segment,) = segments(tmp_path / "lines")
+    segment.with_name("000001.jsonl.1.tmp").symlink_to(theirs)
+    await ledger.open()
+    segment.with_name("000001.jsonl.1.tmp").symlink_to(theirs)
+    await ledger.commit(batch(1, 11, replaces=True))
+    await ledger.sink.close()
+    assert seen(tmp_path / "lines") == [11]
+    moved = tmp_path / "moved"
+    segment.rename(moved)
+    segment.symlink_to(moved)
+    size = moved.stat().st_size
+    await ledger.open()
+    with pytest.raises(SinkError, match="could not be written"):
+        await ledger.commit(batch(2, 2))
+    await ledger.sink.close()
+    assert moved.stat().st_size == size
     assert theirs.read_text() == "theirs"
 
 
@@ -801,16 +785,12 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
-
-    async def main() -> None:
-        sink = JsonLines(tmp_path / "here")
-        with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\)"):
-            await sink.open({})
-        await sink.close()
-
-    asyncio.run(main())
+    sink = JsonLines(tmp_path / "here")
+    with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\)"):
+        await sink.open({})
+    await sink.close()
     tmp_path.chmod(0o755)
 
 

@@ -105,23 +105,20 @@ def test_it_may_be_written_in_the_midst_of_a_scan() -> None:
     assert seen == [window(1), window(2)]
 
 
-def test_what_went_with_its_process_is_never_called_harvested() -> None:
-    async def main() -> None:
-        sink = MemorySink()
-        assert await sink.open({}) == {}
-        assert (await sink.write([], {"wx1": 1})).checkpoint == {}
-        await MemorySink().open({})
-        checkpoint = (await sink.write([batch(1, 1)], {})).checkpoint
-        await sink.close()
-        await sink.close()
-        await sink.open(checkpoint)
-        await sink.open(None)
-        assert (sink.opened, sink.closed) == (3, 2)
-        assert numbers(sink) == [1]
-        with pytest.raises(SinkError, match="is gone with the process that held it"):
-            await MemorySink().open(checkpoint)
-
-    asyncio.run(main())
+async def test_what_went_with_its_process_is_never_called_harvested() -> None:
+    sink = MemorySink()
+    assert await sink.open({}) == {}
+    assert (await sink.write([], {"wx1": 1})).checkpoint == {}
+    await MemorySink().open({})
+    checkpoint = (await sink.write([batch(1, 1)], {})).checkpoint
+    await sink.close()
+    await sink.close()
+    await sink.open(checkpoint)
+    await sink.open(None)
+    assert (sink.opened, sink.closed) == (3, 2)
+    assert numbers(sink) == [1]
+    with pytest.raises(SinkError, match="is gone with the process that held it"):
+        await MemorySink().open(checkpoint)
 
 
 def test_ten_thousand_windows_of_one_account_are_kept_in_their_time() -> None:

@@ -49,14 +49,13 @@ def test_a_server_that_takes_a_connection_and_says_nothing_is_left(
     assert time.monotonic() - began < 10
 
 
-def test_a_connection_waits_longer_for_an_answer_than_for_its_greeting(target: Target) -> None:
-    async def run() -> float:
-        sink = await target.open()
-        found: float = sink._driver._connection._read_timeout
-        await sink.close()
-        return found
-
-    assert asyncio.run(run()) == harvester.mysql._ANSWER > harvester.mysql._OURS["read_timeout"]
+async def test_a_connection_waits_longer_for_an_answer_than_for_its_greeting(
+    target: Target,
+) -> None:
+    sink = await target.open()
+    found: float = sink._driver._connection._read_timeout
+    await sink.close()
+    assert found == harvester.mysql._ANSWER > harvester.mysql._OURS["read_timeout"]
 
 
 @pytest.fixture
@@ -286,17 +285,16 @@ def test_a_process_that_dies_while_tables_are_made_leaves_what_the_next_one_goes
     assert [row[4] for row in indexed] == ["_appid", "_begin_date", "_end_date"]
 
 
-def test_two_processes_that_begin_at_the_same_time_make_the_tables_once(target: Target) -> None:
-    async def go() -> None:
-        sinks = [target.make() for _ in range(4)]
-        await asyncio.gather(*[sink.open(None) for sink in sinks])
-        await asyncio.gather(
-            *[sink.write([part(n, n, appid=f"wx{n}")], {}) for n, sink in enumerate(sinks)]
-        )
-        for sink in sinks:
-            await sink.close()
-
-    asyncio.run(go())
+async def test_two_processes_that_begin_at_the_same_time_make_the_tables_once(
+    target: Target,
+) -> None:
+    sinks = [target.make() for _ in range(4)]
+    await asyncio.gather(*[sink.open(None) for sink in sinks])
+    await asyncio.gather(
+        *[sink.write([part(n, n, appid=f"wx{n}")], {}) for n, sink in enumerate(sinks)]
+    )
+    for sink in sinks:
+        await sink.close()
     assert target.numbers() == [0, 1, 2, 3]
     assert target.execute("SELECT count(*) FROM _harvester_state") == [(1,)]
 
@@ -369,20 +367,17 @@ def test_a_lock_that_is_not_given_is_waited_for_again(target: Target) -> None:
     assert target.numbers() == [11]
 
 
-def test_a_connection_that_the_server_ended_while_nothing_was_written_is_made_anew(
+async def test_a_connection_that_the_server_ended_while_nothing_was_written_is_made_anew(
     target: Target,
 ) -> None:
-    async def go() -> list[Any]:
-        sink = await target.open()
-        codes = heard(sink)
-        await target.write(sink, part(1, 1), wx1=7)
-        target.cut()
-        written = await target.write(sink, part(2, 2), wx1=7)  # which nobody repeats
-        assert not written.refused
-        await sink.close()
-        return codes
-
-    assert asyncio.run(go()) == []
+    sink = await target.open()
+    codes = heard(sink)
+    await target.write(sink, part(1, 1), wx1=7)
+    target.cut()
+    written = await target.write(sink, part(2, 2), wx1=7)  # which nobody repeats
+    assert not written.refused
+    await sink.close()
+    assert codes == []
     assert target.numbers() == [1, 2]
 
 
@@ -521,14 +516,11 @@ def test_its_name_in_the_ledger_is_its_url_without_the_password(url: str, identi
     assert MySQL(identity).identity == identity
 
 
-def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
-    async def go() -> None:
-        sink = MySQL(f"mysql://u:{PASSWORD}@127.0.0.1:1/db", patience=0.3)
-        with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
-            await sink.open({})
-        await sink.close()
-
-    asyncio.run(go())
+async def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
+    sink = MySQL(f"mysql://u:{PASSWORD}@127.0.0.1:1/db", patience=0.3)
+    with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
+        await sink.open({})
+    await sink.close()
 
 
 def test_a_scan_takes_the_password_from_the_environment(

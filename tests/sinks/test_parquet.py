@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,9 @@ def seen(directory: Path) -> list[int]:
     return sorted(row["n"] for row in rows(directory))
 
 
-def run_async(test: Callable[[Path], Coroutine[None, None, None]]) -> Callable[[Path], None]:
-    def run(tmp_path: Path) -> None:
-        asyncio.run(test(tmp_path))
-
-    run.__name__ = test.__name__
-    return run
-
-
 # what the files are
 
 
-@run_async
 async def test_four_thousand_days_are_a_file_a_year(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.open()
@@ -103,7 +94,6 @@ async def test_four_thousand_days_are_a_file_a_year(tmp_path: Path) -> None:
     assert seen(tmp_path) == ledger.scanned() == list(range(first, first + 4000))
 
 
-@run_async
 async def test_every_reader_takes_it_as_one_table_with_all_columns(tmp_path: Path) -> None:
     old = batch(-100, {"n": 1, "title": "old", "ref_date": "2023-09-22", "new": [1]})
     await ledger_of(tmp_path).run(old, batch(1, {"n": 2, "ref_date": "20240101"}, appid="wx2"))
@@ -126,7 +116,6 @@ async def test_every_reader_takes_it_as_one_table_with_all_columns(tmp_path: Pat
     assert table.schema.field("ref_date").type == pa.date32()
 
 
-@run_async
 async def test_rows_are_sorted_by_account_and_day_in_the_year_of_the_first_day(
     tmp_path: Path,
 ) -> None:
@@ -141,32 +130,27 @@ async def test_rows_are_sorted_by_account_and_day_in_the_year_of_the_first_day(
     assert found == [("wx2", -3)]
 
 
-def test_years_that_do_not_fit_into_memory_are_written_in_portions(
+async def test_years_that_do_not_fit_into_memory_are_written_in_portions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "_HELD", 1000)
     monkeypatch.setattr(parquet, "_ROWS", 7)
     monkeypatch.setattr(parquet, "_CONVERTED", 3)
-
-    async def main() -> None:
-        ledger = ledger_of(tmp_path)
-        given = [
-            batch(day, 100 * day + number, appid=f"wx{number}")
-            for day in range(-10, 10)
-            for number in range(9)
-        ]
-        await ledger.run(*given)
-        assert seen(tmp_path) == ledger.numbers()
-        for year in (2023, 2024):
-            table = pq.read_table(tmp_path / ENDPOINT / f"{year}.parquet")
-            assert table.equals(table.sort_by([("_appid", "ascending"),
-                                               ("_begin_date", "ascending")]))  # fmt: skip
-        assert pq.read_metadata(tmp_path / ENDPOINT / "2024.parquet").num_row_groups > 5
-
-    asyncio.run(main())
+    ledger = ledger_of(tmp_path)
+    given = [
+        batch(day, 100 * day + number, appid=f"wx{number}")
+        for day in range(-10, 10)
+        for number in range(9)
+    ]
+    await ledger.run(*given)
+    assert seen(tmp_path) == ledger.numbers()
+    for year in (2023, 2024):
+        table = pq.read_table(tmp_path / ENDPOINT / f"{year}.parquet")
+        assert table.equals(table.sort_by([("_appid", "ascending"),
+                                           ("_begin_date", "ascending")]))  # fmt: skip
+    assert pq.read_metadata(tmp_path / ENDPOINT / "2024.parquet").num_row_groups > 5
 
 
-@run_async
 async def test_nested_fields_are_lists_of_structs(tmp_path: Path) -> None:
     details = [{"stat_date": "2024-01-01", "target_user": 5}, {"stat_date": "2024-01-02"}]
     made = plugins.endpoint("getarticletotal")
@@ -183,7 +167,6 @@ async def test_nested_fields_are_lists_of_structs(tmp_path: Path) -> None:
     ]
 
 
-@run_async
 async def test_titles_of_every_kind_and_numbers_beyond_64_bits_come_back(tmp_path: Path) -> None:
     titles = [
         "",
@@ -214,7 +197,6 @@ def test_one_value_of_another_type_does_not_stop_a_run(odd: dict[str, Any], tmp_
     assert len(written.drift) == 1
 
 
-@run_async
 async def test_drift_is_reported_once_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.open()
@@ -233,7 +215,6 @@ async def test_drift_is_reported_once_and_nothing_of_it_is_lost(tmp_path: Path) 
     ]
 
 
-@run_async
 async def test_an_interface_without_known_fields_loses_nothing(tmp_path: Path) -> None:
     for endpoint, name in ((interface(()), ENDPOINT), (None, "unknown")):
         directory = tmp_path / name
@@ -244,7 +225,6 @@ async def test_an_interface_without_known_fields_loses_nothing(tmp_path: Path) -
         assert list(written.drift) == []
 
 
-@run_async
 async def test_an_object_whose_fields_are_not_known_stands_in_extra(tmp_path: Path) -> None:
     made = interface((Field("n", "int"), Field("o", "object"), Field("l", "list")))
     await ledger_of(tmp_path).run(batch(1, {"n": 1, "o": {"a": 1}, "l": [{}]}, endpoint=made))
@@ -252,19 +232,15 @@ async def test_an_object_whose_fields_are_not_known_stands_in_extra(tmp_path: Pa
     assert (row["n"], json.loads(row["_extra"])) == (1, {"o": {"a": 1}, "l": [{}]})
 
 
-def test_the_built_in_interfaces_all_have_columns_that_parquet_takes(tmp_path: Path) -> None:
-    async def main() -> None:
-        made = [plugins.endpoint(name) for name in plugins.endpoint_names()]
-        given = [batch(1, {"x": each.name}, endpoint=each) for each in made]
-        await ledger_of(tmp_path).run(*given)
-        for each in made:
-            (row,) = pq.read_table(tmp_path / each.name / "2024.parquet").to_pylist()
-            assert json.loads(row["_extra"]) == {"x": each.name}
-
-    asyncio.run(main())
+async def test_the_built_in_interfaces_all_have_columns_that_parquet_takes(tmp_path: Path) -> None:
+    made = [plugins.endpoint(name) for name in plugins.endpoint_names()]
+    given = [batch(1, {"x": each.name}, endpoint=each) for each in made]
+    await ledger_of(tmp_path).run(*given)
+    for each in made:
+        (row,) = pq.read_table(tmp_path / each.name / "2024.parquet").to_pylist()
+        assert json.loads(row["_extra"]) == {"x": each.name}
 
 
-@run_async
 async def test_empty_windows_make_no_file(tmp_path: Path) -> None:
     await ledger_of(tmp_path).run(batch(1), batch(2))
     assert files(tmp_path) == []
@@ -273,7 +249,6 @@ async def test_empty_windows_make_no_file(tmp_path: Path) -> None:
 # which files are written, and when
 
 
-@run_async
 async def test_only_the_years_that_changed_are_written_again(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.run(*[batch(day, day) for day in (-400, -5, 1, 2)], batch(1, 0, name="other",
@@ -290,7 +265,6 @@ async def test_only_the_years_that_changed_are_written_again(tmp_path: Path) -> 
     assert seen(tmp_path) == ledger.numbers() == ledger.scanned() == [-400, -50, 0, 1, 2, 3]
 
 
-@run_async
 async def test_a_year_whose_windows_have_all_gone_leaves_no_file(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.run(batch(1, 1), batch(-5, 2))
@@ -302,7 +276,6 @@ async def test_a_year_whose_windows_have_all_gone_leaves_no_file(tmp_path: Path)
     assert seen(tmp_path) == [3]
 
 
-@run_async
 async def test_what_a_killed_run_has_left_is_derived_by_the_next_that_does_nothing(
     tmp_path: Path,
 ) -> None:
@@ -321,7 +294,6 @@ async def test_what_a_killed_run_has_left_is_derived_by_the_next_that_does_nothi
     assert seen(tmp_path) == ledger.scanned() == [1, 2, 5]
 
 
-@run_async
 async def test_what_was_not_committed_leaves_the_files_again(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.open()
@@ -332,7 +304,6 @@ async def test_what_was_not_committed_leaves_the_files_again(tmp_path: Path) -> 
     assert seen(tmp_path) == ledger.scanned() == [1]
 
 
-@run_async
 async def test_a_file_that_was_removed_is_written_again(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.run(batch(1, 1), batch(-5, 5))
@@ -341,7 +312,6 @@ async def test_a_file_that_was_removed_is_written_again(tmp_path: Path) -> None:
     assert seen(tmp_path) == [1, 5]
 
 
-@run_async
 async def test_files_of_an_older_catalogue_get_its_new_columns(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     old = interface(FIELDS[:1])
@@ -357,7 +327,6 @@ async def test_files_of_an_older_catalogue_get_its_new_columns(tmp_path: Path) -
     assert json.loads(table["_extra"].to_pylist()[0])["title"] == "kept"
 
 
-@run_async
 async def test_whatever_step_it_dies_at_the_next_run_makes_the_files_right(tmp_path: Path) -> None:
     for number in range(1, 1000, 3):
         directory = tmp_path / str(number)
@@ -385,7 +354,6 @@ async def test_whatever_step_it_dies_at_the_next_run_makes_the_files_right(tmp_p
 # directories, files and ledgers of somebody else
 
 
-@run_async
 async def test_without_a_ledger_what_overlaps_is_replaced(tmp_path: Path) -> None:
     for number in (1, 2):
         sink = Parquet(tmp_path)
@@ -396,7 +364,6 @@ async def test_without_a_ledger_what_overlaps_is_replaced(tmp_path: Path) -> Non
     assert seen(tmp_path) == [1, 2, 52]
 
 
-@run_async
 async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_taken_over(
     tmp_path: Path,
 ) -> None:
@@ -414,7 +381,6 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
     assert seen(tmp_path) == new.scanned() == [1, 22]
 
 
-@run_async
 async def test_lines_that_are_gone_are_never_called_harvested(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.run(batch(1, 1))
@@ -425,7 +391,6 @@ async def test_lines_that_are_gone_are_never_called_harvested(tmp_path: Path) ->
     assert seen(tmp_path) == [1]
 
 
-@run_async
 async def test_a_read_only_copy_can_be_scanned(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path / "here")
     await ledger.run(batch(1, 1))
@@ -437,7 +402,6 @@ async def test_a_read_only_copy_can_be_scanned(tmp_path: Path) -> None:
         path.chmod(0o755)
 
 
-@run_async
 async def test_a_second_writer_is_refused_and_closing_twice_is_closing_once(
     tmp_path: Path,
 ) -> None:
@@ -450,7 +414,6 @@ async def test_a_second_writer_is_refused_and_closing_twice_is_closing_once(
     await sink.close()
 
 
-@run_async
 async def test_a_directory_of_another_sink_is_refused_in_one_sentence(tmp_path: Path) -> None:
     lines = JsonLines(tmp_path / "lines")
     await lines.open(None)
@@ -468,7 +431,6 @@ async def test_a_directory_of_another_sink_is_refused_in_one_sentence(tmp_path: 
         await Parquet(tmp_path / "first").open({})
 
 
-@run_async
 async def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / ENDPOINT
     folder.mkdir()
@@ -481,7 +443,6 @@ async def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     assert seen(tmp_path) == [2, 77, 77]
 
 
-@run_async
 async def test_a_file_of_somebody_else_in_our_place_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / ENDPOINT
     folder.mkdir()
@@ -502,7 +463,6 @@ async def test_a_file_of_somebody_else_in_our_place_is_refused(tmp_path: Path) -
     assert seen(tmp_path) == [1]
 
 
-@run_async
 async def test_a_run_without_anything_new_notices_a_damaged_file(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path)
     await ledger.run(batch(1, 1))
@@ -515,7 +475,6 @@ async def test_a_run_without_anything_new_notices_a_damaged_file(tmp_path: Path)
     assert seen(tmp_path) == [1]
 
 
-@run_async
 async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.write_text("theirs")

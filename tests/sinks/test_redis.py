@@ -102,12 +102,11 @@ def test_an_empty_window_is_one_entry_without_a_record(server: RedisServer, clie
     ]
 
 
-def test_a_window_that_is_sent_again_has_the_same_ids(server: RedisServer, client: Any) -> None:
-    async def main() -> None:
-        checkpoint = await written(at(server), batch(1, 1, 2, version=1))
-        await written(at(server), batch(1, 3, 4, 5, version=2), checkpoint=checkpoint)
-
-    asyncio.run(main())
+async def test_a_window_that_is_sent_again_has_the_same_ids(
+    server: RedisServer, client: Any
+) -> None:
+    checkpoint = await written(at(server), batch(1, 1, 2, version=1))
+    await written(at(server), batch(1, 3, 4, 5, version=2), checkpoint=checkpoint)
     days = "2024-01-01/2024-01-01"
     assert ids(client) == [f"{days}/1", f"{days}/2", f"{days}/1", f"{days}/2", f"{days}/3"]
     assert [entry["version"] for entry in sent(client, "harvester:e")] == [*"11222"]
@@ -175,19 +174,16 @@ def test_the_order_in_which_a_consumer_gets_entries_makes_no_difference(
         assert consumer.windows == ledger.truth()
 
 
-def test_what_a_late_writer_sends_of_an_older_version_counts_for_nothing(
+async def test_what_a_late_writer_sends_of_an_older_version_counts_for_nothing(
     server: RedisServer, client: Any
 ) -> None:
-    async def main() -> None:
-        one, two = at(server), at(server)
-        await one.open(None)
-        await two.open(None)
-        await one.write([batch(window(1, 7), 2, 3, version=2)], {})
-        await two.write([batch(3, 1, version=1), batch(9, 9, version=1)], {})
-        await one.close()
-        await two.close()
-
-    asyncio.run(main())
+    one, two = at(server), at(server)
+    await one.open(None)
+    await two.open(None)
+    await one.write([batch(window(1, 7), 2, 3, version=2)], {})
+    await two.write([batch(3, 1, version=1), batch(9, 9, version=1)], {})
+    await one.close()
+    await two.close()
     consumer = Consumer()
     consumer.read(sent(client, "harvester:e"))
     assert consumer.windows == {
@@ -219,14 +215,13 @@ def test_a_stream_that_was_deleted_is_never_called_sent(server: RedisServer, cli
     refused(at(server), checkpoint, "the stream harvester:e in redis://.* was deleted")
 
 
-def test_entries_that_were_trimmed_or_deleted_stay_sent(server: RedisServer, client: Any) -> None:
-    async def main() -> None:
-        checkpoint = await written(at(server), batch(1, 1, 2))
-        client.xdel("harvester:e", *[place for place, _ in client.xrange("harvester:e")][1:])
-        client.xtrim("harvester:e", maxlen=0)
-        await written(at(server), batch(2, 2), checkpoint=checkpoint)
-
-    asyncio.run(main())
+async def test_entries_that_were_trimmed_or_deleted_stay_sent(
+    server: RedisServer, client: Any
+) -> None:
+    checkpoint = await written(at(server), batch(1, 1, 2))
+    client.xdel("harvester:e", *[place for place, _ in client.xrange("harvester:e")][1:])
+    client.xtrim("harvester:e", maxlen=0)
+    await written(at(server), batch(2, 2), checkpoint=checkpoint)
     assert ids(client) == ["2024-01-02/2024-01-02/1"]
 
 
@@ -239,18 +234,17 @@ def test_a_stream_that_is_older_than_the_ledger_is_told(server: RedisServer) -> 
     refused(at(server), checkpoint, "the stream harvester:e in redis://.* is older than what was")
 
 
-def test_a_server_that_comes_back_empty_is_told_at_the_next_write(server: RedisServer) -> None:
-    async def main() -> None:
-        sink = at(server, patience=20.0)
-        await sink.open({})
-        await sink.write([batch(1, 1)], {})
-        server.stop()
-        await asyncio.to_thread(server.start)
-        with pytest.raises(SinkError, match=r"harvester:e in .* was deleted, though the ledger"):
-            await sink.write([batch(2, 2)], {})
-        await sink.close()
-
-    asyncio.run(main())
+async def test_a_server_that_comes_back_empty_is_told_at_the_next_write(
+    server: RedisServer,
+) -> None:
+    sink = at(server, patience=20.0)
+    await sink.open({})
+    await sink.write([batch(1, 1)], {})
+    server.stop()
+    await asyncio.to_thread(server.start)
+    with pytest.raises(SinkError, match=r"harvester:e in .* was deleted, though the ledger"):
+        await sink.write([batch(2, 2)], {})
+    await sink.close()
 
 
 # what can never be written is told before anything is sent
@@ -288,29 +282,26 @@ def test_a_replica_is_unusable(server: RedisServer, client: Any) -> None:
     assert "it is a replica, which is read-only" in str(found)
 
 
-def test_a_key_that_is_something_else_is_told_and_left(server: RedisServer, client: Any) -> None:
+async def test_a_key_that_is_something_else_is_told_and_left(
+    server: RedisServer, client: Any
+) -> None:
     client.set("harvester:e", "x")
-
-    async def main() -> None:
-        with pytest.raises(SinkError, match="holds something else; take another prefix"):
-            await written(at(server), batch(1, 1))
-
-    asyncio.run(main())
+    with pytest.raises(SinkError, match="holds something else; take another prefix"):
+        await written(at(server), batch(1, 1))
     assert client.get("harvester:e") == "x"
 
 
-def test_a_full_memory_stops_the_run_and_loses_nothing(server: RedisServer, client: Any) -> None:
-    async def main() -> None:
-        checkpoint = await written(at(server), batch(1, 1))
-        client.config_set("maxmemory", "1")
-        try:
-            with pytest.raises(SinkError, match="could not be written: its memory is full; noth"):
-                await written(at(server), batch(2, 2), checkpoint=checkpoint)
-        finally:
-            client.config_set("maxmemory", "0")
-        await written(at(server), batch(2, 2), checkpoint=checkpoint)
-
-    asyncio.run(main())
+async def test_a_full_memory_stops_the_run_and_loses_nothing(
+    server: RedisServer, client: Any
+) -> None:
+    checkpoint = await written(at(server), batch(1, 1))
+    client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(SinkError, match="could not be written: its memory is full; noth"):
+            await written(at(server), batch(2, 2), checkpoint=checkpoint)
+    finally:
+        client.config_set("maxmemory", "0")
+    await written(at(server), batch(2, 2), checkpoint=checkpoint)
     assert ids(client) == ["2024-01-01/2024-01-01/1", "2024-01-02/2024-01-02/1"]
 
 
@@ -414,40 +405,32 @@ class _Cut:
 
 
 @pytest.mark.parametrize("after", [500, 5_000, 40_000, 90_000])
-def test_a_connection_that_is_cut_in_the_midst_of_a_write_repeats_it(
+async def test_a_connection_that_is_cut_in_the_midst_of_a_write_repeats_it(
     server: RedisServer, client: Any, after: int
 ) -> None:
     batches = [batch(day, day, day, version=day) for day in range(1, 400)]
-
-    async def main() -> None:
-        cut = _Cut(server, after)
-        async with await asyncio.start_server(cut, "127.0.0.1", 0) as proxy:
-            port = proxy.sockets[0].getsockname()[1]
-            sink = RedisStreams(server.url.replace(f":{server.port}/", f":{port}/"), patience=10)
-            await written(sink, *batches)
-        assert cut.cuts == 1
-
-    asyncio.run(main())
+    cut = _Cut(server, after)
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        sink = RedisStreams(server.url.replace(f":{server.port}/", f":{port}/"), patience=10)
+        await written(sink, *batches)
+    assert cut.cuts == 1
     consumer = Consumer()
     consumer.read(sent(client, "harvester:e"))
     assert sorted(consumer.windows.values()) == [[day, day] for day in range(1, 400)]
 
 
-def test_a_write_can_be_cancelled_in_its_midst(server: RedisServer, client: Any) -> None:
+async def test_a_write_can_be_cancelled_in_its_midst(server: RedisServer, client: Any) -> None:
     batches = [batch(day, day) for day in range(1, 500)]
-
-    async def main() -> None:
-        for wait in (0.0, 0.001, 0.003, 0.01):
-            sink = at(server)
-            await sink.open({})
-            task = asyncio.ensure_future(sink.write(batches, {}))
-            await asyncio.sleep(wait)
-            task.cancel()
-            await asyncio.wait([task])
-            await sink.close()
-        await written(at(server), *batches)
-
-    asyncio.run(main())
+    for wait in (0.0, 0.001, 0.003, 0.01):
+        sink = at(server)
+        await sink.open({})
+        task = asyncio.ensure_future(sink.write(batches, {}))
+        await asyncio.sleep(wait)
+        task.cancel()
+        await asyncio.wait([task])
+        await sink.close()
+    await written(at(server), *batches)
     consumer = Consumer()
     consumer.read(sent(client, "harvester:e"))
     assert sorted(consumer.windows.values()) == [[day] for day in range(1, 500)]
@@ -456,21 +439,17 @@ def test_a_write_can_be_cancelled_in_its_midst(server: RedisServer, client: Any)
 # a cluster
 
 
-def test_a_cluster_takes_the_streams_of_all_interfaces(nodes: list[RedisServer]) -> None:
+async def test_a_cluster_takes_the_streams_of_all_interfaces(nodes: list[RedisServer]) -> None:
     names = [f"interface{number}" for number in range(12)]
-
-    async def main() -> None:
-        checkpoint: dict[str, str] = {}
-        for version, node in enumerate(nodes, 1):  # the URL of any node names the cluster
-            batches = [
-                batch(window(day, endpoint=name), version, version=version)
-                for name in names
-                for day in range(1, 200)
-            ]
-            checkpoint = await written(at(node), *batches, checkpoint=checkpoint)
-        assert sorted(checkpoint) == sorted(names)
-
-    asyncio.run(main())
+    checkpoint: dict[str, str] = {}
+    for version, node in enumerate(nodes, 1):  # the URL of any node names the cluster
+        batches = [
+            batch(window(day, endpoint=name), version, version=version)
+            for name in names
+            for day in range(1, 200)
+        ]
+        checkpoint = await written(at(node), *batches, checkpoint=checkpoint)
+    assert sorted(checkpoint) == sorted(names)
     for node in nodes:
         with driver.Redis.from_url(node.url) as one:
             assert one.dbsize() > 0
@@ -504,23 +483,19 @@ def test_a_job_on_a_cluster_that_dies_at_any_moment_ends_with_the_truth(
 
 
 @pytest.mark.thorough
-def test_a_node_that_is_gone_and_back_again_is_waited_for(nodes: list[RedisServer]) -> None:
+async def test_a_node_that_is_gone_and_back_again_is_waited_for(nodes: list[RedisServer]) -> None:
     names = [f"interface{number}" for number in range(12)]
     batches = [batch(window(1, endpoint=name), 1) for name in names]
-
-    async def main() -> None:
-        sink = at(nodes[0], patience=60.0)
-        await sink.open({})
-        await sink.write(batches, {})
-        nodes[1].stop()
-        task = asyncio.ensure_future(sink.write(batches, {}))
-        await asyncio.sleep(1)
-        assert not task.done()
-        await asyncio.to_thread(nodes[1].start, "yes")
-        await task
-        await sink.close()
-
-    asyncio.run(main())
+    sink = at(nodes[0], patience=60.0)
+    await sink.open({})
+    await sink.write(batches, {})
+    nodes[1].stop()
+    task = asyncio.ensure_future(sink.write(batches, {}))
+    await asyncio.sleep(1)
+    assert not task.done()
+    await asyncio.to_thread(nodes[1].start, "yes")
+    await task
+    await sink.close()
     for node in nodes:
         wait_for_cluster(node)
     with _client_of(nodes) as client:
@@ -574,19 +549,15 @@ def test_a_spec_that_is_none_is_told_in_one_sentence(spec: str, said: str) -> No
     assert "ses" not in str(caught.value)
 
 
-def test_a_password_comes_from_the_environment(
+async def test_a_password_comes_from_the_environment(
     server: RedisServer, nodes: list[RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARVESTER_REDIS_PASSWORD", PASSWORD)
-
-    async def main() -> None:
-        for each in (server, nodes[0]):
-            sink = plugins.sink(f"redis://127.0.0.1:{each.port}")
-            await sink.open({})
-            await sink.write([batch(1, 1)], {})
-            await sink.close()
-
-    asyncio.run(main())
+    for each in (server, nodes[0]):
+        sink = plugins.sink(f"redis://127.0.0.1:{each.port}")
+        await sink.open({})
+        await sink.write([batch(1, 1)], {})
+        await sink.close()
 
 
 def test_a_missing_library_is_named_with_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,17 +281,16 @@ def _sorted(record: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(record.items()))
 
 
-def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(target: Target) -> None:
-    async def go() -> None:
-        sink = await target.open()
-        assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
-            "checked: Title came as int, not as str; it stands in _extra",
-            "checked: the field 'new' is not known; it stands in _extra",
-        ]
-        assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
-        await sink.close()
-
-    asyncio.run(go())
+async def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(
+    target: Target,
+) -> None:
+    sink = await target.open()
+    assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
+        "checked: Title came as int, not as str; it stands in _extra",
+        "checked: the field 'new' is not known; it stands in _extra",
+    ]
+    assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
+    await sink.close()
     for title, extra in target.execute('SELECT "Title", _extra FROM checked'):
         assert title is None
         assert (json.loads(extra) if isinstance(extra, str) else extra) == {"Title": 3, "new": 2}
@@ -358,19 +357,16 @@ def test_an_empty_window_removes_what_it_overlaps(target: Target) -> None:
     assert target.numbers() == [3]
 
 
-def test_a_write_that_the_ledger_did_not_hear_of_is_repeated_and_replaces_itself(
+async def test_a_write_that_the_ledger_did_not_hear_of_is_repeated_and_replaces_itself(
     target: Target,
 ) -> None:
-    async def go() -> None:
-        sink = await target.open()
-        await target.write(sink, part(1, 1))
-        await sink.write([part(2, 2), part(3, 3)], {})  # and the process dies
-        await sink.close()
-        sink = await target.open()
-        await target.write(sink, part(3, 3), part(2, 2))
-        await sink.close()
-
-    asyncio.run(go())
+    sink = await target.open()
+    await target.write(sink, part(1, 1))
+    await sink.write([part(2, 2), part(3, 3)], {})  # and the process dies
+    await sink.close()
+    sink = await target.open()
+    await target.write(sink, part(3, 3), part(2, 2))
+    await sink.close()
     assert target.numbers() == [1, 2, 3]
 
 
@@ -386,24 +382,23 @@ def test_many_accounts_in_one_write(target: Target) -> None:
 # the fence
 
 
-def test_a_writer_with_an_older_epoch_is_refused_and_the_others_are_stored(target: Target) -> None:
-    async def go() -> None:
-        old, new = await target.open(), None
-        await target.write(old, part(1, 1), part(1, 2, appid="wx2"), wx1=1, wx2=1)
-        if target.kind != "duckdb":  # which one program at a time can open
-            new = await target.open()
-        assert await (new or old).write([], {"wx1": 2, "wx3": 5}) == ({}, set(), [])
-        written = await target.write(old, part(2, 3), part(2, 4, appid="wx2"), wx1=1, wx2=1)
-        assert written.refused == {"wx1"}
-        written = await target.write(old, part(2, 5), wx1=1)
-        assert written == ({}, {"wx1"}, [])
-        written = await target.write(new or old, part(3, 6), part(1, 7, appid="wx3"), wx1=2, wx3=5)
-        assert not written.refused
-        for sink in (old, new):
-            if sink is not None:
-                await sink.close()
-
-    asyncio.run(go())
+async def test_a_writer_with_an_older_epoch_is_refused_and_the_others_are_stored(
+    target: Target,
+) -> None:
+    old, new = await target.open(), None
+    await target.write(old, part(1, 1), part(1, 2, appid="wx2"), wx1=1, wx2=1)
+    if target.kind != "duckdb":  # which one program at a time can open
+        new = await target.open()
+    assert await (new or old).write([], {"wx1": 2, "wx3": 5}) == ({}, set(), [])
+    written = await target.write(old, part(2, 3), part(2, 4, appid="wx2"), wx1=1, wx2=1)
+    assert written.refused == {"wx1"}
+    written = await target.write(old, part(2, 5), wx1=1)
+    assert written == ({}, {"wx1"}, [])
+    written = await target.write(new or old, part(3, 6), part(1, 7, appid="wx3"), wx1=2, wx3=5)
+    assert not written.refused
+    for sink in (old, new):
+        if sink is not None:
+            await sink.close()
     assert target.numbers() == [1, 2, 4, 6, 7]
 
 
@@ -699,19 +694,16 @@ def test_a_row_without_a_window_is_no_record_and_one_with_a_bad_one_is_named(lit
         lite.scan()
 
 
-def test_a_scan_gives_one_window_at_a_time_between_two_writes(target: Target) -> None:
-    async def go() -> None:
-        sink = await target.open()
-        await target.write(sink, part(1, 1), part(2, 2))
-        windows = sink.scan("checked")
-        assert next(windows).records() == [{"n": 1, "Title": "t1"}]
-        await target.write(sink, part(2, 22))
-        windows.close()
-        assert [one.records()[0]["n"] for one in sink.scan("checked")] == [1, 22]
-        assert list(sink.scan("never")) == []
-        await sink.close()
-
-    asyncio.run(go())
+async def test_a_scan_gives_one_window_at_a_time_between_two_writes(target: Target) -> None:
+    sink = await target.open()
+    await target.write(sink, part(1, 1), part(2, 2))
+    windows = sink.scan("checked")
+    assert next(windows).records() == [{"n": 1, "Title": "t1"}]
+    await target.write(sink, part(2, 22))
+    windows.close()
+    assert [one.records()[0]["n"] for one in sink.scan("checked")] == [1, 22]
+    assert list(sink.scan("never")) == []
+    await sink.close()
 
 
 # other people's tables
@@ -979,46 +971,38 @@ def test_duckdb_draws_nothing_on_the_screen_of_a_notebook(tmp_path: Path) -> Non
     assert ran.stdout.strip() == "[(False,)] [(False,)] [(False,)]"
 
 
-def test_duckdb_keeps_little_of_the_file_in_memory_and_a_lower_limit_as_it_is(
+async def test_duckdb_keeps_little_of_the_file_in_memory_and_a_lower_limit_as_it_is(
     duck: Target,
 ) -> None:
     limit = "SELECT current_setting('memory_limit')"
-
-    async def go() -> None:
+    sink = await duck.open()
+    with duckdb.connect(str(duck.path)) as users:
+        assert users.execute(limit).fetchone() == ("244.1 MiB",)
+        await sink.close()
+        assert users.execute(limit).fetchone() != ("244.1 MiB",)
+        users.execute("SET memory_limit = '100MB'")
         sink = await duck.open()
-        with duckdb.connect(str(duck.path)) as users:
-            assert users.execute(limit).fetchone() == ("244.1 MiB",)
-            await sink.close()
-            assert users.execute(limit).fetchone() != ("244.1 MiB",)
-            users.execute("SET memory_limit = '100MB'")
-            sink = await duck.open()
-            assert users.execute(limit).fetchone() == ("95.3 MiB",)
-            await sink.close()
-            assert users.execute(limit).fetchone() == ("95.3 MiB",)
-
-    asyncio.run(go())
+        assert users.execute(limit).fetchone() == ("95.3 MiB",)
+        await sink.close()
+        assert users.execute(limit).fetchone() == ("95.3 MiB",)
 
 
 # a server that goes away
 
 
 @pytest.mark.thorough
-def test_a_server_that_goes_and_comes_back_loses_and_doubles_nothing(server: Target) -> None:
+async def test_a_server_that_goes_and_comes_back_loses_and_doubles_nothing(server: Target) -> None:
     database = server.server
-
-    async def go() -> None:
-        sink = await server.open()
-        await server.write(sink, part(1, 1))
-        for number, how in enumerate(database.ENDS, 2):
-            await asyncio.to_thread(database.stop, how)
-            task = asyncio.ensure_future(server.write(sink, part(number, number)))
-            await asyncio.sleep(0.5)
-            assert not task.done()
-            await asyncio.to_thread(database.start)
-            await task
-        await sink.close()
-
-    asyncio.run(go())
+    sink = await server.open()
+    await server.write(sink, part(1, 1))
+    for number, how in enumerate(database.ENDS, 2):
+        await asyncio.to_thread(database.stop, how)
+        task = asyncio.ensure_future(server.write(sink, part(number, number)))
+        await asyncio.sleep(0.5)
+        assert not task.done()
+        await asyncio.to_thread(database.start)
+        await task
+    await sink.close()
     assert server.numbers() == [1, 2, 3]
 
 
@@ -1045,7 +1029,7 @@ def test_a_connection_that_is_cut_before_its_commit_repeats_the_write(
     server.harvest()  # the checkpoint is that of the repeated write
 
 
-def test_a_commit_whose_answer_is_lost_is_repeated_and_replaces_itself(
+async def test_a_commit_whose_answer_is_lost_is_repeated_and_replaces_itself(
     server: Target, watched: list[Any]
 ) -> None:
     commits: list[str] = []
@@ -1058,15 +1042,12 @@ def test_a_commit_whose_answer_is_lost_is_repeated_and_replaces_itself(
             if len(commits) == 2:
                 raise psycopg.OperationalError("the connection was lost")
 
-    async def go() -> None:
-        sink = await server.open()
-        watched.append(lose)
-        await server.write(sink, part(1, 1))
-        await server.write(sink, part(1, 11), part(2, 2))
-        await server.write(sink, part(3, 3))
-        await sink.close()
-
-    asyncio.run(go())
+    sink = await server.open()
+    watched.append(lose)
+    await server.write(sink, part(1, 1))
+    await server.write(sink, part(1, 11), part(2, 2))
+    await server.write(sink, part(3, 3))
+    await sink.close()
     assert server.numbers() == [2, 3, 11]
     assert len(commits) == 4
     assert server.checkpoint["commits"] == "4"
@@ -1100,35 +1081,27 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
     assert server.numbers() == [1, 2]
 
 
-def test_waiting_for_a_server_can_be_cancelled(server: Target) -> None:
+async def test_waiting_for_a_server_can_be_cancelled(server: Target) -> None:
     database = server.server
-
-    async def go() -> None:
-        sink = await server.open()
-        await asyncio.to_thread(database.stop)
-        try:
-            task = asyncio.ensure_future(sink.write([part(1, 1)], {}))
-            await asyncio.sleep(0.5)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(task, 5)
-            await sink.close()
-        finally:
-            await asyncio.to_thread(database.start)
-
-    asyncio.run(go())
-
-
-def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
-    port = free_port()
-
-    async def go() -> None:
-        sink = PostgreSQL(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/db", patience=0.3)
-        with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
-            await sink.open({})
+    sink = await server.open()
+    await asyncio.to_thread(database.stop)
+    try:
+        task = asyncio.ensure_future(sink.write([part(1, 1)], {}))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
         await sink.close()
+    finally:
+        await asyncio.to_thread(database.start)
 
-    asyncio.run(go())
+
+async def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
+    port = free_port()
+    sink = PostgreSQL(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/db", patience=0.3)
+    with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
+        await sink.open({})
+    await sink.close()
 
 
 # what PostgreSQL refuses

@@ -114,40 +114,34 @@ def test_a_piece_is_whole_lines_and_fits_into_a_pipe_at_once(sizes: tuple[int, .
         assert len(found) <= 2 * sum(sizes) // CHUNK + 1
 
 
-def test_a_write_that_nobody_takes_can_be_cancelled_and_holds_up_nothing_else() -> None:
-    async def main() -> None:
-        reading, writing = os.pipe()
-        sink = StandardOutput(writing)
-        await sink.open({})
-        task = asyncio.ensure_future(sink.write([batch(day, day) for day in range(1, 10_000)], {}))
-        await asyncio.sleep(0.05)
-        assert not task.done()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await sink.close()
-        os.close(writing)
-        with os.fdopen(reading, "rb") as file:
-            assert file.read().endswith(b"}\n")  # what went out is whole lines
-
-    asyncio.run(main())
+async def test_a_write_that_nobody_takes_can_be_cancelled_and_holds_up_nothing_else() -> None:
+    reading, writing = os.pipe()
+    sink = StandardOutput(writing)
+    await sink.open({})
+    task = asyncio.ensure_future(sink.write([batch(day, day) for day in range(1, 10_000)], {}))
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await sink.close()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert file.read().endswith(b"}\n")  # what went out is whole lines
 
 
-def test_a_slow_reader_gets_everything() -> None:
-    async def main() -> None:
-        reading, writing = os.pipe()
-        sink = StandardOutput(writing)
-        await sink.open({})
-        batches = [batch(day, day, {**ODD, "n": day}) for day in range(1, 2_000)]
-        reader = asyncio.ensure_future(asyncio.to_thread(_read_slowly, reading))
-        await sink.write(batches, {})
-        os.close(writing)
-        lines = (await reader).split(b"\n")[:-1]
-        assert [json.loads(line)["_begin_date"] for line in lines] == [
-            str(one.window.begin) for one in batches for _ in one.records
-        ]
-
-    asyncio.run(main())
+async def test_a_slow_reader_gets_everything() -> None:
+    reading, writing = os.pipe()
+    sink = StandardOutput(writing)
+    await sink.open({})
+    batches = [batch(day, day, {**ODD, "n": day}) for day in range(1, 2_000)]
+    reader = asyncio.ensure_future(asyncio.to_thread(_read_slowly, reading))
+    await sink.write(batches, {})
+    os.close(writing)
+    lines = (await reader).split(b"\n")[:-1]
+    assert [json.loads(line)["_begin_date"] for line in lines] == [
+        str(one.window.begin) for one in batches for _ in one.records
+    ]
 
 
 def _read_slowly(descriptor: int) -> bytes:
@@ -159,24 +153,21 @@ def _read_slowly(descriptor: int) -> bytes:
     return out
 
 
-def test_a_reader_that_has_gone_is_told_from_other_troubles() -> None:
-    async def main() -> None:
-        reading, writing = os.pipe()
-        sink = StandardOutput(writing)
-        await sink.open(None)
-        os.close(reading)
-        with pytest.raises(ReaderGoneError):
-            await sink.write([batch(1, 1)], {})
-        os.close(writing)
-        full = os.open("/dev/full", os.O_WRONLY)
-        sink = StandardOutput(full)
-        await sink.open(None)
-        with pytest.raises(SinkError, match="the disk is full; mend it and run") as caught:
-            await sink.write([batch(1, 1)], {})
-        assert not isinstance(caught.value, ReaderGoneError)
-        os.close(full)
-
-    asyncio.run(main())
+async def test_a_reader_that_has_gone_is_told_from_other_troubles() -> None:
+    reading, writing = os.pipe()
+    sink = StandardOutput(writing)
+    await sink.open(None)
+    os.close(reading)
+    with pytest.raises(ReaderGoneError):
+        await sink.write([batch(1, 1)], {})
+    os.close(writing)
+    full = os.open("/dev/full", os.O_WRONLY)
+    sink = StandardOutput(full)
+    await sink.open(None)
+    with pytest.raises(SinkError, match="the disk is full; mend it and run") as caught:
+        await sink.write([batch(1, 1)], {})
+    assert not isinstance(caught.value, ReaderGoneError)
+    os.close(full)
 
 
 def test_nothing_is_imported_that_another_sink_needs() -> None:

@@ -70,17 +70,14 @@ def test_a_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> 
     assert str(caught.value) == said
 
 
-def test_a_file_that_is_opened_to_others_later_is_refused_too(tmp_path: Path) -> None:
-    async def main() -> None:
-        store = FileStore(tmp_path / "t")
-        await store.replace("wx1", None, ONE)
-        (tmp_path / "t").chmod(0o644)
-        for verb in (store.load("wx1"), store.replace("wx1", ONE, TWO)):
-            with pytest.raises(UsageError, match="chmod 600"):
-                await verb
-        await store.close()
-
-    asyncio.run(main())
+async def test_a_file_that_is_opened_to_others_later_is_refused_too(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "t")
+    await store.replace("wx1", None, ONE)
+    (tmp_path / "t").chmod(0o644)
+    for verb in (store.load("wx1"), store.replace("wx1", ONE, TWO)):
+        with pytest.raises(UsageError, match="chmod 600"):
+            await verb
+    await store.close()
 
 
 def test_a_directory_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
@@ -133,25 +130,22 @@ def test_a_write_that_was_killed_leaves_the_former_file(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_a_write_waits_for_another_one_and_then_gives_up(
+async def test_a_write_waits_for_another_one_and_then_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        store = FileStore(tmp_path / "t")
-        claim = Claim(tmp_path / "t.lock", "")
-        writing = asyncio.create_task(store.replace("wx1", None, ONE))
-        await asyncio.sleep(0.1)
-        assert not writing.done()
-        claim.release()
-        assert await writing
-        monkeypatch.setattr(files, "PATIENCE", 0.1)
-        claim = Claim(tmp_path / "t.lock", "")
-        with pytest.raises(AttemptError, match=r"is held by a stopped process$"):
-            await store.replace("wx1", ONE, TWO)
-        claim.release()
-        await store.close()
-
-    asyncio.run(main())
+    store = FileStore(tmp_path / "t")
+    claim = Claim(tmp_path / "t.lock", "")
+    writing = asyncio.create_task(store.replace("wx1", None, ONE))
+    await asyncio.sleep(0.1)
+    assert not writing.done()
+    claim.release()
+    assert await writing
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    claim = Claim(tmp_path / "t.lock", "")
+    with pytest.raises(AttemptError, match=r"is held by a stopped process$"):
+        await store.replace("wx1", ONE, TWO)
+    claim.release()
+    await store.close()
 
 
 def test_a_lease_that_its_holder_does_not_give_back_goes_to_one_of_those_who_wait(
@@ -182,12 +176,9 @@ def test_a_lease_that_its_holder_does_not_give_back_goes_to_one_of_those_who_wai
     assert asyncio.run(main()) == (5, 1)
 
 
-def test_a_disk_that_fails_is_a_failed_attempt(tmp_path: Path) -> None:
-    async def main() -> None:
-        store = FileStore(f"{tmp_path}/d/")
-        (tmp_path / "d" / "wx1.json").mkdir()
-        with pytest.raises(AttemptError, match=r"^the token store .*/d cannot be used \(.+\)$"):
-            await store.load("wx1")
-        await store.close()
-
-    asyncio.run(main())
+async def test_a_disk_that_fails_is_a_failed_attempt(tmp_path: Path) -> None:
+    store = FileStore(f"{tmp_path}/d/")
+    (tmp_path / "d" / "wx1.json").mkdir()
+    with pytest.raises(AttemptError, match=r"^the token store .*/d cannot be used \(.+\)$"):
+        await store.load("wx1")
+    await store.close()

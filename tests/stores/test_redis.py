@@ -98,41 +98,38 @@ def test_what_is_not_ours_is_refused_and_stays(redis: RedisServer, content: byte
         assert client.get("harvester:token:wx1") == content
 
 
-def test_a_token_vanishes_at_its_end(redis: RedisServer) -> None:
+async def test_a_token_vanishes_at_its_end(redis: RedisServer) -> None:
     redis.empty()
+    store = RedisStore(redis.url)
+    soon = Stored(ONE, time.time() + 0.3, ONE.lifetime)
+    assert await store.replace("wx1", None, soon)
+    found = [await store.load("wx1")]
+    await asyncio.sleep(0.5)
+    found.append(await store.load("wx1"))
+    await store.close()
+    assert [found[0] and Stored(found[0], 0.0, found[0].lifetime), found[1]] == [
+        Stored(ONE, 0.0, ONE.lifetime),
+        None,
+    ]
 
-    async def main() -> list[Stored | None]:
-        store = RedisStore(redis.url)
-        soon = Stored(ONE, time.time() + 0.3, ONE.lifetime)
-        assert await store.replace("wx1", None, soon)
-        found = [await store.load("wx1")]
-        await asyncio.sleep(0.5)
-        found.append(await store.load("wx1"))
-        await store.close()
-        return [found[0] and Stored(found[0], 0.0, found[0].lifetime), found[1]]
 
-    assert asyncio.run(main()) == [Stored(ONE, 0.0, ONE.lifetime), None]
-
-
-def test_a_lease_that_has_passed_on_is_not_ended_by_its_former_holder(redis: RedisServer) -> None:
+async def test_a_lease_that_has_passed_on_is_not_ended_by_its_former_holder(
+    redis: RedisServer,
+) -> None:
     redis.empty()
-
-    async def main() -> bool:
-        slow, other = RedisStore(redis.url, lease=0.2), RedisStore(redis.url)
-        client = library.asyncio.Redis.from_url(redis.url)
-        async with slow.lease("wx1"):
-            await client.delete("harvester:lease:wx1")  # as if it had stood still too long
-            holding = other.lease("wx1")
-            await holding.__aenter__()
-        held = bool(await client.exists("harvester:lease:wx1"))
-        await holding.__aexit__(None, None, None)
-        assert not await client.exists("harvester:lease:wx1")
-        for each in (slow, other):
-            await each.close()
-        await client.aclose()
-        return held
-
-    assert asyncio.run(main())
+    slow, other = RedisStore(redis.url, lease=0.2), RedisStore(redis.url)
+    client = library.asyncio.Redis.from_url(redis.url)
+    async with slow.lease("wx1"):
+        await client.delete("harvester:lease:wx1")  # as if it had stood still too long
+        holding = other.lease("wx1")
+        await holding.__aenter__()
+    held = bool(await client.exists("harvester:lease:wx1"))
+    await holding.__aexit__(None, None, None)
+    assert not await client.exists("harvester:lease:wx1")
+    for each in (slow, other):
+        await each.close()
+    await client.aclose()
+    assert held
 
 
 def test_a_server_that_comes_back_serves_again(redis: RedisServer) -> None:

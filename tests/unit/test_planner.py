@@ -375,52 +375,45 @@ def test_an_interface_that_has_no_days_in_the_range_has_no_queue(tmp_path: Path)
     assert [queue.endpoint.name for queue in queues_of(plan)] == [SUMMARY.name]
 
 
-def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "ACCOUNTS_AT_ONCE", 2)
     appids = [f"wx{n:016x}" for n in range(5)]
+    asked: list[list[str]] = []
 
-    async def run() -> list[list[str]]:
-        asked: list[list[str]] = []
+    class Noted(SqliteLedger):
+        async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
+            asked.append([*appids])
+            return await super().calendars(appids)
 
-        class Noted(SqliteLedger):
-            async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-                asked.append([*appids])
-                return await super().calendars(appids)
-
-        async with Noted(tmp_path / "ledger.sqlite") as ledger:
-            of = scope(date(2024, 1, 1), date(2024, 1, 2), appids)
-            listed = [each async for each in demands(of, ledger, {}, WALL)]
-        assert [demand.appid for row in listed for demand in row] == appids
-        return asked
-
-    assert asyncio.run(run()) == [appids[:2], appids[2:4], appids[4:]]
+    async with Noted(tmp_path / "ledger.sqlite") as ledger:
+        of = scope(date(2024, 1, 1), date(2024, 1, 2), appids)
+        listed = [each async for each in demands(of, ledger, {}, WALL)]
+    assert [demand.appid for row in listed for demand in row] == appids
+    assert asked == [appids[:2], appids[2:4], appids[4:]]
 
 
-def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_for(
+async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_for(
     tmp_path: Path,
 ) -> None:
     def left(first: str, last: str, state: str, due: float = 0.0) -> Outcome:
         window = Window(A, SUMMARY.name, date.fromisoformat(first), date.fromisoformat(last))
         return Outcome(window, state, due=due, detail="why", code=61500, rid="r-1")
 
-    async def run() -> planner.Remains:
-        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-            await ledger.commit(
-                [
-                    outcome("2024-01-01"),
-                    left("2024-01-02", "2024-01-03", "failed"),
-                    left("2024-01-04", "2024-01-04", "waiting", WALL + 60),
-                    left("2024-01-05", "2024-01-05", "late"),
-                    left("2024-01-06", "2024-01-06", "open"),
-                    left("2023-12-30", "2023-12-31", "failed"),
-                ],
-                {},
-            )
-            return await planner.remains(
-                scope(date(2024, 1, 1), date(2024, 1, 8), endpoints=(SUMMARY,)), ledger, WALL
-            )
-
-    found = asyncio.run(run())
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit(
+            [
+                outcome("2024-01-01"),
+                left("2024-01-02", "2024-01-03", "failed"),
+                left("2024-01-04", "2024-01-04", "waiting", WALL + 60),
+                left("2024-01-05", "2024-01-05", "late"),
+                left("2024-01-06", "2024-01-06", "open"),
+                left("2023-12-30", "2023-12-31", "failed"),
+            ],
+            {},
+        )
+        found = await planner.remains(
+            scope(date(2024, 1, 1), date(2024, 1, 8), endpoints=(SUMMARY,)), ledger, WALL
+        )
     assert found.missing == 2
     assert sorted(found.events, key=lambda each: each.begin) == [
         Failed(A, SUMMARY.name, date(2024, 1, 2), date(2024, 1, 3), 2, "why", 61500, "r-1"),
@@ -610,14 +603,11 @@ def test_what_is_known_without_a_ledger_is_nothing() -> None:
     assert asyncio.run(known(None, WALL)) == ({}, {}, {}, {})
 
 
-def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
-    async def run() -> planner.Known:
-        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-            await spend(ledger)
-            await ledger.learn_span("x", 3)
-            return await known(ledger, WALL)
-
-    found = asyncio.run(run())
+async def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await spend(ledger)
+        await ledger.learn_span("x", 3)
+        found = await known(ledger, WALL)
     key = A, SUMMARY.name
     assert (found.spent, found.before, found.spans) == ({key: 3}, {key: 4}, {"x": 3})
 

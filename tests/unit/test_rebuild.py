@@ -279,19 +279,15 @@ class Damaged(Opened):
         raise SinkError("a segment is gone")
 
 
-def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_is_ready(
+async def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_is_ready(
     tmp_path: Path,
 ) -> None:
     feed, source, other = Feed("feed:"), Opened("memory:one"), Opened("memory:two")
-
-    async def run() -> tuple[Rebuilt, dict[str, KnownSink], list[dict[str, str]]]:
-        await source.write([END], {})
-        found = await made(tmp_path, sinks=[feed, source, other])
-        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
-            checkpoints = [await ledger.checkpoint(one.identity) for one in (source, other)]
-            return found, await ledger.sinks(), checkpoints
-
-    found, sinks, checkpoints = asyncio.run(run())
+    await source.write([END], {})
+    found = await made(tmp_path, sinks=[feed, source, other])
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        checkpoints = [await ledger.checkpoint(one.identity) for one in (source, other)]
+        found, sinks, checkpoints = found, await ledger.sinks(), checkpoints
     assert found.sink is source
     assert sinks == {"memory:one": KnownSink(True)}
     assert checkpoints == [{"of": "memory:one"}, {"of": "memory:two"}]

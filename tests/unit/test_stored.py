@@ -92,24 +92,17 @@ def of(calendar: Calendar, begin: date, end: date, letter: int) -> Iterator[date
 # read
 
 
-def test_what_is_stored_comes_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_stored_comes_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "AT_ONCE", 2)
-
-    async def run() -> list[int]:
-        sink = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 6)])
-        return [len(group) async for group in scanned(sink, SUMMARY.name)]
-
-    assert asyncio.run(run()) == [2, 2, 1]
+    sink = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 6)])
+    assert ([len(group) async for group in scanned(sink, SUMMARY.name)]) == [2, 2, 1]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_records_are_read_only_if_they_are_wanted(wanted: bool) -> None:
-    async def run() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
-        sink = await filled(batch("2024-01-01", records=2))
-        groups = [group async for group in scanned(sink, SUMMARY.name, records=wanted)]
-        return [each for group in groups for each in group]
-
-    [(found, records)] = asyncio.run(run())
+async def test_records_are_read_only_if_they_are_wanted(wanted: bool) -> None:
+    sink = await filled(batch("2024-01-01", records=2))
+    groups = [group async for group in scanned(sink, SUMMARY.name, records=wanted)]
+    [(found, records)] = [each for group in groups for each in group]
     assert found.tally.records == 2
     assert [record["n"] for record in records] == ([0, 1] if wanted else [])
 
@@ -139,16 +132,13 @@ class Watched(MemorySink):
             yield found
 
 
-def test_a_sink_is_read_on_a_thread_of_its_own_that_ends() -> None:
-    async def run() -> Watched:
-        sink = Watched()
-        await sink.write([batch("2024-01-01"), batch("2024-01-02")], {})
-        async for _ in scanned(sink, SUMMARY.name, [A], checkpoint={"a": "b"}):
-            break
-        assert await endpoints_in(sink, {"c": "d"}) == ["one", "two"]
-        return sink
-
-    sink = asyncio.run(run())
+async def test_a_sink_is_read_on_a_thread_of_its_own_that_ends() -> None:
+    sink = Watched()
+    await sink.write([batch("2024-01-01"), batch("2024-01-02")], {})
+    async for _ in scanned(sink, SUMMARY.name, [A], checkpoint={"a": "b"}):
+        break
+    assert await endpoints_in(sink, {"c": "d"}) == ["one", "two"]
+    sink = sink
     assert len(sink.threads) == 3
     assert all(name.startswith("harvester-scan") for name in sink.threads)
     assert sink.asked == [(SUMMARY.name, [A], {"a": "b"}), {"c": "d"}]
@@ -180,19 +170,15 @@ def test_an_error_of_a_scan_comes_out() -> None:
         asyncio.run(run())
 
 
-def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
+async def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
     one, other = batch("2024-01-01", "2024-01-03"), batch("2024-01-05", name=USERS.name, records=2)
-
-    async def run() -> dict[tuple[str, str], Calendar]:
-        sinks = [
-            Feed("feed:"),
-            await filled(one, batch("2024-01-09", appid="wx9"), batch("2024-01-01", name="third")),
-            await filled(other),
-        ]
-        asked = scope(date(2024, 1, 1), date(2024, 1, 31), [A, B], [SUMMARY, USERS])
-        return await calendars_in(sinks, asked)
-
-    found = asyncio.run(run())
+    sinks = [
+        Feed("feed:"),
+        await filled(one, batch("2024-01-09", appid="wx9"), batch("2024-01-01", name="third")),
+        await filled(other),
+    ]
+    asked = scope(date(2024, 1, 1), date(2024, 1, 31), [A, B], [SUMMARY, USERS])
+    found = await calendars_in(sinks, asked)
     assert found.keys() == {(A, SUMMARY.name), (A, USERS.name)}
     assert text(found[A, SUMMARY.name], "2024-01-01", "2024-01-05") == "ooo.."
     [window] = found[A, USERS.name].windows.values()

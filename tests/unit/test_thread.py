@@ -59,106 +59,87 @@ def test_an_exception_comes_back_to_the_caller(thread: Thread) -> None:
         asyncio.run(thread.call(lambda: 1 // 0))
 
 
-def test_calls_run_one_after_the_other_on_one_thread(thread: Thread) -> None:
-    async def main() -> list[tuple[int, str]]:
-        def call(number: int) -> tuple[int, str]:
-            done.append(number)
-            return number, threading.current_thread().name
+async def test_calls_run_one_after_the_other_on_one_thread(thread: Thread) -> None:
+    def call(number: int) -> tuple[int, str]:
+        done.append(number)
+        return number, threading.current_thread().name
 
-        done: list[int] = []
-        found = await asyncio.gather(*[thread.call(call, number) for number in range(20)])
-        assert done == list(range(20))
-        return found
-
-    assert asyncio.run(main()) == [(number, "harvester-test_0") for number in range(20)]
+    done: list[int] = []
+    found = await asyncio.gather(*[thread.call(call, number) for number in range(20)])
+    assert done == list(range(20))
+    assert found == [(number, "harvester-test_0") for number in range(20)]
 
 
-def test_a_cancellation_is_delivered_once_the_call_has_come_back(thread: Thread) -> None:
-    async def main() -> None:
-        blocked = Blocked()
-        task = asyncio.create_task(thread.call(blocked))
-        await asyncio.to_thread(blocked.started.wait)
+async def test_a_cancellation_is_delivered_once_the_call_has_come_back(thread: Thread) -> None:
+    blocked = Blocked()
+    task = asyncio.create_task(thread.call(blocked))
+    await asyncio.to_thread(blocked.started.wait)
+    task.cancel()
+    await turns()
+    assert not task.done()
+    blocked.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert blocked.ended
+
+
+async def test_a_second_cancellation_does_not_cut_the_call_off_either(thread: Thread) -> None:
+    blocked = Blocked()
+    task = asyncio.create_task(thread.call(blocked))
+    await asyncio.to_thread(blocked.started.wait)
+    for _ in range(3):
         task.cancel()
         await turns()
-        assert not task.done()
-        blocked.go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert blocked.ended
-
-    asyncio.run(main())
+    assert not task.done()
+    blocked.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert blocked.ended
 
 
-def test_a_second_cancellation_does_not_cut_the_call_off_either(thread: Thread) -> None:
-    async def main() -> None:
-        blocked = Blocked()
-        task = asyncio.create_task(thread.call(blocked))
-        await asyncio.to_thread(blocked.started.wait)
-        for _ in range(3):
-            task.cancel()
-            await turns()
-        assert not task.done()
-        blocked.go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert blocked.ended
+async def test_a_cancelled_scope_waits_for_the_call(thread: Thread) -> None:
+    blocked = Blocked()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
 
-    asyncio.run(main())
+            async def leave() -> None:
+                await asyncio.to_thread(blocked.started.wait)
+                scope.cancel()
+                asyncio.get_running_loop().call_soon(blocked.go.set)
+
+            group.start_soon(thread.call, blocked)
+            group.start_soon(leave)
+    assert blocked.ended
 
 
-def test_a_cancelled_scope_waits_for_the_call(thread: Thread) -> None:
-    async def main() -> None:
-        blocked = Blocked()
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as group:
-
-                async def leave() -> None:
-                    await asyncio.to_thread(blocked.started.wait)
-                    scope.cancel()
-                    asyncio.get_running_loop().call_soon(blocked.go.set)
-
-                group.start_soon(thread.call, blocked)
-                group.start_soon(leave)
-        assert blocked.ended
-
-    asyncio.run(main())
-
-
-def test_in_a_cancelled_scope_the_result_is_returned_and_the_next_wait_is_cut_off(
+async def test_in_a_cancelled_scope_the_result_is_returned_and_the_next_wait_is_cut_off(
     thread: Thread,
 ) -> None:
     """What was written is known, and can be told to the ledger."""
-
-    async def main() -> list[str]:
-        blocked, said = Blocked(), list[str]()
-        with anyio.CancelScope() as scope:
-            loop = asyncio.get_running_loop()
-            loop.call_later(0.01, scope.cancel)
-            loop.call_later(0.05, blocked.go.set)
-            said.append(await thread.call(blocked))
-            await anyio.lowlevel.checkpoint()
-            said.append("went on")
-        return said
-
-    assert asyncio.run(main()) == ["done"]
-
-
-def test_the_error_of_a_cancelled_call_is_swallowed_in_silence(thread: Thread) -> None:
-    async def main() -> list[object]:
-        complaints: list[object] = []
+    blocked, said = Blocked(), list[str]()
+    with anyio.CancelScope() as scope:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(context))
-        blocked = Blocked(OSError("the disk is gone"))
-        task = asyncio.create_task(thread.call(blocked))
-        await asyncio.to_thread(blocked.started.wait)
-        task.cancel()
-        await turns()
-        blocked.go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return complaints
+        loop.call_later(0.01, scope.cancel)
+        loop.call_later(0.05, blocked.go.set)
+        said.append(await thread.call(blocked))
+        await anyio.lowlevel.checkpoint()
+        said.append("went on")
+    assert said == ["done"]
 
-    assert asyncio.run(main()) == []
+
+async def test_the_error_of_a_cancelled_call_is_swallowed_in_silence(thread: Thread) -> None:
+    complaints: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    blocked = Blocked(OSError("the disk is gone"))
+    task = asyncio.create_task(thread.call(blocked))
+    await asyncio.to_thread(blocked.started.wait)
+    task.cancel()
+    await turns()
+    blocked.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert complaints == []
 
 
 def test_the_thread_ends_when_it_is_closed() -> None:

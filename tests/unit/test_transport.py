@@ -172,13 +172,10 @@ def test_anything_else_is_no_base_url(given: object) -> None:
 # out
 
 
-def test_the_request_arrives_as_it_was_made() -> None:
-    async def main() -> Server:
-        async with serving(sized(b"{}")) as server, HttpTransport(server.url) as transport:
-            await transport.send(Request("POST", "/a/b", (("t", "x y&z"), ("u", "早")), b"{}"))
-        return server
-
-    server = asyncio.run(main())
+async def test_the_request_arrives_as_it_was_made() -> None:
+    async with serving(sized(b"{}")) as server, HttpTransport(server.url) as transport:
+        await transport.send(Request("POST", "/a/b", (("t", "x y&z"), ("u", "早")), b"{}"))
+    server = server
     head = server.heads[0].split("\r\n")
     assert head[0] == "POST /a/b?t=x+y%26z&u=%E6%97%A9 HTTP/1.1"
     assert "Content-Type: application/json" in head
@@ -186,35 +183,26 @@ def test_the_request_arrives_as_it_was_made() -> None:
     assert server.bodies == [b"{}"]
 
 
-def test_a_request_may_have_neither_query_nor_body() -> None:
-    async def main() -> Server:
-        async with serving(sized(b"{}")) as server, HttpTransport(server.url + "/p") as transport:
-            await transport.send(Request("GET", "/a"))
-        return server
-
-    assert asyncio.run(main()).heads[0].startswith("GET /p/a HTTP/1.1\r\n")
+async def test_a_request_may_have_neither_query_nor_body() -> None:
+    async with serving(sized(b"{}")) as server, HttpTransport(server.url + "/p") as transport:
+        await transport.send(Request("GET", "/a"))
+    assert (server).heads[0].startswith("GET /p/a HTTP/1.1\r\n")
 
 
-def test_cookies_are_not_sent_back() -> None:
-    async def main() -> Server:
-        answer = sized(b"{}", "Set-Cookie: a=b")
-        async with serving(answer) as server, HttpTransport(server.url) as transport:
+async def test_cookies_are_not_sent_back() -> None:
+    answer = sized(b"{}", "Set-Cookie: a=b")
+    async with serving(answer) as server, HttpTransport(server.url) as transport:
+        await transport.send(REQUEST)
+        await transport.send(REQUEST)
+    assert "Cookie" not in (server).heads[1]
+
+
+async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(sized(b"{}")) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        async with HttpTransport("http://wechat.invalid") as transport:
             await transport.send(REQUEST)
-            await transport.send(REQUEST)
-        return server
-
-    assert "Cookie" not in asyncio.run(main()).heads[1]
-
-
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> Server:
-        async with serving(sized(b"{}")) as server:
-            monkeypatch.setenv("http_proxy", server.url)
-            async with HttpTransport("http://wechat.invalid") as transport:
-                await transport.send(REQUEST)
-        return server
-
-    assert asyncio.run(main()).heads[0].startswith("POST http://wechat.invalid/x?access_token=")
+    assert (server).heads[0].startswith("POST http://wechat.invalid/x?access_token=")
 
 
 def test_a_host_that_needs_no_proxy_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,63 +288,50 @@ def test_half_an_answer_in_time_is_a_failed_attempt() -> None:
     assert asyncio.run(main()) == "no answer within 0.05 s"
 
 
-def test_after_a_timeout_the_task_goes_on() -> None:
-    async def main() -> int:
-        async with serving(None) as server, HttpTransport(server.url, timeout=0.02) as transport:
-            for _ in range(3):
-                with pytest.raises(AttemptError):
-                    await transport.send(REQUEST)
-        await asyncio.sleep(0)
-        task = asyncio.current_task()
-        return -1 if task is None else task.cancelling()
-
-    assert asyncio.run(main()) == 0
+async def test_after_a_timeout_the_task_goes_on() -> None:
+    async with serving(None) as server, HttpTransport(server.url, timeout=0.02) as transport:
+        for _ in range(3):
+            with pytest.raises(AttemptError):
+                await transport.send(REQUEST)
+    await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert (-1 if task is None else task.cancelling()) == 0
 
 
-def test_each_request_has_a_time_of_its_own() -> None:
-    async def main() -> list[str]:
-        async with serving(None) as silent, HttpTransport(silent.url, timeout=0.05) as transport:
-            found = await asyncio.gather(
-                *[transport.send(REQUEST) for _ in range(5)], return_exceptions=True
-            )
-        return [str(each) for each in found]
-
-    assert asyncio.run(main()) == ["no answer within 0.05 s"] * 5
+async def test_each_request_has_a_time_of_its_own() -> None:
+    async with serving(None) as silent, HttpTransport(silent.url, timeout=0.05) as transport:
+        found = await asyncio.gather(
+            *[transport.send(REQUEST) for _ in range(5)], return_exceptions=True
+        )
+    assert ([str(each) for each in found]) == ["no answer within 0.05 s"] * 5
 
 
-def test_a_cancellation_from_outside_is_not_taken_for_a_timeout() -> None:
-    async def main() -> None:
-        async with serving(None) as server, HttpTransport(server.url) as transport:
-            sending = asyncio.create_task(transport.send(REQUEST))
-            await server.asked.wait()
-            sending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await sending
-
-    asyncio.run(main())
+async def test_a_cancellation_from_outside_is_not_taken_for_a_timeout() -> None:
+    async with serving(None) as server, HttpTransport(server.url) as transport:
+        sending = asyncio.create_task(transport.send(REQUEST))
+        await server.asked.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
 
 
-def test_a_refused_connection_names_host_and_port_and_nothing_secret() -> None:
-    async def main() -> str:
-        async with serving(b"") as server:
-            url = server.url
-        async with HttpTransport(url) as transport:
+async def test_a_refused_connection_names_host_and_port_and_nothing_secret() -> None:
+    async with serving(b"") as server:
+        url = server.url
+    async with HttpTransport(url) as transport:
+        with pytest.raises(AttemptError) as caught:
+            await transport.send(REQUEST)
+    assert (
+        str(caught.value).replace(url.removeprefix("http://"), "HOST")
+    ) == "no connection to HOST (Connection refused)"
+
+
+async def test_plain_http_where_tls_is_expected_is_a_failed_attempt() -> None:
+    async with serving(sized(b"{}")) as server:
+        async with HttpTransport(server.url.replace("http:", "https:")) as transport:
             with pytest.raises(AttemptError) as caught:
                 await transport.send(REQUEST)
-        return str(caught.value).replace(url.removeprefix("http://"), "HOST")
-
-    assert asyncio.run(main()) == "no connection to HOST (Connection refused)"
-
-
-def test_plain_http_where_tls_is_expected_is_a_failed_attempt() -> None:
-    async def main() -> str:
-        async with serving(sized(b"{}")) as server:
-            async with HttpTransport(server.url.replace("http:", "https:")) as transport:
-                with pytest.raises(AttemptError) as caught:
-                    await transport.send(REQUEST)
-            return str(caught.value)
-
-    said = asyncio.run(main())
+        said = str(caught.value)
     assert "s3cret" not in said
     assert said.startswith(("the server's TLS", "no connection", "the connection was closed"))
 
@@ -364,17 +339,14 @@ def test_plain_http_where_tls_is_expected_is_a_failed_attempt() -> None:
 # sessions
 
 
-def test_a_session_of_the_callers_is_used_and_never_closed() -> None:
-    async def main() -> tuple[str, bool]:
-        async with (
-            serving(sized(b"{}")) as server,
-            aiohttp.ClientSession(headers={"X-Mine": "yes"}) as session,
-        ):
-            async with HttpTransport(server.url, session) as transport:
-                await transport.send(REQUEST)
-            return server.heads[0], session.closed
-
-    head, closed = asyncio.run(main())
+async def test_a_session_of_the_callers_is_used_and_never_closed() -> None:
+    async with (
+        serving(sized(b"{}")) as server,
+        aiohttp.ClientSession(headers={"X-Mine": "yes"}) as session,
+    ):
+        async with HttpTransport(server.url, session) as transport:
+            await transport.send(REQUEST)
+        head, closed = server.heads[0], session.closed
     assert "X-Mine: yes" in head
     assert not closed
 
@@ -400,27 +372,21 @@ def test_answers_are_counted_and_shown_without_the_query() -> None:
     assert asyncio.run(main()) == "<HttpTransport to URL, session ours, 1 answers>"
 
 
-def test_a_transport_that_was_not_entered_sends_nothing() -> None:
-    async def main() -> None:
-        with pytest.raises(AssertionError, match="not entered"):
-            await HttpTransport("http://127.0.0.1:1").send(REQUEST)
-
-    asyncio.run(main())
+async def test_a_transport_that_was_not_entered_sends_nothing() -> None:
+    with pytest.raises(AssertionError, match="not entered"):
+        await HttpTransport("http://127.0.0.1:1").send(REQUEST)
 
 
 # below the session
 
 
-def test_this_aiohttp_is_asked_below_its_session() -> None:
-    async def main() -> list[bool]:
-        async with aiohttp.ClientSession() as session:
-            found = []
-            for whose in (None, session):
-                async with HttpTransport("http://127.0.0.1:1", whose) as transport:
-                    found.append(transport._exchange is not None)
-        return found
-
-    assert asyncio.run(main()) == [True, False]
+async def test_this_aiohttp_is_asked_below_its_session() -> None:
+    async with aiohttp.ClientSession() as session:
+        found = []
+        for whose in (None, session):
+            async with HttpTransport("http://127.0.0.1:1", whose) as transport:
+                found.append(transport._exchange is not None)
+    assert found == [True, False]
 
 
 def test_what_goes_through_a_proxy_goes_through_the_session(
@@ -534,17 +500,14 @@ def test_with_another_aiohttp_the_session_is_asked(
 
 
 @pytest.mark.parametrize("whose", ["ours", "the caller's"])
-def test_a_path_cannot_hold_another_header(whose: str) -> None:
-    async def main() -> list[str]:
-        async with (
-            serving(sized(b"{}")) as server,
-            aiohttp.ClientSession() as session,
-            HttpTransport(server.url, None if whose == "ours" else session) as transport,
-        ):
-            await transport.send(Request("POST", "/x\r\nX-Another:1", (), b"{}"))
-            return server.heads[0].split("\r\n")
-
-    first, *headers = asyncio.run(main())
+async def test_a_path_cannot_hold_another_header(whose: str) -> None:
+    async with (
+        serving(sized(b"{}")) as server,
+        aiohttp.ClientSession() as session,
+        HttpTransport(server.url, None if whose == "ours" else session) as transport,
+    ):
+        await transport.send(Request("POST", "/x\r\nX-Another:1", (), b"{}"))
+        first, *headers = server.heads[0].split("\r\n")
     assert first == "POST /xX-Another:1 HTTP/1.1"
     assert not any(line.startswith("X-Another") for line in headers)
 

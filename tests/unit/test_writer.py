@@ -194,18 +194,14 @@ def test_what_was_not_stored_goes_to_the_ledger_alone(tmp_path: Path) -> None:
     assert (first.due, first.detail, first.code, first.rid) == (9.0, "not ready", 61503, "r")
 
 
-def test_without_a_ledger_the_sinks_write_and_it_is_told(tmp_path: Path) -> None:
+async def test_without_a_ledger_the_sinks_write_and_it_is_told(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Written, Written, ledger=None)
-
-    async def run() -> None:
-        await desk.put([harvested(1), waiting(2)])
-        desk.writer.channel.close()
-        await desk.writer.run()
-        await desk.writer.reserve(Spent(A, NAME, TODAY, 5))
-        await desk.writer.book()
-        await desk.writer.catch_up(lambda name: None, INTERFACES.get)
-
-    asyncio.run(run())
+    await desk.put([harvested(1), waiting(2)])
+    desk.writer.channel.close()
+    await desk.writer.run()
+    await desk.writer.reserve(Spent(A, NAME, TODAY, 5))
+    await desk.writer.book()
+    await desk.writer.catch_up(lambda name: None, INTERFACES.get)
     assert desk.log == ["s0", "s1"]
     assert len(desk.committed) == 1
 
