@@ -5,19 +5,18 @@ Rule: reads the ledger and the stored data, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
-from harvester import plugins
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
-from harvester.cli.known import as_known
+from harvester.cli.known import as_known, reached
 from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import KnownSink, place_of
+from harvester.ledger.base import KnownSink
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
@@ -33,7 +32,7 @@ from harvester.plan import (
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Sink, keep_with, scan_of, spec_of
+from harvester.sinks.base import Sink, scan_of, spec_of
 from harvester.verify import Verified, verify
 
 # plan
@@ -169,8 +168,7 @@ async def show_verification(
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
         given = as_known(ledger, known, sinks)
         each_of = [
-            await _verified(ledger, name, state, given.get(name), told)
-            for name, state in known.items()
+            await _verified(ledger, name, state, given, told) for name, state in known.items()
         ]
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
@@ -217,15 +215,18 @@ def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
 
 
 async def _verified(
-    ledger: Ledger, name: str, state: KnownSink, sink: Sink | None, told: Callable[[str], None]
+    ledger: SqliteLedger | PostgresLedger,
+    name: str,
+    state: KnownSink,
+    given: Mapping[str, Sink],
+    told: Callable[[str], None],
 ) -> Verified | None:
     """What was found in a sink, as far as that can be told at once; None if there is no way."""
     where = spec_of(name, ledger.path)
     if not state.whole:
         told(f"{where} lacks some of it; the next run into it fills it")
     try:
-        if sink is None and where.partition(":")[0] in plugins.sink_schemes():
-            sink = plugins.sink(where)
+        sink = reached(ledger, name, given)
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or scan_of(sink) is None:
@@ -233,7 +234,6 @@ async def _verified(
         return None
     if not state.whole:
         return None
-    keep_with(sink, place_of(ledger))
     found = await verify(ledger, name, sink, state)
     if not found.unread:
         read = (

@@ -5,11 +5,13 @@ Rule: opens nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from harvester import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.sinks.base import Sink, name_in
+from harvester.ledger.base import place_of
+from harvester.sinks.base import Sink, keep_with, name_in, spec_of
 
 
 def as_known(
@@ -20,3 +22,20 @@ def as_known(
     if strange := sorted(named.keys() - known):
         raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")
     return named
+
+
+def reached(
+    ledger: SqliteLedger | PostgresLedger, name: str, given: Mapping[str, Sink]
+) -> Sink | None:
+    """The sink of a name in the ledger: a given one, or the one that its spec names.
+
+    None if that is no spec, or if it was in the memory of a process.  Raises `UsageError` if it
+    cannot be made here.
+    """
+    sink, spec = given.get(name), spec_of(name, ledger.path)
+    scheme = spec.partition(":")[0]
+    if sink is None and scheme in plugins.sink_schemes() and scheme != "memory":
+        sink = plugins.sink(spec)
+    if sink is not None:
+        keep_with(sink, place_of(ledger))
+    return sink

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from harvester import plugins
 from harvester.cli import COMPLETE
-from harvester.cli.known import as_known
+from harvester.cli.known import as_known, reached
 from harvester.cli.screen import plain, tell
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import place_of, shared
-from harvester.sinks.base import Sink, keep_with, maintain_of, spec_of
+from harvester.ledger.base import shared
+from harvester.sinks.base import Sink, maintain_of, spec_of
 
 
 async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> int:
@@ -35,12 +34,13 @@ async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequenc
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
         named = as_known(ledger, known, given)
         for name in named or known:
-            where = spec_of(name, ledger.path)
-            if name not in named and where.partition(":")[0] not in plugins.sink_schemes():
-                tell(plain(f"{where} is somebody's own; name it with --sink"))
-                continue
-            said = await _maintained(ledger, name, named.get(name) or plugins.sink(where))
-            tell(plain(f"{where}: {said}"))
+            sink = reached(ledger, name, named)
+            said = (
+                " cannot be reached by its name; give it with --sink"
+                if sink is None
+                else f": {await _maintained(ledger, name, sink)}"
+            )
+            tell(plain(spec_of(name, ledger.path) + said))
     return COMPLETE
 
 
@@ -49,7 +49,6 @@ async def _maintained(ledger: Ledger, name: str, sink: Sink) -> str:
     maintain = maintain_of(sink)
     if maintain is None:
         return "nothing to do"
-    keep_with(sink, place_of(ledger))
     try:
         entries = await sink.open(await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})

@@ -12,16 +12,15 @@ from pathlib import Path
 
 from harvester import plugins
 from harvester.cli import COMPLETE
-from harvester.cli.known import as_known
+from harvester.cli.known import as_known, reached
 from harvester.cli.screen import plain, say, tell
 from harvester.durable import replace_file
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import place_of
 from harvester.report import Overview, card, overview, page, verdict
 from harvester.report.figures import Figures, days_for, figures
-from harvester.sinks.base import Sink, keep_with, scan_of, spec_of
+from harvester.sinks.base import Sink, scan_of
 from harvester.verify import TURNS
 
 
@@ -59,10 +58,10 @@ async def write_report(
             ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
         )
         named = as_known(ledger, known := await ledger.sinks(), given)
-        wanted = {name: named.get(name) for name in named or known if known[name].whole}
+        wanted = [name for name in named or known if known[name].whole]
         drawn, why = None, ""
         if curves and seen.accounts:
-            drawn, why = await _figures(ledger, seen, wanted)
+            drawn, why = await _figures(ledger, seen, wanted, named)
     if why:
         say(f"the page has no curves: {why}")
     _write(html, page(seen, lang, figures=drawn, no_figures=why, endpoints=endpoints))
@@ -74,28 +73,27 @@ async def write_report(
 
 
 async def _figures(
-    ledger: SqliteLedger | PostgresLedger, seen: Overview, wanted: Mapping[str, Sink | None]
+    ledger: SqliteLedger | PostgresLedger,
+    seen: Overview,
+    wanted: Sequence[str],
+    given: Mapping[str, Sink],
 ) -> tuple[Figures | None, str]:
     """The figures of the first sink that can be read; or why there are none.
 
-    wanted: sinks by name, None if they are to be made.
+    wanted: names of sinks; given: some of them.
     """
     reasons: list[str] = []
     endpoints = [view.name for view in seen.interfaces]
     first = min(row.first for account in seen.accounts for row in account.rows)
     days = days_for(len(seen.accounts), first, seen.day)
-    for name, sink in wanted.items():
-        spec = spec_of(name, ledger.path)
-        scheme = spec.partition(":")[0]
+    for name in wanted:
         try:
-            if sink is None and scheme in plugins.sink_schemes() and scheme != "memory":
-                sink = plugins.sink(spec)
+            sink = reached(ledger, name, given)
             if sink is None or scan_of(sink) is None:
                 continue
-            keep_with(sink, place_of(ledger))
             found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
         except OSError as exc:
-            reasons.append(f"{exc.filename or spec} cannot be read ({exc.strerror or exc})")
+            reasons.append(f"{exc.filename or name} cannot be read ({exc.strerror or exc})")
         except (SinkError, UsageError) as exc:
             reasons.append(str(exc))
         else:
