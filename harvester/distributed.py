@@ -9,13 +9,12 @@ does.  So a task may be lost, or run twice, and no record is lost or doubled.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harvester.errors import HarvestError, RunError, UsageError
-from harvester.events import Failure, Report, Wait, Windows
+from harvester.events import Report, Windows
 from harvester.job import Job
 from harvester.retry import check_count
 
@@ -158,8 +157,8 @@ class _Tasks:
 def merged(reports: Sequence[Report]) -> Report:
     """One report of several workers of one job, given in the order in which they ended.
 
-    What was done is added up.  What is planned, waiting and failed, and the state, are those of the
-    last report, which has the state of the ledger at that time; all else counts as skipped.
+    What was done is added up.  What is planned, waiting and failed, and why, and the state, are
+    those of the last report, which has the state of the ledger then; all else counts as skipped.
     """
     last = reports[-1]
     stored = last.windows.skipped + last.windows.done
@@ -172,7 +171,6 @@ def merged(reports: Sequence[Report]) -> Report:
         waiting=last.windows.waiting,
         failed=last.windows.failed,
     )
-    newest_first = reports[::-1]
     return Report(
         state=last.state,
         windows=windows,
@@ -182,40 +180,11 @@ def merged(reports: Sequence[Report]) -> Report:
         token_fetches=sum(each.token_fetches for each in reports),
         seconds=max(each.seconds for each in reports),
         until=last.until,
-        failures=_failures(each.failures for each in newest_first) if windows.failed else [],
+        failures=last.failures,
         changed=sum(each.changed for each in reports),
         provisional=sum(each.provisional for each in reports),
         foreign=sum(each.foreign for each in reports),
-        waits=_waits(each.waits for each in newest_first),
+        waits=last.waits,
         stopped={appid: why for each in reports for appid, why in each.stopped.items()},
         notes=list(dict.fromkeys(note for each in reports for note in each.notes)),
     )
-
-
-def _failures(lists: Iterable[list[Failure]]) -> list[Failure]:
-    """All failures, less those whose days an earlier list names; by account, interface and day."""
-    found: list[Failure] = []
-    for failures in lists:
-        found += [
-            failure
-            for failure in failures
-            if not any(
-                (each.appid, each.endpoint) == (failure.appid, failure.endpoint)
-                and each.begin <= failure.end
-                and failure.begin <= each.end
-                for each in found
-            )
-        ]
-    return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
-
-
-def _waits(lists: Iterable[list[Wait]]) -> list[Wait]:
-    """All waits, longest first: the windows as the first list has them, the seconds added up."""
-    found: dict[tuple[str, str, str], Wait] = {}
-    for waits in lists:
-        for wait in waits:
-            key = (wait.appid, wait.endpoint, wait.reason)
-            known = found.get(key)
-            seconds = wait.seconds + (known.seconds if known is not None else 0.0)
-            found[key] = replace(known or wait, seconds=seconds)
-    return sorted(found.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))
