@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -123,6 +124,20 @@ async def job(make: Callable[[], Any], ledger: Ledger) -> None:
 # a consumer
 
 _READ, _STANDING = re.findall(r"::\n\n((?:    .*\n|\n)+)", harvester.sinks.redis.__doc__ or "")
+
+
+def entries_of(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    """Lines of standard output, all of which have come, as the entries of a stream."""
+    found = [json.loads(line) for line in lines]
+    windows = [(line["_id"].rpartition("/")[0], line["_version"]) for line in found]
+    sizes = Counter(windows)
+    for line, window in zip(found, windows, strict=True):
+        yield {
+            "id": line.pop("_id"),
+            "version": str(line.pop("_version")),
+            "records": str(sizes[window]),
+            "record": json.dumps(line),
+        }
 
 
 class Consumer:

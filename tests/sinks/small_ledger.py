@@ -8,32 +8,38 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
+import pyarrow.parquet as pq
 
 from harvester import durable
-from harvester.endpoint import Endpoint
+from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.model import Batch, Window
 from harvester.sinks.base import Checkpoint, Written
+from tests.sinks import feed
+from tests.sinks.feed import STAMP
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-STAMP = "2024-06-15T04:00:00Z"
 ENDPOINT = "getarticlesummary"
+FIELDS = (Field("n", "int"), Field("title", "str"), Field("ref_date", "date"))
 
 
-def window(day: int, days: int = 1, appid: str = "wx1", endpoint: str = ENDPOINT) -> Window:
-    """A window of so many days; day 1 is the first of January 2024, and days may run on."""
-    begin = date(2023, 12, 31) + timedelta(days=day)
-    return Window(appid, endpoint, begin, begin + timedelta(days=days - 1))
+def interface(fields: Sequence[Field] = FIELDS, name: str = ENDPOINT) -> JsonEndpoint:
+    return JsonEndpoint(name, "/x", date(2014, 12, 1), fields=tuple(fields))
+
+
+THING = interface()
+
+
+window = partial(feed.window, endpoint=ENDPOINT)
 
 
 def batch(
@@ -48,7 +54,7 @@ def batch(
 ) -> Batch:
     """The records of a window; a number stands for a record that holds it."""
     found = [each if isinstance(each, dict) else {"n": each} for each in records]
-    place = window(day, days, appid, endpoint.name if endpoint else name)
+    place = feed.window(day, days, appid, endpoint.name if endpoint else name)
     return Batch(place, found, stamp, replaces=replaces, endpoint=endpoint)
 
 
@@ -95,6 +101,12 @@ class SmallLedger:
         await self.sink.close()
         return written
 
+    async def take_over(self) -> None:
+        """Begin with what stands there."""
+        sink = self.make()
+        self.store(await sink.open(None))
+        await sink.close()
+
     def numbers(self) -> list[int]:
         """The numbers in the records that are committed."""
         return sorted(each["n"] for one in self.committed.values() for each in one.records)
@@ -132,18 +144,22 @@ def query(sql: str) -> list[Any]:
 
 
 def segments(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("*/*.jsonl*") if path.suffix != ".tmp")
+    return sorted(path for path in directory.glob("[!.]*/*.jsonl*") if path.suffix != ".tmp")
 
 
 def documents(directory: Path) -> Iterator[dict[str, Any]]:
-    """The records that a reader of the segments sees, with their metadata."""
+    """The records that a reader of segments or Parquet files sees, with their metadata."""
     for path in segments(directory):
         for line in unpacked(path).splitlines():
             yield json.loads(line)
+    for path in sorted(directory.glob("*/*.parquet")):
+        for row in pq.read_table(path, page_checksum_verification=True).to_pylist():
+            extra = json.loads(row.pop("_extra", None) or "{}")
+            yield {**row, **extra}
 
 
 def seen(directory: Path) -> list[int]:
-    """The numbers in the records that a reader of the segments sees."""
+    """The numbers in the records that a reader sees."""
     return sorted(record["n"] for record in documents(directory))
 
 
@@ -158,27 +174,6 @@ def doubled(directory: Path) -> list[Any]:
     return [each for each, times in days.items() if times > 1]
 
 
-class Died(BaseException):
-    """The process is no more."""
-
-
-@contextmanager
-def dying(at: int) -> Iterator[list[str]]:
-    """Die at the moment of that number, before or after a durable step; gives the moments."""
-    moments: list[str] = []
-
-    def watch(name: str, taken: bool) -> None:
-        moments.append(f"{'after' if taken else 'before'} {name}")
-        if len(moments) == at:
-            raise Died(moments[-1])
-
-    durable.watch(watch)
-    try:
-        yield moments
-    finally:
-        durable.watch(None)
-
-
 def forget(sink: Any) -> None:
     """What the end of a process does: locks go, files are closed, nothing is written."""
     lines = getattr(sink, "_lines", sink)
@@ -190,7 +185,7 @@ def forget(sink: Any) -> None:
         lines._thread.close()
 
 
-async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> None:
+async def three_runs(ledger: SmallLedger) -> None:
     """Days, some of them again, and longer windows over them; each write has a stamp of its own."""
     stamps = (f"2024-06-15T04:{number:02}:00Z" for number in range(60))
 
@@ -199,7 +194,7 @@ async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> N
             one.begin <= window(first, days).end and window(first, days).begin <= one.end
             for one in ledger.committed
         )
-        return batch(first, *numbers, days=days, stamp=stamp, replaces=replaces, endpoint=endpoint)
+        return batch(first, *numbers, days=days, stamp=stamp, replaces=replaces, endpoint=THING)
 
     runs: Sequence[Sequence[Sequence[tuple[int, Sequence[int], int]]]] = [
         [[(first + n, [first + n], 1) for n in range(4)] + [(first - 20, [first], 1)]
@@ -215,8 +210,3 @@ async def three_runs(ledger: SmallLedger, endpoint: Endpoint | None = None) -> N
                 *[day(stamp, first, *numbers, days=days) for first, numbers, days in commit]
             )
         await ledger.sink.close()
-
-
-def each(*kinds: str) -> pytest.MarkDecorator:
-    """Once for each kind."""
-    return pytest.mark.parametrize("kind", kinds)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +10,10 @@ import pytest
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import SINK_CHECKS, BrokenPromiseError, check_sink
+from harvester.testing.bench import overlap
 from tests.sinks.reference import DISKS, Disk, Reference
+
+Record = dict[str, Any]
 
 
 class NeverReplaces(Reference):
@@ -31,43 +33,6 @@ class ReplacesWhatTheLedgerKnows(NeverReplaces):
     def take_away(self, batch: Batch) -> None:
         if batch.replaces:
             Reference.take_away(self, batch)
-
-
-class ReplacesTheSameWindow(Reference):
-    def replaces(self, new: Window, old: Window) -> bool:
-        return new == old
-
-
-class ReplacesWhatLiesInIt(Reference):
-    def replaces(self, new: Window, old: Window) -> bool:
-        return new[:2] == old[:2] and new.begin <= old.begin and old.end <= new.end
-
-
-class ReplacesWhatBeginsInIt(Reference):
-    def replaces(self, new: Window, old: Window) -> bool:
-        return new[:2] == old[:2] and new.begin <= old.begin <= new.end
-
-
-class KeepsWhatEndsOnItsFirstDay(Reference):
-    def replaces(self, new: Window, old: Window) -> bool:
-        return super().replaces(new, old) and (old.end > new.begin or old.begin == new.begin)
-
-
-class ReplacesOtherAccounts(Reference):
-    def replaces(self, new: Window, old: Window) -> bool:
-        return super().replaces(new._replace(appid=old.appid), old)
-
-
-class ReplacesOtherInterfaces(Reference):
-    def replaces(self, new: Window, old: Window) -> bool:
-        return super().replaces(new._replace(endpoint=old.endpoint), old)
-
-
-class LooksAYearBack(Reference):
-    """It takes the longest window for one of a year."""
-
-    def replaces(self, new: Window, old: Window) -> bool:
-        return super().replaces(new, old) and (new.begin - old.begin).days < 366
 
 
 class DeletesBeforeItInserts(Reference):
@@ -135,42 +100,6 @@ class CutsWhatItReplaced(Reference):
         return Written({"windows": "\n".join(map(str, self.disk.windows))})
 
 
-class DropsUnknownFields(Reference):
-    def records(self, batch: Batch) -> list[dict[str, Any]]:
-        return [{k: v for k, v in one.items() if k[:3] != "new"} for one in batch.records]
-
-
-class FoldsNames(Reference):
-    def records(self, batch: Batch) -> list[dict[str, Any]]:
-        return [{name.lower(): value for name, value in one.items()} for one in batch.records]
-
-
-class CutsAtNul(Reference):
-    def records(self, batch: Batch) -> list[dict[str, Any]]:
-        return [
-            {k: v.split("\0")[0] if isinstance(v, str) else v for k, v in one.items()}
-            for one in batch.records
-        ]
-
-
-class RoundsLongNumbers(Reference):
-    def records(self, batch: Batch) -> list[dict[str, Any]]:
-        return [
-            {k: float(v) if type(v) is int and v >= 2**63 else v for k, v in one.items()}
-            for one in batch.records
-        ]
-
-
-class DropsRecordsWithoutFields(Reference):
-    def records(self, batch: Batch) -> list[dict[str, Any]]:
-        return [one for one in batch.records if one]
-
-
-class DropsEqualRecords(Reference):
-    def records(self, batch: Batch) -> list[dict[str, Any]]:
-        return [one for n, one in enumerate(batch.records) if one not in batch.records[:n]]
-
-
 class NeedsADescription(Reference):
     def put(self, batch: Batch) -> None:
         assert batch.endpoint is not None, "no columns"
@@ -232,21 +161,13 @@ class Overwrites(Reference):
 
 
 class ScansAllAccounts(Reference):
-    def scan(
-        self,
-        endpoint: str,
-        appids: Collection[str] | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> Iterator[StoredWindow]:
+    def scan(self, endpoint: str, *_: Any) -> Iterator[StoredWindow]:
         return super().scan(endpoint)
 
 
 class MiscountsTheStored(Reference):
     def scan(
-        self,
-        endpoint: str,
-        appids: Collection[str] | None = None,
-        checkpoint: Checkpoint | None = None,
+        self, endpoint: str, appids: Collection[str] | None = None, *_: Any
     ) -> Iterator[StoredWindow]:
         for stored in super().scan(endpoint, appids):
             yield stored._replace(tally=Tally(stored.tally.records, 7))
@@ -288,47 +209,101 @@ class ForgetsItsFence(Reference):
         return found
 
 
-FAULTS = {
-    NeverReplaces: "repeat",
-    ReplacesWhatTheLedgerKnows: "crash_then_others",
-    ReplacesTheSameWindow: "longer",
-    ReplacesWhatLiesInIt: "shorter",
-    ReplacesWhatBeginsInIt: "shifted",
-    KeepsWhatEndsOnItsFirstDay: "shifted",
-    ReplacesOtherAccounts: "write",
-    ReplacesOtherInterfaces: "write",
-    LooksAYearBack: "shifted",
-    DeletesBeforeItInserts: "in_one_write",
-    FirstOfAWriteStays: "in_one_write",
-    IgnoresEmptyOnes: "empty",
-    Loses: "many",
-    WritesWhenItIsClosed: "write",
-    KeepsWhatWasCommitted: "longer",
-    CutsWhatItReplaced: "crash",
-    DropsUnknownFields: "odd_values",
-    FoldsNames: "odd_values",
-    CutsAtNul: "texts",
-    RoundsLongNumbers: "odd_values",
-    DropsRecordsWithoutFields: "odd_values",
-    DropsEqualRecords: "equal_records",
-    NeedsADescription: "unknown_interface",
-    BeginsAnew: "without_ledger",
-    TakesUnknownHarvests: "unknown_harvest",
-    LeavesANewLedgerAlone: "new_ledger",
-    SaysNothing: "gone",
-    ClosesOnce: "closing",
-    IsAnother: "identity",
-    Overwrites: "two_writers",
-    ScansAllAccounts: "scan",
-    MiscountsTheStored: "write",
-    HidesInterfaces: "write",
-    HasNoFence: "fence",
-    RefusesTheWholeWrite: "fence",
-    RaisesTheFenceWithRecords: "fence_alone",
-    RefusesButWrites: "fence",
-    ForgetsItsFence: "fence",
-}
-"""A sink with one fault, and the check that is there for it."""
+def replaces(rule: Callable[[Window, Window], bool]) -> type[Reference]:
+    """It replaces the old windows for which the rule holds."""
+    return type("Replaces", (Reference,), {"replaces": lambda self, new, old: rule(new, old)})
+
+
+def stores(change: Callable[[Sequence[Record]], list[Record]]) -> type[Reference]:
+    """It stores what the function makes of records."""
+    return type("Stores", (Reference,), {"records": lambda self, batch: change(batch.records)})
+
+
+def until_nul(value: Any) -> Any:
+    return value.split("\0")[0] if isinstance(value, str) else value
+
+
+def rounded(value: Any) -> Any:
+    return float(value) if type(value) is int and value >= 2**63 else value
+
+
+def with_values(change: Callable[[Any], Any]) -> type[Reference]:
+    return stores(lambda found: [{k: change(v) for k, v in one.items()} for one in found])
+
+
+FAULTS: dict[str, tuple[str, type[Reference]]] = {
+    "it never replaces": ("repeat", NeverReplaces),
+    "it replaces what the ledger knows": ("crash_then_others", ReplacesWhatTheLedgerKnows),
+    "it replaces the same window": ("longer", replaces(lambda new, old: new == old)),
+    "it replaces what lies in it": (
+        "shorter",
+        replaces(
+            lambda new, old: overlap(new, old) and new.begin <= old.begin and old.end <= new.end
+        ),
+    ),
+    "it replaces what begins in it": (
+        "shifted", replaces(lambda new, old: overlap(new, old) and new.begin <= old.begin)
+    ),
+    "it keeps what ends on its first day": (
+        "shifted",
+        replaces(
+            lambda new, old: (
+                overlap(new, old) and (old.end > new.begin or old.begin == new.begin)
+            )
+        ),
+    ),
+    "it replaces other accounts": (
+        "write", replaces(lambda new, old: overlap(new._replace(appid=old.appid), old))
+    ),
+    "it replaces other interfaces": (
+        "write", replaces(lambda new, old: overlap(new._replace(endpoint=old.endpoint), old))
+    ),
+    "it takes the longest window for one of a year": (
+        "shifted",
+        replaces(lambda new, old: overlap(new, old) and (new.begin - old.begin).days < 366),
+    ),
+    "it deletes before it inserts": ("in_one_write", DeletesBeforeItInserts),
+    "the first of a write stays": ("in_one_write", FirstOfAWriteStays),
+    "it ignores empty windows": ("empty", IgnoresEmptyOnes),
+    "it loses": ("many", Loses),
+    "it writes when it is closed": ("write", WritesWhenItIsClosed),
+    "it keeps what was committed": ("longer", KeepsWhatWasCommitted),
+    "it cuts what it replaced": ("crash", CutsWhatItReplaced),
+    "it drops unknown fields": (
+        "odd_values",
+        stores(lambda found: [{k: one[k] for k in one if k[:3] != "new"} for one in found]),
+    ),
+    "it folds names": (
+        "odd_values",
+        stores(lambda found: [{k.lower(): v for k, v in one.items()} for one in found]),
+    ),
+    "it cuts at NUL": ("texts", with_values(until_nul)),
+    "it rounds long numbers": ("odd_values", with_values(rounded)),
+    "it drops records without fields": (
+        "odd_values", stores(lambda found: [one for one in found if one])
+    ),
+    "it drops equal records": (
+        "equal_records",
+        stores(lambda found: [one for n, one in enumerate(found) if one not in found[:n]]),
+    ),
+    "it needs a description": ("unknown_interface", NeedsADescription),
+    "it begins anew": ("without_ledger", BeginsAnew),
+    "it takes unknown harvests": ("unknown_harvest", TakesUnknownHarvests),
+    "it leaves a new ledger alone": ("new_ledger", LeavesANewLedgerAlone),
+    "it says nothing": ("gone", SaysNothing),
+    "it closes once": ("closing", ClosesOnce),
+    "it is another": ("identity", IsAnother),
+    "it overwrites": ("two_writers", Overwrites),
+    "it scans all accounts": ("scan", ScansAllAccounts),
+    "it miscounts the stored": ("write", MiscountsTheStored),
+    "it hides interfaces": ("write", HidesInterfaces),
+    "it has no fence": ("fence", HasNoFence),
+    "it refuses the whole write": ("fence", RefusesTheWholeWrite),
+    "it raises the fence with records": ("fence_alone", RaisesTheFenceWithRecords),
+    "it refuses but writes": ("fence", RefusesButWrites),
+    "it forgets its fence": ("fence", ForgetsItsFence),
+}  # fmt: skip
+"""The check that is there for it, and a sink with this one fault."""
 
 
 async def check(kind: type[Reference], only: str | None = None) -> None:
@@ -336,26 +311,27 @@ async def check(kind: type[Reference], only: str | None = None) -> None:
     await check_sink(kind, fenced=True, only=only)
 
 
-def test_a_sound_sink_passes_all_of_it() -> None:
-    asyncio.run(check(Reference))
+async def test_a_sound_sink_passes_all_of_it() -> None:
+    await check(Reference)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_planted_fault_is_found_by_the_check_that_is_there_for_it(kind: type[Reference]) -> None:
-    with pytest.raises(BrokenPromiseError, match=rf"^{FAULTS[kind]}: "):
-        asyncio.run(check(kind, FAULTS[kind]))
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_planted_fault_is_found_by_the_check_that_is_there_for_it(fault: str) -> None:
+    name, kind = FAULTS[fault]
+    with pytest.raises(BrokenPromiseError, match=rf"^{name}: "):
+        await check(kind, name)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_planted_fault_does_not_pass_the_suite(kind: type[Reference]) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_planted_fault_does_not_pass_the_suite(fault: str) -> None:
     with pytest.raises(BrokenPromiseError):
-        asyncio.run(check(kind))
+        await check(FAULTS[fault][1])
 
 
-def test_what_is_broken_is_said_in_one_sentence() -> None:
+async def test_what_is_broken_is_said_in_one_sentence() -> None:
     with pytest.raises(BrokenPromiseError) as caught:
-        asyncio.run(check(NeverReplaces, "repeat"))
+        await check(NeverReplaces, "repeat")
     said = str(caught.value)
     assert said.startswith(
         "repeat: A repeated window replaces its own records, and no others:"
@@ -364,12 +340,12 @@ def test_what_is_broken_is_said_in_one_sentence() -> None:
     assert "\n" not in said
 
 
-def test_a_sink_that_breaks_down_is_told_by_what_it_raised() -> None:
+async def test_a_sink_that_breaks_down_is_told_by_what_it_raised() -> None:
     with pytest.raises(BrokenPromiseError, match=r"^closing: A sink may be closed twice, .*: Ru"):
-        asyncio.run(check(ClosesOnce, "closing"))
+        await check(ClosesOnce, "closing")
 
 
-def test_a_check_that_is_none_is_refused() -> None:
+async def test_a_check_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="there is no check 'wrte'; there are write, "):
-        asyncio.run(check(Reference, "wrte"))
+        await check(Reference, "wrte")
     assert "crash" in SINK_CHECKS

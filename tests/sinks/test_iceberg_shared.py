@@ -180,11 +180,13 @@ async def test_a_failure_to_publish_in_time_is_told_by_the_next_write(
     assert 1 in farm.numbers()
 
 
-def test_a_database_keeps_one_destination(farm: Farm, tmp_path: Path) -> None:
-    asyncio.run(_opened_and_closed(farm))
-    farm.home, farm.checkpoint = tmp_path / "other", {}
+async def test_a_database_keeps_one_destination(farm: Farm, tmp_path: Path) -> None:
+    await (await farm.worker()).close()
+    farm.home = tmp_path / "other"
+    other = farm.sink()
     with pytest.raises(UsageError, match="keeps that of one Iceberg destination"):
-        asyncio.run(_opened_and_closed(farm))
+        await other.open({})
+    await other.close()
 
 
 async def test_the_password_stands_nowhere(farm: Farm) -> None:
@@ -194,11 +196,3 @@ async def test_the_password_stands_nowhere(farm: Farm) -> None:
     await sink.close()
     for path in farm.home.rglob("*"):
         assert path.is_dir() or PASSWORD.encode() not in path.read_bytes()
-
-
-async def _opened_and_closed(farm: Farm) -> None:
-    sink = farm.sink()
-    try:
-        farm.checkpoint |= await sink.open(dict(farm.checkpoint))
-    finally:
-        await sink.close()

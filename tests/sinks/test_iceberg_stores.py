@@ -36,6 +36,15 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+async def write(spec: str) -> Sink:
+    """A record into that place."""
+    sink = plugins.sink(spec)
+    await sink.open({})
+    await sink.write([batch(0, 1)], {})
+    await sink.close()
+    return sink
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -59,10 +68,7 @@ async def test_the_environment_of_the_program_stays_as_it_is(
 ) -> None:
     monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_supported")
     before = dict(os.environ)
-    sink = plugins.sink(store.spec("environment/x"))
-    await sink.open({})
-    await sink.write([batch(0, 1)], {})
-    await sink.close()
+    await write(store.spec("environment/x"))
     assert dict(os.environ) == before
     assert store.refused == []
 
@@ -105,10 +111,7 @@ async def test_keys_are_taken_from_where_the_spec_says(
     secret.write_text(KEYS["AWS_SECRET_ACCESS_KEY"])
     secret.chmod(0o600)
     spec = f"{store.spec('keys/x')}&access_key=env:MY_ID&secret_key=file:{secret}"
-    sink = plugins.sink(spec)
-    await sink.open({})
-    await sink.write([batch(0, 1)], {})
-    await sink.close()
+    sink = await write(spec)
     assert sink.identity == spec
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in repr(sink)
     assert len(list(plugins.sink(spec).scan("checked"))) == 1  # type: ignore[attr-defined]

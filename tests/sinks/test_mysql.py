@@ -32,8 +32,8 @@ from tests.sinks.test_sql import (
     batch,
     day,
     part,
+    refused,
     watched,  # noqa: F401  (a fixture)
-    without_password,
 )
 
 
@@ -172,17 +172,10 @@ def test_the_mode_of_the_server_changes_nothing(mode: str, target: Target) -> No
     target.harvest([written])
     assert target.tallies() == {str(day(1)): written.tally}
 
-    async def too_long() -> None:
-        sink = await target.open()
-        try:  # a mode that is not strict would cut it
-            await sink.write([part(1, 1, appid="x" * 191)], {})
-        finally:
-            await sink.close()
-
-    with pytest.raises(
+    with pytest.raises(  # a mode that is not strict would cut it
         SinkError, match=r"could not be written: Data too long for column 'account'"
     ):
-        asyncio.run(too_long())
+        target.harvest([part(1, 1, appid="x" * 191)])
 
 
 def test_every_interface_can_be_a_table(target: Target) -> None:
@@ -193,15 +186,6 @@ def test_every_interface_can_be_a_table(target: Target) -> None:
         f" WHERE table_schema = '{target.database}'"
     )
     assert engines == [("InnoDB", "utf8mb4_nopad_bin")]
-
-
-def test_names_that_are_too_long(target: Target) -> None:
-    long = replace(CHECKED, fields=(Field("n", "int"), Field("x" * 65, "int")))
-    target.harvest([batch(1, {"n": 1, "x" * 65: 2}, endpoint=long)])
-    assert target.execute(f"SELECT JSON_VALUE(_extra, '$.{'x' * 65}') FROM checked") == [("2",)]
-    target.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * 64))])
-    with pytest.raises(SinkError, match="whose names have at most 64 bytes"):
-        target.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * 65))])
 
 
 # packets
@@ -257,27 +241,13 @@ def test_a_process_that_dies_while_tables_are_made_leaves_what_the_next_one_goes
     more = replace(CHECKED, fields=(*CHECKED.fields, Field("added", "int")))
     writes = [[part(1, 1)], [batch(2, {"n": 2, "added": 3}, endpoint=more)]]
 
-    async def go() -> None:
-        sink = await target.open()
-        try:
-            for batches in writes:
-                await sink.write(batches, {})
-        finally:
-            await sink.close()
-
     watched.append(kill)
     with pytest.raises(Killed):
-        asyncio.run(go())
+        target.harvest(*writes)
     watched.clear()
     target.checkpoint.clear()
     if number > 4 + (not taken):  # a table of records was made, and the ledger knows its sink
-
-        async def adopt() -> None:
-            sink = target.make()
-            target.checkpoint.update(await sink.open(None))
-            await sink.close()
-
-        asyncio.run(adopt())
+        target.take_over()
     target.harvest(*writes)
     assert target.execute("SELECT n, added FROM checked ORDER BY n") == [(1, None), (2, 3)]
     assert target.tallies() == {str(day(n + 1)): each[0].tally for n, each in enumerate(writes)}
@@ -325,26 +295,25 @@ def test_a_server_that_cannot_tell_every_name_from_others_is_refused(
 def test_a_deadlock_repeats_the_write(target: Target) -> None:
     target.harvest([part(1, 1)])
     target.execute("CREATE TABLE ballast (a INTEGER) ENGINE = InnoDB")
-    with closing(others(target)) as other, other.cursor() as cursor:
-        codes = asyncio.run(_deadlocked(target, other, cursor))
-    assert codes == [1213]
+
+    async def go() -> list[Any]:
+        sink = await target.open()
+        codes = heard(sink)
+        with closing(others(target)) as other, other.cursor() as cursor:
+            rows = [(n,) for n in range(5000)]  # the one with less to undo is ended
+            cursor.executemany("INSERT INTO ballast VALUES (%s)", rows)
+            cursor.execute("SELECT * FROM _harvester_state FOR UPDATE")
+            writing = asyncio.ensure_future(target.write(sink, part(1, 11), part(2, 2)))
+            await asyncio.sleep(0.5)
+            sql = "SELECT * FROM _harvester_fence WHERE account = 'wx1' FOR UPDATE"
+            await asyncio.to_thread(cursor.execute, sql)
+            other.rollback()
+            await writing
+        await sink.close()
+        return codes
+
+    assert asyncio.run(go()) == [1213]
     assert target.numbers() == [2, 11]
-
-
-async def _deadlocked(target: Target, other: Any, cursor: Any) -> list[Any]:
-    sink = await target.open()
-    codes = heard(sink)
-    rows = [(n,) for n in range(5000)]  # the one with less to undo is ended
-    cursor.executemany("INSERT INTO ballast VALUES (%s)", rows)
-    cursor.execute("SELECT * FROM _harvester_state FOR UPDATE")
-    writing = asyncio.ensure_future(target.write(sink, part(1, 11), part(2, 2)))
-    await asyncio.sleep(0.5)
-    sql = "SELECT * FROM _harvester_fence WHERE account = 'wx1' FOR UPDATE"
-    await asyncio.to_thread(cursor.execute, sql)
-    other.rollback()
-    await writing
-    await sink.close()
-    return codes
 
 
 def test_a_lock_that_is_not_given_is_waited_for_again(target: Target) -> None:
@@ -448,93 +417,6 @@ def _sent(target: Target) -> int:
 # what cannot be opened
 
 
-def refused(url: str) -> str:
-    """Why a URL is not opened."""
-
-    async def go() -> None:
-        sink: Any = MySQL.from_spec(url.partition(":")[2])
-        try:
-            await sink.open({})
-        finally:
-            await sink.close()
-
-    with pytest.raises(UsageError) as caught:
-        asyncio.run(go())
-    return without_password(caught.value)
-
-
-def test_what_is_wrong_with_the_database_is_told_before_anything_is_sent(
-    mysql: MySQLServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MYSQL_PWD", raising=False)
-    name = mysql.new_database()
-    where = f"on 127.0.0.1:{mysql.port} cannot be used:"
-    assert refused(mysql.url("nowhere")) == (
-        f"the database nowhere {where} Unknown database 'nowhere'"
-    )
-    assert refused(mysql.url(name, password="wrong")) == (
-        f"the database {name} {where} Access denied for user 'harvester'@'127.0.0.1' (using"
-        " password: YES)"
-    )
-    assert refused(f"mysql://harvester@127.0.0.1:{mysql.port}/{name}") == (
-        f"the database {name} {where} no password was given; set it in MYSQL_PWD"
-    )
-    assert "cannot be used:" in refused(f"mysql://u:{PASSWORD}@no-such-host.invalid/{name}")
-    assert "cannot be used:" in refused(f"{mysql.url(name)}?ssl_ca=/no/such/file")
-
-
-@pytest.mark.parametrize(
-    ("rest", "said"),
-    [
-        (f"//u:{PASSWORD}@h/db?colour=blue", "has no option 'colour'; it knows ssl_ca"),
-        (f"//u:{PASSWORD}@[h/db", "write it as mysql://[USER@]HOST[:PORT]/DATABASE; in a user or"),
-        (f"//u:{PASSWORD}@h/", "names no database"),
-        (f"//u:{PASSWORD}@h/a/b", "names no database"),
-        (f"u:{PASSWORD}@h/db", "cannot be read; write it as mysql://"),
-        ("//h:99999/db", "cannot be read; write it as mysql://"),
-        ("", "cannot be read; write it as mysql://"),
-    ],
-)
-def test_a_url_that_is_none_is_refused_without_its_password(rest: str, said: str) -> None:
-    assert said in refused(f"mysql:{rest}")
-
-
-@pytest.mark.parametrize(
-    ("url", "identity"),
-    [
-        ("mysql://u:s3cr3t@h:3307/db", "mysql://u@h:3307/db"),
-        ("mysql://u@h:3307/db", "mysql://u@h:3307/db"),
-        ("mysql://h/db", "mysql://h/db"),
-        ("mysql://u%40x:s3cr3t@[::1]/d%20b?ssl_ca=/a/b.pem",
-         "mysql://u%40x@[::1]/d%20b?ssl_ca=/a/b.pem"),
-    ],
-)  # fmt: skip
-def test_its_name_in_the_ledger_is_its_url_without_the_password(url: str, identity: str) -> None:
-    sink = MySQL(url)
-    assert sink.identity == identity
-    assert "s3cr3t" not in repr(sink)
-    assert MySQL(identity).identity == identity
-
-
-async def test_a_port_where_nobody_listens_is_waited_for_and_then_named() -> None:
-    sink = MySQL(f"mysql://u:{PASSWORD}@127.0.0.1:1/db", patience=0.3)
-    with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
-        await sink.open({})
-    await sink.close()
-
-
-def test_a_scan_takes_the_password_from_the_environment(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target.harvest([part(1, 1)])
-    identity = target.make().identity
-    monkeypatch.delenv("MYSQL_PWD", raising=False)
-    with pytest.raises(UsageError, match="no password was given; set it in MYSQL_PWD"):
-        list(MySQL(identity).scan("checked"))
-    monkeypatch.setenv("MYSQL_PWD", PASSWORD)
-    assert len(list(MySQL(identity).scan("checked"))) == 1
-
-
 def test_a_database_that_cannot_be_written_is_refused(target: Target, mysql: MySQLServer) -> None:
     target.harvest([part(1, 1)])
     user = f"reader{target.database}"
@@ -553,12 +435,16 @@ def test_a_database_that_cannot_be_written_is_refused(target: Target, mysql: MyS
     assert len(list(MySQL(url).scan("checked"))) == 1  # reading is allowed
 
 
-def test_a_server_is_checked_against_the_authority_that_the_url_names(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory() as home:  # which becomes the server's
-        _check_against_authorities(Path(home), tmp_path)
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory that becomes the server's."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
 
 
-def _check_against_authorities(home: Path, tmp_path: Path) -> None:
+def test_a_server_is_checked_against_the_authority_that_the_url_names(
+    home: Path, tmp_path: Path
+) -> None:
     authority, other = trustme.CA(), trustme.CA()
     server = MySQLServer(home)
     issued = authority.issue_cert("127.0.0.1")

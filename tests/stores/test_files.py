@@ -19,30 +19,26 @@ ONE = Stored("one-s3cret-value", time.time() + 7200.0, 7200.0)
 TWO = Stored("two-s3cret-value", time.time() + 7200.0, 7200.0)
 
 
-def put(path: Path | str, key: str = "wx1", stored: Stored = ONE) -> None:
-    async def main() -> None:
-        store = FileStore(path)
-        assert await store.replace(key, None, stored)
+async def put(
+    path: Path | str, key: str = "wx1", stored: Stored = ONE, former: Stored | None = None
+) -> None:
+    store = FileStore(path)
+    assert await store.replace(key, former, stored)
+    await store.close()
+
+
+async def loaded(path: Path | str) -> Stored | None:
+    store = FileStore(path)
+    try:
+        return await store.load("wx1")
+    finally:
         await store.close()
 
-    asyncio.run(main())
 
-
-def loaded(path: Path | str) -> Stored | None:
-    async def main() -> Stored | None:
-        store = FileStore(path)
-        try:
-            return await store.load("wx1")
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
-
-
-def test_one_file_holds_all_accounts_and_is_the_owners_alone(tmp_path: Path) -> None:
+async def test_one_file_holds_all_accounts_and_is_the_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
-    put(path)
-    put(path, "wx2", TWO)
+    await put(path)
+    await put(path, "wx2", TWO)
     assert {key: one["token"] for key, one in json.loads(path.read_text()).items()} == {
         "wx1": ONE.value,
         "wx2": TWO.value,
@@ -50,19 +46,19 @@ def test_one_file_holds_all_accounts_and_is_the_owners_alone(tmp_path: Path) -> 
     assert {entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()} == {0o600}
 
 
-def test_a_directory_is_made_for_its_owner_and_holds_a_file_an_account(tmp_path: Path) -> None:
-    put(f"{tmp_path}/a/tokens/")
-    put(tmp_path / "a" / "tokens", "wx2", TWO)
+async def test_a_directory_is_made_for_its_owner_with_a_file_an_account(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "tokens"
+    await put(f"{folder}/")
+    await put(folder, "wx2", TWO)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in folder.glob("*.json")) == ["wx1.json", "wx2.json"]
     assert {entry.stat().st_mode & 0o777 for entry in folder.iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o606])
-def test_a_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+async def test_a_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "my tokens.json"
-    put(path)
+    await put(path)
     path.chmod(mode)
     with pytest.raises(UsageError) as caught:
         FileStore(path)
@@ -102,11 +98,11 @@ def test_a_torn_or_foreign_file_is_one_sentence_and_stays(tmp_path: Path, conten
     assert path.read_bytes() == content
 
 
-def test_a_torn_file_of_one_account_is_told_when_it_is_read(tmp_path: Path) -> None:
-    put(f"{tmp_path}/d/")
+async def test_a_torn_file_of_one_account_is_told_when_it_is_read(tmp_path: Path) -> None:
+    await put(f"{tmp_path}/d/")
     (tmp_path / "d" / "wx1.json").write_bytes(b"{")
     with pytest.raises(UsageError, match=r"wx1\.json is no token store"):
-        loaded(tmp_path / "d")
+        await loaded(tmp_path / "d")
 
 
 def test_where_there_is_no_directory_no_file_can_be(tmp_path: Path) -> None:
@@ -114,19 +110,13 @@ def test_where_there_is_no_directory_no_file_can_be(tmp_path: Path) -> None:
         FileStore(tmp_path / "no" / "t")
 
 
-def test_a_write_that_was_killed_leaves_the_former_file(tmp_path: Path) -> None:
-    put(tmp_path / "t")
+async def test_a_write_that_was_killed_leaves_the_former_file(tmp_path: Path) -> None:
+    await put(tmp_path / "t")
     left = tmp_path / f".t.{os.getpid()}.new"
     left.write_bytes(b"{half")
-    assert loaded(tmp_path / "t") == ONE
-
-    async def main() -> None:
-        store = FileStore(tmp_path / "t")
-        assert await store.replace("wx1", ONE, TWO)
-        await store.close()
-
-    asyncio.run(main())
-    assert loaded(tmp_path / "t") == TWO
+    assert await loaded(tmp_path / "t") == ONE
+    await put(tmp_path / "t", stored=TWO, former=ONE)
+    assert await loaded(tmp_path / "t") == TWO
     assert not left.exists()
 
 
@@ -148,32 +138,29 @@ async def test_a_write_waits_for_another_one_and_then_gives_up(
     await store.close()
 
 
-def test_a_lease_that_its_holder_does_not_give_back_goes_to_one_of_those_who_wait(
+async def test_a_lease_that_its_holder_does_not_give_back_goes_to_one_of_those_who_wait(
     tmp_path: Path,
 ) -> None:
-    async def main() -> tuple[int, int]:
-        stuck = FileStore(tmp_path / "t", lease=0.3)
-        inside = most = taken = 0
+    stuck = FileStore(tmp_path / "t", lease=0.3)
+    inside = most = taken = 0
 
-        async def fetch() -> None:
-            nonlocal inside, most, taken
-            mine = FileStore(tmp_path / "t", lease=0.3)
-            async with mine.lease("wx1"):
-                inside, taken = inside + 1, taken + 1
-                most = max(most, inside)
-                await asyncio.sleep(0.05)
-                inside -= 1
-            await mine.close()
+    async def fetch() -> None:
+        nonlocal inside, most, taken
+        mine = FileStore(tmp_path / "t", lease=0.3)
+        async with mine.lease("wx1"):
+            inside, taken = inside + 1, taken + 1
+            most = max(most, inside)
+            await asyncio.sleep(0.05)
+            inside -= 1
+        await mine.close()
 
-        async with stuck.lease("wx1"):
-            async with asyncio.timeout(10):
-                await asyncio.gather(*[fetch() for _ in range(5)])
-        async with asyncio.timeout(5), stuck.lease("wx1"):
-            pass
-        await stuck.close()
-        return taken, most
-
-    assert asyncio.run(main()) == (5, 1)
+    async with stuck.lease("wx1"):
+        async with asyncio.timeout(10):
+            await asyncio.gather(*[fetch() for _ in range(5)])
+    async with asyncio.timeout(5), stuck.lease("wx1"):
+        pass
+    await stuck.close()
+    assert (taken, most) == (5, 1)
 
 
 async def test_a_disk_that_fails_is_a_failed_attempt(tmp_path: Path) -> None:

@@ -19,14 +19,11 @@ from tests.redis_server import PASSWORD, RedisServer
 ONE = Stored("one-s3cret-value", time.time() + 7200.0, 7200.0)
 
 
-def loaded(store: RedisStore) -> Stored | None:
-    async def main() -> Stored | None:
-        try:
-            return await store.load("wx1")
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
+async def loaded(store: RedisStore) -> Stored | None:
+    try:
+        return await store.load("wx1")
+    finally:
+        await store.close()
 
 
 @pytest.mark.parametrize(
@@ -54,47 +51,41 @@ def test_without_the_library_the_line_to_type_is_told(monkeypatch: pytest.Monkey
         RedisStore("redis://127.0.0.1:1/0")
 
 
-def test_a_server_that_is_not_there_is_a_failed_attempt_that_names_it() -> None:
+async def test_a_server_that_is_not_there_is_a_failed_attempt_that_names_it() -> None:
     store = RedisStore("redis://:p4ssw0rd@127.0.0.1:1/0")
-
-    async def main() -> list[str]:
-        said = []
-        for verb in (store.load("wx1"), store.replace("wx1", None, ONE)):
-            with pytest.raises(AttemptError) as caught:
-                await verb
-            assert caught.value.__context__ is None
-            said.append(str(caught.value))
-        with pytest.raises(AttemptError):
-            async with store.lease("wx1"):
-                raise AssertionError("it was given out")
-        await store.close()
-        return said
-
     answer = "the token store redis://127.0.0.1:1 does not answer (ConnectionError)"
-    assert asyncio.run(main()) == [answer, answer]
+    for verb in (store.load("wx1"), store.replace("wx1", None, ONE)):
+        with pytest.raises(AttemptError) as caught:
+            await verb
+        assert caught.value.__context__ is None
+        assert str(caught.value) == answer
+    with pytest.raises(AttemptError):
+        async with store.lease("wx1"):
+            raise AssertionError("it was given out")
+    await store.close()
     assert repr(store) == "<RedisStore redis://127.0.0.1:1>"
 
 
-def test_a_wrong_password_is_a_failed_attempt(redis: RedisServer) -> None:
+async def test_a_wrong_password_is_a_failed_attempt(redis: RedisServer) -> None:
     with pytest.raises(AttemptError, match=r"does not answer \((Authentication|Response)Error\)$"):
-        loaded(RedisStore(redis.url.replace(PASSWORD, "wr0ng")))
+        await loaded(RedisStore(redis.url.replace(PASSWORD, "wr0ng")))
 
 
-def test_the_password_may_come_from_the_environment(
+async def test_the_password_may_come_from_the_environment(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redis.empty()
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
-    assert loaded(RedisStore(f"redis://127.0.0.1:{redis.port}/0")) is None
+    assert await loaded(RedisStore(f"redis://127.0.0.1:{redis.port}/0")) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"s3cret", b"[]", b'{"token":5}'])
-def test_what_is_not_ours_is_refused_and_stays(redis: RedisServer, content: bytes) -> None:
+async def test_what_is_not_ours_is_refused_and_stays(redis: RedisServer, content: bytes) -> None:
     redis.empty()
     with library.Redis.from_url(redis.url) as client:
         client.set("harvester:token:wx1", content)
         with pytest.raises(UsageError, match="holds something else under harvester:token:wx1;"):
-            loaded(RedisStore(redis.url))
+            await loaded(RedisStore(redis.url))
         assert client.get("harvester:token:wx1") == content
 
 
@@ -132,19 +123,16 @@ async def test_a_lease_that_has_passed_on_is_not_ended_by_its_former_holder(
     assert held
 
 
-def test_a_server_that_comes_back_serves_again(redis: RedisServer) -> None:
-    async def main() -> None:
-        store = RedisStore(redis.url)
-        await store.replace("wx1", None, ONE)
-        redis.stop()
-        with pytest.raises(AttemptError):
-            await store.load("wx1")
-        redis.start()
-        assert await store.load("wx1") is None
-        await store.close()
-
+async def test_a_server_that_comes_back_serves_again(redis: RedisServer) -> None:
     redis.empty()
-    asyncio.run(main())
+    store = RedisStore(redis.url)
+    await store.replace("wx1", None, ONE)
+    redis.stop()
+    with pytest.raises(AttemptError):
+        await store.load("wx1")
+    redis.start()
+    assert await store.load("wx1") is None
+    await store.close()
 
 
 def test_a_run_whose_store_is_gone_or_wrong_shows_no_password_in_any_frame() -> None:
