@@ -53,6 +53,12 @@ class LongestFile:
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
+    def turn_read_only(self) -> None:
+        """From now on no file may be written to."""
+        self.leave(0)
+
+    mend = free
+
 
 SmallDisk = Tmpfs | LongestFile
 
@@ -87,12 +93,12 @@ class Ext4:
     """A file system in a file, that turns read-only when it is told of an error."""
 
     def __init__(self, folder: Path) -> None:
-        self.place = folder / "disk"
+        self.place = folder / "place"
+        self.place.mkdir()
         self._image = folder / "image"
 
     def mounted(self) -> bool:
         """Mount it; gives whether that may be done here."""
-        self.place.mkdir(exist_ok=True)
         if not self._image.exists():
             self._image.write_bytes(bytes(16 * KB * KB))
             if subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=False).returncode:
@@ -117,20 +123,8 @@ class Ext4:
         subprocess.run(["umount", self.place], check=True)
 
 
-class NoGrowth(LongestFile):
-    """In its place, for one who may not mount: from a moment on no file may be written to."""
-
-    def turn_read_only(self) -> None:
-        """Refuse each write."""
-        self.leave(0)
-
-    def mend(self) -> None:
-        """Refuse nothing more."""
-        self.free()
-
-
 @contextmanager
-def read_only_disk(folder: Path) -> Iterator[Ext4 | NoGrowth]:
+def read_only_disk(folder: Path) -> Iterator[Ext4 | LongestFile]:
     """A disk that can be made to turn read-only while files on it are open."""
     disk = Ext4(folder)
     if os.geteuid() == 0 and shutil.which("mkfs.ext4") and disk.mounted():
@@ -139,8 +133,6 @@ def read_only_disk(folder: Path) -> Iterator[Ext4 | NoGrowth]:
         finally:
             disk.unmount()
         return
-    without = NoGrowth(folder)
-    try:
+    with small_disk("limit", folder) as without:
+        assert isinstance(without, LongestFile)
         yield without
-    finally:
-        without.mend()

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from random import Random
 
 import pytest
 
-from tests.chaos.crash.kills import kill_often
 from tests.chaos.crash.points import (
     Case,
     Drivers,
@@ -22,6 +20,7 @@ from tests.chaos.crash.points import (
     broken,
     clean_life,
     deaths,
+    kill_often,
     live_again,
     try_points,
 )
@@ -74,18 +73,18 @@ def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(
 
 
 @pytest.mark.timeout(900)
-def test_a_kill_of_a_run_without_a_ledger_doubles_nothing(drivers: Drivers, stage: Stage) -> None:
-    steps = of_the_sink(clean_life(drivers, stage, ledger=False))
-    cases = [Case((death,), ledger=False) for death in deaths(steps, SOME, stage.sink)]
-    assert not broken(drivers.live(stage, cases))
-
-
-@pytest.mark.timeout(900)
-def test_a_kill_before_the_ledger_was_lost_doubles_nothing(
-    drivers: Drivers, stage: Stage, steps: dict[str, int]
+@pytest.mark.parametrize("what", ["no ledger", "lost ledger", "torn"])
+def test_a_kill_beside_which_more_is_lost_leaves_no_record_doubled_or_halved(
+    drivers: Drivers, stage: Stage, steps: dict[str, int], what: str
 ) -> None:
-    chosen = deaths(of_the_sink(steps), SOME, f"lost {stage.sink}")
-    assert not broken(drivers.live(stage, [Case((death,), loses=True) for death in chosen]))
+    ledger = what != "no ledger"
+    taken = of_the_sink(steps if ledger else clean_life(drivers, stage, ledger=False))
+    torn = what == "torn"
+    cases = [
+        Case((death,), torn, ledger, loses=what == "lost ledger" or (torn and bool(number % 2)))
+        for number, death in enumerate(deaths(taken, SOME, f"{what} {stage.sink}"))
+    ]
+    assert not broken(drivers.live(stage, cases))
 
 
 @pytest.mark.timeout(900)
@@ -101,20 +100,7 @@ def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_t
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("stage", [name for name, row in SINKS.items() if row.tear], indirect=True)
-def test_a_write_that_was_torn_in_its_midst_leaves_no_half_record(
-    drivers: Drivers, stage: Stage, steps: dict[str, int]
-) -> None:
-    chosen = deaths(of_the_sink(steps), SOME, f"torn {stage.sink}")
-    cases = [Case((death,), torn=True, loses=bool(n % 2)) for n, death in enumerate(chosen)]
-    assert not broken(drivers.live(stage, cases))
-
-
-@pytest.mark.timeout(900)
 def test_a_job_that_is_killed_at_random_moments_loses_and_doubles_nothing(
     drivers: Drivers, stage: Stage
 ) -> None:
-    with drivers.one() as driver:
-        killed = kill_often(driver, stage, KILLS, Random(stage.sink))
-    assert not killed.broken
-    assert killed.kills == KILLS
+    assert not kill_often(drivers, stage, KILLS, stage.sink).broken

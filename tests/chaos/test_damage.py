@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -16,38 +14,20 @@ import pytest
 
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, VERSION
-from harvester.testing import Simulator
-from harvester.testing.simulator import Reply
-from tests.chaos.test_disks import NAME, SINKS, job, truth
+from tests.chaos.crash.sinks import FILES, SINKS, stored
+from tests.chaos.harvests import NAME, Sudden, assert_the_truth, job
 from tests.support import A, Wechat, harvest
 
 pytestmark = pytest.mark.thorough
 
-FLIPS = {"jsonl:{}": 20, "sqlite:{}/db": 8}
+FLIPS = {"jsonl": 20, "sqlite": 8}
 FEW_FLIPS = 3
 
 
-class Copied(Simulator):
-    """A WeChat that has something done before its twentieth data answer."""
-
-    copy: Callable[[], None] | None = None
-
-    def handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Reply:
-        if self.counts["data"] == 19 and self.copy is not None:
-            copy, self.copy = self.copy, None
-            time.sleep(0.5)  # in which what came until now is committed
-            copy()
-        return super().handle(method, path, query, body)
-
-
-@pytest.fixture(autouse=True)
-def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARVESTER_SECRET", "practice")
-
-
 @pytest.fixture
-def server() -> Iterator[Wechat]:
-    with Wechat(Copied()) as server:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wechat]:
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+    with Wechat(Sudden()) as server:
         yield server
 
 
@@ -60,13 +40,13 @@ def data(home: Path) -> dict[str, bytes]:
     }
 
 
-def harvested(server: Wechat, folder: Path, spec: str) -> list[Path]:
+def harvested(server: Wechat, folder: Path, sink: str) -> list[Path]:
     """What a killed run leaves, and one that ended; copies of what stood at one place."""
     home = folder / "home"
     simulator = server.simulator
-    assert isinstance(simulator, Copied)
-    simulator.copy = lambda: shutil.copytree(home, folder / "killed")
-    assert invoke(job(server, home, spec, "400/s")) == 0
+    assert isinstance(simulator, Sudden)
+    simulator.happens = lambda: shutil.copytree(home, folder / "killed")
+    assert invoke(job(server, home, sink, "400/s")) == 0
     home.rename(folder / "ended")
     return [folder / "killed", folder / "ended"]
 
@@ -85,24 +65,21 @@ def damage(home: Path, draw: Random) -> str:
     return f"{path.name} {places[:3]}"
 
 
-@pytest.mark.parametrize("spec", SINKS)
+@pytest.mark.parametrize("sink", FILES)
 def test_bits_that_turned_over_are_found_or_harmless_and_rebuilding_loses_nothing(
-    server: Wechat, tmp_path: Path, spec: str, capsys: pytest.CaptureFixture[str]
+    server: Wechat, tmp_path: Path, sink: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw = Random(spec)
-    wanted = truth(server)
-    images = harvested(server, tmp_path, spec)
-    if spec.startswith("file:"):  # who wrote there last lives: it is this process
-        images = images[1:]
+    draw = Random(sink)
+    images = harvested(server, tmp_path, sink)
     home, refused = tmp_path / "home", 0
-    for number in range(FLIPS.get(spec, FEW_FLIPS)):
+    for number in range(FLIPS.get(sink, FEW_FLIPS)):
         image = images[number % len(images)]
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(image, home)
         before = data(home)
         where = damage(home, draw)
         capsys.readouterr()
-        status = invoke(job(server, home, spec))
+        status = invoke(job(server, home, sink))
         said = capsys.readouterr().err
         assert "Traceback" not in said
         if status != 0:
@@ -111,15 +88,17 @@ def test_bits_that_turned_over_are_found_or_harmless_and_rebuilding_loses_nothin
             [sentence] = [line for line in said.splitlines() if line.startswith("harvester: ")]
             assert "harvester rebuild --out" in sentence, where
             assert status == 2 or data(home) == before, where
-            assert invoke(["rebuild", "--out", str(home), "--sink", spec.format(home)]) == 0, where
+            assert (
+                invoke(["rebuild", "--out", str(home), "--sink", SINKS[sink].spec.format(home)])
+                == 0
+            ), where
             assert "record" in capsys.readouterr().out
             asked = server.simulator.counts["data"]
-            assert invoke(job(server, home, spec)) == 0, where
+            assert invoke(job(server, home, sink)) == 0, where
             if image.name == "ended":  # the last one may not be whole: all others are known
                 assert server.simulator.counts["data"] - asked <= 1, where
-        assert Counter(SINKS[spec](home)) == wanted, where
-        assert invoke(["verify", "--out", str(home)]) == 0, (where, capsys.readouterr())
-    assert refused or spec not in FLIPS
+        assert_the_truth(server, home, sink)
+    assert refused or sink not in FLIPS
 
 
 # the command
@@ -132,21 +111,16 @@ def smash(home: Path) -> None:
     (home / FILE_NAME).write_bytes(b"no ledger at all" * 500)
 
 
-def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
-    [line] = capsys.readouterr().err.splitlines()
-    return line
-
-
 @pytest.mark.parametrize("what", ["status", "verify", "plan", "run"])
 def test_every_command_that_meets_a_damaged_ledger_names_the_way_out(
     server: Wechat, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "my harvest"
-    assert invoke(job(server, home, "jsonl:{}")) == 0
+    assert invoke(job(server, home)) == 0
     smash(home)
     capsys.readouterr()
     todo = {
-        "run": job(server, home, "jsonl:{}"),
+        "run": job(server, home),
         "plan": ["plan", NAME, "--start", "2024-01-01", "--end", "2024-01-31", "--out", str(home)],
     }
     assert invoke(todo.get(what, [what, "--out", str(home)])) == 4
@@ -160,9 +134,9 @@ def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(
     server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "home"
-    assert invoke(job(server, home, "jsonl:{}")) == 0
+    assert invoke(job(server, home)) == 0
     smash(home)
-    records = sum(truth(server).values())
+    records = stored("jsonl", home).total()
     capsys.readouterr()
     assert invoke(["rebuild", "--out", str(home)]) == 0
     said = capsys.readouterr()
@@ -174,21 +148,21 @@ def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(
     assert former == f"the former ledger is now {place}"
     assert place.read_bytes().startswith(b"no ledger at all")
     asked = server.simulator.counts["data"]
-    assert invoke(job(server, home, "jsonl:{}")) == 0
+    assert invoke(job(server, home)) == 0
     assert server.simulator.counts["data"] == asked + 1
-    assert Counter(SINKS["jsonl:{}"](home)) == truth(server)
+    assert_the_truth(server, home)
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone_and_can_be_made_anew(
     server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "home"
-    assert invoke(job(server, home, "sqlite:{}/db")) == 0
+    assert invoke(job(server, home, "sqlite")) == 0
     with closing(sqlite3.connect(home / FILE_NAME)) as database:
         database.execute(f"PRAGMA user_version = {VERSION + 1}")
     before = (home / FILE_NAME).read_bytes()
     capsys.readouterr()
-    for todo in (job(server, home, "sqlite:{}/db"), ["status", "--out", str(home)]):
+    for todo in (job(server, home, "sqlite"), ["status", "--out", str(home)]):
         assert invoke(todo) == 4
         said = capsys.readouterr().err
         assert f"has format version {VERSION + 1}, this harvester needs {VERSION}" in said
@@ -197,34 +171,19 @@ def test_a_ledger_of_a_newer_version_is_left_alone_and_can_be_made_anew(
     # It still names the sinks: nobody has to.
     assert invoke(["rebuild", "--out", str(home)]) == 0
     assert "sqlite:" in capsys.readouterr().out
-    assert invoke(job(server, home, "sqlite:{}/db")) == 0
-    assert Counter(SINKS["sqlite:{}/db"](home)) == truth(server)
-
-
-def test_a_sink_that_a_lost_ledger_cannot_name_is_named_by_the_user(
-    server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = tmp_path / "home"
-    spec = "sqlite:{}/db"
-    assert invoke(job(server, home, spec)) == 0
-    smash(home)
-    capsys.readouterr()
-    assert invoke(["rebuild", "--out", str(home), "--sink", spec.format(home)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"sqlite:{home}/db: ")
-    assert invoke(["status", "--out", str(home)]) == 0
-    assert "31 of 31 days harvested" in capsys.readouterr().out
+    assert invoke(job(server, home, "sqlite")) == 0
+    assert_the_truth(server, home, "sqlite")
 
 
 def test_a_sink_whose_kind_is_not_known_here_is_left_out_and_told(
     server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "home"
-    assert invoke(job(server, home, "jsonl:{}")) == 0
+    assert invoke(job(server, home)) == 0
     with closing(sqlite3.connect(home / FILE_NAME)) as database, database:
         database.execute("INSERT INTO checkpoint VALUES ('cloud:place', 'a', 'b')")
     capsys.readouterr()
-    assert invoke(job(server, home, "jsonl:{}")) == 4  # whoever wrote that was no harvester
+    assert invoke(job(server, home)) == 4  # whoever wrote that was no harvester
     capsys.readouterr()
     assert invoke(["rebuild", "--out", str(home)]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -240,25 +199,30 @@ def test_what_cannot_be_rebuilt_is_one_sentence(
 ) -> None:
     home = tmp_path if sink else tmp_path / "nowhere"
     assert invoke(["rebuild", "--out", str(home), *sink]) == 2
-    assert one_sentence(capsys).startswith("harvester: ")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("harvester: ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_made_anew_while_a_run_is_under_way(server: Wechat, tmp_path: Path) -> None:
+def test_during_a_run_no_other_command_may_change_anything_and_looking_is_allowed(
+    server: Wechat, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     said: list[tuple[int, str]] = []
 
-    def rebuild() -> None:
-        found = harvest("rebuild", "--out", home)
-        said.append((found.returncode, found.stderr))
+    def others() -> None:
+        for todo in (["rebuild", "--out", home], job(server, home), ["status", "--out", home]):
+            found = harvest(*todo)
+            said.append((found.returncode, found.stderr))
 
     simulator = server.simulator
-    assert isinstance(simulator, Copied)
-    simulator.copy = rebuild
-    assert invoke(job(server, home, "jsonl:{}")) == 0
-    [(status, sentence)] = said
-    assert status == 2
-    assert f"the directory {home} is in use by another harvester" in sentence
+    assert isinstance(simulator, Sudden)
+    simulator.happens = others
+    assert invoke(job(server, home)) == 0
+    in_use = f"the directory {home} is in use by another harvester"
+    assert [status for status, _ in said] == [2, 2, 0]
+    assert in_use in said[0][1]
+    assert said[1][1] == f"harvester: {in_use}; let it end, or choose another directory\n"
     assert not list(home.glob("*.damaged-*"))
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.model import (
-    FAULTS,
     RANDOM,
-    SMALL,
     Limits,
     Rules,
     explore,
@@ -43,35 +41,39 @@ def test_it_holds_on_random_ways_through_what_is_too_large(seed: int) -> None:
     assert not found.wrong, str(found)
 
 
-EXPECTED = {
-    "the sink has no fence": "window 0 is final with figure 1 in the ledger, and figure 0",
-    "the ledger does not compare epochs": "A and B may send requests for the account at the same",
-    "the same epoch after a lost connection": "window 0 became final twice",
-    "a claim does not look at the lease": "A and B may send requests for the account at the same",
-    "a claim is no heartbeat": "A and B may send requests for the account at the same time",
-    "the plan of a former claim": "window 0 is final with figure 0 in the ledger, and figure 1",
-    "what an earlier epoch fetched is written": "what an earlier epoch has fetched is committed",
-    "the ledger before the sink": "window 0 is final with figure 0 in the ledger, and nothing",
-    "a commit under the epoch of a later claim": "what an earlier epoch has fetched is committed",
-    "requests after a loss is known": "A and B may send requests for the account at the same time",
-    "a claim renews a lease that has ended": "A and B may send requests for the account at the",
-    "a renewal does not know of the claim before it": "A and B may send requests for the account",
-    "a former loss drops a later claim": "the windows do not become final any more",
-    "a claim lands after its worker has started anew": "the windows do not become final any more",
-}
+SMALL = Limits(changes=1, expiries=2, cuts=1)
+"""With these most faults show; whether windows become final is known when all states are."""
+TWO_SEND = "A and B may send requests for the account at the same time"
+FORMER = "what an earlier epoch has fetched is committed"
+STUCK = "the windows do not become final any more"
 
 
-LESS = {
-    "a former loss drops a later claim": Limits(changes=0, expiries=2),
-    "a claim lands after its worker has started anew": Limits(changes=0, expiries=0, cuts=1),
-}
-"""Whether windows become final is known when all states are."""
+def stale(ledger: int, sink: str) -> str:
+    return f"window 0 is final with figure {ledger} in the ledger, and {sink} in the sink"
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_rule_that_is_left_out_is_found(name: str) -> None:
-    found = explore(start(2, 1, LESS.get(name, SMALL)), FAULTS[name])
-    assert found.wrong.startswith(EXPECTED[name])
+@pytest.mark.parametrize(
+    ("rules", "wrong", "limits"),
+    [
+        (Rules(refused=lambda held, known: set()), stale(1, "figure 0"), SMALL),
+        (Rules(lost=lambda held, known: set()), TWO_SEND, SMALL),
+        (Rules(abandons=False), "window 0 became final twice", SMALL),
+        (Rules(claimable=lambda until, now: True), TWO_SEND, SMALL),
+        (Rules(claim_renews=False), TWO_SEND, SMALL),
+        (Rules(plans_anew=False), stale(0, "figure 1"), SMALL),
+        (Rules(is_current=lambda epoch, held, appid: True), FORMER, SMALL),
+        (Rules(sink_first=False), stale(0, "nothing"), SMALL),
+        (Rules(commits_as_fetched=False), FORMER, SMALL),
+        (Rules(drops_at_once=False), TWO_SEND, SMALL),
+        (Rules(renews_ended=True), TWO_SEND, SMALL),
+        (Rules(renews_in_turn=False), TWO_SEND, SMALL),
+        (Rules(loses_by_epoch=False), STUCK, Limits(changes=0, expiries=2)),
+        (Rules(waits_for_claims=False), STUCK, Limits(changes=0, expiries=0, cuts=1)),
+    ],
+)
+def test_a_rule_that_is_left_out_is_found(rules: Rules, wrong: str, limits: Limits) -> None:
+    found = explore(start(2, 1, limits), rules)
+    assert found.wrong == wrong
     assert found.steps
 
 
@@ -89,13 +91,8 @@ def test_the_ledger_compares_epochs_although_accounts_that_were_lost_are_noticed
 
 
 def test_the_way_to_a_fault_is_a_list_of_steps() -> None:
-    found = explore(start(2, 1, SMALL), FAULTS["a claim does not look at the lease"])
-    assert str(found).splitlines()[1:] == [
-        "   1. A claims the account: epoch 2",
-        "   2. B claims the account: epoch 3",
-        "   3. A reads what is stored, and plans",
-        "   4. B reads what is stored, and plans",
-    ]
+    found = explore(start(2, 1, SMALL), Rules(claimable=lambda until, now: True))
+    assert found.steps == ("A claims", "B claims", "A plans", "B plans")
 
 
 def test_a_worker_to_whom_nothing_happens_makes_every_window_final() -> None:

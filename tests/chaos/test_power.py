@@ -11,12 +11,10 @@ import pytest
 
 from tests.chaos.crash.points import Case, Death, Drivers, Stage, broken, clean_life, deaths
 from tests.chaos.crash.power import library
-from tests.chaos.crash.sinks import SINKS
+from tests.chaos.crash.sinks import FILES
 from tests.chaos.test_crash_points import MOST
 
 pytestmark = pytest.mark.thorough
-
-FILES = [name for name, row in SINKS.items() if row.on_disk]
 
 
 @pytest.fixture(scope="module")

@@ -6,30 +6,28 @@ again; their wall clocks step; the database is restarted; and the figures change
 The ledger and the sink are in memory and follow the rules of `harvester.fencing`; each call of them
 takes a moment before it has an effect and a moment after it, and may be lost at either.
 
-``python -m tests.chaos.workers --worlds 500`` lives through so many; ``--planted`` hunts faults.
+``python -m tests.chaos.workers --worlds 500``; ``--planted`` hunts faults.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from unittest.mock import patch
 
 from harvester import fencing, sharing
@@ -38,29 +36,35 @@ from harvester.coverage import DONE, Calendar, Outcome
 from harvester.engine import Engine
 from harvester.errors import SinkError
 from harvester.events import Report
-from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent, WorkerState
+from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent
 from harvester.model import Batch, Request, Response, Tally
-from harvester.plan import Days
 from harvester.settings import Options
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model
+from tests.chaos import seeds
+from tests.chaos.seeds import Life
 from tests.support import noon, scope
 
 NOW = noon("2024-06-10")
 LEASE = 3.0
+STEP = 1
+"""By so much a claim raises the epoch."""
 BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
 APPIDS = [f"wx{number:016x}" for number in range(6)]
 NAME = "getarticlesummary"
 
 
+@dataclass
 class Account:
-    """An account in the ledger."""
+    """An account in the ledger; freed: when its last holder let go."""
 
-    def __init__(self) -> None:
-        self.holder: int | None = None
-        self.epoch = 1
-        self.freed: float | None = None
+    holder: int | None = None
+    epoch: int = 1
+    freed: float | None = None
+
+    def free(self, now: float | None) -> None:
+        self.holder, self.freed = None, now
 
 
 class Store:
@@ -109,8 +113,6 @@ class Ledger:
     """One worker's way to the store."""
 
     path: Path | None = None
-    step = 1
-    """By so much a claim raises the epoch."""
 
     def __init__(self, store: Store, loop: VirtualTimeLoop, line: Line) -> None:
         self.store = store
@@ -144,8 +146,8 @@ class Ledger:
         for account in self.store.accounts.values():
             until = self._until(account.holder)
             if account.holder is not None and fencing.claimable(until, self._loop.time()):
-                account.holder, account.freed = None, until
-                account.epoch += self.step
+                account.free(until)
+                account.epoch += STEP
         self.store.workers[self.worker] = (job, self._loop.time() + job.lease)
 
     async def want(self, appids: Sequence[str]) -> None:
@@ -164,7 +166,7 @@ class Ledger:
             if len(found) < limit and fencing.claimable(held_until, now):
                 since = account.freed if account.holder is None else held_until
                 account.holder, account.freed = self.worker, None
-                account.epoch += self.step
+                account.epoch += STEP
                 self.store.wanted[self.worker].discard(appid)
                 idle = float("inf") if since is None else now - since
                 found.append(Lease(appid, account.epoch, idle))
@@ -193,7 +195,7 @@ class Ledger:
         for appid in appids:
             account = self.store.accounts[appid]
             if account.holder == self.worker:
-                account.holder, account.freed = None, self._loop.time()
+                account.free(self._loop.time())
             for number, (other, _) in self.store.workers.items():
                 if other.name == job.name:
                     self.store.wanted[number].discard(appid)
@@ -205,8 +207,8 @@ class Ledger:
             await asyncio.sleep(0.5)
         for appid, account in self.store.accounts.items():
             if account.holder == self.worker:
-                account.holder, account.freed = None, self._loop.time()
-                account.epoch += self.step
+                account.free(self._loop.time())
+                account.epoch += STEP
                 self.store.wanted[self.worker].add(appid)
 
     async def unfinished(self) -> int:
@@ -217,11 +219,8 @@ class Ledger:
             raise Away("the server does not answer")
         for account in self.store.accounts.values():
             if account.holder == self.worker:
-                account.holder, account.freed = None, self._loop.time()
+                account.free(self._loop.time())
         del self.store.workers[self.worker]
-
-    async def workers(self) -> list[WorkerState]:
-        return []
 
     # of a run
 
@@ -259,6 +258,9 @@ class Ledger:
     async def caught_up(self, sink: str, refilled: str = "") -> None:
         self.store.model.sinks[sink] = KnownSink(True, refilled)
 
+    async def accounts(self) -> list[str]:
+        return self.store.model.accounts
+
     async def sinks(self) -> dict[str, KnownSink]:
         return dict(self.store.model.sinks)
 
@@ -271,18 +273,6 @@ class Ledger:
                 years = {year: bytearray(row) for year, row in calendar.years.items()}
                 found[key] = Calendar(years, dict(calendar.windows), dict(calendar.sums))
         return found
-
-    async def accounts(self) -> list[str]:
-        return self.store.model.accounts
-
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        self.store.model.spans[endpoint] = days
-
-    async def note_exhausted(self, said: Exhausted) -> None:
-        self.store.model.exhausted[said.appid, said.endpoint] = said
-
-    async def asked(self) -> dict[Key, Days]:
-        return dict(self.store.model.asked)
 
     async def spent(self, day: date) -> dict[Key, int]:
         return self.store.model.spent(day)
@@ -362,6 +352,11 @@ class Changing(Simulator):
 Task = asyncio.Task[Report]
 
 
+EVENTS = (
+    "kill", "kill", "freeze", "freeze", "cut", "cut", "restart", "clock step", "", "",
+)  # fmt: skip
+
+
 class World:
     """Some workers, and what happens to them; all of it is drawn from the seed."""
 
@@ -375,9 +370,9 @@ class World:
         self._loop = loop
         self._say = say
         self._simulator = Changing(wall=loop.wall)
-        self._lines: dict[asyncio.Task[Report], Line] = {}
+        self._lines: dict[Task, Line] = {}
 
-    def start(self, *, whole: bool = False) -> asyncio.Task[Report]:
+    def start(self, *, whole: bool = False) -> Task:
         """Start a worker; whole: it is asked for all that anybody is asked for."""
         begin, appids = BEGIN, APPIDS
         if not whole and self.draw.random() < 0.3:
@@ -411,10 +406,8 @@ class World:
             await asyncio.sleep(self.draw.uniform(0.5, 4.0))
             running = [task for task in running if not task.done()]
             if running:
-                what = self.draw.choice(_EVENTS)
-                running = await what(self, self.draw.choice(running), running)
-        for task in running:
-            self._heal([task])
+                running = await self._disturb(self.draw.choice(running), running)
+        self._heal(running)
         with suppress(TimeoutError):
             async with asyncio.timeout(3600):
                 await asyncio.gather(*running, return_exceptions=True)
@@ -458,139 +451,48 @@ class World:
         self.happened[what] += 1
         self._say(f"{self._loop.time():8.2f} {what} {more}".rstrip())
 
-    def _heal(self, tasks: Iterable[asyncio.Task[Report]]) -> None:
+    def _heal(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
             self._lines[task].cut = False
             self._lines[task].running.set()
 
-    async def _kill(self, task: Task, running: list[Task]) -> list[Task]:
-        self._note("kill")
-        line = self._lines[task]
-        line.cut = True  # a process that is killed says nothing more
-        line.running.set()
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task
-        return [*(each for each in running if each is not task), self.start()]
-
-    async def _freeze(self, task: Task, running: list[Task]) -> list[Task]:
-        self._note("freeze")
-        self._lines[task].running.clear()
-        self._loop.call_later(self.draw.uniform(1.0, 5 * LEASE), self._heal, [task])
+    async def _disturb(self, task: Task, running: list[Task]) -> list[Task]:
+        """Something happens to a worker, or to all; gives those that run then."""
+        what, line = self.draw.choice(EVENTS), self._lines[task]
+        if what == "clock step":
+            line.ahead = self.draw.choice((-3600.0, -30.0, 0.0, 30.0, 3600.0))
+            self._note(what, f"to {line.ahead:+.0f} s")
+        elif what:
+            self._note(what)
+        if what == "kill":
+            line.cut = True  # a process that is killed says nothing more
+            line.running.set()
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+            return [*(each for each in running if each is not task), self.start()]
+        if what == "freeze":
+            line.running.clear()
+        if what in ("cut", "restart"):
+            for each in running if what == "restart" else [task]:
+                self._lines[each].cut = True
+        if what in ("freeze", "cut"):
+            self._loop.call_later(self.draw.uniform(1.0, 5 * LEASE), self._heal, [task])
+        if what == "restart":
+            self._loop.call_later(self.draw.uniform(0.5, 2 * LEASE), self._heal, running)
         return running
-
-    async def _cut(self, task: Task, running: list[Task]) -> list[Task]:
-        self._note("cut")
-        self._lines[task].cut = True
-        self._loop.call_later(self.draw.uniform(1.0, 5 * LEASE), self._heal, [task])
-        return running
-
-    async def _restart(self, task: Task, running: list[Task]) -> list[Task]:
-        self._note("restart")
-        for each in running:
-            self._lines[each].cut = True
-        self._loop.call_later(self.draw.uniform(0.5, 2 * LEASE), self._heal, running)
-        return running
-
-    async def _step(self, task: Task, running: list[Task]) -> list[Task]:
-        line = self._lines[task]
-        line.ahead = self.draw.choice((-3600.0, -30.0, 0.0, 30.0, 3600.0))
-        self._note("clock step", f"to {line.ahead:+.0f} s")
-        return running
-
-    async def _nothing(self, task: Task, running: list[Task]) -> list[Task]:
-        return running
-
-
-_EVENTS = (
-    World._kill, World._kill, World._freeze, World._freeze, World._cut, World._cut,
-    World._restart, World._step, World._nothing, World._nothing,
-)  # fmt: skip
-
-
-class Life(NamedTuple):
-    """What became of a world."""
-
-    happened: Counter[str]
-    wrong: list[str]
 
 
 def live(seed: int, say: Callable[[str], None] = lambda line: None) -> Life:
     """Live through one world."""
-    lives: list[Life] = []
 
-    async def main(loop: VirtualTimeLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> Life:
         world = World(loop, seed, say)
         with patch.object(sharing, "boot_time", loop.time):
-            wrong = await world.live()
-        lives.append(Life(world.happened, wrong))
+            return Life(seed, world.happened, await world.live())
 
-    run_virtual(main, NOW)
-    return lives[0]
-
-
-# planted faults
-
-
-PLANTED: Mapping[str, Callable[[], Any]] = {
-    "the sink has no fence": lambda: patch.object(fencing, "refused", lambda *_: set()),
-    "the ledger compares no epochs, and the worker neither": lambda: _both(
-        patch.object(fencing, "lost", lambda *_: set()),
-        patch.object(fencing, "is_current", lambda *_: True),
-    ),
-    "what was fetched under a former epoch is stored": lambda: patch.object(
-        fencing, "is_current", lambda epoch, held, appid: appid in held
-    ),
-    "a claim does not raise the epoch": lambda: patch.object(Ledger, "step", 0),
-}
-
-
-@contextmanager
-def _both(*patches: Any) -> Iterator[None]:
-    with patches[0], patches[1]:
-        yield
-
-
-def hunt(name: str, worlds: int) -> int | None:
-    """The seed of the first world that finds a planted fault."""
-    with PLANTED[name]():
-        for seed in range(worlds):
-            if live(seed).wrong:
-                return seed
-    return None
-
-
-def main() -> int:
-    """Parse the arguments and do it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.workers", description=__doc__)
-    parser.add_argument("--seed", type=int, help="one world, with all that happens")
-    parser.add_argument("--worlds", type=int, default=200, help="how many (default 200)")
-    parser.add_argument("--planted", action="store_true", help="hunt the planted faults")
-    given = parser.parse_args()
-    if given.seed is not None:
-        life = live(given.seed, print)
-        print(*life.wrong, sep="\n")
-        return bool(life.wrong)
-    if given.planted:
-        found = {name: hunt(name, given.worlds) for name in PLANTED}
-        for name, seed in found.items():
-            print(f"{'NOT FOUND' if seed is None else f'found by world {seed}':20} {name}")
-        return None in found.values()
-    started, broken = time.monotonic(), 0
-    happened: Counter[str] = Counter()
-    for seed in range(given.worlds):
-        life = live(seed)
-        happened.update(life.happened)
-        if life.wrong:
-            broken += 1
-            print(f"python -m tests.chaos.workers --seed {seed}  # {life.wrong[0]}", flush=True)
-    events = ", ".join(f"{number:,} {what}" for what, number in sorted(happened.items()))
-    seconds = time.monotonic() - started
-    print(
-        f"{given.worlds:,} worlds of several workers ({events}): {broken} broken ({seconds:.0f} s)"
-    )
-    return bool(broken)
+    return run_virtual(main, NOW)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(seeds.main("tests.chaos.workers", live, worlds=200, within=200))

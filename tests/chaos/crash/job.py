@@ -12,35 +12,32 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from harvester import datacube
 from harvester.cli.inspect import show_verification
 from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
-from harvester.model import Account
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
-from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import scan_of
+from harvester.sinks.base import Sink, scan_of
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
-from tests.chaos.crash.sinks import SINKS, Record, Row
-from tests.support import A, B, at
+from tests.chaos.crash.sinks import SINKS, text
+from tests.support import A, B, at, scope
 
-BEGIN = date(2026, 3, 2)
+BEGIN, END = date(2026, 3, 2), date(2026, 3, 12)
 ENDPOINTS = (
     INTERFACES["getusersummary"],
     INTERFACES["getarticletotaldetail"],
@@ -66,46 +63,37 @@ DAYS = (
 )
 
 
-@cache
-def _body(name: str, appid: str, begin: date, end: date, last: date) -> bytes:
-    return _MAKER._make_body(name, appid, begin, end, last)
-
-
-_MAKER = Simulator(seed=SEED)
+_BODY = cache(Simulator(seed=SEED)._make_body)
 
 
 def simulator(wall: Callable[[], float]) -> Simulator:
     """The WeChat that all of them ask."""
     wechat = Simulator(seed=SEED, spans={"getusersummary": 3}, delay_until_hour=9.5, wall=wall)
-    wechat._body = wechat._other_body = _body  # made once for all processes
+    wechat._body = wechat._other_body = _BODY  # made once for all processes
     wechat._desk._serial = time.monotonic_ns()  # no token is another one's of a process before
     return wechat
 
 
 def live(name: str, directory: Path, number: int, *, ledger: bool = True) -> Report:
     """One day's run of the job, into the sink of that name."""
-    row, day = SINKS[name], DAYS[number]
-    loop = VirtualTimeLoop(day.wall)
+    loop = VirtualTimeLoop(DAYS[number].wall)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(_run(row, directory, day, loop.wall, ledger=ledger))
+        return runner.run(_run(SINKS[name].make(directory), directory, DAYS[number], ledger))
 
 
-async def _run(
-    row: Row, directory: Path, day: Day, wall: Callable[[], float], *, ledger: bool
-) -> Report:
-    end = min(last_settled_day(day.wall), date(2026, 3, 12))
-    providers = {
-        appid: datacube.provider_for(Account(appid, secret="practice")) for appid in (A, B)
-    }
+async def _run(sink: Sink, directory: Path, day: Day, ledger: bool) -> Report:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    asked = scope(BEGIN, min(last_settled_day(day.wall), END), (A, B), ENDPOINTS)
     store = open_store(f"file:{directory.parent / TOKENS}")
     engine = Engine(
-        Scope(providers, ENDPOINTS, BEGIN, end, store=store),
+        replace(asked, store=store),
         Options(rate=100_000, concurrency=4, refresh=day.refresh),
-        FakeTransport(simulator(wall), latency=0.001),
-        [row.make(directory)],
+        FakeTransport(simulator(loop.wall), latency=0.001),
+        [sink],
         SqliteLedger(directory / FILE_NAME) if ledger else None,
         group=8,
-        wall=wall,
+        wall=loop.wall,
     )
     try:
         async with engine:
@@ -127,12 +115,11 @@ def rebuild_ledger(name: str, directory: Path, number: int) -> None:
         runner.run(made)
 
 
-def windows(number: int) -> Iterator[tuple[str, str, date, date]]:
-    """Everything that stands in the sink after a day's run: appid, interface, days."""
-    end = min(last_settled_day(DAYS[number].wall), date(2026, 3, 12))
+def windows() -> Iterator[tuple[str, str, date, date]]:
+    """Everything that stands in the sink at the end of all days: appid, interface, days."""
     for appid in (A, B):
         for endpoint in ENDPOINTS:
-            for begin, last in grid(endpoint, end).windows(BEGIN, end):
+            for begin, last in grid(endpoint, END).windows(BEGIN, END):
                 yield appid, endpoint.name, begin, last
 
 
@@ -140,27 +127,11 @@ def windows(number: int) -> Iterator[tuple[str, str, date, date]]:
 def truth_of(name: str) -> Counter[str]:
     """What must stand in the sink of that name at the end of all days."""
     wechat = simulator(lambda: DAYS[-1].wall)
-    truth: Counter[str] = Counter()
-    for appid, endpoint, begin, end in windows(len(DAYS) - 1):
-        for record in wechat.truth_of(endpoint, appid, begin, end):
-            truth[_text(appid, endpoint, SINKS[name].shape(record))] += 1
-    return truth
-
-
-def problems(name: str, directory: Path) -> list[str]:
-    """What is not as WeChat has it, at the end of all days; nothing if all is well."""
-    row, truth = SINKS[name], truth_of(name)
-    found = Counter(
-        _text(record["_appid"], record["_endpoint"], row.shape(record))
-        for record in row.read(directory)
+    return Counter(
+        text(name, appid, endpoint, record)
+        for appid, endpoint, begin, end in windows()
+        for record in wechat.truth_of(endpoint, appid, begin, end)
     )
-    return [f"{word}: {text[:200]}" for word, left in
-            (("lost", truth - found), ("doubled or foreign", found - truth))
-            for text in left]  # fmt: skip
-
-
-def _text(appid: str, endpoint: str, record: Record) -> str:
-    return f"{appid} {endpoint} {json.dumps(record, sort_keys=True, default=str)}"
 
 
 def not_as_the_ledger_says(directory: Path) -> list[str]:

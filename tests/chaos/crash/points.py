@@ -9,9 +9,8 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -22,13 +21,13 @@ from random import Random
 from typing import Any, NamedTuple, Self
 
 from harvester.ledger import FILE_NAME
+from tests.chaos.crash.job import DAYS, windows
 from tests.chaos.crash.power import Disk
 from tests.chaos.crash.sinks import SINKS
+from tests.chaos.forks import KILLED, Forks
 
 _MEMORY = Path("/dev/shm")  # SIGKILL leaves what is in memory; only `power` needs a disk
-ROOT = Path(__file__).parents[3]
 CORES = 2
-KILLED = -9
 
 
 class Death(NamedTuple):
@@ -37,9 +36,6 @@ class Death(NamedTuple):
     step: str
     number: int
     done: bool
-
-    def __str__(self) -> str:
-        return f"{'after' if self.done else 'before'} {self.step} #{self.number}"
 
 
 class Case(NamedTuple):
@@ -58,12 +54,6 @@ class Case(NamedTuple):
     damages: bool = False
     power: int | None = None
     careless: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        beside = {"torn": self.torn, "no ledger": not self.ledger, "ledger lost": self.loses}
-        words = [word for word, so in {**beside, "ledger damaged": self.damages}.items() if so]
-        words += [] if self.power is None else [f"power {self.power}"]
-        return ", then ".join(map(str, self.deaths)) + "".join(f" ({word})" for word in words)
 
 
 class Outcome(NamedTuple):
@@ -84,81 +74,75 @@ class Stage(NamedTuple):
 
 
 class Driver:
-    """A process of `tests.chaos.crash.driver`, and a place for its cases."""
+    """What makes the processes of cases, and a place for them."""
 
-    def __init__(self, place: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, place: Path, forks: Forks) -> None:
         self._place = place
-        self._process = process
+        self._forks = forks
         self._cases = 0
 
     def live(self, stage: Stage, case: Case) -> Outcome:
         """Let the processes of a case live and die, and look at what they leave."""
         with self.scene(stage, case) as scene:
-            scene.begin()
             for number, death in enumerate(case.deaths):
-                status = self.one(scene.told_to_a_process(death))
+                status = scene.run(death)
                 if status != KILLED:
                     return Outcome({}, [f"it should have been killed {death}, and ended {status}"])
                 scene.after(number)
-            status = self.one(scene.told_to_a_process(None))
-            if status:
-                return Outcome({}, [f"the last process ended {status}"])
-            return Outcome(scene.end["steps"], scene.end["broken"])
+            return scene.lived()
 
     @contextmanager
     def scene(self, stage: Stage, case: Case) -> Iterator[Scene]:
         """A place for a case, until the block ends."""
         self._cases += 1
-        scene = Scene(self._place / str(self._cases), stage, case)
+        place = self._place / str(self._cases)
         try:
-            yield scene
+            yield Scene(place, self._forks, stage, case)
         finally:
-            scene.clear()
-
-    def one(self, asked: dict[str, Any]) -> int:
-        """A process lives, until it dies or to its end; gives how it ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+            shutil.rmtree(place)
 
 
 class Scene:
     """Where a case is lived, and what happens there between a death and the next life."""
 
-    def __init__(self, place: Path, stage: Stage, case: Case) -> None:
+    def __init__(self, place: Path, forks: Forks, stage: Stage, case: Case) -> None:
         self._place = place
+        self._forks = forks
         self._stage = stage
         self._case = case
         self._directory = place / "world" / "harvest"
         self._disk = Disk(place / "world", place / "kept") if case.power is not None else None
         self._draw = Random(case.power) if case.power else None
-
-    def begin(self) -> None:
-        """Nobody has lived here yet."""
         self._directory.parent.mkdir(parents=True)
-        if self._case.careless:  # else it is lost with all that is in it, which is no harm
+        if case.careless:  # else it is lost with all that is in it, which is no harm
             self._directory.mkdir()
         if self._disk is not None:
             self._disk.begin()
 
-    def told_to_a_process(self, death: Death | None) -> dict[str, Any]:
-        """What it must know; death: which one it dies."""
-        powered = self._disk is not None and death is not None
-        return {
+    def run(
+        self, death: Death | None = None, life: str = "live", kill_after: float | None = None
+    ) -> int | None:
+        """A process lives, until it dies or to its end; gives how it ended."""
+        powered = self._disk.environment() if self._disk and death else {}
+        job = {
+            "life": life,
             "directory": str(self._directory),
             "told": str(self._place / "told"),
             "sink": self._stage.sink,
             "kill": death,
-            "environment": {
-                **self._stage.environment,
-                **(self._disk.environment() if self._disk and powered else {}),
-            },
-            "first": self.end["day"],
+            "environment": {**self._stage.environment, **powered},
+            "first": self._end["day"],
             "ledger": self._case.ledger,
             "careless": self._case.careless,
         }
+        return self._forks.run(job, kill_after)
+
+    def lived(self, life: str = "live") -> Outcome:
+        """A process lives to its end; gives what it saw there."""
+        status = self.run(life=life)
+        if status:
+            return Outcome({}, [f"the process that was to end by itself ended {status}"])
+        return Outcome(self._end.get("steps", {}), self._end["broken"])
 
     def after(self, number: int) -> None:
         """The process has died its how manieth death."""
@@ -175,15 +159,11 @@ class Scene:
             damage(self._directory / FILE_NAME)
 
     @property
-    def end(self) -> dict[str, Any]:
+    def _end(self) -> dict[str, Any]:
         """How far the last process came: the day that it lived, and at its end what it saw."""
         told = self._place / "told"
         found: dict[str, Any] = json.loads(told.read_text()) if told.exists() else {"day": 0}
         return found
-
-    def clear(self) -> None:
-        """Nothing is left."""
-        shutil.rmtree(self._place)
 
 
 def damage(ledger: Path) -> None:
@@ -198,39 +178,24 @@ def damage(ledger: Path) -> None:
         ledger.write_bytes(content)
 
 
-@contextmanager
-def driver(preload: Path | None) -> Iterator[Driver]:
-    """One, until the block ends; preload: a library that it is started with."""
-    environment = {**os.environ, "LD_PRELOAD": str(preload)} if preload else None
-    with (
-        tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as place,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.crash.driver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        try:
-            yield Driver(Path(place), process)
-        finally:
-            process.stdin.close()
-
-
 class Drivers:
-    """As many as there are cores, so that cases run side by side."""
+    """As many as there are cores, so that cases run side by side.
+
+    preload: a library that their processes are started with.
+    """
 
     def __init__(self, preload: Path | None = None) -> None:
-        self._preload = preload
+        self._environment = {**os.environ, "LD_PRELOAD": str(preload)} if preload else None
         self._free: SimpleQueue[Driver] = SimpleQueue()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        enter = self._stack.enter_context
         for _ in range(CORES):
-            self._free.put(self._stack.enter_context(driver(self._preload)))
+            memory = _MEMORY if _MEMORY.is_dir() else None
+            place = Path(enter(tempfile.TemporaryDirectory(dir=memory)))
+            forks = enter(Forks("tests.chaos.crash.driver", self._environment))
+            self._free.put(Driver(place, forks))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -304,10 +269,9 @@ def live_again(
 
 
 class Tried(NamedTuple):
-    """steps: how many kinds there are; points: at how many points a process died."""
+    """What was done, in words, and what was not as promised."""
 
-    steps: int
-    points: int
+    said: str
     broken: list[str]
 
 
@@ -317,4 +281,33 @@ def try_points(drivers: Drivers, stage: Stage, steps: Mapping[str, int], most: i
     first = drivers.live(stage, [Case((death,)) for death in chosen])
     second, new = live_again(drivers, stage, first, steps, most)
     lived = first + second
-    return Tried(len(steps.keys() | new), len(lived), broken(lived))
+    return Tried(f"{len(steps.keys() | new)} steps, {len(lived)} points", broken(lived))
+
+
+LONGEST = 1.3
+"""A process that is killed at a random moment lives so much longer than a day's run, at most."""
+
+
+def kill_often(drivers: Drivers, stage: Stage, kills: int, seed: str) -> Tried:
+    """Kill a job so often at random moments, let it come to its end, and compare with the truth.
+
+    After each kill every record that the ledger calls stored must be there.
+    """
+    draw = Random(seed)
+    with drivers.one() as driver:
+        with driver.scene(stage, Case(())) as scene:
+            started = time.monotonic()
+            assert not (wrong := scene.lived().broken), wrong
+            most = LONGEST * (time.monotonic() - started) / len(DAYS)
+        with driver.scene(stage, Case(())) as scene:
+            wrong = []
+            for number in range(1, kills + 1):
+                status = scene.run(life="toil", kill_after=draw.uniform(0.0, most))
+                if status != KILLED:
+                    wrong.append(f"kill {number}: the process ended {status} by itself")
+                wrong += [f"kill {number}: {each}" for each in scene.lived("look").broken[:3]]
+                if wrong:
+                    break
+            else:
+                wrong += scene.lived().broken[:3]
+    return Tried(f"{number} kills, {sum(1 for _ in windows())} windows", wrong)

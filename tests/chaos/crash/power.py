@@ -24,17 +24,11 @@ SOURCE = Path(__file__).with_name("power.c")
 
 def library(folder: Path) -> Path:
     """The library to be preloaded; where it cannot be made its tests are skipped, under CI fail."""
-    why = ""
-    if os.uname().sysname != "Linux":
-        why = "what keeps the synced state of files is written for Linux"
-    elif (compiler := shutil.which("cc")) is None:
-        why = "there is no C compiler on this machine"
-    if why:
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    compiler = shutil.which("cc")
+    if os.uname().sysname != "Linux" or compiler is None:
+        why = "what keeps the synced state of files is written in C for Linux"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
     made = folder / "power.so"
-    assert compiler is not None
     options = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
     subprocess.run([compiler, *options, "-o", made, SOURCE, "-ldl"], check=True)
     return made
@@ -120,10 +114,6 @@ def _write_entries(folder: Path, kept: Path) -> None:
 
 def _read_entries(path: Path) -> list[Entry]:
     """Nothing if the directory was never synced."""
-    if not path.exists():
-        return []
-    found = []
-    for line in path.read_text().splitlines():
-        inode, kind, name = line.split(" ", 2)
-        found.append((int(inode), kind, name))
-    return found
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = [line.split(" ", 2) for line in lines]
+    return [(int(inode), kind, name) for inode, kind, name in found]

@@ -14,6 +14,7 @@ import os
 import sqlite3
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import date
@@ -31,13 +32,10 @@ from redis import Redis
 from harvester import plugins
 from harvester.errors import UsageError
 from harvester.sinks.base import Sink
-from harvester.sinks.duckdb import DuckDB
 from harvester.sinks.lines import JsonLines
 from harvester.sinks.mysql import MySQL
-from harvester.sinks.parquet import Parquet
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.redis import PASSWORD_VARIABLE, RedisStreams
-from harvester.sinks.sqlite import SQLite
 from tests import mysql_server, postgres_server, redis_server
 from tests.support import META, bare
 
@@ -56,11 +54,11 @@ class Row(NamedTuple):
     """One sink.
 
     make: the sink whose destination belongs to a directory; each call gives a fresh object.
+    spec: what the command is told of a directory, of a sink that keeps its records in files, which
+        its process syncs, so that a power cut can take away what it did not.
     read: every record that stands there, with ``_appid``, ``_endpoint``, ``_begin_date``.
     shape: a record of the truth, or one that was read, in the form in which the two are compared.
     tear: leaves behind what a write leaves that was cut off in its midst.
-    on_disk: whether it keeps its records in files that its process syncs, so that a power cut can
-        take away what it did not.
     server: which of `SERVERS` it needs, if any.
     clear: takes away what belongs to a directory there.
     """
@@ -69,7 +67,7 @@ class Row(NamedTuple):
     read: Callable[[Path], Iterator[Record]]
     shape: Callable[[Record], Record] = bare
     tear: Callable[[Path], None] | None = None
-    on_disk: bool = False
+    spec: str = ""
     server: str = ""
     clear: Callable[[Path], None] = lambda _: None
 
@@ -136,18 +134,16 @@ def _tear(files: Iterable[Path], half: bytes) -> None:
             file.write(half)
 
 
-def _lines_in(paths: Iterable[Path]) -> Iterator[Record]:
-    for path in sorted(paths):
-        suffix = path.suffix if path.suffix in _UNPACKED else ""
-        yield from map(json.loads, _UNPACKED[suffix](path.read_bytes()).splitlines())
-
-
 def _lines(suffix: str, compress: str, segment_bytes: int) -> Row:
+    def read(directory: Path) -> Iterator[Record]:
+        for path in sorted(directory.glob(f"*/*.jsonl{suffix}")):
+            yield from map(json.loads, _UNPACKED[suffix](path.read_bytes()).splitlines())
+
     return Row(
         lambda directory: JsonLines(directory, compress=compress, segment_bytes=segment_bytes),
-        lambda directory: _lines_in(directory.glob(f"*/*.jsonl{suffix}")),
+        read,
         tear=lambda directory: _tear(directory.glob(f"*/*.jsonl{suffix}"), _HALVES[suffix]),
-        on_disk=True,
+        spec="jsonl:{}" + (f"?compress={compress}" if compress else ""),
     )
 
 
@@ -194,23 +190,27 @@ def _iceberg(directory: Path) -> Iterator[Record]:
         catalog.close()
 
 
+def _rows(cursor: Any, tables: str, table: str = "SELECT * FROM {}") -> Iterator[Record]:
+    """Each row of each table that the first statement names."""
+    cursor.execute(tables)
+    for (name,) in cursor.fetchall():
+        if not name.startswith("_"):
+            cursor.execute(table.format(name))
+            names = [column[0] for column in cursor.description]
+            for row in cursor.fetchall():
+                yield dict(zip(names, row, strict=True))
+
+
 def _sqlite(directory: Path) -> Iterator[Record]:
     with closing(sqlite3.connect(directory / "records.db")) as database:
-        database.row_factory = sqlite3.Row
-        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (name,) in names:
-            if not name.startswith("_"):
-                yield from map(dict, database.execute(f"SELECT * FROM {name}"))
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        yield from _rows(database.cursor(), tables)
 
 
 def _duckdb(directory: Path) -> Iterator[Record]:
+    tables = "SELECT table_name FROM duckdb_tables()"
     with duckdb.connect(str(directory / "records.duckdb"), read_only=True) as database:
-        for (name,) in database.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-            if not name.startswith("_"):
-                cursor = database.execute(f"SELECT * EXCLUDE (_fetched_at) FROM {name}")
-                names = [column[0] for column in cursor.description or ()]
-                for row in cursor.fetchall():
-                    yield dict(zip(names, row, strict=True))
+        yield from _rows(database, tables, "SELECT * EXCLUDE (_fetched_at) FROM {}")
 
 
 def _tear_duckdb(directory: Path) -> None:
@@ -230,16 +230,9 @@ def _make_postgresql(directory: Path) -> Sink:
 
 def _postgresql(directory: Path) -> Iterator[Record]:
     schema = _place(directory)
+    tables = f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'"
     with psycopg.connect(os.environ[POSTGRES]) as connection:
-        tables = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]
-        ).fetchall()
-        for (name,) in tables:
-            if not name.startswith("_"):
-                cursor = connection.execute(f"SELECT * FROM {schema}.{name}".encode())
-                names = [column.name for column in cursor.description or ()]
-                for row in cursor:
-                    yield dict(zip(names, row, strict=True))
+        yield from _rows(connection.cursor(), tables, f"SELECT * FROM {schema}.{{}}")
 
 
 def _clear_postgresql(directory: Path) -> None:
@@ -262,17 +255,10 @@ def _make_mysql(directory: Path) -> Sink:
 
 
 def _mysql(directory: Path) -> Iterator[Record]:
-    database = _place(directory)
-    with closing(_connected_to_mysql()) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [database]
-        )
-        for (name,) in cursor.fetchall():
-            if not name.startswith("_"):
-                cursor.execute(f"SELECT * FROM {database}.{name}")
-                names = [column[0] for column in cursor.description or ()]
-                for row in cursor.fetchall():
-                    yield dict(zip(names, row, strict=True))
+    name = _place(directory)
+    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"
+    with closing(_connected_to_mysql()) as connection:
+        yield from _rows(connection.cursor(), tables, f"SELECT * FROM {name}.{{}}")
 
 
 def _clear_mysql(directory: Path) -> None:
@@ -310,44 +296,34 @@ def _clear_redis(directory: Path) -> None:
         client.delete(*client.keys(f"{_place(directory)}:*"))
 
 
+def _of_files(
+    spec: str, read: Callable[[Path], Iterator[Record]], tear: Callable[[Path], None]
+) -> Row:
+    return Row(lambda directory: plugins.sink(spec.format(directory)), read, as_columns, tear, spec)
+
+
 SINKS: dict[str, Row] = {
     "jsonl": _lines("", "", 4096),
     "gzip": _lines(".gz", "gzip", 8 * 1024),
     "zstd": _lines(".zst", "zstd", 8 * 1024),
-    "parquet": Row(
-        Parquet,
+    "parquet": _of_files(
+        "parquet:{}",
         _parquet,
-        as_columns,
-        tear=lambda directory: _tear(directory.glob(".lines/*/*.jsonl.zst"), _HALVES[".zst"]),
-        on_disk=True,
+        lambda directory: _tear(directory.glob(".lines/*/*.jsonl.zst"), _HALVES[".zst"]),
     ),
-    "iceberg": Row(
-        lambda directory: plugins.sink(f"iceberg:{directory}"),
+    "iceberg": _of_files(
+        "iceberg:{}",
         _iceberg,
-        as_columns,
-        tear=lambda directory: _tear(directory.glob(".staging/*.tmp"), b"half an object"),
-        on_disk=True,
+        lambda directory: _tear(directory.glob(".staging/*.tmp"), b"half an object"),
     ),
-    "sqlite": Row(
-        lambda directory: SQLite(directory / "records.db"),
+    "sqlite": _of_files(
+        "sqlite:{}/records.db",
         _sqlite,
-        as_columns,
-        tear=lambda directory: _tear(directory.glob("records.db-wal"), b"half a frame"),
-        on_disk=True,
+        lambda directory: _tear(directory.glob("records.db-wal"), b"half a frame"),
     ),
-    "duckdb": Row(
-        lambda directory: DuckDB(directory / "records.duckdb"),
-        _duckdb,
-        as_columns,
-        tear=_tear_duckdb,
-        on_disk=True,
-    ),
+    "duckdb": _of_files("duckdb:{}/records.duckdb", _duckdb, _tear_duckdb),
     "postgresql": Row(
-        _make_postgresql,
-        _postgresql,
-        as_columns,
-        server="postgres",
-        clear=_clear_postgresql,
+        _make_postgresql, _postgresql, as_columns, server="postgres", clear=_clear_postgresql
     ),
     "mysql": Row(_make_mysql, _mysql, as_columns, server="mysql", clear=_clear_mysql),
     "redis": Row(
@@ -360,3 +336,27 @@ SINKS: dict[str, Row] = {
 
 FEEDS = {"redis"}
 """No ledger can be made from what stands there: everything is sent again."""
+
+FILES = [name for name, row in SINKS.items() if row.spec]
+
+
+def text(sink: str, appid: str, endpoint: str, record: Record) -> str:
+    """A record of the truth, or one that was read, in the form in which the two are compared."""
+    shaped = SINKS[sink].shape(record)
+    return f"{appid} {endpoint} {json.dumps(shaped, sort_keys=True, default=str)}"
+
+
+def stored(sink: str, directory: Path) -> Counter[str]:
+    """All that stands in a sink, each as its `text`."""
+    return Counter(
+        text(sink, record["_appid"], record["_endpoint"], record)
+        for record in SINKS[sink].read(directory)
+    )
+
+
+def differences(found: Counter[str], truth: Counter[str], *, whole: bool = True) -> list[str]:
+    """What is not as WeChat has it; whole: whether nothing may be missing."""
+    lost = truth - found if whole else Counter()
+    return [f"lost: {each[:200]}" for each in lost] + [
+        f"doubled or foreign: {each[:200]}" for each in found - truth
+    ]

@@ -1,5 +1,4 @@
 """Workers of a shared ledger that are killed, frozen and cut off: is anything lost, doubled, stale?
 
-``worker`` creates the processes, ``trial`` disturbs them and compares:
 ``python -m tests.chaos.shared --kills 100 --freezes 50 --restarts 3``.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,10 +17,10 @@ from typing import Any
 from harvester.coverage import Outcome
 from harvester.errors import AttemptError, LedgerError, SinkError
 from harvester.ledger import Spent, SqliteLedger
-from harvester.model import Batch, Request, Response, Window
+from harvester.model import Batch, Request, Response
 from harvester.plan import china
-from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
-from harvester.testing import Simulator
+from harvester.sinks.base import Checkpoint, Fence, Sink, Written
+from harvester.testing import MemorySink, Simulator
 
 TIMEOUT = 60.0
 
@@ -94,7 +94,10 @@ class Network:
         """The answer, if the world lets it through."""
         traffic = self.traffic
         fetch = request.path in ("/cgi-bin/stable_token", "/cgi-bin/token")
-        appid = self._appid(request, fetch)
+        if fetch:
+            appid = str(json.loads(request.body or b"{}").get("appid", ""))
+        else:
+            appid = self._owners[dict(request.query)["access_token"]]
         traffic.departures[appid].append(asyncio.get_running_loop().time())
         traffic.in_flight += 1
         traffic.most_in_flight = max(traffic.most_in_flight, traffic.in_flight)
@@ -106,11 +109,6 @@ class Network:
             return await self._data(appid, request)
         finally:
             traffic.in_flight -= 1
-
-    def _appid(self, request: Request, fetch: bool) -> str:
-        if fetch:
-            return str(json.loads(request.body or b"{}").get("appid", ""))
-        return self._owners[dict(request.query)["access_token"]]
 
     async def _fetch(self, appid: str, request: Request) -> Response:
         traffic, started = self.traffic, asyncio.get_running_loop().time()
@@ -196,57 +194,28 @@ class Network:
         return Response(200, json.dumps(value).encode())
 
 
-class ModelSink:
-    """The promise of `harvester.sinks.base`, word for word, on a disk that outlives its process."""
+class ModelSink(MemorySink):
+    """The promise of `harvester.sinks.base`, on a disk that outlives its process."""
 
-    def __init__(self, disk: dict[Window, Batch], log: Callable[[str], None]) -> None:
-        self.identity = "model"
-        self.disk = disk
-        self.opened = False
-        self._log = log
+    def __init__(self, disk: MemorySink) -> None:
+        super().__init__("model")
+        self.__dict__.update(vars(disk), opened=0)
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """What a write brought is there at once, committed or not."""
         assert checkpoint is not None, "every world keeps a ledger"
         assert not self.opened, "opened twice"
-        self.opened = True
-        return {}
+        return await super().open(checkpoint)
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Durable at once."""
         assert self.opened, "written while closed"
         assert {batch.window.appid for batch in batches} <= fence.keys(), "an account has no epoch"
-        for batch in batches:
-            for window in [each for each in self.disk if _overlap(each, batch.window)]:
-                del self.disk[window]
-            self.disk[batch.window] = batch
-        return Written()
+        return await super().write(batches, fence)
 
     async def close(self) -> None:
         """Let go."""
-        self.opened = False
-
-    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
-        """The interfaces of which records stand here."""
-        return sorted({window.endpoint for window, batch in self.disk.items() if batch.records})
-
-    def scan(
-        self,
-        endpoint: str,
-        appids: Collection[str] | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> Iterator[StoredWindow]:
-        """Each window that has records."""
-        for window, batch in list(self.disk.items()):
-            wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
-            if wanted and batch.records:
-                records = batch.records
-                yield StoredWindow(window, batch.tally, batch.fetched_at, lambda r=records: r)
-
-
-def _overlap(one: Window, other: Window) -> bool:
-    same = (one.appid, one.endpoint) == (other.appid, other.endpoint)
-    return same and one.begin <= other.end and other.begin <= one.end
+        self.opened = 0
 
 
 class MoodySink:
@@ -260,15 +229,6 @@ class MoodySink:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    @property
-    def identity(self) -> str:
-        """The inner one's."""
-        return self.inner.identity
-
-    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """The inner one's."""
-        return await self.inner.open(checkpoint)
-
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Fails before, or after all was written, as a lost connection does."""
         draw, moods = self._draw, self._moods
@@ -281,10 +241,6 @@ class MoodySink:
         if fails < moods.sink_fails:
             raise SinkError("the connection was lost")
         return written
-
-    async def close(self) -> None:
-        """The inner one's."""
-        await self.inner.close()
 
 
 class MoodyLedger(SqliteLedger):

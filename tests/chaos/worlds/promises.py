@@ -25,8 +25,6 @@ from tests.chaos.worlds.outside import Traffic
 from tests.support import days
 
 Key = tuple[str, str]
-Truth = Callable[[Key, date, date], list[dict[str, Any]]]
-"""What WeChat has of some days of an interface of an account."""
 
 
 def rate_kept(traffic: Traffic, rate: Rate) -> Iterator[str]:
@@ -51,11 +49,8 @@ def tokens_kept(traffic: Traffic, seconds: float, lifetime: float) -> Iterator[s
 def budget_kept(calls: Mapping[tuple[str, date], int], quota: int | None) -> Iterator[str]:
     """No more calls on a day in China than the quota says."""
     for (appid, day), number in calls.items():
-        if appid.split()[-1].startswith(
-            "/cgi-bin/"
-        ):  # what asks for the quota is not counted in it
-            continue
-        if quota is not None and number > quota:
+        counted = "/cgi-bin/" not in appid  # what asks for the quota is not counted in it
+        if counted and quota is not None and number > quota:
             yield f"{appid}: {number} calls on {day}, the quota is {quota}"
 
 
@@ -76,7 +71,9 @@ def ledger_is_true(
     for key in calendars.keys() | stored.keys():
         calendar, there = calendars.get(key, Calendar()), stored.get(key, ())
         final = [each for each in there if _is_final(calendar, each)]
-        yield from _days_once(key, there)
+        for one, other in pairwise(sorted(each.window for each in there)):
+            if other.begin <= one.end:
+                yield f"{key}: {one} and {other} overlap"
         yield from _open_windows(key, calendar, [each for each in there if each not in final])
         yield from _sums(key, calendar, final)
         yield from _letters(key, calendar, final)
@@ -111,22 +108,12 @@ def _sums(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterat
             yield f"{key} {year}: {sums[year]} stands there, the ledger has {tally}"
 
 
-def _days_once(key: Key, stored: Sequence[StoredWindow]) -> Iterator[str]:
-    ordered = sorted(each.window for each in stored)
-    for one, other in pairwise(ordered):
-        if other.begin <= one.end:
-            yield f"{key}: {one} and {other} overlap"
-
-
 def _letters(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
-    full = _with_records(key[1], final)
-    span = calendar.span()
-    for first, last in calendar.runs(*span, bytes([FINAL])) if span else ():
-        if lacking := [day for day in days(first, last) if day not in full]:
-            yield f"{key}: {lacking[0]} is final and has no record"
-    for first, last in calendar.runs(*span, bytes([EMPTY])) if span else ():
-        if having := [day for day in days(first, last) if day in full]:
-            yield f"{key}: {having[0]} is called empty and has a record"
+    full, span = _with_records(key[1], final), calendar.span()
+    for letter, right, what in ((FINAL, True, "final"), (EMPTY, False, "empty")):
+        for first, last in calendar.runs(*span, bytes([letter])) if span else ():
+            if wrong := [day for day in days(first, last) if (day in full) is not right]:
+                yield f"{key}: {wrong[0]} is called {what}; has it a record? {not right}"
 
 
 def _with_records(name: str, windows: Iterable[StoredWindow]) -> set[date]:
@@ -145,9 +132,9 @@ def _with_records(name: str, windows: Iterable[StoredWindow]) -> set[date]:
 def as_wechat_has_it(
     stored: Mapping[Key, Sequence[StoredWindow]],
     windows: Mapping[Key, Iterable[Days]],
-    truth: Truth,
+    truth: Callable[..., list[dict[str, Any]]],
 ) -> Iterator[str]:
-    """Each record of each window is there, once, as WeChat has it."""
+    """Each record of each window is there, once, as WeChat has it: of a key and some days."""
     for key, each in windows.items():
         held = [record for found in stored.get(key, ()) for record in found.records()]
         found = Counter(map(_sorted, held))

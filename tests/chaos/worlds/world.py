@@ -25,7 +25,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harvester import datacube
 from harvester.coverage import Calendar
 from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
@@ -34,17 +33,17 @@ from harvester.errors import HarvestError
 from harvester.events import Event, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.limiter import Rate
-from harvester.model import HELD, Account, Batch, Window
+from harvester.model import HELD
 from harvester.network import PROBE_EVERY
-from harvester.plan import CHINA, Days, china, last_settled_day
-from harvester.scope import Scope
+from harvester.plan import Days, china, last_settled_day
 from harvester.settings import Options
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.lines import JsonLines
-from harvester.testing import Faults, Simulator, VirtualTimeLoop
+from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from tests.chaos.seeds import Life
 from tests.chaos.worlds import promises
 from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
-from tests.support import at
+from tests.support import at, scope
 
 STEADY = (
     INTERFACES["getarticlesummary"],
@@ -109,7 +108,10 @@ class World:
             tempfile.mkdtemp(prefix="world-", dir=_MEMORY if _MEMORY.is_dir() else None)
         )
         self._loop: WorldLoop | None = None
-        self._now = at(draw.choice((_some_day(draw), "2026-10-09")), _hour(draw))
+        some_day = f"2026-{draw.randint(1, 11):02}-{draw.randint(2, 28):02}"
+        day = draw.choice((some_day, "2026-10-09"))  # the end of a week in which nobody posts
+        hour = draw.choice((23.99, 23.9, 7.99, 7.9, 12.0, 0.01))  # mostly before midnight, or 08:00
+        self._now = at(day, hour)
         choices = (STEADY[:1], STEADY[:1], STEADY, STEADY + GROWING, PAGED + GROWING)
         choice = draw.choice(choices)
         self._endpoints = tuple(draw.sample(choice, min(len(choice), draw.randint(1, 3))))
@@ -127,8 +129,7 @@ class World:
         self._begin = china(self._now).date() - timedelta(days=draw.randint(2, 25))
         self._kinds = draw.choice((("model",), ("jsonl",), ("jsonl",), ("model", "jsonl")))
         self._quota = draw.choice((None, None, 5, 15, 40))
-        self._model: dict[Window, Batch] = {}
-        self._opened: list[SqliteLedger | JsonLines | ModelSink] = []
+        self._model = MemorySink("model")
         self._forgetful = False  # a crash forgets calls that no commit had booked
         self._calls: Counter[tuple[str, date]] = Counter()
         self.runs = self.crashes = 0
@@ -193,7 +194,7 @@ class World:
 
     def _say(self, text: str) -> None:
         if self._log is not None:
-            moment = f"{china_clock(self._wall())}"
+            moment = china(self._wall()).strftime("%m-%d %H:%M:%S.%f")[:-3]
             self._log(f"{moment} turn {self._loop.turns if self._loop else 0}: {text}")
 
     # one run
@@ -205,7 +206,6 @@ class World:
         self._forgetful |= course.moods.ledger_fails > 0 or course.moods.sink_fails > 0
         living = Living(self, course)
         report = living.run()
-        self._now = living.loop.wall()
         self._calls.update(living.network.traffic.calls)
         self._say(f"ended: {report.to_dict() if report else living.ending}")
         yield from living.broken
@@ -255,28 +255,26 @@ class World:
             return
         for sink in self.sinks():
             name = name_in(sink, path)
-            calendars, checkpoint = _in_a_moment(lambda name=name: _read(path, name))
+            calendars, checkpoint = run_virtual(lambda _, name=name: _read(path, name))
             stored: defaultdict[Key, list[StoredWindow]] = defaultdict(list)
             scanned: Any = sink
             for endpoint in scanned.endpoints(checkpoint):
                 for each in scanned.scan(endpoint, None, checkpoint):
                     records = each.records()
-                    stored[each.window.appid, endpoint].append(
-                        each._replace(records=lambda records=records: records)
-                    )
+                    kept = each._replace(records=lambda records=records: records)
+                    stored[each.window.appid, endpoint].append(kept)
             yield name, calendars, dict(stored)
 
     # what a run is made of
 
     def sinks(self) -> list[Sink]:
         """Fresh sinks over the disks of this world."""
-        made: list[Sink] = []
-        for kind in self._kinds:
-            if kind == "model":
-                made.append(ModelSink(self._model, self._say))
-            else:
-                made.append(JsonLines(self._directory, segment_bytes=4096))
-        return made
+        return [
+            ModelSink(self._model)
+            if kind == "model"
+            else JsonLines(self._directory, segment_bytes=4096)
+            for kind in self._kinds
+        ]
 
     def engine(self, course: Course, living: Living) -> Engine:
         """The real engine, with this world outside it."""
@@ -284,12 +282,8 @@ class World:
         ledger = MoodyLedger(self._directory / FILE_NAME, draw, course.moods, living.between)
         sinks = self.sinks()
         living.opened = [ledger, *sinks]
-        providers = {
-            appid: datacube.provider_for(Account(appid, secret="practice"))
-            for appid in course.appids
-        }
         return Engine(
-            Scope(providers, self._endpoints, *course.days),
+            scope(*course.days, course.appids, self._endpoints),
             course.options,
             living.network,
             [MoodySink(sink, draw, course.moods) if draw.random() < 0.7 else sink
@@ -310,8 +304,7 @@ class World:
 
     def end(self) -> None:
         """The run is over; time stands still until the next."""
-        assert self._loop is not None
-        self._now = self._loop.wall()
+        self._now = self._wall()
         self._loop = None
 
 
@@ -401,7 +394,8 @@ class Living:
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
             return
         scheduler = engine._worker.scheduler
-        if scheduler._stopped or engine._writer.channel._putters or self._disk_is_busy():
+        channel = engine._writer.channel
+        if scheduler._stopped or channel._putters or channel._items:
             return
         if engine._worker._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
             return  # nobody answers: one request every few seconds
@@ -410,10 +404,6 @@ class Living:
                 self.broken.append(
                     f"nothing is done for {seconds:.1f} s, though {account!r} could: {engine!r}"
                 )
-
-    def _disk_is_busy(self) -> bool:
-        assert self._engine is not None
-        return bool(self._engine._writer.channel._items)
 
     def _forget(self) -> None:
         """Nothing of the process is left: no callback runs any more, its locks are gone."""
@@ -457,19 +447,11 @@ class Living:
         self.broken.append(f"the loop complains: {context}")
 
 
-def _some_day(draw: Random) -> str:
-    """Any; the other choice is the end of a week in which nobody posts, with empty days."""
-    return f"2026-{draw.randint(1, 11):02}-{draw.randint(2, 28):02}"
-
-
-def _hour(draw: Random) -> float:
-    """Mostly shortly before something happens: midnight, or 08:00, in China."""
-    return draw.choice((23.99, 23.9, 7.99, 7.9, 12.0, 0.01))
-
-
-def china_clock(wall: float) -> str:
-    """The time in China, to the millisecond."""
-    return china(wall).astimezone(CHINA).strftime("%m-%d %H:%M:%S.%f")[:-3]
+def live(seed: int, log: Callable[[str], None] | None = None) -> Life:
+    """Live one world."""
+    world = World(seed, log)
+    broken = world.live()
+    return Life(seed, Counter(runs=world.runs, crashes=world.crashes), broken)
 
 
 def _let_go(sink: JsonLines) -> None:
@@ -483,11 +465,3 @@ def _let_go(sink: JsonLines) -> None:
 async def _read(path: Path, sink: str) -> tuple[dict[Key, Calendar], dict[str, str]]:
     async with SqliteLedger(path, readonly=True) as ledger:
         return await ledger.calendars(await ledger.accounts()), await ledger.checkpoint(sink)
-
-
-def _in_a_moment(make: Callable[[], Any]) -> Any:
-    loop = VirtualTimeLoop()
-    try:
-        return loop.run_until_complete(make())
-    finally:
-        loop.close()

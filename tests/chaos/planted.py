@@ -16,20 +16,17 @@ from typing import NamedTuple
 
 import harvester
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Planted(NamedTuple):
-    """A fault.  within: the most simulated runs until one must fail."""
-
     name: str
     file: str
     code: str
     fault: str
-    within: int = 400
 
 
-PLANTED = (
+WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
         "writer.py",
@@ -224,6 +221,39 @@ PLANTED = (
 )
 
 
+WORKERS = (
+    Planted(
+        "the sink has no fence",
+        "fencing.py",
+        "    return {appid for appid, epoch in fence.items() if known.get(appid, 0) > epoch}\n",
+        "    return set()\n",
+    ),
+    Planted(
+        "neither the ledger compares epochs nor the worker",
+        "fencing.py",
+        "    return held.get(appid) == epoch\n\n\n"
+        "def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:\n",
+        "    return True\n\n\n"
+        "def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:\n"
+        "    return set()\n",
+    ),
+    Planted(
+        "what was fetched under a former epoch is stored",
+        "fencing.py",
+        "    return held.get(appid) == epoch\n",
+        "    return appid in held\n",
+    ),
+    Planted(
+        "a claim does not raise the epoch",
+        "../tests/chaos/workers.py",
+        "STEP = 1\n",
+        "STEP = 0\n",
+    ),
+)
+PLANTED = {"tests.chaos.worlds": WORLDS, "tests.chaos.workers": WORKERS}
+"""By the harness that must find them."""
+
+
 def plant(fault: Planted, directory: Path) -> None:
     """A copy of package and tests with the fault in it; `LookupError` if it does not fit."""
     package = Path(harvester.__file__).parent  # the one that is tested, installed or not
@@ -239,11 +269,11 @@ def plant(fault: Planted, directory: Path) -> None:
     path.write_text(faulty, encoding="utf-8")
 
 
-def hunt(fault: Planted, jobs: int) -> str:
-    """The line that tells which world found it; empty if none did."""
+def hunt(module: str, fault: Planted, worlds: int, jobs: int) -> str:
+    """The seed of the world that found it; empty if none did."""
     with tempfile.TemporaryDirectory() as made:
         plant(fault, Path(made))
-        command = [sys.executable, "-m", "tests.chaos.worlds", "--worlds", str(fault.within)]
+        command = [sys.executable, "-m", module, "--worlds", str(worlds)]
         found = subprocess.run(
             [*command, "--jobs", str(jobs), "--most", "1"],
             cwd=made,
@@ -252,5 +282,5 @@ def hunt(fault: Planted, jobs: int) -> str:
             text=True,
             check=False,
         )
-        lines = [line for line in found.stdout.splitlines() if "--seed" in line]
-        return lines[0] if lines and found.returncode == 1 else ""
+        line = found.stdout.partition(f"python -m {module} --seed ")[2]
+        return line.partition(" ")[0] if found.returncode == 1 else ""

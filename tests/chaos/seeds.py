@@ -1,0 +1,93 @@
+"""The command of harnesses that draw all from a seed: many worlds, one again, planted faults."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.chaos.planted import PLANTED, hunt
+
+
+class Life(NamedTuple):
+    """What became of a seed: what happened how often, and what was not as promised."""
+
+    seed: int
+    happened: Counter[str]
+    broken: list[str]
+
+
+Live = Callable[..., Life]
+"""Live what a seed draws; the second argument is called with each thing that happens."""
+
+
+def _begin() -> None:
+    """Leave what stands there before the first world alone when one is forgotten."""
+    gc.collect()
+    gc.freeze()
+
+
+def _live_all(module: str, live: Live, seeds: range, jobs: int, most: int) -> int:
+    """Live all; the first line about a broken one says how to see it again."""
+    started, happened, lived, broken = time.monotonic(), Counter[str](), 0, 0
+    with multiprocessing.get_context("spawn").Pool(jobs, _begin) as pool:
+        for life in pool.imap_unordered(live, seeds, chunksize=8):
+            lived += 1
+            happened += life.happened
+            if life.broken:
+                broken += 1
+                again = f"python -m {module} --seed {life.seed}"
+                print(f"{again}  # {life.broken[0]}", flush=True)
+                if broken >= most:
+                    break
+    events = ", ".join(f"{number:,} {what}" for what, number in sorted(happened.items()))
+    seconds = time.monotonic() - started
+    print(f"{lived:,} worlds ({events}): {broken} with a broken promise ({seconds:.0f} s)")
+    return bool(broken)
+
+
+def _hunt_all(module: str, worlds: int, jobs: int, word: str) -> int:
+    """Plant each fault and hunt it; gives whether one was not found."""
+    faults = [fault for fault in PLANTED[module] if word in fault.name]
+    missed = 0
+    for fault in faults:
+        started = time.monotonic()
+        found = hunt(module, fault, worlds, jobs)
+        missed += not found
+        where = f"found by world {found}" if found else "NOT FOUND"
+        print(f"{where:22} {time.monotonic() - started:4.0f} s  {fault.name}", flush=True)
+    print(f"{len(faults) - missed} of {len(faults)} planted faults found")
+    return bool(missed)
+
+
+def main(module: str, live: Live, worlds: int, within: int) -> int:
+    """Read the arguments and do it; a fault must be found within so many worlds."""
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set is drawn, too: not here
+        fixed = {**os.environ, "PYTHONHASHSEED": "0"}
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], fixed)
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay one world, with all that happens")
+    parser.add_argument("--worlds", type=int, help=f"how many (default {worlds})")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--most", type=int, default=10, help="stop after so many broken worlds")
+    parser.add_argument(
+        "--planted", nargs="?", const="", metavar="WORD", help="hunt the planted faults (with WORD)"
+    )
+    given = parser.parse_args()
+    if given.seed is not None:
+        broken = live(given.seed, print).broken
+        for sentence in broken:
+            print(f"BROKEN: {sentence}")
+        print(f"world {given.seed}: {'broken' if broken else 'all promises held'}")
+        return bool(broken)
+    if given.planted is not None:
+        return _hunt_all(module, given.worlds or within, given.jobs, given.planted)
+    seeds = range(given.first, given.first + (given.worlds or worlds))
+    return _live_all(module, live, seeds, given.jobs, given.most)

@@ -1,0 +1,64 @@
+"""A few worlds in every test run; more: `tests.chaos.worlds`, `tests.chaos.workers`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import workers
+from tests.chaos.planted import PLANTED, ROOT, Planted, hunt, plant
+from tests.chaos.worlds.world import live
+
+FAULTS = [(module, fault) for module, faults in PLANTED.items() for fault in faults]
+
+
+@pytest.mark.thorough
+def test_the_promises_hold_in_every_world() -> None:
+    broken = {seed: life.broken for seed in range(20) if (life := live(seed)).broken}
+    assert not broken
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_workers_lose_and_double_nothing(seed: int) -> None:
+    life = workers.live(seed)
+    assert life.broken == []
+    assert life.happened["start"] > 3  # something has happened
+
+
+def test_a_world_is_the_same_each_time() -> None:
+    once: list[str] = []
+    again: list[str] = []
+    live(11, once.append)
+    live(11, again.append)
+    assert len(once) > 50
+    assert [_without_paths(line) for line in once] == [_without_paths(line) for line in again]
+
+
+def _without_paths(line: str) -> str:
+    return re.sub(r"world-\w+", "", line)
+
+
+def test_a_seed_can_be_replayed_with_all_that_happens() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.worlds", "--seed", "11"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "world 11: all promises held"
+    assert "run 1: " in done.stdout
+
+
+@pytest.mark.parametrize("fault", [fault for _, fault in FAULTS], ids=lambda fault: fault.name)
+def test_a_planted_fault_fits_the_code(fault: Planted, tmp_path: Path) -> None:
+    plant(fault, tmp_path)
+
+
+@pytest.mark.parametrize(("module", "fault"), [*FAULTS[:2], *FAULTS[-4:]])
+@pytest.mark.thorough
+def test_a_planted_fault_is_found(module: str, fault: Planted) -> None:
+    assert hunt(module, fault, 400 if module.endswith("worlds") else 60, 2)
