@@ -26,7 +26,7 @@ from benchmarks.figures import PACE, Figure, Spent, as_json, best_of, pace, take
         (Figure("size", 2.1), "for information"),
     ],
 )
-def test_a_gate_is_a_tenth_worse_than_what_is_reached_or_the_goal(
+def test_a_gate_is_a_tenth_worse_than_the_goal_or_what_is_reached(
     figure: Figure, verdict: str
 ) -> None:
     assert figure.verdict == verdict

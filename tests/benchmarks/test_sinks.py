@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
+import pytest
 
 from benchmarks import sinks
 from benchmarks.sinks import ENDPOINT, KINDS, sink_writer
@@ -35,27 +38,19 @@ def test_the_cheapest_way_writes_the_lines_of_the_sink(tmp_path: Path) -> None:
     assert len(written[0]) == sum(group.lines.count(b"\n") for group in GROUPS)
 
 
-def test_the_cheapest_way_writes_the_rows_of_the_sink_into_sqlite(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "connect"), [("sqlite", sqlite3.connect), ("duckdb", duckdb.connect)]
+)
+def test_the_cheapest_way_writes_the_rows_of_the_sink_into_a_database(
+    kind: str, connect: Callable[[str], Any], tmp_path: Path
+) -> None:
     found = []
     for name in ("sink", "cheapest"):
         place = str(tmp_path / f"{name}.db")
-        sink_writer(GROUPS)(f"sqlite:{place}")
+        sink_writer(GROUPS)(f"{kind}:{place}")
         if name == "cheapest":  # it empties the table that the sink has made
-            KINDS["sqlite"].cheapest(place, GROUPS)
-        with closing(sqlite3.connect(place)) as database:
-            found.append(database.execute(SELECT).fetchall())
-    assert found[0] == found[1]
-    assert len(found[0]) == sum(group.lines.count(b"\n") for group in GROUPS)
-
-
-def test_the_cheapest_way_writes_the_rows_of_the_sink_into_duckdb(tmp_path: Path) -> None:
-    found = []
-    for name in ("sink", "cheapest"):
-        place = str(tmp_path / f"{name}.db")
-        sink_writer(GROUPS)(f"duckdb:{place}")
-        if name == "cheapest":
-            KINDS["duckdb"].cheapest(place, GROUPS)
-        with duckdb.connect(place) as database:
+            KINDS[kind].cheapest(place, GROUPS)
+        with closing(connect(place)) as database:
             found.append(database.execute(SELECT).fetchall())
     assert found[0] == found[1]
     assert len(found[0]) == sum(group.lines.count(b"\n") for group in GROUPS)

@@ -50,6 +50,20 @@ def test_every_code_reaches_as_far_as_is_known_of_it() -> None:
     assert {code: rule.action for code, rule in ERRORS.items()} == KNOWN
 
 
+def test_what_stops_an_account_on_a_data_request_stops_it_on_a_token_request_too() -> None:
+    stopping = {code for code, rule in ERRORS.items() if rule.action is Action.STOP_ACCOUNT}
+    for table in (TOKEN_ERRORS, COMPONENT_ERRORS, AUTHORIZER_ERRORS):
+        assert stopping <= {c for c, rule in table.items() if rule.action is Action.STOP_ACCOUNT}
+
+
+def test_a_refused_token_is_the_platforms_own_where_the_platform_asks() -> None:
+    assert AUTHORIZER_ERRORS[40001].action is Action.RENEW_TOKEN
+    assert AUTHORIZER_ERRORS[42006].action is Action.RENEW_TOKEN
+    assert TOKEN_ERRORS[40001].action is Action.STOP_ACCOUNT
+    assert COMPONENT_ERRORS[40001].action is Action.STOP_ACCOUNT
+    assert AUTHORIZER_ERRORS[42007].action is Action.STOP_ACCOUNT
+
+
 @pytest.mark.parametrize("code", KNOWN)
 def test_a_code_in_an_answer_is_said_with_its_sentence(code: int) -> None:
     body = json.dumps({"errcode": code, "errmsg": "said"}).encode()
@@ -78,22 +92,3 @@ def test_no_code_of_a_token_request_fails_a_window(table: Mapping[int, Rule]) ->
 )  # fmt: skip
 def test_a_code_that_passes_says_after_how_long(code: int, wait: str) -> None:
     assert wait in ERRORS[code].advice
-
-
-def test_a_missing_permission_reaches_the_interface_and_a_frozen_account_the_account() -> None:
-    actions = ERRORS[48001].action, ERRORS[50002].action
-    assert actions == (Action.NO_PERMISSION, Action.STOP_ACCOUNT)
-
-
-def test_a_refused_token_is_the_platforms_own_where_the_platform_asks() -> None:
-    assert AUTHORIZER_ERRORS[40001].action is Action.RENEW_TOKEN
-    assert AUTHORIZER_ERRORS[42006].action is Action.RENEW_TOKEN
-    assert TOKEN_ERRORS[40001].action is Action.STOP_ACCOUNT
-    assert COMPONENT_ERRORS[40001].action is Action.STOP_ACCOUNT
-    assert AUTHORIZER_ERRORS[42007].action is Action.STOP_ACCOUNT
-
-
-def test_what_stops_an_account_on_a_data_request_stops_it_on_a_token_request_too() -> None:
-    stopping = {code for code, rule in ERRORS.items() if rule.action is Action.STOP_ACCOUNT}
-    for table in (TOKEN_ERRORS, COMPONENT_ERRORS, AUTHORIZER_ERRORS):
-        assert stopping <= {c for c, rule in table.items() if rule.action is Action.STOP_ACCOUNT}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, timedelta
 from typing import Any
 
 from harvester.plan import last_legal_day
-from harvester.testing import Reply, Simulator
+from harvester.testing import Reply, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.catalogue import INTERFACES, Interface
 
 DATA = "/datacube/getarticlesummary"
@@ -18,6 +18,11 @@ GRANT = {"grant_type": "client_credential", "appid": "wx1", "secret": "practice"
 
 LIST = [each for each in INTERFACES.values() if each.shape not in ("publisher", "game")]
 PUBLISHER = [interface for interface in INTERFACES.values() if interface.shape == "publisher"]
+
+
+def virtual(test: Callable[[VirtualTimeLoop], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test that is a coroutine function runs in virtual time."""
+    return lambda: run_virtual(test)
 
 
 class Clock:

@@ -52,6 +52,17 @@ def test_a_ticket_opens_the_platform_for_two_hours() -> None:
     assert answer["expires_in"] == 7200
 
 
+def test_tokens_of_a_platform_end_like_others() -> None:
+    wechat = Platform()
+    platform = wechat.open()["component_access_token"]
+    account = wechat.refresh()["authorizer_access_token"]
+    wechat.clock.now += 7200.0
+    assert code(wechat.with_token(account)) == 42001
+    assert code(wechat.refresh(token=platform)) == 42001
+    wechat.revoke("wx1")
+    assert code(wechat.with_token(account)) == 40001
+
+
 def test_another_ticket_comes_every_ten_minutes_and_lives_twelve_hours() -> None:
     wechat = Platform()
     wechat.clock.now = START // 600 * 600
@@ -68,16 +79,44 @@ def test_a_ticket_that_was_never_pushed_is_invalid() -> None:
     wechat.clock.now += 600.0
     future = wechat.ticket()
     wechat.clock.now -= 600.0
-    for ticket in (future, "ticket@@@1_abc", "nonsense", "", None):
-        assert code(wechat.open(component_verify_ticket=ticket)) == 61006
+    assert code(wechat.open(component_verify_ticket=future)) == 61006
+
+
+def test_tickets_and_refresh_tokens_are_the_same_for_the_same_seed() -> None:
+    one, other, third = Platform(), Platform(), Platform(seed=2)
+    assert one.ticket() == other.ticket() != third.ticket()
+    assert one.refresh_token("wx1") == other.refresh_token("wx1") != third.refresh_token("wx1")
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"),
-    [({"component_appid": "wx9"}, 61011), ({"component_appsecret": "wrong"}, 40125)],
+    ("given", "expected"),
+    [
+        ({"component_appid": "wx9"}, 61011),
+        ({"component_appsecret": "wrong"}, 40125),
+        *[
+            ({"component_verify_ticket": ticket}, 61006)
+            for ticket in ("ticket@@@1_abc", "nonsense", "", None)
+        ],
+    ],
 )
-def test_another_platform_or_secret_gets_no_token(changed: dict[str, str], expected: int) -> None:
-    assert code(Platform().open(**changed)) == expected
+def test_without_the_right_credentials_and_ticket_there_is_no_platforms_token(
+    given: dict[str, Any], expected: int
+) -> None:
+    assert code(Platform().open(**given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"token": ""}, 41001),
+        ({"token": "wrong"}, 40014),
+        ({"refresh": "wrong"}, 61023),
+        ({"refresh": ""}, 61023),
+        ({"refresh": Platform().refresh_token("wx2")}, 61023),
+    ],
+)
+def test_without_the_right_tokens_there_is_no_other(given: dict[str, str], expected: int) -> None:
+    assert code(Platform().refresh(**given)) == expected
 
 
 @pytest.mark.parametrize("parameter", ["component_access_token", "access_token"])
@@ -93,33 +132,10 @@ def test_an_accounts_token_opens_its_data(parameter: str) -> None:
     assert rows == wechat.truth_of("getusersummary", "wx1", DAY, DAY)
 
 
-def test_tokens_of_a_platform_end_like_others() -> None:
-    wechat = Platform()
-    platform = wechat.open()["component_access_token"]
-    account = wechat.refresh()["authorizer_access_token"]
-    wechat.clock.now += 7200.0
-    assert code(wechat.with_token(account)) == 42001
-    assert code(wechat.refresh(token=platform)) == 42001
-    wechat.revoke("wx1")
-    assert code(wechat.with_token(account)) == 40001
-
-
 def test_a_platforms_token_is_the_wrong_kind_for_data_and_an_accounts_for_the_platform() -> None:
     wechat = Platform()
     assert code(wechat.with_token(wechat.open()["component_access_token"])) == 48001
     assert code(wechat.refresh(token=wechat.token())) == 48001
-
-
-@pytest.mark.parametrize(("token", "expected"), [("", 41001), ("wrong", 40014)])
-def test_without_the_platforms_token_there_is_no_accounts_token(token: str, expected: int) -> None:
-    assert code(Platform().refresh(token=token)) == expected
-
-
-@pytest.mark.parametrize("refresh", ["wrong", ""])
-def test_a_wrong_refresh_token_is_refused(refresh: str) -> None:
-    wechat = Platform()
-    assert code(wechat.refresh(refresh=refresh)) == 61023
-    assert code(wechat.refresh(refresh=wechat.refresh_token("wx2"))) == 61023
 
 
 def test_a_new_refresh_token_ends_the_old_one_when_it_is_used() -> None:
@@ -164,21 +180,8 @@ def test_token_calls_of_a_platform_can_be_refused() -> None:
     assert code(Platform(refuse_token={APPID: 61004}).open()) == 61004
 
 
-def test_a_platforms_calls_are_posts_with_an_object() -> None:
-    wechat = Platform()
-    path = f"{ROOT}api_component_token"
-    assert code(read(wechat.handle("GET", path, {}, b"{}"))) == 43002
-    assert code(read(wechat.handle("POST", path, {}, b"x"))) == 47001
-
-
 def test_without_a_platform_there_is_nothing_of_it() -> None:
     wechat = Wechat()
     assert wechat.handle("POST", f"{ROOT}api_component_token", {}, b"{}").status == 404
     with pytest.raises(ValueError, match="component"):
         wechat.ticket()
-
-
-def test_tickets_and_refresh_tokens_are_the_same_for_the_same_seed() -> None:
-    one, other, third = Platform(), Platform(), Platform(seed=2)
-    assert one.ticket() == other.ticket() != third.ticket()
-    assert one.refresh_token("wx1") == other.refresh_token("wx1") != third.refresh_token("wx1")

@@ -16,65 +16,13 @@ MONDAY = date(2026, 3, 2)
 WEEK = MONDAY, MONDAY + timedelta(days=6)
 APPIDS = ("wx1", "wx2", "wx3")
 
-READ = {
-    "ref_date", "user_source", "int_page_read_user", "int_page_read_count", "ori_page_read_user",
-    "ori_page_read_count", "share_user", "share_count", "add_to_fav_user", "add_to_fav_count",
-}  # fmt: skip
 ENTRANCES = ("session", "hist_msg", "feed", "friends", "other", "kanyikan", "souyisou")
-VISITS = {
-    "ref_date", "session_cnt", "visit_pv", "visit_uv", "visit_uv_new", "stay_time_uv",
-    "stay_time_session", "visit_depth",
-}  # fmt: skip
-FIELDS = {
-    "getusersummary": {"ref_date", "user_source", "new_user", "cancel_user"},
-    "getusercumulate": {"ref_date", "user_source", "cumulate_user"},
-    "getarticletotal": {"ref_date", "msgid", "title", "user_source", "url", "details"},
-    "getuserread": READ,
-    "getuserreadhour": READ | {"ref_hour"},
-    "getusershare": {"ref_date", "share_scene", "share_count", "share_user"},
-    "getusersharehour": {"ref_date", "ref_hour", "share_scene", "share_count", "share_user"},
-    "getarticleread": {"ref_date", "msgid", "detail"},
-    "getarticleshare": {"ref_date", "msgid", "detail"},
-    "getbizsummary": {"ref_date", "detail"},
-    "getarticletotaldetail": {
-        "ref_date", "msgid", "publish_type", "title", "content_url", "detail_list",
-    },
-    "getupstreammsg": {"ref_date", "msg_type", "msg_user", "msg_count"},
-    "getupstreammsghour": {"ref_date", "ref_hour", "msg_type", "msg_user", "msg_count"},
-    "getupstreammsgweek": {"ref_date", "msg_type", "msg_user", "msg_count"},
-    "getupstreammsgmonth": {"ref_date", "msg_type", "msg_user", "msg_count"},
-    "getupstreammsgdist": {"ref_date", "count_interval", "msg_user"},
-    "getupstreammsgdistweek": {"ref_date", "count_interval", "msg_user"},
-    "getupstreammsgdistmonth": {"ref_date", "count_interval", "msg_user"},
-    "getinterfacesummary": {
-        "ref_date", "callback_count", "fail_count", "total_time_cost", "max_time_cost",
-    },
-    "getinterfacesummaryhour": {
-        "ref_date", "ref_hour", "callback_count", "fail_count", "total_time_cost", "max_time_cost",
-    },
-    "getweanalysisappiddailysummarytrend": {"ref_date", "visit_total", "share_pv", "share_uv"},
-    "getweanalysisappiddailyvisittrend": VISITS,
-    "getweanalysisappidweeklyvisittrend": VISITS,
-    "getweanalysisappidmonthlyvisittrend": VISITS,
-    "getweanalysisappidvisitpage": {
-        "page_path", "page_visit_pv", "page_visit_uv", "page_staytime_pv", "entrypage_pv",
-        "exitpage_pv", "page_share_pv", "page_share_uv",
-    },
-    "getweanalysisappidvisitdistribution": {"index", "item_list"},
-}  # fmt: skip
 
 
 def figures(
     name: str, begin: date, end: date, *, appid: str = "wx1", now: float = NOW
 ) -> list[dict[str, Any]]:
     return Simulator(wall=lambda: now).truth_of(name, appid, begin, end)
-
-
-@pytest.mark.parametrize(("name", "fields"), FIELDS.items(), ids=list(FIELDS))
-def test_a_row_has_the_fields_of_its_interface(name: str, fields: set[str]) -> None:
-    rows = figures(name, *MARCH)
-    assert rows
-    assert all(set(row) == fields for row in rows)
 
 
 # followers
@@ -135,9 +83,7 @@ def test_people_of_an_article_are_fewer_than_the_sum_of_its_days() -> None:
     ("name", "entries", "length"),
     [("getarticletotal", "details", 7), ("getarticletotaldetail", "detail_list", 30)],
 )
-def test_an_article_grows_for_so_many_days_and_then_stands_still(
-    name: str, entries: str, length: int
-) -> None:
+def test_an_article_grows_for_so_many_days_alone(name: str, entries: str, length: int) -> None:
     day = date(2026, 3, 4)
     for age in (1, 2, length - 1, length, length + 1, length + 100):
         now = noon(str(day + timedelta(days=age)))
@@ -185,7 +131,7 @@ def test_the_entrances_of_an_article_add_up_in_times_but_not_in_people() -> None
 # articles of the new interfaces
 
 
-def test_an_articles_first_day_is_the_same_in_all_new_interfaces() -> None:
+def test_old_and_new_interfaces_tell_the_same_of_an_articles_first_day() -> None:
     day = date(2026, 3, 4)
     reads = {row["msgid"]: row["detail"] for row in figures("getarticleread", day, day)}
     shares = {row["msgid"]: row["detail"] for row in figures("getarticleshare", day, day)}
@@ -195,10 +141,6 @@ def test_an_articles_first_day_is_the_same_in_all_new_interfaces() -> None:
         first = row["detail_list"][0]
         assert reads[row["msgid"]]["read_user"] == first["read_user"]
         assert shares[row["msgid"]]["share_user"] == first["share_user"]
-
-
-def test_the_old_and_the_new_interfaces_tell_of_the_same_readers() -> None:
-    day = date(2026, 3, 4)
     new = {row["msgid"]: row["detail"]["read_user"] for row in figures("getarticleread", day, day)}
     for row in figures("getarticlesummary", day, day):
         assert new[row["msgid"]] == row["int_page_read_user"]
@@ -217,16 +159,10 @@ def test_scenes_do_not_add_up_to_all_of_them_and_stand_in_no_fixed_order() -> No
     assert len(firsts) > 3
 
 
-def test_an_entry_of_thirty_has_its_fields_and_rates() -> None:
+def test_an_entry_of_thirty_has_its_rates() -> None:
     for row in figures("getarticletotaldetail", *MARCH):
         assert row["publish_type"] in (0, 1, 2)
         for entry in row["detail_list"]:
-            assert set(entry) == {
-                "stat_date", "read_user", "read_user_source", "share_user", "zaikan_user",
-                "like_user", "comment_count", "collection_user", "praise_money",
-                "read_subscribe_user", "read_delivery_rate", "read_finish_rate",
-                "read_avg_activetime", "read_jump_position",
-            }  # fmt: skip
             assert 0 <= entry["read_delivery_rate"] <= 1
             assert [each["position"] for each in entry["read_jump_position"]] == [1, 2, 3, 4, 5]
             assert sum(each["rate"] for each in entry["read_jump_position"]) == pytest.approx(
@@ -236,10 +172,6 @@ def test_an_entry_of_thirty_has_its_fields_and_rates() -> None:
 
 def test_an_account_tells_how_many_articles_it_posted() -> None:
     sent = {row["ref_date"]: row["detail"] for row in figures("getbizsummary", *MARCH)}
-    assert set(next(iter(sent.values()))) == {
-        "read_user", "read_user_source", "share_user", "zaikan_user", "like_user",
-        "comment_count", "collection_user", "redirect_ori_page_user", "send_page_count",
-    }  # fmt: skip
     posted = Counter(row["ref_date"] for row in figures("getarticletotaldetail", *MARCH))
     assert posted
     assert all(sent[day]["send_page_count"] >= number for day, number in posted.items())
@@ -287,13 +219,11 @@ def test_channels_add_up_to_all_of_them_in_times_but_not_in_people() -> None:
     assert {row["user_source"] for row in channels} == {0, 1, 2, 4, 5, 6, 7}
 
 
-def test_original_pages_and_favourites_stand_in_the_row_of_all_channels_only() -> None:
-    names = ("ori_page_read_user", "ori_page_read_count", "add_to_fav_user", "add_to_fav_count")
-    rows = figures("getuserread", *MARCH)
-    assert any(row[name] for row in rows for name in names if row["user_source"] == 99999999)
-    others = [row for row in rows if row["user_source"] != 99999999]
-    others += figures("getuserreadhour", MARCH[0], MARCH[0])
-    assert not any(row[name] for row in others for name in names)
+def test_shares_of_all_scenes_are_the_shares_of_all_readers() -> None:
+    readers = [r for r in figures("getuserread", *MARCH) if r["user_source"] == 99999999]
+    shares = figures("getusershare", *MARCH)
+    assert sums(shares, "share_count", "ref_date") == sums(readers, "share_count", "ref_date")
+    assert {row["share_scene"] for row in shares} == {1, 2, 5, 255}
 
 
 def test_before_2020_02_28_there_were_no_rows_by_channel() -> None:
@@ -303,11 +233,13 @@ def test_before_2020_02_28_there_were_no_rows_by_channel() -> None:
     assert (found["2020-02-27"], len(found["2020-02-28"])) == ({99999999}, 8)
 
 
-def test_shares_of_all_scenes_are_the_shares_of_all_readers() -> None:
-    readers = [r for r in figures("getuserread", *MARCH) if r["user_source"] == 99999999]
-    shares = figures("getusershare", *MARCH)
-    assert sums(shares, "share_count", "ref_date") == sums(readers, "share_count", "ref_date")
-    assert {row["share_scene"] for row in shares} == {1, 2, 5, 255}
+def test_original_pages_and_favourites_stand_in_the_row_of_all_channels_only() -> None:
+    names = ("ori_page_read_user", "ori_page_read_count", "add_to_fav_user", "add_to_fav_count")
+    rows = figures("getuserread", *MARCH)
+    assert any(row[name] for row in rows for name in names if row["user_source"] == 99999999)
+    others = [row for row in rows if row["user_source"] != 99999999]
+    others += figures("getuserreadhour", MARCH[0], MARCH[0])
+    assert not any(row[name] for row in others for name in names)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +259,7 @@ def test_people_are_never_more_than_times(name: str, appid: str) -> None:
 @pytest.mark.parametrize(
     ("name", "stretch"), [("getupstreammsgweek", WEEK), ("getupstreammsgmonth", MARCH)]
 )
-def test_a_week_and_a_month_have_the_messages_of_their_days(
-    name: str, stretch: tuple[date, date]
-) -> None:
+def test_weeks_and_months_have_the_messages_of_days(name: str, stretch: tuple[date, date]) -> None:
     rows = figures(name, stretch[0], stretch[0])
     every = figures("getupstreammsg", *stretch)
     assert sums(rows, "msg_count", "msg_type") == sums(every, "msg_count", "msg_type")
@@ -413,13 +343,3 @@ def test_a_distribution_tells_where_from_how_long_and_how_deep() -> None:
     assert all(
         item["access_source_visit_uv"] == item["value"] for item in items["access_source_visit_uv"]
     )
-
-
-def test_a_portrait_has_six_lists_and_devices_have_no_id() -> None:
-    answer = figures("getweanalysisappiduserportrait", *WEEK)[0]
-    for field in ("visit_uv", "visit_uv_new"):
-        assert set(answer[field]) == {
-            "province", "city", "genders", "platforms", "devices", "ages",
-        }  # fmt: skip
-        assert all(set(each) == {"name", "value"} for each in answer[field]["devices"])
-        assert all(set(each) == {"id", "name", "value"} for each in answer[field]["ages"])

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from harvester.plan import last_legal_day
+from harvester.datacube import INTERFACES as ENDPOINTS
+from harvester.plan import Cut, last_legal_day
 from harvester.testing import Faults
 from harvester.testing.catalogue import INTERFACES, SPARSE, Interface
 from tests.support import at, noon
@@ -16,21 +17,8 @@ from tests.testing.support import LIST, PUBLISHER, Wechat, code, legal, read, wr
 NOW = noon("2026-06-01")
 YESTERDAY = date(2026, 5, 31)
 MONDAY = date(2026, 3, 2)
-SPANS = {
-    "getusersummary": 7, "getusercumulate": 7, "getarticlesummary": 1, "getarticletotal": 1,
-    "getuserread": 3, "getuserreadhour": 1, "getusershare": 7, "getusersharehour": 1,
-    "getarticleread": 1, "getarticleshare": 1, "getbizsummary": 30, "getarticletotaldetail": 1,
-    "getupstreammsg": 7, "getupstreammsghour": 1, "getupstreammsgweek": 1, "getupstreammsgmonth": 1,
-    "getupstreammsgdist": 15, "getupstreammsgdistweek": 1, "getupstreammsgdistmonth": 1,
-    "getinterfacesummary": 30, "getinterfacesummaryhour": 1,
-    "getweanalysisappiddailysummarytrend": 1, "getweanalysisappiddailyvisittrend": 1,
-    "getweanalysisappiddailyretaininfo": 1, "getweanalysisappidvisitpage": 1,
-    "getweanalysisappidvisitdistribution": 1,
-}  # fmt: skip
-RETIRED = {
-    "getarticlesummary", "getarticletotal", "getuserread", "getuserreadhour", "getusershare",
-    "getusersharehour",
-}  # fmt: skip
+SPANS = {each.name: ENDPOINTS[each.name].span for each in LIST if each.rule == "days"}
+RETIRED = {endpoint.name for endpoint in ENDPOINTS.values() if endpoint.retired}
 NEW = {"getarticleread", "getarticleshare", "getbizsummary", "getarticletotaldetail"}
 EVERY = pytest.mark.parametrize("interface", LIST, ids=lambda interface: interface.name)
 
@@ -44,16 +32,8 @@ def rows_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def test_there_are_as_many_interfaces_as_wechat_has() -> None:
-    mini = {name for name in INTERFACES if name.startswith("getweanalysisappid")}
-    publisher = {name for name, each in INTERFACES.items() if each.path == "/publisher/stat"}
-    assert (len(mini), len(publisher), len(INTERFACES)) == (10, 5, 37)
-
-
 @EVERY
-def test_an_interface_is_asked_at_its_path_and_answers_with_what_it_has(
-    interface: Interface,
-) -> None:
+def test_an_interface_answers_at_its_path_with_what_it_has(interface: Interface) -> None:
     wechat = Wechat(NOW)
     begin, end = legal(interface, NOW)
     answer = wechat.data(interface.name, begin, end)
@@ -103,9 +83,13 @@ def test_a_call_may_ask_for_so_many_days_and_no_more(name: str, span: int) -> No
     assert (code(answer), answer["errmsg"][:16]) == (61501, "date range error")
 
 
-def test_every_interface_has_a_rule_for_its_dates() -> None:
-    others = {each.name for each in LIST} - set(SPANS)
-    assert {INTERFACES[name].rule for name in others} == {"week", "month", "portrait"}
+def test_the_days_of_an_interface_are_those_that_wechats_pages_tell() -> None:
+    rules = {Cut.DAYS: "days", Cut.WEEK: "week", Cut.MONTH: "month", Cut.RECENT: "portrait"}
+    for interface in LIST:
+        endpoint = ENDPOINTS[interface.name]
+        assert interface.first_day == endpoint.first_day
+        assert interface.rule in (rules[endpoint.cut], "days")
+    assert {each.first_day for each in PUBLISHER} == {date(2016, 1, 1)}
 
 
 @pytest.mark.parametrize("name", ["weeklyvisittrend", "weeklyretaininfo"])
@@ -119,9 +103,7 @@ def test_a_week_is_asked_for_from_monday_to_sunday(name: str, first: int, last: 
 
 @pytest.mark.parametrize("name", ["monthlyvisittrend", "monthlyretaininfo"])
 @pytest.mark.parametrize(("first", "last"), [(1, 28), (1, 27), (2, 28)])
-def test_a_month_is_asked_for_from_its_first_to_its_last_day(
-    name: str, first: int, last: int
-) -> None:
+def test_a_month_is_asked_for_from_first_to_last_day(name: str, first: int, last: int) -> None:
     dates = date(2026, 2, first), date(2026, 2, last)
     answer = Wechat(NOW).data(f"getweanalysisappid{name}", *dates)
     assert code(answer) == (None if (first, last) == (1, 28) else 61501)
@@ -138,11 +120,11 @@ def test_a_portrait_is_of_one_seven_or_thirty_days_up_to_yesterday(length: int) 
 @EVERY
 def test_yesterday_is_there_from_eight_and_today_never(interface: Interface) -> None:
     begin, end = legal(interface, NOW)
-    morning = at(str(end + days(1)), 7.9)
+    morning = at(str(end + days(1)), 8.0) - 1
     wechat = Wechat(morning)
     assert last_legal_day(morning) == end
     codes = [code(wechat.data(interface.name, begin, end))]
-    wechat.clock.now = morning + 360.0
+    wechat.clock.now = morning + 1
     codes.append(code(wechat.data(interface.name, begin, end)))
     codes.append(code(wechat.data(interface.name, begin + days(1), end + days(1))))
     assert codes == [61503, None, 61501]
@@ -159,13 +141,13 @@ def test_before_its_first_day_an_interface_has_nothing(name: str) -> None:
         assert answer["list"] == []
 
 
-def test_the_first_days_are_those_that_wechat_tells() -> None:
-    assert {each.first_day for each in PUBLISHER} == {date(2016, 1, 1)}
-    for interface in LIST:
-        if interface.name in NEW:
-            assert interface.first_day == date(2025, 11, 1)
-        elif not interface.compact:
-            assert interface.first_day == date(2014, 12, 1)
+def test_the_six_old_article_interfaces_can_be_retired_and_no_others() -> None:
+    wechat = Wechat(NOW, retired=True)
+    answers = {each.name: wechat.data(each.name, *legal(each, NOW)) for each in LIST}
+    offline = {name: each for name, each in answers.items() if code(each) == 47009}
+    assert offline.keys() == RETIRED
+    for answer in offline.values():
+        assert answer["errmsg"].startswith("this api is offline, please use the new api")
 
 
 def test_a_range_over_the_first_day_has_the_days_from_it_on() -> None:
@@ -174,14 +156,10 @@ def test_a_range_over_the_first_day_has_the_days_from_it_on() -> None:
     assert [row["ref_date"] for row in rows] == ["2014-12-01", "2014-12-02"]
 
 
-def test_the_six_old_article_interfaces_can_be_retired_and_no_others() -> None:
-    wechat = Wechat(NOW, retired=True)
-    offline = {
-        interface.name
-        for interface in LIST
-        if code(wechat.data(interface.name, *legal(interface, NOW))) == 47009
-    }
-    assert offline == RETIRED
+def test_a_wider_span_gives_all_weeks_that_it_touches() -> None:
+    wechat = Wechat(NOW, spans={"getupstreammsgweek": 30})
+    rows = wechat.data("getupstreammsgweek", MONDAY + days(6), MONDAY + days(14))["list"]
+    assert {row["ref_date"] for row in rows} == {"2026-03-02", "2026-03-09", "2026-03-16"}
 
 
 # weeks and months
@@ -217,12 +195,6 @@ def test_a_week_or_month_is_there_only_when_it_has_ended(name: str, day: date, l
     assert wechat.data(name, day)["list"] != []
 
 
-def test_a_wider_span_gives_all_weeks_that_it_touches() -> None:
-    wechat = Wechat(NOW, spans={"getupstreammsgweek": 30})
-    rows = wechat.data("getupstreammsgweek", MONDAY + days(6), MONDAY + days(14))["list"]
-    assert {row["ref_date"] for row in rows} == {"2026-03-02", "2026-03-09", "2026-03-16"}
-
-
 # what can be set
 
 
@@ -236,20 +208,20 @@ def test_a_server_can_accept_fewer_days_than_its_page_says() -> None:
     assert code(wechat.data("getusersummary", MONDAY, MONDAY + days(2))) is None
 
 
-@pytest.mark.parametrize(
-    "spans", [{"nothing": 1}, {"getusersummary": 0}, {"getweanalysisappidweeklyvisittrend": 7}]
-)
-def test_a_span_that_makes_no_sense_is_refused(spans: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=next(iter(spans))):
-        Wechat(spans=spans)
-
-
 def test_a_wrong_range_can_be_told_with_the_number_of_a_wrong_format() -> None:
     wechat = Wechat(NOW, range_code=61500)
     answer = wechat.data("getusersummary", MONDAY, MONDAY + days(20))
     assert (code(answer), answer["errmsg"][:16]) == (61500, "date range error")
     answer = wechat.call("/datacube/getusersummary", begin_date="20260301", end_date="20260301")
     assert (code(answer), answer["errmsg"][:17]) == (61500, "date format error")
+
+
+@pytest.mark.parametrize(
+    "spans", [{"nothing": 1}, {"getusersummary": 0}, {"getweanalysisappidweeklyvisittrend": 7}]
+)
+def test_a_span_that_makes_no_sense_is_refused(spans: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(spans))):
+        Wechat(spans=spans)
 
 
 @pytest.mark.parametrize("name", ["getusersummary", "getarticletotal", "getarticleread"])
@@ -309,13 +281,6 @@ def test_the_truth_ends_with_the_last_day_whose_figures_are_there() -> None:
         assert max(row["ref_date"] for row in rows) == str(last)
 
 
-@EVERY
-def test_there_is_no_truth_of_what_has_not_happened(interface: Interface) -> None:
-    wechat = Wechat(noon("2026-02-28"))
-    begin, end = legal(interface, NOW)
-    assert wechat.truth_of(interface.name, "wx1", begin, end) == []
-
-
 def test_the_truth_of_getarticlesummary_is_truth() -> None:
     wechat = Wechat(NOW)
     assert wechat.truth_of("getarticlesummary", "wx1", MONDAY, MONDAY) == wechat.truth(
@@ -326,6 +291,13 @@ def test_the_truth_of_getarticlesummary_is_truth() -> None:
 def test_the_truth_of_an_unknown_interface_is_an_error() -> None:
     with pytest.raises(KeyError):
         Wechat().truth_of("getnothing", "wx1", MONDAY, MONDAY)
+
+
+@EVERY
+def test_there_is_no_truth_of_what_has_not_happened(interface: Interface) -> None:
+    wechat = Wechat(noon("2026-02-28"))
+    begin, end = legal(interface, NOW)
+    assert wechat.truth_of(interface.name, "wx1", begin, end) == []
 
 
 @EVERY

@@ -7,7 +7,7 @@ import pytest
 
 from harvester.testing.data import publisher
 from tests.support import at, days, noon
-from tests.testing.support import Wechat, code, read
+from tests.testing.support import Wechat, code
 
 NOW = noon("2026-06-01")
 SLOTS, GOODS = "publisher_adpos_general", "publisher_cps_general"
@@ -55,15 +55,12 @@ def test_pages_hold_each_row_once_and_the_sums_are_those_of_all() -> None:
     assert all(page["summary"] == pages[0]["summary"] for page in pages)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        {"page": 0}, {"page": "x"}, {"page": None}, {"page_size": 0}, {"page_size": 91},
-        {"page_size": None}, {"ad_slot": "SLOT_ID_NONE"}, {"slot_id": 5},
-    ],
-)  # fmt: skip
-def test_a_page_or_slot_that_cannot_be_is_refused_at_the_top_level(page: dict[str, Any]) -> None:
-    assert Wechat(NOW).stat(SLOTS, BEGIN, END, **page) == {"ret": 1701, "err_msg": "invalid param"}
+def test_there_are_thirteen_slots_and_their_incomes_are_those_of_all() -> None:
+    wechat = Wechat(NOW)
+    whole = wechat.stat(SLOTS, BEGIN, END)["summary"]["income"]
+    parts = [wechat.stat(SLOTS, BEGIN, END, ad_slot=each) for each in publisher.SLOTS]
+    assert len({part["list"][0]["slot_id"] for part in parts}) == 13
+    assert sum(part["summary"]["income"] for part in parts) == whole
 
 
 def test_slots_are_named_only_if_one_is_asked_for() -> None:
@@ -78,14 +75,6 @@ def test_slots_are_named_only_if_one_is_asked_for() -> None:
     assert by_number == answer
 
 
-def test_there_are_thirteen_slots_and_their_incomes_are_those_of_all() -> None:
-    wechat = Wechat(NOW)
-    whole = wechat.stat(SLOTS, BEGIN, END)["summary"]["income"]
-    parts = [wechat.stat(SLOTS, BEGIN, END, ad_slot=each) for each in publisher.SLOTS]
-    assert len({part["list"][0]["slot_id"] for part in parts}) == 13
-    assert sum(part["summary"]["income"] for part in parts) == whole
-
-
 def test_ad_units_can_be_asked_for_by_their_slot_or_one_by_one() -> None:
     wechat, slot = Wechat(NOW), "SLOT_ID_WEAPP_BANNER"
     for action, rows in ((UNITS, "list"), ("get_adunit_list", "ad_unit")):
@@ -96,12 +85,60 @@ def test_ad_units_can_be_asked_for_by_their_slot_or_one_by_one() -> None:
         assert wechat.stat(action, BEGIN, END, ad_unit_id="adunit-none")["total_num"] == 0
 
 
-def test_settlements_come_a_hundred_at_a_time_if_one_asks_so() -> None:
+SAID = {
+    1701: "invalid param", 45010: "not supported action for your appid", 61500: "date format error",
+    61501: "date range error",
+}  # fmt: skip
+YEAR, LONG = date(2026, 1, 1), {"start_date": date(2020, 1, 1), "end_date": date(2025, 12, 31)}
+
+
+@pytest.mark.parametrize(
+    ("action", "changed", "expected"),
+    [
+        *[(SLOTS, {"page": page}, 1701) for page in (0, "x", None)],
+        *[(SLOTS, {"page_size": size}, 1701) for size in (0, 91, None)],
+        (SLOTS, {"ad_slot": "SLOT_ID_NONE"}, 1701),
+        (SLOTS, {"slot_id": 5}, 1701),
+        (SETTLEMENT, {**LONG, "page_size": 101}, 1701),
+        (SLOTS, {"start_date": YEAR, "end_date": YEAR + timedelta(days=90)}, 61501),
+        (GOODS, {"start_date": YEAR, "end_date": YEAR + timedelta(days=60)}, 61501),
+        (GOODS, {"start_date": END, "end_date": BEGIN}, 61501),
+        (GOODS, {"start_date": date(2026, 6, 1), "end_date": date(2026, 6, 1)}, 61501),
+        (GOODS, {"start_date": "20260301"}, 61500),
+        (GOODS, {"start_date": None}, 61500),
+        *[(action, {}, 45010) for action in ("publisher_nothing", "getusersummary", "")],
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_at_the_top_level(
+    action: str, changed: dict[str, Any], expected: int
+) -> None:
+    answer = Wechat(NOW).stat(action, BEGIN, END, **changed)
+    assert answer == {"ret": expected, "err_msg": SAID[expected]}
+
+
+@pytest.mark.parametrize(("action", "span"), [(SLOTS, 90), (GOODS, 60)])
+def test_a_list_may_be_of_so_many_days(action: str, span: int) -> None:
+    assert ret(Wechat(NOW).stat(action, YEAR, YEAR + timedelta(days=span - 1))) is None
+    fewer = Wechat(NOW, spans={action: 5})
+    assert ret(fewer.stat(action, YEAR, YEAR + timedelta(days=5))) == 61501
+
+
+def test_yesterday_is_not_ready_before_eight() -> None:
+    yesterday = date(2026, 5, 31)
+    assert ret(Wechat(at("2026-06-01", 7.9)).stat(GOODS, yesterday, yesterday)) == 61503
+
+
+def test_faults_and_quotas_are_the_publishers_too() -> None:
+    wechat = Wechat(NOW, daily_quota=1)
+    assert ret(wechat.stat(GOODS, BEGIN, END)) is None
+    assert code(wechat.stat(GOODS, BEGIN, END)) == 45009
+
+
+def test_years_of_settlements_can_be_had_in_one_call() -> None:
     wechat = Wechat(NOW)
-    asked = date(2020, 1, 1), date(2025, 12, 31)
-    answer = wechat.stat(SETTLEMENT, *asked, page_size=100)
-    assert (answer["total_num"], len(answer["settlement_list"])) == (144, 100)
-    assert ret(wechat.stat(SETTLEMENT, *asked, page_size=101)) == 1701
+    for asked, size in ((LONG, 90), ({**LONG, "page_size": 100}, 100)):
+        answer = wechat.stat(SETTLEMENT, BEGIN, END, **asked)
+        assert (answer["total_num"], len(answer["settlement_list"])) == (144, size)
 
 
 def test_while_nothing_is_settled_the_sums_come_without_a_list() -> None:
@@ -137,13 +174,6 @@ def test_a_settlement_has_fields_of_its_own_and_strings_for_numbers() -> None:
         assert revenue == row["settled_revenue"]
 
 
-def test_half_a_month_is_settled_with_the_income_of_its_days() -> None:
-    wechat = Wechat(NOW)
-    [row] = wechat.truth_of(SETTLEMENT, "wx1", date(2026, 3, 15), date(2026, 3, 15))
-    incomes = wechat.truth_of(SLOTS, "wx1", date(2026, 3, 1), date(2026, 3, 15))
-    assert row["settled_revenue"] == sum(each["income"] for each in incomes)
-
-
 def test_a_settlement_comes_whole_with_any_day_of_it_once_it_is_settled() -> None:
     asked = date(2026, 2, 11), date(2026, 3, 26)
     rows = Wechat(NOW).truth_of(SETTLEMENT, "wx1", *asked)
@@ -152,6 +182,13 @@ def test_a_settlement_comes_whole_with_any_day_of_it_once_it_is_settled() -> Non
     early = Wechat(noon("2026-04-02")).stat(SETTLEMENT, *asked)["settlement_list"]
     assert [(row["month"], row["order"]) for row in early] == halves[1:]
     assert [row["sett_status"] for row in early] == [1, 5, 5]
+
+
+def test_half_a_month_is_settled_with_the_income_of_its_days() -> None:
+    wechat = Wechat(NOW)
+    [row] = wechat.truth_of(SETTLEMENT, "wx1", date(2026, 3, 15), date(2026, 3, 15))
+    incomes = wechat.truth_of(SLOTS, "wx1", date(2026, 3, 1), date(2026, 3, 15))
+    assert row["settled_revenue"] == sum(each["income"] for each in incomes)
 
 
 def test_an_ad_unit_has_a_row_a_day_and_its_day_within_its_figures() -> None:
@@ -168,38 +205,13 @@ def test_an_ad_unit_has_a_row_a_day_and_its_day_within_its_figures() -> None:
 
 def test_the_ad_units_there_are_are_listed_whatever_days_are_asked_for() -> None:
     wechat = Wechat(NOW)
+    rows = wechat.stat(UNITS, BEGIN, END)["list"]
     answer = wechat.stat("get_adunit_list", BEGIN, END)
     assert answer == wechat.stat("get_adunit_list", BEGIN, END, start_date=None, end_date=None)
     assert set(answer) == {"base_resp", "ad_unit", "total_num"}
     listed = {row["ad_unit_id"] for row in answer["ad_unit"]}
     rows = wechat.stat(UNITS, BEGIN, BEGIN)["list"]
     assert listed == {row["ad_unit_id"] for row in rows}
-
-
-def test_years_of_settlements_can_be_had_in_one_call() -> None:
-    answer = Wechat(NOW).stat(SETTLEMENT, date(2020, 1, 1), date(2025, 12, 31))
-    assert (answer["total_num"], len(answer["settlement_list"])) == (144, 90)
-
-
-@pytest.mark.parametrize(("action", "span"), [(SLOTS, 90), (GOODS, 60)])
-def test_a_list_is_of_so_many_days_at_most(action: str, span: int) -> None:
-    wechat, begin = Wechat(NOW), date(2026, 1, 1)
-    assert ret(wechat.stat(action, begin, begin + timedelta(days=span - 1))) is None
-    answer = wechat.stat(action, begin, begin + timedelta(days=span))
-    assert answer == {"ret": 61501, "err_msg": "date range error"}
-    fewer = Wechat(NOW, spans={action: 5})
-    assert ret(fewer.stat(action, begin, begin + timedelta(days=5))) == 61501
-
-
-def test_dates_have_hyphens_and_lie_before_today() -> None:
-    wechat, today = Wechat(NOW), date(2026, 6, 1)
-    assert ret(wechat.stat(GOODS, BEGIN, END, start_date="20260301")) == 61500
-    assert ret(wechat.stat(GOODS, BEGIN, END, start_date=None)) == 61500
-    assert ret(wechat.stat(GOODS, END, BEGIN)) == 61501
-    assert ret(wechat.stat(GOODS, today, today)) == 61501
-    wechat.clock.now = at("2026-06-01", 7.9)
-    yesterday = date(2026, 5, 31)
-    assert ret(wechat.stat(GOODS, yesterday, yesterday)) == 61503
 
 
 @pytest.mark.parametrize("action", [SLOTS, GOODS])
@@ -209,22 +221,3 @@ def test_before_2016_there_is_an_empty_list(action: str) -> None:
     assert (empty["list"], empty["total_num"], empty["base_resp"]["ret"]) == ([], 0, 0)
     rows = wechat.stat(action, date(2015, 12, 30), date(2016, 1, 2))["list"]
     assert [row["date"] for row in rows] == ["2016-01-02", "2016-01-01"]
-
-
-def test_an_unknown_action_is_not_supported() -> None:
-    wechat = Wechat(NOW)
-    for action in ("publisher_nothing", "getusersummary", ""):
-        assert ret(wechat.stat(action, BEGIN, END)) == 45010
-
-
-def test_the_publisher_wants_a_get_and_a_token() -> None:
-    wechat = Wechat(NOW)
-    query = {"action": GOODS, "access_token": wechat.token()}
-    assert code(read(wechat.handle("POST", "/publisher/stat", query, b""))) == 43001
-    assert code(wechat.stat(GOODS, BEGIN, END, token="wrong")) == 40014
-
-
-def test_faults_and_quotas_are_the_publishers_too() -> None:
-    wechat = Wechat(NOW, daily_quota=1)
-    assert ret(wechat.stat(GOODS, BEGIN, END)) is None
-    assert code(wechat.stat(GOODS, BEGIN, END)) == 45009

@@ -1,17 +1,19 @@
 """WeChat as a function from request to reply."""
 
-import asyncio
 import json
-from datetime import date, timedelta
+import re
+from typing import Any
 
 import pytest
 
 from harvester.datacube import StableToken
+from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
 from harvester.datacube.tokens import ClassicToken
 from harvester.model import Request, Response
-from harvester.plan import next_midnight, settles_at
-from harvester.testing import Faults, Reply, articles
-from tests.testing.support import DATA, DAY, GRANT, START, Wechat, code, read
+from harvester.plan import next_midnight
+from harvester.testing import TEXTS, Faults, Reply, articles
+from tests.support import noon
+from tests.testing.support import DATA, DAY, PUBLISHER, START, Wechat, code, read
 
 # data
 
@@ -20,11 +22,6 @@ def test_a_day_is_answered_with_its_articles() -> None:
     wechat = Wechat()
     assert wechat.ask(wechat.token()) == {"list": articles(1, "wx1", DAY)}
     assert wechat.truth("wx1", DAY) == articles(1, "wx1", DAY)
-
-
-def test_the_same_day_is_answered_alike_by_any_simulator_of_the_same_seed() -> None:
-    bodies = [wechat.reply(wechat.token()).body for wechat in (Wechat(seed=7), Wechat(seed=7))]
-    assert bodies[0] == bodies[1]
 
 
 def test_what_was_served_is_counted_by_account_and_day() -> None:
@@ -36,115 +33,96 @@ def test_what_was_served_is_counted_by_account_and_day() -> None:
     assert wechat.counts["data"] == 3
 
 
-def test_before_the_first_day_there_is_nothing() -> None:
-    wechat = Wechat()
-    assert wechat.ask(wechat.token(), date(2014, 11, 30)) == {"list": []}
-
-
 def test_an_unknown_path_is_not_found() -> None:
     wechat = Wechat()
     reply = wechat.handle("POST", "/cgi-bin/datacube/getarticlesummary", {}, b"{}")
     assert (reply.status, wechat.counts["404"]) == (404, 1)
 
 
-def test_data_is_given_to_a_post_only() -> None:
-    wechat = Wechat()
-    query = {"access_token": wechat.token()}
-    assert code(read(wechat.handle("GET", DATA, query, b""))) == 43002
+def dates(begin: object, end: object = "2023-06-01") -> bytes:
+    return json.dumps({"begin_date": begin, "end_date": end}).encode()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
-def test_a_body_that_is_no_object_is_a_format_error(body: bytes) -> None:
-    wechat = Wechat()
-    query = {"access_token": wechat.token()}
-    assert code(read(wechat.handle("POST", DATA, query, body))) == 47001
-
-
-@pytest.mark.parametrize("begin", ["2023-02-30", "20230601", "", None, 5])
-def test_what_is_no_day_is_a_date_format_error(begin: object) -> None:
-    wechat = Wechat()
-    body = json.dumps({"begin_date": begin, "end_date": "2023-06-01"}).encode()
-    query = {"access_token": wechat.token()}
-    assert code(read(wechat.handle("POST", DATA, query, body))) == 61500
+STABLE, QUOTA = "/cgi-bin/stable_token", "/cgi-bin/openapi/quota/get"
+PLATFORM, STAT = "/cgi-bin/component/api_component_token", "/publisher/stat"
 
 
 @pytest.mark.parametrize(
-    ("begin", "end"),
+    ("method", "path", "token", "body", "expected"),
     [
-        (DAY, DAY + timedelta(days=1)),
-        (DAY, DAY - timedelta(days=1)),
-        (date(2023, 11, 15), date(2023, 11, 15)),
-        (date(2030, 1, 1), date(2030, 1, 1)),
+        ("POST", "/cgi-bin/token", None, b"", 43001),
+        ("GET", STABLE, None, b"", 43002),
+        ("POST", STABLE, None, b"grant_type=x", 47001),
+        ("GET", PLATFORM, None, b"{}", 43002),
+        ("POST", PLATFORM, None, b"x", 47001),
+        ("GET", QUOTA, "right", b"{}", 43002),
+        ("POST", QUOTA, None, b"{}", 41001),
+        ("POST", QUOTA, "right", b"[]", 47001),
+        ("POST", STAT, "right", b"", 43001),
+        ("GET", STAT, "wrong", b"", 40014),
+        ("POST", DATA, None, dates("2023-06-01"), 41001),
+        ("POST", DATA, "", dates("2023-06-01"), 41001),
+        ("POST", DATA, "wrong", dates("2023-06-01"), 40014),
+        *[("POST", DATA, "right", body, 47001) for body in (b"", b"{", b"[]", b"\xff")],
+        *[
+            ("POST", DATA, "right", dates(begin), 61500)
+            for begin in ("2023-02-30", "20230601", "", None, 5)
+        ],
+        ("POST", DATA, "right", dates("2023-06-01", "2023-05-31"), 61501),
+        ("POST", DATA, "right", dates("2030-01-01", "2030-01-01"), 61501),
     ],
 )
-def test_more_than_a_day_or_a_day_after_yesterday_is_a_range_error(begin: date, end: date) -> None:
-    wechat = Wechat()
-    assert code(wechat.ask(wechat.token(), begin, end)) == 61501
-
-
-def test_yesterday_is_ready_from_eight_in_china() -> None:
-    wechat = Wechat()
-    yesterday = date(2023, 11, 14)
-    token = wechat.token()
-    codes = []
-    for at in (settles_at(yesterday) - 1, settles_at(yesterday)):
-        wechat.clock.now = at
-        codes.append(code(wechat.ask(token, yesterday)))
-    assert codes == [61503, None]
-
-
-def test_a_retired_interface_is_offline() -> None:
-    wechat = Wechat(retired=True)
-    answer = wechat.ask(wechat.token())
-    assert (answer["errcode"], answer["errmsg"][:43]) == (
-        47009,
-        "this api is offline, please use the new api",
-    )
-
-
-def test_every_refusal_has_a_request_id_of_its_own() -> None:
-    wechat = Wechat(retired=True)
-    texts = {wechat.ask(wechat.token())["errmsg"] for _ in range(5)}
-    assert len(texts) == 5
-    assert all(" rid: " in text for text in texts)
+def test_a_request_that_cannot_be_is_refused(
+    method: str, path: str, token: str | None, body: bytes, expected: int
+) -> None:
+    wechat = Wechat(component=("wxcomponent1", "practice"))
+    query = {"action": "publisher_cps_general"}
+    if token is not None:
+        query["access_token"] = wechat.token() if token == "right" else token
+    assert code(read(wechat.handle(method, path, query, body))) == expected
 
 
 # quotas
 
-
-def test_a_daily_quota_begins_anew_at_midnight_in_china() -> None:
-    wechat = Wechat(daily_quota=2)
-    codes = [code(wechat.ask(wechat.token())) for _ in range(3)]
-    wechat.clock.now = next_midnight(START)
-    codes.append(code(wechat.ask(wechat.token())))
-    assert codes == [None, None, 45009, None]
+ARTICLES, USERS, MORE = ("getarticlesummary", "wx1"), ("getusersummary", "wx1"), 45009
+OTHER = ("getarticlesummary", "wx2")
 
 
-def test_a_daily_quota_is_of_each_account() -> None:
-    wechat = Wechat(daily_quota=1)
-    appids = ("wx1", "wx2", "wx1")
-    assert [code(wechat.ask(wechat.token(appid))) for appid in appids] == [None, None, 45009]
-
-
-def test_a_daily_quota_is_of_each_interface() -> None:
-    wechat = Wechat(daily_quota=1)
-    names = ("getarticlesummary", "getusersummary", "getarticlesummary", "getusersummary")
-    assert [code(wechat.data(name, DAY)) for name in names] == [None, None, 45009, 45009]
-
-
-def test_an_interface_can_have_a_daily_quota_of_its_own() -> None:
-    wechat = Wechat(daily_quota={"getusersummary": 1})
-    names = ("getusersummary", "getusersummary", "getarticlesummary", "getarticlesummary")
-    assert [code(wechat.data(name, DAY)) for name in names] == [None, 45009, None, None]
-
-
-def test_the_minute_limit_counts_any_sixty_seconds() -> None:
-    wechat = Wechat(minute_limit=(2, 60.0))
-    token, codes = wechat.token(), []
-    for at in (0.0, 30.0, 59.9, 60.0, 89.9, 90.0):
+@pytest.mark.parametrize(
+    ("how", "calls"),
+    [
+        (
+            {"daily_quota": 2},
+            [(0.0, ARTICLES, None)] * 2
+            + [(0.0, ARTICLES, MORE), (next_midnight(START) - START, ARTICLES, None)],
+        ),
+        (
+            {"daily_quota": 1},
+            [(0.0, ARTICLES, None), (0.0, OTHER, None), (0.0, USERS, None)]
+            + [(0.0, each, MORE) for each in (ARTICLES, OTHER, USERS)],
+        ),
+        (
+            {"daily_quota": {"getusersummary": 1}},
+            [(0.0, USERS, None), (0.0, USERS, MORE)] + [(0.0, ARTICLES, None)] * 2,
+        ),
+        (
+            {"minute_limit": (2, 60.0)},
+            [
+                (at, ARTICLES, None if at in (0.0, 30.0, 60.0, 90.0) else 45011)
+                for at in (0.0, 30.0, 59.9, 60.0, 89.9, 90.0)
+            ],
+        ),
+    ],
+    ids=["anew at midnight", "of each account and interface", "of its own", "any sixty seconds"],
+)
+def test_calls_beyond_a_quota_are_refused(
+    how: dict[str, Any], calls: list[tuple[float, tuple[str, str], int | None]]
+) -> None:
+    wechat, found = Wechat(**how), []
+    for at, (name, appid), _ in calls:
         wechat.clock.now = START + at
-        codes.append(code(wechat.ask(token)))
-    assert codes == [None, None, 45011, None, 45011, None]
+        found.append((at, (name, appid), code(wechat.data(name, DAY, appid=appid))))
+    assert found == calls
 
 
 # tokens
@@ -195,6 +173,11 @@ def test_a_token_lives_as_long_as_it_is_told() -> None:
     assert (answer["expires_in"], code(wechat.ask(answer["access_token"]))) == (5.0, 42001)
 
 
+def test_a_token_is_as_long_as_wechat_says_that_one_may_be() -> None:
+    token = Wechat().token()
+    assert 100 < len(token) <= 512
+
+
 @pytest.mark.parametrize(
     ("changed", "refused"),
     [
@@ -211,23 +194,19 @@ def test_wrong_credentials_get_no_token(changed: dict[str, str], refused: int) -
     assert wechat.counts["tokens made"] == 0
 
 
-def test_stable_token_wants_a_post_with_an_object() -> None:
-    wechat = Wechat()
-    path = "/cgi-bin/stable_token"
-    assert code(read(wechat.handle("GET", path, GRANT, b""))) == 43002
-    assert code(read(wechat.handle("POST", path, {}, b"grant_type=x"))) == 47001
-
-
-def test_without_a_token_or_with_a_wrong_one_there_is_no_data() -> None:
-    wechat = Wechat()
-    assert [code(wechat.ask(token)) for token in ("", "wrong")] == [41001, 40014]
-
-
 def test_a_token_issued_without_a_call_is_the_one_that_the_next_call_gets() -> None:
     wechat = Wechat()
     value = wechat.issue_token("wx1")
     assert (wechat.counts["token"], code(wechat.ask(value))) == (0, None)
     assert wechat.token() == value
+
+
+def test_revoked_tokens_are_void_and_a_new_one_serves() -> None:
+    wechat = Wechat()
+    old, others = wechat.token(), wechat.token("wx2")
+    wechat.revoke("wx1")
+    assert [code(wechat.ask(token)) for token in (old, others)] == [40001, None]
+    assert code(wechat.ask(wechat.token())) is None
 
 
 def test_a_forced_refresh_ends_the_former_stable_token_at_once() -> None:
@@ -261,50 +240,30 @@ def test_twenty_refreshes_can_be_forced_on_a_day_in_china() -> None:
     assert len(set(found)) == 21
 
 
-def test_revoked_tokens_are_void_and_a_new_one_serves() -> None:
-    wechat = Wechat()
-    old, others = wechat.token(), wechat.token("wx2")
-    wechat.revoke("wx1")
-    assert [code(wechat.ask(token)) for token in (old, others, wechat.token())] == [
-        40001,
-        None,
-        None,
-    ]
-
-
-def test_a_token_is_as_long_as_wechat_says_that_one_may_be() -> None:
-    token = Wechat().token()
-    assert 100 < len(token) <= 512
-
-
 @pytest.mark.parametrize("kind", [StableToken, ClassicToken])
-def test_it_understands_the_token_providers_of_the_package(
-    kind: type[StableToken] | type[ClassicToken],
-) -> None:
+async def test_the_token_providers_are_understood(kind: type[StableToken | ClassicToken]) -> None:
     wechat = Wechat()
 
     async def send(request: Request) -> Response:
         query, body = dict(request.query), request.body or b""
         return Response(*wechat.handle(request.method, request.path, query, body)[:2])
 
-    token = asyncio.run(kind("wx1", "practice").fetch(send))
+    token = await kind("wx1", "practice").fetch(send)
     assert (code(wechat.ask(token.value)), token.lifetime) == (None, 7200.0)
 
 
 # faults
 
 
-def test_without_faults_nothing_can_go_wrong() -> None:
-    assert not Faults().any
-    assert not Faults(slow_seconds=60.0).any
-    assert Faults(busy=0.1).any
-    assert Faults(first_busy=1).any
-
-
 def test_the_first_requests_of_each_account_can_be_busy() -> None:
     wechat = Wechat(faults=Faults(first_busy=2))
     appids = ("wx1", "wx1", "wx1", "wx2")
     assert [code(wechat.ask(wechat.token(appid))) for appid in appids] == [-1, -1, None, -1]
+
+
+def test_an_account_can_have_faults_of_its_own() -> None:
+    wechat = Wechat(faults_of={"wx1": Faults(busy=1.0)})
+    assert [code(wechat.ask(wechat.token(appid))) for appid in ("wx1", "wx2")] == [-1, None]
 
 
 @pytest.mark.parametrize(
@@ -316,28 +275,12 @@ def test_the_first_requests_of_each_account_can_be_busy() -> None:
         (Faults(reset=1.0), 200, b"", "reset"),
     ],
 )
-def test_a_fault_takes_the_place_of_the_data(
+def test_a_fault_takes_the_datas_place(
     faults: Faults, status: int, body: bytes, fault: str
 ) -> None:
     wechat = Wechat(faults=faults)
     assert wechat.reply(wechat.token()) == Reply(status, body, 0.0, fault)
     assert (wechat.served, wechat.counts["faults"]) == ({}, 1)
-
-
-def test_a_cut_answer_and_a_slow_one_carry_the_data() -> None:
-    whole = Wechat()
-    body = whole.reply(whole.token()).body
-    cut, slow = Wechat(faults=Faults(cut=1.0)), Wechat(faults=Faults(slow=1.0, slow_seconds=9.0))
-    assert cut.reply(cut.token()) == Reply(200, body, 0.0, "cut")
-    assert slow.reply(slow.token()) == Reply(200, body, 9.0, "")
-
-
-def test_a_raw_control_character_stands_in_the_first_title() -> None:
-    wechat = Wechat(faults=Faults(control=1.0))
-    body = wechat.reply(wechat.token()).body
-    assert body.count(b'"title":"\x07') == 1
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(body)
 
 
 def test_tokens_can_be_revoked_after_so_many_requests() -> None:
@@ -348,6 +291,14 @@ def test_tokens_can_be_revoked_after_so_many_requests() -> None:
     assert wechat.counts["tokens made"] == 3
 
 
+def test_a_raw_control_character_stands_in_the_first_title() -> None:
+    wechat = Wechat(faults=Faults(control=1.0))
+    body = wechat.reply(wechat.token()).body
+    assert body.count(b'"title":"\x07') == 1
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(body)
+
+
 def test_faults_come_as_often_as_their_share_says() -> None:
     wechat = Wechat(faults=Faults(busy=0.2, empty=0.1))
     token = wechat.token()
@@ -356,9 +307,11 @@ def test_faults_come_as_often_as_their_share_says() -> None:
     assert 150 < bodies.count(b"") < 250
 
 
-def test_an_account_can_have_faults_of_its_own() -> None:
-    wechat = Wechat(faults_of={"wx1": Faults(busy=1.0)})
-    assert [code(wechat.ask(wechat.token(appid))) for appid in ("wx1", "wx2")] == [-1, None]
+def test_without_faults_nothing_can_go_wrong() -> None:
+    assert not Faults().any
+    assert not Faults(slow_seconds=60.0).any
+    assert Faults(busy=0.1).any
+    assert Faults(first_busy=1).any
 
 
 def test_every_reply_takes_its_latency() -> None:
@@ -366,3 +319,123 @@ def test_every_reply_takes_its_latency() -> None:
     token = wechat.token()
     assert wechat.reply(token).delay == 9.5
     assert wechat.handle("GET", "/", {}, b"").delay == 0.5
+
+
+def test_a_cut_answer_and_a_slow_one_carry_the_data() -> None:
+    whole = Wechat()
+    body = whole.reply(whole.token()).body
+    cut, slow = Wechat(faults=Faults(cut=1.0)), Wechat(faults=Faults(slow=1.0, slow_seconds=9.0))
+    assert cut.reply(cut.token()) == Reply(200, body, 0.0, "cut")
+    assert slow.reply(slow.token()) == Reply(200, body, 9.0, "")
+
+
+# refusals on request, and their texts
+
+
+CODES = sorted(set(TEXTS) - {0, 1701, 2009, 45010})
+
+
+@pytest.mark.parametrize("errcode", CODES)
+def test_any_code_can_be_had_on_a_data_call_with_its_text(errcode: int) -> None:
+    wechat = Wechat(refuse={"getusersummary": errcode})
+    answer = wechat.data("getusersummary", DAY)
+    assert answer["errcode"] == errcode
+    assert re.fullmatch(
+        re.escape(TEXTS[errcode]) + " rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}", answer["errmsg"]
+    )
+    assert wechat.counts[f"errcode {errcode}"] == 1
+
+
+def test_every_code_that_the_package_knows_has_a_text() -> None:
+    tables = (ERRORS, TOKEN_ERRORS, COMPONENT_ERRORS, AUTHORIZER_ERRORS)
+    assert {0}.union(*tables) <= set(TEXTS)
+    assert all(TEXTS.values())
+
+
+@pytest.mark.parametrize(
+    ("refuse", "expected"),
+    [
+        ({("wx1", "getusersummary"): 48001}, [48001, None, None, None]),
+        ({"getusersummary": 48001}, [48001, None, 48001, None]),
+        ({"wx1": 50002}, [50002, 50002, None, None]),
+        (
+            {("wx1", "getusersummary"): 61007, "getusersummary": 48001, "wx1": 50002},
+            [61007, 50002, 48001, None],
+        ),
+    ],
+)
+def test_an_account_an_interface_or_both_can_be_refused(
+    refuse: dict[Any, int], expected: list[int | None]
+) -> None:
+    wechat = Wechat(refuse=refuse)
+    found = [
+        code(wechat.data(name, DAY, appid=appid))
+        for appid in ("wx1", "wx2")
+        for name in ("getusersummary", "getusercumulate")
+    ]
+    assert found == expected
+
+
+def test_the_publishers_own_codes_come_as_ret_and_others_as_errcode() -> None:
+    name = PUBLISHER[0].name
+    answer = Wechat(refuse={name: 45010}).data(name, DAY)
+    assert answer == {"ret": 45010, "err_msg": "not supported action for your appid"}
+    assert code(Wechat(refuse={name: 48001}).data(name, DAY)) == 48001
+
+
+@pytest.mark.parametrize("errcode", [40164, 40243, 89503, -1])
+def test_an_account_can_be_refused_a_token(errcode: int) -> None:
+    wechat = Wechat(refuse_token={"wx1": errcode})
+    assert (code(wechat.stable()), code(wechat.classic())) == (errcode, errcode)
+    assert wechat.token("wx2")
+
+
+def test_a_token_of_a_refused_account_is_not_asked_for_before_its_credentials() -> None:
+    wechat = Wechat(refuse_token={"wx1": 40164})
+    assert code(wechat.stable(secret="wrong")) == 40125
+
+
+# request ids
+
+
+def test_a_request_id_begins_with_its_time_in_hexadecimal_seconds() -> None:
+    wechat = Wechat(refuse={"getusersummary": 48001})
+    texts = [wechat.data("getusersummary", DAY)["errmsg"] for _ in range(3)]
+    ids = {text.partition("rid: ")[2] for text in texts}
+    assert {int(each.partition("-")[0], 16) for each in ids} == {int(START)}
+    assert len(ids) == 3
+
+
+# cloud hosting
+
+
+def ask(wechat: Wechat, **query: str) -> dict[str, Any]:
+    body = json.dumps({"begin_date": str(DAY), "end_date": str(DAY)}).encode()
+    return read(wechat.handle("POST", "/datacube/getusersummary", query, body))
+
+
+def test_in_cloud_hosting_a_call_without_a_token_is_the_accounts_own() -> None:
+    wechat = Wechat(cloud_appid="wx1")
+    assert ask(wechat)["list"] == wechat.truth_of("getusersummary", "wx1", DAY, DAY)
+    assert wechat.served_of["getusersummary", "wx1", DAY, DAY] == 1
+    assert code(ask(Wechat())) == 41001
+
+
+def test_in_cloud_hosting_an_access_token_still_says_whose_call_it_is() -> None:
+    wechat = Wechat(noon("2026-06-01"), cloud_appid="wx1")
+    assert ask(wechat, access_token=wechat.token("wx2"))["list"] == wechat.truth_of(
+        "getusersummary", "wx2", DAY, DAY
+    )
+    assert code(ask(wechat, access_token="wrong")) == 40014
+
+
+def test_a_token_of_the_container_is_taken_if_it_is_the_right_one() -> None:
+    wechat = Wechat(cloud_appid="wx1", cloud_token="container")
+    assert "list" in ask(wechat, cloudbase_access_token="container")
+    assert code(ask(wechat, cloudbase_access_token="other")) == 40014
+    assert code(ask(Wechat(cloud_appid="wx1"), cloudbase_access_token="container")) == 40014
+
+
+def test_a_token_of_a_container_without_an_account_is_an_error() -> None:
+    with pytest.raises(ValueError, match="cloud_appid"):
+        Wechat(cloud_token="container")

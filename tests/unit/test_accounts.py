@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -37,9 +36,9 @@ def written(folder: Path, text: str, name: str = "a.toml") -> Path:
     return path
 
 
-def refused(folder: Path, text: str, name: str = "a.toml", *, secrets: bool = True) -> str:
+def refused(folder: Path, text: str, name: str = "a.toml") -> str:
     with pytest.raises(UsageError) as caught:
-        read_accounts(written(folder, text, name), secrets=secrets)
+        read_accounts(written(folder, text, name))
     assert "s3cret" not in str(caught.value)
     return str(caught.value).replace(f"{folder}/", "")
 
@@ -48,36 +47,29 @@ def kinds(accounts: list[Account]) -> list[str]:
     return [type(provider_for(account)).__name__ for account in accounts]
 
 
-ALL = f"""
-{PLATFORM}
-[[account]]
-appid = "wx1"
-secret = "env:WX_SECRET"
-[[account]]
-appid = "wx2"
-secret = "file:static"
-token = "classic"
-[[account]]
-appid = "wx3"
-token = "cloud"
-[[account]]
-appid = "wx4"
-token = "cloudbase"
-[[account]]
-appid = "wx5"
-token = "command:echo t"
-[[account]]
-appid = "wx6"
-token = "https://tokens/wx6"
-token_header = "env:WX_SECRET"
-[[account]]
-appid = "wx7"
-token = "static:file:static"
-[[account]]
-appid = "wx8"
-platform = "p"
-refresh_token = "file:r1"
-"""
+def account(*lines: str, appid: str = "wx1") -> str:
+    return "\n".join(["[[account]]", f'appid = "{appid}"', *lines, ""])
+
+
+SECRET, REFRESH = 'secret = "env:WX_SECRET"', 'refresh_token = "file:r1"'
+OF_P, CLOUD = 'platform = "p"', 'token = "cloud"'
+GOOD = account(SECRET)
+ALL = PLATFORM + "".join(
+    account(*lines, appid=f"wx{number}")
+    for number, lines in enumerate(
+        [
+            (SECRET,),
+            ('secret = "file:static"', 'token = "classic"'),
+            (CLOUD,),
+            ('token = "cloudbase"',),
+            ('token = "command:echo t"',),
+            ('token = "https://tokens/wx6"', 'token_header = "env:WX_SECRET"'),
+            ('token = "static:file:static"',),
+            (OF_P, REFRESH),
+        ],
+        1,
+    )
+)
 KINDS = [
     "StableToken", "ClassicToken", "NoToken", "CloudbaseToken", "CommandToken", "HttpToken",
     "StaticToken", "AuthorizerToken",
@@ -97,7 +89,8 @@ def test_without_secrets_no_reference_is_followed(
     monkeypatch.delenv("WX_SECRET")
     for name in ("ticket", "r1", "static"):
         (tmp_path / name).unlink()
-    accounts = read_accounts(written(tmp_path, ALL), secrets=False)
+    file = written(tmp_path, ALL)
+    accounts = read_accounts(file, secrets=False)
     assert [account.appid for account in accounts] == [f"wx{n}" for n in range(1, 9)]
     assert len(kinds(accounts)) == 8
 
@@ -106,10 +99,10 @@ def test_a_plan_of_all_kinds_needs_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("WX_SECRET")
+    file = written(tmp_path, ALL)
     monkeypatch.chdir(tmp_path)
-    file = str(written(tmp_path, ALL))
     days = ["--start", "2024-01-01", "--end", "2024-01-31"]
-    assert invoke(["plan", "getarticlesummary", *days, "--accounts", file]) == 0
+    assert invoke(["plan", "getarticlesummary", *days, "--accounts", str(file)]) == 0
     assert "248" in capsys.readouterr().out
 
 
@@ -126,16 +119,13 @@ def test_csv_says_the_same_with_a_header_line(tmp_path: Path) -> None:
     assert accounts[1].secret == Secret("s3cret-of-static")
 
 
-def test_the_accounts_of_platforms_may_stand_in_a_csv_file_that_the_toml_names(
-    tmp_path: Path,
-) -> None:
+def test_accounts_of_platforms_may_stand_in_a_csv_file_that_is_named(tmp_path: Path) -> None:
     written(tmp_path, "appid,platform,refresh_token\nwx1,p,file:r1\nwx2,p,file:r2\n", "a.csv")
     accounts = read_accounts(written(tmp_path, f'csv = "a.csv"\n{PLATFORM}'))
     assert kinds(accounts) == ["AuthorizerToken", "AuthorizerToken"]
 
 
-def account(*lines: str) -> str:
-    return "\n".join(["[[account]]", 'appid = "wx1"', *lines, ""])
+TOKENS = "stable, classic, cloud, cloudbase, command:…, https://…, static:…"
 
 
 @pytest.mark.parametrize(
@@ -150,43 +140,30 @@ def account(*lines: str) -> str:
         (account('secret = "file:no"'), "account 1: the secret file no cannot be read"),
         (account('secret = "s3cret"'), "a secret is a reference: env:NAME or file:PATH"),
         (account(), "account 1 (wx1) has no secret"),
-        (account('token = "gold"'), "token 'gold' is not one of stable, classic, cloud"),
+        (account('token = "gold"'), f"token 'gold' is not one of {TOKENS}"),
         (account('token = "29_s3cret-as-it-is"'), "token as given is not one of"),
         (account('token = "static:env:NOT_SET_AT_ALL"'), "variable NOT_SET_AT_ALL is not set"),
         (account('token = "static:file:no"'), "the token file no cannot be read"),
-        (account('token = "cloud"', 'secret = "env:WX_SECRET"'), "a secret goes with stable or"),
-        (account('token = "cloud"', 'token_header = "env:X"'), "goes with a token from https://"),
-        (account('platform = "p"'), "account 1 (wx1) has no refresh_token"),
-        (account('refresh_token = "file:r1"'), "account 1 (wx1) has no platform"),
-        (account('platform = "q"', 'refresh_token = "file:r1"') + PLATFORM, "no platform 'q'"),
-        (account('platform = "p"', 'refresh_token = "r1"') + PLATFORM, "reference: file:PATH"),
-        (account('platform = "p"', 'refresh_token = "file:no"') + PLATFORM, "there is no file no"),
+        (account(CLOUD, SECRET), "a secret goes with stable or classic tokens"),
+        (account(CLOUD, 'token_header = "env:X"'), "goes with a token from https://"),
+        (account(OF_P), "account 1 (wx1) has no refresh_token"),
+        (account(REFRESH), "account 1 (wx1) has no platform"),
+        (account('platform = "q"', REFRESH) + PLATFORM, "no platform 'q'"),
+        (account(OF_P, 'refresh_token = "r1"') + PLATFORM, "reference: file:PATH"),
+        (account(OF_P, 'refresh_token = "file:no"') + PLATFORM, "there is no file no"),
+        (account(OF_P, REFRESH, SECRET) + PLATFORM, "secret does not go with a platform"),
         (
-            account('platform = "p"', 'refresh_token = "file:r1"', 'secret = "env:WX_SECRET"')
-            + PLATFORM,
-            "secret does not go with a platform",
-        ),
-        (
-            account('secret = "env:WX_SECRET"') + PLATFORM.replace("ticket =", "tickt ="),
+            GOOD + PLATFORM.replace("ticket =", "tickt ="),
             "platform 1: unknown key 'tickt' (did you mean ticket?)",
         ),
+        (GOOD + PLATFORM * 2, "platform 2: the platform p was given"),
+        (GOOD + PLATFORM.replace("wxp", "not an appid"), "is not one"),
+        (GOOD * 2, "account 2: the account wx1 was given twice, first in a.toml, account 1"),
+        (account(SECRET, "concurrency = 0"), "at least 1, not '0'"),
+        (account(SECRET, "concurrency = 1.5"), "at least 1, not '1.5'"),
+        (account(SECRET, 'concurrency = "x"'), "at least 1, not 'x'"),
         (
-            account('secret = "env:WX_SECRET"') + PLATFORM * 2,
-            "platform 2: the platform p was given",
-        ),
-        (
-            account('secret = "env:WX_SECRET"') + PLATFORM.replace("wxp", "not an appid"),
-            "is not one",
-        ),
-        (
-            account('secret = "env:WX_SECRET"') * 2,
-            "account 2: the account wx1 was given twice, first in a.toml, account 1",
-        ),
-        (account('secret = "env:WX_SECRET"', "concurrency = 0"), "at least 1, not '0'"),
-        (account('secret = "env:WX_SECRET"', "concurrency = 1.5"), "at least 1, not '1.5'"),
-        (account('secret = "env:WX_SECRET"', 'concurrency = "x"'), "at least 1, not 'x'"),
-        (
-            account('secret = "env:WX_SECRET"').replace("wx1", "wx 1"),
+            account(SECRET, appid="wx 1"),
             "a.toml, account 1: appid: 'wx 1' is not one; it is letters and digits",
         ),
         (PLATFORM, "a.toml names no account"),
@@ -225,31 +202,27 @@ def test_what_is_wrong_in_csv_is_told_with_its_line(tmp_path: Path, text: str, s
 
 def test_the_same_account_in_both_files_is_told_with_both_places(tmp_path: Path) -> None:
     written(tmp_path, "appid,secret\nwx1,env:WX_SECRET\n", "more.csv")
-    text = 'csv = "more.csv"\n' + account('secret = "env:WX_SECRET"')
-    assert refused(tmp_path, text) == (
+    assert refused(tmp_path, f'csv = "more.csv"\n{GOOD}') == (
         "more.csv, line 2: the account wx1 was given twice, first in a.toml, account 1"
     )
 
 
+def test_a_csv_file_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"appid\n\xff\xfe\n")
+    said = r"a\.csv is not UTF-8 text \(Excel: save it as CSV UTF-8, not as CSV\)$"
+    with pytest.raises(UsageError, match=said):
+        read_accounts(tmp_path / "a.csv")
+
+
 def test_an_account_can_have_a_cap_of_its_own_in_either_file(tmp_path: Path) -> None:
-    (one,) = read_accounts(
-        written(tmp_path, account('secret = "env:WX_SECRET"', "concurrency = 3"))
-    )
+    (one,) = read_accounts(written(tmp_path, account(SECRET, "concurrency = 3")))
     assert one.concurrency == 3
     csv = "appid,secret,concurrency\nwx1,env:WX_SECRET,2\nwx2,env:WX_SECRET,\n"
     both = read_accounts(written(tmp_path, csv, "a.csv"))
     assert [each.concurrency for each in both] == [2, None]
 
 
-def test_a_csv_file_that_is_not_text_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"appid\n\xff\xfe\n")
-    with pytest.raises(
-        UsageError, match=r"a\.csv is not UTF-8 text \(Excel: save it as CSV UTF-8, not as CSV\)$"
-    ):
-        read_accounts(tmp_path / "a.csv")
-
-
-def test_a_header_by_reference_goes_along(tmp_path: Path) -> None:
+async def test_a_header_by_reference_goes_along(tmp_path: Path) -> None:
     text = account('token = "https://tokens/wx1"', 'token_header = "env:WX_SECRET"')
     (one,) = read_accounts(written(tmp_path, text))
     sent: list[Request] = []
@@ -258,5 +231,5 @@ def test_a_header_by_reference_goes_along(tmp_path: Path) -> None:
         sent.append(request)
         return Response(200, b"t0ken")
 
-    asyncio.run(provider_for(one).fetch(send))
+    await provider_for(one).fetch(send)
     assert sent[0].headers == (("Authorization", "s3cret"),)

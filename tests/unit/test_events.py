@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
+from harvester import events
 from harvester.events import (
-    AccountStopped,
     Bookkeeper,
     Committed,
     Deferred,
@@ -17,11 +17,7 @@ from harvester.events import (
     Failure,
     Paused,
     Report,
-    Retrying,
     RunStarted,
-    Stalled,
-    Stopping,
-    TokenFetched,
     Windows,
 )
 from harvester.model import Window
@@ -60,21 +56,26 @@ def test_no_event_has_room_for_a_token_or_a_record(kind: type) -> None:
 
 
 def test_a_run_of_which_nothing_is_told_is_complete() -> None:
-    assert told().state(1) == "complete"
+    assert told().state(1) == told().state(0) == "complete"
 
 
-def test_the_plan_is_counted_in_windows() -> None:
-    assert told(RunStarted(10, 3, 1)).report.windows == Windows(planned=10, skipped=3)
+def test_a_report_without_anything_to_wait_for_has_no_time() -> None:
+    assert Report().to_dict()["until"] is None
 
 
-def test_committed_windows_are_done() -> None:
-    books = told(Committed((window(0), window(1)), 1, 7), Committed((window(2),), 0, 5))
-    assert books.report.windows == Windows(done=3, empty=1)
+def test_what_is_planned_and_committed_is_counted_in_windows() -> None:
+    books = told(
+        RunStarted(10, 3, 1), Committed((window(0), window(1)), 1, 7), Committed((window(2),), 0, 5)
+    )
+    assert books.report.windows == Windows(planned=10, skipped=3, done=3, empty=1)
     assert books.report.records == 12
 
 
 def test_a_window_tried_again_is_a_retry_and_a_token_is_none() -> None:
-    books = told(Retrying("wx1", window(0), 1, 2.0, "busy"), Retrying("wx1", None, 1, 2.0, "busy"))
+    books = told(
+        events.Retrying("wx1", window(0), 1, 2.0, "busy"),
+        events.Retrying("wx1", None, 1, 2.0, "busy"),
+    )
     assert books.report.retries == 1
 
 
@@ -91,6 +92,11 @@ def test_deferred_windows_wait_until_the_earliest_time() -> None:
 def test_failed_windows_make_the_run_partial_even_if_others_wait() -> None:
     books = told(failed(0, 0), Deferred("wx1", "e", day(1), day(1), 1, 400.0, "quota"))
     assert books.state(1) == "partial"
+
+
+def test_a_run_whose_accounts_all_stopped_has_failed() -> None:
+    books = told(failed(0, 0), events.AccountStopped("wx1", "x"), events.AccountStopped("wx2", "x"))
+    assert (books.state(2), books.state(3)) == ("failed", "partial")
 
 
 def test_neighbouring_days_that_failed_alike_are_one_line() -> None:
@@ -112,22 +118,13 @@ def test_two_accounts_that_fail_by_turns_are_two_lines() -> None:
     ]
 
 
-def test_a_run_whose_accounts_all_stopped_has_failed() -> None:
-    books = told(failed(0, 0), AccountStopped("wx1", "x"), AccountStopped("wx2", "x"))
-    assert (books.state(2), books.state(3)) == ("failed", "partial")
-
-
-def test_a_run_without_accounts_did_not_fail() -> None:
-    assert told().state(0) == "complete"
-
-
 @pytest.mark.parametrize(
     "event",
     [
-        TokenFetched("wx1", 7200.0),
+        events.TokenFetched("wx1", 7200.0),
         Paused("wx1", 20.0, "slower"),
-        Stalled(10.0, ()),
-        Stopping(3),
+        events.Stalled(10.0, ()),
+        events.Stopping(3),
     ],
 )
 def test_other_events_leave_the_report_alone(event: Event) -> None:
@@ -141,39 +138,15 @@ def test_a_report_reads_as_json() -> None:
     books.report.failures = books.failures()
     assert books.report.to_dict() == {
         "state": "partial",
-        "windows": {
-            "planned": 2,
-            "skipped": 0,
-            "done": 0,
-            "empty": 0,
-            "waiting": 0,
-            "failed": 2,
-        },
-        "records": 0,
-        "requests": 0,
-        "retries": 0,
-        "token_fetches": 0,
-        "seconds": 1.235,
-        "until": "1970-01-01T00:00:00Z",
-        "failures": [
-            {
-                "appid": "wx1",
-                "endpoint": "e",
-                "begin_date": "2020-01-01",
-                "end_date": "2020-01-02",
-                "error": "errcode 1 [rid: 1-2]",
-                "code": 1,
-                "rid": "1-2",
-                "windows": 2,
-            }
-        ],
-        "changed": 0,
-        "provisional": 0,
-        "foreign": 0,
-        "waits": [],
-        "stopped": {},
-        "notes": [],
-    }
+        "windows": {"planned": 2, "skipped": 0, "done": 0, "empty": 0, "waiting": 0, "failed": 2},
+        "records": 0, "requests": 0, "retries": 0, "token_fetches": 0, "seconds": 1.235,
+        "until": "1970-01-01T00:00:00Z", "changed": 0, "provisional": 0, "foreign": 0, "waits": [],
+        "stopped": {}, "notes": [],
+        "failures": [{
+            "appid": "wx1", "endpoint": "e", "begin_date": "2020-01-01", "end_date": "2020-01-02",
+            "error": "errcode 1 [rid: 1-2]", "code": 1, "rid": "1-2", "windows": 2,
+        }],
+    }  # fmt: skip
 
 
 def test_who_waits_for_what_is_told_by_account_and_interface() -> None:
@@ -192,7 +165,3 @@ def test_who_waits_for_what_is_told_by_account_and_interface() -> None:
         {"appid": "wx2", "endpoint": "e", "reason": "quota", "seconds": 0.0, "windows": 3,
          "until": "1970-01-01T00:10:50Z", "begin_date": "2020-01-01", "end_date": "2020-01-04"},
     ]  # fmt: skip
-
-
-def test_a_report_without_anything_to_wait_for_has_no_time() -> None:
-    assert Report().to_dict()["until"] is None

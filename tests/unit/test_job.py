@@ -47,6 +47,11 @@ def test_a_job_holds_what_was_asked_for() -> None:
         made.start = "2025-01-01"  # type: ignore[misc]
 
 
+def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unknown option 'rte'"):
+        job(rte=1)
+
+
 def test_a_job_is_pickled_whole_and_equal() -> None:
     made = job(sink=["jsonl:a", "sqlite:b.db"], interfaces=[MINE], rate=Rate(5, 2.0), wait=True)
     again = pickle.loads(pickle.dumps(made))
@@ -87,11 +92,6 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
 )
 def test_values_are_checked_when_a_job_is_made(more: dict[str, Any], message: str) -> None:
     assert message in refused(**more)
-
-
-def test_an_unknown_option_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="unknown option 'rte'"):
-        job(rte=1)
 
 
 # no secret
@@ -203,7 +203,7 @@ def test_a_file_of_the_command_is_a_job(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(made)) == made
 
 
-def test_paths_start_from_the_directory_of_the_file(
+def test_paths_start_from_where_the_file_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -18,11 +18,12 @@ from harvester.config.accounts import list_accounts, read_accounts
 from harvester.errors import UsageError
 from harvester.job import Job
 from harvester.model import Account
-from harvester.plan import last_settled_day, parse_day
+from harvester.plan import parse_day
 from tests.support import A, at, noon
 
 DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
 RUN = ["run", "users", "--appid", A, *DAYS]
+Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +35,17 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def refused(capsys: Output, *arguments: str) -> str:
     assert invoke(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
     return said.err.removeprefix("harvester: ").rstrip()
+
+
+def done(capsys: Output, *arguments: str) -> tuple[str, str]:
+    assert invoke(arguments) == 0
+    return capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -56,37 +62,42 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("out/there", "jsonl: and that path"),
     ],
 )
-def test_a_sink_that_is_nearly_one_is_suggested(
-    spec: str, meant: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sink_that_is_nearly_one_is_suggested(spec: str, meant: str, capsys: Output) -> None:
     said = refused(capsys, *RUN, "--sink", spec)
     assert f" (did you mean {meant}?): these are known: " in said
     assert "hidden" not in said
 
 
-def test_a_sink_that_is_like_none_has_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sink_that_is_like_none_has_no_suggestion(capsys: Output) -> None:
     assert "did you mean" not in refused(capsys, *RUN, "--sink", "xyzzy:out")
 
 
-def test_a_ledger_of_postgres_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, *RUN, "--ledger", "postgres://u:hidden@h/db")
-    assert said.startswith("ledger: postgres://… is not a ledger (did you mean postgresql?); give ")
-
-
-@pytest.mark.parametrize("command", ["run", "plan"])
-def test_an_original_id_is_not_an_appid(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, command, "users", "--appid", "gh_0123456789ab", *DAYS)
-    assert said.startswith("appid: gh_0123456789ab is the original id of an account (gh_…);")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            [*RUN, "--ledger", "postgres://u:hidden@h/db"],
+            "ledger: postgres://… is not a ledger (did you mean postgresql?); give ",
+        ),
+        *[
+            (
+                [command, "users", "--appid", "gh_0123456789ab", *DAYS],
+                "appid: gh_0123456789ab is the original id of an account (gh_…);",
+            )
+            for command in ("run", "plan")
+        ],
+    ],
+)
+def test_what_is_often_mistaken_is_told(arguments: list[str], said: str, capsys: Output) -> None:
+    assert refused(capsys, *arguments).startswith(said)
 
 
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs")])
 def test_a_csv_file_with_other_separators_is_named(
-    sign: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sign: str, name: str, tmp_path: Path, capsys: Output
 ) -> None:
-    lines = ["appid,secret", f"{A},env:NAME", ""]
-    (tmp_path / "a.csv").write_text("\n".join(lines).replace(",", sign))
-    said = refused(capsys, "plan", "users", "--accounts", "a.csv", *DAYS)
-    assert said.startswith(
+    (tmp_path / "a.csv").write_text(f"appid{sign}secret\n{A}{sign}env:NAME\n")
+    assert refused(capsys, "plan", "users", "--accounts", "a.csv", *DAYS).startswith(
         f"a.csv, line 1: the fields are separated by {name}; separate them by commas"
     )
 
@@ -117,20 +128,17 @@ EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
     ],
 )
 def test_what_is_missing_is_named_together_with_an_example(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, capsys: Output
 ) -> None:
     example = f"; for example: harvester {arguments[0]} {EXAMPLE}"
     assert refused(capsys, *arguments) == said + example
 
 
-def test_a_file_that_is_used_unasked_is_mentioned(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_used_unasked_is_mentioned(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "harvester.toml").write_text('start = "2024-01-01"\nend = "2024-01-02"\n')
-    assert invoke(["plan", "users"]) == 0
-    assert capsys.readouterr().err == "harvester: ./harvester.toml is used, since it is there\n"
-    assert invoke(["plan", "users", "--config", "harvester.toml"]) == 0
-    assert capsys.readouterr().err == ""
+    used = "harvester: ./harvester.toml is used, since it is there\n"
+    assert done(capsys, "plan", "users")[1] == used
+    assert done(capsys, "plan", "users", "--config", "harvester.toml")[1] == ""
 
 
 # --json
@@ -145,9 +153,7 @@ def test_a_file_that_is_used_unasked_is_mentioned(
         [*RUN, "--json", "--no-such-option"],
     ],
 )
-def test_a_run_that_is_refused_ends_with_a_report_too(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_is_refused_ends_with_a_report_too(arguments: list[str], capsys: Output) -> None:
     assert invoke(arguments) == 2
     said = capsys.readouterr()
     report = json.loads(said.out)
@@ -159,7 +165,7 @@ def test_a_run_that_is_refused_ends_with_a_report_too(
 @pytest.mark.parametrize("sink", [["--sink", "-"], ["--sink=-"]])
 @pytest.mark.parametrize("more", [["--rate", "fast"], ["--end", "2999-01-01"]])
 def test_standard_output_that_is_for_records_has_no_report(
-    sink: list[str], more: list[str], capsys: pytest.CaptureFixture[str]
+    sink: list[str], more: list[str], capsys: Output
 ) -> None:
     assert invoke([*RUN, *sink, *more, "--json"]) == 2
     said = capsys.readouterr()
@@ -168,7 +174,7 @@ def test_standard_output_that_is_for_records_has_no_report(
 
 
 def test_json_may_be_asked_for_in_the_file_or_the_environment(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "harvester.toml").write_text("json = true\n")
     assert invoke(["run", "users"]) == 2
@@ -181,10 +187,10 @@ def test_json_may_be_asked_for_in_the_file_or_the_environment(
     assert capsys.readouterr().out == ""
 
 
-def test_a_plan_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["plan", "getusersummary", "--start", "2024-01-01", "--end", "2024-01-21"]
-    assert invoke([*arguments, "--daily-quota", "2", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+def test_a_plan_is_json(capsys: Output) -> None:
+    days = ("--start", "2024-01-01", "--end", "2024-01-21")
+    out, _ = done(capsys, "plan", "getusersummary", *days, "--daily-quota", "2", "--json")
+    plan = json.loads(out)
     assert plan == {
         "accounts": 1, "endpoints": ["getusersummary"], "begin_date": "2024-01-01",
         "end_date": "2024-01-21", "calls": plan["calls"], "done": 0, "seconds": plan["seconds"],
@@ -194,20 +200,20 @@ def test_a_plan_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan["seconds"] == round(plan["calls"] / 5, 1)
 
 
-def test_the_interfaces_are_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["endpoints", "--json"]) == 0
-    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+def test_the_interfaces_are_json(capsys: Output) -> None:
+    def told(*name: str) -> dict[str, dict[str, object]]:
+        out, _ = done(capsys, "endpoints", *name, "--json")
+        return {each["name"]: each for each in json.loads(out)}
+
+    found = told()
     assert found.keys() == datacube.INTERFACES.keys()
     assert found["getusersummary"]["span"] == 7
     assert found["getarticlesummary"]["retired"] is True
     assert "fields" not in found["getusersummary"]
-    assert invoke(["endpoints", "getarticletotal", "--json"]) == 0
-    (one,) = json.loads(capsys.readouterr().out)
+    (one,) = told("getarticletotal").values()
     details = {field["name"]: field for field in one["fields"]}["details"]
     assert "int_page_read_user" in {field["name"] for field in details["fields"]}
-    assert invoke(["endpoints", "users", "--json"]) == 0
-    names = [each["name"] for each in json.loads(capsys.readouterr().out)]
-    assert names == ["getusercumulate", "getusersummary"]
+    assert list(told("users")) == ["getusercumulate", "getusersummary"]
 
 
 # the log
@@ -220,9 +226,7 @@ def _plainly() -> None:
 
 
 @pytest.mark.usefixtures("_plainly")
-def test_messages_as_json_have_a_time_a_level_and_a_text(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_messages_as_json_have_a_time_a_level_and_a_text(capsys: Output) -> None:
     log_as("json")
     say("something\x1b[31m\nelse", "error")
     screen.log("done", event="Committed")
@@ -236,7 +240,7 @@ def test_messages_as_json_have_a_time_a_level_and_a_text(
 
 
 @pytest.mark.usefixtures("_plainly")
-def test_messages_have_the_names_of_accounts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_have_the_names_of_accounts(capsys: Output) -> None:
     name_accounts({A: "茶馆"})
     say(f"{A}: wrong, {A}x: not it")
     name_accounts({})
@@ -307,33 +311,42 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_accounts_that_are_disabled_are_left_out(file: Path) -> None:
-    read = read_accounts(file)
-    assert [(each.appid, each.name, each.group) for each in read] == [
-        (A, "Teahouse", "north"), ("wx00000000000000cc", "", "south")
-    ]  # fmt: skip
-    assert [each.enabled for each in list_accounts(file)] == [True, False, True]
-    file.write_text(FILE.replace("enabled = false", 'enabled = "no"'))
-    assert [each.enabled for each in list_accounts(file)] == [True, False, True]
-
-
 @pytest.mark.parametrize(
     ("only", "appids"),
     [
+        ([], [A, "wx00000000000000cc"]),
         (["Teahouse"], [A]),
         (["south"], ["wx00000000000000cc"]),
         ([A, "south"], [A, "wx00000000000000cc"]),
     ],
 )
-def test_accounts_are_selected_by_appid_name_or_group(
+def test_accounts_that_are_not_disabled_are_selected_by_appid_name_or_group(
     only: list[str], appids: list[str], file: Path
 ) -> None:
-    assert [each.appid for each in read_accounts(file, only=only)] == appids
+    read = read_accounts(file, only=only) if only else read_accounts(file)
+    names = {A: ("Teahouse", "north"), "wx00000000000000cc": ("", "south")}
+    assert [(each.appid, each.name, each.group) for each in read] == [
+        (appid, *names[appid]) for appid in appids
+    ]
 
 
-def test_a_selection_that_leaves_nothing_is_refused(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_accounts_are_listed_with_what_is_disabled(file: Path) -> None:
+    for written in ("false", '"no"'):
+        file.write_text(FILE.replace("enabled = false", f"enabled = {written}"))
+        assert [each.enabled for each in list_accounts(file)] == [True, False, True]
+
+
+@pytest.mark.usefixtures("file")
+def test_those_that_are_left_out_are_counted(capsys: Output) -> None:
+    plan = ["plan", "users", "--accounts", "a.toml", *DAYS]
+    out, err = done(capsys, *plan)
+    assert err == "harvester: 1 account of a.toml left out: enabled is false\n"
+    assert "2 accounts" in out
+    assert done(capsys, *plan, "--only", "north")[1] == ""
+
+
+@pytest.mark.usefixtures("file")
+def test_a_selection_that_leaves_nothing_is_refused(capsys: Output) -> None:
     plan = ["plan", "users", "--accounts", "a.toml", *DAYS, "--only"]
     assert refused(capsys, *plan, "Book shop") == (
         "a.toml disables each of Book shop; write enabled = true to harvest one"
@@ -342,18 +355,6 @@ def test_a_selection_that_leaves_nothing_is_refused(
     assert refused(capsys, *RUN, "--only", "north") == (
         "--only selects accounts of a file; give --accounts FILE as well"
     )
-
-
-def test_those_that_are_left_out_are_counted(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plan = ["plan", "users", "--accounts", "a.toml", *DAYS]
-    assert invoke(plan) == 0
-    said = capsys.readouterr()
-    assert said.err == "harvester: 1 account of a.toml left out: enabled is false\n"
-    assert "2 accounts" in said.out
-    assert invoke([*plan, "--only", "north"]) == 0
-    assert capsys.readouterr().err == ""
 
 
 def test_the_csv_file_has_the_same_columns(tmp_path: Path) -> None:
@@ -380,7 +381,3 @@ def test_a_job_selects_accounts_too(file: Path) -> None:
     assert [each.appid for each in accounts] == [A]
     with pytest.raises(UsageError, match="only: it selects accounts of a file"):
         Job(endpoints="users", start="first", end="yesterday", appid=A, only="north")
-
-
-def test_yesterday_is_the_last_settled_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parse_day("yesterday", 1e9) == last_settled_day(1e9)

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from runpy import run_path
 
 import pytest
 import yaml
@@ -104,19 +103,11 @@ def test_the_chinese_readme_has_the_same_tables_links_and_options() -> None:
 # what a package index shows
 
 
-def _absolute_links() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "absolute_links", ROOT / ".github" / "absolute_links.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+ABSOLUTE_LINKS = run_path(str(ROOT / ".github" / "absolute_links.py"))
 
 
 def test_a_package_index_shows_absolute_links_only() -> None:
-    text = _absolute_links().absolute(README, "https://host/owner/name", "v1.2.3")
+    text = ABSOLUTE_LINKS["absolute"](README, "https://host/owner/name", "v1.2.3")
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links
     assert all(link.startswith("https://") for link in links)
@@ -126,7 +117,7 @@ def test_a_package_index_shows_absolute_links_only() -> None:
 def test_a_release_has_the_urls_of_its_repository() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert "urls" not in tomllib.loads(text)["project"]
-    urls = tomllib.loads(_absolute_links().with_urls(text, "https://host/owner/name"))["project"]
+    urls = tomllib.loads(ABSOLUTE_LINKS["with_urls"](text, "https://host/owner/name"))["project"]
     assert urls["urls"]["Repository"] == "https://host/owner/name"
     assert urls["scripts"] == tomllib.loads(text)["project"]["scripts"]
 

@@ -11,18 +11,16 @@ from typing import Any
 
 import pytest
 
-from harvester import rebuild as module
 from harvester import stored
 from harvester.coverage import Calendar
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.base import KnownSink
 from harvester.lock import Claim
 from harvester.model import Batch, Tally, Window
 from harvester.plan import rfc3339
-from harvester.rebuild import Rebuilt, rebuild
+from harvester.rebuild import Rebuilt, _Reading, rebuild
 from harvester.sinks.base import StoredWindow
 from harvester.testing import MemorySink
 from tests.support import A, B, at, noon
@@ -105,7 +103,7 @@ def test_each_account_and_interface_is_found(tmp_path: Path) -> None:
     }
 
 
-def test_the_window_that_was_written_last_may_not_be_whole(
+def test_what_was_written_last_may_not_be_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored, "AT_ONCE", 2)  # a group's last is decided upon with the next one
@@ -117,35 +115,67 @@ def test_the_window_that_was_written_last_may_not_be_whole(
     assert (window.tally, window.due, window.stored) == (batches[-1].tally, 0.0, True)
 
 
-def test_a_window_whose_figures_grew_when_it_was_fetched_is_asked_for_again(
-    tmp_path: Path,
+SOON = rfc3339(at("2024-01-08", 9))
+YOUNG = rfc3339(at("2024-01-02", 9))
+
+
+def week(fetched: str, appid: str = A) -> Batch:
+    return batch("2024-01-01", "2024-01-07", fetched=fetched, appid=appid)
+
+
+def fetched_together(at: str) -> list[Batch]:
+    return [week(at), batch("2024-01-08", fetched=at)]
+
+
+@pytest.mark.parametrize(
+    ("batches", "again"),
+    [
+        ([batch("2024-01-01", name="gone", fetched=YOUNG), batch("2024-01-02", name="gone")], "02"),
+        ([week(""), batch("2024-01-08")], "08"),
+        ([week("soon"), batch("2024-01-08")], "08"),
+        ([week(SOON), batch("2024-01-20"), batch("2024-01-08", fetched=SOON)], "08"),
+        ([batch("2024-01-07", fetched=SOON), batch("2024-01-08", fetched=SOON)], "08"),
+        (fetched_together(rfc3339(at("2024-01-11", 7.9))), "01 08"),
+        (fetched_together(rfc3339(at("2024-01-11", 8))), "08"),
+    ],
+    ids=[
+        "an interface that is not known any more",
+        "the time is not known",
+        "the time is none",
+        "the newest fetch is not the one that stands last",
+        "a day that has records has its last one",
+        "within three days of its end",
+        "three days after its end",
+    ],
+)
+def test_what_can_have_changed_since_it_was_fetched_is_asked_for_again(
+    tmp_path: Path, batches: list[Batch], again: str
 ) -> None:
-    young = rfc3339(at("2024-01-02", 9))
-    batches = [
-        batch("2024-01-01", name=GROWING.name, fetched=young),
-        batch("2024-01-02", name=GROWING.name, fetched=LATER),
-        batch("2024-01-03", name=GROWING.name, fetched=LATER),
-    ]
     asyncio.run(made(tmp_path, *batches))
+    found = states(tmp_path, batches[0].window.endpoint)
+    assert list(found) == [f"2024-01-{day}" for day in again.split()]
+
+
+def test_each_account_has_its_own_newest_fetch(tmp_path: Path) -> None:
+    batches = [week(SOON), week(SOON, appid=B), batch("2024-01-08", appid=B)]
+    asyncio.run(made(tmp_path, *batches))
+    assert list(states(tmp_path)) == ["2024-01-01"]
+    assert list(states(tmp_path, appid=B)) == ["2024-01-08"]
+
+
+def test_a_window_whose_figures_grew_when_it_was_fetched_is_asked_for_again(tmp_path: Path) -> None:
+    young = batch("2024-01-01", name=GROWING.name, fetched=YOUNG)
+    later = [batch(f"2024-01-0{day}", name=GROWING.name) for day in (2, 3)]
+    asyncio.run(made(tmp_path, young, *later))
     found = states(tmp_path, GROWING.name)
     assert list(found) == ["2024-01-01", "2024-01-03"]
     assert found["2024-01-01"].startswith("its figures can change until 2024-01-")
 
 
-def test_an_interface_that_is_not_known_any_more_is_taken_as_final(tmp_path: Path) -> None:
-    young = rfc3339(at("2024-01-02", 9))
-    batches = [batch("2024-01-01", name="gone", fetched=young), batch("2024-01-02", name="gone")]
-    asyncio.run(made(tmp_path, *batches))
-    assert list(states(tmp_path, "gone")) == ["2024-01-02"]
-
-
-@pytest.mark.parametrize("stamp", ["", "soon"])
-def test_where_the_time_is_not_known_a_window_is_taken_as_final(tmp_path: Path, stamp: str) -> None:
-    asyncio.run(made(tmp_path, batch("2024-01-01", "2024-01-07", fetched=stamp), END))
-    assert list(states(tmp_path)) == ["2024-02-19"]
-
-
-SOON = rfc3339(at("2024-01-08", 9))
+def test_a_description_of_ones_own_decides(tmp_path: Path) -> None:
+    growing = {SUMMARY.name: replace(SUMMARY, late_days=400)}
+    asyncio.run(made(tmp_path, batch("2024-01-01"), END, find=growing.get))
+    assert list(states(tmp_path)) == ["2024-01-01", "2024-02-19"]
 
 
 @pytest.mark.parametrize(
@@ -173,46 +203,6 @@ def test_a_window_of_several_days_that_was_fetched_soon_may_lack_its_last_one(
     calendar = calendars(tmp_path)[A, SUMMARY.name]
     assert calendar.sum() == (Tally() if again else batches[0].tally)
     assert calendar.stored_tally() == batches[0].tally.plus(batches[1].tally)
-
-
-def test_the_newest_fetch_is_not_the_one_that_stands_last(tmp_path: Path) -> None:
-    batches = [
-        batch("2024-01-01", "2024-01-07", fetched=SOON),
-        batch("2024-01-20", fetched=LATER),
-        batch("2024-01-08", fetched=SOON),
-    ]
-    asyncio.run(made(tmp_path, *batches))
-    assert list(states(tmp_path)) == ["2024-01-08"]
-
-
-@pytest.mark.parametrize(
-    ("first", "fetched", "again"),
-    [
-        ("2024-01-07", SOON, False),  # a day that has records has its last one
-        ("2024-01-01", rfc3339(at("2024-01-11", 7.9)), True),
-        ("2024-01-01", rfc3339(at("2024-01-11", 8)), False),
-    ],
-)
-def test_only_within_three_days_of_its_end_may_the_last_day_be_late(
-    tmp_path: Path, first: str, fetched: str, again: bool
-) -> None:
-    batches = [
-        batch(first, "2024-01-07", fetched=fetched),
-        batch("2024-01-08", fetched=fetched),
-    ]
-    asyncio.run(made(tmp_path, *batches))
-    assert (first in states(tmp_path)) is again
-
-
-def test_each_account_has_its_own_newest_fetch(tmp_path: Path) -> None:
-    batches = [
-        batch("2024-01-01", "2024-01-07", fetched=SOON),
-        batch("2024-01-01", "2024-01-07", fetched=SOON, appid=B),
-        batch("2024-01-08", fetched=LATER, appid=B),
-    ]
-    asyncio.run(made(tmp_path, *batches))
-    assert list(states(tmp_path)) == ["2024-01-01"]
-    assert list(states(tmp_path, appid=B)) == ["2024-01-08"]
 
 
 # the ledgers
@@ -244,6 +234,13 @@ def test_what_a_rebuilding_that_was_killed_has_left_does_no_harm(tmp_path: Path)
     assert list(states(tmp_path)) == ["2024-02-19"]
 
 
+def test_where_no_sink_can_be_scanned_it_is_refused(tmp_path: Path) -> None:
+    sinks = [Feed("feed:one"), Feed("feed:two")]
+    with pytest.raises(UsageError, match=r"^feed:one, feed:two cannot be read back; its days"):
+        asyncio.run(made(tmp_path, sinks=sinks))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_while_a_run_is_under_way_nothing_is_made(tmp_path: Path) -> None:
     claim = Claim(tmp_path / "ledger.sqlite.lock", "the directory")
     try:
@@ -258,13 +255,6 @@ class Feed(MemorySink):
     """It cannot be scanned."""
 
     scan = None  # type: ignore[assignment]
-
-
-def test_where_no_sink_can_be_scanned_it_is_refused(tmp_path: Path) -> None:
-    sinks = [Feed("feed:one"), Feed("feed:two")]
-    with pytest.raises(UsageError, match=r"^feed:one, feed:two cannot be read back; its days"):
-        asyncio.run(made(tmp_path, sinks=sinks))
-    assert list(tmp_path.iterdir()) == []
 
 
 class Opened(MemorySink):
@@ -282,64 +272,30 @@ class Damaged(Opened):
 async def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_is_ready(
     tmp_path: Path,
 ) -> None:
-    feed, source, other = Feed("feed:"), Opened("memory:one"), Opened("memory:two")
+    feed, source, other = Feed("feed:"), Opened(f"files:{tmp_path / 'one'}"), Opened("memory:two")
+    source.path = tmp_path / "one"  # type: ignore[attr-defined]
     await source.write([END], {})
-    found = await made(tmp_path, sinks=[feed, source, other])
+    assert (await made(tmp_path, sinks=[feed, source, other])).sink is source
     async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
-        checkpoints = [await ledger.checkpoint(one.identity) for one in (source, other)]
-        found, sinks, checkpoints = found, await ledger.sinks(), checkpoints
-    assert found.sink is source
-    assert sinks == {"memory:one": KnownSink(True)}
-    assert checkpoints == [{"of": "memory:one"}, {"of": "memory:two"}]
+        assert await ledger.sinks() == {"files:one": KnownSink(True)}  # by its place there
+        assert await ledger.checkpoint("files:one") == {"of": f"files:{tmp_path / 'one'}"}
+        assert await ledger.checkpoint("memory:two") == {"of": "memory:two"}
     assert [(one.opened, one.closed) for one in (feed, source, other)] == [(1, 1)] * 3
 
 
-def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) -> None:
-    def beside(name: str) -> Opened:
-        sink = Opened(f"files:{tmp_path / name}")
-        sink.path = tmp_path / name  # type: ignore[attr-defined]
-        return sink
-
-    async def run() -> tuple[dict[str, KnownSink], dict[str, str]]:
-        source, other = beside("one"), beside("two")
-        await source.write([END], {})
-        await made(tmp_path, sinks=[source, other])
-        async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
-            return await ledger.sinks(), await ledger.checkpoint("files:two")
-
-    assert asyncio.run(run()) == (
-        {"files:one": KnownSink(True)},
-        {"of": f"files:{tmp_path / 'two'}"},
-    )
-
-
-def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Path) -> None:
+async def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Path) -> None:
     path, sink = tmp_path / "ledger.sqlite", Damaged("memory:one")
     path.write_bytes(b"former")
-
-    async def run() -> None:
-        await sink.write([END], {})
-        await made(tmp_path, sinks=[sink])
-
+    await sink.write([END], {})
     with pytest.raises(SinkError, match="a segment is gone"):
-        asyncio.run(run())
+        await made(tmp_path, sinks=[sink])
     assert path.read_bytes() == b"former"
     assert sink.closed == 1
     Claim(tmp_path / "ledger.sqlite.lock", "the directory").release()
 
 
-def test_a_description_of_ones_own_decides(tmp_path: Path) -> None:
-    growing = replace(SUMMARY, late_days=400)
-
-    def find(name: str) -> Endpoint | None:
-        return growing if name == SUMMARY.name else None
-
-    asyncio.run(made(tmp_path, batch("2024-01-01"), END, find=find))
-    assert list(states(tmp_path)) == ["2024-01-01", "2024-02-19"]
-
-
 def test_records_are_not_kept_of_what_was_read() -> None:
-    reading = module._Reading(None)
+    reading = _Reading(None)
     held = StoredWindow(END.window, END.tally, LATER, lambda: pytest.fail("they are not read"))
     assert reading.outcomes([held]) == []
     assert reading._latest is not None

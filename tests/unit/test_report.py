@@ -53,19 +53,24 @@ def test_all_is_there() -> None:
     assert [account.state for account in seen.accounts] == ["here", "here"]
 
 
+def test_a_provisional_day_is_there() -> None:
+    seen = two("open", detail="its figures grow until 2026-12-24").seen()
+    assert said(seen) == ("well", "Yesterday is complete for both accounts")
+    assert verdict.clauses(seen)[-1].text[1].startswith("1 day can still change")
+
+
+def test_before_eight_in_china_yesterday_is_not_expected() -> None:
+    ledger = two("final")
+    seen = ledger.seen(at("2026-11-27", 7.5))
+    assert seen.day == YESTERDAY
+    assert said(seen) == ("well", "Nov 25 is complete for both accounts")
+
+
 def test_a_day_that_was_not_asked_for_is_missing_and_resolves_by_itself() -> None:
     seen = two().seen()
     assert said(seen) == ("waiting", "Yesterday is incomplete for 1 of 2 accounts")
     assert [(cause.kind, cause.days[USERS]) for cause in seen.causes] == [("missing", 1)]
     assert (seen.accounts[0].appid, seen.accounts[0].behind) == (B, 1)
-
-
-def test_an_interface_that_never_came_is_late() -> None:
-    ledger = two()
-    ledger.harvested(B, USERS, BEGIN, YESTERDAY)
-    ledger.asked_for(B, FOLLOWERS, BEGIN, YESTERDAY)
-    account = ledger.seen().accounts[0]
-    assert (account.late, account.expected, account.behind) == (1, 2, None)
 
 
 def test_a_day_whose_row_is_late_is_not_there_yet() -> None:
@@ -75,10 +80,12 @@ def test_a_day_whose_row_is_late_is_not_there_yet() -> None:
     assert (seen.accounts[0].kind, seen.counts[1]) == ("late", 1)
 
 
-def test_a_provisional_day_is_there() -> None:
-    seen = two("open", detail="its figures grow until 2026-12-24").seen()
-    assert said(seen) == ("well", "Yesterday is complete for both accounts")
-    assert verdict.clauses(seen)[-1].text[1].startswith("1 day can still change")
+def test_an_interface_that_never_came_is_late() -> None:
+    ledger = two()
+    ledger.harvested(B, USERS, BEGIN, YESTERDAY)
+    ledger.asked_for(B, FOLLOWERS, BEGIN, YESTERDAY)
+    account = ledger.seen().accounts[0]
+    assert (account.late, account.expected, account.behind) == (1, 2, None)
 
 
 def test_fresh_is_not_complete() -> None:
@@ -94,13 +101,6 @@ def test_fresh_is_not_complete() -> None:
         "1 个账号在等额度，今晚 24:00 恢复",
         "1 account waits for quota, until midnight in China",
     )
-
-
-def test_before_eight_in_china_yesterday_is_not_expected() -> None:
-    ledger = two("final")
-    seen = ledger.seen(at("2026-11-27", 7.5))
-    assert seen.day == YESTERDAY
-    assert said(seen) == ("well", "Nov 25 is complete for both accounts")
 
 
 def test_nothing_for_days_is_a_thing_to_do() -> None:
@@ -328,12 +328,9 @@ def test_the_most_read_articles_are_those_with_most_readers_on_their_latest_day(
     def article(number: int, *totals: tuple[str, object]) -> dict[str, object]:
         entries = [{"stat_date": day, "read_user": readers} for day, readers in totals]
         return {
-            "ref_date": "2026-11-01",
-            "msgid": f"{number}_1",
-            "title": f"No. {number}",
-            "content_url": f"http://mp.weixin.qq.com/s?mid={number}",
-            "detail_list": entries,
-        }
+            "ref_date": "2026-11-01", "msgid": f"{number}_1", "title": f"No. {number}",
+            "content_url": f"http://mp.weixin.qq.com/s?mid={number}", "detail_list": entries,
+        }  # fmt: skip
 
     many = [article(n, ("2026-11-01", 1), ("2026-11-02", n)) for n in range(3_000)]
     sink = sink_with(

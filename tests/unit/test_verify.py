@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,29 +51,43 @@ def test_what_is_as_it_was_fetched_has_no_difference(tmp_path: Path) -> None:
     assert (verified.records, verified.differences, verified.unknown) == (5, [], 0)
 
 
-@pytest.mark.parametrize("outcome", [final, still_open])
-def test_a_window_that_is_gone_is_a_difference(tmp_path: Path, outcome: object) -> None:
-    verified = found(tmp_path, [FIRST], final(FIRST), outcome(SECOND))  # type: ignore[operator]
-    [what] = said(verified)
-    assert what in (
-        "2 records are stored, 5 were fetched", "0 records are stored, 3 were fetched"
-    )  # fmt: skip
+OTHERS = [{"n": 0}, {"n": 7}]
 
 
-@pytest.mark.parametrize("outcome", [final, still_open])
-def test_a_window_with_other_records_is_a_difference(tmp_path: Path, outcome: object) -> None:
-    other = Batch(FIRST.window, [{"n": 0}, {"n": 7}], STAMP)
-    verified = found(tmp_path, [other], outcome(FIRST))  # type: ignore[operator]
-    assert said(verified) == ["as many records as were fetched, but not the same ones"]
+def fetched(*records: dict[str, int], at: str = STAMP) -> Batch:
+    """The first window with other records."""
+    return Batch(FIRST.window, list(records), at)
 
 
-def test_a_final_window_that_stands_there_twice_is_a_difference(tmp_path: Path) -> None:
-    verified = found(tmp_path, [FIRST], final(FIRST), times=2)
-    assert said(verified) == ["4 records are stored, 2 were fetched"]
-
-
-def test_an_open_window_that_stands_there_twice_is_a_difference(tmp_path: Path) -> None:
-    assert said(found(tmp_path, [FIRST], still_open(FIRST), times=2)) == ["it is stored twice"]
+@pytest.mark.parametrize(
+    ("there", "outcomes", "times", "what"),
+    [
+        *[
+            ([FIRST], [final(FIRST), gone], 1, what)
+            for gone, what in (
+                (final(SECOND), "2 records are stored, 5 were fetched"),
+                (still_open(SECOND), "0 records are stored, 3 were fetched"),
+            )
+        ],
+        *[
+            (
+                [fetched(*OTHERS)],
+                [outcome],
+                1,
+                "as many records as were fetched, but not the same ones",
+            )
+            for outcome in (final(FIRST), still_open(FIRST))
+        ],
+        ([FIRST], [final(FIRST)], 2, "4 records are stored, 2 were fetched"),
+        ([FIRST], [still_open(FIRST)], 2, "it is stored twice"),
+    ],
+)
+def test_what_is_not_as_it_was_fetched_is_a_difference(
+    tmp_path: Path, there: list[Batch], outcomes: list[Outcome], times: int, what: str
+) -> None:
+    verified = found(tmp_path, there, *outcomes, times=times)
+    assert said(verified) == [what]
+    assert verified.unknown == 0
 
 
 def test_what_a_killed_run_has_written_is_no_difference(tmp_path: Path) -> None:
@@ -102,17 +115,20 @@ def test_an_account_that_the_ledger_does_not_know_is_a_difference(tmp_path: Path
     ]  # fmt: skip
 
 
+def test_the_interface_is_named(tmp_path: Path) -> None:
+    verified = found(tmp_path, [], final(FIRST))
+    assert SUMMARY.name in verified.differences[0].where
+    assert verified.where == "memory:"
+
+
 def test_of_what_came_in_another_form_the_records_are_counted(tmp_path: Path) -> None:
-    other = Batch(FIRST.window, [{"n": 0}, {"n": 7}], STAMP)
     state = KnownSink(True, STAMP)
-    verified = found(tmp_path, [other], final(FIRST), state=state)
+    verified = found(tmp_path, [fetched(*OTHERS)], final(FIRST), state=state)
     assert (verified.differences, verified.counted) == ([], 1)
-    fewer = Batch(FIRST.window, [{"n": 0}], STAMP)
-    assert said(found(tmp_path / "x", [fewer], final(FIRST), state=state)) == [
-        "1 record is stored, 2 were fetched"
-    ]
-    newer = Batch(FIRST.window, [{"n": 0}, {"n": 7}], LATER)
-    assert len(said(found(tmp_path / "y", [newer], final(FIRST), state=state))) == 1
+    fewer = found(tmp_path / "x", [fetched({"n": 0})], final(FIRST), state=state)
+    assert said(fewer) == ["1 record is stored, 2 were fetched"]
+    newer = found(tmp_path / "y", [fetched(*OTHERS, at=LATER)], final(FIRST), state=state)
+    assert len(said(newer)) == 1
 
 
 @pytest.mark.parametrize(
@@ -153,19 +169,8 @@ def test_it_is_read_again_if_a_run_commits_meanwhile(tmp_path: Path) -> None:
             async def checkpoint(self, sink: str) -> dict[str, str]:
                 return {"commits": next(checkpoints)}
 
-        moving = replace_class(ledger, Moving)
-        return await verify(moving, "memory:", sink, KnownSink(True)), times
+        ledger.__class__ = Moving
+        return await verify(ledger, "memory:", sink, KnownSink(True)), times
 
     verified, times = in_ledger(tmp_path, test, final(FIRST))
     assert (verified.differences, times) == ([], 2)
-
-
-def replace_class(ledger: SqliteLedger, kind: type[SqliteLedger]) -> SqliteLedger:
-    ledger.__class__ = kind
-    return ledger
-
-
-def test_the_interface_is_named(tmp_path: Path) -> None:
-    verified = found(tmp_path, [], final(FIRST))
-    assert SUMMARY.name in verified.differences[0].where
-    assert replace(verified).where == "memory:"
