@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import json
 import os
 import sqlite3
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,7 @@ from typing import Any, Self
 import pytest
 
 from harvester import datacube
+from harvester.coverage import Calendar
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.engine import Engine
@@ -27,7 +30,7 @@ from harvester.model import Account, Request, Response
 from harvester.scope import Scope
 from harvester.settings import Options
 from harvester.sinks.base import Sink
-from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, serve
+from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual, serve
 from harvester.transport import Transport
 
 A, B = "wx00000000000000aa", "wx00000000000000bb"
@@ -173,6 +176,27 @@ def scope(
     return Scope(providers, tuple(endpoints), begin, end)
 
 
+def virtual(start: float = 1_700_000_000.0) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """A test that is a coroutine function runs in virtual time; it gets its ``loop`` if it asks."""
+
+    def decorate(test: Callable[..., Any]) -> Callable[..., None]:
+        signature = inspect.signature(test)
+        parameters = [each for name, each in signature.parameters.items() if name != "loop"]
+
+        @functools.wraps(test)
+        def run(**fixtures: Any) -> None:
+            async def main(loop: VirtualTimeLoop) -> None:
+                more = {"loop": loop} if "loop" in signature.parameters else {}
+                await test(**more, **fixtures)
+
+            run_virtual(main, start)
+
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
 async def engine_run(
     loop: VirtualTimeLoop,
     transport: Transport | Simulator,
@@ -200,6 +224,42 @@ async def engine_run(
     )
     async with engine:
         return await engine.run()
+
+
+def run(
+    transport: Any,
+    asked: Scope,
+    sinks: Sequence[Sink] | Sink,
+    ledger: Path | None = None,
+    *,
+    now: float,
+    later: Mapping[float, Callable[[], object]] | None = None,
+    **how: Any,
+) -> Report:
+    """One run from a Unix time on, by which its simulator goes too.
+
+    later: what happens after so many seconds of it.
+    """
+
+    async def main(loop: VirtualTimeLoop) -> Report:
+        simulator = getattr(transport, "simulator", transport)
+        if isinstance(simulator, Simulator):
+            simulator.wall = loop.wall
+        for seconds, happens in (later or {}).items():
+            loop.call_later(seconds, happens)
+        return await engine_run(loop, transport, asked, sinks, ledger, **how)
+
+    return run_virtual(main, now)
+
+
+def calendars(path: Path, appid: str = A) -> dict[tuple[str, str], Calendar]:
+    """What the ledger of a file knows of an account, by interface."""
+
+    async def main(loop: VirtualTimeLoop) -> dict[tuple[str, str], Calendar]:
+        async with SqliteLedger(path, readonly=True) as ledger:
+            return await ledger.calendars([appid])
+
+    return run_virtual(main)
 
 
 def noon(day: str) -> float:

@@ -18,16 +18,10 @@ from harvester.endpoint import JsonEndpoint
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account, Request, Response
+from harvester.scope import Scope
 from harvester.sinks.lines import JsonLines
-from harvester.testing import (
-    FakeTransport,
-    Faults,
-    MemorySink,
-    Simulator,
-    VirtualTimeLoop,
-    run_virtual,
-)
-from tests.support import A, B, assert_exactly_the_truth, engine_run, noon, scope, stored
+from harvester.testing import FakeTransport, Faults, MemorySink, Simulator
+from tests.support import A, B, assert_exactly_the_truth, noon, run, scope, stored
 
 NOW = noon("2024-06-15")
 MANY = tuple(f"wx{number:016x}" for number in range(1, 81))
@@ -39,20 +33,19 @@ ONE_ROW = JsonEndpoint(
 )
 
 
-class Slow:
+class Slow(FakeTransport):
     """A transport whose server takes 10 s an answer of one account; counts what is in flight."""
 
-    def __init__(self, simulator: Simulator, slow: str | None = None) -> None:
-        self._inner = FakeTransport(simulator, latency=0.05)
+    def __init__(self, simulator: Simulator | None = None, slow: str | None = None) -> None:
+        super().__init__(simulator or Simulator(), latency=0.05)
         self._slow = slow
         self._owner: dict[str, str] = {}
         self.now: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
 
     async def send(self, request: Request, leave: Any = None) -> Response:
-        """The simulator's response."""
         if not request.query:
-            response = await self._inner.send(request)
+            response = await super().send(request)
             answer = json.loads(response.body)
             if "access_token" in answer:
                 self._owner[answer["access_token"]] = json.loads(request.body or b"")["appid"]
@@ -62,7 +55,7 @@ class Slow:
         self.most[appid] = max(self.most[appid], self.now[appid])
         if appid == self._slow:
             await anyio.sleep(10.0)
-        response = await self._inner.send(request)
+        response = await super().send(request)
         self.now[appid] -= 1
         return response
 
@@ -70,26 +63,21 @@ class Slow:
 def others_finish(*, ill: bool) -> float:
     """When the last window of the 76 good accounts is safe, in seconds."""
     finished: dict[str, float] = {}
+    simulator = Simulator()
+    if ill:
+        simulator = Simulator(
+            faults_of={STORM: Faults(busy=1.0)}, refuse={FULL: 45009}, refuse_token={DEAD: 40125}
+        )
 
-    async def main(loop: VirtualTimeLoop) -> None:
-        simulator = Simulator(wall=loop.wall)
-        if ill:
-            simulator.faults_of[STORM] = Faults(busy=1.0)
-            simulator.refuse[FULL] = 45009
-            simulator.refuse_token[DEAD] = 40125
+    def note(event: Any) -> None:
+        if isinstance(event, events.Committed):
+            finished.update({each.appid: simulator.wall() - NOW for each in event.windows})
 
-        def note(event: Any) -> None:
-            if isinstance(event, events.Committed):
-                finished.update({window.appid: loop.time() for window in event.windows})
-
-        asked = scope(*DAYS, MANY, [ONE_ROW])
-        report = await engine_run(
-            loop, Slow(simulator, SLOW if ill else None), asked, MemorySink(), rate="300/min",
-            concurrency=8, on_event=note,
-        )  # fmt: skip
-        assert report.stopped.keys() == ({DEAD} if ill else set())
-
-    run_virtual(main, NOW)
+    report = run(
+        Slow(simulator, SLOW if ill else None), scope(*DAYS, MANY, [ONE_ROW]), MemorySink(),
+        now=NOW, rate="300/min", concurrency=8, on_event=note,
+    )  # fmt: skip
+    assert report.stopped.keys() == ({DEAD} if ill else set())
     return max(at for appid, at in finished.items() if appid not in BAD)
 
 
@@ -99,30 +87,30 @@ def test_a_storm_a_quota_a_dead_secret_and_a_slow_server_cost_the_others_nothing
     assert others_finish(ill=True) < 1.05 * well
 
 
+def most_in_flight(asked: Scope, **how: Any) -> Counter[str]:
+    """What each account had in flight at most, in a run with 16 slots."""
+    transport = Slow()
+    report = run(transport, asked, MemorySink(), now=NOW, concurrency=16, **how)
+    assert report.state == "complete"
+    return transport.most
+
+
 @pytest.mark.parametrize("cap", [1, 3])
 def test_an_account_has_no_more_in_flight_than_its_cap(cap: int) -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        transport = Slow(Simulator(wall=loop.wall))
-        asked = scope(*DAYS, (A, B))
-        report = await engine_run(
-            loop, transport, asked, MemorySink(), concurrency=16, account_concurrency=cap
-        )
-        assert report.state == "complete"
-        assert transport.most == {A: cap, B: cap}
-
-    run_virtual(main, NOW)
+    most = most_in_flight(scope(*DAYS, (A, B)), account_concurrency=cap)
+    assert most == {A: cap, B: cap}
 
 
 def test_an_accounts_own_cap_is_its_alone() -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        transport = Slow(Simulator(wall=loop.wall))
-        asked = replace(scope(*DAYS, (A, B)), caps={A: 2})
-        report = await engine_run(loop, transport, asked, MemorySink(), concurrency=16)
-        assert report.state == "complete"
-        assert transport.most[A] == 2
-        assert transport.most[B] >= 8
+    most = most_in_flight(replace(scope(*DAYS, (A, B)), caps={A: 2}))
+    assert most[A] == 2
+    assert most[B] >= 8
 
-    run_virtual(main, NOW)
+
+def test_without_a_cap_each_account_has_an_equal_part() -> None:
+    most = most_in_flight(scope(*DAYS, MANY[:4])).values()
+    assert max(most) <= 16
+    assert min(most) >= 4
 
 
 def test_a_cap_that_is_no_number_is_refused_before_anything_is_sent() -> None:
@@ -132,48 +120,25 @@ def test_a_cap_that_is_no_number_is_refused_before_anything_is_sent() -> None:
             resolve(one, "getusersummary", "2024-01-01", "2024-01-02", {})
 
 
-def test_without_a_cap_each_account_has_an_equal_part() -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        transport = Slow(Simulator(wall=loop.wall))
-        asked = scope(*DAYS, MANY[:4])
-        report = await engine_run(loop, transport, asked, MemorySink(), concurrency=16)
-        assert report.state == "complete"
-        assert max(transport.most.values()) <= 16
-        assert min(transport.most.values()) >= 4
-
-    run_virtual(main, NOW)
-
-
 def test_a_list_that_changes_between_runs_is_no_problem(tmp_path: Path) -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        simulator = Simulator(wall=loop.wall)
-        one, two, three = MANY[:3]
-        days = (date(2024, 1, 1), date(2024, 1, 10))
-        for appids, requests in (((one, two), 20), ((two, three), 10), ((three, one), 0)):
-            report = await engine_run(
-                loop, simulator, scope(*days, appids), JsonLines(tmp_path), tmp_path / FILE_NAME
-            )
-            assert (report.state, report.requests) == ("complete", requests)
-        assert_exactly_the_truth(stored(tmp_path), simulator, (one, two, three), *days)
-
-    run_virtual(main, NOW)
+    simulator, (one, two, three) = Simulator(), MANY[:3]
+    days = (date(2024, 1, 1), date(2024, 1, 10))
+    for appids, requests in (((one, two), 20), ((two, three), 10), ((three, one), 0)):
+        sink = JsonLines(tmp_path)
+        report = run(simulator, scope(*days, appids), sink, tmp_path / FILE_NAME, now=NOW)
+        assert (report.state, report.requests) == ("complete", requests)
+    assert_exactly_the_truth(stored(tmp_path), simulator, (one, two, three), *days)
 
 
 def test_the_report_names_each_account_that_stopped_and_why() -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        one, two, three, four = MANY[:4]
-        simulator = Simulator(
-            wall=loop.wall, refuse_token={one: 40164, two: 40125}, refuse={three: 48001}
-        )
-        report = await engine_run(
-            loop, simulator, scope(date(2024, 1, 1), date(2024, 1, 3), MANY[:4]), MemorySink()
-        )
-        assert (report.state, report.windows.done, report.windows.failed) == ("partial", 3, 9)
-        assert report.stopped.keys() == {one, two, three}
-        assert "white list" in report.stopped[one]
-        assert "secret is wrong" in report.stopped[two]
-        assert "only verified accounts may" in report.stopped[three]
-        assert {failure.appid for failure in report.failures} == {one, two, three}
-        assert four not in report.stopped
-
-    run_virtual(main, NOW)
+    one, two, three, four = MANY[:4]
+    simulator = Simulator(refuse_token={one: 40164, two: 40125}, refuse={three: 48001})
+    asked = scope(date(2024, 1, 1), date(2024, 1, 3), MANY[:4])
+    report = run(simulator, asked, MemorySink(), now=NOW)
+    assert (report.state, report.windows.done, report.windows.failed) == ("partial", 3, 9)
+    assert report.stopped.keys() == {one, two, three}
+    assert "white list" in report.stopped[one]
+    assert "secret is wrong" in report.stopped[two]
+    assert "only verified accounts may" in report.stopped[three]
+    assert {failure.appid for failure in report.failures} == {one, two, three}
+    assert four not in report.stopped

@@ -15,24 +15,18 @@ from harvester import events
 from harvester.cli.commands import invoke
 from harvester.cli.progress import Lines
 from harvester.cli.session import summarize
+from harvester.coverage import DONE, WAITING
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.limiter import SLOWER
 from harvester.model import Request, Response, Window
-from harvester.plan import QUOTA_MARGIN, Days, Load, china, last_settled_day, quota_days
+from harvester.plan import QUOTA_MARGIN, Days, Load, china, days_in, last_settled_day, quota_days
 from harvester.sinks.lines import JsonLines
-from harvester.testing import (
-    FakeTransport,
-    MemorySink,
-    Simulator,
-    VirtualTimeLoop,
-    run_virtual,
-)
-from harvester.transport import Transport
+from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.worker import EARLY_AGAIN
-from tests.support import A, B, at, engine_run, noon, scope
+from tests.support import A, B, at, calendars, noon, run, scope
 
 DAY = "2026-03-11"
 YESTERDAY = date(2026, 3, 10)
@@ -41,21 +35,20 @@ READ, SHARE = INTERFACES["getarticleread"], INTERFACES["getarticleshare"]
 GROWING = INTERFACES["getarticletotaldetail"]
 
 
-class Noted:
+class Noted(FakeTransport):
     """A transport that notes the first day of each data request, by interface."""
 
-    def __init__(self, simulator: Simulator, latency: float = 0.01) -> None:
-        self._inner = FakeTransport(simulator, latency=latency)
+    def __init__(self, simulator: Simulator) -> None:
+        super().__init__(simulator, latency=0.01)
         self.asked: list[tuple[str, str]] = []
         self.at: list[float] = []
 
     async def send(self, request: Request, leave: Any = None) -> Response:
-        """The simulator's response."""
         if request.path.startswith("/datacube/"):
             day = json.loads(request.body or b"{}")["begin_date"]
             self.asked.append((request.path.rsplit("/", 1)[1], day))
-            self.at.append(self._inner.simulator.wall())
-        return await self._inner.send(request)
+            self.at.append(self.simulator.wall())
+        return await super().send(request)
 
     @property
     def days(self) -> list[str]:
@@ -65,7 +58,7 @@ class Noted:
 
 def run_at(
     moment: float,
-    wechat: Simulator | Transport,
+    wechat: Simulator | Noted,
     folder: Path,
     *endpoints: Endpoint,
     days: Days = MARCH,
@@ -73,15 +66,8 @@ def run_at(
     **options: Any,
 ) -> Report:
     """One run with a ledger at a Unix time."""
-
-    async def main(loop: VirtualTimeLoop) -> Report:
-        simulator = wechat if isinstance(wechat, Simulator) else wechat._inner.simulator  # type: ignore[attr-defined]
-        simulator.wall = loop.wall
-        asked = scope(*days, appids, endpoints or (READ,))
-        sink = JsonLines(folder)
-        return await engine_run(loop, wechat, asked, sink, folder / FILE_NAME, **options)
-
-    return run_virtual(main, moment)
+    asked = scope(*days, appids, endpoints or (READ,))
+    return run(wechat, asked, JsonLines(folder), folder / FILE_NAME, now=moment, **options)
 
 
 def spent(folder: Path, day: date) -> dict[tuple[str, str], int]:
@@ -120,10 +106,20 @@ def test_attempts_that_failed_are_spent_too(tmp_path: Path) -> None:
     assert spent(tmp_path, date(2026, 3, 11)) == {(A, READ.name): 10}
 
 
-def test_a_reserve_is_left_to_the_accounts_other_programs(tmp_path: Path) -> None:
-    wechat = Simulator(daily_quota=20)
-    report = run_at(at(DAY, 9), wechat, tmp_path, daily_quota=20, reserve=5)
-    assert (report.state, report.requests) == ("waiting", 15)
+@pytest.mark.parametrize(
+    ("wechats", "options", "requests"),
+    [
+        (20, {"daily_quota": 20, "reserve": 5}, 15),
+        (1000, {"daily_quota": 4, "ask_quota": True}, 4),  # what it tells widens nothing
+    ],
+    ids=["a reserve for other programs", "less than WeChat tells"],
+)
+def test_no_more_is_spent_than_the_user_allows(
+    wechats: int, options: dict[str, Any], requests: int, tmp_path: Path
+) -> None:
+    wechat = Simulator(daily_quota=wechats)
+    report = run_at(at(DAY, 9), wechat, tmp_path, **options)
+    assert (report.state, report.requests) == ("waiting", requests)
     assert wechat.counts["errcode 45009"] == 0
 
 
@@ -144,12 +140,6 @@ def test_wechat_is_asked_what_is_left_and_the_reserve_is_kept(tmp_path: Path) ->
     assert report.requests == 16 + 7
 
 
-def test_a_told_quota_never_widens_what_the_user_allows(tmp_path: Path) -> None:
-    wechat = Simulator(daily_quota=1000)
-    report = run_at(at(DAY, 9), wechat, tmp_path, ask_quota=True, daily_quota=4)
-    assert report.requests == 4
-
-
 def test_without_an_answer_about_the_quota_it_is_learned(tmp_path: Path) -> None:
     wechat = Simulator(daily_quota=4)
     wechat._routes.pop("/cgi-bin/openapi/quota/get")
@@ -168,14 +158,9 @@ def test_at_its_budget_an_interface_is_parked_and_the_rest_goes_on(tmp_path: Pat
     (wait,) = report.waits
     assert (wait.appid, wait.endpoint, wait.windows) == (A, READ.name, 25)
     assert wait.until == report.until
+    calendar = calendars(tmp_path / FILE_NAME)[A, READ.name]
+    assert (calendar.count(DONE), calendar.count(bytes([WAITING]))) == (5, 25)
     assert "daily quota of this interface is used up" in wait.reason
-
-
-def test_of_two_accounts_one_at_its_quota_holds_up_nothing_of_the_other(tmp_path: Path) -> None:
-    wechat = Simulator()
-    wechat.refuse[A] = 45009
-    report = run_at(at(DAY, 9), wechat, tmp_path, appids=(A, B))
-    assert (report.state, report.windows.done, report.windows.waiting) == ("waiting", 30, 30)
 
 
 def test_under_wait_a_parked_interface_sleeps_and_says_so(tmp_path: Path) -> None:
@@ -211,55 +196,36 @@ def test_under_wait_no_day_has_more_calls_than_its_budget(how: str, tmp_path: Pa
 # in which order
 
 
-def test_yesterday_comes_first_then_the_backfill_newest_first(tmp_path: Path) -> None:
-    wechat = Noted(Simulator())
-    run_at(at(DAY, 9), wechat, tmp_path, concurrency=1)
-    assert wechat.days == sorted(wechat.days, reverse=True)
-    assert wechat.days[0] == str(YESTERDAY)
+def asked_next_day(folder: Path, **options: Any) -> list[str]:
+    """What a run asks for that finds the 40 newest of 100 days stored, and 29 of them not final."""
+    wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
+    run_at(at(DAY, 9), wechat, folder, GROWING, days=days, daily_quota=40)
+    noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
+    run_at(at("2026-03-12", 9), noted, folder, GROWING, days=later, concurrency=1, **options)
+    return noted.days
 
 
-def test_oldest_first_goes_from_the_first_day_to_the_last(tmp_path: Path) -> None:
-    wechat = Noted(Simulator())
-    run_at(at(DAY, 9), wechat, tmp_path, concurrency=1, order="oldest")
-    assert wechat.days == sorted(set(wechat.days))
-    assert len(wechat.days) == 30
+YOUNG = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
 
 
 def test_newest_first_asks_for_what_can_still_change_before_the_backfill(tmp_path: Path) -> None:
-    wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
-    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40)
-    noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
-    run_at(
-        at("2026-03-12", 9), noted, tmp_path, GROWING,
-        days=later, daily_quota=40, concurrency=1,
-    )  # fmt: skip
-    assert noted.days[0] == "2026-03-11"
-    young = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
-    assert noted.days[1:30] == young
-    rest = noted.days[30:]
+    first, *days = asked_next_day(tmp_path, daily_quota=40)
+    assert (first, days[:29]) == ("2026-03-11", YOUNG)
+    rest = days[29:]
     assert len(rest) == 10
     assert rest == sorted(rest, reverse=True)
-    assert not set(rest) & {*young, "2026-03-11"}
+    assert not set(rest) & {*YOUNG, first}
 
 
 def test_oldest_first_asks_for_what_can_still_change_in_its_place(tmp_path: Path) -> None:
-    wechat, days = Simulator(), (date(2025, 12, 1), YESTERDAY)
-    run_at(at(DAY, 9), wechat, tmp_path, GROWING, days=days, daily_quota=40)
-    noted, later = Noted(wechat), (days[0], date(2026, 3, 11))
-    run_at(
-        at("2026-03-12", 9), noted, tmp_path, GROWING,
-        days=later, daily_quota=80, concurrency=1, order="oldest",
-    )  # fmt: skip
-    assert noted.days == sorted(set(noted.days))
-    assert noted.days[0] == "2025-12-01"
-    young = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
+    days = asked_next_day(tmp_path, daily_quota=80, order="oldest")
+    assert days == sorted(set(days))
+    assert days[0] == "2025-12-01"
     missing = 100 - 40  # of the days before the second run's last one
-    assert noted.days[missing:] == [*reversed(young), "2026-03-11"][: 80 - missing]
+    assert days[missing:] == [*reversed(YOUNG), "2026-03-11"][: 80 - missing]
 
 
-def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(
-    tmp_path: Path,
-) -> None:
+def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(tmp_path: Path) -> None:
     wechat = Simulator()
     for number in range(6):
         today = date(2026, 3, 11) + timedelta(days=number)
@@ -284,20 +250,15 @@ def test_the_plan_tells_the_day_on_which_a_daily_run_is_through(
     endpoint: Any, begin: date, quota: int, tmp_path: Path
 ) -> None:
     wechat, today = Simulator(), date(2026, 3, 11)
-    (tmp_path / "harvest").mkdir()
-    expected = None
+    calls = -(-days_in((begin, YESTERDAY)) // endpoint.span) + (endpoint.span > 1)
+    load = Load(calls, 0, YESTERDAY, True, endpoint.late_days, endpoint.span)
     for number in range(40):
         moment = at(str(today + timedelta(days=number)), 9)
         days = (begin, last_settled_day(moment))
-        if expected is None:
-            calls = -(-((days[1] - begin).days + 1) // endpoint.span)
-            load = Load(calls + (endpoint.span > 1), 0, days[1], True,
-                        endpoint.late_days, endpoint.span)  # fmt: skip
-            expected = quota_days(load, quota, today)
         report = run_at(moment, wechat, tmp_path, endpoint, days=days, daily_quota=quota)
         if report.state == "complete":
             break
-    assert number + 1 == expected
+    assert number + 1 == quota_days(load, quota, today)
 
 
 def test_the_command_plans_days_of_quota_and_the_date(
@@ -318,17 +279,10 @@ def test_the_command_plans_days_of_quota_and_the_date(
 # too many requests in a minute
 
 
-def test_45011_slows_that_account_alone_and_it_recovers_slowly(tmp_path: Path) -> None:
+def test_45011_slows_that_account_alone_and_it_recovers_slowly() -> None:
     wechat, told = Simulator(minute_limit=(60, 60.0)), list[Any]()
-
-    async def main(loop: VirtualTimeLoop) -> Report:
-        wechat.wall = loop.wall
-        asked = scope(date(2025, 11, 1), YESTERDAY, (A,), (READ, SHARE))
-        return await engine_run(
-            loop, wechat, asked, MemorySink(), rate="120/min", on_event=told.append
-        )
-
-    report = run_virtual(main, noon(DAY))
+    asked = scope(date(2025, 11, 1), YESTERDAY, (A,), (READ, SHARE))
+    report = run(wechat, asked, MemorySink(), now=noon(DAY), rate="120/min", on_event=told.append)
     assert report.state == "complete"
     shares = [event.share for event in told if isinstance(event, events.Slowed)]
     assert shares[0] == SLOWER
@@ -378,34 +332,38 @@ def test_the_summary_tells_what_changed_can_change_and_was_left_out() -> None:
     assert "changed" not in ", ".join(summarize(Report()))
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A monotonic clock that says what stands here."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
 def test_the_progress_line_says_who_waits_and_for_how_long_it_has(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], now: list[float]
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
     lines = Lines()
     lines(events.RunStarted(10, 0, 2))
     lines(events.Paused("wx1", 42.0, "errcode 45011 (slower) [rid: 1-2-3]"))
     lines(events.Paused("wx2", 30.0, "errcode 45011 (slower) [rid: 1-2-4]"))
-    now = 12.0
+    now[0] = 12.0
     lines(events.Committed((), 0, 0))
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.endswith("; wx1 waits, 12 s of 42 s (and 1 more): errcode 45011 (slower)")
-    now = 43.0
+    now[0] = 43.0
     lines(events.Committed((), 0, 0))
     assert "waits" not in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_wait_is_told_once_however_long_nothing_comes(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], now: list[float]
 ) -> None:
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
     lines = Lines()
     lines(events.RunStarted(10, 0, 1))
     lines(events.Paused("wx1", 60.0, "errcode 45011 (slower)"))
     lines(events.Stalled(10.0, ("wx1 waits, next try in 50 s: errcode 45011 (slower)",)))
-    now = 20.0
+    now[0] = 20.0
     lines(events.Foreign(Window("wx1", "e", YESTERDAY, YESTERDAY), 2))
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.endswith("; wx1 waits, 20 s of 60 s: errcode 45011 (slower)")
@@ -413,24 +371,17 @@ def test_a_wait_is_told_once_however_long_nothing_comes(
 
 
 def test_a_slowed_account_costs_the_other_nothing() -> None:
-    wechat = Simulator()
+    wechat = Simulator(refuse={A: 45011})
     finished: dict[str, float] = {}
 
-    async def main(loop: VirtualTimeLoop) -> None:
-        wechat.wall = loop.wall
+    def note(event: Any) -> None:
+        if isinstance(event, events.Committed):
+            finished.update({each.appid: wechat.wall() - noon(DAY) for each in event.windows})
 
-        def note(event: Any) -> None:
-            if isinstance(event, events.Committed):
-                finished.update({window.appid: loop.time() for window in event.windows})
-
-        wechat.refuse[A] = 45011
-        loop.call_later(100.0, wechat.refuse.clear)
-        asked = scope(*MARCH, (A, B), (READ, SHARE))
-        report = await engine_run(
-            loop, wechat, asked, MemorySink(), rate="5/s", on_event=note, attempts=20
-        )
-        assert report.state == "complete"
-
-    run_virtual(main, noon(DAY))
+    report = run(
+        wechat, scope(*MARCH, (A, B), (READ, SHARE)), MemorySink(), now=noon(DAY), rate="5/s",
+        on_event=note, attempts=20, later={100.0: wechat.refuse.clear},
+    )  # fmt: skip
+    assert report.state == "complete"
     assert finished[B] < 14
     assert finished[A] > 100

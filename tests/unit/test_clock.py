@@ -6,7 +6,6 @@ WeChat's clock is another one and goes on; so does the event loop's, which rates
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -19,17 +18,30 @@ from harvester.auth import RENEW_BEFORE, StoredToken
 from harvester.budget import Budget
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
-from harvester.engine import SET_BACK, Engine
+from harvester.engine import SET_BACK
 from harvester.events import Event, Report
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
 from harvester.model import Request, Response, Token
-from harvester.plan import QUOTA_MARGIN, china, next_quota_day
-from harvester.settings import Options
+from harvester.plan import QUOTA_MARGIN, Days, china, next_quota_day
 from harvester.sinks.lines import JsonLines
 from harvester.stores import FileStore
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
-from tests.support import A, assert_exactly_the_truth, at, bare, noon, scope, stored
+from tests.support import (
+    A,
+    as_multiset,
+    assert_exactly_the_truth,
+    at,
+    bare,
+    days,
+    engine_run,
+    noon,
+    scope,
+    stored,
+    virtual,
+)
 
+SUMMARY, GROWING = INTERFACES["getarticlesummary"], INTERFACES["getarticletotaldetail"]
+WEEK = (date(2026, 3, 1), date(2026, 3, 7))
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 NOW = at("2026-03-11", 23.9)
 BEGIN, END = date(2026, 1, 1), date(2026, 2, 19)  # 50 days, all of them final long since
@@ -80,7 +92,7 @@ class World:
             self.notes += event.notes
 
     def run(
-        self, folder: Path, *endpoints: Endpoint, days: Any = (BEGIN, END), **how: Any
+        self, folder: Path, *endpoints: Endpoint, days: Days = (BEGIN, END), **how: Any
     ) -> Report:
         """One run, by the machine's clock."""
         self._look(china(self.right() + self.off).date())
@@ -88,17 +100,11 @@ class World:
         async def main(loop: VirtualTimeLoop) -> Report:
             self._loop = loop
             self.simulator.wall = self.right
-            engine = Engine(
-                scope(*days, (A,), endpoints or (INTERFACES["getusersummary"],)),
-                Options(**{"rate": 1000, "concurrency": 1, **how}),
-                self,
-                [JsonLines(folder)],
-                SqliteLedger(folder / FILE_NAME),
-                on_event=self.observe,
-                wall=loop.wall,
-            )
-            async with engine:
-                report = await engine.run()
+            asked = scope(*days, (A,), endpoints or (SUMMARY,))
+            report = await engine_run(
+                loop, self, asked, JsonLines(folder), folder / FILE_NAME, on_event=self.observe,
+                **{"rate": 1000, "concurrency": 1, **how},
+            )  # fmt: skip
             self.passed += loop.time()
             self._loop = None
             return report
@@ -121,9 +127,7 @@ def test_whatever_the_clock_does_no_day_has_more_calls_than_its_budget_and_nothi
         sent = len(world.departures)
         if draw.random() < 0.7:
             world.steps = {sent + draw.randint(1, quota): draw.choice(STEPS)}
-        report = world.run(
-            tmp_path, INTERFACES["getarticlesummary"], daily_quota=quota, wait=draw.random() < 0.3
-        )
+        report = world.run(tmp_path, daily_quota=quota, wait=draw.random() < 0.3)
         assert report.state in ("complete", "waiting")
         if report.state == "complete":
             ends += 1
@@ -142,25 +146,23 @@ def test_a_clock_that_jumps_ahead_and_back_within_a_run_gives_no_second_budget(
 ) -> None:
     world = World()
     world.steps = {5: DAY, 9: -DAY}
-    report = world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=12)
+    report = world.run(tmp_path, daily_quota=12)
     assert (report.state, len(world.departures)) == ("waiting", 12)
 
 
-def test_calls_of_days_that_have_not_come_count_as_todays_and_for_no_other(
-    tmp_path: Path,
-) -> None:
+def test_calls_of_days_that_have_not_come_count_as_todays_and_for_no_other(tmp_path: Path) -> None:
     world = World()
     world.off = 3 * DAY
-    assert world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=12).requests == 12
+    assert world.run(tmp_path, daily_quota=12).requests == 12
     assert not any(SET_BACK in note for note in world.notes)
     world.off = 0.0
-    report = world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=15)
+    report = world.run(tmp_path, daily_quota=15)
     assert (report.state, report.requests) == ("waiting", 3)
     assert SET_BACK in world.notes
     for number in range(1, 4):  # on the days that it was ahead by, all of them are to be had
         world.passed = number * DAY
         world.notes.clear()
-        assert world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=10).requests == 10
+        assert world.run(tmp_path, daily_quota=10).requests == 10
         assert SET_BACK not in world.notes
 
 
@@ -170,26 +172,23 @@ def test_who_sleeps_until_midnight_does_not_sleep_for_years_if_the_clock_is_set_
     world = World()
     world.off = 3000 * DAY
     world.steps = {7: -3000 * DAY}  # with the last call: at its budget it is parked until then
-    report = world.run(tmp_path, INTERFACES["getarticlesummary"], daily_quota=7, wait=True)
+    report = world.run(tmp_path, daily_quota=7, wait=True)
     assert report.state == "complete"
     assert report.seconds < 8 * DAY
     assert world.most == 7
 
 
-def test_rebooking_adds_to_what_today_has(tmp_path: Path) -> None:
+@virtual()
+async def test_rebooking_adds_to_what_today_has(tmp_path: Path) -> None:
     day = date(2026, 3, 11)
-
-    async def main(loop: VirtualTimeLoop) -> list[Any]:
-        async with SqliteLedger(tmp_path / "l") as ledger:
-            await ledger.commit(
-                [], {}, [Spent("a", "e", day + timedelta(days=n), 10**n) for n in (-1, 0, 1, 2)]
-            )
-            await ledger.commit([], {}, [Spent("b", "e", day + timedelta(days=9), 5)])
-            moved = [await ledger.rebook(day), await ledger.rebook(day)]
-            return [*moved, *[await ledger.spent(day + timedelta(days=n)) for n in (-1, 0, 1, 9)]]
-
-    found = run_virtual(main)
-    assert found == [True, False, {("a", "e"): 0}, {("a", "e"): 111, ("b", "e"): 5}, {}, {}]
+    near = [day + timedelta(days=n) for n in (-1, 0, 1, 2, 9)]
+    async with SqliteLedger(tmp_path / "l") as ledger:
+        for number, each in enumerate(near[:4]):
+            await ledger.commit([], {}, [Spent("a", "e", each, (0, 1, 10, 100)[number])])
+        await ledger.commit([], {}, [Spent("b", "e", near[4], 5)])
+        assert [await ledger.rebook(day), await ledger.rebook(day)] == [True, False]
+        found = [await ledger.spent(near[n]) for n in (0, 1, 2, 4)]
+    assert found == [{("a", "e"): 0}, {("a", "e"): 111, ("b", "e"): 5}, {}, {}]
 
 
 def test_a_budget_knows_what_was_spent_on_either_side_of_a_midnight() -> None:
@@ -218,7 +217,7 @@ def test_the_rate_is_kept_by_a_clock_that_nobody_sets(tmp_path: Path, seed: int)
     draw = Random(seed)
     world = World()
     world.steps = {draw.randint(1, 50): draw.choice(STEPS) for _ in range(8)}
-    report = world.run(tmp_path, INTERFACES["getarticlesummary"], rate="20/min", concurrency=8)
+    report = world.run(tmp_path, rate="20/min", concurrency=8)
     assert report.state == "complete"
     times = world.departures
     assert all(behind - first >= 60.0 for first, behind in zip(times, times[20:], strict=False))
@@ -234,7 +233,7 @@ def test_a_token_of_this_process_is_none_of_the_clocks_business(
 ) -> None:
     world = World(token_lifetime=7200.0)
     world.steps = {10: step, 20: -step}
-    report = world.run(tmp_path, INTERFACES["getarticlesummary"])
+    report = world.run(tmp_path)
     assert (report.state, report.token_fetches, report.retries) == ("complete", 1, 0)
 
 
@@ -250,24 +249,22 @@ class Gives:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_shared_token_is_never_believed_for_longer_than_it_lives(
-    tmp_path: Path, step: float
+@virtual(NOW)
+async def test_a_shared_token_is_never_believed_for_longer_than_it_lives(
+    loop: VirtualTimeLoop, tmp_path: Path, step: float
 ) -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        provider, store = Gives(), FileStore(tmp_path / "tokens")
-        try:
-            for _ in range(2):  # the second one adopts what the first has left there
-                token = StoredToken("wx1", provider, None, store, loop.wall)  # type: ignore[arg-type]
-                await token.get()
-                loop.set_wall(loop.wall() + step)
-                await token.get()
-                await asyncio.sleep(7200.0 - RENEW_BEFORE + 1)
-                assert token.due()
-                await token.get()
-        finally:
-            await store.close()
-
-    run_virtual(main, NOW)
+    provider, store = Gives(), FileStore(tmp_path / "tokens")
+    try:
+        for _ in range(2):  # the second one adopts what the first has left there
+            token = StoredToken("wx1", provider, None, store, loop.wall)  # type: ignore[arg-type]
+            await token.get()
+            loop.set_wall(loop.wall() + step)
+            await token.get()
+            await asyncio.sleep(7200.0 - RENEW_BEFORE + 1)
+            assert token.due()
+            await token.get()
+    finally:
+        await store.close()
 
 
 # figures that can still change
@@ -277,48 +274,41 @@ def test_a_shared_token_is_never_believed_for_longer_than_it_lives(
 def test_a_clock_that_was_behind_asks_too_often_and_loses_nothing(
     tmp_path: Path, behind: float
 ) -> None:
-    growing = INTERFACES["getarticletotaldetail"]
-    world, begin, end = World(), date(2026, 3, 1), date(2026, 3, 7)
+    world = World()
     world.off = behind
-    first = world.run(tmp_path, growing, days=(begin, end))
+    first = world.run(tmp_path, GROWING, days=WEEK)
     assert (first.state, first.provisional) == ("complete", 7)
     world.off = 0.0
     world.passed += 5 * DAY
-    assert world.run(tmp_path, growing, days=(begin, end)).requests == 7
+    assert world.run(tmp_path, GROWING, days=WEEK).requests == 7
     world.off = behind  # what is provisional stays so
-    assert world.run(tmp_path, growing, days=(begin, end)).requests == 7
+    assert world.run(tmp_path, GROWING, days=WEEK).requests == 7
     world.off = 0.0
     world.passed += 40 * DAY
-    last = world.run(tmp_path, growing, days=(begin, end))
+    last = world.run(tmp_path, GROWING, days=WEEK)
     assert (last.state, last.provisional) == ("complete", 0)
-    assert world.run(tmp_path, growing, days=(begin, end)).requests == 0
-    found = sorted(json.dumps(bare(one), sort_keys=True) for one in stored(tmp_path, growing.name))
+    assert world.run(tmp_path, GROWING, days=WEEK).requests == 0
     world.simulator.wall = world.right
-    wanted = [
-        json.dumps(record, sort_keys=True)
-        for number in range(7)
-        for record in world.simulator.truth_of(
-            growing.name, A, begin + timedelta(days=number), begin + timedelta(days=number)
-        )
+    truth = [
+        row for day in days(*WEEK) for row in world.simulator.truth_of(GROWING.name, A, day, day)
     ]
-    assert found == sorted(wanted)
+    assert as_multiset((A, "", bare(row)) for row in stored(tmp_path, GROWING.name)) == as_multiset(
+        (A, "", row) for row in truth
+    )
 
 
-def test_what_a_clock_that_was_ahead_took_for_final_is_told_and_refreshed(
-    tmp_path: Path,
-) -> None:
-    growing = INTERFACES["getarticletotaldetail"]
-    world, begin, end = World(), date(2026, 3, 1), date(2026, 3, 7)
+def test_what_a_clock_that_was_ahead_took_for_final_is_told_and_refreshed(tmp_path: Path) -> None:
+    world = World()
     world.off = 60 * DAY
-    assert world.run(tmp_path, growing, days=(begin, end)).provisional == 0
+    assert world.run(tmp_path, GROWING, days=WEEK).provisional == 0
     world.off = 0.0
-    world.run(tmp_path, growing, days=(begin, end))
+    world.run(tmp_path, GROWING, days=WEEK)
     assert SET_BACK in world.notes
-    report = world.run(tmp_path, growing, days=(begin, end), refresh=True)
+    report = world.run(tmp_path, GROWING, days=WEEK, refresh=True)
     assert (report.requests, report.provisional) == (7, 7)
 
 
 def test_a_moment_of_the_machine_before_anything_was_stored_is_no_error(tmp_path: Path) -> None:
     world = World()
     world.off = -(noon("2026-03-11") - noon("2026-02-21"))
-    assert world.run(tmp_path, INTERFACES["getarticlesummary"]).state == "complete"
+    assert world.run(tmp_path).state == "complete"

@@ -30,6 +30,7 @@ from harvester.coverage import (
 )
 from harvester.model import TALLY_BITS, Tally, Window
 from harvester.plan import ONE_DAY, Days
+from tests.support import days
 
 ALL = bytes([MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED])
 LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
@@ -72,10 +73,6 @@ def text(calendar: Calendar, first: str, last: str) -> str:
 def letter_of(calendar: Calendar, each: date) -> str:
     [found] = [one for one in ALL if list(calendar.runs(each, each, bytes([one])))]
     return chr(found)
-
-
-def days(begin: date, end: date) -> list[date]:
-    return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
 
 
 # against a model
@@ -291,6 +288,11 @@ def test_a_calendar_shows_how_much_it_knows() -> None:
     assert repr(calendar) == "<Calendar of 2 years, 2 windows>"
 
 
+def test_letters_that_are_equal_are_counted_once() -> None:
+    calendar = calendar_of(final("2024-01-01", "2024-01-03", empty=1), opened("2024-02-01"))
+    assert (calendar.count(DONE), calendar.count(STORED)) == (3, 4)
+
+
 @pytest.mark.parametrize(
     ("outcome", "letter"),
     [
@@ -313,8 +315,7 @@ def test_of_a_final_window_those_days_are_empty_whose_bit_is_set() -> None:
 
 def test_a_window_may_reach_over_a_year_and_over_a_leap_day() -> None:
     calendar = calendar_of(final("2022-12-31", "2024-03-01"))
-    days_there = (day("2024-03-01") - day("2022-12-31")).days + 1
-    assert calendar.count(bytes([FINAL])) == days_there == 427
+    assert calendar.count(bytes([FINAL])) == 427
     assert calendar.span() == (day("2022-12-31"), day("2024-03-01"))
 
 
@@ -375,22 +376,15 @@ def test_a_year_has_as_many_days_as_in_the_calendar(year: int, number: int) -> N
     assert days_of(year) == number == (date(year + 1, 1, 1) - date(year, 1, 1)).days
 
 
-def test_letters_that_are_equal_are_counted_once() -> None:
-    calendar = calendar_of(final("2024-01-01", "2024-01-03", empty=1), opened("2024-02-01"))
-    assert (calendar.count(DONE), calendar.count(STORED)) == (3, 4)
-
-
 # what is open
 
 
 def test_a_stored_window_that_can_change_is_kept_with_its_own_tally() -> None:
+    days_ = day("2024-01-01"), day("2024-01-07")
     calendar = calendar_of(opened("2024-01-01", "2024-01-07", 3))
-    assert calendar.windows == {
-        day("2024-01-01"): OpenWindow(
-            day("2024-01-01"), day("2024-01-07"), "open", Tally(3, 21), 5.0, "it grows"
-        )
-    }
-    assert calendar.windows[day("2024-01-01")].days == (day("2024-01-01"), day("2024-01-07"))
+    [(first, found)] = calendar.windows.items()
+    assert (first, found.days) == (days_[0], days_)
+    assert found == OpenWindow(*days_, "open", Tally(3, 21), 5.0, "it grows")
 
 
 @pytest.mark.parametrize(
@@ -454,10 +448,9 @@ def test_several_windows_are_removed_at_once() -> None:
 
 def test_what_waits_tells_why_and_until_when() -> None:
     calendar = calendar_of(unstored("2024-01-01", "2024-01-09"))
+    days_ = day("2024-01-01"), day("2024-01-09")
     [found] = calendar.windows.values()
-    assert found == OpenWindow(
-        day("2024-01-01"), day("2024-01-09"), "waiting", Tally(), 9.0, "why", 45009, "r"
-    )
+    assert found == OpenWindow(*days_, "waiting", Tally(), 9.0, "why", 45009, "r")
 
 
 def test_what_waits_gives_way_to_what_is_stored_and_keeps_its_other_days() -> None:
@@ -471,9 +464,8 @@ def test_what_waits_gives_way_to_what_is_stored_and_keeps_its_other_days() -> No
 
 
 def test_what_failed_gives_way_to_what_waits() -> None:
-    calendar = calendar_of(
-        unstored("2024-01-01", "2024-01-03", "failed"), unstored("2024-01-03", "2024-01-04")
-    )
+    failed = unstored("2024-01-01", "2024-01-03", "failed")
+    calendar = calendar_of(failed, unstored("2024-01-03", "2024-01-04"))
     assert text(calendar, "2024-01-01", "2024-01-04") == "xxww"
     assert [each.state for each in calendar.windows.values()] == ["failed", "waiting"]
 
@@ -490,14 +482,12 @@ def test_what_waits_or_failed_takes_nothing_away_from_what_is_stored(state: str)
 
 
 def test_of_an_open_window_that_was_not_got_again_only_the_reason_changes() -> None:
-    calendar = calendar_of(
-        opened("2024-01-01", "2024-01-02", 3), unstored("2024-01-01", "2024-01-02")
-    )
+    days_ = "2024-01-01", "2024-01-02"
+    calendar = calendar_of(opened(*days_, 3), unstored(*days_))
     [found] = calendar.windows.values()
-    assert found == OpenWindow(
-        day("2024-01-01"), day("2024-01-02"), "open", Tally(3, 21), 5.0, "why", 45009, "r"
-    )
-    assert text(calendar, "2024-01-01", "2024-01-02") == "oo"
+    why = (5.0, "why", 45009, "r")
+    assert found == OpenWindow(*map(day, days_), "open", Tally(3, 21), *why)
+    assert text(calendar, *days_) == "oo"
 
 
 def test_a_part_of_an_open_window_that_failed_changes_nothing() -> None:
@@ -521,13 +511,13 @@ def test_sums_count_final_windows_by_the_year_of_their_first_day() -> None:
 
 def test_sums_do_not_count_what_is_open() -> None:
     calendar = calendar_of(final("2024-01-01"), opened("2024-01-02", records=5))
-    assert calendar.sum() == Tally(1, 7)
-    assert calendar.stored_tally() == Tally(6, 42)
+    assert (calendar.sum(), calendar.stored_tally()) == (Tally(1, 7), Tally(6, 42))
 
 
 def test_a_window_that_becomes_final_is_counted_once() -> None:
-    calendar = calendar_of(opened("2024-01-02", records=5), final("2024-01-02", records=6))
-    assert calendar.sum() == calendar.stored_tally() == Tally(6, 42)
+    calendar = calendar_of(final("2024-01-01"), opened("2024-01-02", records=5))
+    calendar.apply(final("2024-01-02", records=6))
+    assert calendar.sum() == calendar.stored_tally() == Tally(7, 49)
 
 
 def test_what_waits_has_no_tally() -> None:
@@ -628,20 +618,18 @@ def test_a_year_that_is_damaged_is_refused(stored: str, year: int) -> None:
 
 def test_counts_and_bounds_of_a_range_are_those_of_its_days() -> None:
     draw = random.Random(5)
+    drawn = [date(2023, 12, 1) + ONE_DAY * n for n in range(430)]
     for _ in range(60):
-        first = date(2023, 12, 1)
-        days = [first + ONE_DAY * n for n in range(430)]
         years: dict[int, bytearray] = {}
-        for day in days:
-            if day.year != 2024 or draw.random() < 0.9:
-                row = years.setdefault(day.year, bytearray(b".") * days_of(day.year))
-                row[(day - date(day.year, 1, 1)).days] = draw.choice(b"....feowx")
+        for each in drawn:
+            if each.year != 2024 or draw.random() < 0.9:
+                row = years.setdefault(each.year, bytearray(b".") * days_of(each.year))
+                row[(each - date(each.year, 1, 1)).days] = draw.choice(b"....feowx")
         if draw.random() < 0.3:
             years.pop(2024, None)
         calendar = Calendar(years)
-        begin = draw.choice(days)
+        begin = draw.choice(drawn)
         end = begin + ONE_DAY * draw.randrange(200)
-        range_ = [begin + ONE_DAY * n for n in range((end - begin).days + 1)]
         for letters in (b".", b"fe", b"x", b".wx"):
             runs = list(calendar.runs(begin, end, letters))
             number = sum((last - one).days + 1 for one, last in runs)
@@ -653,4 +641,4 @@ def test_counts_and_bounds_of_a_range_are_those_of_its_days() -> None:
         assert calendar.span() == ((known[0][0], known[-1][1]) if known else None)
         counts = {letter: calendar.count(bytes([letter])) for letter in KNOWN}
         assert calendar.letters() == counts
-        assert len(range_) == calendar.count_in(begin, end, KNOWN + b".")
+        assert (end - begin).days + 1 == calendar.count_in(begin, end, KNOWN + b".")

@@ -62,36 +62,32 @@ def test_days_are_written_as_the_interface_wants_them(how: dict[str, Any], body:
     assert replace(ENDPOINT, **how).request(WEEK, Token("t0ken")).body == body
 
 
-@pytest.mark.parametrize(
-    "how",
-    [{"span": 0}, {"settled_hour": 24}, {"settled_hour": -1}, {"late_days": -1},
-     {"dates": "%d.%m.%Y"}, {"name": "a/b"}],
-)  # fmt: skip
-def test_an_interface_that_makes_no_sense_is_refused(how: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^interface"):
-        replace(ENDPOINT, **how)
+NUMBERS = "span is at least 1, settled_hour 0 to 23, late_days at least 0"
+DATES = "dates is %Y-%m-%d or %Y%m%d or unix"
+KEYS = "begin_key, end_key and the keys of body are names that differ"
+BODY = "body holds what JSON cannot hold"
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"span": 0}, "span is at least 1, settled_hour 0 to 23, late_days at least 0"),
-        ({"dates": "%d"}, "dates is %Y-%m-%d or %Y%m%d or unix"),
-        ({"begin_key": ""}, "begin_key, end_key and the keys of body are names that differ"),
-        (
-            {"end_key": "begin_date"},
-            "begin_key, end_key and the keys of body are names that differ",
-        ),
-        (
-            {"body": {"end_date": 1}},
-            "begin_key, end_key and the keys of body are names that differ",
-        ),
-        ({"body": {"since": date(2020, 1, 1)}}, "body holds what JSON cannot hold"),
-        ({"body": {"kinds": {1, 2}}}, "body holds what JSON cannot hold"),
-        ({"body": {"share": float("inf")}}, "body holds what JSON cannot hold"),
+        ({"span": 0}, NUMBERS),
+        ({"settled_hour": 24}, NUMBERS),
+        ({"settled_hour": -1}, NUMBERS),
+        ({"late_days": -1}, NUMBERS),
+        ({"dates": "%d"}, DATES),
+        ({"dates": "%d.%m.%Y"}, DATES),
+        ({"begin_key": ""}, KEYS),
+        ({"end_key": "begin_date"}, KEYS),
+        ({"body": {"end_date": 1}}, KEYS),
+        ({"body": {"since": date(2020, 1, 1)}}, BODY),
+        ({"body": {"kinds": {1, 2}}}, BODY),
+        ({"body": {"share": float("inf")}}, BODY),
     ],
 )
-def test_what_would_make_sense_is_said(how: dict[str, Any], said: str) -> None:
+def test_of_an_interface_that_makes_no_sense_it_is_said_what_would(
+    how: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         replace(ENDPOINT, **how)
     assert str(caught.value) == f"interface summary: {said}"
@@ -104,7 +100,13 @@ def test_an_interface_may_settle_at_any_hour_of_a_day(hour: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("../up", "'../up'"), (5, "5"), ("x" * 101, "'" + "x" * 79), ("é" * 79, "'" + "é" * 79)],
+    [
+        ("../up", "'../up'"),
+        ("a/b", "'a/b'"),
+        (5, "5"),
+        ("x" * 101, "'" + "x" * 79),
+        ("é" * 79, "'" + "é" * 79),
+    ],
 )
 def test_a_name_that_cannot_be_a_folders_is_shown_in_part(name: Any, shown: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -125,9 +127,9 @@ def test_its_quota_is_asked_for_by_its_path() -> None:
 
 
 def test_a_grid_is_made_of_what_an_interface_says() -> None:
-    endpoint = replace(ENDPOINT, cut=Cut.DAYS, span=7)
     last = date(2020, 1, 31)
-    assert grid(endpoint, last) == Grid(Cut.DAYS, 7, date(2014, 12, 1), last)
+    days = grid(replace(ENDPOINT, cut=Cut.DAYS, span=7), last)
+    assert days == Grid(Cut.DAYS, 7, date(2014, 12, 1), last)
 
 
 def test_its_days_are_cut_as_it_says() -> None:
@@ -139,23 +141,19 @@ def test_an_endpoint_does_not_show_its_table_of_errors() -> None:
     assert "RENEW_TOKEN" not in repr(ENDPOINT)
 
 
-def test_a_list_is_done_with_its_records() -> None:
-    assert said({"list": [{"a": 1}, {}]}) == Verdict(Action.DONE, records=[{"a": 1}, {}])
+@pytest.mark.parametrize("records", [[{"a": 1}, {}], []])
+@pytest.mark.parametrize("beside", [{}, {"errcode": 0, "errmsg": "ok"}])
+def test_a_list_is_done_with_its_records(records: list[Any], beside: dict[str, Any]) -> None:
+    assert said({**beside, "list": records}) == Verdict(Action.DONE, records=records)
 
 
-def test_an_empty_list_is_done_without_records() -> None:
-    assert said({"list": []}) == Verdict(Action.DONE, records=[])
-
-
-def test_errcode_0_is_no_error() -> None:
-    assert said({"errcode": 0, "errmsg": "ok", "list": [{"a": 1}]}).records == [{"a": 1}]
+NO_OBJECTS = "the answer's list is not a list of objects"
+OTHER_DAYS = "the answer has only rows of days that were not asked for"
 
 
 @pytest.mark.parametrize("records", [{}, "x", 1, [1], [{}, None], [[]], True])
 def test_a_list_of_anything_but_objects_is_tried_again(records: object) -> None:
-    assert said({"list": records}) == Verdict(
-        Action.RETRY, "the answer's list is not a list of objects"
-    )
+    assert said({"list": records}) == Verdict(Action.RETRY, NO_OBJECTS)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +169,12 @@ def test_rows_of_days_that_were_not_asked_for_are_left_out_and_counted() -> None
 
 
 def test_an_answer_that_has_only_other_days_is_no_empty_day() -> None:
-    assert said({"list": [{"ref_date": "2020-01-05"}]}) == Verdict(
-        Action.RETRY, "the answer has only rows of days that were not asked for"
-    )
+    assert said({"list": [{"ref_date": "2020-01-05"}]}) == Verdict(Action.RETRY, OTHER_DAYS)
+
+
+def test_a_row_that_names_no_day_is_kept() -> None:
+    rows = [{"a": 1}, {"ref_date": "soon"}, {"ref_date": None}]
+    assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows)
 
 
 @pytest.mark.parametrize("late", [True, False])
@@ -181,11 +182,6 @@ def test_where_no_field_names_a_day_every_row_is_kept(late: bool) -> None:
     rows = [{"ref_date": "2019-12-31"}, {"a": 1}]
     verdict = said({"list": rows, "is_delay": late}, day_field="")
     assert verdict == Verdict(Action.DONE, records=rows, delayed=late)
-
-
-def test_a_row_that_names_no_day_is_kept() -> None:
-    rows = [{"a": 1}, {"ref_date": "soon"}, {"ref_date": None}]
-    assert said({"list": rows}, window=WEEK) == Verdict(Action.DONE, records=rows)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +211,7 @@ def test_a_day_is_read_as_wechat_writes_it(written: object, day: date | None) ->
     [
         (True, True), ("true", True), (" True ", True), ("True", True), (1, True), ("1", True),
         (False, False), ("false", False), (0, False), (None, False), ([], False),
+        ("no", False),
     ],
 )  # fmt: skip
 def test_late_figures_are_told(given: object, delayed: bool) -> None:
@@ -227,10 +224,8 @@ def test_late_figures_are_told(given: object, delayed: bool) -> None:
 
 def test_what_stands_beside_the_rows_can_be_lifted_into_each() -> None:
     answer = {"ref_date": "20200101", "list": [{"a": 1}, {"a": 2}]}
-    assert said(answer, lifts=("ref_date", "missing")).records == [
-        {"ref_date": "20200101", "a": 1},
-        {"ref_date": "20200101", "a": 2},
-    ]
+    found = said(answer, lifts=("ref_date", "missing")).records
+    assert found == [{"ref_date": "20200101", "a": n} for n in (1, 2)]
 
 
 def test_a_whole_answer_can_be_the_record() -> None:
@@ -243,9 +238,7 @@ def test_a_whole_answer_can_be_the_record() -> None:
 
 def test_a_whole_answer_of_another_day_is_no_empty_day() -> None:
     answer = {"ref_date": "20200102", "visit_uv": {"key": 0}}
-    assert said(answer, rows="") == Verdict(
-        Action.RETRY, "the answer has only rows of days that were not asked for"
-    )
+    assert said(answer, rows="") == Verdict(Action.RETRY, OTHER_DAYS)
     assert said(answer, rows="", day_field="").records == [answer]
 
 
@@ -268,52 +261,49 @@ def test_a_whole_answer_may_name_its_day_in_an_object() -> None:
 
 
 def test_where_no_field_is_known_a_whole_answer_holds_something() -> None:
-    assert said({"errcode": 0}, rows="", day_field="") == Verdict(
-        Action.RETRY, "the answer has no figures"
-    )
+    nothing = said({"errcode": 0}, rows="", day_field="")
+    assert nothing == Verdict(Action.RETRY, "the answer has no figures")
     assert said({"visits": 0}, rows="", day_field="").records == [{"visits": 0}]
 
 
 @pytest.mark.parametrize(
-    ("code", "text", "window", "action"),
+    ("code", "text", "window", "cut", "action"),
     [
-        (61501, "date range error", WEEK, Action.SPLIT),
-        (61500, "date range error", WEEK, Action.SPLIT),
-        (61500, "date format error", WEEK, Action.FAIL_WINDOW),
-        (61501, "date range error", DAY, Action.FAIL_WINDOW),
-        (-1, "out of range", WEEK, Action.RETRY),
+        (61501, "date range error", WEEK, Cut.DAYS, Action.SPLIT),
+        (61500, "date range error", WEEK, Cut.DAYS, Action.SPLIT),
+        (61500, "date format error", WEEK, Cut.DAYS, Action.FAIL_WINDOW),
+        (61501, "date range error", DAY, Cut.DAYS, Action.FAIL_WINDOW),
+        (61501, "date range error", WEEK, Cut.WEEK, Action.FAIL_WINDOW),
+        (-1, "out of range", WEEK, Cut.DAYS, Action.RETRY),
     ],
 )
-def test_a_window_that_is_too_long_is_split(
-    code: int, text: str, window: Window, action: Action
+def test_a_window_of_days_that_is_too_long_is_split(
+    code: int, text: str, window: Window, cut: Cut, action: Action
 ) -> None:
-    verdict = said({"errcode": code, "errmsg": text}, window=window)
+    verdict = said({"errcode": code, "errmsg": text}, window=window, cut=cut)
     assert (verdict.action, verdict.code) == (action, code)
 
 
-def test_a_week_is_never_split() -> None:
-    answer = {"errcode": 61501, "errmsg": "date range error"}
-    assert said(answer, window=WEEK, cut=Cut.WEEK).action is Action.FAIL_WINDOW
-
-
-def test_an_errcode_asks_what_its_rule_says() -> None:
-    assert said({"errcode": -1, "errmsg": "system error"}) == Verdict(
-        Action.RETRY, "errcode -1 (system error): WeChat is busy", -1
-    )
-
-
-def test_an_errcode_wins_over_a_list() -> None:
-    assert said({"errcode": -1, "list": [{}]}).action is Action.RETRY
-
-
-def test_an_unknown_errcode_fails_its_window() -> None:
-    assert said({"errcode": 12345, "errmsg": "new"}) == Verdict(
-        Action.FAIL_WINDOW, "errcode 12345 (new)", 12345
-    )
-
-
-def test_an_errcode_without_a_text_says_so() -> None:
-    assert said({"errcode": 40001}).message == "errcode 40001 (no errmsg)"
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (
+            {"errcode": -1, "errmsg": "system error"},
+            Verdict(Action.RETRY, "errcode -1 (system error): WeChat is busy", -1),
+        ),
+        (  # an errcode wins over a list
+            {"errcode": -1, "list": [{}]},
+            Verdict(Action.RETRY, "errcode -1 (no errmsg): WeChat is busy", -1),
+        ),
+        (
+            {"errcode": 12345, "errmsg": "new"},
+            Verdict(Action.FAIL_WINDOW, "errcode 12345 (new)", 12345),
+        ),
+        ({"errcode": 40001}, Verdict(Action.RENEW_TOKEN, "errcode 40001 (no errmsg)", 40001)),
+    ],
+)
+def test_an_errcode_asks_what_its_rule_says(answer: dict[str, Any], verdict: Verdict) -> None:
+    assert said(answer) == verdict
 
 
 @pytest.mark.parametrize(
@@ -322,17 +312,13 @@ def test_an_errcode_without_a_text_says_so() -> None:
         ("invalid credential rid: 5f0a-1b2c-3d4e", "5f0a-1b2c-3d4e"),
         ("invalid credential, rid:5f0a-1b2c-3d4e", "5f0a-1b2c-3d4e"),
         ("invalid credential hint: [a1b2!c3]", "a1b2!c3"),
+        ("invalid credential hint: []", ""),  # a hint that is empty is no request id
+        ("invalid credential hint: [] rid: 1-2", ""),
     ],
 )
 def test_the_request_id_is_taken_out_of_the_text(text: str, rid: str) -> None:
     verdict = said({"errcode": 40001, "errmsg": text})
     assert (verdict.message, verdict.rid) == ("errcode 40001 (invalid credential)", rid)
-
-
-@pytest.mark.parametrize("text", ["bad hint: []", "bad hint: [] rid: 1-2"])
-def test_a_hint_that_is_empty_is_no_request_id(text: str) -> None:
-    verdict = said({"errcode": 40001, "errmsg": text})
-    assert (verdict.message, verdict.rid) == ("errcode 40001 (bad)", "")
 
 
 def test_a_text_is_one_line_that_steers_no_terminal() -> None:
@@ -372,42 +358,32 @@ def test_an_errcode_of_digits_in_a_string_counts(code: object, read: int) -> Non
 )
 def test_an_errcode_that_is_no_number_is_no_empty_day(code: object) -> None:
     assert code_of({"errcode": code}) is None
-    body = json.dumps({"errcode": code}).encode()
-    assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
-        Action.RETRY, "the answer's errcode is not a number"
-    )
-
-
-def test_a_refusal_whose_errcode_is_no_number_has_the_code_0() -> None:
-    assert refusal({"errcode": "busy"}, RULES) == Verdict(
-        Action.FAIL_WINDOW, "errcode 0 (no errmsg)", 0
-    )
-
-
-def test_an_errmsg_of_any_depth_gives_a_verdict() -> None:
-    body = b'{"errcode":5,"errmsg":' + b"[" * 1000 + b"]" * 1000 + b"}"
-    assert ENDPOINT.verdict(Response(200, body), DAY) == Verdict(
-        Action.FAIL_WINDOW, "errcode 5 (no errmsg)", 5
-    )
+    verdict = said({"errcode": code})
+    assert verdict == Verdict(Action.RETRY, "the answer's errcode is not a number")
 
 
 def test_an_answer_without_an_errcode_has_the_code_0() -> None:
     assert code_of({"list": []}) == 0
 
 
+def test_a_refusal_whose_errcode_is_no_number_has_the_code_0() -> None:
+    verdict = refusal({"errcode": "busy"}, RULES)
+    assert verdict == Verdict(Action.FAIL_WINDOW, "errcode 0 (no errmsg)", 0)
+
+
+def test_an_errmsg_of_any_depth_gives_a_verdict() -> None:
+    body = b'{"errcode":5,"errmsg":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert said(body) == Verdict(Action.FAIL_WINDOW, "errcode 5 (no errmsg)", 5)
+
+
 def test_a_retired_interface_names_its_successors() -> None:
-    retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y", "z"))
-    verdict = retired.verdict(Response(200, b'{"errcode":47009,"errmsg":"offline now"}'), DAY)
-    assert verdict == Verdict(
-        Action.STOP_ENDPOINT,
-        "errcode 47009 (offline now): offline; its successors are y, z",
-        47009,
-    )
+    message = "errcode 47009 (offline now): offline; its successors are y, z"
+    verdict = said({"errcode": 47009, "errmsg": "offline now"}, successors=("y", "z"))
+    assert verdict == Verdict(Action.STOP_ENDPOINT, message, 47009)
 
 
 def test_another_refusal_names_no_successor() -> None:
-    retired = JsonEndpoint("x", "/x", date(2014, 12, 1), errors=RULES, successors=("y",))
-    assert "successors" not in retired.verdict(Response(200, b'{"errcode":-1}'), DAY).message
+    assert "successors" not in said({"errcode": -1}, successors=("y",)).message
 
 
 @pytest.mark.parametrize(
@@ -453,7 +429,7 @@ def test_an_http_status_decides_before_the_body_is_read(status: int, action: Act
 
 
 def test_a_status_that_stops_an_interface_says_what_to_look_at() -> None:
-    assert said(b"", 404).message == ("HTTP 404: there is no such path there; check the base URL")
+    assert said(b"", 404).message == "HTTP 404: there is no such path there; check the base URL"
     assert said(b"", 302).message == (
         "HTTP 302: redirects are not followed, since the token would go along; check the base URL"
     )
@@ -513,13 +489,12 @@ def test_days_in_an_object_of_each_record_pick_the_records() -> None:
 
 @pytest.mark.parametrize("value", [b"[]", b"{}", b"1,1"])
 def test_an_answer_of_too_many_values_is_not_parsed(value: bytes) -> None:
-    few, many = MAX_VALUES // 2 - 5, MAX_VALUES // 2 + 5
-    found = [
+    few, many = (
         read(Response(200, b'{"list":[' + b",".join([value] * number) + b"]}"))
-        for number in (few, many)
-    ]
-    assert isinstance(found[0], dict)
-    assert found[1] == Verdict(Action.RETRY, "the answer held more than 500,000 values")
+        for number in (MAX_VALUES // 2 - 5, MAX_VALUES // 2 + 5)
+    )
+    assert isinstance(few, dict)
+    assert many == Verdict(Action.RETRY, "the answer held more than 500,000 values")
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -19,13 +19,15 @@ from harvester.model import Action
 from harvester.pipeline import EQUAL_REFUSALS
 from harvester.plan import QUOTA_MARGIN
 from harvester.scope import Scope
-from harvester.testing import TEXTS, MemorySink, Simulator, VirtualTimeLoop, run_virtual
-from tests.support import A, B, at, engine_run, scope
+from harvester.testing import TEXTS, MemorySink, Simulator
+from tests.support import A, B, at, run, scope
 
 NOW = at("2026-03-11", 13)
 DAYS = (date(2026, 3, 2), date(2026, 3, 10))
 ONE, OTHER = INTERFACES["getarticleread"], INTERFACES["getarticleshare"]
 NUMBER = 9
+BOTH = ((A, ONE.name), (A, OTHER.name))
+PASSING = {Action.RETRY, Action.SLOW_DOWN, Action.QUOTA}
 
 
 def codes(table: Mapping[int, Rule], *actions: Action) -> list[int]:
@@ -41,17 +43,15 @@ class Told:
         self.events: list[Any] = []
         self.sink = MemorySink()
 
-        async def main(loop: VirtualTimeLoop) -> Report:
-            self.simulator.wall = loop.wall
-            if clear_after is not None:
-                loop.call_later(clear_after, self.simulator.refuse.clear)
-                loop.call_later(clear_after, self.simulator.refuse_token.clear)
-            asked = scope(*DAYS, (A, B), (ONE, OTHER))
-            return await engine_run(
-                loop, self.simulator, asked, self.sink, on_event=self.events.append, **options
-            )
+        def clear() -> None:
+            self.simulator.refuse.clear()
+            self.simulator.refuse_token.clear()
 
-        self.report = run_virtual(main, NOW)
+        self.report = run(
+            self.simulator, scope(*DAYS, (A, B), (ONE, OTHER)), self.sink, now=NOW,
+            later={} if clear_after is None else {clear_after: clear},
+            on_event=self.events.append, **options,
+        )  # fmt: skip
 
     def done(self) -> Counter[tuple[str, str]]:
         """Windows that were harvested, by account and interface."""
@@ -78,9 +78,21 @@ def sentence(table: Mapping[int, Rule], code: int, rid: str) -> str:
 
 
 def test_the_table_has_every_code_of_the_facts() -> None:
-    kinds = {rule.action for rule in ERRORS.values()}
-    assert kinds == set(Action) - {Action.DONE, Action.SPLIT}
     assert set(ERRORS) | {0, 1701, 2009, 43001, 45010} == set(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("table", "actions"),
+    [
+        (ERRORS, set(Action) - {Action.DONE, Action.SPLIT}),
+        (TOKEN_ERRORS, {Action.STOP_ACCOUNT, *PASSING}),
+        (COMPONENT_ERRORS, {Action.STOP_ACCOUNT, Action.NOT_READY, *PASSING}),
+        (AUTHORIZER_ERRORS, {Action.STOP_ACCOUNT, Action.RENEW_TOKEN, *PASSING}),
+    ],
+    ids=["data", "token", "platform", "account of a platform"],
+)
+def test_every_action_of_a_table_is_walked(table: Mapping[int, Rule], actions: set[Action]) -> None:
+    assert {rule.action for rule in table.values()} == actions
 
 
 @pytest.mark.parametrize("code", codes(ERRORS, Action.FAIL_WINDOW))
@@ -91,9 +103,8 @@ def test_a_code_of_the_window_fails_it_at_once_and_after_a_handful_the_interface
     assert told.done() == all_but((A, ONE.name))
     assert report.requests == 3 * NUMBER + EQUAL_REFUSALS  # each once
     (failure,) = report.failures
-    assert (failure.begin, failure.end) == DAYS
+    assert (failure.begin, failure.end, failure.code) == (*DAYS, code)
     assert (failure.appid, failure.endpoint) == (A, ONE.name)
-    assert failure.code == code
     assert failure.rid.count("-") == 2
     said, _, given_up = failure.error.partition("; 5 windows were refused in a row")
     assert (said, bool(given_up)) == (sentence(ERRORS, code, failure.rid), True)
@@ -132,7 +143,7 @@ def test_a_code_of_the_token_costs_one_fetch_and_at_the_second_refusal_the_accou
     assert passed.report.token_fetches == 3
     told = Told(refuse={A: code})
     assert told.report.state == "partial"
-    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert told.done() == all_but(*BOTH)
     assert told.report.token_fetches == 3
     (stopped,) = told.of(events.AccountStopped)
     assert (stopped.appid, stopped.code) == (A, code)
@@ -151,9 +162,7 @@ def test_a_code_of_the_day_parks_the_interface_until_midnight_in_china(code: int
 
 
 @pytest.mark.parametrize("code", codes(ERRORS, Action.NOT_READY))
-def test_a_code_of_data_that_is_not_ready_sends_the_window_away_for_half_an_hour(
-    code: int,
-) -> None:
+def test_a_code_of_data_that_is_not_ready_sends_the_window_away_for_half_an_hour(code: int) -> None:
     told = Told(refuse={(A, ONE.name): code})
     assert (told.report.state, told.report.windows.waiting) == ("waiting", NUMBER)
     assert told.done() == all_but((A, ONE.name))
@@ -178,7 +187,7 @@ def test_a_code_of_the_interface_stops_it_and_the_others_go_on(code: int) -> Non
 def test_a_permission_that_is_missing_everywhere_stops_the_account(code: int) -> None:
     told = Told(refuse={A: code})
     assert (told.report.state, told.report.windows.failed) == ("partial", 2 * NUMBER)
-    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert told.done() == all_but(*BOTH)
     assert told.report.stopped[A].startswith(f"{A}: errcode {code}")
 
 
@@ -206,20 +215,14 @@ def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> No
 
 @pytest.mark.parametrize("code", [1701, 2009, 45010])
 def test_the_publishers_own_codes_reach_the_window_or_the_interface(code: int) -> None:
-    endpoint = INTERFACES["publisher_cps_general"]
-    days = (date(2025, 11, 1), DAYS[1])
-
-    async def main(loop: VirtualTimeLoop) -> Report:
-        simulator = Simulator(wall=loop.wall, refuse={endpoint.name: code})
-        asked = scope(*days, (A,), (endpoint, ONE))
-        return await engine_run(loop, simulator, asked, MemorySink(), concurrency=1)
-
-    report = run_virtual(main, NOW)
+    endpoint, days = INTERFACES["publisher_cps_general"], (date(2025, 11, 1), DAYS[1])
+    asked = scope(*days, (A,), (endpoint, ONE))
+    simulator = Simulator(refuse={endpoint.name: code})
+    report = run(simulator, asked, MemorySink(), now=NOW, concurrency=1)
     assert (report.state, report.stopped) == ("partial", {})
     (failure,) = report.failures
-    assert (failure.endpoint, failure.code, failure.begin, failure.end) == (
-        endpoint.name, code, *days,
-    )  # fmt: skip
+    assert (failure.endpoint, failure.code) == (endpoint.name, code)
+    assert (failure.begin, failure.end) == days
     assert PUBLISHER_ERRORS[code].advice in failure.error
 
 
@@ -230,7 +233,7 @@ def test_the_publishers_own_codes_reach_the_window_or_the_interface(code: int) -
 def test_a_code_of_a_token_request_stops_the_account_before_any_data(code: int) -> None:
     told = Told(refuse_token={A: code})
     assert told.report.state == "partial"
-    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert told.done() == all_but(*BOTH)
     assert told.report.requests == 2 * NUMBER
     assert told.simulator.counts[f"errcode {code}"] == 1
     (stopped,) = told.of(events.AccountStopped)
@@ -244,7 +247,7 @@ def test_a_token_request_that_may_pass_is_tried_again(code: int) -> None:
     told = Told(refuse_token={A: code}, clear_after=0.5, options={"attempts": 60})
     assert (told.report.state, told.done()) == ("complete", all_but())
     never = Told(refuse_token={A: code})
-    assert never.done() == all_but((A, ONE.name), (A, OTHER.name))
+    assert never.done() == all_but(*BOTH)
     assert TOKEN_ERRORS[code].advice in never.report.stopped[A]
 
 
@@ -252,12 +255,7 @@ def test_a_token_request_that_may_pass_is_tried_again(code: int) -> None:
 def test_a_used_up_quota_of_tokens_waits_for_midnight(code: int) -> None:
     told = Told(refuse_token={A: code})
     assert (told.report.state, told.report.until) == ("waiting", at("2026-03-12", 0) + QUOTA_MARGIN)
-    assert told.done() == all_but((A, ONE.name), (A, OTHER.name))
-
-
-def test_every_code_of_a_token_request_is_walked() -> None:
-    walked = {Action.STOP_ACCOUNT, Action.RETRY, Action.SLOW_DOWN, Action.QUOTA}
-    assert {rule.action for rule in TOKEN_ERRORS.values()} == walked
+    assert told.done() == all_but(*BOTH)
 
 
 # a platform's requests for tokens
@@ -267,22 +265,16 @@ PLATFORM = "wxplatform"
 
 def of_a_platform(code: int, refused: str) -> Report:
     """A run of two accounts of a platform, of which one (or the platform) is refused its tokens."""
-
-    async def main(loop: VirtualTimeLoop) -> Report:
-        simulator = Simulator(
-            wall=loop.wall, component=(PLATFORM, "practice"), refuse_token={refused: code}
-        )
-        platform = Platform(PLATFORM, "practice", simulator.ticket)
-        providers = {
-            appid: datacube.provider_for(
-                platform.account(appid, simulator.refresh_token(appid), lambda _: None)
-            )
-            for appid in (A, B)
-        }
-        asked = Scope(providers, (ONE,), *DAYS)
-        return await engine_run(loop, simulator, asked, MemorySink(), attempts=3)
-
-    return run_virtual(main, NOW)
+    simulator = Simulator(
+        wall=lambda: NOW, component=(PLATFORM, "practice"), refuse_token={refused: code}
+    )
+    platform = Platform(PLATFORM, "practice", simulator.ticket)
+    accounts = [
+        platform.account(appid, simulator.refresh_token(appid), lambda _: None) for appid in (A, B)
+    ]
+    providers = {each.appid: datacube.provider_for(each) for each in accounts}
+    asked = Scope(providers, (ONE,), *DAYS)
+    return run(simulator, asked, MemorySink(), now=NOW, attempts=3)
 
 
 @pytest.mark.parametrize("code", codes(AUTHORIZER_ERRORS, Action.STOP_ACCOUNT))
@@ -291,9 +283,8 @@ def test_a_code_of_an_accounts_token_stops_the_account_and_not_its_neighbour(cod
     assert (report.state, report.windows.done, report.windows.failed) == ("partial", 9, 9)
     (failure,) = report.failures
     assert (failure.appid, failure.code) == (A, code)
-    assert report.stopped == {
-        A: f"{A}: no access token: {sentence(AUTHORIZER_ERRORS, code, failure.rid)}"
-    }
+    said = sentence(AUTHORIZER_ERRORS, code, failure.rid)
+    assert report.stopped == {A: f"{A}: no access token: {said}"}
 
 
 @pytest.mark.parametrize("code", [40030, 61023])
@@ -319,11 +310,3 @@ def test_a_refused_ticket_is_waited_for_ten_minutes(code: int) -> None:
     assert (report.state, report.requests) == ("failed", 0)
     assert 600 <= report.seconds < 700
     assert all("none came for 10 minutes" in said for said in report.stopped.values())
-
-
-def test_every_code_of_a_platform_is_walked() -> None:
-    passing = {Action.RETRY, Action.SLOW_DOWN, Action.QUOTA}
-    actions = {rule.action for rule in COMPONENT_ERRORS.values()}
-    assert actions == {Action.STOP_ACCOUNT, Action.NOT_READY, *passing}
-    actions = {rule.action for rule in AUTHORIZER_ERRORS.values()}
-    assert actions == {Action.STOP_ACCOUNT, Action.RENEW_TOKEN, *passing}

@@ -19,16 +19,7 @@ from harvester.ledger.base import KnownSink
 from harvester.model import Batch, Window
 from harvester.testing import MemorySink
 from tests.support import A, B
-from tests.unit.test_stored import (
-    STAMP,
-    SUMMARY,
-    Feed,
-    batch,
-    filled,
-    final,
-    in_ledger,
-    opened,
-)
+from tests.unit.test_stored import STAMP, SUMMARY, Feed, batch, filled, final, in_ledger, opened
 
 
 def find(name: str) -> JsonEndpoint | None:
@@ -79,6 +70,22 @@ def test_a_sink_is_filled_with_all_that_stands_in_another(
     assert [each.endpoint for each in written] == [*[SUMMARY] * 5, None]
 
 
+Known = tuple[dict[str, KnownSink], dict[str, str]]
+
+
+def refused(tmp_path: Path, new: Empty, number: int, said: str) -> Known:
+    """What is known of a sink that fails as it is filled with so many windows."""
+    stands = [batch(f"2024-01-0{n}") for n in range(1, number + 1)]
+
+    async def test(ledger: SqliteLedger) -> Known:
+        source = await filled(*stands)
+        with pytest.raises(SinkError, match=said):
+            await catch_up(ledger, "memory:new", new, [Source(source)], find)
+        return await ledger.sinks(), await ledger.checkpoint("memory:new")
+
+    return in_ledger(tmp_path, test, *map(final, stands))
+
+
 def test_the_checkpoint_of_each_write_is_stored_before_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,14 +97,7 @@ def test_the_checkpoint_of_each_write_is_stored_before_the_next(
                 raise SinkError("the disk is full")
             return await super().write(batches, fence)
 
-    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
-        source = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 4)])
-        with pytest.raises(SinkError, match="the disk is full"):
-            await catch_up(ledger, "memory:new", Fails(), [Source(source)], find)
-        return await ledger.sinks(), await ledger.checkpoint("memory:new")
-
-    three = [final(batch(f"2024-01-0{n}")) for n in range(1, 4)]
-    assert in_ledger(tmp_path, test, *three) == ({}, {"writes": "2"})
+    assert refused(tmp_path, Fails(), 3, "the disk is full") == ({}, {"writes": "2"})
 
 
 def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
@@ -105,22 +105,13 @@ def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
         async def write(self, batches: Any, fence: Any) -> Any:
             return (await super().write(batches, fence))._replace(refused={A})
 
-    async def test(ledger: SqliteLedger) -> tuple[dict[str, KnownSink], dict[str, str]]:
-        source = await filled(batch("2024-01-01"))
-        with pytest.raises(SinkError, match=f"^memory:new has refused {A}: another harvest has"):
-            await catch_up(ledger, "memory:new", Refuses(), [Source(source)], find)
-        return await ledger.sinks(), await ledger.checkpoint("memory:new")
-
-    assert in_ledger(tmp_path, test, final(batch("2024-01-01"))) == ({}, {})
+    said = f"^memory:new has refused {A}: another harvest has"
+    assert refused(tmp_path, Refuses(), 1, said) == ({}, {})
 
 
 @pytest.mark.parametrize(
     "outcomes",
-    [
-        [],
-        [final(batch("2024-01-01", records=0))],
-        [Outcome(batch("2024-01-01").window, "failed")],
-    ],
+    [[], [final(batch("2024-01-01", records=0))], [Outcome(batch("2024-01-01").window, "failed")]],
 )
 def test_where_no_record_is_stored_a_sink_has_everything_at_once(
     tmp_path: Path, outcomes: list[Outcome]
@@ -170,36 +161,36 @@ def filled_from(
 FIRST, SECOND = batch("2024-01-01", records=2), batch("2024-01-02", records=3)
 
 
-def test_what_no_commit_has_stored_is_not_copied(tmp_path: Path) -> None:
-    assert filled_from(tmp_path, [FIRST, SECOND], [], final(FIRST)) == {FIRST.window: 2}
-    week = batch("2024-01-02", "2024-01-08")
-    assert filled_from(tmp_path, [FIRST, week], [], final(FIRST), opened(SECOND)) == {
-        FIRST.window: 2
-    }
+WEEK, EMPTIED = batch("2024-01-02", "2024-01-08"), final(batch("2024-01-02", records=0))
+OTHER = batch("2024-01-01", appid=B)
+STANDS = {FIRST.window: 2}
 
 
-def test_an_open_window_is_copied(tmp_path: Path) -> None:
-    found = filled_from(tmp_path, [FIRST, SECOND], [], final(FIRST), opened(SECOND))
-    assert found == {FIRST.window: 2, SECOND.window: 3}
-
-
-def test_what_a_sink_has_and_the_ledger_has_not_is_removed(tmp_path: Path) -> None:
-    assert filled_from(tmp_path, [FIRST], [SECOND], final(FIRST)) == {FIRST.window: 2}
-    week = batch("2024-01-02", "2024-01-08")
-    assert filled_from(tmp_path, [FIRST], [week], final(FIRST), final(SECOND)) == {FIRST.window: 2}
-
-
-def test_days_that_have_become_empty_are_emptied(tmp_path: Path) -> None:
-    empty = final(batch("2024-01-02", records=0))
-    assert filled_from(tmp_path, [FIRST], [SECOND], final(FIRST), empty) == {FIRST.window: 2}
-    assert filled_from(tmp_path, [], [SECOND], empty) == {}
-
-
-def test_other_accounts_of_a_sink_are_left_alone(tmp_path: Path) -> None:
-    other = batch("2024-01-01", appid=B)
-    assert filled_from(tmp_path, [FIRST], [other], final(FIRST)) == {
-        FIRST.window: 2, other.window: 1
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "target", "outcomes", "found"),
+    [
+        # what no commit has stored is not copied, and an open window is
+        ([FIRST, SECOND], [], [final(FIRST)], STANDS),
+        ([FIRST, WEEK], [], [final(FIRST), opened(SECOND)], STANDS),
+        ([FIRST, SECOND], [], [final(FIRST), opened(SECOND)], {**STANDS, SECOND.window: 3}),
+        # what a sink has and the ledger has not is removed
+        ([FIRST], [SECOND], [final(FIRST)], STANDS),
+        ([FIRST], [WEEK], [final(FIRST), final(SECOND)], STANDS),
+        # days that have become empty are emptied
+        ([FIRST], [SECOND], [final(FIRST), EMPTIED], STANDS),
+        ([], [SECOND], [EMPTIED], {}),
+        # other accounts of a sink are left alone
+        ([FIRST], [OTHER], [final(FIRST)], {**STANDS, OTHER.window: 1}),
+    ],
+)
+def test_a_sink_has_in_the_end_what_the_ledger_calls_stored(
+    tmp_path: Path,
+    source: list[Batch],
+    target: list[Batch],
+    outcomes: list[Outcome],
+    found: dict[Window, int],
+) -> None:
+    assert filled_from(tmp_path, source, target, *outcomes) == found
 
 
 def test_a_feed_is_sent_the_windows_and_the_days_that_are_empty(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,16 +15,19 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.events import Report, Retrying
 from harvester.ledger import FILE_NAME, SqliteLedger
-from harvester.model import Request, Response
 from harvester.pipeline import DEFERRALS
 from harvester.plan import Days, last_legal_day
 from harvester.sinks.lines import JsonLines
-from harvester.testing import MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from harvester.transport import Transport
-from tests.support import A, Script, as_multiset, at, bare, engine_run, scope, stored
+from tests.support import A, Script, as_multiset, at, bare, calendars, run, scope, stored
+from tests.support import days as all_days
 
 DAY = "2026-03-11"
 YESTERDAY = date(2026, 3, 10)
+LAST_DAY = (YESTERDAY, YESTERDAY)
+READ, GROWING = INTERFACES["getarticleread"], INTERFACES["getarticletotaldetail"]
+USERS = INTERFACES["getusersummary"]
 
 
 def run_at(
@@ -35,15 +39,8 @@ def run_at(
     **options: Any,
 ) -> Report:
     """One run into JSON lines at a Unix time."""
-
-    async def main(loop: VirtualTimeLoop) -> Report:
-        if isinstance(wechat, Simulator):
-            wechat.wall = loop.wall
-        asked = scope(*days, endpoints=[endpoint])
-        sink = JsonLines(folder)
-        return await engine_run(loop, wechat, asked, sink, folder / FILE_NAME, **options)
-
-    return run_virtual(main, moment)
+    asked, sink = scope(*days, endpoints=[endpoint]), JsonLines(folder)
+    return run(wechat, asked, sink, folder / FILE_NAME, now=moment, **options)
 
 
 def holds(folder: Path, name: str, truth: list[dict[str, Any]]) -> bool:
@@ -54,26 +51,18 @@ def holds(folder: Path, name: str, truth: list[dict[str, Any]]) -> bool:
 
 
 def provisional(folder: Path) -> dict[Days, str]:
-    async def main(loop: VirtualTimeLoop) -> dict[Days, str]:
-        async with SqliteLedger(folder / FILE_NAME, readonly=True) as ledger:
-            found = await ledger.calendars(await ledger.accounts())
-            return {
-                window.days: window.detail
-                for calendar in found.values()
-                for window in calendar.windows.values()
-                if window.stored
-            }
-
-    return run_virtual(main)
+    return {
+        window.days: window.detail
+        for calendar in calendars(folder / FILE_NAME).values()
+        for window in calendar.windows.values()
+        if window.stored
+    }
 
 
 # inside the late window
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "late"),
-    [(INTERFACES["getarticletotal"], 7), (INTERFACES["getarticletotaldetail"], 30)],
-)
+@pytest.mark.parametrize(("endpoint", "late"), [(INTERFACES["getarticletotal"], 7), (GROWING, 30)])
 def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
     endpoint: Endpoint, late: int, tmp_path: Path
 ) -> None:
@@ -95,33 +84,27 @@ def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
 
 def test_only_windows_that_changed_count_as_changed(tmp_path: Path) -> None:
     wechat, days = Simulator(), (date(2026, 2, 20), YESTERDAY)
-    endpoint = INTERFACES["getarticletotaldetail"]
-    run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
-    report = run_at(at(DAY, 10), wechat, endpoint, days, tmp_path)
+    run_at(at(DAY, 9), wechat, GROWING, days, tmp_path)
+    report = run_at(at(DAY, 10), wechat, GROWING, days, tmp_path)
     assert report.requests == 1  # the last day, which was empty; the others were asked an hour ago
-    report = run_at(at(DAY, 15.1), wechat, endpoint, days, tmp_path)
+    report = run_at(at(DAY, 15.1), wechat, GROWING, days, tmp_path)
     assert (report.requests > 10, report.changed, report.records > 0) == (True, 0, True)
-    before = {day: wechat.truth_of(endpoint.name, A, day, day) for day in _days(*days)}
-    report = run_at(at("2026-03-12", 9), wechat, endpoint, days, tmp_path)
-    after = {day: wechat.truth_of(endpoint.name, A, day, day) for day in _days(*days)}
+    before = {day: wechat.truth_of(GROWING.name, A, day, day) for day in all_days(*days)}
+    report = run_at(at("2026-03-12", 9), wechat, GROWING, days, tmp_path)
+    after = {day: wechat.truth_of(GROWING.name, A, day, day) for day in all_days(*days)}
     assert report.changed == sum(before[day] != after[day] for day in before) > 0
-
-
-def _days(begin: date, end: date) -> list[date]:
-    return [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
 
 
 def test_what_stood_there_is_kept_if_asking_again_fails(tmp_path: Path) -> None:
     wechat, days = Simulator(), (date(2026, 3, 1), YESTERDAY)
-    endpoint = INTERFACES["getarticletotaldetail"]
-    run_at(at(DAY, 9), wechat, endpoint, days, tmp_path)
-    truth = wechat.truth_of(endpoint.name, A, *days)
-    broken = Simulator(refuse={endpoint.name: 40035})
-    report = run_at(at("2026-03-12", 9), broken, endpoint, days, tmp_path)
+    run_at(at(DAY, 9), wechat, GROWING, days, tmp_path)
+    truth = wechat.truth_of(GROWING.name, A, *days)
+    broken = Simulator(refuse={GROWING.name: 40035})
+    report = run_at(at("2026-03-12", 9), broken, GROWING, days, tmp_path)
     assert (report.state, report.windows.failed) == ("partial", 10)
-    assert holds(tmp_path, endpoint.name, truth)
+    assert holds(tmp_path, GROWING.name, truth)
     assert len(provisional(tmp_path)) == 10
-    report = run_at(at("2026-03-12", 9.1), wechat, endpoint, days, tmp_path)
+    report = run_at(at("2026-03-12", 9.1), wechat, GROWING, days, tmp_path)
     assert (report.state, report.windows.done) == ("complete", 10)
 
 
@@ -134,29 +117,20 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
 ) -> None:
     day = str(YESTERDAY)
     late = {"list": [{"ref_date": day, "msgid": "1_1", "detail": {}}], "is_delay": spelling}
-    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
-    report = run_at(at(DAY, 9), Script(lambda _: late), endpoint, days, tmp_path)
+    report = run_at(at(DAY, 9), Script(lambda _: late), READ, LAST_DAY, tmp_path)
     assert (report.state, report.windows.waiting, report.windows.done) == ("waiting", 1, 0)
     assert report.until == pytest.approx(at(DAY, 9.5), abs=1)
     assert (report.provisional, report.records, report.requests) == (1, 1, 1)
-    assert len(stored(tmp_path, endpoint.name)) == 1
+    assert len(stored(tmp_path, READ.name)) == 1
     (wait,) = report.waits
-    assert (wait.appid, wait.endpoint, wait.windows) == (A, endpoint.name, 1)
+    assert (wait.appid, wait.endpoint, wait.windows) == (A, READ.name, 1)
     assert wait.reason == "WeChat says that its figures are late"
-    assert provisional(tmp_path) == {days: wait.reason}
+    assert provisional(tmp_path) == {LAST_DAY: wait.reason}
     done = {**late, "is_delay": "false", "list": [{**late["list"][0], "msgid": "2_1"}]}  # type: ignore[index]
-    report = run_at(at(DAY, 9.6), Script(lambda _: done), endpoint, days, tmp_path)
+    report = run_at(at(DAY, 9.6), Script(lambda _: done), READ, LAST_DAY, tmp_path)
     assert (report.state, report.changed, report.requests) == ("complete", 1, 1)
-    assert [row["msgid"] for row in stored(tmp_path, endpoint.name)] == ["2_1"]
-    assert run_at(at(DAY, 9.7), Script(lambda _: done), endpoint, days, tmp_path).requests == 0
-
-
-@pytest.mark.parametrize("spelling", [False, "false", None, 0, "no"])
-def test_figures_that_are_not_delayed_are_final(spelling: object, tmp_path: Path) -> None:
-    answer = {"list": [{"ref_date": str(YESTERDAY), "msgid": "1_1"}], "is_delay": spelling}
-    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
-    report = run_at(at(DAY, 9), Script(lambda _: answer), endpoint, days, tmp_path)
-    assert (report.state, report.provisional) == ("complete", 0)
+    assert [row["msgid"] for row in stored(tmp_path, READ.name)] == ["2_1"]
+    assert run_at(at(DAY, 9.7), Script(lambda _: done), READ, LAST_DAY, tmp_path).requests == 0
 
 
 def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: Path) -> None:
@@ -174,6 +148,14 @@ def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: P
     assert {event.delay for event in told if isinstance(event, Retrying)} == {1800.0}
 
 
+def test_a_window_that_comes_again_within_a_run_counts_once(tmp_path: Path) -> None:
+    wechat, days = Simulator(delay_until_hour=9.75), (YESTERDAY, YESTERDAY)
+    report = run_at(at(DAY, 9), wechat, READ, days, tmp_path, wait=True)
+    assert holds(tmp_path, READ.name, wechat.truth_of(READ.name, A, *days))
+    assert (report.windows.done, report.changed, report.provisional) == (1, 0, 0)
+    assert report.requests == 3
+
+
 @pytest.mark.parametrize(
     "answer",
     [{"list": [], "is_delay": "true"}, {"errcode": 61503, "errmsg": "data not ready rid: 1-2"}],
@@ -182,45 +164,30 @@ def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: P
 def test_what_never_comes_is_asked_for_a_bounded_number_of_times(
     answer: dict[str, Any], tmp_path: Path
 ) -> None:
-    endpoint, days = INTERFACES["getarticleread"], (YESTERDAY, YESTERDAY)
     wechat = Script(lambda _: answer)
-    report = run_at(at(DAY, 9), wechat, endpoint, days, tmp_path, wait=True)
+    report = run_at(at(DAY, 9), wechat, READ, LAST_DAY, tmp_path, wait=True)
     assert (report.state, report.windows.waiting) == ("waiting", 1)
     assert report.requests == len(wechat.asked) == DEFERRALS + 1
     assert report.seconds == pytest.approx(DEFERRALS * 1800, abs=30)
-    without = run_at(at("2026-03-12", 9), wechat, endpoint, days, tmp_path)
+    without = run_at(at("2026-03-12", 9), wechat, READ, LAST_DAY, tmp_path)
     assert (without.state, without.requests) == ("waiting", 1)
 
 
 # empty before noon
 
 
-def empty_until(hour: float, rows: Callable[[date], list[dict[str, Any]]]) -> Any:
+def empty_until(hour: float, rows: Callable[[date], list[dict[str, Any]]]) -> Script:
     """A WeChat that has nothing of yesterday until an hour of today."""
 
-    class Early:
-        def __init__(self) -> None:
-            self.inner = Script(self.answer)
-            self.loop: Any = None
+    def answer(body: dict[str, str]) -> Any:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        now = loop.wall()
+        days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+        known = [day for day in days if day < last_legal_day(now) or now >= at(DAY, hour)]
+        return {"list": [row for day in known for row in rows(day)]}
 
-        def answer(self, body: dict[str, str]) -> Any:
-            days = _days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
-            now = _wall()
-            known = [day for day in days if day < last_legal_day(now) or now >= at(DAY, hour)]
-            return {"list": [row for day in known for row in rows(day)]}
-
-        async def send(self, request: Request, leave: Any = None) -> Response:
-            return await self.inner.send(request)
-
-    return Early()
-
-
-def _wall() -> float:
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualTimeLoop)
-    return loop.wall()
+    return Script(answer)
 
 
 def _followers(day: date) -> list[dict[str, Any]]:
@@ -230,22 +197,22 @@ def _followers(day: date) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("begin", [YESTERDAY, date(2026, 3, 2)])
 def test_a_last_day_without_rows_is_asked_for_again(begin: date, tmp_path: Path) -> None:
     wechat, days = empty_until(10, _followers), (begin, YESTERDAY)
-    report = run_at(at(DAY, 8.5), wechat, INTERFACES["getusersummary"], days, tmp_path)
+    report = run_at(at(DAY, 8.5), wechat, USERS, days, tmp_path)
     assert (report.state, report.provisional) == ("complete", 1)
     ((window, why),) = provisional(tmp_path).items()
     assert window[1] == YESTERDAY
     assert why == "its last day has no record yet, and may be late"
-    report = run_at(at(DAY, 10.5), wechat, INTERFACES["getusersummary"], days, tmp_path)
+    report = run_at(at(DAY, 10.5), wechat, USERS, days, tmp_path)
     assert (report.state, report.requests, report.changed) == ("complete", 1, 1)
     rows = stored(tmp_path, "getusersummary")
-    assert sorted(row["ref_date"] for row in rows) == list(map(str, _days(*days)))
-    assert run_at(at(DAY, 11), wechat, INTERFACES["getusersummary"], days, tmp_path).requests == 0
+    assert sorted(row["ref_date"] for row in rows) == list(map(str, all_days(*days)))
+    assert run_at(at(DAY, 11), wechat, USERS, days, tmp_path).requests == 0
 
 
 def test_a_day_that_is_still_empty_after_three_days_is_empty_for_good(tmp_path: Path) -> None:
     wechat, days = empty_until(99, lambda day: []), (YESTERDAY, YESTERDAY)
     for hour, requests in ((9, 1), (12.1, 1), (24 + 9, 1), (3 * 24 + 8.1, 1), (3 * 24 + 9, 0)):
-        report = run_at(at(DAY, hour), wechat, INTERFACES["getusersummary"], days, tmp_path)
+        report = run_at(at(DAY, hour), wechat, USERS, days, tmp_path)
         assert (report.state, report.requests, report.changed) == ("complete", requests, 0)
     assert provisional(tmp_path) == {}
 
@@ -274,7 +241,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
         rows = [] if day == "2026-03-04" else [{"ref_date": day, "msgid": "1_1"}]
         return {"list": rows, "is_delay": "true" if day == "2026-03-10" else False}
 
-    endpoint, wechat = INTERFACES["getarticleread"], Script(answer)
+    endpoint, wechat = READ, Script(answer)
     stop = (date(2026, 3, 3), date(2026, 3, 11))
     run_at(at("2026-03-12", 13), wechat, endpoint, stop, tmp_path)
 
@@ -308,24 +275,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
     ]
 
 
-def test_a_window_that_comes_again_within_a_run_counts_once() -> None:
-    sink, wechat = MemorySink(), Simulator(delay_until_hour=9.75)
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        wechat.wall = loop.wall
-        asked = scope(YESTERDAY, YESTERDAY, endpoints=[INTERFACES["getarticleread"]])
-        report = await engine_run(loop, wechat, asked, sink, wait=True)
-        truth = wechat.truth_of("getarticleread", A, YESTERDAY, YESTERDAY)
-        assert [bare(row) for row in sink.records] == truth
-        assert (report.windows.done, report.changed, report.provisional) == (1, 0, 0)
-        assert report.requests == 3
-
-    run_virtual(main, at(DAY, 9))
-
-
-def test_a_refresh_of_late_windows_leaves_each_record_once(
-    tmp_path: Path,
-) -> None:
+def test_a_refresh_of_late_windows_leaves_each_record_once(tmp_path: Path) -> None:
     endpoint, wechat = INTERFACES["getbizsummary"], Simulator(delay_until_hour=11.0)
     begin = date(2026, 3, 5)
     run_at(at("2026-03-10", 13), wechat, endpoint, (begin, date(2026, 3, 9)), tmp_path)
@@ -345,10 +295,10 @@ def test_the_empty_days_within_a_longer_window_are_known_by_the_rows_own_dates(
     empty = {"2026-02-10", "2026-02-12", "2026-02-17"}
 
     def answer(body: dict[str, str]) -> Any:
-        days = _days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+        days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
         return {"list": [row for day in days if str(day) not in empty for row in _followers(day)]}
 
-    endpoint, days = INTERFACES["getusersummary"], (date(2026, 2, 9), date(2026, 2, 22))
+    endpoint, days = USERS, (date(2026, 2, 9), date(2026, 2, 22))
     report = run_at(at(DAY, 13), Script(answer), endpoint, days, tmp_path)
     assert (report.state, report.windows.done, report.windows.empty) == ("complete", 2, 0)
     assert invoke(["status", "--out", str(tmp_path)]) == 0

@@ -111,13 +111,13 @@ def test_yesterday_is_chinas_and_settles_at_eight_there(
     assert (last_legal_day(utc(now)), last_settled_day(utc(now))) == (legal, settled)
 
 
+def test_a_day_settles_on_the_next_morning_in_china() -> None:
+    assert settles_at(date(2020, 1, 10)) == utc("2020-01-11T00:00:00")
+
+
 def test_an_interface_may_settle_at_another_hour() -> None:
     assert last_settled_day(utc("2020-01-11T00:00:00"), hour=10) == date(2020, 1, 9)
     assert last_settled_day(utc("2020-01-11T02:00:00"), hour=10) == date(2020, 1, 10)
-
-
-def test_a_day_settles_on_the_next_morning_in_china() -> None:
-    assert settles_at(date(2020, 1, 10)) == utc("2020-01-11T00:00:00")
 
 
 @given(st.integers(0, 4_000_000_000))
@@ -129,9 +129,7 @@ def test_the_last_settled_day_is_settled_and_the_next_one_is_not(now: int) -> No
 
 def test_midnight_is_chinas() -> None:
     assert next_midnight(utc("2020-01-10T15:59:59")) == utc("2020-01-10T16:00:00")
-
-
-def test_at_midnight_the_next_one_is_a_day_away() -> None:
+    # at midnight the next one is a day away
     assert next_midnight(utc("2020-01-10T16:00:00")) == utc("2020-01-11T16:00:00")
 
 
@@ -162,17 +160,19 @@ def test_the_time_zone_of_the_machine_changes_nothing(monkeypatch: pytest.Monkey
 # what users type
 
 
-def test_a_date_is_a_day() -> None:
-    assert parse_day(date(2020, 2, 29), 0.0) == date(2020, 2, 29)
-
-
-def test_a_day_is_written_with_dashes() -> None:
-    assert parse_day("2020-02-29", 0.0) == date(2020, 2, 29)
-
-
-def test_yesterday_before_eight_is_the_day_before() -> None:
-    assert parse_day("yesterday", utc("2020-01-10T23:59:59")) == date(2020, 1, 9)
-    assert parse_day("yesterday", utc("2020-01-11T00:00:00")) == date(2020, 1, 10)
+@pytest.mark.parametrize(
+    ("given", "now", "found"),
+    [
+        (date(2020, 2, 29), 0.0, date(2020, 2, 29)),
+        ("2020-02-29", 0.0, date(2020, 2, 29)),
+        ("yesterday", utc("2020-01-10T23:59:59"), date(2020, 1, 9)),  # before eight
+        ("yesterday", utc("2020-01-11T00:00:00"), date(2020, 1, 10)),
+    ],
+)
+def test_a_day_is_a_date_or_written_with_dashes_or_yesterday(
+    given: date | str, now: float, found: date
+) -> None:
+    assert parse_day(given, now) == found
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,11 @@ def test_a_time_is_no_day() -> None:
         parse_day(datetime(2020, 1, 2, 3), 0.0)
 
 
-def test_a_range_from_the_first_day_to_yesterday_can_be_asked_for() -> None:
-    check_range(date(2014, 12, 1), date(2020, 1, 10), utc("2020-01-10T16:00:00"))
-
-
-def test_a_range_of_one_day_can_be_asked_for() -> None:
-    check_range(date(2020, 1, 1), date(2020, 1, 1), utc("2020-01-10T16:00:00"))
+@pytest.mark.parametrize(
+    "days", [(date(2014, 12, 1), date(2020, 1, 10)), (date(2020, 1, 1), date(2020, 1, 1))]
+)
+def test_a_range_from_the_first_day_to_yesterday_can_be_asked_for(days: Days) -> None:
+    check_range(*days, utc("2020-01-10T16:00:00"))
 
 
 @pytest.mark.parametrize(
@@ -219,21 +218,20 @@ def test_a_range_that_cannot_be_asked_for_is_refused(begin: date, end: date, sai
 # windows
 
 
-def test_without_anything_covered_the_range_is_one_gap() -> None:
-    assert list(gaps(day(0), day(9), [])) == [(day(0), day(9))]
-
-
-def test_what_is_covered_is_left_out() -> None:
-    covered = [(day(-3), day(1)), (day(4), day(4)), (day(8), day(20))]
-    assert list(gaps(day(0), day(9), covered)) == [(day(2), day(3)), (day(5), day(7))]
-
-
-def test_a_covered_range_has_no_gap() -> None:
-    assert list(gaps(day(0), day(9), [(day(0), day(9))])) == []
-
-
-def test_a_range_that_ends_before_it_begins_has_no_gap() -> None:
-    assert list(gaps(day(1), day(0), [])) == []
+@pytest.mark.parametrize(
+    ("begin", "end", "covered", "left"),
+    [
+        (0, 9, [], [(0, 9)]),
+        (0, 9, [(-3, 1), (4, 4), (8, 20)], [(2, 3), (5, 7)]),
+        (0, 9, [(0, 9)], []),
+        (1, 0, [], []),
+    ],
+)
+def test_what_is_covered_is_left_out(
+    begin: int, end: int, covered: list[tuple[int, int]], left: list[tuple[int, int]]
+) -> None:
+    found = gaps(day(begin), day(end), [(day(first), day(last)) for first, last in covered])
+    assert list(found) == [(day(first), day(last)) for first, last in left]
 
 
 def test_windows_are_cut_at_the_span_and_at_what_is_covered() -> None:
@@ -368,12 +366,6 @@ def test_a_week_is_one_call_however_short_windows_may_be(span: int) -> None:
     assert weeks.calls(date(2020, 1, 6), date(2020, 1, 19), (), 1) == 2
 
 
-# windows that are stored in part
-
-FIVES = Grid(Cut.DAYS, 5, FIRST, day(93))
-"""Windows of five days: 0 to 4, 5 to 9, 10 to 14 and so on; the last ends with day 93."""
-
-
 @given(stretches(), stretches())
 @PROPERTY
 def test_without_takes_days_away(one: list[Days], other: list[Days]) -> None:
@@ -394,23 +386,20 @@ def test_a_stretch_of_one_day_has_one_day() -> None:
 # runs
 
 
-def test_neighbouring_windows_become_one_run() -> None:
-    found = runs([(day(0), day(0)), (day(1), day(3)), (day(5), day(5))])
-    assert list(found) == [(day(0), day(3), 2), (day(5), day(5), 1)]
-
-
-def test_a_run_goes_on_newest_first_as_well() -> None:
-    found = runs([(day(4), day(5)), (day(1), day(3)), (day(0), day(0)), (day(7), day(7))])
-    assert list(found) == [(day(0), day(5), 3), (day(7), day(7), 1)]
-
-
-def test_windows_that_are_no_neighbours_make_runs_of_their_own() -> None:
-    found = runs([(day(0), day(0)), (day(4), day(4)), (day(2), day(2))])
-    assert list(found) == [(day(0), day(0), 1), (day(4), day(4), 1), (day(2), day(2), 1)]
-
-
-def test_no_window_makes_no_run() -> None:
-    assert list(runs([])) == []
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ([(0, 0), (1, 3), (5, 5)], [(0, 3, 2), (5, 5, 1)]),
+        ([(4, 5), (1, 3), (0, 0), (7, 7)], [(0, 5, 3), (7, 7, 1)]),  # newest first as well
+        ([(0, 0), (4, 4), (2, 2)], [(0, 0, 1), (4, 4, 1), (2, 2, 1)]),
+        ([], []),
+    ],
+)
+def test_neighbouring_windows_become_one_run(
+    given: list[tuple[int, int]], found: list[tuple[int, int, int]]
+) -> None:
+    made = runs([(day(first), day(last)) for first, last in given])
+    assert list(made) == [(day(first), day(last), number) for first, last, number in found]
 
 
 @given(RANGES, st.integers(1, 9), stretches())
@@ -424,20 +413,25 @@ def test_runs_of_windows_are_the_gaps(wanted: Days, span: int, covered: list[Day
 # estimates and hints
 
 
-def test_an_estimate_goes_by_the_slowest_account() -> None:
-    assert estimate([[100, 20], [50, 90]], 10.0, 64, [64, 64]) == Estimate(260, 14.0, 14.0)
-
-
-def test_an_estimate_is_bounded_by_what_is_in_flight_at_the_assumed_latency() -> None:
-    assert estimate([[1000]] * 500, 5.0, 64, [64] * 500) == Estimate(
-        500_000, pytest.approx(500_000 * LATENCY / 64), 200.0
-    )
-
-
-def test_an_estimate_is_bounded_by_the_cap_of_an_account() -> None:
-    assert estimate([[10], [100]], 100.0, 64, [64, 1]) == Estimate(
-        110, pytest.approx(100 * LATENCY), 1.0
-    )
+@pytest.mark.parametrize(
+    ("loads", "rate", "caps", "expected"),
+    [
+        ([[100, 20], [50, 90]], 10.0, [64, 64], Estimate(260, 14.0, 14.0)),  # the slowest account
+        (  # what is in flight at the assumed latency
+            [[1000]] * 500,
+            5.0,
+            [64] * 500,
+            Estimate(500_000, pytest.approx(500_000 * LATENCY / 64), 200.0),
+        ),
+        # the cap of an account
+        ([[10], [100]], 100.0, [64, 1], Estimate(110, pytest.approx(100 * LATENCY), 1.0)),
+        ([], 10.0, [], Estimate(0, 0.0, 0.0)),
+    ],
+)
+def test_an_estimate_is_bounded_by_what_is_slowest(
+    loads: list[list[int]], rate: float, caps: list[int], expected: Estimate
+) -> None:
+    assert estimate(loads, rate, 64, caps) == expected
 
 
 TODAY = date(2026, 11, 25)
@@ -465,22 +459,16 @@ def test_a_quota_goes_to_the_present_first(load: Load, daily: int, expected: int
     assert quota_days(load, daily, TODAY) == expected
 
 
-def test_nothing_to_do_takes_no_time() -> None:
-    assert estimate([], 10.0, 64, []) == Estimate(0, 0.0, 0.0)
-
-
-def test_a_name_that_is_nearly_right_is_hinted_at() -> None:
-    assert nearest("GetArticleSumary", ["getarticlesummary", "getuserread"]) == (
-        " (did you mean getarticlesummary?)"
-    )
-
-
-def test_half_of_a_name_is_enough_for_a_hint() -> None:
-    assert nearest("shares", ["getarticletotal", "getusershare"]) == " (did you mean getusershare?)"
-
-
-def test_a_name_that_is_like_no_other_has_no_hint() -> None:
-    assert nearest("zzz", ["getarticlesummary"]) == ""
+@pytest.mark.parametrize(
+    ("name", "names", "hint"),
+    [
+        ("GetArticleSumary", ["getarticlesummary", "getuserread"], "getarticlesummary"),
+        ("shares", ["getarticletotal", "getusershare"], "getusershare"),  # half of it is enough
+        ("zzz", ["getarticlesummary"], ""),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_hinted_at(name: str, names: list[str], hint: str) -> None:
+    assert nearest(name, names) == (f" (did you mean {hint}?)" if hint else "")
 
 
 @pytest.mark.parametrize(

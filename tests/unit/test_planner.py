@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from harvester.queues import InterfaceQueue
 from harvester.settings import Options
 from harvester.stores import MemoryStore
 from tests.support import A, B, at, noon, scope
+from tests.support import days as all_days
 
 SUMMARY = INTERFACES["getarticlesummary"]  # windows of one day
 USERS = INTERFACES["getusersummary"]  # of seven
@@ -79,15 +80,14 @@ def need(
 
 
 def test_of_a_range_that_nothing_is_known_of_all_is_needed() -> None:
-    asked = days("2024-01-01", "2024-01-10")
-    assert need(Calendar()) == Need(asked, [], [], 10, 10)
-    assert need(Calendar(), by=cut(7)) == Need(asked, [], [], 2, 2)
+    assert need(Calendar()) == Need(TEN_DAYS, [], [], 10, 10)
+    assert need(Calendar(), by=cut(7)) == Need(TEN_DAYS, [], [], 2, 2)
 
 
 def test_what_is_final_is_not_needed_and_counts_as_planned() -> None:
-    calendar = calendar_of(outcome("2024-01-03", "2024-01-05"))
-    assert need(calendar) == Need(
-        days("2024-01-01", "2024-01-10"), [days("2024-01-03", "2024-01-05")], [], 10, 7
+    stored = days("2024-01-03", "2024-01-05")
+    assert need(calendar_of(outcome("2024-01-03", "2024-01-05"))) == Need(
+        TEN_DAYS, [stored], [], 10, 7
     )
 
 
@@ -100,13 +100,8 @@ def test_what_waited_or_failed_is_needed_as_if_nothing_was_known(state: str) -> 
 @pytest.mark.parametrize("state", ["open", "late"])
 def test_what_is_open_is_asked_for_again_as_it_was_stored(state: str) -> None:
     calendar = calendar_of(outcome("2024-01-03", "2024-01-05", state))
-    found = need(calendar)
-    assert found.again == [calendar.windows[day("2024-01-03")]]
-    assert (found.stored, found.planned, found.left) == (
-        [days("2024-01-03", "2024-01-05")],
-        10,
-        8,
-    )
+    again, stored = calendar.windows[day("2024-01-03")], days("2024-01-03", "2024-01-05")
+    assert need(calendar) == Need(TEN_DAYS, [stored], [again], 10, 8)
 
 
 def test_windows_that_are_asked_for_again_come_newest_first() -> None:
@@ -155,22 +150,20 @@ def test_an_open_window_that_is_too_long_by_now_takes_several_calls() -> None:
     assert (found.again[0].days, found.left) == (days("2024-01-03", "2024-01-09"), 4)
 
 
-def test_new_windows_that_are_too_long_are_counted_in_pieces() -> None:
-    found = need(Calendar(), by=cut(7), longest=3)
-    assert (found.planned, found.left) == (4, 4)
-
-
-def test_all_windows_are_counted_in_pieces_where_some_are_stored() -> None:
-    calendar = calendar_of(outcome("2024-01-01", "2024-01-07"))
-    found = need(calendar, days("2024-01-01", "2024-01-14"), cut(7), longest=2)
-    assert (found.planned, found.left) == (8, 4)
-
-
-def test_more_windows_can_be_left_than_the_grid_has() -> None:
-    """What is missing is cut by what is stored."""
-    calendar = calendar_of(outcome("2024-01-04"))
-    found = need(calendar, days("2024-01-01", "2024-01-07"), cut(7))
-    assert (found.planned, found.left) == (2, 2)
+@pytest.mark.parametrize(
+    ("came", "last", "longest", "planned", "left"),
+    [
+        ([], "2024-01-10", 3, 4, 4),
+        ([outcome("2024-01-01", "2024-01-07")], "2024-01-14", 2, 8, 4),
+        # More windows can be left than the grid has: what is missing is cut by what is stored.
+        ([outcome("2024-01-04")], "2024-01-07", math.inf, 2, 2),
+    ],
+)
+def test_windows_are_counted_in_pieces_where_they_are_too_long_or_some_are_stored(
+    came: list[Outcome], last: str, longest: float, planned: int, left: int
+) -> None:
+    found = need(calendar_of(*came), days("2024-01-01", last), cut(7), longest=longest)
+    assert (found.planned, found.left) == (planned, left)
 
 
 def test_of_recent_days_only_a_window_that_ends_yesterday_is_asked_for_again() -> None:
@@ -215,16 +208,12 @@ def test_a_new_window_never_overlaps_a_stored_one_and_no_missing_day_is_left(
         assert not these & covered
         assert not list(calendar.runs(begin, end, STORED))
         covered |= these
-    stored = {each for first, last in found.stored for each in _each(first, last)}
-    assert covered | stored == set(_each(*asked))
+    stored = {each for first, last in found.stored for each in all_days(first, last)}
+    assert covered | stored == set(all_days(*asked))
     assert found.left == len(new) + len(found.again)
-    again = {each for one in found.again for each in _each(*one.days)}
-    assert stored >= again & set(_each(*asked))
+    again = {each for one in found.again for each in all_days(*one.days)}
+    assert stored >= again & set(all_days(*asked))
     assert found.planned >= found.left
-
-
-def _each(first: date, last: date) -> Iterable[date]:
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 # the plan
@@ -280,68 +269,69 @@ def order_of(queue: InterfaceQueue, wall: float = WALL) -> list[str]:
     return found
 
 
-def test_new_windows_come_newest_first(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, outcome("2024-02-07"))
+@pytest.mark.parametrize(
+    ("came", "order", "given_"),
+    [
+        ({7: "final"}, "newest", ["09", "08", "06", "05"]),
+        ({7: "final"}, "oldest", ["05", "06", "08", "09"]),
+        # yesterday, then what is open, then the backfill
+        ({6: "open", 7: "open"}, "newest", ["09", "08", "07!", "06!", "05"]),
+        # a missing day goes before open windows that are all older
+        ({5: "open", 7: "open"}, "newest", ["09", "08", "07!", "06", "05!"]),
+        # by the days alone
+        ({5: "open", 7: "open"}, "oldest", ["05!", "06", "07!", "08", "09"]),
+    ],
+)
+def test_windows_come_in_the_order_that_is_asked_for(
+    tmp_path: Path, came: dict[int, str], order: str, given_: list[str]
+) -> None:
+    outcomes = [outcome(f"2024-02-0{number}", state=state) for number, state in came.items()]
+    plan = plan_of(tmp_path, *outcomes, order=order)
     [queue] = queues_of(plan)
-    assert (plan.planned, plan.skipped) == (5, 1)
-    assert order_of(queue) == ["09", "08", "06", "05"]
-
-
-def test_new_windows_come_oldest_first_if_it_is_asked_for(tmp_path: Path) -> None:
-    [queue] = queues_of(plan_of(tmp_path, outcome("2024-02-07"), order="oldest"))
-    assert order_of(queue) == ["05", "06", "08", "09"]
-
-
-def test_newest_first_is_yesterday_then_what_is_open_then_the_backfill(tmp_path: Path) -> None:
-    came = [outcome("2024-02-06", state="open"), outcome("2024-02-07", state="open")]
-    [queue] = queues_of(plan_of(tmp_path, *came))
-    assert order_of(queue) == ["09", "08", "07!", "06!", "05"]
-
-
-def test_a_missing_day_goes_before_open_windows_that_are_all_older(tmp_path: Path) -> None:
-    came = [outcome("2024-02-05", state="open"), outcome("2024-02-07", state="open")]
-    [queue] = queues_of(plan_of(tmp_path, *came))
-    assert order_of(queue) == ["09", "08", "07!", "06", "05!"]
-
-
-def test_oldest_first_is_by_the_days_alone(tmp_path: Path) -> None:
-    came = [outcome("2024-02-05", state="open"), outcome("2024-02-07", state="open")]
-    [queue] = queues_of(plan_of(tmp_path, *came, order="oldest"))
-    assert order_of(queue) == ["05!", "06", "07!", "08", "09"]
+    assert (plan.planned, plan.skipped) == (5, [*came.values()].count("final"))
+    assert order_of(queue) == given_
 
 
 def test_an_open_window_is_asked_for_exactly_as_it_was_with_its_tally(tmp_path: Path) -> None:
     came = outcome("2024-02-06", "2024-02-08", "open", name=USERS.name)
     [queue] = queues_of(plan_of(tmp_path, came, begin="2024-02-07", endpoints=[USERS]))
     queue.proven = True
-    given_ = [queue.take(0.0, WALL), queue.take(0.0, WALL)]
-    assert given_[0] is not None
-    assert given_[0].window.begin == day("2024-02-09")
-    assert given_[1] is not None
-    assert given_[1].window == came.window
-    assert (given_[1].replaces, given_[1].former) == (True, Tally(1, 7))
+    first, second = queue.take(0.0, WALL), queue.take(0.0, WALL)
+    assert first is not None
+    assert first.window.begin == day("2024-02-09")
+    assert second is not None
+    assert (second.window, second.replaces, second.former) == (came.window, True, Tally(1, 7))
     assert order_of(queue) == []
 
 
-def test_a_missing_range_ends_where_something_is_stored(tmp_path: Path) -> None:
-    users = replace(USERS, first_day=day("2024-02-01"))  # a grid of seven days from there
-    came = [outcome("2024-02-03", name=USERS.name), outcome("2024-02-10", name=USERS.name)]
-    plan = plan_of(
-        tmp_path, *came, begin="2024-02-01", end="2024-02-12", endpoints=[users],
-        wall=noon("2024-03-01"), order="oldest",
-    )  # fmt: skip
-    assert order_of(queues_of(plan)[0]) == ["01-02", "04-07", "08-09", "11-12"]
-
-
-def test_a_range_that_was_extended_backwards_does_not_overlap_what_is_stored(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("first_day", "stored", "end", "given_"),
+    [
+        (
+            "2024-02-01",
+            [("2024-02-03", ""), ("2024-02-10", "")],
+            "2024-02-12",
+            ["01-02", "04-07", "08-09", "11-12"],
+        ),
+        (
+            "2024-01-01",
+            [("2024-01-10", "2024-01-16")],
+            "2024-01-20",
+            ["01-07", "08-09", "17-20"],
+        ),
+    ],
+    ids=["between", "extended backwards"],
+)
+def test_a_missing_range_ends_where_something_is_stored(
+    tmp_path: Path, first_day: str, stored: list[tuple[str, str]], end: str, given_: list[str]
 ) -> None:
-    users = replace(USERS, first_day=day("2024-01-01"))
-    came = outcome("2024-01-10", "2024-01-16", name=USERS.name)
+    users = replace(USERS, first_day=day(first_day))  # a grid of seven days from there
+    came = [outcome(*each, name=USERS.name) for each in stored]
     plan = plan_of(
-        tmp_path, came, begin="2024-01-01", end="2024-01-20", endpoints=[users], order="oldest"
-    )
-    assert order_of(queues_of(plan)[0]) == ["01-07", "08-09", "17-20"]
+        tmp_path, *came, begin=first_day, end=end, endpoints=[users], wall=noon("2024-03-01"),
+        order="oldest",
+    )  # fmt: skip
+    assert order_of(queues_of(plan)[0]) == given_
 
 
 def test_a_window_that_is_stored_with_all_its_days_is_held_back(tmp_path: Path) -> None:
@@ -375,6 +365,12 @@ def test_an_interface_that_has_no_days_in_the_range_has_no_queue(tmp_path: Path)
     assert [queue.endpoint.name for queue in queues_of(plan)] == [SUMMARY.name]
 
 
+def test_each_interface_has_its_own_hour(tmp_path: Path) -> None:
+    later = replace(USERS, settled_hour=14, span=1)
+    plan = plan_of(tmp_path, endpoints=[SUMMARY, later])
+    assert [order_of(queue)[0] for queue in queues_of(plan)] == ["09", "08"]
+
+
 async def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "ACCOUNTS_AT_ONCE", 2)
     appids = [f"wx{n:016x}" for n in range(5)]
@@ -396,31 +392,27 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     tmp_path: Path,
 ) -> None:
     def left(first: str, last: str, state: str, due: float = 0.0) -> Outcome:
-        window = Window(A, SUMMARY.name, date.fromisoformat(first), date.fromisoformat(last))
+        window = Window(A, SUMMARY.name, *days(first, last))
         return Outcome(window, state, due=due, detail="why", code=61500, rid="r-1")
 
+    came = [
+        outcome("2024-01-01"),
+        left("2024-01-02", "2024-01-03", "failed"),
+        left("2024-01-04", "", "waiting", WALL + 60),
+        left("2024-01-05", "", "late"),
+        left("2024-01-06", "", "open"),
+        left("2023-12-30", "2023-12-31", "failed"),
+    ]
+    asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-        await ledger.commit(
-            [
-                outcome("2024-01-01"),
-                left("2024-01-02", "2024-01-03", "failed"),
-                left("2024-01-04", "2024-01-04", "waiting", WALL + 60),
-                left("2024-01-05", "2024-01-05", "late"),
-                left("2024-01-06", "2024-01-06", "open"),
-                left("2023-12-30", "2023-12-31", "failed"),
-            ],
-            {},
-        )
-        found = await planner.remains(
-            scope(date(2024, 1, 1), date(2024, 1, 8), endpoints=(SUMMARY,)), ledger, WALL
-        )
+        await ledger.commit(came, {})
+        found = await planner.remains(asked, ledger, WALL)
     assert found.missing == 2
+    of, late = (A, SUMMARY.name), WALL + NOT_READY_AGAIN
     assert sorted(found.events, key=lambda each: each.begin) == [
-        Failed(A, SUMMARY.name, date(2024, 1, 2), date(2024, 1, 3), 2, "why", 61500, "r-1"),
-        Deferred(A, SUMMARY.name, date(2024, 1, 4), date(2024, 1, 4), 1, WALL + 60, "why"),
-        Deferred(
-            A, SUMMARY.name, date(2024, 1, 5), date(2024, 1, 5), 1, WALL + NOT_READY_AGAIN, "why"
-        ),
+        Failed(*of, *days("2024-01-02", "2024-01-03"), 2, "why", 61500, "r-1"),
+        Deferred(*of, *days("2024-01-04"), 1, WALL + 60, "why"),
+        Deferred(*of, *days("2024-01-05"), 1, late, "why"),
     ]
 
 
@@ -449,12 +441,6 @@ def test_an_open_window_that_ends_yesterday_waits_for_the_hour_too(
     assert sorted(order_of(queue, early)) == ["05", "06", "07", "08!"]
     [(_, late)] = plan.unsettled
     assert (late.window.begin, late.former, late.replaces) == (day("2024-02-09"), (1, 7), True)
-
-
-def test_each_interface_has_its_own_hour(tmp_path: Path) -> None:
-    later = replace(USERS, settled_hour=14, span=1)
-    plan = plan_of(tmp_path, endpoints=[SUMMARY, later])
-    assert [order_of(queue)[0] for queue in queues_of(plan)] == ["09", "08"]
 
 
 def test_of_an_interface_of_recent_days_only_those_up_to_yesterday_are_asked_for_again(
@@ -494,16 +480,12 @@ def test_a_budget_has_what_former_runs_of_this_day_have_left_of_it(tmp_path: Pat
     assert one.limited
 
 
+@pytest.mark.parametrize(("fill", "left"), [(spend, 10 - 3 - 4), (None, 10)])
 def test_the_calls_of_the_day_before_count_if_the_clock_is_set_back_over_midnight(
-    tmp_path: Path,
+    tmp_path: Path, fill: Filling | None, left: int
 ) -> None:
-    [queue] = queues_of(plan_of(tmp_path, fill=spend, daily_quota=10))
-    assert queue.budget.left(noon("2024-02-09")) == 10 - 3 - 4
-
-
-def test_where_nothing_was_sent_on_the_day_before_nothing_of_it_counts(tmp_path: Path) -> None:
-    [queue] = queues_of(plan_of(tmp_path, daily_quota=10))
-    assert queue.budget.left(noon("2024-02-09")) == 10
+    [queue] = queues_of(plan_of(tmp_path, fill=fill, daily_quota=10))
+    assert queue.budget.left(noon("2024-02-09")) == left
 
 
 def test_without_a_ledger_calls_need_no_booking_and_what_is_new_replaces() -> None:
@@ -513,11 +495,9 @@ def test_without_a_ledger_calls_need_no_booking_and_what_is_new_replaces() -> No
 
 def test_with_a_ledger_what_is_new_replaces_nothing(tmp_path: Path) -> None:
     [queue] = queues_of(plan_of(tmp_path))
-    assert (queue.windows.replaces, queue.budget.limited, queue.quota.unasked) == (
-        False,
-        False,
-        False,
-    )
+    assert not queue.windows.replaces
+    assert not queue.budget.limited
+    assert not queue.quota.unasked
 
 
 def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
@@ -537,10 +517,10 @@ def test_the_longest_windows_that_were_taken_are_remembered_by_interface(tmp_pat
     queues = queues_of(plan)
     assert [queue.windows.span.longest for queue in queues] == [NEVER, 2, NEVER, 2]
     assert queues[1].windows.span is queues[3].windows.span
-    given_ = [order_of(queue) for queue in queues]
-    assert given_[0] == ["09", "08", "07", "06", "05", "04", "03"]
-    assert given_[1] == given_[3]
-    for piece in given_[1]:
+    days_, pieces, _, of_other = given_ = [order_of(queue) for queue in queues]
+    assert days_ == ["09", "08", "07", "06", "05", "04", "03"]
+    assert pieces == of_other
+    for piece in pieces:
         begin, _, end = piece.partition("-")
         assert int(end or begin) - int(begin) < 2
     assert plan.planned == sum(map(len, given_))
@@ -573,34 +553,32 @@ def test_an_account_has_its_limiter_and_its_part_of_what_may_be_in_flight(tmp_pa
     assert all(queue.quota.unasked for queue in queues_of(plan))
 
 
-def test_what_may_be_in_flight_is_divided_among_the_accounts(tmp_path: Path) -> None:
-    share = plan_of(tmp_path, concurrency=9, account_concurrency=5).share
+def test_what_may_be_in_flight_is_divided_among_the_accounts() -> None:
+    share = plan_of(None, concurrency=9, account_concurrency=5).share
     share.among(3)
     assert share.slots == 3
-
-
-def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limiters: list[object] = []
-    tokens: list[object] = []
-    limiter, shared = planner.Limiter, planner.shared_token
-    monkeypatch.setattr(planner, "Limiter", lambda *how: limiters.append(how) or limiter(*how))
-    monkeypatch.setattr(planner, "shared_token", lambda *how: tokens.append(how) or shared(*how))
-    store = MemoryStore()
-    asked = replace(scope(*days("2024-02-05", "2024-02-09")), store=store)
-    options = Options(rate="7/s", burst=3)
-    asyncio.run(build_plan(asked, options, None, no_send, WALL, noon))
-    assert limiters == [(Rate(7, 1.0), 3)]
-    assert tokens == [(A, asked.accounts[A], no_send, store, noon)]
 
 
 def test_without_a_cap_of_accounts_one_account_may_have_all() -> None:
     assert plan_of(None, concurrency=9).share.slots == 9
 
 
-def test_what_is_known_without_a_ledger_is_nothing() -> None:
-    assert asyncio.run(known(None, WALL)) == ({}, {}, {}, {})
+async def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_: list[object] = []
+    limiter, shared = planner.Limiter, planner.shared_token
+    monkeypatch.setattr(planner, "Limiter", lambda *how: given_.append(how) or limiter(*how))
+    monkeypatch.setattr(planner, "shared_token", lambda *how: given_.append(how) or shared(*how))
+    store = MemoryStore()
+    asked = replace(scope(*days("2024-02-05", "2024-02-09")), store=store)
+    await build_plan(asked, Options(rate="7/s", burst=3), None, no_send, WALL, noon)
+    token = (A, asked.accounts[A], no_send, store, noon)
+    assert sorted(given_, key=len) == [(Rate(7, 1.0), 3), token]
+
+
+async def test_what_is_known_without_a_ledger_is_nothing() -> None:
+    assert await known(None, WALL) == ({}, {}, {}, {})
 
 
 async def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
@@ -619,9 +597,7 @@ def test_a_whole_range_that_is_done_leaves_no_window(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "by",
-    [cut(), cut(2), cut(7), cut(kind=Cut.WEEK)],
-    ids=["day", "2 days", "7 days", "week"],
+    "by", [cut(), cut(2), cut(7), cut(kind=Cut.WEEK)], ids=["day", "2 days", "7 days", "week"]
 )
 def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
     calendar = calendar_of(

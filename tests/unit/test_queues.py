@@ -1,9 +1,11 @@
 """One account: what it does next, and why it waits."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
+from anyio import current_time
 
 from harvester.account import AccountQueue, Job
 from harvester.auth import Send, SharedToken
@@ -21,7 +23,7 @@ from harvester.queues import (
     StopReason,
     WindowQueue,
 )
-from harvester.testing import VirtualTimeLoop, run_virtual
+from tests.support import virtual
 
 NOW = 1_700_000_000.0
 FIRST = date(2020, 1, 1)
@@ -119,32 +121,23 @@ def test_a_queue_gives_out_its_windows_in_order() -> None:
 def test_a_queue_counts_what_it_gives_out() -> None:
     made = queue(0, 1, quota=5)
     made.take(0.0, NOW)
-    assert (made.in_flight, made.budget.sent, made.budget.unbooked, made.budget.left(NOW)) == (
-        1,
-        1,
-        1,
-        4,
-    )
+    budget = made.budget
+    assert (made.in_flight, budget.sent, budget.unbooked, budget.left(NOW)) == (1, 1, 1, 4)
 
 
 def test_a_queue_is_finished_once_nothing_is_left_and_nothing_under_way() -> None:
     made = queue(0)
-    states = [(bool(made.windows), made.finished)]
+    assert (bool(made.windows), made.finished) == (True, False)
     made.take(0.0, NOW)
-    states.append((bool(made.windows), made.finished))
+    assert (bool(made.windows), made.finished) == (False, False)
     made.settled()
-    states.append((bool(made.windows), made.finished))
-    assert states == [(True, False), (False, False), (False, True)]
+    assert (bool(made.windows), made.finished) == (False, True)
 
 
 def test_a_window_that_is_due_again_goes_before_a_new_one() -> None:
     made = queue(0, 1)
     made.again(attempt(9, 1), 5.0)
-    assert [made.take(at, NOW) for at in (4.9, 5.0, 5.0)] == [
-        attempt(0),
-        attempt(9, 1),
-        attempt(1),
-    ]
+    assert [made.take(at, NOW) for at in (4.9, 5.0, 5.0)] == [attempt(0), attempt(9, 1), attempt(1)]
 
 
 def test_windows_to_be_tried_again_come_by_their_time_and_then_their_turn() -> None:
@@ -156,12 +149,11 @@ def test_windows_to_be_tried_again_come_by_their_time_and_then_their_turn() -> N
 
 def test_a_queue_tells_when_it_has_something_to_give() -> None:
     made = queue(0)
-    found = [made.next_at(3.0, NOW)]
+    assert made.next_at(3.0, NOW) == 3.0
     made.take(3.0, NOW)
-    found.append(made.next_at(3.0, NOW))
+    assert made.next_at(3.0, NOW) == NEVER
     made.again(attempt(0, 1), 7.5)
-    found.append(made.next_at(3.0, NOW))
-    assert found == [3.0, NEVER, 7.5]
+    assert made.next_at(3.0, NOW) == 7.5
 
 
 def test_without_budget_a_queue_gives_nothing_until_midnight() -> None:
@@ -169,11 +161,8 @@ def test_without_budget_a_queue_gives_nothing_until_midnight() -> None:
     assert (made.take(0.0, NOW), made.next_at(0.0, NOW)) == (None, RECHECK)
     midnight = next_quota_day(NOW)
     assert made.next_at(0.0, midnight - 1) == 1.0
-    assert [made.budget.is_used_up(at) for at in (NOW, midnight - 1, midnight)] == [
-        True,
-        True,
-        False,
-    ]
+    used_up = [made.budget.is_used_up(at) for at in (NOW, midnight - 1, midnight)]
+    assert used_up == [True, True, False]
     assert made.take(0.0, midnight) == attempt(0)
 
 
@@ -191,16 +180,16 @@ def test_a_parked_queue_gives_nothing_and_is_looked_at_now_and_then() -> None:
     assert made.take(0.0, NOW + 100) == attempt(0)
 
 
-def test_parking_again_never_shortens_it() -> None:
-    made = queue(0)
-    news = [made.park(NOW + at) for at in (100, 50, 100, 101)]
-    assert (news, made.parked_until) == ([True, False, False, True], NOW + 101)
-
-
 def test_a_parked_queue_without_work_is_not_waited_for() -> None:
     made = queue()
     made.park(NOW + 100)
     assert made.next_at(0.0, NOW) == NEVER
+
+
+def test_parking_again_never_shortens_it() -> None:
+    made = queue(0)
+    news = [made.park(NOW + at) for at in (100, 50, 100, 101)]
+    assert (news, made.parked_until) == ([True, False, False, True], NOW + 101)
 
 
 def test_windows_that_are_under_way_or_wait_are_bounded() -> None:
@@ -244,181 +233,140 @@ def test_a_queue_that_has_ended_yields_nothing_more() -> None:
 
 
 def test_a_queue_shows_its_state() -> None:
-    made = queue(0, 1)
+    made, shown = queue(0, 1), "<InterfaceQueue wx1 getarticlesummary: "
     made.take(0.0, NOW)
-    shown = [repr(made)]
+    assert repr(made) == f"{shown}open, 1 in flight, 0 to be tried again>"
     made.park(NOW + 100)
     made.again(attempt(0), 1.0)
-    shown.append(repr(made))
+    assert repr(made) == f"{shown}parked, 1 in flight, 1 to be tried again>"
     list(made.stop(StopReason(None, "x")))
-    shown.append(repr(made))
-    assert [text.removeprefix("<InterfaceQueue wx1 getarticlesummary: ") for text in shown] == [
-        "open, 1 in flight, 0 to be tried again>",
-        "parked, 1 in flight, 1 to be tried again>",
-        "stopped, 1 in flight, 0 to be tried again>",
-    ]
+    assert repr(made) == f"{shown}stopped, 1 in flight, 0 to be tried again>"
 
 
 # accounts
 
 
-def test_an_account_gets_a_token_before_its_first_window() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        made = account(queue(0))
-        first, second = made.take(0.0, NOW), made.take(0.0, NOW)
-        at = made.next_at(0.0, NOW)
-        await made.token.get()
-        made.renewal.running = False
-        return [first == Job(made, None, None), second, at, taken(made.take(0.0, NOW))]
-
-    assert run_virtual(main) == [True, None, NEVER, 0]
+@virtual()
+async def test_an_account_gets_a_token_before_its_first_window() -> None:
+    made = account(queue(0))
+    assert [made.take(0.0, NOW), made.take(0.0, NOW)] == [Job(made, None, None), None]
+    assert made.next_at(0.0, NOW) == NEVER
+    await made.token.get()
+    made.renewal.running = False
+    assert taken(made.take(0.0, NOW)) == 0
 
 
-def test_an_account_without_work_gets_no_token() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        made = account(queue())
-        return [made.take(0.0, NOW), made.next_at(0.0, NOW), made.finished]
-
-    assert run_virtual(main) == [None, NEVER, True]
+@virtual()
+async def test_an_account_without_work_gets_no_token() -> None:
+    idle = account(queue())
+    assert [idle.take(0.0, NOW), idle.next_at(0.0, NOW), idle.finished] == [None, NEVER, True]
 
 
-def test_an_account_whose_windows_must_wait_gets_no_token_yet() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        waiting = queue()
-        waiting.again(attempt(0), 50.0)
-        made = account(waiting)
-        job = made.take(50.0, NOW)
-        return [made.take(49.0, NOW), made.next_at(49.0, NOW), job == Job(made, None, None)]
-
-    assert run_virtual(main) == [None, NEVER, True]
+@virtual()
+async def test_an_account_whose_windows_must_wait_gets_no_token_yet() -> None:
+    waiting = queue()
+    waiting.again(attempt(0), 50.0)
+    made = account(waiting)
+    assert made.take(50.0, NOW) == Job(made, None, None)
+    assert [made.take(49.0, NOW), made.next_at(49.0, NOW)] == [None, NEVER]
 
 
-def test_a_token_that_failed_is_tried_again_at_its_time() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        made = account(queue(0))
-        made.renewal.at = 5.0
-        found: list[object] = [made.next_at(1.0, NOW), made.take(1.0, NOW)]
-        return [*found, made.take(5.0, NOW) == Job(made, None, None)]
-
-    assert run_virtual(main) == [5.0, None, True]
+@virtual()
+async def test_a_token_that_failed_is_tried_again_at_its_time() -> None:
+    made = account(queue(0))
+    made.renewal.at = 5.0
+    assert [made.next_at(1.0, NOW), made.take(1.0, NOW)] == [5.0, None]
+    assert made.take(5.0, NOW) == Job(made, None, None)
 
 
-def test_windows_go_on_with_the_old_token_while_a_new_one_is_fetched() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        made = await with_token(account(queue(0, 1)))
-        await _until(loop, 800.0)
-        renewal = made.take(loop.time(), NOW)
-        return [renewal == Job(made, None, None), taken(made.take(loop.time(), NOW))]
-
-    assert run_virtual(main) == [True, 0]
+@virtual()
+async def test_windows_go_on_with_the_old_token_while_a_new_one_is_fetched() -> None:
+    made = await with_token(account(queue(0, 1)))
+    await asyncio.sleep(800.0 - current_time())
+    assert made.take(current_time(), NOW) == Job(made, None, None)
+    assert taken(made.take(current_time(), NOW)) == 0
 
 
-async def _until(loop: VirtualTimeLoop, at: float) -> None:
-    passed = loop.create_future()
-    loop.call_at(at, passed.set_result, None)
-    await passed
+@virtual()
+async def test_the_interfaces_of_an_account_take_turns() -> None:
+    made = await with_token(account(queue(0, 1, 2), queue(10, 11), queue()))
+    assert [taken(made.take(0.0, NOW)) for _ in range(6)] == [10, 0, 11, 1, 2, None]
 
 
-def test_the_interfaces_of_an_account_take_turns() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[int | None]:
-        made = await with_token(account(queue(0, 1, 2), queue(10, 11), queue()))
-        return [taken(made.take(0.0, NOW)) for _ in range(6)]
-
-    assert run_virtual(main) == [10, 0, 11, 1, 2, None]
-
-
-def test_an_account_gives_nothing_that_could_not_leave_at_once() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        made = await with_token(account(queue(0, 1), rate=Rate(1, 1.0), burst=1))
-        first = taken(made.take(loop.time(), NOW))
-        now = loop.time()
-        held = made.take(now, NOW), 1.0 < made.next_at(now, NOW) - now < 1.02
-        await _until(loop, 1.02)
-        return [first, held, taken(made.take(loop.time(), NOW))]
-
-    assert run_virtual(main) == [0, (None, True), 1]
+@virtual()
+async def test_an_account_gives_nothing_that_could_not_leave_at_once() -> None:
+    made = await with_token(account(queue(0, 1), rate=Rate(1, 1.0), burst=1))
+    assert taken(made.take(current_time(), NOW)) == 0
+    now = current_time()
+    assert made.take(now, NOW) is None
+    assert 1.0 < made.next_at(now, NOW) - now < 1.02
+    await asyncio.sleep(1.02 - now)
+    assert taken(made.take(current_time(), NOW)) == 1
 
 
-def test_what_an_account_gives_counts_as_gone_and_what_it_does_not_give_does_not() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[str]:
-        made = account(queue(0))
-        shown = []
-        for _ in range(3):  # a token, and nothing before it has come
-            made.take(loop.time(), NOW)
-            shown.append(repr(made.limiter))
-        await made.token.get()
-        made.renewal.running = False
-        for _ in range(2):  # a window, and there is no other
-            made.take(loop.time(), NOW)
-            shown.append(repr(made.limiter))
-        return [text.removeprefix("<Limiter 1000/s, ") for text in shown]
-
-    assert run_virtual(main) == [f"{n} in the last period>" for n in (1, 1, 1, 2, 2)]
+@virtual()
+async def test_what_an_account_gives_counts_as_gone_and_what_it_does_not_give_does_not() -> None:
+    made, shown = account(queue(0)), list[str]()
+    for _ in range(3):  # a token, and nothing before it has come
+        made.take(current_time(), NOW)
+        shown.append(repr(made.limiter))
+    await made.token.get()
+    made.renewal.running = False
+    for _ in range(2):  # a window, and there is no other
+        made.take(current_time(), NOW)
+        shown.append(repr(made.limiter))
+    assert shown == [f"<Limiter 1000/s, {n} in the last period>" for n in (1, 1, 1, 2, 2)]
 
 
-def test_a_paused_account_gives_neither_a_window_nor_a_token() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[object]:
-        made = account(queue(0))
-        made.limiter.pause(20.0)
-        return [made.take(loop.time(), NOW), round(made.next_at(loop.time(), NOW), 3)]
-
-    assert run_virtual(main) == [None, 20.0]
-
-
-def test_an_account_is_finished_when_all_its_queues_are_and_no_token_is_fetched() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[bool]:
-        one, other = queue(0), queue()
-        made = await with_token(account(one, other))
-        found = [made.finished]
-        made.take(loop.time(), NOW)
-        found.append(made.finished)
-        one.settled()
-        found.append(made.finished)
-        made.settled()
-        made.renewal.running = True
-        found.append(made.finished)
-        made.renewal.running = False
-        return [*found, made.finished]
-
-    assert run_virtual(main) == [False, False, False, False, True]
+@virtual()
+async def test_a_paused_account_gives_neither_a_window_nor_a_token() -> None:
+    made = account(queue(0))
+    made.limiter.pause(20.0)
+    assert made.take(current_time(), NOW) is None
+    assert round(made.next_at(current_time(), NOW), 3) == 20.0
 
 
-def test_an_account_says_what_it_waits_for() -> None:
-    async def main(loop: VirtualTimeLoop) -> list[str]:
-        made = account(queue(0))
-        made.renewal.running = True
-        said = [made.reason(0.0, NOW)]
-        made.renewal.running = False
-        await made.token.get()
-        made.take(loop.time(), NOW)
-        said.append(made.reason(0.0, NOW))
-        made.queues[0].settled()
-        made.queues[0].again(attempt(0), 12.0)
-        made.why = "WeChat is busy"
-        said.append(made.reason(0.0, NOW))
-        return said
-
-    assert run_virtual(main) == [
-        "wx1 waits for its access token",
-        "wx1 waits for 1 answers",
-        "wx1 waits, next try in 12 s: WeChat is busy",
-    ]
+@virtual()
+async def test_an_account_is_finished_when_all_its_queues_are_and_no_token_is_fetched() -> None:
+    one, other = queue(0), queue()
+    made = await with_token(account(one, other))
+    assert not made.finished
+    made.take(current_time(), NOW)
+    assert not made.finished
+    one.settled()
+    assert not made.finished
+    made.settled()
+    made.renewal.running = True
+    assert not made.finished
+    made.renewal.running = False
+    assert made.finished
 
 
-def test_an_account_shows_its_state() -> None:
-    async def main(loop: VirtualTimeLoop) -> str:
-        made = await with_token(account(queue(0)))
-        made.take(loop.time(), NOW)
-        return repr(made)
+@virtual()
+async def test_an_account_says_what_it_waits_for() -> None:
+    made = account(queue(0))
+    made.renewal.running = True
+    assert made.reason(0.0, NOW) == "wx1 waits for its access token"
+    made.renewal.running = False
+    await made.token.get()
+    made.take(current_time(), NOW)
+    assert made.reason(0.0, NOW) == "wx1 waits for 1 answers"
+    made.queues[0].settled()
+    made.queues[0].again(attempt(0), 12.0)
+    made.why = "WeChat is busy"
+    assert made.reason(0.0, NOW) == "wx1 waits, next try in 12 s: WeChat is busy"
 
-    assert run_virtual(main) == (
+
+@virtual()
+async def test_an_account_shows_its_state() -> None:
+    made = await with_token(account(queue(0)))
+    made.take(current_time(), NOW)
+    assert repr(made) == (
         "<AccountQueue wx1: open, 1 in flight, <SharedToken of wx1: fresh, 1 fetched>>"
     )
 
 
-def test_what_is_left_of_windows_that_are_too_long_is_told_in_the_pieces_it_was_counted_in() -> (
-    None
-):
+def test_what_is_left_of_windows_too_long_is_told_in_the_pieces_it_was_counted_in() -> None:
     weeks = [(date(2024, 1, 8), date(2024, 1, 14)), (date(2024, 1, 1), date(2024, 1, 7))]
     for given in (weeks, weeks[::-1]):
         left = list(windows(iter(given), Span(2)).rest())

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,15 +20,9 @@ from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Tally, Window, all_days
 from harvester.plan import Cut, Days
 from harvester.sinks.base import Checkpoint, StoredWindow
-from harvester.stored import (
-    calendars_in,
-    endpoints_in,
-    reopen,
-    scanned,
-    version_of,
-)
+from harvester.stored import calendars_in, endpoints_in, reopen, scanned, version_of
 from harvester.testing import MemorySink
-from tests.support import A, B, noon, scope
+from tests.support import A, B, days, noon, scope
 
 SUMMARY = INTERFACES["getarticlesummary"]
 USERS = INTERFACES["getusersummary"]
@@ -38,10 +32,7 @@ T = TypeVar("T")
 
 def batch(first: str, last: str = "", records: int = 1, appid: str = A, name: str = "") -> Batch:
     window = Window(
-        appid,
-        name or SUMMARY.name,
-        date.fromisoformat(first),
-        date.fromisoformat(last or first),
+        appid, name or SUMMARY.name, date.fromisoformat(first), date.fromisoformat(last or first)
     )
     return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], STAMP)
 
@@ -78,15 +69,14 @@ def in_ledger(
 
 
 def text(calendar: Calendar, first: str, last: str) -> str:
-    begin, end = date.fromisoformat(first), date.fromisoformat(last)
-    letters = {each: chr(one) for one in b".feowx" for each in of(calendar, begin, end, one)}
+    """The letters of a range, one a day."""
+    letters = {
+        each: chr(one)
+        for one in b".feowx"
+        for run in calendar.runs(date.fromisoformat(first), date.fromisoformat(last), bytes([one]))
+        for each in days(*run)
+    }
     return "".join(letters[each] for each in sorted(letters))
-
-
-def of(calendar: Calendar, begin: date, end: date, letter: int) -> Iterator[date]:
-    for first, last in calendar.runs(begin, end, bytes([letter])):
-        for number in range((last - first).days + 1):
-            yield first + timedelta(days=number)
 
 
 # read
@@ -138,36 +128,27 @@ async def test_a_sink_is_read_on_a_thread_of_its_own_that_ends() -> None:
     async for _ in scanned(sink, SUMMARY.name, [A], checkpoint={"a": "b"}):
         break
     assert await endpoints_in(sink, {"c": "d"}) == ["one", "two"]
-    sink = sink
     assert len(sink.threads) == 3
     assert all(name.startswith("harvester-scan") for name in sink.threads)
     assert sink.asked == [(SUMMARY.name, [A], {"a": "b"}), {"c": "d"}]
     assert not [one for one in threading.enumerate() if one.name.startswith("harvester-scan")]
 
 
-def test_a_sink_that_cannot_be_scanned_is_not_read() -> None:
-    async def run() -> None:
-        async for _ in scanned(Feed("feed:"), SUMMARY.name):
-            raise AssertionError
-
+async def test_a_sink_that_cannot_be_scanned_is_not_read() -> None:
     with pytest.raises(AssertionError, match="feed: cannot be scanned"):
-        asyncio.run(run())
+        _ = [group async for group in scanned(Feed("feed:"), SUMMARY.name)]
 
 
-def test_an_error_of_a_scan_comes_out() -> None:
+async def test_an_error_of_a_scan_comes_out() -> None:
     class Damaged(MemorySink):
         def scan(self, *_: object) -> Iterator[StoredWindow]:  # type: ignore[override]
             yield next(super().scan(SUMMARY.name))
             raise SinkError("a segment is gone")
 
-    async def run() -> None:
-        sink = Damaged()
-        await sink.write([batch("2024-01-01")], {})
-        async for _ in scanned(sink, SUMMARY.name):
-            pass
-
+    sink = Damaged()
+    await sink.write([batch("2024-01-01")], {})
     with pytest.raises(SinkError, match="a segment is gone"):
-        asyncio.run(run())
+        _ = [group async for group in scanned(sink, SUMMARY.name)]
 
 
 async def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
@@ -192,18 +173,27 @@ JANUARY_10_TO_20 = date(2024, 1, 10), date(2024, 1, 20)
 
 def reopened(
     tmp_path: Path,
-    sinks: Callable[[], Awaitable[list[Any]]],
+    stands: list[Batch],
     outcomes: list[Outcome],
     *,
-    days: Days = JANUARY_10_TO_20,
+    asked: Days = JANUARY_10_TO_20,
     endpoints: tuple[Any, ...] = (SUMMARY,),
+    before: tuple[MemorySink, ...] = (),
+    behind: tuple[MemorySink, ...] = (),
 ) -> dict[tuple[str, str], Calendar]:
+    """The calendars after a range was opened whose windows stand in a sink between others."""
+
     async def test(ledger: SqliteLedger) -> dict[tuple[str, str], Calendar]:
-        asked = scope(*days, [A, B], endpoints)
-        await reopen(ledger, await sinks(), asked, noon("2024-02-10"))
+        sinks = [*before, await filled(*stands), *behind]
+        await reopen(ledger, sinks, scope(*asked, [A, B], endpoints), noon("2024-02-10"))
         return await ledger.calendars([A, B, "wx3"])
 
     return in_ledger(tmp_path, test, *outcomes)
+
+
+def all_final(tmp_path: Path, stands: list[Batch], **how: Any) -> dict[tuple[str, str], Calendar]:
+    """As `reopened`, where all that stands in the sink was final."""
+    return reopened(tmp_path, stands, [final(one) for one in stands], **how)
 
 
 def test_final_windows_are_opened_as_they_were_stored_and_the_range_is_missing_else(
@@ -211,12 +201,7 @@ def test_final_windows_are_opened_as_they_were_stored_and_the_range_is_missing_e
 ) -> None:
     before, week = batch("2024-01-08", records=3), batch("2024-01-09", "2024-01-15", records=4)
     empty, after = batch("2024-01-16", "2024-01-22", records=0), batch("2024-01-23", records=5)
-    stands = [before, week, empty, after]
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(*stands)]
-
-    found = reopened(tmp_path, sinks, [final(one) for one in stands])[A, SUMMARY.name]
+    found = all_final(tmp_path, [before, week, empty, after])[A, SUMMARY.name]
     assert text(found, "2024-01-07", "2024-01-24") == ".fooooooo.....eef."
     [window] = found.windows.values()
     assert (window.days, window.tally) == (week.window[2:], week.tally)
@@ -226,21 +211,13 @@ def test_final_windows_are_opened_as_they_were_stored_and_the_range_is_missing_e
 
 def test_each_year_has_its_own_sum_again(tmp_path: Path) -> None:
     stands = [batch("2023-12-31", "2024-01-02"), batch("2024-01-03"), batch("2024-01-12")]
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(*stands)]
-
-    found = reopened(tmp_path, sinks, [final(one) for one in stands])[A, SUMMARY.name]
+    found = all_final(tmp_path, stands)[A, SUMMARY.name]
     assert found.sums == {2023: stands[0].tally, 2024: stands[1].tally}
 
 
 def test_a_window_that_is_open_already_stays_as_it_is(tmp_path: Path) -> None:
     one, other = batch("2024-01-10"), batch("2024-01-11", "2024-01-12", records=2)
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(other, one)]
-
-    found = reopened(tmp_path, sinks, [final(one), opened(other)])[A, SUMMARY.name]
+    found = reopened(tmp_path, [other, one], [final(one), opened(other)])[A, SUMMARY.name]
     assert found.windows[other.window.begin].detail == "it grows"
     assert found.windows[other.window.begin].due == 77.0
     assert found.windows[one.window.begin].detail == "--refresh"
@@ -248,18 +225,9 @@ def test_a_window_that_is_open_already_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_only_what_was_asked_for_is_opened(tmp_path: Path) -> None:
-    stands = [
-        batch("2024-01-12"),
-        batch("2024-01-12", appid=B),
-        batch("2024-01-12", appid="wx3"),
-        batch("2024-01-12", name=USERS.name),
-        batch("2024-01-09"),
-    ]
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(*stands)]
-
-    found = reopened(tmp_path, sinks, [final(one) for one in stands])
+    stands = [batch("2024-01-12", appid=appid) for appid in (A, B, "wx3")]
+    stands += [batch("2024-01-12", name=USERS.name), batch("2024-01-09")]
+    found = all_final(tmp_path, stands)
     letters = {key: text(each, "2024-01-09", "2024-01-12") for key, each in found.items()}
     assert letters == {
         (A, SUMMARY.name): "f..o",
@@ -271,56 +239,42 @@ def test_only_what_was_asked_for_is_opened(tmp_path: Path) -> None:
 
 def test_of_an_interface_of_recent_days_only_what_ends_yesterday_is_opened(tmp_path: Path) -> None:
     recent = replace(SUMMARY, name="recent", cut=Cut.RECENT, span=30)
-    stands = [
-        batch("2024-01-10", "2024-02-08", name="recent"),
-        batch("2024-02-09", name="recent"),
-    ]
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(*stands)]
-
+    month = batch("2024-01-10", "2024-02-08", name="recent")
+    yesterday = batch("2024-02-09", name="recent")
     range_ = date(2024, 1, 1), date(2024, 2, 9)
-    outcomes = [final(one) for one in stands]
-    found = reopened(tmp_path, sinks, outcomes, days=range_, endpoints=(recent,))[A, "recent"]
+    found = all_final(tmp_path, [month, yesterday], asked=range_, endpoints=(recent,))[A, "recent"]
     assert found.count(DONE) == 30
-    assert [each.days for each in found.windows.values()] == [stands[1].window[2:]]
-    assert found.sums == {2024: stands[0].tally}
+    assert [each.days for each in found.windows.values()] == [yesterday.window[2:]]
+    assert found.sums == {2024: month.tally}
 
 
 def test_where_no_sink_can_be_scanned_the_days_are_forgotten(tmp_path: Path) -> None:
-    async def sinks() -> list[MemorySink]:
-        return [Feed("feed:")]
-
+    other, users = batch("2024-01-01", appid=B), batch("2024-01-12", name=USERS.name)
     outcomes = [final(batch("2024-01-09", "2024-01-11")), opened(batch("2024-01-12"))]
-    users = batch("2024-01-12", name=USERS.name)
-    outcomes += [final(batch("2024-01-01", appid=B)), final(users)]
-    found = reopened(tmp_path, sinks, outcomes, endpoints=(SUMMARY, USERS))
+    outcomes += [final(other), final(users)]
+
+    async def test(ledger: SqliteLedger) -> dict[tuple[str, str], Calendar]:
+        asked = scope(*JANUARY_10_TO_20, [A, B], (SUMMARY, USERS))
+        await reopen(ledger, [Feed("feed:")], asked, noon("2024-02-10"))
+        return await ledger.calendars([A, B])
+
+    found = in_ledger(tmp_path, test, *outcomes)
     assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."
     assert text(found[A, SUMMARY.name], "2024-01-09", "2024-01-12") == "f..."
     assert found[A, SUMMARY.name].sums == {2024: None}
-    assert found[B, SUMMARY.name].sums == {2024: batch("2024-01-01", appid=B).tally}
+    assert found[B, SUMMARY.name].sums == {2024: other.tally}
 
 
 def test_the_first_sink_that_can_be_scanned_is_read(tmp_path: Path) -> None:
-    one = batch("2024-01-12")
-
-    async def sinks() -> list[MemorySink]:
-        return [Feed("feed:"), await filled(one), await filled()]
-
-    found = reopened(tmp_path, sinks, [final(one)])[A, SUMMARY.name]
+    one, others = batch("2024-01-12"), {"before": (Feed("feed:"),), "behind": (MemorySink(),)}
+    found = all_final(tmp_path, [one], **others)[A, SUMMARY.name]
     assert [each.tally for each in found.windows.values()] == [one.tally]
 
 
 def test_an_interface_that_has_no_days_in_the_range_is_left_out(tmp_path: Path) -> None:
     later = replace(SUMMARY, first_day=date(2030, 1, 1))
-    one = batch("2024-01-12")
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(one)]
-
-    users = batch("2024-01-12", name=USERS.name)
-    outcomes = [final(one), final(users)]
-    found = reopened(tmp_path, sinks, outcomes, endpoints=(later, USERS))
+    one, users = batch("2024-01-12"), batch("2024-01-12", name=USERS.name)
+    found = reopened(tmp_path, [one], [final(one), final(users)], endpoints=(later, USERS))
     assert text(found[A, SUMMARY.name], "2024-01-12", "2024-01-12") == "f"
     assert text(found[A, USERS.name], "2024-01-12", "2024-01-12") == "."  # nothing stands there
 
@@ -329,11 +283,7 @@ def test_an_interface_that_has_no_days_in_the_range_is_left_out(tmp_path: Path) 
 def test_a_window_that_no_commit_has_stored_is_not_counted(tmp_path: Path, first: str) -> None:
     """A run was killed after the sink had written it."""
     known, unknown = batch("2024-01-12"), batch(first, records=9)
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(known, unknown)]
-
-    found = reopened(tmp_path, sinks, [final(known)])[A, SUMMARY.name]
+    found = reopened(tmp_path, [known, unknown], [final(known)])[A, SUMMARY.name]
     assert found.stored_tally() == known.tally
     assert text(found, first, first) == "."
 
@@ -344,14 +294,11 @@ def test_a_piece_of_an_open_window_that_no_commit_has_stored_takes_no_day_away(
     """A run that asked for the window in pieces was killed after the sink had written the first."""
     known, week = batch("2024-01-10"), batch("2024-01-12", "2024-01-18", records=7)
     piece = batch("2024-01-12", "2024-01-15", records=4)
-
-    async def sinks() -> list[MemorySink]:
-        return [await filled(known, piece)]
-
-    found = reopened(tmp_path, sinks, [final(known), opened(week)])[A, SUMMARY.name]
+    outcomes = [final(known), opened(week)]
+    found = reopened(tmp_path, [known, piece], outcomes)[A, SUMMARY.name]
     asked_again = [each.days for _, each in sorted(found.windows.items())]
     assert asked_again == [known.window[2:], week.window[2:]]
-    assert found.count(STORED) == sum((last - first).days + 1 for first, last in asked_again)
+    assert found.count(STORED) == sum(len(days(*each)) for each in asked_again)
 
 
 # filled
@@ -373,10 +320,10 @@ def test_the_version_of_a_window_is_the_time_at_which_it_was_fetched(
 
 
 def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path: Path) -> None:
-    days = [batch(f"2024-01-0{n}") for n in (1, 2, 3)]
+    stands = [batch(f"2024-01-0{n}") for n in (1, 2, 3)]
 
     async def test(ledger: SqliteLedger) -> Calendar:
-        sink = await filled(*days[1:])  # somebody has removed the first one
+        sink = await filled(*stands[1:])  # somebody has removed the first one
         last, wall = date(2024, 1, 3), noon("2024-02-10")
         part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
         with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
@@ -384,6 +331,6 @@ def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path
         await reopen(ledger, [sink], whole, wall)
         return (await ledger.calendars([A]))[A, SUMMARY.name]
 
-    calendar = in_ledger(tmp_path, test, *map(final, days))
+    calendar = in_ledger(tmp_path, test, *map(final, stands))
     assert text(calendar, "2024-01-01", "2024-01-03") == ".oo"
     assert calendar.sum() == Tally()

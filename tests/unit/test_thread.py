@@ -11,8 +11,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from harvester.testing import run_virtual
+from harvester.testing import VirtualTimeLoop
 from harvester.thread import Thread, wait_for
+from tests.support import virtual
 
 
 @pytest.fixture
@@ -45,18 +46,17 @@ async def turns(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-def test_a_call_runs_on_a_thread_of_its_own(thread: Thread) -> None:
-    name = asyncio.run(thread.call(lambda: threading.current_thread().name))
-    assert name == "harvester-test_0"
+async def test_a_call_runs_on_a_thread_of_its_own(thread: Thread) -> None:
+    assert await thread.call(lambda: threading.current_thread().name) == "harvester-test_0"
 
 
-def test_arguments_and_result_are_passed_on(thread: Thread) -> None:
-    assert asyncio.run(thread.call(sorted, [2, 1, 3], reverse=True)) == [3, 2, 1]
+async def test_arguments_and_result_are_passed_on(thread: Thread) -> None:
+    assert await thread.call(sorted, [2, 1, 3], reverse=True) == [3, 2, 1]
 
 
-def test_an_exception_comes_back_to_the_caller(thread: Thread) -> None:
+async def test_an_exception_comes_back_to_the_caller(thread: Thread) -> None:
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(thread.call(lambda: 1 // 0))
+        await thread.call(lambda: 1 // 0)
 
 
 async def test_calls_run_one_after_the_other_on_one_thread(thread: Thread) -> None:
@@ -70,24 +70,11 @@ async def test_calls_run_one_after_the_other_on_one_thread(thread: Thread) -> No
     assert found == [(number, "harvester-test_0") for number in range(20)]
 
 
-async def test_a_cancellation_is_delivered_once_the_call_has_come_back(thread: Thread) -> None:
-    blocked = Blocked()
+async def cancelled(thread: Thread, blocked: Blocked, times: int = 1) -> None:
+    """The call's task is cancelled so often while it runs; the call ends before the task does."""
     task = asyncio.create_task(thread.call(blocked))
     await asyncio.to_thread(blocked.started.wait)
-    task.cancel()
-    await turns()
-    assert not task.done()
-    blocked.go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert blocked.ended
-
-
-async def test_a_second_cancellation_does_not_cut_the_call_off_either(thread: Thread) -> None:
-    blocked = Blocked()
-    task = asyncio.create_task(thread.call(blocked))
-    await asyncio.to_thread(blocked.started.wait)
-    for _ in range(3):
+    for _ in range(times):
         task.cancel()
         await turns()
     assert not task.done()
@@ -95,6 +82,13 @@ async def test_a_second_cancellation_does_not_cut_the_call_off_either(thread: Th
     with pytest.raises(asyncio.CancelledError):
         await task
     assert blocked.ended
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_cancellation_is_delivered_once_the_call_has_come_back(
+    thread: Thread, times: int
+) -> None:
+    await cancelled(thread, Blocked(), times)
 
 
 async def test_a_cancelled_scope_waits_for_the_call(thread: Thread) -> None:
@@ -131,37 +125,28 @@ async def test_the_error_of_a_cancelled_call_is_swallowed_in_silence(thread: Thr
     complaints: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
-    blocked = Blocked(OSError("the disk is gone"))
-    task = asyncio.create_task(thread.call(blocked))
-    await asyncio.to_thread(blocked.started.wait)
-    task.cancel()
-    await turns()
-    blocked.go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled(thread, Blocked(OSError("the disk is gone")))
     assert complaints == []
 
 
-def test_the_thread_ends_when_it_is_closed() -> None:
+async def test_the_thread_ends_when_it_is_closed() -> None:
     thread = Thread("harvester-closing")
-    running = asyncio.run(thread.call(threading.current_thread))
+    running = await thread.call(threading.current_thread)
     assert running.is_alive()
     thread.close()
     assert not running.is_alive()
 
 
-def test_a_closed_thread_takes_no_call() -> None:
+async def test_a_closed_thread_takes_no_call() -> None:
     thread = Thread("harvester-closed")
     thread.close()
     with pytest.raises(RuntimeError):
-        asyncio.run(thread.call(len, ""))
+        await thread.call(len, "")
 
 
-def test_on_virtual_time_a_call_takes_no_time(thread: Thread) -> None:
-    async def main(loop: asyncio.AbstractEventLoop) -> tuple[int, bool]:
-        return await thread.call(len, "four"), loop.time() < 0.001
-
-    assert run_virtual(main) == (4, True)
+@virtual()
+async def test_on_virtual_time_a_call_takes_no_time(loop: VirtualTimeLoop, thread: Thread) -> None:
+    assert (await thread.call(len, "four"), loop.time() < 0.001) == (4, True)
 
 
 class Sleeper:
@@ -214,14 +199,11 @@ def test_the_current_event_loop_of_a_thread_stays_as_it_is() -> None:
         mine.close()
 
 
-def test_where_a_loop_runs_a_coroutine_has_a_thread_of_its_own() -> None:
-    async def main() -> tuple[int, str]:
-        with pytest.raises(LookupError, match="as it was raised"):
-            wait_for(failing)
-        return wait_for(answer)
-
+async def test_where_a_loop_runs_a_coroutine_has_a_thread_of_its_own() -> None:
     before = threading.active_count()
-    assert asyncio.run(main()) == (42, "harvester-run")
+    with pytest.raises(LookupError, match="as it was raised"):
+        wait_for(failing)
+    assert wait_for(answer) == (42, "harvester-run")
     assert threading.active_count() == before
 
 

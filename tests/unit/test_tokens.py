@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harvester.auth import (
-    Send,
-    SharedToken,
-    StoredToken,
-    TokenRefusedError,
-    shared_token,
-)
-from harvester.datacube import (
-    INTERFACES,
-    CloudbaseToken,
-    HttpToken,
-    Platform,
-    provider_for,
-)
+from harvester.auth import Send, SharedToken, StoredToken, TokenRefusedError, shared_token
+from harvester.datacube import INTERFACES, CloudbaseToken, HttpToken, Platform, provider_for
 from harvester.datacube.external import CommandToken, NoToken, StaticToken
 from harvester.errors import AccountError, AttemptError, UsageError
-from harvester.model import Account, Action, Request, Response, Stored, Token, Verdict, Window
+from harvester.model import Account, Action, Request, Response, Stored, Token, Verdict
 from harvester.scope import Scope
 from harvester.stores import MemoryStore
-from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop
 from harvester.transport import HttpTransport
-from tests.support import JANUARY, A, B, Wechat, engine_run, noon
+from tests.support import JANUARY, A, B, engine_run, noon, virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
 
@@ -96,302 +82,259 @@ class Watched(MemoryStore):
             yield
 
 
-def stored(loop: VirtualTimeLoop, store: MemoryStore, *tokens: Token | Exception) -> StoredToken:
+@pytest.fixture
+def store() -> Broken:
+    return Broken()
+
+
+def wall() -> float:
+    loop: Any = asyncio.get_running_loop()
+    return loop.wall()  # type: ignore[no-any-return]
+
+
+def stored(store: MemoryStore, *tokens: Token | Exception) -> StoredToken:
     """The account as one program sees it."""
-    return StoredToken("wx1", Given(*tokens), no_sending, store, loop.wall)
+    return StoredToken("wx1", Given(*tokens), no_sending, store, wall)
 
 
-def play(scene: Callable[[VirtualTimeLoop, Broken], Awaitable[Any]]) -> Any:
-    async def main(loop: VirtualTimeLoop) -> Any:
-        return await scene(loop, Broken())
+def lasting(value: str, left: float = 7200.0) -> Stored:
+    """What stands in the store of a token that has so many seconds left."""
+    return Stored(value, wall() + left, abs(left))
 
-    return run_virtual(main)
+
+async def refusal_of(token: SharedToken) -> Verdict:
+    """Why no token can be had."""
+    with pytest.raises(TokenRefusedError) as caught:
+        await token.get()
+    assert str(caught.value) == caught.value.verdict.message
+    return caught.value.verdict
 
 
 # with a store
 
 
-def test_what_another_program_fetched_is_adopted_and_is_no_fetch() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one, two = stored(loop, store, Token("a")), stored(loop, store)
-        found = await one.get(), await two.get()
-        return found, (one.fetches, two.fetches), (one.fetched, two.fetched), two.lifetime
+@pytest.mark.parametrize("life", [7200.0, 1800.0])
+@virtual()
+async def test_what_another_program_fetched_is_adopted_and_is_no_fetch(
+    store: Broken, life: float
+) -> None:
+    one, two = stored(store, Token("a", life)), stored(store)
+    assert (await one.get(), await two.get()) == ("a", "a")
+    assert [(each.fetches, each.fetched) for each in (one, two)] == [(1, 1), (0, 1)]
+    assert two.lifetime == life
 
-    assert play(scene) == (("a", "a"), (1, 0), (1, 1), 7200.0)
 
-
-def test_a_store_is_asked_for_no_more_than_is_needed() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        store = Watched()
-        one, two = stored(loop, store, Token("a"), Token("b")), stored(loop, store)
-        await one.get()
-        fetched = store.asked[:]
-        await two.get()
-        adopted = store.asked[len(fetched) :]
-        one.reject("a", "40001")
-        del store.asked[:]
-        await one.get()
-        return fetched, adopted, store.asked
-
-    assert run_virtual(main) == (
+@virtual()
+async def test_a_store_is_asked_for_no_more_than_is_needed() -> None:
+    store = Watched()
+    one, two = stored(store, Token("a"), Token("b")), stored(store)
+    await one.get()
+    fetched = store.asked[:]
+    await two.get()
+    adopted = store.asked[len(fetched) :]
+    one.reject("a", "40001")
+    del store.asked[:]
+    await one.get()
+    assert (fetched, adopted, store.asked) == (
         [("load", "wx1"), ("lease", "wx1"), ("load", "wx1"), ("replace", "wx1", None, "a")],
         [("load", "wx1")],
         [("load", "wx1"), ("lease", "wx1"), ("load", "wx1"), ("replace", "wx1", "a", "b")],
     )
 
 
-def test_a_short_life_is_adopted_with_its_token() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one, two = stored(loop, store, Token("a", 1800.0)), stored(loop, store)
-        await one.get(), await two.get()
-        return two.lifetime
-
-    assert play(scene) == 1800.0
+@virtual()
+async def test_a_token_that_its_fetcher_renews_just_now_is_not_adopted(store: Broken) -> None:
+    await store.replace("wx1", None, Stored("old", wall() + 300.0, 7200.0))
+    assert await stored(store, Token("new")).get() == "new"
 
 
-def test_a_token_that_its_fetcher_renews_just_now_is_not_adopted() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        wall = 1_700_000_000.0
-        given = Given(Token("new"))
-        await store.replace("wx1", None, Stored("old", wall + 300.0, 7200.0))
-        return await StoredToken("wx1", given, no_sending, store, lambda: wall).get()
-
-    assert play(scene) == "new"
-
-
-def test_what_ends_first_ends_a_stored_token_the_loop_or_the_wall() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        wall = 1_700_000_000.0
-        given = Given(Token("a", 1000.0))
-        one = StoredToken("wx1", given, no_sending, store, lambda: wall)
-        await one.get()
-        found = [(one.peek(at), one.due(at)) for at in (0.0, 699.0, 705.0, 1005.0)]
-        wall += 999.0
-        found.append((one.peek(0.0), one.due(0.0)))
-        wall += 1.0
-        return [*found, (one.peek(0.0), one.due(0.0))]
-
-    assert play(scene) == [
-        ("a", False),
-        ("a", False),
-        ("a", True),
-        (None, True),
-        ("a", False),
-        (None, True),
-    ]
+@virtual()
+async def test_what_ends_first_ends_a_stored_token_the_loop_or_the_wall(store: Broken) -> None:
+    now = 1_700_000_000.0
+    one = StoredToken("wx1", Given(Token("a", 1000.0)), no_sending, store, lambda: now)
+    await one.get()
+    found = [(one.peek(at), one.due(at)) for at in (0.0, 699.0, 705.0, 1005.0)]
+    assert found == [("a", False), ("a", False), ("a", True), (None, True)]
+    now += 999.0
+    assert (one.peek(0.0), one.due(0.0)) == ("a", False)
+    now += 1.0
+    assert (one.peek(0.0), one.due(0.0)) == (None, True)
 
 
-def test_of_many_programs_one_fetches() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        programs = [stored(loop, store, Token(f"t{n}")) for n in range(8)]
-        found = await asyncio.gather(*[each.get() for each in programs])
-        return set(found), sum(each.fetches for each in programs)
-
-    assert play(scene) == ({"t0"}, 1)
+@virtual()
+async def test_of_many_programs_one_fetches(store: Broken) -> None:
+    programs = [stored(store, Token(f"t{n}")) for n in range(8)]
+    found = await asyncio.gather(*[each.get() for each in programs])
+    assert (set(found), sum(each.fetches for each in programs)) == ({"t0"}, 1)
 
 
-def test_an_adopted_token_is_renewed_when_its_fetcher_renews_it() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one, two = stored(loop, store, Token("a"), Token("b")), stored(loop, store)
-        await one.get()
-        await asyncio.sleep(3000.0)
-        await two.get()
-        await asyncio.sleep(3890.0)
-        before = one.due(), two.due()
-        await asyncio.sleep(20.0)
-        return before, (one.due(), two.due()), await one.get(), await two.get(), two.fetches
-
-    assert play(scene) == ((False, False), (True, True), "b", "b", 0)
-
-
-def test_a_refused_token_is_replaced_and_not_adopted_again() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one, two = stored(loop, store, Token("a"), Token("b")), stored(loop, store)
-        await one.get(), await two.get()
-        two.reject("a", "40001")
-        one.reject("a", "40001")
-        found = await one.get(), await two.get()
-        return found, one.fetches, two.fetches
-
-    assert play(scene) == (("b", "b"), 2, 0)
+@virtual()
+async def test_an_adopted_token_is_renewed_when_its_fetcher_renews_it(store: Broken) -> None:
+    one, two = stored(store, Token("a"), Token("b")), stored(store)
+    await one.get()
+    await asyncio.sleep(3000.0)
+    await two.get()
+    await asyncio.sleep(3890.0)
+    assert [one.due(), two.due()] == [False, False]
+    await asyncio.sleep(20.0)
+    assert [one.due(), two.due()] == [True, True]
+    assert [await one.get(), await two.get(), two.fetches] == ["b", "b", 0]
 
 
-def test_a_late_refusal_throws_nothing_away() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one, two = stored(loop, store, Token("a"), Token("b")), stored(loop, store)
-        await one.get(), await two.get()
-        one.reject("a", "40001")
-        await one.get()
-        assert two.reject("a", "40001")
-        held = await store.load("wx1")
-        return held and held.value, await two.get(), two.fetches, two.reject("a", "40001")
-
-    assert play(scene) == ("b", "b", 0, False)
+@virtual()
+async def test_a_refused_token_is_replaced_and_not_adopted_again(store: Broken) -> None:
+    one, two = stored(store, Token("a"), Token("b")), stored(store)
+    await one.get(), await two.get()
+    two.reject("a", "40001")
+    one.reject("a", "40001")
+    found = await one.get(), await two.get()
+    assert (found, one.fetches, two.fetches) == (("b", "b"), 2, 0)
 
 
-def test_who_loses_the_race_adopts_the_winner() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        slow = stored(loop, store, Token("slow"))
-        getting = asyncio.create_task(slow.get())
-        await asyncio.sleep(0.5)
-        assert await store.replace("wx1", None, Stored("winner", loop.wall() + 7200.0, 7200.0))
-        return await getting, slow.fetches
-
-    assert play(scene) == ("winner", 1)
-
-
-def test_winners_that_are_refused_in_a_row_stop_nothing() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        slow = stored(loop, store, *[Token(f"slow{n}") for n in range(9)])
-        former, lifetimes = None, set()
-        for number in range(9):
-            getting = asyncio.create_task(slow.get())
-            await asyncio.sleep(0.5)
-            winner = Stored(f"winner{number}", loop.wall() + 1800.0, 1800.0)
-            assert await store.replace("wx1", former, winner)
-            former = winner
-            value = await getting
-            lifetimes.add(slow.lifetime)
-            slow.reject(value, "40001")
-        return slow.fetches, lifetimes, slow.lifetime
-
-    assert play(scene) == (9, {1800.0}, 0.0)
+@virtual()
+async def test_a_late_refusal_throws_nothing_away(store: Broken) -> None:
+    one, two = stored(store, Token("a"), Token("b")), stored(store)
+    await one.get(), await two.get()
+    one.reject("a", "40001")
+    await one.get()
+    assert two.reject("a", "40001")
+    held = await store.load("wx1")
+    assert held is not None
+    assert (held.value, await two.get(), two.fetches) == ("b", "b", 0)
+    assert not two.reject("a", "40001")
 
 
-def test_a_winner_that_has_ended_gives_way() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        slow = stored(loop, store, Token("slow"))
-        getting = asyncio.create_task(slow.get())
-        await asyncio.sleep(0.5)
-        await store.replace("wx1", None, Stored("ended", loop.wall() - 1.0, 7200.0))
-        found = await getting
-        held = await store.load("wx1")
-        return found, held and held.value
-
-    assert play(scene) == ("slow", "slow")
-
-
-def test_adopted_tokens_that_are_refused_in_a_row_stop_nothing() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        two = stored(loop, store)
-        former = None
-        for number in range(20):
-            new = Stored(f"t{number}", loop.wall() + 7200.0, 7200.0)
-            assert await store.replace("wx1", former, new)
-            former = new
-            two.reject(await two.get(), "40001")
-        return two.fetches
-
-    assert play(scene) == 0
-
-
-def test_own_tokens_that_are_refused_in_a_row_stop_the_account_in_the_end() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one = stored(loop, store, *[Token(f"t{n}") for n in range(9)])
-        for _ in range(3):
-            one.reject(await one.get(), "40001")
-        with pytest.raises(AccountError, match="refused a token that was just fetched"):
-            one.reject(await one.get(), "40001")
-        return one.fetches
-
-    assert play(scene) == 4
-
-
-def test_a_token_that_was_accepted_makes_the_refusals_before_it_forgotten() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one = stored(loop, store, *[Token(f"t{n}") for n in range(30)])
-        for number in range(20):
-            token = await one.get()
-            if number % 2:
-                one.accept(token)
-            one.reject(token, "40001")
-        return one.fetches
-
-    assert play(scene) == 20
-
-
-def test_a_store_that_is_out_of_reach_is_a_failed_attempt_and_no_fetch() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one = stored(loop, store, Token("a"))
-        store.broken = True
-        with pytest.raises(TokenRefusedError, match=r"^the token store does not answer$") as caught:
-            await one.get()
-        store.broken = False
-        return caught.value.verdict.action, one.fetches, await one.get()
-
-    assert play(scene) == (Action.RETRY, 0, "a")
-
-
-def test_a_store_that_cancels_is_a_failed_attempt_that_names_the_store(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("left", "serves"), [(7200.0, "first"), (-1.0, "slow")])
+@virtual()
+async def test_who_loses_the_race_adopts_the_winner_unless_that_has_ended(
+    store: Broken, left: float, serves: str
 ) -> None:
-    async def cancels(_: MemoryStore, key: str) -> Stored | None:
-        raise asyncio.CancelledError
-
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        with monkeypatch.context() as patched:
-            patched.setattr(Broken, "load", cancels)
-            with pytest.raises(TokenRefusedError, match=r"^the token store failed: ") as caught:
-                await stored(loop, store, Token("a")).get()
-        return caught.value.verdict.action
-
-    assert play(scene) == Action.RETRY
+    slow = stored(store, Token("slow"))
+    getting = asyncio.create_task(slow.get())
+    await asyncio.sleep(0.5)
+    assert await store.replace("wx1", None, lasting("first", left))
+    assert (await getting, slow.fetches) == (serves, 1)
+    held = await store.load("wx1")
+    assert held is not None
+    assert held.value == serves
 
 
-def test_while_the_store_is_out_of_reach_the_current_token_serves() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one = stored(loop, store, Token("a", 1000.0))
-        await one.get()
-        await asyncio.sleep(800.0)
-        store.broken = True
-        return await one.get(), one.due(), one.fetches
-
-    assert play(scene) == ("a", False, 1)
-
-
-def test_a_token_that_cannot_be_stored_serves_all_the_same() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one = stored(loop, store, Token("a"))
-        getting = asyncio.create_task(one.get())
+@virtual()
+async def test_winners_that_are_refused_in_a_row_stop_nothing(store: Broken) -> None:
+    slow = stored(store, *[Token(f"slow{n}") for n in range(9)])
+    former = None
+    for number in range(9):
+        getting = asyncio.create_task(slow.get())
         await asyncio.sleep(0.5)
-        store.broken = True
-        return await getting, one.fetches
+        winner = lasting(f"winner{number}", 1800.0)
+        assert await store.replace("wx1", former, winner)
+        former = winner
+        value = await getting
+        assert slow.lifetime == 1800.0
+        slow.reject(value, "40001")
+    assert (slow.fetches, slow.lifetime) == (9, 0.0)
 
-    assert play(scene) == ("a", 1)
+
+@virtual()
+async def test_adopted_tokens_that_are_refused_in_a_row_stop_nothing(store: Broken) -> None:
+    two, former = stored(store), None
+    for number in range(20):
+        new = lasting(f"t{number}")
+        assert await store.replace("wx1", former, new)
+        former = new
+        two.reject(await two.get(), "40001")
+    assert two.fetches == 0
 
 
-def test_a_store_that_is_none_stops_the_account() -> None:
+@virtual()
+async def test_own_tokens_that_are_refused_in_a_row_stop_the_account_in_the_end(
+    store: Broken,
+) -> None:
+    one = stored(store, *[Token(f"t{n}") for n in range(9)])
+    for _ in range(3):
+        one.reject(await one.get(), "40001")
+    with pytest.raises(AccountError, match="refused a token that was just fetched"):
+        one.reject(await one.get(), "40001")
+    assert one.fetches == 4
+
+
+@virtual()
+async def test_a_token_that_was_accepted_makes_the_refusals_before_it_forgotten(
+    store: Broken,
+) -> None:
+    one = stored(store, *[Token(f"t{n}") for n in range(30)])
+    for number in range(20):
+        token = await one.get()
+        if number % 2:
+            one.accept(token)
+        one.reject(token, "40001")
+    assert one.fetches == 20
+
+
+@virtual()
+async def test_a_store_that_is_out_of_reach_is_a_failed_attempt_and_no_fetch(store: Broken) -> None:
+    one = stored(store, Token("a"))
+    store.broken = True
+    verdict = await refusal_of(one)
+    assert verdict[:2] == (Action.RETRY, "the token store does not answer")
+    store.broken = False
+    assert (one.fetches, await one.get()) == (0, "a")
+
+
+@virtual()
+async def test_a_store_that_cancels_is_a_failed_attempt_that_names_the_store() -> None:
+    class Cancels(MemoryStore):
+        async def load(self, key: str) -> Stored | None:
+            raise asyncio.CancelledError
+
+    verdict = await refusal_of(stored(Cancels(), Token("a")))
+    assert verdict.action is Action.RETRY
+    assert verdict.message.startswith("the token store failed: ")
+
+
+@virtual()
+async def test_while_the_store_is_out_of_reach_the_current_token_serves(store: Broken) -> None:
+    one = stored(store, Token("a", 1000.0))
+    await one.get()
+    await asyncio.sleep(800.0)
+    store.broken = True
+    assert (await one.get(), one.due(), one.fetches) == ("a", False, 1)
+
+
+@virtual()
+async def test_a_token_that_cannot_be_stored_serves_all_the_same(store: Broken) -> None:
+    one = stored(store, Token("a"))
+    getting = asyncio.create_task(one.get())
+    await asyncio.sleep(0.5)
+    store.broken = True
+    assert (await getting, one.fetches) == ("a", 1)
+
+
+@virtual()
+async def test_a_store_that_is_none_stops_the_account() -> None:
     class Foreign(MemoryStore):
         async def load(self, key: str) -> Stored | None:
             raise UsageError("x is no token store")
 
-    async def main(loop: VirtualTimeLoop) -> Action:
-        with pytest.raises(TokenRefusedError, match="no token store") as caught:
-            await stored(loop, Foreign()).get()
-        return caught.value.verdict.action
-
-    assert run_virtual(main) is Action.STOP_ACCOUNT
+    verdict = await refusal_of(stored(Foreign()))
+    assert verdict.action is Action.STOP_ACCOUNT
+    assert "no token store" in verdict.message
 
 
-def test_a_failed_fetch_lets_the_next_program_try() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        one, two = stored(loop, store, BUSY), stored(loop, store, Token("b"))
-        found = await asyncio.gather(one.get(), two.get(), return_exceptions=True)
-        return type(found[0]).__name__, found[1]
-
-    assert play(scene) == ("TokenRefusedError", "b")
+@virtual()
+async def test_a_failed_fetch_lets_the_next_program_try(store: Broken) -> None:
+    one, two = stored(store, BUSY), stored(store, Token("b"))
+    found = await asyncio.gather(one.get(), two.get(), return_exceptions=True)
+    assert (type(found[0]).__name__, found[1]) == ("TokenRefusedError", "b")
 
 
-def test_a_sleep_that_the_loop_does_not_know_of_ends_a_token() -> None:
-    async def scene(loop: VirtualTimeLoop, store: Broken) -> object:
-        slept = 0.0
-        given = Given(Token("a", 100.0), Token("b", 100.0))
-        one = StoredToken("wx1", given, no_sending, store, lambda: loop.wall() + slept)
-        await one.get()
-        slept = 3600.0
-        return one.peek(), one.due(), await one.get(), one.peek()
-
-    assert play(scene) == (None, True, "b", "b")
+@virtual()
+async def test_a_sleep_that_the_loop_does_not_know_of_ends_a_token(store: Broken) -> None:
+    slept, given = 0.0, Given(Token("a", 100.0), Token("b", 100.0))
+    one = StoredToken("wx1", given, no_sending, store, lambda: wall() + slept)
+    await one.get()
+    slept = 3600.0
+    assert (one.peek(), one.due(), await one.get(), one.peek()) == (None, True, "b", "b")
 
 
 def test_without_a_store_or_use_for_one_a_token_is_not_stored() -> None:
@@ -402,26 +345,24 @@ def test_without_a_store_or_use_for_one_a_token_is_not_stored() -> None:
     assert type(shared_token("wx1", Given(), no_sending, store)) is StoredToken
 
 
-def test_the_token_of_a_run_sends_and_tells_the_time_as_the_run_does() -> None:
+@virtual()
+async def test_the_token_of_a_run_sends_and_tells_the_time_as_the_run_does() -> None:
     class Sending:
         async def fetch(self, send: Send) -> Token:
             return Token((await send(Request("POST", "/token"))).body.decode(), 1000.0)
 
-    async def main(loop: VirtualTimeLoop) -> object:
-        async def send(request: Request) -> Response:
-            return Response(200, b"sent for")
+    async def send(request: Request) -> Response:
+        return Response(200, b"sent for")
 
-        store, wall = MemoryStore(), 1_700_000_000.0
-        for token in (
-            shared_token("wx1", Sending(), send, None, lambda: wall, 100.0),
-            shared_token("wx1", Sending(), send, store, lambda: wall, 100.0),
-        ):
-            assert await token.get() == "sent for"
-            assert [token.due(at) for at in (899.0, 900.1)] == [False, True]
-            assert repr(token) == "<SharedToken of wx1: fresh, 1 fetched>"
-        return await store.load("wx1")
-
-    assert run_virtual(main) == Stored("sent for", 1_700_001_000.0, 1000.0)
+    store, wall = MemoryStore(), 1_700_000_000.0
+    for token in (
+        shared_token("wx1", Sending(), send, None, lambda: wall, 100.0),
+        shared_token("wx1", Sending(), send, store, lambda: wall, 100.0),
+    ):
+        assert await token.get() == "sent for"
+        assert [token.due(at) for at in (899.0, 900.1)] == [False, True]
+        assert repr(token) == "<SharedToken of wx1: fresh, 1 fetched>"
+    assert await store.load("wx1") == Stored("sent for", 1_700_001_000.0, 1000.0)
 
 
 def test_a_token_of_a_platform_is_joined_to_what_its_accounts_share() -> None:
@@ -435,25 +376,17 @@ def test_a_token_of_a_platform_is_joined_to_what_its_accounts_share() -> None:
     assert provider.given == (no_sending, store, sum)
 
 
-# the parameter
-
-
-@pytest.mark.parametrize("parameter", ["access_token", "cloudbase_access_token", ""])
-def test_the_parameter_of_a_token_can_have_another_name_or_none(parameter: str) -> None:
-    token = Token("t", parameter=parameter)
-    query = ((parameter, "t"),) if parameter else ()
-    endpoint = INTERFACES["getarticlesummary"]
-    window = Window("wx1", endpoint.name, date(2020, 1, 1), date(2020, 1, 1))
-    asked = endpoint.quota_request(token)
-    assert asked is not None
-    assert (endpoint.request(window, token).query, asked.query) == (query, query)
-
-
 @pytest.mark.parametrize("kind", ["stable", "classic"])
 def test_a_secret_that_no_request_can_hold_is_refused_without_being_shown(kind: str) -> None:
     with pytest.raises(UsageError) as caught:
         provider_for(Account(A, "s3cret\udc80", kind))
     assert str(caught.value) == f"account {A}: its secret is not UTF-8 text"
+
+
+def test_a_platforms_secret_is_text_too() -> None:
+    with pytest.raises(UsageError) as caught:
+        Platform(PLATFORM[0], "s3cret\udc80", "ticket.txt")
+    assert str(caught.value) == f"platform {PLATFORM[0]}: its secret is not UTF-8 text"
 
 
 # platforms
@@ -464,9 +397,8 @@ PLATFORM = ("wx00000000000000cc", "c0mponent-s3cret")
 class Scene:
     """A platform and its accounts against a simulated WeChat, in virtual time."""
 
-    def __init__(self, loop: VirtualTimeLoop, ticket: Callable[[], str] | None = None) -> None:
-        self.loop = loop
-        self.simulator = Simulator(component=PLATFORM, wall=loop.wall)
+    def __init__(self, ticket: Callable[[], str] | None = None) -> None:
+        self.simulator = Simulator(component=PLATFORM, wall=wall)
         self.platform = Platform(*PLATFORM, ticket or self.simulator.ticket)
         self.send = FakeTransport(self.simulator).send
         self.saved: list[str] = []
@@ -474,166 +406,125 @@ class Scene:
     def token(self, appid: str = A, **how: Any) -> SharedToken:
         how = {"refresh_token": self.simulator.refresh_token(appid), "save": self.keep, **how}
         provider = provider_for(self.platform.account(appid, **how))
-        return shared_token(appid, provider, self.send, None, self.loop.wall)
+        return shared_token(appid, provider, self.send, None, wall)
 
     async def keep(self, refresh: str) -> None:
         await asyncio.sleep(0)
         self.saved.append(refresh)
 
 
-def test_a_platforms_secret_is_text_too() -> None:
-    with pytest.raises(UsageError) as caught:
-        Platform(PLATFORM[0], "s3cret\udc80", "ticket.txt")
-    assert str(caught.value) == f"platform {PLATFORM[0]}: its secret is not UTF-8 text"
+@virtual()
+async def test_the_accounts_of_a_platform_share_one_token_of_it() -> None:
+    scene = Scene()
+    tokens = [scene.token(A), scene.token(B)]
+    await asyncio.gather(*[token.get() for token in tokens])
+    assert (scene.simulator.counts["token"], scene.saved) == (3, [])
 
 
-def verdict_of(exc: BaseException) -> Verdict:
-    assert isinstance(exc, TokenRefusedError)
-    return exc.verdict
+@virtual()
+async def test_a_platforms_token_is_renewed_ten_minutes_before_its_end() -> None:
+    scene = Scene()
+    component = scene.platform.token(scene.send, None, wall)
+    await component.get()
+    await asyncio.sleep(6590.0)
+    assert not component.due()
+    await asyncio.sleep(20.0)
+    assert component.due()
 
 
-def test_the_accounts_of_a_platform_share_one_token_of_it() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        scene = Scene(loop)
-        tokens = [scene.token(A), scene.token(B)]
-        await asyncio.gather(*[token.get() for token in tokens])
-        return scene.simulator.counts["token"], scene.saved
-
-    assert run_virtual(main) == (3, [])
-
-
-def test_a_platforms_token_is_renewed_ten_minutes_before_its_end() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        scene = Scene(loop)
-        component = scene.platform.token(scene.send, None, loop.wall)
-        await component.get()
-        await asyncio.sleep(6590.0)
-        before = component.due()
-        await asyncio.sleep(20.0)
-        return before, component.due()
-
-    assert run_virtual(main) == (False, True)
+@virtual()
+async def test_a_new_refresh_token_is_saved_before_the_token_is_given_out() -> None:
+    scene = Scene()
+    token = scene.token()
+    scene.simulator.rotate_refresh(A)
+    await token.get()
+    assert scene.saved == [scene.simulator.refresh_token(A)]
 
 
-def test_a_new_refresh_token_is_saved_before_the_token_is_given_out() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        scene = Scene(loop)
-        token = scene.token()
-        scene.simulator.rotate_refresh(A)
-        await token.get()
-        return scene.saved == [scene.simulator.refresh_token(A)]
+@virtual()
+async def test_a_token_whose_refresh_token_cannot_be_saved_is_not_used_and_tried_again() -> None:
+    scene, broken = Scene(), True
 
-    assert run_virtual(main) is True
+    def save(refresh: str) -> None:
+        if broken:
+            raise ConnectionError(refresh)
+        scene.saved.append(refresh)
 
-
-def test_a_token_whose_refresh_token_cannot_be_saved_is_not_used_and_it_is_tried_again() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        scene = Scene(loop)
-        broken = True
-
-        def save(refresh: str) -> None:
-            if broken:
-                raise ConnectionError(refresh)
-            scene.saved.append(refresh)
-
-        token = scene.token(save=save)
-        scene.simulator.rotate_refresh(A)
-        with pytest.raises(TokenRefusedError) as caught:
-            await token.get()
-        broken = False
-        await token.get()
-        given = scene.simulator.refresh_token(A)
-        return verdict_of(caught.value)[:2], token.peek() is not None, scene.saved == [given]
-
+    token = scene.token(save=save)
+    scene.simulator.rotate_refresh(A)
     why = f"the new refresh token of {A} cannot be stored: save raised ConnectionError"
-    assert run_virtual(main) == ((Action.RETRY, why), True, True)
+    assert (await refusal_of(token))[:2] == (Action.RETRY, why)
+    broken = False
+    await token.get()
+    assert token.peek() is not None
+    assert scene.saved == [scene.simulator.refresh_token(A)]
 
 
-def test_a_component_token_that_was_ended_is_fetched_anew() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        scene = Scene(loop)
-        one, two = scene.token(A), scene.token(B)
-        await one.get()
-        scene.simulator.revoke(PLATFORM[0])
-        await two.get()
-        return scene.simulator.counts["token"], two.fetches
-
-    assert run_virtual(main) == (5, 1)
+@virtual()
+async def test_a_component_token_that_was_ended_is_fetched_anew() -> None:
+    scene = Scene()
+    one, two = scene.token(A), scene.token(B)
+    await one.get()
+    scene.simulator.revoke(PLATFORM[0])
+    await two.get()
+    assert (scene.simulator.counts["token"], two.fetches) == (5, 1)
 
 
-def test_a_refresh_token_that_is_not_valid_stops_the_account_and_says_what_to_do() -> None:
-    async def main(loop: VirtualTimeLoop) -> Verdict:
-        with pytest.raises(TokenRefusedError) as caught:
-            await Scene(loop).token(refresh_token="refreshtoken@@@0ld").get()
-        return verdict_of(caught.value)
-
-    verdict = run_virtual(main)
+@virtual()
+async def test_a_refresh_token_that_is_not_valid_stops_the_account_and_says_what_to_do() -> None:
+    verdict = await refusal_of(Scene().token(refresh_token="refreshtoken@@@0ld"))
     assert (verdict.action, verdict.code) == (Action.STOP_ACCOUNT, 61023)
     assert verdict.message.endswith("let the account authorise the platform again")
 
 
-def test_a_refresh_token_that_another_program_has_changed_meanwhile_is_read_again() -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        scene = Scene(loop)
-        given = iter(["refreshtoken@@@0ld", scene.simulator.refresh_token(A)])
-        last = scene.simulator.refresh_token(A)
-        token = scene.token(refresh_token=lambda: next(given, last))
-        with pytest.raises(TokenRefusedError) as caught:
-            await token.get()
-        return verdict_of(caught.value).action, await token.get() is not None
-
-    assert run_virtual(main) == (Action.RETRY, True)
+@virtual()
+async def test_a_refresh_token_that_another_program_has_changed_meanwhile_is_read_again() -> None:
+    scene = Scene()
+    last = scene.simulator.refresh_token(A)
+    given = iter(["refreshtoken@@@0ld"])
+    token = scene.token(refresh_token=lambda: next(given, last))
+    assert (await refusal_of(token)).action is Action.RETRY
+    assert await token.get()
 
 
 @pytest.mark.parametrize("first", ["ticket@@@0_0", ""])
-def test_a_ticket_that_is_refused_or_missing_is_waited_for(first: str) -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        ticket = first
-        scene = Scene(loop, lambda: ticket)
-        token, said = scene.token(), []
-        for _ in range(3):
-            with pytest.raises(TokenRefusedError) as caught:
-                await token.get()
-            said.append(verdict_of(caught.value).action)
-            await asyncio.sleep(60.0)
-        asked = scene.simulator.counts["token"]
-        ticket = scene.simulator.ticket()
-        await token.get()
-        return set(said), asked
-
-    assert run_virtual(main) == ({Action.NOT_READY}, 1 if first else 0)
+@virtual()
+async def test_a_ticket_that_is_refused_or_missing_is_waited_for(first: str) -> None:
+    ticket = first
+    scene = Scene(lambda: ticket)
+    token = scene.token()
+    for _ in range(3):
+        assert (await refusal_of(token)).action is Action.NOT_READY
+        await asyncio.sleep(60.0)
+    assert scene.simulator.counts["token"] == (1 if first else 0)
+    ticket = scene.simulator.ticket()
+    await token.get()
 
 
-def test_without_a_ticket_for_ten_minutes_the_account_stops() -> None:
-    async def main(loop: VirtualTimeLoop) -> Verdict:
-        token = Scene(loop, lambda: "ticket@@@0_0").token()
-        for _ in range(2):
-            with pytest.raises(TokenRefusedError) as caught:
-                await token.get()
-            await asyncio.sleep(601.0)
-        return verdict_of(caught.value)
-
-    verdict = run_virtual(main)
+@virtual()
+async def test_without_a_ticket_for_ten_minutes_the_account_stops() -> None:
+    token = Scene(lambda: "ticket@@@0_0").token()
+    await refusal_of(token)
+    await asyncio.sleep(601.0)
+    verdict = await refusal_of(token)
     assert verdict.action is Action.STOP_ACCOUNT
     assert verdict.message.startswith(f"platform {PLATFORM[0]}: ")
     assert "none came for 10 minutes" in verdict.message
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(8, "complete"), (12, "failed")])
-def test_a_run_waits_ten_minutes_for_a_ticket_and_then_stops_the_account(
-    minutes: int, state: str
+@virtual(noon("2024-03-01"))
+async def test_a_run_waits_ten_minutes_for_a_ticket_and_then_stops_the_account(
+    loop: VirtualTimeLoop, minutes: int, state: str
 ) -> None:
-    async def main(loop: VirtualTimeLoop) -> object:
-        begin = loop.time()
-        valid = begin + 60.0 * minutes
-        scene = Scene(loop, lambda: scene.simulator.ticket() if loop.time() > valid else "0ld")
-        refresh = scene.simulator.refresh_token(A)
-        providers = {A: provider_for(scene.platform.account(A, refresh, scene.keep))}
-        asked = Scope(providers, (INTERFACES["getarticlesummary"],), *JANUARY)
-        report = await engine_run(loop, scene.simulator, asked, MemorySink())
-        return report.state, loop.time() - begin < 60.0 * 11.5
-
-    assert run_virtual(main, noon("2024-03-01")) == (state, True)
+    begin = loop.time()
+    valid = begin + 60.0 * minutes
+    scene = Scene(lambda: scene.simulator.ticket() if loop.time() > valid else "0ld")
+    refresh = scene.simulator.refresh_token(A)
+    providers = {A: provider_for(scene.platform.account(A, refresh, scene.keep))}
+    asked = Scope(providers, (INTERFACES["getarticlesummary"],), *JANUARY)
+    report = await engine_run(loop, scene.simulator, asked, MemorySink())
+    assert (report.state, loop.time() - begin < 60.0 * 11.5) == (state, True)
 
 
 def test_a_refresh_token_that_nobody_keeps_is_refused() -> None:
@@ -642,29 +533,25 @@ def test_a_refresh_token_that_nobody_keeps_is_refused() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_nothing_of_a_platform_is_shown() -> None:
-    async def main(loop: VirtualTimeLoop) -> str:
-        scene = Scene(loop)
-        scene.simulator.refuse_token[A] = 61003
-        token = scene.token()
-        with pytest.raises(TokenRefusedError) as caught:
-            await token.get()
-        exc = caught.value
-        frames = traceback.TracebackException(
-            type(exc), exc, exc.__traceback__, capture_locals=True
-        )
-        frames.stack = traceback.StackSummary.from_list(
-            [frame for frame in frames.stack if frame.filename != __file__]
-        )
-        hidden = [
-            PLATFORM[1], scene.simulator.ticket(), scene.simulator.refresh_token(A),
-            *scene.simulator.tokens,
-        ]  # fmt: skip
-        text = "".join(frames.format()) + repr(scene.platform) + repr(token)
-        assert "fetch_by" in text
-        return " ".join(each for each in hidden if each in text)
-
-    assert run_virtual(main) == ""
+@virtual()
+async def test_nothing_of_a_platform_is_shown() -> None:
+    scene = Scene()
+    scene.simulator.refuse_token[A] = 61003
+    token = scene.token()
+    with pytest.raises(TokenRefusedError) as caught:
+        await token.get()
+    exc = caught.value
+    frames = traceback.TracebackException(type(exc), exc, exc.__traceback__, capture_locals=True)
+    frames.stack = traceback.StackSummary.from_list(
+        [frame for frame in frames.stack if frame.filename != __file__]
+    )
+    hidden = [
+        PLATFORM[1], scene.simulator.ticket(), scene.simulator.refresh_token(A),
+        *scene.simulator.tokens,
+    ]  # fmt: skip
+    text = "".join(frames.format()) + repr(scene.platform) + repr(token)
+    assert "fetch_by" in text
+    assert " ".join(each for each in hidden if each in text) == ""
 
 
 # from elsewhere
@@ -690,18 +577,17 @@ def python(script: str) -> str:
     ("printed", "expected"),
     [
         ("t0ken", ("t0ken", 7200.0)),
-        ("{'+chr(34)+'access_token'+chr(34)+': '+chr(34)+'t'+chr(34)+'}", ("t", 7200.0)),
+        ('{"access_token": "t"}', ("t", 7200.0)),
+        ('{"access_token": "t0ken", "expires_in": 60}', ("t0ken", 60.0)),
     ],
+    ids=["text", "JSON", "with a lifetime"],
 )
-def test_a_command_prints_a_token(printed: str, expected: tuple[str, float]) -> None:
-    token = given(python(f"print('{printed}')"))
-    assert (token.value, token.lifetime) == expected
-
-
-def test_a_command_may_print_json_with_a_lifetime(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text(json.dumps({"access_token": "t0ken", "expires_in": 60}))
+def test_a_command_prints_a_token(
+    printed: str, expected: tuple[str, float], tmp_path: Path
+) -> None:
+    (tmp_path / "t").write_text(printed)
     token = given(f"command:cat {tmp_path}/t")
-    assert (token.value, token.lifetime) == ("t0ken", 60.0)
+    assert (token.value, token.lifetime) == expected
 
 
 def test_no_shell_reads_a_command() -> None:
@@ -728,13 +614,10 @@ def test_a_command_that_gives_none_is_a_failed_attempt(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_command_that_does_not_end_is_killed() -> None:
-    async def main() -> str:
-        with pytest.raises(TokenRefusedError) as caught:
+async def test_a_command_that_does_not_end_is_killed() -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(TokenRefusedError, match=r"^the token command took longer than 0\.2 s$"):
             await CommandToken(["sleep", "60"], timeout=0.2).fetch(no_sending)
-        return str(caught.value)
-
-    assert asyncio.run(asyncio.wait_for(main(), 10)) == "the token command took longer than 0.2 s"
 
 
 @pytest.mark.parametrize(
@@ -794,25 +677,21 @@ def test_a_token_server_that_gives_none(
     assert verdict.message.endswith(said)
 
 
-def test_a_token_server_gets_its_header_and_nothing_of_ours() -> None:
-    simulator = Simulator()
+async def test_a_token_server_gets_its_header_and_nothing_of_ours() -> None:
     heads: list[str] = []
 
-    async def main() -> Token:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nt0ken")
-            await writer.drain()
-            writer.close()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nt0ken")
+        await writer.drain()
+        writer.close()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            async with HttpTransport("http://127.0.0.1:1") as transport:
-                url = f"http://127.0.0.1:{port}/token?for=wx1"
-                return await HttpToken(url, "Bearer b").fetch(transport.send)
-
-    with Wechat(simulator):
-        assert asyncio.run(main()).value == "t0ken"
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with HttpTransport("http://127.0.0.1:1") as transport:
+            url = f"http://127.0.0.1:{port}/token?for=wx1"
+            token = await HttpToken(url, "Bearer b").fetch(transport.send)
+    assert token.value == "t0ken"
     (head,) = heads
     assert head.startswith("GET /token?for=wx1 HTTP/1.1\r\n")
     assert "Authorization: Bearer b\r\n" in head
@@ -827,19 +706,17 @@ def test_a_static_token_is_read_from_a_private_file(tmp_path: Path) -> None:
         given("static:file:t", tmp_path)
 
 
-def test_a_static_token_that_is_refused_stops_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+@virtual()
+async def test_a_static_token_that_is_refused_stops_the_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("STATIC", "s3cret-token")
-
-    async def main(loop: VirtualTimeLoop) -> object:
-        token = shared_token("wx1", StaticToken("env:STATIC"), no_sending, MemoryStore())
-        token.reject(await token.get(), "40001")
-        with pytest.raises(TokenRefusedError) as caught:
-            await token.get()
-        monkeypatch.setenv("STATIC", "an0ther-token")
-        return verdict_of(caught.value)[:2], await token.get()
-
+    token = shared_token("wx1", StaticToken("env:STATIC"), no_sending, MemoryStore())
+    token.reject(await token.get(), "40001")
     why = "WeChat refused the static token; give a new one"
-    assert run_virtual(main) == ((Action.STOP_ACCOUNT, why), "an0ther-token")
+    assert (await refusal_of(token))[:2] == (Action.STOP_ACCOUNT, why)
+    monkeypatch.setenv("STATIC", "an0ther-token")
+    assert await token.get() == "an0ther-token"
 
 
 def test_the_token_of_cloud_hosting_lives_half_an_hour_from_its_writing(tmp_path: Path) -> None:

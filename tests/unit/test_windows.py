@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,8 +27,10 @@ from harvester.testing import (
     VirtualTimeLoop,
     run_virtual,
 )
-from tests.support import A, Script, as_multiset, bare, engine_run, noon, scope, stored
+from tests.support import A, Script, as_multiset, bare, noon, run, scope, stored
+from tests.support import days as all_days
 
+USERS = INTERFACES["getusersummary"]
 NOW = noon("2026-11-25")
 YESTERDAY = last_legal_day(NOW)
 HISTORY = (date(2014, 12, 1), date(2026, 10, 31))
@@ -41,15 +42,14 @@ BESIDE = {
 """What stands once in an answer, beside its rows, and is carried along in each record."""
 
 
-class Asked:
+class Asked(FakeTransport):
     """A transport that notes the dates of each data request, as they stand on the wire."""
 
     def __init__(self, simulator: Simulator) -> None:
-        self._inner = FakeTransport(simulator, latency=0.01)
+        super().__init__(simulator, latency=0.01)
         self.dates: list[tuple[str, str, str]] = []
 
     async def send(self, request: Request, leave: Any = None) -> Response:
-        """The simulator's response."""
         query = dict(request.query)
         given = json.loads(request.body or b"{}")
         begin = given.get("begin_date") or query.get("start_date")
@@ -57,7 +57,7 @@ class Asked:
             name = query.get("action") or request.path.rsplit("/", 1)[1]
             end = given.get("end_date") or query["end_date"]
             self.dates.append((name, begin, end))
-        return await self._inner.send(request)
+        return await super().send(request)
 
     def windows(self) -> list[Days]:
         """The dates as days, sorted."""
@@ -75,20 +75,14 @@ def harvest(
     sink: MemorySink | None = None,
     **options: Any,
 ) -> tuple[Asked, MemorySink, Any]:
-    sink, told = sink or MemorySink(), simulator or Simulator()
-    asked = Asked(told)
-
-    async def main(loop: VirtualTimeLoop) -> Any:
-        told.wall = loop.wall
-        return await engine_run(loop, asked, scope(*days, endpoints=[endpoint]), sink, **options)
-
-    return asked, sink, run_virtual(main, NOW)
+    sink, asked = sink or MemorySink(), Asked(simulator or Simulator())
+    return asked, sink, run(asked, scope(*days, endpoints=[endpoint]), sink, now=NOW, **options)
 
 
 # as long as the interface takes
 
 
-@pytest.mark.parametrize("endpoint", [INTERFACES["getusersummary"], INTERFACES["getusercumulate"]])
+@pytest.mark.parametrize("endpoint", [USERS, INTERFACES["getusercumulate"]])
 def test_a_history_of_users_of_4353_days_takes_622_calls(endpoint: JsonEndpoint) -> None:
     asked, sink, report = harvest(endpoint, HISTORY)
     assert (report.state, report.requests, report.windows.done) == ("complete", 622, 622)
@@ -141,31 +135,25 @@ def test_a_portrait_is_asked_for_1_7_or_30_days(begin: int, number: int) -> None
 
 @pytest.mark.thorough
 def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None:
-    begin = date(2026, 9, 21)
+    begin, simulator = date(2026, 9, 21), Simulator()
     asked = scope(begin, YESTERDAY, endpoints=EVERY)
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        simulator = Simulator(wall=loop.wall)
-        sink = JsonLines(tmp_path)
-        report = await engine_run(loop, simulator, asked, sink, tmp_path / "l")
-        assert (report.state, report.windows.failed, report.foreign) == ("complete", 0, 0)
-        assert len(EVERY) == 37
-        found = 0
-        for endpoint in EVERY:
-            rows = stored(tmp_path, endpoint.name)
-            for window in grid(endpoint, YESTERDAY).windows(begin, YESTERDAY):
-                held = [row for row in rows if row["_begin_date"] == str(window[0])]
-                assert {row["_end_date"] for row in held} <= {str(window[1])}
-                truth = truth_of(simulator, endpoint, window)
-                beside = BESIDE.get(endpoint.name, set())
-                as_held = [{k: v for k, v in bare(row).items() if k not in beside} for row in held]
-                assert multiset(as_held) == multiset(truth)
-                found += len(held)
-            assert found
-            assert len(rows) == len({json.dumps(row, sort_keys=True) for row in rows})
-        assert found == report.records
-
-    run_virtual(main, NOW)
+    report = run(simulator, asked, JsonLines(tmp_path), tmp_path / "l", now=NOW)
+    assert (report.state, report.windows.failed, report.foreign) == ("complete", 0, 0)
+    assert len(EVERY) == 37
+    found = 0
+    for endpoint in EVERY:
+        rows = stored(tmp_path, endpoint.name)
+        for window in grid(endpoint, YESTERDAY).windows(begin, YESTERDAY):
+            held = [row for row in rows if row["_begin_date"] == str(window[0])]
+            assert {row["_end_date"] for row in held} <= {str(window[1])}
+            truth = truth_of(simulator, endpoint, window)
+            beside = BESIDE.get(endpoint.name, set())
+            as_held = [{k: v for k, v in bare(row).items() if k not in beside} for row in held]
+            assert multiset(as_held) == multiset(truth)
+            found += len(held)
+        assert found
+        assert len(rows) == len({json.dumps(row, sort_keys=True) for row in rows})
+    assert found == report.records
 
 
 def multiset(rows: list[dict[str, Any]]) -> Counter[str]:
@@ -198,21 +186,14 @@ def test_a_range_that_is_refused_is_halved_and_that_is_remembered(
     code: int, tmp_path: Path
 ) -> None:
     days = (date(2026, 1, 5), date(2026, 5, 3))  # 17 weeks of its grid
-    simulator = Simulator(spans={"getusersummary": 2}, range_code=code)
-    asked, sink, report = harvest(
-        INTERFACES["getusersummary"], days, simulator, ledger=tmp_path / "l", concurrency=1
-    )
+    simulator = Simulator(spans={USERS.name: 2}, range_code=code)
+    asked, sink, report = harvest(USERS, days, simulator, ledger=tmp_path / "l", concurrency=1)
     assert report.state == "complete"
     assert report.windows.planned == report.windows.done == len(sink.windows)
     assert _too_long(asked, 2) == 2  # 7 days, then 4
     assert _one_by_one(sink.records, days)
-    asked, sink, report = harvest(
-        INTERFACES["getusersummary"],
-        (date(2025, 1, 6), date(2025, 5, 4)),
-        simulator,
-        sink,
-        ledger=tmp_path / "l",
-    )
+    earlier = (date(2025, 1, 6), date(2025, 5, 4))
+    asked, sink, report = harvest(USERS, earlier, simulator, sink, ledger=tmp_path / "l")
     assert (report.state, _too_long(asked, 2)) == ("complete", 0)
     assert report.windows.planned == report.windows.done == report.requests == 17 * 4
 
@@ -230,8 +211,8 @@ def _one_by_one(records: list[dict[str, Any]], days: Days) -> bool:
 
 def test_what_was_in_flight_when_the_range_was_refused_is_cut_at_once() -> None:
     days = (date(2026, 1, 5), date(2026, 5, 3))
-    simulator = Simulator(spans={"getusersummary": 1})
-    asked, sink, report = harvest(INTERFACES["getusersummary"], days, simulator, concurrency=8)
+    simulator = Simulator(spans={USERS.name: 1})
+    asked, sink, report = harvest(USERS, days, simulator, concurrency=8)
     lengths = Counter((last - first).days + 1 for first, last in asked.windows())
     assert (report.state, _one_by_one(sink.records, days)) == ("complete", True)
     assert lengths[7] == 1  # the first request of an interface is sent alone
@@ -240,80 +221,55 @@ def test_what_was_in_flight_when_the_range_was_refused_is_cut_at_once() -> None:
 
 
 def test_a_single_day_is_never_halved() -> None:
-    def answer(body: dict[str, str]) -> Any:
-        return {"errcode": 61501, "errmsg": "date range error rid: 1-2-3"}
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        asked = scope(date(2026, 1, 5), date(2026, 1, 11), endpoints=[INTERFACES["getusersummary"]])
-        report = await engine_run(loop, Script(answer), asked, MemorySink())
-        assert (report.state, report.windows.failed, report.windows.planned) == ("partial", 7, 7)
-        assert report.failures[0].error.startswith("errcode 61501 (date range error)")
-
-    run_virtual(main, NOW)
+    asked = scope(date(2026, 1, 5), date(2026, 1, 11), endpoints=[USERS])
+    refused = Script(lambda _: {"errcode": 61501, "errmsg": "date range error rid: 1-2-3"})
+    report = run(refused, asked, MemorySink(), now=NOW)
+    assert (report.state, report.windows.failed, report.windows.planned) == ("partial", 7, 7)
+    assert report.failures[0].error.startswith("errcode 61501 (date range error)")
 
 
 @pytest.mark.parametrize(
-    "endpoint",
-    [INTERFACES["getupstreammsgmonth"], INTERFACES["publisher_settlement"],
-     INTERFACES["getweanalysisappidweeklyvisittrend"],
-     INTERFACES["getweanalysisappiduserportrait"]],
-    ids=lambda each: each.name,
+    "name",
+    ["getupstreammsgmonth", "publisher_settlement", "getweanalysisappidweeklyvisittrend",
+     "getweanalysisappiduserportrait"],
 )  # fmt: skip
-def test_a_week_or_a_month_is_never_halved(endpoint: JsonEndpoint) -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        simulator = Simulator(wall=loop.wall, refuse={endpoint.name: 61501})
-        asked = scope(date(2026, 9, 1), YESTERDAY, endpoints=[endpoint])
-        report = await engine_run(loop, simulator, asked, MemorySink())
-        assert report.state == "partial"
-        assert report.windows.failed == report.windows.planned
-        assert report.requests == min(report.windows.planned, EQUAL_REFUSALS)
-
-    run_virtual(main, NOW)
+def test_a_week_or_a_month_is_never_halved(name: str) -> None:
+    days = (date(2026, 9, 1), YESTERDAY)
+    _, _, report = harvest(INTERFACES[name], days, Simulator(refuse={name: 61501}))
+    assert report.state == "partial"
+    assert report.windows.failed == report.windows.planned
+    assert report.requests == min(report.windows.planned, EQUAL_REFUSALS)
 
 
 def test_a_wrong_format_of_dates_is_not_halved() -> None:
-    days = (date(2026, 1, 5), date(2026, 1, 11))
-    simulator = Simulator(refuse={"getusersummary": 61500})
-    _, _, report = harvest(INTERFACES["getusersummary"], days, simulator)
+    simulator = Simulator(refuse={USERS.name: 61500})
+    _, _, report = harvest(USERS, (date(2026, 1, 5), date(2026, 1, 11)), simulator)
     assert (report.state, report.requests, report.windows.failed) == ("partial", 1, 1)
 
 
 def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_path: Path) -> None:
     days = (date(2026, 1, 5), date(2026, 3, 1))
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
-        simulator = Simulator(wall=loop.wall)
-        await engine_run(loop, simulator, asked, JsonLines(tmp_path), tmp_path / "l")
-        other = Simulator(seed=2, wall=loop.wall, spans={"getusersummary": 3})
-        for _ in range(2):
-            report = await engine_run(
-                loop, other, asked, JsonLines(tmp_path), tmp_path / "l", refresh=True
-            )
-            assert report.state == "complete"
-            rows = stored(tmp_path, "getusersummary")
-            assert multiset(list(map(bare, rows))) == multiset(
-                other.truth_of("getusersummary", A, *days)
-            )
-        assert report.requests == report.windows.done == 8 * 4  # in windows that it takes
-
-    run_virtual(main, NOW)
+    asked, other = scope(*days, endpoints=[USERS]), Simulator(seed=2, spans={USERS.name: 3})
+    for simulator in (Simulator(), other, other):
+        report = run(simulator, asked, JsonLines(tmp_path), tmp_path / "l", now=NOW, refresh=True)
+        assert report.state == "complete"
+        rows = [bare(row) for row in stored(tmp_path, USERS.name)]
+        assert multiset(rows) == multiset(simulator.truth_of(USERS.name, A, *days))
+    assert report.requests == report.windows.done == 8 * 4  # in windows that it takes
 
 
 def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -> None:
-    days = (date(2026, 1, 5), date(2026, 2, 1))
-    simulator = Simulator(spans={"getusersummary": 1})
-    _, sink, _ = harvest(INTERFACES["getusersummary"], days, simulator, ledger=tmp_path / "l")
-    asked, _, _ = harvest(
-        INTERFACES["getusercumulate"], days, simulator, sink, ledger=tmp_path / "l"
-    )
+    days, ledger = (date(2026, 1, 5), date(2026, 2, 1)), tmp_path / "l"
+    simulator = Simulator(spans={USERS.name: 1})
+    _, sink, _ = harvest(USERS, days, simulator, ledger=ledger)
+    asked, _, _ = harvest(INTERFACES["getusercumulate"], days, simulator, sink, ledger=ledger)
     assert len(asked.dates) == 4
 
-    async def main(loop: VirtualTimeLoop) -> dict[str, int]:
-        async with SqliteLedger(tmp_path / "l", readonly=True) as ledger:
-            return await ledger.spans()
+    async def spans(loop: VirtualTimeLoop) -> dict[str, int]:
+        async with SqliteLedger(ledger, readonly=True) as opened:
+            return await opened.spans()
 
-    assert run_virtual(main) == {"getusersummary": 1}
+    assert run_virtual(spans) == {USERS.name: 1}
 
 
 # rows of other days
@@ -337,57 +293,29 @@ def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "days", "named"),
+    ("period", "days", "named"),
     [
-        (INTERFACES["getweanalysisappiddailyretaininfo"], (YESTERDAY, YESTERDAY), "20261123"),
-        (
-            INTERFACES["getweanalysisappidweeklyretaininfo"],
-            (date(2026, 11, 16), date(2026, 11, 22)),
-            "20261109-20261115",
-        ),
-        (
-            INTERFACES["getweanalysisappidmonthlyretaininfo"],
-            (date(2026, 10, 1), date(2026, 10, 31)),
-            "202609",
-        ),
+        ("daily", (YESTERDAY, YESTERDAY), "20261123"),
+        ("weekly", (date(2026, 11, 16), date(2026, 11, 22)), "20261109-20261115"),
+        ("monthly", (date(2026, 10, 1), date(2026, 10, 31)), "202609"),
     ],
-    ids=lambda each: getattr(each, "name", None),
 )
 def test_a_whole_answer_of_another_day_fails_its_window_and_is_no_empty_day(
-    endpoint: JsonEndpoint, days: Days, named: str
+    period: str, days: Days, named: str
 ) -> None:
-    async def main(loop: VirtualTimeLoop) -> None:
-        sink = MemorySink()
-        script = Script(lambda _: {"ref_date": named, "visit_uv": []})
-        asked = scope(*days, endpoints=[endpoint])
-        report = await engine_run(loop, script, asked, sink, attempts=2)
-        assert (sink.records, report.windows.done, report.windows.failed) == ([], 0, 1)
-        assert "only rows of days that were not asked for" in report.failures[0].error
-
-    run_virtual(main, NOW)
+    asked = scope(*days, endpoints=[INTERFACES[f"getweanalysisappid{period}retaininfo"]])
+    sink, script = MemorySink(), Script(lambda _: {"ref_date": named, "visit_uv": []})
+    report = run(script, asked, sink, now=NOW, attempts=2)
+    assert (sink.records, report.windows.done, report.windows.failed) == ([], 0, 1)
+    assert "only rows of days that were not asked for" in report.failures[0].error
 
 
 def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:
-    def answer(body: dict[str, str]) -> Any:
-        rows = [{"ref_date": f"2026-03-{day:02}", "user_source": 0} for day in range(1, 29)]
-        return {"list": rows}
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        sink = MemorySink()
-        days = (date(2026, 3, 8), date(2026, 3, 21))
-        asked = scope(*days, endpoints=[INTERFACES["getusersummary"]])
-        report = await engine_run(loop, Script(answer), asked, sink)
-        for window, rows in sink.windows.items():
-            assert {row["ref_date"] for row in rows} == set(
-                map(str, _all(window.begin, window.end))
-            )
-        assert len(sink.records) == 14
-        assert report.foreign == report.windows.done * 28 - 14
-
-    run_virtual(main, NOW)
-
-
-def _all(begin: date, end: date) -> Iterator[date]:
-    while begin <= end:
-        yield begin
-        begin += timedelta(days=1)
+    rows = [{"ref_date": f"2026-03-{day:02}", "user_source": 0} for day in range(1, 29)]
+    asked = scope(date(2026, 3, 8), date(2026, 3, 21), endpoints=[USERS])
+    sink = MemorySink()
+    report = run(Script(lambda _: {"list": rows}), asked, sink, now=NOW)
+    for window, held in sink.windows.items():
+        assert {row["ref_date"] for row in held} == {*map(str, all_days(window.begin, window.end))}
+    assert len(sink.records) == 14
+    assert report.foreign == report.windows.done * 28 - 14

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import pytest
 
@@ -27,9 +27,6 @@ from tests.support import A, B
 
 NAME = INTERFACES["getarticlesummary"].name
 TODAY = date(2024, 2, 10)
-T = TypeVar("T")
-
-
 STAMP = "2024-02-10T04:00:00Z"
 
 
@@ -123,19 +120,30 @@ class Desk:
         found, self.due = self.due, []
         return found
 
-    def do(
-        self, *items: Outcome | Harvested, then: Callable[[], Awaitable[Any]] | None = None
-    ) -> Any:
-        """Commit these in one group."""
+    async def __aenter__(self) -> Self:
+        await self.ledger.__aenter__()
+        return self
 
-        async def run() -> Any:
-            async with self.ledger:
-                await self.put(items)
-                self.writer.channel.close()
-                await self.writer.run()
-                return await then() if then is not None else await self.calendar()
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.ledger.__aexit__(*exc_info)
 
-        return asyncio.run(run())
+    async def do(self, *items: Outcome | Harvested) -> Calendar:
+        """Commit these in one group, with an open ledger."""
+        async with self:
+            await self.run(*items)
+            return await self.calendar()
+
+    async def run(self, *items: Outcome | Harvested) -> None:
+        await self.put(items)
+        self.writer.channel.close()
+        await self.writer.run()
+
+    async def in_turn(self, *groups: list[Harvested]) -> list[Committed]:
+        """Commit one group after the other."""
+        async with self:
+            for group in groups:
+                await self.writer._commit(group)
+        return [each for each in self.events if isinstance(each, Committed)]
 
     async def put(self, items: Iterable[Outcome | Harvested]) -> None:
         for item in items:
@@ -147,10 +155,6 @@ class Desk:
     async def calendar(self, appid: str = A) -> Calendar:
         return (await self.ledger.calendars([appid])).get((appid, NAME), Calendar())
 
-    @property
-    def committed(self) -> list[Committed]:
-        return [each for each in self.events if isinstance(each, Committed)]
-
 
 def text(calendar: Calendar, until: int) -> str:
     row = calendar.years.get(2024, bytearray(b"." * 366))
@@ -160,33 +164,35 @@ def text(calendar: Calendar, until: int) -> str:
 # the order
 
 
-def test_all_sinks_write_before_the_ledger_commits(tmp_path: Path) -> None:
+async def test_all_sinks_write_before_the_ledger_commits(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Written, Written)
-    calendar = desk.do(harvested(1), harvested(2))
+    calendar = await desk.do(harvested(1), harvested(2))
     assert desk.log == ["s0", "s1", "ledger"]
     assert text(calendar, 3) == "ff."
     assert [len(sink.windows) for sink in desk.sinks] == [2, 2]
 
 
-def test_the_windows_of_a_group_share_a_commit_with_checkpoints_and_calls(tmp_path: Path) -> None:
+async def test_the_windows_of_a_group_share_a_commit_with_checkpoints_and_calls(
+    tmp_path: Path,
+) -> None:
     desk = Desk(tmp_path, Written, Written)
     desk.due = [Spent(A, NAME, TODAY, 3)]
-    desk.do(harvested(1, 2), waiting(3), harvested(2))
+    await desk.do(harvested(1, 2), waiting(3), harvested(2))
     [(outcomes, checkpoints, spent)] = desk.ledger.commits
     assert [each.state for each in outcomes] == ["waiting", "final", "final"]
     assert checkpoints == {"memory:s0": {"windows": "2"}, "memory:s1": {"windows": "2"}}
     assert spent == [Spent(A, NAME, TODAY, 3)]
 
 
-def test_each_account_of_a_group_is_written_with_its_epoch(tmp_path: Path) -> None:
+async def test_each_account_of_a_group_is_written_with_its_epoch(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    desk.do(harvested(1), harvested(1, appid=B), harvested(2))
+    await desk.do(harvested(1), harvested(1, appid=B), harvested(2))
     assert desk.sinks[0].fences == [{A: 1, B: 1}]
 
 
-def test_what_was_not_stored_goes_to_the_ledger_alone(tmp_path: Path) -> None:
+async def test_what_was_not_stored_goes_to_the_ledger_alone(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    calendar = desk.do(waiting(1), waiting(2, "failed"))
+    calendar = await desk.do(waiting(1), waiting(2, "failed"))
     assert desk.log == ["ledger"]
     assert text(calendar, 3) == "wx."
     assert desk.events == []
@@ -196,14 +202,12 @@ def test_what_was_not_stored_goes_to_the_ledger_alone(tmp_path: Path) -> None:
 
 async def test_without_a_ledger_the_sinks_write_and_it_is_told(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Written, Written, ledger=None)
-    await desk.put([harvested(1), waiting(2)])
-    desk.writer.channel.close()
-    await desk.writer.run()
+    await desk.run(harvested(1), waiting(2))
     await desk.writer.reserve(Spent(A, NAME, TODAY, 5))
     await desk.writer.book()
     await desk.writer.catch_up(lambda name: None, INTERFACES.get)
     assert desk.log == ["s0", "s1"]
-    assert len(desk.committed) == 1
+    assert [type(each) for each in desk.events] == [Committed]
 
 
 # what fails
@@ -214,28 +218,16 @@ def fails() -> Written:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_where_a_sink_fails_nothing_is_in_the_ledger(tmp_path: Path, place: int) -> None:
+async def test_where_a_sink_fails_nothing_is_in_the_ledger(tmp_path: Path, place: int) -> None:
     desk = Desk(tmp_path, *[fails if n == place else Written for n in range(2)])
     desk.due = [Spent(A, NAME, TODAY, 3)]
     with pytest.raises(SinkError, match="the disk is full"):
-        desk.do(harvested(1), waiting(2))
+        await desk.do(harvested(1), waiting(2))
     assert "ledger" not in desk.log
     assert desk.events == []
     assert desk.writer.writing == f"memory:s{place}"
-    assert asyncio.run(read(desk)).years == {}
-
-
-async def read(desk: Desk) -> Calendar:
-    async with desk.ledger:
-        return await desk.calendar()
-
-
-def test_where_a_sink_refuses_an_account_nothing_is_in_the_ledger(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, lambda: Written(refused={A}))
-    with pytest.raises(SinkError, match=f"^memory:s0 has refused {A}: another harvest"):
-        desk.do(harvested(1), harvested(1, appid=B))
-    assert desk.log == ["s0"]
-    assert desk.events == []
+    async with desk:
+        assert (await desk.calendar()).years == {}
 
 
 def test_accounts_that_were_refused_are_named() -> None:
@@ -244,113 +236,99 @@ def test_accounts_that_were_refused_are_named() -> None:
         accepted("x", Written(refused=["d", "c", "b", "a"]))
 
 
-def test_where_the_ledger_fails_nothing_is_told(tmp_path: Path) -> None:
+async def test_where_the_ledger_fails_nothing_is_told(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-
-    async def broken(*_: object) -> None:
-        raise LedgerError("the disk went away")
-
     desk.ledger.commit = broken  # type: ignore[method-assign]
-    with pytest.raises(LedgerError, match="the disk went away"):
-        desk.do(harvested(1))
-    assert desk.log == ["s0"]
-    assert desk.events == []
+    with pytest.raises(LedgerError, match="the disk is full"):
+        await desk.do(harvested(1))
+    assert (desk.log, desk.events) == (["s0"], [])
 
 
 def cancels() -> Written:
     raise asyncio.CancelledError
 
 
-def test_a_cancellation_that_a_sink_makes_up_is_its_failure(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, cancels)
-    with pytest.raises(SinkError, match=r"^memory:s0 failed: "):
-        desk.do(harvested(1))
-    assert desk.log == ["s0"]
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (cancels, r"^memory:s0 failed: "),
+        (lambda: Written(refused={A}), f"^memory:s0 has refused {A}: another harvest"),
+    ],
+    ids=["cancels", "refuses"],
+)
+async def test_where_a_sink_makes_up_a_cancellation_or_refuses_an_account_nothing_is_told(
+    tmp_path: Path, write: Callable[[], Written], said: str
+) -> None:
+    desk = Desk(tmp_path, write)
+    with pytest.raises(SinkError, match=said):
+        await desk.do(harvested(1), harvested(1, appid=B))
+    assert (desk.log, desk.events) == (["s0"], [])
 
 
-def test_while_a_sink_writes_its_name_is_known(tmp_path: Path) -> None:
+async def test_while_a_sink_writes_its_name_is_known(tmp_path: Path) -> None:
     seen: list[str] = []
     desk = Desk(tmp_path, lambda: seen.append(desk.writer.writing) or Written())
     assert desk.writer.writing == ""
-    desk.do(harvested(1))
+    await desk.do(harvested(1))
     assert (seen, desk.writer.writing) == (["memory:s0"], "")
 
 
 # what is told
 
 
-def test_it_is_told_what_is_safe(tmp_path: Path) -> None:
+async def test_it_is_told_what_is_safe(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     made = [harvested(1, 3), harvested(2, 0), harvested(3, 1, state="open")]
-    desk.do(*made)
+    await desk.do(*made)
     assert desk.events == [Committed(tuple(one.batch.window for one in made), 1, 4, 0, 1)]
 
 
-def test_a_window_that_is_late_is_stored_and_not_called_done(tmp_path: Path) -> None:
+async def test_a_window_that_is_late_is_stored_and_not_called_done(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    calendar = desk.do(harvested(1), harvested(2, 2, state="late"))
+    calendar = await desk.do(harvested(1), harvested(2, 2, state="late"))
     assert desk.events == [Committed((batch(1).window,), 0, 3, 0, 1)]
     assert text(calendar, 2) == "fo"
 
 
-def in_turn(desk: Desk, *groups: list[Harvested]) -> list[Committed]:
-    """Commit one group after the other."""
-
-    async def run() -> None:
-        async with desk.ledger:
-            for group in groups:
-                await desk.writer._commit(group)
-
-    asyncio.run(run())
-    return desk.committed
-
-
-def test_a_window_that_was_late_is_counted_as_open_once(tmp_path: Path) -> None:
+async def test_a_window_that_was_late_is_counted_as_open_once(tmp_path: Path) -> None:
     late = harvested(1, state="late")
-    told = in_turn(Desk(tmp_path), [late], [late], [harvested(1, state="open")])
+    told = await Desk(tmp_path).in_turn([late], [late], [harvested(1, state="open")])
     assert [(len(each.windows), each.provisional) for each in told] == [(0, 1), (0, 0), (1, 0)]
 
 
-def test_each_window_that_can_still_change_is_counted(tmp_path: Path) -> None:
+async def test_each_window_that_can_still_change_is_counted(tmp_path: Path) -> None:
     late = [harvested(n, state="late") for n in range(1, 6)]
-    told = in_turn(Desk(tmp_path), late[:2], late[1:4], [harvested(1), harvested(2), *late[2:]])
+    told = await Desk(tmp_path).in_turn(
+        late[:2], late[1:4], [harvested(1), harvested(2), *late[2:]]
+    )
     assert [each.provisional for each in told] == [2, 2, -1]
 
 
-def test_a_window_that_was_late_and_is_final_is_not_open_any_more(tmp_path: Path) -> None:
+async def test_a_window_that_was_late_and_is_final_is_not_open_any_more(tmp_path: Path) -> None:
     late = harvested(1, state="late")
-    told = in_turn(Desk(tmp_path), [late], [harvested(1)], [harvested(1, state="open")])
+    told = await Desk(tmp_path).in_turn([late], [harvested(1)], [harvested(1, state="open")])
     assert [each.provisional for each in told] == [1, -1, 1]
 
 
-def test_a_window_whose_figures_are_others_than_before_has_changed(tmp_path: Path) -> None:
-    same = batch(1, 2)
-    told = in_turn(
-        Desk(tmp_path),
-        [
-            harvested(1, 2, former=same.tally),
-            harvested(2, 2, former=Tally(2, 5)),
-            harvested(3),
-        ],
-        [harvested(n, 2, former=Tally(2, 5)) for n in (4, 5, 6)],
+async def test_a_window_whose_figures_are_others_than_before_has_changed(tmp_path: Path) -> None:
+    other = Tally(2, 5)
+    told = await Desk(tmp_path).in_turn(
+        [harvested(1, 2, former=batch(1, 2).tally), harvested(2, 2, former=other), harvested(3)],
+        [harvested(n, 2, former=other) for n in (4, 5, 6)],
     )
     assert [each.changed for each in told] == [1, 3]
 
 
-def test_a_window_that_comes_late_twice_has_changed_once(tmp_path: Path) -> None:
-    changed = {"former": Tally(7, 7), "state": "late"}
-    told = in_turn(Desk(tmp_path), [harvested(1, **changed)], [harvested(1, **changed)], [
-        harvested(1, former=Tally(7, 7))
-    ])  # fmt: skip
+async def test_a_window_that_comes_late_twice_has_changed_once(tmp_path: Path) -> None:
+    late = harvested(1, former=Tally(7, 7), state="late")
+    told = await Desk(tmp_path).in_turn([late], [late], [harvested(1, former=Tally(7, 7))])
     assert [each.changed for each in told] == [1, 0, 0]
 
 
-def test_drift_is_told_once(tmp_path: Path) -> None:
-    def drifts() -> Written:
-        return Written(drift=["title is a number", "new is unknown"])
-
-    desk = Desk(tmp_path, drifts, lambda: Written(drift=["title is a number", "other"]))
-    in_turn(desk, [harvested(1)], [harvested(2)])
+async def test_drift_is_told_once(tmp_path: Path) -> None:
+    first, second = ["title is a number", "new is unknown"], ["title is a number", "other"]
+    desk = Desk(tmp_path, lambda: Written(drift=first), lambda: Written(drift=second))
+    await desk.in_turn([harvested(1)], [harvested(2)])
     told = [each.sentence for each in desk.events if isinstance(each, Drifted)]
     assert told == ["title is a number", "new is unknown", "other"]
 
@@ -358,87 +336,63 @@ def test_drift_is_told_once(tmp_path: Path) -> None:
 # calls
 
 
-def spent_in(desk: Desk) -> dict[tuple[str, str], int]:
-    async def run() -> dict[tuple[str, str], int]:
-        async with desk.ledger:
-            return await desk.ledger.spent(TODAY)
-
-    return asyncio.run(run())
+async def broken(*_: object) -> None:
+    await asyncio.sleep(0)
+    raise LedgerError("the disk is full")
 
 
-def test_at_the_end_the_calls_are_booked_that_no_commit_had(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+def calls(number: int, appid: str = A) -> Spent:
+    return Spent(appid, NAME, TODAY, number)
 
-    async def then() -> None:
-        desk.due = [Spent(A, NAME, TODAY, 7)]
-        desk.unused = [Spent(A, NAME, TODAY, -2)]
+
+async def test_at_the_end_the_calls_are_booked_that_no_commit_had(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        desk.due = [calls(3)]
+        await desk.run()
+        desk.due, desk.unused = [calls(7)], [calls(-2)]
         await desk.writer.book()
-
-    desk.due = [Spent(A, NAME, TODAY, 3)]
-    desk.do(then=then)
-    assert spent_in(desk) == {(A, NAME): 8}
+        assert await desk.ledger.spent(TODAY) == {(A, NAME): 8}
 
 
-def test_calls_that_cannot_be_booked_at_the_end_are_no_error(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-
-    async def broken(*_: object) -> None:
-        raise LedgerError("the disk is full")
-
-    async def then() -> str:
+async def test_calls_that_cannot_be_booked_at_the_end_are_no_error(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        await desk.run()
         desk.ledger.commit = broken  # type: ignore[method-assign]
-        desk.due = [Spent(A, NAME, TODAY, 7)]
+        desk.due = [calls(7)]
         await desk.writer.book()
-        return "done"
-
-    assert desk.do(then=then) == "done"
 
 
-def test_where_no_call_is_left_to_book_nothing_is_committed(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.do(then=desk.writer.book)
+async def test_where_no_call_is_left_to_book_nothing_is_committed(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        await desk.run()
+        await desk.writer.book()
     assert desk.ledger.commits == []
 
 
-def test_calls_that_are_reserved_together_share_a_commit(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+async def test_calls_are_booked_when_reserve_returns(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        await desk.writer.reserve(calls(4))
+        assert await desk.ledger.spent(TODAY) == {(A, NAME): 4}
 
-    async def then() -> None:
-        await asyncio.gather(*[
-            desk.writer.reserve(Spent(f"wx{n}", NAME, TODAY, n)) for n in range(1, 9)
-        ])  # fmt: skip
 
-    desk.do(then=then)
-    assert spent_in(desk) == {(f"wx{n}", NAME): n for n in range(1, 9)}
+async def test_calls_that_are_reserved_together_share_a_commit(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        await asyncio.gather(*[desk.writer.reserve(calls(n, f"wx{n}")) for n in range(1, 9)])
+        assert await desk.ledger.spent(TODAY) == {(f"wx{n}", NAME): n for n in range(1, 9)}
     assert [len(spent) for _, _, spent in desk.ledger.commits] == [1, 7]
 
 
-def test_calls_are_booked_when_reserve_returns(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-
-    async def then() -> dict[tuple[str, str], int]:
-        await desk.writer.reserve(Spent(A, NAME, TODAY, 4))
-        return await desk.ledger.spent(TODAY)
-
-    assert desk.do(then=then) == {(A, NAME): 4}
-
-
-def test_calls_that_cannot_be_reserved_are_an_error_for_all_who_wait(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-
-    async def broken(*_: object) -> None:
-        await asyncio.sleep(0)
-        raise LedgerError("the disk is full")
-
-    async def then() -> list[object]:
+async def test_calls_that_cannot_be_reserved_are_an_error_for_all_who_wait(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
         desk.ledger.commit = broken  # type: ignore[method-assign]
-        calls = [desk.writer.reserve(Spent(f"wx{n}", NAME, TODAY, 1)) for n in range(3)]
-        return list(await asyncio.gather(*calls, return_exceptions=True))
+        reserved = [desk.writer.reserve(calls(1, f"wx{n}")) for n in range(3)]
+        found = await asyncio.gather(*reserved, return_exceptions=True)
+    assert [type(each) for each in found] == [LedgerError] * 3
 
-    assert [type(each) for each in desk.do(then=then)] == [LedgerError] * 3
 
-
-def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(tmp_path: Path) -> None:
+async def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(
+    tmp_path: Path,
+) -> None:
     desk = Desk(tmp_path)
     commit, failed = desk.ledger.commit, list[bool]()
     later: list[asyncio.Task[bool]] = []
@@ -449,78 +403,68 @@ def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(tmp_path
         await asyncio.sleep(0)
         failed.append(len(failed) == 1)
         if failed[-1]:
-            later.append(asyncio.create_task(desk.writer.reserve(Spent("wx9", NAME, TODAY, 1))))
+            later.append(asyncio.create_task(desk.writer.reserve(calls(1, "wx9"))))
             await asyncio.sleep(0)
             raise LedgerError("the disk is full")
         return await commit(outcomes, checkpoints, spent)
 
-    async def then() -> list[object]:
+    async with desk:
         desk.ledger.commit = fails_at_second  # type: ignore[method-assign]
-        calls = [desk.writer.reserve(Spent(f"wx{n}", NAME, TODAY, 1)) for n in range(4)]
-        found = list(await asyncio.gather(*calls, return_exceptions=True))
+        reserved = [desk.writer.reserve(calls(1, f"wx{n}")) for n in range(4)]
+        found = await asyncio.gather(*reserved, return_exceptions=True)
         await asyncio.gather(*later)
-        return found
-
-    found = desk.do(then=then)
-    assert [type(each) for each in found] == [bool, LedgerError, bool, bool]
-    assert spent_in(desk) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3, 9)}
+        assert [type(each) for each in found] == [bool, LedgerError, bool, bool]
+        assert await desk.ledger.spent(TODAY) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3, 9)}
 
 
 # before the first window
 
 
-def test_an_opened_sink_gets_its_checkpoint_and_what_it_returns_is_stored(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    given: list[object] = []
+class Opened(MemorySink):
+    """It notes the checkpoints that it is given, and returns one if it has none."""
 
-    class Opened(MemorySink):
-        async def open(self, checkpoint: Any) -> Any:
-            given.append(checkpoint)
-            return {"begun": "1"} if not checkpoint else {}
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[object] = []
 
-    async def then() -> dict[str, str]:
-        await desk.writer.open(Opened(), "one")
-        commits = len(desk.ledger.commits)
-        await desk.writer.open(Opened(), "one")
-        assert len(desk.ledger.commits) == commits
-        return await desk.ledger.checkpoint("one")
-
-    assert desk.do(then=then) == {"begun": "1"}
-    assert given == [{}, {"begun": "1"}]
+    async def open(self, checkpoint: Any) -> Any:
+        self.given.append(checkpoint)
+        return {} if checkpoint else {"begun": "1"}
 
 
-def test_without_a_ledger_a_sink_is_opened_without_a_checkpoint(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, ledger=None)
-    given: list[object] = []
+async def test_an_opened_sink_gets_its_checkpoint_and_what_it_returns_is_stored(
+    tmp_path: Path,
+) -> None:
+    sink = Opened()
+    async with Desk(tmp_path) as desk:
+        for _ in range(2):
+            await desk.writer.open(sink, "one")
+            assert len(desk.ledger.commits) == 1
+            assert await desk.ledger.checkpoint("one") == {"begun": "1"}
+    assert sink.given == [{}, {"begun": "1"}]
 
-    class Opened(MemorySink):
-        async def open(self, checkpoint: Any) -> Any:
-            given.append(checkpoint)
-            return {"begun": "1"}
 
-    asyncio.run(desk.writer.open(Opened(), "one"))
-    assert given == [None]
+async def test_without_a_ledger_a_sink_is_opened_without_a_checkpoint(tmp_path: Path) -> None:
+    sink = Opened()
+    await Desk(tmp_path, ledger=None).writer.open(sink, "one")
+    assert sink.given == [None]
 
 
-def test_a_sink_that_lacks_something_is_filled_from_one_that_has_it(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, Written, Written)
-    first, second = desk.sinks
-
-    async def then() -> dict[str, KnownSink]:
+async def test_a_sink_that_lacks_something_is_filled_from_one_that_has_it(tmp_path: Path) -> None:
+    async with Desk(tmp_path, Written, Written) as desk:
+        first, second = desk.sinks
         await first.write([batch(1), batch(2)], {})
         await desk.ledger.commit([harvested(1).outcome, harvested(2).outcome], {})
         await desk.ledger.caught_up("memory:s0")
         await desk.writer.catch_up(lambda name: pytest.fail("it is among them"), INTERFACES.get)
-        return await desk.ledger.sinks()
-
-    assert desk.do(then=then) == {"memory:s0": KnownSink(True), "memory:s1": KnownSink(True)}
+        found = await desk.ledger.sinks()
+    assert found == {"memory:s0": KnownSink(True), "memory:s1": KnownSink(True)}
     assert second.windows == first.windows
     assert desk.events == [Filled("memory:s1", 2)]
 
 
-def test_a_sink_of_former_runs_fills_it_if_none_of_these_can(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, Written, Written)
-    scans: list[str] = []
+async def test_a_sink_of_former_runs_fills_it_if_none_of_these_can(tmp_path: Path) -> None:
+    scans, asked = list[str](), list[str]()
 
     class Former(MemorySink):
         def scan(self, endpoint: str, *how: Any) -> Any:
@@ -528,39 +472,30 @@ def test_a_sink_of_former_runs_fills_it_if_none_of_these_can(tmp_path: Path) -> 
             return super().scan(endpoint, *how)
 
     former = Former("memory:former")
-    asked: list[str] = []
 
     def make(name: str) -> MemorySink | None:
         asked.append(name)
         return former if name == "memory:former" else None
 
-    async def then() -> dict[str, KnownSink]:
+    async with Desk(tmp_path, Written, Written) as desk:
         await former.write([batch(1)], {})
         await desk.ledger.commit([harvested(1).outcome], {})
-        await desk.ledger.caught_up("memory:former")
-        await desk.ledger.caught_up("redis:gone")
+        for name in ("memory:former", "redis:gone"):
+            await desk.ledger.caught_up(name)
         await desk.writer.catch_up(make, INTERFACES.get)
-        return await desk.ledger.sinks()
-
-    found = desk.do(then=then)
+        found = await desk.ledger.sinks()
     assert set(found) == {"memory:s0", "memory:s1", "memory:former", "redis:gone"}
     assert [list(sink.windows) for sink in desk.sinks] == [[harvested(1).batch.window]] * 2
-    assert [each for each in desk.events if isinstance(each, Filled)] == [
-        Filled("memory:s0", 1),
-        Filled("memory:s1", 1),
-    ]
+    filled = [each for each in desk.events if isinstance(each, Filled)]
+    assert filled == [Filled("memory:s0", 1), Filled("memory:s1", 1)]
     assert asked[:2] == ["memory:former", "redis:gone"]
     assert scans == [NAME]  # the second is filled from the first
 
 
-def test_of_a_new_ledger_all_sinks_have_everything(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-
-    async def then() -> dict[str, KnownSink]:
+async def test_of_a_new_ledger_all_sinks_have_everything(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
         await desk.writer.catch_up(lambda name: None, INTERFACES.get)
-        return await desk.ledger.sinks()
-
-    assert desk.do(then=then) == {"memory:s0": KnownSink(True)}
+        assert await desk.ledger.sinks() == {"memory:s0": KnownSink(True)}
     assert desk.events == []
 
 
@@ -570,10 +505,7 @@ def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) ->
     writers = [
         Writer([sink], ledger, print, list) for ledger in (SqliteLedger(tmp_path / "l"), None)
     ]
-    assert [writer.sinks for writer in writers] == [
-        [("files:out", sink)],
-        [(sink.identity, sink)],
-    ]
+    assert [writer.sinks for writer in writers] == [[("files:out", sink)], [(sink.identity, sink)]]
 
 
 # how much lies here
