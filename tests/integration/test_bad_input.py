@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import harvester
 from harvester.cli.commands import invoke
 from harvester.plan import CHINA
 from tests.support import A
@@ -14,6 +15,8 @@ from tests.support import A
 RUN = ["run", "getarticlesummary"]
 DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
 ME = ["--appid", A]
+KEY = "AKIAIOSFODNN7EXAMPLE"
+GOOD = "[[account]]\nappid = 'wx1'\nsecret = 'env:S'\n"
 TODAY = "TODAY"
 """Looked up when the test runs: the day can end while others do."""
 
@@ -30,6 +33,8 @@ BAD = [
     (["run", "zzz", *ME, *DAYS], "no interface 'zzz'"),
     (["run", "mesages", *ME, *DAYS], "no group (did you mean messages?)"),
     (["plan", "mesages", *DAYS], "no group (did you mean messages?)"),
+    (["plan", "users", "--start", "2014-11-01", "--end", "2014-11-30"],
+     "getusersummary has no data before 2014-12-01"),
     (["endpoints", "mesages"], "no group (did you mean messages?)"),
     (["run", "articles", *ME, "--start", "2025-10-30", "--end", "2025-10-31"],
      "getarticleread has no data before 2025-11-01; getarticleshare has no data"),
@@ -116,7 +121,19 @@ def test_a_password_in_a_base_url_is_not_shown(capsys: pytest.CaptureFixture[str
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_a_missing_secret_names_the_variable(
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az", "abfs", "file"])
+@pytest.mark.parametrize("rest", ["bucket/KEY", "user:KEY@bucket/prefix", "bucket/prefix?key=KEY"])
+def test_an_object_store_is_refused_and_its_key_not_shown(
+    scheme: str, rest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, said = f"{scheme}://{rest.replace('KEY', KEY)}", f"no sink for '{scheme}://…': "
+    assert KEY not in _one_sentence([*RUN, *ME, *DAYS, "--sink", url], said, capsys)
+    with pytest.raises(harvester.UsageError, match=f"^{said}") as caught:
+        harvester.read(url, "getusersummary")
+    assert KEY not in str(caught.value)
+
+
+def test_a_missing_secret_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HARVESTER_SECRET")
@@ -140,7 +157,9 @@ def test_a_missing_secret_names_the_variable(
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:void'\n", "void is empty"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:open'\n", "others; run: chmod 600 open"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'env:S'\ntoken = 'gold'\n", "token 'gold'"),
-        (2 * "[[account]]\nappid = 'wx1'\nsecret = 'env:S'\n", "given twice"),
+        (GOOD + "[[account]]\nappid = 'wx2'\n", "has no secret"),
+        (GOOD + "[[account]]\nappid = 'wx2'\ntoken = 'static:x'\n", "a token is a reference"),
+        (2 * GOOD, "given twice"),
     ],
 )  # fmt: skip
 def test_a_bad_accounts_file_is_one_sentence(

@@ -1,17 +1,17 @@
-"""The commands as a user types them, against a simulated WeChat."""
+"""The commands as a user types them, with interfaces and groups, against a simulated WeChat."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
+import harvester
 from harvester.testing import Faults
-from tests.scenarios.fast import harvest_at
+from tests.scenarios import command
+from tests.scenarios.command import Start, harvest_at, succeeded
 from tests.support import A, B, Wechat, assert_exactly_the_truth, harvest, stored
 
 TWO_DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
@@ -21,13 +21,15 @@ REPORT = {
 }  # fmt: skip
 
 
-def test_run_json_is_alone_on_the_last_line(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+def asked(server: Wechat, *more: str | Path) -> list[str]:
+    """Two days, one request in flight."""
+    days = ("2024-01-01", "2024-01-02", "--concurrency", "1")
+    return command.asked(server.url, "getarticlesummary", *days, *more)
+
+
+def test_run_json_is_alone_on_the_last_line(wechat: Start, tmp_path: Path) -> None:
     server = wechat(faults=Faults(first_busy=2))
-    result = harvest(
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
-        "--rate", "100/s", "--out", tmp_path / "o", "--json",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    result = succeeded(*asked(server, "--out", tmp_path / "o", "--json"))
     report = json.loads(result.stdout)
     assert report.keys() == REPORT
     assert report["state"] == "complete"
@@ -44,22 +46,18 @@ def test_run_json_is_alone_on_the_last_line(wechat: Callable[..., Wechat], tmp_p
     assert all(datetime.fromisoformat(r["_fetched_at"]).tzinfo for r in records)
 
 
-def test_the_config_file_holds_options_and_the_command_line_wins(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    (tmp_path / "harvester.toml").write_text(
-        f'endpoint = "getarticlesummary"\nstart = 2024-01-01\nend = "2024-01-31"\n'
-        f'appid = "{A}"\nbase-url = "{server.url}"\nrate = 100\nout = "there"\njson = true\n'
-    )
-    result = harvest("run", "--end", "2024-01-03", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["windows"]["planned"] == 3
-    assert len(stored(tmp_path / "there")) > 0
+def test_with_waiting_ok_what_must_wait_ends_with_0(wechat: Start, tmp_path: Path) -> None:
+    for how, status, state in (
+        ({"daily_quota": 1}, 0, "waiting"),
+        ({"retired": True}, 1, "partial"),
+    ):
+        given = asked(wechat(**how), "--out", tmp_path / state, "--waiting-ok", "--json")
+        result = harvest_at("2024-03-10", 12, *given)
+        assert (result.status, result.report["state"]) == (status, state), result.err
 
 
 def test_a_retired_interface_ends_with_1_and_names_its_successors(
-    wechat: Callable[..., Wechat], tmp_path: Path
+    wechat: Start, tmp_path: Path
 ) -> None:
     server = wechat(retired=True)
     result = harvest(
@@ -73,45 +71,9 @@ def test_a_retired_interface_ends_with_1_and_names_its_successors(
     assert server.simulator.counts["data"] == 1
 
 
-def test_a_quota_ends_with_3_and_says_until_when(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat(daily_quota=1)
-    result = harvest_at(
-        "2024-03-10", 12, "run", "getarticlesummary", "--appid", A, *TWO_DAYS,
-        "--base-url", server.url, "--out", tmp_path, "--concurrency", "1", "--json",
-    )  # fmt: skip
-    assert result.status == 3
-    assert "2024-03-11 00:01 China time" in result.err
-    report = result.report
-    assert (report["state"], report["windows"]["waiting"]) == ("waiting", 1)
-    assert report["until"].endswith("T16:01:00Z")
-    assert "waiting until" in harvest("status", "--out", tmp_path).stdout
-
-
-def test_with_waiting_ok_what_must_wait_ends_with_0_and_failures_with_1(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    for how, status, state in (
-        ({"daily_quota": 1}, 0, "waiting"),
-        ({"retired": True}, 1, "partial"),
-    ):
-        server = wechat(**how)
-        result = harvest_at(
-            "2024-03-10", 12, "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url",
-            server.url, "--out", tmp_path / state, "--concurrency", "1", "--waiting-ok", "--json",
-        )  # fmt: skip
-        assert (result.status, result.report["state"]) == (status, state), result.err
-
-
-def test_a_wrong_secret_ends_with_4_and_says_what_to_do(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_wrong_secret_ends_with_4_and_says_what_to_do(wechat: Start, tmp_path: Path) -> None:
     server = wechat(secret="right")
-    result = harvest(
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
-        "--out", tmp_path, HARVESTER_SECRET="sesame-sesame",
-    )  # fmt: skip
+    result = harvest(*asked(server, "--out", tmp_path), HARVESTER_SECRET="sesame-sesame")
     assert result.returncode == 4
     assert "40125" in result.stderr
     assert "the secret is wrong; correct it" in result.stderr
@@ -120,52 +82,15 @@ def test_a_wrong_secret_ends_with_4_and_says_what_to_do(
     assert server.simulator.counts["data"] == 0
 
 
-def test_one_bad_account_of_two_ends_with_1(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
-    server = wechat()
-    accounts = tmp_path / "accounts.toml"
-    (tmp_path / "secret").write_text("practice\n")
-    (tmp_path / "secret").chmod(0o600)
-    accounts.write_text(
-        f'[[account]]\nappid = "{A}"\nsecret = "file:secret"\n'
-        f'[[account]]\nappid = "{B}"\nsecret = "env:WRONG"\ntoken = "classic"\n'
-    )
-    result = harvest(
-        "run", "getarticlesummary", "--accounts", accounts, *TWO_DAYS, "--base-url", server.url,
-        "--out", tmp_path / "o", "--json", WRONG="wrong",
-    )  # fmt: skip
-    assert result.returncode == 1
-    report = json.loads(result.stdout)
-    assert report["windows"]["done"] == report["windows"]["failed"] == 2
-    (failure,) = report["failures"]
-    assert failure["appid"] == B
-    assert (failure["begin_date"], failure["end_date"]) == ("2024-01-01", "2024-01-02")
-
-
-def test_a_lost_network_ends_with_4(tmp_path: Path) -> None:
-    result = harvest(
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", "http://127.0.0.1:9",
-        "--out", tmp_path, "--attempts", "2",
-    )  # fmt: skip
-    assert result.returncode == 4
-    assert "127.0.0.1:9 (Connection refused)" in result.stderr
-    assert "check the network" in result.stderr
-
-
-def test_plan_sends_nothing_and_counts_what_is_done(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_plan_sends_nothing_and_counts_what_is_done(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     year = ["getarticlesummary", "--appid", A, "--start", "2023-01-01", "--end", "2023-12-31"]
-    result = harvest("plan", *year, "--out", tmp_path, "--rate", "10/min", "--daily-quota", "100")
-    assert result.returncode == 0, result.stderr
+    result = succeeded("plan", *year, "--out", tmp_path, "--rate", "10/min", "--daily-quota", "100")
     assert "365" in result.stdout
     assert "36 min" in result.stdout
     assert "4 days" in result.stdout
     assert not any(tmp_path.iterdir())
-    harvest(
-        "run", "getarticlesummary", "--appid", A, "--start", "2023-01-01", "--end", "2023-01-31",
-        "--base-url", server.url, "--rate", "1000/s", "--out", tmp_path,
-    )  # fmt: skip
+    harvest(*asked(server, "--start", "2023-01-01", "--end", "2023-01-31", "--out", tmp_path))
     result = harvest("plan", *year, "--out", tmp_path, HARVESTER_SECRET="")
     assert "334 (31 are done already)" in result.stdout
     assert server.simulator.counts["data"] == 31
@@ -183,78 +108,55 @@ def test_what_is_typed_wins_over_the_accounts_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_a_harvest_after_the_ledger_was_moved_away_verifies(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_harvest_after_the_ledger_was_moved_away_verifies(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
-    arguments = [
-        "run", "getarticlesummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-10",
-        "--base-url", server.url, "--rate", "1000/s", "--out", str(tmp_path),
-    ]  # fmt: skip
-    assert harvest(*arguments).returncode == 0
+    arguments = asked(server, "--end", "2024-01-10", "--out", tmp_path)
+    succeeded(*arguments)
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
     refused = harvest(*arguments)
     assert refused.returncode == 2
-    command = f"harvester rebuild --out {tmp_path}"
+    rebuild = f"harvester rebuild --out {tmp_path}"
     assert "holds a harvest that this ledger does not know; use the ledger" in refused.stderr
-    assert f"if that ledger is lost, {command} makes one" in refused.stderr
-    assert harvest(*command.split()[1:]).returncode == 0
+    assert f"if that ledger is lost, {rebuild} makes one" in refused.stderr
+    succeeded(*rebuild.split()[1:])
     for _ in range(2):
-        assert harvest(*arguments).returncode == 0
-        assert harvest("verify", "--out", tmp_path).returncode == 0
-    assert harvest(*arguments, "--refresh").returncode == 0
-    assert harvest("verify", "--out", tmp_path).returncode == 0
+        succeeded(*arguments)
+        succeeded("verify", "--out", tmp_path)
+    succeeded(*arguments, "--refresh")
+    succeeded("verify", "--out", tmp_path)
     assert_exactly_the_truth(
         stored(tmp_path), server.simulator, (A,), date(2024, 1, 1), date(2024, 1, 10)
     )
 
 
-def test_a_proxy_of_the_environment_is_not_used_on_loopback(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    result = harvest(
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
-        "--out", tmp_path, HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+def test_a_proxy_of_the_environment_is_not_used_on_loopback(wechat: Start, tmp_path: Path) -> None:
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    succeeded(*asked(wechat(), "--out", tmp_path), **proxies)
 
 
 def test_an_output_that_cannot_be_written_is_no_traceback() -> None:
-
-    from tests.support import command, environment
-
-    with open("/dev/full", "wb") as full:
-        result = subprocess.run(
-            command("endpoints"), stdout=full, stderr=subprocess.PIPE, env=environment(),
-            text=True, timeout=30, check=False,
-        )  # fmt: skip
-    assert "Traceback" not in result.stderr
-    assert result.returncode != 0
+    with open("/dev/full", "wb") as full, command.begun("endpoints", out=full) as process:
+        _, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    assert process.returncode != 0
 
 
 @pytest.mark.thorough
-def test_status_shows_gaps_and_verify_finds_every_kind_of_damage(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_status_shows_gaps_and_verify_finds_any_damage(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     for begin, end in (("2023-01-01", "2023-02-28"), ("2023-04-01", "2023-04-10")):
-        result = harvest(
-            "run", "getarticlesummary", "--appid", A, "--start", begin, "--end", end,
-            "--base-url", server.url, "--rate", "1000/s", "--out", tmp_path,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
+        succeeded(*asked(server, "--start", begin, "--end", end, "--out", tmp_path))
     status = harvest("status", "--out", tmp_path).stdout
     assert "69 of 100 days harvested" in status
     assert "2023-03-01 to 2023-03-31 (31 days) missing" in status
 
-    assert harvest("verify", "--out", tmp_path).returncode == 0
+    succeeded("verify", "--out", tmp_path)
     (segment,) = (tmp_path / "getarticlesummary").iterdir()
     whole = segment.read_bytes()
     lines = whole.splitlines(keepends=True)
     damage = {
-        "lost": b"".join(lines[1:]) + b" " * 0 + lines[1],
+        "lost": b"".join(lines[1:]) + lines[1],
         "changed": whole.replace(b'"share_user":', b'"share_usex":', 1),
         "doubled": b"".join([lines[1], *lines[1:]]),
         "cut": whole[:-100],
@@ -267,29 +169,18 @@ def test_status_shows_gaps_and_verify_finds_every_kind_of_damage(
         assert result.returncode == 1, kind
         assert "different from what was fetched" in result.stdout, kind
     segment.write_bytes(whole)
-    assert harvest("verify", "--out", tmp_path).returncode == 0
+    succeeded("verify", "--out", tmp_path)
     segment.unlink()
     assert harvest("verify", "--out", tmp_path).returncode == 1
-    result = harvest(
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
-        "--out", tmp_path,
-    )  # fmt: skip
+    result = harvest(*asked(server, "--out", tmp_path))
     assert result.returncode == 4
     assert "is gone, though the ledger says that it was stored" in result.stderr
-
-
-def test_endpoints_lists_and_describes() -> None:
-    assert "getarticlesummary" in harvest("endpoints").stdout
-    one = harvest("endpoints", "getarticlesummary").stdout
-    assert "/datacube/getarticlesummary" in one
-    assert "2014-12-01" in one
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(60)
 def test_the_demo_does_the_main_job_and_resumes(tmp_path: Path) -> None:
-    result = harvest("demo", "--out", tmp_path / "d")
-    assert result.returncode == 0, result.stderr
+    result = succeeded("demo", "--out", tmp_path / "d")
     for said in ("complete: 944 windows", "retries", "Followers by month", "Messages from fol",
                  "Next:", str(tmp_path / "d")):  # fmt: skip
         assert said in result.stdout
@@ -305,17 +196,79 @@ def test_the_demo_does_the_main_job_and_resumes(tmp_path: Path) -> None:
     (december,) = [line for line in result.stdout.splitlines() if line.startswith("  2024-12")]
     assert f" {gained:,} " in december
     assert december.endswith(f" {at_its_end:,}")
-    assert harvest("verify", "--out", tmp_path / "d").returncode == 0
+    succeeded("verify", "--out", tmp_path / "d")
     again = harvest("demo", "--out", tmp_path / "d")
     assert "nothing was asked for" in again.stdout
 
 
-def test_titles_cannot_steer_the_terminal(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
-    server = wechat(faults=Faults(control=1.0))
-    result = harvest(
-        "run", "getarticlesummary", "--appid", A, *TWO_DAYS, "--base-url", server.url,
-        "--out", tmp_path,
-    )  # fmt: skip
+def test_titles_cannot_steer_the_terminal(wechat: Start, tmp_path: Path) -> None:
+    result = harvest(*asked(wechat(faults=Faults(control=1.0)), "--out", tmp_path))
     assert result.returncode == 0
     assert any(record["title"].startswith("\x07") for record in stored(tmp_path))
     assert "\x07" not in result.stdout + result.stderr
+
+
+# Groups wherever a name is taken; what is left out or cut is said in the plan and the report.
+
+
+RANGE = ("--start", "2024-01-01", "--end", "2024-01-14")
+RETIRED = (
+    "of articles, getarticlesummary, getarticletotal, getuserread, getuserreadhour, getusershare,"
+    " getusersharehour are retired and left out"
+)
+NOT_YET = "has no data before 2025-11-01"
+
+
+async def test_groups_are_harvested_and_streamed(wechat: Start, tmp_path: Path) -> None:
+    names, days = ["users", "getinterfacesummary"], ("2024-01-01", "2024-01-14")
+    account, how = harvester.Account(A, "practice"), {"base_url": wechat().url, "rate": 500}
+    report = await harvester.run(account, names, *days, sink=f"jsonl:{tmp_path}", **how)
+    assert (report.state, report.notes) == ("complete", [])
+    found = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert found == {"getinterfacesummary", "getusercumulate", "getusersummary"}
+    assert len(stored(tmp_path, "getusercumulate")) == 14
+    async with harvester.stream(account, names, *days, **how) as records:
+        assert {record["_endpoint"] async for record in records} == found
+
+
+def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: Path) -> None:
+    here = wechat()
+    (tmp_path / "harvester.toml").write_text(
+        f'endpoint = ["users", "articles"]\nappid = "{A}"\nbase-url = "{here.url}"\nrate = 500\n'
+    )
+    result = succeeded("run", *RANGE, "--json", cwd=tmp_path)
+    report = json.loads(result.stdout)
+    assert report["windows"]["done"] == report["requests"] == 2 * 2
+    assert report["notes"][0] == RETIRED
+    assert [note.partition(" ")[2] for note in report["notes"][1:]] == [NOT_YET] * 4
+    assert RETIRED in result.stderr
+    plan = harvest("plan", *RANGE, cwd=tmp_path).stdout.splitlines()
+    assert f"note    {RETIRED}" in plan
+    assert f"note    getbizsummary {NOT_YET}" in plan
+    assert plan[-1] == "nothing was sent"
+
+
+def test_a_retired_interface_that_is_named_is_asked_for_beside_any_group(tmp_path: Path) -> None:
+    plan = harvest("plan", "users", "getuserread", *RANGE, "--appid", A, cwd=tmp_path).stdout
+    assert "getuserread" in plan.splitlines()[0]
+    offline = "note    WeChat has taken getuserread offline; its successors are getbizsummary"
+    assert offline in plan
+    plan = harvest("plan", "articles", "getuserread", *RANGE, cwd=tmp_path).stdout
+    assert f"note    {RETIRED.replace(' getuserread,', '')}" in plan.splitlines()
+    assert offline in plan
+
+
+def test_the_range_is_cut_to_each_interfaces_first_day(wechat: Start, tmp_path: Path) -> None:
+    names = ("getusercumulate", "getweanalysisappiddailysummarytrend")
+    days = ("--start", "2017-01-02", "--end", "2017-01-15")
+    given = (*names, *days, "--base-url", wechat().url, "--rate", "500/s", "--json")
+    result = harvest("run", "--appid", A, *given, cwd=tmp_path)
+    report = json.loads(result.stdout)
+    assert (result.returncode, report["state"]) == (0, "complete")
+    note = "getweanalysisappiddailysummarytrend: from 2017-01-09 on, there is nothing before"
+    assert report["notes"] == [note]
+    assert note in result.stderr
+    found = {row["_begin_date"] for row in stored(tmp_path / "harvest", names[1])}
+    assert (min(found), len(found)) == ("2017-01-09", 7)
+    plan = harvest("plan", *names, *days, cwd=tmp_path / "harvest").stdout
+    assert f"note    {note}" in plan

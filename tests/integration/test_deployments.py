@@ -16,74 +16,27 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from tests.integration.test_examples import Application, multiset, truth
-from tests.support import A, Wechat, environment, stored
+from tests.integration.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
+from tests.scenarios.command import Start
+from tests.support import A, environment
 
 pytestmark = pytest.mark.thorough
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
+ROOT = EXAMPLES.parent
 
 
 # FastAPI
 
 
-@contextmanager
-def application(wechat: Wechat, folder: Path) -> Iterator[Application]:
-    """The application, until SIGTERM ends it in order."""
-    app = Application(wechat, folder, EXAMPLES / "fastapi_application.py")
-    try:
-        yield app
-    finally:
-        app.process.terminate()
-        _, err = app.process.communicate(timeout=20)
-    assert app.process.returncode in (0, -15), err
-    assert "Traceback" not in err, err
-    assert "nclosed" not in err, err
-
-
-def get(url: str, method: str = "GET") -> dict[str, object]:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
-        found = json.loads(answer.read())
-    assert isinstance(found, dict)
-    return found
-
-
-def test_fastapi_harvests_in_the_background_and_shuts_down_cleanly(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat(latency=0.2)
-    with application(server, tmp_path) as app:
-        app.start("2025-11-01", "2026-10-31")
-        while server.simulator.counts["data"] < 6:
-            time.sleep(0.02)
-        assert get(app.url)["state"] == "running"
-        with pytest.raises(urllib.error.HTTPError, match="409"):
-            get(f"{app.url}?start=2026-01-01&end=2026-01-02", "POST")
-    done = sorted(day for _, _, day, _ in server.simulator.served_of)
-    assert len(done) == server.simulator.counts["data"] < 365
-    rows = stored(tmp_path, "getarticleread")
-    assert multiset(rows) == multiset(truth(server, "getarticleread", done[0], done[-1]))
-
-
-def test_fastapi_streams_each_record_and_ends_with_its_client(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_fastapi_streams_each_record_until_its_client_ends(wechat: Start, tmp_path: Path) -> None:
     server = wechat(latency=0.05)
-    with application(server, tmp_path) as app:
-        while app.process.poll() is None:
-            try:
-                assert get(app.url) == {"state": "idle"}
-                break
-            except urllib.error.URLError:
-                time.sleep(0.05)
+    with application(server, tmp_path, FASTAPI) as app:
+        app.ready()
         url = app.url.replace("/harvest", "/records")
         with urllib.request.urlopen(f"{url}?start=2026-01-01&end=2026-01-10", timeout=30) as answer:
             assert answer.headers["content-type"].startswith("application/x-ndjson")
@@ -136,9 +89,7 @@ def test_systemd_takes_the_unit_and_the_timer(tmp_path: Path) -> None:
     assert re.search(r"00:05:00 UTC", shown), shown
 
 
-def test_the_command_of_the_unit_harvests_and_says_so_as_json(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_path: Path) -> None:
     program(tmp_path)
     (tmp_path / "harvester.toml").write_text(
         f'endpoint = "getinterfacesummaryhour"\nappid = "{A}"\nstart = "2024-01-01"\n'
@@ -170,15 +121,14 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def test_what_the_dockerfile_copies_builds(tmp_path: Path) -> None:
-    for word, rest in instructions():
-        if word == "COPY" and not rest.startswith("--from"):
-            *sources, target = rest.split()
-            for source in sources:
-                path, place = ROOT / source, tmp_path / target
-                if path.is_dir():
-                    shutil.copytree(path, place, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    shutil.copy(path, place)
+    copied = [rest for word, rest in instructions() if word == "COPY" and rest[:2] != "--"]
+    for *sources, target in map(str.split, copied):
+        for source in sources:
+            path, place = ROOT / source, tmp_path / target
+            if path.is_dir():
+                shutil.copytree(path, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, place)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"]
     subprocess.run([*pip, "-w", tmp_path / "made", tmp_path], check=True, timeout=110)
     (wheel,) = (tmp_path / "made").iterdir()

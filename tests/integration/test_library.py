@@ -9,41 +9,41 @@ import threading
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 import harvester
 from harvester.testing import Faults, MemorySink
-from tests.support import A, B, Wechat, assert_exactly_the_truth, bare, stored
+from tests.scenarios.command import Start
+from tests.support import A, B, Wechat, assert_exactly_the_truth, stored
 
 BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
 ACCOUNT = harvester.Account(A, secret="practice")
 OTHER = harvester.Account(B, secret="practice")
 
 
-def test_a_stream_gives_every_record_once(wechat: Callable[..., Wechat]) -> None:
+def streamed(server: Wechat, end: date | str = END, **options: Any) -> Any:
+    """The records of an account from the beginning of 2024 on."""
+    account = options.pop("account", ACCOUNT)
+    how = {"base_url": server.url, "rate": 5000, **options}
+    return harvester.stream(account, "getarticlesummary", "2024-01-01", end, **how)
+
+
+async def test_a_stream_gives_every_record_once(wechat: Start) -> None:
     server = wechat(faults=Faults(busy=0.05, reset=0.02))
-
-    async def main() -> list[dict[str, object]]:
-        async with harvester.stream(
-            [ACCOUNT, OTHER], "getarticlesummary", "2024-01-01", END, base_url=server.url, rate=500
-        ) as records:
-            found = [record async for record in records]
-            assert records.report is not None
-            assert records.report.state == "complete"
-            return found
-
-    assert_exactly_the_truth(asyncio.run(main()), server.simulator, (A, B), BEGIN, END)
+    async with streamed(server, account=[ACCOUNT, OTHER], rate=500) as records:
+        found = [record async for record in records]
+    assert records.report.state == "complete"
+    assert_exactly_the_truth(found, server.simulator, (A, B), BEGIN, END)
 
 
-def test_a_stream_that_is_left_early_stops_asking(wechat: Callable[..., Wechat]) -> None:
+def test_a_stream_that_is_left_early_stops_asking(wechat: Start) -> None:
     server = wechat()
 
     async def main() -> None:
-        async with harvester.stream(
-            ACCOUNT, "getarticlesummary", "2015-01-01", "2023-12-31", base_url=server.url, rate=5000
-        ) as records:
+        async with streamed(server, "2026-10-31") as records:
             async for record in records:
                 assert record["title"]
                 break
@@ -55,52 +55,28 @@ def test_a_stream_that_is_left_early_stops_asking(wechat: Callable[..., Wechat])
     assert server.simulator.counts["data"] < 300
 
 
-async def test_a_reader_that_fails_gets_his_own_error_back(wechat: Callable[..., Wechat]) -> None:
+async def test_a_reader_that_fails_gets_his_own_error_back(wechat: Start) -> None:
     server = wechat()
     with pytest.raises(ZeroDivisionError):
-        async with harvester.stream(
-            ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=5000
-        ) as records:
+        async with streamed(server) as records:
             async for record in records:
                 record["x"] = 1 / 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@pytest.mark.usefixtures("_not_the_first_hour")
-async def test_a_stream_that_cannot_give_all_says_so_at_its_end(
-    wechat: Callable[..., Wechat],
-) -> None:
-    server = wechat(daily_quota=5)
-    found = []
-    with pytest.raises(harvester.IncompleteError, match="windows must wait until") as caught:
-        async with harvester.stream(
-            ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=500
-        ) as records:
-            async for record in records:
-                found.append(record)
-    assert found
-    assert caught.value.report.windows.waiting == 55
-
-
-def test_a_stream_with_a_ledger_goes_on_where_the_reader_left(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+async def test_a_stream_goes_on_where_its_reader_left(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
 
     async def read(limit: int) -> list[dict[str, object]]:
         found = []
-        async with harvester.stream(
-            ACCOUNT, "getarticlesummary", BEGIN, END, base_url=server.url, rate=5000,
-            ledger=tmp_path / "l", concurrency=1,
-        ) as records:  # fmt: skip
+        async with streamed(server, ledger=tmp_path / "l", concurrency=1) as records:
             async for record in records:
                 found.append(record)
                 if len(found) == limit:
                     break
         return found
 
-    first = asyncio.run(read(30))
-    second = asyncio.run(read(100_000))
+    first, second = await read(30), await read(100_000)
     # The window that the reader was in when he left comes again; all before it do not.
     days = {record["_begin_date"] for record in first} & {r["_begin_date"] for r in second}
     assert days == {first[-1]["_begin_date"]}
@@ -108,60 +84,9 @@ def test_a_stream_with_a_ledger_goes_on_where_the_reader_left(
     assert_exactly_the_truth([*whole, *second], server.simulator, (A,), BEGIN, END)
 
 
-async def test_a_session_of_the_callers_is_used_and_never_closed(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    async with aiohttp.ClientSession(raise_for_status=True) as session:
-        for _ in range(2):
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
-                base_url=server.url, session=session, rate=5000,
-            )  # fmt: skip
-            assert report.state == "complete"
-        assert not session.closed
-
-
-async def test_run_keeps_a_ledger_beside_the_data_unless_told_otherwise(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    first, second = [
-        await harvester.run(
-            ACCOUNT,
-            "getarticlesummary",
-            BEGIN,
-            END,
-            sink=f"jsonl:{tmp_path / 'articles'}",
-            base_url=server.url,
-            rate="5000/s",
-        )
-        for _ in range(2)
-    ]
-    assert (first.windows.done, second.windows.skipped, second.requests) == (60, 60, 0)
-    assert (tmp_path / "articles" / "ledger.sqlite").exists()
-    assert_exactly_the_truth(stored(tmp_path / "articles"), server.simulator, (A,), BEGIN, END)
-
-
-async def test_without_a_ledger_a_second_run_replaces_and_doubles_nothing(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    for _ in range(2):
-        report = await harvester.run(
-            ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path}",
-            base_url=server.url, rate=5000, ledger=None,
-        )  # fmt: skip
-        assert report.windows.done == 60
-    assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
-    assert not (tmp_path / "ledger.sqlite").exists()
-
-
 @pytest.mark.thorough
 @pytest.mark.timeout(120)
-def test_cancelled_at_random_moments_nothing_leaks_and_nothing_is_lost(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_cancelled_at_any_moment_nothing_leaks_or_is_lost(wechat: Start, tmp_path: Path) -> None:
     server = wechat(latency=0.002, faults=Faults(busy=0.02, reset=0.02))
     draw = random.Random(7)
 
@@ -189,50 +114,24 @@ def test_cancelled_at_random_moments_nothing_leaks_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "token", "classic"])
-def test_a_token_can_come_from_elsewhere(wechat: Callable[..., Wechat], kind: str) -> None:
+async def test_a_token_can_come_from_elsewhere(wechat: Start, kind: str) -> None:
     server = wechat()
     value = server.simulator.issue_token(A)
 
     async def asynchronous() -> str:
         return value
 
-    sources = {
-        "sync": lambda: value,
-        "async": asynchronous,
-        "token": lambda: harvester.Token(value, 600),
-        "classic": "classic",
-    }
-    account = harvester.Account(
-        A, secret="practice" if kind == "classic" else None, token=sources[kind]
+    account = {
+        "sync": harvester.Account(A, token=lambda: value),
+        "async": harvester.Account(A, token=asynchronous),
+        "token": harvester.Account(A, token=lambda: harvester.Token(value, 600)),
+        "classic": harvester.Account(A, secret="practice", token="classic"),
+    }[kind]
+    report = await harvester.run(
+        account, "getarticlesummary", BEGIN, BEGIN, sink=MemorySink(), base_url=server.url
     )
-
-    async def main() -> None:
-        report = await harvester.run(
-            account, "getarticlesummary", BEGIN, BEGIN, sink=MemorySink(), base_url=server.url
-        )
-        assert report.state == "complete"
-        assert report.token_fetches == 1
-
-    asyncio.run(main())
+    assert (report.state, report.token_fetches) == ("complete", 1)
     assert server.simulator.counts["token"] == (kind == "classic")
-
-
-async def test_an_answer_that_never_comes_is_cut_off(wechat: Callable[..., Wechat]) -> None:
-    from harvester.errors import AttemptError
-    from harvester.model import Request
-    from harvester.transport import HttpTransport
-
-    server = wechat(latency=30.0)
-    async with HttpTransport(server.url, timeout=0.3) as transport:
-        requests = [
-            asyncio.ensure_future(transport.send(Request("GET", f"/{n}"))) for n in range(5)
-        ]
-        done, _ = await asyncio.wait(requests, timeout=5)
-        for task in done:
-            assert isinstance(task.exception(), AttemptError)
-            assert str(task.exception()) == "no answer within 0.3 s"
-        assert len(done) == 5
-        assert asyncio.current_task().cancelling() == 0
 
 
 async def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
@@ -244,9 +143,7 @@ async def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
         )
 
 
-def test_no_more_is_in_flight_than_the_callers_session_lets_through(
-    wechat: Callable[..., Wechat],
-) -> None:
+async def test_no_more_is_in_flight_than_the_callers_session_lets_through(wechat: Start) -> None:
     server = wechat(latency=0.03)
     queued, sent = [], []
 
@@ -256,20 +153,18 @@ def test_no_more_is_in_flight_than_the_callers_session_lets_through(
     async def note_sent(*_: object) -> None:
         sent.append(True)
 
-    async def main() -> None:
-        watched = aiohttp.TraceConfig()
-        watched.on_connection_queued_start.append(note_queued)
-        watched.on_request_start.append(note_sent)
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=4), trace_configs=[watched]
-        ) as session:
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rate="5000/s",
-                base_url=server.url, session=session,
-            )  # fmt: skip
-            assert report.state == "complete"
-
-    asyncio.run(main())
+    watched = aiohttp.TraceConfig()
+    watched.on_connection_queued_start.append(note_queued)
+    watched.on_request_start.append(note_sent)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=4), trace_configs=[watched], raise_for_status=True
+    ) as session:
+        report = await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), rate="5000/s",
+            base_url=server.url, session=session,
+        )  # fmt: skip
+        assert not session.closed
+    assert report.state == "complete"
     assert len(sent) == (END - BEGIN).days + 2, "each day, and a token"
     assert not queued, "it left later than its limiter knows"
 
@@ -283,9 +178,7 @@ async def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path:
         assert await ledger.sinks() == {}
 
 
-def test_a_cancellation_while_a_sink_closes_leaves_no_thread(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_cancellation_while_a_sink_closes_leaves_no_thread(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
 
     async def main() -> None:
@@ -329,28 +222,7 @@ async def test_bad_arguments_are_a_usage_error_before_anything_is_sent() -> None
                 pass
 
 
-def test_secrets_and_tokens_are_in_no_repr() -> None:
-    account = harvester.Account(A, secret="sesame", token=lambda: "sesame")
-    token = harvester.Token("sesame")
-    assert "sesame" not in f"{account!r} {account} {token!r} {token}"
-
-
-async def test_records_hold_what_wechat_sent_and_the_metadata(
-    wechat: Callable[..., Wechat],
-) -> None:
-    server = wechat()
-    async with harvester.stream(
-        ACCOUNT, "getarticlesummary", BEGIN, BEGIN, base_url=server.url
-    ) as records:
-        found = [record async for record in records]
-    assert [bare(record) for record in found] == server.simulator.truth(A, BEGIN)
-    assert found[0]["_begin_date"] == found[0]["_end_date"] == "2024-01-01"
-    assert found[0]["_appid"] == A
-
-
-def test_run_sync_harvests_in_a_script_and_where_a_loop_runs(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_run_sync_harvests_in_a_script_and_where_a_loop_runs(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     seen: list[harvester.Event] = []
 
@@ -382,9 +254,7 @@ async def test_run_sync_refuses_what_belongs_to_another_loop(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("loop", [False, True], ids=["script", "within a loop"])
-def test_an_interrupt_of_run_sync_keeps_what_was_stored(
-    wechat: Callable[..., Wechat], tmp_path: Path, *, loop: bool
-) -> None:
+def test_an_interrupt_keeps_what_was_stored(wechat: Start, tmp_path: Path, *, loop: bool) -> None:
     server = wechat(latency=0.02)
     end = date(2024, 12, 31)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from harvester.cli.loop import THRESHOLD, run, uvloop_factory
-from tests.support import A, Wechat, assert_exactly_the_truth, command, environment, harvest, stored
+from tests.scenarios.command import Start, asked, begun, succeeded, until
+from tests.support import A, Wechat, assert_exactly_the_truth, harvest, stored
 
 pytestmark = pytest.mark.thorough
 
@@ -22,10 +20,7 @@ BEGIN, END = date(2023, 1, 1), date(2023, 3, 31)
 
 
 def _job(server: Wechat, home: Path, *more: str) -> list[str]:
-    return [
-        "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end", str(END),
-        "--base-url", server.url, "--out", str(home), *more,
-    ]  # fmt: skip
+    return asked(server.url, "getarticlesummary", BEGIN, END, "--out", home, *more)
 
 
 async def _seen() -> tuple[str, int, int]:
@@ -54,9 +49,7 @@ def test_the_collector_is_as_it_was_after_a_run_that_raises() -> None:
     assert gc.get_threshold() == former
 
 
-def test_the_command_runs_on_the_loop_that_was_asked_for(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_the_command_runs_on_the_loop_that_was_asked_for(wechat: Start, tmp_path: Path) -> None:
     fake = (
         "import asyncio, pathlib\n"
         "class Loop(asyncio.SelectorEventLoop):\n"
@@ -67,24 +60,17 @@ def test_the_command_runs_on_the_loop_that_was_asked_for(
         "def new_event_loop(): return Loop()\n"
     )
     (tmp_path / "uvloop.py").write_text(fake, encoding="utf-8")
-    server = wechat()
-    job = _job(server, tmp_path / "o", "--rate", "5000/s")
-    assert harvest(*job, PYTHONPATH=str(tmp_path)).returncode == 0
+    job = _job(wechat(), tmp_path / "o")
+    succeeded(*job, PYTHONPATH=str(tmp_path))
     assert not (tmp_path / "ran").exists()
-    assert harvest(*job, "--uvloop", PYTHONPATH=str(tmp_path)).returncode == 0
+    succeeded(*job, "--uvloop", PYTHONPATH=str(tmp_path))
     assert (tmp_path / "ran").exists()
 
 
-def test_a_run_on_uvloop_that_was_interrupted_goes_on_to_the_truth(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_an_interrupted_run_on_uvloop_goes_on_to_the_truth(wechat: Start, tmp_path: Path) -> None:
     server = wechat(latency=0.3)
-    process = subprocess.Popen(
-        command(*_job(server, tmp_path, "--rate", "50/s", "--uvloop")),
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while server.simulator.counts["data"] < 5 and process.poll() is None:
-        time.sleep(0.005)
+    process = begun(*_job(server, tmp_path, "--rate", "50/s", "--uvloop"))
+    until(lambda: server.simulator.counts["data"] >= 5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
@@ -92,16 +78,12 @@ def test_a_run_on_uvloop_that_was_interrupted_goes_on_to_the_truth(
     assert "Traceback" not in err
     server.simulator.latency = 0.0
     (tmp_path / "c.toml").write_text("uvloop = true\n", encoding="utf-8")
-    more = ["--rate", "5000/s", "--config", str(tmp_path / "c.toml")]
-    result = harvest(*_job(server, tmp_path, *more))
-    assert result.returncode == 0, result.stderr
+    succeeded(*_job(server, tmp_path, "--config", str(tmp_path / "c.toml")))
     assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, END)
     assert set(server.simulator.served.values()) == {1}
 
 
-def test_without_the_library_the_line_to_type_is_told_and_nothing_is_sent(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_without_the_library_the_line_to_type_is_told(wechat: Start, tmp_path: Path) -> None:
     (tmp_path / "uvloop.py").write_text("raise ImportError", encoding="utf-8")
     server = wechat()
     result = harvest(*_job(server, tmp_path / "o", "--uvloop"), PYTHONPATH=str(tmp_path))

@@ -1,14 +1,19 @@
-"""An interface of one's own, from the configuration or from a package, has what all others have."""
+"""An interface of one's own has what all others have; and every interface at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+import harvester
+from harvester import plugins
+from harvester.endpoint import grid
+from harvester.plan import Cut, last_legal_day
+from tests.scenarios.command import Start
 from tests.support import A, Wechat, as_multiset, bare, harvest, stored
+from tests.unit.test_windows import BESIDE, EVERY, multiset, truth_of
 
 pytestmark = pytest.mark.thorough
 
@@ -60,13 +65,13 @@ def exact(wechat: Wechat, directory: Path, name: str, of: str, begin: date, end:
 
 
 @pytest.fixture
-def configured(tmp_path: Path, wechat: Callable[..., Wechat]) -> tuple[Wechat, Path]:
+def configured(tmp_path: Path, wechat: Start) -> tuple[Wechat, Path]:
     here = wechat()
     (tmp_path / "harvester.toml").write_text(f'base-url = "{here.url}"\nrate = "500/s"\n{TABLES}')
     return here, tmp_path
 
 
-def test_a_table_of_the_configuration_is_harvested_by_name_and_by_group(
+def test_a_table_of_the_file_is_harvested_by_name_and_group(
     configured: tuple[Wechat, Path],
 ) -> None:
     wechat, folder = configured
@@ -83,9 +88,7 @@ def test_a_table_of_the_configuration_is_harvested_by_name_and_by_group(
     assert (again.returncode, "0 requests" in again.stdout) == (0, True)
 
 
-def test_a_table_of_the_configuration_is_planned_listed_and_told(
-    configured: tuple[Wechat, Path],
-) -> None:
+def test_a_table_of_the_file_is_planned_listed_and_told(configured: tuple[Wechat, Path]) -> None:
     _, folder = configured
     plan = harvest("plan", "own", *RANGE, cwd=folder).stdout.splitlines()
     assert plan[:2] == ["mine, weeks: 2024-01-01 to 2024-01-31, 1 account", "calls   8"]
@@ -98,26 +101,16 @@ def test_a_table_of_the_configuration_is_planned_listed_and_told(
     assert "7" in harvest("endpoints", "own", cwd=folder).stdout
 
 
-def test_the_status_of_a_table_of_the_configuration_knows_its_weeks(
-    configured: tuple[Wechat, Path],
-) -> None:
+def test_status_and_plan_know_its_weeks_and_retirement(configured: tuple[Wechat, Path]) -> None:
     _, folder = configured
     harvest("run", "weeks", *RANGE, cwd=folder)
     told = harvest("status", cwd=folder).stdout.splitlines()
     assert "  2024-01-29 to 2024-01-31 (3 days) not asked for: no whole week lies in them" in told
-
-
-def test_a_retired_table_is_asked_for_by_its_own_name_alone(
-    configured: tuple[Wechat, Path],
-) -> None:
-    _, folder = configured
     plan = harvest("plan", "gone", *RANGE, cwd=folder).stdout
     assert "note    WeChat has taken gone offline; its successors are mine" in plan
 
 
-def test_an_entry_point_of_a_package_is_an_interface_like_all_others(
-    tmp_path: Path, wechat: Callable[..., Wechat]
-) -> None:
+def test_an_entry_point_is_an_interface_like_all_others(tmp_path: Path, wechat: Start) -> None:
     here = wechat()
     packages = tmp_path / "packages"
     about = packages / "my_interfaces-1.0.dist-info"
@@ -135,8 +128,47 @@ def test_an_entry_point_of_a_package_is_an_interface_like_all_others(
     assert ", mine, " in harvest("plan", "all", *RANGE, cwd=tmp_path, **env).stdout
 
 
-def test_a_table_that_is_wrong_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "harvester.toml").write_text('[[interface]]\nname = "mine"\n')
-    result = harvest("plan", "mine", *RANGE, cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "harvester: harvester.toml, interface 1 has no path\n"
+# Every interface at once by the public door, over a socket, into JSON lines.
+
+
+RECENT = {"getweanalysisappiduserportrait", "get_adunit_list"}
+
+
+async def test_run_harvests_every_interface_exactly(wechat: Start, tmp_path: Path) -> None:
+    """All but those whose days end yesterday, which may not be settled at this hour."""
+    here = wechat()
+    retired = plugins.retired_of("all")
+    names = [name for name in plugins.endpoint_groups()["all"] if name not in RECENT]
+    last = last_legal_day(here.simulator.wall())
+    end = last - timedelta(days=2)
+    begin = end - timedelta(days=61)
+    report = await harvester.run(
+        harvester.Account(A, "practice"),
+        [*names, *retired],
+        begin,
+        end,
+        sink=f"jsonl:{tmp_path}",
+        base_url=here.url,
+        rate=10_000,
+    )
+    assert (report.state, report.foreign, report.windows.failed) == ("complete", 0, 0)
+    found = 0
+    for endpoint in EVERY:
+        if endpoint.name in RECENT:
+            continue
+        rows = stored(tmp_path, endpoint.name)
+        windows = list(grid(endpoint, last).windows(max(begin, endpoint.first_day), end))
+        truth = [row for window in windows for row in truth_of(here.simulator, endpoint, window)]
+        beside = BESIDE.get(endpoint.name, set())
+        held = [{k: v for k, v in bare(row).items() if k not in beside} for row in rows]
+        assert multiset(held) == multiset(truth), endpoint.name
+        assert {(row["_begin_date"], row["_end_date"]) for row in rows} <= {
+            (str(first), str(until)) for first, until in windows
+        }
+        found += len(rows)
+    assert found == report.records > 0
+    assert harvest("verify", "--out", tmp_path).returncode == 0
+
+
+def test_the_days_of_the_interfaces_that_were_left_out_end_yesterday() -> None:
+    assert {endpoint.name for endpoint in EVERY if endpoint.cut is Cut.RECENT} == RECENT

@@ -15,13 +15,13 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -33,11 +33,12 @@ from harvester.codec import encode
 from harvester.datacube import provider_for
 from harvester.errors import AttemptError, SinkError
 from harvester.model import Batch, Request, Response
-from harvester.secrets import Secret
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import Faults, MemorySink, Simulator
 from harvester.testing.simulator import Reply
 from harvester.transport import HttpTransport
+from tests.own_server import free_port
+from tests.scenarios.command import asked as asked_for
 from tests.support import A, command, environment
 from tests.wire_servers import HOST, Asked, Wire, simulated, wire
 
@@ -161,27 +162,67 @@ def reprs() -> str:
     return "\n".join(map(repr, found))
 
 
-class Seen:
-    """What could be seen of a run in this process."""
+LOGGERS = (
+    "", "asyncio", "aiohttp.client", "aiohttp.internal", "harvester", "psycopg", "psycopg.pool",
+    "pymysql", "redis",
+)  # fmt: skip
 
-    def __init__(self) -> None:
+
+class Seen:
+    """What could be seen of a run in this process, with everything logged."""
+
+    def __init__(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+        self.folder = folder
         self.events: list[str] = []
+        self.asked: list[Asked] = []
         self.error: BaseException | None = None
         self.report: harvester.Report | None = None
+        self.log = caplog
+        for name in LOGGERS:
+            caplog.set_level(logging.DEBUG, logger=name or None)
 
     def __call__(self, event: harvester.events.Event) -> None:
         self.events += [repr(event), reprs()]
 
+    async def watch(
+        self, url: str, sink: Any, *, account: Any = None, token: str = "stable", **options: Any
+    ) -> None:
+        """A run; whatever comes of it is kept.  sink and account may be made by functions."""
+        made = account() if account else harvester.Account(A, secret=SECRET, token=token)
+        try:
+            self.report = await harvester.run(
+                made, "getarticlesummary", BEGIN, END, base_url=url,
+                sink=sink() if isinstance(sink, FunctionType) else sink,
+                **{"rate": 1000, "attempts": 2, "on_event": self, **options},
+            )  # fmt: skip
+        except BaseException as exc:  # noqa: BLE001  (it is the exception that is looked at)
+            self.error = exc
+
+    def run(self, simulator: Simulator, sink: Any, **options: Any) -> None:
+        """A run in debug mode against a simulated WeChat."""
+
+        async def main() -> None:
+            async with wire(simulated(simulator)) as server:
+                await self.watch(server.url, sink, **options)
+            self.asked = server.asked
+
+        debugged(main())
+
     def places(self) -> dict[str, str | bytes]:
         places: dict[str, str | bytes] = {
+            "log": self.log.text,
             "events": "\n".join(self.events),
             "error": shown(self.error),
+            **files(self.folder),
         }
         report = self.report or getattr(self.error, "report", None)
         if report is not None:
             places["report"] = f"{report!r} {report.to_dict()}"
             places["pickle"] = pickle.dumps(report)
         return places
+
+    def assert_hidden(self, simulator: Simulator | None) -> None:
+        assert_hidden(simulator, **self.places())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -203,9 +244,8 @@ def assert_only_where_it_belongs(simulator: Simulator, asked: Sequence[Asked]) -
 
 
 @pytest.fixture
-def _talkative(caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("", "asyncio", "aiohttp.client", "aiohttp.internal", "harvester"):
-        caplog.set_level(logging.DEBUG, logger=name or None)
+def seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Seen:
+    return Seen(tmp_path, caplog)
 
 
 def debugged(main: Any) -> Any:
@@ -216,20 +256,6 @@ def debugged(main: Any) -> Any:
         return await main
 
     return asyncio.run(with_all_callbacks(), debug=True)
-
-
-async def watched(
-    seen: Seen, url: str, sink: Any, *, token: str = "stable", **options: Any
-) -> None:
-    """A run; whatever comes of it is kept."""
-    account = harvester.Account(A, secret=SECRET, token=token)
-    try:
-        seen.report = await harvester.run(
-            account, "getarticlesummary", BEGIN, END, sink=sink, base_url=url,
-            **{"rate": 1000, "attempts": 2, "on_event": seen, **options},
-        )  # fmt: skip
-    except BaseException as exc:  # noqa: BLE001  (it is the exception that is looked at)
-        seen.error = exc
 
 
 # the library
@@ -246,60 +272,32 @@ RUNS: dict[str, tuple[type[Simulator], dict[str, Any], str]] = {
     "unusable tokens": (Unusable, {}, "failed"),
     "cut": (Simulator, {"faults": Faults(cut=0.5, reset=0.4)}, ""),
 }
-USUAL = {"good": "stable", "refused now and then": "classic", "quota": "stable",
-         "wrong secret": "classic", "unusable tokens": "stable"}  # fmt: skip
-"""Those that are tried each time."""
 
 
-@pytest.mark.usefixtures("_talkative", "_not_the_first_hour")
-@pytest.mark.parametrize(
-    ("name", "token"),
-    [
-        pytest.param(name, token, marks=() if token == USUAL.get(name) else pytest.mark.thorough)
-        for name in RUNS
-        for token in ("stable", "classic")
-    ],
-)
-def test_a_run_shows_nothing_however_it_goes(
-    name: str, token: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.usefixtures("_not_the_first_hour")
+@pytest.mark.parametrize("token", ["stable", "classic"])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_shows_nothing_however_it_goes(name: str, token: str, seen: Seen) -> None:
     kind, how, state = RUNS[name]
     simulator = kind(**{"secret": SECRET, **how})
-    seen = Seen()
-
-    async def main() -> Wire:
-        async with wire(simulated(simulator)) as server:
-            await watched(seen, server.url, f"jsonl:{tmp_path}", token=token)
-        return server
-
-    server = debugged(main())
+    seen.run(simulator, f"jsonl:{seen.folder}", token=token)
     report = seen.report or getattr(seen.error, "report", None)
     assert report is not None, shown(seen.error)
     assert state in ("", report.state)
-    assert server.asked
-    assert "harvester" in caplog.text
-    assert_only_where_it_belongs(simulator, server.asked)
-    assert_hidden(simulator, log=caplog.text, **seen.places(), **files(tmp_path))
+    assert seen.asked
+    assert "harvester" in seen.log.text
+    assert_only_where_it_belongs(simulator, seen.asked)
+    seen.assert_hidden(simulator)
 
 
-@pytest.mark.usefixtures("_talkative")
 @pytest.mark.parametrize("error", [SinkError("the disk is full"), ValueError("nobody's")])
-def test_a_sink_that_raises_shows_nothing(
-    error: Exception, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_a_sink_that_raises_shows_nothing(error: Exception, seen: Seen) -> None:
     simulator = Simulator(secret=SECRET)
-    seen = Seen()
-
-    async def main() -> None:
-        async with wire(simulated(simulator)) as server:
-            await watched(seen, server.url, Broken(error), ledger=tmp_path / "l")
-
-    debugged(main())
+    seen.run(simulator, Broken(error), ledger=seen.folder / "l")
     assert seen.error is error
-    assert_hidden(simulator, log=caplog.text, **seen.places(), **files(tmp_path))
+    seen.assert_hidden(simulator)
 
 
-@pytest.mark.usefixtures("_talkative")
 @pytest.mark.parametrize(
     ("on", "how"),
     [
@@ -311,70 +309,49 @@ def test_a_sink_that_raises_shows_nothing(
         ("AccountStopped", {"secret": "another"}),
     ],
 )
-def test_an_observer_that_raises_shows_nothing(
-    on: str, how: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_observer_that_raises_shows_nothing(on: str, how: dict[str, Any], seen: Seen) -> None:
     simulator = Echo(**{"secret": SECRET, **how})
-    seen = Seen()
 
     def observe(event: harvester.events.Event) -> None:
         if type(event).__name__ == on:
             raise ZeroDivisionError
 
-    async def main() -> None:
-        async with wire(simulated(simulator)) as server:
-            await watched(seen, server.url, MemorySink(), on_event=observe)
-
-    debugged(main())
+    seen.run(simulator, MemorySink(), on_event=observe)
     assert isinstance(seen.error, ZeroDivisionError)
-    assert_hidden(simulator, log=caplog.text, **seen.places())
+    seen.assert_hidden(simulator)
 
 
 def nowhere() -> str:
     """A URL where nobody listens."""
-    with socket.create_server((HOST, 0)) as taken:
-        return f"http://{HOST}:{taken.getsockname()[1]}"
+    return f"http://{HOST}:{free_port()}"
 
 
-@pytest.mark.usefixtures("_talkative")
 @pytest.mark.parametrize("token", ["stable", "classic"])
 @pytest.mark.parametrize("through", ["network", "proxy"])
 def test_a_network_that_fails_shows_nothing(
-    through: str, token: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    through: str, token: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = Seen()
     url = nowhere()
     if through == "proxy":
         monkeypatch.setenv("http_proxy", url)
         url = "http://wechat.invalid"
-    debugged(watched(seen, url, MemorySink(), token=token))
+    debugged(seen.watch(url, MemorySink(), token=token))
     assert isinstance(seen.error, harvester.NetworkError)
-    assert_hidden(None, log=caplog.text, **seen.places())
+    seen.assert_hidden(None)
 
 
-@pytest.mark.usefixtures("_talkative")
-def test_a_network_that_fails_later_shows_no_token(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_that_fails_later_shows_no_token(seen: Seen) -> None:
     simulator = Simulator(secret=SECRET, faults=Faults(reset=1.0))
-    seen = Seen()
-
-    async def main() -> None:
-        async with wire(simulated(simulator)) as server:
-            await watched(seen, server.url, MemorySink(), patience=0.5)
-
-    debugged(main())
+    seen.run(simulator, MemorySink(), patience=0.5)
     assert simulator.tokens
     assert isinstance(seen.error, harvester.NetworkError)
-    assert_hidden(simulator, log=caplog.text, **seen.places())
+    seen.assert_hidden(simulator)
 
 
-@pytest.mark.usefixtures("_talkative")
 @pytest.mark.parametrize("path", ["/cgi-bin/", "/datacube/"])
 @pytest.mark.parametrize("token", ["stable", "classic"])
-def test_a_run_that_is_cancelled_in_flight_shows_nothing(
-    path: str, token: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_a_run_that_is_cancelled_in_flight_shows_nothing(path: str, token: str, seen: Seen) -> None:
     simulator = Simulator(secret=SECRET)
-    seen = Seen()
 
     async def main() -> None:
         reached = asyncio.Event()
@@ -387,20 +364,20 @@ def test_a_run_that_is_cancelled_in_flight_shows_nothing(
             await answer(writer, asked)
 
         async with wire(hold) as server:
-            run = asyncio.ensure_future(watched(seen, server.url, f"jsonl:{tmp_path}", token=token))
+            running = seen.watch(server.url, f"jsonl:{seen.folder}", token=token)
+            run = asyncio.ensure_future(running)
             await asyncio.wait_for(reached.wait(), 10)
             run.cancel()
             await run
 
     debugged(main())
     assert isinstance(seen.error, asyncio.CancelledError)
-    assert_hidden(simulator, log=caplog.text, **seen.places(), **files(tmp_path))
+    seen.assert_hidden(simulator)
 
 
-@pytest.mark.usefixtures("_talkative", "_not_the_first_hour")
-def test_a_stream_shows_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("_not_the_first_hour")
+def test_a_stream_shows_nothing(seen: Seen) -> None:
     simulator = Echo(secret=SECRET, daily_quota=4)
-    seen = Seen()
 
     async def main() -> None:
         account = harvester.Account(A, secret=SECRET)
@@ -416,10 +393,19 @@ def test_a_stream_shows_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
     debugged(main())
     assert isinstance(seen.error, harvester.IncompleteError)
-    assert_hidden(simulator, log=caplog.text, **seen.places())
+    seen.assert_hidden(simulator)
 
 
 # the parts, used by themselves
+
+
+async def raised(awaitable: Awaitable[object]) -> BaseException:
+    """What it raises."""
+    try:
+        await awaitable
+    except BaseException as exc:  # noqa: BLE001  (it is looked at)
+        return exc
+    raise AssertionError
 
 
 @pytest.mark.parametrize("ends", ["failed", "cancelled"])
@@ -439,11 +425,7 @@ def test_a_request_that_ends_badly_leaves_no_frame_with_its_token(ends: str) -> 
             await asyncio.wait_for(reached.wait(), 10)
             if ends == "cancelled":
                 sending.cancel()
-            try:
-                await sending
-            except BaseException as exc:  # noqa: BLE001  (it is looked at)
-                return exc
-            raise AssertionError
+            return await raised(sending)
 
     exc = debugged(main())
     assert isinstance(exc, asyncio.CancelledError if ends == "cancelled" else AttemptError)
@@ -462,57 +444,23 @@ def test_a_request_that_ends_badly_leaves_no_frame_with_its_token(ends: str) -> 
         SECRET.encode(),
     ],
 )
-def test_a_token_that_is_refused_leaves_no_frame_with_secret_or_answer(
-    token: str, body: bytes
-) -> None:
-    async def main() -> BaseException:
-        async def send(_: Request) -> Response:
-            return Response(200, body)
+async def test_a_refused_token_leaves_no_frame_with_it(token: str, body: bytes) -> None:
+    async def send(_: Request) -> Response:
+        return Response(200, body)
 
-        shared = SharedToken(A, provider_for(harvester.Account(A, SECRET, token)), send)
-        try:
-            await shared.get()
-        except harvester.HarvestError as exc:
-            return exc
-        raise AssertionError
-
-    exc = asyncio.run(main())
+    shared = SharedToken(A, provider_for(harvester.Account(A, SECRET, token)), send)
+    exc = await raised(shared.get())
+    assert isinstance(exc, harvester.HarvestError)
     frames = shown(exc).replace(repr(body), "")  # the fake's own
     assert_hidden(None, error=frames)
 
 
-def test_a_callable_that_gives_what_is_no_token_leaves_no_frame_with_it() -> None:
-    async def main() -> BaseException:
-        provider = provider_for(harvester.Account(A, token=lambda: [SECRET]))
-        try:
-            await provider.fetch(lambda _: None)
-        except AttemptError as exc:
-            return exc
-        raise AssertionError
-
-    exc = asyncio.run(main())
+async def test_a_callable_that_gives_what_is_no_token_leaves_no_frame_with_it() -> None:
+    provider = provider_for(harvester.Account(A, token=lambda: [SECRET]))
+    exc = await raised(provider.fetch(lambda _: None))
+    assert isinstance(exc, AttemptError)
     assert "returned list, not a token" in str(exc)
     assert_hidden(None, error=shown(exc))
-
-
-def test_what_holds_a_secret_shows_none() -> None:
-    held = [
-        harvester.Account(A, SECRET),
-        harvester.Token(SECRET),
-        Secret(SECRET),
-        Request("POST", "/x", (("access_token", SECRET),), SECRET.encode()),
-        Response(200, SECRET.encode()),
-        *[provider_for(harvester.Account(A, SECRET, kind)) for kind in ("stable", "classic")],
-    ]
-    assert_hidden(None, reprs=repr(held), strings=" ".join(map(str, held)))
-
-
-def test_an_echo_is_cut_out_in_whatever_form_it_comes() -> None:
-    hidden = Secret(SECRET)
-    assert hidden.cut_from(f"a {SECRET} b {quote_plus(SECRET)} c") == "a … b … c"
-    body = "|".join([SECRET, quote(SECRET, safe=""), SECRET.replace("/", "\\/")]).encode()
-    assert hidden.cut_from_response(Response(200, body)).body.decode() == "…|…|…"
-    assert Secret("list").cut_from_response(Response(200, b"list")).body == b"list"
 
 
 def test_the_search_finds_what_is_shown() -> None:
@@ -555,23 +503,14 @@ class Process:
                 path = Path(f"/proc/{self.running.pid}/cmdline")
                 self.arguments.add(path.read_bytes())
 
-    async def run(self, url: str, *more: str, **env: str) -> None:
+    async def run(self, url: str, **env: str) -> None:
+        more = ("--attempts", "2", "--out", "o", "--json")
+        path = f"{self._folder / 'talk'}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
+        known = {"HARVESTER_SECRET": SECRET, "PYTHONASYNCIODEBUG": "1", "PYTHONPATH": path}
         self.running = await asyncio.create_subprocess_exec(
-            *command(
-                "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end", str(END),
-                "--base-url", url, "--rate", "1000/s", "--attempts", "2", "--out", "o", "--json",
-                *more,
-            ),
-            cwd=self._folder,
-            env=environment(
-                HARVESTER_SECRET=SECRET, PYTHONASYNCIODEBUG="1",
-                PYTHONPATH=os.pathsep.join(
-                    filter(None, [str(self._folder / "talk"), os.environ.get("PYTHONPATH")])
-                ),
-                **env,
-            ),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            *command(*asked_for(url, "getarticlesummary", BEGIN, END, *more)),
+            cwd=self._folder, env=environment(**known, **env),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self.out, self.err = await self.running.communicate()
         self.status = self.running.returncode

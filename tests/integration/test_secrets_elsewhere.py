@@ -6,11 +6,8 @@ searched.  What is searched for stands in this module's variables, since tests' 
 
 from __future__ import annotations
 
-import logging
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -22,28 +19,25 @@ from harvester.sinks.redis import RedisStreams
 from harvester.testing import Faults, Simulator
 from tests import mysql_server, postgres_server, redis_server
 from tests.integration import test_secrets
-from tests.integration.test_secrets import (
-    BEGIN,
-    END,
-    PIECE,
-    Seen,
-    commanded,
-    debugged,
-    files,
-    shown,
-)
+from tests.integration.test_secrets import PIECE, Seen, commanded, files, shown
 from tests.mysql_server import MySQLServer
+from tests.own_server import free_port
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
-from tests.support import A, harvest
-from tests.wire_servers import HOST, simulated, wire
+from tests.scenarios.command import succeeded
+from tests.support import A
 
 pytestmark = pytest.mark.thorough
 
 PLATFORM = "wx00000000000000cc"
 SECRET = "component-s3cret-0123456789-of-a-platform"
 WRONG = "wr0ng-p4ssw0rd/with+odd%characters"
-PASSWORDS = (postgres_server.PASSWORD, redis_server.PASSWORD, mysql_server.PASSWORD, WRONG)
+OWN = {
+    "postgres": postgres_server.PASSWORD,
+    "mysql": mysql_server.PASSWORD,
+    "redis": redis_server.PASSWORD,
+}
+PASSWORDS = (*OWN.values(), WRONG)
 SPEC = {"": ""}
 """The sink of the test that runs."""
 
@@ -60,126 +54,54 @@ def assert_no_password(**places: str | bytes) -> None:
                 assert at < 0, f"{place}: …{text[max(0, at - 400) : at]}<HERE>"
 
 
-async def _run(seen: Seen, url: str, **options: Any) -> None:
-    try:
-        seen.report = await harvester.run(
-            harvester.Account(A, secret="practice"), "getarticlesummary", BEGIN, END,
-            sink=SPEC["now"], base_url=url, on_event=seen, **{"rate": 1000, **options},
-        )  # fmt: skip
-    except BaseException as exc:  # noqa: BLE001  (it is the exception that is looked at)
-        seen.error = exc
-
-
-def harvested(seen: Seen, **options: Any) -> None:
-    """A run into the sink of now, in debug mode."""
-
-    async def main() -> None:
-        async with wire(simulated(Simulator())) as server:
-            await _run(seen, server.url, **options)
-
-    debugged(main())
-
-
-def nobody() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-@pytest.fixture(autouse=True)
-def _talkative(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    loggers = (
-        "",
-        "asyncio",
-        "aiohttp.client",
-        "harvester",
-        "psycopg",
-        "psycopg.pool",
-        "pymysql",
-        "redis",
-    )
-    for name in loggers:
-        caplog.set_level(logging.DEBUG, logger=name or None)
-    yield
+@pytest.fixture
+def seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Seen]:
+    yield Seen(tmp_path, caplog)
     SPEC["now"] = ""
 
 
-def with_wrong(url: str, right: str) -> str:
-    return url.replace(right, quote(WRONG, safe=""))
-
-
-def of_postgres(how: str, request: pytest.FixtureRequest) -> None:
-    server: PostgresServer = request.getfixturevalue("postgres")
-    name = server.new_database()
+def chosen(kind: str, how: str, request: pytest.FixtureRequest) -> None:
+    """A sink in a server, by a URL that is good or wrong in some way."""
+    server: PostgresServer | MySQLServer | RedisServer = request.getfixturevalue(kind)
+    if isinstance(server, RedisServer):
+        server.empty()
+        good, nowhere = server.url, server.url.replace("/0", "/999")
+    else:
+        good, nowhere = server.url(server.new_database()), server.url("nowhere")
+    port = f":{server.port}/"
     SPEC["now"] = {
-        "good": server.url(name),
-        "wrong": with_wrong(server.url(name), postgres_server.PASSWORD),
-        "away": server.url(name).replace(f":{server.port}/", f":{nobody()}/"),
-        "nowhere": server.url("nowhere"),
-        "odd": f"{server.url(name)}?nonsense=1",
-        "no port": server.url(name).replace(f":{server.port}/", ":x/"),
+        "good": good,
+        "wrong": good.replace(OWN[kind], quote(WRONG, safe="")),
+        "away": good.replace(port, f":{free_port()}/"),
+        "nowhere": nowhere,
+        "odd": f"{good}?nonsense=1",
+        "no port": good.replace(port, ":x/"),
     }[how]
-
-
-def of_mysql(how: str, request: pytest.FixtureRequest) -> None:
-    server: MySQLServer = request.getfixturevalue("mysql")
-    name = server.new_database()
-    SPEC["now"] = {
-        "good": server.url(name),
-        "wrong": with_wrong(server.url(name), mysql_server.PASSWORD),
-        "away": server.url(name).replace(f":{server.port}/", f":{nobody()}/"),
-        "nowhere": server.url("nowhere"),
-        "odd": f"{server.url(name)}?nonsense=1",
-        "no port": server.url(name).replace(f":{server.port}/", ":x/"),
-    }[how]
-
-
-def of_redis(how: str, request: pytest.FixtureRequest) -> None:
-    server: RedisServer = request.getfixturevalue("redis")
-    server.empty()
-    SPEC["now"] = {
-        "good": server.url,
-        "wrong": with_wrong(server.url, redis_server.PASSWORD),
-        "away": server.url.replace(f":{server.port}/", f":{nobody()}/"),
-        "nowhere": server.url.replace("/0", "/999"),
-        "odd": f"{server.url}?nonsense=1",
-        "no port": server.url.replace(f":{server.port}/", ":x/"),
-    }[how]
-
-
-KINDS: dict[str, Callable[[str, pytest.FixtureRequest], None]] = {
-    "postgres": of_postgres, "mysql": of_mysql, "redis": of_redis,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("how", ["good", "wrong", "away", "nowhere", "odd", "no port"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OWN)
 def test_a_destination_shows_no_password_however_it_goes(
-    kind: str,
-    how: str,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    kind: str, how: str, seen: Seen, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for sink in (RedisStreams, PostgreSQL, MySQL):
         monkeypatch.setitem(sink.__init__.__kwdefaults__, "patience", 0.3)  # type: ignore[misc]
-    KINDS[kind](how, request)
-    seen = Seen()
-    harvested(seen, ledger=tmp_path / "ledger.sqlite")
+    chosen(kind, how, request)
+    simulator = Simulator(secret=test_secrets.SECRET)
+    seen.run(simulator, lambda: SPEC["now"], ledger=seen.folder / "ledger.sqlite")
     if how == "good":
         assert seen.report is not None, shown(seen.error)
         assert seen.report.state == "complete"
     else:
         assert isinstance(seen.error, harvester.HarvestError), shown(seen.error)
-    assert_no_password(log=caplog.text, **seen.places(), **files(tmp_path))
+    assert_no_password(**seen.places())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OWN)
 def test_the_command_shows_no_password_of_its_configuration(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    KINDS[kind]("good", request)
+    chosen(kind, "good", request)
     store: RedisServer = request.getfixturevalue("redis")
     (tmp_path / "harvester.toml").write_text(
         f"sink = ['{SPEC['now']}', 'jsonl:o']\ntoken-store = '{store.url}'\n"
@@ -192,11 +114,9 @@ def test_the_command_shows_no_password_of_its_configuration(
     arguments = b" ".join(process.arguments)
     assert_no_password(out=process.out, err=process.err, arguments=arguments, **written)
     for what in ("status", "verify", "rebuild"):
-        known = {"HARVESTER_REDIS_PASSWORD": redis_server.PASSWORD}
-        known["PGPASSWORD"] = postgres_server.PASSWORD
-        known["MYSQL_PWD"] = mysql_server.PASSWORD
-        done = harvest(what, "--out", "o", cwd=tmp_path, **known)
-        assert done.returncode == 0, done.stderr
+        known = {"HARVESTER_REDIS_PASSWORD": OWN["redis"]}
+        known |= {"PGPASSWORD": OWN["postgres"], "MYSQL_PWD": OWN["mysql"]}
+        done = succeeded(what, "--out", "o", cwd=tmp_path, **known)
         assert_no_password(out=done.stdout, err=done.stderr, **files(tmp_path / "o"))
 
 
@@ -204,39 +124,28 @@ def test_the_command_shows_no_password_of_its_configuration(
 
 
 def test_a_run_of_a_platforms_account_shows_nothing_of_either(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    seen: Seen, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     simulator = Simulator(
         component=(PLATFORM, SECRET), faults=Faults(revoke_every=6, busy=0.1), token_lifetime=600.0
     )
-    seen = Seen()
-    kept = tmp_path / "kept"
-    kept.mkdir()
+    kept = tmp_path_factory.mktemp("kept")
     for name, value in (("refresh", simulator.refresh_token(A)), ("ticket", simulator.ticket())):
         (kept / name).write_text(value)
         (kept / name).chmod(0o600)
     del name, value
 
-    async def main() -> None:
-        async with wire(simulated(simulator)) as server:
-            platform = harvester.Platform(PLATFORM, SECRET, kept / "ticket")
-            account = platform.account(A, kept / "refresh")
-            try:
-                seen.report = await harvester.run(
-                    account, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path / 'o'}",
-                    base_url=server.url, on_event=seen, rate=1000,
-                    token_store=f"file:{kept / 'tokens'}",
-                )  # fmt: skip
-            except BaseException as exc:  # noqa: BLE001
-                seen.error = exc
+    def account() -> harvester.Account:
+        platform = harvester.Platform(PLATFORM, SECRET, kept / "ticket")
+        return platform.account(A, kept / "refresh")
 
-    debugged(main())
+    store = f"file:{kept / 'tokens'}"
+    seen.run(simulator, f"jsonl:{seen.folder}", account=account, token_store=store, attempts=8)
     assert seen.report is not None, shown(seen.error)
     assert seen.report.state == "complete"
     hidden = [SECRET, simulator.ticket(), simulator.refresh_token(A), *simulator.tokens]
     assert len(hidden) > 5
-    places = {"log": caplog.text, **seen.places(), **files(tmp_path / "o")}
-    for place, content in places.items():
+    for place, content in seen.places().items():
         text = content.decode(errors="replace") if isinstance(content, bytes) else content
         for each in hidden:
             assert each not in text, place

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,30 +44,32 @@ def simulating(*options: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def post(url: str, path: str, given: dict[str, str], **query: str) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{url}{path}?{urlencode(query)}", json.dumps(given).encode(), method="POST"
-    )
+    where = f"{url}{path}?{urlencode(query)}"
+    request = urllib.request.Request(where, json.dumps(given).encode(), method="POST")
     with urllib.request.urlopen(request, timeout=10) as response:
-        answer = json.load(response)
-    assert isinstance(answer, dict)
+        answer: dict[str, Any] = json.load(response)
     return answer
+
+
+def asker(url: str) -> Callable[[str, str, str], dict[str, Any]]:
+    """What asks for statistics, with a token of its own."""
+    token = post(url, "/cgi-bin/stable_token", GRANT)["access_token"]
+
+    def ask(name: str, begin: str, end: str) -> dict[str, Any]:
+        days = {"begin_date": begin, "end_date": end}
+        return post(url, f"/datacube/{name}", days, access_token=token)
+
+    return ask
 
 
 def test_a_span_of_ones_own_is_kept() -> None:
     with simulating("--span", "getusersummary=2", "--span", "getusercumulate=1") as (url, _):
-        token = post(url, "/cgi-bin/stable_token", GRANT)["access_token"]
-        codes = [
-            post(
-                url,
-                f"/datacube/{name}",
-                {"begin_date": "2024-01-01", "end_date": f"2024-01-0{last}"},
-                access_token=token,
-            ).get("errcode")
-            for name, last in (
-                ("getusersummary", 2), ("getusersummary", 3), ("getusercumulate", 2),
-                ("getinterfacesummary", 9),
-            )
+        ask = asker(url)
+        asked = [
+            ("getusersummary", 2), ("getusersummary", 3), ("getusercumulate", 2),
+            ("getinterfacesummary", 9),
         ]  # fmt: skip
+        codes = [ask(name, "2024-01-01", f"2024-01-0{last}").get("errcode") for name, last in asked]
     assert codes == [None, 61501, 61501, None]
 
 
@@ -85,38 +87,23 @@ def test_the_command_that_is_suggested_works(tmp_path: Path) -> None:
 
 def test_a_day_can_be_made_silent_and_fields_left_out() -> None:
     with simulating("--silent-hours", "240", "--sparse") as (url, _):
-        token = post(url, "/cgi-bin/stable_token", GRANT)["access_token"]
-        days = {"begin_date": "2024-01-01", "end_date": "2024-01-02"}
-        rows = post(url, "/datacube/getusercumulate", days, access_token=token)["list"]
+        ask = asker(url)
+        rows = ask("getusercumulate", "2024-01-01", "2024-01-02")["list"]
         assert ["user_source" in row for row in rows] == [False, True]
         last = (datetime.now(CHINA).date() - timedelta(days=3)).isoformat()
-        days = {"begin_date": last, "end_date": last}
-        assert post(url, "/datacube/getusercumulate", days, access_token=token) == {"list": []}
+        assert ask("getusercumulate", last, last) == {"list": []}
 
 
 def test_a_platform_is_told_what_it_needs_to_practise() -> None:
     with simulating("--component", "wxcomponent1", "--delay-until-hour", "9.5") as (url, lines):
         ticket = lines[-3].rpartition("ticket ")[2]
         appid, _, refresh = lines[-1].removeprefix("refresh token of ").partition(": ")
-        opened = post(
-            url,
-            "/cgi-bin/component/api_component_token",
-            {
-                "component_appid": "wxcomponent1",
-                "component_appsecret": "practice",
-                "component_verify_ticket": ticket,
-            },
-        )
-        answer = post(
-            url,
-            "/cgi-bin/component/api_authorizer_token",
-            {
-                "component_appid": "wxcomponent1",
-                "authorizer_appid": appid,
-                "authorizer_refresh_token": refresh,
-            },
-            component_access_token=opened["component_access_token"],
-        )
+        me = {"component_appid": "wxcomponent1"}
+        mine = {**me, "component_appsecret": "practice", "component_verify_ticket": ticket}
+        token = post(url, "/cgi-bin/component/api_component_token", mine)["component_access_token"]
+        theirs = {**me, "authorizer_appid": appid, "authorizer_refresh_token": refresh}
+        path = "/cgi-bin/component/api_authorizer_token"
+        answer = post(url, path, theirs, component_access_token=token)
     assert answer["authorizer_refresh_token"] == refresh
     assert answer["expires_in"] == 7200
 

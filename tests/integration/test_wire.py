@@ -8,6 +8,7 @@ import socket
 import sys
 import tracemalloc
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
@@ -27,18 +28,10 @@ from harvester.model import Request, Response, Window
 from harvester.settings import Options
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
+from tests.own_server import free_port
+from tests.scenarios.command import asked
 from tests.support import A, assert_exactly_the_truth, command, environment, scope, stored
-from tests.wire_servers import (
-    HOST,
-    Answer,
-    Asked,
-    Certificates,
-    Wire,
-    http,
-    reset,
-    simulated,
-    wire,
-)
+from tests.wire_servers import HOST, Answer, Asked, Certificates, Wire, http, reset, simulated, wire
 
 pytestmark = pytest.mark.thorough
 
@@ -90,6 +83,11 @@ def kept(answer: bytes) -> Bad:
         writer.write(answer)
 
     return send
+
+
+def answering(bad: Bad) -> Answer:
+    """The same to every request."""
+    return lambda writer, _: bad(writer)
 
 
 def drip(head: bytes) -> Bad:
@@ -212,19 +210,19 @@ async def harvested(
         return await engine.run(), sink.records
 
 
+def noting(reasons: list[str]) -> Callable[[Event], None]:
+    """An observer that notes why something is tried again."""
+    return lambda event: reasons.append(event.reason) if isinstance(event, Retrying) else None
+
+
 @pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("name", BAD)
 async def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: str) -> None:
     bad, said = BAD[name]
     simulator = Simulator()
-    reasons = []
-
-    def observe(event: Event) -> None:
-        if isinstance(event, Retrying):
-            reasons.append(event.reason)
-
+    reasons: list[str] = []
     async with wire(once(simulator, bad)) as server:
-        report, records = await harvested(server.url, observe, whose)
+        report, records = await harvested(server.url, noting(reasons), whose)
     assert len(reasons) == 1
     assert said in reasons[0]
     assert (report.state, report.retries) == ("complete", 1)
@@ -234,113 +232,84 @@ async def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, who
 # one answer, seen from the transport
 
 
-def sent(
+async def answer_of(transport: HttpTransport) -> Response | str:
+    """What a request gets: an answer, or what an error says."""
+    try:
+        return await transport.send(REQUEST)
+    except AttemptError as exc:
+        return str(exc)
+
+
+async def sent(
     bad: Bad, timeout: float = 10.0, requests: int = 1, whose: str = "ours", pause: float = 0.05
 ) -> tuple[list[Response | str], Wire]:
     """What becomes of requests, one after another, to a server that answers each like that."""
-
-    async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
-        await bad(writer)
-
-    async def main() -> tuple[list[Response | str], Wire]:
-        found: list[Response | str] = []
-        async with (
-            wire(answer) as server,
-            transport_to(server.url, whose, timeout) as transport,
-        ):
-            for _ in range(requests):
-                try:
-                    found.append(await transport.send(REQUEST))
-                except AttemptError as exc:
-                    found.append(str(exc))
-                await asyncio.sleep(pause)  # in which it is seen that a connection was closed
-        return found, server
-
-    return asyncio.run(main())
-
-
-@pytest.mark.parametrize("whose", WHOSE)
-def test_a_reset_after_the_answer_takes_nothing_away(whose: str) -> None:
-    found, server = sent(raw(http(b"{}"), end=reset), requests=3, whose=whose)
-    assert found == [Response(200, b"{}")] * 3
-    assert server.connections == 3
-
-
-@pytest.mark.parametrize("whose", WHOSE)
-def test_a_connection_closed_between_two_requests_is_not_used_again(whose: str) -> None:
-    found, server = sent(raw(http(b"{}", "Connection: keep-alive")), requests=3, whose=whose)
-    assert found == [Response(200, b"{}")] * 3
-    assert server.connections == 3
+    found = []
+    async with (
+        wire(answering(bad)) as server,
+        transport_to(server.url, whose, timeout) as transport,
+    ):
+        for _ in range(requests):
+            found.append(await answer_of(transport))
+            await asyncio.sleep(pause)  # in which it is seen that a connection was closed
+    return found, server
 
 
 LONG = b" " * 300_000
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n{ }\r\n0\r\n\r\n"
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+GOOD = Response(200, b"{}")
+AFTER: dict[str, tuple[Bad, Response | str, bool]] = {
+    "short": (kept(http(b"{}")), GOOD, True),
+    "long": (kept(http(LONG)), Response(200, LONG), True),
+    "packed": (
+        kept(http(bomb(1, "gzip"), "Content-Encoding: gzip")),
+        Response(200, bytes(MB)),
+        True,
+    ),
+    "chunked": (kept(CHUNKED), Response(200, b"{ }"), True),
+    "interim answers first": (kept(INTERIM + INTERIM + http(b"{}")), GOOD, True),
+    "none": (kept(HEAD.replace(b"200 OK", b"204 None") + b"\r\n"), Response(204, b""), True),
+    "099": (kept(http(b"{}", status="099 X")), Response(99, b"{}"), True),
+    "redirect": (kept(http(b"", status="302 Found")), Response(302, b""), True),
+    "reset after it": (raw(http(b"{}"), end=reset), GOOD, False),
+    "closed after it": (raw(http(b"{}", "Connection: keep-alive")), GOOD, False),
+    "two": (kept(http(b"{}") + http(b'{"another":1}')), GOOD, False),
+    "half": (kept(HALF), "no answer within 0.5 s", False),
+    "too long": (
+        kept(http(b" " * (LIMIT + MB))),
+        "the answer was longer than 4194304 bytes",
+        False,
+    ),
+    "not HTTP": (kept(b"HTTP 200 OK\r\n\r\n"), "the answer was not HTTP", False),
+}
+"""What is sent, what is made of it, and whether the connection serves the next request."""
 
 
 @pytest.mark.parametrize("whose", WHOSE)
-@pytest.mark.parametrize(
-    ("answer", "read"),
-    [
-        (http(b"{}"), Response(200, b"{}")),
-        (http(LONG), Response(200, LONG)),
-        (http(bomb(1, "gzip"), "Content-Encoding: gzip"), Response(200, bytes(MB))),
-        (CHUNKED, Response(200, b"{ }")),
-        (INTERIM + INTERIM + http(b"{}"), Response(200, b"{}")),
-        (HEAD.replace(b"200 OK", b"204 None") + b"\r\n", Response(204, b"")),
-        (http(b"{}", status="099 X"), Response(99, b"{}")),
-        (http(b"", status="302 Found"), Response(302, b"")),
-    ],
-    ids=["short", "long", "packed", "chunked", "interim answers first", "none", "099", "redirect"],
-)
-def test_a_connection_is_kept_after_an_answer(answer: bytes, read: Response, whose: str) -> None:
-    found, server = sent(kept(answer), requests=3, whose=whose)
+@pytest.mark.parametrize("name", AFTER)
+async def test_a_connection_is_kept_after_a_good_answer_alone(name: str, whose: str) -> None:
+    answer, read, again = AFTER[name]
+    timeout = 0.5 if name == "half" else 60.0
+    found, server = await sent(answer, timeout, requests=3, whose=whose, pause=0.15)
     assert found == [read] * 3
-    assert server.connections == 1
+    assert server.connections == (1 if again else 3)
 
 
-@pytest.mark.parametrize("whose", WHOSE)
-@pytest.mark.parametrize(
-    ("bad", "said", "timeout"),
-    [
-        (kept(HALF), "no answer within 0.5 s", 0.5),
-        (kept(http(b" " * (LIMIT + MB))), "the answer was longer than 4194304 bytes", 60.0),
-        (kept(b"HTTP 200 OK\r\n\r\n"), "the answer was not HTTP", 60.0),
-    ],
-    ids=["half", "too long", "not HTTP"],
-)
-def test_a_connection_is_not_kept_after_a_bad_answer(
-    bad: Bad, said: str, timeout: float, whose: str
-) -> None:
-    found, server = sent(bad, timeout, requests=3, whose=whose)
-    assert found == [said] * 3
-    assert server.connections == 3
-
-
-@pytest.mark.parametrize("whose", WHOSE)
-def test_two_answers_to_one_request_are_not_taken_for_two(whose: str) -> None:
-    found, server = sent(kept(http(b"{}") + http(b'{"another":1}')), requests=3, whose=whose)
-    assert found == [Response(200, b"{}")] * 3
-    assert server.connections == 3
-
-
-def test_an_answer_to_nothing_is_not_taken_for_the_next_one() -> None:
-    async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
+async def test_an_answer_to_nothing_is_not_taken_for_the_next_one() -> None:
+    async def late(writer: asyncio.StreamWriter) -> None:
         writer.write(http(b"{}"))
         await asyncio.sleep(0.01)  # the connection lies with the others by then
         writer.write(http(b'{"another":1}'))
 
-    async def late(writer: asyncio.StreamWriter) -> None:
-        await answer(writer, Asked(0, "", b""))
-
-    found, server = sent(late, requests=4, pause=0.5)
+    found, server = await sent(late, requests=4, pause=0.5)
     unsent = "the connection was closed before an answer came"
     assert found == [Response(200, b"{}"), unsent] * 2
     assert len(server.asked) == server.connections == 2
 
 
-def test_the_request_is_the_one_that_a_session_would_send() -> None:
-    heads = [sent(kept(http(b"{}")), whose=whose)[1] for whose in WHOSE]
+async def test_the_request_is_the_one_that_a_session_would_send() -> None:
+    heads = [(await sent(kept(http(b"{}")), whose=whose))[1] for whose in WHOSE]
     (ours,), (the_callers,) = [server.asked for server in heads]
     assert ours.head.replace(str(heads[0].port), "PORT") == the_callers.head.replace(
         str(heads[1].port), "PORT"
@@ -348,62 +317,49 @@ def test_the_request_is_the_one_that_a_session_would_send() -> None:
     assert ours.body == the_callers.body
 
 
-def test_a_request_whose_kept_connection_is_closed_under_it_is_not_lost() -> None:
-    simulator = Simulator()
+async def test_a_request_whose_kept_connection_is_closed_under_it_is_not_lost() -> None:
+    simulator, sink = Simulator(), MemorySink()
     good = simulated(simulator)
-    served: dict[asyncio.StreamWriter, int] = {}
+    served: Counter[asyncio.StreamWriter] = Counter()
 
     async def answer(writer: asyncio.StreamWriter, asked: Asked) -> None:
-        served[writer] = served.get(writer, 0) + 1
+        served[writer] += 1
         if served[writer] > 2:
             reset(writer)  # the third request on each connection comes to nothing
         else:
             await good(writer, asked)
 
-    async def main() -> tuple[Report, list[Any], Wire]:
-        sink = MemorySink()
-        async with wire(answer) as server:
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, base_url=server.url,
-                rate=1000, concurrency=1,
-            )  # fmt: skip
-        return report, sink.records, server
-
-    report, records, server = asyncio.run(main())
+    async with wire(answer) as server:
+        report = await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, base_url=server.url, rate=1000,
+            concurrency=1,
+        )  # fmt: skip
     assert report.state == "complete"
     assert report.retries >= 2
     assert server.connections >= 3
-    assert_exactly_the_truth(records, simulator, (A,), BEGIN, END)
+    assert_exactly_the_truth(sink.records, simulator, (A,), BEGIN, END)
 
 
-def _most_memory(work: Callable[[], Any]) -> tuple[Any, int]:
+ENDLESS = ["too long", "too long, chunked", "too long, of no told length", "headers without end"]
+BOMBS = ["gzip", "deflate", "zstd"]
+
+
+@pytest.mark.parametrize("whose", WHOSE)
+@pytest.mark.parametrize("name", [*ENDLESS, *BOMBS])
+async def test_an_answer_that_is_too_long_when_unpacked_is_not_held(name: str, whose: str) -> None:
+    if name in BOMBS:
+        packed = bomb(200, name)
+        assert len(packed) < LIMIT
+        bad, said = raw(http(packed, f"Content-Encoding: {name}")), f"longer than {LIMIT} bytes"
+    else:
+        bad, said = BAD[name]
     tracemalloc.start()
     try:
-        found = work()
-        return found, tracemalloc.get_traced_memory()[1]
+        (found,), _ = await sent(bad, whose=whose)
+        most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize("whose", WHOSE)
-@pytest.mark.parametrize(
-    "name", ["too long", "too long, chunked", "too long, of no told length", "headers without end"]
-)
-def test_an_answer_that_is_too_long_is_not_held(name: str, whose: str) -> None:
-    bad, said = BAD[name]
-    (found, _), most = _most_memory(lambda: sent(bad, whose=whose))
-    assert said in found[0]
-    assert most < LIMIT + SLACK
-
-
-@pytest.mark.parametrize("whose", WHOSE)
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
-def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str, whose: str) -> None:
-    packed = bomb(200, encoding)
-    assert len(packed) < LIMIT
-    answer = http(packed, f"Content-Encoding: {encoding}")
-    (found, _), most = _most_memory(lambda: sent(raw(answer), whose=whose))
-    assert found == [f"the answer was longer than {LIMIT} bytes"]
+    assert said in str(found)
     assert most < LIMIT + SLACK
 
 
@@ -419,45 +375,36 @@ def test_a_bomb_is_counted_unpacked_and_not_held(encoding: str, whose: str) -> N
         ("x-nobody", b"\x00\x01", "not JSON"),
     ],
 )
-def test_a_coding_that_is_wrong_or_unknown_costs_an_attempt(
-    coding: str, body: bytes, said: str
-) -> None:
-    (found,), _ = sent(raw(http(body, f"Content-Encoding: {coding}")))
+async def test_a_wrong_coding_costs_an_attempt(coding: str, body: bytes, said: str) -> None:
+    (found,), _ = await sent(raw(http(body, f"Content-Encoding: {coding}")))
     if isinstance(found, Response):
         found = INTERFACES["getarticlesummary"].verdict(found, WINDOW).message
     assert said in found
 
 
 @pytest.mark.parametrize("whose", WHOSE)
-def test_a_flood_of_interim_answers_is_cut_off(whose: str) -> None:
+async def test_a_flood_of_interim_answers_is_cut_off(whose: str) -> None:
     async def flood(writer: asyncio.StreamWriter) -> None:
         while not writer.is_closing():
             writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
             await writer.drain()
             await asyncio.sleep(0)
 
-    (found,), _ = sent(flood, timeout=0.4, whose=whose)
+    (found,), _ = await sent(flood, timeout=0.4, whose=whose)
     assert found == "no answer within 0.4 s"
 
 
 async def test_a_redirect_to_another_host_is_not_followed() -> None:
-    async def elsewhere(writer: asyncio.StreamWriter, _: Asked) -> None:
-        writer.write(http(b'{"list":[]}'))
-
-    async with wire(elsewhere) as other:
+    async with wire(answering(kept(http(b'{"list":[]}')))) as other:
         where = f"Location: {other.url.replace(HOST, 'localhost')}/datacube/x"
-
-        async def moved(writer: asyncio.StreamWriter) -> None:
-            writer.write(http(b"", where, status="307 Temporary Redirect"))
-
+        moved = kept(http(b"", where, status="307 Temporary Redirect"))
         async with wire(once(Simulator(), moved)) as server:
             report = await harvester.run(
                 ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
                 base_url=server.url, rate=1000, concurrency=1,
             )  # fmt: skip
-        report, connections, asked = report, other.connections, len(server.asked)
-    assert connections == 0
-    assert asked == 3  # the token, a day, and the one that was moved: then it stops
+    assert other.connections == 0
+    assert len(server.asked) == 3  # the token, a day, and the one that was moved: then it stops
     assert report.state == "partial"
     assert "redirects are not followed" in report.failures[0].error
 
@@ -469,52 +416,39 @@ class Flaky(AbstractResolver):
     """Finds no name at first, and then ours."""
 
     def __init__(self, failures: int) -> None:
-        self.left = failures
+        self.failures = failures
         self.asked = 0
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         self.asked += 1
-        if self.left:
-            self.left -= 1
+        if self.asked <= self.failures:
             raise OSError(None, "Temporary failure in name resolution")
-        return [
-            ResolveResult(
-                hostname=host, host=HOST, port=port, family=socket.AF_INET, proto=0, flags=0
-            )
-        ]
+        found = {"hostname": host, "host": HOST, "port": port, "family": socket.AF_INET}
+        return [ResolveResult(**found, proto=0, flags=0)]
 
     async def close(self) -> None:
         pass
 
 
-def test_a_name_that_is_not_found_for_a_while_loses_nothing() -> None:
-    simulator = Simulator()
+async def test_a_name_that_is_not_found_for_a_while_loses_nothing() -> None:
+    simulator, resolver, sink = Simulator(), Flaky(3), MemorySink()
     reasons: list[str] = []
-
-    def observe(event: Event) -> None:
-        if isinstance(event, Retrying):
-            reasons.append(event.reason)
-
-    async def main() -> list[Any]:
-        resolver, sink = Flaky(3), MemorySink()
-        connector = aiohttp.TCPConnector(
-            resolver=resolver, use_dns_cache=False, force_close=True, limit=2
-        )
-        async with (
-            wire(simulated(simulator)) as server,
-            aiohttp.ClientSession(connector=connector) as session,
-        ):
-            report = await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, session=session, rate=1000,
-                base_url=server.url.replace(HOST, "wechat.test"), on_event=observe,
-            )  # fmt: skip
-            assert report.state == "complete"
-            assert resolver.asked > 5
-        return sink.records
-
-    assert_exactly_the_truth(asyncio.run(main()), simulator, (A,), BEGIN, END)
+    connector = aiohttp.TCPConnector(
+        resolver=resolver, use_dns_cache=False, force_close=True, limit=2
+    )
+    async with (
+        wire(simulated(simulator)) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+        report = await harvester.run(
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, session=session, rate=1000,
+            base_url=server.url.replace(HOST, "wechat.test"), on_event=noting(reasons),
+        )  # fmt: skip
+    assert report.state == "complete"
+    assert resolver.asked > 5
+    assert_exactly_the_truth(sink.records, simulator, (A,), BEGIN, END)
     assert len(reasons) == 3
     assert all("the host name wechat.test was not found" in reason for reason in reasons)
 
@@ -522,46 +456,44 @@ def test_a_name_that_is_not_found_for_a_while_loses_nothing() -> None:
 # TLS
 
 
-def answered_over_tls(tls: Any, ca_file: Path | None) -> Response | str:
-    async def answer(writer: asyncio.StreamWriter, _: Asked) -> None:
-        writer.write(http(b"{}"))
-
-    async def main() -> tuple[Response | str, int]:
-        async with (
-            wire(answer, tls) as server,
-            HttpTransport(server.url, ca_file=ca_file) as transport,
-        ):
-            try:
-                return await transport.send(REQUEST), len(server.asked)
-            except AttemptError as exc:
-                return str(exc), len(server.asked)
-
-    found, asked = asyncio.run(main())
-    assert asked == isinstance(found, Response), "a request was sent to whom we do not trust"
+async def answered_over_tls(tls: Any, ca_file: Path | None) -> Response | str:
+    async with (
+        wire(answering(kept(http(b"{}"))), tls) as server,
+        HttpTransport(server.url, ca_file=ca_file) as transport,
+    ):
+        found = await answer_of(transport)
+    sent = len(server.asked) == 1
+    assert sent == isinstance(found, Response), "a request was sent to whom we do not trust"
     return found
 
 
-def test_an_own_authority_is_trusted_once_it_is_given(certificates: Certificates) -> None:
-    found = answered_over_tls(certificates.good(), certificates.ca_file)
-    assert found == Response(200, b"{}")
-    assert "unable to get local issuer certificate" in answered_over_tls(certificates.good(), None)
-
-
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "known", "said"),
     [
-        ("wrong_name", "certificate is not valid for '127.0.0.1'"),
-        ("expired", "certificate has expired"),
-        ("self_signed", "self-signed certificate"),
+        ("good", False, "unable to get local issuer certificate"),
+        ("wrong_name", True, "certificate is not valid for '127.0.0.1'"),
+        ("expired", True, "certificate has expired"),
+        ("self_signed", True, "self-signed certificate"),
     ],
 )
-def test_a_bad_certificate_is_refused_and_said_why(
-    certificates: Certificates, kind: str, said: str
+async def test_a_bad_certificate_is_refused_and_said_why(
+    certificates: Certificates, kind: str, known: bool, said: str
 ) -> None:
-    found = answered_over_tls(getattr(certificates, kind)(), certificates.ca_file)
+    ca_file = certificates.ca_file if known else None
+    found = await answered_over_tls(getattr(certificates, kind)(), ca_file)
     assert isinstance(found, str)
     assert found.startswith("the server's TLS certificate was refused (")
     assert said in found.replace("self signed", "self-signed")
+
+
+async def commanded(url: str, folder: Path, *more: str) -> tuple[int | None, str]:
+    """How the command ends, and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *command(*asked(url, "getarticlesummary", BEGIN, END, *more)),
+        cwd=folder, env=environment(), stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    return process.returncode, err.decode()
 
 
 async def test_the_library_and_the_command_take_an_own_authority(
@@ -574,14 +506,7 @@ async def test_the_library_and_the_command_take_an_own_authority(
             base_url=server.url, rate=1000, ca_file=certificates.ca_file,
         )  # fmt: skip
         (tmp_path / "harvester.toml").write_text(f"ca-file = '{certificates.ca_file}'\n")
-        process = await asyncio.create_subprocess_exec(
-            *command(
-                "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
-                str(END), "--base-url", server.url, "--rate", "1000/s", "--out", "b",
-            ),
-            cwd=tmp_path, env=environment(),
-        )  # fmt: skip
-        report, status = report, await process.wait()
+        status, _ = await commanded(server.url, tmp_path, "--out", "b")
     assert (report.state, status) == ("complete", 0)
     for name in ("a", "b"):
         assert_exactly_the_truth(stored(tmp_path / name), simulator, (A,), BEGIN, END)
@@ -591,23 +516,13 @@ async def test_a_certificate_of_nobody_ends_the_command_with_4_and_says_why(
     certificates: Certificates, tmp_path: Path
 ) -> None:
     async with wire(simulated(Simulator()), certificates.good()) as server:
-        process = await asyncio.create_subprocess_exec(
-            *command(
-                "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end",
-                str(END), "--base-url", server.url, "--attempts", "2",
-            ),
-            cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        _, err = await process.communicate()
+        status, err = await commanded(server.url, tmp_path, "--attempts", "2")
         assert server.asked == []
-        status, err = process.returncode, err.decode()
     assert status == 4
     assert "the server's TLS certificate was refused (unable to get local issuer" in err
 
 
-async def test_an_authority_and_a_session_of_ones_own_do_not_go_together(
-    certificates: Certificates,
-) -> None:
+async def test_ones_own_authority_and_session_do_not_mix(certificates: Certificates) -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(harvester.UsageError, match="your own session has its own TLS"):
             await harvester.run(
@@ -616,30 +531,17 @@ async def test_an_authority_and_a_session_of_ones_own_do_not_go_together(
             )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "cannot be read (No such file or directory)"),
-        ("", "holds no certificate in PEM form"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate"),
-    ],
-)
-def test_a_file_that_holds_no_authority_is_a_usage_error(
-    tmp_path: Path, content: str | None, said: str
-) -> None:
-    if content is not None:
-        (tmp_path / "ca.pem").write_text(content)
-    with pytest.raises(harvester.UsageError) as caught:
-        HttpTransport(ca_file=tmp_path / "ca.pem")
-    assert said in str(caught.value)
+def test_a_file_that_looks_like_an_authority_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(harvester.UsageError, match="holds no certificate"):
+        HttpTransport(ca_file=path)
 
 
 # proxies
 
 
-async def test_a_run_goes_through_the_proxy_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_run_goes_through_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     simulator = Simulator()
     sink = MemorySink()
     async with wire(simulated(simulator)) as proxy:
@@ -649,40 +551,26 @@ async def test_a_run_goes_through_the_proxy_of_the_environment(
             base_url="http://wechat.invalid",
         )  # fmt: skip
         assert report.state == "complete"
-    records, proxy = sink.records, proxy
-    assert_exactly_the_truth(records, simulator, (A,), BEGIN, END)
+    assert_exactly_the_truth(sink.records, simulator, (A,), BEGIN, END)
     assert all(asked.target.startswith("http://wechat.invalid/") for asked in proxy.asked)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
+async def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    async def refuse(writer: asyncio.StreamWriter, _: Asked) -> None:
-        writer.write(http(b"", status="407 Proxy Authentication Required"))
-
-    async def main() -> tuple[Response | str, str]:
-        async with wire(refuse) as proxy:
-            url = proxy.url.replace("//", "//user:hunter2@")
-            monkeypatch.setenv(f"{scheme}_proxy", url)
-            async with HttpTransport(f"{scheme}://wechat.invalid") as transport:
-                try:
-                    return await transport.send(REQUEST), repr(transport)
-                except AttemptError as exc:
-                    return str(exc), repr(transport)
-
-    found, shown = asyncio.run(main())
+    refusal = answering(kept(http(b"", status="407 Proxy Authentication Required")))
+    async with wire(refusal) as proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.url.replace("//", "//user:hunter2@"))
+        async with HttpTransport(f"{scheme}://wechat.invalid") as transport:
+            found, shown = await answer_of(transport), repr(transport)
     assert found == (Response(407, b"") if scheme == "http" else "the proxy refused (HTTP 407)")
     assert "hunter2" not in f"{found}{shown}"
 
 
 async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server((HOST, 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("http_proxy", f"http://user:hunter2@{HOST}:{port}")
     async with HttpTransport("http://wechat.invalid") as transport:
-        with pytest.raises(AttemptError) as caught:
-            await transport.send(REQUEST)
-    assert (
-        str(caught.value).replace(str(port), "PORT")
-    ) == f"no connection to the proxy {HOST}:PORT (Connection refused)"
+        said = await answer_of(transport)
+    assert said == f"no connection to the proxy {HOST}:{port} (Connection refused)"

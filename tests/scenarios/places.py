@@ -17,13 +17,8 @@ from tests.redis_server import RedisServer
 from tests.sinks.feed import Consumer
 
 
-def _of_postgresql(_: Path, request: pytest.FixtureRequest) -> str:
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.url(server.new_database())
-
-
-def _of_mysql(_: Path, request: pytest.FixtureRequest) -> str:
-    server: MySQLServer = request.getfixturevalue("mysql")
+def _served(kind: str, request: pytest.FixtureRequest) -> str:
+    server: PostgresServer | MySQLServer = request.getfixturevalue(kind)
     return server.url(server.new_database())
 
 
@@ -39,8 +34,8 @@ SINKS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "iceberg": lambda directory, _: f"iceberg:{directory}",
     "sqlite": lambda directory, _: f"sqlite:{directory}.db",
     "duckdb": lambda directory, _: f"duckdb:{directory}.duckdb",
-    "postgresql": _of_postgresql,
-    "mysql": _of_mysql,
+    "postgresql": lambda _, request: _served("postgres", request),
+    "mysql": lambda _, request: _served("mysql", request),
     "redis": _of_redis,
 }
 

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import time
-from collections.abc import Callable
-from datetime import date, timedelta
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
+from anyio.from_thread import start_blocking_portal
 
-from tests.scenarios.loops import LoopThread
-
-APPID = "wx00000000000000aa"
-Answer = Callable[["Call"], Any]
+import harvester
+from tests.support import A, days
 
 
-class Call:
+class Call(NamedTuple):
     """One request: path, query and body, and when it came."""
 
-    def __init__(self, path: str, query: dict[str, str], body: dict[str, Any]) -> None:
-        self.path = path
-        self.query = query
-        self.body = body
-        self.at = time.monotonic()
+    path: str
+    query: Mapping[str, str]
+    body: dict[str, Any]
+    at: float
 
     @property
     def days(self) -> list[str]:
         """The days that it asks for."""
         begin, end = map(date.fromisoformat, (self.body["begin_date"], self.body["end_date"]))
-        return [str(begin + timedelta(days=n)) for n in range((end - begin).days + 1)]
+        return [*map(str, days(begin, end))]
+
+
+Answer = Callable[[Call], Any]
 
 
 def rows(call: Call) -> dict[str, Any]:
@@ -41,24 +45,23 @@ def rows(call: Call) -> dict[str, Any]:
 class Server:
     """Answers data requests by a function of the test's and gives out tokens by itself.
 
-    data: the data requests that came, in their order; quota: those of quota/get.
+    token: what stands in for a token's answer; quota: for those of quota/get.  requests: how many
+    came, of any kind; data: the data requests in their order; quotas: those of quota/get.
     """
 
     def __init__(
-        self,
-        answer: Answer = rows,
-        *,
-        quota: Answer | None = None,
+        self, answer: Answer = rows, *, token: Any = None, quota: Answer | None = None,
         tls: ssl.SSLContext | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.answer = answer
+        self.requests = self.port = 0
         self.data: list[Call] = []
-        self.quota: list[Call] = []
-        self._tell_quota = quota
+        self.quotas: list[Call] = []
+        self._token = token or {"access_token": "t0ken", "expires_in": 7200}
+        self._quota = quota or (lambda _: {"errcode": 76022})
         self._tls = tls
-        self._loop = LoopThread()
+        self._stack = ExitStack()
         self._runner: web.AppRunner | None = None
-        self.port = 0
 
     @property
     def url(self) -> str:
@@ -66,31 +69,29 @@ class Server:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._loop.__enter__()
+        self._portal = self._stack.enter_context(start_blocking_portal())
         self.come()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.go()
-        self._loop.__exit__()
+        self._stack.close()
 
     def come(self) -> None:
         """Listen, on the same port as before."""
-        self._loop.call(self._come())
+        self._portal.call(self._come)
 
     def go(self) -> None:
         """Close every connection and listen no more."""
-        self._loop.call(self._go())
+        self._portal.call(self._go)
 
     async def _come(self) -> None:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True
-        )
-        await site.start()
+        how = {"ssl_context": self._tls, "reuse_address": True}
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, **how).start()
         self.port = self._runner.addresses[0][1]
 
     async def _go(self) -> None:
@@ -99,14 +100,29 @@ class Server:
             self._runner = None
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        call = Call(request.path, dict(request.query), json.loads(body or b"{}"))
+        self.requests += 1
+        body = json.loads(await request.read() or b"{}")
+        call = Call(request.path, dict(request.query), body, time.monotonic())
         if request.path == "/cgi-bin/stable_token":
-            return web.json_response({"access_token": "t0ken", "expires_in": 7200})
-        if request.path == "/cgi-bin/openapi/quota/get":
-            self.quota.append(call)
-            told = self._tell_quota(call) if self._tell_quota else {"errcode": 76022}
+            told = self._token
+        elif request.path == "/cgi-bin/openapi/quota/get":
+            self.quotas.append(call)
+            told = self._quota(call)
         else:
             self.data.append(call)
             told = self.answer(call)
         return told if isinstance(told, web.StreamResponse) else web.json_response(told)
+
+
+def harvested(
+    answer: Answer, endpoint: Any, begin: str, end: str, folder: Path, **options: Any
+) -> harvester.Report:
+    """The report of a run of one account into JSON lines; each window is tried twice."""
+    account = options.pop("account", harvester.Account(A, secret="practice"))
+    with Server(answer) as server:
+        return asyncio.run(
+            harvester.run(
+                account, endpoint, begin, end, sink=f"jsonl:{folder}", base_url=server.url,
+                **{"rate": 1000, "attempts": 2, **options},
+            )
+        )  # fmt: skip

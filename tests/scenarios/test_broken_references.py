@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.scenarios.command import Done, Start
 from tests.support import Wechat, harvest, stored
 
 pytestmark = pytest.mark.thorough
@@ -36,9 +35,14 @@ ticket = "file:ticket"
 """
 
 
+def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
 def run(
     server: Wechat, folder: Path, text: str, *arguments: str, name: str = "accounts.toml"
-) -> subprocess.CompletedProcess[str]:
+) -> Done:
     (folder / name).write_text(text)
     return harvest(
         "run", ENDPOINT, *DAYS, "--accounts", folder / name, "--out", folder / "out",
@@ -46,19 +50,15 @@ def run(
     )  # fmt: skip
 
 
-def by_account(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+def by_account(result: Done) -> dict[str, dict[str, Any]]:
     return {failure["appid"]: failure for failure in json.loads(result.stdout)["failures"]}
 
 
-def test_the_others_go_on_and_each_broken_account_is_reported(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_the_others_go_on_and_each_broken_one_is_reported(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
-    (tmp_path / "open").write_text("practice")
-    (tmp_path / "open").chmod(0o644)
-    (tmp_path / "empty").touch(0o600)
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "bytes").chmod(0o600)
+    write(tmp_path / "open", b"practice", 0o644)
+    write(tmp_path / "empty", b"")
+    write(tmp_path / "bytes", b"\xff\xfe\x00")
     broken = {
         2: ('secret = "env:NOT_SET"', "the environment variable NOT_SET is not set"),
         3: ('secret = "file:nowhere"', "nowhere cannot be read (No such file or directory)"),
@@ -92,23 +92,18 @@ def test_the_others_go_on_and_each_broken_account_is_reported(
     assert "practice" not in result.stderr + result.stdout
 
 
-def test_a_reference_that_is_mended_is_harvested_by_the_next_run(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_mended_reference_is_harvested_by_the_next_run(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     text = account(1, GOOD) + account(2, 'secret = "file:later"')
     assert run(server, tmp_path, text).returncode == 1
-    (tmp_path / "later").write_text("practice")
-    (tmp_path / "later").chmod(0o600)
+    write(tmp_path / "later", b"practice")
     result = run(server, tmp_path, text, "--json")
     assert result.returncode == 0, result.stderr
     windows = json.loads(result.stdout)["windows"]
     assert (windows["skipped"], windows["done"]) == (3, 3)
 
 
-def test_if_no_account_is_left_nothing_is_sent(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_if_no_account_is_left_nothing_is_sent(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     text = "".join(account(n, f'secret = "env:NOT_SET_{n}"') for n in range(1, 26))
     result = run(server, tmp_path, text)
@@ -122,48 +117,13 @@ def test_if_no_account_is_left_nothing_is_sent(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_platform_without_its_secret_stops_its_accounts_alone(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    (tmp_path / "ticket").write_text("t")
-    (tmp_path / "ticket").chmod(0o600)
+def test_a_platform_without_secret_stops_its_accounts_alone(wechat: Start, tmp_path: Path) -> None:
+    write(tmp_path / "ticket", b"t")
     refresh = 'platform = "ours"\nrefresh_token = "file:ticket"'
     text = PLATFORM + account(1, GOOD) + "".join(account(n, refresh) for n in range(2, 7))
-    result = run(server, tmp_path, text)
+    result = run(wechat(), tmp_path, text)
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if "NO_PLATFORM_SECRET" in line]
     assert (
         "and 2 more accounts, getinterfacesummaryhour: 15 windows 2024-01-01 to 2024-01-03" in line
     )
-
-
-def test_csv_says_the_same(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
-    server = wechat()
-    text = f"appid,secret\n{appid(1)},env:GOOD\n{appid(2)},env:NOT_SET\n"
-    result = run(server, tmp_path, text, "--json", name="accounts.csv")
-    assert result.returncode == 1
-    (failure,) = by_account(result).values()
-    assert "accounts.csv, line 3: the environment variable NOT_SET is not set" in failure["error"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (account(1, GOOD) + account(2, 'secrt = "env:X"'), "unknown key 'secrt'"),
-        (account(1, GOOD) * 2, "was given twice"),
-        (account(1, GOOD) + "[[account", "accounts.toml"),
-        (account(1, GOOD) + account(2), "has no secret"),
-        (account(1, GOOD) + account(2, 'secret = "abc"'), "a secret is a reference"),
-        (account(1, GOOD) + account(2, 'token = "static:x"'), "a token is a reference"),
-    ],
-)
-def test_a_file_that_is_not_well_formed_is_refused(text: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "accounts.toml").write_text(text)
-    result = harvest(
-        "run", ENDPOINT, *DAYS, "--accounts", tmp_path / "accounts.toml", "--out",
-        tmp_path / "out", "--base-url", "http://127.0.0.1:9", GOOD="practice",
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert said in result.stderr
-    assert len(result.stderr.splitlines()) == 1

@@ -6,17 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support import A, Wechat, harvest
+from tests.scenarios.command import Start, asked, program
+from tests.support import A, Wechat, command, harvest
 
 pytestmark = pytest.mark.thorough
 
-DAYS = ("--start", "2024-01-01", "--end", "2024-01-31")
+
+def january(server: Wechat) -> list[str]:
+    return asked(server.url, "getusersummary", "2024-01-01", "2024-01-31")
+
 
 CHILDREN = {
     "fork": """
@@ -42,28 +46,33 @@ child = subprocess.Popen(
 ).pid
 """,
 }
-RUN = """
+HEAD = """
 import asyncio, multiprocessing, os, subprocess, sys, time
 import harvester
 
-url, out, ends, make = sys.argv[1:]
+url, out, *more = sys.argv[1:]
+
+def harvested(end, on_event=None):
+    return harvester.run(
+        harvester.Account("wx00000000000000aa", secret="practice"), "getusersummary", "2024-01-01",
+        end, sink=f"jsonl:{out}", base_url=url, rate=1000, on_event=on_event)
+"""
+RUN = f"""{HEAD}
+ends, make = more
 begun = False
 
 def on_event(event):
     global begun
     if not begun:
         begun = True
-        scope = {"multiprocessing": multiprocessing, "os": os, "subprocess": subprocess,
-                 "time": time}
+        scope = {{"multiprocessing": multiprocessing, "os": os, "subprocess": subprocess,
+                 "time": time}}
         exec(make, scope)
         print(scope["child"], flush=True)
         if ends == "killed":
             time.sleep(600)
 
-asyncio.run(harvester.run(
-    harvester.Account("wx00000000000000aa", secret="practice"), "getusersummary", "2024-01-01",
-    "2024-01-31", sink=f"jsonl:{out}", base_url=url, rate=1000, on_event=on_event,
-))
+asyncio.run(harvested("2024-01-31", on_event))
 print("ended", flush=True)
 sys.stdin.read()
 """
@@ -93,21 +102,16 @@ def run_with_child(url: str, out: Path, ends: str, child: str) -> Iterator[int]:
 @pytest.mark.parametrize("ends", ["returned", "killed"])
 @pytest.mark.parametrize("child", CHILDREN)
 def test_a_child_that_outlives_a_run_does_not_keep_its_directory(
-    wechat: Callable[..., Wechat], tmp_path: Path, ends: str, child: str
+    wechat: Start, tmp_path: Path, ends: str, child: str
 ) -> None:
     server = wechat()
     with run_with_child(server.url, tmp_path / "out", ends, child) as started:
-        args = ("--appid", A, *DAYS, "--base-url", server.url, "--rate", "1000/s")
-        done = harvest("run", "getusersummary", *args, "--out", tmp_path / "out")
+        done = harvest(*january(server), "--out", tmp_path / "out")
         os.kill(started, 0)  # it lives
     assert done.returncode == 0, done.stderr
 
 
-DURING = """
-import asyncio, os, subprocess, sys
-import harvester
-
-url, out, *command = sys.argv[1:]
+DURING = f"""{HEAD}
 said = []
 
 def on_event(event):
@@ -116,69 +120,43 @@ def on_event(event):
         if not child:
             os._exit(0)
         os.waitpid(child, 0)
-        done = subprocess.run([*command, "--out", out], capture_output=True, text=True)
+        done = subprocess.run([*more, "--out", out], capture_output=True, text=True)
         said.append((done.returncode, done.stderr))
 
-asyncio.run(harvester.run(
-    harvester.Account("wx00000000000000aa", secret="practice"), "getusersummary", "2024-01-01",
-    "2024-01-31", sink=f"jsonl:{out}", base_url=url, rate=1000, on_event=on_event,
-))
+asyncio.run(harvested("2024-01-31", on_event))
 print(*said[0])
 """
 
 
-def test_a_child_that_ends_during_a_run_does_not_give_its_directory_to_others(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_child_that_ends_does_not_give_the_directory_away(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
-    other = [sys.executable, "-m", "harvester", "run", "getusersummary", "--appid", A, *DAYS]
-    done = subprocess.run(
-        [sys.executable, "-c", DURING, server.url, str(tmp_path / "out"), *other,
-         "--base-url", server.url],
-        capture_output=True, text=True, check=True, timeout=60,
-        env={**os.environ, "HARVESTER_SECRET": "practice"},
-    )  # fmt: skip
-    assert done.stdout.startswith("2 harvester: the directory ")
+    done = program(DURING, server.url, tmp_path / "out", *command(*january(server)))
+    assert done.stdout.startswith("2 harvester: the directory "), done.stderr
     assert "is in use by another harvester" in done.stdout
 
 
-TWICE = """
-import asyncio, sys
-import harvester
-
-async def go(days):
-    return await harvester.run(
-        harvester.Account("wx00000000000000aa", secret="practice"), "getusersummary",
-        "2024-01-01", days, sink=f"jsonl:{sys.argv[2]}", base_url=sys.argv[1], rate=1000)
-
+TWICE = f"""{HEAD}
 async def main():
-    done = await asyncio.gather(go("2024-01-20"), go("2024-01-31"), return_exceptions=True)
+    both = harvested("2024-01-20"), harvested("2024-01-31")
+    done = await asyncio.gather(*both, return_exceptions=True)
     print(sorted(getattr(one, "state", str(one).partition(";")[0]) for one in done))
 
 asyncio.run(main())
 """
 
 
-def test_of_two_runs_in_one_process_on_one_directory_the_second_is_refused(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_of_two_runs_in_one_process_one_is_refused(wechat: Start, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-c", TWICE, wechat(latency=0.1).url, str(out)],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    done = program(TWICE, wechat(latency=0.1).url, out)
     said = f"the directory {out} is in use by another harvester"
-    assert done.stdout.strip() == str(["complete", said])
+    assert done.stdout.strip() == str(["complete", said]), done.stderr
 
 
-def test_a_link_in_the_place_of_a_lock_file_is_refused_and_not_followed(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_link_in_place_of_a_lock_file_is_not_followed(wechat: Start, tmp_path: Path) -> None:
     out, victim = tmp_path / "out", tmp_path / "victim"
     victim.write_text("precious")
-    server = wechat()
-    args = ("run", "getusersummary", "--appid", A, *DAYS, "--base-url", server.url, "--out", out)
-    assert harvest(*args, "--rate", "1000/s").returncode == 0
+    args = (*january(wechat()), "--out", out)
+    assert harvest(*args).returncode == 0
     locks = [path for path in out.iterdir() if path.is_file() and path.suffix != ".sqlite"]
     assert len(locks) >= 2
     for path in locks:
@@ -197,15 +175,13 @@ def test_a_link_in_the_place_of_a_lock_file_is_refused_and_not_followed(
 
 @pytest.mark.parametrize("name", ["tokens.json.lock", f"tokens.json.{A}.lock"])
 def test_a_link_in_the_place_of_a_token_stores_lock_is_refused_and_not_followed(
-    wechat: Callable[..., Wechat], tmp_path: Path, name: str
+    wechat: Start, tmp_path: Path, name: str
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / name).symlink_to(victim)
-    done = harvest(
-        "run", "getusersummary", "--appid", A, *DAYS, "--base-url", wechat().url,
-        "--rate", "1000/s", "--token-store", f"file:{tmp_path}/tokens.json", cwd=tmp_path,
-    )  # fmt: skip
+    store = f"file:{tmp_path}/tokens.json"
+    done = harvest(*january(wechat()), "--token-store", store, cwd=tmp_path)
     assert done.returncode != 0
     assert f"{tmp_path / name} is a symbolic link in the place of a lock file" in done.stderr
     assert victim.read_text() == "precious"

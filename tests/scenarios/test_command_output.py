@@ -1,15 +1,24 @@
-"""What the command writes where: results, messages, JSON, dates, names of accounts."""
+"""What the command writes where, what it tells once, and what it shows while it waits."""
 
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
-import subprocess
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from select import select
+from subprocess import DEVNULL
 
 import pytest
 
+from harvester.testing import Faults
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.redis_server import RedisServer
+from tests.scenarios.command import Done, Ended, Start, asked, begun, harvest_at, succeeded, until
 from tests.support import A, B, Wechat, harvest, stored
 
 pytestmark = pytest.mark.thorough
@@ -19,19 +28,13 @@ DAYS = ("--start", "2024-01-01", "--end", "2024-01-05")
 MOMENT = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
-def run(
-    server: Wechat, folder: Path, *arguments: str | Path, **env: str
-) -> subprocess.CompletedProcess[str]:
+def run(server: Wechat, folder: Path, *arguments: str | Path, **env: str) -> Done:
     given = () if "--accounts" in arguments else ("--appid", A)
-    return harvest(
-        "run", ENDPOINT, *DAYS, *given, "--base-url", server.url, "--rate", "1000/s",
-        "--out", folder / "out", *arguments, **env,
-    )  # fmt: skip
+    more = ("--base-url", server.url, "--rate", "1000/s", "--out", folder / "out")
+    return harvest("run", ENDPOINT, *DAYS, *given, *more, *arguments, **env)
 
 
-def test_lines_of_the_log_and_the_last_line_have_dates(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_lines_of_the_log_and_the_last_line_have_dates(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path)
     assert result.returncode == 0
     lines = result.stderr.splitlines()
@@ -45,9 +48,7 @@ def test_lines_of_the_log_and_the_last_line_have_dates(
     )
 
 
-def test_quietly_a_run_that_goes_well_says_nothing_and_another_what_is_wrong(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_quietly_only_what_is_wrong_is_said(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path, "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     result = run(wechat(daily_quota=2), tmp_path / "2", "--quiet", "--json")
@@ -56,9 +57,7 @@ def test_quietly_a_run_that_goes_well_says_nothing_and_another_what_is_wrong(
     assert "must wait until" in result.stderr.splitlines()[0]
 
 
-def test_messages_as_json_are_an_object_a_line(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_messages_as_json_are_an_object_a_line(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path, "--log-format", "json")
     assert (result.returncode, result.stdout) == (0, "")
     lines = [json.loads(line) for line in result.stderr.splitlines()]
@@ -72,9 +71,7 @@ def test_messages_as_json_are_an_object_a_line(
     )
 
 
-def test_a_disabled_account_is_not_asked_for_and_names_stand_beside_appids(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_disabled_account_is_left_out_and_names_are_told(wechat: Start, tmp_path: Path) -> None:
     file = tmp_path / "accounts.csv"
     file.write_text(
         "appid,name,group,enabled,secret\n"
@@ -95,7 +92,7 @@ def test_a_disabled_account_is_not_asked_for_and_names_stand_beside_appids(
     assert len(stored(tmp_path / "out", ENDPOINT)) == 120
 
 
-def test_verify_is_json_too(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+def test_verify_is_json_too(wechat: Start, tmp_path: Path) -> None:
     assert run(wechat(), tmp_path).returncode == 0
     verify = ("verify", "--json", "--out", tmp_path / "out")
     result = harvest(*verify)
@@ -116,9 +113,7 @@ def test_verify_is_json_too(wechat: Callable[..., Wechat], tmp_path: Path) -> No
     assert sink["differences"][0].keys() == {"where", "what"}
 
 
-def test_a_file_that_is_used_unasked_is_mentioned_by_a_run(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_file_that_is_used_unasked_is_mentioned_by_a_run(wechat: Start, tmp_path: Path) -> None:
     (tmp_path / "harvester.toml").write_text(f'base-url = "{wechat().url}"\nrate = "1000/s"\n')
     given = ("run", ENDPOINT, "--appid", A, *DAYS)
     result = harvest(*given, cwd=tmp_path)
@@ -127,3 +122,214 @@ def test_a_file_that_is_used_unasked_is_mentioned_by_a_run(
     assert result.stderr.splitlines()[0] == said
     result = harvest(*given, "--config", "harvester.toml", cwd=tmp_path)
     assert said not in result.stderr
+
+
+# What failed and what must wait is told once, summed, with how many windows and which days.
+
+
+def run_january(server: Wechat, folder: Path, *arguments: str | Path, **env: str) -> Done:
+    days = ("--start", "2024-01-01", "--end", "2024-01-31", "--base-url", server.url)
+    more = ("--rate", "1000/s", "--out", folder / "out")
+    return harvest("run", *arguments, *days, *more, **env)
+
+
+def told(result: Done | Ended, text: str) -> list[str]:
+    """The lines of either output that hold a text."""
+    both = (result.out, result.err) if isinstance(result, Ended) else (result.stdout, result.stderr)
+    return [line for line in "".join(both).splitlines() if text in line]
+
+
+def accounts(folder: Path, *rows: str) -> Path:
+    path = folder / "accounts.csv"
+    path.write_text("\n".join(["appid,secret", *rows, ""]))
+    return path
+
+
+def test_a_spent_quota_is_one_line_an_interface(wechat: Start, tmp_path: Path) -> None:
+    server = wechat(daily_quota=5)
+    january = asked(server.url, ENDPOINT, "2024-01-01", "2024-01-31", "--out", tmp_path)
+    result = harvest_at("2024-03-10", 12, *january)
+    assert result.status == 3, result.err
+    (line,) = told(result, "must wait")
+    # which of the last days came first is chance
+    assert line.startswith(f"harvester: {A} {ENDPOINT}: 26 windows 2024-01-01 to 2024-01-")
+    assert " must wait until 2024-03-11 00:01" in line
+    assert "45009" in line
+    assert len(told(result, "45009")) == 1
+    assert len(told(result, "run the same command again from ")) == 1
+    assert "waiting until" in harvest("status", "--out", tmp_path).stdout
+
+
+def test_windows_that_failed_alike_are_one_line(wechat: Start, tmp_path: Path) -> None:
+    result = run_january(wechat(refuse={ENDPOINT: 61500}), tmp_path, ENDPOINT, "--appid", A)
+    assert result.returncode == 1
+    (line,) = told(result, "61500")
+    assert f"{A} {ENDPOINT}: 31 windows 2024-01-01 to 2024-01-31 failed: errcode 61500" in line
+
+
+def test_a_wrong_secret_of_one_account_is_one_line(wechat: Start, tmp_path: Path) -> None:
+    result = run_january(wechat(secret="right"), tmp_path, "users", "interface", "--appid", A)
+    assert result.returncode == 4
+    (line,) = told(result, "40125")
+    assert line.startswith(
+        f"harvester: {A}, getinterfacesummary, getinterfacesummaryhour, getusercumulate and 1 more"
+        " interface: 43 windows 2024-01-01 to 2024-01-31 failed: "
+    )
+
+
+def test_a_wrong_secret_of_a_hundred_accounts_is_one_line(wechat: Start, tmp_path: Path) -> None:
+    file = accounts(tmp_path, *[f"wx{each:016x},env:WX_SECRET" for each in range(100)])
+    result = run_january(wechat(), tmp_path, ENDPOINT, "--accounts", file, WX_SECRET="wrong")
+    assert result.returncode == 4
+    (line,) = told(result, "40125")
+    assert (
+        f"and 97 more accounts, {ENDPOINT}: 3,100 windows 2024-01-01 to 2024-01-31 failed: " in line
+    )
+
+
+def test_twenty_reasons_are_told_and_the_others_counted(wechat: Start, tmp_path: Path) -> None:
+    rows = [f"wx{each:016x},env:NOT_SET_{each}" for each in range(25)]
+    path = accounts(tmp_path, *rows, f"{A},env:WX_SECRET")
+    result = run_january(wechat(), tmp_path, ENDPOINT, "--accounts", path, WX_SECRET="practice")
+    assert result.returncode == 1
+    assert len(told(result, "NOT_SET_")) == 20
+    assert told(result, "and 5 more; ") == ["harvester: and 5 more; harvester status lists them"]
+    status = harvest("status", "--out", tmp_path / "out").stdout
+    assert all(f"NOT_SET_{each} is not set" in status for each in range(25))
+
+
+def test_a_storm_that_ends_well_tells_no_failure(wechat: Start, tmp_path: Path) -> None:
+    result = run_january(wechat(faults=Faults(first_busy=3)), tmp_path, ENDPOINT, "--appid", A)
+    assert result.returncode == 0, result.stderr
+    assert not told(result, "failed")
+
+
+# A run that waits shows that it is alive: on a terminal, and in a log.
+
+
+def job(server: Wechat, folder: Path) -> list[str]:
+    january = ("2024-01-01", "2024-01-31", "--out", folder, "--wait")
+    return asked(server.url, "getinterfacesummaryhour", *january)
+
+
+def shown(terminal: int, seconds: float, enough: Callable[[str], bool]) -> str:
+    """What a terminal was sent, until it is enough or the time is up."""
+    text, end = "", time.monotonic() + seconds
+    while time.monotonic() < end and not enough(text):
+        if select([terminal], [], [], 0.2)[0]:
+            try:
+                text += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:  # the process has ended, and nobody else writes there
+                break
+    return text
+
+
+def test_on_a_terminal_the_time_waited_goes_on(wechat: Start, tmp_path: Path) -> None:
+    terminal, slave = pty.openpty()
+    process = begun(
+        *job(wechat(daily_quota=5), tmp_path), out=DEVNULL, err=slave, TERM="xterm", COLUMNS="120"
+    )
+    os.close(slave)
+
+    def ticks(text: str) -> list[str]:
+        return re.findall(r"getinterfacesummaryhour waits, ([\d.]+) s of", text)
+
+    try:
+        text = shown(terminal, 30.0, lambda text: len(set(ticks(text))) >= 5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        shown(terminal, 10.0, lambda _: process.poll() is not None)
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    assert len(set(ticks(text))) >= 5, text
+    assert process.returncode == 130
+    assert text.count("pauses for") == 1
+
+
+def test_in_a_log_lines_come_at_growing_intervals(wechat: Start, tmp_path: Path) -> None:
+    server = wechat(daily_quota=5)
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = begun(*job(server, tmp_path / "out"), out=DEVNULL, err=file)
+        try:
+            until(lambda: log.read_text().count("nothing new for") >= 2)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+    lines = [line for line in log.read_text().splitlines() if "nothing new for" in line]
+    waited = [int(re.findall(r"nothing new for (\d+) s: wx", line)[0]) for line in lines]
+    assert len(waited) == 2
+    assert 10 <= waited[0] < 20 <= waited[1]
+    assert all("45009" in line and "rid" not in line for line in lines)
+
+
+# What verify says of a destination that it cannot open: that, and no difference.
+
+
+SAME, OTHER = "exactly what was fetched", "different from what was fetched"
+
+
+def run_into(wechat: Start, folder: Path, *more: str | Path) -> None:
+    """A run of five days."""
+    given = asked(wechat().url, "getusersummary", "2024-01-01", "2024-01-05", *more)
+    succeeded(*given, cwd=folder)
+
+
+def test_a_missing_password_is_no_difference(
+    wechat: Start, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres.url(postgres.new_database())
+    run_into(wechat, tmp_path, "--sink", url)
+    for password, said in (("", "no password was given"), ("wr0ng", "authentication failed")):
+        done = harvest("verify", cwd=tmp_path, PGPASSWORD=password)
+        assert (done.returncode, done.stdout) == (4, "")
+        (line,) = done.stderr.splitlines()
+        assert "was not verified: " in line
+        assert said in line
+    done = harvest("verify", cwd=tmp_path, PGPASSWORD=PASSWORD)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, SAME)
+
+
+def test_a_feed_cannot_be_verified(wechat: Start, redis: RedisServer, tmp_path: Path) -> None:
+    redis.empty()
+    for more in ((), ("--sink", f"jsonl:{tmp_path / 'lines'}")):
+        ledger = tmp_path / f"out{len(more)}"
+        run_into(wechat, tmp_path, "--sink", redis.url, *more, "--out", ledger)
+        done = succeeded("verify", "--out", ledger)
+        assert "cannot be read back; it was not verified" in done.stdout
+        assert (SAME in done.stdout) == bool(more)
+
+
+@pytest.mark.parametrize(("sink", "library"), [("duckdb:x.db", "duckdb"), ("parquet:p", "pyarrow")])
+def test_a_library_that_is_missing_is_no_difference_and_no_agreement(
+    wechat: Start, tmp_path: Path, sink: str, library: str
+) -> None:
+    run_into(wechat, tmp_path, "--sink", sink)
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{library}'] = None\n")
+    done = harvest("verify", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "pip install" in done.stderr
+
+
+def test_what_can_be_read_is_verified_beside_what_cannot(
+    wechat: Start, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres.url(postgres.new_database())
+    sinks = ("--sink", url, "--sink", f"jsonl:{tmp_path / 'lines'}")
+    run_into(wechat, tmp_path, *sinks)
+    done = harvest("verify", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (4, SAME)
+    [segment] = (tmp_path / "lines" / "getusersummary").glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"new_user":', b'"now_user":', 1))
+    done = harvest("verify", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (4, OTHER)
+    assert "no password was given" in done.stderr
+
+
+def test_a_database_that_is_gone_is_a_difference(wechat: Start, tmp_path: Path) -> None:
+    run_into(wechat, tmp_path, "--sink", "sqlite:x.db")
+    (tmp_path / "x.db").unlink()
+    done = harvest("verify", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, OTHER)
+    assert "is gone" in done.stdout

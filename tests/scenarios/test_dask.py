@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import date
@@ -19,17 +18,16 @@ import pytest
 
 import harvester
 from harvester import Job, distributed
-from harvester.testing import Simulator
 from tests.postgres_server import PASSWORD, USER, PostgresServer
-from tests.support import Wechat, days
+from tests.scenarios.command import Start, until
+from tests.scenarios.shared import APPIDS, ENDPOINT, accounts_file, assert_truth
+from tests.support import Wechat
 
 dask = pytest.importorskip("distributed")
 set_config = pytest.importorskip("dask.config").set
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
 
-ENDPOINT = "getusersummary"
-APPIDS = [f"wx{number:016x}" for number in range(12)]
 BEGIN, END = date(2024, 1, 1), date(2024, 6, 30)
 LEASE = 2.0
 STARTED = 50
@@ -59,56 +57,28 @@ def client(tmp_path: Path) -> Iterator[Any]:
 
 
 def job(folder: Path, wechat: Wechat, server: PostgresServer, **more: Any) -> Job:
-    accounts = folder / "accounts.csv"
-    accounts.write_text("appid,secret\n" + "".join(f"{each},env:WX_SECRET\n" for each in APPIDS))
     url = f"postgresql://{USER}@127.0.0.1:{server.port}/{server.new_database()}"
     asked = {
-        "endpoints": ENDPOINT, "start": BEGIN, "end": END, "accounts": accounts,
+        "endpoints": ENDPOINT, "start": BEGIN, "end": END, "accounts": accounts_file(folder),
         "base_url": wechat.url, "sink": url, "ledger": url, "lease": f"{LEASE:g}s",
         "rate": "10/s", "concurrency": 8,
     }  # fmt: skip
     return Job(**{**asked, **more})
 
 
-def database(of: Job) -> str:
-    return of.sink[0].rpartition("/")[2]
-
-
-def rows(server: PostgresServer, of: Job) -> list[tuple[Any, ...]]:
-    return server.execute(
-        f"SELECT _appid, ref_date::text, user_source, new_user, cancel_user FROM {ENDPOINT}",
-        database(of),
-    )
-
-
-def assert_each_record_is_there_once(server: PostgresServer, of: Job, simulator: Simulator) -> None:
-    truth = [
-        (appid, row["ref_date"], row["user_source"], row["new_user"], row["cancel_user"])
-        for appid in APPIDS
-        for day in days(BEGIN, END)
-        for row in simulator.truth_of(ENDPOINT, appid, day, day)
-    ]
-    found = Counter(rows(server, of))
-    assert found - Counter(truth) == Counter(), "doubled or other records"
-    assert Counter(truth) - found == Counter(), "lost records"
-
-
-def wait_until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    ends = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+def assert_each_record_is_there_once(server: PostgresServer, of: Job, wechat: Wechat) -> None:
+    assert_truth(server, of.sink[0].rpartition("/")[2], wechat, BEGIN, END)
 
 
 def test_a_killed_and_a_frozen_worker_lose_and_double_nothing(
-    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+    client: Any, wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     here = wechat(latency=0.02)
     simulator = here.simulator
     shared = job(tmp_path, here, postgres)
     killed, frozen, third = client.run(os.getpid).values()
     running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=3)
-    wait_until(lambda: simulator.counts["data"] > STARTED)
+    until(lambda: simulator.counts["data"] > STARTED)
     os.kill(killed, signal.SIGKILL)
     os.kill(frozen, signal.SIGSTOP)
     time.sleep(2 * LEASE)
@@ -119,7 +89,7 @@ def test_a_killed_and_a_frozen_worker_lose_and_double_nothing(
     assert windows.planned == windows.skipped + windows.done
     assert 0 < windows.done <= windows.planned
     assert (windows.waiting, windows.failed, report.failures, report.notes) == (0, 0, [], [])
-    assert_each_record_is_there_once(postgres, shared, simulator)
+    assert_each_record_is_there_once(postgres, shared, here)
     assert third in client.run(os.getpid).values()
 
     asked = simulator.counts["data"]
@@ -129,7 +99,7 @@ def test_a_killed_and_a_frozen_worker_lose_and_double_nothing(
 
 
 def test_more_tasks_than_workers_share_the_accounts(
-    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+    client: Any, wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     here = wechat()
     shared = job(tmp_path, here, postgres, rate="500/s")
@@ -137,12 +107,11 @@ def test_more_tasks_than_workers_share_the_accounts(
     assert report.state == "complete"
     assert report.windows.done == report.windows.planned
     assert report.token_fetches == len(APPIDS)
-    assert report.records == len(rows(postgres, shared))
-    assert_each_record_is_there_once(postgres, shared, here.simulator)
+    assert_each_record_is_there_once(postgres, shared, here)
 
 
 def test_a_job_that_every_worker_refuses_is_a_usage_error(
-    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+    client: Any, wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     here = wechat()
     lines = job(tmp_path, here, postgres, sink=f"jsonl:{tmp_path / 'lines'}")
@@ -189,7 +158,7 @@ if __name__ == "__main__":
 
 
 def test_after_the_client_was_killed_the_same_call_is_harmless(
-    client: Any, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+    client: Any, wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     here = wechat(latency=0.02)
     shared = job(tmp_path, here, postgres)
@@ -201,19 +170,16 @@ def test_after_the_client_was_killed_the_same_call_is_harmless(
     )
     address = client.scheduler.address
     first = subprocess.Popen([sys.executable, "-c", START, address, file])
-    wait_until(lambda: here.simulator.counts["data"] > STARTED)
+    until(lambda: here.simulator.counts["data"] > STARTED)
     first.kill()
     first.wait(10)
     report = distributed.run(client, Job.load(file), workers=3)
     assert report.state == "complete", report
-    assert_each_record_is_there_once(postgres, shared, here.simulator)
+    assert_each_record_is_there_once(postgres, shared, here)
 
 
 def test_a_lost_scheduler_is_an_error_and_a_run_elsewhere_goes_on(
-    wechat: Callable[..., Wechat],
-    postgres: PostgresServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    wechat: Start, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = wechat(latency=0.02)
     shared = job(tmp_path, here, postgres)
@@ -234,15 +200,15 @@ def test_a_lost_scheduler_is_an_error_and_a_run_elsewhere_goes_on(
         stack.callback(workers.terminate)
         stack.callback(scheduler.wait, 10)
         stack.callback(scheduler.kill)
-        wait_until(file.exists)
+        until(file.exists)
         client = stack.enter_context(dask.Client(scheduler_file=str(file), timeout=5))
         client.wait_for_workers(2, timeout=60)
         running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=2)
-        wait_until(lambda: here.simulator.counts["data"] > STARTED)
+        until(lambda: here.simulator.counts["data"] > STARTED)
         scheduler.kill()
         with pytest.raises(harvester.RunError, match="the scheduler of Dask was lost"):
             running.result(timeout=60)
         for name, text in SECRETS.items():
             monkeypatch.setenv(name, text)
         assert shared.run_sync().state == "complete"
-    assert_each_record_is_there_once(postgres, shared, here.simulator)
+    assert_each_record_is_there_once(postgres, shared, here)

@@ -1,4 +1,4 @@
-"""What used to end in a traceback is one sentence, with the status that belongs to it."""
+"""What used to end in a traceback is one sentence, and no library disturbs the end of Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import resource
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ import pytest
 
 import harvester
 from tests.own_server import free_port
-from tests.support import A, Wechat, command, environment, harvest
+from tests.scenarios.command import Done, Start, begun, program
+from tests.scenarios.places import SINKS
+from tests.support import A, command, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
@@ -23,27 +24,28 @@ DAYS = ("--start", "2024-01-01", "--end", "2024-01-02")
 RUN = ("run", "getusersummary", "--appid", A, *DAYS)
 
 
+def with_files(files: int, *arguments: str, cwd: Path) -> Done:
+    """The command, which may open so many files."""
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, cwd=cwd, check=False, timeout=60,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("files", [6, 7, 8, 10, 16])
 @pytest.mark.parametrize("arguments", [RUN, ("status",), ("endpoints",)], ids=lambda one: one[0])
 def test_a_process_that_may_open_few_files_is_told_so(
     tmp_path: Path, files: int, arguments: tuple[str, ...]
 ) -> None:
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, cwd=tmp_path, check=False,
-        env=environment(), timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
-    )  # fmt: skip
+    done = with_files(files, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"harvester: this process may open {files} files; raise the limit")
 
 
-def test_files_enough_are_enough(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(*RUN, "--base-url", wechat().url, "--rate", "1000/s"), capture_output=True,
-        text=True, cwd=tmp_path, check=False, env=environment(), timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)),
-    )  # fmt: skip
+def test_files_enough_are_enough(wechat: Start, tmp_path: Path) -> None:
+    done = with_files(32, *RUN, "--base-url", wechat().url, "--rate", "1000/s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -51,9 +53,7 @@ def test_files_enough_are_enough(wechat: Callable[..., Wechat], tmp_path: Path) 
     ("name", "options"), [("harvester.toml", []), ("accounts.toml", ["--accounts"])]
 )
 @pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "{a=" * 5000 + "1" + "}" * 5000])
-def test_a_file_that_is_nested_too_deeply(
-    tmp_path: Path, name: str, options: list[str], value: str
-) -> None:
+def test_a_file_nested_too_deep(tmp_path: Path, name: str, options: list[str], value: str) -> None:
     (tmp_path / name).write_text(f"x = {value}\n")
     chosen = [*options, name] if options else ["--appid", A]
     done = harvest("run", "getusersummary", *chosen, *DAYS, cwd=tmp_path)
@@ -67,9 +67,7 @@ INTERRUPT = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.
 @pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("how", ["in a module", "in code that it executes"])
 @pytest.mark.parametrize("module", ["click", "rich", "orjson", "aiohttp"])
-def test_an_interrupt_while_a_module_is_imported_ends_with_130(
-    tmp_path: Path, module: str, how: str
-) -> None:
+def test_an_interrupt_of_an_import_ends_with_130(tmp_path: Path, module: str, how: str) -> None:
     (tmp_path / f"{module}.py").write_text(
         INTERRUPT if how == "in a module" else f"exec({INTERRUPT!r})\n"
     )
@@ -89,11 +87,8 @@ def test_an_interrupt_at_any_moment_after_the_start_shows_no_traceback(tmp_path:
         "sys.meta_path.insert(0, Tells())\n"
     )
     for tenths in range(8):
-        with subprocess.Popen(
-            command(*RUN, "--base-url", "http://127.0.0.1:1"), stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, cwd=tmp_path,
-            env=environment(PYTHONPATH=str(tmp_path)),
-        ) as process:  # fmt: skip
+        nowhere = ("--base-url", "http://127.0.0.1:1")
+        with begun(*RUN, *nowhere, cwd=tmp_path, PYTHONPATH=str(tmp_path)) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
             try:
@@ -107,10 +102,7 @@ def test_an_interrupt_at_any_moment_after_the_start_shows_no_traceback(tmp_path:
 
 @pytest.mark.usefixtures("_interruptible")
 def test_a_wait_for_a_server_is_told_and_ends_with_the_first_interrupt(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        command(*RUN, "--sink", f"redis://127.0.0.1:{free_port()}/0"), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(),
-    ) as process:  # fmt: skip
+    with begun(*RUN, "--sink", f"redis://127.0.0.1:{free_port()}/0", cwd=tmp_path) as process:
         assert process.stderr is not None
         told = process.stderr.readline()
         process.send_signal(signal.SIGINT)
@@ -136,53 +128,61 @@ OPTIONS = (
     "value", [Odd(), b"x", [3], {"x": 1}, 1.5j], ids=lambda one: type(one).__name__
 )
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_value_of_a_wrong_type_is_a_usage_error_that_names_its_option(
-    name: str, value: Any
-) -> None:
-    options = {"sink": "memory:", "base_url": "http://127.0.0.1:1", name: value}
+def test_a_value_of_a_wrong_type_is_an_error_with_its_option(name: str, value: Any) -> None:
     with pytest.raises(harvester.UsageError) as caught:
-        _run(**options)
+        _run(**{name: value})
     said = str(caught.value).lower().replace(" ", "_")
     assert said.startswith((name, f"no_{name}_for"))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("ledger", 3), ("session", 1), ("wait", 1), ("wait", "no"), ("refresh", None), ("stop", 1),
-     ("on_event", "x"), ("token_store", 3), ("sink", None), ("sink", 3), ("sink", [3]),
-     ("sink", []), ("order", None), ("ca_file", 3), ("ask_quota", 0), ("concurrency", True)],
-)  # fmt: skip
+NEARLY_RIGHT = [
+    ("ledger", 3), ("session", 1), ("wait", 1), ("wait", "no"), ("refresh", None), ("stop", 1),
+    ("on_event", "x"), ("token_store", 3), ("sink", None), ("sink", 3), ("sink", [3]),
+    ("sink", []), ("order", None), ("ca_file", 3), ("ask_quota", 0), ("concurrency", True),
+    ("accounts", 3), ("accounts", None), ("accounts", "wx1"), ("accounts", [3]),
+    ("accounts", harvester.Account(3, secret="s")),  # type: ignore[arg-type]
+    ("accounts", harvester.Account("wx1", secret=3)),  # type: ignore[arg-type]
+    ("accounts", harvester.Account("wx1", token=3)),  # type: ignore[arg-type]
+    ("endpoints", 3), ("endpoints", None), ("endpoints", [None]), ("endpoints", b"x"),
+    ("start", 3), ("start", None), ("end", ["x"]), ("end", 1.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), NEARLY_RIGHT)
 def test_the_same_of_values_that_are_nearly_right(name: str, value: Any) -> None:
     with pytest.raises(harvester.UsageError):
-        _run(**{"sink": "memory:", "base_url": "http://127.0.0.1:1", name: value})
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        {"accounts": 3}, {"accounts": None}, {"accounts": "wx1"}, {"accounts": [3]},
-        {"accounts": harvester.Account(3, secret="s")},  # type: ignore[arg-type]
-        {"accounts": harvester.Account("wx1", secret=3)},  # type: ignore[arg-type]
-        {"accounts": harvester.Account("wx1", token=3)},  # type: ignore[arg-type]
-        {"endpoints": 3}, {"endpoints": None}, {"endpoints": [None]}, {"endpoints": b"x"},
-        {"start": 3}, {"start": None}, {"end": ["x"]}, {"end": 1.5},
-    ],
-)  # fmt: skip
-def test_the_same_of_what_is_to_be_harvested(what: dict[str, Any]) -> None:
-    with pytest.raises(harvester.UsageError):
-        _run(sink="memory:", base_url="http://127.0.0.1:1", **what)
-
-
-def test_an_option_that_is_none_is_a_type_error_as_of_any_function() -> None:
-    with pytest.raises(TypeError, match="frobnicate"):
-        _run(sink="memory:", frobnicate=1)
+        _run(**{name: value})
 
 
 def _run(
-    accounts: Any = ACCOUNT,
-    endpoints: Any = "getusersummary",
-    start: Any = "2024-01-01",
-    end: Any = "2024-01-02",
-    **options: Any,
-) -> None:
+    accounts: Any = ACCOUNT, endpoints: Any = "getusersummary", start: Any = "2024-01-01",
+    end: Any = "2024-01-02", **options: Any,
+) -> None:  # fmt: skip
+    options = {"sink": "memory:", "base_url": "http://127.0.0.1:1", **options}
     asyncio.run(harvester.run(accounts, endpoints, start, end, **options))
+
+
+# No library that a sink uses disturbs the end of the interpreter.
+
+
+REPEATS = 3
+PROGRAM = """
+import asyncio, atexit, sys
+import harvester
+appid, spec, url = sys.argv[1:]
+atexit.register(print, "the handlers of atexit have run")
+account = harvester.Account(appid, secret="practice")
+report = asyncio.run(
+    harvester.run(account, "getusersummary", "2025-01-01", "2025-01-20", sink=spec,
+                  base_url=url, rate=1000, ledger=None)
+)
+print(report.state)
+"""
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_a_script_that_harvests_ends_with_status_0(spec: str, wechat: Start) -> None:
+    server, said = wechat(), "complete\nthe handlers of atexit have"
+    for _ in range(REPEATS):
+        done = program(PROGRAM, A, spec, server.url)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{said} run\n", "")

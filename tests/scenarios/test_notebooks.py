@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import A, Wechat
+from tests.scenarios.command import Start
+from tests.support import A
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
@@ -25,9 +25,7 @@ report
 """
 
 
-def test_a_notebook_shows_a_bar_and_the_report_as_html(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_a_notebook_shows_a_bar_and_the_report_as_html(wechat: Start, tmp_path: Path) -> None:
     cells = [SETUP, RUN.format(appid=A, url=wechat().url)]
     notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
     client = nbclient.NotebookClient(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support import A, Wechat, harvest
+from tests.scenarios.command import Start, asked, succeeded
+from tests.support import harvest
 
 OLD = """
 import sqlite3
@@ -24,29 +24,18 @@ def test_the_library_that_is_loaded_is_the_one_to_be_tested() -> None:
 
 
 @pytest.mark.parametrize("sink", [[], ["--sink", "sqlite:records.db"]])
-def test_a_run_is_refused_on_an_older_library_and_sends_nothing(
-    wechat: Callable[..., Wechat], tmp_path: Path, sink: list[str]
-) -> None:
+def test_an_older_library_is_refused(wechat: Start, tmp_path: Path, sink: list[str]) -> None:
     (tmp_path / "sitecustomize.py").write_text(OLD)
     server = wechat()
-    done = harvest(
-        "run", "getusersummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-02",
-        "--base-url", server.url, *sink, cwd=tmp_path, PYTHONPATH=str(tmp_path),
-    )  # fmt: skip
+    run = asked(server.url, "getusersummary", "2024-01-01", "2024-01-02", *sink)
+    done = harvest(*run, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr.strip().splitlines()[0]) == (2, SAID)
     assert not server.simulator.counts
 
 
-def test_a_database_is_written_twice_and_verified(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    days = ("--start", "2024-01-01", "--end", "2024-01-20")
-    args = ("run", "getusersummary", "--appid", A, *days, "--base-url", server.url)
+def test_a_database_is_written_twice_and_verified(wechat: Start, tmp_path: Path) -> None:
+    run = asked(wechat().url, "getusersummary", "2024-01-01", "2024-01-20")
     for more in ((), ("--refresh",)):
-        done = harvest(
-            *args, "--sink", "sqlite:records.db", "--rate", "1000/s", *more, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
+        succeeded(*run, "--sink", "sqlite:records.db", *more, cwd=tmp_path)
     done = harvest("verify", cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "exactly what was fetched")

@@ -1,14 +1,13 @@
-"""Options come from the command line, the environment, a file, or the keywords of the library."""
+"""Options: from the command line, the environment, a file, or the library; and what a plan says."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
 import harvester
+from tests.scenarios.command import Done, succeeded
 from tests.support import A, harvest
 
 pytestmark = pytest.mark.thorough
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.thorough
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-02")
 
 
-def plan(folder: Path, *options: str, **env: str) -> CompletedProcess[str]:
+def plan(folder: Path, *options: str, **env: str) -> Done:
     return harvest("plan", "getarticlesummary", *DAYS, *options, cwd=folder, **env)
 
 
@@ -39,10 +38,8 @@ def test_the_file_itself_can_be_named_in_the_environment(tmp_path: Path) -> None
 def test_a_flag_in_the_environment_is_a_word(text: str, status: int, tmp_path: Path) -> None:
     done = plan(tmp_path, "--reserve", "3", HARVESTER_ASK_QUOTA=text)
     assert done.returncode == status
-    expected = (
-        "harvester: invalid --reserve 3: expected a daily quota as well, given or asked for\n"
-    )
-    assert done.stderr == ("" if status == 0 else expected)
+    said = "invalid --reserve 3: expected a daily quota as well, given or asked for"
+    assert done.stderr == (f"harvester: {said}\n" if status else "")
 
 
 def test_options_that_take_several_values_are_separated_by_spaces(tmp_path: Path) -> None:
@@ -58,9 +55,7 @@ def test_options_that_take_several_values_are_separated_by_spaces(tmp_path: Path
     assert done.stdout.startswith("getusersummary, getusercumulate: 2024-01-01 to 2024-01-02")
 
 
-def test_an_account_in_the_environment_takes_the_place_of_the_accounts_of_the_file(
-    tmp_path: Path,
-) -> None:
+def test_an_account_of_the_environment_wins_over_those_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "harvester.toml").write_text("accounts = 'nowhere.toml'\n")
     assert "nowhere.toml cannot be read" in plan(tmp_path).stderr
     assert plan(tmp_path, HARVESTER_APPID=A).returncode == 0
@@ -87,8 +82,11 @@ def test_a_wrong_value_is_reported_with_the_place_where_it_was_given(tmp_path: P
         assert (done.returncode, done.stderr) == (2, f"harvester: {place} {expected}")
     (tmp_path / "harvester.toml").write_text("rate = 'fast'\n")
     assert plan(tmp_path).stderr == f"harvester: harvester.toml: invalid rate {expected}"
+    account = harvester.Account(A, secret="practice")
     with pytest.raises(harvester.UsageError) as caught:
-        _run(rate="fast")
+        harvester.run_sync(
+            account, "users", "2024-01-01", "2024-01-02", sink="memory:", rate="fast"
+        )
     assert str(caught.value) == f"rate={expected[:-1]}"
 
 
@@ -108,11 +106,50 @@ def test_the_help_tells_of_the_environment(command: str, tmp_path: Path) -> None
     assert "The command line wins over the environment, and the environment over the file." in said
 
 
-def _run(**options: object) -> None:
-    account = harvester.Account(A, secret="practice")
-    asyncio.run(
-        harvester.run(
-            account, "users", "2024-01-01", "2024-01-02", sink="memory:",
-            **options,  # type: ignore[arg-type]
-        )
-    )  # fmt: skip
+# `harvester plan` promises no more than a run can keep.
+
+
+YEARS = ["getinterfacesummaryhour", "--start", "2020-01-01", "--end", "2023-12-31"]
+
+
+BOUNDED_IN_FLIGHT = (
+    "57 min with 64 requests in flight (assumed: 0.3 s an answer);"
+    " the rate of 300/min an account alone would allow 5 min"
+)
+BOUNDED_BY_ONE = (
+    "7 min with 64 requests in flight, 1 an account (assumed: 0.3 s an answer);"
+    " the rate of 100/s an account alone would allow 15 s"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "cap", "more", "said"),
+    [
+        # 500 accounts x 1,461 days at 64 in flight, 0.3 s an answer: 3,424 s; 2,500/s by the rate
+        (500, "", (), BOUNDED_IN_FLIGHT),
+        (2, "", ("--rate", "1/s"),
+         "24 min at 1/s an account, all accounts at once (assumed: 0.3 s an answer)"),
+        (1, "", ("--rate", "100/s", "--account-concurrency", "1"), BOUNDED_BY_ONE),
+        (1, "1", ("--rate", "100/s"), BOUNDED_BY_ONE.replace(", 1 an account", "")),
+    ],
+    ids=["in flight", "rate", "cap of the account", "cap of the file"],
+)  # fmt: skip
+def test_the_time_of_a_plan_says_what_bounds_it(
+    number: int, cap: str, more: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "accounts.csv"
+    lines = [f"wx{each:016x},env:NOT_SET,{cap}" for each in range(number)]
+    file.write_text("\n".join(["appid,secret,concurrency", *lines, ""]))
+    result = succeeded("plan", *YEARS, "--out", tmp_path / "out", "--accounts", file, *more)
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("time ")]
+    assert line.removeprefix("time").strip() == said
+
+
+def test_a_plan_needs_no_secret_and_takes_broken_references(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_text(
+        '[[account]]\nappid = "wx00000000000000aa"\nsecret = "env:NOT_SET"\n'
+        '[[account]]\nappid = "wx00000000000000bb"\nsecret = "file:nowhere"\n'
+    )
+    result = succeeded("plan", *YEARS, "--accounts", file, "--out", tmp_path / "out")
+    assert "2,922" in result.stdout

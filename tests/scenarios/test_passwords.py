@@ -1,11 +1,13 @@
-"""Passwords in URLs, as people type them: no part of one is shown, wherever it ends."""
+"""Passwords in URLs, and an AppSecret that WeChat repeats: no part of one is shown or kept."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -13,29 +15,14 @@ import harvester
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
+from tests.scenarios.server import Server
 from tests.support import A, harvest
 
 RUN = ("run", "getusersummary", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-02")
-PASSWORDS = [
-    f"Zq7Xw{sign}Kv9Jy"
-    for sign in (
-        "/",
-        "@",
-        "#",
-        "?",
-        "%zz",
-        "密碼",
-        " ",
-        ":",
-        "/@",
-        "@/",
-        "?x=",
-        "#?/@",
-        "%2",
-        "&",
-        "[",
-    )
-] + ["4711/Kv9Jy", "4711?Kv9Jy", "4711#Kv9Jy", "4711@Kv9Jy", "/Kv9Jy", "@Kv9Jy", "Kv9Jy@", "Kv9Jy/"]
+SIGNS = ["/", "@", "#", "?", "%zz", "密碼", ":", "/@", "@/", "?x=", "#?/@", "%2", "&", "["]
+PASSWORDS = [f"Zq7Xw{sign}Kv9Jy" for sign in (*SIGNS, " ")] + [
+    "4711/Kv9Jy", "4711?Kv9Jy", "4711#Kv9Jy", "4711@Kv9Jy", "/Kv9Jy", "@Kv9Jy", "Kv9Jy@", "Kv9Jy/",
+]  # fmt: skip
 AT_THE_COMMAND = ["Zq7Xw/Kv9Jy", "Zq7Xw@Kv9Jy", "Zq7Xw%zzKv9Jy", "4711/Kv9Jy"]
 PARTS = re.compile("Zq7|Xw|Kv9|Jy|4711|密|%zz", re.IGNORECASE)
 
@@ -44,18 +31,15 @@ def urls(
     redis: RedisServer, postgres: PostgresServer, mysql: MySQLServer
 ) -> dict[str, tuple[str, ...]]:
     """By place: the options of the command, with PASSWORD where the password is."""
-    own = f"user:PASSWORD@127.0.0.1:{postgres.port}/db"
-    stream = f"user:PASSWORD@127.0.0.1:{redis.port}/0"
     here = ("--base-url", "http://127.0.0.1:1", "--attempts", "1")
+    own = f"user:PASSWORD@127.0.0.1:{postgres.port}/db"
+    my = f"mysql://user:PASSWORD@127.0.0.1:{mysql.port}/db"
+    stream = f"user:PASSWORD@127.0.0.1:{redis.port}/0"
     return {
         "postgresql": (*here, "--sink", f"postgresql://{own}"),
         "postgresql and options": (*here, "--sink", f"postgresql://{own}?sslmode=prefer"),
-        "mysql": (*here, "--sink", f"mysql://user:PASSWORD@127.0.0.1:{mysql.port}/db"),
-        "mysql and options": (
-            *here,
-            "--sink",
-            f"mysql://user:PASSWORD@127.0.0.1:{mysql.port}/db?ssl_ca=/no/file",
-        ),
+        "mysql": (*here, "--sink", my),
+        "mysql and options": (*here, "--sink", f"{my}?ssl_ca=/no/file"),
         "redis sink": (*here, "--sink", f"redis://{stream}"),
         "redis store": (*here, "--token-store", f"redis://{stream}"),
         "store of an unknown kind": (*here, "--token-store", f"redi://{stream}"),
@@ -128,30 +112,74 @@ def test_no_part_of_a_proxys_password_is_shown(tmp_path: Path, password: str) ->
 
 
 @pytest.mark.parametrize("password", ["p%2Fw", "p%40w", "p%23w", "p%3Fw", "%E5%AF%86", "p%20w"])
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_a_password_that_is_escaped_opens_the_database(
-    postgres: PostgresServer, tmp_path: Path, password: str
+    kind: str, postgres: PostgresServer, mysql: MySQLServer, tmp_path: Path, password: str
 ) -> None:
-    user = f"user{len(postgres.execute('SELECT 1 FROM pg_roles'))}"
-    database = postgres.new_database()
-    quoted = unquote(password).replace("'", "''")
-    postgres.execute(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{quoted}'")
-    url = postgres.url(database, user=user, password=password)
-    done = harvest(
-        *RUN, "--base-url", "http://127.0.0.1:1", "--attempts", "1", "--sink", url, cwd=tmp_path
-    )
+    server = postgres if kind == "postgresql" else mysql
+    database = server.new_database()
+    user, plain = f"user_{database}", unquote(password)
+    if kind == "postgresql":
+        postgres.execute(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{plain}'")
+    else:
+        mysql.execute(f"CREATE USER {user} IDENTIFIED BY '{plain}'")
+        mysql.execute(f"GRANT ALL ON {database}.* TO {user}")
+    url = server.url(database, user=user, password=password)
+    nowhere = ("--base-url", "http://127.0.0.1:1", "--attempts", "1")
+    done = harvest(*RUN, *nowhere, "--sink", url, cwd=tmp_path)
     assert "no answer came" in done.stderr, done.stderr
-    postgres.execute(f"DROP OWNED BY {user}", database)
+    if kind == "postgresql":
+        postgres.execute(f"DROP OWNED BY {user}", database)
 
 
-@pytest.mark.parametrize("password", ["p%2Fw", "p%40w", "p%23w", "p%3Fw", "%E5%AF%86", "p%20w"])
-def test_a_password_that_is_escaped_opens_the_database_of_mysql(
-    mysql: MySQLServer, tmp_path: Path, password: str
-) -> None:
-    database = mysql.new_database()
-    mysql.execute(f"CREATE USER user{database} IDENTIFIED BY '{unquote(password)}'")
-    mysql.execute(f"GRANT ALL ON {database}.* TO user{database}")
-    url = mysql.url(database, user=f"user{database}", password=password)
-    done = harvest(
-        *RUN, "--base-url", "http://127.0.0.1:1", "--attempts", "1", "--sink", url, cwd=tmp_path
-    )
-    assert "no answer came" in done.stderr, done.stderr
+# An answer that echoes the AppSecret: it is shown, kept and told nowhere.
+
+
+SECRET = "5e5a3e/+%0c0ffee0123456789abcdef"
+SECRET_PARTS = ("5e5a3e", "0ffee0123456789", "abcdef")
+FORMS = {
+    "as it is": SECRET,
+    "in a URL": quote(SECRET, safe=""),
+    "in a URL, in small letters": quote(SECRET, safe="").replace("%2F", "%2f"),
+    "in part escaped": SECRET.replace("/", "%2F"),
+    "twice escaped": quote(quote(SECRET, safe=""), safe=""),
+    "with a letter escaped": SECRET.replace("a", "%61", 1),
+    "as JSON within a text": SECRET.replace("/", "\\/"),
+    "as JSON with its letters escaped": "".join(f"\\u{ord(one):04x}" for one in SECRET),
+}
+
+
+def assert_cut(folder: Path, text: str, answer: dict[str, Any], token: Any = None) -> None:
+    """All that a run says, tells and keeps has this text, and no part of the secret."""
+    events: list[Any] = []
+    with Server(lambda _: answer, token=token) as server:
+        report = asyncio.run(
+            harvester.run(
+                harvester.Account(A, secret=SECRET), "getusersummary", "2024-01-01", "2024-01-03",
+                sink=f"jsonl:{folder}", base_url=server.url, rate=1000, attempts=1,
+                on_event=events.append,
+            )
+        )  # fmt: skip
+    said = f"{report!r} {json.dumps(report.to_dict(), ensure_ascii=False)} {events!r}"
+    for path in folder.rglob("*"):
+        said += path.read_text(errors="replace") if path.is_file() else ""
+    assert text in said
+    assert not [part for part in SECRET_PARTS if part in said], said
+
+
+@pytest.mark.parametrize("code", [61500, 40013, 48001, -1])
+@pytest.mark.parametrize("form", FORMS)
+def test_an_errmsg_of_data_that_echoes_the_secret(tmp_path: Path, form: str, code: int) -> None:
+    errmsg = f"it was <{FORMS[form]}> rid: 6597ab12-34cd56ef-78ab90cd"
+    assert_cut(tmp_path, "it was <…>", {"errcode": code, "errmsg": errmsg})
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_errmsg_of_a_token_request_that_echoes_the_secret(tmp_path: Path, form: str) -> None:
+    refusal = {"errcode": 40125, "errmsg": f"it was <{FORMS[form]}>"}
+    assert_cut(tmp_path, "it was <…>", {}, token=refusal)
+
+
+def test_data_that_echoes_the_secret(tmp_path: Path) -> None:
+    row = {"ref_date": "2024-01-01", "user_source": 0, "new_user": 1, "cancel_user": 0}
+    assert_cut(tmp_path, "<…>", {"list": [{**row, "note": f"<{SECRET}>"}]})

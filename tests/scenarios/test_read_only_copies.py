@@ -6,20 +6,19 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support import A, Wechat, command, environment, harvest
+from tests.scenarios.command import Done, Start, asked, begun, program, succeeded, until
+from tests.support import A, harvest
 
 pytestmark = pytest.mark.thorough
 
-DAYS = ("--start", "2024-01-01", "--end", "2024-01-31")
-RUN = ("run", "getusersummary", "--appid", A, *DAYS)
+JANUARY = ("2024-01-01", "2024-01-31")
 
 
 @contextmanager
@@ -44,65 +43,47 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
+READ = """
+import sys, harvester, pyarrow
+print(pyarrow.table(harvester.read(sys.argv[1], "getusersummary")).num_rows)
+"""
+
+
 @pytest.mark.parametrize("kind", ["jsonl:{}", "sqlite:{}/x.db", "duckdb:{}/x.db", "parquet:{}"])
-def test_a_read_only_copy_can_be_looked_at_and_verified(
-    wechat: Callable[..., Wechat], tmp_path: Path, kind: str
+def test_a_read_only_copy_can_be_read_and_verified(
+    wechat: Start, tmp_path: Path, kind: str
 ) -> None:
     out = tmp_path / "out"
-    args = (*RUN, "--out", out, "--sink", kind.format(out))
-    done = harvest(*args, "--base-url", wechat().url, "--rate", "1000/s")
-    assert done.returncode == 0, done.stderr
+    sink = kind.format(out)
+    place = ("--out", out, "--sink", sink)
+    succeeded(*asked(wechat().url, "getusersummary", *JANUARY, *place))
+    days = ("--start", JANUARY[0], "--end", JANUARY[1])
+
+    def looked_at() -> list[Done]:
+        return [
+            program(READ, sink),
+            harvest("plan", "getusersummary", *days, "--appid", A, *place),
+            harvest("status", "--out", out),
+            harvest("verify", "--out", out),
+        ]
+
     with read_only(out):  # before anything has read it where it could write
-        again = [harvest(*what, "--out", out) for what in (["status"], ["verify"])]
-        plan = harvest("plan", "getusersummary", *DAYS, "--appid", A, "--out", out,
-                       "--sink", kind.format(out))  # fmt: skip
-    told = [harvest(*what, "--out", out) for what in (["status"], ["verify"])]
-    for one, other in zip(told, again, strict=True):
+        found = looked_at()
+    for one, other in zip(looked_at(), found, strict=True):
         assert (other.returncode, other.stdout, other.stderr) == (0, one.stdout, "")
-    assert again[1].stdout.splitlines()[-1] == "exactly what was fetched"
-    assert (plan.returncode, plan.stderr) == (0, "")
+    rows, plan, _, verified = found
+    assert int(rows.stdout) > 0
     assert "are done already" in plan.stdout
-
-
-@pytest.mark.parametrize("kind", ["jsonl:{}", "sqlite:{}/x.db", "duckdb:{}/x.db", "parquet:{}"])
-def test_a_read_only_copy_can_be_read(
-    wechat: Callable[..., Wechat], tmp_path: Path, kind: str
-) -> None:
-    out = tmp_path / "out"
-    args = (*RUN, "--out", out, "--sink", kind.format(out))
-    assert harvest(*args, "--base-url", wechat().url, "--rate", "1000/s").returncode == 0
-    program = (
-        "import sys, harvester, pyarrow\n"
-        "print(pyarrow.table(harvester.read(sys.argv[1], 'getusersummary')).num_rows)"
-    )
-
-    def rows() -> str:
-        return subprocess.run(
-            [sys.executable, "-c", program, kind.format(out)], capture_output=True, text=True,
-            check=True,
-        ).stdout  # fmt: skip
-
-    with read_only(out):  # before anything has read it where it could write
-        found = rows()
-    assert int(found) > 0
-    assert rows() == found
+    assert verified.stdout.splitlines()[-1] == "exactly what was fetched"
 
 
 @pytest.fixture
-def killed(wechat: Callable[..., Wechat], tmp_path: Path) -> Path:
+def killed(wechat: Start, tmp_path: Path) -> Path:
     """A harvest that was killed, so that the log of its ledger holds what is not in the file."""
     out = tmp_path / "out"
-    args = command(
-        "run", "getusersummary", "--appid", A, "--start", "2020-01-01", "--end", "2024-12-31",
-        "--base-url", wechat().url, "--rate", "20/s", "--out", str(out),
-    )  # fmt: skip
-    with subprocess.Popen(
-        args, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        ends = time.monotonic() + 30
-        while not list(out.glob("getusersummary/*.jsonl")):
-            assert time.monotonic() < ends, "nothing is stored"
-            time.sleep(0.02)
+    days = ("2020-01-01", "2024-12-31", "--rate", "20/s", "--out", out)
+    with begun(*asked(wechat().url, "getusersummary", *days)) as process:
+        until(lambda: list(out.glob("getusersummary/*.jsonl")), 30)
         time.sleep(0.5)
         process.send_signal(signal.SIGKILL)
     assert (out / "ledger.sqlite-wal").stat().st_size

@@ -13,15 +13,7 @@ import pytest
 
 from harvester.report import Overview, page
 from harvester.report.figures import DAYS, Article, Figures
-from tests.report_data import (
-    BEGIN,
-    HOSTILE,
-    YESTERDAY,
-    KnownLedger,
-    agency,
-    largest,
-    some_figures,
-)
+from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -169,6 +161,9 @@ def test_a_link_leads_to_an_account(opened: Open) -> None:
     view = opened(seen, at=f"#{seen.accounts[5].appid}")
     view.locator("#one h1").wait_for()
     assert seen.accounts[5].appid in view.locator("#one h1").inner_text()
+    none = opened(seen, at="#%")  # a link that is none shows the overview
+    none.locator("#accounts").wait_for()
+    assert none.locator("#all").is_visible()
 
 
 def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
@@ -215,12 +210,6 @@ def test_of_few_days_the_longest_range_is_chosen(opened: Open) -> None:
     chosen = view.locator("#figures [aria-pressed=true]")
     assert chosen.all_inner_texts() == ["90 d"]
     assert view.locator("#figures button").count() == 2
-
-
-def test_a_link_that_is_none_shows_the_overview(opened: Open) -> None:
-    view = opened(many(), at="#%")
-    view.locator("#accounts").wait_for()
-    assert view.locator("#all").is_visible()
 
 
 def test_language_and_colours_are_remembered(opened: Open) -> None:

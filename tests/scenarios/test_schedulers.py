@@ -9,8 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -20,13 +18,13 @@ import pytest
 import yaml
 
 from harvester import Job
+from tests.integration.test_deployments import ROOT, program
+from tests.integration.test_examples import EXAMPLES
 from tests.postgres_server import PASSWORD, USER, PostgresServer
-from tests.support import Wechat, days, harvest
+from tests.scenarios.command import Start
+from tests.scenarios.shared import ENDPOINT, accounts_file, assert_truth
+from tests.support import Wechat, harvest
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
-ENDPOINT = "getusersummary"
-APPIDS = [f"wx{number:016x}" for number in range(4)]
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 31)
 
 
@@ -34,9 +32,7 @@ def configured(folder: Path, wechat: Wechat, server: PostgresServer) -> str:
     """Write the configuration and the accounts; returns the name of the database."""
     database = server.new_database()
     url = f"postgresql://{USER}@127.0.0.1:{server.port}/{database}"
-    (folder / "accounts.csv").write_text(
-        "appid,secret\n" + "".join(f"{each},env:WX_SECRET\n" for each in APPIDS)
-    )
+    accounts_file(folder)
     (folder / "harvester.toml").write_text(f"""
 endpoint = "{ENDPOINT}"
 start = {BEGIN}
@@ -49,32 +45,16 @@ base-url = "{wechat.url}"
     return database
 
 
-def assert_each_record_is_there_once(server: PostgresServer, database: str, wechat: Wechat) -> None:
-    found = server.execute(
-        f"SELECT _appid, ref_date::text, user_source, new_user FROM {ENDPOINT}", database
-    )
-    truth = [
-        (appid, row["ref_date"], row["user_source"], row["new_user"])
-        for appid in APPIDS
-        for day in days(BEGIN, END)
-        for row in wechat.simulator.truth_of(ENDPOINT, appid, day, day)
-    ]
-    assert Counter(found) == Counter(truth)
-
-
 # cron
 
 
 def test_the_lines_of_cron_share_the_accounts(
-    wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+    wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     here = wechat(latency=0.02)
     database = configured(tmp_path, here, postgres)
     (tmp_path / "harvester.env").write_text(f"PGPASSWORD={PASSWORD}\nWX_SECRET=practice\n")
-    program = tmp_path / ".venv" / "bin" / "harvester"
-    program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harvester "$@"\n')
-    program.chmod(0o755)
+    program(tmp_path)
     entries = [
         line.split(maxsplit=5)
         for line in (EXAMPLES / "crontab").read_text().splitlines()
@@ -87,7 +67,7 @@ def test_the_lines_of_cron_share_the_accounts(
     ]
     assert [process.wait(60) for process in running] == [0, 0]
     assert (tmp_path / "daily.log").read_text().count('{"state":"complete"') == 2
-    assert_each_record_is_there_once(postgres, database, here)
+    assert_truth(postgres, database, here, BEGIN, END)
 
 
 # Kubernetes
@@ -218,11 +198,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 @pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_airflow_runs_the_workers_and_skips_those_that_must_wait(
-    airflow: Airflow, wechat: Callable[..., Wechat], postgres: PostgresServer, tmp_path: Path
+    airflow: Airflow, wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     here = wechat()
     database = configured(tmp_path, here, postgres)
     config = tmp_path / "harvester.toml"
     assert airflow.test(config, HARVESTER_DAILY_QUOTA="1") == ("success", ["skipped"] * 3)
     assert airflow.test(config) == ("success", ["success"] * 3)
-    assert_each_record_is_there_once(postgres, database, here)
+    assert_truth(postgres, database, here, BEGIN, END)

@@ -34,7 +34,7 @@ class Moving:
 def read(ledger: Moving, reader: Callable[..., Figures], monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setattr("harvester.cli.report.figures", reader)
     seen = agency(1)[0].seen()
-    return asyncio.run(_figures(cast("SqliteLedger", ledger), seen, {"m": MemorySink()}))
+    return asyncio.run(_figures(cast("SqliteLedger", ledger), seen, ["m"], {"m": MemorySink()}))
 
 
 def fails_until(checkpoint: str, error: Exception) -> Callable[..., Figures]:

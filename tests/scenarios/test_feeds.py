@@ -1,20 +1,22 @@
-"""Standard output as a sink, through the command."""
+"""Feeds as sinks, through the command: standard output, and Redis streams."""
 
 from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as driver
 
-from tests.support import KILLS, A, Wechat, assert_exactly_the_truth, command, environment
+from tests.redis_server import PASSWORD, RedisServer
+from tests.scenarios.command import Start, asked, begun, killed_within, succeeded
+from tests.scenarios.places import followed
+from tests.support import KILLS, A, Wechat, assert_exactly_the_truth, command, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
@@ -23,10 +25,8 @@ RATE = f"{min(40, max(2, 800 // KILLS))}/s"  # so that the job lasts longer than
 
 
 def job(wechat: Wechat, home: Path, *more: str) -> list[str]:
-    return command(
-        "run", "getarticlesummary", "--appid", A, "--start", str(BEGIN), "--end", str(END),
-        "--base-url", wechat.url, "--rate", "5000/s", "--out", home, "--sink", "-", *more,
-    )  # fmt: skip
+    where = ("--out", home, "--sink", "-")
+    return command(*asked(wechat.url, "getarticlesummary", BEGIN, END, *where, *more))
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -52,9 +52,7 @@ def figures(out: bytes) -> list[dict[str, Any]]:
     return [record for _, group in latest.values() for record in group]
 
 
-def test_standard_output_that_is_closed_is_unusable(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_standard_output_that_is_closed_is_unusable(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *job(server, tmp_path / "h")]
     done = run(shell)
@@ -62,7 +60,7 @@ def test_standard_output_that_is_closed_is_unusable(
     assert b"standard output is closed" in done.stderr
 
 
-def test_standard_output_holds_records_alone(wechat: Callable[..., Wechat], tmp_path: Path) -> None:
+def test_standard_output_holds_records_alone(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     done = run(job(server, tmp_path / "h", "--json"))
     assert done.returncode == 0, done.stderr
@@ -74,11 +72,8 @@ def test_standard_output_holds_records_alone(wechat: Callable[..., Wechat], tmp_
     assert b"91 done before" in again.stderr
 
 
-def test_beside_another_sink_both_get_everything(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    done = run(job(server, tmp_path / "h", "--sink", f"jsonl:{tmp_path / 'j'}"))
+def test_beside_another_sink_both_get_everything(wechat: Start, tmp_path: Path) -> None:
+    done = run(job(wechat(), tmp_path / "h", "--sink", f"jsonl:{tmp_path / 'j'}"))
     assert done.returncode == 0, done.stderr
     files = b"".join(path.read_bytes() for path in (tmp_path / "j").glob("*/*.jsonl"))
     found = records(done.stdout)
@@ -89,11 +84,8 @@ def test_beside_another_sink_both_get_everything(
     assert b"stored in jsonl:" in done.stderr
 
 
-def test_a_closed_pipe_ends_the_run_quietly_and_the_next_one_goes_on(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
-    server = wechat()
-    arguments = job(server, tmp_path / "h", "--rate", "40/s")  # a group is less than a pipe holds
+def test_a_closed_pipe_ends_the_run_and_the_next_goes_on(wechat: Start, tmp_path: Path) -> None:
+    arguments = job(wechat(), tmp_path / "h", "--rate", "40/s")  # a group is less than a pipe holds
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as process:
@@ -116,10 +108,7 @@ def test_a_closed_pipe_ends_the_run_quietly_and_the_next_one_goes_on(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.thorough
-def test_kills_lose_nothing_and_no_line_is_torn(
-    wechat: Callable[..., Wechat], tmp_path: Path
-) -> None:
+def test_kills_lose_nothing_and_no_line_is_torn(wechat: Start, tmp_path: Path) -> None:
     server = wechat(latency=0.002)
     arguments = job(server, tmp_path / "h", "--concurrency", "1", "--rate", RATE)
     out, draw = tmp_path / "out", random.Random(20261125)
@@ -128,13 +117,69 @@ def test_kills_lose_nothing_and_no_line_is_torn(
             process = subprocess.Popen(
                 arguments, stdout=file, stderr=subprocess.DEVNULL, env=environment()
             )
-            before = len(server.simulator.served)
-            while len(server.simulator.served) == before and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(draw.uniform(0.0, 0.15))
-            process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            killed_within(process, server, draw.uniform(0.0, 0.15))
     with out.open("ab") as file:
         subprocess.run(job(server, tmp_path / "h"), stdout=file, env=environment(), check=True,
                        timeout=60, stderr=subprocess.DEVNULL)  # fmt: skip
     assert_exactly_the_truth(figures(out.read_bytes()), server.simulator, (A,), BEGIN, END)
+
+
+# Redis streams as a sink, through the command.
+
+
+BEGIN, END = date(2024, 1, 1), date(2024, 3, 31)
+KEY = "harvester:getarticlesummary"
+
+
+def redis_job(wechat: Wechat, home: Path, empty: RedisServer, *more: str) -> list[str]:
+    where = ("--out", home, "--sink", empty.url)
+    return asked(wechat.url, "getarticlesummary", BEGIN, END, *where, *more)
+
+
+def redis_figures(empty: RedisServer) -> list[dict[str, Any]]:
+    return followed(f"{empty.url}?prefix=harvester", "getarticlesummary")
+
+
+@pytest.fixture
+def empty(redis: RedisServer) -> RedisServer:
+    """A empty that holds nothing."""
+    redis.empty()
+    return redis
+
+
+def test_the_command_fills_and_refreshes(empty: RedisServer, tmp_path: Path, wechat: Start) -> None:
+    simulated = wechat()
+    lengths = []
+    for more in ((), (), ("--refresh",)):
+        result = succeeded(*redis_job(simulated, tmp_path, empty, *more))
+        assert PASSWORD not in result.stdout + result.stderr
+        assert_exactly_the_truth(redis_figures(empty), simulated.simulator, (A,), BEGIN, END)
+        with driver.Redis.from_url(empty.url) as client:
+            lengths.append(client.xlen(KEY))
+    assert lengths[0] == lengths[1]  # what was committed is not sent again
+    for path in tmp_path.iterdir():
+        assert PASSWORD.encode() not in path.read_bytes()
+
+
+def test_a_deleted_stream_stops_the_run(empty: RedisServer, tmp_path: Path, wechat: Start) -> None:
+    simulated = wechat()
+    succeeded(*redis_job(simulated, tmp_path, empty))
+    with driver.Redis.from_url(empty.url) as client:
+        client.delete(KEY)
+    again = harvest(*redis_job(simulated, tmp_path, empty, "--refresh"))
+    assert again.returncode == 4
+    assert "though the ledger says that its records were sent" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert PASSWORD not in again.stderr
+
+
+@pytest.mark.timeout(600)
+def test_kills_at_any_moment_lose_nothing(
+    empty: RedisServer, tmp_path: Path, wechat: Start
+) -> None:
+    simulated, draw = wechat(latency=0.002), random.Random(20261125)
+    arguments = redis_job(simulated, tmp_path, empty, "--concurrency", "1", "--rate", RATE)
+    for _ in range(KILLS):
+        killed_within(begun(*arguments), simulated, draw.uniform(0.0, 0.15))
+    succeeded(*redis_job(simulated, tmp_path, empty))
+    assert_exactly_the_truth(redis_figures(empty), simulated.simulator, (A,), BEGIN, END)

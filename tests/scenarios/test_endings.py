@@ -1,0 +1,241 @@
+"""How a run of the library ends: what its report raises, and what a cancellation within it does."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from contextlib import AbstractAsyncContextManager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harvester
+from harvester import events
+from harvester.testing import Simulator, serve
+from tests.scenarios.server import Server, rows
+from tests.support import A
+
+ENDPOINT = "getinterfacesummaryhour"
+DAYS = ("2024-01-01", "2024-01-12")
+
+
+def reported(folder: Path, simulator: Simulator, *appids: str, **options: Any) -> harvester.Report:
+    """The report of a run against a simulated WeChat."""
+
+    async def run() -> harvester.Report:
+        async with serve(simulator) as server:
+            accounts = [harvester.Account(appid, secret="practice") for appid in appids or (A,)]
+            return await harvester.run(
+                accounts, ENDPOINT, *DAYS, sink=f"jsonl:{folder}", base_url=server.url,
+                **{"rate": "1000/s", **options},
+            )  # fmt: skip
+
+    return asyncio.run(run())
+
+
+def incomplete(report: harvester.Report) -> harvester.IncompleteError:
+    """What it raises; it arrives whole in another process."""
+    with pytest.raises(harvester.IncompleteError) as caught:
+        report.raise_for_state()
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.report) == (str(caught.value), report)
+    assert caught.value.report is report
+    return caught.value
+
+
+def test_a_complete_report_raises_nothing(tmp_path: Path) -> None:
+    report = reported(tmp_path, Simulator())
+    assert report.windows.done == 12
+    report.raise_for_state()
+
+
+def test_a_wrong_secret_is_named_with_its_code_and_request_id(tmp_path: Path) -> None:
+    report = reported(tmp_path, Simulator(secret="right"))
+    text = str(incomplete(report))
+    assert text.startswith("not all was harvested: 12 windows failed; the first: ")
+    assert f"{A} {ENDPOINT}: 12 windows 2024-01-01 to 2024-01-12: " in text
+    assert "errcode 40125" in text
+    assert "the secret is wrong" in text
+    assert f"[rid: {report.failures[0].rid}]" in text
+    assert "practice" not in text
+
+
+def test_one_reason_of_many_accounts_is_named_once(tmp_path: Path) -> None:
+    appids = [f"wx{number:016x}" for number in range(50)]
+    text = str(incomplete(reported(tmp_path, Simulator(secret="right"), *appids)))
+    assert text.startswith("not all was harvested: 600 windows failed; the first: ")
+    assert text.count("40125") == 1
+    assert "and 47 more accounts, " in text
+
+
+def test_no_more_than_three_causes_are_named() -> None:
+    report = harvester.Report(state="partial")
+    report.windows.failed = 5_000
+    day = date(2024, 1, 1)
+    report.failures = [
+        events.Failure(A, ENDPOINT, day, day, f"errcode {code} (x)", code, windows=1_000)
+        for code in range(1, 6)
+    ]
+    text = str(incomplete(report))
+    assert "5,000 windows failed" in text
+    assert [f"errcode {code} " in text for code in range(1, 6)] == [True] * 3 + [False] * 2
+    assert text.endswith("; and 2 other causes")
+
+
+def test_what_waits_is_named_with_its_time(tmp_path: Path) -> None:
+    report = reported(tmp_path, Simulator(), daily_quota=2)
+    text = str(incomplete(report))
+    assert report.state == "waiting"
+    assert text.startswith("not all was harvested: 10 windows must wait until 2")
+    assert f"; the first: {A} {ENDPOINT}: 10 windows " in text
+    assert "quota" in text
+
+
+def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+
+    def on_event(event: events.Event) -> None:
+        if isinstance(event, events.Committed):
+            stop.set()
+
+    simulator = Simulator(latency=0.05)
+    report = reported(tmp_path, simulator, rate="10/s", on_event=on_event, stop=stop)
+    left = 12 - report.windows.done
+    assert 0 < left < 12
+    text = str(incomplete(report))
+    assert text == f"not all was harvested: the run was interrupted, {left} windows left"
+
+
+async def test_a_run_that_stopped_has_a_report_that_raises(tmp_path: Path) -> None:
+    account = harvester.Account(A, secret="practice")
+    nowhere = {"base_url": "http://127.0.0.1:9", "attempts": 1}
+    with pytest.raises(harvester.RunError) as caught:
+        await harvester.run(account, ENDPOINT, *DAYS, sink=f"jsonl:{tmp_path}", **nowhere)
+    assert caught.value.report is not None
+    assert str(incomplete(caught.value.report)) == "not all was harvested: the run stopped"
+
+
+async def test_a_stream_says_the_same_at_its_end() -> None:
+    account = harvester.Account(A, secret="practice")
+    async with serve(Simulator(secret="right")) as server:
+        with pytest.raises(harvester.IncompleteError) as caught:
+            async with harvester.stream(account, ENDPOINT, *DAYS, base_url=server.url) as records:
+                assert not [record async for record in records]
+    assert str(caught.value) == str(incomplete(caught.value.report))
+    assert "errcode 40125" in str(caught.value)
+
+
+# A cancellation that begins in the caller's code is an error, and never the end of a run.
+
+
+FEBRUARY = ("2026-02-01", "2026-02-13")
+
+
+async def cancelled() -> Any:
+    """What awaiting a task gives that somebody has cancelled."""
+    task = asyncio.ensure_future(asyncio.sleep(10))
+    await asyncio.sleep(0)
+    task.cancel()
+    return await task
+
+
+class Store(harvester.MemoryStore):
+    """A token store whose look-up is cancelled."""
+
+    async def load(self, key: str) -> Any:
+        return await cancelled()
+
+
+class Leaseless(harvester.MemoryStore):
+    """A token store whose lease is cancelled."""
+
+    def lease(self, key: str) -> AbstractAsyncContextManager[None]:
+        class Lease:
+            async def __aenter__(self) -> None:
+                await cancelled()
+
+            async def __aexit__(self, *exc_info: object) -> None:
+                pass
+
+        return Lease()
+
+
+class Stop:
+    """A stop signal that is cancelled."""
+
+    async def wait(self) -> object:
+        return await cancelled()
+
+
+class Cancelled(harvester.MemorySink):
+    """A sink whose write is cancelled by its own code."""
+
+    async def write(self, batches: Any, fence: Any) -> Any:
+        return await cancelled()
+
+
+def run(url: str, out: Path, **options: Any) -> harvester.Report:
+    """A run of thirteen days."""
+    account = options.pop("account", harvester.Account(A, secret="practice"))
+    options = {"attempts": 2, "rate": 500, "sink": f"jsonl:{out}", **options}
+    return asyncio.run(
+        harvester.run(account, "getupstreammsghour", *FEBRUARY, base_url=url, **options)
+    )
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"account": harvester.Account(A, token=cancelled)},
+        {"token_store": Store()},
+        {"token_store": Leaseless()},
+    ],
+    ids=["token", "store", "lease"],
+)
+def test_an_account_whose_token_is_cancelled_is_stopped(what: Any, tmp_path: Path) -> None:
+    with Server() as server:
+        report = run(server.url, tmp_path, **what)
+    assert (report.state, report.windows.failed) == ("failed", 13)
+    assert "cancelled" in report.stopped[A]
+
+
+def observe(event: object) -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ({"stop": Stop()}, harvester.RunError),
+        ({"on_event": observe}, harvester.RunError),
+        ({"sink": Cancelled()}, harvester.SinkError),
+    ],
+    ids=["stop", "observer", "sink"],
+)
+def test_a_cancellation_of_ones_own_is_an_error(
+    what: Any, error: type[Exception], tmp_path: Path
+) -> None:
+    answer, said = (rows, "cancelled") if "sink" in what else (lambda _: {"errcode": -1}, None)
+    with Server(answer) as server, pytest.raises(error, match=said):
+        run(server.url, tmp_path, **what)
+
+
+async def test_a_stream_whose_token_callable_is_cancelled_does_not_end_normally() -> None:
+    account = harvester.Account(A, token=cancelled)
+    with Server() as server, pytest.raises(harvester.IncompleteError):
+        async with harvester.stream(
+            account, "getupstreammsghour", *FEBRUARY, base_url=server.url, rate=500, attempts=2
+        ) as records:
+            assert not [record async for record in records]
+
+
+async def test_a_cancellation_from_outside_still_cancels() -> None:
+    account = harvester.Account(A, secret="practice")
+    with Server(lambda call: {"errcode": -1}) as server, pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await harvester.run(
+                account, "getupstreammsghour", *FEBRUARY, sink="memory:", base_url=server.url,
+                rate=500, attempts=50,
+            )  # fmt: skip
