@@ -93,7 +93,7 @@ def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_p
     program(tmp_path)
     (tmp_path / "harvester.toml").write_text(
         f'endpoint = "getinterfacesummaryhour"\nappid = "{A}"\nstart = "2024-01-01"\n'
-        f'end = "2024-01-05"\nbase-url = "{wechat(daily_quota=3).url}"\n'
+        f'end = "2024-01-05"\nbase-url = "{wechat().url}"\ndaily-quota = 3\n'
     )
     service = unit("harvester.service")["Service"]
     line = service["ExecStart"].replace("/srv/harvester", str(tmp_path))
@@ -107,7 +107,7 @@ def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_p
     assert (report["state"], report["windows"]["done"]) == ("waiting", 3)
     messages = [json.loads(each) for each in ran.stderr.splitlines()]
     assert all(each["level"] == "warning" for each in messages)
-    assert "45009" in messages[0]["message"]
+    assert "must wait until" in messages[0]["message"]
     assert (tmp_path / "state" / "ledger.sqlite").exists()
 
 

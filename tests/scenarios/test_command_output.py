@@ -51,7 +51,7 @@ def test_lines_of_the_log_and_the_last_line_have_dates(wechat: Start, tmp_path: 
 def test_quietly_only_what_is_wrong_is_said(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path, "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    result = run(wechat(daily_quota=2), tmp_path / "2", "--quiet", "--json")
+    result = run(wechat(), tmp_path / "2", "--quiet", "--json", "--daily-quota", "2")
     assert result.returncode == 3
     assert json.loads(result.stdout)["state"] == "waiting"
     assert "must wait until" in result.stderr.splitlines()[0]
