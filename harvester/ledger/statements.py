@@ -155,12 +155,14 @@ def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]
     wanted = sorted(names)
     query = f"SELECT name, id FROM {table} WHERE name = ANY(%s)"
     found: dict[str, int] = dict(tables.rows(query, wanted))
-    if len(found) == len(wanted):
-        return found
-    for name in wanted:
-        if name not in found:
-            tables.run(f"INSERT INTO {table} (name) VALUES (%s) ON CONFLICT DO NOTHING", name)
-    return dict(tables.rows(query, wanted))
+    if new := [name for name in wanted if name not in found]:
+        tables.run(
+            f"INSERT INTO {table} (name) SELECT unnest(%s::text[]) WHERE true"
+            " ON CONFLICT DO NOTHING",
+            new,
+        )
+        found.update(tables.rows(query, new))
+    return found
 
 
 def rebook(tables: Tables, today: date) -> bool:

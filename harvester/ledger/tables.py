@@ -74,6 +74,7 @@ def _translated(sql: str) -> str:
     """A statement for PostgreSQL as SQLite takes it."""
     for theirs, ours in (
         ("= ANY(%s)", "IN (SELECT value FROM json_each(?))"),
+        ("SELECT unnest(%s::text[])", "SELECT value FROM json_each(?)"),
         ("%s", "?"),
         ("least(", "min("),
         ("greatest(", "max("),

@@ -273,6 +273,17 @@ async def test_no_message_and_no_repr_holds_the_token() -> None:
 
 
 @virtual()
+async def test_a_source_that_makes_up_a_cancellation_is_a_failed_attempt() -> None:
+    class Cancels:
+        async def fetch(self, send: Send) -> Token:
+            raise asyncio.CancelledError
+
+    with pytest.raises(TokenRefusedError, match=r"^the account's token source failed: ") as caught:
+        await SharedToken("wx1", Cancels(), no_sending).get()
+    assert caught.value.verdict.action is Action.RETRY
+
+
+@virtual()
 async def test_a_new_token_that_was_accepted_once_may_be_refused_later() -> None:
     token = shared(Token("a"), Token("b"), Token("c"))
     token.reject(await token.get(), "40001")

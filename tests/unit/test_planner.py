@@ -21,6 +21,7 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.events import Deferred, Failed
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
+from harvester.ledger.base import Lease
 from harvester.limiter import Rate
 from harvester.model import HELD, Response, Tally, Window
 from harvester.plan import Cut, Days, Grid
@@ -575,6 +576,15 @@ async def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
     await build_plan(asked, Options(rate="7/s", burst=3), None, no_send, WALL, noon)
     token = (A, asked.accounts[A], no_send, store, noon)
     assert sorted(given_, key=len) == [(Rate(7, 1.0), 3), token]
+
+
+async def test_an_account_that_another_worker_held_just_now_waits_for_a_period_of_its_rate() -> (
+    None
+):
+    asked, options = scope(*days("2024-02-05", "2024-02-09")), Options(rate="6/m")
+    leases = {A: Lease(A, 7, idle=20.0)}
+    plan = await build_plan(asked, options, None, no_send, WALL, leases=leases)
+    assert plan.accounts[0].limiter.delay() == pytest.approx(40.0, abs=1.0)
 
 
 async def test_what_is_known_without_a_ledger_is_nothing() -> None:
