@@ -20,7 +20,7 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.report import Overview, card, overview, page, verdict
 from harvester.report.figures import Figures, days_for, figures
-from harvester.sinks.base import Sink, scan_of
+from harvester.sinks.base import Sink, scan_of, spec_of
 from harvester.verify import TURNS
 
 
@@ -87,13 +87,14 @@ async def _figures(
     first = min(row.first for account in seen.accounts for row in account.rows)
     days = days_for(len(seen.accounts), first, seen.day)
     for name in wanted:
+        where = spec_of(name, ledger.path)
         try:
             sink = reached(ledger, name, given)
             if sink is None or scan_of(sink) is None:
                 continue
             found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
         except OSError as exc:
-            reasons.append(f"{exc.filename or name} cannot be read ({exc.strerror or exc})")
+            reasons.append(f"{exc.filename or where} cannot be read ({exc.strerror or exc})")
         except (SinkError, UsageError) as exc:
             reasons.append(str(exc))
         else:
