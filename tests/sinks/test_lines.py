@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -602,14 +603,20 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(
     assert "the disk is full; nothing that was committed is lost" in ran.stdout
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    sink = JsonLines(tmp_path / "here")
-    with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\)"):
-        await sink.open({})
-    await sink.close()
-    tmp_path.chmod(0o755)
+async def test_a_directory_that_cannot_be_written_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        sink = JsonLines(Path(folder) / "here")
+        user = os.geteuid()
+        if user == 0:  # who may write everywhere
+            os.seteuid(65534)
+        try:
+            with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\)"):
+                await sink.open({})
+        finally:
+            os.seteuid(user)
+            Path(folder).chmod(0o755)
+        await sink.close()
 
 
 def test_many_small_members_are_read_in_a_time_that_grows_with_their_number_only(
