@@ -235,7 +235,7 @@ class Pipeline:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
-            if self.nobody_answers(attempt.window, verdict, sent_at):
+            if self.is_outage(attempt.window, verdict, sent_at):
                 return Retry(attempt, 0.0, verdict.message, silent=True)
         else:
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
@@ -263,7 +263,7 @@ class Pipeline:
             self.network.answer(self._time())
             queue.proven = queue.proven or verdict.action in PROVING
 
-    def nobody_answers(self, asker: object, verdict: Verdict, sent_at: float) -> bool:
+    def is_outage(self, asker: object, verdict: Verdict, sent_at: float) -> bool:
         """Whether a request failed because no server answers, and so is not counted.
 
         asker: the window, or the account whose token or quota was requested.
@@ -474,7 +474,7 @@ class Pipeline:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
             verdict = _unanswered(exc)
-            self.nobody_answers(account.appid, verdict, sent_at)
+            self.is_outage(account.appid, verdict, sent_at)
             return verdict
         self.network.answer(self._time())
         for one in (token, *account.token.secrets):

@@ -521,7 +521,7 @@ class Worker:
         except TokenRefusedError as exc:
             if exc.verdict.answered:
                 self._network.answer(_now())
-            elif self._pipeline.nobody_answers(account.appid, exc.verdict, sent_at):
+            elif self._pipeline.is_outage(account.appid, exc.verdict, sent_at):
                 account.renewal.at = _now()
                 self._nobody_answers(exc.verdict.message)
                 return

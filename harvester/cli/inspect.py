@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
-from harvester.cli.known import as_known, reached
+from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
@@ -226,7 +226,7 @@ async def _verified(
     if not state.whole:
         told(f"{where} lacks some of it; the next run into it fills it")
     try:
-        sink = reached(ledger, name, given)
+        sink = sink_named(ledger, name, given)
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or scan_of(sink) is None:

@@ -24,7 +24,7 @@ def as_known(
     return named
 
 
-def reached(
+def sink_named(
     ledger: SqliteLedger | PostgresLedger, name: str, given: Mapping[str, Sink]
 ) -> Sink | None:
     """The sink of a name in the ledger: a given one, or the one that its spec names.

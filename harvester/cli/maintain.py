@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from harvester.cli import COMPLETE
-from harvester.cli.known import as_known, reached
+from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import plain, tell
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
@@ -34,7 +34,7 @@ async def show_maintenance(ledger: SqliteLedger | PostgresLedger, given: Sequenc
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
         named = as_known(ledger, known, given)
         for name in named or known:
-            sink = reached(ledger, name, named)
+            sink = sink_named(ledger, name, named)
             said = (
                 " cannot be reached by its name; give it with --sink"
                 if sink is None

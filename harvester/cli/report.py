@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harvester import plugins
 from harvester.cli import COMPLETE
-from harvester.cli.known import as_known, reached
+from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import plain, say, tell
 from harvester.durable import replace_file
 from harvester.endpoint import Endpoint
@@ -89,7 +89,7 @@ async def _figures(
     for name in wanted:
         where = spec_of(name, ledger.path)
         try:
-            sink = reached(ledger, name, given)
+            sink = sink_named(ledger, name, given)
             if sink is None or scan_of(sink) is None:
                 continue
             found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)

@@ -22,7 +22,7 @@ from harvester.fencing import lost
 from harvester.ledger import statements
 from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
 from harvester.ledger.rows import Calls, Journal, Row, journal_rows
-from harvester.ledger.statements import TABLES, Table, few
+from harvester.ledger.statements import TABLES, Table, chunks
 from harvester.model import Tally, listed
 from harvester.plan import Days
 
@@ -470,7 +470,7 @@ def accounts(tables: Tables) -> list[str]:
 def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     """The calendars of these accounts."""
     found = statements.stored_calendars(tables, appids)
-    for some in few(appids):
+    for some in chunks(appids):
         rows = tables.rows(
             f"SELECT name, {_JOURNAL} FROM journal JOIN account ON account.id = journal.account"
             " WHERE name = ANY(%s) ORDER BY number",

@@ -123,8 +123,8 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
 
 
 def merge_journal(tables: Tables, journal: Journal) -> None:
-    """Apply commits to the calendars, a few accounts at a time."""
-    for appids in few([*journal.rows]):
+    """Apply commits to the calendars, a chunk of accounts at a time."""
+    for appids in chunks([*journal.rows]):
         known = stored_calendars(tables, appids)
         keys = [(appid, name) for appid in appids for name in journal.rows[appid]]
         before = {key: Before.of(known.get(key, Calendar())) for key in keys}
@@ -217,7 +217,7 @@ def sinks(tables: Tables) -> dict[str, KnownSink]:
 def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     """The calendars of these accounts, without commits that are not merged yet."""
     found: dict[Key, Calendar] = {}
-    for some in few(appids):
+    for some in chunks(appids):
         years = tables.rows(
             "SELECT account.name, interface.name, year, days, records, checksum FROM account"
             " JOIN calendar ON account = account.id JOIN interface ON interface = interface.id"
@@ -235,7 +235,7 @@ def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calenda
     return found
 
 
-def few(names: Sequence[str]) -> Iterator[list[str]]:
+def chunks(names: Sequence[str]) -> Iterator[list[str]]:
     """The names, as many at once as one statement takes."""
     for begin in range(0, len(names), _AT_ONCE):
         yield list(names[begin : begin + _AT_ONCE])
