@@ -177,7 +177,7 @@ class SharedToken:
         self.appid = appid
         self.fetches = self.fetched = 0
         known: Iterable[Secret] = getattr(provider, "secrets", ())
-        self.secrets = [one for one in known if one.is_long]
+        self.secrets = tuple([one for one in known if one.is_long])
         self._provider = provider
         self._send = send
         self._renew_before = renew_before

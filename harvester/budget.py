@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import math
 
-from harvester.plan import QUOTA_MARGIN, next_quota_day
+from harvester.plan import DAY, QUOTA_MARGIN, next_quota_day
 
 NEVER = math.inf
-
-DAY = 86_400.0
-"""Seconds; China has no summer time, so every day has as many."""
 
 LOT = 0.02
 """Share of a day's quota that is booked at once; a killed run loses the part that is not used."""

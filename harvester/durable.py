@@ -55,16 +55,23 @@ def write(descriptor: int, data: bytes, what: str) -> None:
             view = view[os.write(descriptor, view) :]
 
 
-def write_pieces(descriptor: int, pieces: Sequence[bytes], what: str) -> None:
-    """Write all pieces, one after the other; they are not joined, which would copy them."""
+def write_pieces(descriptor: int, pieces: Sequence[bytes], what: str) -> int:
+    """Write all pieces, one after the other, and give their length in bytes.
+
+    They are not joined, which would copy them.
+    """
+    written = 0
     with step(f"write {what}"):
         for begin in range(0, len(pieces), _PIECES):
             some = pieces[begin : begin + _PIECES]
-            left = sum(map(len, some)) - os.writev(descriptor, some)
+            size = sum(map(len, some))
+            left = size - os.writev(descriptor, some)
             if left:  # a signal, or the disk is almost full
                 view = memoryview(b"".join(some))[-left:]
                 while view:
                     view = view[os.write(descriptor, view) :]
+            written += size
+    return written
 
 
 def sync(descriptor: int, what: str) -> None:

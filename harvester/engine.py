@@ -291,12 +291,12 @@ class Engine:
             self._scope, ledger, await ledger.spans(), wall, anew=self._options.refresh
         )
         appids = []
-        async for listed in counted:
+        async for appid, listed in counted:
             for demand in listed:
                 planned += demand.need.planned
                 skipped += demand.need.planned - demand.need.left
             if any(demand.need.left for demand in listed):
-                appids.append(listed[0].appid)
+                appids.append(appid)
         self._plan = Plan([], planner.share_of(self._options), planned, skipped)
         accounts = len(self._scope.accounts)
         self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))

@@ -134,16 +134,16 @@ class Limiter:
         self._in_hand = 0
         capacity = burst + CATCH_UP * rate.per_second  # more than a lot
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
-        self._departures: deque[float] = deque()
+        self._departures: deque[float] = deque(maxlen=rate.requests)
         self._waiting = 0
-        self._door = asyncio.Lock()
+        self._door: asyncio.Lock | None = None  # most accounts never need it
         self._paused_until = -math.inf
         self._last = -math.inf
         self.speed = 1.0
         self._grows_at = math.inf
 
     def __repr__(self) -> str:
-        return f"<Limiter {self.rate}, {len(self._departures)} in the last period>"
+        return f"<Limiter {self.rate}, departures known: {len(self._departures)}>"
 
     def pause(self, seconds: float) -> bool:
         """Let nothing leave for some seconds; never shortens an earlier pause.
@@ -178,14 +178,10 @@ class Limiter:
         """Whether a request may leave now."""
         if self.speed < 1.0 and self._slowed_until(now) > now:
             return False
-        departures, horizon = self._departures, now - self._gap
-        if departures and departures[0] <= horizon:
-            departures.popleft()
-            if departures and departures[0] <= horizon:  # two for the one that each grant adds
-                departures.popleft()
+        departures = self._departures
         return (
             self._paused_until <= now
-            and len(departures) < self.rate.requests
+            and (len(departures) < self.rate.requests or departures[0] <= now - self._gap)
             and (self._in_hand > 0 or self._bucket.has_capacity(self._lot))
         )
 
@@ -209,6 +205,7 @@ class Limiter:
         with contextlib.suppress(ValueError):  # it was counted more than a period ago
             self._departures.remove(counted)
         self._waiting += 1
+        self._door = self._door or asyncio.Lock()
         try:
             async with self._door:  # in the order in which they came
                 await self.acquire()
@@ -229,8 +226,7 @@ class Limiter:
             return 0.0
         wait = max(self._paused_until, self._slowed_until(now)) - now
         if len(self._departures) >= self.rate.requests:
-            behind = self._departures[-self.rate.requests]
-            wait = max(wait, behind + self._gap - now)
+            wait = max(wait, self._departures[0] + self._gap - now)
         if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
         wait = min(wait, self._grows_at - now)  # a slowed account recovers meanwhile

@@ -24,6 +24,8 @@ from harvester.errors import UsageError
 
 CHINA = timezone(timedelta(hours=8), "China")
 ONE_DAY = timedelta(days=1)
+DAY, _AHEAD = 86_400.0, 28_800.0
+"""Seconds of a day in China, which has no summer time; and by how many it is ahead of UTC."""
 SETTLED_HOUR = 8
 """From this hour, China time, yesterday's figures can be requested."""
 
@@ -54,7 +56,7 @@ def last_settled_day(now: float, hour: int = SETTLED_HOUR) -> date:
 
 def next_midnight(now: float) -> float:
     """The Unix time of the next midnight in China."""
-    return datetime.combine(china(now).date() + ONE_DAY, time(0), CHINA).timestamp()
+    return (now + _AHEAD) // DAY * DAY + DAY - _AHEAD
 
 
 QUOTA_MARGIN = 60.0

@@ -147,7 +147,6 @@ def needed(
 class Demand(NamedTuple):
     """What one interface of one account needs, and the inputs of that result."""
 
-    appid: str
     endpoint: Endpoint
     grid: Grid
     calendar: Calendar
@@ -164,8 +163,8 @@ async def demands(
     stored: Mapping[Key, Calendar] | None = None,
     anew: bool = False,
     counts_only: bool = False,
-) -> AsyncIterator[list[Demand]]:
-    """What each account needs, an entry for each interface that has days in the range.
+) -> AsyncIterator[tuple[str, list[Demand]]]:
+    """Each account and what it needs, an entry for each interface that has days in the range.
 
     spans: the longest windows, by interface.  stored: what the sinks hold, where no ledger is kept.
     anew: as if nothing was stored.  counts_only: as of `needed`.
@@ -190,11 +189,11 @@ async def demands(
                     cut, known = grids[name], calendar or NOTHING
                     longest = spans.get(name, NEVER)
                     need = needed(cut, days, known, wall, longest, hold, counts_only=counts_only)
-                    demand = Demand(appid, endpoint, cut, known, need)
+                    demand = Demand(endpoint, cut, known, need)
                     if calendar is None:
                         untouched[name] = demand
-                listed.append(demand._replace(appid=appid))
-            yield listed
+                listed.append(demand)
+            yield appid, listed
 
 
 class Remains(NamedTuple):
@@ -212,8 +211,8 @@ async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
     spans = await ledger.spans()
     found: list[Failed | Deferred] = []
     missing = 0
-    async for listed in demands(scope, ledger, spans, wall):
-        for appid, endpoint, cut, calendar, need in listed:
+    async for appid, listed in demands(scope, ledger, spans, wall):
+        for endpoint, cut, calendar, need in listed:
             longest, days = spans.get(endpoint.name, NEVER), need.days
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
             missing += cut.calls(*days, known, longest)
@@ -258,12 +257,10 @@ async def build_plan(
     rate = Rate.parse(options.rate)
     hold = 0.0 if options.refresh else HELD
     planned = skipped = 0
-    appids = iter(scope.accounts)
-    async for listed in demands(scope, ledger, has.spans, wall, hold=hold, stored=stored):
-        appid = next(appids)
+    async for appid, listed in demands(scope, ledger, has.spans, wall, hold=hold, stored=stored):
         lease = leases[appid] if leases else Lease(appid, EPOCH)
         queues: list[InterfaceQueue] = []
-        for _, endpoint, cut, _, need in listed:
+        for endpoint, cut, _, need in listed:
             key = (appid, endpoint.name)
             budget = Budget(
                 options.daily_budget,
@@ -344,8 +341,10 @@ class _Order(NamedTuple):
         return [*late, *[Attempt(Window(self.appid, self.endpoint.name, *days)) for days in new]]
 
     def _new(self) -> Iterator[Days]:
-        if self.order != "newest":
-            windows = self.cut.windows(*self.need.days, self.need.stored)
-            return takewhile(lambda days: days[1] <= self.settled, windows)
-        newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
-        return dropwhile(lambda days: days[1] > self.settled, newest)
+        newest = self.order == "newest"
+        windows = self.cut.windows(*self.need.days, self.need.stored, newest=newest)
+        if self.need.days[1] <= self.settled:
+            return windows
+        if newest:
+            return dropwhile(lambda days: days[1] > self.settled, windows)
+        return takewhile(lambda days: days[1] <= self.settled, windows)

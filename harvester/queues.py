@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
-from harvester.budget import DAY, NEVER, Budget
+from harvester.budget import NEVER, Budget
 from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint
 from harvester.fencing import EPOCH
 from harvester.model import Batch, Tally, Window
 from harvester.plan import (
+    DAY,
     Days,
     days_in,
     halves,

@@ -170,6 +170,9 @@ class Scheduler:
         while ready:
             account = ready[0]
             turn = account.turn
+            if not turn.open:  # it has finished since its last turn
+                ready.popleft()
+                continue
             if turn.owed >= 1.0 and passed < len(ready) - 1:  # another account may want the turn
                 turn.owed -= 1.0
                 passed += 1

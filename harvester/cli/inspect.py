@@ -101,11 +101,11 @@ async def _counts(
     """The calls by account and interface, their load on the quotas, and the windows in all."""
     has: Known = await known(ledger, now)
     calls, loads, total = [], set[tuple[str, Load]](), 0
-    async for listed in demands(
+    async for appid, listed in demands(
         scope, ledger, has.spans, now, anew=options.refresh, counts_only=True
     ):
         row = []
-        for appid, endpoint, _, _, need in listed:
+        for endpoint, _, _, need in listed:
             row.append(need.left)
             spent = has.spent.get((appid, endpoint.name), 0)
             loads.add((endpoint.name, _load(endpoint, need.days, need.left, spent, now)))

@@ -22,9 +22,13 @@ Calls = Counter[tuple[str, str, str]]
 
 def journal_entry(outcomes: Sequence[Outcome], spent: Iterable[Spent] = ()) -> str:
     """A commit as text."""
+    # the calls of all accounts as one object: an array for each account would take twice as long
+    calls: defaultdict[tuple[str, date], Counter[str]] = defaultdict(Counter)
+    for appid, name, day, number in spent:
+        calls[name, day][appid] += number
     entry = {
         "outcomes": as_rows(outcomes),
-        "spent": [(appid, name, day.isoformat(), calls) for appid, name, day, calls in spent],
+        "spent": [(name, day.isoformat(), each) for (name, day), each in calls.items()],
     }
     return encode(entry).decode()
 
@@ -131,8 +135,9 @@ class Journal:
             entry = parse_small(text.encode())
             for row in entry["outcomes"]:
                 journal.rows[row[0]][row[1]].append(row)
-            for appid, name, day, calls in entry["spent"]:
-                journal.spent[appid, name, day] += calls
+            for name, day, calls in entry["spent"]:
+                for appid, number in calls.items():
+                    journal.spent[appid, name, day] += number
         return journal
 
     @classmethod
@@ -144,15 +149,23 @@ class Journal:
             journal.rows[row[0]][row[1]].append((*row, *why))
         return journal
 
+    def keys(self, appids: Iterable[str]) -> list[Key]:
+        """The interfaces of these accounts of which there are commits."""
+        return [(appid, name) for appid in appids for name in self.rows.get(appid, ())]
+
     def apply(self, calendars: dict[Key, Calendar], appids: Iterable[str]) -> None:
         """Apply the commits to the calendars of these accounts."""
-        for appid in appids:
-            for name, rows in self.rows.get(appid, {}).items():
-                calendar = calendars.setdefault((appid, name), Calendar())
-                if all([len(row) == _FINAL for row in rows]):
-                    rows = joined(rows)
-                for row in rows:
-                    calendar.apply(as_outcome(row))
+        for key in self.keys(appids):
+            self.apply_to(key, calendars.setdefault(key, Calendar()))
+
+    def apply_to(self, key: Key, calendar: Calendar) -> None:
+        """Apply the commits of one interface of one account to its calendar."""
+        appid, name = key
+        rows = self.rows[appid][name]
+        if all([len(row) == _FINAL for row in rows]):
+            rows = joined(rows)
+        for row in rows:
+            calendar.apply(as_outcome(row))
 
 
 def calendars_of(years: Iterable[Row], windows: Iterable[Row]) -> dict[Key, Calendar]:
@@ -209,18 +222,25 @@ class Before(NamedTuple):
         ]
 
 
+NOTHING = Before({}, {}, {})
+"""Of a calendar that was not stored."""
+
+
 def changes(
-    changed: Mapping[Key, tuple[Calendar, Before]], ids: Mapping[Key, tuple[int, int]]
+    changed: Iterable[tuple[Key, Calendar, Before]],
+    accounts: Mapping[str, int],
+    interfaces: Mapping[str, int],
 ) -> tuple[list[Row], list[Row], list[Row]]:
     """The changes of calendars to write: years, removed windows, added windows.
 
-    Each row begins with the ids of its account and interface.
+    Each row begins with the numbers of its account and interface.
     """
     years: list[Row] = []
     gone: list[Row] = []
     came: list[Row] = []
-    for key, (calendar, before) in changed.items():
-        years += [(*ids[key], *row) for row in before.years_of(calendar)]
-        gone += [(*ids[key], first) for first in before.gone_of(calendar)]
-        came += [(*ids[key], *row) for row in before.windows_of(calendar)]
+    for (appid, name), calendar, before in changed:
+        ids = accounts[appid], interfaces[name]
+        years += [(*ids, *row) for row in before.years_of(calendar)]
+        gone += [(*ids, first) for first in before.gone_of(calendar)]
+        came += [(*ids, *row) for row in before.windows_of(calendar)]
     return years, gone, came

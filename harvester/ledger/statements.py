@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester.coverage import Calendar
 from harvester.ledger.base import Exhausted, Key, KnownSink
-from harvester.ledger.rows import Before, Journal, Row, calendars_of, changes
+from harvester.ledger.rows import NOTHING, Before, Journal, Row, calendars_of, changes
 from harvester.plan import Days
 
 LATEST = 30
@@ -111,7 +111,7 @@ def register(
 
 def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
     """Count calls; their keys: account, interface and day."""
-    rows = [(*place, number) for place, number in sorted(calls.items())]
+    rows = sorted([(*place, number) for place, number in calls.items()])
     tables.insert(BUDGET, rows, "calls = budget.calls + excluded.calls")
 
 
@@ -125,26 +125,30 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
 def merge_journal(tables: Tables, journal: Journal) -> None:
     """Apply commits to the calendars, a chunk of accounts at a time."""
     for appids in chunks([*journal.rows]):
-        known = stored_calendars(tables, appids)
-        keys = [(appid, name) for appid in appids for name in journal.rows[appid]]
-        before = {key: Before.of(known.get(key, Calendar())) for key in keys}
-        journal.apply(known, appids)
-        _store(tables, {key: (known[key], before[key]) for key in keys})
+        _change(tables, journal.keys(appids), journal.apply_to)
 
 
 def change(tables: Tables, key: Key, how: Callable[..., None], *arguments: Any) -> None:
     """Call a method of a calendar, and store what it changed."""
-    calendar = stored_calendars(tables, [key[0]]).get(key) or Calendar()
-    before = Before.of(calendar)
-    how(calendar, *arguments)
-    _store(tables, {key: (calendar, before)})
+    _change(tables, [key], lambda _, calendar: how(calendar, *arguments))
 
 
-def _store(tables: Tables, changed: Mapping[Key, tuple[Calendar, Before]]) -> None:
-    accounts = _numbers(tables, "account", {appid for appid, _ in changed})
-    interfaces = _numbers(tables, "interface", {name for _, name in changed})
-    ids = {(appid, name): (accounts[appid], interfaces[name]) for appid, name in changed}
-    years, gone, came = changes(changed, ids)
+def _change(tables: Tables, keys: Sequence[Key], how: Callable[[Key, Calendar], None]) -> None:
+    """Change the calendars of some accounts one after the other, and store what changed."""
+    appids = {appid for appid, _ in keys}
+    accounts = _numbers(tables, "account", appids)
+    interfaces = _numbers(tables, "interface", {name for _, name in keys})
+    known = stored_calendars(tables, [*appids])
+
+    def changed() -> Iterator[tuple[Key, Calendar, Before]]:
+        for key in keys:
+            calendar = known.pop(key, None)
+            before = NOTHING if calendar is None else Before.of(calendar)
+            calendar = calendar or Calendar()
+            how(key, calendar)
+            yield key, calendar, before
+
+    years, gone, came = changes(changed(), accounts, interfaces)
     put(tables, CALENDAR, years)
     tables.delete(OPEN_WINDOW, gone)
     put(tables, OPEN_WINDOW, came)

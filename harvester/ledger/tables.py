@@ -25,7 +25,7 @@ from harvester.ledger.statements import LATEST, TABLES, Table
 from harvester.model import Tally
 from harvester.plan import Days
 
-VERSION = 7
+VERSION = 8
 
 _SCHEMA = "".join(
     [

@@ -47,5 +47,4 @@ def _different_days(windows: Sequence[Window]) -> bool:
     """Whether they are single days, each another one; then none overlaps."""
     if not windows or len({*windows}) < len(windows):
         return not windows
-    _, _, begins, ends = zip(*windows, strict=True)
-    return begins == ends
+    return [window[2] for window in windows] == [window[3] for window in windows]

@@ -342,9 +342,8 @@ class JsonLines:
         descriptor = self._descriptor(name)
         if os.fstat(descriptor).st_size != mark.size:  # of a write that failed
             durable.truncate(descriptor, mark.size, "segment")
-        durable.write_pieces(descriptor, pieces, "segment")
+        size = mark.size + durable.write_pieces(descriptor, pieces, "segment")
         durable.sync(descriptor, "segment")
-        size = mark.size + sum(map(len, pieces))
         end = _end_of(pieces)
         tail = crc32(end) if len(end) == TAIL else tail_of(self.path / name, size)
         self._marks[name] = Mark(size, mark.generation, small, tail)

@@ -40,14 +40,14 @@ WORLDS = (
     Planted(
         "requests that already have a grant ignore a pause",
         "limiter.py",
-        "            self._paused_until <= now\n            and len",
-        "            (self._paused_until <= now or len(departures) > 0)\n            and len",
+        "            self._paused_until <= now\n            and (len",
+        "            (self._paused_until <= now or len(departures) > 0)\n            and (len",
     ),
     Planted(
         "the gate is disabled: only the bucket sets the pace",
         "limiter.py",
-        "            and len(departures) < self.rate.requests\n",
-        "",
+        "departures[0] <= now - self._gap)",
+        "True)",
     ),
     Planted(
         "a refused token is dropped without comparing it with the current one",
@@ -195,8 +195,8 @@ WORLDS = (
     Planted(
         "the day begins at midnight in Greenwich",
         "plan.py",
-        "    return datetime.combine(china(now).date() + ONE_DAY, time(0), CHINA).timestamp()\n",
-        "    return (now // 86400 + 1) * 86400\n",
+        "DAY, _AHEAD = 86_400.0, 28_800.0\n",
+        "DAY, _AHEAD = 86_400.0, 0.0\n",
     ),
     Planted(
         "a window that returns to a stopped interface is lost",

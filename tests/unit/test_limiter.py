@@ -131,7 +131,7 @@ def test_a_burst_is_a_whole_number_of_at_least_1(burst: int) -> None:
 async def test_a_limiter_shows_its_rate_and_what_left() -> None:
     limiter = Limiter(TEN)
     await limiter.acquire()
-    assert repr(limiter) == "<Limiter 10/s, 1 in the last period>"
+    assert repr(limiter) == "<Limiter 10/s, departures known: 1>"
 
 
 @virtual()
@@ -140,9 +140,15 @@ async def test_what_left_a_period_ago_counts_no_more() -> None:
     limiter.depart(0.0)
     limiter.depart(0.0)
     await asyncio.sleep(2.0)  # the bucket has room again
-    for at, ready, left in ((1.007, False, 2), (1.008, True, 0)):
-        assert limiter.ready(at) is ready
-        assert repr(limiter) == f"<Limiter 2/s, {left} in the last period>"
+    assert [limiter.ready(at) for at in (1.007, 1.008)] == [False, True]
+
+
+@virtual()
+async def test_a_limiter_keeps_no_more_departures_than_its_rate_counts() -> None:
+    limiter = Limiter(Rate(2, 1.0), 2)
+    for _ in range(5):
+        await limiter.acquire()
+    assert repr(limiter) == "<Limiter 2/s, departures known: 2>"
 
 
 # the promise
@@ -414,7 +420,7 @@ async def test_who_is_cancelled_while_it_waits_did_not_leave() -> None:
     await asyncio.sleep(0.5)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert repr(limiter) == "<Limiter 1/s, 1 in the last period>"
+    assert repr(limiter) == "<Limiter 1/s, departures known: 1>"
 
 
 # a request that leaves later than it was counted

@@ -315,7 +315,7 @@ async def test_what_an_account_gives_counts_as_gone_and_what_it_does_not_give_do
     for _ in range(2):  # a window, and there is no other
         made.take(current_time(), NOW)
         shown.append(repr(made.limiter))
-    assert shown == [f"<Limiter 1000/s, {n} in the last period>" for n in (1, 1, 1, 2, 2)]
+    assert shown == [f"<Limiter 1000/s, departures known: {n}>" for n in (1, 1, 1, 2, 2)]
 
 
 @virtual()
