@@ -14,6 +14,7 @@ from harvester.auth import (
     TokenProvider,
     TokenRefusedError,
     check_token_source,
+    provides,
 )
 from harvester.errors import AccountError, UsageError
 from harvester.model import Action, Request, Response, Token, Verdict
@@ -25,6 +26,11 @@ BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
 
 async def no_sending(request: Request) -> Response:
     raise AssertionError("nothing is sent here")
+
+
+def test_a_provider_is_what_fetches() -> None:
+    assert provides(Given())
+    assert not provides(object())
 
 
 class Given:

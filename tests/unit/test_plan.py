@@ -167,6 +167,7 @@ def test_the_time_zone_of_the_machine_changes_nothing(monkeypatch: pytest.Monkey
         ("2020-02-29", 0.0, date(2020, 2, 29)),
         ("yesterday", utc("2020-01-10T23:59:59"), date(2020, 1, 9)),  # before eight
         ("yesterday", utc("2020-01-11T00:00:00"), date(2020, 1, 10)),
+        ("yesterday-9d", utc("2020-01-11T00:00:00"), date(2020, 1, 1)),
     ],
 )
 def test_a_day_is_a_date_or_written_with_dashes_or_yesterday(
@@ -371,6 +372,7 @@ def test_a_week_is_one_call_however_short_windows_may_be(span: int) -> None:
 def test_without_takes_days_away(one: list[Days], other: list[Days]) -> None:
     left = without(one, other)
     assert days_of(left) == days_of(one) - days_of(other)
+    assert all(first <= last for first, last in left)
     assert sum(map(days_in, left)) == len(days_of(left))
 
 
@@ -432,6 +434,11 @@ def test_an_estimate_is_bounded_by_what_is_slowest(
     loads: list[list[int]], rate: float, caps: list[int], expected: Estimate
 ) -> None:
     assert estimate(loads, rate, 64, caps) == expected
+
+
+def test_an_estimate_needs_a_cap_for_each_account() -> None:
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        estimate([[1], [2]], 10.0, 64, [5.0])
 
 
 TODAY = date(2026, 11, 25)

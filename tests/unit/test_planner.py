@@ -20,6 +20,7 @@ from harvester.coverage import STORED, Calendar, Outcome
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
 from harvester.events import Deferred, Failed
+from harvester.fencing import EPOCH
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.ledger.base import Lease
 from harvester.limiter import Rate
@@ -401,9 +402,9 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
         left("2024-01-02", "2024-01-03", "failed"),
         left("2024-01-04", "", "waiting", WALL + 60),
         left("2024-01-05", "", "late"),
-        left("2024-01-06", "", "open"),
         left("2023-12-30", "2023-12-31", "failed"),
     ]
+    came.insert(0, left("2024-01-06", "", "open"))
     asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit(came, {})
@@ -420,11 +421,16 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
 # figures that are not settled
 
 
-def test_what_cannot_be_asked_for_yet_is_in_no_queue(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("order", "left"), [("newest", ["08", "07", "06", "05"]), ("oldest", ["05", "06", "07", "08"])]
+)
+def test_what_cannot_be_asked_for_yet_is_in_no_queue(
+    tmp_path: Path, order: str, left: list[str]
+) -> None:
     early = at("2024-02-10", 7)
-    plan = plan_of(tmp_path, wall=early)
+    plan = plan_of(tmp_path, wall=early, order=order)
     [queue] = queues_of(plan)
-    assert order_of(queue, early) == ["08", "07", "06", "05"]
+    assert order_of(queue, early) == left
     [(of, late)] = plan.unsettled
     assert of is queue
     assert (late.window, late.former) == (Window(A, SUMMARY.name, *days("2024-02-09")), None)
@@ -585,6 +591,29 @@ async def test_an_account_that_another_worker_held_just_now_waits_for_a_period_o
     leases = {A: Lease(A, 7, idle=20.0)}
     plan = await build_plan(asked, options, None, no_send, WALL, leases=leases)
     assert plan.accounts[0].limiter.delay() == pytest.approx(40.0, abs=1.0)
+
+
+@pytest.mark.parametrize(("refresh", "first"), [(False, "07"), (True, "08!")])
+def test_an_open_window_that_is_not_due_is_asked_for_by_a_refresh(
+    tmp_path: Path, refresh: bool, first: str
+) -> None:
+    held = outcome("2024-02-08", state="open", due=WALL + 0.5)
+    plan = plan_of(tmp_path, held, end="2024-02-08", refresh=refresh)
+    assert order_of(queues_of(plan)[0])[0] == first
+
+
+def test_a_window_is_one_of_its_account_and_interface() -> None:
+    [queue] = queues_of(plan_of(None))
+    asked = queue.windows.take(0.0, 1)
+    assert asked is not None
+    assert asked.window == Window(A, SUMMARY.name, *days("2024-02-09"))
+    assert queue.epoch == EPOCH
+
+
+async def test_the_windows_of_a_claimed_account_have_the_epoch_of_its_lease() -> None:
+    asked, leases = scope(*days("2024-02-05", "2024-02-09")), {A: Lease(A, 7)}
+    plan = await build_plan(asked, Options(), None, no_send, WALL, leases=leases)
+    assert [queue.epoch for queue in queues_of(plan)] == [7]
 
 
 async def test_what_is_known_without_a_ledger_is_nothing() -> None:
