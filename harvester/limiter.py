@@ -134,7 +134,7 @@ class Limiter:
         self._in_hand = 0
         capacity = burst + CATCH_UP * rate.per_second  # more than a lot
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
-        self._departures: deque[float] = deque(maxlen=rate.requests)
+        self._departures: deque[float] = deque()
         self._waiting = 0
         self._door: asyncio.Lock | None = None  # most accounts never need it
         self._paused_until = -math.inf
@@ -192,7 +192,10 @@ class Limiter:
                 self._bucket.acquire(self._lot).send(None)
             self._in_hand = self._lot
         self._in_hand -= 1
-        self._departures.append(now)
+        departures, horizon = self._departures, now - self._gap
+        while departures and departures[0] <= horizon:
+            departures.popleft()
+        departures.append(now)
         self._last = now
 
     def taken(self) -> Callable[[], Awaitable[None]]:

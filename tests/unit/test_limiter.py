@@ -144,11 +144,14 @@ async def test_what_left_a_period_ago_counts_no_more() -> None:
 
 
 @virtual()
-async def test_a_limiter_keeps_no_more_departures_than_its_rate_counts() -> None:
+async def test_a_limiter_forgets_the_departures_of_a_period_that_is_over() -> None:
     limiter = Limiter(Rate(2, 1.0), 2)
-    for _ in range(5):
+    for known in (1, 2):
         await limiter.acquire()
-    assert repr(limiter) == "<Limiter 2/s, departures known: 2>"
+        assert repr(limiter) == f"<Limiter 2/s, departures known: {known}>"
+    await asyncio.sleep(2.0)
+    await limiter.acquire()
+    assert repr(limiter) == "<Limiter 2/s, departures known: 1>"
 
 
 # the promise
@@ -438,6 +441,17 @@ async def test_a_request_that_leaves_late_is_counted_when_it_leaves(late_by: flo
     left = current_time()
     await limiter.acquire()
     assert [left, current_time()] == pytest.approx([late_by, late_by + 10.04], abs=0.01)
+
+
+@virtual()
+async def test_a_request_may_leave_when_its_count_is_forgotten() -> None:
+    limiter = Limiter(Rate(1, 10.0))
+    await limiter.acquire()
+    late = limiter.taken()
+    await asyncio.sleep(15.0)
+    await limiter.acquire()
+    await late()
+    assert current_time() == pytest.approx(25.04, abs=0.01)
 
 
 @virtual()

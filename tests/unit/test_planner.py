@@ -418,6 +418,19 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     ]
 
 
+async def test_what_remains_is_counted_in_windows_as_long_as_wechat_accepts(tmp_path: Path) -> None:
+    weekly = replace(SUMMARY, span=7)
+    other = replace(weekly, name="other")
+    week = days("2024-01-01", "2024-01-07")
+    asked = scope(*days("2024-01-01", "2024-01-14"), endpoints=(weekly, other))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit([Outcome(Window(A, SUMMARY.name, *week), "failed", detail="why")], {})
+        for name in (SUMMARY.name, "other"):
+            await ledger.learn_span(name, 1)
+        found = await planner.remains(asked, ledger, WALL)
+    assert found == ([Failed(A, SUMMARY.name, *week, 7, "why", None, "")], 7 + 14)
+
+
 # figures that are not settled
 
 
