@@ -22,7 +22,7 @@ Calls = Counter[tuple[str, str, str]]
 
 def journal_entry(outcomes: Sequence[Outcome], spent: Iterable[Spent] = ()) -> str:
     """A commit as text."""
-    # the calls of all accounts as one object: an array for each account would take twice as long
+    # one object for all accounts: an array for each would be longer, and more objects to free
     calls: defaultdict[tuple[str, date], Counter[str]] = defaultdict(Counter)
     for appid, name, day, number in spent:
         calls[name, day][appid] += number
