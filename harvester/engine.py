@@ -120,17 +120,17 @@ class Engine:
         self._emit = Reporter(on_event)
         self._plan = Plan([], Share())
         self._stack = AsyncExitStack()
-        self._writer = Writer(sinks, ledger, self._emit, self._spent, self._unused, group=group)
+        self._writer = Writer(sinks, ledger, self._emit, self._spent, group=group)
         patience = math.inf if options.wait else options.patience
-        pipeline = Pipeline(
+        self._pipeline = Pipeline(
             transport,
             attempts=options.attempts,
             encode=encode,
             pack=encode and all(map(takes_lines, sinks)),
             wall=wall,
-            network=Network(patience, self._answered_again),
+            network=Network(transport.send, patience, self._unreachable, self._reachable),
         )
-        self._worker = Worker(options, pipeline, self._writer, self._emit, wall)
+        self._worker = Worker(options, self._pipeline, self._writer, self._emit, wall)
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._plan.accounts)} accounts, {self._worker!r}>"
@@ -172,7 +172,8 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._writer.book()  # calls of a cancelled run count, too
+            with suppress(LedgerError, Away):
+                await self._writer.book()  # calls of a cancelled run count, too
         finally:
             try:
                 await self._stack.__aexit__(kind, exc, trace)
@@ -198,6 +199,7 @@ class Engine:
                 group.start_soon(_guarded, self._commit(group.cancel_scope))
                 await self._prepare()
                 group.start_soon(_guarded, self._watch())
+                group.start_soon(_guarded, self._writer.book_regularly())
                 if self._writer.sharing is not None:
                     group.start_soon(_guarded, self._writer.sharing.renew())
                     group.start_soon(_guarded, self._share(self._writer.sharing))
@@ -273,7 +275,7 @@ class Engine:
             await ledger.register([], [name for name, _ in self._writer.sinks])
             await reopen(ledger, sinks, self._scope, wall)
         plan = self._plan = await build_plan(
-            self._scope, self._options, ledger, self._transport.send, wall, self._wall, stored
+            self._scope, self._options, ledger, self._pipeline.send, wall, self._wall, stored
         )
         accounts = plan.accounts
         self._emit(events.RunStarted(plan.planned, plan.skipped, len(accounts), notes))
@@ -287,9 +289,7 @@ class Engine:
     async def _prepare_shared(self, ledger: SharedLedger) -> None:
         """Count what is asked for; accounts are planned as they are claimed."""
         wall, planned, skipped = self._wall(), 0, 0
-        counted = planner.demands(
-            self._scope, ledger, await ledger.spans(), wall, anew=self._options.refresh
-        )
+        counted = planner.demands(self._scope, ledger, wall, anew=self._options.refresh)
         appids = []
         async for appid, listed in counted:
             for demand in listed:
@@ -316,7 +316,7 @@ class Engine:
             scope,
             self._options,
             ledger,
-            self._transport.send,
+            self._pipeline.send,
             wall,
             self._wall,
             share=self._plan.share,
@@ -327,9 +327,9 @@ class Engine:
         return plan.accounts
 
     async def _finish(self, accounts: Sequence[AccountQueue]) -> None:
-        """Commit all windows of these accounts, and return their unused calls to the quota."""
+        """Commit all windows and calls of these accounts."""
         await self._writer.flush()
-        await self._writer.book_calls([*self._spent(), *self._worker.unused(accounts)])
+        await self._writer.book()
 
     async def _register(self, ledger: Ledger, plan: Plan) -> None:
         ranges = [
@@ -345,9 +345,10 @@ class Engine:
 
     # beside the workers
 
-    def _answered_again(self, seconds: float) -> None:
-        """A server answers again."""
-        self._worker.resume()
+    def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
+        self._emit(events.Unreachable(seconds, patience, reason))
+
+    def _reachable(self, seconds: float) -> None:
         self._emit(events.Reachable(seconds))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
@@ -357,9 +358,6 @@ class Engine:
 
     def _spent(self) -> list[Spent]:
         return self._worker.spent()
-
-    def _unused(self) -> list[Spent]:
-        return self._worker.unused(self._plan.accounts)
 
     async def _await_stop(self, stop: StopSignal) -> None:
         await outside(stop.wait())

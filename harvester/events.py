@@ -80,10 +80,17 @@ class Drifted:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """An interface takes windows of so many days at the most.
+class Noticed:
+    """Something that the report should say, and that changes nothing in the run."""
 
-    windows: so many more than were planned; 0 if they are asked for as one all the same.
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """WeChat refused a window of several days: this account requests single days in this run.
+
+    days: the most days of a window from now on; windows: how many more than were planned.
     """
 
     appid: str
@@ -253,6 +260,7 @@ Event = (
     | Committed
     | Filled
     | Drifted
+    | Noticed
     | Split
     | Slowed
     | QuotaTold
@@ -568,6 +576,9 @@ class Bookkeeper:
                 self.report.foreign += event.rows
             case Drifted():
                 self.report.notes.append(event.sentence)
+            case Noticed():
+                if event.sentence not in self.report.notes:  # many accounts may have the same one
+                    self.report.notes.append(event.sentence)
             case Paused():
                 self._wait(event.appid, event.endpoint, event.reason).seconds += event.seconds
             case _:

@@ -213,8 +213,6 @@ class Keywords(TypedDict, total=False):
         " allows.")]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
-    reserve: Annotated[int, Option(COUNT_OR_ZERO, 0,
-        "Calls of the daily quota that are left to the account's other programs.")]
     order: Annotated[str, Option(ORDER, "newest",
         "newest: yesterday first, then provisional figures (which can still change), then the past,"
         " newest first."
@@ -380,7 +378,6 @@ class Options:
     patience: float
     daily_quota: int | None
     ask_quota: bool
-    reserve: int
     order: str
     refresh: bool
     wait: bool
@@ -395,11 +392,6 @@ class Options:
             object.__setattr__(made, field.name, values[field.name])  # it is frozen
         return made
 
-    @property
-    def daily_budget(self) -> int | None:
-        """Calls a day that may be spent, if that is known before WeChat is asked."""
-        return None if self.daily_quota is None else self.daily_quota - self.reserve
-
 
 def _values(given: Mapping[str, Any]) -> dict[str, Any]:
     """All options as they are used: those that are given, and the others' defaults."""
@@ -407,12 +399,4 @@ def _values(given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
     defaults = {name: option.default for name, option in KEYWORDS.items()}
-    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
-    reserve, daily = values["reserve"], values["daily_quota"]
-    if reserve and daily is None and not values["ask_quota"]:
-        expected = "a daily quota as well, given or asked for"
-        raise InvalidOptionError("reserve", str(reserve), expected)
-    if daily is not None and reserve >= daily:
-        expected = f"less than the daily quota of {daily:,}"
-        raise InvalidOptionError("reserve", str(reserve), expected)
-    return values
+    return {name: check(name, value) for name, value in {**defaults, **given}.items()}

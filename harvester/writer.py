@@ -8,15 +8,16 @@ After a crash between sinks and ledger windows are repeated, and a repeated wind
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
+
+import anyio
 
 from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.channel import Channel
 from harvester.coverage import Outcome
-from harvester.errors import LedgerError, SinkError
+from harvester.errors import SinkError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
@@ -32,6 +33,9 @@ T = TypeVar("T")
 GROUP = 1024
 """A commit waits for no more windows than these: more make each cheaper, and need more memory."""
 LINGER = 0.2
+BOOK_EVERY = 1.0
+"""Seconds after which sent calls are in the ledger, also when nothing is stored: a process that is
+killed loses count of no more than these."""
 CHANNEL_ITEMS = 3 * GROUP // 2
 CHANNEL_BYTES = 8 * 1024 * 1024
 
@@ -51,8 +55,7 @@ class Writer:
     """The sinks and the ledger of a run, and the channel to them.
 
     group: the number of windows that are committed without waiting for more; with 1 none is fetched
-    ahead.  spent: returns the calls since its last call; unused: returns, after the last request,
-    the calls that were booked and not sent.
+    ahead.  spent: returns the calls since its last call.
     """
 
     def __init__(
@@ -61,7 +64,6 @@ class Writer:
         ledger: Ledger | None,
         emit: Observer,
         spent: Callable[[], Iterable[Spent]],
-        unused: Callable[[], Iterable[Spent]] = tuple,
         *,
         group: int = GROUP,
     ) -> None:
@@ -83,8 +85,6 @@ class Writer:
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
-        self._unused = unused
-        self._bookings = _Bookings(self.book_calls)
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -160,37 +160,24 @@ class Writer:
         """Commit until the channel is closed and empty."""
         while (group := await self.channel.collect()) is not None:
             await self._commit(group)
-        await self._book()
+        await self.book()
+
+    async def book_regularly(self) -> None:
+        """Store the calls that no commit has stored, every second."""
+        while True:
+            await anyio.sleep(BOOK_EVERY)
+            await self.book()
 
     async def book(self) -> None:
-        """Store the calls that no commit has stored; ignores a failure."""
-        with contextlib.suppress(LedgerError):
-            await self._book()
-
-    async def _book(self) -> None:
-        if spent := [*self._spent(), *self._unused()]:
-            await self.book_calls(spent)
-
-    async def book_calls(self, spent: Iterable[Spent]) -> Collection[str]:
-        """Store calls; returns the accounts of which they were not stored, as they were lost."""
-        if self.ledger is None:
-            return ()
-        spent = [*spent]
+        """Store the calls that no commit has stored."""
+        if self.ledger is None or not (spent := [*self._spent()]):
+            return
         try:
-            lost = await self.ledger.commit([], {}, spent)
+            await self.ledger.commit([], {}, spent)
         except Away as exc:
             if self.sharing is None:
                 raise
             self.sharing.cut_off(f"the ledger does not answer: {exc}")
-            return {each.appid for each in spent}
-        return lost
-
-    async def reserve(self, calls: Spent) -> bool:
-        """Book calls durably before they are sent; concurrent bookings share a commit.
-
-        Returns whether they are booked: not those of an account that was lost.
-        """
-        return await self._bookings.granted(calls)
 
     async def _commit(self, group: Sequence[Item]) -> None:
         windows = [item for item in group if isinstance(item, Harvested)]
@@ -304,41 +291,3 @@ class Writer:
 async def _asked(name: str, sink: Sink) -> None:
     """Return once a sink has answered; raises `Away`."""
     await called(name, sink.write([], {}))
-
-
-class _Booking:
-    """Calls to be booked; granted: whether they are booked, None while undecided."""
-
-    __slots__ = ("calls", "granted")
-
-    def __init__(self, calls: Spent) -> None:
-        self.calls = calls
-        self.granted: bool | None = None
-
-
-class _Bookings:
-    """Bookings of calls, those that come together by one call of ``book``.
-
-    book: stores calls; returns the accounts of which they were not stored.
-    """
-
-    def __init__(self, book: Callable[[Iterable[Spent]], Awaitable[Collection[str]]]) -> None:
-        self._book = book
-        self._wanted: list[_Booking] = []
-        self._turn = asyncio.Lock()
-
-    async def granted(self, calls: Spent) -> bool:
-        """Book calls; returns whether they are booked."""
-        mine = _Booking(calls)
-        self._wanted.append(mine)
-        async with self._turn:
-            if mine.granted is None:
-                wanted, self._wanted = self._wanted, []
-                try:
-                    lost = await self._book([each.calls for each in wanted])
-                except LedgerError:
-                    self._wanted[:0] = [each for each in wanted if each is not mine]
-                    raise
-                for each in wanted:
-                    each.granted = each.calls.appid not in lost
-        return bool(mine.granted)

@@ -77,8 +77,8 @@ def _plan_object(
 ) -> dict[str, Any]:
     """The same as JSON has it; quota_days: None without a daily quota, or if there is no end."""
     days = None
-    if options.daily_budget is not None:
-        needed = [quota_days(load, options.daily_budget, china(now).date()) for _, load in loads]
+    if options.daily_quota is not None:
+        needed = [quota_days(load, options.daily_quota, china(now).date()) for _, load in loads]
         days = None if None in needed else max([each or 0 for each in needed], default=0)
     return {
         "accounts": len(scope.accounts),
@@ -89,7 +89,7 @@ def _plan_object(
         "done": total - takes.calls,
         "seconds": round(takes.seconds, 1),
         "seconds_by_rate": round(takes.by_rate, 1),
-        "daily_quota": options.daily_budget,
+        "daily_quota": options.daily_quota,
         "quota_days": days,
         "notes": list(scope.notes),
     }
@@ -101,9 +101,7 @@ async def _counts(
     """The calls by account and interface, their load on the quotas, and the windows in all."""
     has: Known = await known(ledger, now)
     calls, loads, total = [], set[tuple[str, Load]](), 0
-    async for appid, listed in demands(
-        scope, ledger, has.spans, now, anew=options.refresh, counts_only=True
-    ):
+    async for appid, listed in demands(scope, ledger, now, anew=options.refresh, counts_only=True):
         row = []
         for endpoint, _, _, need in listed:
             row.append(need.left)
@@ -141,7 +139,7 @@ def _load(endpoint: Endpoint, days: Days, calls: int, spent: int, now: float) ->
 
 def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
     """The calls as days of the daily quota, and when they are over."""
-    daily, today = options.daily_budget, china(now).date()
+    daily, today = options.daily_quota, china(now).date()
     if daily is None:
         return "WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}

@@ -27,7 +27,7 @@ Key = tuple[str, str]
 
 
 class Spent(NamedTuple):
-    """Calls of one interface of one account on one day in China; may be negative: returned."""
+    """Calls of one interface of one account on one day in China."""
 
     appid: str
     endpoint: str
@@ -161,10 +161,6 @@ class Ledger(Protocol):
         """Count calls of future days as today's, after a clock change; returns if any were."""
         ...
 
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        """Remember the most days of a window that an interface accepts."""
-        ...
-
     async def note_exhausted(self, said: Exhausted) -> None:
         """Remember WeChat's answer about a quota."""
         ...
@@ -197,10 +193,6 @@ class Ledger(Protocol):
 
     async def spent(self, day: date) -> dict[Key, int]:
         """The calls of a day in China."""
-        ...
-
-    async def spans(self) -> dict[str, int]:
-        """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
         ...
 
     async def exhausted(self, now: float) -> dict[Key, Exhausted]:

@@ -389,9 +389,8 @@ def commit(
     if rows:
         tables.copy("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
     calls: Calls = Counter()
-    for each in spent:
-        if each.appid not in gone:
-            calls[each.appid, each.endpoint, str(each.day)] += each.calls
+    for each in spent:  # also of an account that was lost: they have left
+        calls[each.appid, each.endpoint, str(each.day)] += each.calls
     statements.book(tables, calls)
     statements.store_checkpoints(tables, checkpoints)
     return gone

@@ -62,10 +62,9 @@ OPEN_WINDOW = Table("open_window", {**_WHERE, "first_day": "text"}, {
 ASKED = Table("asked", _WHOSE, {"first_day": "text", "last_day": "text"})
 BUDGET = Table("budget", {**_WHOSE, "day": "text"}, {"calls": "bigint"})
 EXHAUSTED = Table("exhausted", _WHOSE, {"until": "double precision", "asked": "double precision"})
-SPAN = Table("span", {"endpoint": "text"}, {"days": "integer"})
 SINK = Table("sink", {"name": "text"}, {"behind": "boolean", "refilled": "text"})
 CHECKPOINT = Table("checkpoint", {"sink": "text", "key": "text"}, {"value": "text"})
-TABLES = (CALENDAR, OPEN_WINDOW, ASKED, BUDGET, EXHAUSTED, SPAN, SINK, CHECKPOINT)
+TABLES = (CALENDAR, OPEN_WINDOW, ASKED, BUDGET, EXHAUSTED, SINK, CHECKPOINT)
 
 
 class Tables(Protocol):
@@ -184,11 +183,6 @@ def rebook(tables: Tables, today: date) -> bool:
     return True
 
 
-def learn_span(tables: Tables, endpoint: str, days: int) -> None:
-    """Remember the most days of a window that an interface accepts."""
-    tables.insert(SPAN, [(endpoint, days)], "days = least(span.days, excluded.days)")
-
-
 def note_exhausted(tables: Tables, said: Exhausted) -> None:
     """Remember WeChat's answer about a quota."""
     if said.until:
@@ -259,11 +253,6 @@ def booked(tables: Tables, day: date) -> dict[Key, int]:
     return {(appid, endpoint): int(calls) for appid, endpoint, calls in rows}
 
 
-def spans(tables: Tables) -> dict[str, int]:
-    """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
-    return {name: int(days) for name, days in tables.rows("SELECT endpoint, days FROM span")}
-
-
 def exhausted(tables: Tables, now: float) -> dict[Key, Exhausted]:
     """The interfaces whose quota is used up at ``now``, a Unix time."""
     rows = tables.rows("SELECT * FROM exhausted WHERE until > %s", now)
@@ -289,9 +278,6 @@ class Statements(ABC):
     ) -> None:
         await self._call(register, list(ranges), sinks)
 
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        await self._call(learn_span, endpoint, days)
-
     async def note_exhausted(self, said: Exhausted) -> None:
         await self._call(note_exhausted, said)
 
@@ -306,9 +292,6 @@ class Statements(ABC):
 
     async def asked(self) -> dict[Key, Days]:
         return await self._read(asked)
-
-    async def spans(self) -> dict[str, int]:
-        return await self._read(spans)
 
     async def exhausted(self, now: float) -> dict[Key, Exhausted]:
         return await self._read(exhausted, now)

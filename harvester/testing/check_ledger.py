@@ -325,16 +325,6 @@ async def rebook(bench: LedgerBench) -> None:
 
 
 @_check
-async def spans(bench: LedgerBench) -> None:
-    """Of an interface the shortest of the spans is known that were learned."""
-    async with bench.make() as ledger:
-        for endpoint, days in (("a", 7), ("b", 3), ("a", 30), ("a", 4), ("b", 5)):
-            await bench.learn_span(ledger, endpoint, days)
-            await bench.expect(ledger)
-    await bench.expect()
-
-
-@_check
 async def exhausted(bench: LedgerBench) -> None:
     """A quota is spent until the time that was said last; 0 says that it is not."""
     async with bench.make() as ledger:
@@ -428,7 +418,6 @@ async def _any_call(bench: LedgerBench, ledger: Ledger, draw: Random) -> None:
         await bench.caught_up(ledger, draw.choice(("one", "two")))
         await bench.register(ledger, (*key, *days), sinks=draw.choice((["one"], ["one", "two"])))
     elif call == "others":
-        await bench.learn_span(ledger, key[1], draw.randint(1, 40))
         await bench.note_exhausted(ledger, Exhausted(*key, draw.choice((0.0, NOW + 9)), NOW))
 
 

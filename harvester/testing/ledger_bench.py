@@ -62,7 +62,6 @@ class Model:
         self.asked: dict[Key, Days] = {}
         self.budget: Counter[tuple[Key, date]] = Counter()
         self.exhausted: dict[Key, Exhausted] = {}
-        self.spans: dict[str, int] = {}
         self.sinks: dict[str, KnownSink] = {}
         self.checkpoints: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
@@ -197,11 +196,6 @@ class LedgerBench:
         before = self.model.sinks.get(sink, KnownSink(True)).refilled
         self.model.sinks[sink] = KnownSink(True, max(before, refilled))
 
-    async def learn_span(self, ledger: Ledger, endpoint: str, days: int) -> None:
-        """An interface takes windows of so many days, here and in memory."""
-        await ledger.learn_span(endpoint, days)
-        self.model.spans[endpoint] = min(self.model.spans.get(endpoint, days), days)
-
     async def note_exhausted(self, ledger: Ledger, said: Exhausted) -> None:
         """What WeChat said of a quota, here and in memory."""
         await ledger.note_exhausted(said)
@@ -222,7 +216,6 @@ class LedgerBench:
         for on in sorted({when for _, when in model.budget} | {TODAY}):
             spent = _without_zeros(await ledger.spent(on))
             self._same(f"spent of {on}", spent, _without_zeros(model.spent(on)))
-        self._same("spans", await ledger.spans(), model.spans)
         exhausted = {key: said for key, said in model.exhausted.items() if said.until > now}
         self._same("exhausted", await ledger.exhausted(now), exhausted)
         sinks = await ledger.sinks()
