@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Any, Unpack
 
 import anyio
@@ -21,7 +20,7 @@ import anyio
 from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_name
-from harvester.engine import Engine, Names
+from harvester.engine import Engine
 from harvester.errors import UsageError
 from harvester.events import Report
 from harvester.ledger import (
@@ -48,7 +47,6 @@ from harvester.sinks.base import (
     is_fenced,
     is_file_sink,
     path_of,
-    spec_of,
 )
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
@@ -103,7 +101,6 @@ async def run(
             ledger,
             on_event=options.get("on_event"),
             stop=options.get("stop"),
-            names=Names(partial(_sink_named, ledger), plugins.known_endpoint),
         ) as engine,
     ):
         return await engine.run()
@@ -171,7 +168,6 @@ async def stream(
             on_event=options.get("on_event"),
             stop=options.get("stop"),
             encode=ledger is not None,
-            names=None,
             group=1,
         )
         await stack.enter_async_context(engine)
@@ -236,6 +232,7 @@ class _Handover:
     """The sink that passes records to the reader of a stream, one window at a time."""
 
     identity = "stream"
+    listed = False
 
     def __init__(self) -> None:
         self._records: deque[dict[str, Any]] = deque()
@@ -384,14 +381,6 @@ def open_sinks(given: Sinks) -> list[Sink]:
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks
-
-
-def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
-    """The sink of a name in a ledger; None if it is a user's own, or cannot be created here."""
-    try:
-        return plugins.sink(spec_of(name, ledger.path if ledger is not None else None))
-    except UsageError:
-        return None
 
 
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:

@@ -71,7 +71,12 @@ class EndpointError(HarvestError):
 
 
 class AccountError(HarvestError):
-    """One account stopped: its credentials, its permissions or its token source."""
+    """One account stopped: its credentials, its permissions or its token source.
+
+    ``local``: the reason may be this machine's own: its secret, its address, its network.
+    """
+
+    local = False
 
 
 class RunError(HarvestError):

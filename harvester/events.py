@@ -65,14 +65,6 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """A sink that lacked what others have was filled from one of them, without calls to WeChat."""
-
-    sink: str
-    windows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Drifted:
     """A field differs from the catalogue; it is stored unchanged."""
 
@@ -258,7 +250,6 @@ Event = (
     | TokenFetched
     | TokenRefused
     | Committed
-    | Filled
     | Drifted
     | Noticed
     | Split

@@ -90,15 +90,15 @@ class Need(NamedTuple):
 NOTHING = Calendar()
 
 
-async def known(ledger: Ledger | None, wall: float) -> Known:
+async def known(ledger: Ledger | None, wall: float, appids: Sequence[str]) -> Known:
     """What a plan needs of the ledger beside the calendars (wall: the Unix time)."""
     if ledger is None:
         return Known()
     today = quota_day(wall)
     return Known(
-        await ledger.spent(today),
-        await ledger.spent(today - ONE_DAY),
-        await ledger.exhausted(wall),
+        await ledger.spent(today, appids),
+        await ledger.spent(today - ONE_DAY, appids),
+        await ledger.exhausted(wall, appids),
     )
 
 
@@ -162,6 +162,7 @@ async def demands(
 
     stored: what the sinks hold, where no ledger is kept.
     anew: as if nothing was stored.  counts_only: as of `needed`.
+    Days that are marked to be harvested again count as missing.
     """
     last = last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
@@ -170,9 +171,12 @@ async def demands(
     appids = list(scope.accounts)
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         some = appids[begin : begin + ACCOUNTS_AT_ONCE]
-        found: Mapping[Key, Calendar] = {}
-        if not anew:
-            found = (stored or {}) if ledger is None else await ledger.calendars(some)
+        found: Mapping[Key, Calendar] = stored or {}
+        if ledger is not None and not anew:
+            found = await ledger.calendars(some)
+            for key, days in (await ledger.refreshes(some)).items():
+                if key in found:
+                    found[key].forget(*days)
         for appid in some:
             listed = []
             for endpoint, days in ranges:
@@ -240,7 +244,7 @@ async def build_plan(
     stored: what is stored in the sinks, where no ledger is kept; it is requested again.
     share: one account's share of the requests in flight.  leases: under which accounts are held.
     """
-    has = await known(ledger, wall)
+    has = await known(ledger, wall, list(scope.accounts))
     share = share or share_of(options)
     accounts: list[AccountQueue] = []
     unsettled: list[tuple[InterfaceQueue, Attempt]] = []

@@ -158,7 +158,7 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain", "sink")
 LIBRARY_ONLY = ()
 
 

@@ -133,7 +133,9 @@ class Worker:
                 else:
                     await self._do(job)
             except AccountError as exc:
-                await self._stop_account(job.account, _stop_reason(exc))
+                reason = _stop_reason(exc)
+                if not (sharing and exc.local and sharing.give_back(job.account, reason)):
+                    await self.stop_account(job.account, reason)
             except NetworkError as exc:
                 self.fatal = exc
                 self.stop()
@@ -228,7 +230,7 @@ class Worker:
         await self._stop_queue(queue, reason)
         if all(each.forbidden for each in account.queues):
             whole = reason._replace(reason=f"{account.appid}: {exc}")
-            await self._stop_account(account, whole)
+            await self.stop_account(account, whole)
 
     async def _otherwise(
         self,
@@ -458,6 +460,7 @@ class Worker:
         tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
         after = f" after {account.renewal.failures} attempts" if tried else ""
         error = AccountError(f"{account.appid}: no access token{after}: {explain(verdict)}")
+        error.local = True
         return error.told(verdict.code, verdict.rid)
 
     async def _no_token_today(self, account: AccountQueue, reason: StopReason) -> None:
@@ -471,7 +474,8 @@ class Worker:
             seconds = reason.until - self._wall()
             self._emit(events.Paused(account.appid, seconds, reason.reason))
 
-    async def _stop_account(self, account: AccountQueue, reason: StopReason) -> None:
+    async def stop_account(self, account: AccountQueue, reason: StopReason) -> None:
+        """Request nothing more of an account: somebody must act first."""
         if not account.stopped:  # several answers in flight can have the same error
             account.stopped = True
             self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))

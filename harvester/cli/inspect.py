@@ -16,7 +16,6 @@ from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
@@ -99,7 +98,7 @@ async def _counts(
     scope: Scope, options: Options, ledger: Ledger | None, now: float
 ) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
     """The calls by account and interface, their load on the quotas, and the windows in all."""
-    has: Known = await known(ledger, now)
+    has: Known = await known(ledger, now, list(scope.accounts))
     calls, loads, total = [], set[tuple[str, Load]](), 0
     async for appid, listed in demands(scope, ledger, now, anew=options.refresh, counts_only=True):
         row = []
@@ -166,7 +165,7 @@ async def show_verification(
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
         given = as_known(ledger, known, sinks)
         each_of = [
-            await _verified(ledger, name, state, given, told) for name, state in known.items()
+            await _verified(ledger, name, copied, given, told) for name, copied in known.items()
         ]
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
@@ -215,14 +214,12 @@ def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
 async def _verified(
     ledger: SqliteLedger | PostgresLedger,
     name: str,
-    state: KnownSink,
+    copied: str,
     given: Mapping[str, Sink],
     told: Callable[[str], None],
 ) -> Verified | None:
     """What was found in a sink, as far as that can be told at once; None if there is no way."""
     where = spec_of(name, ledger.path)
-    if not state.whole:
-        told(f"{where} lacks some of it; the next run into it fills it")
     try:
         sink = sink_named(ledger, name, given)
     except UsageError as exc:
@@ -230,9 +227,7 @@ async def _verified(
     if sink is None or scan_of(sink) is None:
         told(f"{where} cannot be read back; it was not verified")
         return None
-    if not state.whole:
-        return None
-    found = await verify(ledger, name, sink, state)
+    found = await verify(ledger, name, sink, copied)
     if not found.unread:
         read = (
             "it was not read to its end"
@@ -244,6 +239,6 @@ async def _verified(
         text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
         told(f"  {text}; the next run replaces them")
     if found.counted:
-        text = f"{many(found.counted, 'window')} came from another destination"
+        text = f"{many(found.counted, 'window')} were copied from another sink"
         told(f"  {text}; the records of these were counted, not compared")
     return found

@@ -256,9 +256,6 @@ def _rare(event: Event) -> str | None:
             return f"{event.window}: {rows} of days that were not asked for, left out"
         case events.Drifted() | events.Noticed():
             return event.sentence
-        case events.Filled():
-            windows = many(event.windows, "window")
-            return f"{event.sink}: filled with {windows} that another destination has"
         case events.Unreachable():
             return _nobody(event)
         case events.Reachable():

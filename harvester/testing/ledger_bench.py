@@ -14,9 +14,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from harvester.coverage import MISSING, Calendar, OpenWindow, Outcome
-from harvester.ledger.base import Exhausted, Key, KnownSink, Ledger, Spent
+from harvester.ledger.base import Exhausted, Key, Ledger, Range, Spent
 from harvester.model import Tally, Window
-from harvester.plan import Days
+from harvester.plan import ONE_DAY, Days
 from harvester.testing.bench import ONE, BrokenPromiseError
 
 MakeLedger = Callable[[str], Ledger]
@@ -62,18 +62,14 @@ class Model:
         self.asked: dict[Key, Days] = {}
         self.budget: Counter[tuple[Key, date]] = Counter()
         self.exhausted: dict[Key, Exhausted] = {}
-        self.sinks: dict[str, KnownSink] = {}
+        self.sinks: dict[str, str] = {}
         self.checkpoints: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
-    def register(self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]) -> None:
+    def register(self, ranges: Iterable[Range]) -> None:
         """As `Ledger.register`."""
         for appid, endpoint, begin, end in ranges:
             first, last = self.asked.get((appid, endpoint), (begin, end))
             self.asked[appid, endpoint] = min(first, begin), max(last, end)
-        self.sinks = {
-            name: known._replace(whole=known.whole and name in sinks)
-            for name, known in self.sinks.items()
-        }
 
     def commit(
         self,
@@ -101,6 +97,10 @@ class Model:
             del self.budget[key, on]
             self.budget[key, today] += calls
         return bool(later)
+
+    def latest(self, appid: str) -> date:
+        """The latest day of its calls: no quota needs those of days before the one before."""
+        return max([on for (each, _), on in self.budget if each == appid], default=TODAY)
 
     def spent(self, on: date) -> dict[Key, int]:
         """As `Ledger.spent`."""
@@ -160,12 +160,10 @@ class LedgerBench:
         await ledger.commit(outcomes, checkpoints or {}, iter(spent))
         self.model.commit(outcomes, checkpoints or {}, spent)
 
-    async def register(
-        self, ledger: Ledger, *ranges: tuple[str, str, date, date], sinks: Sequence[str] = ()
-    ) -> None:
+    async def register(self, ledger: Ledger, *ranges: Range) -> None:
         """Register here and in memory."""
-        await ledger.register(iter(ranges), sinks)
-        self.model.register(ranges, sinks)
+        await ledger.register(iter(ranges))
+        self.model.register(ranges)
 
     async def reopen(
         self,
@@ -190,11 +188,16 @@ class LedgerBench:
         if found != wanted:
             raise self.broken(f"rebook returns {found}, not {wanted}")
 
-    async def caught_up(self, ledger: Ledger, sink: str, refilled: str = "") -> None:
-        """A sink has everything, here and in memory."""
-        await ledger.caught_up(sink, refilled)
-        before = self.model.sinks.get(sink, KnownSink(True)).refilled
-        self.model.sinks[sink] = KnownSink(True, max(before, refilled))
+    async def list_sink(self, ledger: Ledger, sink: str, copied: str = "") -> None:
+        """List a sink, here and in memory."""
+        await ledger.list_sink(sink, copied)
+        self.model.sinks[sink] = max(self.model.sinks.get(sink, ""), copied)
+
+    async def unlist_sink(self, ledger: Ledger, sink: str) -> None:
+        """Remove a sink from the list, here and in memory."""
+        await ledger.unlist_sink(sink)
+        self.model.sinks.pop(sink, None)
+        self.model.checkpoints.pop(sink, None)
 
     async def note_exhausted(self, ledger: Ledger, said: Exhausted) -> None:
         """What WeChat said of a quota, here and in memory."""
@@ -214,8 +217,10 @@ class LedgerBench:
         await self.expect_calendars(ledger, [*model.accounts, "wx-never-seen"])
         self._same("asked", await ledger.asked(), model.asked)
         for on in sorted({when for _, when in model.budget} | {TODAY}):
-            spent = _without_zeros(await ledger.spent(on))
-            self._same(f"spent of {on}", spent, _without_zeros(model.spent(on)))
+            needed = [appid for appid in model.accounts if model.latest(appid) <= on + ONE_DAY]
+            spent = _without_zeros(await ledger.spent(on, needed))
+            wanted = {key: calls for key, calls in model.spent(on).items() if key[0] in needed}
+            self._same(f"spent of {on}", spent, _without_zeros(wanted))
         exhausted = {key: said for key, said in model.exhausted.items() if said.until > now}
         self._same("exhausted", await ledger.exhausted(now), exhausted)
         sinks = await ledger.sinks()
