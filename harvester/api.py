@@ -34,7 +34,7 @@ from harvester.ledger import (
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
 from harvester.notebook import with_bar
-from harvester.plan import FIRST, check_range, last_legal_day, parse_day
+from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
@@ -292,7 +292,7 @@ def resolve(
     last = parse_day(end, now, "end")
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
-    scope = Scope(providers, found, begin, last, notes, caps=caps)
+    scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
     return scope.checked(last_legal_day(now), from_first=from_first), settings
 
 

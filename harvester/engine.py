@@ -29,7 +29,7 @@ from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, 
 from harvester.network import Network
 from harvester.outside import ForeignCancellationError, is_ours, outside
 from harvester.pipeline import Pipeline
-from harvester.plan import quota_day
+from harvester.plan import last_legal_day, quota_day
 from harvester.planner import Plan, build_plan
 from harvester.scheduler import Scheduler
 from harvester.scope import Scope
@@ -261,6 +261,7 @@ class Engine:
 
     async def _prepare(self) -> None:
         """Make the plan; nothing is sent yet."""
+        self._scope = self._scope.on(last_legal_day(self._wall()))
         if (ledger := shared(self._writer.ledger)) is not None:
             await self._prepare_shared(ledger)
             return
@@ -319,7 +320,8 @@ class Engine:
 
     async def _claimed(self, leases: Mapping[str, Lease]) -> Sequence[AccountQueue]:
         """The queues of claimed accounts."""
-        ledger, wall, scope = self._writer.ledger, self._wall(), self._scope.only(leases)
+        ledger, wall = self._writer.ledger, self._wall()
+        scope = self._scope.only(leases).on(last_legal_day(wall))
         if ledger is not None:
             await reopen(ledger, [sink for _, sink in self._writer.sinks], scope, wall)
         plan = await build_plan(

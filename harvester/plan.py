@@ -90,6 +90,9 @@ def rfc3339(moment: float) -> str:
 FIRST = "first"
 """As a start: the first day of each interface."""
 
+YESTERDAY = "yesterday"
+"""As an end: the last day whose figures are settled."""
+
 _YESTERDAY = re.compile(r"yesterday(?:-(\d{1,5})d)?")
 
 

@@ -164,7 +164,7 @@ async def demands(
     anew: as if nothing was stored.  counts_only: as of `needed`.
     Days that are marked to be harvested again count as missing.
     """
-    last = last_legal_day(wall)
+    last = scope.last or last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
     untouched: dict[str, Demand] = {}  # all accounts without a calendar need the same
