@@ -71,6 +71,8 @@ class Writer:
             keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
         self._listed = {name for name, sink in self.sinks if is_listed(sink)}
+        # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
+        self._kept = self._listed or {name for name, _ in self.sinks}
         self.ledger = ledger
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
@@ -134,7 +136,7 @@ class Writer:
 
     async def _open(self, name: str, sink: Sink) -> None:
         """Open a sink, and store its checkpoint."""
-        if self.ledger is None or name not in self._listed:
+        if self.ledger is None or name not in self._kept:
             await called(name, sink.open(None))
             return
         entries = await called(name, sink.open(await self.ledger.checkpoint(name)))
@@ -247,7 +249,7 @@ class Writer:
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)
-                if name in self._listed:
+                if name in self._kept:
                     checkpoints[name] = written.checkpoint
                 self._tell_drift(written.drift)
         self.writing = ""

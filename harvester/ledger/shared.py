@@ -24,7 +24,7 @@ from harvester.ledger.base import Job, Key, Lease, Range, Spent, WorkerState
 from harvester.ledger.rows import Calls, Journal, Row, journal_rows
 from harvester.ledger.statements import TABLES, Table, chunks
 from harvester.model import Tally
-from harvester.plan import Days
+from harvester.plan import Days, quota_day
 
 VERSION = 2
 CLOCKS = 60.0
@@ -172,6 +172,7 @@ def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
             f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
             " the ledger's; set it: days and quotas begin by it"
         )
+    statements.forget_calls(tables, quota_day(float(now)))
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")
     [(worker,)] = tables.rows(
         "INSERT INTO worker (name, job, refreshes, started, until, windows) VALUES (%s, %s, %s,"

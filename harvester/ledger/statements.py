@@ -117,19 +117,9 @@ def _widen(tables: Tables, table: Table, ranges: Sequence[Range]) -> None:
 
 
 def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
-    """Count calls; their keys: account, interface and day.
-
-    Of an interface of an account the two latest days are kept: no quota needs more.
-    """
+    """Count calls; their keys: account, interface and day."""
     rows = sorted([(*place, number) for place, number in calls.items()])
     tables.insert(BUDGET, rows, "calls = budget.calls + excluded.calls")
-    latest: dict[str, set[str]] = {}
-    for appid, _, day in calls:
-        latest.setdefault(day, set()).add(appid)
-    for day, appids in latest.items():
-        before = str(date.fromisoformat(day) - ONE_DAY)
-        for some in chunks(sorted(appids)):
-            tables.run("DELETE FROM budget WHERE appid = ANY(%s) AND day < %s", some, before)
 
 
 def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
@@ -188,7 +178,11 @@ def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]
 
 
 def rebook(tables: Tables, today: date) -> bool:
-    """Count calls of future days as today's (after a clock change); returns whether any were."""
+    """Count calls of future days as today's (after a clock change); returns whether any were.
+
+    Calls of days that no quota needs any more are forgotten.
+    """
+    forget_calls(tables, today)
     if not tables.run("UPDATE budget SET day = day WHERE day > %s", str(today)):  # it locks them
         return False
     tables.run(
@@ -200,6 +194,11 @@ def rebook(tables: Tables, today: date) -> bool:
     )
     tables.run("DELETE FROM budget WHERE day > %s", str(today))
     return True
+
+
+def forget_calls(tables: Tables, today: date) -> None:
+    """Forget the calls of former days; of a week, in case this machine's clock is ahead."""
+    tables.run("DELETE FROM budget WHERE day < %s", str(today - 7 * ONE_DAY))
 
 
 def note_exhausted(tables: Tables, said: Exhausted) -> None:

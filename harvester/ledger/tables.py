@@ -168,6 +168,6 @@ def spent(tables: Tables, day: date, appids: Sequence[str] | None = None) -> dic
     """The calls of a day in China."""
     found = Counter(statements.booked(tables, day, appids))
     for (appid, endpoint, booked), calls in _journal(tables).spent.items():
-        if booked == str(day):
+        if booked == str(day) and (appids is None or appid in appids):
             found[appid, endpoint] += calls
     return dict(found)
