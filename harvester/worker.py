@@ -443,11 +443,13 @@ class Worker:
         finally:
             quota.asking = False
         if not isinstance(told, Verdict):
-            daily, left = told
+            daily, left, calls, seconds = told
             reserve = self._options.reserve
             queue.budget.told(daily - reserve, left - reserve, self._wall())
             quota.told()
-            self._emit(events.QuotaTold(account.appid, queue.endpoint.name, daily, left))
+            self._emit(
+                events.QuotaTold(account.appid, queue.endpoint.name, daily, left, calls, seconds)
+            )
             await self._check_budget(account, queue)
         elif self._network.lost_since is not None and not told.answered:
             quota.unasked = True

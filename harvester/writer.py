@@ -16,8 +16,9 @@ from typing import NamedTuple, TypeVar
 from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.channel import Channel
 from harvester.coverage import Outcome
+from harvester.endpoint import has_each_day
 from harvester.errors import LedgerError, SinkError
-from harvester.events import Committed, Drifted, Filled, Observer
+from harvester.events import Committed, Drifted, Filled, Gap, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
 from harvester.ledger.base import KnownSink, Ledger, Spent, place_of
@@ -213,6 +214,7 @@ class Writer:
             await self.ledger.commit(outcomes, checkpoints, self._spent())
         if windows:
             self._emit(self._committed(windows))
+            self._report_gaps(windows)
 
     async def _store_held(
         self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
@@ -249,6 +251,7 @@ class Writer:
         if stored := [each for each in windows if each.batch.window.appid not in lost]:
             sharing.windows += len(stored)
             self._emit(self._committed(stored))
+            self._report_gaps(stored)
 
     async def _write(
         self, batches: Sequence[Batch], fence: Fence
@@ -293,6 +296,11 @@ class Writer:
             changed,
             provisional,
         )
+
+    def _report_gaps(self, windows: Iterable[Harvested]) -> None:
+        for batch, outcome, *_ in windows:
+            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
+                self._emit(Gap(batch.window, outcome.empty.bit_count()))
 
     def _tell_drift(self, drift: Iterable[str]) -> None:
         for sentence in drift:

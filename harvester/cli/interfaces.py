@@ -138,7 +138,9 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "request", f"{own('method')} {own('path')}".strip()
     if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
         body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
-        yield "body", f"the days as {endpoint.begin_key} and {endpoint.end_key}{body}"
+        keys = dict.fromkeys((endpoint.begin_key, endpoint.end_key))
+        days = "the days" if len(keys) == 2 else "one day"
+        yield "body", f"{days} as {' and '.join(keys)}{body}"
     yield "group", endpoint.group
     yield "state", _state(endpoint)
     yield "days a call", days_a_call(endpoint)

@@ -186,6 +186,8 @@ class _News:
             case events.Foreign():
                 self._foreign += 1
                 return message(event) if self._foreign <= LOUD else None
+            case events.Gap():
+                return message(event) if self._is_new(event.window.endpoint) else None
             case events.Split():
                 news = (event.endpoint, event.days) not in self._spans
                 self._spans.add((event.endpoint, event.days))
@@ -249,14 +251,15 @@ def _rare(event: Event) -> str | None:
         case events.Slowed():
             return f"{event.appid}: from now on at {event.share:.0%} of its rate, recovering slowly"
         case events.QuotaTold():
+            rate = f"; WeChat allows {event.calls:,} calls in {event.seconds} s"
             return (
                 f"{event.appid} {event.endpoint}: {event.left:,} of {event.daily:,} calls are left"
-                " today"
+                f" today{rate if event.calls else ''}"
             )
         case events.Foreign():
             rows = many(event.rows, "row")
             return f"{event.window}: {rows} of days that were not asked for, left out"
-        case events.Drifted():
+        case events.Drifted() | events.Gap():
             return event.sentence
         case events.Filled():
             windows = many(event.windows, "window")
