@@ -201,7 +201,7 @@ class _Reading:
         for each in self._undecided:
             moment = _moment(each)
             if moment > self._newest[each.window.appid] - A_DAY:
-                why = "it was fetched within three days of its last figures, some may be late"
+                why = "it was fetched within three days of its last figures, which may be late"
                 found.append(self._open(each, why))
             else:  # it was requested again since, if it could still change
                 found.append(Outcome(each.window, "final", each.tally))

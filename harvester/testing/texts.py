@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+CLIENT_IP = "203.0.113.7"
+
 TEXTS: Mapping[int, str] = {
     -10094011: "api frequency limit",
     -1: "system error",
@@ -28,7 +30,7 @@ TEXTS: Mapping[int, str] = {
     40094: "invalid component credential",
     40097: "invalid args",
     40125: "invalid appsecret",
-    40164: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+    40164: f"invalid ip {CLIENT_IP} ipv6 ::ffff:{CLIENT_IP}, not in whitelist",
     40243: "appsecret is frozen",
     41001: "access_token missing",
     41002: "appid missing",
@@ -70,7 +72,7 @@ TEXTS: Mapping[int, str] = {
     50005: "user is unsubscribed",
     50007: "account is frozen",
     61003: "component is not authorized by this account",
-    61004: "access clientip is not registered requestIP: 203.0.113.7",
+    61004: f"access clientip is not registered requestIP: {CLIENT_IP}",
     61005: "component ticket is expired",
     61006: "component ticket is invalid",
     61007: "api is unauthorized to component",
