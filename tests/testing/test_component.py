@@ -197,8 +197,13 @@ def test_the_accounts_that_authorised_the_platform_are_listed_in_pages() -> None
         assert answer == {"total_count": 2, "list": listed}
 
 
-@pytest.mark.parametrize("given", [{}, {"offset": 0}, {"offset": 0, "count": 501},
-                                   {"offset": 0, "count": 0}, {"offset": "0", "count": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"offset": 0}, {"offset": 0, "count": 501}, {"offset": 0, "count": 0},
+        {"offset": "0", "count": 1},
+    ],
+)  # fmt: skip
 def test_a_page_of_the_list_that_cannot_be_is_refused(given: dict[str, Any]) -> None:
     assert code(Platform().ask_platform(LIST, **given)) == 40097
 
