@@ -255,7 +255,8 @@ class Pipeline:
         """The parts of an answer besides its records."""
         if verdict.answered:
             self.network.answer(self._time())
-            queue.proven = queue.proven or verdict.action in PROVING
+            shown = verdict.action in PROVING and verdict.then is None
+            queue.proven = queue.proven or shown
 
     def is_outage(self, asker: object, verdict: Verdict, sent_at: float) -> bool:
         """Whether a request failed because no server answers, and so is not counted.

@@ -148,7 +148,7 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
     grow = f"its figures grow for {late} days, the last day of a window counted"
     yield "late days", grow if late else ""
-    yield "daily", "a row for every day: an empty last day is late" if endpoint.daily else ""
+    yield "daily", "a row for every day: a day without one is late" if endpoint.daily else ""
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")

@@ -137,7 +137,7 @@ def test_one_interface_is_told_with_all_about_it_and_its_fields(capsys: Output) 
     assert next(line for line in lines if "user_count" in line).startswith(" " * 5)
 
 
-DAILY = "  daily          a row for every day: an empty last day is late"
+DAILY = "  daily          a row for every day: a day without one is late"
 
 
 @pytest.mark.parametrize(
