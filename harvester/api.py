@@ -19,7 +19,7 @@ import anyio
 
 from harvester import plugins
 from harvester.datacube import provider_for
-from harvester.endpoint import Endpoint, check_name
+from harvester.endpoint import Endpoint, check_endpoint
 from harvester.engine import Engine
 from harvester.errors import UsageError
 from harvester.events import Report
@@ -337,12 +337,12 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
         elif not hasattr(item, "first_day"):
             raise _wrong("endpoints", item)
         else:
-            check_name(item.name)
             found[item.name] = item
     if not found:
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
     for endpoint in found.values():
+        check_endpoint(endpoint.name, endpoint.first_day)
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
             notes.append(

@@ -172,6 +172,7 @@ class Verdict(NamedTuple):
     foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat says that the figures are late and will change (``is_delay``).
     more: the answer has another page.
+    then: the action that takes its place once no attempt is left; None: the window fails.
     """
 
     action: Action
@@ -184,6 +185,7 @@ class Verdict(NamedTuple):
     delayed: bool = False
     more: bool = False
     connected: bool = True
+    then: Action | None = None
 
 
 def without_rid(message: str) -> str:

@@ -16,10 +16,20 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from harvester.account import AccountQueue
-from harvester.answer import code_of, read
+from harvester.answer import Quota, code_of, quota_in, read
 from harvester.codec import MalformedError, own_fields
 from harvester.coverage import Outcome
-from harvester.endpoint import Endpoint, day_of, final_at, in_record
+from harvester.endpoint import (
+    LATE_DAYS,
+    Endpoint,
+    day_of,
+    entry_late_until,
+    final_at,
+    has_each_day,
+    has_last_entry,
+    in_record,
+    late_until,
+)
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -47,7 +57,6 @@ from harvester.plan import (
     china,
     last_legal_day,
     rfc3339,
-    settles_at,
 )
 from harvester.policy import Asked, Reach, Step, decide
 from harvester.queues import Attempt, Harvested, InterfaceQueue, Page
@@ -56,10 +65,6 @@ from harvester.transport import Transport
 
 DEFERRALS = 12
 """How often a window that is not ready is requested again within one run."""
-
-LATE_DAYS = 3
-"""Days for which a last day without records may be late, so that its window is provisional.  WeChat
-does not document it; answers without a row and without ``is_delay`` were reported at 10:30."""
 
 EQUAL_REFUSALS = 5
 """Windows of one interface that are refused in a row for the same reason before the rest of the run
@@ -118,26 +123,15 @@ def _unanswered(exc: AttemptError) -> Verdict:
     return Verdict(Action.RETRY, str(exc), answered=exc.answered, connected=exc.connected)
 
 
-def _quota_in(endpoint: Endpoint, response: Response) -> tuple[int, int] | Verdict:
-    """Calls of a day and those left of it, from an answer of quota/get."""
+def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
+    """The quota from an answer of quota/get."""
     answer = read(response)
     if isinstance(answer, Verdict):
         return answer
     if code_of(answer) != 0:  # what it means is the same on any request
         day = endpoint.first_day
         return endpoint.verdict(response, Window("", endpoint.name, day, day))
-    told = answer.get("quota")
-    daily, left = (
-        (told.get("daily_limit"), told.get("remain")) if isinstance(told, dict) else ("", "")
-    )
-    if type(daily) is int and type(left) is int:
-        return daily, left
-    return Verdict(Action.RETRY, "the answer held no quota")
-
-
-def late_until(endpoint: Endpoint, end: date) -> float:
-    """The Unix time until which a last day without records may only be late."""
-    return settles_at(end + LATE_DAYS * ONE_DAY, endpoint.settled_hour)
+    return quota_in(answer) or Verdict(Action.RETRY, "the answer held no quota")
 
 
 def explain(verdict: Verdict) -> str:
@@ -263,7 +257,8 @@ class Pipeline:
         """The parts of an answer besides its records."""
         if verdict.answered:
             self.network.answer(self._time())
-            if verdict.action in PROVING and sent_at >= queue.quota.refused_at:
+            shown = verdict.action in PROVING and verdict.then is None
+            if shown and sent_at >= queue.quota.refused_at:
                 queue.proven = True
 
     async def send(self, limiter: Limiter, request: Request) -> Response:
@@ -339,19 +334,23 @@ class Pipeline:
         Also whether they are late, so that the window is not done; and the Unix time from which
         another run requests it again.
         """
-        wall = self._wall()
+        wall, records, end = self._wall(), verdict.records, window.end
         if verdict.delayed:
             return "WeChat says that its figures are late", True, 0.0
-        if wall < late_until(endpoint, window.end) and not _has(
-            endpoint, verdict.records, window.end
-        ):
-            if getattr(endpoint, "daily", False):  # a user's Endpoint may lack it
-                return "its last day has no row yet, and every day has one", True, 0.0
-            return "its last day has no record yet, and may be late", False, 0.0
+        if wall < late_until(endpoint, end):
+            if has_each_day(endpoint):
+                if _empty(endpoint, records, window):
+                    return "a day of it has no row yet, and every day has one", True, 0.0
+            elif not _has(endpoint, records, end):
+                return "its last day has no record yet, and may be late", False, 0.0
         if endpoint.late_days:
-            until = final_at(endpoint, window.end)
+            until = final_at(endpoint, end)
             if wall < until:
                 return f"its figures can change until {china(until).date()}", False, wall + HELD
+            if wall < entry_late_until(endpoint, end) and not has_last_entry(
+                endpoint, records, end
+            ):
+                return "the entry of its last day is not there yet, and may be late", False, 0.0
         return "", False, 0.0
 
     def _time(self) -> float:
@@ -454,13 +453,8 @@ class Pipeline:
             account.limiter.slow_down(self._time() + seconds)
         return first
 
-    async def quota(
-        self, account: AccountQueue, queue: InterfaceQueue
-    ) -> tuple[int, int] | Verdict:
-        """Calls of a day and calls left, from WeChat; or the verdict on a failure.
-
-        The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
-        """
+    async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
+        """The quota of an interface, from WeChat; or the verdict on a failure."""
         token, fetched = account.token.current, account.token.fetched
         request = queue.endpoint.quota_request(token) if token is not None else None
         if token is None or request is None:

@@ -18,12 +18,11 @@ from typing import NamedTuple
 
 from harvester import durable
 from harvester.coverage import Outcome
-from harvester.endpoint import Endpoint, final_at
+from harvester.endpoint import Endpoint, entry_late_until, final_at, late_until
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import place_of
 from harvester.lock import Claim
-from harvester.pipeline import late_until
 from harvester.plan import china, settles_at
 from harvester.sinks.base import Sink, StoredWindow, keep_with, name_in, scan_of
 from harvester.stored import Endpoints, endpoints_in, scanned
@@ -202,7 +201,7 @@ class _Reading:
         for each in self._undecided:
             moment = _moment(each)
             if moment > self._newest[each.window.appid] - A_DAY:
-                why = "it was fetched within three days of its end, and its last day may be late"
+                why = "it was fetched within three days of its last figures, which may be late"
                 found.append(self._open(each, why))
             else:  # it was requested again since, if it could still change
                 found.append(Outcome(each.window, "final", each.tally))
@@ -217,7 +216,8 @@ class _Reading:
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
                 return [self._open(each, f"its figures can change until {china(until).date()}")]
-            if window.begin < window.end and moment < late_until(endpoint, window.end):
+            held = late_until(endpoint, window.end) if window.begin < window.end else 0.0
+            if moment < max(held, entry_late_until(endpoint, window.end)):
                 self._undecided.append(each)
                 return []
         return [Outcome(window, "final", each.tally)]

@@ -386,9 +386,11 @@ class Worker:
         finally:
             quota.asking = False
         if not isinstance(told, Verdict):
-            daily, left = told
+            daily, left, calls, seconds = told
             queue.budget.told(daily, left, self._wall())
-            self._emit(events.QuotaTold(account.appid, queue.endpoint.name, daily, left))
+            self._emit(
+                events.QuotaTold(account.appid, queue.endpoint.name, daily, left, calls, seconds)
+            )
             await self._check_budget(account, queue)
         elif told.action is Action.RENEW_TOKEN:
             quota.unasked = True

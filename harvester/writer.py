@@ -17,8 +17,9 @@ import anyio
 from harvester.away import Away
 from harvester.channel import Channel
 from harvester.coverage import Outcome
+from harvester.endpoint import has_each_day
 from harvester.errors import SinkError
-from harvester.events import Committed, Drifted, Observer
+from harvester.events import Committed, Drifted, Gap, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import check_list, holds_records
 from harvester.ledger.base import Ledger, Spent, place_of
@@ -197,6 +198,7 @@ class Writer:
             await self.ledger.commit(outcomes, checkpoints, self._calls())
         if windows:
             self._emit(self._committed(windows))
+            self._report_gaps(windows)
 
     async def _store_held(
         self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
@@ -235,6 +237,7 @@ class Writer:
         if stored := [each for each in windows if each.batch.window.appid not in lost]:
             sharing.windows += len(stored)
             self._emit(self._committed(stored))
+            self._report_gaps(stored)
 
     async def _write(
         self, batches: Sequence[Batch], fence: Fence
@@ -275,6 +278,11 @@ class Writer:
             changed,
             provisional,
         )
+
+    def _report_gaps(self, windows: Iterable[Harvested]) -> None:
+        for batch, outcome, *_ in windows:
+            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
+                self._emit(Gap(batch.window, outcome.empty.bit_count()))
 
     def _tell_drift(self, drift: Iterable[str]) -> None:
         for sentence in drift:

@@ -188,6 +188,8 @@ class _News:
             case events.Split() | events.Noticed():
                 text = message(event)
                 return text if self._is_new(text) else None
+            case events.Gap():
+                return message(event) if self._is_new(event.window.endpoint) else None
             case events.Unreachable() | events.Reachable():
                 known, self._lost = self._lost, isinstance(event, events.Unreachable)
                 return message(event) if known is not self._lost else None
@@ -247,14 +249,15 @@ def _rare(event: Event) -> str | None:
         case events.Slowed():
             return f"{event.appid}: from now on at {event.share:.0%} of its rate, recovering slowly"
         case events.QuotaTold():
+            rate = f"; WeChat allows {event.calls:,} calls in {event.seconds} s"
             return (
                 f"{event.appid} {event.endpoint}: {event.left:,} of {event.daily:,} calls are left"
-                " today"
+                f" today{rate if event.calls else ''}"
             )
         case events.Foreign():
             rows = many(event.rows, "row")
             return f"{event.window}: {rows} of days that were not asked for, left out"
-        case events.Drifted() | events.Noticed():
+        case events.Drifted() | events.Noticed() | events.Gap():
             return event.sentence
         case events.Unreachable():
             return _nobody(event)

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -66,6 +66,11 @@ NUMBERS = "span is at least 1, settled_hour 0 to 23, late_days at least 0"
 DATES = "dates is %Y-%m-%d or %Y%m%d or unix"
 KEYS = "begin_key, end_key and the keys of body are names that differ"
 BODY = "body holds what JSON cannot hold"
+ONE_DAY = (
+    "begin_key and end_key are one key, so a request names one day; that goes with span = 1 and"
+    ' cut = "days", or with asks_first_day'
+)
+EARLY = "first_day {} is not a day from 2000-01-01 on; no interface of WeChat has older figures"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,9 @@ BODY = "body holds what JSON cannot hold"
         ({"dates": "%d"}, DATES),
         ({"dates": "%d.%m.%Y"}, DATES),
         ({"begin_key": ""}, KEYS),
-        ({"end_key": "begin_date"}, KEYS),
+        ({"end_key": "begin_date", "span": 7}, ONE_DAY),
+        ({"first_day": date(1999, 12, 31)}, EARLY.format("1999-12-31")),
+        ({"first_day": datetime(2020, 1, 1)}, EARLY.format("2020-01-01 00:00:00")),
         ({"body": {"end_date": 1}}, KEYS),
         ({"body": {"since": date(2020, 1, 1)}}, BODY),
         ({"body": {"kinds": {1, 2}}}, BODY),

@@ -12,11 +12,12 @@ import pytest
 from anyio import current_time
 
 from harvester.account import AccountQueue
+from harvester.answer import Quota
 from harvester.auth import Send, SharedToken
 from harvester.budget import Budget
 from harvester.coverage import Outcome
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, JsonEndpoint
+from harvester.endpoint import Endpoint, Field, JsonEndpoint, has_last_entry, late_until
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -48,7 +49,6 @@ from harvester.pipeline import (
     Retry,
     TooLong,
     explain,
-    late_until,
 )
 from harvester.plan import Cut, next_quota_day, settles_at
 from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN
@@ -346,9 +346,53 @@ def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None
     daily = replace(DAYS, daily=True)
     found = of_days(1, 2, 3, endpoint=daily)
     assert (found.batch.late, found.outcome.due) == (True, 0.0)
-    assert found.outcome.detail == "its last day has no row yet, and every day has one"
-    assert not of_days(4, endpoint=daily).batch.late
-    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).batch.late
+    assert found.outcome.detail == "a day of it has no row yet, and every day has one"
+    for lacks in ((4,), (1, 2, 4), (2, 3, 4), ()):
+        assert of_days(*lacks, endpoint=daily, hour=3 * 24 + 7.9).batch.late
+        assert not of_days(*lacks, endpoint=daily, hour=3 * 24 + 8.1).batch.late
+    assert not of_days(1, 2, 3, 4, endpoint=daily).batch.late
+
+
+GROWS = JsonEndpoint(
+    "grows", "/x", date(2014, 12, 1), late_days=7,
+    fields=(Field("parts", "list", fields=(Field("count", "int"), Field("stat_date", "date"))),),
+)  # fmt: skip
+WHOLE = {"parts": [{"stat_date": f"2020-01-0{day}"} for day in range(1, 8)]}
+SHORT = {"parts": WHOLE["parts"][:-1]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "whole"),
+    [
+        ([WHOLE], True),
+        ([{"parts": [{"stat_date": "20200108"}]}], True),  # more than was said
+        ([], True),
+        ([SHORT], False),
+        ([WHOLE, SHORT], False),
+        ([{}], False),
+        ([{"parts": None}], False),
+        ([{"parts": [1, {}]}], False),
+    ],
+)
+def test_a_list_that_grows_is_whole_with_the_entry_of_its_last_day(
+    rows: list[dict[str, Any]], whole: bool
+) -> None:
+    def of(hour: float, days: int) -> Harvested:
+        wall = settles_at(DAY, 0) + 3600.0 * hour + 86_400.0 * days
+        return harvested({"list": rows}, endpoint=GROWS, wall=wall)
+
+    assert of(7.9, 6).outcome.detail == "its figures can change until 2020-01-08"
+    why = "" if whole else "the entry of its last day is not there yet, and may be late"
+    for hour, days, said in ((8.1, 6, why), (7.9, 9, why), (8.1, 9, "")):
+        found = of(hour, days)
+        assert (found.outcome.detail, found.batch.late) == (said, False)
+
+
+def test_a_list_that_grows_from_another_day_is_whole_on_another_day() -> None:
+    rows = [{"ref_date": "2020-01-01", **WHOLE}, {"ref_date": "2020-01-02", **WHOLE}]
+    assert not has_last_entry(GROWS, rows, date(2020, 1, 2))
+    assert has_last_entry(GROWS, rows[:1], date(2020, 1, 2))
+    assert has_last_entry(replace(GROWS, late_days=0), [{}], DAY)
 
 
 def test_a_last_day_may_be_late_until_its_interface_s_own_hour() -> None:
@@ -524,8 +568,26 @@ async def test_a_token_is_sent_in_its_own_parameter(
 @virtual()
 async def test_the_quota_is_what_wechat_tells() -> None:
     scene = Scene({"quota": {"daily_limit": 1000, "used": 1, "remain": 999}})
-    assert await quota_of(scene) == (1000, 999)
+    assert await quota_of(scene) == Quota(1000, 999)
     assert scene.transport.sent == [SUMMARY.quota_request(Token("t0ken"))]
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [
+        ({"call_count": 10_000, "refresh_second": 60}, (10_000, 60)),
+        ({"call_count": 10_000}, (0, 0)),
+        ({"call_count": "5", "refresh_second": 60}, (0, 0)),
+        ({"call_count": 0, "refresh_second": 0}, (0, 0)),
+        ([1], (0, 0)),
+    ],
+)
+@virtual()
+async def test_the_allowed_rate_is_a_part_of_the_quota(rate: object, told: object) -> None:
+    scene = Scene({"quota": {"daily_limit": 9, "remain": 8}, "rate_limit": rate})
+    found = await quota_of(scene)
+    assert isinstance(found, Quota)
+    assert (found.daily, found.left, (found.calls, found.seconds)) == (9, 8, told)
 
 
 @pytest.mark.parametrize(
@@ -988,5 +1050,5 @@ async def test_refusals_for_several_reasons_are_each_a_windows_own() -> None:
 async def test_a_request_that_leaves_late_can_be_counted_anew() -> None:
     scene = Scene({"list": []}, {"quota": {"daily_limit": 10, "remain": 5}})
     await scene.run()
-    assert await quota_of(scene) == (10, 5)
+    assert await quota_of(scene) == Quota(10, 5)
     assert scene.transport.counted == [True, True]
