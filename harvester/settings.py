@@ -32,7 +32,7 @@ from typing import (
 from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
-from harvester.limiter import Rate
+from harvester.limiter import EXPECTED, Rate
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
@@ -136,7 +136,7 @@ _is_store = _with_methods("load", "replace", "lease", "close")
 _is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-RATE = Kind("a number per unit, e.g. 10/s", "R", Rate.parse)
+RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
 COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
@@ -194,8 +194,8 @@ class StopSignal(Protocol):
 class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
-    rate: Annotated[Rate | str | float, Option(RATE, "300/min",
-        "Requests that leave for one account: 10/s, 300/min, 2/h; in no period of that length do"
+    rate: Annotated[Rate | str, Option(RATE, "300/min",
+        "Requests that leave for one account: 10/s, 300/min, 2/h (with its unit); in no period of that length do"
         " more leave.  WeChat publishes no limit; the default is a cautious one.")]
     burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
     concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]

@@ -156,7 +156,7 @@ def assert_cut(folder: Path, text: str, answer: dict[str, Any], token: Any = Non
         report = asyncio.run(
             harvester.run(
                 harvester.Account(A, secret=SECRET), "getusersummary", "2024-01-01", "2024-01-03",
-                sink=f"jsonl:{folder}", base_url=server.url, rate=1000, attempts=1,
+                sink=f"jsonl:{folder}", base_url=server.url, rate="1000/s", attempts=1,
                 on_event=events.append,
             )
         )  # fmt: skip
