@@ -149,7 +149,12 @@ def _harvest(base_url: str, granted: dict[str, str], windows: int) -> Spent:
 
     async def run(folder: str) -> None:
         report = await harvester.run(
-            accounts, INTERFACE, begin, LAST, sink=f"jsonl:{folder}", base_url=base_url,
+            accounts,
+            INTERFACE,
+            begin,
+            LAST,
+            sink=f"jsonl:{folder}",
+            base_url=base_url,
             rate="1000000/s",
         )
         assert report.windows.done == windows, report

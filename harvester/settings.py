@@ -115,7 +115,10 @@ def _string(value: Any) -> str:
 
 
 def _path(value: Any) -> Path:
-    return Path(_string(os.fspath(value)))
+    text = _string(os.fspath(value))
+    if "://" in text:  # a path would keep what may be a password on the disk
+        raise ValueError
+    return Path(text)
 
 
 def _spec(value: Any) -> Secret:
@@ -195,8 +198,8 @@ class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
-        "Requests that leave for one account: 10/s, 300/min, 2/h (with its unit); in no period of that length do"
-        " more leave.  WeChat publishes no limit; the default is a cautious one.")]
+        "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
+        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.")]
     burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
     concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
@@ -325,7 +328,7 @@ class InvalidOptionError(UsageError):
 
     def __init__(self, name: str, shown: str, expected: str) -> None:
         super().__init__(name, shown, expected)
-        self.name, self.shown, self.expected = name, shown, expected
+        self.name, self.shown, self.expected = self.args
 
     def __str__(self) -> str:
         return f"{self.name}={self.shown}: expected {self.expected}"
@@ -337,7 +340,7 @@ class InvalidOptionError(UsageError):
 
 def _shown(name: str, value: object) -> str:
     """The value, unless it may hold a secret or is no plain value."""
-    if isinstance(value, str) and OPTIONS[name].secret:
+    if isinstance(value, str) and OPTIONS[name].secret and "@" in value:
         return "'…'"
     if isinstance(value, date):
         return str(value)

@@ -234,7 +234,8 @@ async def test_groups_are_harvested_and_streamed(wechat: Start, tmp_path: Path) 
 def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: Path) -> None:
     here = wechat()
     (tmp_path / "harvester.toml").write_text(
-        f'endpoint = ["users", "articles"]\nappid = "{A}"\nbase-url = "{here.url}"\nrate = "500/s"\n'
+        f'endpoint = ["users", "articles"]\nappid = "{A}"\nbase-url = "{here.url}"\n'
+        'rate = "500/s"\n'
     )
     result = succeeded("run", *RANGE, "--json", cwd=tmp_path)
     report = json.loads(result.stdout)

@@ -226,7 +226,7 @@ def test_paths_start_from_where_the_file_is(
         ("endpoint = 'users'\nendpoints = 'users'", "endpoint is given twice, the second time as"),
         (f"{FILE}rte = 1", "interface 1: unknown key 'rte'"),
         (FILE.replace("rate =", "rte ="), "unknown key 'rte' (did you mean rate?)"),
-        (FILE.replace("10/s", "fast"), "invalid rate 'fast': expected a number above 0 with its unit"),
+        (FILE.replace("10/s", "fast"), "invalid rate 'fast': expected a number above 0"),
         (FILE.replace("500", "500\nreserve = 600"), "invalid reserve 600: expected less than the"),
         (FILE.replace("/datacube/mine", "mine"), "interface 1: path 'mine' is not one"),
         (FILE.replace("users", "usres"), "there is no interface 'usres'"),

@@ -118,7 +118,7 @@ def test_a_text_is_read_as_its_option_says(name: str, text: str, value: object) 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("rate", "fast", "rate='fast': expected a number above 0 with its unit, e.g. 10/s, 300/min or 2/h"),
+        ("rate", "fast", f"rate='fast': expected {RATES}"),
         ("burst", "1.5", "burst='1.5': expected a whole number of at least 1"),
         ("reserve", "-1", "reserve='-1': expected a whole number of at least 0"),
         ("wait", "maybe", "wait='maybe': expected true or false"),
