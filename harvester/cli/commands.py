@@ -82,9 +82,11 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return _refused(str(exc), STOPPED, called)
     except BrokenPipeError:
         raise
-    except OSError as exc:  # a path that cannot be: too long, for instance
-        text = f"{exc.filename or 'a file'} cannot be used ({exc.strerror})"
-        return _refused(text, UNUSABLE, called)
+    except OSError as exc:
+        if exc.filename is None:  # no path, but what is open: the disk of the output is full
+            called.aside = True
+            return _refused(f"the output cannot be written ({exc.strerror})", STOPPED, called)
+        return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
