@@ -399,8 +399,9 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     for sink in sinks:
         path = path_of(sink)
         if path is not None:
-            place = ledger_of_file(path) if is_file_sink(sink) else path / FILE_NAME
-            return SqliteLedger(place), ()
+            if is_file_sink(sink):
+                return open_ledger(ledger_of_file(path)), ()
+            return SqliteLedger(path / FILE_NAME), ()
     urls = [url for sink in sinks if (url := getattr(sink, "ledger_url", None)) is not None]
     if urls and all(map(is_fenced, sinks)):
         return PostgresLedger(urls[0]), ()

@@ -32,7 +32,7 @@ from typing import (
 from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
-from harvester.limiter import Rate
+from harvester.limiter import EXPECTED, Rate
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
@@ -115,7 +115,10 @@ def _string(value: Any) -> str:
 
 
 def _path(value: Any) -> Path:
-    return Path(_string(os.fspath(value)))
+    text = _string(os.fspath(value))
+    if "://" in text:  # a path would keep what may be a password on the disk
+        raise ValueError
+    return Path(text)
 
 
 def _spec(value: Any) -> Secret:
@@ -136,7 +139,7 @@ _is_store = _with_methods("load", "replace", "lease", "close")
 _is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-RATE = Kind("a number per unit, e.g. 10/s", "R", Rate.parse)
+RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
 COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
@@ -194,9 +197,9 @@ class StopSignal(Protocol):
 class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
-    rate: Annotated[Rate | str | float, Option(RATE, "300/min",
-        "Requests that leave for one account: 10/s, 300/min, 2/h; in no period of that length do"
-        " more leave.  WeChat publishes no limit; the default is a cautious one.")]
+    rate: Annotated[Rate | str, Option(RATE, "300/min",
+        "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
+        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.")]
     burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
     concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
@@ -323,7 +326,7 @@ class InvalidOptionError(UsageError):
 
     def __init__(self, name: str, shown: str, expected: str) -> None:
         super().__init__(name, shown, expected)
-        self.name, self.shown, self.expected = name, shown, expected
+        self.name, self.shown, self.expected = self.args
 
     def __str__(self) -> str:
         return f"{self.name}={self.shown}: expected {self.expected}"
@@ -335,7 +338,7 @@ class InvalidOptionError(UsageError):
 
 def _shown(name: str, value: object) -> str:
     """The value, unless it may hold a secret or is no plain value."""
-    if isinstance(value, str) and OPTIONS[name].secret:
+    if isinstance(value, str) and OPTIONS[name].secret and "@" in value:
         return "'…'"
     if isinstance(value, date):
         return str(value)

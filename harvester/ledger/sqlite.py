@@ -278,6 +278,7 @@ class SqliteLedger(Statements):
             raise UsageError(
                 f"the directory {self.path.parent} cannot be written ({exc.strerror})"
             ) from exc
+        sqlitefile.make(self.path)
         database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._database = database  # before it can fail, so that it is closed whatever happens
         database.execute("PRAGMA journal_mode = WAL")

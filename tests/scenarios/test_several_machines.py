@@ -184,7 +184,7 @@ async def test_the_library_keeps_a_ledger_beside_its_sink(
     first, second = [
         await harvester.run(
             harvester.Account(f"wx{1:016x}", secret="practice"), ENDPOINT, "2024-01-01",
-            "2024-01-10", sink=url, base_url=server.url, rate=1000,
+            "2024-01-10", sink=url, base_url=server.url, rate="1000/s",
         )
         for _ in range(2)
     ]  # fmt: skip
