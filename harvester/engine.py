@@ -9,10 +9,21 @@ outcome to the writer.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -27,7 +38,7 @@ from harvester.errors import HarvestError, LedgerError, RunError
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, SharedLedger, Spent, shared
 from harvester.network import Network
-from harvester.outside import ForeignCancellationError, is_ours, outside
+from harvester.outside import guard_call, guard_cancellation
 from harvester.pipeline import Pipeline
 from harvester.plan import quota_day
 from harvester.planner import Plan, build_plan
@@ -47,6 +58,11 @@ LOOKED_AFTER = 60.0
 """Seconds without progress until the first report, the most seconds between two reports, and the
 most between two checks."""
 
+MOST_PENDING = 1000
+"""Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
+LAST_EVENTS = 5.0
+"""Seconds for which a run that is cancelled or fails waits until they are delivered."""
+
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: its calls count as"
     " today's, and windows that it stored as final may not be final; --refresh requests them again"
@@ -61,7 +77,7 @@ class Names(NamedTuple):
 
 
 class Reporter:
-    """Receives the events of a run: keeps its report, and calls an observer.
+    """Receives the events of a run: keeps its report, logs errors, and calls an observer.
 
     started: the loop's time at which the run began.
     """
@@ -70,20 +86,58 @@ class Reporter:
         self.books = Bookkeeper()
         self.started = 0.0
         self._on_event = on_event
+        self._pending: deque[Awaitable[None]] = deque()  # what a coroutine function returned
+        self._added = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Receive an event; raises what the observer raises."""
+        """Receive an event; raises what the observer raises, and calls it no more then."""
         self.books(event)
+        events.log_error(event)
         if self._on_event is None:
             return
         try:
-            self._on_event(event)
-        except asyncio.CancelledError:
-            if is_ours():
-                raise
-            raise RunError(
-                "on_event raised CancelledError, although the run was not cancelled"
-            ) from None
+            pending = guard_call(_observer_error, self._on_event, event, others=False)
+        except BaseException:
+            self._on_event = None
+            raise
+        if pending is not None and inspect.isawaitable(pending):
+            self._pending.append(pending)
+            self._added.set()
+
+    async def deliver(self) -> None:
+        """Await what the observer returns, event after event."""
+        while True:
+            await self._added.wait()
+            await self.delivered()
+
+    async def delivered(self, more_than: int = 0) -> None:
+        """Return when the observer has received all events, if more than some are pending."""
+        if len(self._pending) < more_than:
+            return
+        async with self._turn:
+            self._added.clear()
+            while self._pending:
+                pending = self._pending.popleft()
+                try:
+                    await guard_cancellation(_observer_error, _same, pending, others=False)
+                except asyncio.CancelledError:
+                    raise
+                except BaseException:
+                    self.close()
+                    raise
+
+    def close(self) -> None:
+        """Call the observer no more."""
+        self._on_event = None
+        while self._pending:
+            pending = self._pending.popleft()
+            if inspect.iscoroutine(pending):
+                pending.close()
+
+
+def _observer_error(why: str) -> RunError:
+    return RunError(f"on_event failed: {why}")
 
 
 class Engine:
@@ -192,10 +246,23 @@ class Engine:
 
         Raises `RunError`, with the report of what was done until then.
         """
+        try:
+            report = await self._run()
+            await self._emit.delivered()
+        except BaseException:
+            with anyio.move_on_after(LAST_EVENTS, shield=True):
+                await self._emit.delivered()
+            raise
+        finally:
+            self._emit.close()
+        return report
+
+    async def _run(self) -> Report:
         self._emit.started = self._worker.progressed = _now()
         try:
             async with _one_error(), anyio.create_task_group() as group:
                 group.start_soon(_guarded, self._commit(group.cancel_scope))
+                group.start_soon(_guarded, self._emit.deliver())
                 await self._prepare()
                 group.start_soon(_guarded, self._watch())
                 if self._writer.sharing is not None:
@@ -352,7 +419,8 @@ class Engine:
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
-        await self._writer.run()
+        await self._writer.run(partial(self._emit.delivered, MOST_PENDING))
+        await self._emit.delivered()
         scope.cancel()
 
     def _spent(self) -> list[Spent]:
@@ -362,7 +430,7 @@ class Engine:
         return self._worker.unused(self._plan.accounts)
 
     async def _await_stop(self, stop: StopSignal) -> None:
-        await outside(stop.wait())
+        await guard_cancellation(lambda why: RunError(f"stop failed: {why}"), stop.wait)
         self._stopping = True
         self._emit(events.Stopping(sum(account.in_flight for account in self._plan.accounts)))
         self._worker.stop()
@@ -395,10 +463,12 @@ async def _left(ledger: SharedLedger) -> None:
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
     """Run one task of the run; it ends without an error only if it is done or cancelled."""
-    try:
-        await outside(part)
-    except ForeignCancellationError as exc:
-        raise RunError(f"code that the run called failed: {exc}") from None
+    error = lambda why: RunError(f"code that the run called failed: {why}")  # noqa: E731
+    await guard_cancellation(error, _same, part, others=False)
+
+
+def _same(part: Awaitable[None]) -> Awaitable[None]:
+    return part
 
 
 def _now() -> float:
@@ -413,7 +483,8 @@ async def _one_error() -> AsyncIterator[None]:
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         ours = [exc for exc in leaves if isinstance(exc, HarvestError)]
-        raise (ours or leaves)[0] from None
+        first = (ours or leaves)[0]
+        raise first from first.__cause__
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -25,7 +25,6 @@ from harvester.stored import (
     AT_ONCE,
     Endpoints,
     accepted,
-    called,
     endpoints_in,
     scanned,
     version_of,
@@ -183,7 +182,7 @@ class _Filling:
         fence = {}  # where several share the ledger, no other worker is running now
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
-        written = accepted(self._name, await called(self._name, self._sink.write(batches, fence)))
+        written = accepted(self._name, await self._sink.write(batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
 
 

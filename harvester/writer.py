@@ -20,12 +20,13 @@ from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
-from harvester.ledger.base import KnownSink, Ledger, Spent, place_of
+from harvester.ledger.base import KnownSink, Ledger, SharedLedger, Spent, place_of
 from harvester.model import Batch, Window, listed
+from harvester.outside import guarded
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
 from harvester.sinks.base import Checkpoint, Fence, Sink, keep_with, name_in
-from harvester.stored import Endpoints, accepted, called
+from harvester.stored import Endpoints, accepted, guarded_sink
 
 T = TypeVar("T")
 
@@ -65,10 +66,11 @@ class Writer:
         *,
         group: int = GROUP,
     ) -> None:
+        sinks = [guarded_sink(sink) for sink in sinks]
         for sink in sinks:
             keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
-        self.ledger = ledger
+        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.channel: Channel[Item] = Channel(
@@ -107,9 +109,9 @@ class Writer:
     async def open(self, sink: Sink, name: str) -> None:
         """Open a sink, and store its checkpoint."""
         if self.ledger is None:
-            await called(name, sink.open(None))
+            await sink.open(None)
             return
-        entries = await called(name, sink.open(await self.ledger.checkpoint(name)))
+        entries = await sink.open(await self.ledger.checkpoint(name))
         if entries:
             await self.ledger.commit([], {name: entries})
 
@@ -156,10 +158,12 @@ class Writer:
             found, key=lambda each: (each.known.refilled != "", each.checkpoint is not None)
         )
 
-    async def run(self) -> None:
-        """Commit until the channel is closed and empty."""
+    async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Commit until the channel is closed and empty; after: awaited after each commit."""
         while (group := await self.channel.collect()) is not None:
             await self._commit(group)
+            if after is not None:
+                await after()
         await self._book()
 
     async def book(self) -> None:
@@ -259,7 +263,7 @@ class Writer:
         for name, sink in self.sinks:
             if batches:
                 self.writing = name
-                written = await called(name, sink.write(batches, fence))
+                written = await sink.write(batches, fence)
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)
@@ -303,7 +307,7 @@ class Writer:
 
 async def _asked(name: str, sink: Sink) -> None:
     """Return once a sink has answered; raises `Away`."""
-    await called(name, sink.write([], {}))
+    await sink.write([], {})
 
 
 class _Booking:
