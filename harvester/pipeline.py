@@ -466,7 +466,10 @@ class Pipeline:
         The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
         """
         token, fetched = account.token.current, account.token.fetched
-        request = queue.endpoint.quota_request(token) if token is not None else None
+        try:
+            request = queue.endpoint.quota_request(token) if token is not None else None
+        except EndpointError as exc:  # the code of a user's Endpoint failed
+            return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
             return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
         sent_at = self._time()

@@ -41,8 +41,10 @@ async def scanned(
     assert scan is not None, f"{sink.identity} cannot be scanned"
     thread = Thread("harvester-scan")
     try:
-        error = _error_of(sink)
-        found = await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint)
+        error = error_of(sink)
+        found = iter(
+            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint)
+        )
 
         def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
             return [
@@ -60,7 +62,7 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
     thread = Thread("harvester-scan")
     try:
         return await guard_cancellation(
-            _error_of(sink),
+            error_of(sink),
             thread.call,
             lambda: sorted(sink.endpoints(checkpoint)),  # type: ignore[attr-defined]
         )
@@ -211,8 +213,9 @@ def version_of(fetched_at: str) -> int:
 
 def guarded_sink(sink: Sink) -> Sink:
     """A sink; what one that is not ours raises becomes a `SinkError`."""
-    return guarded(sink, Sink, _error_of(sink))
+    return guarded(sink, Sink, error_of(sink))
 
 
-def _error_of(sink: Sink) -> Callable[[str], SinkError]:
+def error_of(sink: Sink) -> Callable[[str], SinkError]:
+    """Makes the error of a sink from its cause."""
     return lambda why: SinkError(f"{sink.identity} failed: {why}")
