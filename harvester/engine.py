@@ -38,7 +38,7 @@ from harvester.errors import HarvestError, LedgerError, RunError
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, SharedLedger, Spent, shared
 from harvester.network import Network
-from harvester.outside import guard_call, guard_cancellation
+from harvester.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.pipeline import Pipeline
 from harvester.plan import quota_day
 from harvester.planner import Plan, build_plan
@@ -60,8 +60,8 @@ most between two checks."""
 
 MOST_PENDING = 1000
 """Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
-LAST_EVENTS = 5.0
-"""Seconds for which a run that is cancelled or fails waits until they are delivered."""
+LAST_EVENTS = 1.0
+"""Seconds for which a run that is cancelled waits until they are delivered."""
 
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: its calls count as"
@@ -126,6 +126,15 @@ class Reporter:
                 except BaseException:
                     self.close()
                     raise
+
+    async def finish(self) -> None:
+        """Deliver the last events; those of a cancelled run within `LAST_EVENTS` seconds."""
+        cancelled = is_cancelled()
+        try:
+            with anyio.move_on_after(LAST_EVENTS if cancelled else math.inf, shield=cancelled):
+                await self.delivered()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Call the observer no more."""
@@ -247,15 +256,9 @@ class Engine:
         Raises `RunError`, with the report of what was done until then.
         """
         try:
-            report = await self._run()
-            await self._emit.delivered()
-        except BaseException:
-            with anyio.move_on_after(LAST_EVENTS, shield=True):
-                await self._emit.delivered()
-            raise
+            return await self._run()
         finally:
-            self._emit.close()
-        return report
+            await self._emit.finish()
 
     async def _run(self) -> Report:
         self._emit.started = self._worker.progressed = _now()

@@ -69,7 +69,7 @@ def _failure(
 ) -> HarvestError | None:
     """The error to raise in place of an exception, None if that passes through."""
     if isinstance(exc, asyncio.CancelledError):
-        if _is_cancelled():
+        if is_cancelled():
             return None
         failure = error("it was cancelled by its own code")
     elif not others or not isinstance(exc, Exception) or isinstance(exc, HarvestError | Away):
@@ -82,7 +82,7 @@ def _failure(
     return failure
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
     """Whether the current task was cancelled; a thread without an event loop has no task."""
     try:
         task = asyncio.current_task()
