@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harvester.job import Job
     from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
-    from harvester.model import Account, Batch, Request, Response, Tally, Token, Window
+    from harvester.model import Account, Batch, Request, Response, Stored, Tally, Token, Window
     from harvester.reading import StoredRecords, read
     from harvester.settings import Keywords
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
@@ -76,6 +76,7 @@ __all__ = [
     "Sink",
     "SinkError",
     "SqliteLedger",
+    "Stored",
     "StoredRecords",
     "StoredWindow",
     "Tally",
@@ -115,7 +116,16 @@ _HOMES = {
         "harvester.job": ("Job",),
         "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
-        "harvester.model": ("Account", "Batch", "Request", "Response", "Tally", "Token", "Window"),
+        "harvester.model": (
+            "Account",
+            "Batch",
+            "Request",
+            "Response",
+            "Stored",
+            "Tally",
+            "Token",
+            "Window",
+        ),
         "harvester.reading": ("StoredRecords", "read"),
         "harvester.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),

@@ -411,7 +411,7 @@ def _check_sink(item: object) -> None:
     """Raise `UsageError` for an object that is not a sink, or lacks something of one."""
     names = [name for name in vars(Sink) if not name.startswith("_")]
     missing = [name for name in names if not hasattr(item, name)]
-    if isinstance(item, type) or len(missing) == len(names):
+    if isinstance(item, type | os.PathLike) or len(missing) == len(names):
         raise _wrong("sink", item)
     if missing:
         raise UsageError(f"sink: {type(item).__name__} lacks {', '.join(missing)} of Sink")

@@ -66,7 +66,8 @@ def _instance(*types: type) -> Callable[[Any], object]:
 
 def _with_methods(*names: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
-        if not all(callable(getattr(value, name, None)) for name in names):
+        has_all = all(callable(getattr(value, name, None)) for name in names)
+        if not has_all or isinstance(value, type):  # a class in place of an object
             raise TypeError
         return value
 
