@@ -21,12 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def blocks(page: str) -> list[str]:
     """The blocks of code of a page; each is a part of one program in Python."""
-    found = re.findall(
-        r"^```(\w+)\n(.*?)^```$",
-        (DOCS / page).read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
-    return [text for language, text in found if language == "python"]
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for language, block in found if language == "python"]
 
 
 def test_the_tests_that_the_page_about_testing_shows_pass(tmp_path: Path) -> None:

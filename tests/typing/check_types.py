@@ -50,7 +50,8 @@ async def main(session: aiohttp.ClientSession) -> None:
 
 async def watched(account: harvester.Account, transport: harvester.Transport) -> None:
     await harvester.run(account, "x", "a", "b", sink="s", on_event=tell, transport=transport)
-    await harvester.run(account, "x", "a", "b", sink="s", on_event=[].append)
+    seen: list[harvester.Event] = []
+    await harvester.run(account, "x", "a", "b", sink="s", on_event=seen.append)
     fake: harvester.Transport = FakeTransport(Simulator())
     await harvester.run(account, "x", "a", "b", sink="s", transport=fake)
     await harvester.run(account, "x", "a", "b", sink="s", transport=1)  # type: ignore[arg-type]
