@@ -111,9 +111,9 @@ class Reporter:
             await self._added.wait()
             await self.delivered()
 
-    async def delivered(self, more_than: int = 0) -> None:
-        """Return when the observer has received all events, if more than some are pending."""
-        if len(self._pending) < more_than:
+    async def delivered(self, at_least: int = 0) -> None:
+        """Return when the observer has received all events, at once if fewer are pending."""
+        if len(self._pending) < at_least:
             return
         async with self._turn:
             self._added.clear()
