@@ -9,9 +9,19 @@ outcome to the writer.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -27,7 +37,7 @@ from harvester.errors import HarvestError, LedgerError, RunError
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
 from harvester.network import Network
-from harvester.outside import ForeignCancellationError, is_ours, outside
+from harvester.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.pipeline import Pipeline
 from harvester.plan import last_legal_day, quota_day
 from harvester.planner import Plan, build_plan
@@ -47,6 +57,11 @@ LOOKED_AFTER = 60.0
 """Seconds without progress until the first report, the most seconds between two reports, and the
 most between two checks."""
 
+MOST_PENDING = 1000
+"""Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
+LAST_EVENTS = 1.0
+"""Seconds for which a run that is cancelled waits until they are delivered."""
+
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: its calls count as"
     " today's, and windows that it stored as final may not be final; --refresh requests them again"
@@ -54,7 +69,7 @@ SET_BACK = (
 
 
 class Reporter:
-    """Receives the events of a run: keeps its report, and calls an observer.
+    """Receives the events of a run: keeps its report, logs errors, and calls an observer.
 
     started: the loop's time at which the run began.
     """
@@ -63,20 +78,67 @@ class Reporter:
         self.books = Bookkeeper()
         self.started = 0.0
         self._on_event = on_event
+        self._pending: deque[Awaitable[None]] = deque()  # what a coroutine function returned
+        self._added = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Receive an event; raises what the observer raises."""
+        """Receive an event; raises what the observer raises, and calls it no more then."""
         self.books(event)
+        events.log_error(event)
         if self._on_event is None:
             return
         try:
-            self._on_event(event)
-        except asyncio.CancelledError:
-            if is_ours():
-                raise
-            raise RunError(
-                "on_event raised CancelledError, although the run was not cancelled"
-            ) from None
+            pending = guard_call(_observer_error, self._on_event, event, others=False)
+        except BaseException:
+            self._on_event = None
+            raise
+        if pending is not None and inspect.isawaitable(pending):
+            self._pending.append(pending)
+            self._added.set()
+
+    async def deliver(self) -> None:
+        """Await what the observer returns, event after event."""
+        while True:
+            await self._added.wait()
+            await self.delivered()
+
+    async def delivered(self, at_least: int = 0) -> None:
+        """Return when the observer has received all events, at once if fewer are pending."""
+        if len(self._pending) < at_least:
+            return
+        async with self._turn:
+            self._added.clear()
+            while self._pending:
+                pending = self._pending.popleft()
+                try:
+                    await guard_cancellation(_observer_error, _same, pending, others=False)
+                except asyncio.CancelledError:
+                    raise
+                except BaseException:
+                    self.close()
+                    raise
+
+    async def finish(self) -> None:
+        """Deliver the last events; those of a cancelled run within `LAST_EVENTS` seconds."""
+        cancelled = is_cancelled()
+        try:
+            with anyio.move_on_after(LAST_EVENTS if cancelled else math.inf, shield=cancelled):
+                await self.delivered()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Call the observer no more."""
+        self._on_event = None
+        while self._pending:
+            pending = self._pending.popleft()
+            if inspect.iscoroutine(pending):
+                pending.close()
+
+
+def _observer_error(why: str) -> RunError:
+    return RunError(f"on_event failed: {why}")
 
 
 class Engine:
@@ -198,10 +260,17 @@ class Engine:
 
         Raises `RunError`, with the report of what was done until then.
         """
+        try:
+            return await self._run()
+        finally:
+            await self._emit.finish()
+
+    async def _run(self) -> Report:
         self._emit.started = self._worker.progressed = _now()
         try:
             async with _one_error(), anyio.create_task_group() as group:
                 group.start_soon(_guarded, self._commit(group.cancel_scope))
+                group.start_soon(_guarded, self._emit.deliver())
                 await self._prepare()
                 group.start_soon(_guarded, self._watch())
                 group.start_soon(_guarded, self._writer.book_regularly())
@@ -360,14 +429,15 @@ class Engine:
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
-        await self._writer.run()
+        await self._writer.run(partial(self._emit.delivered, MOST_PENDING))
+        await self._emit.delivered()
         scope.cancel()
 
     def _spent(self) -> list[Spent]:
         return self._worker.spent()
 
     async def _await_stop(self, stop: StopSignal) -> None:
-        await outside(stop.wait())
+        await guard_cancellation(lambda why: RunError(f"stop failed: {why}"), stop.wait)
         self._stopping = True
         self._emit(events.Stopping(sum(account.in_flight for account in self._plan.accounts)))
         self._worker.stop()
@@ -400,10 +470,12 @@ async def _left(ledger: SharedLedger) -> None:
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
     """Run one task of the run; it ends without an error only if it is done or cancelled."""
-    try:
-        await outside(part)
-    except ForeignCancellationError as exc:
-        raise RunError(f"code that the run called failed: {exc}") from None
+    error = lambda why: RunError(f"code that the run called failed: {why}")  # noqa: E731
+    await guard_cancellation(error, _same, part, others=False)
+
+
+def _same(part: Awaitable[None]) -> Awaitable[None]:
+    return part
 
 
 def _now() -> float:
@@ -418,7 +490,8 @@ async def _one_error() -> AsyncIterator[None]:
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         ours = [exc for exc in leaves if isinstance(exc, HarvestError)]
-        raise (ours or leaves)[0] from None
+        first = (ours or leaves)[0]
+        raise first from first.__cause__
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -2,7 +2,8 @@
 
     HarvestError                everything below, for the one ``except`` that catches all
     ├── UsageError              wrong arguments or configuration; nothing was sent
-    ├── AttemptError            this attempt: it is tried again (never leaves the engine)
+    ├── AttemptError            this attempt: it is tried again (raised by a token store or a
+    │                           transport; no run ends with it)
     ├── WindowError             this window: it failed for good
     ├── EndpointError           this interface of this account
     ├── AccountError            this account: an operator must act
@@ -70,7 +71,7 @@ class UsageError(HarvestError, ValueError):
 
 
 class AttemptError(HarvestError):
-    """One request brought no answer that can be used; it may be tried again.
+    """An attempt failed, and may be tried again; a `TokenStore` or a `Transport` raises it.
 
     ``answered``: whether a part of an answer arrived; ``connected``: whether the connection was
     open.

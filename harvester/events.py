@@ -8,7 +8,8 @@ as much as encoding its records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
@@ -295,8 +296,21 @@ Event = (
     | Ended
 )
 
-Observer = Callable[[Event], None]
-"""Called in the event loop; it must return at once."""
+Observer = Callable[[Event], Awaitable[None] | None]
+"""Called in the event loop.
+
+A plain function must return at once.  What a coroutine function returns is awaited by one task of
+the run, one event after the other; the run ends when it has received all of them, and slows down if
+it falls behind.
+"""
+
+_log = logging.getLogger("harvester")
+
+
+def log_error(event: Event) -> None:
+    """Log what an operator must act on, at the level ERROR."""
+    if isinstance(event, AccountStopped):
+        _log.error("account stopped: %s", event.error)
 
 
 @dataclass(slots=True)

@@ -41,8 +41,8 @@ from harvester.stored import (
     AT_ONCE,
     Endpoints,
     accepted,
-    called,
     endpoints_in,
+    guarded_sink,
     scanned,
     version_of,
 )
@@ -104,6 +104,7 @@ async def add_sink(
     make: creates a listed sink from its name, None if it cannot; find: an interface by its name;
     now: the Unix time.  Raises `UsageError`, `SinkError`.
     """
+    sink = guarded_sink(sink)
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
         raise UsageError(f"{sink.identity} is listed already")
@@ -114,7 +115,7 @@ async def add_sink(
     keep_with(sink, place_of(ledger))
     sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
     try:
-        entries = await called(name, sink.open(await ledger.checkpoint(name)))
+        entries = await sink.open(await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})
         windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
     finally:
@@ -297,7 +298,7 @@ class _Filling:
         fence = {}  # where several share the ledger, no other worker is running now
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
-        written = accepted(self._name, await called(self._name, self._sink.write(batches, fence)))
+        written = accepted(self._name, await self._sink.write(batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
 
 

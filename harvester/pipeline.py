@@ -456,7 +456,10 @@ class Pipeline:
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
         """The quota of an interface, from WeChat; or the verdict on a failure."""
         token, fetched = account.token.current, account.token.fetched
-        request = queue.endpoint.quota_request(token) if token is not None else None
+        try:
+            request = queue.endpoint.quota_request(token) if token is not None else None
+        except EndpointError as exc:  # the code of a user's Endpoint failed
+            return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
             return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
         try:

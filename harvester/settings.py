@@ -36,7 +36,7 @@ from harvester.limiter import EXPECTED, Rate
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
-from harvester.transport import BASE_URL, Session, check_base_url
+from harvester.transport import BASE_URL, Session, Transport, check_base_url
 
 # what values there are
 
@@ -66,7 +66,8 @@ def _instance(*types: type) -> Callable[[Any], object]:
 
 def _with_methods(*names: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
-        if not all(callable(getattr(value, name, None)) for name in names):
+        has_all = all(callable(getattr(value, name, None)) for name in names)
+        if not has_all or isinstance(value, type):  # a class in place of an object
             raise TypeError
         return value
 
@@ -155,6 +156,7 @@ SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
 LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
+TRANSPORT = Kind("a Transport, e.g. harvester.testing.FakeTransport", "", _with_methods("send"))
 STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
 
 REQUIRED = object()
@@ -247,8 +249,12 @@ class Keywords(TypedDict, total=False):
     session: Annotated[Session | None, Option(SESSION, None,
         "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
         "  Without one the library does less work for each request.", LIBRARY_ONLY)]
+    transport: Annotated[Transport | None, Option(TRANSPORT, None,
+        "What sends requests in place of the network, as harvester.testing.FakeTransport in tests;"
+        " not together with base_url, session or ca_file.", LIBRARY_ONLY)]
     on_event: Annotated[Observer | None, Option(CALLABLE, None,
-        "Called with each event (harvester.events), in the event loop.", LIBRARY_ONLY)]
+        "Called with each event (harvester.events), in the event loop.  What a coroutine function"
+        " returns is awaited, one event after the other.", LIBRARY_ONLY)]
     stop: Annotated[StopSignal | None, Option(STOP, None,
         "An anyio.Event or asyncio.Event: once it is set, requests in flight are finished and"
         " committed, and the report's state is interrupted.", LIBRARY_ONLY)]

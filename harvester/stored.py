@@ -6,17 +6,16 @@ Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import date, datetime
 from itertools import islice
-from typing import TypeVar
 
 from harvester.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError
 from harvester.ledger.base import Key, Ledger
 from harvester.model import Tally, listed, many
-from harvester.outside import ForeignCancellationError, outside
+from harvester.outside import guard_cancellation, guarded
 from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
 from harvester.scope import Scope
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
@@ -24,8 +23,6 @@ from harvester.thread import Thread
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
-
-T = TypeVar("T")
 
 Endpoints = Callable[[str], Endpoint | None]
 """Finds an interface by its name."""
@@ -44,14 +41,17 @@ async def scanned(
     assert scan is not None, f"{sink.identity} cannot be scanned"
     thread = Thread("harvester-scan")
     try:
-        found = await thread.call(scan, endpoint, appids, checkpoint)
+        error = error_of(sink)
+        found = iter(
+            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint)
+        )
 
         def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
             return [
                 (each, list(each.records()) if records else []) for each in islice(found, AT_ONCE)
             ]
 
-        while group := await thread.call(some):
+        while group := await guard_cancellation(error, thread.call, some):
             yield group
     finally:
         thread.close()
@@ -61,7 +61,11 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
     """The interfaces that have records in a sink."""
     thread = Thread("harvester-scan")
     try:
-        return sorted(await thread.call(lambda: list(sink.endpoints(checkpoint))))  # type: ignore[attr-defined]
+        return await guard_cancellation(
+            error_of(sink),
+            thread.call,
+            lambda: sorted(sink.endpoints(checkpoint)),  # type: ignore[attr-defined]
+        )
     finally:
         thread.close()
 
@@ -205,9 +209,11 @@ def version_of(fetched_at: str) -> int:
         return 0
 
 
-async def called(name: str, call: Awaitable[T]) -> T:
-    """The result of a call of a sink; a cancellation that the sink raises is a failure."""
-    try:
-        return await outside(call)
-    except ForeignCancellationError as exc:
-        raise SinkError(f"{name} failed: {exc}") from None
+def guarded_sink(sink: Sink) -> Sink:
+    """A sink; what one that is not ours raises becomes a `SinkError`."""
+    return guarded(sink, Sink, error_of(sink))
+
+
+def error_of(sink: Sink) -> Callable[[str], SinkError]:
+    """Makes the error of a sink from its cause."""
+    return lambda why: SinkError(f"{sink.identity} failed: {why}")

@@ -8,7 +8,7 @@ After a crash between sinks and ledger windows are repeated, and a repeated wind
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import NamedTuple, TypeVar
 
@@ -18,16 +18,17 @@ from harvester.away import Away
 from harvester.channel import Channel
 from harvester.coverage import Outcome
 from harvester.endpoint import has_each_day
-from harvester.errors import SinkError
+from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Drifted, Gap, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import check_list, holds_records
-from harvester.ledger.base import Ledger, Spent, place_of
+from harvester.ledger.base import Ledger, SharedLedger, Spent, place_of
 from harvester.model import Batch, Window, listed
+from harvester.outside import guarded
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
 from harvester.sinks.base import Checkpoint, Fence, Sink, is_listed, keep_with, name_in
-from harvester.stored import accepted, called
+from harvester.stored import accepted, guarded_sink
 
 T = TypeVar("T")
 
@@ -68,13 +69,14 @@ class Writer:
         *,
         group: int = GROUP,
     ) -> None:
+        sinks = [guarded_sink(sink) for sink in sinks]
         for sink in sinks:
             keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
         self._listed = {name for name, sink in self.sinks if is_listed(sink)}
         # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
         self._kept = self._listed or {name for name, _ in self.sinks}
-        self.ledger = ledger
+        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.channel: Channel[Item] = Channel(
@@ -138,17 +140,19 @@ class Writer:
     async def _open(self, name: str, sink: Sink) -> None:
         """Open a sink, and store its checkpoint."""
         if self.ledger is None or name not in self._kept:
-            await called(name, sink.open(None))
+            await sink.open(None)
             return
-        entries = await called(name, sink.open(await self.ledger.checkpoint(name)))
+        entries = await sink.open(await self.ledger.checkpoint(name))
         if entries:
             await self.ledger.commit([], {name: entries})
 
-    async def run(self) -> None:
-        """Commit until the channel is closed and empty."""
+    async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Commit until the channel is closed and empty; after: awaited after each commit."""
         while (group := await self.channel.collect()) is not None:
             async with self._turn:
                 await self._commit(group)
+            if after is not None:
+                await after()
         await self.book()
 
     async def book_regularly(self) -> None:
@@ -248,7 +252,7 @@ class Writer:
         for name, sink in self.sinks:
             if batches:
                 self.writing = name
-                written = await called(name, sink.write(batches, fence))
+                written = await sink.write(batches, fence)
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)

@@ -174,6 +174,8 @@ class _News:
 
     def _line(self, event: Event) -> str | None:
         match event:
+            case events.AccountStopped() if logs_json():
+                return None  # it is logged as an error
             case events.AccountStopped() | events.Failed():
                 return message(event) if self._is_new(reason_of(event.appid, event.error)) else None
             case events.Deferred():

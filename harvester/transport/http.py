@@ -21,7 +21,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.payload import BytesPayload, Payload
 from multidict import CIMultiDict
 
-from harvester.errors import AttemptError, UsageError
+from harvester.errors import AttemptError, HarvestError, UsageError
 from harvester.model import Request, Response
 from harvester.transport.address import (
     BASE_URL,
@@ -258,10 +258,10 @@ class HttpTransport:
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
             sent.connected |= not isinstance(exc, aiohttp.ClientConnectorError)
-        except RuntimeError:
-            if not session.closed:
+        except Exception as exc:
+            problem = _of_the_session(exc, session, ours=self._given is None)
+            if not problem:
                 raise
-            problem = "the session was closed"
         finally:
             sent.ended = True
             if self._watchdog.leave(task):  # cancelled at the moment in which it ended
@@ -338,6 +338,14 @@ class HttpTransport:
         if self._given is None and (proxy := proxy_for(request.path)):
             how["proxy"] = proxy
         return how
+
+
+def _of_the_session(exc: Exception, session: Session, *, ours: bool) -> str:
+    """A message for an exception of a session, empty if it is one of ours."""
+    if session.closed and isinstance(exc, RuntimeError):
+        return "the session was closed"
+    ours = ours or isinstance(exc, HarvestError)
+    return "" if ours else f"the session failed ({type(exc).__name__})"
 
 
 def _describe(exc: BaseException) -> str:

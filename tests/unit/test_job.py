@@ -69,7 +69,7 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
             "there is no interface 'usres', and no group (did you mean users?)",
         ),
         ({"endpoints": []}, "no interface was given"),
-        ({"endpoints": [1.5]}, "endpoints: unexpected type float"),
+        ({"endpoints": [1.5]}, "endpoints: expected the name of an interface or a group"),
         ({"start": "2024-02-01"}, "the start 2024-02-01 is after the end"),
         ({"end": "today"}, "end: 'today' is not a day"),
         ({"appid": None}, "a job needs an appid or a file of accounts, and not both"),
