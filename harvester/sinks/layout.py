@@ -3,9 +3,10 @@
 Rule: pure; SQL text and values.  What differs from database to database is a `Dialect`.
 
 There is no primary key: WeChat may send two records with the same key, and correct data must never
-be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are the checksum of
-the record as it was fetched, so that a scan can compute the tally of a window; the lower 31 bits
-are the checksum of the row as it was inserted, so that a scan detects a row that was changed later.
+be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are its share in the checksum
+of the records of its window as they were fetched (`shares_of`), so that a scan can compute the
+tally of the window; the lower 31 bits are the checksum of the row as it was inserted, so that a
+scan detects a row that was changed later.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import encode, parse, row_checksum, row_checksums
+from harvester.codec import encode, parse, row_checksum, row_checksums, shares_of
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch
@@ -153,10 +154,10 @@ class Layout:
             rows = self.table.rows_of(chunk)
             if self._may_refuse and self._refuses_some(chunk):
                 rows = [*map(self._moved, rows)]
-            records = chain.from_iterable([batch.checksums for batch in chunk])
+            shares = chain.from_iterable([shares_of(each.checksum, each.count) for each in chunk])
             found += [
-                (*row, record << 31 | own & _ROW_BITS)
-                for row, record, own in zip(rows, records, row_checksums(rows), strict=True)
+                (*row, share << 31 | own & _ROW_BITS)
+                for row, share, own in zip(rows, shares, row_checksums(rows), strict=True)
             ]
         return found
 
@@ -263,8 +264,8 @@ class Reader:
             ]
         )
 
-    def checksum(self, row: Row) -> int:
-        """The checksum of the record; another number if the row is not as it was inserted."""
+    def share(self, row: Row) -> int:
+        """The share of the record; another number if the row is not as it was inserted."""
         *values, stored = row
         if type(stored) is not int:
             return 1

@@ -21,11 +21,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester import durable
 from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
-from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
-from harvester.model import Batch, Tally, Window, many
+from harvester.model import Batch, Window, many, tally_of_shares
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
@@ -568,12 +567,9 @@ def _windows(
 
 
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
-    return StoredWindow(
-        window,
-        Tally(len(rows), sum(map(table.checksum, rows)) & TALLY_BITS),
-        moment_of(table.fetched_at(rows[0])),
-        lambda: [*map(table.record, rows)],
-    )
+    fetched_at = moment_of(table.fetched_at(rows[0]))
+    tally = tally_of_shares(window, fetched_at, [*map(table.share, rows)])
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
 
 
 def _portions(accounts: Sequence[str]) -> list[Sequence[str]]:
