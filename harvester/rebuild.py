@@ -1,6 +1,7 @@
 """Makes a new ledger from the records in a sink, to replace one that is damaged or lost.
 
-Rule: sends nothing, removes no record, and keeps the old ledger under another name.
+Rule: sends nothing, removes no record, and keeps the old ledger under another name.  Until the new
+ledger is complete, and takes the old one's name by one rename, nothing has changed.
 
 The records do not show everything: days without records, failed and waiting windows, and the calls
 of today are lost.  The next run requests such days.  It also requests windows again that may be
@@ -10,6 +11,7 @@ fetched.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -19,7 +21,7 @@ from typing import NamedTuple
 from harvester import durable
 from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint, final_at
-from harvester.errors import UsageError
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import place_of
 from harvester.lock import Claim
@@ -29,8 +31,8 @@ from harvester.sinks.base import Sink, StoredWindow, keep_with, name_in, scan_of
 from harvester.stored import Endpoints, endpoints_in, scanned
 
 A_DAY = 86_400.0
-_BESIDE = ("-wal", "-shm", "")
-"""SQLite's files beside the database are moved first: a log without its database does no harm."""
+_BESIDE = ("-wal", "-shm")
+"""SQLite's files beside the database, if it was not closed."""
 
 
 class Rebuilt(NamedTuple):
@@ -57,13 +59,14 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
     in one cannot be read; the ledger is then as it was.
     """
     source = _source(sinks)
+    await _close(path)
     claim = Claim(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)
         async with SqliteLedger(new) as ledger:
             found = await _fill(ledger, path, sinks, source, find)
-        former = _move_aside(path, now)
+        former = _keep(path, now)
         durable.rename(new, path, "rebuilt ledger")
         _remove(new)
     finally:
@@ -127,25 +130,40 @@ async def _fill(
 
 def _remove(new: Path) -> None:
     """Remove the files of a rebuild that was killed, or the lock of this one."""
-    for beside in (*_BESIDE, ".lock"):
+    for beside in ("", *_BESIDE, ".lock"):
         left = new.with_name(new.name + beside)
         if left.exists():
             durable.remove(left, "draft of a ledger")
 
 
-def _move_aside(path: Path, now: float) -> Path | None:
+async def _close(path: Path) -> None:
+    """Move the log that a killed run has left into its ledger, unless that is damaged."""
+    if path.with_name(f"{path.name}-wal").exists():
+        with suppress(LedgerError):
+            async with SqliteLedger(path):
+                pass
+
+
+def _keep(path: Path, now: float) -> Path | None:
+    """Give the old ledger a second name; the log of a damaged one is moved there."""
+    if not path.exists():
+        return None
     stamp = f"{datetime.fromtimestamp(now).astimezone():%Y%m%d-%H%M%S}"
     place = path.with_name(f"{path.name}.damaged-{stamp}")
     number = 1
     while place.exists():
         number += 1
         place = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    there = path.exists()
+    try:
+        with durable.step("link damaged ledger"):
+            os.link(path, place)
+    except OSError:  # a file system without links
+        durable.rename(path, place, "damaged ledger")
     for beside in _BESIDE:
         former = path.with_name(path.name + beside)
         if former.exists():
             durable.rename(former, place.with_name(place.name + beside), "damaged ledger")
-    return place if there else None
+    return place
 
 
 async def _take_in(ledger: Ledger, sink: Sink, find: Endpoints) -> Rebuilt:

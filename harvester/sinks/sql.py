@@ -262,8 +262,9 @@ class SqlSink:
                     self._make()
                 commits = _check(driver, checkpoint or {})
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
-                holding = self._check_tables(gone_is_error=bool(checkpoint))
-                if checkpoint and not checkpoint.get(_TAKEN):
+                continues = bool(checkpoint and not checkpoint.get(_TAKEN))
+                holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
+                if checkpoint and continues:
                     self._owner = checkpoint[_OWNER]
                     return {}
                 if holding and checkpoint is not None and not checkpoint:
@@ -302,8 +303,11 @@ class SqlSink:
         marks = driver.dialect.marks(3)
         driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
 
-    def _check_tables(self, *, gone_is_error: bool) -> list[str]:
-        """The interfaces of which records are there; that no table was emptied or dropped."""
+    def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
+        """The interfaces of which records are there; that no table was emptied or dropped.
+
+        owned: by the ledger that opens it; else nothing is changed.
+        """
         driver = self._driver
         there = []
         for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
@@ -315,7 +319,7 @@ class SqlSink:
                     f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
                     " to its records; put it back, or use a new ledger"
                 )
-            else:
+            elif owned:
                 self._note(name, holding=0)
         return there
 
