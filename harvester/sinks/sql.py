@@ -34,6 +34,7 @@ from harvester.sinks.layout import (
     Layout,
     Reader,
     day_of,
+    fields_of,
     moment_of,
 )
 from harvester.thread import Thread
@@ -335,7 +336,7 @@ class SqlSink:
         if layout is not None and (endpoint is None or layout.given == endpoint.fields):
             return layout
         driver, dialect = self._driver, self._driver.dialect
-        layout = Layout(name, endpoint.fields if endpoint is not None else (), dialect)
+        fields = endpoint.fields if endpoint is not None else ()
         with driver.transaction("table", alone=True):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
@@ -343,7 +344,8 @@ class SqlSink:
                         f"{driver.where} cannot tell the tables {other} and {name} apart"
                     )
             existing = driver.columns(name)
-            for sql in layout.grow(existing, driver.where) if existing else layout.create():
+            layout = Layout(name, fields, dialect, existing, self._former_types(name))
+            for sql in layout.grow(driver.where) if existing else layout.create():
                 driver.query(sql)
             self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
             self._insert_new(
@@ -353,6 +355,13 @@ class SqlSink:
             )
         self._layouts[name] = layout
         return layout
+
+    def _former_types(self, name: str) -> dict[str, str]:
+        """The types with which the columns of a table were written until now."""
+        dialect = self._driver.dialect
+        sql = f"SELECT columns FROM _harvester_layout WHERE interface = {dialect.mark}"
+        described = [fields_of(columns) for (columns,) in self._driver.query(sql, [name])]
+        return {dialect.same(field.name): field.type for each in described for field in each}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
