@@ -269,7 +269,7 @@ class Writer:
         for batch, outcome, former, *_ in windows:
             window = batch.window
             provisional += (outcome.state != "final") - (window in self._late)
-            if former is not None and former != outcome.tally:
+            if former is not None and not former.same_records(outcome.tally):
                 changed += window not in self._changed
                 if batch.late:
                     self._changed.add(window)

@@ -49,6 +49,7 @@ DIALECT = Dialect(
     quote="`",
     percent="%%",
     longest=64,
+    most=150,  # of longtext InnoDB takes some 170: a row has a part of each in its page
     refused="float",
     refuses=is_negative_zero,
     sign=b"-0.0",

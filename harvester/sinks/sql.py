@@ -21,11 +21,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester import sqlitefile
 from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
-from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
-from harvester.model import Batch, Tally, Window, many
+from harvester.model import Batch, Window, many, tally_of_shares
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
@@ -35,6 +34,7 @@ from harvester.sinks.layout import (
     Layout,
     Reader,
     day_of,
+    fields_of,
     moment_of,
 )
 from harvester.thread import Thread
@@ -258,8 +258,9 @@ class SqlSink:
                     self._make()
                 commits = _check(driver, checkpoint or {})
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
-                holding = self._check_tables(gone_is_error=bool(checkpoint))
-                if checkpoint and not checkpoint.get(_TAKEN):
+                continues = bool(checkpoint and not checkpoint.get(_TAKEN))
+                holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
+                if checkpoint and continues:
                     self._owner = checkpoint[_OWNER]
                     return {}
                 if holding and checkpoint is not None and not checkpoint:
@@ -298,8 +299,11 @@ class SqlSink:
         marks = driver.dialect.marks(3)
         driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
 
-    def _check_tables(self, *, gone_is_error: bool) -> list[str]:
-        """The interfaces of which records are there; that no table was emptied or dropped."""
+    def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
+        """The interfaces of which records are there; that no table was emptied or dropped.
+
+        owned: by the ledger that opens it; else nothing is changed.
+        """
         driver = self._driver
         there = []
         for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
@@ -311,7 +315,7 @@ class SqlSink:
                     f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
                     " to its records; put it back, or use a new ledger"
                 )
-            else:
+            elif owned:
                 self._note(name, holding=0)
         return there
 
@@ -327,7 +331,7 @@ class SqlSink:
         if layout is not None and (endpoint is None or layout.given == endpoint.fields):
             return layout
         driver, dialect = self._driver, self._driver.dialect
-        layout = Layout(name, endpoint.fields if endpoint is not None else (), dialect)
+        fields = endpoint.fields if endpoint is not None else ()
         with driver.transaction("table", alone=True):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
@@ -335,7 +339,8 @@ class SqlSink:
                         f"{driver.where} cannot tell the tables {other} and {name} apart"
                     )
             existing = driver.columns(name)
-            for sql in layout.grow(existing, driver.where) if existing else layout.create():
+            layout = Layout(name, fields, dialect, existing, self._former_types(name))
+            for sql in layout.grow(driver.where) if existing else layout.create():
                 driver.query(sql)
             self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
             self._insert_new(
@@ -345,6 +350,13 @@ class SqlSink:
             )
         self._layouts[name] = layout
         return layout
+
+    def _former_types(self, name: str) -> dict[str, str]:
+        """The types with which the columns of a table were written until now."""
+        dialect = self._driver.dialect
+        sql = f"SELECT columns FROM _harvester_layout WHERE interface = {dialect.mark}"
+        described = [fields_of(columns) for (columns,) in self._driver.query(sql, [name])]
+        return {dialect.same(field.name): field.type for each in described for field in each}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
@@ -563,12 +575,9 @@ def _windows(
 
 
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
-    return StoredWindow(
-        window,
-        Tally(len(rows), sum(map(table.checksum, rows)) & TALLY_BITS),
-        moment_of(table.fetched_at(rows[0])),
-        lambda: [*map(table.record, rows)],
-    )
+    fetched_at = moment_of(table.fetched_at(rows[0]))
+    tally = tally_of_shares(window, fetched_at, [*map(table.share, rows)])
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
 
 
 def _portions(accounts: Sequence[str]) -> list[Sequence[str]]:
