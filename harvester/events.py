@@ -8,7 +8,8 @@ as much as encoding its records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
@@ -65,14 +66,6 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """A sink that lacked what others have was filled from one of them, without calls to WeChat."""
-
-    sink: str
-    windows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Drifted:
     """A field differs from the catalogue; it is stored unchanged."""
 
@@ -80,10 +73,17 @@ class Drifted:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """An interface takes windows of so many days at the most.
+class Noticed:
+    """Something that the report should say, and that changes nothing in the run."""
 
-    windows: so many more than were planned; 0 if they are asked for as one all the same.
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """WeChat refused a window of several days: this account requests single days in this run.
+
+    days: the most days of a window from now on; windows: how many more than were planned.
     """
 
     appid: str
@@ -275,8 +275,8 @@ Event = (
     | TokenFetched
     | TokenRefused
     | Committed
-    | Filled
     | Drifted
+    | Noticed
     | Split
     | Slowed
     | QuotaTold
@@ -296,8 +296,21 @@ Event = (
     | Ended
 )
 
-Observer = Callable[[Event], None]
-"""Called in the event loop; it must return at once."""
+Observer = Callable[[Event], Awaitable[None] | None]
+"""Called in the event loop.
+
+A plain function must return at once.  What a coroutine function returns is awaited by one task of
+the run, one event after the other; the run ends when it has received all of them, and slows down if
+it falls behind.
+"""
+
+_log = logging.getLogger("harvester")
+
+
+def log_error(event: Event) -> None:
+    """Log what an operator must act on, at the level ERROR."""
+    if isinstance(event, AccountStopped):
+        _log.error("account stopped: %s", event.error)
 
 
 @dataclass(slots=True)
@@ -610,6 +623,9 @@ class Bookkeeper:
                 self._note_gap(event)
             case Drifted():
                 self.report.notes.append(event.sentence)
+            case Noticed():
+                if event.sentence not in self.report.notes:  # many accounts may have the same one
+                    self.report.notes.append(event.sentence)
             case Paused():
                 self._wait(event.appid, event.endpoint, event.reason).seconds += event.seconds
             case _:

@@ -31,7 +31,7 @@ _guard = RLock()
 class Claim:
     """The exclusive use of something, by an advisory lock on a file beside it."""
 
-    def __init__(self, path: Path, what: str, mode: int = 0o644) -> None:
+    def __init__(self, path: Path, what: str, mode: int = 0o666) -> None:
         """Take it, or raise `UsageError` with one sentence about ``what`` is in use.
 
         mode: of the file, if it is made.

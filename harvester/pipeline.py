@@ -37,6 +37,7 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
+from harvester.limiter import Limiter
 from harvester.model import (
     HELD,
     Action,
@@ -49,7 +50,7 @@ from harvester.model import (
     Window,
     all_days,
 )
-from harvester.network import Network, Silence
+from harvester.network import Network, unreachable
 from harvester.plan import (
     ONE_DAY,
     Cut,
@@ -80,7 +81,6 @@ class Retry(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
     paused: the whole account pauses; dropped: its token was refused.
-    silent: no server answers, so this did not count as an attempt.
     """
 
     attempt: Attempt
@@ -88,7 +88,6 @@ class Retry(NamedTuple):
     reason: str
     paused: bool = False
     dropped: bool = False
-    silent: bool = False
 
 
 class Defer(NamedTuple):
@@ -101,7 +100,7 @@ class Defer(NamedTuple):
 
 
 class NextPage(NamedTuple):
-    """The window needs another request: its next page, or its next days."""
+    """The window is requested again at once: its next page, or after the network was lost."""
 
     attempt: Attempt
 
@@ -114,8 +113,9 @@ class TooLong(NamedTuple):
 
 Result = Harvested | Retry | Defer | NextPage | TooLong
 
-PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
-"""Verdicts that show that the account may request an interface."""
+PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
+"""Verdicts that show that the account may request an interface, and that its quota is not used up;
+"system busy" shows neither."""
 
 
 def _unanswered(exc: AttemptError) -> Verdict:
@@ -204,7 +204,7 @@ class Pipeline:
         network: Network | None = None,
     ) -> None:
         self._transport = transport
-        self.network = network or Network()
+        self.network = network or Network(transport.send)
         self._attempts = attempts
         self._encode = encode
         self._pack = pack
@@ -228,13 +228,15 @@ class Pipeline:
             sent_at, size = self._time(), 0
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
+            if not exc.connected:  # it has not left
+                queue.budget.spend(-1)
             verdict = _unanswered(exc)
-            if self.is_outage(attempt.window, verdict, sent_at):
-                return Retry(attempt, 0.0, verdict.message, silent=True)
+            if not exc.answered and not await self.network.counts(sent_at, verdict.message):
+                return NextPage(attempt)
         else:
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
             size = len(response.body)
-        self._heard(queue, verdict)
+        self._heard(queue, verdict, sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
             queue.refusals.accepted()
@@ -251,25 +253,27 @@ class Pipeline:
         except (WindowError, EndpointError, AccountError) as exc:
             raise exc.told(verdict.code, verdict.rid) from None
 
-    def _heard(self, queue: InterfaceQueue, verdict: Verdict) -> None:
+    def _heard(self, queue: InterfaceQueue, verdict: Verdict, sent_at: float) -> None:
         """The parts of an answer besides its records."""
         if verdict.answered:
             self.network.answer(self._time())
             shown = verdict.action in PROVING and verdict.then is None
-            queue.proven = queue.proven or shown
+            if shown and sent_at >= queue.quota.refused_at:
+                queue.proven = True
 
-    def is_outage(self, asker: object, verdict: Verdict, sent_at: float) -> bool:
-        """Whether a request failed because no server answers, and so is not counted.
-
-        asker: the window, or the account whose token or quota was requested.
-        Raises `NetworkError` if that lasts too long.
-        """
-        if verdict.answered:
-            return False
-        silence = self.network.silence(asker, sent_at, self._time(), connected=verdict.connected)
-        if silence is Silence.LOST:
-            raise self.lost(verdict.message)
-        return silence is Silence.WAIT
+    async def send(self, limiter: Limiter, request: Request) -> Response:
+        """Send a request of a token source; one below the base URL leaves at the account's rate."""
+        if request.path[:1] != "/":  # another server's
+            return await self._transport.send(request)
+        await limiter.acquire()
+        try:
+            response = await self._transport.send(request, limiter.taken())
+        except AttemptError as exc:
+            if exc.answered:
+                self.network.answer(self._time())
+            raise
+        self.network.answer(self._time())
+        return response
 
     def _done(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
@@ -438,17 +442,9 @@ class Pipeline:
         return Retry(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def lost(self, why: str) -> NetworkError:
-        """The error of a run in which no server answers."""
-        lost_since = self.network.lost_since
-        tried = (
-            f"no answer came to any of {self._attempts} attempts"
-            if lost_since is None
-            else f"no server answered for {self._time() - lost_since:.0f} s"
-        )
-        return NetworkError(
-            f"{tried}: {why}; check the network, the proxy and the base URL; nothing that was"
-            " committed is lost: run the same command again"
-        )
+        """The error of a run in which no server has answered at all."""
+        tried = f"no answer came to any of {self._attempts} attempts"
+        return NetworkError(unreachable(tried, why))
 
     def pause(self, account: AccountQueue, seconds: float) -> bool:
         """Pause an account for some seconds; returns whether it was not paused before."""
@@ -460,16 +456,16 @@ class Pipeline:
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
         """The quota of an interface, from WeChat; or the verdict on a failure."""
         token, fetched = account.token.current, account.token.fetched
-        request = queue.endpoint.quota_request(token) if token is not None else None
+        try:
+            request = queue.endpoint.quota_request(token) if token is not None else None
+        except EndpointError as exc:  # the code of a user's Endpoint failed
+            return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
             return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
-        sent_at = self._time()
         try:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
-            verdict = _unanswered(exc)
-            self.is_outage(account.appid, verdict, sent_at)
-            return verdict
+            return _unanswered(exc)
         self.network.answer(self._time())
         for one in (token, *account.token.secrets):
             response = one.cut_from_response(response)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
 from harvester.ledger.base import place_of
 from harvester.model import Account, metadata
+from harvester.outside import guard_call
 from harvester.plan import FIRST, Days, parse_day
 from harvester.secrets import Secret
 from harvester.sinks.base import (
@@ -32,6 +34,7 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.sinks.columns import Table
+from harvester.stored import error_of
 
 _ROWS = 1 << 14  # of a batch
 _SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
@@ -94,6 +97,7 @@ class StoredRecords:
         self._arrow = arrow
         self._sink = sink
         self._scan = scan
+        self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
         self._appids = appids
         self._days = days
@@ -133,14 +137,16 @@ class StoredRecords:
             yield self._arrow.batch_of(self._table, self.schema, documents)
 
     def _documents(self) -> Iterator[dict[str, Any]]:
-        for stored in self._scan(self._table.name, self._appids, self._checkpoint):
+        found = self._guarded(self._scan, self._table.name, self._appids, self._checkpoint)
+        found = iter(found)
+        while (stored := self._guarded(next, found, None)) is not None:
             window = stored.window
             if self._appids is not None and window.appid not in self._appids:
                 continue
             if self._days and (window.begin > self._days[1] or window.end < self._days[0]):
                 continue
             beside = metadata(window, stored.fetched_at)
-            for record in stored.records():
+            for record in self._guarded(stored.records):
                 if self._is_wanted(record):
                     yield {**record, **beside}
 

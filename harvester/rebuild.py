@@ -118,7 +118,7 @@ async def _fill(
         name = name_in(source, path)
         await ledger.commit([], {name: entries})
         found = await _take_in(ledger, source, find)
-        await ledger.caught_up(name)
+        await ledger.list_sink(name)
     finally:
         await source.close()
     return found
@@ -159,7 +159,7 @@ async def _take_in(ledger: Ledger, sink: Sink, find: Endpoints) -> Rebuilt:
             records += sum(each.tally.records for each in stored)
             await ledger.commit(reading.outcomes(stored), {})
         await ledger.commit(reading.last(), {})
-        await ledger.register(reading.ranges(name), [])
+        await ledger.register(reading.ranges(name))
         accounts |= reading.asked.keys()
         again += reading.again
     return Rebuilt(sink, len(accounts), windows, records, again)

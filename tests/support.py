@@ -211,7 +211,7 @@ async def engine_run(
     """Run the real engine in virtual time; rate and concurrency are out of the way unless given."""
     if isinstance(transport, Simulator):
         transport = FakeTransport(transport, latency=0.01)
-    options = {"rate": 100_000, "concurrency": 16, **options}
+    options = {"rate": "100000/s", "concurrency": 16, **options}
     engine = Engine(
         asked,
         Options(**options),

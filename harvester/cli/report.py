@@ -58,7 +58,7 @@ async def write_report(
             ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
         )
         named = as_known(ledger, known := await ledger.sinks(), given)
-        wanted = [name for name in named or known if known[name].whole]
+        wanted = [*(named or known)]
         drawn, why = None, ""
         if curves and seen.accounts:
             drawn, why = await _figures(ledger, seen, wanted, named)

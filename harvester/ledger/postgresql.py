@@ -37,7 +37,7 @@ from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import shared, statements
-from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
+from harvester.ledger.base import Job, Key, Lease, Renewal, Spent, WorkerState
 from harvester.ledger.shared import Account, Tables
 from harvester.ledger.statements import LATEST, Statements
 from harvester.model import Tally
@@ -148,16 +148,17 @@ class PostgresLedger(Statements):
             with anyio.CancelScope(shield=True):
                 await self._leases.on_thread(self._leases.unlock)
 
-    async def join(self, job: Job) -> None:
+    async def join(self, job: Job) -> float:
         self._lease = job.lease
         name = f"{socket.gethostname()}:{os.getpid()}"
         try:
-            self._worker = await self._call(shared.join, name, job)
+            self._worker, now = await self._call(shared.join, name, job)
         except UsageError as exc:
             raise UsageError(f"{self.where}: {exc}") from None
+        return now
 
-    async def want(self, appids: Sequence[str]) -> None:
-        await self._call(shared.want, self._worker, appids)
+    async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
+        await self._call(shared.want, self._worker, appids, refused)
 
     async def claim(self, limit: int) -> list[Lease]:
         async with self._turn:
@@ -166,22 +167,25 @@ class PostgresLedger(Statements):
             self._held.add(leases, accounts)
         return leases
 
-    async def renew(self, windows: int) -> Mapping[str, int]:
+    async def renew(self, windows: int) -> Renewal | None:
         async with self._turn:
             held = self._held.some()
-            lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+            found = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+            if found is None:
+                return None
+            lost, now = found
             self._held.lose(lost, held)
-        return {appid: held[appid][1] for appid in lost}
+        return Renewal({appid: held[appid][1] for appid in lost}, now)
 
     async def release(self, appids: Collection[str]) -> None:
         held = self._held.some(appids)
         await self._work.call(shared.release, self._worker, held)
         self._held.lose(held, held)
 
-    async def abandon(self) -> None:
-        async with self._turn:
-            self._held.clear()
-            await self._again(self._leases, lambda: self._leases.call(shared.abandon, self._worker))
+    async def give_back(self, appids: Collection[str]) -> None:
+        held = self._held.some(appids)
+        await self._call(shared.give_back, self._worker, sorted(appids))
+        self._held.lose(held, held)
 
     async def unfinished(self) -> int:
         return await self._again(
@@ -192,7 +196,7 @@ class PostgresLedger(Statements):
         worker, self._worker = self._worker, None
         self._held.clear()
         if worker is not None:
-            await self._leases.call(shared.leave, worker)
+            await self._again(self._leases, lambda: self._leases.call(shared.leave, worker))
 
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
@@ -274,8 +278,8 @@ class PostgresLedger(Statements):
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
         return await self._read(shared.calendars, appids)
 
-    async def spent(self, day: date) -> dict[Key, int]:
-        return await self._read(statements.booked, day)
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
+        return await self._read(statements.booked, day, appids)
 
     # calls
 

@@ -364,7 +364,7 @@ class JsonLines:
         self._let_go(name)
         with durable.step("make segment"):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self._files[folder] = os.open(self.path / name, flags, 0o644)
+            self._files[folder] = os.open(self.path / name, flags, 0o666)
             durable.sync_directory(self.path / folder)
 
     def _let_go(self, name: str) -> None:
@@ -388,7 +388,7 @@ class JsonLines:
         packer = compression_of(name).packer()
         kept = Days()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(draft, flags, 0o644), "r+b", buffering=CHUNK) as file:
+        with open(os.open(draft, flags, 0o666), "r+b", buffering=CHUNK) as file:
             self._pending[name] = draft
             with durable.step("write rewritten segment"):
                 for found in windows_in(name, self.path / name, mark.size):

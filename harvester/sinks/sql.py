@@ -19,7 +19,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from harvester import durable
+from harvester import sqlitefile
 from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
@@ -143,15 +143,10 @@ def before(day: date, days: int) -> date:
 def make_ready(path: Path, where: str, *, create: bool) -> None:
     """See to it that a file can be opened as a database; raises `UsageError` or `SinkError`.
 
-    where: as a message names it.  create: it may be new, and its directory too.
+    where: as a message names it.  create: it may be new.
     """
     if create:
-        try:
-            durable.make_directory(path.parent, "directory of the database")
-        except OSError as exc:
-            raise UsageError(
-                f"the directory {path.parent} cannot be made ({exc.strerror})"
-            ) from exc
+        sqlitefile.check_place(path, where)
     elif not path.exists():
         raise SinkError(f"{where} is gone; put it back, or use a new ledger")
     if path.is_dir():

@@ -89,6 +89,8 @@ class SQLiteDriver:
         if self._connection is not None:
             return
         make_ready(self._path, self.where, create=create)
+        if create:
+            sqlitefile.make(self._path)
         connection = self._connected(sqlitefile.uri(self._path, "rwc" if create else "rw"))
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise UsageError(

@@ -14,10 +14,11 @@ from harvester.transport import Leave
 
 
 class FakeTransport:
-    """Sends requests straight to a simulator.
+    """A `harvester.Transport` that sends requests straight to a simulator.
 
-    ``latency`` and a reply's own delay pass on the event loop's clock.  in_flight, most_in_flight:
-    requests under way now, and the most there ever were.
+    For the option ``transport`` of `harvester.run` and `harvester.stream` in tests: no socket and
+    no thread is used.  ``latency`` and a reply's own delay pass on the event loop's clock.
+    in_flight, most_in_flight: requests under way now, and the most there ever were.
     """
 
     def __init__(self, simulator: Simulator, latency: float = 0.0) -> None:

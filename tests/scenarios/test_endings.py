@@ -179,7 +179,7 @@ class Cancelled(harvester.MemorySink):
 def run(url: str, out: Path, **options: Any) -> harvester.Report:
     """A run of thirteen days."""
     account = options.pop("account", harvester.Account(A, secret="practice"))
-    options = {"attempts": 2, "rate": 500, "sink": f"jsonl:{out}", **options}
+    options = {"attempts": 2, "rate": "500/s", "sink": f"jsonl:{out}", **options}
     return asyncio.run(
         harvester.run(account, "getupstreammsghour", *FEBRUARY, base_url=url, **options)
     )
@@ -226,7 +226,7 @@ async def test_a_stream_whose_token_callable_is_cancelled_does_not_end_normally(
     account = harvester.Account(A, token=cancelled)
     with Server() as server, pytest.raises(harvester.IncompleteError):
         async with harvester.stream(
-            account, "getupstreammsghour", *FEBRUARY, base_url=server.url, rate=500, attempts=2
+            account, "getupstreammsghour", *FEBRUARY, base_url=server.url, rate="500/s", attempts=2
         ) as records:
             assert not [record async for record in records]
 
@@ -237,5 +237,5 @@ async def test_a_cancellation_from_outside_still_cancels() -> None:
         async with asyncio.timeout(1.0):
             await harvester.run(
                 account, "getupstreammsghour", *FEBRUARY, sink="memory:", base_url=server.url,
-                rate=500, attempts=50,
+                rate="500/s", attempts=50,
             )  # fmt: skip

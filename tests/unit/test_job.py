@@ -69,13 +69,13 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
             "there is no interface 'usres', and no group (did you mean users?)",
         ),
         ({"endpoints": []}, "no interface was given"),
-        ({"endpoints": [1.5]}, "endpoints: unexpected type float"),
+        ({"endpoints": [1.5]}, "endpoints: expected the name of an interface or a group"),
         ({"start": "2024-02-01"}, "the start 2024-02-01 is after the end"),
         ({"end": "today"}, "end: 'today' is not a day"),
         ({"appid": None}, "a job needs an appid or a file of accounts, and not both"),
         ({"accounts": "a.toml"}, "a job needs an appid or a file of accounts, and not both"),
         ({"appid": "wx!"}, "appid: 'wx!' is not one"),
-        ({"rate": "fast"}, "rate='fast': expected a number per unit"),
+        ({"rate": "fast"}, "rate='fast': expected a number above 0 with its unit"),
         ({"reserve": 3}, "reserve=3: expected a daily quota as well"),
         ({"sink": "nothing:x"}, "no sink for 'nothing:x'"),
         ({"sink": ["jsonl:x", "jsonl:x"]}, "the same sink was given twice"),
@@ -226,7 +226,7 @@ def test_paths_start_from_where_the_file_is(
         ("endpoint = 'users'\nendpoints = 'users'", "endpoint is given twice, the second time as"),
         (f"{FILE}rte = 1", "interface 1: unknown key 'rte'"),
         (FILE.replace("rate =", "rte ="), "unknown key 'rte' (did you mean rate?)"),
-        (FILE.replace("10/s", "fast"), "invalid rate 'fast': expected a number per unit"),
+        (FILE.replace("10/s", "fast"), "invalid rate 'fast': expected a number above 0"),
         (FILE.replace("500", "500\nreserve = 600"), "invalid reserve 600: expected less than the"),
         (FILE.replace("/datacube/mine", "mine"), "interface 1: path 'mine' is not one"),
         (FILE.replace("users", "usres"), "there is no interface 'usres'"),
@@ -253,7 +253,7 @@ def test_a_job_harvests_what_was_asked_for(
     monkeypatch.setenv("HARVESTER_SECRET", "practice")
     server = wechat()
     made = pickle.loads(pickle.dumps(job(
-        endpoints="getarticlesummary", out=tmp_path, base_url=server.url, rate=5000,
+        endpoints="getarticlesummary", out=tmp_path, base_url=server.url, rate="5000/s",
     )))  # fmt: skip
     seen: list[harvester.Event] = []
     assert made.run_sync(on_event=seen.append).state == "complete"
@@ -275,7 +275,7 @@ def test_a_loaded_job_has_the_accounts_of_its_file(
         end = 2024-01-31
         accounts = "a.csv"
         base-url = "{server.url}"
-        rate = 5000
+        rate = "5000/s"
         [[interface]]
         name = "mine"
         path = "/datacube/getarticlesummary"

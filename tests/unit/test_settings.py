@@ -34,6 +34,9 @@ def test_no_option_has_the_variable_of_a_secret() -> None:
     assert not {"secret", "redis_password"} & OPTIONS.keys()
 
 
+RATES = "a number above 0 with its unit, e.g. 10/s, 300/min or 2/h"
+
+
 @pytest.mark.parametrize("name", [name for name in OPTIONS if OPTIONS[name].default != ()])
 def test_a_default_is_a_value_that_the_option_takes(name: str) -> None:
     default = OPTIONS[name].default
@@ -115,7 +118,7 @@ def test_a_text_is_read_as_its_option_says(name: str, text: str, value: object) 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("rate", "fast", "rate='fast': expected a number per unit, e.g. 10/s"),
+        ("rate", "fast", f"rate='fast': expected {RATES}"),
         ("burst", "1.5", "burst='1.5': expected a whole number of at least 1"),
         ("reserve", "-1", "reserve='-1': expected a whole number of at least 0"),
         ("wait", "maybe", "wait='maybe': expected true or false"),
@@ -174,7 +177,7 @@ def test_the_engine_gets_values_that_are_parsed() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"rate": 0.5}, {"rate": Rate(600, 60.0)}, {"burst": 10}, {"concurrency": 1},
+        {"rate": "0.5/s"}, {"rate": Rate(600, 60.0)}, {"burst": 10}, {"concurrency": 1},
         {"attempts": 1}, {"daily_quota": 1}, {"daily_quota": 10, "reserve": 9},
         {"daily_quota": None, "account_concurrency": None, "session": None, "stop": None},
         {"ask_quota": True, "reserve": 9}, {"account_concurrency": 1}, {"order": "oldest"},
@@ -188,7 +191,8 @@ def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rate": 0}, "rate=0: expected a number per unit, e.g. 10/s"),
+        ({"rate": "0/s"}, f"rate='0/s': expected {RATES}"),
+        ({"rate": 300}, f"rate=300: expected {RATES}"),
         ({"burst": 0}, "burst=0: expected a whole number of at least 1"),
         ({"concurrency": 2.0}, "concurrency=2.0: expected a whole number of at least 1"),
         ({"attempts": -1}, "attempts=-1: expected"),
