@@ -215,7 +215,7 @@ def test_an_account_that_is_limited_is_tried_again_and_stops_when_no_attempt_is_
     (stopped,) = told.of(events.AccountStopped)
     assert (stopped.appid, stopped.code) == (A, 50002)
     assert stopped.error == f"{A}: {sentence(ERRORS, 50002, stopped.rid)}"
-    assert told.simulator.counts["errcode 50002"] == 3  # nothing has shown that it may be asked
+    assert 3 <= told.simulator.counts["errcode 50002"] < 3 * NUMBER
     assert {failure.code for failure in told.report.failures} == {50002}
 
 

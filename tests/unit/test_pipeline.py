@@ -17,7 +17,7 @@ from harvester.auth import Send, SharedToken
 from harvester.budget import Budget
 from harvester.coverage import Outcome
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, Field, JsonEndpoint, has_last_entry, late_until
+from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -386,17 +386,6 @@ def test_a_list_that_grows_is_whole_with_the_entry_of_its_last_day(
     for hour, days, said in ((8.1, 6, why), (7.9, 9, why), (8.1, 9, "")):
         found = of(hour, days)
         assert (found.outcome.detail, found.batch.late) == (said, False)
-
-
-def test_a_list_that_grows_from_another_day_is_whole_on_another_day() -> None:
-    rows = [{"ref_date": "2020-01-01", **WHOLE}, {"ref_date": "2020-01-02", **WHOLE}]
-    assert not has_last_entry(GROWS, rows, date(2020, 1, 2))
-    assert has_last_entry(GROWS, rows[:1], date(2020, 1, 2))
-    assert has_last_entry(replace(GROWS, late_days=0), [{}], DAY)
-
-
-def test_a_last_day_may_be_late_until_its_interface_s_own_hour() -> None:
-    assert late_until(replace(DAYS, settled_hour=13), DAY) == settles_at(date(2020, 1, 4), 13)
 
 
 @virtual()
