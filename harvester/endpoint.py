@@ -17,7 +17,7 @@ from harvester.answer import Rule, code_of, read, refusal
 from harvester.codec import MalformedError, encode, parse
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Token, Verdict, Window
-from harvester.plan import ONE_DAY, Cut, Grid, settles_at
+from harvester.plan import ONE_DAY, Cut, Grid, Load, last_settled_day, settles_at
 
 _OBJECTS = {dict}
 _OF_THE_ANSWER = {"errcode", "errmsg", "is_delay"}
@@ -189,6 +189,14 @@ def has_last_entry(endpoint: Endpoint, records: Sequence[dict[str, Any]], end: d
 def grid(endpoint: Endpoint, last: date) -> Grid:
     """How an interface's days are cut; last: the last day that can be asked for."""
     return Grid(endpoint.cut, endpoint.span, endpoint.first_day, last)
+
+
+def load_of(endpoint: Endpoint, end: date, calls: int, spent: int, now: float) -> Load:
+    """What the calls that are left, up to an end, need of an interface's daily quota."""
+    moves_on = end == last_settled_day(now, endpoint.settled_hour)
+    period = {Cut.DAYS: endpoint.span, Cut.WEEK: 7, Cut.MONTH: 30}.get(endpoint.cut, 1)
+    by_the_day = endpoint.cut in (Cut.DAYS, Cut.RECENT)
+    return Load(calls, spent, end, moves_on and by_the_day, endpoint.late_days, period)
 
 
 @dataclass(frozen=True)

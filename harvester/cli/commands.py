@@ -341,6 +341,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
             curves=not values["no_curves"],
             names={each.appid: each.name for each in listed if each.name},
             disabled=[each.appid for each in listed if not each.enabled],
+            daily_quota=values["daily_quota"],
         )
     )
 

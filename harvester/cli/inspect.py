@@ -13,14 +13,12 @@ from typing import Any
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import duration, many, plain, say, show_json, tell
-from harvester.endpoint import Endpoint
+from harvester.endpoint import load_of
 from harvester.errors import UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
-    Cut,
-    Days,
     Estimate,
     Load,
     china,
@@ -105,7 +103,7 @@ async def _counts(
         for endpoint, _, _, need in listed:
             row.append(need.left)
             spent = has.spent.get((appid, endpoint.name), 0)
-            loads.add((endpoint.name, _load(endpoint, need.days, need.left, spent, now)))
+            loads.add((endpoint.name, load_of(endpoint, need.days[1], need.left, spent, now)))
             total += need.planned
         calls.append(row)
     return calls, loads, total
@@ -127,13 +125,6 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
         f"{duration(takes.seconds)} with {flight} (assumed: {LATENCY} s an answer); the rate of"
         f" {rate} an account alone would allow {duration(takes.by_rate)}"
     )
-
-
-def _load(endpoint: Endpoint, days: Days, calls: int, spent: int, now: float) -> Load:
-    moves_on = days[1] == last_settled_day(now, endpoint.settled_hour)
-    period = {Cut.DAYS: endpoint.span, Cut.WEEK: 7, Cut.MONTH: 30}.get(endpoint.cut, 1)
-    by_the_day = endpoint.cut in (Cut.DAYS, Cut.RECENT)
-    return Load(calls, spent, days[1], moves_on and by_the_day, endpoint.late_days, period)
 
 
 def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:

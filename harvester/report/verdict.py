@@ -107,10 +107,8 @@ def clauses(seen: Overview) -> list[Clause]:
     """What needs attention, what waits, what is left; five at the most."""
     found: list[Clause] = []
     if seen.silent > 1:
-        days = number(seen.silent)
-        found.append(
-            Clause("failed", (f"已经 {days} 天没有运行", f"Nothing was asked for in {days} days"))
-        )
+        zh, en = (text.format(days=number(seen.silent)) for text in KINDS["stale"].title)
+        found.append(Clause("failed", (zh, en)))
     mine = [cause for cause in seen.causes if cause.mine and cause.kind != "stale"]
     if mine:
         accounts = len({appid for cause in mine for appid in cause.appids})
