@@ -435,7 +435,8 @@ async def test_taking_over_changes_nothing_and_the_first_run_cuts_torn_ends_and_
     await new.run()
     assert seen(tmp_path) == new.scanned() == [2, 3, 11]
     assert not drafts(tmp_path)
-    for ledger.checkpoint in (former, dict(ledger.checkpoint)):
+    for checkpoint in (former, dict(ledger.checkpoint)):
+        ledger.checkpoint = checkpoint
         with pytest.raises(UsageError, match="does not know"):
             await ledger.open()
         await ledger.sink.close()
