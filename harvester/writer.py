@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple, TypeVar
 
-from harvester.away import PATIENCE, Away, until_it_answers
+from harvester.away import Away
 from harvester.channel import Channel
 from harvester.coverage import Outcome
-from harvester.errors import LedgerError, SinkError
+from harvester.errors import LedgerError, SinkError, UsageError
 from harvester.events import Committed, Drifted, Filled, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import Source, catch_up
@@ -85,6 +84,7 @@ class Writer:
         self._spent = spent
         self._unused = unused
         self._bookings = _Bookings(self.book_calls)
+        self._turn = asyncio.Lock()  # the sinks are written, or opened anew
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -256,8 +256,8 @@ class Writer:
         """Write to all sinks; returns their checkpoints, and the accounts that one refused."""
         checkpoints: dict[str, Checkpoint] = {}
         refused: set[str] = set()
-        for name, sink in self.sinks:
-            if batches:
+        async with self._turn:
+            for name, sink in self.sinks if batches else ():
                 self.writing = name
                 written = await called(name, sink.write(batches, fence))
                 if self.sharing is None:
@@ -269,9 +269,14 @@ class Writer:
         return checkpoints, refused
 
     async def reach(self) -> None:
-        """Return once all sinks answer; raises `SinkError` if one is away for too long."""
-        for name, sink in self.sinks:
-            await until_it_answers(partial(_asked, name, sink), name, PATIENCE)
+        """Open all sinks anew, with every check of a first opening: a server may have gone back."""
+        async with self._turn:
+            for name, sink in self.sinks:
+                await called(name, sink.close())
+                try:
+                    await self.open(sink, name)
+                except UsageError as exc:  # it could be opened when the run began
+                    raise SinkError(str(exc)) from None
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
         """A window whose figures are late is stored, but not reported as done."""
@@ -299,11 +304,6 @@ class Writer:
             if sentence not in self._drift:
                 self._drift.add(sentence)
                 self._emit(Drifted(sentence))
-
-
-async def _asked(name: str, sink: Sink) -> None:
-    """Return once a sink has answered; raises `Away`."""
-    await called(name, sink.write([], {}))
 
 
 class _Booking:
