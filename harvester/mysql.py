@@ -26,17 +26,17 @@ DISK_FULL = "the disk is full"
 LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
 """The name of the lock of one that makes tables."""
 
-_CONNECT, _ANSWER = 10, 120
+CONNECT, _ANSWER = 10, 120
 """Seconds for each part of making a connection, and for an answer."""
 _OURS: dict[str, Any] = {
     "charset": "utf8mb4",
-    "connect_timeout": _CONNECT,
-    "read_timeout": _CONNECT,
+    "connect_timeout": CONNECT,
+    "read_timeout": CONNECT,
     "write_timeout": _ANSWER,
     "autocommit": False,
     "program_name": "harvester",
 }
-_LIMITS = (
+LIMITS = (
     # the locks of a writer that is frozen in a transaction are held only for so long
     " wait_timeout = 60, net_write_timeout = 60, innodb_lock_wait_timeout = 30,"
     " lock_wait_timeout = 30"
@@ -113,14 +113,14 @@ class Server(NamedTuple):
                 conv=self._conversions(),
                 defer_connect=True,
             )
-            line = socket.create_connection((connection.host, connection.port), _CONNECT)
+            line = socket.create_connection((connection.host, connection.port), CONNECT)
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             blocker = partial(self._blocker, ref(connection))
             can_be_cut(connection, line.fileno(), self.where, blocker)
             connection.connect(line)
             with connection.cursor() as cursor:
-                cursor.execute(_SETTINGS + _LIMITS)
+                cursor.execute(_SETTINGS + LIMITS)
                 cursor.execute(_ISOLATION)
             connection._read_timeout = _ANSWER  # PyMySQL has one for the greeting and all answers
         except (self.library.MySQLError, OSError, RuntimeError, ValueError) as exc:

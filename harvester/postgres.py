@@ -66,14 +66,15 @@ SETTINGS = (
     " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
 )
 """The settings of each transaction: a commit is durable when it returns."""
-_LIMITS = (
+LIMITS = [
+    (0, "lock_timeout", "30s"),
     (0, "idle_in_transaction_session_timeout", "60s"),
     (0, "statement_timeout", "120s"),
     (120000, "tcp_user_timeout", "30s"),
     (140000, "client_connection_check_interval", "1s"),
     (170000, "transaction_timeout", "600s"),
-)
-"""By the version that knows them: what ends a transaction whose client is gone, or frozen."""
+]
+"""By the version that knows them: what ends a transaction whose client waits, is gone or frozen."""
 
 _KNOWS_IDLE_SESSIONS = 140000
 
@@ -86,8 +87,8 @@ def limits(connection: Any, *, lifted: bool = False) -> str:
     """Settings after which the server ends a transaction; lifted: it may take any time."""
     version = connection.info.server_version
     found = [
-        f"set_config('{name}', '{'0' if lifted else value}', true)"
-        for since, name, value in _LIMITS
+        f"set_config('{name}', '{'0' if lifted and name != 'lock_timeout' else value}', true)"
+        for since, name, value in LIMITS
         if version >= since
     ]
     return ", ".join(found)
@@ -130,11 +131,11 @@ class Server(NamedTuple):
             )
         return connection
 
-    def _connected(self) -> tuple[Any, str]:
+    def _connected(self, **more: Any) -> tuple[Any, str]:
         """A connection, or what went wrong."""
         try:
             connection = self.library.connect(
-                **_OURS | {"application_name": _our_name()} | self.given,
+                **_OURS | {"application_name": _our_name()} | self.given | more,
                 **{name: secret.value for name, secret in self.secrets.items()},
                 autocommit=True,
                 prepare_threshold=None,
@@ -147,7 +148,7 @@ class Server(NamedTuple):
 
     def _blocker(self, pid: int) -> str:
         """Who holds what a process of the server waits for."""
-        connection, _ = self._connected()
+        connection, _ = self._connected(connect_timeout=2)
         if connection is None:
             return ""
         with connection:

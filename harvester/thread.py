@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 LIMIT = 150.0
 """Seconds for a call that uses a connection: more than a server gives one statement (120 s)."""
+PATIENT = 1.0
+"""Seconds in which a server says who holds a lock."""
 GRACE = 1.0
 """Seconds in which a call may still return after its caller was cancelled."""
 LOOK = 0.1
@@ -112,19 +114,20 @@ class Thread:
         if now >= (call.ends if left else min(call.ends, call.begun + LIMIT)):
             call.cut = True
             self._cut()
-        elif now >= call.begun + SLOW:
-            self._announce(call)
+        elif now >= call.begun + SLOW and not call.announced:
+            self._announce(call, at_once=now >= call.begun + SLOW + PATIENT)
         return False
 
-    def _announce(self, call: _Call[T]) -> None:
-        """Say that a call waits, and for whom."""
+    def _announce(self, call: _Call[T], *, at_once: bool) -> None:
+        """Say that a call waits, and for whom, unless the server does not say that soon."""
         line = self._lines[-1]
         if call.asked is None:
             self._asker = self._asker or Thread(f"{self._name}-asks")
             call.asked = self._asker._executor.submit(line.holder)
-        elif call.asked.done() and not call.announced:
+        elif call.asked.done() or at_once:
             call.announced = True
-            call.holder = call.asked.result() if call.asked.exception() is None else ""
+            if call.asked.done() and call.asked.exception() is None:
+                call.holder = call.asked.result()
             announce(line.where, call.holder)
 
     def register(self, connection: object, line: _Line) -> None:

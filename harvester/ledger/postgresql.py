@@ -59,7 +59,7 @@ _SETTINGS = (
 )
 _KEY = "pg_catalog.hashtext(current_setting('search_path'))"
 _HOLDERS = (
-    "(SELECT array_agg(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    "ARRAY(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
     f" AND classid = {_LOCK} AND objid = ({_KEY}::bigint & 4294967295)::oid)"
 )
 """The server's processes that are alone with the ledger."""
