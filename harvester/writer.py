@@ -18,7 +18,7 @@ from harvester.away import Away
 from harvester.channel import Channel
 from harvester.coverage import Outcome
 from harvester.endpoint import has_each_day
-from harvester.errors import LedgerError, SinkError
+from harvester.errors import LedgerError, SinkError, UsageError
 from harvester.events import Committed, Drifted, Gap, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import check_list, holds_records
@@ -86,13 +86,13 @@ class Writer:
             size=CHANNEL_BYTES,
         )
         self._drift: set[str] = set()
-        self._turn = asyncio.Lock()  # nothing is written while sinks are opened again
         self._late: set[Window] = set()
         self._changed: set[Window] = set()
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
         self._unsure: list[Spent] = []
+        self._turn = asyncio.Lock()  # the sinks are written, or opened anew
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -129,13 +129,16 @@ class Writer:
                 await self.ledger.list_sink(name)
 
     async def reopen(self) -> None:
-        """Open the sinks again, with every check of a first opening."""
+        """Open all sinks anew, with every check of a first opening: a server may have gone back."""
         assert self.ledger is not None
         async with self._turn:
-            check_list(self.ledger, (await self.ledger.sinks()).keys(), self._listed)
-            for name, sink in self.sinks:
-                await sink.close()
-                await self._open(name, sink)
+            try:
+                check_list(self.ledger, (await self.ledger.sinks()).keys(), self._listed)
+                for name, sink in self.sinks:
+                    await sink.close()
+                    await self._open(name, sink)
+            except UsageError as exc:  # they could be opened when the run began
+                raise SinkError(str(exc)) from None
 
     async def _open(self, name: str, sink: Sink) -> None:
         """Open a sink, and store its checkpoint."""
@@ -149,8 +152,7 @@ class Writer:
     async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
         """Commit until the channel is closed and empty; after: awaited after each commit."""
         while (group := await self.channel.collect()) is not None:
-            async with self._turn:
-                await self._commit(group)
+            await self._commit(group)
             if after is not None:
                 await after()
         await self.book()
@@ -249,8 +251,8 @@ class Writer:
         """Write to all sinks; returns their checkpoints, and the accounts that one refused."""
         checkpoints: dict[str, Checkpoint] = {}
         refused: set[str] = set()
-        for name, sink in self.sinks:
-            if batches:
+        async with self._turn:
+            for name, sink in self.sinks if batches else ():
                 self.writing = name
                 written = await sink.write(batches, fence)
                 if self.sharing is None:

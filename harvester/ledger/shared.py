@@ -62,6 +62,8 @@ CREATE INDEX journal_account ON journal (account, number);
 """
 
 
+_AT_ONCE = 1000
+"""Rows of one statement: while a longer one is sent, the server may take the client for frozen."""
 _JOURNAL = "endpoint, first_day, last_day, state, records, checksum, empty, rest"
 _JOURNAL_TYPES = ("int4", "text", "int4", "int4", "text", "int8", "int8", "text", "text")
 
@@ -85,15 +87,9 @@ class Tables:
     def run(self, sql: str, *values: object) -> int:
         return int(self._connection.execute(sql, values or None).rowcount)
 
-    def copy(self, table: str, columns: str, types: Sequence[str], rows: Iterable[Row]) -> None:
+    def append(self, table: str, columns: str, types: Sequence[str], rows: Sequence[Row]) -> None:
         """Append rows; types: of their values, as PostgreSQL names them."""
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
-        ):
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
+        self._run_with(f"INSERT INTO {table} ({columns}) SELECT * FROM {_unnested(types)}", rows)
 
     def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
         if rows:
@@ -114,7 +110,9 @@ class Tables:
 
     def _run_with(self, sql: str, rows: Sequence[Row]) -> None:
         """Run a statement with rows, as one array for each column."""
-        self._connection.execute(sql, [list(column) for column in zip(*rows, strict=True)])
+        for begin in range(0, len(rows), _AT_ONCE):
+            some = rows[begin : begin + _AT_ONCE]
+            self._connection.execute(sql, [list(column) for column in zip(*some, strict=True)])
 
 
 def _unnested(types: Iterable[str]) -> str:
@@ -406,7 +404,7 @@ def commit(
     kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
     rows = [(own[appid][0], *row) for appid, *row in journal_rows(kept)]
     if rows:
-        tables.copy("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
+        tables.append("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
     calls: Calls = Counter()
     for each in spent:  # also of an account that was lost: they have left
         calls[each.appid, each.endpoint, str(each.day)] += each.calls

@@ -21,6 +21,13 @@ LATEST = 30
 """After so many commits they are merged into the calendars."""
 _AT_ONCE = 400
 
+_LATER = (  # as numbers without leading zeros: a sink of the user's own may store another text
+    "value = CASE WHEN excluded.key = 'commits' AND"
+    " (length(excluded.value) < length(checkpoint.value)"
+    " OR length(excluded.value) = length(checkpoint.value) AND excluded.value < checkpoint.value)"
+    " THEN checkpoint.value ELSE excluded.value END"
+)
+
 T = TypeVar("T")
 
 
@@ -123,9 +130,12 @@ def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
 
 
 def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
-    """Store the entries of sinks; an empty value removes its key."""
+    """Store the entries of sinks; an empty value removes its key.
+
+    The number of commits is never lowered: two workers may store theirs in another order.
+    """
     entries = [(sink, *entry) for sink, each in checkpoints.items() for entry in each.items()]
-    put(tables, CHECKPOINT, sorted([entry for entry in entries if entry[2]]))
+    tables.insert(CHECKPOINT, sorted([entry for entry in entries if entry[2]]), _LATER)
     tables.delete(CHECKPOINT, [entry[:2] for entry in entries if not entry[2]])
 
 

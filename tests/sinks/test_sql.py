@@ -160,7 +160,7 @@ class Target:
             return
         self.server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE datname = '{self.database}' AND application_name = 'harvester'"
+            f" WHERE datname = '{self.database}' AND application_name LIKE 'harvester%'"
         )
 
     def numbers(self) -> list[int]:
