@@ -159,7 +159,8 @@ def test_a_base_url_is_not_shown() -> None:
 def test_without_options_a_run_is_careful() -> None:
     assert Options() == Options(
         rate=Rate(300, 60.0), burst=1, concurrency=64, account_concurrency=None, attempts=8,
-        patience=600.0, daily_quota=None, ask_quota=False, order="newest", refresh=False, wait=False,
+        patience=600.0, daily_quota=None, ask_quota=False, order="newest", refresh=False,
+        wait=False,
     )  # fmt: skip
 
 
