@@ -175,8 +175,7 @@ class Verdict(NamedTuple):
     message: one sentence for the operator.
     rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
     records: the records of an answer that is DONE, unchanged.
-    answered: False if no HTTP answer arrived at all; connected: False if not even a connection was
-        opened.
+    answered: False if no HTTP answer arrived at all.
     foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat says that the figures are late and will change (``is_delay``).
     more: the answer has another page.
@@ -192,7 +191,6 @@ class Verdict(NamedTuple):
     foreign: int = 0
     delayed: bool = False
     more: bool = False
-    connected: bool = True
     then: Action | None = None
 
 

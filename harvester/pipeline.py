@@ -120,7 +120,7 @@ PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
 
 def _unanswered(exc: AttemptError) -> Verdict:
     """The verdict on a request without a complete answer."""
-    return Verdict(Action.RETRY, str(exc), answered=exc.answered, connected=exc.connected)
+    return Verdict(Action.RETRY, str(exc), answered=exc.answered)
 
 
 def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:

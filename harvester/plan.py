@@ -72,11 +72,6 @@ def next_quota_day(now: float) -> float:
     return next_midnight(now - QUOTA_MARGIN) + QUOTA_MARGIN
 
 
-def is_first_hour(now: float) -> bool:
-    """Whether midnight in China was less than an hour ago: a quota may not be reset yet."""
-    return china(now).hour == 0
-
-
 def next_minute(now: float) -> float:
     """The Unix time of the next full minute."""
     return (now // 60 + 1) * 60

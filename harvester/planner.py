@@ -3,8 +3,7 @@
 Rule: reads the ledger and counts; sends nothing and starts nothing.
 
 Missing days end where something is stored, so a new window never overlaps a stored one.  A stored
-window that is provisional ("open") is requested again exactly as it was; in pieces, if the
-interface no longer accepts windows of its length.
+window that is provisional ("open") is requested again exactly as it was.
 """
 
 from __future__ import annotations

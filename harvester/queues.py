@@ -231,14 +231,14 @@ class Quota:
 
     unasked, asking: WeChat must be asked for it before the first window; that request is running.
     exhausted: WeChat has said that it is used up, and has answered nothing since; refused_at: the
-    loop's time at which it said so.
+    loop's time at which it said so.  trying: the one call of this hour is under way.
     """
 
-    __slots__ = ("asking", "exhausted", "refused_at", "unasked")
+    __slots__ = ("asking", "exhausted", "refused_at", "trying", "unasked")
 
     def __init__(self, *, unasked: bool = False) -> None:
         self.unasked = unasked
-        self.asking = self.exhausted = False
+        self.asking = self.exhausted = self.trying = False
         self.refused_at = -NEVER
 
     def begin_asking(self) -> None:
@@ -353,6 +353,7 @@ class InterfaceQueue:
             self.in_flight += 1
             budget.spend()
             if self.quota.exhausted:
+                self.quota.trying = True
                 self.parked_until = wall + QUOTA_AGAIN
         return attempt
 
@@ -366,14 +367,19 @@ class InterfaceQueue:
         """A window is no longer in flight."""
         self.in_flight -= 1
 
-    def refused(self, now: float) -> None:
-        """WeChat says that the quota is used up (now: the loop's time)."""
-        self.quota.exhausted, self.quota.refused_at = True, now
+    def refused(self, now: float) -> bool:
+        """WeChat says that the quota is used up (now: the loop's time).
+
+        Returns whether that is new: not of requests that were in flight with the first one.
+        """
+        news = self.quota.trying or not self.quota.exhausted
+        self.quota.exhausted, self.quota.trying, self.quota.refused_at = True, False, now
         self.proven = False
+        return news
 
     def answered_again(self) -> None:
         """WeChat answers again after that."""
-        self.quota.exhausted = False
+        self.quota.exhausted = self.quota.trying = False
         self.parked_until = 0.0
 
     def park(self, until: float) -> bool:

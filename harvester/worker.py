@@ -199,16 +199,13 @@ class Worker:
         if queue.windows.split:
             self._report_split(queue)
         try:
-            was_exhausted = queue.quota.exhausted
             result = await self._pipeline.run(account, queue, attempt)
             if not isinstance(result, Harvested):
                 await self._otherwise(account, queue, result)
             elif not self._handed_over(result):
                 await self._harvested(account, queue, attempt, result)
-            if was_exhausted and queue.proven:
-                queue.answered_again()
-                await self._note_quota(queue, 0.0)
         except WindowError as exc:
+            account.why = str(exc)
             await self._leave(queue, [attempt.days], _stop_reason(exc))
         except EndpointError as exc:
             await self._stop_interface(account, queue, attempt, exc)
@@ -217,6 +214,8 @@ class Worker:
             raise
         finally:
             queue.settled()
+        if queue.quota.trying:
+            await self._tried(account, queue)
         if queue.budget.limited:
             await self._check_budget(account, queue)
 
@@ -241,10 +240,7 @@ class Worker:
         if queue.stopped is not None:  # in the meantime
             await self._leave(queue, [result.attempt.days], queue.stopped)
             return
-        used_up = queue.quota.exhausted and not queue.proven and not self._options.wait
         match result:
-            case Retry() | NextPage() if used_up:
-                await self._unknown_quota(queue, result)
             case Retry():
                 self._again(account, queue, result)
             case NextPage():
@@ -333,24 +329,30 @@ class Worker:
         self, account: AccountQueue, queue: InterfaceQueue, later: Defer
     ) -> None:
         account.why = later.reason
-        queue.refused(_now())
+        news = queue.refused(_now())
+        queue.again(later.attempt, _now())
         await self._note_quota(queue, later.until)
-        if self._options.wait:
+        if not self._options.wait:
+            await self._stop_queue(queue, StopReason(later.until, later.reason))
+        elif news:
             self._pause(queue, self._wall() + QUOTA_AGAIN, later.reason)
-            queue.again(later.attempt, _now())
-            return
-        reason = StopReason(later.until, later.reason)
-        await self._leave(queue, [later.attempt.days], reason)
-        await self._stop_queue(queue, reason)
 
-    async def _unknown_quota(self, queue: InterfaceQueue, result: Retry | NextPage) -> None:
-        """The one call of this hour was not answered."""
-        until = self._wall() + QUOTA_AGAIN
-        await self._note_quota(queue, until)
-        why = result.reason if isinstance(result, Retry) else "no server answered"
-        reason = StopReason(until, f"its quota was used up, and it is unknown whether it is: {why}")
-        await self._leave(queue, [result.attempt.days], reason)
-        await self._stop_queue(queue, reason)
+    async def _tried(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """The one call of this hour was not refused: it was answered, or that is unknown."""
+        if queue.proven:
+            queue.answered_again()
+            await self._note_quota(queue, 0.0)
+            return
+        queue.quota.trying = False
+        if queue.stopped is not None:
+            return
+        wall = self._wall()
+        await self._note_quota(queue, next_quota_day(wall))
+        why = f"its quota was used up, and it is unknown whether it is: {account.why}"
+        if self._options.wait:
+            self._pause(queue, wall + QUOTA_AGAIN, why)
+        else:
+            await self._stop_queue(queue, StopReason(wall + QUOTA_AGAIN, why))
 
     async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
         """Remember until when a quota is probably used up; 0: it is not."""
@@ -418,7 +420,7 @@ class Worker:
             for queue in queues
             if (calls := queue.budget.take_unbooked())
         ]
-        queues.clear()
+        self._unbooked = {queue: None for queue in queues if queue.in_flight}
         return spent
 
     # tokens and accounts

@@ -257,7 +257,6 @@ class HttpTransport:
                 problem = "the request was cancelled by the session"
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
-            sent.connected |= not isinstance(exc, aiohttp.ClientConnectorError)
         except Exception as exc:
             problem = _of_the_session(exc, session, ours=self._given is None)
             if not problem:

@@ -38,7 +38,7 @@ from harvester.model import (
     Verdict,
     Window,
 )  # fmt: skip
-from harvester.network import Network, Silence
+from harvester.network import Network
 from harvester.pipeline import (
     PAGES,
     REFUSALS,
@@ -631,46 +631,12 @@ async def test_without_a_token_no_quota_is_asked_for() -> None:
     assert scene.transport.sent == []
 
 
-class Watched(Network):
-    """What it is told, and whether it calls the network lost."""
-
-    def __init__(self, *, lost: bool = False) -> None:
-        super().__init__()
-        self.lost = lost
-        self.told: list[tuple[object, ...]] = []
-
-    def answer(self, now: float) -> None:
-        self.told.append((now,))
-
-    def silence(self, asker: object, sent_at: float, now: float, *, connected: bool) -> Silence:
-        self.told.append((asker, round(now - sent_at), now, connected))
-        return Silence.LOST if self.lost else Silence.COUNTS
-
-
-@pytest.mark.parametrize("connected", [True, False])
 @virtual()
-async def test_a_quota_that_nobody_answers_is_told_to_the_network(connected: bool) -> None:
-    silent = AttemptError("nobody is there")
-    silent.connected = connected
-    for lost in (False, True):
-        network = Watched(lost=lost)
-        scene = Scene(silent, {}, network=network)
-        if lost:
-            with pytest.raises(NetworkError, match="nobody is there"):
-                await quota_of(scene)
-        else:
-            assert isinstance(await quota_of(scene), Verdict)
-        assert network.told == [("wx1", 1, current_time(), connected)]
-
-
-@virtual()
-async def test_a_quota_that_is_answered_is_told_to_the_network() -> None:
-    cut = AttemptError("the answer was cut off")
-    cut.answered = True
-    for answer, told in (({"quota": {"daily_limit": 2, "remain": 1}}, True), (cut, False)):
-        network = Watched()
-        await quota_of(Scene(answer, network=network))
-        assert network.told == ([(current_time(),)] if told else [])
+async def test_an_answer_about_a_quota_is_one_of_the_base_url() -> None:
+    for answer, answered in (({"errcode": -1}, True), (AttemptError("nobody is there"), False)):
+        scene = Scene(answer)
+        assert isinstance(await quota_of(scene), Verdict)
+        assert scene.pipeline.network.answered is answered
 
 
 @virtual()
@@ -914,13 +880,10 @@ async def test_before_anything_answered_the_attempts_decide_and_then_the_network
 
 @virtual()
 async def test_while_nobody_answers_attempts_do_not_count() -> None:
-    scene = Scene({"list": []}, *[gone()] * 20)
-    scene.pipeline.network.patience = 30.0
+    scene = Scene({"list": []}, *[gone()] * 9, Response(404, b""))
     await scene.run()
-    for _ in range(20):
-        found = await scene.run()
-        assert isinstance(found, Retry)
-        assert (found.attempt.failures, found.silent) == (0, True)
+    assert await scene.run(NEW._replace(failures=3)) == NextPage(NEW._replace(failures=3))
+    assert [request.path for request in scene.transport.sent[2:]] == ["/"] * 9
 
 
 @virtual()
@@ -928,16 +891,26 @@ async def test_nobody_is_waited_for_longer_than_the_patience() -> None:
     scene = Scene({"list": []}, *[gone()] * 20)
     scene.pipeline.network.patience = 9.0
     await scene.run()
-    with pytest.raises(NetworkError, match=r"^no server answered for 9 s: no connection"):
-        for _ in range(20):
-            assert isinstance(await scene.run(), Retry)
+    with pytest.raises(NetworkError, match=r"^no server answered for 12 s: no connection"):
+        await scene.run()
+
+
+@virtual()
+async def test_a_call_counts_unless_its_connection_was_never_opened() -> None:
+    closed = AttemptError("the connection was closed before an answer came")
+    closed.connected = True
+    scene = Scene(closed, gone())
+    for left in (1, 0):
+        scene.queue.budget.spend()
+        await scene.run()
+        assert (scene.queue.budget.sent, scene.queue.budget.unbooked) == (1, 1), left
 
 
 @virtual()
 async def test_one_window_whose_connection_is_closed_each_time_fails_alone() -> None:
     closed = AttemptError("the connection was closed before an answer came")
     closed.connected = True
-    scene = Scene({"list": []}, *[closed] * 8)
+    scene = Scene({"list": []}, *[closed, Response(404, b"")] * 8)
     await scene.run()
     attempt: Attempt = NEW
     with pytest.raises(WindowError, match="closed before an answer came, after 8 attempts"):
@@ -994,17 +967,18 @@ async def test_without_a_token_nothing_is_tried() -> None:
 
 
 @virtual()
-async def test_two_windows_that_are_not_answered_are_a_lost_network() -> None:
-    cut = AttemptError("closed before an answer came")
-    cut.connected = True
-    one, other = (Attempt(WINDOW._replace(begin=day, end=day)) for day in (DAY, date(2020, 1, 2)))
-    scene = Scene({"list": []}, cut, cut)
-    await scene.run()
-    first = await scene.run(one)
-    assert isinstance(first, Retry)
-    assert (first.silent, first.attempt.failures) == (False, 1)
-    second = await scene.run(other)
-    assert second == Retry(other, 0.0, "closed before an answer came", silent=True)
+async def test_a_token_request_below_the_base_url_leaves_at_the_accounts_rate() -> None:
+    scene = Scene({}, {}, AttemptError("nobody is there"))
+    limiter = scene.account.limiter
+    elsewhere = Request("POST", "https://tokens.example/x")
+    await scene.pipeline.send(limiter, elsewhere)
+    assert not scene.pipeline.network.answered
+    await scene.pipeline.send(limiter, Request("POST", "/cgi-bin/stable_token"))
+    assert scene.pipeline.network.answered
+    with pytest.raises(AttemptError):
+        await scene.pipeline.send(limiter, Request("POST", "/cgi-bin/stable_token"))
+    assert scene.transport.counted == [False, True, True]
+    assert repr(limiter) == "<Limiter 100/s, departures known: 2>"
 
 
 async def refused(*codes: int) -> list[HarvestError]:
