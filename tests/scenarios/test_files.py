@@ -1,4 +1,4 @@
-"""Files that the command makes: with the rights that the umask leaves, where it was told, or not."""
+"""Files that the command and sinks make: their rights, their directories, and a full disk."""
 
 from __future__ import annotations
 
