@@ -305,9 +305,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
 
     async def ask_more(loop: VirtualTimeLoop) -> None:
         async with SqliteLedger(tmp_path / FILE_NAME) as ledger:
-            await ledger.register(
-                [(A, endpoint.name, date(2026, 3, 1), date(2026, 3, 11))], ["jsonl:."]
-            )
+            await ledger.register([(A, endpoint.name, date(2026, 3, 1), date(2026, 3, 11))])
 
     run_virtual(ask_more)
     assert invoke(["status", "--out", str(tmp_path)]) == 0
