@@ -111,7 +111,7 @@ def looks_of(base_url: str, windows: int) -> list[Look]:
                 LAST,
                 sink=f"jsonl:{folder}",
                 base_url=base_url,
-                rate=1e6,
+                rate="1000000/s",
                 on_event=observe,
             )
         )
@@ -149,7 +149,13 @@ def _harvest(base_url: str, granted: dict[str, str], windows: int) -> Spent:
 
     async def run(folder: str) -> None:
         report = await harvester.run(
-            accounts, INTERFACE, begin, LAST, sink=f"jsonl:{folder}", base_url=base_url, rate=1e6
+            accounts,
+            INTERFACE,
+            begin,
+            LAST,
+            sink=f"jsonl:{folder}",
+            base_url=base_url,
+            rate="1000000/s",
         )
         assert report.windows.done == windows, report
 

@@ -54,7 +54,7 @@ def measure(*, full: bool = False) -> list[Figure]:
 
 
 def _job() -> Job:
-    return Job("benchmark", ["sink"], LEASE, time.time())
+    return Job("benchmark", LEASE, time.time())
 
 
 async def _timed(call: Callable[[], Awaitable[object]], times: int) -> float:
@@ -147,7 +147,7 @@ def _worker(url: str, base_url: str, accounts: int, days: int) -> None:
             sink=url,
             ledger=url,
             base_url=base_url,
-            rate=1e6,
+            rate="1000000/s",
             concurrency=8,
             lease=LEASE,
             on_event=note,

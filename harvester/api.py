@@ -18,15 +18,14 @@ from contextlib import (
 )
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Any, Unpack
 
 import anyio
 
 from harvester import plugins
 from harvester.datacube import provider_for
-from harvester.endpoint import Endpoint, check_name
-from harvester.engine import Engine, Names
+from harvester.endpoint import Endpoint, check_endpoint
+from harvester.engine import Engine
 from harvester.errors import AttemptError, EndpointError, UsageError
 from harvester.events import Report
 from harvester.ledger import (
@@ -41,7 +40,7 @@ from harvester.ledger.base import shared
 from harvester.model import Account, Batch
 from harvester.notebook import with_bar
 from harvester.outside import guarded
-from harvester.plan import FIRST, check_range, last_legal_day, parse_day
+from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
@@ -54,7 +53,6 @@ from harvester.sinks.base import (
     is_fenced,
     is_file_sink,
     path_of,
-    spec_of,
 )
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
@@ -109,7 +107,6 @@ async def run(
             ledger,
             on_event=options.get("on_event"),
             stop=options.get("stop"),
-            names=Names(partial(_sink_named, ledger), plugins.known_endpoint),
         ) as engine,
     ):
         return await engine.run()
@@ -177,7 +174,6 @@ async def stream(
             on_event=options.get("on_event"),
             stop=options.get("stop"),
             encode=ledger is not None,
-            names=None,
             group=1,
         )
         await stack.enter_async_context(engine)
@@ -242,6 +238,7 @@ class _Handover:
     """The sink that passes records to the reader of a stream, one window at a time."""
 
     identity = "stream"
+    listed = False
 
     def __init__(self) -> None:
         self._records: deque[dict[str, Any]] = deque()
@@ -301,7 +298,7 @@ def resolve(
     last = parse_day(end, now, "end")
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
-    scope = Scope(providers, found, begin, last, notes, caps=caps)
+    scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
     return scope.checked(last_legal_day(now), from_first=from_first), settings
 
 
@@ -354,12 +351,12 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
         elif not hasattr(item, "first_day"):
             raise _wrong("endpoints", item)
         else:
-            check_name(item.name)
             found[item.name] = _guarded(item)
     if not found:
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
     for endpoint in found.values():
+        check_endpoint(endpoint.name, endpoint.first_day)
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
             notes.append(
@@ -417,14 +414,6 @@ def _check_sink(item: object) -> None:
         raise UsageError(f"sink: {type(item).__name__} lacks {', '.join(missing)} of Sink")
 
 
-def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
-    """The sink of a name in a ledger; None if it is a user's own, or cannot be created here."""
-    try:
-        return plugins.sink(spec_of(name, ledger.path if ledger is not None else None))
-    except UsageError:
-        return None
-
-
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
     """The ledger that an option names; raises `UsageError`."""
     if isinstance(given, str | Secret | os.PathLike):
@@ -441,8 +430,9 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     for sink in sinks:
         path = path_of(sink)
         if path is not None:
-            place = ledger_of_file(path) if is_file_sink(sink) else path / FILE_NAME
-            return SqliteLedger(place), ()
+            if is_file_sink(sink):
+                return open_ledger(ledger_of_file(path)), ()
+            return SqliteLedger(path / FILE_NAME), ()
     urls = [url for sink in sinks if (url := getattr(sink, "ledger_url", None)) is not None]
     if urls and all(map(is_fenced, sinks)):
         return PostgresLedger(urls[0]), ()

@@ -22,20 +22,43 @@ Rule: no message holds a secret or a token.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from harvester.events import Report
 
+_USER = re.compile(
+    r"(?is)\b(?!(?:postgresql|mysql)://[\w.%-]+@[^@\s]*(?:\s|$))"  # with a user alone
+    r"(?P<scheme>[a-z][a-z0-9+.-]+:/(?:/+|(?=[^\s/@]*[:@])))"  # Path("a://b") has one slash
+    r"(?!\[USER@\])(?:[^\s/@:\[]*:(?!\d{1,5}(?:[/?#'\"]|$)).*@(?=\S)|\S*@)"
+)
+"""The user and the password of a URL: to the last @, since a password may hold any character."""
+_PASSWORD = re.compile(
+    r"(?i)(?P<name>[?&](?:\w*(?:password|passwd|passphrase|pwd|secret|token)|scram_\w+)=)"
+    r"[^&\s]*?(?=['\",;:)]*(?:[&\s]|$))"
+)
+
+
+def without_passwords(text: str) -> str:
+    """A text whose URLs have no password, and no user that may be one."""
+    if ":/" not in text:
+        return text
+    return _PASSWORD.sub(r"\g<name>…", _USER.sub(r"\g<scheme>…@", text))
+
 
 class HarvestError(Exception):
-    """The root of all exceptions of harvester.
+    """The root of all exceptions of harvester; no message has the password of a URL.
 
     ``code`` and ``rid``: WeChat's errcode and request id, if the error comes from WeChat.
     """
 
     code: int | None = None
     rid: str = ""
+
+    def __init__(self, *parts: object) -> None:
+        shown = [without_passwords(each) if isinstance(each, str) else each for each in parts]
+        super().__init__(*shown)
 
     def told(self, code: int | None, rid: str) -> Self:
         """The same error, with WeChat's errcode and request id."""
@@ -72,7 +95,12 @@ class EndpointError(HarvestError):
 
 
 class AccountError(HarvestError):
-    """One account stopped: its credentials, its permissions or its token source."""
+    """One account stopped: its credentials, its permissions or its token source.
+
+    ``local``: the reason may be this machine's own: its secret, its address, its network.
+    """
+
+    local = False
 
 
 class RunError(HarvestError):

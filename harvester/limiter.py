@@ -34,7 +34,8 @@ from harvester.retry import check_count
 
 _PERIODS = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "m": 60.0, "minute": 60.0,
             "h": 3600.0, "hour": 3600.0}  # fmt: skip
-_SPEC = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?")
+_SPEC = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([a-z]+)")
+EXPECTED = "a number above 0 with its unit, e.g. 10/s, 300/min or 2/h"
 
 _ABSURD = 1e12
 
@@ -81,14 +82,14 @@ class Rate(NamedTuple):
 
     @classmethod
     def parse(cls, given: object) -> Rate:
-        """A rate from ``10/s``, ``600/min``, or a number of requests a second.
+        """A rate from a text with its unit: ``10/s``, ``600/min``, ``2/h``.
 
-        A fractional number is counted over a period that makes it whole: 0.5 is one in two
-        seconds, 2.5 is five.  Raises `UsageError`.
+        A fractional number is counted over a period that makes it whole: 0.5/s is one in two
+        seconds, 2.5/s is five.  Raises `UsageError`, also for a number without a unit.
         """
         number, period = (given[0], given[1]) if isinstance(given, Rate) else _read_rate(given)
         if not (0 < number < math.inf and 0 < period < math.inf):
-            raise UsageError(f"invalid rate {given!r}: expected a number per unit, e.g. 10/s")
+            raise UsageError(f"invalid rate {given!r}: expected {EXPECTED}")
         if number < 1:
             return cls(1, min(period / number, _ABSURD))
         whole = Fraction(number).limit_denominator(1000)
@@ -96,12 +97,10 @@ class Rate(NamedTuple):
 
 
 def _read_rate(given: object) -> tuple[float, float]:
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return (float(given) if abs(given) < _ABSURD else math.inf), 1.0
     if isinstance(given, str):
         found = _SPEC.fullmatch(given.strip().lower())
-        if found and (found[2] or "s") in _PERIODS and float(found[1]) < _ABSURD:
-            return float(found[1]), _PERIODS[found[2] or "s"]
+        if found and found[2] in _PERIODS and float(found[1]) < _ABSURD:
+            return float(found[1]), _PERIODS[found[2]]
     return math.nan, math.nan
 
 

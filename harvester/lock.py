@@ -31,7 +31,7 @@ _guard = RLock()
 class Claim:
     """The exclusive use of something, by an advisory lock on a file beside it."""
 
-    def __init__(self, path: Path, what: str, mode: int = 0o644) -> None:
+    def __init__(self, path: Path, what: str, mode: int = 0o666) -> None:
         """Take it, or raise `UsageError` with one sentence about ``what`` is in use.
 
         mode: of the file, if it is made.
@@ -64,6 +64,14 @@ class Claim:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         durable.write(self._descriptor, text, what)
         durable.truncate(self._descriptor, len(text), what)
+
+    def overwrite(self, text: bytes, place: int) -> None:
+        """Write bytes in the place of others, in one call; not durable until `sync`."""
+        os.pwrite(self._descriptor, text, place)
+
+    def sync(self, what: str = "note") -> None:
+        """Make the file durable."""
+        durable.sync(self._descriptor, what)
 
     def noted(self) -> bytes:
         """What the last holder wrote into the file."""

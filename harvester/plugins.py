@@ -165,7 +165,8 @@ def _shown(spec: Secret) -> str:
     """A spec without parts that may be secret: of a URL only the scheme."""
     scheme, mark, _ = spec.value.partition("://")
     if mark or "@" in spec.value:
-        return f"{scheme.partition(':')[0][:20]}{mark}…"
+        scheme, colon, _ = scheme.partition(":")
+        return f"{scheme[:20]}{mark}…" if mark or colon else "…"
     return spec.value
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
 from harvester.ledger.base import place_of
 from harvester.model import Account, metadata
@@ -26,6 +26,7 @@ from harvester.secrets import Secret
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
+    StoredWindow,
     is_file_sink,
     keep_with,
     name_in,
@@ -37,6 +38,7 @@ from harvester.sinks.columns import Table
 from harvester.stored import error_of
 
 _ROWS = 1 << 14  # of a batch
+_TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
 _SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory", "redis", "rediss")
 
@@ -70,12 +72,13 @@ def read(
     days = None if start is None and end is None else _days(start, end)
     if shared:
         keep_with(sink, shared)
-    checkpoint = None if shared else _checkpoint(sink, found, asked=ledger is not None)
+    checkpoint = partial(_checkpoint, sink, None if shared else found, asked=ledger is not None)
+    checkpoint()  # what is wrong is said at once
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
 
 
 class StoredRecords:
-    """Stored records; each use reads them again.
+    """Stored records; each use reads what is stored then, also while a run goes on.
 
     It has the Arrow C stream interface: ``polars.DataFrame(stored)``, ``pyarrow.table(stored)``,
     ``duckdb.sql("SELECT … FROM stored")`` accept it directly.
@@ -87,7 +90,7 @@ class StoredRecords:
         endpoint: Endpoint,
         appids: frozenset[str] | None,
         days: Days | None,
-        checkpoint: Checkpoint | None,
+        checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
         from harvester.sinks import arrow
 
@@ -137,9 +140,7 @@ class StoredRecords:
             yield self._arrow.batch_of(self._table, self.schema, documents)
 
     def _documents(self) -> Iterator[dict[str, Any]]:
-        found = self._guarded(self._scan, self._table.name, self._appids, self._checkpoint)
-        found = iter(found)
-        while (stored := self._guarded(next, found, None)) is not None:
+        for stored in self._stored():
             window = stored.window
             if self._appids is not None and window.appid not in self._appids:
                 continue
@@ -149,6 +150,25 @@ class StoredRecords:
             for record in self._guarded(stored.records):
                 if self._is_wanted(record):
                     yield {**record, **beside}
+
+    def _stored(self) -> Iterator[StoredWindow]:
+        """Scan the sink with the ledger's newest checkpoint.
+
+        A run may replace files after that was read, and before the sink has opened them: then it
+        has a newer one.
+        """
+        for turn in range(1, _TURNS + 1):
+            checkpoint = self._checkpoint()
+            found = iter(self._guarded(self._scan, self._table.name, self._appids, checkpoint))
+            try:
+                stored = self._guarded(next, found, None)
+                break
+            except SinkError:
+                if turn == _TURNS or self._checkpoint() == checkpoint:
+                    raise
+        while stored is not None:
+            yield stored
+            stored = self._guarded(next, found, None)
 
     def _is_wanted(self, record: dict[str, Any]) -> bool:
         """Whether a record belongs to a day of the range; its window has days of it."""

@@ -32,7 +32,7 @@ from typing import (
 from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
-from harvester.limiter import Rate
+from harvester.limiter import EXPECTED, Rate
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
@@ -116,7 +116,10 @@ def _string(value: Any) -> str:
 
 
 def _path(value: Any) -> Path:
-    return Path(_string(os.fspath(value)))
+    text = _string(os.fspath(value))
+    if "://" in text:  # a path would keep what may be a password on the disk
+        raise ValueError
+    return Path(text)
 
 
 def _spec(value: Any) -> Secret:
@@ -137,7 +140,7 @@ _is_store = _with_methods("load", "replace", "lease", "close")
 _is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
-RATE = Kind("a number per unit, e.g. 10/s", "R", Rate.parse)
+RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
 COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
@@ -160,7 +163,7 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain", "sink")
 LIBRARY_ONLY = ()
 
 
@@ -196,9 +199,9 @@ class StopSignal(Protocol):
 class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
-    rate: Annotated[Rate | str | float, Option(RATE, "300/min",
-        "Requests that leave for one account: 10/s, 300/min, 2/h; in no period of that length do"
-        " more leave.  WeChat publishes no limit; the default is a cautious one.")]
+    rate: Annotated[Rate | str, Option(RATE, "300/min",
+        "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
+        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.")]
     burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
     concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
@@ -212,11 +215,9 @@ class Keywords(TypedDict, total=False):
         " meanwhile attempts do not count.  With wait there is no limit.")]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
-        " allows.")]
+        " allows.", (*RUN_AND_PLAN, "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
-    reserve: Annotated[int, Option(COUNT_OR_ZERO, 0,
-        "Calls of the daily quota that are left to the account's other programs.")]
     order: Annotated[str, Option(ORDER, "newest",
         "newest: yesterday first, then provisional figures (which can still change), then the past,"
         " newest first."
@@ -331,7 +332,7 @@ class InvalidOptionError(UsageError):
 
     def __init__(self, name: str, shown: str, expected: str) -> None:
         super().__init__(name, shown, expected)
-        self.name, self.shown, self.expected = name, shown, expected
+        self.name, self.shown, self.expected = self.args
 
     def __str__(self) -> str:
         return f"{self.name}={self.shown}: expected {self.expected}"
@@ -343,7 +344,7 @@ class InvalidOptionError(UsageError):
 
 def _shown(name: str, value: object) -> str:
     """The value, unless it may hold a secret or is no plain value."""
-    if isinstance(value, str) and OPTIONS[name].secret:
+    if isinstance(value, str) and OPTIONS[name].secret and "@" in value:
         return "'…'"
     if isinstance(value, date):
         return str(value)
@@ -386,7 +387,6 @@ class Options:
     patience: float
     daily_quota: int | None
     ask_quota: bool
-    reserve: int
     order: str
     refresh: bool
     wait: bool
@@ -401,11 +401,6 @@ class Options:
             object.__setattr__(made, field.name, values[field.name])  # it is frozen
         return made
 
-    @property
-    def daily_budget(self) -> int | None:
-        """Calls a day that may be spent, if that is known before WeChat is asked."""
-        return None if self.daily_quota is None else self.daily_quota - self.reserve
-
 
 def _values(given: Mapping[str, Any]) -> dict[str, Any]:
     """All options as they are used: those that are given, and the others' defaults."""
@@ -413,12 +408,4 @@ def _values(given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
     defaults = {name: option.default for name, option in KEYWORDS.items()}
-    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
-    reserve, daily = values["reserve"], values["daily_quota"]
-    if reserve and daily is None and not values["ask_quota"]:
-        expected = "a daily quota as well, given or asked for"
-        raise InvalidOptionError("reserve", str(reserve), expected)
-    if daily is not None and reserve >= daily:
-        expected = f"less than the daily quota of {daily:,}"
-        raise InvalidOptionError("reserve", str(reserve), expected)
-    return values
+    return {name: check(name, value) for name, value in {**defaults, **given}.items()}

@@ -1,4 +1,4 @@
-"""Checks of the SQLite library and of its files, for every module that uses SQLite.
+"""Checks of the SQLite library and of files of databases, before a driver opens them.
 
 Rule: imports no SQLite driver; each module calls this before it connects.
 """
@@ -6,6 +6,7 @@ Rule: imports no SQLite driver; each module calls this before it connects.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from harvester.errors import UsageError
@@ -18,6 +19,22 @@ def check_version(found: tuple[int, ...]) -> None:
     if found < OLDEST:
         least, loaded = (".".join(map(str, version)) for version in (OLDEST, found))
         raise UsageError(f"SQLite {least} or newer is needed, and Python has loaded {loaded}")
+
+
+def check_place(path: Path, where: str) -> None:
+    """Raise `UsageError` if the directory of a file that is to be made does not exist."""
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"{where} cannot be made: there is no directory {path.parent}; make it, or correct"
+            " the path"
+        )
+
+
+def make(path: Path) -> None:
+    """Make an empty file if there is none; SQLite makes one without the group's right to write."""
+    if not path.exists():
+        with suppress(OSError):  # SQLite says what is the matter
+            path.touch()
 
 
 def uri(path: Path, mode: str) -> str:

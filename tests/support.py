@@ -150,6 +150,8 @@ class Script:
         if request.path.startswith("/cgi-bin/"):
             self.tokens += 1
             return _response(self._token())
+        if request.path == "/":  # whether a server answers at all
+            return _response(self._answer({"begin_date": ""}))
         body = json.loads(request.body or b"{}")
         self.asked.append(body["begin_date"])
         return _response(self._answer(body))
@@ -211,7 +213,7 @@ async def engine_run(
     """Run the real engine in virtual time; rate and concurrency are out of the way unless given."""
     if isinstance(transport, Simulator):
         transport = FakeTransport(transport, latency=0.01)
-    options = {"rate": 100_000, "concurrency": 16, **options}
+    options = {"rate": "100000/s", "concurrency": 16, **options}
     engine = Engine(
         asked,
         Options(**options),

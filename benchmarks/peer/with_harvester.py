@@ -18,7 +18,7 @@ def harvest(job: dict[str, Any]) -> None:
             job["days"][-1],
             sink=f"jsonl:{job['folder']}",
             base_url=job["url"],
-            rate=1e6,
+            rate="1000000/s",
             concurrency=job["in_flight"],
         )
     )

@@ -40,7 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if out is not None:
             out.flush()
-    except OSError:
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):
+            if not status:
+                print(f"harvester: the output cannot be written ({exc.strerror})", file=sys.stderr)
+            status = STOPPED
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)

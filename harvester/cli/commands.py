@@ -22,6 +22,7 @@ from harvester import plugins
 from harvester.api import open_sinks
 from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
 from harvester.cli.options import (
+    FILE,
     PLACES,
     json_option,
     known_sink_option,
@@ -36,7 +37,7 @@ from harvester.config.accounts import (
     list_accounts,
 )
 from harvester.config.interfaces import choose_interfaces
-from harvester.errors import HarvestError, ReaderGoneError, UsageError
+from harvester.errors import HarvestError, ReaderGoneError, UsageError, without_passwords
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
@@ -81,13 +82,16 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return _refused(str(exc), STOPPED, called)
     except BrokenPipeError:
         raise
-    except OSError as exc:  # a path that cannot be: too long, for instance
-        text = f"{exc.filename or 'a file'} cannot be used ({exc.strerror})"
-        return _refused(text, UNUSABLE, called)
+    except OSError as exc:
+        if exc.filename is None:  # no path, but what is open: the disk of the output is full
+            called.aside = True
+            return _refused(f"the output cannot be written ({exc.strerror})", STOPPED, called)
+        return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
+    text = without_passwords(text)
     say(text, "error")
     if called.as_json:
         screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
@@ -150,6 +154,7 @@ def run(**values: Any) -> int:
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
     endpoints = asked.interfaces(values)
+    ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
 
     async def harvest(observe: Any, stop: asyncio.Event) -> Any:
         return await harvester.run(
@@ -158,7 +163,7 @@ def run(**values: Any) -> int:
             values["start"],
             values["end"],
             sink=sinks,
-            **{**asked.library(values), "ledger": values["ledger"] or values["out"] / FILE_NAME},
+            **{**asked.library(values), "ledger": ledger},
             on_event=observe,
             stop=stop,
         )
@@ -290,7 +295,7 @@ def _named(names: Sequence[str]) -> set[str]:
 @click.option(
     "--html",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("report.html"),
     show_default=True,
     help="Where the page goes: one file that needs no network.",
@@ -298,7 +303,7 @@ def _named(names: Sequence[str]) -> set[str]:
 @click.option(
     "--svg",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
 )
 @click.option(
@@ -336,6 +341,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
             curves=not values["no_curves"],
             names={each.appid: each.name for each in listed if each.name},
             disabled=[each.appid for each in listed if not each.enabled],
+            daily_quota=values["daily_quota"],
         )
     )
 
@@ -355,7 +361,9 @@ def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
     """The ledger that was named, or the one in a directory."""
     say_file()
-    return open_ledger(given or ledger_of(out), readonly=readonly)
+    if given:
+        return open_ledger(given, readonly=readonly)
+    return SqliteLedger(ledger_of(out), readonly=readonly)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
@@ -377,6 +385,59 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     return asyncio.run(
         show_rebuilding(_ledger_in(out, ledger, readonly=False), sink, own, time.time())
     )
+
+
+@cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
+def sink() -> None:
+    """List, add or remove the sinks of a ledger: where its runs store the records.
+
+    The list is made by the first run, and a run with other sinks is refused.
+    """
+
+
+def _spec(_: click.Context, __: click.Parameter, given: str) -> Secret:
+    return Secret(given)  # it may hold a password
+
+
+spec_argument = click.argument("spec", type=click.UNPROCESSED, callback=_spec)
+
+
+@sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
+@options_of("sink")
+def list_sinks(out: Path, ledger: Any) -> int:
+    """List the sinks, one a line."""
+    from harvester.cli.sink import show_sinks
+
+    return asyncio.run(show_sinks(_ledger_in(out, ledger)))
+
+
+@sink.command("add", context_settings=CONTEXT, short_help="Copy what is stored into a new sink.")
+@spec_argument
+@options_of("sink")
+def add_sink(spec: Secret, out: Path, ledger: Any) -> int:
+    """Copy what is stored into the sink SPEC, and list it; nothing is sent.
+
+    Refused while a run uses the ledger.  If it is interrupted, the same command goes on.
+    """
+    from harvester.cli.sink import show_adding
+
+    [made] = open_sinks([spec])
+    own = asked.own_interfaces()
+    return asyncio.run(show_adding(_ledger_in(out, ledger, readonly=False), made, own))
+
+
+@sink.command("remove", context_settings=CONTEXT, short_help="Remove a sink from the list.")
+@spec_argument
+@options_of("sink")
+def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
+    """Remove the sink SPEC from the list; what is stored in it stays.
+
+    Refused while a run uses the ledger.
+    """
+    from harvester.cli.sink import show_removal
+
+    [made] = open_sinks([spec])
+    return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make what is stored small, now.")
@@ -484,7 +545,7 @@ def simulate(port: int, **values: Any) -> int:
 @click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=Path("harvest-demo"),
     show_default=True,
     help="Where the harvest goes.",

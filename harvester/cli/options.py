@@ -17,6 +17,17 @@ from harvester.config.interfaces import read_interfaces
 from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
 from harvester.settings import FLAG, OPTIONS, REQUIRED, InvalidOptionError, read
 
+
+class _File(click.Path):
+    """A path, which is no URL: a path would keep what may be a password on the disk."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" in str(value):
+            self.fail(f"{value!r} is a URL, not a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _File(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLACES = (
@@ -132,7 +143,7 @@ config_option = click.option(
     "--config",
     metavar="FILE",
     envvar="HARVESTER_CONFIG",
-    type=click.Path(path_type=Path),
+    type=FILE,
     is_eager=True,
     expose_value=False,
     callback=_load_config,

@@ -6,12 +6,14 @@ Rule: loopback only.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +78,24 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    try:
-        async with serve(simulator, HOST, port) as server:
-            tell(server.url)
-            tell(
-                f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:"
-            )
-            tell(
-                f"HARVESTER_SECRET={simulator.secret} {_command()} run users"
-                f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-03-31"
-                f" --base-url {server.url} --out practice"
-            )
-            if component:
-                _tell_platform(simulator, component)
-            await ended.wait()
-    except OSError as exc:
-        raise UsageError(f"port {port} of {HOST} cannot be used ({exc.strerror})") from None
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(serve(simulator, HOST, port))
+        except OSError as exc:
+            why = os.strerror(exc.errno or 0)
+            raise UsageError(
+                f"port {port} of {HOST} cannot be used ({why}); --port 0 takes a free one"
+            ) from None
+        tell(server.url)
+        tell(f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:")
+        tell(
+            f"HARVESTER_SECRET={shlex.quote(simulator.secret)} {_command()} run users"
+            f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-03-31"
+            f" --base-url {server.url} --out practice"
+        )
+        if component:
+            _tell_platform(simulator, component)
+        await ended.wait()
     return 0
 
 

@@ -42,12 +42,13 @@ async def write_report(
     curves: bool = True,
     names: Mapping[str, str] | None = None,
     disabled: Collection[str] = (),
+    daily_quota: int | None = None,
 ) -> int:
     """Write the page, and the card if it is wanted.
 
     own: interfaces of the configuration.  given: sinks as they are reached from here.  curves:
     whether figures are read as well.
-    names, disabled: of accounts, as of `overview`.
+    names, disabled, daily_quota: as of `overview`.
     """
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
     endpoints.update({endpoint.name: endpoint for endpoint in own})
@@ -55,10 +56,16 @@ async def write_report(
     async with ledger:
         where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         seen = await overview(
-            ledger, now, endpoints=endpoints, names=names, disabled=disabled, where=where
+            ledger,
+            now,
+            endpoints=endpoints,
+            names=names,
+            disabled=disabled,
+            where=where,
+            daily_quota=daily_quota,
         )
         named = as_known(ledger, known := await ledger.sinks(), given)
-        wanted = [name for name in named or known if known[name].whole]
+        wanted = [*(named or known)]
         drawn, why = None, ""
         if curves and seen.accounts:
             drawn, why = await _figures(ledger, seen, wanted, named)

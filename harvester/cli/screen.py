@@ -1,6 +1,7 @@
 """Text for the terminal: one-line messages, numbers, tables.
 
-Rule: text from outside loses its control characters before it is printed.
+Rule: text from outside loses its control characters, and the passwords of its URLs, before it is
+printed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import datetime
 from rich.console import Console
 
 from harvester import codec
+from harvester.errors import without_passwords
 from harvester.model import many as many
 from harvester.plan import CHINA
 
@@ -78,6 +80,7 @@ def logs_json() -> bool:
 
 def harmless(text: str) -> str:
     """Text that cannot steer the terminal; its lines, and the joiners of emoji, stay."""
+    text = without_passwords(text)
     return "".join(char if char.isprintable() or char in "\n\u200d\u3000" else " " for char in text)
 
 
@@ -95,6 +98,7 @@ def _escape(char: str) -> str:
 
 def plain(text: str) -> str:
     """Text on one line and without control characters: a title must not steer the terminal."""
+    text = without_passwords(text)
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harvester.errors import UsageError
+from harvester.errors import UsageError, without_passwords
 from harvester.plan import nearest
 from harvester.settings import OPTIONS, InvalidOptionError, check, read
 
@@ -73,7 +73,10 @@ def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict
         text = environ.get(variable)
         if name in COMMAND_OPTIONS and text:
             opening = f"invalid {variable}"
-            given = text.split() if OPTIONS[name].several else text
+            if OPTIONS[name].several:  # a password may hold a space
+                given: Any = (text if OPTIONS[name].secret else without_passwords(text)).split()
+            else:
+                given = text
             values[name] = Given(_value(name, given, opening, read), opening)
     return values
 

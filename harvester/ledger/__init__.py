@@ -24,6 +24,7 @@ from harvester.ledger.sqlite import (
 from harvester.ledger.tables import VERSION
 from harvester.plan import nearest
 from harvester.secrets import Secret
+from harvester.sqlitefile import check_place
 
 __all__ = [
     "FILE_NAME",
@@ -48,9 +49,12 @@ FORMS = "give a path, sqlite:FILE or postgresql://…"
 def open_ledger(
     given: str | Secret | os.PathLike[str], *, readonly: bool = False
 ) -> SqliteLedger | PostgresLedger:
-    """The ledger that a path or a spec names, not entered yet; raises `UsageError`."""
+    """The ledger that a path or a spec names, not entered yet; raises `UsageError`.
+
+    Also if it is to be written, and its directory does not exist.
+    """
     if isinstance(given, os.PathLike):
-        return SqliteLedger(given, readonly=readonly)
+        return _in_file(given, readonly=readonly)
     spec = Secret(given)
     scheme, mark, _ = spec.value.partition("://")
     if mark and scheme == "postgresql":
@@ -63,4 +67,11 @@ def open_ledger(
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")
     if not path:
         raise UsageError(f"ledger: its path is empty; {FORMS}")
-    return SqliteLedger(path, readonly=readonly)
+    return _in_file(path, readonly=readonly)
+
+
+def _in_file(path: str | os.PathLike[str], *, readonly: bool) -> SqliteLedger:
+    ledger = SqliteLedger(path, readonly=readonly)
+    if not readonly:
+        check_place(ledger.path, ledger.where)
+    return ledger

@@ -40,11 +40,11 @@ KINDS = {
         Kind(
             "stale",
             True,
-            ("没有运行", "not run"),
-            ("已经 {days} 天没有采集", "Nothing was asked for in {days} days"),
+            ("日期未更新", "range ended"),
+            ("最近 {days} 天没有采集过", "None of the last {days} days was asked for"),
             (
-                "检查定时任务（crontab、systemd 等），再运行同样的命令。",
-                "Check the schedule (crontab, systemd, …), and run the same command again.",
+                "检查定时任务（crontab、systemd 等），用 --end yesterday 再运行。",
+                "Check the schedule (crontab, systemd, …), and run with --end yesterday.",
             ),
         ),
         Kind(
@@ -55,6 +55,16 @@ KINDS = {
             (
                 f"在{_CONSOLE_ZH}核对或重置，更新密钥后重新运行。",
                 "Check or reset it in the account's console, update the secret, run again.",
+            ),
+        ),
+        Kind(
+            "appid",
+            True,
+            ("AppID", "AppID"),
+            ("AppID 不正确", "The AppID is wrong"),
+            (
+                f"在{_CONSOLE_ZH}核对并更正账号文件或 --appid 里的 AppID，再重新运行。",
+                "Compare it with the account's console, correct it where it is given, run again.",
             ),
         ),
         Kind(
@@ -164,14 +174,16 @@ KINDS = {
 """By name, in the order in which they are shown."""
 
 _CODES = {
-    "secret": (40001, 40002, 40013, 40125, 40243, 41002, 41004),
+    "secret": (40001, 40002, 40125, 40243, 41004),
+    "appid": (40013, 41002),
     "ip": (40164, 40090, 45032, 45035, 61004, *range(89501, 89508)),
-    "permission": (43104, 48001, 42005, 43007, 50001, 61007),
+    "permission": (43104, 45063, 48001, 42005, 43007, 50001, 61007, 61014, 61015, 61016),
     "authorisation": (
         40030, 40091, 40094, 41018, 42002, 42007, 61003, 61005, 61006, 61009, 61010, 61011, 61023,
+        61024,
     ),
-    "frozen": (48004, 50002, 50007),
-    "retired": (47009,),
+    "frozen": (48004, 50002, 50004, 50007),
+    "retired": (46101, 47009, 48009),
     "month": (45040,),
     "late": (61503,),
 }  # fmt: skip

@@ -4,7 +4,8 @@ Rule: reads the ledger alone, asks nobody else, and takes the time as an argumen
 
 Fresh and complete are judged apart: an account is fresh if each of its interfaces has its newest
 day; it is complete if all days asked for are there.  A ledger of which nothing was asked for within
-`RECENT` is an archive, and judged by the last day that was asked for.
+`RECENT` is an archive, and judged by the last day that was asked for.  So is one whose runs of
+today or yesterday ended at an older day.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import chain
 from typing import NamedTuple
 
 from harvester.coverage import (
@@ -29,7 +31,7 @@ from harvester.coverage import (
     days_of,
 )
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, grid
+from harvester.endpoint import Endpoint, grid, load_of
 from harvester.ledger.base import Key, Ledger, WorkerState, shared
 from harvester.plan import (
     ONE_DAY,
@@ -40,9 +42,12 @@ from harvester.plan import (
     last_settled_day,
     period_of,
     quota_day,
+    quota_days,
 )
 from harvester.report.causes import KINDS, ip_in, kind_of, said_of
 
+SEEN_QUOTA = 1000
+"""Calls a day and interface that most accounts have, where neither an option nor use tells."""
 RECENT = timedelta(days=31)
 """An interface of an account that was asked for nothing so young is not expected to be fresh."""
 WEEKS = 12
@@ -131,7 +136,7 @@ class AccountView:
 
     state: ``todo``, ``late``, ``here`` or ``old`` (nothing recent was asked for).  kind: the cause
     of what is late, empty if nothing is.  late, expected: interfaces.  behind: days of the
-    interface that is latest; None if it never came.  weeks: the last `WEEKS`, oldest first.
+    interface that is latest; None if nothing ever came.  weeks: the last `WEEKS`, oldest first.
     """
 
     appid: str
@@ -165,7 +170,6 @@ class Overview:
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  calls: still to
     be made; blocked: calls that a person must unblock first.  finished: the day on which all is
     there, None if it cannot be told.  shapes: letters a day, as of `runs_of`, each once.
-    lacking: sinks that are behind.
     """
 
     made: float
@@ -182,7 +186,6 @@ class Overview:
     blocked: int = 0
     finished: date | None = None
     shapes: list[str] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
     workers: list[WorkerState] = field(default_factory=list)
     where: str = ""
 
@@ -205,24 +208,25 @@ async def overview(
     names: Mapping[str, str] | None = None,
     disabled: Collection[str] = (),
     where: str = "",
+    daily_quota: int | None = None,
 ) -> Overview:
     """What a ledger, which is entered, knows now (a Unix time); raises `LedgerError`.
 
     endpoints: the interfaces that are known.  names: of accounts.  disabled: accounts that are not
     harvested now, and so not expected to be fresh.  where: what the page calls the ledger.
+    daily_quota: calls a day of one interface of one account, None if it is not known.
     """
     asked = await ledger.asked()
     today = quota_day(now)
     spent = [await ledger.spent(day) for day in (today - ONE_DAY, today)]
-    maker = _Maker(asked, now, endpoints, names or {}, disabled)
-    maker.spent = {key: max(each.get(key, 0) for each in spent) for key in {*spent[0], *spent[1]}}
+    maker = _Maker(asked, now, endpoints, names or {}, disabled, spent)
+    maker.daily_quota = daily_quota
     appids = await ledger.accounts()
     for begin in range(0, len(appids), AT_ONCE):
         some = appids[begin : begin + AT_ONCE]
         maker.add(some, await ledger.calendars(some))
     made = maker.finish()
     made.where = where
-    made.lacking = [name for name, sink in (await ledger.sinks()).items() if not sink.whole]
     if (with_workers := shared(ledger)) is not None:
         made.workers = await with_workers.workers()
     return made
@@ -329,8 +333,11 @@ class _Maker:
         endpoints: Mapping[str, Endpoint],
         names: Mapping[str, str],
         disabled: Collection[str],
+        spent: Sequence[Mapping[Key, int]],
     ) -> None:
         self._now = now
+        self._today = spent[-1]
+        self._spent = {key: max(day.get(key, 0) for day in spent) for key in {*chain(*spent)}}
         self._disabled = frozenset(disabled)
         self._endpoints = endpoints
         self._names = names
@@ -339,13 +346,13 @@ class _Maker:
             self._asked[appid][name] = days
         settled = last_settled_day(now)
         newest = max((end for _, end in asked.values()), default=settled)
-        archive = newest < settled - RECENT
+        ran = any(self._spent.values()) and newest < settled - ONE_DAY
+        archive = ran or newest < settled - RECENT
         self._newest = newest
         self._made = Overview(now, newest if archive else settled, archive)
         self._shapes = _Shapes(self._made.day)
         self._causes: dict[tuple[str, str], Cause] = {}
-        self.spent: dict[Key, int] = {}
-        """The calls of a day, today or yesterday."""
+        self.daily_quota: int | None = None
         self._days_left = 0.0
         self._behind: int | None = None
 
@@ -363,6 +370,8 @@ class _Maker:
             for name in sorted(names[appid] | asked.keys(), key=_place):
                 calendar = calendars.get((appid, name)) or Calendar()
                 self._interface(account, name, calendar, reasons if young else None)
+            if not stored_in(account.counts):
+                account.behind = None
             account.reasons = sorted(reasons.values(), key=_urgency)[: 2 * MOST_SAID]
             if any(KINDS[reason.kind].mine for reason in account.reasons):
                 account.state = "todo"
@@ -463,10 +472,7 @@ class _Maker:
             return
         account.late += 1
         before = max(letters.rfind(one, 0, at) for one in (b"f", b"e", b"o"))
-        if before < 0:
-            account.behind = None
-        elif account.behind is not None:
-            account.behind = max(account.behind, at - before)
+        account.behind = max(account.behind or 0, at - before)
         kind = kind_of(over) if over is not None else "missing"
         account.kind = min((one for one in (account.kind, kind) if one), key=_weight)
 
@@ -494,9 +500,21 @@ class _Maker:
             self._made.blocked += calls
             return
         self._made.calls += calls
-        if "quota" in kinds:
-            pace = self.spent.get(key, 0)
-            self._days_left = max(self._days_left, math.ceil(calls / pace) if pace else math.inf)
+        end = shape.first + timedelta(days=len(letters) - 1)
+        left = self._days_of(key, end, calls, waits="quota" in kinds)
+        self._days_left = max(self._days_left, left)
+
+    def _days_of(self, key: Key, end: date, calls: int, *, waits: bool) -> float:
+        """Days after today until the calls of an interface are made; infinite if not known."""
+        endpoint = self._endpoints.get(key[1])
+        if self.daily_quota is not None and endpoint is not None:
+            load = load_of(endpoint, end, calls, self._today.get(key, 0), self._now)
+            days = quota_days(load, self.daily_quota, china(self._now).date())
+            return math.inf if days is None else max(days - 1, 0)
+        if not waits:
+            return (calls - 1) // SEEN_QUOTA
+        pace = self._spent.get(key, 0)
+        return math.ceil(calls / pace) if pace else math.inf
 
     def _calls_left(self, name: str, first: date, letters: bytes) -> int:
         end = first + timedelta(days=len(letters) - 1)

@@ -84,6 +84,9 @@ class Sink(Protocol):
     ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
     a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
 
+    ``listed = False`` is optional: a ledger does not list the sink, so that it may come and go with
+    each run; it gets what is fetched while it is there.
+
     ``fenced = True`` is optional: several workers may write at the same time, and `write` refuses
     accounts that a later epoch has written, however late it comes.  A shared ledger takes no other
     sinks.
@@ -152,6 +155,11 @@ def is_file_sink(sink: object) -> bool:
 def takes_lines(sink: object) -> bool:
     """Whether a sink wants the lines of a batch, not its records."""
     return bool(getattr(sink, "takes_lines", False))
+
+
+def is_listed(sink: object) -> bool:
+    """Whether a ledger lists a sink."""
+    return bool(getattr(sink, "listed", True))
 
 
 def is_fenced(sink: object) -> bool:

@@ -332,7 +332,7 @@ def _made_from(path: Path) -> str | None:
 def _create(path: Path) -> Any:
     path.unlink(missing_ok=True)  # of a process that was killed
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    return open(os.open(path, flags, 0o644), "wb", buffering=CHUNK)
+    return open(os.open(path, flags, 0o666), "wb", buffering=CHUNK)
 
 
 def _compression() -> str:

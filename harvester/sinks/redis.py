@@ -55,7 +55,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.durable import step
@@ -323,11 +323,9 @@ def _text(value: object) -> str:
 
 
 def _place(url: Secret) -> tuple[str, str]:
-    """A URL as it may be shown, without its password; and what is wrong with it."""
+    """A URL without its password, and without its user, which may be one; and what is wrong."""
     place = place_of(url)
     if place is None or not (place.name or "0").isdecimal():
         return "redis", f"sink: a URL of Redis is written redis://HOST:PORT/DB{advice(url)}"
-    user = urlsplit(url.value).username
-    name = f"{unquote(user)}@" if user else ""
     port, database = int(place.port or 6379), int(place.name or 0)
-    return f"{place.scheme}://{name}{place.host.lower()}:{port}/{database}", ""
+    return f"{place.scheme}://{place.host.lower()}:{port}/{database}", ""

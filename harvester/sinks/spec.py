@@ -28,6 +28,8 @@ def read_spec(scheme: str, rest: str, options: Mapping[str, Sequence[str]], form
     place, mark, query = rest.partition("?")
     if not place or (mark and not query):
         raise UsageError(f"sink: {scheme}:{rest} is not one; write it as {form}")
+    if "://" in place and "://" not in form:
+        raise UsageError(f"sink: {scheme}:{place} is a URL, not a path; write it as {form}")
     given: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")

@@ -39,5 +39,7 @@ class FakeTransport:
         finally:
             self.in_flight -= 1
         if reply.fault:
-            raise AttemptError("the connection was closed before an answer came")
+            error = AttemptError("the connection was closed before an answer came")
+            error.connected = True
+            raise error
         return Response(reply.status, reply.body)

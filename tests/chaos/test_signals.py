@@ -264,7 +264,7 @@ async def main():
     asked = scope(date.fromisoformat(begin), date.fromisoformat(end))
     transport = HttpTransport(url, timeout=0.6)
     sinks, ledger = [JsonLines(home)], SqliteLedger(Path(home) / "ledger.sqlite")
-    async with transport, Engine(asked, Options(rate=100), transport, sinks, ledger) as engine:
+    async with transport, Engine(asked, Options(rate="100/s"), transport, sinks, ledger) as engine:
         report = await engine.run()
     print(report.state, report.retries)
 asyncio.run(main())

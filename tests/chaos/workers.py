@@ -389,7 +389,7 @@ class World:
         transport.line = line
         engine = Engine(
             scope(begin, END, appids),
-            Options(rate=10, concurrency=12, lease=LEASE),
+            Options(rate="10/s", concurrency=12, lease=LEASE),
             transport,
             [FencedSink(self.database, line)],
             Ledger(self.store, self._loop, line),

@@ -221,7 +221,7 @@ NOT_YET = "has no data before 2025-11-01"
 
 async def test_groups_are_harvested_and_streamed(wechat: Start, tmp_path: Path) -> None:
     names, days = ["users", "getinterfacesummary"], ("2024-01-01", "2024-01-14")
-    account, how = harvester.Account(A, "practice"), {"base_url": wechat().url, "rate": 500}
+    account, how = harvester.Account(A, "practice"), {"base_url": wechat().url, "rate": "500/s"}
     report = await harvester.run(account, names, *days, sink=f"jsonl:{tmp_path}", **how)
     assert (report.state, report.notes) == ("complete", [])
     found = {path.name for path in tmp_path.iterdir() if path.is_dir()}
@@ -234,7 +234,8 @@ async def test_groups_are_harvested_and_streamed(wechat: Start, tmp_path: Path) 
 def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: Path) -> None:
     here = wechat()
     (tmp_path / "harvester.toml").write_text(
-        f'endpoint = ["users", "articles"]\nappid = "{A}"\nbase-url = "{here.url}"\nrate = 500\n'
+        f'endpoint = ["users", "articles"]\nappid = "{A}"\nbase-url = "{here.url}"\n'
+        'rate = "500/s"\n'
     )
     result = succeeded("run", *RANGE, "--json", cwd=tmp_path)
     report = json.loads(result.stdout)
@@ -251,7 +252,7 @@ def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: 
 def test_a_retired_interface_that_is_named_is_asked_for_beside_any_group(tmp_path: Path) -> None:
     plan = harvest("plan", "users", "getuserread", *RANGE, "--appid", A, cwd=tmp_path).stdout
     assert "getuserread" in plan.splitlines()[0]
-    offline = "note    WeChat has taken getuserread offline; its successors are getbizsummary"
+    offline = "note    WeChat has taken getuserread offline; its successors are getarticleread,"
     assert offline in plan
     plan = harvest("plan", "articles", "getuserread", *RANGE, cwd=tmp_path).stdout
     assert f"note    {RETIRED.replace(' getuserread,', '')}" in plan.splitlines()

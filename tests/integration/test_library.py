@@ -27,13 +27,13 @@ OTHER = harvester.Account(B, secret="practice")
 def streamed(server: Wechat, end: date | str = END, **options: Any) -> Any:
     """The records of an account from the beginning of 2024 on."""
     account = options.pop("account", ACCOUNT)
-    how = {"base_url": server.url, "rate": 5000, **options}
+    how = {"base_url": server.url, "rate": "5000/s", **options}
     return harvester.stream(account, "getarticlesummary", "2024-01-01", end, **how)
 
 
 async def test_a_stream_gives_every_record_once(wechat: Start) -> None:
     server = wechat(faults=Faults(busy=0.05, reset=0.02))
-    async with streamed(server, account=[ACCOUNT, OTHER], rate=500) as records:
+    async with streamed(server, account=[ACCOUNT, OTHER], rate="500/s") as records:
         found = [record async for record in records]
     assert records.report.state == "complete"
     assert_exactly_the_truth(found, server.simulator, (A, B), BEGIN, END)
@@ -93,7 +93,7 @@ def test_cancelled_at_any_moment_nothing_leaks_or_is_lost(wechat: Start, tmp_pat
     async def job(session: aiohttp.ClientSession) -> harvester.Report:
         return await harvester.run(
             [ACCOUNT, OTHER], "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path}",
-            base_url=server.url, session=session, rate=2000,
+            base_url=server.url, session=session, rate="2000/s",
         )  # fmt: skip
 
     async def main() -> None:
@@ -229,7 +229,7 @@ def test_run_sync_harvests_in_a_script_and_where_a_loop_runs(wechat: Start, tmp_
     def harvest(end: date) -> harvester.Report:
         return harvester.run_sync(
             ACCOUNT, "getarticlesummary", BEGIN, end, sink=f"jsonl:{tmp_path}",
-            base_url=server.url, rate=5000, on_event=seen.append,
+            base_url=server.url, rate="5000/s", on_event=seen.append,
         )  # fmt: skip
 
     async def notebook() -> harvester.Report:
@@ -261,7 +261,7 @@ def test_an_interrupt_keeps_what_was_stored(wechat: Start, tmp_path: Path, *, lo
     def harvest(on_event: Callable[[harvester.Event], None] | None = None) -> harvester.Report:
         return harvester.run_sync(
             ACCOUNT, "getarticlesummary", BEGIN, end, sink=f"jsonl:{tmp_path}",
-            base_url=server.url, rate=5000, concurrency=4, on_event=on_event,
+            base_url=server.url, rate="5000/s", concurrency=4, on_event=on_event,
         )  # fmt: skip
 
     interrupts: list[harvester.Event] = []

@@ -149,7 +149,7 @@ async def test_run_harvests_every_interface_exactly(wechat: Start, tmp_path: Pat
         end,
         sink=f"jsonl:{tmp_path}",
         base_url=here.url,
-        rate=10_000,
+        rate="10000/s",
     )
     assert (report.state, report.foreign, report.windows.failed) == ("complete", 0, 0)
     found = 0

@@ -193,7 +193,7 @@ class Seen:
             self.report = await harvester.run(
                 made, "getarticlesummary", BEGIN, END, base_url=url,
                 sink=sink() if isinstance(sink, FunctionType) else sink,
-                **{"rate": 1000, "attempts": 2, "on_event": self, **options},
+                **{"rate": "1000/s", "attempts": 2, "on_event": self, **options},
             )  # fmt: skip
         except BaseException as exc:  # noqa: BLE001  (it is the exception that is looked at)
             self.error = exc
@@ -385,7 +385,7 @@ def test_a_stream_shows_nothing(seen: Seen) -> None:
         async with wire(simulated(simulator)) as server:
             try:
                 async with harvester.stream(
-                    account, "getarticlesummary", BEGIN, END, base_url=server.url, rate=1000,
+                    account, "getarticlesummary", BEGIN, END, base_url=server.url, rate="1000/s",
                     on_event=seen,
                 ) as records:  # fmt: skip
                     assert_hidden(simulator, records=repr([each async for each in records]))

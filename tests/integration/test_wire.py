@@ -202,7 +202,7 @@ async def harvested(
 ) -> tuple[Report, list[Any]]:
     """All the days through engine and transport, which waits 2 s for an answer."""
     sink, asked = MemorySink(), scope(BEGIN, END)
-    options = Options(rate=1000, concurrency=2, attempts=4)
+    options = Options(rate="1000/s", concurrency=2, attempts=4)
     async with (
         transport_to(url, whose, timeout=2.0) as transport,
         Engine(asked, options, transport, [sink], None, on_event=on_event) as engine,
@@ -331,7 +331,7 @@ async def test_a_request_whose_kept_connection_is_closed_under_it_is_not_lost() 
 
     async with wire(answer) as server:
         report = await harvester.run(
-            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, base_url=server.url, rate=1000,
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, base_url=server.url, rate="1000/s",
             concurrency=1,
         )  # fmt: skip
     assert report.state == "complete"
@@ -401,7 +401,7 @@ async def test_a_redirect_to_another_host_is_not_followed() -> None:
         async with wire(once(Simulator(), moved)) as server:
             report = await harvester.run(
                 ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(),
-                base_url=server.url, rate=1000, concurrency=1,
+                base_url=server.url, rate="1000/s", concurrency=1,
             )  # fmt: skip
     assert other.connections == 0
     assert len(server.asked) == 3  # the token, a day, and the one that was moved: then it stops
@@ -443,7 +443,7 @@ async def test_a_name_that_is_not_found_for_a_while_loses_nothing() -> None:
         aiohttp.ClientSession(connector=connector) as session,
     ):
         report = await harvester.run(
-            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, session=session, rate=1000,
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, session=session, rate="1000/s",
             base_url=server.url.replace(HOST, "wechat.test"), on_event=noting(reasons),
         )  # fmt: skip
     assert report.state == "complete"
@@ -503,7 +503,7 @@ async def test_the_library_and_the_command_take_an_own_authority(
     async with wire(simulated(simulator), certificates.good()) as server:
         report = await harvester.run(
             ACCOUNT, "getarticlesummary", BEGIN, END, sink=f"jsonl:{tmp_path / 'a'}",
-            base_url=server.url, rate=1000, ca_file=certificates.ca_file,
+            base_url=server.url, rate="1000/s", ca_file=certificates.ca_file,
         )  # fmt: skip
         (tmp_path / "harvester.toml").write_text(f"ca-file = '{certificates.ca_file}'\n")
         status, _ = await commanded(server.url, tmp_path, "--out", "b")
@@ -547,7 +547,7 @@ async def test_a_run_goes_through_the_environments_proxy(monkeypatch: pytest.Mon
     async with wire(simulated(simulator)) as proxy:
         monkeypatch.setenv("http_proxy", f"{HOST}:{proxy.port}")  # as curl takes it too
         report = await harvester.run(
-            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, rate=1000,
+            ACCOUNT, "getarticlesummary", BEGIN, END, sink=sink, rate="1000/s",
             base_url="http://wechat.invalid",
         )  # fmt: skip
         assert report.state == "complete"

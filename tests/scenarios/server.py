@@ -123,6 +123,6 @@ def harvested(
         return asyncio.run(
             harvester.run(
                 account, endpoint, begin, end, sink=f"jsonl:{folder}", base_url=server.url,
-                **{"rate": 1000, "attempts": 2, **options},
+                **{"rate": "1000/s", "attempts": 2, **options},
             )
         )  # fmt: skip

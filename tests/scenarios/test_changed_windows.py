@@ -58,7 +58,7 @@ class Job:
             report = asyncio.run(
                 harvester.run(
                     harvester.Account(appid, secret="practice"), span, begin, end, sink=specs,
-                    base_url=self.server.url, rate=10_000, ledger=where, **options,
+                    base_url=self.server.url, rate="10000/s", ledger=where, **options,
                 )
             )  # fmt: skip
         except harvester.UsageError as exc:
@@ -225,7 +225,8 @@ import asyncio, sys, harvester
 from tests.scenarios.test_changed_windows import A, BEGIN, SEPTEMBER, cut
 spec, url, ledger, span, refresh = sys.argv[1:]
 asyncio.run(harvester.run(
-    harvester.Account(A, secret="practice"), cut(int(span)), BEGIN, SEPTEMBER, sink=spec, rate=40,
+    harvester.Account(A, secret="practice"), cut(int(span)), BEGIN, SEPTEMBER, sink=spec,
+    rate="40/s",
     base_url=url, ledger=ledger, refresh=bool(refresh)))
 """
 

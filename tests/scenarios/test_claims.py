@@ -55,7 +55,7 @@ url, out, *more = sys.argv[1:]
 def harvested(end, on_event=None):
     return harvester.run(
         harvester.Account("wx00000000000000aa", secret="practice"), "getusersummary", "2024-01-01",
-        end, sink=f"jsonl:{out}", base_url=url, rate=1000, on_event=on_event)
+        end, sink=f"jsonl:{out}", base_url=url, rate="1000/s", on_event=on_event)
 """
 RUN = f"""{HEAD}
 ends, make = more

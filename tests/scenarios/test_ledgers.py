@@ -34,7 +34,7 @@ Run = Callable[..., harvester.Report]
 @pytest.fixture
 def run(server: DaysOnly) -> Run:
     """Run into a sink, or several: ``run(sink, ledger=None)``."""
-    where = {"base_url": server.url, "rate": 10_000}
+    where = {"base_url": server.url, "rate": "10000/s"}
     return lambda sink, **how: asyncio.run(harvester.run(*ASKED, sink=sink, **where, **how))
 
 
@@ -189,7 +189,7 @@ class Two:
         try:
             report = await harvester.run(
                 account, cut(7), *days, sink=self.spec, base_url=self.server.url,
-                ledger=self.home / f"{ledger}.sqlite", **{"rate": 10_000, **options},
+                ledger=self.home / f"{ledger}.sqlite", **{"rate": "10000/s", **options},
             )  # fmt: skip
         except harvester.UsageError:
             return "refused"

@@ -174,7 +174,7 @@ atexit.register(print, "the handlers of atexit have run")
 account = harvester.Account(appid, secret="practice")
 report = asyncio.run(
     harvester.run(account, "getusersummary", "2025-01-01", "2025-01-20", sink=spec,
-                  base_url=url, rate=1000, ledger=None)
+                  base_url=url, rate="1000/s", ledger=None)
 )
 print(report.state)
 """

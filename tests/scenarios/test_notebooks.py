@@ -19,7 +19,7 @@ SETUP = "import asyncio, harvester\nasyncio.get_running_loop()"
 RUN = """
 report = harvester.run_sync(
     harvester.Account({appid!r}, secret="practice"), "getinterfacesummaryhour",
-    "2024-01-01", "2024-01-31", sink="jsonl:out", base_url={url!r}, rate=1000,
+    "2024-01-01", "2024-01-31", sink="jsonl:out", base_url={url!r}, rate="1000/s",
 )
 report
 """

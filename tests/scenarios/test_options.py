@@ -74,7 +74,7 @@ def test_the_demo_and_the_simulator_have_options_of_their_own(tmp_path: Path) ->
 
 
 def test_a_wrong_value_is_reported_with_the_place_where_it_was_given(tmp_path: Path) -> None:
-    expected = "'fast': expected a number per unit, e.g. 10/s\n"
+    expected = "'fast': expected a number above 0 with its unit, e.g. 10/s, 300/min or 2/h\n"
     for done, place in (
         (plan(tmp_path, "--rate", "fast"), "invalid --rate"),
         (plan(tmp_path, HARVESTER_RATE="fast"), "invalid HARVESTER_RATE"),
@@ -88,6 +88,25 @@ def test_a_wrong_value_is_reported_with_the_place_where_it_was_given(tmp_path: P
             account, "users", "2024-01-01", "2024-01-02", sink="memory:", rate="fast"
         )
     assert str(caught.value) == f"rate={expected[:-1]}"
+
+
+def test_a_number_without_a_unit_is_no_rate(tmp_path: Path) -> None:
+    expected = "300': expected a number above 0 with its unit, e.g. 10/s, 300/min or 2/h\n"
+    for done, place in (
+        (plan(tmp_path, "--rate", "300"), "invalid --rate '"),
+        (plan(tmp_path, HARVESTER_RATE="300"), "invalid HARVESTER_RATE '"),
+    ):
+        assert (done.returncode, done.stderr) == (2, f"harvester: {place}{expected}")
+    (tmp_path / "harvester.toml").write_text("rate = 300\n")
+    done = plan(tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("harvester: harvester.toml: invalid rate 300: expected a number")
+    account = harvester.Account(A, secret="practice")
+    with pytest.raises(harvester.UsageError, match="rate=300: expected a number above 0 with its"):
+        harvester.run_sync(
+            account, "users", "2024-01-01", "2024-01-02", sink="memory:",
+            rate=300,  # type: ignore[arg-type]
+        )  # fmt: skip
 
 
 def test_a_check_of_two_options_reports_the_place_too(tmp_path: Path) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import click
 import pytest
 
 import harvester
+from harvester import plugins
+from harvester.cli import main
+from harvester.cli.commands import cli
+from harvester.config.accounts import ACCOUNT_KEYS, PLATFORM_KEYS
+from harvester.errors import without_passwords
+from harvester.settings import KEYWORDS, OPTIONS
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer
@@ -132,6 +140,160 @@ def test_a_password_that_is_escaped_opens_the_database(
         postgres.execute(f"DROP OWNED BY {user}", database)
 
 
+# A URL with a password that is given in a wrong place: every option and argument of every command,
+# variable, key of a file, and value of the library.
+
+
+MORE = ["redis://Zq7XwKv9Jy@h:6379/0", "postgresql://me:Zq7 Xw@h/db",
+        "mysql://h/db?password=Zq7XwKv9Jy"]  # fmt: skip
+WRONG = [
+    "postgresql://me:Zq7Xw/Kv9@Jy@h/db",
+    *[pytest.param(url, marks=pytest.mark.thorough) for url in MORE],
+]
+DAYS = ("--start", "2024-01-01", "--end", "2024-01-02", "--base-url", "http://127.0.0.1:1")
+ENDED = {"simulate": ("--span", "x"), "run": RUN[1:], "plan": RUN[1:]}
+"""What a command is given besides, so that it ends."""
+
+
+def right(name: str | None, url: str) -> bool:
+    """Whether it is the right place for a URL."""
+    return url.partition(":")[0] in {
+        "sink": ("postgresql", "redis", "mysql"), "ledger": ("postgresql",),
+        "token_store": ("redis",),
+    }.get(name or "", ())  # fmt: skip
+
+
+def typed(url: str) -> Iterator[tuple[str, ...]]:
+    """A command line for each place."""
+    yield (url,)
+    yield (f"--{url}",)
+    for name, command in cli.commands.items():
+        more = ENDED.get(name, ())
+        yield (name, f"--{url}")
+        yield (name, url, *more)
+        for each in command.params:
+            if isinstance(each, click.Option) and not each.is_flag and not right(each.name, url):
+                yield (name, *more, f"{each.opts[-1]}={url}")
+    for kind in ("jsonl", "sqlite", "duckdb", "parquet", "iceberg", "-"):
+        yield (*RUN, *DAYS, "--sink", f"{kind}:{url}")
+    for option in ("--token-store", "--ledger"):
+        yield (*RUN, *DAYS, option, f"fil:{url}")
+        yield (*RUN, *DAYS, option, f"sqlite:{url}")
+    yield (*RUN, "--json", "--out", url)
+
+
+def written(url: str) -> Iterator[tuple[str, str]]:
+    """The name and the content of a file of options or accounts, for each place in it."""
+    for name in OPTIONS:
+        if not right(name, url):
+            yield "harvester.toml", f'{name} = "{url}"'
+    yield "harvester.toml", f'"{url}" = 1'
+    yield "harvester.toml", f"{url} = 1"
+    mine = {"name": "mine", "path": "/x", "first_day": "2024-01-01"}
+    for key in ("name", "path", "first_day", "cut", "dates", "group", "fields", "other"):
+        table = "".join(f'{name} = "{text}"\n' for name, text in {**mine, key: url}.items())
+        yield "harvester.toml", f"[[interface]]\n{table}"
+    one = {"appid": A, "secret": "env:HARVESTER_SECRET"}
+    for key in (*ACCOUNT_KEYS, "other"):
+        account = {**one, key: url}
+        table = "".join(f'{name} = "{text}"\n' for name, text in account.items())
+        yield "accounts.toml", f"[[account]]\n{table}"
+        yield "accounts.csv", "\n".join([",".join(account), ",".join(account.values())])
+    for key in PLATFORM_KEYS:
+        platform = {"appid": A, "secret": "env:HARVESTER_SECRET", "ticket": "file:x", key: url}
+        table = "".join(f'{name} = "{text}"\n' for name, text in platform.items())
+        yield "accounts.toml", f'[[platform]]\n{table}[[account]]\nappid = "{A}"\nplatform = "x"'
+    yield "accounts.toml", f'csv = "{url}"'
+    yield "accounts.toml", f'[[account]]\nappid = "{A}"\nsecret = "file:{url}"'
+
+
+@pytest.fixture
+def ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., None]:
+    """Run the command here to its end, which shows and keeps no part of a password."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+    monkeypatch.setenv("HARVESTER_ATTEMPTS", "1")
+
+    def end(*arguments: str) -> None:
+        with pytest.raises(SystemExit) as status:
+            main(arguments)
+        said = "".join(capfd.readouterr())
+        assert status.value.code in (0, 1, 2, 4), (arguments, said)
+        assert "Traceback" not in said
+        assert not PARTS.search(said), (arguments, said)
+        kept = " ".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+        assert not PARTS.search(kept), (arguments, kept)
+
+    return end
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_a_url_typed_in_a_wrong_place_is_shown_without_its_password(
+    url: str, ended: Callable[..., None]
+) -> None:
+    for arguments in typed(url):
+        ended(*arguments)
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_a_url_in_a_wrong_variable_is_shown_without_its_password(
+    url: str, ended: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*OPTIONS, "config", "other"):
+        if right(name, url):
+            continue
+        with monkeypatch.context() as environment:
+            environment.setenv(f"HARVESTER_{name.upper()}", url)
+            given = () if name in ("endpoint", "start", "end") else (*RUN[1:], *DAYS)
+            ended("run", *given)
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_a_url_in_a_wrong_place_of_a_file_is_shown_without_its_password(
+    url: str, ended: Callable[..., None], tmp_path: Path
+) -> None:
+    for name, content in written(url):
+        (tmp_path / name).write_text(content)
+        given = ("users", *DAYS, "--accounts", name) if "accounts" in name else (*RUN[1:], *DAYS)
+        ended("run", *given)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("url", WRONG)
+@pytest.mark.parametrize("place", ["accounts", "endpoints", "start", "end", "sink", *KEYWORDS])
+def test_no_error_of_the_library_holds_the_password_of_a_url_in_a_wrong_place(
+    url: str, place: str
+) -> None:
+    if right(place, url):
+        return
+    given: dict[str, Any] = {
+        "accounts": harvester.Account(A, secret="practice"), "endpoints": "getusersummary",
+        "start": "2024-01-01", "end": "2024-01-02", "base_url": "http://127.0.0.1:1",
+        "attempts": 1, "sink": "memory:", place: url,
+    }  # fmt: skip
+    with pytest.raises(harvester.HarvestError) as caught:
+        harvester.run_sync(**given)
+    assert not PARTS.search(chain(caught.value))
+
+
+def test_the_name_of_a_stream_has_no_user_which_may_be_the_password() -> None:
+    assert not PARTS.search(plugins.sink("redis://Zq7XwKv9Jy@h:1/0").identity)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no answer came from http://127.0.0.1:8080/x; mail me@x",
+        "expected memory, file:PATH, redis://HOST:PORT/DB; / is written %2F, @ %40",
+        "jsonl:/home/me@there/out", "https://api.weixin.qq.com/x?begin=1", "C:/me@x", "a: /b@c",
+    ],
+)  # fmt: skip
+def test_a_text_without_a_password_stays_as_it_is(text: str) -> None:
+    assert without_passwords(text) == text
+
+
 # An answer that echoes the AppSecret: it is shown, kept and told nowhere.
 
 
@@ -156,7 +318,7 @@ def assert_cut(folder: Path, text: str, answer: dict[str, Any], token: Any = Non
         report = asyncio.run(
             harvester.run(
                 harvester.Account(A, secret=SECRET), "getusersummary", "2024-01-01", "2024-01-03",
-                sink=f"jsonl:{folder}", base_url=server.url, rate=1000, attempts=1,
+                sink=f"jsonl:{folder}", base_url=server.url, rate="1000/s", attempts=1,
                 on_event=events.append,
             )
         )  # fmt: skip

@@ -9,13 +9,14 @@ import re
 import stat
 import threading
 import zlib
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.postgres_server import PASSWORD
-from tests.scenarios.command import asked, begun, until
+from tests.scenarios.command import asked, begun, succeeded, until
 from tests.scenarios.server import Call, Server, rows
 from tests.support import A, harvest, stored
 
@@ -83,6 +84,34 @@ def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
     gained = content["curves"][0][content["names"].index("gained")]
     assert gained[-32:] == [None, *[1] * 31]
     assert [sum(each["new_user"] for each in stored(tmp_path, "getusersummary"))] == [31]
+
+
+def test_a_range_that_ended_weeks_ago_is_judged_by_its_end(tmp_path: Path) -> None:
+    """It said that there was no run for 17 days, minutes after a run."""
+    end = date.today() - timedelta(days=17)
+    with Server() as server:
+        given = asked(server.url, "getusersummary", end - timedelta(days=9), end, "--out", tmp_path)
+        succeeded(*given)
+    said, page = written(tmp_path, "--lang", "en")
+    assert re.match(
+        r"\w{3} \d+, (\d{4}, )?is complete$|\w{3} \d+ is complete$", said.splitlines()[0]
+    )
+    assert "was asked for" not in re.sub(r"nothing later was asked for", "", page)
+
+
+def test_the_date_of_completion_follows_the_quota_as_in_a_plan(tmp_path: Path) -> None:
+    with Server() as server:
+        given = asked(server.url, "getupstreammsghour", "2024-01-01", "2024-12-31")
+        done = harvest(*given, "--daily-quota", "50", "--out", tmp_path)
+        assert done.returncode == 3
+    (tmp_path / "harvester.toml").write_text("daily-quota = 50\n")
+    done = harvest("report", "--out", ".", "--lang", "en", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    plan = ("plan", "getupstreammsghour", "--start", "2024-01-01", "--end", "2024-12-31")
+    planned = succeeded(*plan, "--daily-quota", "50", "--out", tmp_path).stdout
+    day = date.fromisoformat(re.findall(r"finished on (\S+)", planned)[0])
+    assert f"{day:%b} {day.day}<" in page
 
 
 def test_the_page_of_a_run_that_is_under_way(tmp_path: Path) -> None:

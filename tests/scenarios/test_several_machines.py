@@ -130,7 +130,7 @@ def test_a_ledger_of_another_version_is_refused(job: Jobs) -> None:
     for each in (one.arguments(), ["status", *known], ["verify", *known]):
         result = one.harvester(*each)
         assert result.returncode == 2, result.stderr
-        assert "its ledger has version 99, this harvester knows 1" in result.stderr
+        assert "its ledger has version 99, this harvester knows " in result.stderr
 
 
 def test_a_machine_with_a_wrong_clock_is_refused(
@@ -184,7 +184,7 @@ async def test_the_library_keeps_a_ledger_beside_its_sink(
     first, second = [
         await harvester.run(
             harvester.Account(f"wx{1:016x}", secret="practice"), ENDPOINT, "2024-01-01",
-            "2024-01-10", sink=url, base_url=server.url, rate=1000,
+            "2024-01-10", sink=url, base_url=server.url, rate="1000/s",
         )
         for _ in range(2)
     ]  # fmt: skip

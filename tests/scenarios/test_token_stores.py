@@ -42,7 +42,7 @@ async def main():
         watching = True
         report = await harvester.run(
             accounts, "getusersummary", "2024-01-01", "2024-01-01", sink="memory:",
-            base_url=server.url, token_store=store, rate=1000)
+            base_url=server.url, token_store=store, rate="1000/s")
         watching = False
         await store.close()
     print(report.state, report.token_fetches, len(here), len(there) > 600)

@@ -498,7 +498,7 @@ def test_a_spec_names_server_database_and_prefix() -> None:
     for spec, identity in (
         ("redis://:sesame@h:7/3?prefix=a:b", "redis://h:7/3?prefix=a:b"),
         ("redis://h", "redis://h:6379/0"),
-        ("rediss://me:sesame@h/1", "rediss://me@h:6379/1"),
+        ("rediss://me:sesame@h/1", "rediss://h:6379/1"),
     ):
         sink = plugins.sink(spec)
         assert sink.identity == identity

@@ -160,7 +160,7 @@ class Target:
             return
         self.server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE datname = '{self.database}' AND application_name = 'harvester'"
+            f" WHERE datname = '{self.database}' AND application_name LIKE 'harvester%'"
         )
 
     def numbers(self) -> list[int]:
@@ -286,10 +286,11 @@ def test_columns_have_types_and_the_names_of_the_fields(target: Target) -> None:
 
 
 def test_each_value_is_stored_and_given_back_and_no_row_counts_as_changed(target: Target) -> None:
-    odd = batch(1, *ODD)
-    target.harvest([odd, batch(2, *reversed(ODD)), batch(3, *ODD, appid="wx2")])
+    written = [batch(1, *ODD), batch(2, *reversed(ODD)), batch(3, *ODD, appid="wx2")]
+    target.harvest(written)
+    tallies = {each.window: each.tally for each in written}
     for stored in target.scan().values():
-        assert stored.tally == odd.tally
+        assert stored.tally == tallies[stored.window]
         assert stored.fetched_at == STAMP
         found, truth = (
             sorted(repr(sorted(record.items())) for record in records)
@@ -552,7 +553,7 @@ def test_a_scan_notices_what_was_changed_added_or_deleted(target: Target) -> Non
     assert [begin for begin in expected if found.get(begin) == expected[begin]] == [
         str(day(1)), str(day(7)),
     ]  # fmt: skip
-    assert found[str(day(2))] == Tally(2, expected[str(day(2))].checksum + 1)
+    assert not found[str(day(2))].same_records(expected[str(day(2))])
     assert found[str(day(5))].records == 1
 
 
@@ -573,8 +574,8 @@ def test_columns_that_are_added_later_leave_old_rows_as_they_were(target: Target
     records = [{"n": 1, "Title": "a", "added": 2}]
     target.harvest([batch(1, *records, endpoint=few)], [batch(2, *records, endpoint=more)])
     target.harvest([batch(3, *records)], [batch(4, *records, endpoint=few)])
-    for stored in target.scan().values():
-        assert stored.tally == batch(1, *records).tally
+    for number, stored in enumerate(target.scan().values(), 1):
+        assert stored.tally == batch(number, *records).tally
         assert stored.records() == records
     assert len(target.scan()) == 4
     found = target.execute('SELECT added, "Title" FROM checked ORDER BY _begin_date')
@@ -688,7 +689,7 @@ def test_what_cannot_be_a_database_is_refused_in_one_sentence(file: Target, tmp_
     assert refused(text).endswith("could not be opened: it is a file of another kind")
     assert text.read_text() == "a,b\n" * 5000
     assert "is a directory; name a file" in refused(tmp_path)
-    assert "cannot be made (File exists)" in refused(text / "y.db")
+    assert f"there is no directory {text}; make it, or " in refused(text / "y.db")
     assert refused("/proc/x.db").endswith("could not be opened: it cannot be written")
     for file.path, kind, said in (
         (text, SinkError, "could not be read: it is a file of another kind"),
@@ -762,6 +763,7 @@ def test_duckdb_stores_the_same_rows_with_and_without_arrow(tmp_path: Path) -> N
     written = batch(1, *many, *ODD)
     found = []
     for name in ("with", "without"):
+        (tmp_path / name).mkdir()
         target = Target("duckdb", tmp_path / name, None)
 
         async def go(target: Target = target, name: str = name) -> None:

@@ -103,7 +103,7 @@ class World:
             asked = scope(*days, (A,), endpoints or (SUMMARY,))
             report = await engine_run(
                 loop, self, asked, JsonLines(folder), folder / FILE_NAME, on_event=self.observe,
-                **{"rate": 1000, "concurrency": 1, **how},
+                **{"rate": "1000/s", "concurrency": 1, **how},
             )  # fmt: skip
             self.passed += loop.time()
             self._loop = None

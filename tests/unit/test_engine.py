@@ -252,7 +252,7 @@ def test_a_lost_network_stops_the_run_and_nothing_fails_for_good() -> None:
 
     sink, asked = MemorySink(), scope(date(2020, 1, 1), date(2023, 12, 31))
     with pytest.raises(NetworkError, match="check the network") as caught:
-        run(Script(answer), asked, sink, rate=100, later={0.2: lambda: lost.append(True)})
+        run(Script(answer), asked, sink, rate="100/s", later={0.2: lambda: lost.append(True)})
     report = caught.value.report
     assert report is not None
     assert (report.state, report.windows.failed) == ("failed", 0)
@@ -276,7 +276,7 @@ class _FailingSink(MemorySink):
 def test_a_sink_that_fails_stops_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
     simulator, asked, failing = Simulator(), scope(*JANUARY), _FailingSink(3)
     with pytest.raises(SinkError) as caught:
-        run(simulator, asked, failing, tmp_path / "l", rate=20)
+        run(simulator, asked, failing, tmp_path / "l", rate="20/s")
     done = len(failing.windows)
     assert 0 < done < 31
     assert caught.value.report is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from harvester.report.causes import KINDS, kind_of
 from harvester.report.data import RECENT, Overview, runs_of
 from harvester.report.figures import DAYS as DAYS_OF_CURVES
 from harvester.report.figures import TOTALS, Article, days_for, figures
+from harvester.report.page import newest
+from harvester.report.verdict import Figure
 from harvester.report.words import INTERFACE_TITLES, TEXTS, compact, moment, share
 from harvester.sinks.memory import MemorySink
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger, agency
@@ -84,8 +87,12 @@ def test_an_interface_that_never_came_is_late() -> None:
     ledger = two()
     ledger.harvested(B, USERS, BEGIN, YESTERDAY)
     ledger.asked_for(B, FOLLOWERS, BEGIN, YESTERDAY)
-    account = ledger.seen().accounts[0]
-    assert (account.late, account.expected, account.behind) == (1, 2, None)
+    ledger.asked_for("wx00000000000000cc", USERS, BEGIN, YESTERDAY)
+    part, never, _ = ledger.seen().accounts
+    assert (part.appid, part.late, part.expected, part.behind) == (B, 1, 2, DAYS)
+    assert newest(part)[1][1] == f"1 of 2 interfaces, up to {DAYS} days late"
+    assert (never.late, never.expected, never.behind) == (1, 1, None)
+    assert newest(never)[1][1] == "1 of 1 interface, never came"
 
 
 def test_fresh_is_not_complete() -> None:
@@ -107,9 +114,9 @@ def test_nothing_for_days_is_a_thing_to_do() -> None:
     seen = two("final").seen(at("2026-12-01", 9))
     assert said(seen) == ("needed", "No new data for 5 days; the last is of Nov 25")
     (cause,) = [cause for cause in seen.causes if cause.mine]
-    assert verdict.cause_title(cause, seen)[1] == "Nothing was asked for in 5 days"
+    assert verdict.cause_title(cause, seen)[1] == "None of the last 5 days was asked for"
     assert [*cause.appids] == [A, B]
-    assert verdict.clauses(seen)[0].text[1] == "Nothing was asked for in 5 days"
+    assert verdict.clauses(seen)[0].text[1] == "None of the last 5 days was asked for"
     assert verdict.figures(seen)[2].unit[1] == "run it first"
 
 
@@ -242,6 +249,36 @@ def test_a_quota_that_is_not_known_gives_no_date() -> None:
 
 def test_what_waits_for_no_quota_is_there_after_the_next_run() -> None:
     assert verdict.figures(two().seen())[2].value == ("下次运行", "Next run")
+
+
+def missing(**how: Any) -> Figure:
+    """Complete by, of 3,285 days that no run has asked for."""
+    ledger = two("final")
+    ledger.asked_for(A, "getupstreammsghour", date(2017, 11, 28), YESTERDAY)
+    seen = ledger.seen(**how)
+    assert seen.calls == 3285
+    return verdict.figures(seen)[2]
+
+
+def test_many_calls_are_not_made_by_the_next_run() -> None:
+    assert missing().unit[1] == "in 3 days"  # at the 1,000 calls a day that most accounts have
+    assert missing(daily_quota=500).unit[1] == "in 6 days"
+    assert missing(daily_quota=5000).value[1] == "Next run"
+
+
+def test_a_range_that_ended_long_ago_is_judged_by_its_end_while_runs_ask_for_it() -> None:
+    ledger = two("final")
+    assert said(ledger.seen(at("2026-12-12", 9)))[0] == "needed"
+    ledger.calls[A, USERS] = 3
+    seen = ledger.seen(at("2026-12-12", 9))
+    assert said(seen) == ("well", "Nov 25 is complete for both accounts")
+    assert (seen.silent, [cause.kind for cause in seen.causes]) == (0, [])
+
+
+def test_a_day_without_a_run_is_late_although_the_day_before_had_one() -> None:
+    ledger = two("final")
+    ledger.calls[A, USERS] = 3
+    assert said(ledger.seen(at("2026-11-27", 9)))[1].startswith("Yesterday is incomplete for")
 
 
 # sums

@@ -20,7 +20,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.utils.concurrent import ExecutorFactory
 
-from harvester import durable
+from harvester import durable, sqlitefile
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
@@ -64,6 +64,8 @@ class Tables:
             return
         self._had_pool = ExecutorFactory._instance is not None
         with durable.step("open catalog"):
+            if isinstance(self.place, Path):
+                sqlitefile.make(self.place)
             catalog = self._new_catalog()
             catalog.create_namespace_if_not_exists(NAMESPACE)
         self._catalog = catalog

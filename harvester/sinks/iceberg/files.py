@@ -95,7 +95,7 @@ class LocalFiles:
         draft = place.with_name(f"{place.name}{_DRAFT}")
         draft.unlink(missing_ok=True)  # of a process that was killed
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        descriptor = os.open(draft, flags, 0o644)
+        descriptor = os.open(draft, flags, 0o666)
         try:
             durable.write(descriptor, data, what)
             durable.sync(descriptor, what)
@@ -159,7 +159,7 @@ class _Synced(io.BufferedWriter):
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self._place = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if overwrite else os.O_EXCL)
-        super().__init__(io.FileIO(os.open(path, flags, 0o644), "w"), CHUNK)
+        super().__init__(io.FileIO(os.open(path, flags, 0o666), "w"), CHUNK)
 
     def close(self) -> None:
         if self.closed:

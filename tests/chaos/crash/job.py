@@ -88,7 +88,7 @@ async def _run(sink: Sink, directory: Path, day: Day, ledger: bool) -> Report:
     store = open_store(f"file:{directory.parent / TOKENS}")
     engine = Engine(
         replace(asked, store=store),
-        Options(rate=100_000, concurrency=4, refresh=day.refresh),
+        Options(rate="100000/s", concurrency=4, refresh=day.refresh),
         FakeTransport(simulator(loop.wall), latency=0.001),
         [sink],
         SqliteLedger(directory / FILE_NAME) if ledger else None,

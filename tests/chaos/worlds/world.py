@@ -155,7 +155,7 @@ class World:
             yield self._troubled()
         self._simulator.daily_quota = self._simulator.delay_until_hour = None
         self._now += HELD  # so that what still grows is asked for again
-        everybody = Options(rate=100.0, concurrency=draw.randint(1, 16), wait=True)
+        everybody = Options(rate="100/s", concurrency=draw.randint(1, 16), wait=True)
         end = last_settled_day(self._now)
         yield Course(QUIET, everybody, self._appids, (self._begin, end))
 
