@@ -13,7 +13,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import NoneType, TracebackType
+from types import NoneType, TracebackType, UnionType
 from typing import Any, Self, TypeVar, cast, get_args, get_type_hints
 
 from harvester.away import Away
@@ -163,8 +163,9 @@ def _declared_result(method: object) -> Any:
     if not inspect.isfunction(method):
         return None
     declared = get_type_hints(method).get("return")
-    parts = [part for part in get_args(declared) or (declared,) if part is not NoneType]
-    return declared if parts and all(map(_is_ours, parts)) else None
+    parts = get_args(declared) if isinstance(declared, UnionType) else (declared,)
+    ours = [_is_ours(part) for part in parts if part is not NoneType]
+    return declared if ours and all(ours) else None
 
 
 def _is_ours(given: object) -> bool:

@@ -16,8 +16,7 @@ import aiohttp
 import pytest
 
 import harvester
-from harvester.testing import FakeTransport, Simulator
-from tests.scenarios.server import Server, rows
+from harvester.testing import FakeTransport, Faults, Simulator, serve
 from tests.support import A
 
 DAYS = ("2026-02-01", "2026-02-13")
@@ -49,19 +48,19 @@ def with_method(kind: type, name: str, exc: BaseException) -> Any:
     return type("Own", (kind,), {name: (raising_at_once if plain else raising)(exc)})
 
 
-async def harvested(url: str, **options: Any) -> harvester.Report:
-    """A run of thirteen days, which must end in time."""
+async def harvested(**options: Any) -> harvester.Report:
+    """A run of thirteen days, which must end in time; without a socket unless it has a session."""
     account = options.pop("account", harvester.Account(A, secret="practice"))
     endpoint = options.pop("endpoint", NAME)
-    where = {} if "transport" in options else {"base_url": url}
-    options = {"attempts": 2, "rate": "500/s", "sink": "memory:", **where, **options}
+    if "session" not in options:
+        options = {"transport": FakeTransport(Simulator()), **options}
+    options = {"attempts": 2, "rate": "500/s", "sink": "memory:", **options}
     async with asyncio.timeout(30):
         return await harvester.run(account, endpoint, *DAYS, **options)
 
 
-def run(answer: Any = rows, **options: Any) -> harvester.Report:
-    with Server(answer) as server:
-        return asyncio.run(harvested(server.url, **options))
+def run(**options: Any) -> harvester.Report:
+    return asyncio.run(harvested(**options))
 
 
 # the run ends with an error
@@ -150,10 +149,10 @@ def test_what_foreign_code_raises_ends_the_run_with_an_error(
     what: str, exc: BaseException, tmp_path: Path
 ) -> None:
     made, error = ENDS[what]
-    answer = (lambda _: {"errcode": -1}) if what == "stop" else rows
-    seen: list[Any] = []
+    busy = FakeTransport(Simulator(faults=Faults(busy=1.0)))
+    how = {"transport": busy} if what == "stop" else {}
     with pytest.raises(error) as caught:
-        run(answer, **made(exc, tmp_path), on_event=seen.append)
+        run(**how, **made(exc, tmp_path))
     assert "cancelled by its own code" in str(caught.value) or "ValueError" in str(caught.value)
     report = caught.value.report
     assert report is None or report.state == "failed"
@@ -263,10 +262,10 @@ def test_what_is_no_token_stops_the_account_at_once(kind: str, given: object, wa
 
 
 async def test_a_stream_whose_store_fails_does_not_end_normally() -> None:
-    with Server() as server, pytest.raises(harvester.IncompleteError, match="token store failed"):
+    with pytest.raises(harvester.IncompleteError, match="token store failed"):
         async with asyncio.timeout(30), harvester.stream(
-            harvester.Account(A, secret="practice"), NAME, *DAYS, base_url=server.url,
-            rate="500/s", attempts=2, **of_store("load")(asyncio.CancelledError()),
+            harvester.Account(A, secret="practice"), NAME, *DAYS, rate="500/s", attempts=2,
+            transport=FakeTransport(Simulator()), **of_store("load")(asyncio.CancelledError()),
         ) as records:  # fmt: skip
             assert not [record async for record in records]
 
@@ -288,15 +287,12 @@ def test_an_interface_whose_code_raises_is_stopped(name: str, exc: BaseException
 @pytest.mark.parametrize(
     "exc", [asyncio.CancelledError(), KeyError("x")], ids=["cancelled", "error"]
 )
-def test_a_session_whose_code_raises_is_no_network(exc: BaseException) -> None:
-    async def main(url: str) -> harvester.Report:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_start.append(raising(exc))
-        async with aiohttp.ClientSession(trace_configs=[trace]) as session:
-            return await harvested(url, session=session)
-
-    with Server() as server, pytest.raises(harvester.NetworkError, match="session"):
-        asyncio.run(main(server.url))
+async def test_a_session_whose_code_raises_is_no_network(exc: BaseException) -> None:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(raising(exc))
+    async with serve(Simulator()) as server, aiohttp.ClientSession(trace_configs=[trace]) as own:
+        with pytest.raises(harvester.NetworkError, match="session"):
+            await harvested(base_url=server.url, session=own)
 
 
 # wrong results
@@ -364,7 +360,7 @@ async def test_a_cancellation_of_the_run_passes_through(what: str) -> None:
     options = {"transport": FakeTransport(Simulator(latency=0.2)), **options}
     if what == "stop":
         options["rate"] = "1/s"
-    task = asyncio.ensure_future(harvested("", **options))
+    task = asyncio.ensure_future(harvested(**options))
     await asyncio.wait_for(reached.wait(), 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
