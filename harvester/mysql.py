@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote
 
 from harvester.away import Away
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 from harvester.secrets import Secret, advice, place_of
 
 FORM = "mysql://[USER@]HOST[:PORT]/DATABASE"
@@ -150,9 +150,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
     try:
         import pymysql
     except ImportError:
-        return None, (
-            f"the {what} in MySQL needs its library: pip install 'wechat-harvester[mysql]'"
-        )
+        return None, needs(f"the {what} in MySQL needs its library", "mysql")
     place = place_of(url)
     if place is None or place.scheme != "mysql":
         return None, f"{what}: the URL of MySQL cannot be read; write it as {FORM}{advice(url)}"

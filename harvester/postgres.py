@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from harvester import durable
 from harvester.away import Away
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 from harvester.secrets import Secret, advice
 
 FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
@@ -153,9 +153,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        return None, (
-            f"the {what} in PostgreSQL needs its library: pip install 'wechat-harvester[postgres]'"
-        )
+        return None, needs(f"the {what} in PostgreSQL needs its library", "postgres")
     if not url.value.startswith("postgresql://"):
         return None, f"{what}: write PostgreSQL as {FORM}"
     if not _is_plain(url):

@@ -83,7 +83,9 @@ class Scope:
             elif endpoint.first_day > self.begin and not from_first:
                 later[endpoint.first_day].append(endpoint.name)
         if len(without) == len(self.endpoints):
-            raise UsageError("; ".join(without))
+            early = any(self.range_of(each) is None for each in self.endpoints)
+            hint = "; --start first begins at the first day of each"
+            raise UsageError("; ".join(without) + (hint if early else ""))
         begins = [
             f"{', '.join(names)}: from {first} on, there is nothing before"
             for first, names in sorted(later.items())

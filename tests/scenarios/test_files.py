@@ -1,4 +1,4 @@
-"""Files that the command makes: with the rights that the umask leaves, where it was told, or not."""
+"""Files that the command makes: their rights, and where they may be; and output that is full."""
 
 from __future__ import annotations
 
