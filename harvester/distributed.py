@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harvester.errors import HarvestError, RunError, UsageError
+from harvester.errors import HarvestError, RunError, UsageError, needs
 from harvester.events import Report, Windows
 from harvester.job import Job
 from harvester.retry import check_count
@@ -77,9 +77,7 @@ def _check(client: Any, job: Job) -> None:
     try:
         from distributed import Client
     except ImportError:
-        raise UsageError(
-            "a job on Dask needs its library: pip install 'wechat-harvester[dask]'"
-        ) from None
+        raise UsageError(needs("a job on Dask needs its library", "dask")) from None
     if not isinstance(job, Job):
         raise UsageError(f"job: expected a harvester.Job, not a {type(job).__name__}")
     if not str(job.options.get("ledger")).startswith("postgresql://"):

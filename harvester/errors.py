@@ -2,6 +2,7 @@
 
     HarvestError                everything below, for the one ``except`` that catches all
     ├── UsageError              wrong arguments or configuration; nothing was sent
+    │   └── NoLedgerError       there is no ledger yet, where one is to be read
     ├── AttemptError            this attempt: it is tried again (raised by a token store or a
     │                           transport; no run ends with it)
     ├── WindowError             this window: it failed for good
@@ -47,6 +48,12 @@ def without_passwords(text: str) -> str:
     return _PASSWORD.sub(r"\g<name>…", _USER.sub(r"\g<scheme>…@", text))
 
 
+def needs(what: str, extra: str) -> str:
+    """The sentence about a library that is missing: what needs it, and what to type."""
+    package = f"'wechat-harvester[{extra}]'"
+    return f"{what}: pip install {package}, or pipx inject wechat-harvester {package}"
+
+
 class HarvestError(Exception):
     """The root of all exceptions of harvester; no message has the password of a URL.
 
@@ -68,6 +75,10 @@ class HarvestError(Exception):
 
 class UsageError(HarvestError, ValueError):
     """Unusable arguments or configuration; nothing was sent."""
+
+
+class NoLedgerError(UsageError):
+    """There is no ledger yet, where one is to be read."""
 
 
 class AttemptError(HarvestError):

@@ -9,7 +9,8 @@ as much as encoding its records.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
@@ -405,16 +406,25 @@ def reason_of(appid: str, error: str) -> str:
     return without_rid(error).removeprefix(f"{appid}: ")
 
 
-def causes(found: Iterable[Failure | Wait]) -> list[Cause]:
-    """Failures, or windows that must wait for a later run, as one entry for each reason."""
-    gathered: dict[str, Cause] = {}
+def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
+    """Failures, or windows that must wait for a later run, as one entry for each reason.
+
+    An entry is about each of its interfaces of each of its accounts: accounts of which other
+    interfaces failed have another entry.
+    """
+    gathered: dict[tuple[str, frozenset[str]], Cause] = {}
+    concerned: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for each in found:
+        error = each.error if isinstance(each, Failure) else each.reason
+        concerned[each.appid, reason_of(each.appid, error)].add(each.endpoint)
     for each in found:
         error, until = (
             (each.error, None) if isinstance(each, Failure) else (each.reason, each.until)
         )
         if each.begin is None or each.end is None:
             continue
-        key = reason_of(each.appid, error)
+        reason = reason_of(each.appid, error)
+        key = reason, frozenset(concerned[each.appid, reason])
         cause = gathered.get(key)
         if cause is None:
             error = error.removeprefix(f"{each.appid}: ")

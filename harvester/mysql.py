@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, unquote
 from weakref import ref
 
 from harvester.away import Away, Undone
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 from harvester.secrets import Secret, advice, place_of
 from harvester.thread import can_be_cut
 
@@ -209,9 +209,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
     try:
         import pymysql
     except ImportError:
-        return None, (
-            f"the {what} in MySQL needs its library: pip install 'wechat-harvester[mysql]'"
-        )
+        return None, needs(f"the {what} in MySQL needs its library", "mysql")
     place = place_of(url)
     if place is None or place.scheme != "mysql":
         return None, f"{what}: the URL of MySQL cannot be read; write it as {FORM}{advice(url)}"

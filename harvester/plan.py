@@ -387,7 +387,8 @@ def quota_days(load: Load, daily: int, today: date) -> int | None:
     return None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name, or an empty string."""
-    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
+def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str:
+    """A hint for an unknown name, or an empty string; least: how alike they must be."""
+    names = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=least)
+    return f" (did you mean {names[close[0]]}?)" if close else ""

@@ -9,6 +9,7 @@ wins over one of the same name.  The group ``harvester.sinks`` holds classes wit
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -91,6 +92,11 @@ def endpoints_of(name: str) -> list[Endpoint]:
         return [endpoint(name)]
     groups = endpoint_groups()
     if name not in groups:
+        parts = [part for part in re.split(r"[,;、，\s]+", name) if part]
+        if parts != [name]:
+            raise UsageError(
+                f"there is no interface {name!r}; separate names by spaces: {' '.join(parts)}"
+            )
         raise UsageError(
             f"there is no interface {name!r}, and no group"
             f"{nearest(name, [*groups, *endpoint_names()])}; harvester endpoints lists them"
@@ -137,9 +143,10 @@ _MEANT = {
     "psql": "postgresql://",
     "json": "jsonl:",
     "ndjson": "jsonl:",
-    "csv": "parquet: or duckdb:, which spreadsheets and data frames read",
-    "tsv": "parquet: or duckdb:, which spreadsheets and data frames read",
-    "xlsx": "parquet: or duckdb:, which spreadsheets and data frames read",
+    **dict.fromkeys(
+        ("csv", "tsv", "xlsx", "xls", "excel"),
+        "parquet:DIR or duckdb:FILE, which data frames and spreadsheets read",
+    ),
     "sqlite3": "sqlite:",
     "file": "jsonl:",
     "stdout": "-",

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 
 from harvester import durable
 from harvester.away import Away, Undone
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 from harvester.secrets import Secret, advice
 from harvester.thread import can_be_cut
 
@@ -231,9 +231,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        return None, (
-            f"the {what} in PostgreSQL needs its library: pip install 'wechat-harvester[postgres]'"
-        )
+        return None, needs(f"the {what} in PostgreSQL needs its library", "postgres")
     if not url.value.startswith("postgresql://"):
         return None, f"{what}: write PostgreSQL as {FORM}"
     if not _is_plain(url):

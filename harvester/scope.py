@@ -105,7 +105,9 @@ class Scope:
         """The same with more notes, and one for each interface of which no window fits."""
         without = [note for each in self.endpoints if (note := self._why_none(each, last))]
         if len(without) == len(self.endpoints):
-            raise UsageError("; ".join(without))
+            early = any(self.range_of(each) is None for each in self.endpoints)
+            hint = "; --start first begins at the first day of each"
+            raise UsageError("; ".join(without) + (hint if early else ""))
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:

@@ -75,7 +75,8 @@ def command(*arguments: str | Path) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a command: the secret, and nothing that steers a terminal."""
-    return {**os.environ, "HARVESTER_SECRET": "practice", "COLUMNS": "100", **more}
+    ours = {name: text for name, text in os.environ.items() if name != "HARVESTER_KILLS"}
+    return {**ours, "HARVESTER_SECRET": "practice", "COLUMNS": "100", **more}
 
 
 def harvest(

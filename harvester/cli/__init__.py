@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from harvester.errors import needs
+
 FILES = 32
 """Files and sockets that the command must be able to open at once."""
 
@@ -69,6 +71,6 @@ def _missing() -> str:
         import click
         import rich
     except ImportError:
-        return "the command line needs its libraries: pip install 'wechat-harvester[cli]'"
+        return needs("the command line needs its libraries", "cli")
     del click, rich
     return ""

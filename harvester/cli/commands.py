@@ -32,6 +32,7 @@ from harvester.cli.options import (
 )
 from harvester.cli.screen import say, tell
 from harvester.config.accounts import (
+    SECRET_VARIABLE,
     ListedAccount,
     choose,
     list_accounts,
@@ -72,6 +73,10 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as exc:
         tell(exc.format_message())
         return UNUSABLE
+    except click.NoSuchOption as exc:
+        asks = exc.option_name.replace("-", "").lower() in _SECRETS
+        hint = f" A secret is read from the environment variable {SECRET_VARIABLE}." if asks else ""
+        return _refused(exc.format_message() + hint, UNUSABLE, called)
     except click.ClickException as exc:
         return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
     except click.Abort:
@@ -108,6 +113,9 @@ def _called(given: Sequence[str]) -> _Called:
 def _json_in_environment() -> bool:
     return os.environ.get("HARVESTER_JSON", "").strip().lower() in ("1", "true", "yes")
 
+
+_SECRETS = ("secret", "appsecret", "password", "key")
+"""Options that people expect; other users of the machine can see the arguments of a process."""
 
 STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
@@ -199,9 +207,7 @@ def plan(**values: Any) -> int:
     accounts = asked.accounts_in(values, file, secrets=False) if file else alone
     scope, options = asked.scope(values, accounts)
     open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    own = values["out"] / FILE_NAME
-    given = values["ledger"] or (own if own.exists() else None)
-    known = open_ledger(given, readonly=True) if given else None
+    known = open_ledger(values["ledger"] or values["out"] / FILE_NAME, readonly=True)
     say_file()
     return asyncio.run(show_plan(scope, options, known, time.time(), as_json=values["as_json"]))
 

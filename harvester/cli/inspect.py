@@ -6,7 +6,7 @@ Rule: reads the ledger and the stored data, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import load_of
-from harvester.errors import UsageError
+from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.limiter import Rate
 from harvester.plan import (
@@ -39,7 +39,11 @@ async def show_plan(
     scope: Scope, options: Options, ledger: Ledger | None, now: float, *, as_json: bool = False
 ) -> int:
     """Calls, days of quota and hours of what a run would do."""
-    async with ledger or nullcontext():
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(ledger or nullcontext())
+        except NoLedgerError:  # the first run makes it
+            ledger = None
         calls, loads, total = await _counts(scope, options, ledger, now)
     rate = Rate.parse(options.rate)
     most = min(options.account_concurrency or options.concurrency, options.concurrency)
@@ -162,7 +166,8 @@ async def show_verification(
     differences = [each for each in found if each.differences]
     unread = [each for each in found if each.unread]
     for each in differences:
-        for difference in each.differences:
+        shown = each.differences[: -1 if each.broken else None]  # why it is broken is said
+        for difference in shown:
             told(f"{difference.where}: {difference.what}")
     for each in unread:
         say(plain(f"{each.where} was not verified: {each.unread}"))
@@ -221,7 +226,7 @@ async def _verified(
     found = await verify(ledger, name, sink, copied)
     if not found.unread:
         read = (
-            "it was not read to its end"
+            f"it was not read to its end: {found.differences[-1].what}"
             if found.broken
             else f"{many(found.records, 'record')} read"
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 
 THRESHOLD = 20_000
 """Objects that come before the youngest are looked through.  Python's 700 come and go within a few
@@ -27,9 +27,7 @@ def uvloop_factory() -> Factory:
     try:
         import uvloop
     except ImportError:
-        raise UsageError(
-            "--uvloop needs its library: pip install 'wechat-harvester[uvloop]'"
-        ) from None
+        raise UsageError(needs("--uvloop needs its library", "uvloop")) from None
     return uvloop.new_event_loop
 
 

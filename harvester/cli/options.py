@@ -14,7 +14,14 @@ import click
 
 from harvester.cli.screen import say
 from harvester.config.interfaces import read_interfaces
-from harvester.config.options import DEFAULT_FILE, dashed, over, read_config, read_environment
+from harvester.config.options import (
+    DEFAULT_FILE,
+    dashed,
+    over,
+    read_config,
+    read_environment,
+    unknown_variables,
+)
 from harvester.settings import FLAG, OPTIONS, REQUIRED, InvalidOptionError, read
 
 
@@ -129,6 +136,8 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if path is None and Path(DEFAULT_FILE).exists():
         path = Path(DEFAULT_FILE)
         context.meta[UNASKED] = True
+    for problem in unknown_variables(os.environ):
+        say(problem)
     own = {parameter.name for parameter in context.command.params}
     file = read_config(path) if path else {}
     interfaces = file.pop("interface", None)

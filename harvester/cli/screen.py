@@ -36,7 +36,8 @@ class _Manner:
 
 
 _manner = _Manner()
-_WORD = re.compile(r"\b[0-9A-Za-z]{3,64}\b")
+_WORD = re.compile(r"(?<![^\s(])(?<!--appid )[0-9A-Za-z]{3,64}(?![^\s,:;)])")
+"""A word by itself: no part of a path or a command, which people paste."""
 
 
 def name_accounts(names: Mapping[str, str]) -> None:
@@ -50,16 +51,17 @@ def log_as(log_format: str) -> None:
 
 
 def named(text: str) -> str:
-    """A text in which each appid has the name of its account beside it."""
-    names = _manner.names
+    """A text in which each appid has the name of its account beside it, where it is first read."""
+    names = dict(_manner.names)
     if not names:
         return text
 
     def beside(found: re.Match[str]) -> str:
-        name = names.get(found[0])
+        name = names.pop(found[0], "")
         return f"{found[0]} ({name})" if name else found[0]
 
-    return _WORD.sub(beside, text)
+    prose, mark, command = text.partition("run: ")
+    return _WORD.sub(beside, prose) + mark + command
 
 
 def log(text: str, level: str = "info", event: str = "") -> None:

@@ -30,6 +30,9 @@ STATUS = {
     "interrupted": INTERRUPTED,
 }
 
+RETIRED = 47009
+"""WeChat's errcode of an interface that it has taken offline."""
+
 Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 
 
@@ -144,7 +147,13 @@ def conclude(
     _tell_causes(report)
     if report.state in ("waiting", "partial") and report.until is not None:
         say(f"run the same command again from {china_time(report.until)}, or with --wait")
-    if report.failures:
+    retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
+    if retired:
+        say(
+            f"leave out {', '.join(retired)}: a retired interface does not come back; harvester"
+            " endpoints NAME lists its successors"
+        )
+    if any(each.code != RETIRED for each in report.failures):
         say(
             "once that is corrected, run the same command again: it requests what is missing, and"
             " what can still change"

@@ -5,6 +5,7 @@ Rule: a file has the same options as the command line, and an unknown key is an 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -21,14 +22,34 @@ COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content; raises `UsageError` with the file, and the line if there is one."""
+    text = ""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark first
+        return tomllib.loads(text)
     except OSError as exc:
         raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} is not TOML: {exc}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as exc:
+        raise UsageError(f"{path} is not TOML: {exc}{_hint(text, str(exc))}") from None
     except RecursionError:
         raise UsageError(f"{path} cannot be read: its values are nested too deeply") from None
+
+
+_LINE = re.compile(r"at line (\d+)")
+_HINTS = (
+    ("[“”‘’]", "; write straight quotes, as in 'text'"),
+    (r'"[^"]*\\', r"; write a text with backslashes in single quotes, as in 'C:\data'"),
+    (r"=\s*[^'\"\[{\s]", "; write a text in quotes, as in rate = '10/s'"),
+)
+"""Of a line that is no TOML: a sign of what is wrong, and what to write."""
+
+
+def _hint(text: str, said: str) -> str:
+    """What to write instead, if that can be seen in the line that an error names."""
+    found = _LINE.search(said)
+    line = text.splitlines()[int(found[1]) - 1] if found else ""
+    return next((hint for sign, hint in _HINTS if re.search(sign, line)), "")
 
 
 class Given(NamedTuple):
@@ -63,6 +84,20 @@ def read_config(path: Path) -> dict[str, Given]:
             value = _value(name, value, opening, check)
         values[name] = Given(value, opening)
     return values
+
+
+_VARIABLES = ("HARVESTER_CONFIG", "HARVESTER_SECRET", "HARVESTER_REDIS_PASSWORD")
+"""Those that are no options."""
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable ``HARVESTER_…`` that nothing reads: it may be mistyped."""
+    known = [*(f"HARVESTER_{name.upper()}" for name in COMMAND_OPTIONS), *_VARIABLES]
+    return [
+        f"there is no variable {name}{nearest(name, known, 0.85)}; it is ignored"
+        for name in sorted(environ)
+        if name.startswith("HARVESTER_") and name not in known
+    ]
 
 
 def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Given]:

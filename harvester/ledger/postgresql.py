@@ -127,7 +127,7 @@ class PostgresLedger(Statements):
                 async with self.alone():
                     await self._call(shared.make, self._work.schema)
         except UsageError as exc:
-            raise UsageError(f"{self.where} cannot be used: {exc}") from None
+            raise type(exc)(f"{self.where} cannot be used: {exc}") from None
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.CancelScope(shield=True):

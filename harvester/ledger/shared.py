@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from harvester.coverage import Calendar, OpenWindow, Outcome
-from harvester.errors import UsageError
+from harvester.errors import NoLedgerError, UsageError
 from harvester.fencing import lost
 from harvester.ledger import statements
 from harvester.ledger.base import Job, Key, Lease, Range, Spent, WorkerState
@@ -149,7 +149,7 @@ def replace(tables: Tables, schema: str, new: str, former: str) -> None:
 def check_version(tables: Tables) -> None:
     """Raise `UsageError` unless this version can use the tables."""
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
-        raise UsageError("it holds no ledger")
+        raise NoLedgerError("it holds no ledger; harvest first, with this --ledger")
     [(number,)] = tables.rows("SELECT number FROM version")
     if number != VERSION:
         raise UsageError(

@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 from harvester import sqlitefile
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import has_room, is_full, make_directory, step
-from harvester.errors import HarvestError, LedgerError, UsageError
+from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
 from harvester.ledger import statements, tables
 from harvester.ledger.base import Key, Spent
 from harvester.ledger.statements import Statements
@@ -237,7 +237,10 @@ class SqliteLedger(Statements):
             raise UsageError(f"the ledger {self.path} is a directory; name a file")
         if self._readonly:
             if not self.path.exists():
-                raise UsageError(f"there is no ledger at {self.path}")
+                raise NoLedgerError(
+                    f"there is no ledger at {self.path}; harvest first (harvester run), or name"
+                    " the place of the harvest (--out DIR, or --ledger)"
+                )
             self._database = self._for_reading()
             if self._is_void(self._database):
                 self._database.close()

@@ -4,8 +4,8 @@ Rule: reads the ledger alone, asks nobody else, and takes the time as an argumen
 
 Fresh and complete are judged apart: an account is fresh if each of its interfaces has its newest
 day; it is complete if all days asked for are there.  A ledger of which nothing was asked for within
-`RECENT` is an archive, and judged by the last day that was asked for.  So is one whose runs of
-today or yesterday ended at an older day.
+`RECENT`, or whose runs of today or yesterday ended at an older day, is an archive, and judged by
+the last day that was asked for.
 """
 
 from __future__ import annotations

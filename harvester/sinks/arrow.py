@@ -17,7 +17,7 @@ from typing import Any
 
 from harvester.codec import MalformedError
 from harvester.endpoint import Field
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 from harvester.model import Batch, Window
 from harvester.sinks.columns import (
     METADATA,
@@ -35,10 +35,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError as exc:
-    raise UsageError(
-        "Parquet and Arrow need a package that is not here; install it with"
-        " pip install 'wechat-harvester[parquet]'"
-    ) from exc
+    raise UsageError(needs("Parquet and Arrow need a library", "parquet")) from exc
 
 __all__ = [
     "batch_of",

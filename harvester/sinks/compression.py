@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from io import FileIO
 from typing import Any, Protocol
 
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkError, UsageError, needs
 
 CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # what follows a member is copied once a member
@@ -168,10 +168,7 @@ def _zstd() -> Any:
         else:
             from backports import zstd
     except ImportError as exc:
-        raise UsageError(
-            "zstd needs a package that is not here; install it with"
-            " pip install 'wechat-harvester[zstd]'"
-        ) from exc
+        raise UsageError(needs("zstd needs a library", "zstd")) from exc
     return zstd
 
 

@@ -21,7 +21,7 @@ from harvester import durable
 from harvester.away import PATIENCE
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkError, UsageError, needs
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero
 from harvester.sinks.spec import read_spec
@@ -91,9 +91,7 @@ class DuckDB(SqlSink):
         try:
             import duckdb
         except ImportError:
-            raise UsageError(
-                "the sink in DuckDB needs its library: pip install 'wechat-harvester[duckdb]'"
-            ) from None
+            raise UsageError(needs("the sink in DuckDB needs its library", "duckdb")) from None
         driver = DuckDBDriver(duckdb, self.path)
         super().__init__(f"duckdb:{self.path.resolve()}", driver, patience=patience)
 

@@ -59,7 +59,7 @@ from urllib.parse import urlsplit
 
 from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
 from harvester.durable import step
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkError, UsageError, needs
 from harvester.model import Batch
 from harvester.secrets import Secret, advice, place_of
 from harvester.sinks.base import Checkpoint, Fence, Written
@@ -102,9 +102,7 @@ def _library() -> Any:
     try:
         import redis.cluster
     except ImportError:
-        raise UsageError(
-            "streams of Redis need their library: pip install 'wechat-harvester[redis]'"
-        ) from None
+        raise UsageError(needs("streams of Redis need their library", "redis")) from None
     return redis
 
 

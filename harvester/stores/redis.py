@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 
-from harvester.errors import AttemptError, UsageError
+from harvester.errors import AttemptError, UsageError, needs
 from harvester.model import Stored
 from harvester.secrets import Secret, advice, place_of
 from harvester.stores.base import POLL, from_bytes, same, to_bytes
@@ -73,9 +73,7 @@ class RedisStore:
             import redis.asyncio
             import redis.exceptions
         except ImportError:
-            return None, (
-                "the token store in Redis needs its library: pip install 'wechat-harvester[redis]'"
-            )
+            return None, needs("the token store in Redis needs its library", "redis")
         self._errors = (redis.exceptions.RedisError, *self._errors)
         self._lost: type[Exception] = redis.exceptions.WatchError
         more: dict[str, Any] = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}

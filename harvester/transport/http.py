@@ -372,7 +372,7 @@ def _no_connection(exc: aiohttp.ClientConnectorError) -> str:
     if isinstance(cause, ssl.SSLError):
         return f"the server's TLS handshake failed ({cause.reason or type(cause).__name__})"
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return f"the host name {exc.host} was not found"
+        return f"the host name {exc.host} was not found (behind a proxy: set HTTPS_PROXY)"
     reason = os.strerror(cause.errno) if cause.errno else type(cause).__name__
     whose = "the proxy " if isinstance(exc, aiohttp.ClientProxyConnectionError) else ""
     return f"no connection to {whose}{exc.host}:{exc.port} ({reason})"

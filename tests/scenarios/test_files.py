@@ -1,4 +1,4 @@
-"""Files that the command and sinks make: their rights, their directories, and a full disk."""
+"""Files that the command makes: their rights, and where they may be; and output that is full."""
 
 from __future__ import annotations
 

@@ -93,9 +93,7 @@ def test_a_range_that_ended_weeks_ago_is_judged_by_its_end(tmp_path: Path) -> No
         given = asked(server.url, "getusersummary", end - timedelta(days=9), end, "--out", tmp_path)
         succeeded(*given)
     said, page = written(tmp_path, "--lang", "en")
-    assert re.match(
-        r"\w{3} \d+, (\d{4}, )?is complete$|\w{3} \d+ is complete$", said.splitlines()[0]
-    )
+    assert re.match(rf"{end:%b} {end.day}(, {end.year},)? is complete$", said.splitlines()[0])
     assert "was asked for" not in re.sub(r"nothing later was asked for", "", page)
 
 

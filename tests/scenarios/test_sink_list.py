@@ -113,8 +113,8 @@ def test_standard_output_and_memory_may_come_and_go(url: str, tmp_path: Path) ->
 
 def test_a_sink_that_holds_another_harvest_is_not_added(url: str, tmp_path: Path) -> None:
     run(url, tmp_path)
-    succeeded(*asked(url, ENDPOINT, "2024-01-01", "2024-01-07", "--sink", "sqlite:two.db"),
-              cwd=tmp_path)  # fmt: skip
+    two = asked(url, ENDPOINT, "2024-01-01", "2024-01-07", "--sink", "sqlite:two.db")
+    succeeded(*two, "--out", "other", cwd=tmp_path)
     refused = sink(tmp_path, "add", "sqlite:two.db")
     assert refused.returncode == 2
     assert "holds a harvest that this ledger does not know" in refused.stderr
@@ -129,9 +129,7 @@ def records(folder: Path) -> int:
         return int(database.execute(f"SELECT count(*) FROM {ENDPOINT}").fetchone()[0])
 
 
-def test_a_rebuilt_ledger_removes_nothing_that_another_sink_lacks(
-    url: str, tmp_path: Path
-) -> None:
+def test_a_rebuilt_ledger_removes_nothing_that_another_sink_lacks(url: str, tmp_path: Path) -> None:
     both = ("--sink", "jsonl:harvest", "--sink", "sqlite:two.db")
     assert run(url, tmp_path, *both).returncode == 0
     whole = records(tmp_path)

@@ -55,9 +55,7 @@ def test_a_worker_that_was_frozen_beyond_its_lease_joins_anew_and_both_are_compl
 
 
 @pytest.mark.parametrize("turn", range(3))
-def test_a_worker_alone_ends_when_its_work_is_done_whatever_its_lease(
-    turn: int, job: Jobs
-) -> None:
+def test_a_worker_alone_ends_when_its_work_is_done_whatever_its_lease(turn: int, job: Jobs) -> None:
     one = job(latency=0.05)
     begun_at = time.monotonic()
     report = ended(one.start("--lease", "60s", "--concurrency", "2"))

@@ -98,4 +98,6 @@ def test_a_sink_whose_package_is_not_here_says_how_to_install_it(
     ran = subprocess.run(
         [sys.executable, "-c", program, spec, missing], capture_output=True, text=True, check=True
     )
-    assert ran.stdout.endswith(f" pip install 'wechat-harvester[{extra}]'\n")
+    package = f"'wechat-harvester[{extra}]'"
+    said = f": pip install {package}, or pipx inject wechat-harvester {package}\n"
+    assert ran.stdout.endswith(said)

@@ -47,7 +47,7 @@ def test_a_database_that_is_none_is_refused_without_the_password() -> None:
 
 def test_without_the_library_the_line_to_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    with pytest.raises(UsageError, match=r"pip install 'wechat-harvester\[redis\]'$"):
+    with pytest.raises(UsageError, match=r"pip install 'wechat-harvester\[redis\]', or pipx"):
         RedisStore("redis://127.0.0.1:1/0")
 
 

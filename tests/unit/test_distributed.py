@@ -102,7 +102,7 @@ def test_a_report_travels_between_processes() -> None:
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UsageError, match=r"pip install 'wechat-harvester\[dask\]'$"):
+    with pytest.raises(UsageError, match=r"pip install 'wechat-harvester\[dask\]', or pipx inject"):
         distributed.run(None, Job(**ASKED, ledger=SHARED), workers=2)  # type: ignore[arg-type]
 
 

@@ -15,16 +15,13 @@ published once.
 Importing this package without pyiceberg raises `UsageError` with the command that installs it.
 """
 
-from harvester.errors import UsageError
+from harvester.errors import UsageError, needs
 
 try:
     import pyarrow as pa  # noqa: F401  (first: else it is called what Parquet needs)
 
     from harvester.sinks.iceberg.sink import Iceberg
 except ImportError as exc:
-    raise UsageError(
-        "Iceberg needs packages that are not here; install them with"
-        " pip install 'wechat-harvester[iceberg]'"
-    ) from exc
+    raise UsageError(needs("Iceberg needs its libraries", "iceberg")) from exc
 
 __all__ = ["Iceberg"]
