@@ -86,5 +86,3 @@ def test_what_is_held_shows_the_next_run(server: DaysOnly, tmp_path: Path) -> No
     assert found() == found() == each_once(DAYS[0], DAYS[4])
     run(DAYS[9])
     assert found() == each_once(DAYS[0], DAYS[9])
-
-
