@@ -142,8 +142,9 @@ async def _close(path: Path) -> None:
     """Move the log that a killed run has left into its ledger, unless that is damaged."""
     if path.with_name(f"{path.name}-wal").exists():
         with suppress(LedgerError):
-            async with SqliteLedger(path):
-                pass
+            for readonly in (True, False):  # of a damaged one the log is to be kept
+                async with SqliteLedger(path, readonly=readonly):
+                    pass
 
 
 def _keep(path: Path, now: float) -> Path | None:

@@ -101,7 +101,8 @@ class Sink(Protocol):
         """Get ready, and cut off what lies beyond the checkpoint.
 
         checkpoint: what the ledger has stored for this sink, empty if it knows nothing of it; None
-            if no ledger is kept, or a new one is made: then what stands there is taken as it is.
+            if no ledger is kept, or a new one is made: then what stands there is taken as it is,
+            and nothing is changed before the first write.
         Returns entries that the ledger stores at once.  Raises `UsageError` if the destination
         cannot be used, or holds a harvest that this ledger knows nothing of, and `SinkError` if
         what the checkpoint refers to is gone.

@@ -37,7 +37,7 @@ METADATA = (
     Field("_fetched_at", "timestamp", "when it was fetched, UTC"),
 )
 EXTRA = Field("_extra", "json", "fields that the catalogue does not know, or not so")
-CHECKSUM = Field("_checksum", "int", "of the record and of its row, in a database")
+CHECKSUM = Field("_checksum", "int", "of the window's records and of the row, in a database")
 _NAMES = {field.name for field in (*METADATA, EXTRA, CHECKSUM)}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EXACT = 2**53  # a whole number up to this is the same as a float

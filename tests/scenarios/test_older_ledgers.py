@@ -11,7 +11,7 @@ import pytest
 
 import harvester
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.scenarios.command import asked, program, succeeded
+from tests.scenarios.command import asked, begun, program, succeeded, until
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import days_in
 from tests.support import A, harvest
@@ -140,3 +140,27 @@ def test_after_a_rebuild_that_failed_the_former_ledger_goes_on(
     assert server.requests == requests
     assert sum(each_once(*JUNE).values()) == RECORDS * 30
     succeeded("verify", "--out", tmp_path)
+
+
+def test_a_rebuild_that_is_killed_leaves_what_a_killed_run_had_committed(
+    server: DaysOnly, tmp_path: Path
+) -> None:
+    """The former ledger's latest commits are in its log."""
+    first = tmp_path / "before"
+    server.longest = 1
+    run = asked(server.url, NAME, *JUNE, "--out", first, "--rate", "40/s")
+    with begun(*run) as process:
+        until(lambda: list((first / NAME).glob("*")))
+        process.kill()
+    assert (first / "ledger.sqlite-wal").stat().st_size
+    shutil.copytree(first, tmp_path / "done")
+    server.data.clear()
+    succeeded(*asked(server.url, NAME, *JUNE, "--out", tmp_path / "done"))
+    left = len(server.data)
+    killed = program(KILLED, tmp_path, "rebuild", "--out", "{}")
+    assert killed.returncode == 0, killed.stderr
+    steps = killed.stdout.splitlines()
+    for moment in (*range(1, 9), *range(len(steps) - 12, steps.index("rename rebuilt ledger") + 2)):
+        server.data.clear()
+        succeeded(*asked(server.url, NAME, *JUNE, "--out", tmp_path / f"{moment}"))
+        assert len(server.data) == left, steps[moment - 1]
