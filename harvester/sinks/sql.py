@@ -23,7 +23,7 @@ from harvester import durable
 from harvester.away import AGAIN, PATIENCE, Away, Undone, until_it_answers
 from harvester.codec import TALLY_BITS
 from harvester.endpoint import Endpoint, Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
 from harvester.model import Batch, Tally, Window, many
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
@@ -505,10 +505,11 @@ class SqlSink:
                 yield reader
             return
         except Away as exc:
-            raise SinkError(f"{driver.where} could not be read: {exc}") from None
+            raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
             problem = f"{driver.where} could not be read: {driver.says(exc)}"
-            kind = UsageError if driver.is_barred(exc) else SinkError
+            stays = UsageError if driver.is_barred(exc) else SinkError
+            kind = SinkAwayError if driver.outage(exc) else stays
         raise kind(problem)  # here, where no frame holds a password
 
 
