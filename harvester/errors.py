@@ -11,6 +11,7 @@
     ├── RunError                the whole run
     │   ├── NetworkError        nothing answers
     │   ├── SinkError           the destination cannot be written
+    │   │   ├── SinkAwayError   its server does not answer
     │   │   └── ReaderGoneError the reader of standard output has ended
     │   └── LedgerError         the ledger cannot be read or written
     └── IncompleteError         a stream or a report ended without everything requested
@@ -129,6 +130,10 @@ class NetworkError(RunError):
 
 class SinkError(RunError):
     """A destination could not be opened or written."""
+
+
+class SinkAwayError(SinkError):
+    """The server of a destination does not answer: nothing is wrong with what is stored there."""
 
 
 class ReaderGoneError(SinkError):

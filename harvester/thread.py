@@ -83,7 +83,7 @@ class Thread:
 
         Otherwise a write could still be under way when the file is closed; so the wait is shielded,
         and lasts no longer than the disk needs.  With a connection it lasts `LIMIT` at the most,
-        and `GRACE` once the caller is cancelled: then the connection is cut, and `Away` is raised.
+        and `GRACE` once the caller is cancelled: then the connection is cut.
         """
         call = _Call(lambda: function(*args, **kwargs))
         future = asyncio.get_running_loop().run_in_executor(self._executor, call.run)
@@ -173,11 +173,11 @@ class _Call(Generic[T]):
         return self._function()
 
     def result(self, future: asyncio.Future[T]) -> T:
-        """What the function returned or raised; `Away` if it was cut."""
+        """What the function returned or raised; an outage says what is known of it here."""
         exc = None if future.cancelled() else future.exception()
-        if self.cut and isinstance(exc, Exception):
+        if isinstance(exc, Away) and self.cut:
             raise Away(f"it has not answered for {LIMIT:g} s") from None
-        if self.holder and isinstance(exc, Away):
+        if isinstance(exc, Away) and self.holder:
             raise type(exc)(f"{exc}: {self.holder}") from None
         return future.result()
 

@@ -12,7 +12,7 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.coverage import DONE, Calendar
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.base import Key, Ledger
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
@@ -75,11 +75,11 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: st
                     for each, _ in group:
                         compared.add(each)
             compared.finish()
+    except (UsageError, SinkAwayError) as exc:
+        found.unread = str(exc)
     except SinkError as exc:
         found.broken = True
         found.differences.append(Difference(found.where, str(exc)))
-    except UsageError as exc:
-        found.unread = str(exc)
     return found
 
 

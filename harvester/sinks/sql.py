@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from harvester import sqlitefile
 from harvester.away import AGAIN, PATIENCE, Away, Undone, until_it_answers
 from harvester.endpoint import Endpoint, Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
 from harvester.model import Batch, Window, many, tally_of_shares
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
@@ -512,10 +512,11 @@ class SqlSink:
                 yield reader
             return
         except Away as exc:
-            raise SinkError(f"{driver.where} could not be read: {exc}") from None
+            raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
             problem = f"{driver.where} could not be read: {driver.says(exc)}"
-            kind = UsageError if driver.is_barred(exc) else SinkError
+            stays = UsageError if driver.is_barred(exc) else SinkError
+            kind = SinkAwayError if driver.outage(exc) else stays
         raise kind(problem)  # here, where no frame holds a password
 
 

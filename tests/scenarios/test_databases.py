@@ -159,9 +159,10 @@ async def test_while_a_table_is_locked_nothing_is_asked_for_twice(
     monkeypatch.setattr("harvester.postgres.LIMITS", [(0, "lock_timeout", "1s")])
     server, name, own = wechat(latency=0.1), postgres.new_database(), postgres.new_database()
     url, ledger = postgres.url(name), postgres.url(own)
+    await run_on(server, url, ledger, "2024-01-10", 60)
     patience = 10 if held < 10 else 3
-    task = asyncio.create_task(run_on(server, url, ledger, "2024-02-28", patience))
-    while server.simulator.counts["data"] < 40:
+    task = asyncio.create_task(run_on(server, url, ledger, "2024-06-30", patience))
+    while server.simulator.counts["data"] < 20:
         await asyncio.sleep(0.01)
     with table_locked(postgres, name) as other:
         asyncio.get_running_loop().call_later(held, other.rollback)

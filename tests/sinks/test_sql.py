@@ -27,7 +27,7 @@ import pytest
 from harvester import durable
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Field, JsonEndpoint
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
@@ -894,7 +894,7 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
             await sink.close()
             with pytest.raises(SinkError, match=r"was away for 1 s \("):
                 await server.open()
-            with pytest.raises(UsageError, match="could not be read"):
+            with pytest.raises(SinkAwayError, match="could not be read"):
                 server.scan()
         finally:
             await asyncio.to_thread(database.start)
