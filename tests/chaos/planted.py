@@ -58,9 +58,9 @@ WORLDS = (
     Planted(
         "a window that waits for a retry occupies its slot",
         "worker.py",
-        "        self._try_again(queue, retry.attempt, retry.delay,"
-        " retry.reason, retry.attempt.failures)\n",
-        "        await asyncio.sleep(retry.delay)\n        queue.again(retry.attempt, _now())\n",
+        "                self._again(account, queue, result)\n",
+        "                await asyncio.sleep(result.delay)\n"
+        "                queue.again(result.attempt, _now())\n",
     ),
     Planted(
         "a worker that takes a job wakes no other worker for the next one",
