@@ -54,7 +54,7 @@ def measure(*, full: bool = False) -> list[Figure]:
 
 
 def _job() -> Job:
-    return Job("benchmark", ["sink"], LEASE, time.time())
+    return Job("benchmark", LEASE, time.time())
 
 
 async def _timed(call: Callable[[], Awaitable[object]], times: int) -> float:

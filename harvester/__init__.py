@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harvester.endpoint import Endpoint, JsonEndpoint
     from harvester.errors import (
         AccountError,
+        AttemptError,
         EndpointError,
         HarvestError,
         IncompleteError,
@@ -31,19 +32,21 @@ if TYPE_CHECKING:
     from harvester.job import Job
     from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
-    from harvester.model import Account, Batch, Tally, Token, Window
+    from harvester.model import Account, Batch, Request, Response, Stored, Tally, Token, Window
     from harvester.reading import StoredRecords, read
     from harvester.settings import Keywords
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.lines import JsonLines
     from harvester.sinks.memory import MemorySink
     from harvester.stores import FileStore, MemoryStore, TokenStore
+    from harvester.transport import Transport
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Account",
     "AccountError",
+    "AttemptError",
     "Batch",
     "Checkpoint",
     "Endpoint",
@@ -67,15 +70,19 @@ __all__ = [
     "Rate",
     "Records",
     "Report",
+    "Request",
+    "Response",
     "RunError",
     "Sink",
     "SinkError",
     "SqliteLedger",
+    "Stored",
     "StoredRecords",
     "StoredWindow",
     "Tally",
     "Token",
     "TokenStore",
+    "Transport",
     "UsageError",
     "Window",
     "WindowError",
@@ -94,6 +101,7 @@ _HOMES = {
         "harvester.endpoint": ("Endpoint", "JsonEndpoint"),
         "harvester.errors": (
             "AccountError",
+            "AttemptError",
             "EndpointError",
             "HarvestError",
             "IncompleteError",
@@ -108,13 +116,23 @@ _HOMES = {
         "harvester.job": ("Job",),
         "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.limiter": ("Rate",),
-        "harvester.model": ("Account", "Batch", "Tally", "Token", "Window"),
+        "harvester.model": (
+            "Account",
+            "Batch",
+            "Request",
+            "Response",
+            "Stored",
+            "Tally",
+            "Token",
+            "Window",
+        ),
         "harvester.reading": ("StoredRecords", "read"),
         "harvester.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.lines": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
         "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
+        "harvester.transport": ("Transport",),
     }.items()
     for name in names
 }

@@ -41,8 +41,8 @@ class Share:
 class Job(NamedTuple):
     """What a worker is to do for an account.
 
-    Try a window of an interface; ask for the quota of an interface, or book calls of it (no
-    attempt); or get a token (neither).
+    Try a window of an interface; ask for the quota of an interface (no attempt); or get a token
+    (neither).
     """
 
     account: AccountQueue
@@ -166,7 +166,7 @@ class AccountQueue:
         else:
             job = self._window(now, wall)
         if job is not None:
-            if job.queue is None or not job.queue.quota.booking:  # that sends nothing
+            if job.queue is not None:  # a token source counts its requests as they leave
                 self.limiter.depart(now)
             self.busy += 1
         return job
@@ -202,9 +202,6 @@ class AccountQueue:
             attempt = queue.take(now, wall)
             if attempt is not None:
                 return Job(self, queue, attempt)
-            if queue.wants_booking(now, wall):
-                queue.quota.booking = True
-                return Job(self, queue, None)
         return None
 
     def reason(self, now: float, wall: float) -> str:

@@ -26,10 +26,46 @@ _SMALL = 64 * 1024
 
 
 class Rule(NamedTuple):
-    """What to do after one errcode, and the sentence for the operator."""
+    """What to do after one errcode, and the sentence for the operator.
+
+    then: what to do once no attempt is left, of an action that tries again.
+    """
 
     action: Action
     advice: str
+    then: Action | None = None
+
+
+class Quota(NamedTuple):
+    """What quota/get answers of one path: calls of a day, and those left today.
+
+    calls, seconds: the rate that is said to be allowed, 0 if none is.  It is not trusted: real
+    limits of a minute are lower, and it has been answered while 45009 was.
+    """
+
+    daily: int
+    left: int
+    calls: int = 0
+    seconds: int = 0
+
+
+def quota_in(answer: Mapping[str, Any]) -> Quota | None:
+    """The quota in an answer of quota/get, None if it holds none.
+
+    The shape, from WeChat's page: ``{"quota": {"daily_limit", "used", "remain"}, "rate_limit":
+    {"call_count", "refresh_second"}, "component_rate_limit": {…}}``.
+    """
+    daily, left = _numbers(answer.get("quota"), "daily_limit", "remain")
+    calls, seconds = _numbers(answer.get("rate_limit"), "call_count", "refresh_second")
+    if daily is None or left is None:
+        return None
+    return Quota(daily, left, calls, seconds) if calls and seconds else Quota(daily, left)
+
+
+def _numbers(given: object, *names: str) -> list[int | None]:
+    """The whole numbers of an object; None for what is none."""
+    found = [given.get(name) if isinstance(given, dict) else None for name in names]
+    return [each if type(each) is int else None for each in found]
 
 
 def read(response: Response) -> dict[str, Any] | Verdict:
@@ -104,7 +140,7 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     message = f"errcode {code} ({said})"
     if rule.advice:
         message += f": {rule.advice}"
-    return Verdict(rule.action, message, code, rid)
+    return Verdict(rule.action, message, code, rid, then=rule.then)
 
 
 def _line(text: str) -> str:

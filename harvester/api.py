@@ -9,20 +9,24 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Container, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Any, Unpack
 
 import anyio
 
 from harvester import plugins
 from harvester.datacube import provider_for
-from harvester.endpoint import Endpoint, check_name
-from harvester.engine import Engine, Names
-from harvester.errors import UsageError
+from harvester.endpoint import Endpoint, check_endpoint
+from harvester.engine import Engine
+from harvester.errors import AttemptError, EndpointError, UsageError
 from harvester.events import Report
 from harvester.ledger import (
     FILE_NAME,
@@ -35,7 +39,8 @@ from harvester.ledger import (
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
 from harvester.notebook import with_bar
-from harvester.plan import FIRST, check_range, last_legal_day, parse_day
+from harvester.outside import guarded
+from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
@@ -48,11 +53,10 @@ from harvester.sinks.base import (
     is_fenced,
     is_file_sink,
     path_of,
-    spec_of,
 )
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
-from harvester.transport import BASE_URL, HttpTransport
+from harvester.transport import BASE_URL, HttpTransport, Transport
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
@@ -90,11 +94,11 @@ async def run(
     sinks = open_sinks(sink)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
-    transport = _transport(options, settings)
-    settings = _within(transport, settings)
+    http = _transport(options)
+    settings = _within(http, settings)
     async with (
         _with_store(scope, options) as scope,
-        transport,
+        http as transport,
         Engine(
             scope,
             settings,
@@ -103,7 +107,6 @@ async def run(
             ledger,
             on_event=options.get("on_event"),
             stop=options.get("stop"),
-            names=Names(partial(_sink_named, ledger), plugins.known_endpoint),
         ) as engine,
     ):
         return await engine.run()
@@ -154,14 +157,14 @@ async def stream(
     """
     _hide_urls(options)
     scope, settings = resolve(accounts, endpoints, start, end, options)
-    transport = _transport(options, settings)
-    settings = _within(transport, settings)
+    http = _transport(options)
+    settings = _within(http, settings)
     ledger = _given_ledger(options.get("ledger"))
     records = Records()
     _check_fenced(ledger, [records._sink])
     async with AsyncExitStack() as stack:
         scope = await stack.enter_async_context(_with_store(scope, options))
-        await stack.enter_async_context(transport)
+        transport = await stack.enter_async_context(http)
         engine = Engine(
             scope,
             settings,
@@ -171,7 +174,6 @@ async def stream(
             on_event=options.get("on_event"),
             stop=options.get("stop"),
             encode=ledger is not None,
-            names=None,
             group=1,
         )
         await stack.enter_async_context(engine)
@@ -236,6 +238,7 @@ class _Handover:
     """The sink that passes records to the reader of a stream, one window at a time."""
 
     identity = "stream"
+    listed = False
 
     def __init__(self) -> None:
         self._records: deque[dict[str, Any]] = deque()
@@ -295,18 +298,25 @@ def resolve(
     last = parse_day(end, now, "end")
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
-    scope = Scope(providers, found, begin, last, notes, caps=caps)
+    scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
     return scope.checked(last_legal_day(now), from_first=from_first), settings
+
+
+_EXPECTED = {
+    "accounts": "an Account, or an iterable of them",
+    "endpoints": "the name of an interface or a group, an Endpoint, or an iterable of these",
+    "sink": "a spec such as 'jsonl:DIR', an object with the methods of Sink, or a list of these",
+}
 
 
 def _wrong(what: str, value: object) -> UsageError:
     """The error for a value of a wrong type; it does not show the value, which may be a secret."""
-    return UsageError(f"{what.replace('_', ' ')}: unexpected type {type(value).__name__}")
+    return UsageError(f"{what}: expected {_EXPECTED[what]}, not {type(value).__name__}")
 
 
 def _listed(what: str, given: Any) -> list[Any]:
     """The values, one after the other."""
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise _wrong(what, given)
     return list(given)
 
@@ -331,21 +341,22 @@ def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
 
 def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
     """The interfaces, and a sentence for each that is retired or left out of a group."""
-    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    one = isinstance(given, str) or hasattr(given, "first_day")
+    listed: list[Any] = [given] if one else _listed("endpoints", given)
     found: dict[str, Endpoint] = {}
     for item in listed:
         if isinstance(item, str):
             for endpoint in plugins.endpoints_of(item):
-                found[endpoint.name] = endpoint
+                found[endpoint.name] = _guarded(endpoint)
         elif not hasattr(item, "first_day"):
             raise _wrong("endpoints", item)
         else:
-            check_name(item.name)
-            found[item.name] = item
+            found[item.name] = _guarded(item)
     if not found:
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
     for endpoint in found.values():
+        check_endpoint(endpoint.name, endpoint.first_day)
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
             notes.append(
@@ -353,6 +364,13 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
                 + (f"; its successors are {instead}" if instead else "")
             )
     return tuple(found.values()), tuple(notes)
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    """An interface; what the code of one that is not ours raises stops this interface."""
+    name = endpoint.name
+    error = lambda why: EndpointError(f"the code of {name} failed: {why}")  # noqa: E731
+    return guarded(endpoint, Endpoint, error, secret=True)
 
 
 def _left_out(names: list[str], found: Container[str]) -> list[str]:
@@ -378,20 +396,22 @@ def open_sinks(given: Sinks) -> list[Sink]:
     if not given:
         raise UsageError("no sink was given")
     for item in given:
-        if not (isinstance(item, Secret) or callable(getattr(item, "write", None))):
-            raise _wrong("sink", item)
+        if not isinstance(item, Secret):
+            _check_sink(item)
     sinks = [plugins.sink(item) if isinstance(item, Secret) else item for item in given]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks
 
 
-def _sink_named(ledger: Ledger | None, name: str) -> Sink | None:
-    """The sink of a name in a ledger; None if it is a user's own, or cannot be created here."""
-    try:
-        return plugins.sink(spec_of(name, ledger.path if ledger is not None else None))
-    except UsageError:
-        return None
+def _check_sink(item: object) -> None:
+    """Raise `UsageError` for an object that is not a sink, or lacks something of one."""
+    names = [name for name in vars(Sink) if not name.startswith("_")]
+    missing = [name for name in names if not hasattr(item, name)]
+    if isinstance(item, type | os.PathLike) or len(missing) == len(names):
+        raise _wrong("sink", item)
+    if missing:
+        raise UsageError(f"sink: {type(item).__name__} lacks {', '.join(missing)} of Sink")
 
 
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
@@ -431,14 +451,27 @@ def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
         )
 
 
-def _within(transport: HttpTransport, settings: Options) -> Options:
+def _within(transport: object, settings: Options) -> Options:
     """Limit the requests in flight to the connections of the caller's session."""
+    if not isinstance(transport, HttpTransport):
+        return settings
     return replace(settings, concurrency=int(min(settings.concurrency, transport.slots)))
 
 
-def _transport(options: Keywords, settings: Options) -> HttpTransport:
-    return HttpTransport(
-        options.get("base_url", BASE_URL),
-        options.get("session"),
-        ca_file=options.get("ca_file"),
-    )
+def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
+    """The transport of a run, opened for it unless it is the caller's; raises `UsageError`."""
+    given = options.get("transport")
+    if given is None:
+        return HttpTransport(
+            options.get("base_url", BASE_URL),
+            options.get("session"),
+            ca_file=options.get("ca_file"),
+        )
+    for name in ("base_url", "session", "ca_file"):
+        if options.get(name) is not None:
+            raise UsageError(f"transport: it takes the place of the network; leave out {name}")
+    return nullcontext(guarded(given, Transport, _transport_failed, secret=True))
+
+
+def _transport_failed(why: str) -> AttemptError:
+    return AttemptError(f"the transport failed: {why}")

@@ -30,7 +30,7 @@ from harvester.model import (
     TokenSource,
     Verdict,
 )
-from harvester.outside import ForeignCancellationError, outside
+from harvester.outside import guard_cancellation
 from harvester.secrets import Secret
 
 if TYPE_CHECKING:
@@ -98,24 +98,17 @@ class CallableProvider:
         return "<CallableProvider>"
 
     async def fetch(self, send: Send) -> Token:
-        """Call it; any exception is a failed attempt.
-
-        Its exception is named by its class only: its text may hold what must not be shown.
-        """
-        try:
-            given = self._source()
-            if inspect.isawaitable(given):
-                given = await given
-        except Exception as exc:  # noqa: BLE001  (user code may raise anything)
-            problem = f"the account's token callable raised {type(exc).__name__}"
-        else:
-            if isinstance(given, Token):
-                return given
-            if isinstance(given, str) and given:
-                return Token(given)
-            problem = f"the account's token callable returned {type(given).__name__}, not a token"
-            del given  # it may be one for all that, and tracebacks can be shown with locals
-        raise TokenRefusedError(Verdict(Action.RETRY, problem))
+        """Call it; raises `TokenRefusedError` for what is not a token."""
+        given = self._source()
+        if inspect.isawaitable(given):
+            given = await given
+        if isinstance(given, str) and given:
+            return Token(given)
+        if isinstance(given, Token):
+            return given
+        kind = type(given).__name__
+        del given  # it may be a token for all that, and tracebacks can be shown with locals
+        raise _no_token(kind)
 
 
 class _Refusals:
@@ -248,11 +241,13 @@ class SharedToken:
 
     async def _fetch(self) -> Token:
         self.fetches += 1
-        try:
-            token = await outside(self._provider.fetch(self._send))
-        except ForeignCancellationError as exc:
-            problem = f"the account's token source failed: {exc}"
-            raise TokenRefusedError(Verdict(Action.RETRY, problem)) from None
+        token = await guard_cancellation(
+            _source_failed, self._provider.fetch, self._send, secret=True
+        )
+        if not isinstance(token, Token):
+            kind = type(token).__name__
+            del token
+            raise _no_token(kind)
         if token.value and not token.is_text:
             raise TokenRefusedError(Verdict(Action.RETRY, "the new token is not UTF-8 text"))
         if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
@@ -347,13 +342,11 @@ class StoredToken(SharedToken):
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
         try:
-            found = await outside(self._found())
+            found = await guard_cancellation(_store_failed, self._found, secret=True)
         except TokenRefusedError as exc:
             problem = exc.verdict
         except AttemptError as exc:
             problem = Verdict(Action.RETRY, str(exc))
-        except ForeignCancellationError as exc:
-            problem = Verdict(Action.RETRY, f"the token store failed: {exc}")
         except UsageError as exc:
             problem = Verdict(Action.STOP_ACCOUNT, str(exc))
         else:
@@ -383,7 +376,9 @@ class StoredToken(SharedToken):
         new = Stored(token, started + token.lifetime, token.lifetime)
         if token.parameter == ACCESS_TOKEN:
             try:
-                winner = await self._put(former, new)
+                winner = await guard_cancellation(
+                    _store_failed, self._put, former, new, secret=True
+                )
             except AttemptError:
                 winner = None  # the store is away: it is a token all the same
             if winner is not None:
@@ -402,6 +397,20 @@ class StoredToken(SharedToken):
         self._wall_ends = ends
         left = min(ends - self._clock(), token.lifetime)  # the clock may have been set back
         self._take(token, asyncio.get_running_loop().time() + left, ours=ours)
+
+
+def _no_token(kind: str) -> TokenRefusedError:
+    """The error of a token source that returned something else: it would do so again."""
+    why = f"the account's token source returned {kind}, not a token"
+    return TokenRefusedError(Verdict(Action.STOP_ACCOUNT, why))
+
+
+def _source_failed(why: str) -> TokenRefusedError:
+    return TokenRefusedError(Verdict(Action.RETRY, f"the account's token source failed: {why}"))
+
+
+def _store_failed(why: str) -> AttemptError:
+    return AttemptError(f"the token store failed: {why}")
 
 
 def shared_token(

@@ -1,4 +1,4 @@
-"""The daily quota of one interface of one account: calls left, sent and booked.
+"""The daily quota of one interface of one account: calls left and sent.
 
 Rule: counts; never waits, never sends.
 """
@@ -11,17 +11,12 @@ from harvester.plan import DAY, QUOTA_MARGIN, next_quota_day
 
 NEVER = math.inf
 
-LOT = 0.02
-"""Share of a day's quota that is booked at once; a killed run loses the part that is not used."""
-
 
 class Budget:
     """Calls that may still be sent today (in China); infinite if no quota is given.
 
     spent: today; before: on the day before.
     limited: whether there is a quota; until: the Unix time at which the next one begins.
-    booked: calls that the ledger has counted and that were not sent yet.  Only these are sent, so a
-    killed run has never sent more than the ledger knows.  Infinite without a ledger.
     sent: calls of this run; unbooked: those of them that the ledger does not know yet.
 
     The clock is trusted.  If it was set back over one midnight, the calls of the later day count as
@@ -29,13 +24,10 @@ class Budget:
     """
 
     __slots__ = (
-        "_before", "_daily", "_left", "_spent", "booked", "limited", "sent", "unbooked", "until",
+        "_before", "_daily", "_left", "_spent", "limited", "sent", "unbooked", "until",
     )  # fmt: skip
 
-    def __init__(
-        self, daily: int | None, spent: int, wall: float, before: int = 0, booked: float = NEVER
-    ) -> None:
-        self.booked = booked
+    def __init__(self, daily: int | None, spent: int, wall: float, before: int = 0) -> None:
         self._daily = NEVER if daily is None else daily
         self.limited = daily is not None
         self._left = self._daily - spent
@@ -44,63 +36,38 @@ class Budget:
         self.sent = self.unbooked = 0
 
     def __repr__(self) -> str:
-        return f"<Budget {self._left} left, {self.booked} booked, {self.sent} sent>"
+        return f"<Budget {self._left} left, {self.sent} sent>"
 
     def left(self, wall: float) -> float:
         """How many calls are left now."""
         if wall >= self.until:
             self._left = self._daily
             self._spent, self._before = 0, self._spent
-            self._begin_anew(wall)
+            self.until = next_quota_day(wall)
         elif wall < self.until - DAY:
             known = wall >= self.until - 2 * DAY
             self._left = self._left - self._before if known else 0
             self._spent, self._before = self._spent + self._before, 0
-            self._begin_anew(wall)
+            self.until = next_quota_day(wall)
         # Just after midnight a call may count as either day's: none is sent then.
         return self._left if wall < self.until - QUOTA_MARGIN else 0
-
-    def _begin_anew(self, wall: float) -> None:
-        self.until = next_quota_day(wall)
-        if self.booked < NEVER:  # those belong to another day
-            self.booked = 0
 
     def is_used_up(self, wall: float) -> bool:
         """Whether no call is left today."""
         return self.limited and self.left(wall) <= 0
 
-    def spend(self) -> None:
-        """One call is sent."""
-        self.sent += 1
+    def spend(self, calls: int = 1) -> None:
+        """Count calls that are sent; negative: they did not leave after all."""
+        self.sent += calls
+        self.unbooked += calls
         if self.limited:
-            self._left -= 1
-            self._spent += 1
-            self.booked -= 1
-        if self.booked >= NEVER or not self.limited:
-            self.unbooked += 1
+            self._left -= calls
+            self._spent += calls
 
     def take_unbooked(self) -> int:
         """Return the calls that the ledger does not know yet, and count them as known."""
         unbooked, self.unbooked = self.unbooked, 0
         return unbooked
-
-    def lot(self, wall: float) -> int:
-        """How many calls to book now."""
-        return int(min(self.left(wall), max(self._daily * LOT, 1)))
-
-    def book(self, lot: int, day: float, wall: float) -> None:
-        """Add booked calls of the day that ends at ``day``, which may be over now."""
-        self.left(wall)
-        if self.until == day:
-            self.booked = lot
-
-    def take_unused(self, wall: float) -> int:
-        """Return the calls that were booked and not sent, and unbook them."""
-        self.left(wall)
-        if not 0 < self.booked < NEVER:
-            return 0
-        unused, self.booked = int(self.booked), 0
-        return unused
 
     def told(self, daily: int, left: int, wall: float) -> None:
         """Take WeChat's numbers for a day and for the rest of today; the quota never grows by this.

@@ -166,15 +166,33 @@ def row_checksums(rows: Iterable[Sequence[Any]]) -> list[int]:
         return [*map(row_checksum, rows)]
 
 
-def lines_of(pieces: Sequence[bytes], metadata: Mapping[str, str]) -> bytes:
-    """Records as lines, each with its metadata at its end."""
+def line_end(metadata: Mapping[str, str]) -> bytes:
+    """The metadata as the end of a line."""
+    return encode(metadata)[1:] + b"\n"
+
+
+def lines_of(pieces: Sequence[bytes], beside: bytes) -> bytes:
+    """Records as lines, each with its metadata (`line_end`) at its end."""
     if not pieces:
         return b""
-    beside = encode(metadata)[1:] + b"\n"
     if b"{" in pieces:  # a record without a field of its own
         return b"".join([piece + (b"" if piece == b"{" else b",") + beside for piece in pieces])
     suffix = b"," + beside
     return suffix.join(pieces) + suffix
+
+
+def records_checksum(pieces: Sequence[bytes]) -> int:
+    """The checksum of the records of a window in their order: 32 bits."""
+    return crc32(b"\n".join(pieces))
+
+
+def shares_of(checksum: int, number: int) -> list[int]:
+    """The checksum of a window's records as a number for each record, to be stored beside it.
+
+    Their sum modulo 2**32 is the checksum, whatever their order; they differ, so that a record that
+    is stored twice in the place of another one is noticed.
+    """
+    return [(checksum - number * (number - 1) // 2) % (1 << 32), *range(1, number)][:number]
 
 
 TALLY_BITS = (1 << 63) - 1

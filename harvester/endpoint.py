@@ -7,9 +7,9 @@ and what their error codes mean, is data in `harvester.datacube`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime
 from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -29,6 +29,9 @@ UNIX = "unix"
 ends the last day."""
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", UNIX)
 _SPEAKS_OF_RANGE = re.compile(r"range|span", re.IGNORECASE)
+EARLIEST = date(2000, 1, 1)
+"""The first day that an interface can have.  WeChat is younger, and files of lines count days from
+then on."""
 DATE_FORMAT, DATE_RANGE = 61500, 61501
 """The two codes about dates.  Most pages call the first one the format and the second one the
 range, getarticlesummary's own page calls the first one the range: the text decides."""
@@ -43,6 +46,17 @@ def check_name(name: object) -> str:
         f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
         " digits, _ and -, a letter first"
     )
+
+
+def check_endpoint(name: object, first_day: Any) -> None:
+    """Check an interface's name and first day; raises `UsageError`."""
+    check_name(name)
+    is_day = isinstance(first_day, date) and not isinstance(first_day, datetime)
+    if not is_day or first_day < EARLIEST:
+        raise UsageError(
+            f"interface {name}: first_day {first_day} is not a day from {EARLIEST} on; no interface"
+            " of WeChat has older figures"
+        )
 
 
 class Field(NamedTuple):
@@ -68,8 +82,9 @@ class Endpoint(Protocol):
     first_day: the first day that has data.
     cut, span: how a range is cut into windows, and the most days of one.
     settled_hour: the hour in China from which yesterday can be asked for.
-    late_days: days for which a window's figures still change, its last day included; 0: none.
-    daily: the interface has a row for every day: an empty last day is late, never zero.
+    late_days: days for which a window's figures still change, its last day included; 0: none.  If a
+        record has a list of entries with a day each, the last one's day is the last of these.
+    daily: the interface has a row for every day: a day without one is late, never zero.
     day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
         within an object; empty if it names none.
     retired: WeChat has taken it offline; only its own name requests it, no group does.
@@ -115,10 +130,60 @@ class Endpoint(Protocol):
         ...
 
 
+LATE_DAYS = 3
+"""Days for which a day without a row, or the last entry of a list that grows, may be late.  WeChat
+does not document it: days have been missing in silence, without ``is_delay``, for more than 24
+hours."""
+
+
+def has_each_day(endpoint: Endpoint) -> bool:
+    """Whether the interface has a row for every day; a user's `Endpoint` may not say."""
+    return bool(getattr(endpoint, "daily", False))
+
+
 def final_at(endpoint: Endpoint, end: date) -> float:
     """The Unix time from which the figures of a window that ends then no longer change."""
-    grown = end + timedelta(days=max(endpoint.late_days - 1, 0))
-    return settles_at(grown, endpoint.settled_hour)
+    return settles_at(_grown(endpoint, end), endpoint.settled_hour)
+
+
+def late_until(endpoint: Endpoint, end: date) -> float:
+    """The Unix time until which a window that ends then may lack a day's row that is only late."""
+    return settles_at(end + LATE_DAYS * ONE_DAY, endpoint.settled_hour)
+
+
+def entry_late_until(endpoint: Endpoint, end: date) -> float:
+    """The same of the last entry of a list that grows; 0 if the interface has none."""
+    return late_until(endpoint, _grown(endpoint, end)) if _entries(endpoint) else 0.0
+
+
+def _grown(endpoint: Endpoint, end: date) -> date:
+    """The last day whose figures a window that ends then gets."""
+    return end + max(endpoint.late_days - 1, 0) * ONE_DAY
+
+
+def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
+    """The list of a record that grows by an entry a day, and the field of its day."""
+    if endpoint.late_days:
+        for each in endpoint.fields:
+            for part in each.fields:
+                if each.type == "list" and part.type == "date":
+                    return each.name, part.name
+    return None
+
+
+def has_last_entry(endpoint: Endpoint, records: Sequence[dict[str, Any]], end: date) -> bool:
+    """Whether the list of each record has the entry of the last day for which it grows."""
+    entries = _entries(endpoint)
+    if entries is None:
+        return True
+    name, day = entries
+    for record in records:
+        last = _grown(endpoint, day_of(in_record(record, endpoint.day_field)) or end)
+        items = record.get(name)
+        days = [day_of(in_record(item, day)) for item in items] if isinstance(items, list) else []
+        if not any(each is not None and each >= last for each in days):
+            return False
+    return True
 
 
 def grid(endpoint: Endpoint, last: date) -> Grid:
@@ -145,7 +210,8 @@ class JsonEndpoint:
     path: below the base URL.
     errors: errcode to rule; a code that is not there fails its window.
     dates: how a day is written in the request, ``%Y-%m-%d``, ``%Y%m%d`` or ``unix``.
-    begin_key, end_key: the names of the two days in the request's body; body: what else it holds.
+    begin_key, end_key: the names of the two days in the request's body, the same name if it takes
+        one day, which is sent once; body: what else it holds.
     asks_first_day: the request names only the first day of the window (a week or a month that is
         answered for any day of it).
     rows: the field that holds the records; empty: the whole answer is one record.
@@ -192,7 +258,7 @@ class JsonEndpoint:
     page: str = ""
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_endpoint(self.name, self.first_day)
         if self.span < 1 or not 0 <= self.settled_hour <= 23 or self.late_days < 0:
             raise UsageError(
                 f"interface {self.name}: span is at least 1, settled_hour 0 to 23, late_days"
@@ -200,11 +266,17 @@ class JsonEndpoint:
             )
         if self.dates not in _DATE_FORMATS:
             raise UsageError(f"interface {self.name}: dates is {' or '.join(_DATE_FORMATS)}")
-        keys = {self.begin_key, self.end_key, *self.body}
-        if "" in keys or len(keys) < 2 + len(self.body):
+        days = {self.begin_key, self.end_key}
+        if "" in days | self.body.keys() or days & self.body.keys():
             raise UsageError(
                 f"interface {self.name}: begin_key, end_key and the keys of body are names that"
                 " differ"
+            )
+        one_day = self.asks_first_day or (self.cut is Cut.DAYS and self.span == 1)
+        if len(days) == 1 and not one_day:
+            raise UsageError(
+                f"interface {self.name}: begin_key and end_key are one key, so a request names one"
+                ' day; that goes with span = 1 and cut = "days", or with asks_first_day'
             )
         if not _is_json(self.body):
             raise UsageError(f"interface {self.name}: body holds what JSON cannot hold")
@@ -221,6 +293,8 @@ class JsonEndpoint:
         else:
             begin, end = first.strftime(self.dates), last.strftime(self.dates)
         given = {self.begin_key: begin, self.end_key: end, **self.body}
+        if self.begin_key == self.end_key:
+            given[self.begin_key] = begin
         return Request("POST", self.path, token.query, encode(given))
 
     def quota_request(self, token: Token) -> Request | None:

@@ -9,12 +9,23 @@ outcome to the writer.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import anyio
 
@@ -22,19 +33,18 @@ from harvester import events, planner
 from harvester.account import AccountQueue, Share
 from harvester.away import Away
 from harvester.coverage import Calendar
-from harvester.endpoint import Endpoint
 from harvester.errors import HarvestError, LedgerError, RunError
 from harvester.events import Bookkeeper, Event, Observer, Report
-from harvester.ledger.base import Job, Key, Lease, Ledger, SharedLedger, Spent, shared
+from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
 from harvester.network import Network
-from harvester.outside import ForeignCancellationError, is_ours, outside
+from harvester.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.pipeline import Pipeline
-from harvester.plan import quota_day
+from harvester.plan import last_legal_day, quota_day
 from harvester.planner import Plan, build_plan
 from harvester.scheduler import Scheduler
 from harvester.scope import Scope
 from harvester.settings import Options, StopSignal
-from harvester.sharing import Sharing
+from harvester.sharing import LedgerClock, Sharing
 from harvester.sinks.base import Sink, takes_lines
 from harvester.stored import calendars_in, reopen
 from harvester.transport import Transport
@@ -47,21 +57,19 @@ LOOKED_AFTER = 60.0
 """Seconds without progress until the first report, the most seconds between two reports, and the
 most between two checks."""
 
+MOST_PENDING = 1000
+"""Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
+LAST_EVENTS = 1.0
+"""Seconds for which a run that is cancelled waits until they are delivered."""
+
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: its calls count as"
     " today's, and windows that it stored as final may not be final; --refresh requests them again"
 )
 
 
-class Names(NamedTuple):
-    """Resolves names in a ledger: sinks (None if one cannot be created here) and interfaces."""
-
-    sink: Callable[[str], Sink | None] = lambda name: None
-    endpoint: Callable[[str], Endpoint | None] = lambda name: None
-
-
 class Reporter:
-    """Receives the events of a run: keeps its report, and calls an observer.
+    """Receives the events of a run: keeps its report, logs errors, and calls an observer.
 
     started: the loop's time at which the run began.
     """
@@ -70,20 +78,67 @@ class Reporter:
         self.books = Bookkeeper()
         self.started = 0.0
         self._on_event = on_event
+        self._pending: deque[Awaitable[None]] = deque()  # what a coroutine function returned
+        self._added = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Receive an event; raises what the observer raises."""
+        """Receive an event; raises what the observer raises, and calls it no more then."""
         self.books(event)
+        events.log_error(event)
         if self._on_event is None:
             return
         try:
-            self._on_event(event)
-        except asyncio.CancelledError:
-            if is_ours():
-                raise
-            raise RunError(
-                "on_event raised CancelledError, although the run was not cancelled"
-            ) from None
+            pending = guard_call(_observer_error, self._on_event, event, others=False)
+        except BaseException:
+            self._on_event = None
+            raise
+        if pending is not None and inspect.isawaitable(pending):
+            self._pending.append(pending)
+            self._added.set()
+
+    async def deliver(self) -> None:
+        """Await what the observer returns, event after event."""
+        while True:
+            await self._added.wait()
+            await self.delivered()
+
+    async def delivered(self, at_least: int = 0) -> None:
+        """Return when the observer has received all events, at once if fewer are pending."""
+        if len(self._pending) < at_least:
+            return
+        async with self._turn:
+            self._added.clear()
+            while self._pending:
+                pending = self._pending.popleft()
+                try:
+                    await guard_cancellation(_observer_error, _same, pending, others=False)
+                except asyncio.CancelledError:
+                    raise
+                except BaseException:
+                    self.close()
+                    raise
+
+    async def finish(self) -> None:
+        """Deliver the last events; those of a cancelled run within `LAST_EVENTS` seconds."""
+        cancelled = is_cancelled()
+        try:
+            with anyio.move_on_after(LAST_EVENTS if cancelled else math.inf, shield=cancelled):
+                await self.delivered()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Call the observer no more."""
+        self._on_event = None
+        while self._pending:
+            pending = self._pending.popleft()
+            if inspect.iscoroutine(pending):
+                pending.close()
+
+
+def _observer_error(why: str) -> RunError:
+    return RunError(f"on_event failed: {why}")
 
 
 class Engine:
@@ -91,8 +146,6 @@ class Engine:
 
     An async context manager that opens the sinks and the ledger; `run` does the work.  Raises
     `UsageError`, `SinkError` or `LedgerError` on entering, `RunError` from `run`.
-
-    names: used to fill a sink that lacks what others have; None: it is not filled.
     """
 
     def __init__(
@@ -108,29 +161,31 @@ class Engine:
         encode: bool = True,
         group: int = GROUP,
         wall: Callable[[], float] = time.time,
-        names: Names | None = Names(),  # noqa: B008  (it is never changed)
     ) -> None:
         self._scope = scope
         self._options = options
         self._transport = transport
-        self._names = names
         self._stop = stop
         self._stopping = False
+        self._machine = wall
+        self._clock = LedgerClock(wall)
+        if shared(ledger) is not None:
+            wall = self._clock
         self._wall = wall
         self._emit = Reporter(on_event)
         self._plan = Plan([], Share())
         self._stack = AsyncExitStack()
-        self._writer = Writer(sinks, ledger, self._emit, self._spent, self._unused, group=group)
+        self._writer = Writer(sinks, ledger, self._emit, self._spent, group=group)
         patience = math.inf if options.wait else options.patience
-        pipeline = Pipeline(
+        self._pipeline = Pipeline(
             transport,
             attempts=options.attempts,
             encode=encode,
             pack=encode and all(map(takes_lines, sinks)),
             wall=wall,
-            network=Network(patience, self._answered_again),
+            network=Network(transport.send, patience, self._unreachable, self._reachable),
         )
-        self._worker = Worker(options, pipeline, self._writer, self._emit, wall)
+        self._worker = Worker(options, self._pipeline, self._writer, self._emit, wall)
 
     def __repr__(self) -> str:
         return f"<Engine {len(self._plan.accounts)} accounts, {self._worker!r}>"
@@ -140,30 +195,49 @@ class Engine:
             if self._writer.ledger is not None:
                 await stack.enter_async_context(self._writer.ledger)
             if (ledger := shared(self._writer.ledger)) is None:
-                await self._open(stack)
+                await self._writer.open(stack)
             else:
                 async with ledger.alone():
                     await self._join(ledger, stack)
-                    await self._open(stack)
+                    await self._writer.open(stack)
             self._stack = stack.pop_all()
         return self
-
-    async def _open(self, stack: AsyncExitStack) -> None:
-        for name, sink in self._writer.sinks:
-            stack.push_async_callback(sink.close)
-            await self._writer.open(sink, name)
-        if self._names is not None:
-            await self._writer.catch_up(self._names.sink, self._find, self._wall())
 
     async def _join(self, ledger: SharedLedger, stack: AsyncExitStack) -> None:
         """Enter as one of the workers of a shared ledger."""
         options = self._options
-        names = [name for name, _ in self._writer.sinks]
-        await ledger.join(Job(self._scope.fingerprint, names, options.lease, self._wall()))
+        marks = self._ranges() if options.refresh else []
+        self._clock.set(await ledger.join(self._job()._replace(marks=marks)))
         stack.push_async_callback(_left, ledger)
         self._writer.sharing = Sharing(
-            ledger, options.lease, options.concurrency, self._emit, self._writer.reach
+            ledger,
+            options.lease,
+            options.concurrency,
+            self._emit,
+            partial(self._join_anew, ledger),
+            self._clock.set,
         )
+
+    async def _join_anew(self, ledger: SharedLedger) -> None:
+        """Leave, and enter again with all checks."""
+        async with ledger.alone():
+            await ledger.leave()
+            self._clock.set(await ledger.join(self._job()))
+            await self._writer.reopen()
+        await self._want(ledger)
+
+    def _job(self) -> Job:
+        options = self._options
+        return Job(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
+
+    def _ranges(self) -> list[Range]:
+        """The days of each account and interface."""
+        return [
+            (appid, endpoint.name, *days)
+            for appid in self._scope.accounts
+            for endpoint in self._scope.endpoints
+            if (days := self._scope.range_of(endpoint)) is not None
+        ]
 
     async def __aexit__(
         self,
@@ -172,7 +246,8 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         try:
-            await self._writer.book()  # calls of a cancelled run count, too
+            with suppress(LedgerError, Away):
+                await self._writer.book()  # calls of a cancelled run count, too
         finally:
             try:
                 await self._stack.__aexit__(kind, exc, trace)
@@ -180,24 +255,25 @@ class Engine:
                 error.report = error.report or self.report("failed")
                 raise
 
-    def _find(self, name: str) -> Endpoint | None:
-        """An interface by its name."""
-        for endpoint in self._scope.endpoints:
-            if endpoint.name == name:
-                return endpoint
-        return self._names.endpoint(name) if self._names is not None else None
-
     async def run(self) -> Report:
         """Harvest; returns the report of a run that ended by itself or was asked to stop.
 
         Raises `RunError`, with the report of what was done until then.
         """
+        try:
+            return await self._run()
+        finally:
+            await self._emit.finish()
+
+    async def _run(self) -> Report:
         self._emit.started = self._worker.progressed = _now()
         try:
             async with _one_error(), anyio.create_task_group() as group:
                 group.start_soon(_guarded, self._commit(group.cancel_scope))
+                group.start_soon(_guarded, self._emit.deliver())
                 await self._prepare()
                 group.start_soon(_guarded, self._watch())
+                group.start_soon(_guarded, self._writer.book_regularly())
                 if self._writer.sharing is not None:
                     group.start_soon(_guarded, self._writer.sharing.renew())
                     group.start_soon(_guarded, self._share(self._writer.sharing))
@@ -254,6 +330,7 @@ class Engine:
 
     async def _prepare(self) -> None:
         """Make the plan; nothing is sent yet."""
+        self._scope = self._scope.on(last_legal_day(self._wall()))
         if (ledger := shared(self._writer.ledger)) is not None:
             await self._prepare_shared(ledger)
             return
@@ -268,17 +345,17 @@ class Engine:
         elif await ledger.rebook(quota_day(self._wall())):
             notes = (*notes, SET_BACK)
         wall = self._wall()
-        if ledger is not None and self._options.refresh:
-            # However the run ends after this, other sinks lack what it changes.
-            await ledger.register([], [name for name, _ in self._writer.sinks])
+        if ledger is not None:
+            if self._options.refresh:
+                await ledger.mark_refresh(self._ranges())
             await reopen(ledger, sinks, self._scope, wall)
         plan = self._plan = await build_plan(
-            self._scope, self._options, ledger, self._transport.send, wall, self._wall, stored
+            self._scope, self._options, ledger, self._pipeline.send, wall, self._wall, stored
         )
         accounts = plan.accounts
         self._emit(events.RunStarted(plan.planned, plan.skipped, len(accounts), notes))
         if ledger is not None:
-            await self._register(ledger, plan)
+            await self._register(ledger)
         await self._worker.prepare(plan)
         self._worker.serve(Scheduler(accounts, self._wall, plan.share))
 
@@ -286,37 +363,41 @@ class Engine:
 
     async def _prepare_shared(self, ledger: SharedLedger) -> None:
         """Count what is asked for; accounts are planned as they are claimed."""
-        wall, planned, skipped = self._wall(), 0, 0
-        counted = planner.demands(
-            self._scope, ledger, await ledger.spans(), wall, anew=self._options.refresh
-        )
+        planned, skipped = await self._want(ledger)
+        self._plan = Plan([], planner.share_of(self._options), planned, skipped)
+        accounts = len(self._scope.accounts)
+        self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))
+        await self._register(ledger)
+        self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
+
+    async def _want(self, ledger: SharedLedger) -> tuple[int, int]:
+        """Want the accounts of which something is left; returns windows planned and skipped."""
+        planned = skipped = 0
         appids = []
-        async for appid, listed in counted:
+        async for appid, listed in planner.demands(self._scope, ledger, self._wall()):
             for demand in listed:
                 planned += demand.need.planned
                 skipped += demand.need.planned - demand.need.left
             if any(demand.need.left for demand in listed):
                 appids.append(appid)
-        self._plan = Plan([], planner.share_of(self._options), planned, skipped)
-        accounts = len(self._scope.accounts)
-        self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))
-        await self._register(ledger, self._plan)
-        await ledger.want(appids)
-        self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
+        sharing = self._writer.sharing
+        await ledger.want(appids, sharing.refused.keys() if sharing is not None else ())
+        return planned, skipped
 
     async def _share(self, sharing: Sharing) -> None:
         await sharing.run(self._worker.scheduler, self._claimed, self._finish)
 
     async def _claimed(self, leases: Mapping[str, Lease]) -> Sequence[AccountQueue]:
         """The queues of claimed accounts."""
-        ledger, wall, scope = self._writer.ledger, self._wall(), self._scope.only(leases)
-        if self._options.refresh and ledger is not None:
+        ledger, wall = self._writer.ledger, self._wall()
+        scope = self._scope.only(leases).on(last_legal_day(wall))
+        if ledger is not None:
             await reopen(ledger, [sink for _, sink in self._writer.sinks], scope, wall)
         plan = await build_plan(
             scope,
             self._options,
             ledger,
-            self._transport.send,
+            self._pipeline.send,
             wall,
             self._wall,
             share=self._plan.share,
@@ -324,45 +405,39 @@ class Engine:
         )
         self._plan.accounts.extend(plan.accounts)
         await self._worker.prepare(plan)
+        if (sharing := self._writer.sharing) is not None:
+            for account in plan.accounts:
+                if account.appid in sharing.refused:  # no other worker is left that could try it
+                    await self._worker.stop_account(account, sharing.refused[account.appid])
         return plan.accounts
 
     async def _finish(self, accounts: Sequence[AccountQueue]) -> None:
-        """Commit all windows of these accounts, and return their unused calls to the quota."""
+        """Commit all windows and calls of these accounts."""
         await self._writer.flush()
-        await self._writer.book_calls([*self._spent(), *self._worker.unused(accounts)])
+        await self._writer.book()
 
-    async def _register(self, ledger: Ledger, plan: Plan) -> None:
-        ranges = [
-            (appid, endpoint.name, *days)
-            for appid in self._scope.accounts
-            for endpoint in self._scope.endpoints
-            if (days := self._scope.range_of(endpoint)) is not None
-        ]
-        names = [name for name, _ in self._writer.sinks]
-        if plan.planned == plan.skipped:  # nothing is stored, so no sink falls behind
-            names = list(await ledger.sinks())
-        await ledger.register(ranges, names)
+    async def _register(self, ledger: Ledger) -> None:
+        await ledger.register(self._ranges())
 
     # beside the workers
 
-    def _answered_again(self, seconds: float) -> None:
-        """A server answers again."""
-        self._worker.resume()
+    def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
+        self._emit(events.Unreachable(seconds, patience, reason))
+
+    def _reachable(self, seconds: float) -> None:
         self._emit(events.Reachable(seconds))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
-        await self._writer.run()
+        await self._writer.run(partial(self._emit.delivered, MOST_PENDING))
+        await self._emit.delivered()
         scope.cancel()
 
     def _spent(self) -> list[Spent]:
         return self._worker.spent()
 
-    def _unused(self) -> list[Spent]:
-        return self._worker.unused(self._plan.accounts)
-
     async def _await_stop(self, stop: StopSignal) -> None:
-        await outside(stop.wait())
+        await guard_cancellation(lambda why: RunError(f"stop failed: {why}"), stop.wait)
         self._stopping = True
         self._emit(events.Stopping(sum(account.in_flight for account in self._plan.accounts)))
         self._worker.stop()
@@ -395,10 +470,12 @@ async def _left(ledger: SharedLedger) -> None:
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
     """Run one task of the run; it ends without an error only if it is done or cancelled."""
-    try:
-        await outside(part)
-    except ForeignCancellationError as exc:
-        raise RunError(f"code that the run called failed: {exc}") from None
+    error = lambda why: RunError(f"code that the run called failed: {why}")  # noqa: E731
+    await guard_cancellation(error, _same, part, others=False)
+
+
+def _same(part: Awaitable[None]) -> Awaitable[None]:
+    return part
 
 
 def _now() -> float:
@@ -413,7 +490,8 @@ async def _one_error() -> AsyncIterator[None]:
     except BaseExceptionGroup as group:
         leaves = list(_leaves(group))
         ours = [exc for exc in leaves if isinstance(exc, HarvestError)]
-        raise (ours or leaves)[0] from None
+        first = (ours or leaves)[0]
+        raise first from first.__cause__
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

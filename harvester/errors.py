@@ -3,13 +3,15 @@
     HarvestError                everything below, for the one ``except`` that catches all
     ├── UsageError              wrong arguments or configuration; nothing was sent
     │   └── NoLedgerError       there is no ledger yet, where one is to be read
-    ├── AttemptError            this attempt: it is tried again (never leaves the engine)
+    ├── AttemptError            this attempt: it is tried again (raised by a token store or a
+    │                           transport; no run ends with it)
     ├── WindowError             this window: it failed for good
     ├── EndpointError           this interface of this account
     ├── AccountError            this account: an operator must act
     ├── RunError                the whole run
     │   ├── NetworkError        nothing answers
     │   ├── SinkError           the destination cannot be written
+    │   │   ├── SinkAwayError   its server does not answer
     │   │   └── ReaderGoneError the reader of standard output has ended
     │   └── LedgerError         the ledger cannot be read or written
     └── IncompleteError         a stream or a report ended without everything requested
@@ -81,7 +83,7 @@ class NoLedgerError(UsageError):
 
 
 class AttemptError(HarvestError):
-    """One request brought no answer that can be used; it may be tried again.
+    """An attempt failed, and may be tried again; a `TokenStore` or a `Transport` raises it.
 
     ``answered``: whether a part of an answer arrived; ``connected``: whether the connection was
     open.
@@ -105,7 +107,12 @@ class EndpointError(HarvestError):
 
 
 class AccountError(HarvestError):
-    """One account stopped: its credentials, its permissions or its token source."""
+    """One account stopped: its credentials, its permissions or its token source.
+
+    ``local``: the reason may be this machine's own: its secret, its address, its network.
+    """
+
+    local = False
 
 
 class RunError(HarvestError):
@@ -123,6 +130,10 @@ class NetworkError(RunError):
 
 class SinkError(RunError):
     """A destination could not be opened or written."""
+
+
+class SinkAwayError(SinkError):
+    """The server of a destination does not answer: nothing is wrong with what is stored there."""
 
 
 class ReaderGoneError(SinkError):

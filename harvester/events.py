@@ -8,8 +8,9 @@ as much as encoding its records.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
@@ -66,14 +67,6 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """A sink that lacked what others have was filled from one of them, without calls to WeChat."""
-
-    sink: str
-    windows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Drifted:
     """A field differs from the catalogue; it is stored unchanged."""
 
@@ -81,10 +74,17 @@ class Drifted:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """An interface takes windows of so many days at the most.
+class Noticed:
+    """Something that the report should say, and that changes nothing in the run."""
 
-    windows: so many more than were planned; 0 if they are asked for as one all the same.
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """WeChat refused a window of several days: this account requests single days in this run.
+
+    days: the most days of a window from now on; windows: how many more than were planned.
     """
 
     appid: str
@@ -103,12 +103,17 @@ class Slowed:
 
 @dataclass(frozen=True, slots=True)
 class QuotaTold:
-    """WeChat's quota of one interface of one account: calls a day, and those left today."""
+    """WeChat's quota of one interface of one account: calls a day, and those left today.
+
+    calls, seconds: the rate that WeChat says it allows, 0 if it names none.
+    """
 
     appid: str
     endpoint: str
     daily: int
     left: int
+    calls: int = 0
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,25 @@ class Foreign:
 
     window: Window
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Some days of a window have no row, although its interface has one for every day.
+
+    It was requested for three days; now it is stored as it is.
+    """
+
+    window: Window
+    days: int
+
+    @property
+    def sentence(self) -> str:
+        """As a line of progress shows it."""
+        return f"{self.window}: {many(self.days, 'day')} {_NO_ROW}"
+
+
+_NO_ROW = "without a row, although every day has one; stored as it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +276,13 @@ Event = (
     | TokenFetched
     | TokenRefused
     | Committed
-    | Filled
     | Drifted
+    | Noticed
     | Split
     | Slowed
     | QuotaTold
     | Foreign
+    | Gap
     | Retrying
     | Paused
     | Deferred
@@ -272,8 +297,21 @@ Event = (
     | Ended
 )
 
-Observer = Callable[[Event], None]
-"""Called in the event loop; it must return at once."""
+Observer = Callable[[Event], Awaitable[None] | None]
+"""Called in the event loop.
+
+A plain function must return at once.  What a coroutine function returns is awaited by one task of
+the run, one event after the other; the run ends when it has received all of them, and slows down if
+it falls behind.
+"""
+
+_log = logging.getLogger("harvester")
+
+
+def log_error(event: Event) -> None:
+    """Log what an operator must act on, at the level ERROR."""
+    if isinstance(event, AccountStopped):
+        _log.error("account stopped: %s", event.error)
 
 
 @dataclass(slots=True)
@@ -531,6 +569,20 @@ def _incomplete(report: Report) -> str:
     return text
 
 
+@dataclass(slots=True)
+class _Gaps:
+    """The days without a row of an interface that has one for every day; first: a window."""
+
+    first: Window
+    appids: set[str] = field(default_factory=set)
+    days: int = 0
+
+    def __str__(self) -> str:
+        who = many(len(self.appids), "account")
+        days = f"{self.first.endpoint}: {many(self.days, 'day')} of {who}"
+        return f"{days} {_NO_ROW} (the first: {self.first})"
+
+
 class Bookkeeper:
     """The observer that builds the Report."""
 
@@ -538,6 +590,7 @@ class Bookkeeper:
         self.report = Report()
         self._failures: dict[tuple[str, str, str, str, date], Failure] = {}
         self._waits: dict[tuple[str, str, str], Wait] = {}
+        self._gaps: dict[str, _Gaps] = {}
 
     def __call__(self, event: Event) -> None:
         report, windows = self.report, self.report.windows
@@ -576,12 +629,29 @@ class Bookkeeper:
                 self.report.stopped[event.appid] = event.error
             case Foreign():
                 self.report.foreign += event.rows
+            case Gap():
+                self._note_gap(event)
             case Drifted():
                 self.report.notes.append(event.sentence)
+            case Noticed():
+                if event.sentence not in self.report.notes:  # many accounts may have the same one
+                    self.report.notes.append(event.sentence)
             case Paused():
                 self._wait(event.appid, event.endpoint, event.reason).seconds += event.seconds
             case _:
                 pass
+
+    def _note_gap(self, event: Gap) -> None:
+        """Keep one note for each interface, whatever the number of accounts and days."""
+        notes, window = self.report.notes, event.window
+        gaps = self._gaps.setdefault(window.endpoint, _Gaps(window))
+        former = str(gaps)
+        gaps.appids.add(window.appid)
+        gaps.days += event.days
+        if former in notes:
+            notes[notes.index(former)] = str(gaps)
+        else:
+            notes.append(str(gaps))
 
     def _wait(self, appid: str, endpoint: str, reason: str) -> Wait:
         reason = without_rid(reason)

@@ -1,32 +1,48 @@
-"""Fills a sink that is new, or was left out for a while, with what the ledger calls stored.
+"""The list of sinks of a ledger: checked, and changed by `harvester sink`.
 
-Rule: sends nothing to WeChat; reads a sink that is complete, and writes one that is not.
+Rule: sends nothing to WeChat; a sink is listed once it has everything that is stored.
 
-Windows that the ledger does not know are not copied: a killed run may have left them.  Stored days
-without records, and windows that are no longer stored, are removed from the sink.
+To add a sink, what is stored is copied from a listed one.  Windows that the ledger does not know
+are not copied: a killed run may have left them.  Stored days without records, and windows that are
+no longer stored, are removed from the new sink, where an addition that was killed may have left
+them.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from harvester.coverage import DONE, STORED, Calendar
 from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.fencing import EPOCH
-from harvester.ledger.base import Key, KnownSink, Ledger, shared
+from harvester.ledger import FILE_NAME
+from harvester.ledger.base import Key, Ledger, place_of, shared
 from harvester.model import Batch, Window
 from harvester.plan import Days, rfc3339, without
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
+from harvester.sinks.base import (
+    Checkpoint,
+    Sink,
+    StoredWindow,
+    is_fenced,
+    is_listed,
+    keep_with,
+    name_in,
+    scan_of,
+    spec_of,
+)
 from harvester.stored import (
     AT_ONCE,
     Endpoints,
     accepted,
-    called,
     endpoints_in,
+    guarded_sink,
     scanned,
     version_of,
 )
@@ -35,48 +51,147 @@ ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together."""
 
 
-class Source(NamedTuple):
-    """A sink that is complete.
+def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
+    """Raise `UsageError` unless the sinks of a run are those of the ledger, by their names."""
+    new, gone = {*mine} - {*known}, {*known} - {*mine}
+    if not new and not gone:
+        return
 
-    checkpoint: of one that is not open; known: the ledger's entry for it.
+    def specs(names: Collection[str]) -> list[str]:
+        return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
+
+    at = _at(ledger)
+    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
+    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
+    raise UsageError(
+        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
+        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
+    )
+
+
+def _at(ledger: Ledger) -> str:
+    """The option by which a command names a ledger, empty for one of the user's own."""
+    place = place_of(ledger)
+    if isinstance(place, Path):
+        if place.name == FILE_NAME:
+            return f" --out {shlex.quote(str(place.parent))}"
+        return f" --ledger {shlex.quote(str(place))}"
+    identity = getattr(ledger, "identity", "")
+    return f" --ledger {shlex.quote(identity)}" if identity else ""
+
+
+@asynccontextmanager
+async def exclusively(ledger: Ledger) -> AsyncIterator[None]:
+    """A context in which no run uses an entered ledger; raises `UsageError` if one does."""
+    if (common := shared(ledger)) is None:  # its lock file is held
+        yield
+        return
+    async with common.alone():
+        if any(worker.alive for worker in await common.workers()):
+            raise UsageError("workers of this ledger are running; wait until they have ended")
+        yield
+
+
+async def add_sink(
+    ledger: Ledger,
+    sink: Sink,
+    make: Callable[[str], Sink | None],
+    find: Endpoints,
+    now: float | None = None,
+) -> int:
+    """Copy what is stored into a sink and list it; returns the number of windows with records.
+
+    make: creates a listed sink from its name, None if it cannot; find: an interface by its name;
+    now: the Unix time.  Raises `UsageError`, `SinkError`.
+    """
+    sink = guarded_sink(sink)
+    name, known = name_in(sink, ledger.path), await ledger.sinks()
+    if name in known:
+        raise UsageError(f"{sink.identity} is listed already")
+    if not is_listed(sink):
+        raise UsageError(f"{sink.identity} is not listed; any run may have it")
+    if shared(ledger) is not None and not is_fenced(sink):
+        raise UsageError(f"{sink.identity} cannot be written by several processes")
+    keep_with(sink, place_of(ledger))
+    sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
+    try:
+        entries = await sink.open(await ledger.checkpoint(name))
+        await ledger.commit([], {name: entries})
+        windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
+    finally:
+        await sink.close()
+    await ledger.list_sink(name, copied)
+    return windows
+
+
+async def remove_sink(ledger: Ledger, name: str) -> None:
+    """Remove a sink from the list, by its name; what is stored in it stays."""
+    known = await ledger.sinks()
+    if name not in known:
+        listed = ", ".join(spec_of(each, ledger.path) for each in known) or "none"
+        raise UsageError(f"{spec_of(name, ledger.path)} is not listed; the sinks are: {listed}")
+    if len(known) == 1:
+        raise UsageError(
+            f"{spec_of(name, ledger.path)} is the only sink of this ledger; add another one first"
+        )
+    await ledger.unlist_sink(name)
+
+
+class Source(NamedTuple):
+    """A listed sink.
+
+    checkpoint: of one that is not open; copied: as of `Ledger.sinks`.
     """
 
     sink: Sink
     checkpoint: Checkpoint | None = None
-    known: KnownSink = KnownSink(True)
+    copied: str = ""
 
 
-async def catch_up(
+async def _source(
+    ledger: Ledger, name: str, copied: str, make: Callable[[str], Sink | None]
+) -> Source | None:
+    made = make(name)
+    if made is None:
+        return None
+    keep_with(made, place_of(ledger))
+    return Source(made, await ledger.checkpoint(name), copied)
+
+
+async def copy(
     ledger: Ledger,
     name: str,
     sink: Sink,
     sources: Iterable[Source],
     find: Endpoints,
     now: float | None = None,
-) -> int:
-    """Fill an open sink; returns the number of windows with records that were copied.
+) -> tuple[int, str]:
+    """Copy into an open sink; returns the windows with records, and the value for `list_sink`.
 
-    sources: complete sinks, which may have a scan or not.  now: the Unix time.  Raises
-    `UsageError` if none of them can be scanned, though records are stored.
+    Raises `UsageError` if no source can be scanned, though records are stored.
     """
-    source = next((each for each in sources if scan_of(each.sink) is not None), None)
-    if source is None and await _holds_records(ledger):
+    readable = [each for each in sources if scan_of(each.sink) is not None]
+    readable.sort(key=lambda each: each.copied != "")  # first those with records as fetched
+    source = readable[0] if readable else None
+    if source is None and await holds_records(ledger):
         raise UsageError(
-            f"{sink.identity} does not have what was harvested before, and no destination that has"
-            " it can be read back; use the destinations of the former runs, or another ledger"
+            f"{sink.identity} does not have what was harvested before, and no sink that has it can"
+            " be read back; use the sinks of the former runs, or another ledger"
         )
     stamp = rfc3339(time.time() if now is None else now)
     filling = _Filling(ledger, name, sink, source, find, stamp)
     appids = await ledger.accounts()
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         await filling.accounts(appids[begin : begin + ACCOUNTS_AT_ONCE])
-    await ledger.caught_up(name, filling.refilled)
-    return filling.windows
+    return filling.windows, filling.copied
 
 
-async def _holds_records(ledger: Ledger) -> bool:
-    for appid in await ledger.accounts():
-        for calendar in (await ledger.calendars([appid])).values():
+async def holds_records(ledger: Ledger) -> bool:
+    """Whether the ledger calls any window with records stored."""
+    appids = await ledger.accounts()
+    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
+        found = await ledger.calendars(appids[begin : begin + ACCOUNTS_AT_ONCE])
+        for calendar in found.values():
             tally = calendar.stored_tally()
             if tally is None or tally.records:
                 return True
@@ -86,7 +201,7 @@ async def _holds_records(ledger: Ledger) -> bool:
 class _Filling:
     """One sink that is being filled.
 
-    windows: copied; refilled: as of `KnownSink`.
+    windows: copied; copied: as of `Ledger.sinks`.
     """
 
     def __init__(
@@ -105,7 +220,7 @@ class _Filling:
         self._find = find
         self._stamp = stamp
         self.windows = 0
-        self.refilled = "" if source is None else source.known.refilled
+        self.copied = "" if source is None else source.copied
 
     async def accounts(self, appids: Sequence[str]) -> None:
         """Copy what is stored of these accounts."""
@@ -152,7 +267,7 @@ class _Filling:
             for batch, (stored, _) in zip(batches, known, strict=True):
                 covered[stored.window.appid].append((stored.window.begin, stored.window.end))
                 if batch.tally != stored.tally:  # a database returns fields in its own order
-                    self.refilled = max(self.refilled, stored.fetched_at)
+                    self.copied = max(self.copied, stored.fetched_at)
 
     async def _remove(
         self, endpoint: str, appids: Collection[str], calendars: Mapping[Key, Calendar]
@@ -183,7 +298,7 @@ class _Filling:
         fence = {}  # where several share the ledger, no other worker is running now
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
-        written = accepted(self._name, await called(self._name, self._sink.write(batches, fence)))
+        written = accepted(self._name, await self._sink.write(batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
 
 

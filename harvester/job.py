@@ -32,7 +32,7 @@ from harvester.thread import wait_for
 Value = str | int | float | Rate | None
 """What an option of a job may be."""
 
-_OBJECTS = ("session", "on_event", "stop")
+_OBJECTS = ("session", "transport", "on_event", "stop")
 _OWN = ("start", "end", "appid", "accounts", "only", "out", "sink")
 _PASSWORDS = {
     "mysql": "MYSQL_PWD",
@@ -55,8 +55,8 @@ class Job:
     sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
         the ledger is kept too unless the option ``ledger`` says otherwise.
     interfaces: tables as ``[[interface]]`` in ``harvester.toml``.
-    options: those of `Keywords` that are text or numbers: all but ``session``, ``on_event`` and
-        ``stop``.
+    options: those of `Keywords` that are text or numbers: all but ``session``, ``transport``,
+        ``on_event`` and ``stop``.
 
     A relative path starts from the directory in which the job runs.  A password belongs in the
     environment of the process that runs the job, or in a file there; a URL with a password is

@@ -65,6 +65,14 @@ class Claim:
         durable.write(self._descriptor, text, what)
         durable.truncate(self._descriptor, len(text), what)
 
+    def overwrite(self, text: bytes, place: int) -> None:
+        """Write bytes in the place of others, in one call; not durable until `sync`."""
+        os.pwrite(self._descriptor, text, place)
+
+    def sync(self, what: str = "note") -> None:
+        """Make the file durable."""
+        durable.sync(self._descriptor, what)
+
     def noted(self) -> bytes:
         """What the last holder wrote into the file."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)

@@ -8,7 +8,7 @@ dataclass.  A secret or a token among them is a `Secret`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
@@ -16,7 +16,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import TALLY_BITS, lines_of, own_fields, parse_lines, pieces_of
+from harvester.codec import (
+    TALLY_BITS,
+    line_end,
+    lines_of,
+    own_fields,
+    parse_lines,
+    pieces_of,
+    records_checksum,
+)
 from harvester.secrets import Secret
 
 if TYPE_CHECKING:
@@ -167,11 +175,11 @@ class Verdict(NamedTuple):
     message: one sentence for the operator.
     rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
     records: the records of an answer that is DONE, unchanged.
-    answered: False if no HTTP answer arrived at all; connected: False if not even a connection was
-        opened.
+    answered: False if no HTTP answer arrived at all.
     foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat says that the figures are late and will change (``is_delay``).
     more: the answer has another page.
+    then: the action that takes its place once no attempt is left; None: the window fails.
     """
 
     action: Action
@@ -183,7 +191,7 @@ class Verdict(NamedTuple):
     foreign: int = 0
     delayed: bool = False
     more: bool = False
-    connected: bool = True
+    then: Action | None = None
 
 
 def without_rid(message: str) -> str:
@@ -222,8 +230,8 @@ class Batch:
     """
 
     __slots__ = (
-        "_lines", "_pieces", "_records", "_sums", "count", "endpoint", "fetched_at", "late",
-        "replaces", "version", "window",
+        "_beside", "_checksum", "_lines", "_pieces", "_records", "count", "endpoint", "fetched_at",
+        "late", "replaces", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -247,7 +255,8 @@ class Batch:
         self._records: list[dict[str, Any]] | None = records
         self._lines: bytes | None = None
         self._pieces: list[bytes] | None = None
-        self._sums: list[int] | None = None
+        self._beside: bytes | None = None
+        self._checksum: int | None = None
 
     def __repr__(self) -> str:
         return f"<Batch {self.window}, {self.count} records>"
@@ -268,22 +277,27 @@ class Batch:
         return self._pieces
 
     @property
-    def checksums(self) -> list[int]:
-        """The checksum of each record: crc32 of its piece."""
-        if self._sums is None:
-            self._sums = [*map(crc32, self.pieces)]
-        return self._sums
+    def checksum(self) -> int:
+        """The checksum of the records, without the metadata: 32 bits."""
+        if self._checksum is None:
+            self._checksum = records_checksum(self.pieces)
+        return self._checksum
 
     @property
     def tally(self) -> Tally:
-        """How many records, and the sum of their checksums."""
-        return Tally(self.count, sum(self.checksums) & TALLY_BITS)
+        """How many records, and the checksum of the window."""
+        return Tally.of(self.count, self.checksum, self._line_end())
 
     def lines(self) -> bytes:
         """The records as JSON lines, metadata included, UTF-8."""
         if self._lines is not None:
             return self._lines
-        return lines_of(self.pieces, metadata(self.window, self.fetched_at))
+        return lines_of(self.pieces, self._line_end())
+
+    def _line_end(self) -> bytes:
+        if self._beside is None:
+            self._beside = line_end(metadata(self.window, self.fetched_at))
+        return self._beside
 
     def pack(self) -> None:
         """Hold the lines in place of the records, which take several times their memory.
@@ -291,7 +305,7 @@ class Batch:
         For sinks that take lines; `records` parses them again.
         """
         self._lines = self.lines()
-        self._records = self._pieces = self._sums = None
+        self._records = self._pieces = self._beside = None
 
     def documents(self) -> list[dict[str, Any]]:
         """The records as dicts, metadata included."""
@@ -316,11 +330,37 @@ def metadata(window: Window, fetched_at: str) -> dict[str, str]:
 
 
 class Tally(NamedTuple):
-    """How many records, and the sum of their checksums, which does not depend on their order."""
+    """How many records, and the sum of the checksums of their windows, modulo 2**63.
+
+    The lower 32 bits of a window's checksum are that of its records; the others depend on its
+    metadata, too.  So figures that were exchanged between two windows, and metadata that was
+    changed or exchanged, change the sum.
+    """
 
     records: int = 0
     checksum: int = 0
 
+    @classmethod
+    def of(cls, records: int, checksum: int, beside: bytes) -> Tally:
+        """The tally of a window from the checksum of its records and the end of its lines."""
+        if not records:
+            return cls()
+        product = checksum * (crc32(beside) | 1)
+        return cls(records, (product ^ product >> 32) << 32 & TALLY_BITS | checksum)
+
+    def same_records(self, other: Tally) -> bool:
+        """Whether two tallies of one window are of the same records, whenever they were fetched."""
+        return self.records == other.records and not (self.checksum ^ other.checksum) & _RECORDS
+
     def plus(self, other: Tally) -> Tally:
         """Both together."""
         return Tally(self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS)
+
+
+_RECORDS = (1 << 32) - 1
+
+
+def tally_of_shares(window: Window, fetched_at: str, shares: Sequence[int]) -> Tally:
+    """The tally of a stored window from the numbers that are stored beside its records."""
+    beside = line_end(metadata(window, fetched_at))
+    return Tally.of(len(shares), sum(shares) & _RECORDS, beside)

@@ -7,43 +7,71 @@ message, and no frame that an error passes through, holds the password.
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote
+from weakref import ref
 
-from harvester.away import Away
+from harvester.away import Away, Undone
 from harvester.errors import UsageError, needs
 from harvester.secrets import Secret, advice, place_of
+from harvester.thread import can_be_cut
 
 FORM = "mysql://[USER@]HOST[:PORT]/DATABASE"
 PASSWORD_VARIABLE = "MYSQL_PWD"  # the name, not the password
 DISK_FULL = "the disk is full"
 
-_CONNECT, _ANSWER = 10, 120
-"""Seconds for a connection, its greeting included, and for an answer."""
+LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
+"""The name of the lock of one that makes tables."""
+
+CONNECT, _ANSWER = 10, 120
+"""Seconds for each part of making a connection, and for an answer."""
 _OURS: dict[str, Any] = {
     "charset": "utf8mb4",
-    "connect_timeout": _CONNECT,
-    "read_timeout": _CONNECT,
+    "connect_timeout": CONNECT,
+    "read_timeout": CONNECT,
     "write_timeout": _ANSWER,
     "autocommit": False,
     "program_name": "harvester",
 }
+LIMITS = (
+    # the locks of a writer that is frozen in a transaction are held only for so long
+    " wait_timeout = 60, net_write_timeout = 60, innodb_lock_wait_timeout = 30,"
+    " lock_wait_timeout = 30"
+)
+_NO_LIMITS = "wait_timeout = 28800, net_write_timeout = 28800"
 _SETTINGS = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
-    " sql_safe_updates = 0, innodb_lock_wait_timeout = 30, lock_wait_timeout = 30,"
-    # the locks of a writer that is frozen in a transaction are held only for so long
-    " wait_timeout = 60, net_write_timeout = 3600"
+    " sql_safe_updates = 0, sql_select_limit = 18446744073709551615,"
 )
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
-_AWAY = frozenset({
-    1020, 1040, 1047, 1053, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317,
-    1412, 1927, 1969, 2003, 2006, 2013, 3024, 4031,
+_LOST = frozenset({
+    1040, 1047, 1053, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927, 2003, 2006, 2013,
+    4031,
 })  # fmt: skip
-"""Error numbers: connections, shutdowns, too many clients, deadlocks (1213), a lock's end (1205),
-statements that were interrupted or took too long, a table that changed under a snapshot."""
-_NOT_NOW = ("refused", "timed out", "unreachable", "reset", "lost connection", "no such file")
-"""Parts of messages about connections (2003, 2013) that can be made in a moment."""
+"""Error numbers: connections, shutdowns, too many clients."""
+_UNDONE = frozenset({1020, 1205, 1213, 1317, 1412, 1969, 3024})
+"""A deadlock (1213), a lock's end (1205), statements that were interrupted or took too long, a
+table that changed under a snapshot: the transaction is rolled back then."""
+_WRONG = ("certificate", "not known", "no address", "name resolution", "no such file",
+          "support ssl", "permission denied")  # fmt: skip
+"""Parts of messages about connections that can never be made."""
+_ROW_HOLDER = (
+    "SELECT p.id, p.user, p.host FROM information_schema.innodb_lock_waits w"
+    " JOIN information_schema.innodb_trx mine ON mine.trx_id = w.requesting_trx_id"
+    " JOIN information_schema.innodb_trx other ON other.trx_id = w.blocking_trx_id"
+    " JOIN information_schema.processlist p ON p.id = other.trx_mysql_thread_id"
+    " WHERE mine.trx_mysql_thread_id = %s"
+)
+_LOCK_HOLDER = (
+    "SELECT p.id, p.user, p.host FROM information_schema.processlist mine"
+    f" JOIN information_schema.processlist p ON p.id = IS_USED_LOCK({LOCK})"
+    " WHERE mine.id = %s AND mine.state = 'User lock'"
+)
+"""Who holds the lock of a row, or of making tables, that a connection waits for (MariaDB)."""
 _NOT_ALLOWED = frozenset({1044, 1142, 1143, 1227, 1370})
 _FULL = frozenset({1021, 1114})
 _WRONG_PASSWORD = 1045
@@ -83,18 +111,34 @@ class Server(NamedTuple):
                 **_OURS | self.given,
                 password=self._password().value.encode(errors="surrogateescape"),
                 conv=self._conversions(),
+                defer_connect=True,
             )
+            line = socket.create_connection((connection.host, connection.port), CONNECT)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            blocker = partial(self._blocker, ref(connection))
+            can_be_cut(connection, line.fileno(), self.where, blocker)
+            connection.connect(line)
             with connection.cursor() as cursor:
-                cursor.execute(_SETTINGS)
+                cursor.execute(_SETTINGS + LIMITS)
                 cursor.execute(_ISOLATION)
             connection._read_timeout = _ANSWER  # PyMySQL has one for the greeting and all answers
         except (self.library.MySQLError, OSError, RuntimeError, ValueError) as exc:
             said = self.says(exc)
-            code = number(exc)
-            of_network = code in (None, 2003, 2013)
-            not_now = any(sign in said.lower() for sign in _NOT_NOW)
-            return None, said, not_now if of_network else code in _AWAY
+            return None, said, self._is_not_now(exc, said)
         return connection, "", False
+
+    def _is_not_now(self, exc: BaseException, said: str) -> bool:
+        """Whether a connection can be made in a moment."""
+        if isinstance(exc, self.library.MySQLError) and number(exc) not in (None, 2003, 2013):
+            return self.outage(exc) is not None
+        return not any(sign in said.lower() for sign in _WRONG)
+
+    def lift_limits(self, connection: Any) -> None:
+        """Let a connection that only reads pause, and take its time."""
+        longest = "statement" if "MariaDB" in connection.get_server_info() else "execution"
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION {_NO_LIMITS}, max_{longest}_time = 0")
 
     def _conversions(self) -> dict[Any, Any]:
         """What values become: days and moments stay text, which is several times as fast."""
@@ -116,13 +160,28 @@ class Server(NamedTuple):
         line = " ".join(text.split()) or type(exc).__name__
         return self._password().cut_from(line)
 
-    def is_away(self, exc: BaseException) -> bool:
-        """Whether it can be another thing in a moment."""
+    def outage(self, exc: BaseException) -> type[Away] | None:
+        """The kind of outage, None if the error will stay."""
         code = number(exc)
+        if code in _UNDONE:
+            return Undone
         if not code:  # nothing that the server says: the connection
             kinds = (self.library.OperationalError, self.library.InterfaceError)
-            return isinstance(exc, (*kinds, self.library.InternalError))
-        return code in _AWAY
+            return Away if isinstance(exc, (*kinds, self.library.InternalError)) else None
+        return Away if code in _LOST else None
+
+    def _blocker(self, waiting: ref[Any]) -> str:
+        """Who holds what a connection waits for, as far as this user may know."""
+        mine, (connection, *_) = waiting(), self._connected()
+        if mine is None or connection is None:
+            return ""
+        with closing(connection), connection.cursor() as cursor:
+            for sql in (_ROW_HOLDER, _LOCK_HOLDER):
+                with suppress(self.library.MySQLError):
+                    cursor.execute(sql, (mine.thread_id(),))
+                    for other, user, host in cursor.fetchall():
+                        return f"a lock that {user}@{host} (connection {other}) holds"
+        return ""
 
     def is_barred(self, exc: BaseException) -> bool:
         """Whether the user lacks a privilege."""

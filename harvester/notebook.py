@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Awaitable
 from html import escape
 from typing import Any
 
@@ -28,10 +29,9 @@ def with_bar(observer: Observer | None) -> Observer | None:
         return observer  # it is refused where the options are checked
     bar = _Bar(display)
 
-    def observe(event: Event) -> None:
+    def observe(event: Event) -> Awaitable[None] | None:
         bar(event)
-        if observer is not None:
-            observer(event)
+        return observer(event) if observer is not None else None
 
     return observe
 

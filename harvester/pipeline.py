@@ -16,10 +16,20 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from harvester.account import AccountQueue
-from harvester.answer import code_of, read
+from harvester.answer import Quota, code_of, quota_in, read
 from harvester.codec import MalformedError, own_fields
 from harvester.coverage import Outcome
-from harvester.endpoint import Endpoint, day_of, final_at, in_record
+from harvester.endpoint import (
+    LATE_DAYS,
+    Endpoint,
+    day_of,
+    entry_late_until,
+    final_at,
+    has_each_day,
+    has_last_entry,
+    in_record,
+    late_until,
+)
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -27,6 +37,7 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
+from harvester.limiter import Limiter
 from harvester.model import (
     HELD,
     Action,
@@ -39,14 +50,13 @@ from harvester.model import (
     Window,
     all_days,
 )
-from harvester.network import Network, Silence
+from harvester.network import Network, unreachable
 from harvester.plan import (
     ONE_DAY,
     Cut,
     china,
     last_legal_day,
     rfc3339,
-    settles_at,
 )
 from harvester.policy import Asked, Reach, Step, decide
 from harvester.queues import Attempt, Harvested, InterfaceQueue, Page
@@ -55,10 +65,6 @@ from harvester.transport import Transport
 
 DEFERRALS = 12
 """How often a window that is not ready is requested again within one run."""
-
-LATE_DAYS = 3
-"""Days for which a last day without records may be late, so that its window is provisional.  WeChat
-does not document it; answers without a row and without ``is_delay`` were reported at 10:30."""
 
 EQUAL_REFUSALS = 5
 """Windows of one interface that are refused in a row for the same reason before the rest of the run
@@ -75,7 +81,6 @@ class Retry(NamedTuple):
     """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
 
     paused: the whole account pauses; dropped: its token was refused.
-    silent: no server answers, so this did not count as an attempt.
     """
 
     attempt: Attempt
@@ -83,7 +88,6 @@ class Retry(NamedTuple):
     reason: str
     paused: bool = False
     dropped: bool = False
-    silent: bool = False
 
 
 class Defer(NamedTuple):
@@ -96,7 +100,7 @@ class Defer(NamedTuple):
 
 
 class NextPage(NamedTuple):
-    """The window needs another request: its next page, or its next days."""
+    """The window is requested again at once: its next page, or after the network was lost."""
 
     attempt: Attempt
 
@@ -109,35 +113,25 @@ class TooLong(NamedTuple):
 
 Result = Harvested | Retry | Defer | NextPage | TooLong
 
-PROVING = frozenset({Action.DONE, Action.RETRY, Action.SLOW_DOWN, Action.NOT_READY, Action.SPLIT})
-"""Verdicts that show that the account may request an interface."""
+PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
+"""Verdicts that show that the account may request an interface, and that its quota is not used up;
+"system busy" shows neither."""
 
 
 def _unanswered(exc: AttemptError) -> Verdict:
     """The verdict on a request without a complete answer."""
-    return Verdict(Action.RETRY, str(exc), answered=exc.answered, connected=exc.connected)
+    return Verdict(Action.RETRY, str(exc), answered=exc.answered)
 
 
-def _quota_in(endpoint: Endpoint, response: Response) -> tuple[int, int] | Verdict:
-    """Calls of a day and those left of it, from an answer of quota/get."""
+def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
+    """The quota from an answer of quota/get."""
     answer = read(response)
     if isinstance(answer, Verdict):
         return answer
     if code_of(answer) != 0:  # what it means is the same on any request
         day = endpoint.first_day
         return endpoint.verdict(response, Window("", endpoint.name, day, day))
-    told = answer.get("quota")
-    daily, left = (
-        (told.get("daily_limit"), told.get("remain")) if isinstance(told, dict) else ("", "")
-    )
-    if type(daily) is int and type(left) is int:
-        return daily, left
-    return Verdict(Action.RETRY, "the answer held no quota")
-
-
-def late_until(endpoint: Endpoint, end: date) -> float:
-    """The Unix time until which a last day without records may only be late."""
-    return settles_at(end + LATE_DAYS * ONE_DAY, endpoint.settled_hour)
+    return quota_in(answer) or Verdict(Action.RETRY, "the answer held no quota")
 
 
 def explain(verdict: Verdict) -> str:
@@ -210,7 +204,7 @@ class Pipeline:
         network: Network | None = None,
     ) -> None:
         self._transport = transport
-        self.network = network or Network()
+        self.network = network or Network(transport.send)
         self._attempts = attempts
         self._encode = encode
         self._pack = pack
@@ -234,13 +228,15 @@ class Pipeline:
             sent_at, size = self._time(), 0
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
+            if not exc.connected:  # it has not left
+                queue.budget.spend(-1)
             verdict = _unanswered(exc)
-            if self.is_outage(attempt.window, verdict, sent_at):
-                return Retry(attempt, 0.0, verdict.message, silent=True)
+            if not exc.answered and not await self.network.counts(sent_at, verdict.message):
+                return NextPage(attempt)
         else:
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
             size = len(response.body)
-        self._heard(queue, verdict)
+        self._heard(queue, verdict, sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
             queue.refusals.accepted()
@@ -257,24 +253,27 @@ class Pipeline:
         except (WindowError, EndpointError, AccountError) as exc:
             raise exc.told(verdict.code, verdict.rid) from None
 
-    def _heard(self, queue: InterfaceQueue, verdict: Verdict) -> None:
+    def _heard(self, queue: InterfaceQueue, verdict: Verdict, sent_at: float) -> None:
         """The parts of an answer besides its records."""
         if verdict.answered:
             self.network.answer(self._time())
-            queue.proven = queue.proven or verdict.action in PROVING
+            shown = verdict.action in PROVING and verdict.then is None
+            if shown and sent_at >= queue.quota.refused_at:
+                queue.proven = True
 
-    def is_outage(self, asker: object, verdict: Verdict, sent_at: float) -> bool:
-        """Whether a request failed because no server answers, and so is not counted.
-
-        asker: the window, or the account whose token or quota was requested.
-        Raises `NetworkError` if that lasts too long.
-        """
-        if verdict.answered:
-            return False
-        silence = self.network.silence(asker, sent_at, self._time(), connected=verdict.connected)
-        if silence is Silence.LOST:
-            raise self.lost(verdict.message)
-        return silence is Silence.WAIT
+    async def send(self, limiter: Limiter, request: Request) -> Response:
+        """Send a request of a token source; one below the base URL leaves at the account's rate."""
+        if request.path[:1] != "/":  # another server's
+            return await self._transport.send(request)
+        await limiter.acquire()
+        try:
+            response = await self._transport.send(request, limiter.taken())
+        except AttemptError as exc:
+            if exc.answered:
+                self.network.answer(self._time())
+            raise
+        self.network.answer(self._time())
+        return response
 
     def _done(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
@@ -335,19 +334,23 @@ class Pipeline:
         Also whether they are late, so that the window is not done; and the Unix time from which
         another run requests it again.
         """
-        wall = self._wall()
+        wall, records, end = self._wall(), verdict.records, window.end
         if verdict.delayed:
             return "WeChat says that its figures are late", True, 0.0
-        if wall < late_until(endpoint, window.end) and not _has(
-            endpoint, verdict.records, window.end
-        ):
-            if getattr(endpoint, "daily", False):  # a user's Endpoint may lack it
-                return "its last day has no row yet, and every day has one", True, 0.0
-            return "its last day has no record yet, and may be late", False, 0.0
+        if wall < late_until(endpoint, end):
+            if has_each_day(endpoint):
+                if _empty(endpoint, records, window):
+                    return "a day of it has no row yet, and every day has one", True, 0.0
+            elif not _has(endpoint, records, end):
+                return "its last day has no record yet, and may be late", False, 0.0
         if endpoint.late_days:
-            until = final_at(endpoint, window.end)
+            until = final_at(endpoint, end)
             if wall < until:
                 return f"its figures can change until {china(until).date()}", False, wall + HELD
+            if wall < entry_late_until(endpoint, end) and not has_last_entry(
+                endpoint, records, end
+            ):
+                return "the entry of its last day is not there yet, and may be late", False, 0.0
         return "", False, 0.0
 
     def _time(self) -> float:
@@ -439,17 +442,9 @@ class Pipeline:
         return Retry(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def lost(self, why: str) -> NetworkError:
-        """The error of a run in which no server answers."""
-        lost_since = self.network.lost_since
-        tried = (
-            f"no answer came to any of {self._attempts} attempts"
-            if lost_since is None
-            else f"no server answered for {self._time() - lost_since:.0f} s"
-        )
-        return NetworkError(
-            f"{tried}: {why}; check the network, the proxy and the base URL; nothing that was"
-            " committed is lost: run the same command again"
-        )
+        """The error of a run in which no server has answered at all."""
+        tried = f"no answer came to any of {self._attempts} attempts"
+        return NetworkError(unreachable(tried, why))
 
     def pause(self, account: AccountQueue, seconds: float) -> bool:
         """Pause an account for some seconds; returns whether it was not paused before."""
@@ -458,24 +453,19 @@ class Pipeline:
             account.limiter.slow_down(self._time() + seconds)
         return first
 
-    async def quota(
-        self, account: AccountQueue, queue: InterfaceQueue
-    ) -> tuple[int, int] | Verdict:
-        """Calls of a day and calls left, from WeChat; or the verdict on a failure.
-
-        The shape, from WeChat's page of it: ``{"quota": {"daily_limit", "used", "remain"}}``.
-        """
+    async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
+        """The quota of an interface, from WeChat; or the verdict on a failure."""
         token, fetched = account.token.current, account.token.fetched
-        request = queue.endpoint.quota_request(token) if token is not None else None
+        try:
+            request = queue.endpoint.quota_request(token) if token is not None else None
+        except EndpointError as exc:  # the code of a user's Endpoint failed
+            return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
             return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
-        sent_at = self._time()
         try:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:
-            verdict = _unanswered(exc)
-            self.is_outage(account.appid, verdict, sent_at)
-            return verdict
+            return _unanswered(exc)
         self.network.answer(self._time())
         for one in (token, *account.token.secrets):
             response = one.cut_from_response(response)

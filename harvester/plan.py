@@ -11,13 +11,11 @@ China is not documented; WeChat's staff say "the next day".
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import Enum
-from functools import cache
 from typing import NamedTuple
 
 from harvester.errors import UsageError
@@ -74,11 +72,6 @@ def next_quota_day(now: float) -> float:
     return next_midnight(now - QUOTA_MARGIN) + QUOTA_MARGIN
 
 
-def is_first_hour(now: float) -> bool:
-    """Whether midnight in China was less than an hour ago: a quota may not be reset yet."""
-    return china(now).hour == 0
-
-
 def next_minute(now: float) -> float:
     """The Unix time of the next full minute."""
     return (now // 60 + 1) * 60
@@ -91,6 +84,9 @@ def rfc3339(moment: float) -> str:
 
 FIRST = "first"
 """As a start: the first day of each interface."""
+
+YESTERDAY = "yesterday"
+"""As an end: the last day whose figures are settled."""
 
 _YESTERDAY = re.compile(r"yesterday(?:-(\d{1,5})d)?")
 
@@ -215,16 +211,6 @@ class Grid:
             for first, last in gaps(begin, end, covered)
         )
 
-    def calls(
-        self, begin: date, end: date, covered: Sequence[Days] = (), longest: float = math.inf
-    ) -> int:
-        """How many requests they need if a request may have ``longest`` days at most."""
-        if self.cut is not Cut.DAYS or self.span <= longest:
-            return self.count(begin, end, covered)
-        return sum(
-            number_of_pieces(days_in(days), longest) for days in self.windows(begin, end, covered)
-        )
-
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range without one."""
         if self.cut is Cut.RECENT:
@@ -280,28 +266,6 @@ def period_of(day: date, cut: Cut) -> Days:
         return monday, monday + timedelta(days=6)
     first = day.replace(day=1)
     return first, (first + timedelta(days=31)).replace(day=1) - ONE_DAY
-
-
-def halves(days: Days) -> tuple[Days, Days]:
-    """Split a window of at least two days in two; the first one is longer if they differ."""
-    middle = days[0] + (days[1] - days[0]) // 2
-    return (days[0], middle), (middle + ONE_DAY, days[1])
-
-
-def pieces(days: Days, longest: int) -> list[Days]:
-    """Halve a window until no piece has more days than that."""
-    if days_in(days) <= longest:
-        return [days]
-    return [piece for half in halves(days) for piece in pieces(half, longest)]
-
-
-@cache
-def number_of_pieces(days: int, longest: float) -> int:
-    """How many pieces a window of that many days is cut into."""
-    if days <= longest:
-        return 1
-    first = (days + 1) // 2
-    return number_of_pieces(first, longest) + number_of_pieces(days - first, longest)
 
 
 def days_in(days: Days) -> int:

@@ -3,20 +3,20 @@
 Rule: reads the ledger and counts; sends nothing and starts nothing.
 
 Missing days end where something is stored, so a new window never overlaps a stored one.  A stored
-window that is provisional ("open") is requested again exactly as it was; in pieces, if the
-interface no longer accepts windows of its length.
+window that is provisional ("open") is requested again exactly as it was.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
 from harvester.account import AccountQueue, Share
-from harvester.auth import Send, shared_token
+from harvester.auth import shared_token
 from harvester.budget import NEVER, Budget
 from harvester.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.endpoint import Endpoint, grid
@@ -24,20 +24,18 @@ from harvester.events import Deferred, Failed
 from harvester.fencing import EPOCH, wait_after
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.limiter import Limiter, Rate
-from harvester.model import HELD, Window
+from harvester.model import HELD, Request, Response, Window
 from harvester.plan import (
     ONE_DAY,
     Cut,
     Days,
     Grid,
-    days_in,
     last_legal_day,
     last_settled_day,
-    number_of_pieces,
     quota_day,
 )
 from harvester.policy import NOT_READY_AGAIN
-from harvester.queues import Attempt, InterfaceQueue, Span, WindowQueue
+from harvester.queues import Attempt, InterfaceQueue, WindowQueue
 from harvester.scope import Scope
 from harvester.settings import Options
 
@@ -65,13 +63,11 @@ class Plan(NamedTuple):
 class Known(NamedTuple):
     """What the ledger knows besides the calendars.
 
-    spent, before: calls of today and of yesterday; exhausted: quotas that are used up; spans: the
-    longest windows that WeChat accepted.
+    spent, before: calls of today and of yesterday; exhausted: quotas that are used up.
     """
 
     spent: Mapping[Key, int] = {}
     before: Mapping[Key, int] = {}
-    spans: Mapping[str, int] = {}
     exhausted: Mapping[Key, Exhausted] = {}
 
 
@@ -93,16 +89,15 @@ class Need(NamedTuple):
 NOTHING = Calendar()
 
 
-async def known(ledger: Ledger | None, wall: float) -> Known:
+async def known(ledger: Ledger | None, wall: float, appids: Sequence[str]) -> Known:
     """What a plan needs of the ledger beside the calendars (wall: the Unix time)."""
     if ledger is None:
         return Known()
     today = quota_day(wall)
     return Known(
-        await ledger.spent(today),
-        await ledger.spent(today - ONE_DAY),
-        await ledger.spans(),
-        await ledger.exhausted(wall),
+        await ledger.spent(today, appids),
+        await ledger.spent(today - ONE_DAY, appids),
+        await ledger.exhausted(wall, appids),
     )
 
 
@@ -111,12 +106,11 @@ def needed(
     days: Days,
     calendar: Calendar,
     wall: float,
-    longest: float,
     hold: float = HELD,
     *,
     counts_only: bool = False,
 ) -> Need:
-    """The windows of a range to request; longest: the most days of a window that WeChat accepts.
+    """The windows of a range to request.
 
     hold: the most seconds for which a window that is not due yet is not requested.
     counts_only: leaves out ``stored`` where the numbers need no list of it.
@@ -134,12 +128,12 @@ def needed(
         and (cut.cut is not Cut.RECENT or window.end == cut.last)
     ]
     again.sort(reverse=True)
-    whole = cut.calls(begin, end, (), longest)
+    whole = cut.count(begin, end)
     if by_day:
         left = whole - calendar.count_in(begin, end, STORED)
     else:
-        left = cut.calls(begin, end, stored, longest) if stored else whole
-    left += sum([number_of_pieces(days_in(window.days), longest) for window in again])
+        left = cut.count(begin, end, stored) if stored else whole
+    left += len(again)
     planned = max(left, whole)
     return Need(days, stored, again, planned, left)
 
@@ -156,7 +150,6 @@ class Demand(NamedTuple):
 async def demands(
     scope: Scope,
     ledger: Ledger | None,
-    spans: Mapping[str, float],
     wall: float,
     *,
     hold: float = HELD,
@@ -166,19 +159,23 @@ async def demands(
 ) -> AsyncIterator[tuple[str, list[Demand]]]:
     """Each account and what it needs, an entry for each interface that has days in the range.
 
-    spans: the longest windows, by interface.  stored: what the sinks hold, where no ledger is kept.
+    stored: what the sinks hold, where no ledger is kept.
     anew: as if nothing was stored.  counts_only: as of `needed`.
+    Days that are marked to be harvested again count as missing.
     """
-    last = last_legal_day(wall)
+    last = scope.last or last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
     untouched: dict[str, Demand] = {}  # all accounts without a calendar need the same
     appids = list(scope.accounts)
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         some = appids[begin : begin + ACCOUNTS_AT_ONCE]
-        found: Mapping[Key, Calendar] = {}
-        if not anew:
-            found = (stored or {}) if ledger is None else await ledger.calendars(some)
+        found: Mapping[Key, Calendar] = stored or {}
+        if ledger is not None and not anew:
+            found = await ledger.calendars(some)
+            for key, days in (await ledger.refreshes(some)).items():
+                if key in found:
+                    found[key].forget(*days)
         for appid in some:
             listed = []
             for endpoint, days in ranges:
@@ -187,8 +184,7 @@ async def demands(
                 demand = untouched.get(name) if calendar is None else None
                 if demand is None:
                     cut, known = grids[name], calendar or NOTHING
-                    longest = spans.get(name, NEVER)
-                    need = needed(cut, days, known, wall, longest, hold, counts_only=counts_only)
+                    need = needed(cut, days, known, wall, hold, counts_only=counts_only)
                     demand = Demand(endpoint, cut, known, need)
                     if calendar is None:
                         untouched[name] = demand
@@ -208,19 +204,18 @@ class Remains(NamedTuple):
 
 async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
     """The requested windows that a ledger lacks (wall: the Unix time)."""
-    spans = await ledger.spans()
     found: list[Failed | Deferred] = []
     missing = 0
-    async for appid, listed in demands(scope, ledger, spans, wall):
+    async for appid, listed in demands(scope, ledger, wall):
         for endpoint, cut, calendar, need in listed:
-            longest, days = spans.get(endpoint.name, NEVER), need.days
+            days = need.days
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
-            missing += cut.calls(*days, known, longest)
+            missing += cut.count(*days, known)
             for window in calendar.windows.values():
                 begin, end = max(window.begin, days[0]), min(window.end, days[1])
                 if begin > end or window.state == "open":
                     continue
-                number = cut.calls(begin, end, (), longest)
+                number = cut.count(begin, end)
                 where = (appid, endpoint.name, begin, end, number)
                 if window.state == "failed":
                     found.append(Failed(*where, window.detail, window.code, window.rid))
@@ -234,7 +229,7 @@ async def build_plan(
     scope: Scope,
     options: Options,
     ledger: Ledger | None,
-    send: Send,
+    send: Callable[[Limiter, Request], Awaitable[Response]],
     wall: float,
     clock: Callable[[], float] = time.time,
     stored: Mapping[Key, Calendar] | None = None,
@@ -244,11 +239,11 @@ async def build_plan(
 ) -> Plan:
     """The queues: one for each account, in it one for each interface (wall: the Unix time).
 
+    send: sends a request of an account's token source, with the account's limiter.
     stored: what is stored in the sinks, where no ledger is kept; it is requested again.
     share: one account's share of the requests in flight.  leases: under which accounts are held.
     """
-    has = await known(ledger, wall)
-    spans = {each.name: Span(has.spans.get(each.name, NEVER)) for each in scope.endpoints}
+    has = await known(ledger, wall, list(scope.accounts))
     share = share or share_of(options)
     accounts: list[AccountQueue] = []
     unsettled: list[tuple[InterfaceQueue, Attempt]] = []
@@ -257,21 +252,20 @@ async def build_plan(
     rate = Rate.parse(options.rate)
     hold = 0.0 if options.refresh else HELD
     planned = skipped = 0
-    async for appid, listed in demands(scope, ledger, has.spans, wall, hold=hold, stored=stored):
+    async for appid, listed in demands(scope, ledger, wall, hold=hold, stored=stored):
         lease = leases[appid] if leases else Lease(appid, EPOCH)
         queues: list[InterfaceQueue] = []
         for endpoint, cut, _, need in listed:
             key = (appid, endpoint.name)
             budget = Budget(
-                options.daily_budget,
+                options.daily_quota,
                 has.spent.get(key, 0),
                 wall,
                 has.before.get(key, 0),
-                NEVER if ledger is None else 0.0,
             )
             until = settled[endpoint.name]
             order = _Order(appid, endpoint, cut, need, options.order, until)
-            windows = order.windows(spans[endpoint.name], replaces=ledger is None)
+            windows = order.windows(replaces=ledger is None)
             queue = InterfaceQueue(
                 endpoint, windows, budget, ask_quota=options.ask_quota, epoch=lease.epoch
             )
@@ -282,9 +276,10 @@ async def build_plan(
                 unsettled.extend((queue, late) for late in order.unsettled())
             planned += need.planned
             skipped += need.planned - need.left
-        token = shared_token(appid, scope.accounts[appid], send, scope.store, clock)
-        cap = scope.caps.get(appid, NEVER)
         limiter = Limiter(rate, options.burst)
+        provider = scope.accounts[appid]
+        token = shared_token(appid, provider, partial(send, limiter), scope.store, clock)
+        cap = scope.caps.get(appid, NEVER)
         if wait := wait_after(lease.idle, rate.period):
             limiter.pause(wait)
         accounts.append(AccountQueue(token, limiter, queues, share, cap))
@@ -312,7 +307,7 @@ class _Order(NamedTuple):
     order: str
     settled: date
 
-    def windows(self, span: Span, *, replaces: bool) -> WindowQueue:
+    def windows(self, *, replaces: bool) -> WindowQueue:
         """The windows that can be requested; replaces: sinks may already hold new ones."""
         again = [self._again(each) for each in self.need.again if each.end <= self.settled]
         oldest = self.order == "oldest"
@@ -322,7 +317,6 @@ class _Order(NamedTuple):
             self._new(),
             first=reversed(again) if oldest else again,
             replaces=replaces,
-            span=span,
             oldest=oldest,
         )
 

@@ -20,6 +20,7 @@ from harvester.errors import UsageError
 from harvester.plan import nearest
 from harvester.secrets import Secret
 from harvester.sinks.base import Sink
+from harvester.stored import guarded_sink
 
 _CLOUD = (
     "this store is not supported; of an S3-compatible one write"
@@ -119,7 +120,7 @@ def sink_schemes() -> list[str]:
 def sink(spec: str | Secret) -> Sink:
     """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
     spec = Secret(spec)  # a URL may hold a password
-    return cast("Sink", _maker(spec).from_spec(spec.value.partition(":")[2]))
+    return guarded_sink(_maker(spec).from_spec(spec.value.partition(":")[2]))
 
 
 def _maker(spec: Secret) -> Any:

@@ -118,6 +118,9 @@ def decide(
     match step:
         case Step.RETRY | Step.PAUSE:
             delay = retry.delay(failures, attempts, answered=verdict.answered)
+            if delay is None and verdict.then is not None:
+                instead = verdict._replace(action=verdict.then, then=None)
+                return decide(asked, instead, failures=failures, attempts=attempts, wall=wall)
             if delay is None:
                 return Decision(Step.FAIL, reach)
             if step is Step.PAUSE:

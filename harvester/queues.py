@@ -9,7 +9,7 @@ queue and of no other, and memory does not grow with the days that are planned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -20,16 +20,18 @@ from harvester.fencing import EPOCH
 from harvester.model import Batch, Tally, Window
 from harvester.plan import (
     DAY,
+    ONE_DAY,
     Days,
     days_in,
-    halves,
     next_quota_day,
-    number_of_pieces,
-    pieces,
 )
 
 OUTSTANDING = 256
 """The most windows of one interface that are in flight or wait for a retry."""
+
+QUOTA_AGAIN = 3600.0
+"""Seconds between two calls of an interface whose quota is used up: WeChat does not document when
+it is reset."""
 
 RECHECK = 30.0
 """Seconds after which a wait for a time of day is checked again: the wall clock may have been set,
@@ -100,28 +102,19 @@ LOST = StopReason(None, "another worker has the account")
 """The reason of a queue whose windows must no longer be stored."""
 
 
-class Span:
-    """The most days of a window of one interface: as WeChat documents, until WeChat refuses it."""
-
-    __slots__ = ("longest",)
-
-    def __init__(self, longest: float = NEVER) -> None:
-        self.longest = longest
-
-
 class WindowQueue:
     """The windows that are left: new ones, those before them, and those that wait for a retry.
 
     new: the windows to request, lazily; first: those to request before them.
     replaces: records of new windows may already be in the sink.
     oldest: in the order of their days, oldest first; else newest first.
-    span: the most days of a window, shared by all accounts; split: windows more than were planned,
-    caused by splitting, since the last call of `take_split`.
+    split: windows more than were planned, since WeChat refused one of several days, since the last
+    call of `take_split`.
     """
 
     __slots__ = (
-        "_again", "_first", "_name", "_new", "_oldest", "_order", "_planned_for",
-        "_upcoming", "appid", "replaces", "span", "split",
+        "_again", "_days_only", "_first", "_name", "_new", "_oldest", "_order",
+        "_upcoming", "appid", "replaces", "split",
     )  # fmt: skip
 
     def __init__(
@@ -132,15 +125,13 @@ class WindowQueue:
         *,
         first: Iterable[Attempt] = (),
         replaces: bool = False,
-        span: Span | None = None,
         oldest: bool = False,
     ) -> None:
         self.appid = appid
         self._name = name
         self.replaces = replaces
         self._oldest = oldest
-        self.span = span or Span()
-        self._planned_for = self.span.longest
+        self._days_only = False
         self.split = 0
         self._new = new
         self._upcoming = next(new, None)
@@ -196,24 +187,22 @@ class WindowQueue:
         )
 
     def _fitting(self, attempt: Attempt) -> Attempt:
-        """The window, or its first piece if it is too long."""
-        if days_in(attempt.days) <= self.span.longest or attempt.page is not None:
+        """The window, or its first day if only single days are requested."""
+        begin, end = attempt.days
+        if not self._days_only or begin == end or attempt.page is not None:
             return attempt
-        cut = pieces(attempt.days, int(self.span.longest))
         one, *others = [
-            attempt._replace(window=attempt.window._replace(begin=begin, end=end), former=None)
-            for begin, end in cut
+            attempt._replace(window=attempt.window._replace(begin=day, end=day), former=None)
+            for day in (begin + n * ONE_DAY for n in range(days_in(attempt.days)))
         ]
         self._first += reversed(others)
-        self.split += len(cut) - number_of_pieces(days_in(attempt.days), self._planned_for)
+        self.split += len(others)
         return one
 
-    def halve(self, attempt: Attempt, now: float) -> int:
-        """The window was too long; returns the most days of a window from now on."""
-        half, _ = halves(attempt.days)
-        self.span.longest = min(self.span.longest, days_in(half))
+    def single_days(self, attempt: Attempt, now: float) -> None:
+        """WeChat refused this window for its length: request single days from now on."""
+        self._days_only = True
         self.again(self._fitting(attempt._replace(page=None)), now)
-        return int(self.span.longest)
 
     def take_split(self) -> int:
         """The windows more than were planned since the last call, caused by splitting."""
@@ -226,14 +215,9 @@ class WindowQueue:
         first, self._first = self._first[::-1], []
         for attempt in [*(attempt for _, _, attempt in again), *first]:
             yield attempt.days
-        backwards = False
         while (upcoming := self._upcoming) is not None:
             self._upcoming = next(self._new, None)
-            if self._upcoming is not None:
-                backwards = self._upcoming < upcoming
-            cut = self.as_planned(upcoming)
-            # so that adjacent windows are reported as one
-            yield from (reversed(cut) if backwards else cut)
+            yield upcoming
 
     def clear(self) -> None:
         """Give nothing more at all."""
@@ -241,37 +225,25 @@ class WindowQueue:
         self._first.clear()
         self._upcoming = None
 
-    def as_planned(self, days: Days) -> Sequence[Days]:
-        """A window that was never requested, as it was counted: in pieces, or as a whole."""
-        if days_in(days) <= self._planned_for:
-            return (days,)
-        return pieces(days, int(self._planned_for))
-
 
 class Quota:
     """The state of an interface's quota besides the number of calls.
 
     unasked, asking: WeChat must be asked for it before the first window; that request is running.
-    untold: requests without an answer.  booking: calls are being booked.
-    exhausted: the ledger says that it is used up; early: it was refused in the first hour of this
-    day already.
+    exhausted: WeChat has said that it is used up, and has answered nothing since; refused_at: the
+    loop's time at which it said so.  trying: the one call of this hour is under way.
     """
 
-    __slots__ = ("asking", "booking", "early", "exhausted", "unasked", "untold")
+    __slots__ = ("asking", "exhausted", "refused_at", "trying", "unasked")
 
     def __init__(self, *, unasked: bool = False) -> None:
         self.unasked = unasked
-        self.asking = self.booking = False
-        self.untold = 0
-        self.exhausted = self.early = False
+        self.asking = self.exhausted = self.trying = False
+        self.refused_at = -NEVER
 
     def begin_asking(self) -> None:
         """WeChat is being asked."""
         self.unasked, self.asking = False, True
-
-    def told(self) -> None:
-        """WeChat has answered."""
-        self.untold = 0
 
 
 class Refusals:
@@ -352,8 +324,7 @@ class InterfaceQueue:
 
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` returns a window; NEVER if none is known."""
-        quota = self.quota
-        if quota.asking or quota.booking or (self.in_flight and not self.proven):
+        if self.quota.asking or (self.in_flight and not self.proven):
             return NEVER
         if self.parked_until > wall and self._is_parked(wall) and self.windows:
             return now + min(self.parked_until - wall, RECHECK)
@@ -374,28 +345,42 @@ class InterfaceQueue:
             self.quota.asking
             or (self.in_flight and not self.proven)
             or (self.parked_until > wall and self._is_parked(wall))
-            or (budget.limited and (budget.left(wall) <= 0 or budget.booked < 1))
+            or (budget.limited and budget.left(wall) <= 0)
         ):
             return None
         attempt = self.windows.take(now, OUTSTANDING - self.in_flight)
         if attempt is not None:
             self.in_flight += 1
             budget.spend()
+            if self.quota.exhausted:
+                self.quota.trying = True
+                self.parked_until = wall + QUOTA_AGAIN
         return attempt
 
-    def wants_booking(self, now: float, wall: float) -> bool:
-        """Whether it has a window that waits only for booked calls."""
-        budget = self.budget
-        return (
-            budget.limited
-            and budget.left(wall) > 0
-            and budget.booked < 1
-            and self.next_at(now, wall) <= now
-        )
+    def put_back(self, attempt: Attempt, now: float) -> None:
+        """A window that was taken is not sent after all."""
+        self.budget.spend(-1)
+        self.again(attempt, now)
+        self.settled()
 
     def settled(self) -> None:
         """A window is no longer in flight."""
         self.in_flight -= 1
+
+    def refused(self, now: float) -> bool:
+        """WeChat says that the quota is used up (now: the loop's time).
+
+        Returns whether that is new: not of requests that were in flight with the first one.
+        """
+        news = self.quota.trying or not self.quota.exhausted
+        self.quota.exhausted, self.quota.trying, self.quota.refused_at = True, False, now
+        self.proven = False
+        return news
+
+    def answered_again(self) -> None:
+        """WeChat answers again after that."""
+        self.quota.exhausted = self.quota.trying = False
+        self.parked_until = 0.0
 
     def park(self, until: float) -> bool:
         """Pause until a Unix time; returns whether that is new."""

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
 from harvester.ledger.base import place_of
 from harvester.model import Account, metadata
+from harvester.outside import guard_call
 from harvester.plan import FIRST, Days, parse_day
 from harvester.secrets import Secret
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
+    StoredWindow,
     is_file_sink,
     keep_with,
     name_in,
@@ -32,8 +35,10 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.sinks.columns import Table
+from harvester.stored import error_of
 
 _ROWS = 1 << 14  # of a batch
+_TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
 _SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory", "redis", "rediss")
 
@@ -67,12 +72,13 @@ def read(
     days = None if start is None and end is None else _days(start, end)
     if shared:
         keep_with(sink, shared)
-    checkpoint = None if shared else _checkpoint(sink, found, asked=ledger is not None)
+    checkpoint = partial(_checkpoint, sink, None if shared else found, asked=ledger is not None)
+    checkpoint()  # what is wrong is said at once
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
 
 
 class StoredRecords:
-    """Stored records; each use reads them again.
+    """Stored records; each use reads what is stored then, also while a run goes on.
 
     It has the Arrow C stream interface: ``polars.DataFrame(stored)``, ``pyarrow.table(stored)``,
     ``duckdb.sql("SELECT … FROM stored")`` accept it directly.
@@ -84,7 +90,7 @@ class StoredRecords:
         endpoint: Endpoint,
         appids: frozenset[str] | None,
         days: Days | None,
-        checkpoint: Checkpoint | None,
+        checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
         from harvester.sinks import arrow
 
@@ -94,6 +100,7 @@ class StoredRecords:
         self._arrow = arrow
         self._sink = sink
         self._scan = scan
+        self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
         self._appids = appids
         self._days = days
@@ -133,16 +140,35 @@ class StoredRecords:
             yield self._arrow.batch_of(self._table, self.schema, documents)
 
     def _documents(self) -> Iterator[dict[str, Any]]:
-        for stored in self._scan(self._table.name, self._appids, self._checkpoint):
+        for stored in self._stored():
             window = stored.window
             if self._appids is not None and window.appid not in self._appids:
                 continue
             if self._days and (window.begin > self._days[1] or window.end < self._days[0]):
                 continue
             beside = metadata(window, stored.fetched_at)
-            for record in stored.records():
+            for record in self._guarded(stored.records):
                 if self._is_wanted(record):
                     yield {**record, **beside}
+
+    def _stored(self) -> Iterator[StoredWindow]:
+        """Scan the sink with the ledger's newest checkpoint.
+
+        A run may replace files after that was read, and before the sink has opened them: then it
+        has a newer one.
+        """
+        for turn in range(1, _TURNS + 1):
+            checkpoint = self._checkpoint()
+            found = iter(self._guarded(self._scan, self._table.name, self._appids, checkpoint))
+            try:
+                stored = self._guarded(next, found, None)
+                break
+            except SinkError:
+                if turn == _TURNS or self._checkpoint() == checkpoint:
+                    raise
+        while stored is not None:
+            yield stored
+            stored = self._guarded(next, found, None)
 
     def _is_wanted(self, record: dict[str, Any]) -> bool:
         """Whether a record belongs to a day of the range; its window has days of it."""

@@ -1,6 +1,7 @@
 """Makes a new ledger from the records in a sink, to replace one that is damaged or lost.
 
-Rule: sends nothing, removes no record, and keeps the old ledger under another name.
+Rule: sends nothing, removes no record, and keeps the old ledger under another name.  Until the new
+ledger is complete, and takes the old one's name by one rename, nothing has changed.
 
 The records do not show everything: days without records, failed and waiting windows, and the calls
 of today are lost.  The next run requests such days.  It also requests windows again that may be
@@ -10,6 +11,8 @@ fetched.
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -17,28 +20,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester import durable
-from harvester.coverage import Outcome
-from harvester.endpoint import Endpoint, final_at
-from harvester.errors import UsageError
+from harvester.coverage import DONE, Calendar, Outcome
+from harvester.endpoint import Endpoint, entry_late_until, final_at, late_until
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import place_of
 from harvester.lock import Claim
-from harvester.pipeline import late_until
+from harvester.model import Window
 from harvester.plan import china, settles_at
 from harvester.sinks.base import Sink, StoredWindow, keep_with, name_in, scan_of
 from harvester.stored import Endpoints, endpoints_in, scanned
 
 A_DAY = 86_400.0
-_BESIDE = ("-wal", "-shm", "")
-"""SQLite's files beside the database are moved first: a log without its database does no harm."""
+_BESIDE = ("-wal", "-shm")
+"""SQLite's files beside the database, if it was not closed."""
 
 
 class Rebuilt(NamedTuple):
     """The result.
 
-    sink: the one that was read; the next run fills others from it.  again: windows that the next
-    run requests again, since they may be incomplete or not final.  former: where the old ledger is
-    now, empty if there was none.
+    sink: the one that was read.  again: windows that the next run requests again, since they may be
+    incomplete or not final; apart: those that not every listed sink has, which it requests, too.
+    unlisted: sinks that cannot be read back.  former: where the old ledger is now, empty if there
+    was none.
     """
 
     sink: Sink
@@ -46,6 +50,8 @@ class Rebuilt(NamedTuple):
     windows: int
     records: int
     again: int
+    apart: int = 0
+    unlisted: Sequence[Sink] = ()
     former: str = ""
 
 
@@ -57,13 +63,14 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
     in one cannot be read; the ledger is then as it was.
     """
     source = _source(sinks)
+    await _close(path)
     claim = Claim(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)
         async with SqliteLedger(new) as ledger:
             found = await _fill(ledger, path, sinks, source, find)
-        former = _move_aside(path, now)
+        former = _keep(path, now)
         durable.rename(new, path, "rebuilt ledger")
         _remove(new)
     finally:
@@ -104,66 +111,106 @@ def _source(sinks: Sequence[Sink]) -> Sink:
 async def _fill(
     ledger: Ledger, path: Path | None, sinks: Sequence[Sink], source: Sink, find: Endpoints
 ) -> Rebuilt:
-    """Write the source's windows into a new ledger, which will be at that path."""
-    for sink in sinks:
+    """Write the source's windows into a new ledger, which will be at that path.
+
+    It lists the sinks that can be read back.  What one of them lacks is left out: the next run
+    requests it, and nothing is removed from the others.
+    """
+    listed = [source, *[each for each in sinks if each is not source and scan_of(each)]]
+    for sink in listed:
         keep_with(sink, path or place_of(ledger))
-    for sink in sinks:
-        if sink is not source:
-            try:
-                entries = await sink.open(None)
-            finally:
-                await sink.close()
-            await ledger.commit([], {name_in(sink, path): entries})
-    try:
-        entries = await source.open(None)
-        name = name_in(source, path)
-        await ledger.commit([], {name: entries})
-        found = await _take_in(ledger, source, find)
-        await ledger.caught_up(name)
-    finally:
-        await source.close()
-    return found
+        try:
+            entries = await sink.open(None)
+        finally:
+            await sink.close()
+        await ledger.commit([], {name_in(sink, path): entries})
+    found = await _take_in(ledger, source, listed[1:], find)
+    for sink in listed:
+        await ledger.list_sink(name_in(sink, path))
+    return found._replace(unlisted=[each for each in sinks if each not in listed])
 
 
 def _remove(new: Path) -> None:
     """Remove the files of a rebuild that was killed, or the lock of this one."""
-    for beside in (*_BESIDE, ".lock"):
+    for beside in ("", *_BESIDE, ".lock"):
         left = new.with_name(new.name + beside)
         if left.exists():
             durable.remove(left, "draft of a ledger")
 
 
-def _move_aside(path: Path, now: float) -> Path | None:
+async def _close(path: Path) -> None:
+    """Move the log that a killed run has left into its ledger, unless that is damaged."""
+    if path.with_name(f"{path.name}-wal").exists():
+        with suppress(LedgerError):
+            for readonly in (True, False):  # of a damaged one the log is to be kept
+                async with SqliteLedger(path, readonly=readonly):
+                    pass
+
+
+def _keep(path: Path, now: float) -> Path | None:
+    """Give the old ledger a second name; the log of a damaged one is moved there."""
+    if not path.exists():
+        return None
     stamp = f"{datetime.fromtimestamp(now).astimezone():%Y%m%d-%H%M%S}"
     place = path.with_name(f"{path.name}.damaged-{stamp}")
     number = 1
     while place.exists():
         number += 1
         place = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    there = path.exists()
+    try:
+        with durable.step("link damaged ledger"):
+            os.link(path, place)
+    except OSError:  # a file system without links
+        durable.rename(path, place, "damaged ledger")
     for beside in _BESIDE:
         former = path.with_name(path.name + beside)
         if former.exists():
             durable.rename(former, place.with_name(place.name + beside), "damaged ledger")
-    return place if there else None
+    return place
 
 
-async def _take_in(ledger: Ledger, sink: Sink, find: Endpoints) -> Rebuilt:
-    """Write the windows of a sink into a ledger."""
+async def _take_in(
+    ledger: Ledger, source: Sink, others: Sequence[Sink], find: Endpoints
+) -> Rebuilt:
+    """Write the windows of a sink into a ledger, except days that another sink lacks."""
     accounts = set[str]()
-    windows = records = again = 0
-    for name in await endpoints_in(sink):
+    windows = records = again = apart = 0
+    for name in await endpoints_in(source):
         reading = _Reading(find(name))
-        async for group in scanned(sink, name):
-            stored = [each for each, _ in group]
+        days = [await _days_in(other, name) for other in others]
+        async for group in scanned(source, name):
+            stored = [
+                each
+                for each, _ in group
+                if all(_has(calendars.get(each.window.appid), each.window) for calendars in days)
+            ]
+            for each, _ in group:
+                reading.widen(each.window)
             windows += len(stored)
+            apart += len(group) - len(stored)
             records += sum(each.tally.records for each in stored)
             await ledger.commit(reading.outcomes(stored), {})
         await ledger.commit(reading.last(), {})
-        await ledger.register(reading.ranges(name), [])
+        await ledger.register(reading.ranges(name))
         accounts |= reading.asked.keys()
         again += reading.again
-    return Rebuilt(sink, len(accounts), windows, records, again)
+    return Rebuilt(source, len(accounts), windows, records, again, apart)
+
+
+async def _days_in(sink: Sink, endpoint: str) -> dict[str, Calendar]:
+    """The days of an interface that have records in a sink, by account."""
+    found: defaultdict[str, Calendar] = defaultdict(Calendar)
+    if endpoint in await endpoints_in(sink):
+        async for group in scanned(sink, endpoint):
+            for each, _ in group:
+                found[each.window.appid].apply(Outcome(each.window, "final"))
+    return found
+
+
+def _has(calendar: Calendar | None, window: Window) -> bool:
+    """Whether a sink has records of a window's days."""
+    days = window.begin, window.end
+    return calendar is not None and list(calendar.runs(*days, DONE)) == [days]
 
 
 class _Reading:
@@ -180,13 +227,17 @@ class _Reading:
         self._undecided: list[StoredWindow] = []
         self._latest: StoredWindow | None = None
 
+    def widen(self, window: Window) -> None:
+        """A window that was requested once."""
+        appid, _, begin, end = window
+        first, last = self.asked.get(appid, (begin, end))
+        self.asked[appid] = (min(first, begin), max(last, end))
+
     def outcomes(self, group: Iterable[StoredWindow]) -> list[Outcome]:
         """The outcomes that are certain; the last window waits for the next group."""
         found = []
         for each in group:
-            appid, _, begin, end = each.window
-            first, last = self.asked.get(appid, (begin, end))
-            self.asked[appid] = (min(first, begin), max(last, end))
+            appid, _, _, end = each.window
             moment = _moment(each) or settles_at(end, 0)
             self._newest[appid] = max(self._newest.get(appid, 0.0), moment)
             if self._latest is not None:
@@ -202,7 +253,7 @@ class _Reading:
         for each in self._undecided:
             moment = _moment(each)
             if moment > self._newest[each.window.appid] - A_DAY:
-                why = "it was fetched within three days of its end, and its last day may be late"
+                why = "it was fetched within three days of its last figures, which may be late"
                 found.append(self._open(each, why))
             else:  # it was requested again since, if it could still change
                 found.append(Outcome(each.window, "final", each.tally))
@@ -217,7 +268,8 @@ class _Reading:
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
                 return [self._open(each, f"its figures can change until {china(until).date()}")]
-            if window.begin < window.end and moment < late_until(endpoint, window.end):
+            held = late_until(endpoint, window.end) if window.begin < window.end else 0.0
+            if moment < max(held, entry_late_until(endpoint, window.end)):
                 self._undecided.append(each)
                 return []
         return [Outcome(window, "final", each.tally)]

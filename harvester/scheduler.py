@@ -3,8 +3,6 @@
 Rule: one timer for all accounts; a waiting worker costs nothing, and a waiting account holds no
 worker.
 
-While no server answers, `take` returns one job every few seconds (`probe`), until one answers.
-
 Accounts that have a job now are in a queue and are served in turn; those that wait for a time are
 in a heap; those that wait for an answer are in neither, and return when their job has ended.
 
@@ -91,19 +89,6 @@ class _Timed:
         self._call()
 
 
-class _Probe:
-    """Limits jobs to one every few seconds while no server answers; every is 0 for no limit."""
-
-    __slots__ = ("at", "every")
-
-    def __init__(self) -> None:
-        self.every = self.at = 0.0
-
-    def allows(self, now: float) -> bool:
-        """Whether a job may be started."""
-        return not self.every or now >= self.at
-
-
 class Scheduler:
     """The accounts of a run.
 
@@ -127,7 +112,6 @@ class Scheduler:
         self._ready: deque[AccountQueue] = deque(accounts)
         self._timed = _Timed(self._on_time)
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._probe = _Probe()
         self._usual = 0.0
         self._unfinished = sum(not account.finished for account in accounts)
         self._share.among(self._unfinished)
@@ -148,15 +132,11 @@ class Scheduler:
             now = loop.time()
             if self._timed.first <= now:
                 self._wake_timed(now)
-            if self._probe.allows(now):
-                job = self._next_job(now)
-                if job is not None:
-                    if self._probe.every:
-                        self._probe.at = now + self._probe.every
-                        self._arm()  # another worker sends the next one
-                    elif self._ready:
-                        self._wake_worker()
-                    return job
+            job = self._next_job(now)
+            if job is not None:
+                if self._ready:
+                    self._wake_worker()
+                return job
             idle = loop.create_future()
             self._idle.append(idle)
             self.wanted.set()
@@ -261,18 +241,6 @@ class Scheduler:
         if not self._unfinished:
             self.stop()
 
-    def probe(self, every: float) -> None:
-        """Start one job every few seconds from now on, the first one at once."""
-        if not self._probe.every:
-            self._probe.every = every
-            self._probe.at = self._timed.loop.time()
-
-    def resume(self) -> None:
-        """Start jobs without this limit again."""
-        if self._probe.every:
-            self._probe.every = 0.0
-            self._wake_worker()
-
     def stop(self) -> None:
         """Start no more jobs."""
         self._stopped = True
@@ -298,10 +266,7 @@ class Scheduler:
             self._ready.append(account)
 
     def _arm(self) -> None:
-        at = self._timed.first
-        if self._probe.every and self._ready and self._idle:
-            at = min(at, self._probe.at)
-        self._timed.set(at)
+        self._timed.set(self._timed.first)
 
     def _on_time(self) -> None:
         self._wake_timed(self._timed.loop.time())

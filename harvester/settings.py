@@ -36,7 +36,7 @@ from harvester.limiter import EXPECTED, Rate
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
-from harvester.transport import BASE_URL, Session, check_base_url
+from harvester.transport import BASE_URL, Session, Transport, check_base_url
 
 # what values there are
 
@@ -66,7 +66,8 @@ def _instance(*types: type) -> Callable[[Any], object]:
 
 def _with_methods(*names: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
-        if not all(callable(getattr(value, name, None)) for name in names):
+        has_all = all(callable(getattr(value, name, None)) for name in names)
+        if not has_all or isinstance(value, type):  # a class in place of an object
             raise TypeError
         return value
 
@@ -155,13 +156,14 @@ SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
 LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
+TRANSPORT = Kind("a Transport, e.g. harvester.testing.FakeTransport", "", _with_methods("send"))
 STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
 
 REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain", "sink")
 LIBRARY_ONLY = ()
 
 
@@ -216,8 +218,6 @@ class Keywords(TypedDict, total=False):
         " allows.", (*RUN_AND_PLAN, "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
-    reserve: Annotated[int, Option(COUNT_OR_ZERO, 0,
-        "Calls of the daily quota that are left to the account's other programs.")]
     order: Annotated[str, Option(ORDER, "newest",
         "newest: yesterday first, then provisional figures (which can still change), then the past,"
         " newest first."
@@ -249,8 +249,12 @@ class Keywords(TypedDict, total=False):
     session: Annotated[Session | None, Option(SESSION, None,
         "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
         "  Without one the library does less work for each request.", LIBRARY_ONLY)]
+    transport: Annotated[Transport | None, Option(TRANSPORT, None,
+        "What sends requests in place of the network, as harvester.testing.FakeTransport in tests;"
+        " not together with base_url, session or ca_file.", LIBRARY_ONLY)]
     on_event: Annotated[Observer | None, Option(CALLABLE, None,
-        "Called with each event (harvester.events), in the event loop.", LIBRARY_ONLY)]
+        "Called with each event (harvester.events), in the event loop.  What a coroutine function"
+        " returns is awaited, one event after the other.", LIBRARY_ONLY)]
     stop: Annotated[StopSignal | None, Option(STOP, None,
         "An anyio.Event or asyncio.Event: once it is set, requests in flight are finished and"
         " committed, and the report's state is interrupted.", LIBRARY_ONLY)]
@@ -383,7 +387,6 @@ class Options:
     patience: float
     daily_quota: int | None
     ask_quota: bool
-    reserve: int
     order: str
     refresh: bool
     wait: bool
@@ -398,11 +401,6 @@ class Options:
             object.__setattr__(made, field.name, values[field.name])  # it is frozen
         return made
 
-    @property
-    def daily_budget(self) -> int | None:
-        """Calls a day that may be spent, if that is known before WeChat is asked."""
-        return None if self.daily_quota is None else self.daily_quota - self.reserve
-
 
 def _values(given: Mapping[str, Any]) -> dict[str, Any]:
     """All options as they are used: those that are given, and the others' defaults."""
@@ -410,12 +408,4 @@ def _values(given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
     defaults = {name: option.default for name, option in KEYWORDS.items()}
-    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
-    reserve, daily = values["reserve"], values["daily_quota"]
-    if reserve and daily is None and not values["ask_quota"]:
-        expected = "a daily quota as well, given or asked for"
-        raise InvalidOptionError("reserve", str(reserve), expected)
-    if daily is not None and reserve >= daily:
-        expected = f"less than the daily quota of {daily:,}"
-        raise InvalidOptionError("reserve", str(reserve), expected)
-    return values
+    return {name: check(name, value) for name, value in {**defaults, **given}.items()}

@@ -5,6 +5,10 @@ Rule: claims and plans; the engine starts its tasks, the worker and the writer c
 A worker holds as many accounts as fill its slots, and claims more while slots are idle.  A finished
 account is released when all its windows are committed.  Lost accounts are dropped: windows that
 were fetched for them have an old epoch and are not stored.
+
+A worker whose lease has ended, or that does not know whether a write was stored, joins anew, with
+every check of a first joining.  An account that fails for a reason that may be this machine's own
+is given back, and this worker claims it again only if no other one is left to try it.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from harvester.account import AccountQueue, Share
 from harvester.away import Away
 from harvester.events import Claimed, Lost, Observer
 from harvester.ledger.base import Lease, SharedLedger
+from harvester.queues import StopReason
 from harvester.scheduler import Scheduler
 
 CLAIM_EVERY = 0.25
@@ -30,6 +35,28 @@ FIRST_PART = 8
 """While slots are idle, the first claim is for this part of them; each further one doubles."""
 RENEWALS = 3
 """How often a lease is renewed before it ends."""
+
+
+class LedgerClock:
+    """The ledger's Unix time, which decides whose day it is; before a joining, this machine's.
+
+    Between two renewals it follows the loop's clock, so that a clock that is set changes nothing.
+    """
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._ahead: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> float:
+        if self._ahead is None or self._loop is None:
+            return self._wall()
+        return self._ahead + self._loop.time()
+
+    def set(self, now: float) -> None:
+        """The ledger's time is this now."""
+        self._loop = asyncio.get_running_loop()
+        self._ahead = now - self._loop.time()
 
 
 def boot_time() -> float:
@@ -69,8 +96,6 @@ class _Claims:
 
     def room(self, accounts: int, idle: int) -> int:
         """How many to claim; accounts: those that are served; idle: slots that nothing uses."""
-        if anyio.current_time() < self.next:
-            return 0
         return max(self._concurrency // Share.FEWEST - accounts, min(idle, self._lot))
 
     def found(self, number: int, limit: int, lease: float) -> None:
@@ -84,7 +109,8 @@ class _Claims:
 class Sharing:
     """The accounts that one worker of a shared ledger holds.
 
-    lease: seconds.  reach: returns once the sinks answer.
+    lease: seconds.  rejoin: leaves and joins anew.  on_time: receives the ledger's Unix time.
+    refused: accounts that were given back, and why.
     """
 
     def __init__(
@@ -93,7 +119,8 @@ class Sharing:
         lease: float,
         concurrency: int,
         emit: Observer,
-        reach: Callable[[], Awaitable[None]],
+        rejoin: Callable[[], Awaitable[None]],
+        on_time: Callable[[float], None] = lambda now: None,
         *,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -101,12 +128,16 @@ class Sharing:
         self._lease = _Lease(lease, clock or boot_time)
         self._claims = _Claims(concurrency)
         self._emit = emit
-        self._reach = reach
+        self._rejoin = rejoin
+        self._on_time = on_time
         self._scheduler = Scheduler([], time.time)
         self._epochs: dict[str, int] = {}  # of held accounts, and of accounts being planned
         self._held: dict[str, AccountQueue] = {}
         self._lost: set[str] = set()
+        self._giving: set[str] = set()
+        self.refused: dict[str, StopReason] = {}
         self._cut_off = ""
+        self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins anew
         self.windows = 0
         """How many windows this worker has stored."""
 
@@ -138,23 +169,46 @@ class Sharing:
             self._scheduler.wanted.set()
             self._emit(Lost(tuple(lost), "another worker has claimed them"))
 
+    def give_back(self, account: AccountQueue, reason: StopReason) -> bool:
+        """Leave an account that fails on this machine to others.
+
+        Returns whether that is possible: not if it was given back before, since then no other
+        worker is left.
+        """
+        if account.appid in self.refused:
+            return False
+        self.refused[account.appid] = reason
+        self._drop(account.appid)
+        self._giving.add(account.appid)
+        self._scheduler.wanted.set()
+        self._emit(Lost((account.appid,), f"{reason.reason}; it is left to other workers"))
+        return True
+
     def cut_off(self, reason: str) -> None:
-        """The result of a write is unknown: drop all accounts, and claim them again."""
+        """The lease has ended, or the result of a write is unknown: join anew."""
         self._cut_off = self._cut_off or reason
+        self._scheduler.wanted.set()
 
     # the tasks
 
     async def renew(self) -> None:
-        """Renew the lease, again and again."""
+        """Renew the lease, again and again; one that has ended is never renewed."""
         while True:
             await anyio.sleep(self._lease.seconds / RENEWALS)
-            asked = self._lease.now()
-            try:
-                lost = await self._ledger.renew(self.windows)
-            except Away:  # the accounts are held until the lease ends
+            async with self._joining:
+                if self._cut_off:
+                    continue
+                asked = self._lease.now()
+                try:
+                    renewed = await self._ledger.renew(self.windows)
+                except Away:  # the accounts are held until the lease ends
+                    continue
+            if renewed is None:
+                self.cut_off("its lease has ended")
                 continue
-            self.lose(lost)
+            self.lose(renewed.lost)
             self._lease.prolong(asked)
+            self._on_time(renewed.now)
 
     async def run(
         self,
@@ -174,19 +228,35 @@ class Sharing:
                 if self._cut_off:
                     await self._start_anew()
                 await self._want_lost()
-                accounts = sum(account.turn.open for account in self._held.values())
-                if limit := self._claims.room(accounts, scheduler.idle):
-                    await self._claim(scheduler, plan, limit)
-                    if not (self._held or self._lost or await self._ledger.unfinished()):
-                        break
                 await self._release(scheduler, finish)
+                wait = await self._claim_if_idle(scheduler, plan)
+                busy = self._held or self._lost or self._giving or self._cut_off
+                if not busy and not await self._ledger.unfinished():
+                    break
             except Away as exc:
                 self.cut_off(str(exc))
                 continue
-            wait = self._claims.next - anyio.current_time()
-            with anyio.move_on_after(wait if wait > 0 else self._lease.seconds):
+            with anyio.move_on_after(wait):
                 await scheduler.wanted.wait()
         scheduler.close()
+
+    async def _claim_if_idle(
+        self,
+        scheduler: Scheduler,
+        plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
+    ) -> float:
+        """Claim accounts if slots are idle; returns the seconds until the next claim, at most.
+
+        The scheduler wakes the caller before that when a slot is idle or an account is finished.
+        """
+        now = anyio.current_time()
+        if now >= self._claims.next:
+            accounts = sum(account.turn.open for account in self._held.values())
+            limit = self._claims.room(accounts, scheduler.idle)
+            if not limit:
+                return self._lease.seconds
+            await self._claim(scheduler, plan, limit)
+        return max(self._claims.next - anyio.current_time(), 0.0)
 
     async def _claim(
         self,
@@ -235,7 +305,10 @@ class Sharing:
             scheduler.remove(account)
 
     async def _want_lost(self) -> None:
-        """Claim lost accounts when no other worker holds them."""
+        """Claim lost accounts when no other worker holds them; leave others what is given back."""
+        if self._giving:
+            given, self._giving = sorted(self._giving), set()
+            await self._ledger.give_back(given)
         if self._lost:
             lost, self._lost = sorted(self._lost), set()
             await self._ledger.want(lost)
@@ -248,11 +321,15 @@ class Sharing:
             self._scheduler.remove(account)
 
     async def _start_anew(self) -> None:
-        """Release everything; new claims get epochs that no earlier window has."""
-        reason, held = self._cut_off, sorted(self._held)
-        for appid in [*self._epochs]:
-            self._drop(appid)
-        await self._ledger.abandon()
-        await self._reach()
-        self._cut_off = ""
+        """Leave and join; new claims get epochs that no earlier window has."""
+        async with self._joining:
+            reason, held = self._cut_off, sorted(self._held)
+            for appid in [*self._epochs]:
+                self._drop(appid)
+            self._lost.clear()
+            self._giving.clear()
+            asked = self._lease.now()
+            await self._rejoin()
+            self._lease.prolong(asked)
+            self._cut_off = ""
         self._emit(Lost(tuple(held), reason))

@@ -6,17 +6,16 @@ Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import date, datetime
 from itertools import islice
-from typing import TypeVar
 
 from harvester.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError
-from harvester.ledger.base import Key, KnownSink, Ledger
+from harvester.ledger.base import Key, Ledger
 from harvester.model import Tally, listed, many
-from harvester.outside import ForeignCancellationError, outside
+from harvester.outside import guard_cancellation, guarded
 from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
 from harvester.scope import Scope
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
@@ -24,8 +23,6 @@ from harvester.thread import Thread
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
-
-T = TypeVar("T")
 
 Endpoints = Callable[[str], Endpoint | None]
 """Finds an interface by its name."""
@@ -44,14 +41,17 @@ async def scanned(
     assert scan is not None, f"{sink.identity} cannot be scanned"
     thread = Thread("harvester-scan")
     try:
-        found = await thread.call(scan, endpoint, appids, checkpoint)
+        error = error_of(sink)
+        found = iter(
+            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint)
+        )
 
         def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
             return [
                 (each, list(each.records()) if records else []) for each in islice(found, AT_ONCE)
             ]
 
-        while group := await thread.call(some):
+        while group := await guard_cancellation(error, thread.call, some):
             yield group
     finally:
         thread.close()
@@ -61,7 +61,11 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
     """The interfaces that have records in a sink."""
     thread = Thread("harvester-scan")
     try:
-        return sorted(await thread.call(lambda: list(sink.endpoints(checkpoint))))  # type: ignore[attr-defined]
+        return await guard_cancellation(
+            error_of(sink),
+            thread.call,
+            lambda: sorted(sink.endpoints(checkpoint)),  # type: ignore[attr-defined]
+        )
     finally:
         thread.close()
 
@@ -88,46 +92,44 @@ async def calendars_in(sinks: Sequence[Sink], scope: Scope) -> dict[Key, Calenda
 
 
 async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: float) -> None:
-    """Make the final windows in the range of a run open, with the days with which they were stored.
+    """Make the final windows of marked ranges open, with the days with which they were stored.
 
     The first sink that can be scanned shows their days; with line files that takes as long as
     reading them.  If no sink can be scanned, the days are requested by the grid, and the sums of
     their years are lost.  Raises `SinkError` if a year that is opened in part differs from the
     ledger: its sum would be unknown.
     """
+    marks = await ledger.refreshes(list(scope.accounts))
+    if not marks:
+        return
     known = await ledger.sinks()
-    exact = {
-        sink.identity: not known.get(name_in(sink, ledger.path), KnownSink(True)).refilled
-        for sink in sinks
-    }
+    exact = {sink.identity: not known.get(name_in(sink, ledger.path)) for sink in sinks}
     readable = [sink for sink in sinks if scan_of(sink) is not None]
     readable.sort(key=lambda sink: not exact[sink.identity])
     source = readable[0] if readable else None
     there = await endpoints_in(source) if source is not None else []
     done = await ledger.calendars(list(scope.accounts))
     for endpoint in scope.endpoints:
-        days = scope.range_of(endpoint)
-        keys = [key for key in done if key[1] == endpoint.name]
-        final = [key for key in keys if days and any(done[key].runs(*days, DONE))]
-        if days is None or not final:
-            continue
-        if source is None:
-            for key in final:
-                await ledger.forget(key, days)
-            continue
+        marked = {key: days for key, days in marks.items() if key[1] == endpoint.name}
+        final = {key: done[key] for key, days in marked.items()
+                 if key in done and any(done[key].runs(*days, DONE))}  # fmt: skip
+        for key in marked.keys() - final:
+            await ledger.reopen(key, None, [], {})  # nothing is stored: only the mark goes
         windows: defaultdict[str, list[StoredWindow]] = defaultdict(list)
-        if endpoint.name in there:
+        if source is not None and final and endpoint.name in there:
             async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
                 for each, _ in group:
                     windows[each.window.appid].append(each)
-        recent = endpoint.cut is Cut.RECENT  # only windows of the current grid can be requested
-        last = last_legal_day(wall)
-        for key in final:
-            part = _Reopened(key, done[key], days)
+        for key, calendar in final.items():
+            if source is None:
+                await ledger.forget(key, marked[key])
+                continue
+            part = _Reopened(key, calendar, marked[key])
+            recent = endpoint.cut is Cut.RECENT  # only windows of this grid can be requested
             for each in windows[key[0]]:
-                part.add(each, opens=not recent or each.window.end == last)
+                part.add(each, opens=not recent or each.window.end == last_legal_day(wall))
             sums = part.sums(source.identity, exact=exact[source.identity])
-            await ledger.reopen(key, None if recent else days, part.opened, sums)
+            await ledger.reopen(key, None if recent else marked[key], part.opened, sums)
 
 
 class _Reopened:
@@ -207,9 +209,11 @@ def version_of(fetched_at: str) -> int:
         return 0
 
 
-async def called(name: str, call: Awaitable[T]) -> T:
-    """The result of a call of a sink; a cancellation that the sink raises is a failure."""
-    try:
-        return await outside(call)
-    except ForeignCancellationError as exc:
-        raise SinkError(f"{name} failed: {exc}") from None
+def guarded_sink(sink: Sink) -> Sink:
+    """A sink; what one that is not ours raises becomes a `SinkError`."""
+    return guarded(sink, Sink, error_of(sink))
+
+
+def error_of(sink: Sink) -> Callable[[str], SinkError]:
+    """Makes the error of a sink from its cause."""
+    return lambda why: SinkError(f"{sink.identity} failed: {why}")

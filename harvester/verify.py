@@ -12,8 +12,8 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.coverage import DONE, Calendar
-from harvester.errors import SinkError, UsageError
-from harvester.ledger.base import Key, KnownSink, Ledger
+from harvester.errors import SinkAwayError, SinkError, UsageError
+from harvester.ledger.base import Key, Ledger
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
 from harvester.stored import endpoints_in, scanned
@@ -38,7 +38,7 @@ class Verified:
 
     where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it could
     not be read to its end.  unknown: windows that a run wrote and did not commit.  counted: windows
-    whose records can only be counted (`KnownSink.refilled`).
+    whose records can only be counted (`Ledger.sinks`).
     """
 
     where: str
@@ -50,17 +50,17 @@ class Verified:
     differences: list[Difference] = field(default_factory=list)
 
 
-async def verify(ledger: Ledger, name: str, sink: Sink, state: KnownSink) -> Verified:
+async def verify(ledger: Ledger, name: str, sink: Sink, copied: str) -> Verified:
     """Compare each final year and each open window of a sink that can be scanned."""
     for _ in range(TURNS):
         checkpoint = await ledger.checkpoint(name)
-        found = await _verify(ledger, checkpoint, sink, state)
+        found = await _verify(ledger, checkpoint, sink, copied)
         if not found.differences or await ledger.checkpoint(name) == checkpoint:
             break  # else a run has committed meanwhile
     return found
 
 
-async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: KnownSink) -> Verified:
+async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: str) -> Verified:
     found = Verified(sink.identity)
     try:
         endpoints = await endpoints_in(sink, checkpoint)
@@ -69,17 +69,17 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, state: Kno
             some = appids[begin : begin + AT_ONCE]
             # if all are read at once, accounts that the ledger does not know are found, too
             wanted = None if len(appids) <= AT_ONCE else some
-            compared = _Compared(found, await ledger.calendars(some), asked, state.refilled)
+            compared = _Compared(found, await ledger.calendars(some), asked, copied)
             for endpoint in endpoints:
                 async for group in scanned(sink, endpoint, wanted, checkpoint=checkpoint):
                     for each, _ in group:
                         compared.add(each)
             compared.finish()
+    except (UsageError, SinkAwayError) as exc:
+        found.unread = str(exc)
     except SinkError as exc:
         found.broken = True
         found.differences.append(Difference(found.where, str(exc)))
-    except UsageError as exc:
-        found.unread = str(exc)
     return found
 
 

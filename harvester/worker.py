@@ -2,14 +2,14 @@
 
 Rule: starts no task; the engine starts the workers and ends them.
 
-A job is a window, a token, a quota request, or the booking of calls.  `harvester.policy` decides
-what follows from an answer; this module does it: retry, defer to a later run, or fail.
+A job is a window, a token, or a quota request.  `harvester.policy` decides what follows from an
+answer; this module does it: retry, defer to a later run, or fail.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import anyio
 
@@ -26,14 +26,13 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.ledger.base import Exhausted, Spent
-from harvester.model import Action, Verdict, Window
-from harvester.network import PROBE_EVERY, Network
+from harvester.model import Action, Verdict, Window, without_rid
+from harvester.network import Network
 from harvester.pipeline import (
     DEFERRALS,
     Defer,
     NextPage,
     Pipeline,
-    Result,
     Retry,
     TooLong,
     explain,
@@ -42,7 +41,6 @@ from harvester.plan import (
     QUOTA_MARGIN,
     Days,
     china,
-    is_first_hour,
     next_quota_day,
     quota_day,
     runs,
@@ -50,22 +48,20 @@ from harvester.plan import (
 )
 from harvester.planner import Plan
 from harvester.policy import NOT_READY_AGAIN, Asked, Step, decide
-from harvester.queues import LOST, Attempt, Harvested, InterfaceQueue, StopReason
+from harvester.queues import (
+    LOST,
+    QUOTA_AGAIN,
+    Attempt,
+    Harvested,
+    InterfaceQueue,
+    StopReason,
+)
 from harvester.scheduler import Scheduler
 from harvester.settings import Options
 from harvester.writer import Writer
 
-EARLY_AGAIN = 300.0
-"""Seconds until the next request of an interface that was refused for its quota in the first hour
-of the
-day: WeChat's clock may be behind."""
-
 RENEWED = 1.0
 """Seconds after which a worker whose lease has ended checks again."""
-
-PROBE_QUOTA = 3600.0
-"""Seconds after which a later run tries a used-up quota with one call: WeChat does not document
-when it is reset."""
 
 
 class Worker:
@@ -112,13 +108,10 @@ class Worker:
         """Take jobs from this scheduler from now on."""
         self.scheduler = scheduler
 
-    def resume(self) -> None:
-        """A server answers again: start jobs as before."""
-        self.scheduler.resume()
-
     def stop(self) -> None:
         """Take no more jobs."""
         self.scheduler.stop()
+        self._network.stop()
 
     async def work(self) -> None:
         """Do jobs until there are none."""
@@ -140,10 +133,12 @@ class Worker:
                 else:
                     await self._do(job)
             except AccountError as exc:
-                await self._stop_account(job.account, _stop_reason(exc))
+                reason = _stop_reason(exc)
+                if not (sharing and exc.local and sharing.give_back(job.account, reason)):
+                    await self.stop_account(job.account, reason)
             except NetworkError as exc:
                 self.fatal = exc
-                scheduler.stop()
+                self.stop()
             scheduler.settled(job.account, loop.time() - began)
 
     def _put_back(self, job: Job) -> None:
@@ -152,10 +147,7 @@ class Worker:
         if queue is None:
             account.renewal.running = False
         elif attempt is not None:
-            queue.again(attempt, _now())
-            queue.settled()
-        elif queue.quota.booking:
-            queue.quota.booking = False
+            queue.put_back(attempt, _now())
         else:
             queue.quota.asking, queue.quota.unasked = False, True
 
@@ -165,11 +157,7 @@ class Worker:
         if queue is None:
             await self._renew(account)
             return
-        self._unbooked[queue] = None
-        if queue.quota.booking:
-            await self._book(queue)
-        else:
-            await self._ask_quota(account, queue)
+        await self._ask_quota(account, queue)
 
     # before the first request
 
@@ -181,30 +169,28 @@ class Worker:
             queue.again(attempt, _now() + until - wall)
         else:
             reason = StopReason(until, "its figures are not settled yet")
-            await self._leave(queue, queue.windows.as_planned(attempt.days), reason)
+            await self._leave(queue, [attempt.days], reason)
 
     async def _exhausted_before(self, queue: InterfaceQueue, said: Exhausted) -> None:
-        """The quota of an interface was used up before this run: one call an hour may try it."""
-        wall = self._wall()
-        queue.quota.exhausted = True
-        if not queue.windows or not 0 <= wall - said.asked < PROBE_QUOTA:
+        """The quota of an interface was used up before this run."""
+        queue.refused(_now())
+        if not queue.windows or not 0 <= self._wall() - said.asked < QUOTA_AGAIN:
             return
         reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
-        await self._hold(queue, StopReason(said.until, reason), wait=self._options.wait)
-
-    async def _hold(self, queue: InterfaceQueue, reason: StopReason, *, wait: bool) -> None:
-        """Pause an interface until a Unix time: within this run, or until a later one."""
-        assert reason.until is not None
-        if wait:
-            if queue.park(reason.until):
-                self._emit_pause(queue, reason)
+        if self._options.wait:
+            self._pause(queue, said.asked + QUOTA_AGAIN, reason)
         else:
-            await self._leave(queue, queue.stop(reason), reason)
+            await self._stop_queue(queue, StopReason(said.until, reason))
 
-    def _emit_pause(self, queue: InterfaceQueue, reason: StopReason) -> None:
-        assert reason.until is not None
-        seconds = reason.until - self._wall()
-        self._emit(events.Paused(queue.appid, seconds, reason.reason, queue.endpoint.name))
+    def _pause(self, queue: InterfaceQueue, until: float, reason: str) -> None:
+        """Pause an interface until a Unix time."""
+        if queue.park(until):
+            seconds = until - self._wall()
+            self._emit(events.Paused(queue.appid, seconds, reason, queue.endpoint.name))
+
+    async def _stop_queue(self, queue: InterfaceQueue, reason: StopReason) -> None:
+        """Request no more windows of an interface in this run."""
+        await self._leave(queue, queue.stop(reason), reason)
 
     # windows
 
@@ -213,15 +199,13 @@ class Worker:
         if queue.windows.split:
             self._report_split(queue)
         try:
-            was_proven = queue.proven
             result = await self._pipeline.run(account, queue, attempt)
             if not isinstance(result, Harvested):
                 await self._otherwise(account, queue, result)
             elif not self._handed_over(result):
                 await self._harvested(account, queue, attempt, result)
-            if queue.quota.exhausted and queue.proven and not was_proven:
-                await self._remember_quota(queue, 0.0)
         except WindowError as exc:
+            account.why = str(exc)
             await self._leave(queue, [attempt.days], _stop_reason(exc))
         except EndpointError as exc:
             await self._stop_interface(account, queue, attempt, exc)
@@ -230,6 +214,8 @@ class Worker:
             raise
         finally:
             queue.settled()
+        if queue.quota.trying:
+            await self._tried(account, queue)
         if queue.budget.limited:
             await self._check_budget(account, queue)
 
@@ -240,23 +226,31 @@ class Worker:
         reason = _stop_reason(exc)
         queue.forbidden = exc.forbidden
         await self._leave(queue, [attempt.days], reason)
-        await self._leave(queue, queue.stop(reason), reason)
+        await self._stop_queue(queue, reason)
         if all(each.forbidden for each in account.queues):
             whole = reason._replace(reason=f"{account.appid}: {exc}")
-            await self._stop_account(account, whole)
+            await self.stop_account(account, whole)
 
     async def _otherwise(
-        self, account: AccountQueue, queue: InterfaceQueue, result: Result
+        self,
+        account: AccountQueue,
+        queue: InterfaceQueue,
+        result: Retry | Defer | NextPage | TooLong,
     ) -> None:
+        if queue.stopped is not None:  # in the meantime
+            await self._leave(queue, [result.attempt.days], queue.stopped)
+            return
         match result:
-            case Retry(silent=True):
-                await self._unanswered(queue, result)
             case Retry():
-                await self._again(account, queue, result)
+                self._again(account, queue, result)
+            case NextPage():
+                queue.again(result.attempt, _now())
+            case TooLong():
+                self._in_days(queue, result.attempt)
+            case Defer(whole_endpoint=True):
+                await self._quota_refused(account, queue, result)
             case Defer():
                 await self._later(account, queue, result)
-            case NextPage() | TooLong():
-                await self._in_parts(queue, result)
 
     def _handed_over(self, harvested: Harvested) -> bool:
         """Pass a window without events to the writer, if the channel has space: the usual case."""
@@ -301,45 +295,16 @@ class Worker:
         self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
         queue.again(attempt, _now() + delay)
 
-    async def _in_parts(self, queue: InterfaceQueue, result: NextPage | TooLong) -> None:
-        """The window needs more requests."""
-        if queue.stopped is not None:
-            await self._leave(queue, [result.attempt.days], queue.stopped)
-        elif isinstance(result, NextPage):
-            queue.again(result.attempt, _now())
-        else:
-            longest = queue.windows.halve(result.attempt, _now())
-            self._report_split(queue, always=True)
-            if self._writer.ledger is not None:
-                await self._writer.ledger.learn_span(queue.endpoint.name, longest)
+    def _in_days(self, queue: InterfaceQueue, attempt: Attempt) -> None:
+        """The interface takes no window of so many days from this account now."""
+        queue.windows.single_days(attempt, _now())
+        self._report_split(queue)
 
-    def _report_split(self, queue: InterfaceQueue, *, always: bool = False) -> None:
-        split = queue.windows.take_split()
-        if split or always:
-            longest = int(queue.windows.span.longest)
-            self._emit(events.Split(queue.appid, queue.endpoint.name, longest, split))
+    def _report_split(self, queue: InterfaceQueue) -> None:
+        if split := queue.windows.take_split():
+            self._emit(events.Split(queue.appid, queue.endpoint.name, 1, split))
 
-    async def _unanswered(self, queue: InterfaceQueue, retry: Retry) -> None:
-        """No server answers: send the window again, without counting an attempt."""
-        if queue.stopped is not None:
-            await self._leave(queue, [retry.attempt.days], queue.stopped)
-            return
-        self._try_again(queue, retry.attempt, 0.0, retry.reason, retry.attempt.failures)
-        self._nobody_answers(retry.reason)
-
-    def _nobody_answers(self, reason: str) -> None:
-        """Send one request every few seconds from now on, and report that."""
-        lost_since = self._network.lost_since
-        if lost_since is None:  # a server has answered since
-            return
-        seconds = _now() - lost_since
-        self.scheduler.probe(PROBE_EVERY)
-        self._emit(events.Unreachable(seconds, self._network.patience, reason))
-
-    async def _again(self, account: AccountQueue, queue: InterfaceQueue, retry: Retry) -> None:
-        if queue.stopped is not None:  # the interface was stopped in the meantime
-            await self._leave(queue, [retry.attempt.days], queue.stopped)
-            return
+    def _again(self, account: AccountQueue, queue: InterfaceQueue, retry: Retry) -> None:
         account.why = retry.reason
         if retry.dropped:
             self._emit(events.TokenRefused(account.appid, retry.reason))
@@ -349,54 +314,51 @@ class Worker:
         self._try_again(queue, retry.attempt, retry.delay, retry.reason, retry.attempt.failures)
 
     async def _later(self, account: AccountQueue, queue: InterfaceQueue, later: Defer) -> None:
+        """A window whose figures are not ready."""
         account.why = later.reason
-        if later.whole_endpoint and queue.stopped is None:
-            if await self._asked_again_soon(queue, later):
-                return
-            await self._remember_quota(queue, later.until)
-        reason = queue.stopped or StopReason(later.until, later.reason)
-        if self._options.wait and queue.stopped is None and later.attempt.deferrals <= DEFERRALS:
-            await self._sleep(queue, later)
-            return
-        await self._leave(queue, [later.attempt.days], reason)
-        if later.whole_endpoint:
-            await self._leave(queue, queue.stop(reason), reason)
+        attempt = later.attempt
+        if self._options.wait and attempt.deferrals <= DEFERRALS:
+            delay = later.until - self._wall()
+            self._try_again(queue, attempt, delay, later.reason, attempt.deferrals)
+        else:
+            await self._leave(queue, [attempt.days], StopReason(later.until, later.reason))
 
-    async def _asked_again_soon(self, queue: InterfaceQueue, later: Defer) -> bool:
-        """Whether one call tries a refused quota again in some minutes.
+    # a used-up quota: one call an hour, until one is answered
 
-        In the first hour after midnight the refusal may concern the day before.  Other windows in
-        flight wait with it.
-        """
-        wall = self._wall()
-        if queue.parked_until > wall:
-            queue.again(later.attempt, _now())
-            return True
-        if queue.quota.early or not is_first_hour(wall):
-            return False
-        queue.quota.early, queue.proven = True, False
-        await self._hold(queue, StopReason(wall + EARLY_AGAIN, later.reason), wait=True)
+    async def _quota_refused(
+        self, account: AccountQueue, queue: InterfaceQueue, later: Defer
+    ) -> None:
+        account.why = later.reason
+        news = queue.refused(_now())
         queue.again(later.attempt, _now())
-        return True
+        await self._note_quota(queue, later.until)
+        if not self._options.wait:
+            await self._stop_queue(queue, StopReason(later.until, later.reason))
+        elif news:
+            self._pause(queue, self._wall() + QUOTA_AGAIN, later.reason)
 
-    async def _remember_quota(self, queue: InterfaceQueue, until: float) -> None:
-        """Remember until when a quota is used up; 0: it is not."""
-        queue.quota.exhausted = until > 0
-        queue.proven = not queue.quota.exhausted
+    async def _tried(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """The one call of this hour was not refused: it was answered, or that is unknown."""
+        if queue.proven:
+            queue.answered_again()
+            await self._note_quota(queue, 0.0)
+            return
+        queue.quota.trying = False
+        if queue.stopped is not None:
+            return
+        wall = self._wall()
+        await self._note_quota(queue, next_quota_day(wall))
+        why = f"its quota was used up, and it is unknown whether it is: {account.why}"
+        if self._options.wait:
+            self._pause(queue, wall + QUOTA_AGAIN, why)
+        else:
+            await self._stop_queue(queue, StopReason(wall + QUOTA_AGAIN, why))
+
+    async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
+        """Remember until when a quota is probably used up; 0: it is not."""
         if self._writer.ledger is not None:
             said = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
             await self._writer.ledger.note_exhausted(said)
-
-    async def _sleep(self, queue: InterfaceQueue, later: Defer) -> None:
-        """Wait within this run: the whole interface, or one window."""
-        attempt = later.attempt
-        if later.whole_endpoint:
-            await self._hold(queue, StopReason(later.until, later.reason), wait=True)
-            queue.quota.early = False
-            queue.again(attempt, _now())
-            return
-        delay = later.until - self._wall()
-        self._try_again(queue, attempt, delay, later.reason, attempt.deferrals)
 
     async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
         """End windows for this run: they failed, or wait for a later one."""
@@ -418,67 +380,25 @@ class Worker:
 
     # quotas
 
-    async def _book(self, queue: InterfaceQueue) -> None:
-        """Book calls of an interface's budget before they are sent."""
-        budget, wall = queue.budget, self._wall()
-        try:
-            lot, day = budget.lot(wall), budget.until
-            if lot < 1:
-                return
-            calls = Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)
-            if await self._writer.reserve(calls):
-                budget.book(lot, day, self._wall())
-        finally:
-            queue.quota.booking = False
-
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
-        """Set an interface's budget to WeChat's number; ask again if there is no answer.
-
-        If the number stays unknown, the interface is paused if calls are reserved for others;
-        without a reserve WeChat's refusal shows the end of the quota.
-        """
+        """Set an interface's budget to WeChat's number; if that stays unknown, say so."""
         quota = queue.quota
         try:
             told = await self._pipeline.quota(account, queue)
         finally:
             quota.asking = False
         if not isinstance(told, Verdict):
-            daily, left = told
-            reserve = self._options.reserve
-            queue.budget.told(daily - reserve, left - reserve, self._wall())
-            quota.told()
-            self._emit(events.QuotaTold(account.appid, queue.endpoint.name, daily, left))
+            daily, left, calls, seconds = told
+            queue.budget.told(daily, left, self._wall())
+            self._emit(
+                events.QuotaTold(account.appid, queue.endpoint.name, daily, left, calls, seconds)
+            )
             await self._check_budget(account, queue)
-        elif self._network.lost_since is not None and not told.answered:
+        elif told.action is Action.RENEW_TOKEN:
             quota.unasked = True
-            self._nobody_answers(told.message)
         else:
-            await self._quota_untold(account, queue, told)
-
-    async def _quota_untold(
-        self, account: AccountQueue, queue: InterfaceQueue, verdict: Verdict
-    ) -> None:
-        """WeChat did not answer how many calls are left."""
-        quota, wall, attempts = queue.quota, self._wall(), self._options.attempts
-        quota.untold += 1
-        step, _, delay = decide(
-            Asked.QUOTA, verdict, failures=quota.untold, attempts=attempts, wall=wall
-        )
-        reason = f"its quota could not be asked for: {explain(verdict)}"
-        if step is not Step.FAIL:
-            if step is Step.PAUSE:
-                self._pipeline.pause(account, delay)
-            quota.unasked = True
-            queue.park(wall + delay)
-            self._emit(events.Retrying(account.appid, None, quota.untold, delay, reason))
-        elif not self._network.answered:
-            raise self._pipeline.lost(verdict.message)
-        elif self._options.reserve and self._options.daily_quota is None:
-            reason = f"{reason}; the reserve of {self._options.reserve:,} calls is kept"
-            account.why = reason
-            quota.told()
-            quota.unasked = self._options.wait
-            await self._hold(queue, StopReason(wall + PROBE_QUOTA, reason), wait=self._options.wait)
+            text = f"WeChat did not say how many calls of {queue.endpoint.name} are left"
+            self._emit(events.Noticed(f"{text}: {without_rid(explain(told))}"))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """The day's budget is used up: the interface waits for midnight in China."""
@@ -487,8 +407,10 @@ class Worker:
             return
         begins = next_quota_day(wall)
         account.why = "the calls of this interface that today's quota allows are used up"
-        wait = self._options.wait or begins - wall <= QUOTA_MARGIN
-        await self._hold(queue, StopReason(begins, account.why), wait=wait)
+        if self._options.wait or begins - wall <= QUOTA_MARGIN:
+            self._pause(queue, begins, account.why)
+        else:
+            await self._stop_queue(queue, StopReason(begins, account.why))
 
     def spent(self) -> list[Spent]:
         """The calls since the last commit."""
@@ -498,19 +420,8 @@ class Worker:
             for queue in queues
             if (calls := queue.budget.take_unbooked())
         ]
-        queues.clear()
+        self._unbooked = {queue: None for queue in queues if queue.in_flight}
         return spent
-
-    def unused(self, accounts: Sequence[AccountQueue]) -> list[Spent]:
-        """Return the calls that were booked and not sent."""
-        wall = self._wall()
-        day = quota_day(wall)
-        return [
-            Spent(queue.appid, queue.endpoint.name, day, -calls)
-            for account in accounts
-            for queue in account.queues
-            if (calls := queue.budget.take_unused(wall))
-        ]
 
     # tokens and accounts
 
@@ -519,15 +430,10 @@ class Worker:
         try:
             news = await account.token.refresh()
         except TokenRefusedError as exc:
-            if exc.verdict.answered:
-                self._network.answer(_now())
-            elif self._pipeline.is_outage(account.appid, exc.verdict, sent_at):
-                account.renewal.at = _now()
-                self._nobody_answers(exc.verdict.message)
-                return
-            await self._token_refused(account, exc.verdict)
+            verdict = exc.verdict
+            if verdict.answered or await self._network.counts(sent_at, verdict.message):
+                await self._token_refused(account, verdict)
         else:
-            self._network.answer(_now())
             account.renewal.succeeded()
             if news:
                 self._emit(events.TokenFetched(account.appid, account.token.lifetime))
@@ -558,6 +464,7 @@ class Worker:
         tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
         after = f" after {account.renewal.failures} attempts" if tried else ""
         error = AccountError(f"{account.appid}: no access token{after}: {explain(verdict)}")
+        error.local = True
         return error.told(verdict.code, verdict.rid)
 
     async def _no_token_today(self, account: AccountQueue, reason: StopReason) -> None:
@@ -566,17 +473,18 @@ class Worker:
             if self._options.wait:
                 queue.park(reason.until)
             else:
-                await self._leave(queue, queue.stop(reason), reason)
+                await self._stop_queue(queue, reason)
         if self._options.wait:
             seconds = reason.until - self._wall()
             self._emit(events.Paused(account.appid, seconds, reason.reason))
 
-    async def _stop_account(self, account: AccountQueue, reason: StopReason) -> None:
+    async def stop_account(self, account: AccountQueue, reason: StopReason) -> None:
+        """Request nothing more of an account: somebody must act first."""
         if not account.stopped:  # several answers in flight can have the same error
             account.stopped = True
             self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))
         for queue in account.queues:
-            await self._leave(queue, queue.stop(reason), reason)
+            await self._stop_queue(queue, reason)
 
 
 def _stop_reason(exc: HarvestError) -> StopReason:

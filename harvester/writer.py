@@ -8,30 +8,36 @@ After a crash between sinks and ledger windows are repeated, and a repeated wind
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
 from typing import NamedTuple, TypeVar
 
-from harvester.away import PATIENCE, Away, until_it_answers
+import anyio
+
+from harvester.away import Away
 from harvester.channel import Channel
 from harvester.coverage import Outcome
-from harvester.errors import LedgerError, SinkError
-from harvester.events import Committed, Drifted, Filled, Observer
+from harvester.endpoint import has_each_day
+from harvester.errors import LedgerError, SinkError, UsageError
+from harvester.events import Committed, Drifted, Gap, Observer
 from harvester.fencing import EPOCH
-from harvester.fill import Source, catch_up
-from harvester.ledger.base import KnownSink, Ledger, Spent, place_of
+from harvester.fill import check_list, holds_records
+from harvester.ledger.base import Ledger, SharedLedger, Spent, place_of
 from harvester.model import Batch, Window, listed
+from harvester.outside import guarded
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
-from harvester.sinks.base import Checkpoint, Fence, Sink, keep_with, name_in
-from harvester.stored import Endpoints, accepted, called
+from harvester.sinks.base import Checkpoint, Fence, Sink, is_listed, keep_with, name_in
+from harvester.stored import accepted, guarded_sink
 
 T = TypeVar("T")
 
 GROUP = 1024
 """A commit waits for no more windows than these: more make each cheaper, and need more memory."""
 LINGER = 0.2
+BOOK_EVERY = 1.0
+"""Seconds after which sent calls are in the ledger, also when nothing is stored: a process that is
+killed loses count of no more than these."""
 CHANNEL_ITEMS = 3 * GROUP // 2
 CHANNEL_BYTES = 8 * 1024 * 1024
 
@@ -51,8 +57,7 @@ class Writer:
     """The sinks and the ledger of a run, and the channel to them.
 
     group: the number of windows that are committed without waiting for more; with 1 none is fetched
-    ahead.  spent: returns the calls since its last call; unused: returns, after the last request,
-    the calls that were booked and not sent.
+    ahead.  spent: returns the calls since its last call.
     """
 
     def __init__(
@@ -61,14 +66,17 @@ class Writer:
         ledger: Ledger | None,
         emit: Observer,
         spent: Callable[[], Iterable[Spent]],
-        unused: Callable[[], Iterable[Spent]] = tuple,
         *,
         group: int = GROUP,
     ) -> None:
+        sinks = [guarded_sink(sink) for sink in sinks]
         for sink in sinks:
             keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
-        self.ledger = ledger
+        self._listed = {name for name, sink in self.sinks if is_listed(sink)}
+        # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
+        self._kept = self._listed or {name for name, _ in self.sinks}
+        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.channel: Channel[Item] = Channel(
@@ -83,8 +91,8 @@ class Writer:
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
-        self._unused = unused
-        self._bookings = _Bookings(self.book_calls)
+        self._unsure: list[Spent] = []
+        self._turn = asyncio.Lock()  # the sinks are written, or opened anew
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -104,93 +112,76 @@ class Writer:
         """Add a harvested window; waits while the channel is full."""
         return self.channel.put(window, window.size)
 
-    async def open(self, sink: Sink, name: str) -> None:
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the sinks, which the stack closes; a new ledger lists them.
+
+        Raises `UsageError` if the ledger has other ones.
+        """
+        known = {} if self.ledger is None else await self.ledger.sinks()
+        new = self._listed - known.keys()
+        if self.ledger is not None and (known or await holds_records(self.ledger)):
+            check_list(self.ledger, known.keys(), self._listed)
+        for name, sink in self.sinks:
+            stack.push_async_callback(sink.close)
+            await self._open(name, sink)
+        for name in sorted(new):
+            if self.ledger is not None:
+                await self.ledger.list_sink(name)
+
+    async def reopen(self) -> None:
+        """Open all sinks anew, with every check of a first opening: a server may have gone back."""
+        assert self.ledger is not None
+        async with self._turn:
+            try:
+                check_list(self.ledger, (await self.ledger.sinks()).keys(), self._listed)
+                for name, sink in self.sinks:
+                    await sink.close()
+                    await self._open(name, sink)
+            except UsageError as exc:  # they could be opened when the run began
+                raise SinkError(str(exc)) from None
+
+    async def _open(self, name: str, sink: Sink) -> None:
         """Open a sink, and store its checkpoint."""
-        if self.ledger is None:
-            await called(name, sink.open(None))
+        if self.ledger is None or name not in self._kept:
+            await sink.open(None)
             return
-        entries = await called(name, sink.open(await self.ledger.checkpoint(name)))
+        entries = await sink.open(await self.ledger.checkpoint(name))
         if entries:
             await self.ledger.commit([], {name: entries})
 
-    async def catch_up(
-        self, make: Callable[[str], Sink | None], find: Endpoints, now: float | None = None
-    ) -> None:
-        """Fill each sink that lacks what others have.
-
-        make: creates a sink from a name in the ledger, None if it cannot; find: an interface by
-        name;
-        now: the Unix time.
-        """
-        if self.ledger is None:
-            return
-        known = await self.ledger.sinks()
-        ready = [name for name, state in known.items() if state.whole]
-        for name, sink in self.sinks:
-            if name in ready:
-                continue
-            windows = await catch_up(
-                self.ledger, name, sink, await self._sources(ready, known, make), find, now
-            )
-            ready.append(name)
-            if windows:
-                self._emit(Filled(sink.identity, windows))
-
-    async def _sources(
-        self,
-        ready: Iterable[str],
-        known: Mapping[str, KnownSink],
-        make: Callable[[str], Sink | None],
-    ) -> list[Source]:
-        """The complete sinks of this run; first those that keep records as they were fetched."""
-        assert self.ledger is not None
-        found, mine = [], dict(self.sinks)
-        for name in ready:
-            state = known.get(name, KnownSink(True))
-            if name in mine:
-                found.append(Source(mine[name], None, state))
-            elif made := make(name):
-                keep_with(made, place_of(self.ledger))
-                found.append(Source(made, await self.ledger.checkpoint(name), state))
-        return sorted(
-            found, key=lambda each: (each.known.refilled != "", each.checkpoint is not None)
-        )
-
-    async def run(self) -> None:
-        """Commit until the channel is closed and empty."""
+    async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Commit until the channel is closed and empty; after: awaited after each commit."""
         while (group := await self.channel.collect()) is not None:
             await self._commit(group)
-        await self._book()
+            if after is not None:
+                await after()
+        await self.book()
+
+    async def book_regularly(self) -> None:
+        """Store the calls that no commit has stored, every second."""
+        while True:
+            await anyio.sleep(BOOK_EVERY)
+            await self.book()
 
     async def book(self) -> None:
-        """Store the calls that no commit has stored; ignores a failure."""
-        with contextlib.suppress(LedgerError):
-            await self._book()
-
-    async def _book(self) -> None:
-        if spent := [*self._spent(), *self._unused()]:
-            await self.book_calls(spent)
-
-    async def book_calls(self, spent: Iterable[Spent]) -> Collection[str]:
-        """Store calls; returns the accounts of which they were not stored, as they were lost."""
-        if self.ledger is None:
-            return ()
-        spent = [*spent]
+        """Store the calls that no commit has stored."""
+        if self.ledger is None or not (spent := self._calls()):
+            return
         try:
-            lost = await self.ledger.commit([], {}, spent)
+            await self.ledger.commit([], {}, spent)
         except Away as exc:
+            self._unsure += spent
             if self.sharing is None:
                 raise
             self.sharing.cut_off(f"the ledger does not answer: {exc}")
-            return {each.appid for each in spent}
-        return lost
 
-    async def reserve(self, calls: Spent) -> bool:
-        """Book calls durably before they are sent; concurrent bookings share a commit.
+    def _calls(self) -> list[Spent]:
+        """The calls to be stored: those since the last commit, and those whose commit is unsure.
 
-        Returns whether they are booked: not those of an account that was lost.
+        A call that is counted twice costs a call; one that is not counted may break a quota.
         """
-        return await self._bookings.granted(calls)
+        unsure, self._unsure = self._unsure, []
+        return [*unsure, *self._spent()]
 
     async def _commit(self, group: Sequence[Item]) -> None:
         windows = [item for item in group if isinstance(item, Harvested)]
@@ -210,9 +201,10 @@ class Writer:
         assert not refused, "a sink has refused the one worker that there is"
         if self.ledger is not None:
             outcomes = [*left, *[window.outcome for window in windows]]
-            await self.ledger.commit(outcomes, checkpoints, self._spent())
+            await self.ledger.commit(outcomes, checkpoints, self._calls())
         if windows:
             self._emit(self._committed(windows))
+            self._report_gaps(windows)
 
     async def _store_held(
         self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
@@ -229,13 +221,15 @@ class Writer:
         left = [each for each in left if sharing.is_current(each.outcome.window.appid, each.epoch)]
         fence = {each.batch.window.appid: each.epoch for each in windows}
         epochs = {**fence, **{each.outcome.window.appid: each.epoch for each in left}}
+        spent: list[Spent] = []
         try:
             checkpoints, refused = await self._write([each.batch for each in windows], fence)
             outcomes = [each.outcome for each in left]
             outcomes += [each.outcome for each in windows if each.batch.window.appid not in refused]
-            spent = self._spent()
+            spent = self._calls()
             lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
         except Away as exc:
+            self._unsure += spent
             sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
             return
         finally:
@@ -249,6 +243,7 @@ class Writer:
         if stored := [each for each in windows if each.batch.window.appid not in lost]:
             sharing.windows += len(stored)
             self._emit(self._committed(stored))
+            self._report_gaps(stored)
 
     async def _write(
         self, batches: Sequence[Batch], fence: Fence
@@ -256,22 +251,18 @@ class Writer:
         """Write to all sinks; returns their checkpoints, and the accounts that one refused."""
         checkpoints: dict[str, Checkpoint] = {}
         refused: set[str] = set()
-        for name, sink in self.sinks:
-            if batches:
+        async with self._turn:
+            for name, sink in self.sinks if batches else ():
                 self.writing = name
-                written = await called(name, sink.write(batches, fence))
+                written = await sink.write(batches, fence)
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)
-                checkpoints[name] = written.checkpoint
+                if name in self._kept:
+                    checkpoints[name] = written.checkpoint
                 self._tell_drift(written.drift)
         self.writing = ""
         return checkpoints, refused
-
-    async def reach(self) -> None:
-        """Return once all sinks answer; raises `SinkError` if one is away for too long."""
-        for name, sink in self.sinks:
-            await until_it_answers(partial(_asked, name, sink), name, PATIENCE)
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
         """A window whose figures are late is stored, but not reported as done."""
@@ -280,7 +271,7 @@ class Writer:
         for batch, outcome, former, *_ in windows:
             window = batch.window
             provisional += (outcome.state != "final") - (window in self._late)
-            if former is not None and former != outcome.tally:
+            if former is not None and not former.same_records(outcome.tally):
                 changed += window not in self._changed
                 if batch.late:
                     self._changed.add(window)
@@ -294,51 +285,13 @@ class Writer:
             provisional,
         )
 
+    def _report_gaps(self, windows: Iterable[Harvested]) -> None:
+        for batch, outcome, *_ in windows:
+            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
+                self._emit(Gap(batch.window, outcome.empty.bit_count()))
+
     def _tell_drift(self, drift: Iterable[str]) -> None:
         for sentence in drift:
             if sentence not in self._drift:
                 self._drift.add(sentence)
                 self._emit(Drifted(sentence))
-
-
-async def _asked(name: str, sink: Sink) -> None:
-    """Return once a sink has answered; raises `Away`."""
-    await called(name, sink.write([], {}))
-
-
-class _Booking:
-    """Calls to be booked; granted: whether they are booked, None while undecided."""
-
-    __slots__ = ("calls", "granted")
-
-    def __init__(self, calls: Spent) -> None:
-        self.calls = calls
-        self.granted: bool | None = None
-
-
-class _Bookings:
-    """Bookings of calls, those that come together by one call of ``book``.
-
-    book: stores calls; returns the accounts of which they were not stored.
-    """
-
-    def __init__(self, book: Callable[[Iterable[Spent]], Awaitable[Collection[str]]]) -> None:
-        self._book = book
-        self._wanted: list[_Booking] = []
-        self._turn = asyncio.Lock()
-
-    async def granted(self, calls: Spent) -> bool:
-        """Book calls; returns whether they are booked."""
-        mine = _Booking(calls)
-        self._wanted.append(mine)
-        async with self._turn:
-            if mine.granted is None:
-                wanted, self._wanted = self._wanted, []
-                try:
-                    lost = await self._book([each.calls for each in wanted])
-                except LedgerError:
-                    self._wanted[:0] = [each for each in wanted if each is not mine]
-                    raise
-                for each in wanted:
-                    each.granted = each.calls.appid not in lost
-        return bool(mine.granted)

@@ -151,6 +151,8 @@ class Script:
         if request.path.startswith("/cgi-bin/"):
             self.tokens += 1
             return _response(self._token())
+        if request.path == "/":  # whether a server answers at all
+            return _response(self._answer({"begin_date": ""}))
         body = json.loads(request.body or b"{}")
         self.asked.append(body["begin_date"])
         return _response(self._answer(body))

@@ -393,6 +393,59 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     )
 
 
+@cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
+def sink() -> None:
+    """List, add or remove the sinks of a ledger: where its runs store the records.
+
+    The list is made by the first run, and a run with other sinks is refused.
+    """
+
+
+def _spec(_: click.Context, __: click.Parameter, given: str) -> Secret:
+    return Secret(given)  # it may hold a password
+
+
+spec_argument = click.argument("spec", type=click.UNPROCESSED, callback=_spec)
+
+
+@sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
+@options_of("sink")
+def list_sinks(out: Path, ledger: Any) -> int:
+    """List the sinks, one a line."""
+    from harvester.cli.sink import show_sinks
+
+    return asyncio.run(show_sinks(_ledger_in(out, ledger)))
+
+
+@sink.command("add", context_settings=CONTEXT, short_help="Copy what is stored into a new sink.")
+@spec_argument
+@options_of("sink")
+def add_sink(spec: Secret, out: Path, ledger: Any) -> int:
+    """Copy what is stored into the sink SPEC, and list it; nothing is sent.
+
+    Refused while a run uses the ledger.  If it is interrupted, the same command goes on.
+    """
+    from harvester.cli.sink import show_adding
+
+    [made] = open_sinks([spec])
+    own = asked.own_interfaces()
+    return asyncio.run(show_adding(_ledger_in(out, ledger, readonly=False), made, own))
+
+
+@sink.command("remove", context_settings=CONTEXT, short_help="Remove a sink from the list.")
+@spec_argument
+@options_of("sink")
+def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
+    """Remove the sink SPEC from the list; what is stored in it stays.
+
+    Refused while a run uses the ledger.
+    """
+    from harvester.cli.sink import show_removal
+
+    [made] = open_sinks([spec])
+    return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
+
+
 @cli.command(context_settings=CONTEXT, short_help="Make what is stored small, now.")
 @known_sink_option
 @options_of("maintain")

@@ -16,7 +16,6 @@ from harvester.cli.screen import duration, many, plain, say, show_json, tell
 from harvester.endpoint import load_of
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.limiter import Rate
 from harvester.plan import (
     LATENCY,
@@ -79,8 +78,8 @@ def _plan_object(
 ) -> dict[str, Any]:
     """The same as JSON has it; quota_days: None without a daily quota, or if there is no end."""
     days = None
-    if options.daily_budget is not None:
-        needed = [quota_days(load, options.daily_budget, china(now).date()) for _, load in loads]
+    if options.daily_quota is not None:
+        needed = [quota_days(load, options.daily_quota, china(now).date()) for _, load in loads]
         days = None if None in needed else max([each or 0 for each in needed], default=0)
     return {
         "accounts": len(scope.accounts),
@@ -91,7 +90,7 @@ def _plan_object(
         "done": total - takes.calls,
         "seconds": round(takes.seconds, 1),
         "seconds_by_rate": round(takes.by_rate, 1),
-        "daily_quota": options.daily_budget,
+        "daily_quota": options.daily_quota,
         "quota_days": days,
         "notes": list(scope.notes),
     }
@@ -101,11 +100,9 @@ async def _counts(
     scope: Scope, options: Options, ledger: Ledger | None, now: float
 ) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
     """The calls by account and interface, their load on the quotas, and the windows in all."""
-    has: Known = await known(ledger, now)
+    has: Known = await known(ledger, now, list(scope.accounts))
     calls, loads, total = [], set[tuple[str, Load]](), 0
-    async for appid, listed in demands(
-        scope, ledger, has.spans, now, anew=options.refresh, counts_only=True
-    ):
+    async for appid, listed in demands(scope, ledger, now, anew=options.refresh, counts_only=True):
         row = []
         for endpoint, _, _, need in listed:
             row.append(need.left)
@@ -136,7 +133,7 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
 
 def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
     """The calls as days of the daily quota, and when they are over."""
-    daily, today = options.daily_budget, china(now).date()
+    daily, today = options.daily_quota, china(now).date()
     if daily is None:
         return "WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
@@ -163,7 +160,7 @@ async def show_verification(
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
         given = as_known(ledger, known, sinks)
         each_of = [
-            await _verified(ledger, name, state, given, told) for name, state in known.items()
+            await _verified(ledger, name, copied, given, told) for name, copied in known.items()
         ]
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
@@ -213,14 +210,12 @@ def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
 async def _verified(
     ledger: SqliteLedger | PostgresLedger,
     name: str,
-    state: KnownSink,
+    copied: str,
     given: Mapping[str, Sink],
     told: Callable[[str], None],
 ) -> Verified | None:
     """What was found in a sink, as far as that can be told at once; None if there is no way."""
     where = spec_of(name, ledger.path)
-    if not state.whole:
-        told(f"{where} lacks some of it; the next run into it fills it")
     try:
         sink = sink_named(ledger, name, given)
     except UsageError as exc:
@@ -228,9 +223,7 @@ async def _verified(
     if sink is None or scan_of(sink) is None:
         told(f"{where} cannot be read back; it was not verified")
         return None
-    if not state.whole:
-        return None
-    found = await verify(ledger, name, sink, state)
+    found = await verify(ledger, name, sink, copied)
     if not found.unread:
         read = (
             f"it was not read to its end: {found.differences[-1].what}"
@@ -242,6 +235,6 @@ async def _verified(
         text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
         told(f"  {text}; the next run replaces them")
     if found.counted:
-        text = f"{many(found.counted, 'window')} came from another destination"
+        text = f"{many(found.counted, 'window')} were copied from another sink"
         told(f"  {text}; the records of these were counted, not compared")
     return found

@@ -138,7 +138,9 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "request", f"{own('method')} {own('path')}".strip()
     if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
         body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
-        yield "body", f"the days as {endpoint.begin_key} and {endpoint.end_key}{body}"
+        keys = dict.fromkeys((endpoint.begin_key, endpoint.end_key))
+        days = "the days" if len(keys) == 2 else "one day"
+        yield "body", f"{days} as {' and '.join(keys)}{body}"
     yield "group", endpoint.group
     yield "state", _state(endpoint)
     yield "days a call", days_a_call(endpoint)
@@ -146,7 +148,7 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
     grow = f"its figures grow for {late} days, the last day of a window counted"
     yield "late days", grow if late else ""
-    yield "daily", "a row for every day: an empty last day is late" if endpoint.daily else ""
+    yield "daily", "a row for every day: a day without one is late" if endpoint.daily else ""
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")

@@ -153,7 +153,6 @@ class _News:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._accounts = self._foreign = 0
-        self._spans: set[tuple[str, int]] = set()
         self._lost = False  # whether it was said that nobody answers
         self._reasons: set[object] = set()
         self._held: list[str] = []
@@ -175,6 +174,8 @@ class _News:
 
     def _line(self, event: Event) -> str | None:
         match event:
+            case events.AccountStopped() if logs_json():
+                return None  # it is logged as an error
             case events.AccountStopped() | events.Failed():
                 return message(event) if self._is_new(reason_of(event.appid, event.error)) else None
             case events.Deferred():
@@ -186,10 +187,11 @@ class _News:
             case events.Foreign():
                 self._foreign += 1
                 return message(event) if self._foreign <= LOUD else None
-            case events.Split():
-                news = (event.endpoint, event.days) not in self._spans
-                self._spans.add((event.endpoint, event.days))
-                return message(event) if news else None
+            case events.Split() | events.Noticed():
+                text = message(event)
+                return text if self._is_new(text) else None
+            case events.Gap():
+                return message(event) if self._is_new(event.window.endpoint) else None
             case events.Unreachable() | events.Reachable():
                 known, self._lost = self._lost, isinstance(event, events.Unreachable)
                 return message(event) if known is not self._lost else None
@@ -243,24 +245,22 @@ def _rare(event: Event) -> str | None:
     match event:
         case events.Split():
             return (
-                f"{event.endpoint}: WeChat refused the range; from now on"
-                f" {many(event.days, 'day')} a call at the most"
+                f"{event.appid} {event.endpoint}: WeChat refused a window of several days; this run"
+                " requests single days of it"
             )
         case events.Slowed():
             return f"{event.appid}: from now on at {event.share:.0%} of its rate, recovering slowly"
         case events.QuotaTold():
+            rate = f"; WeChat allows {event.calls:,} calls in {event.seconds} s"
             return (
                 f"{event.appid} {event.endpoint}: {event.left:,} of {event.daily:,} calls are left"
-                " today"
+                f" today{rate if event.calls else ''}"
             )
         case events.Foreign():
             rows = many(event.rows, "row")
             return f"{event.window}: {rows} of days that were not asked for, left out"
-        case events.Drifted():
+        case events.Drifted() | events.Noticed() | events.Gap():
             return event.sentence
-        case events.Filled():
-            windows = many(event.windows, "window")
-            return f"{event.sink}: filled with {windows} that another destination has"
         case events.Unreachable():
             return _nobody(event)
         case events.Reachable():

@@ -57,9 +57,10 @@ async def show_rebuilding(
     if found.again:
         text += f"; {found.again:,} of these may not be whole or final, and are asked for again"
     tell(plain(text))
-    for sink in sinks:
-        if sink is not found.sink:
-            tell(plain(f"{sink.identity}: the next run fills it from there"))
+    if found.apart:
+        tell(f"{many(found.apart, 'window')} not in every sink: the next run asks for them again")
+    for sink in found.unlisted:
+        tell(plain(f"{sink.identity} cannot be read back, and is not listed: harvester sink add"))
     tell("days without a record are not known any more: the next run asks for them again")
     if found.former:
         tell(f"the former ledger is now {found.former}")

@@ -65,7 +65,7 @@ async def write_report(
             daily_quota=daily_quota,
         )
         named = as_known(ledger, known := await ledger.sinks(), given)
-        wanted = [name for name in named or known if known[name].whole]
+        wanted = [*(named or known)]
         drawn, why = None, ""
         if curves and seen.accounts:
             drawn, why = await _figures(ledger, seen, wanted, named)

@@ -116,7 +116,10 @@ class _Messages(logging.Handler):
     """What the library tells its logger, as sentences on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        if record.levelno < logging.ERROR:
+            say(record.getMessage())
+        elif _manner.as_json:  # as text, the display and the summary show it
+            log(record.getMessage(), "error")
 
 
 _messages = _Messages()

@@ -111,9 +111,6 @@ async def _print(reader: Reader, overview: Overview) -> None:
     alone = overview.streams <= 1 and not overview.never
     if not alone and overview.streams:
         _show_totals(overview)
-    for name, state in (await ledger.sinks()).items():
-        if not state.whole:
-            tell(plain(f"{name} lacks some of it; the next run into it fills it"))
     resting = sum(not each.enabled for each in wanted.listed or ())
     if resting and not wanted.narrowed:
         tell(f"{many(resting, 'account')} left out: enabled is false")

@@ -23,6 +23,13 @@ Where the sources contradict each other:
 - 45029: one list says that it is about QR codes, another one that an interface was called too
   often; so it fails its window.
 - 76002, 76004: of the interface that looks up request ids; no page says what the second one means.
+- 50002: an account that is limited; on platforms it passes now and then (a report of 2020).  So a
+  data request, or a platform's request for a token, is tried again before the account stops.
+- 45102: an interface that is blocked for a time, nobody says for how long: as 45011 first, and if
+  that does not help the interface waits for the next day.
+- 61014, 61015, 45063: the wrong kind of token, which concerns one interface or all of them, as
+  48001 does.  41003: a token is missing; one list says that it is the refresh token.
+- 46101, 48009: interfaces that were retired; no list names their successors.
 
 61552 to 61559 and -10094011 are on the page of getgameanalysisdata.  All but 61554 and the last one
 concern fields of the request other than the dates, which are the same in each request.
@@ -47,6 +54,7 @@ STOP_ACCOUNT = Action.STOP_ACCOUNT
 
 _FETCH_AGAIN = "the access token is not valid (any more)"
 _OUR_REQUEST = "WeChat did not understand the request"
+_RETIRED = "WeChat has retired this interface; use the one that has taken its place"
 _NOT_HERE = "a code of another kind of interface, which no figures should answer with"
 _CONSENT = "WeChat waits for the account's administrator to allow this machine's IP address"
 _PLATFORM = "correct it in the platform's console"
@@ -60,7 +68,11 @@ _DATA: Mapping[int, Rule] = {
     42001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     42007: Rule(RENEW_TOKEN, "the owner changed his password, the token is void"),
     42006: Rule(RENEW_TOKEN, "the platform's token has expired"),
+    41003: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    41021: Rule(RENEW_TOKEN, "the platform's token is missing"),
+    48012: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     45011: Rule(SLOW_DOWN, "too many requests in this minute"),
+    45102: Rule(SLOW_DOWN, "WeChat has blocked this interface for a time", QUOTA),
     -10094011: Rule(SLOW_DOWN, "too many requests to this interface"),
     # the window; what is wrong with one request says nothing about the next
     61503: Rule(NOT_READY, "the figures are not ready yet"),
@@ -86,10 +98,22 @@ _DATA: Mapping[int, Rule] = {
     # the interface
     45009: Rule(QUOTA, "the daily quota of this interface is used up"),
     47009: Rule(STOP_ENDPOINT, "WeChat has taken this interface offline"),
+    46101: Rule(STOP_ENDPOINT, _RETIRED),
+    48009: Rule(STOP_ENDPOINT, _RETIRED),
     48001: Rule(
         NO_PERMISSION,
         "the account may not use this interface: only verified accounts may, and a platform needs"
         " its permission set; have it verified, or granted",
+    ),
+    45063: Rule(
+        NO_PERMISSION, "the token is no mini-program's; only mini-programs may use this interface"
+    ),
+    61014: Rule(
+        NO_PERMISSION,
+        "this interface takes only a platform's own token; an account has no use of it",
+    ),
+    61015: Rule(
+        NO_PERMISSION, "the token is a platform's own; give the token of the account in its place"
     ),
     43104: Rule(NO_PERMISSION, "the account has no permission for this interface; see its console"),
     40066: Rule(STOP_ENDPOINT, "WeChat does not know this address; check the interface's path"),
@@ -103,6 +127,10 @@ _DATA: Mapping[int, Rule] = {
         STOP_ENDPOINT,
         "the account has not granted the platform the permission set of this interface; let it"
         " authorise again",
+    ),
+    61016: Rule(
+        STOP_ENDPOINT,
+        "the account has not confirmed the permission set of this interface; let it do so",
     ),
     61502: Rule(STOP_ENDPOINT, "this kind of mini-program (a game) has no such data"),
     61552: Rule(STOP_ENDPOINT, "WeChat does not know the metric; correct the request's body"),
@@ -124,7 +152,13 @@ _DATA: Mapping[int, Rule] = {
         STOP_ACCOUNT, "this machine's IP address is not registered; add it in the account's console"
     ),
     48004: Rule(STOP_ACCOUNT, "the interface is banned for this account; ask WeChat"),
-    50002: Rule(STOP_ACCOUNT, "the account is limited or frozen; see its console"),
+    50002: Rule(RETRY, "the account is limited or frozen; see its console", STOP_ACCOUNT),
+    50004: Rule(STOP_ACCOUNT, "WeChat has punished the account; see its console"),
+    61024: Rule(
+        STOP_ACCOUNT,
+        "WeChat gives the token of this account only to its platform; configure it as an account of"
+        " the platform",
+    ),
     **{
         code: Rule(FAIL_WINDOW, f"it belongs to beacons: {_NOT_HERE}")
         for code in range(9001001, 9001037)
@@ -200,6 +234,7 @@ TOKEN_ERRORS: Mapping[int, Rule] = {
     -1: ERRORS[-1],
     45009: Rule(QUOTA, "the day's quota of token fetches is used up"),
     45011: ERRORS[45011],
+    50002: Rule(STOP_ACCOUNT, ERRORS[50002].advice),
     40001: Rule(STOP_ACCOUNT, "the secret is wrong, or not the latest; correct it, or reset it"),
     40002: Rule(STOP_ACCOUNT, _TOKEN[40002].advice),
     48001: Rule(STOP_ACCOUNT, "the account may not fetch tokens here; see its console"),
@@ -209,6 +244,7 @@ TOKEN_ERRORS: Mapping[int, Rule] = {
 COMPONENT_ERRORS: Mapping[int, Rule] = {
     **TOKEN_ERRORS,
     **_COMPONENT,
+    50002: ERRORS[50002],
     40001: Rule(STOP_ACCOUNT, "the platform's secret is wrong, or not the latest; correct it"),
     40013: Rule(STOP_ACCOUNT, "the platform's appid is wrong; correct it"),
     40125: Rule(STOP_ACCOUNT, "the platform's secret is wrong; correct it"),
@@ -216,6 +252,7 @@ COMPONENT_ERRORS: Mapping[int, Rule] = {
 """The same for a third-party platform's request for its own token, with a ticket."""
 
 _SPENT = "the platform's token is not valid (any more)"
+_REFUSED = (40001, 40014, 41001, 41021, 42001, 42006, 48012)
 _REFRESH = (
     "the account's refresh token is not valid; read it again from the list of authorised accounts,"
     " or let the account authorise the platform again"
@@ -223,7 +260,7 @@ _REFRESH = (
 
 AUTHORIZER_ERRORS: Mapping[int, Rule] = {
     **COMPONENT_ERRORS,
-    **{code: Rule(RENEW_TOKEN, _SPENT) for code in (40001, 40014, 41001, 42001, 42006)},
+    **{code: Rule(RENEW_TOKEN, _SPENT) for code in _REFUSED},
     40030: Rule(STOP_ACCOUNT, _REFRESH),
     42002: Rule(STOP_ACCOUNT, _REFRESH),
     42007: Rule(

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 
 import anyio
 
-from harvester.auth import Send, TokenProvider, TokenRefusedError
+from harvester.auth import CallableProvider, Send, TokenProvider, TokenRefusedError
 from harvester.codec import MalformedError, parse
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Action, Request, Token, Verdict
@@ -109,7 +109,8 @@ class CloudbaseToken:
     async def fetch(self, send: Send) -> Token:
         """The current token, for the rest of its half hour; raises `TokenRefusedError`."""
         if callable(self._source):
-            text, left = await called(self._source, "the cloudbase token's callable"), math.inf
+            text: Secret | str = await CallableProvider(self._source).fetch(send)
+            left = math.inf
         else:
             text, left = self._read(Path(self._source))
         token = _given(text, "the source of the cloudbase token")

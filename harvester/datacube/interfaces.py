@@ -75,11 +75,15 @@ def _official(
     )
 
 
-def _retired(
-    call: str, title: str, key: str, fields: Fields, successors: str, **more: Any
-) -> JsonEndpoint:
-    """One of the six article interfaces that WeChat took offline in 2026."""
-    more = {"retired": True, "successors": tuple(successors.split()), **more}
+_SUCCESSORS = ("getarticleread", "getarticleshare", "getbizsummary", "getarticletotaldetail")
+
+
+def _retired(call: str, title: str, key: str, fields: Fields, **more: Any) -> JsonEndpoint:
+    """One of the six article interfaces that WeChat took offline in 2026.
+
+    WeChat names the same four successors for all six.  None of the four has hourly figures.
+    """
+    more = {"retired": True, "successors": _SUCCESSORS, **more}
     return _official("articles", call, title, key, fields, **more)
 
 
@@ -112,7 +116,13 @@ def _mini(
     )
 
 
-def _publisher(action: str, title: str, key: str, fields: Fields, **more: Any) -> PublisherEndpoint:
+_ADS = "/doc/service/guide/product/analysis_data/ad/Ad_Analysis.html"
+_UNITS = "/miniprogram/dev/framework/open-ability/ad/ad-data-interface.html"
+
+
+def _publisher(
+    action: str, title: str, key: str, fields: Fields, page: str = _ADS, **more: Any
+) -> PublisherEndpoint:
     """An action of the publisher interface (accounts with the traffic-owner function)."""
     return PublisherEndpoint(
         action,
@@ -121,7 +131,7 @@ def _publisher(action: str, title: str, key: str, fields: Fields, **more: Any) -
         title=title,
         group="publisher",
         errors=PUBLISHER_ERRORS,
-        page=f"{_PAGES}/doc/service/guide/product/analysis_data/ad/Ad_Analysis.html",
+        page=f"{_PAGES}{page}",
         key=tuple(key.split()),
         fields=fields,
         record_type="".join(map(str.capitalize, action.split("_"))),
@@ -199,8 +209,7 @@ _USERS = (
     ),
 )
 
-# Articles, retired.  WeChat names four successors for all six; here getarticlesummary has these,
-# the other five those that a harvester in use maps them to.  None of the four has hourly figures.
+# Articles, retired
 
 _FIGURES = (
     *_both("int_page_read", "read the article page"),
@@ -233,7 +242,6 @@ _RETIRED = (
             *_FIGURES,
             _ALWAYS_0,
         ),
-        "getarticleread getarticleshare getbizsummary getarticletotaldetail",
     ),
     _retired(
         "getArticleTotal",
@@ -264,7 +272,6 @@ _RETIRED = (
                 *_both("feed_share_from_other", "shared to Moments from elsewhere", "cnt"),
             ),
         ),
-        "getarticletotaldetail",
         late_days=7,  # the day of publishing counted
     ),
     _retired(
@@ -272,7 +279,6 @@ _RETIRED = (
         "readers of all articles together, by channel",
         "ref_date user_source",
         (_DAY, _READ_SOURCE, *_FIGURES),
-        "getbizsummary",
         span=3,
     ),
     _retired(
@@ -280,14 +286,12 @@ _RETIRED = (
         "readers of all articles together, by hour and channel",
         "ref_date ref_hour user_source",
         (_DAY, _HOUR, _READ_SOURCE, *_FIGURES),
-        "getarticleread getbizsummary",
     ),
     _retired(
         "getUserShare",
         "sharers of all articles together, by scene",
         "ref_date share_scene",
         (_DAY, *_SHARES),
-        "getarticleshare getbizsummary",
         span=7,
     ),
     _retired(
@@ -295,7 +299,6 @@ _RETIRED = (
         "sharers of all articles together, by hour and scene",
         "ref_date ref_hour share_scene",
         (_DAY, _HOUR, *_SHARES),
-        "getarticleshare getbizsummary",
     ),
 )
 
@@ -619,8 +622,8 @@ _MINI_PROGRAMS = (
 
 # Mini-games.  A call returns one metric; declared is the number of active players (1000001:5) of a
 # day.  WeChat's page lists the other metrics: each can be an interface of the user's own with
-# another body.  The page says that a day's figures are ready at no fixed hour and may be asked for
-# every six hours: they are asked for again a day later.
+# another body.  The page says that figures are collected every six hours, so a day's are ready at
+# no fixed hour: they are asked for again a day later.  Neither cloud functions nor platforms may.
 
 _MINI_GAMES = (
     JsonEndpoint(
@@ -639,8 +642,7 @@ _MINI_GAMES = (
         late_days=2,
         key=("time_label",),
         record_type="GetGameAnalysisData",
-        page=f"{_PAGES}/minigame/dev/api-backend/data-analysis"
-        "/api_analysis.getgameanalysisdata.html",
+        page=f"{_PAGES}/minigame/dev/guide/open-ability/data-analysis.html",
         fields=(
             _int("timestamp", "the Unix time at which the day begins"),
             _date("the day", "time_label"),
@@ -693,6 +695,7 @@ _PUBLISHER = (
         "the same by ad unit; of mini-programs alone",
         "stat_item.date ad_unit_id",
         (*_UNIT, _object("stat_item", "its figures", _AD_DAY, _UNIT_SLOT, *_EARNED)),
+        page=_UNITS,
         span=90,
         day_field="stat_item.date",
     ),
@@ -757,6 +760,7 @@ _PUBLISHER = (
             _int("video_duration_min", "seconds of the shortest video"),
             _int("video_duration_max", "seconds of the longest video"),
         ),
+        page=_UNITS,
         cut=Cut.RECENT,
         dated=False,
         rows="ad_unit",

@@ -6,7 +6,9 @@ From WeChat's page on ad statistics and the clients that follow it: a GET whose 
 ``action``, ``page`` (from 1), ``page_size`` (90 at the most), ``start_date`` and ``end_date``; an
 answer holds ``base_resp`` {``ret``, ``err_msg``}, ``list``, ``summary`` and ``total_num``.  A
 refusal comes with ``base_resp``, or with ``ret`` and ``err_msg`` at the top, or, from the gateway
-before it, with ``errcode`` and ``errmsg`` as everywhere.
+before it, with ``errcode`` and ``errmsg`` as everywhere.  As an errcode 45009 is the day's quota.
+As a ``ret`` it reads "too frequent, try later": the account slows down as after 45011, and only if
+that does not help the interface waits for the next day.
 
 ``summary`` is left out: it is the sum of the listed rows.  The sums beside ``settlement_list``
 (``revenue_all``, ``penalty_all`` and so on) do not follow from its entries, so each entry includes
@@ -32,18 +34,21 @@ PAGE_SIZE = 90
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,
-    1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused what was asked for"),
+    1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused a parameter of the request"),
     2009: Rule(
         Action.STOP_ENDPOINT,
         "the account is no traffic owner (any more), and others have no such figures",
     ),
+    45009: Rule(
+        Action.SLOW_DOWN, "too many requests to the publisher interface; try later", Action.QUOTA
+    ),
     45010: Rule(
         Action.STOP_ENDPOINT,
-        "the account has no such figures; only accounts with the traffic-owner function have them,"
-        " and those by ad unit only mini-programs",
+        "there is no such interface for this account; only accounts with the traffic-owner function"
+        " have these figures, and those by ad unit only mini-programs",
     ),
 }
-"""What to do after a code of the publisher interface, in errcode or in ret."""
+"""What to do after a ``ret`` of the publisher interface, or an errcode that `ERRORS` lacks."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ class PublisherEndpoint(JsonEndpoint):
         if code is None:
             return Verdict(Action.RETRY, "the answer's ret or errcode is not a number")
         if code:
-            verdict = refusal(said, self.errors)
+            rules = ERRORS if said is answer and code in ERRORS else self.errors
+            verdict = refusal(said, rules)
             return too_long(verdict, said, window) if self.cut is Cut.DAYS else verdict
         if self.rows not in answer and "base_resp" not in answer:
             return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")

@@ -3,8 +3,8 @@
 Rule: interfaces and their values.  The embedded ledger is `harvester.ledger.sqlite`; the one that
 several processes share is `harvester.ledger.postgresql`.
 
-A ledger knows only the names and checkpoints of sinks: every sink that is not behind has all
-windows that the ledger calls stored.
+A ledger has a fixed list of sinks, their names and checkpoints: each of them has all windows that
+the ledger calls stored.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from harvester.secrets import Secret
 Key = tuple[str, str]
 """An account and an interface."""
 
+Range = tuple[str, str, date, date]
+"""An account, an interface, its first and its last day."""
+
 
 class Spent(NamedTuple):
-    """Calls of one interface of one account on one day in China; may be negative: returned."""
+    """Calls of one interface of one account on one day in China."""
 
     appid: str
     endpoint: str
@@ -48,18 +51,6 @@ class Exhausted(NamedTuple):
     asked: float
 
 
-class KnownSink(NamedTuple):
-    """A sink that the ledger knows.
-
-    whole: whether it has everything that is stored.  refilled: the latest fetch time (RFC 3339,
-    UTC) of a window that was copied from another sink in another form; the records of windows up to
-    then can be counted, but their checksums differ.
-    """
-
-    whole: bool
-    refilled: str = ""
-
-
 class Lease(NamedTuple):
     """An account that a worker has claimed.
 
@@ -74,14 +65,27 @@ class Lease(NamedTuple):
 class Job(NamedTuple):
     """The job of a worker, for a shared ledger.
 
-    name: the same for all workers with the same job.  sinks: their names.  lease:
-    seconds.  wall: this machine's Unix time.
+    name: the same for all workers with the same job.  lease: seconds.  wall: this machine's Unix
+    time.  refresh: whether stored days are to be harvested again; marks: the ranges to mark for
+    that, unless a running worker of this job has marked them.
     """
 
     name: str
-    sinks: Sequence[str]
     lease: float
     wall: float
+    refresh: bool = False
+    marks: Sequence[Range] = ()
+
+
+class Renewal(NamedTuple):
+    """A lease was renewed.
+
+    lost: the accounts that other workers have claimed, and the epochs under which they were held.
+    now: the ledger's Unix time.
+    """
+
+    lost: Mapping[str, int]
+    now: float
 
 
 class WorkerState(NamedTuple):
@@ -118,13 +122,8 @@ class Ledger(Protocol):
 
     # of a run
 
-    async def register(
-        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
-    ) -> None:
-        """Remember the requested ranges, so that gaps can be reported later, and the sinks.
-
-        Known sinks that are not among these are behind from then on.
-        """
+    async def register(self, ranges: Iterable[Range]) -> None:
+        """Remember the requested ranges, so that gaps can be reported later."""
         ...
 
     async def commit(
@@ -150,19 +149,23 @@ class Ledger(Protocol):
         windows: Sequence[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
-        """Make final windows open (`Calendar.reopen`)."""
+        """Make final windows open (`Calendar.reopen`), and remove the mark of `mark_refresh`."""
         ...
 
     async def forget(self, key: Key, days: Days) -> None:
-        """Make stored days missing (`Calendar.forget`)."""
+        """Make stored days missing (`Calendar.forget`), and remove the mark of `mark_refresh`."""
+        ...
+
+    async def mark_refresh(self, ranges: Iterable[Range]) -> None:
+        """Remember days that are to be harvested again; a mark grows with each call."""
+        ...
+
+    async def refreshes(self, appids: Sequence[str]) -> dict[Key, Days]:
+        """The marked days of these accounts."""
         ...
 
     async def rebook(self, today: date) -> bool:
         """Count calls of future days as today's, after a clock change; returns if any were."""
-        ...
-
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        """Remember the most days of a window that an interface accepts."""
         ...
 
     async def note_exhausted(self, said: Exhausted) -> None:
@@ -173,14 +176,23 @@ class Ledger(Protocol):
         """All that was stored for a sink."""
         ...
 
-    async def caught_up(self, sink: str, refilled: str = "") -> None:
-        """A sink has everything that is stored; refilled: as of `KnownSink`."""
+    async def list_sink(self, sink: str, copied: str = "") -> None:
+        """Add a sink that has everything that is stored; copied: see `sinks`."""
+        ...
+
+    async def unlist_sink(self, sink: str) -> None:
+        """Remove a sink and its checkpoint."""
         ...
 
     # what is known
 
-    async def sinks(self) -> dict[str, KnownSink]:
-        """The sinks that the ledger knows, by name."""
+    async def sinks(self) -> dict[str, str]:
+        """The listed sinks, by name.
+
+        The value is the latest fetch time (RFC 3339, UTC) of a window that was copied from a sink
+        of another form: the records of windows up to then can be counted, but their checksums
+        differ.  It is empty if there are none.
+        """
         ...
 
     async def accounts(self) -> list[str]:
@@ -195,15 +207,13 @@ class Ledger(Protocol):
         """The widest range ever requested, by account and interface."""
         ...
 
-    async def spent(self, day: date) -> dict[Key, int]:
-        """The calls of a day in China."""
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
+        """The calls of a day in China, of these accounts or of all; former days may be gone."""
         ...
 
-    async def spans(self) -> dict[str, int]:
-        """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
-        ...
-
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+    async def exhausted(
+        self, now: float, appids: Sequence[str] | None = None
+    ) -> dict[Key, Exhausted]:
         """The interfaces whose quota is used up at ``now``, a Unix time."""
         ...
 
@@ -214,7 +224,7 @@ class SharedLedger(Ledger, Protocol):
     A worker joins it with a `Job`, claims accounts, and renews its lease.  Other workers claim the
     accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim` and
     `reopen` raise `harvester.away.Away` if the server does not answer: then nothing is repeated,
-    and the worker starts anew with `abandon`.
+    and the worker leaves and joins anew.
     """
 
     @property
@@ -226,16 +236,19 @@ class SharedLedger(Ledger, Protocol):
         """A context in which no other worker runs, for changes before a run."""
         ...
 
-    async def join(self, job: Job) -> None:
-        """Join as a worker.
+    async def join(self, job: Job) -> float:
+        """Join as a worker; returns the ledger's Unix time.
 
-        Raises `UsageError` if workers with other sinks are running, or if this machine's clock is
-        wrong.
+        Marked ranges are taken from the workers that hold their accounts, and wanted by all that
+        are running.  Raises `UsageError` if this machine's clock is wrong.
         """
         ...
 
-    async def want(self, appids: Sequence[str]) -> None:
-        """Add accounts that this worker should claim, also lost ones."""
+    async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
+        """Add accounts that this worker should claim, also lost ones.
+
+        refused: those of them that others try first (`give_back`).
+        """
         ...
 
     async def claim(self, limit: int) -> list[Lease]:
@@ -245,8 +258,8 @@ class SharedLedger(Ledger, Protocol):
         """
         ...
 
-    async def renew(self, windows: int) -> Mapping[str, int]:
-        """Renew the lease; returns the accounts that were lost, and their epochs.
+    async def renew(self, windows: int) -> Renewal | None:
+        """Renew the lease; None if it has ended: it is never renewed then.
 
         windows: the number that this worker has stored.
         """
@@ -256,8 +269,12 @@ class SharedLedger(Ledger, Protocol):
         """These accounts are finished, for all workers that want them for this job now."""
         ...
 
-    async def abandon(self) -> None:
-        """Release all accounts; writes under the current epochs are refused from now on."""
+    async def give_back(self, appids: Collection[str]) -> None:
+        """Release accounts that fail on this machine.
+
+        This worker claims one again once no other running worker is left that wants it and has not
+        given it back.
+        """
         ...
 
     async def unfinished(self) -> int:
@@ -265,7 +282,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def leave(self) -> None:
-        """Leave as a worker, and release its accounts."""
+        """Leave as a worker, and release its accounts; what it still writes is refused."""
         ...
 
     async def workers(self) -> list[WorkerState]:

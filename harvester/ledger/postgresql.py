@@ -5,7 +5,7 @@ Rule: connections, and what their errors mean; `harvester.ledger.shared` has the
 There are two connections.  One is for the work of a run; the other claims accounts and renews the
 lease, so that a long commit does not delay it.  If the answer to a commit, a claim or a renewal is
 lost, it is unknown whether it took effect: `Away` is raised, and nothing is repeated.  Idempotent
-calls are repeated for a minute.
+calls, and those that the server has refused (`Undone`), are repeated for a minute.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import os
 import re
 import socket
+import time
 from collections import Counter
 from collections.abc import (
     AsyncIterator,
@@ -33,16 +34,16 @@ from urllib.parse import unquote
 
 import anyio
 
-from harvester.away import PATIENCE, Away, until_it_answers
+from harvester.away import PATIENCE, SLOW, Away, Undone, announce, until_it_answers
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import shared, statements
-from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
+from harvester.ledger.base import Job, Key, Lease, Renewal, Spent, WorkerState
 from harvester.ledger.shared import Account, Tables
 from harvester.ledger.statements import LATEST, Statements
 from harvester.model import Tally
 from harvester.plan import Days
-from harvester.postgres import SETTINGS, Server, server_of
+from harvester.postgres import SETTINGS, Server, begin, holder, limits, server_of
 from harvester.secrets import Secret
 from harvester.thread import Thread
 
@@ -52,13 +53,19 @@ _LOCK = 0x6C656467  # "ledg"
 _ASK_AGAIN = 0.5
 _SETTINGS = (
     f"{SETTINGS}, set_config('search_path', '{{}}', true),"
-    " set_config('idle_in_transaction_session_timeout', '{}', true),"
     # tables that were just filled have no statistics yet: use indexes for few rows
     " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
     " set_config('enable_bitmapscan', 'off', true)"
 )
+_KEY = "pg_catalog.hashtext(current_setting('search_path'))"
+_HOLDERS = (
+    "ARRAY(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    f" AND classid = {_LOCK} AND objid = ({_KEY}::bigint & 4294967295)::oid)"
+)
+"""The server's processes that are alone with the ledger."""
 _READ_ONLY = "25006"  # a standby, until it is promoted
-_FROZEN = "15s"
+_REMOVED = "23503"  # a foreign key: the worker's own row is gone
+_FROZEN = "set_config('idle_in_transaction_session_timeout', '15s', true)"
 """The server ends a transaction whose client is silent for this long: it locks accounts."""
 
 T = TypeVar("T")
@@ -138,50 +145,82 @@ class PostgresLedger(Statements):
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        while True:
-            if await self._again(self._leases, self._leases.lock):
-                break
-            await anyio.sleep(_ASK_AGAIN)
+        await self._until_alone()
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
                 await self._leases.on_thread(self._leases.unlock)
 
-    async def join(self, job: Job) -> None:
+    async def _until_alone(self) -> None:
+        """Wait while others are alone, one after the other, but not for long for one of them."""
+        line, whose = self._leases, ""
+        begun = since = anyio.current_time()
+        announced = False
+        while not await self._again(line, line.lock):
+            now = anyio.current_time()
+            if line.holder != whose:
+                whose, since = line.holder, now
+            if now >= since + PATIENCE:
+                raise LedgerError(
+                    f"{self.where} has been opened or rebuilt for more than {PATIENCE:.0f} s by"
+                    f" another process ({whose or 'a lock'}); let it end, or end it if it does not"
+                    " move, and run the same command again"
+                )
+            if not announced and now >= begun + SLOW:
+                announced = True
+                announce(self.where, whose)
+            await anyio.sleep(_ASK_AGAIN)
+
+    async def join(self, job: Job) -> float:
         self._lease = job.lease
         name = f"{socket.gethostname()}:{os.getpid()}"
+        begun = time.monotonic()
+
+        async def join() -> tuple[
+            int, float
+        ]:  # the clock has gone on if the server was away meanwhile
+            late = job._replace(wall=job.wall + time.monotonic() - begun)
+            return await self._work.call(shared.join, name, late)
+
         try:
-            self._worker = await self._call(shared.join, name, job)
+            self._worker, now = await self._again(self._work, join)
         except UsageError as exc:
             raise UsageError(f"{self.where}: {exc}") from None
+        return now
 
-    async def want(self, appids: Sequence[str]) -> None:
-        await self._call(shared.want, self._worker, appids)
+    async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
+        await self._call(shared.want, self._worker, appids, refused)
 
     async def claim(self, limit: int) -> list[Lease]:
         async with self._turn:
             call = self._leases.call(shared.claim, self._worker, self._lease, limit)
-            leases, accounts = await call
+            try:
+                leases, accounts = await call
+            except Undone:  # another worker's transaction holds what is to be claimed
+                return []
             self._held.add(leases, accounts)
         return leases
 
-    async def renew(self, windows: int) -> Mapping[str, int]:
+    async def renew(self, windows: int) -> Renewal | None:
         async with self._turn:
             held = self._held.some()
-            lost = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+            found = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+            if found is None:
+                return None
+            lost, now = found
             self._held.lose(lost, held)
-        return {appid: held[appid][1] for appid in lost}
+        return Renewal({appid: held[appid][1] for appid in lost}, now)
 
     async def release(self, appids: Collection[str]) -> None:
         held = self._held.some(appids)
-        await self._work.call(shared.release, self._worker, held)
+        await self._once(shared.release, self._worker, held)
         self._held.lose(held, held)
 
-    async def abandon(self) -> None:
-        async with self._turn:
-            self._held.clear()
-            await self._again(self._leases, lambda: self._leases.call(shared.abandon, self._worker))
+    async def give_back(self, appids: Collection[str]) -> None:
+        held = self._held.some(appids)
+        await self._call(shared.give_back, self._worker, sorted(appids))
+        self._held.lose(held, held)
 
     async def unfinished(self) -> int:
         return await self._again(
@@ -192,7 +231,7 @@ class PostgresLedger(Statements):
         worker, self._worker = self._worker, None
         self._held.clear()
         if worker is not None:
-            await self._leases.call(shared.leave, worker)
+            await self._again(self._leases, lambda: self._leases.call(shared.leave, worker))
 
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
@@ -234,17 +273,17 @@ class PostgresLedger(Statements):
             return await self._call(shared.commit, *arguments, None)
         if self._worker is None:
             try:
-                return await self._work.call(shared.commit, *arguments, None)
+                return await self._once(shared.commit, *arguments, None)
             except Away as exc:
                 raise LedgerError(f"{self.where} does not answer: {exc}") from None
         appids = {each.window.appid for each in outcomes} | {each.appid for each in spent_}
         named = {**self._held.epochs_of(appids), **(epochs or {})}
         held = self._held.known(named)
-        lost = await self._work.call(shared.commit, *arguments, held)
+        lost = await self._once(shared.commit, *arguments, held)
         lost |= named.keys() - held.keys()
         self._held.lose(lost & held.keys(), held)
         if many := self._held.committed({each.window.appid for each in outcomes} - lost):
-            await self._work.call(shared.merge_held, self._held.some(many))
+            await self._once(shared.merge_held, self._held.some(many))
             self._held.merged(many)
         return lost
 
@@ -255,10 +294,10 @@ class PostgresLedger(Statements):
         windows: Sequence[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
-        await self._work.call(shared.reopen, key, days, windows, sums, self._own())
+        await self._once(shared.reopen, key, days, windows, sums, self._own())
 
     async def forget(self, key: Key, days: Days) -> None:
-        await self._work.call(shared.forget, key, days, self._own())
+        await self._once(shared.forget, key, days, self._own())
 
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
@@ -274,8 +313,8 @@ class PostgresLedger(Statements):
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
         return await self._read(shared.calendars, appids)
 
-    async def spent(self, day: date) -> dict[Key, int]:
-        return await self._read(statements.booked, day)
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
+        return await self._read(statements.booked, day, appids)
 
     # calls
 
@@ -285,10 +324,16 @@ class PostgresLedger(Statements):
     async def _read(self, function: Callable[..., T], *args: object) -> T:
         return await self._again(self._work, lambda: self._work.read(function, *args))
 
-    async def _again(self, line: _Line, call: Callable[[], Awaitable[T]]) -> T:
+    async def _once(self, function: Callable[..., T], *args: object) -> T:
+        """Call it again only if the server has refused it; else it may have taken effect."""
+        return await self._again(self._work, lambda: self._work.call(function, *args), Undone)
+
+    async def _again(
+        self, line: _Line, call: Callable[[], Awaitable[T]], repeats: type[Away] = Away
+    ) -> T:
         """Call it again while the server is away, for a bounded time."""
         assert line.is_open, "the ledger is not entered"
-        return await until_it_answers(call, self.where, PATIENCE, LedgerError)
+        return await until_it_answers(call, self.where, PATIENCE, LedgerError, repeats)
 
 
 class _Line:
@@ -297,9 +342,10 @@ class _Line:
     def __init__(self, server: Server, schema: str, name: str) -> None:
         self.schema = schema
         self._server = server
-        self._settings = _SETTINGS.format(schema, _FROZEN)
-        self._alone = _SETTINGS.format(schema, "0")
+        self._settings = _SETTINGS.format(schema)
         self._name = name
+        self.holder = ""
+        """Who was alone at the last call of `lock`."""
         self._thread: Thread | None = None
         self._connection: Any = None
         self._ever = False
@@ -354,7 +400,8 @@ class _Line:
     def _transact(self, function: Callable[..., T], args: Sequence[object]) -> T:
         try:
             connection = self._connect()
-            with self._server.transaction(connection, self._settings, function.__name__):
+            settings = f"{self._settings}, {limits(connection)}, {_FROZEN}"
+            with self._server.transaction(connection, settings, function.__name__):
                 return function(Tables(connection), *args)
         except self._server.library.Error as exc:
             raise self._translated(exc) from None
@@ -362,9 +409,9 @@ class _Line:
     def _look(self, function: Callable[..., T], args: Sequence[object]) -> T:
         try:
             connection = self._connect()
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            settings = f"{self._settings}, {limits(connection)}"
+            begin(connection, settings, "REPEATABLE READ, READ ONLY")
             try:
-                connection.execute(f"SELECT {self._settings}")
                 return function(Tables(connection), *args)
             finally:
                 connection.execute("ROLLBACK")
@@ -374,11 +421,11 @@ class _Line:
     def _lock(self) -> bool:
         try:
             connection = self._connect()
-            connection.execute("BEGIN")
-            connection.execute(f"SELECT {self._alone}")
-            key = f"pg_try_advisory_xact_lock({_LOCK}, hashtext(current_setting('search_path')))"
-            (locked,) = connection.execute(f"SELECT {key}").fetchone()
+            begin(connection, f"{self._settings}, {limits(connection, lifted=True)}")
+            lock = f"SELECT pg_try_advisory_xact_lock({_LOCK}, {_KEY})"
+            (locked,) = connection.execute(lock).fetchone()
             if not locked:
+                self.holder = holder(connection, _HOLDERS)
                 connection.execute("ROLLBACK")
         except self._server.library.Error as exc:
             raise self._translated(exc) from None
@@ -393,10 +440,13 @@ class _Line:
             self._let_go()
 
     def _translated(self, exc: Exception) -> Exception:
-        said = self._server.says(exc)
-        if self._server.is_away(exc) or getattr(exc, "sqlstate", None) == _READ_ONLY:
-            self._let_go()
-            return Away(said)
+        said, state = self._server.says(exc), getattr(exc, "sqlstate", None)
+        if outage := Away if state == _READ_ONLY else self._server.outage(exc):
+            if outage is not Undone:
+                self._let_go()
+            return outage(said)
+        if state == _REMOVED:
+            said = "this worker is not in it any more, as its lease ended a day ago or earlier"
         return LedgerError(
             f"the ledger in {self._server.where} failed ({said}); nothing that it holds is lost:"
             " see to it, and run the same command again"

@@ -13,20 +13,20 @@ accounts that another worker has claimed.  All times are the server's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import NoLedgerError, UsageError
 from harvester.fencing import lost
 from harvester.ledger import statements
-from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
+from harvester.ledger.base import Job, Key, Lease, Range, Spent, WorkerState
 from harvester.ledger.rows import Calls, Journal, Row, journal_rows
 from harvester.ledger.statements import TABLES, Table, chunks
-from harvester.model import Tally, listed
-from harvester.plan import Days
+from harvester.model import Tally
+from harvester.plan import Days, quota_day
 
-VERSION = 1
+VERSION = 2
 CLOCKS = 60.0
 """Seconds by which a worker's clock may differ from the server's: it decides when a day begins."""
 FORGOTTEN = "1 day"
@@ -36,7 +36,7 @@ _SCHEMA = """
 CREATE TABLE version (number integer NOT NULL, first_epoch bigint NOT NULL);
 CREATE TABLE worker (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, job text NOT NULL,
-    sinks text[] NOT NULL, started timestamptz NOT NULL, until timestamptz NOT NULL,
+    refreshes boolean NOT NULL, started timestamptz NOT NULL, until timestamptz NOT NULL,
     windows bigint NOT NULL
 );
 CREATE TABLE account (
@@ -46,7 +46,7 @@ CREATE TABLE account (
 CREATE INDEX account_holder ON account (holder) WHERE holder IS NOT NULL;
 CREATE TABLE wanted (
     worker bigint NOT NULL REFERENCES worker ON DELETE CASCADE, account integer NOT NULL,
-    PRIMARY KEY (worker, account)
+    refused boolean NOT NULL, PRIMARY KEY (worker, account)
 );
 CREATE INDEX wanted_account ON wanted (account);
 CREATE TABLE interface (
@@ -62,6 +62,8 @@ CREATE INDEX journal_account ON journal (account, number);
 """
 
 
+_AT_ONCE = 1000
+"""Rows of one statement: while a longer one is sent, the server may take the client for frozen."""
 _JOURNAL = "endpoint, first_day, last_day, state, records, checksum, empty, rest"
 _JOURNAL_TYPES = ("int4", "text", "int4", "int4", "text", "int8", "int8", "text", "text")
 
@@ -85,15 +87,9 @@ class Tables:
     def run(self, sql: str, *values: object) -> int:
         return int(self._connection.execute(sql, values or None).rowcount)
 
-    def copy(self, table: str, columns: str, types: Sequence[str], rows: Iterable[Row]) -> None:
+    def append(self, table: str, columns: str, types: Sequence[str], rows: Sequence[Row]) -> None:
         """Append rows; types: of their values, as PostgreSQL names them."""
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
-        ):
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
+        self._run_with(f"INSERT INTO {table} ({columns}) SELECT * FROM {_unnested(types)}", rows)
 
     def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
         if rows:
@@ -114,7 +110,9 @@ class Tables:
 
     def _run_with(self, sql: str, rows: Sequence[Row]) -> None:
         """Run a statement with rows, as one array for each column."""
-        self._connection.execute(sql, [list(column) for column in zip(*rows, strict=True)])
+        for begin in range(0, len(rows), _AT_ONCE):
+            some = rows[begin : begin + _AT_ONCE]
+            self._connection.execute(sql, [list(column) for column in zip(*some, strict=True)])
 
 
 def _unnested(types: Iterable[str]) -> str:
@@ -163,8 +161,8 @@ def check_version(tables: Tables) -> None:
 # workers
 
 
-def join(tables: Tables, name: str, job: Job) -> int:
-    """Join as a worker; returns its number."""
+def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
+    """Join as a worker; returns its number, and the ledger's Unix time."""
     [(now,)] = tables.rows("SELECT extract(epoch FROM clock_timestamp())")
     ahead = job.wall - float(now)
     if abs(ahead) > CLOCKS:
@@ -172,34 +170,51 @@ def join(tables: Tables, name: str, job: Job) -> int:
             f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
             " the ledger's; set it: days and quotas begin by it"
         )
+    statements.forget_calls(tables, quota_day(float(now)))
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")
-    tables.run(  # a frozen worker may not store anything any more: it may have other sinks
-        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = until FROM worker"
-        " WHERE worker.id = holder AND until < clock_timestamp()"
-    )
-    for sinks in tables.rows("SELECT sinks FROM worker WHERE until >= clock_timestamp()"):
-        if {*sinks[0]} != {*job.sinks}:
-            raise UsageError(
-                f"workers that write {listed(sinks[0], 'sink')} are running; start this one with"
-                " the same sinks, or wait until they have ended"
-            )
     [(worker,)] = tables.rows(
-        "INSERT INTO worker (name, job, sinks, started, until, windows) VALUES (%s, %s, %s,"
+        "INSERT INTO worker (name, job, refreshes, started, until, windows) VALUES (%s, %s, %s,"
         " clock_timestamp(), clock_timestamp() + %s * interval '1 second', 0) RETURNING id",
         name,
         job.name,
-        list(job.sinks),
+        job.refresh,
         job.lease,
     )
-    return int(worker)
+    if job.marks and not tables.rows(
+        "SELECT FROM worker WHERE job = %s AND refreshes AND until >= clock_timestamp()"
+        " AND id <> %s",
+        job.name,
+        worker,
+    ):
+        _mark(tables, job.marks)
+    return int(worker), float(now)
 
 
-def want(tables: Tables, worker: int, appids: Sequence[str]) -> None:
+def _mark(tables: Tables, ranges: Sequence[Range]) -> None:
+    """Mark days to be harvested again: holders lose these accounts, and all workers want them."""
+    statements.mark_refresh(tables, ranges)
+    appids = sorted({appid for appid, *_ in ranges})
+    _know(tables, appids)
+    tables.run(
+        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+        " WHERE name = ANY(%s) AND holder IS NOT NULL",
+        appids,
+    )
+    tables.run(
+        "INSERT INTO wanted SELECT worker.id, account.id, false FROM worker, account"
+        " WHERE until >= clock_timestamp() AND account.name = ANY(%s) ON CONFLICT DO NOTHING",
+        appids,
+    )
+
+
+def want(tables: Tables, worker: int, appids: Sequence[str], refused: Collection[str] = ()) -> None:
     """These accounts are not finished."""
     _know(tables, appids)
     tables.run(
-        "INSERT INTO wanted SELECT %s, id FROM account WHERE name = ANY(%s) ON CONFLICT DO NOTHING",
+        "INSERT INTO wanted SELECT %s, id, name = ANY(%s) FROM account WHERE name = ANY(%s)"
+        " ON CONFLICT DO NOTHING",
         worker,
+        list(refused),
         list(appids),
     )
 
@@ -218,6 +233,10 @@ WITH free AS (
     JOIN account ON account.id = seen.id AND account.epoch = seen.epoch
     WHERE wanted.worker = %s AND (seen.holder IS NULL OR seen.holder = ANY(%s)
         OR NOT EXISTS (SELECT FROM worker WHERE worker.id = seen.holder))
+        AND NOT (wanted.refused AND EXISTS (
+            SELECT FROM wanted AS others JOIN worker ON worker.id = others.worker
+            WHERE others.account = wanted.account AND NOT others.refused
+            AND worker.until >= clock_timestamp()))
     ORDER BY wanted.account LIMIT %s
     FOR UPDATE OF account SKIP LOCKED
 ), claimed AS (
@@ -253,18 +272,21 @@ def claim(
 
 def renew(
     tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, Account]
-) -> set[str]:
-    """Renew the lease; returns the accounts that were lost.
+) -> tuple[set[str], float] | None:
+    """Renew the lease; returns the accounts that were lost, and the time; None if it has ended.
 
     A worker that takes over accounts of this one locks this row until its commit.
     """
-    if not tables.run(_RENEW, lease, windows, worker):
-        return {*held}
+    sql = f"{_RENEW} AND until >= clock_timestamp() RETURNING extract(epoch FROM clock_timestamp())"
+    renewed = tables.rows(sql, lease, windows, worker)
+    if not renewed:
+        return None
+    now = float(renewed[0][0])
     [(number,)] = tables.rows("SELECT count(*) FROM account WHERE holder = %s", worker)
     if number == len(held):
-        return set()
+        return set(), now
     known = tables.rows("SELECT name, epoch FROM account WHERE holder = %s", worker)
-    return lost(_epochs(held), dict(known))
+    return lost(_epochs(held), dict(known)), now
 
 
 def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
@@ -287,22 +309,15 @@ def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
     )
 
 
-def abandon(tables: Tables, worker: int) -> None:
-    """Release all accounts and raise their epochs, so that writes under way are refused.
-
-    The worker's row is locked first, so that a claim that is under way is finished before.
-    """
-    tables.run("UPDATE worker SET windows = windows WHERE id = %s", worker)
-    tables.run(
-        "INSERT INTO wanted SELECT %s, id FROM account WHERE holder = %s ON CONFLICT DO NOTHING",
-        worker,
-        worker,
-    )
+def give_back(tables: Tables, worker: int, appids: Sequence[str]) -> None:
+    """Release accounts that fail on this worker's machine."""
     tables.run(
         "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
-        " WHERE holder = %s",
+        " WHERE name = ANY(%s) AND holder = %s",
+        list(appids),
         worker,
     )
+    want(tables, worker, appids, appids)
 
 
 def unfinished(tables: Tables, worker: int) -> int:
@@ -312,9 +327,11 @@ def unfinished(tables: Tables, worker: int) -> int:
 
 
 def leave(tables: Tables, worker: int) -> None:
-    """Leave as a worker."""
+    """Leave as a worker; what it still writes is refused."""
     tables.run(
-        "UPDATE account SET holder = NULL, freed = clock_timestamp() WHERE holder = %s", worker
+        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+        " WHERE holder = %s",
+        worker,
     )
     tables.run("DELETE FROM worker WHERE id = %s", worker)
 
@@ -387,11 +404,10 @@ def commit(
     kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
     rows = [(own[appid][0], *row) for appid, *row in journal_rows(kept)]
     if rows:
-        tables.copy("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
+        tables.append("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
     calls: Calls = Counter()
-    for each in spent:
-        if each.appid not in gone:
-            calls[each.appid, each.endpoint, str(each.day)] += each.calls
+    for each in spent:  # also of an account that was lost: they have left
+        calls[each.appid, each.endpoint, str(each.day)] += each.calls
     statements.book(tables, calls)
     statements.store_checkpoints(tables, checkpoints)
     return gone

@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
 
-from harvester import seal, sqlitefile
+from harvester import sqlitefile
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.durable import has_room, is_full, make_directory, step
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
@@ -132,8 +132,8 @@ class SqliteLedger(Statements):
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
         return await self._read(tables.calendars, appids)
 
-    async def spent(self, day: date) -> dict[Key, int]:
-        return await self._read(tables.spent, day)
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
+        return await self._read(tables.spent, day, appids)
 
     # on the ledger's thread
 
@@ -248,9 +248,7 @@ class SqliteLedger(Statements):
         else:
             self._open_for_writing()
         self._check_version()
-        self._check_seal()
-        if self._database is not None and not self._readonly:
-            seal.keep(self._database)
+        self._check_integrity()
         self._sound = True
 
     def _for_reading(self) -> sqlite3.Connection:
@@ -302,10 +300,11 @@ class SqliteLedger(Statements):
                 f" {self._way_out()}"
             )
 
-    def _check_seal(self) -> None:
+    def _check_integrity(self) -> None:
         with self._transaction("BEGIN") as database:
-            if not seal.whole(database):
-                raise LedgerError(self._damaged("it does not hold what was written into it"))
+            [(found,)] = database.execute("PRAGMA integrity_check(1)")
+            if found != "ok":
+                raise LedgerError(self._damaged(str(found)))
 
     @staticmethod
     def _version(database: sqlite3.Connection) -> int:

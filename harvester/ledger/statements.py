@@ -13,13 +13,20 @@ from datetime import date
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester.coverage import Calendar
-from harvester.ledger.base import Exhausted, Key, KnownSink
+from harvester.ledger.base import Exhausted, Key, Range
 from harvester.ledger.rows import NOTHING, Before, Journal, Row, calendars_of, changes
-from harvester.plan import Days
+from harvester.plan import ONE_DAY, Days
 
 LATEST = 30
 """After so many commits they are merged into the calendars."""
 _AT_ONCE = 400
+
+_LATER = (  # as numbers without leading zeros: a sink of the user's own may store another text
+    "value = CASE WHEN excluded.key = 'commits' AND"
+    " (length(excluded.value) < length(checkpoint.value)"
+    " OR length(excluded.value) = length(checkpoint.value) AND excluded.value < checkpoint.value)"
+    " THEN checkpoint.value ELSE excluded.value END"
+)
 
 T = TypeVar("T")
 
@@ -62,10 +69,10 @@ OPEN_WINDOW = Table("open_window", {**_WHERE, "first_day": "text"}, {
 ASKED = Table("asked", _WHOSE, {"first_day": "text", "last_day": "text"})
 BUDGET = Table("budget", {**_WHOSE, "day": "text"}, {"calls": "bigint"})
 EXHAUSTED = Table("exhausted", _WHOSE, {"until": "double precision", "asked": "double precision"})
-SPAN = Table("span", {"endpoint": "text"}, {"days": "integer"})
-SINK = Table("sink", {"name": "text"}, {"behind": "boolean", "refilled": "text"})
+SINK = Table("sink", {"name": "text"}, {"copied": "text"})
+REFRESH = Table("refresh", _WHOSE, {"first_day": "text", "last_day": "text"})
 CHECKPOINT = Table("checkpoint", {"sink": "text", "key": "text"}, {"value": "text"})
-TABLES = (CALENDAR, OPEN_WINDOW, ASKED, BUDGET, EXHAUSTED, SPAN, SINK, CHECKPOINT)
+TABLES = (CALENDAR, OPEN_WINDOW, ASKED, BUDGET, EXHAUSTED, REFRESH, SINK, CHECKPOINT)
 
 
 class Tables(Protocol):
@@ -96,17 +103,24 @@ def put(tables: Tables, table: Table, rows: Sequence[Row]) -> None:
 # what a run writes
 
 
-def register(
-    tables: Tables, ranges: Sequence[tuple[str, str, date, date]], sinks: Sequence[str]
-) -> None:
-    """Remember the requested ranges and the sinks."""
+def register(tables: Tables, ranges: Sequence[Range]) -> None:
+    """Remember the requested ranges."""
+    _widen(tables, ASKED, ranges)
+
+
+def mark_refresh(tables: Tables, ranges: Sequence[Range]) -> None:
+    """Remember days that are to be harvested again."""
+    _widen(tables, REFRESH, ranges)
+
+
+def _widen(tables: Tables, table: Table, ranges: Sequence[Range]) -> None:
+    """Add ranges, each to the one that is there."""
     tables.insert(
-        ASKED,
+        table,
         [(appid, name, str(begin), str(end)) for appid, name, begin, end in sorted(ranges)],
-        "first_day = least(asked.first_day, excluded.first_day),"
-        " last_day = greatest(asked.last_day, excluded.last_day)",
+        f"first_day = least({table.name}.first_day, excluded.first_day),"
+        f" last_day = greatest({table.name}.last_day, excluded.last_day)",
     )
-    tables.run("UPDATE sink SET behind = true WHERE NOT name = ANY(%s)", list(sinks))
 
 
 def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
@@ -116,9 +130,12 @@ def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
 
 
 def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
-    """Store the entries of sinks; an empty value removes its key."""
+    """Store the entries of sinks; an empty value removes its key.
+
+    The number of commits is never lowered: two workers may store theirs in another order.
+    """
     entries = [(sink, *entry) for sink, each in checkpoints.items() for entry in each.items()]
-    put(tables, CHECKPOINT, sorted([entry for entry in entries if entry[2]]))
+    tables.insert(CHECKPOINT, sorted([entry for entry in entries if entry[2]]), _LATER)
     tables.delete(CHECKPOINT, [entry[:2] for entry in entries if not entry[2]])
 
 
@@ -129,8 +146,9 @@ def merge_journal(tables: Tables, journal: Journal) -> None:
 
 
 def change(tables: Tables, key: Key, how: Callable[..., None], *arguments: Any) -> None:
-    """Call a method of a calendar, and store what it changed."""
+    """Call a method of a calendar, store what it changed, and remove its mark."""
     _change(tables, [key], lambda _, calendar: how(calendar, *arguments))
+    tables.delete(REFRESH, [key])
 
 
 def _change(tables: Tables, keys: Sequence[Key], how: Callable[[Key, Calendar], None]) -> None:
@@ -170,7 +188,11 @@ def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]
 
 
 def rebook(tables: Tables, today: date) -> bool:
-    """Count calls of future days as today's (after a clock change); returns whether any were."""
+    """Count calls of future days as today's (after a clock change); returns whether any were.
+
+    Calls of days that no quota needs any more are forgotten.
+    """
+    forget_calls(tables, today)
     if not tables.run("UPDATE budget SET day = day WHERE day > %s", str(today)):  # it locks them
         return False
     tables.run(
@@ -184,9 +206,9 @@ def rebook(tables: Tables, today: date) -> bool:
     return True
 
 
-def learn_span(tables: Tables, endpoint: str, days: int) -> None:
-    """Remember the most days of a window that an interface accepts."""
-    tables.insert(SPAN, [(endpoint, days)], "days = least(span.days, excluded.days)")
+def forget_calls(tables: Tables, today: date) -> None:
+    """Forget the calls of former days; of a week, in case this machine's clock is ahead."""
+    tables.run("DELETE FROM budget WHERE day < %s", str(today - 7 * ONE_DAY))
 
 
 def note_exhausted(tables: Tables, said: Exhausted) -> None:
@@ -197,10 +219,15 @@ def note_exhausted(tables: Tables, said: Exhausted) -> None:
         tables.delete(EXHAUSTED, [(said.appid, said.endpoint)])
 
 
-def caught_up(tables: Tables, sink: str, refilled: str = "") -> None:
-    """A sink has everything that is stored."""
-    latest = "behind = false, refilled = greatest(sink.refilled, excluded.refilled)"
-    tables.insert(SINK, [(sink, False, refilled)], latest)
+def list_sink(tables: Tables, sink: str, copied: str = "") -> None:
+    """Add a sink that has everything that is stored."""
+    tables.insert(SINK, [(sink, copied)], "copied = greatest(sink.copied, excluded.copied)")
+
+
+def unlist_sink(tables: Tables, sink: str) -> None:
+    """Remove a sink and its checkpoint."""
+    tables.run("DELETE FROM sink WHERE name = %s", sink)
+    tables.run("DELETE FROM checkpoint WHERE sink = %s", sink)
 
 
 # what is known
@@ -212,10 +239,10 @@ def checkpoint(tables: Tables, sink: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in rows}
 
 
-def sinks(tables: Tables) -> dict[str, KnownSink]:
-    """The sinks that the ledger knows, by name."""
-    rows = tables.rows("SELECT name, behind, refilled FROM sink ORDER BY name")
-    return {str(name): KnownSink(not behind, str(refilled)) for name, behind, refilled in rows}
+def sinks(tables: Tables) -> dict[str, str]:
+    """The listed sinks, by name."""
+    rows = tables.rows("SELECT name, copied FROM sink ORDER BY name")
+    return {str(name): str(copied) for name, copied in rows}
 
 
 def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
@@ -247,26 +274,47 @@ def chunks(names: Sequence[str]) -> Iterator[list[str]]:
 
 def asked(tables: Tables) -> dict[Key, Days]:
     """The widest range ever requested, by account and interface."""
+    return _ranges(tables.rows("SELECT * FROM asked"))
+
+
+def refreshes(tables: Tables, appids: Sequence[str]) -> dict[Key, Days]:
+    """The days of these accounts that are to be harvested again."""
+    return _ranges(_of_accounts(tables, "SELECT * FROM refresh WHERE true", [], appids))
+
+
+def _ranges(rows: Iterable[Row]) -> dict[Key, Days]:
     return {
         (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
-        for appid, endpoint, first, last in tables.rows("SELECT * FROM asked")
+        for appid, endpoint, first, last in rows
     }
 
 
-def booked(tables: Tables, day: date) -> dict[Key, int]:
+def booked(tables: Tables, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
     """The calls of a day in China, as far as they are in the table of calls."""
-    rows = tables.rows("SELECT appid, endpoint, calls FROM budget WHERE day = %s", str(day))
+    rows = _of_accounts(
+        tables, "SELECT appid, endpoint, calls FROM budget WHERE day = %s", [str(day)], appids
+    )
     return {(appid, endpoint): int(calls) for appid, endpoint, calls in rows}
 
 
-def spans(tables: Tables) -> dict[str, int]:
-    """The longest windows, in days, that WeChat accepted, of interfaces that refused some."""
-    return {name: int(days) for name, days in tables.rows("SELECT endpoint, days FROM span")}
+def _of_accounts(
+    tables: Tables, sql: str, values: Sequence[object], appids: Sequence[str] | None
+) -> list[Row]:
+    """The rows of these accounts, or of all."""
+    if appids is None:
+        return tables.rows(sql, *values)
+    found: list[Row] = []
+    for some in chunks(appids):
+        found += tables.rows(f"{sql} AND appid = ANY(%s)", *values, some)
+    return found
 
 
-def exhausted(tables: Tables, now: float) -> dict[Key, Exhausted]:
+def exhausted(
+    tables: Tables, now: float, appids: Sequence[str] | None = None
+) -> dict[Key, Exhausted]:
     """The interfaces whose quota is used up at ``now``, a Unix time."""
-    rows = tables.rows("SELECT * FROM exhausted WHERE until > %s", now)
+    sql = "SELECT appid, endpoint, until, asked FROM exhausted WHERE until > %s"
+    rows = _of_accounts(tables, sql, [now], appids)
     return {
         (appid, endpoint): Exhausted(appid, endpoint, float(until), float(said))
         for appid, endpoint, until, said in rows
@@ -284,31 +332,34 @@ class Statements(ABC):
     async def _read(self, function: Callable[..., T], *args: object) -> T:
         """Call a function of `Tables` that only reads, in one snapshot."""
 
-    async def register(
-        self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]
-    ) -> None:
-        await self._call(register, list(ranges), sinks)
+    async def register(self, ranges: Iterable[Range]) -> None:
+        await self._call(register, list(ranges))
 
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        await self._call(learn_span, endpoint, days)
+    async def mark_refresh(self, ranges: Iterable[Range]) -> None:
+        await self._call(mark_refresh, list(ranges))
 
     async def note_exhausted(self, said: Exhausted) -> None:
         await self._call(note_exhausted, said)
 
-    async def caught_up(self, sink: str, refilled: str = "") -> None:
-        await self._call(caught_up, sink, refilled)
+    async def list_sink(self, sink: str, copied: str = "") -> None:
+        await self._call(list_sink, sink, copied)
+
+    async def unlist_sink(self, sink: str) -> None:
+        await self._call(unlist_sink, sink)
 
     async def checkpoint(self, sink: str) -> dict[str, str]:
         return await self._read(checkpoint, sink)
 
-    async def sinks(self) -> dict[str, KnownSink]:
+    async def sinks(self) -> dict[str, str]:
         return await self._read(sinks)
 
     async def asked(self) -> dict[Key, Days]:
         return await self._read(asked)
 
-    async def spans(self) -> dict[str, int]:
-        return await self._read(spans)
+    async def refreshes(self, appids: Sequence[str]) -> dict[Key, Days]:
+        return await self._read(refreshes, appids)
 
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        return await self._read(exhausted, now)
+    async def exhausted(
+        self, now: float, appids: Sequence[str] | None = None
+    ) -> dict[Key, Exhausted]:
+        return await self._read(exhausted, now, appids)

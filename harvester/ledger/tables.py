@@ -15,7 +15,6 @@ from datetime import date
 from functools import cache
 from sqlite3 import Connection
 
-from harvester import seal
 from harvester.codec import encode
 from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger import statements
@@ -25,7 +24,7 @@ from harvester.ledger.statements import LATEST, TABLES, Table
 from harvester.model import Tally
 from harvester.plan import Days
 
-VERSION = 8
+VERSION = 9
 
 _SCHEMA = "".join(
     [
@@ -39,7 +38,7 @@ _SCHEMA = "".join(
 
 def made(database: Connection) -> Connection:
     """Create the tables of an empty ledger, all or none of them."""
-    database.executescript(f"BEGIN;{_SCHEMA}{seal.SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+    database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
     return database
 
 
@@ -165,10 +164,10 @@ def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     return found
 
 
-def spent(tables: Tables, day: date) -> dict[Key, int]:
+def spent(tables: Tables, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
     """The calls of a day in China."""
-    found = Counter(statements.booked(tables, day))
+    found = Counter(statements.booked(tables, day, appids))
     for (appid, endpoint, booked), calls in _journal(tables).spent.items():
-        if booked == str(day):
+        if booked == str(day) and (appids is None or appid in appids):
             found[appid, endpoint] += calls
     return dict(found)

@@ -170,7 +170,6 @@ class Overview:
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  calls: still to
     be made; blocked: calls that a person must unblock first.  finished: the day on which all is
     there, None if it cannot be told.  shapes: letters a day, as of `runs_of`, each once.
-    lacking: sinks that are behind.
     """
 
     made: float
@@ -187,7 +186,6 @@ class Overview:
     blocked: int = 0
     finished: date | None = None
     shapes: list[str] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
     workers: list[WorkerState] = field(default_factory=list)
     where: str = ""
 
@@ -229,7 +227,6 @@ async def overview(
         maker.add(some, await ledger.calendars(some))
     made = maker.finish()
     made.where = where
-    made.lacking = [name for name, sink in (await ledger.sinks()).items() if not sink.whole]
     if (with_workers := shared(ledger)) is not None:
         made.workers = await with_workers.workers()
     return made

@@ -48,7 +48,7 @@ def badge(seen: Overview) -> str:
         return ""
     if any(cause.mine for cause in seen.causes):
         return "needed"
-    return "waiting" if seen.causes or seen.lacking else "well"
+    return "waiting" if seen.causes else "well"
 
 
 def day_of(seen: Overview) -> Text:
@@ -119,12 +119,6 @@ def clauses(seen: Overview) -> list[Clause]:
             + ", ".join(en for _, en in parts),
         )))  # fmt: skip
     found += [_clause(cause, seen.made) for cause in seen.causes if not cause.mine]
-    if seen.lacking:
-        count = len(seen.lacking)
-        fills = "it fills it" if count == 1 else "them fills them"
-        zh = f"{count} 个存储目标还缺数据，下次运行会补上"
-        en = f"{plural(count, 'sink')} behind; the next run into {fills}"
-        found.append(Clause("missing", (zh, en)))
     if provisional := seen.counts[1]:
         found.append(Clause("provisional", (
             f"{number(provisional)} 个接口日的数字还会变，已暂存",

@@ -84,6 +84,9 @@ class Sink(Protocol):
     ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
     a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
 
+    ``listed = False`` is optional: a ledger does not list the sink, so that it may come and go with
+    each run; it gets what is fetched while it is there.
+
     ``fenced = True`` is optional: several workers may write at the same time, and `write` refuses
     accounts that a later epoch has written, however late it comes.  A shared ledger takes no other
     sinks.
@@ -98,7 +101,8 @@ class Sink(Protocol):
         """Get ready, and cut off what lies beyond the checkpoint.
 
         checkpoint: what the ledger has stored for this sink, empty if it knows nothing of it; None
-            if no ledger is kept, or a new one is made: then what stands there is taken as it is.
+            if no ledger is kept, or a new one is made: then what stands there is taken as it is,
+            and nothing is changed before the first write.
         Returns entries that the ledger stores at once.  Raises `UsageError` if the destination
         cannot be used, or holds a harvest that this ledger knows nothing of, and `SinkError` if
         what the checkpoint refers to is gone.
@@ -152,6 +156,11 @@ def is_file_sink(sink: object) -> bool:
 def takes_lines(sink: object) -> bool:
     """Whether a sink wants the lines of a batch, not its records."""
     return bool(getattr(sink, "takes_lines", False))
+
+
+def is_listed(sink: object) -> bool:
+    """Whether a ledger lists a sink."""
+    return bool(getattr(sink, "listed", True))
 
 
 def is_fenced(sink: object) -> bool:

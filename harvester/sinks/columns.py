@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from harvester.codec import encode
 from harvester.endpoint import Field
-from harvester.model import Batch
+from harvester.model import Batch, listed
 
 Row = tuple[Any, ...]
 Form = Callable[[Any], Any]
@@ -37,7 +37,7 @@ METADATA = (
     Field("_fetched_at", "timestamp", "when it was fetched, UTC"),
 )
 EXTRA = Field("_extra", "json", "fields that the catalogue does not know, or not so")
-CHECKSUM = Field("_checksum", "int", "of the record and of its row, in a database")
+CHECKSUM = Field("_checksum", "int", "of the window's records and of the row, in a database")
 _NAMES = {field.name for field in (*METADATA, EXTRA, CHECKSUM)}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EXACT = 2**53  # a whole number up to this is the same as a float
@@ -72,6 +72,7 @@ class Table:
     typed_nesting: objects and lists become what their fields say, so that a format with nested
         types takes them; else they stay as they came, for a column of JSON.
     forms: by type, what a value becomes last, as a text of a date where there is no such type.
+    beyond: fields that the catalogue knows, and that have no column.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Table:
         *,
         typed_nesting: bool = False,
         forms: Mapping[str, Form] = NO_FORMS,
+        beyond: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.fields = _distinct(fields)
@@ -91,6 +93,7 @@ class Table:
         ]
         self._as_they_came = () if typed_nesting else (dict, list)
         self._known = {field.name for field in self.fields} | {field.name for field in METADATA}
+        self._beyond = beyond
         self._drift: dict[str, None] = {}
         self._told: set[str] = set()
 
@@ -147,10 +150,10 @@ class Table:
 
     def _metadata(self, batches: Sequence[Batch]) -> Iterator[Row]:
         """What stands behind the fields in the rows of each batch."""
-        listed = [*zip(*[batch.window for batch in batches], strict=True),
-                  [batch.fetched_at for batch in batches]]  # fmt: skip
+        windows = zip(*[batch.window for batch in batches], strict=True)
+        given = [*windows, [batch.fetched_at for batch in batches]]
         found: list[Sequence[Any]] = []
-        for field, values in zip(METADATA, listed, strict=True):
+        for field, values in zip(METADATA, given, strict=True):
             form = self._forms.get(field.type)
             if field.type == "timestamp":
                 values = distinct(values, moment)
@@ -204,7 +207,10 @@ class Table:
         return (*values, *beside, encode(extra).decode() if extra else None)
 
     def _note_unknown(self, name: str) -> None:
-        if self.fields:  # of an interface without any, nothing can drift
+        if name in self._beyond:
+            few = listed(self._beyond, "field")
+            self._drift[f"{self.name}: the table has no column for {few}; see _extra"] = None
+        elif self.fields:  # of an interface without any, nothing can drift
             self._drift[f"{self.name}: the field {name!r} is not known; it stands in _extra"] = None
 
     def _note_type(self, field: Field, value: object) -> None:

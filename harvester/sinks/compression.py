@@ -12,8 +12,8 @@ import io
 import sys
 import zlib
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from io import FileIO
+from typing import Any, Protocol
 
 from harvester.errors import SinkError, UsageError, needs
 
@@ -54,27 +54,27 @@ class Plain:
         """To make one member piece by piece."""
         return _Unchanged()
 
-    def lines(self, path: Path, size: int) -> Generator[bytes]:
+    def lines(self, file: FileIO, size: int) -> Generator[bytes]:
         """The lines of a file up to a size; raises `SinkError` if they cannot be unpacked."""
-        with path.open("rb", buffering=CHUNK) as file:
-            for line in file:
+        file.seek(0)
+        with io.BufferedReader(file, CHUNK) as buffered:
+            for line in buffered:
                 size -= len(line)
                 if size < 0:
                     return
                 yield line
 
-    def whole(self, path: Path) -> int:
+    def whole(self, file: FileIO) -> int:
         """The length of the whole lines, or members, at the beginning of a file."""
-        with path.open("rb") as file:
-            end = file.seek(0, io.SEEK_END)
-            while end:
-                start = max(0, end - CHUNK)
-                file.seek(start)
-                found = file.read(end - start).rfind(b"\n")
-                if found >= 0:
-                    return start + found + 1
-                end = start
-            return 0
+        end = file.seek(0, io.SEEK_END)
+        while end:
+            start = max(0, end - CHUNK)
+            file.seek(start)
+            found = (file.read(end - start) or b"").rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+        return 0
 
 
 class _Unchanged:
@@ -92,23 +92,22 @@ class Packed(Plain):
         """To read one member."""
         raise NotImplementedError
 
-    def lines(self, path: Path, size: int) -> Generator[bytes]:
-        with path.open("rb") as file:
-            yield from _lines_of(data for data, _ in self._unpacked(file, path, size))
+    def lines(self, file: FileIO, size: int) -> Generator[bytes]:
+        yield from _lines_of(data for data, _ in self._unpacked(file, size))
 
-    def whole(self, path: Path) -> int:
+    def whole(self, file: FileIO) -> int:
         """How much of a file is whole members."""
-        with path.open("rb") as file:
-            end = 0
-            for _, member_end in self._unpacked(file, path, path.stat().st_size, torn=True):
-                end = member_end or end
-            return end
+        end = 0
+        for _, member_end in self._unpacked(file, file.seek(0, io.SEEK_END), torn=True):
+            end = member_end or end
+        return end
 
     def _unpacked(
-        self, file: BinaryIO, path: Path, size: int, *, torn: bool = False
+        self, file: FileIO, size: int, *, torn: bool = False
     ) -> Iterator[tuple[bytes, int]]:
         """What is packed, piece by piece, with the place of a member's end, or 0 within one."""
         unpacker = self.unpacker()
+        file.seek(0)
         place, within = 0, False
         while place < size and (data := file.read(min(_PACKED_CHUNK, size - place))):
             place += len(data)
@@ -116,19 +115,19 @@ class Packed(Plain):
                 try:
                     piece = unpacker.decompress(data)
                 except Exception as exc:
-                    raise self._damaged(path, place - len(data)) from exc
+                    raise self._damaged(file, place - len(data)) from exc
                 within = not unpacker.eof
                 data = b"" if within else unpacker.unused_data
                 yield piece, 0 if within else place - len(data)
                 if not within:
                     unpacker = self.unpacker()
         if (within and not torn) or place < size:
-            raise self._damaged(path, place)
+            raise self._damaged(file, place)
 
     @staticmethod
-    def _damaged(path: Path, place: int) -> SinkError:
+    def _damaged(file: FileIO, place: int) -> SinkError:
         return SinkError(
-            f"{path} is damaged near byte {place:,} and cannot be unpacked; put it back from a"
+            f"{file.name} is damaged near byte {place:,} and cannot be unpacked; put it back from a"
             " copy, or move it and the ledger away to harvest everything again"
         )
 

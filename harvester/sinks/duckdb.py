@@ -11,7 +11,7 @@ window by the least and greatest values that it keeps of each block.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from harvester.errors import SinkError, UsageError, needs
 from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero
 from harvester.sinks.spec import read_spec
-from harvester.sinks.sql import DISK_FULL, Days, Rows, SqlSink, before, make_ready
+from harvester.sinks.sql import DISK_FULL, Days, MakeRows, Rows, SqlSink, before, make_ready
 
 _TYPES = {
     "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN", "date": "DATE",
@@ -228,13 +228,19 @@ class DuckDBDriver:
             while rows := cursor.fetchmany(2000):
                 yield from rows
 
-    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        pass  # a statement locks nothing before it is whole
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
         names = ", ".join(DIALECT.quoted(field.name) for field in columns)
         into = f"INSERT INTO {DIALECT.quoted(table)} ({names})"
-        if self._arrow is None or len(rows) < _MANY:
-            self._connection.execute(f"{into} {_selected(columns)}", _in_columns(rows))
+        made = rows()
+        if self._arrow is None or len(made) < _MANY:
+            self._connection.execute(f"{into} {_selected(columns)}", _in_columns(made))
             return
-        self._connection.register(_ROWS, self._arrow.table_of_rows(_as_written(columns), rows))
+        self._connection.register(_ROWS, self._arrow.table_of_rows(_as_written(columns), made))
         try:
             self._connection.execute(f"{into} SELECT * FROM {_ROWS}")
         finally:
@@ -274,8 +280,8 @@ class DuckDBDriver:
             return "it cannot be written"
         return text
 
-    def is_away(self, exc: Exception) -> bool:
-        return False
+    def outage(self, exc: Exception) -> None:
+        return None
 
     def is_barred(self, exc: Exception) -> bool:
         return any(part in str(exc) for part in _BARRED)

@@ -3,14 +3,15 @@
 Rule: pure; SQL text and values.  What differs from database to database is a `Dialect`.
 
 There is no primary key: WeChat may send two records with the same key, and correct data must never
-be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are the checksum of
-the record as it was fetched, so that a scan can compute the tally of a window; the lower 31 bits
-are the checksum of the row as it was inserted, so that a scan detects a row that was changed later.
+be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are its share in the checksum
+of the records of its window as they were fetched (`shares_of`), so that a scan can compute the
+tally of the window; the lower 31 bits are the checksum of the row as it was inserted, so that a
+scan detects a row that was changed later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import chain
 from math import copysign
@@ -18,7 +19,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import encode, parse, row_checksum, row_checksums
+from harvester.codec import encode, parse, row_checksum, row_checksums, shares_of
 from harvester.endpoint import Field
 from harvester.errors import UsageError
 from harvester.model import Batch
@@ -39,6 +40,7 @@ WINDOW = ("_appid", "_begin_date", "_end_date")
 _FETCHED_AT = "_fetched_at"
 _ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, CHECKSUM))
 _JSON_TYPES = ("object", "list", "json")
+_SCALAR_TYPES = ("int", "float", "str", "bool", "date")
 _ROW_BITS = (1 << 31) - 1
 
 
@@ -52,6 +54,7 @@ class Dialect(NamedTuple):
     mark: stands for a value in a statement.  quote: stands around a name.  percent: how a ``%`` of
         a name is written.
     folds: ``A`` and ``a`` name the same column.  longest: bytes of a name, 0 if it does not matter.
+    most: columns of a table, 0 if it does not matter.
     refuses: whether a value of ``refused`` type cannot be held as it is; it stands in ``_extra``
         then.  sign: what the JSON of a record has if it holds such a value.
     indexed: what makes the index by window, a statement or a part of that which makes the table
@@ -72,6 +75,7 @@ class Dialect(NamedTuple):
     percent: str = "%"
     folds: bool = True
     longest: int = 0
+    most: int = 0
     refused: str = ""
     refuses: Callable[[Any], bool] = lambda value: False
     sign: bytes = b""
@@ -88,6 +92,20 @@ class Dialect(NamedTuple):
         """A name in a statement, whatever stands in it."""
         doubled = name.replace(self.quote, self.quote * 2).replace("%", self.percent)
         return f"{self.quote}{doubled}{self.quote}"
+
+    def held_type(self, field: Field, kind: str, former: str) -> str:
+        """The type of the values that an existing column holds, empty if there is none.
+
+        field: as the catalogue has it now; kind: the column's type as the database names it;
+        former: the type with which its rows were written, empty if there are none.
+        """
+        if former in _JSON_TYPES and field.type in _JSON_TYPES:
+            former = field.type
+        known = (former, field.type, *_SCALAR_TYPES, "object")
+        return next((each for each in known if self._names(each, kind)), "")
+
+    def _names(self, each: str, kind: str) -> bool:
+        return self.types.get(each, "").lower() == kind.lower()
 
     def takes(self, name: str) -> bool:
         """Whether a name is not too long."""
@@ -122,11 +140,23 @@ def is_negative_zero(value: Any) -> bool:
 class Layout:
     """One interface's table, and its records as rows of it.
 
+    A column that exists keeps its type, whatever the catalogue says now.  existing: the columns of
+    the table, and their types as the database names them; former: the types with which its rows
+    were written.  Fields without a column are in ``_extra``: those whose names are too long, those
+    that are too many, and those whose column is of a type that no field has.
+
     described: the columns that the checksum of a row covers, in order, as JSON; number: its
     checksum, by which the database knows it.
     """
 
-    def __init__(self, name: str, fields: Sequence[Field], dialect: Dialect) -> None:
+    def __init__(
+        self,
+        name: str,
+        fields: Sequence[Field],
+        dialect: Dialect,
+        existing: Mapping[str, str] = {},
+        former: Mapping[str, str] = {},
+    ) -> None:
         if not dialect.takes(name):
             raise UsageError(
                 f"interface: {name} cannot be a table of {dialect.name}, whose names have at most"
@@ -134,9 +164,11 @@ class Layout:
             )
         self.name = name
         self.given = fields
-        self.table = Table(
-            name, [field for field in fields if dialect.takes(field.name)], forms=dialect.forms
-        )
+        self._has = {dialect.same(column): kind for column, kind in existing.items()}
+        held = [*self._held(fields, dialect, former)]
+        names = {field.name for field in held}
+        beyond = [field.name for field in fields if field.name not in names]
+        self.table = Table(name, held, forms=dialect.forms, beyond=beyond)
         self.columns = (*self.table.columns, CHECKSUM)
         self.described = as_text([[field.name, field.type] for field in self.table.columns])
         self.number = crc32(self.described.encode())
@@ -146,6 +178,20 @@ class Layout:
     def __repr__(self) -> str:
         return f"<Layout {self.name}, {len(self.columns)} columns>"
 
+    def _held(
+        self, fields: Iterable[Field], dialect: Dialect, former: Mapping[str, str]
+    ) -> Iterator[Field]:
+        """The fields that have a column, with its type."""
+        room = dialect.most - max(len(self._has), len(_ALWAYS))
+        for field in fields:
+            name = dialect.same(field.name)
+            if name not in self._has:
+                if dialect.takes(field.name) and (room > 0 or not dialect.most):
+                    room -= 1
+                    yield field
+            elif held := dialect.held_type(field, self._has[name], former.get(name, "")):
+                yield field._replace(type=held)
+
     def rows(self, batches: Sequence[Batch]) -> list[Row]:
         """The records of the batches, ready to be inserted."""
         found: list[Row] = []
@@ -153,10 +199,10 @@ class Layout:
             rows = self.table.rows_of(chunk)
             if self._may_refuse and self._refuses_some(chunk):
                 rows = [*map(self._moved, rows)]
-            records = chain.from_iterable([batch.checksums for batch in chunk])
+            shares = chain.from_iterable([shares_of(each.checksum, each.count) for each in chunk])
             found += [
-                (*row, record << 31 | own & _ROW_BITS)
-                for row, record, own in zip(rows, records, row_checksums(rows), strict=True)
+                (*row, share << 31 | own & _ROW_BITS)
+                for row, share, own in zip(rows, shares, row_checksums(rows), strict=True)
             ]
         return found
 
@@ -193,14 +239,12 @@ class Layout:
         within, after = (by, []) if by.startswith(",") else ("", [by] if by else [])
         return [f"CREATE TABLE {quoted(self.name)} ({columns}{within}){dialect.ends}", *after]
 
-    def grow(self, existing: Mapping[str, str], where: str) -> list[str]:
+    def grow(self, where: str) -> list[str]:
         """The statements that add the columns which an existing table lacks.
 
-        existing: its columns, and their types as the database names them.  Raises `UsageError` if
-        it is another table.
+        Raises `UsageError` if it is another table.
         """
-        same = self._dialect.same
-        has = {same(name): kind for name, kind in existing.items()}
+        same, has = self._dialect.same, self._has
         missing = [field for field in self.columns if same(field.name) not in has]
         wrong = [
             f"{field.name} is {has[same(field.name)]}, not {self._type(field)}"
@@ -224,15 +268,17 @@ class Layout:
         return self._dialect.types["key" if field.name == WINDOW[0] else field.type]
 
 
+def fields_of(described: str) -> list[Field]:
+    """The columns of a layout that was described."""
+    return [Field(str(name), str(kind)) for name, kind in parse(described.encode())]
+
+
 class Reader:
     """The rows of a table as they were inserted, by the layouts that they were inserted with."""
 
     def __init__(self, layouts: Iterable[str], existing: Iterable[str], dialect: Dialect) -> None:
         has = {dialect.same(name) for name in existing}
-        listed = [
-            [Field(str(name), str(kind)) for name, kind in parse(described.encode())]
-            for described in layouts
-        ]
+        listed = [*map(fields_of, layouts)]
         fields = {dialect.same(field.name): field for each in listed for field in each}
         self.columns = [
             *[field for name, field in fields.items() if name in has and name not in _ALWAYS],
@@ -263,8 +309,8 @@ class Reader:
             ]
         )
 
-    def checksum(self, row: Row) -> int:
-        """The checksum of the record; another number if the row is not as it was inserted."""
+    def share(self, row: Row) -> int:
+        """The share of the record; another number if the row is not as it was inserted."""
         *values, stored = row
         if type(stored) is not int:
             return 1

@@ -10,7 +10,15 @@ with the new generation makes that file the segment; it gets the segment's name 
 at `close`, or at the next `open`.  Until then the old file stays, so that a reader of the directory
 sees each window once.  A committed segment is never removed: no number is used twice.
 
-Files in folders that were not made here are never touched (`harvester.sinks.directory`).
+Each opening and each write has a number, which the ledger stores with it, and which the directory
+notes before it begins (`harvester.sinks.directory`).  The next one begins when the ledger has
+stored the former one; so a ledger that lacks more than the latest is older than the directory, and
+refused before anything is cut off.
+
+A ledger that is made anew from the directory gets the checkpoint of what is there, and nothing is
+changed for it: the former ledger goes on until the first run with the new one.
+
+Files in folders that were not made here are never touched.
 
 The metadata ends each line, in the same bytes for all lines of a window: so windows are found
 without parsing a record.
@@ -21,7 +29,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -45,6 +54,7 @@ from harvester.sinks.segments import (
     folder_of,
     is_ours,
     marks_of,
+    opened,
     tail_of,
     windows_in,
 )
@@ -56,7 +66,9 @@ _COMPRESSED = 8  # so many times smaller: a segment is rewritten in about the sa
 _LARGE_MEMBER = 128 * 1024  # bytes of lines: compressed nearly as well as a whole segment
 _SMALL_BYTES = 64 * 1024  # a segment is packed again when its small members take more than this
 _SMALL_SHARE = 4  # and more than this part of it
-_OWNER = "owner"
+_OWNER, _COMMITS, _TAKEN = "owner", "commits", "taken"
+"""Keys of a checkpoint.  It is taken as long as the ledger has only read what another one had
+written: its first run makes it the owner."""
 _LOOKS = "looks"  # a segment holds windows of which the ledger knows nothing: each write looks
 
 
@@ -90,6 +102,8 @@ class JsonLines:
         self._segment_bytes = segment_bytes // _COMPRESSED if compress else segment_bytes
         self._thread: Thread | None = None
         self._home = Directory(self.path)
+        self._commits = 0  # the number of the latest one that the ledger has, or is about to store
+        self._settled = True  # False: what is not needed is still there
         self._looks = False  # for stored windows that overlap, also where none is known of
         self._commits_itself = False  # there is no ledger
         self._pending: dict[str, Path] = {}  # segments written again that have not their names yet
@@ -149,60 +163,67 @@ class JsonLines:
         self._home.lock()
         if checkpoint:
             return self._recover(checkpoint)
+        self._looks = self._commits_itself = checkpoint is None
+        self._commits, self._settled = self._home.commits, checkpoint is not None
         if checkpoint is None:
             self._take_all()
-        elif self._records():
+            entries = {_OWNER: self._home.owner, _COMMITS: str(self._commits), _TAKEN: "1"}
+            return {**self._said({}), **entries}
+        if self._records():
             raise self._unknown()
-        self._looks = self._commits_itself = checkpoint is None
-        self._home.owner = secrets.token_hex(16)
+        return self._own()
+
+    def _own(self, owner: str = "") -> Checkpoint:
+        """Begin with what the marks say: the next commit, and nothing else is here."""
+        for name, mark in self._marks.items():
+            self._cut(self.path / name, mark.size)
+        for name in self._strays({*self._home.folders, *map(folder_of, self._marks)}):
+            durable.remove(self.path / name, "segment without a checkpoint")
+        self._commits += 1
+        self._home.owner = owner or secrets.token_hex(16)
+        self._home.commits, self._settled = self._commits, True
         self._home.write()
-        return {**self._said({}), _OWNER: self._home.owner}
+        return {_OWNER: self._home.owner, _COMMITS: str(self._commits)}
 
     def _recover(self, checkpoint: Checkpoint) -> Checkpoint:
         """Bring the directory to where a checkpoint says."""
-        said = checkpoint.get(_OWNER, "")
-        if self._home.owner not in ("", said) and self._records():  # a copy may lack the lock file
+        said, taken = checkpoint.get(_OWNER, ""), bool(checkpoint.get(_TAKEN))
+        strange = self._home.owner not in ("", said) and not taken  # a copy may lack the lock file
+        if strange and self._records():
             raise self._unknown()
+        self._commits = int(checkpoint.get(_COMMITS, 0))
+        if self._home.commits > self._commits + 1 and self._records():
+            raise self._older()
         self._looks = bool(checkpoint.get(_LOOKS))
-        accepted: Marks = {}
-        for name, mark in marks_of(checkpoint).items():
-            current, found = self._current(name, mark)
-            if found != mark:
-                accepted[name] = found
-            if current != self.path / name:
-                durable.rename(current, self.path / name, "rewritten segment")
-            self._cut(self.path / name, found.size)
-            self._marks[name] = found
-        for name in self._strays({*self._home.folders, *map(folder_of, self._marks)}):
-            durable.remove(self.path / name, "segment without a checkpoint")
-        self._home.owner = said or secrets.token_hex(16)
-        self._home.write()
-        if not accepted:
-            return {}
-        self._looks = True
-        return {**{name: str(mark) for name, mark in accepted.items()}, _LOOKS: "1"}
+        before = marks_of(checkpoint)
+        places: dict[str, Path] = {}
+        for name, mark in before.items():
+            file, self._marks[name] = self._current(name, mark)
+            with file:
+                places[name] = Path(file.name)
+        for name, place in places.items():
+            if place != self.path / name:
+                durable.rename(place, self.path / name, "rewritten segment")
+        entries = {**self._own("" if taken else said), _TAKEN: ""}
+        accepted = self._said(before)
+        self._looks = self._looks or bool(accepted)
+        return {**entries, **accepted, **({_LOOKS: "1"} if accepted else {})}
 
-    def _current(self, name: str, mark: Mark) -> tuple[Path, Mark]:
-        """Where a segment of this generation lies, and how much of it counts.
+    def _current(self, name: str, mark: Mark) -> tuple[FileIO, Mark]:
+        """The open file of a segment of this generation, and how much of it counts.
 
-        The mark is another one if the segment was renamed by `close`, and no ledger learned of it.
+        It stays what it is while it is open, whatever becomes of its name.  The mark is another one
+        if the segment was renamed by `close`, and no ledger learned of it.
         """
-        path = self.path / name
-        draft = draft_of(path, mark.generation)
-        if draft.exists():
-            path = draft
-        try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            size = -1
-        if size >= mark.size and mark.tail == tail_of(path, mark.size):
-            return path, mark
-        placed = self._home.placed()
-        if name in placed:
-            found = Mark.parse(placed[name])
-            newer = found.generation > mark.generation and size >= found.size
-            if newer and found.tail == tail_of(path, found.size):
-                return path, found
+        size, path = -1, self.path / name
+        for place in (draft_of(path, mark.generation), path):
+            with suppress(FileNotFoundError):
+                file = opened(place)
+                size = os.fstat(file.fileno()).st_size
+                for found in self._accepted(name, mark):
+                    if size >= found.size and found.tail == tail_of(file, found.size):
+                        return file, found
+                file.close()
         state = "is not as the ledger says: one of the two is older, or it was changed"
         if size < mark.size:
             state = "is gone" if size < 0 else f"is cut to {size} of its {mark.size} bytes"
@@ -212,9 +233,22 @@ class JsonLines:
             f" ({self._command})"
         )
 
+    def _accepted(self, name: str, mark: Mark) -> Iterator[Mark]:
+        yield mark
+        placed = Mark.parse(self._home.placed().get(name, str(mark)))
+        if placed.generation > mark.generation:
+            yield placed
+
     @property
     def _command(self) -> str:
         return self.rebuild.format(self.path)
+
+    def _older(self) -> SinkError:
+        return SinkError(
+            f"the ledger is older than the directory {self.path}, and would remove what was stored"
+            " since; put the newest ledger back, or make a new one from what is stored"
+            f" ({self._command})"
+        )
 
     def _unknown(self) -> UsageError:
         return UsageError(
@@ -228,17 +262,11 @@ class JsonLines:
         return any(path.stat().st_size for _, path in self._segments_of_ours())
 
     def _take_all(self) -> None:
-        """Accept whatever whole lines stand here."""
-        for name in self._strays(self._home.folders):
-            if DRAFT.search(name):
-                durable.remove(self.path / name, "segment without a checkpoint")
-        for name, path in [*self._segments_of_ours()]:
-            size = compression_of(name).whole(path)
-            if not size and folder_of(name) in self._home.folders:
-                durable.remove(path, "segment without a checkpoint")
-                continue
-            self._cut(path, size)
-            self._marks[name] = Mark(size, tail=tail_of(path, size))
+        """Accept whatever whole lines are here; nothing is changed."""
+        for name, path in self._segments_of_ours():
+            with opened(path) as file:
+                if size := compression_of(name).whole(file):
+                    self._marks[name] = Mark(size, tail=tail_of(file, size))
             if folder_of(name) not in self._home.folders:
                 self._home.folders.append(folder_of(name))
 
@@ -273,14 +301,18 @@ class JsonLines:
 
     def _write(self, batches: Sequence[Batch]) -> Checkpoint:
         self._place_pending()
+        if not self._settled:  # nothing but this run knows of what is here
+            self._own()
         before = dict(self._marks)
         self._appended.clear()
+        self._home.begin(self._commits + 1)
         try:
             for endpoint, group in by_endpoint(batches).items():
                 self._store(endpoint, group)
             if self._commits_itself:
                 self._place_pending()
-            return self._said(before)
+            self._commits += 1
+            return {**self._said(before), _COMMITS: str(self._commits)}
         except Exception:
             self._undo(before)
             raise
@@ -345,8 +377,13 @@ class JsonLines:
         size = mark.size + durable.write_pieces(descriptor, pieces, "segment")
         durable.sync(descriptor, "segment")
         end = _end_of(pieces)
-        tail = crc32(end) if len(end) == TAIL else tail_of(self.path / name, size)
+        tail = crc32(end) if len(end) == TAIL else self._tail_of(self.path / name, size)
         self._marks[name] = Mark(size, mark.generation, small, tail)
+
+    @staticmethod
+    def _tail_of(path: Path, size: int) -> int:
+        with opened(path) as file:
+            return tail_of(file, size)
 
     def _begin(self, name: str) -> None:
         """Before a segment is made: its folder is ours, and nothing of somebody else's is there."""
@@ -390,8 +427,8 @@ class JsonLines:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with open(os.open(draft, flags, 0o666), "r+b", buffering=CHUNK) as file:
             self._pending[name] = draft
-            with durable.step("write rewritten segment"):
-                for found in windows_in(name, self.path / name, mark.size):
+            with durable.step("write rewritten segment"), opened(self.path / name) as former:
+                for found in windows_in(former, mark.size):
                     if not gone.overlaps(found.window):
                         file.write(packer.compress(b"".join(found.lines)))
                         kept.add([found.window])
@@ -401,7 +438,7 @@ class JsonLines:
             durable.sync(file.fileno(), "rewritten segment")
             size = file.tell()
         durable.sync_directory(draft.parent)
-        self._marks[name] = Mark(size, mark.generation + 1, 0, tail_of(draft, size))
+        self._marks[name] = Mark(size, mark.generation + 1, 0, self._tail_of(draft, size))
         if name in self._days:
             self._days[name] = kept
 
@@ -438,6 +475,8 @@ class JsonLines:
                 # Whether the last write was committed is not known here.
                 self._home.write({name: str(self._marks[name]) for name in self._pending})
                 self._place_pending()
+            if self._home.is_locked and self._settled:
+                self._home.sync()
         finally:
             for descriptor in self._files.values():
                 os.close(descriptor)
@@ -449,10 +488,14 @@ class JsonLines:
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records stand here."""
-        standing = self._standing("*", checkpoint)  # a compressed segment may hold nothing
-        return sorted(
-            {folder_of(name) for name, path, size in standing if any(windows_in(name, path, size))}
-        )
+        with self._standing("*", checkpoint) as standing:  # one may hold nothing
+            return sorted(
+                {
+                    Path(file.name).parent.name
+                    for file, size in standing
+                    if any(True for _ in windows_in(file, size))
+                }
+            )
 
     def scan(
         self,
@@ -467,36 +510,48 @@ class JsonLines:
 
     def windows(self, endpoint: str, checkpoint: Checkpoint | None = None) -> Iterator[WindowLines]:
         """The same as lines."""
-        for name, path, size in self._standing(endpoint, checkpoint):
-            yield from windows_in(name, path, size)
+        with self._standing(endpoint, checkpoint) as standing:
+            for file, size in standing:
+                yield from windows_in(file, size)
 
     def lengths(self, endpoint: str) -> dict[str, str]:
         """The mark of each segment of an interface."""
         return {name: str(self._marks[name]) for name in self._segments(endpoint)}
 
-    def _standing(self, folder: str, checkpoint: Checkpoint | None) -> list[tuple[str, Path, int]]:
-        """Each segment, where it lies and how much of it counts."""
+    @contextmanager
+    def _standing(
+        self, folder: str, checkpoint: Checkpoint | None
+    ) -> Iterator[list[tuple[FileIO, int]]]:
+        """Each segment, and how much of it counts; all are open: a run may replace them."""
+        with ExitStack() as stack:
+            try:
+                found = [*self._files_of(folder, checkpoint, stack)]
+            except OSError as exc:
+                raise SinkError(f"{self.path} cannot be read ({exc.strerror})") from exc
+            yield found
+
+    def _files_of(
+        self, folder: str, checkpoint: Checkpoint | None, stack: ExitStack
+    ) -> Iterator[tuple[FileIO, int]]:
         if not self._home.is_locked and checkpoint is None:
             self._home.read()
-            return [
-                (name, path, compression_of(name).whole(path))
-                for name, path in self._segments_of_ours(folder)
-            ]
+            for name, path in self._segments_of_ours(folder):
+                with suppress(FileNotFoundError):  # removed by a run
+                    file = stack.enter_context(opened(path))
+                    yield file, compression_of(name).whole(file)
+            return
         marks = self._marks if self._home.is_locked else marks_of(checkpoint or {})
-        found = []
         for name, mark in sorted(marks.items()):
             if folder in ("*", folder_of(name)):
-                path, held = self._pending.get(name), mark
-                if path is None:
-                    path, held = self._current(name, mark)
-                found.append((name, path, held.size))
-        return found
+                file, found = self._current(name, mark)
+                yield stack.enter_context(file), found.size
 
     def _days_of(self, name: str) -> Days:
         """The days of which a segment holds windows."""
         if name not in self._days:
-            found = windows_in(name, self.path / name, self._marks[name].size)
-            self._days[name] = Days(each.window for each in found)
+            with opened(self.path / name) as file:
+                found = windows_in(file, self._marks[name].size)
+                self._days[name] = Days(each.window for each in found)
         return self._days[name]
 
 

@@ -29,6 +29,8 @@ class MemorySink:
     writes: how many windows came at once; opened, closed: how often that was done.
     """
 
+    listed = False
+
     def __init__(self, identity: str = "memory:") -> None:
         self._identity = identity
         self._holder = secrets.token_hex(16)

@@ -13,21 +13,20 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import copy
 from itertools import chain
 from typing import Any
 
 from harvester import durable
-from harvester.away import PATIENCE, Away
+from harvester.away import PATIENCE, Away, Undone
 from harvester.endpoint import Field
 from harvester.errors import SinkError, UsageError
-from harvester.mysql import Server, server_of
+from harvester.mysql import LOCK, Server, server_of
 from harvester.secrets import Secret
-from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero
-from harvester.sinks.sql import Days, Rows, SqlSink, before
+from harvester.sinks.sql import Days, MakeRows, Rows, SqlSink, before
 
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",
@@ -49,6 +48,7 @@ DIALECT = Dialect(
     quote="`",
     percent="%%",
     longest=64,
+    most=150,  # of longtext InnoDB takes some 170: a row has a part of each in its page
     refused="float",
     refuses=is_negative_zero,
     sign=b"-0.0",
@@ -59,7 +59,6 @@ DIALECT = Dialect(
 
 _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
 """Of MariaDB and MySQL: in all others ``A`` is ``a``, or a text is the same with a blank behind."""
-_LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
 _LENGTH = 1 << 20
 """Bytes of one INSERT; longer ones are no faster."""
 _AT_ONCE = 100
@@ -97,7 +96,7 @@ class MySQLDriver:
         self.identity = server.identity
         self.where = server.where
         self.says = server.says
-        self.is_away = server.is_away
+        self.outage = server.outage
         self.is_barred = server.is_barred
         self._server = server
         self._connection: Any = None
@@ -107,7 +106,7 @@ class MySQLDriver:
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
             try:
-                self._connection.ping()
+                self._connection.ping(reconnect=False)
             except self.errors:  # idle for long, and nothing was under way
                 self.close()
             else:
@@ -138,8 +137,8 @@ class MySQLDriver:
 
     @contextmanager
     def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
-        if alone and self.query(f"SELECT GET_LOCK({_LOCK}, 30)") != [(1,)]:
-            raise Away("another program is making tables there")
+        if alone and self.query(f"SELECT GET_LOCK({LOCK}, 30)") != [(1,)]:
+            raise Undone("another program is making tables there")
         self.query("START TRANSACTION")
         try:
             yield
@@ -152,7 +151,7 @@ class MySQLDriver:
         finally:
             if alone:
                 with suppress(*self.errors):
-                    self.query(f"DO RELEASE_LOCK({_LOCK})")
+                    self.query(f"DO RELEASE_LOCK({LOCK})")
 
     @contextmanager
     def reading(self) -> Iterator[MySQLDriver]:
@@ -160,7 +159,7 @@ class MySQLDriver:
         reader._connection = None
         try:
             reader.connect(create=False)
-            reader.query("SET SESSION wait_timeout = 28800")
+            self._server.lift_limits(reader._connection)
             reader.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             reader.query("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             yield reader
@@ -191,17 +190,23 @@ class MySQLDriver:
             raise
         cursor.close()
 
-    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        pass  # a statement locks nothing before it is whole
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
         dialect = self.dialect
         names = ", ".join(dialect.quoted(field.name) for field in columns)
         values = f"({dialect.marks(len(columns))})"
         into = f"INSERT INTO {dialect.quoted(table)} ({names}) VALUES "
+        made = rows()
         with self._connection.cursor() as cursor:
             cursor.max_stmt_length = min(self._packet, _LENGTH)  # it splits the rows by bytes
             try:
-                cursor.executemany(into + values, rows)
+                cursor.executemany(into + values, made)
             except self.errors:  # the server may have hung up on a record that is too long
-                longest = max(len(cursor.mogrify(into + values, row).encode()) for row in rows)
+                longest = max(len(cursor.mogrify(into + values, row).encode()) for row in made)
                 if longest >= self._packet:
                     raise SinkError(
                         f"a record of {table} takes {longest:,} bytes, and {self.where} takes"

@@ -6,6 +6,9 @@ PostgreSQL refuses the character NUL in text: a text that has one is put into ``
 JSON writes it ``\u0000``, and its column is null.  JSON columns are ``json``, not ``jsonb``, which
 would refuse it too, and would not keep the order of an object's fields.
 
+Rows are first copied to a temporary table, while nothing is locked: a writer that is frozen in the
+middle of COPY is never ended by the server.
+
 Writers of different accounts write at the same time.  A transaction that was cut off from its
 writer in the middle of its commit still holds the locks of its accounts, so the repeated write
 waits for its end, and replaces its rows.
@@ -13,24 +16,22 @@ waits for its end, and replaces its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from hashlib import sha256
 from typing import Any
 
 from harvester.away import PATIENCE
 from harvester.endpoint import Field
-from harvester.postgres import SETTINGS, Server, server_of
+from harvester.postgres import SETTINGS, Server, begin, limits, server_of
 from harvester.secrets import Secret
-from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text
-from harvester.sinks.sql import Days, Rows, SqlSink
+from harvester.sinks.sql import Days, MakeRows, Rows, SqlSink
 
 _LOCK = 0x68617276  # "harv"
-# A writer that is frozen in a transaction holds the locks of its accounts only for so long.
 _SETTINGS = (  # the days to delete are few beside a table: they are looked up in its index
-    f"{SETTINGS}, set_config('idle_in_transaction_session_timeout', '60s', true),"
-    " set_config('statement_timeout', '120s', true), set_config('enable_hashjoin', 'off', true),"
+    f"{SETTINGS}, set_config('enable_hashjoin', 'off', true),"
     " set_config('enable_mergejoin', 'off', true)"
 )
 
@@ -103,7 +104,7 @@ class PostgresDriver:
         self.identity = server.identity
         self.where = server.where
         self.says = server.says
-        self.is_away = server.is_away
+        self.outage = server.outage
         self.is_barred = server.is_barred
         self._server = server
         self._settings = _SETTINGS
@@ -125,9 +126,11 @@ class PostgresDriver:
 
     @contextmanager
     def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
-        with self._server.transaction(self._connection, self._settings, what):
+        settings = f"{self._settings}, {limits(self._connection)}"
+        with self._server.transaction(self._connection, settings, what):
             if alone:
                 self.query("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                self.query("CREATE TEMP TABLE harvester_may (may int) ON COMMIT DROP")  # may we?
             yield
 
     @contextmanager
@@ -136,8 +139,9 @@ class PostgresDriver:
         reader._connection = None
         try:
             reader.connect(create=False)
-            reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            reader.query(f"SELECT {reader._settings}")
+            connection = reader._connection
+            settings = f"{reader._settings}, {limits(connection, lifted=True)}"
+            begin(connection, settings, "REPEATABLE READ, READ ONLY")
             yield reader
         finally:
             reader.close()
@@ -148,23 +152,37 @@ class PostgresDriver:
 
     def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         with self._connection.cursor() as cursor:
-            cursor.executemany(sql, rows)
+            cursor.execute("; ".join([cursor.mogrify(sql, row) for row in rows]))
 
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         with self._connection.cursor(name="harvester") as cursor:
             cursor.itersize = 2000
             yield from cursor.execute(sql, values or None)
 
-    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
-        names = ", ".join(DIALECT.quoted(field.name) for field in columns)
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        """Copy rows to a temporary table, which is emptied by the end of the transaction."""
+        staged, names = _staged(table, columns), _names(columns)
+        types = ", ".join(f"{_quoted(each.name)} {_TYPES[each.type]}" for each in columns)
+        self.query(f"CREATE TEMP TABLE IF NOT EXISTS {staged} ({types}) ON COMMIT DELETE ROWS")
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(f"COPY {DIALECT.quoted(table)} ({names}) FROM STDIN") as copy,
+            cursor.copy(f"COPY pg_temp.{staged} ({names}) FROM STDIN") as copy,
         ):
             copy.set_types([_AS_THEY_ARE.get(field.type, "text") for field in columns])
             write = copy.write_row
-            for row in rows:
+            for row in rows():
                 write(row)
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
+        names = _names(columns)  # they may have a %: so no values are passed with them
+        with self._connection.cursor() as cursor:
+            where = cursor.mogrify("WHERE NOT _appid = ANY(%s)", [list(without)])
+            cursor.execute(
+                f"INSERT INTO {_quoted(table)} ({names})"
+                f" SELECT {names} FROM pg_temp.{_staged(table, columns)} {where}"
+            )
 
     def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
         appids, begins, ends = (list(values) for values in zip(*days, strict=True))
@@ -183,3 +201,16 @@ class PostgresDriver:
             [DIALECT.quoted(table)],
         )
         return {str(name): str(kind) for name, kind in found}
+
+
+_quoted = DIALECT.quoted
+
+
+def _names(columns: Sequence[Field]) -> str:
+    return ", ".join(_quoted(field.name) for field in columns)
+
+
+def _staged(table: str, columns: Sequence[Field]) -> str:
+    """The name of a temporary table for these columns, which a pooler may have kept."""
+    kinds = [(field.name, field.type) for field in columns]
+    return f"harvester_{sha256(repr((table, kinds)).encode()).hexdigest()[:32]}"

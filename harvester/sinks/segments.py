@@ -5,14 +5,16 @@ Rule: reads; writes nothing.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import METADATA_BEGINS, TALLY_BITS, parse_lines, parse_small
+from harvester.codec import METADATA_BEGINS, parse_lines, parse_small, records_checksum
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
 from harvester.sinks.base import Checkpoint
@@ -90,12 +92,12 @@ class WindowLines(NamedTuple):
     lines: list[bytes]
 
     def tally(self) -> Tally:
-        """How many they are, and the sum of their checksums."""
-        return Tally(len(self.lines), sum(self.checksums()) & TALLY_BITS)
+        """How many they are, and the checksum of the window."""
+        return Tally.of(len(self.lines), self.checksum(), self.lines[0][-self.tail :])
 
-    def checksums(self) -> list[int]:
-        """The checksum of each record."""
-        return [*map(crc32, self._pieces())]
+    def checksum(self) -> int:
+        """The checksum of the records."""
+        return records_checksum(self._pieces())
 
     def records(self) -> list[dict[str, Any]]:
         """The records, without the metadata."""
@@ -103,20 +105,21 @@ class WindowLines(NamedTuple):
         return found
 
     def _pieces(self) -> list[bytes]:
-        """The lines without their ends."""
-        cut = self.tail + 1  # and the comma, if a field stands before it
-        return [line[: max(len(line) - cut, 1)] for line in self.lines]
+        """The lines without their ends; a byte there that is no comma is noticed by `checksum`."""
+        end, comma = -self.tail, -self.tail - 1
+        return [line[:comma] if line[comma:end] == b"," else line[:end] for line in self.lines]
 
 
 _NO_TAIL = b"\n\n"
 """No line ends with it."""
 
 
-def windows_in(name: str, path: Path, size: int) -> Iterator[WindowLines]:
+def windows_in(file: FileIO, size: int) -> Iterator[WindowLines]:
     """The windows of a segment, in the order in which they were written; raises `SinkError`."""
+    path = os.fspath(file.name)
     tail, held = _NO_TAIL, list[bytes]()
     try:
-        for line in compression_of(name).lines(path, size):
+        for line in compression_of(DRAFT.sub("", path)).lines(file, size):
             if line.endswith(tail):
                 held.append(line)
                 continue
@@ -159,9 +162,8 @@ def _window_lines(tail: bytes, lines: list[bytes]) -> WindowLines:
 def is_ours(path: Path) -> bool:
     """Whether a segment begins with a record of ours, of the interface that its folder names."""
     try:
-        lines = compression_of(path.name).lines(path, path.stat().st_size)
-        first = next(lines, b"")
-        lines.close()
+        with opened(path) as file:
+            first = next(compression_of(path.name).lines(file, path.stat().st_size), b"")
         found = _window_lines(first[_tail_at(first) :], [first])
     except (SinkError, _ForeignLineError, OSError):
         return False
@@ -180,11 +182,15 @@ def draft_of(path: Path, generation: int) -> Path:
     return path.with_name(f"{path.name}.{generation}.tmp")
 
 
-def tail_of(path: Path, size: int) -> int:
+def opened(path: Path) -> FileIO:
+    """A segment, to be read."""
+    return path.open("rb", buffering=0)
+
+
+def tail_of(file: FileIO, size: int) -> int:
     """A checksum of the bytes right before that place."""
-    with path.open("rb") as file:
-        file.seek(max(0, size - TAIL))
-        return crc32(file.read(min(TAIL, size)))
+    file.seek(max(0, size - TAIL))
+    return crc32(file.read(min(TAIL, size)) or b"")
 
 
 def folder_of(name: str) -> str:

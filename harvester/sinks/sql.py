@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester import sqlitefile
-from harvester.away import AGAIN, PATIENCE, Away, until_it_answers
-from harvester.codec import TALLY_BITS
+from harvester.away import AGAIN, PATIENCE, Away, Undone, until_it_answers
 from harvester.endpoint import Endpoint, Field
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
-from harvester.model import Batch, Tally, Window, many
+from harvester.model import Batch, Window, many, tally_of_shares
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
@@ -35,6 +34,7 @@ from harvester.sinks.layout import (
     Layout,
     Reader,
     day_of,
+    fields_of,
     moment_of,
 )
 from harvester.thread import Thread
@@ -51,6 +51,7 @@ _AT_ONCE = 500
 
 T = TypeVar("T")
 Rows = Generator[tuple[Any, ...], None, None]
+MakeRows = Callable[[], Sequence[Row]]
 
 
 class Days(NamedTuple):
@@ -95,7 +96,15 @@ class Driver(Protocol):
         """The rows of a query without having all of them in memory."""
         ...
 
-    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None: ...
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        """Send rows for `insert`, if that should be done before anything is locked."""
+        ...
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
+        """Insert rows, or those that were staged, but those of some accounts."""
+        ...
 
     def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
         """Delete the rows whose windows overlap these days; longest: days of the longest window."""
@@ -113,8 +122,8 @@ class Driver(Protocol):
         """What went wrong, without a secret."""
         ...
 
-    def is_away(self, exc: Exception) -> bool:
-        """Whether it can be another thing in a moment."""
+    def outage(self, exc: Exception) -> type[Away] | None:
+        """The kind of outage, None if the error will stay."""
         ...
 
     def is_barred(self, exc: Exception) -> bool:
@@ -188,6 +197,7 @@ class SqlSink:
         self._patience = patience
         self._layouts: dict[str, Layout] = {}
         self._owner = ""  # of the ledger, if one is kept
+        self._commits = 0  # the number of the last commit that is known
         self._thread: Thread | None = None
 
     def __repr__(self) -> str:
@@ -208,13 +218,11 @@ class SqlSink:
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store the batches in one transaction.
 
-        Where several workers write, nothing is repeated under the same epochs: then it raises
-        `Away` if the database does not say whether it was stored.
+        Where several workers write, a write is repeated only if the database has said that nothing
+        was stored; else it raises `Away`, and the sink is opened anew before it is used again.
         """
-        if any(epoch > EPOCH for epoch in fence.values()):
-            assert self._thread is not None, "the sink is not open"
-            return await self._thread.call(self._write, batches, fence)
-        return await self._persist(self._write, batches, fence)
+        shared = any(epoch > EPOCH for epoch in fence.values())
+        return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -226,11 +234,13 @@ class SqlSink:
                 self._thread = None
                 self._layouts.clear()
 
-    async def _persist(self, function: Callable[..., T], *args: Any) -> T:
+    async def _persist(
+        self, function: Callable[..., T], *args: Any, repeats: type[Away] = Away
+    ) -> T:
         """Call it on the sink's thread; while the database is away, again, for a bounded time."""
         assert self._thread is not None, "the sink is not open"
         call = partial(self._thread.call, function, *args)
-        return await until_it_answers(call, self._driver.where, self._patience)
+        return await until_it_answers(call, self._driver.where, self._patience, repeats=repeats)
 
     @contextmanager
     def _translated(self, kind: type[UsageError | SinkError], what: str) -> Iterator[None]:
@@ -239,9 +249,10 @@ class SqlSink:
             yield
         except driver.errors as exc:
             said = driver.says(exc)
-            if driver.is_away(exc):
-                driver.close()
-                raise Away(said) from None
+            if outage := driver.outage(exc):
+                if outage is not Undone:
+                    driver.close()
+                raise outage(said) from None
             if said == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
             after = f"; {AGAIN}" if what == "written" or said == DISK_FULL else ""
@@ -256,10 +267,11 @@ class SqlSink:
             with driver.transaction("open", alone=True):
                 if not checkpoint and not _is_made(driver):
                     self._make()
-                commits = _check(driver, checkpoint or {})
+                commits = self._commits = _check(driver, checkpoint or {}, self._identity)
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
-                holding = self._check_tables(gone_is_error=bool(checkpoint))
-                if checkpoint and not checkpoint.get(_TAKEN):
+                continues = bool(checkpoint and not checkpoint.get(_TAKEN))
+                holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
+                if checkpoint and continues:
                     self._owner = checkpoint[_OWNER]
                     return {}
                 if holding and checkpoint is not None and not checkpoint:
@@ -298,8 +310,11 @@ class SqlSink:
         marks = driver.dialect.marks(3)
         driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
 
-    def _check_tables(self, *, gone_is_error: bool) -> list[str]:
-        """The interfaces of which records are there; that no table was emptied or dropped."""
+    def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
+        """The interfaces of which records are there; that no table was emptied or dropped.
+
+        owned: by the ledger that opens it; else nothing is changed.
+        """
         driver = self._driver
         there = []
         for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
@@ -311,7 +326,7 @@ class SqlSink:
                     f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
                     " to its records; put it back, or use a new ledger"
                 )
-            else:
+            elif owned:
                 self._note(name, holding=0)
         return there
 
@@ -327,7 +342,7 @@ class SqlSink:
         if layout is not None and (endpoint is None or layout.given == endpoint.fields):
             return layout
         driver, dialect = self._driver, self._driver.dialect
-        layout = Layout(name, endpoint.fields if endpoint is not None else (), dialect)
+        fields = endpoint.fields if endpoint is not None else ()
         with driver.transaction("table", alone=True):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
@@ -335,7 +350,8 @@ class SqlSink:
                         f"{driver.where} cannot tell the tables {other} and {name} apart"
                     )
             existing = driver.columns(name)
-            for sql in layout.grow(existing, driver.where) if existing else layout.create():
+            layout = Layout(name, fields, dialect, existing, self._former_types(name))
+            for sql in layout.grow(driver.where) if existing else layout.create():
                 driver.query(sql)
             self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
             self._insert_new(
@@ -345,6 +361,13 @@ class SqlSink:
             )
         self._layouts[name] = layout
         return layout
+
+    def _former_types(self, name: str) -> dict[str, str]:
+        """The types with which the columns of a table were written until now."""
+        dialect = self._driver.dialect
+        sql = f"SELECT columns FROM _harvester_layout WHERE interface = {dialect.mark}"
+        described = [fields_of(columns) for (columns,) in self._driver.query(sql, [name])]
+        return {dialect.same(field.name): field.type for each in described for field in each}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
@@ -366,13 +389,17 @@ class SqlSink:
             except UsageError as exc:
                 raise SinkError(str(exc)) from None
             with driver.transaction("batches"):
+                for name, group in by_endpoint(batches).items():
+                    layout = self._layouts[name]
+                    driver.stage(name, layout.columns, partial(_rows, layout, group))
                 gone = self._raise_fence(fence, {batch.window.appid for batch in batches})
                 left = [batch for batch in batches if batch.window.appid not in gone]
                 for name, group in by_endpoint(left).items():
-                    self._replace(self._layouts[name], group)
-                commits = self._count() if left else ""
+                    self._replace(self._layouts[name], group, gone)
+                commits = self._count() if left else 0
+        self._commits = commits or self._commits
         return Written(
-            {_COMMITS: commits} if commits else {},
+            {_COMMITS: str(commits)} if commits else {},
             gone,
             [*chain.from_iterable([layout.table.drift() for layout in layouts])],
         )
@@ -403,14 +430,14 @@ class SqlSink:
             found.update(rows)
         return found
 
-    def _replace(self, layout: Layout, group: Sequence[Batch]) -> None:
+    def _replace(self, layout: Layout, group: Sequence[Batch], without: Collection[str]) -> None:
         driver, mark = self._driver, self._driver.dialect.mark
         sql = f"SELECT longest, holding FROM _harvester_interface WHERE name = {mark}"
         [(longest, holding)] = driver.query(sql, [layout.name])
         if longest:
             driver.delete(layout.name, days_of(sorted(windows_of(group))), longest)
-        if rows := layout.rows(sorted(last_of_overlapping(group), key=_window)):
-            driver.insert(layout.name, layout.columns, rows)
+        if any(batch.count for batch in last_of_overlapping(group)):
+            driver.insert(layout.name, layout.columns, partial(_rows, layout, group), without)
             days = max((batch.window.end - batch.window.begin).days + 1 for batch in group)
             if days > longest:
                 driver.query(
@@ -423,8 +450,11 @@ class SqlSink:
         elif holding and not _has_rows(driver, layout.name):
             self._note(layout.name, holding=0)
 
-    def _count(self) -> str:
-        """The number of this commit: last, since other writers wait for it from here on."""
+    def _count(self) -> int:
+        """The number of this commit: last, since other writers wait for it from here on.
+
+        It may be another server by now, which lacks commits that this process has seen.
+        """
         self._driver.query("UPDATE _harvester_state SET commits = commits + 1")
         [(owner, commits)] = self._driver.query("SELECT owner, commits FROM _harvester_state")
         if self._owner not in ("", owner):
@@ -432,7 +462,9 @@ class SqlSink:
                 f"{self._driver.where} belongs to another ledger now, which began to write it;"
                 " use that ledger, or another destination"
             )
-        return str(commits)
+        if (missing := self._commits + 1 - commits) > 0:
+            raise SinkError(_is_older(self._driver.where, missing, self._identity))
+        return int(commits)
 
     # reading back
 
@@ -476,14 +508,15 @@ class SqlSink:
             with driver.reading() as reader:
                 if not _is_made(reader):
                     raise SinkError(f"{driver.where} holds no harvest")
-                _check(reader, checkpoint or {})
+                _check(reader, checkpoint or {}, self._identity)
                 yield reader
             return
         except Away as exc:
-            raise UsageError(f"{driver.where} could not be read: {exc}") from None
+            raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
             problem = f"{driver.where} could not be read: {driver.says(exc)}"
-            kind = UsageError if driver.is_barred(exc) else SinkError
+            stays = UsageError if driver.is_barred(exc) else SinkError
+            kind = SinkAwayError if driver.outage(exc) else stays
         raise kind(problem)  # here, where no frame holds a password
 
 
@@ -502,7 +535,7 @@ def _is_made(driver: Driver) -> bool:
     return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
 
 
-def _check(driver: Driver, checkpoint: Checkpoint) -> int:
+def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> int:
     """That the database is what the checkpoint refers to; gives the number of its commits."""
     where = driver.where
     found = _is_made(driver) and driver.query(
@@ -526,12 +559,20 @@ def _check(driver: Driver, checkpoint: Checkpoint) -> int:
             " belongs to another ledger now; put it back, or use a new ledger"
         )
     if (missing := int(checkpoint.get(_COMMITS, 0)) - commits) > 0:
-        raise SinkError(
-            f"{where} is older than the ledger: its last {many(missing, 'commit')}"
-            f" {'is' if missing == 1 else 'are'} missing; put"
-            " the newer one back, or make a ledger from this one with `harvester rebuild`"
-        )
+        raise SinkError(_is_older(where, missing, identity))
     return int(commits)
+
+
+def _is_older(where: str, missing: int, identity: str) -> str:
+    return (
+        f"{where} is older than the ledger: its last {many(missing, 'commit')}"
+        f" {'is' if missing == 1 else 'are'} missing; put the newer one back, or make a ledger"
+        f" from this one with `harvester rebuild --sink {identity}` and the same --out or --ledger"
+    )
+
+
+def _rows(layout: Layout, group: Sequence[Batch]) -> list[Row]:
+    return layout.rows(sorted(last_of_overlapping(group), key=_window))
 
 
 def _has_rows(driver: Driver, table: str) -> bool:
@@ -563,12 +604,9 @@ def _windows(
 
 
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
-    return StoredWindow(
-        window,
-        Tally(len(rows), sum(map(table.checksum, rows)) & TALLY_BITS),
-        moment_of(table.fetched_at(rows[0])),
-        lambda: [*map(table.record, rows)],
-    )
+    fetched_at = moment_of(table.fetched_at(rows[0]))
+    tally = tally_of_shares(window, fetched_at, [*map(table.share, rows)])
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
 
 
 def _portions(accounts: Sequence[str]) -> list[Sequence[str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,12 +16,12 @@ from harvester import durable, sqlitefile
 from harvester.away import PATIENCE
 from harvester.endpoint import Field
 from harvester.errors import UsageError
-from harvester.sinks.columns import Row
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import (
     DISK_FULL,
     Days,
+    MakeRows,
     Rows,
     SqlSink,
     before,
@@ -164,11 +164,16 @@ class SQLiteDriver:
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         yield from self._open.execute(sql, values)
 
-    def insert(self, table: str, columns: Sequence[Field], rows: Sequence[Row]) -> None:
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        pass  # a statement locks nothing before it is whole
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
         names = ", ".join(DIALECT.quoted(field.name) for field in columns)
         marks = DIALECT.marks(len(columns))
         self._open.executemany(
-            f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES ({marks})", rows
+            f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES ({marks})", rows()
         )
 
     def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
@@ -197,8 +202,8 @@ class SQLiteDriver:
             return "it cannot be written"
         return text
 
-    def is_away(self, exc: Exception) -> bool:
-        return False
+    def outage(self, exc: Exception) -> None:
+        return None
 
     def is_barred(self, exc: Exception) -> bool:
         return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED

@@ -59,6 +59,8 @@ class StandardOutput:
     def __repr__(self) -> str:
         return f"<StandardOutput {'closed' if self._descriptor < 0 else 'open'}>"
 
+    listed = False
+
     @property
     def identity(self) -> str:
         """``-``."""

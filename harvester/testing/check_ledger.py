@@ -245,28 +245,20 @@ async def checkpoint(bench: LedgerBench) -> None:
 
 @_check
 async def sinks(bench: LedgerBench) -> None:
-    """A sink has everything from `caught_up` on, until a run is registered without it.
-
-    What it says of windows that were taken over is kept, and the latest moment counts.
-    """
+    """Sinks are listed until they are removed, with the latest moment of what was copied."""
     async with bench.make() as ledger:
-        await bench.register(ledger, sinks=["one"])
-        await bench.expect(ledger)
         for name in ("one", "two", "three"):
-            await bench.caught_up(ledger, name)
-        await bench.register(ledger, sinks=["one", "three", "four"])
+            await bench.list_sink(ledger, name)
+        await bench.commit(ledger, outcome(0), checkpoints={"two": {"a": "1"}, "one": {"b": "2"}})
         await bench.expect(ledger)
-        await bench.commit(ledger, outcome(0), checkpoints={"two": {"a": "1"}})
-        await bench.register(ledger, sinks=["three", "two"])
+        await bench.unlist_sink(ledger, "two")
         await bench.expect(ledger)
     await bench.expect()
     async with bench.make() as ledger:
-        await bench.caught_up(ledger, "two", "2026-01-01T00:00:00Z")
-        await bench.caught_up(ledger, "two", "2025-01-01T00:00:00Z")
-        await bench.caught_up(ledger, "two")
+        await bench.list_sink(ledger, "one", "2026-01-01T00:00:00Z")
+        await bench.list_sink(ledger, "one", "2025-01-01T00:00:00Z")
+        await bench.list_sink(ledger, "one")
         await bench.expect(ledger)
-        if set(await ledger.sinks()) < {"one", "two", "three"}:
-            raise bench.broken("a sink that is behind is not known any more")
     await bench.expect()
 
 
@@ -322,16 +314,6 @@ async def rebook(bench: LedgerBench) -> None:
             await bench.rebook(ledger, TODAY - timedelta(days=1))
             await bench.expect(ledger)
         await bench.expect()
-
-
-@_check
-async def spans(bench: LedgerBench) -> None:
-    """Of an interface the shortest of the spans is known that were learned."""
-    async with bench.make() as ledger:
-        for endpoint, days in (("a", 7), ("b", 3), ("a", 30), ("a", 4), ("b", 5)):
-            await bench.learn_span(ledger, endpoint, days)
-            await bench.expect(ledger)
-    await bench.expect()
 
 
 @_check
@@ -425,10 +407,9 @@ async def _any_call(bench: LedgerBench, ledger: Ledger, draw: Random) -> None:
     elif call == "rebook":
         await bench.rebook(ledger, TODAY)
     elif call == "register":
-        await bench.caught_up(ledger, draw.choice(("one", "two")))
-        await bench.register(ledger, (*key, *days), sinks=draw.choice((["one"], ["one", "two"])))
+        await bench.list_sink(ledger, draw.choice(("one", "two")))
+        await bench.register(ledger, (*key, *days))
     elif call == "others":
-        await bench.learn_span(ledger, key[1], draw.randint(1, 40))
         await bench.note_exhausted(ledger, Exhausted(*key, draw.choice((0.0, NOW + 9)), NOW))
 
 

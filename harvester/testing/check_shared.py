@@ -10,7 +10,7 @@ are short, and a check waits for their end.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -20,7 +20,7 @@ from harvester.coverage import STORED
 from harvester.errors import UsageError
 from harvester.ledger.base import Job, SharedLedger, Spent
 from harvester.testing.bench import ONE, OTHER
-from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, outcome
+from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, day, outcome
 
 SharedCheck = Callable[[LedgerBench], Awaitable[None]]
 SHARED_CHECKS: dict[str, SharedCheck] = {}
@@ -35,8 +35,8 @@ def _check(run: SharedCheck) -> SharedCheck:
     return run
 
 
-def _job(lease: float = LONG, name: str = "a job", sinks: Sequence[str] = ("one",)) -> Job:
-    return Job(name, list(sinks), lease, time.time())
+def _job(lease: float = LONG, name: str = "a job") -> Job:
+    return Job(name, lease, time.time())
 
 
 @asynccontextmanager
@@ -59,6 +59,12 @@ async def _ended() -> None:
 
 async def _claimed(ledger: SharedLedger, limit: int = 2) -> dict[str, int]:
     return {lease.appid: lease.epoch for lease in await ledger.claim(limit)}
+
+
+async def _lost(ledger: SharedLedger) -> dict[str, int]:
+    """What a renewal reports as lost."""
+    renewed = await ledger.renew(0)
+    return {} if renewed is None else dict(renewed.lost)
 
 
 async def _days(ledger: SharedLedger, appid: str) -> int:
@@ -111,25 +117,29 @@ async def takeover(bench: LedgerBench) -> None:
         idle = max(lease.idle for lease in taken.values())
         if not 0.0 <= idle < SHORT + 10:
             raise bench.broken(f"another worker held it {idle} s ago")
-        _expect(bench, "what was lost", dict(await silent.renew(0)), held)
-        _expect(bench, "what is held then", dict(silent.epochs), {})
+        _expect(bench, "renewed", await silent.renew(0), None)
+        refused = {*await silent.commit([outcome(0)], {}, (), held)}
+        _expect(bench, "refused", refused & {ONE}, {ONE})
 
 
 @_check
 async def renewal(bench: LedgerBench) -> None:
-    """A lease that is renewed does not end; one that has ended claims nothing until it is."""
+    """A lease that is renewed does not end; one that has ended is never renewed."""
     async with _workers(bench, _job(SHORT), _job()) as [one, other]:
         await _claimed(one, 1)
         for _ in range(4):
             await anyio.sleep(SHORT / 2)
-            _expect(bench, "lost", dict(await one.renew(1)), {})
+            _expect(bench, "lost", await _lost(one), {})
         await _claimed(other, 1)
         _expect(bench, "claimed by the other", len(other.epochs), 1)
         await _ended()
         await other.leave()
         _expect(bench, "claimed after the end", await _claimed(one), {})
-        await one.renew(2)
-        _expect(bench, "claimed after a renewal", len(await _claimed(one)), 1)
+        _expect(bench, "renewed after the end", await one.renew(2), None)
+        await one.leave()
+        await one.join(_job())
+        await one.want([ONE, OTHER])
+        _expect(bench, "claimed after joining anew", len(await _claimed(one)), 2)
 
 
 @_check
@@ -184,18 +194,60 @@ async def finished(bench: LedgerBench) -> None:
 
 
 @_check
-async def abandoned(bench: LedgerBench) -> None:
-    """Who starts anew holds nothing; what was under way is refused, and can be claimed at once."""
+async def anew(bench: LedgerBench) -> None:
+    """Who leaves and joins anew holds nothing; what was under way is refused."""
     async with _workers(bench, _job(), _job()) as [one, other]:
         held = await _claimed(one, 1)
         (appid,) = held
-        await one.abandon()
+        await one.leave()
         _expect(bench, "held", dict(one.epochs), {})
+        await one.join(_job())
+        await one.want([ONE, OTHER])
         refused = {*await one.commit([outcome(0, appid=appid)], {}, (), held)}
         _expect(bench, "refused", refused, {appid})
         _expect(bench, "days", await _days(one, appid), 0)
         _expect(bench, "still to be claimed", await one.unfinished(), 2)
         _expect(bench, "claimed by the other", sorted(await _claimed(other)), sorted([ONE, OTHER]))
+
+
+@_check
+async def given_back(bench: LedgerBench) -> None:
+    """An account that is given back is claimed by others first; by the same one if all did so."""
+    async with _workers(bench, _job(), _job()) as [one, other]:
+        held = await _claimed(one)
+        await one.give_back([ONE])
+        _expect(bench, "held", sorted(one.epochs), [OTHER])
+        refused = {*await one.commit([outcome(0)], {}, (), held)}
+        _expect(bench, "refused", refused & {ONE}, {ONE})
+        _expect(bench, "claimed again at once", await _claimed(one), {})
+        _expect(bench, "still unfinished", await one.unfinished(), 1)
+        _expect(bench, "claimed by the other", sorted(await _claimed(other)), [ONE])
+        await other.give_back([ONE])
+        _expect(bench, "claimed when none is left", sorted(await _claimed(one)), [ONE])
+        await one.release([ONE])
+        _expect(bench, "left for the other", await other.unfinished(), 1)  # what the first holds
+
+
+@_check
+async def refresh(bench: LedgerBench) -> None:
+    """A worker marks days once a job; holders lose their accounts, and all workers want them."""
+    key = (ONE, INTERFACE)
+    marks = [(*key, day(0), day(5))]
+    again = _job()._replace(refresh=True, marks=marks)
+    async with _workers(bench, _job()) as [one]:
+        held = await _claimed(one)
+        await one.commit([outcome(0, days=3), outcome(0, appid=OTHER)], {}, (), held)
+        await one.release([OTHER])
+        async with _workers(bench, again) as [other]:
+            _expect(bench, "lost", [*await _lost(one)], [ONE])
+            _expect(bench, "wanted", await one.unfinished(), 1)
+            _expect(bench, "marked", await one.refreshes([ONE, OTHER]), {key: (day(0), day(5))})
+            await _claimed(other)
+            await other.forget(key, (day(0), day(5)))
+            _expect(bench, "days", await _days(other, ONE), 0)
+            _expect(bench, "marked still", await other.refreshes([ONE]), {})
+            async with _workers(bench, again) as [third]:
+                _expect(bench, "marked again", await third.refreshes([ONE]), {})
 
 
 @_check
@@ -232,26 +284,18 @@ async def alone(bench: LedgerBench) -> None:
 
 @_check
 async def joining(bench: LedgerBench) -> None:
-    """A worker with other sinks than those that run, or with a wrong clock, is refused."""
-    async with _workers(bench, _job(SHORT)), bench.make() as ledger:
+    """A worker whose clock is wrong is refused; others learn the ledger's time."""
+    async with bench.make() as ledger:
         late = cast("SharedLedger", ledger)
-        for job in (_job(sinks=["one", "two"]), _job()._replace(wall=time.time() + 3600)):
-            try:
-                await late.join(job)
-            except UsageError:
-                continue
+        job = _job()._replace(wall=time.time() + 3600)
+        try:
+            await late.join(job)
+        except UsageError:
+            pass
+        else:
             raise bench.broken(f"{job} was not refused")
-        await _ended()
-        await late.join(_job(sinks=["two"]))
-
-
-@_check
-async def frozen(bench: LedgerBench) -> None:
-    """Once another worker has joined, one whose lease has ended commits nothing."""
-    async with _workers(bench, _job(SHORT)) as [silent]:
-        fetched = await _claimed(silent)
-        await _ended()
-        async with _workers(bench, _job(sinks=["one", "two"])) as [other]:
-            gone = {*await silent.commit([outcome(0)], {}, (), fetched)}
-            _expect(bench, "refused", gone & {ONE}, {ONE})
-            _expect(bench, "days", await _days(other, ONE), 0)
+        now = await late.join(_job())
+        renewed = await late.renew(0)
+        for told in (now, renewed.now if renewed is not None else 0.0):
+            if abs(told - time.time()) > LONG:
+                raise bench.broken(f"its time is {told}")

@@ -51,6 +51,8 @@ class Desk:
         self.seed = seed
         self.wall = wall
         self.counts = counts
+        self.rid = ""
+        """The request id that was given out last."""
         self._serial = 0
 
     def noise(self, bits: int = 512) -> tuple[int, str]:
@@ -65,7 +67,8 @@ class Desk:
         """A refusal: HTTP 200, errcode, errmsg with a request id, which begins with the time."""
         self._serial += 1
         self.counts[f"errcode {code}"] += 1
-        rid = f"{int(self.wall()):08x}-{self._serial:08x}-{(self.seed + code) & 0xFFFFFFFF:08x}"
+        number = (self.seed + code) & 0xFFFFFFFF
+        self.rid = rid = f"{int(self.wall()):08x}-{self._serial:08x}-{number:08x}"
         text = self._texts.get(code, "error") if text is None else text
         return Reply(200, encode({"errcode": code, "errmsg": f"{text} rid: {rid}"}))
 
@@ -79,10 +82,16 @@ class Desk:
         return Reply(200, encode({"errcode": 0, "errmsg": "ok", **more}))
 
 
-def parse_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object of a body, or None."""
+def object_in(method: str, body: bytes) -> dict[str, Any]:
+    """The JSON object that was sent by POST; raises `Refused`."""
+    if method != "POST":
+        raise Refused(43002)
+    if not body:
+        raise Refused(44002)
     try:
         value = json.loads(str(body, "utf-8"))
     except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        raise Refused(47001) from None
+    if not isinstance(value, dict):
+        raise Refused(47001)
+    return value

@@ -14,10 +14,11 @@ from harvester.transport import Leave
 
 
 class FakeTransport:
-    """Sends requests straight to a simulator.
+    """A `harvester.Transport` that sends requests straight to a simulator.
 
-    ``latency`` and a reply's own delay pass on the event loop's clock.  in_flight, most_in_flight:
-    requests under way now, and the most there ever were.
+    For the option ``transport`` of `harvester.run` and `harvester.stream` in tests: no socket and
+    no thread is used.  ``latency`` and a reply's own delay pass on the event loop's clock.
+    in_flight, most_in_flight: requests under way now, and the most there ever were.
     """
 
     def __init__(self, simulator: Simulator, latency: float = 0.0) -> None:
@@ -38,5 +39,7 @@ class FakeTransport:
         finally:
             self.in_flight -= 1
         if reply.fault:
-            raise AttemptError("the connection was closed before an answer came")
+            error = AttemptError("the connection was closed before an answer came")
+            error.connected = True
+            raise error
         return Response(reply.status, reply.body)

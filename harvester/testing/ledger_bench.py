@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from harvester.coverage import MISSING, Calendar, OpenWindow, Outcome
-from harvester.ledger.base import Exhausted, Key, KnownSink, Ledger, Spent
+from harvester.ledger.base import Exhausted, Key, Ledger, Range, Spent
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.testing.bench import ONE, BrokenPromiseError
@@ -62,19 +62,14 @@ class Model:
         self.asked: dict[Key, Days] = {}
         self.budget: Counter[tuple[Key, date]] = Counter()
         self.exhausted: dict[Key, Exhausted] = {}
-        self.spans: dict[str, int] = {}
-        self.sinks: dict[str, KnownSink] = {}
+        self.sinks: dict[str, str] = {}
         self.checkpoints: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
-    def register(self, ranges: Iterable[tuple[str, str, date, date]], sinks: Sequence[str]) -> None:
+    def register(self, ranges: Iterable[Range]) -> None:
         """As `Ledger.register`."""
         for appid, endpoint, begin, end in ranges:
             first, last = self.asked.get((appid, endpoint), (begin, end))
             self.asked[appid, endpoint] = min(first, begin), max(last, end)
-        self.sinks = {
-            name: known._replace(whole=known.whole and name in sinks)
-            for name, known in self.sinks.items()
-        }
 
     def commit(
         self,
@@ -161,12 +156,10 @@ class LedgerBench:
         await ledger.commit(outcomes, checkpoints or {}, iter(spent))
         self.model.commit(outcomes, checkpoints or {}, spent)
 
-    async def register(
-        self, ledger: Ledger, *ranges: tuple[str, str, date, date], sinks: Sequence[str] = ()
-    ) -> None:
+    async def register(self, ledger: Ledger, *ranges: Range) -> None:
         """Register here and in memory."""
-        await ledger.register(iter(ranges), sinks)
-        self.model.register(ranges, sinks)
+        await ledger.register(iter(ranges))
+        self.model.register(ranges)
 
     async def reopen(
         self,
@@ -191,16 +184,16 @@ class LedgerBench:
         if found != wanted:
             raise self.broken(f"rebook returns {found}, not {wanted}")
 
-    async def caught_up(self, ledger: Ledger, sink: str, refilled: str = "") -> None:
-        """A sink has everything, here and in memory."""
-        await ledger.caught_up(sink, refilled)
-        before = self.model.sinks.get(sink, KnownSink(True)).refilled
-        self.model.sinks[sink] = KnownSink(True, max(before, refilled))
+    async def list_sink(self, ledger: Ledger, sink: str, copied: str = "") -> None:
+        """List a sink, here and in memory."""
+        await ledger.list_sink(sink, copied)
+        self.model.sinks[sink] = max(self.model.sinks.get(sink, ""), copied)
 
-    async def learn_span(self, ledger: Ledger, endpoint: str, days: int) -> None:
-        """An interface takes windows of so many days, here and in memory."""
-        await ledger.learn_span(endpoint, days)
-        self.model.spans[endpoint] = min(self.model.spans.get(endpoint, days), days)
+    async def unlist_sink(self, ledger: Ledger, sink: str) -> None:
+        """Remove a sink from the list, here and in memory."""
+        await ledger.unlist_sink(sink)
+        self.model.sinks.pop(sink, None)
+        self.model.checkpoints.pop(sink, None)
 
     async def note_exhausted(self, ledger: Ledger, said: Exhausted) -> None:
         """What WeChat said of a quota, here and in memory."""
@@ -222,7 +215,9 @@ class LedgerBench:
         for on in sorted({when for _, when in model.budget} | {TODAY}):
             spent = _without_zeros(await ledger.spent(on))
             self._same(f"spent of {on}", spent, _without_zeros(model.spent(on)))
-        self._same("spans", await ledger.spans(), model.spans)
+            some = {key: calls for key, calls in spent.items() if key[0] in model.accounts[:1]}
+            found = _without_zeros(await ledger.spent(on, model.accounts[:1]))
+            self._same(f"spent of {on}, of one account", found, some)
         exhausted = {key: said for key, said in model.exhausted.items() if said.until > now}
         self._same("exhausted", await ledger.exhausted(now), exhausted)
         sinks = await ledger.sinks()

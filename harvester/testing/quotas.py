@@ -12,8 +12,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
+from harvester.plan import china
+
 UNLIMITED = 10_000_000
 CHINA_AHEAD = 8 * 3600
+CLEARS_A_MONTH = 10
+"""How often an account's calls can be cleared in a month, in whichever way."""
 MINUTE_TOLD = 2
 """Quota/get reports more calls a minute than WeChat accepts: by this factor."""
 
@@ -32,6 +36,7 @@ class Quotas:
         self._minute = minute
         self.departures: defaultdict[str, deque[float]] = defaultdict(deque)
         self._calls: Counter[tuple[str, str, int]] = Counter()
+        self._clears: Counter[tuple[str, int, int]] = Counter()
 
     def refusal(self, appid: str, name: str, now: float) -> int:
         """Count a call; returns the errcode that refuses it, or 0."""
@@ -48,6 +53,17 @@ class Quotas:
             return 45009
         self._calls[key] += 1
         return 0
+
+    def clear(self, appid: str, now: float) -> bool:
+        """Forget the calls of an account today; False if this month's clears are used up."""
+        moment, today = china(now), _day(now)
+        month = appid, moment.year, moment.month
+        if self._clears[month] >= CLEARS_A_MONTH:
+            return False
+        self._clears[month] += 1
+        for key in [key for key in self._calls if key[0] == appid and key[2] == today]:
+            del self._calls[key]
+        return True
 
     def limit(self, name: str) -> int:
         """How many calls of an interface, or of any other path, a day has."""

@@ -6,7 +6,8 @@ What is simulated follows WeChat's pages where they say something.  Chosen here,
 not: a quota is reset at midnight in China; a call that is refused for its dates has
 been counted; yesterday's entries of figures that grow are there from eight in the morning; the
 publisher interface says ``ret`` 1701 to wrong pages, and the errcode of wrong dates as ``ret``;
-getgameanalysisdata knows one metric, by day and without dimensions.
+getgameanalysisdata knows one metric, by day and without dimensions; a quota is cleared for the
+account whose token it is, and another appid is 40013.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
 from harvester.testing.component import CALLS, Component
 from harvester.testing.data import articles, publisher
 from harvester.testing.data.draw import days
-from harvester.testing.desk import Desk, Refused, Reply, parse_object
+from harvester.testing.desk import Desk, Refused, Reply, object_in
 from harvester.testing.faults import Faults, drawn
 from harvester.testing.management import Management
 from harvester.testing.quotas import Quotas
@@ -131,6 +132,9 @@ class Simulator:
             Component(self._desk, self._tokens, component, self.refuse_token) if component else None
         )
         self._callers = Callers(self._tokens, self._component, cloud_appid, cloud_token)
+        self._management = Management(
+            self._desk, self._quotas, self._tokens, self._callers.account_of
+        )
         self._draw = Random(seed)
         self._asked: Counter[str] = Counter()
         self._body = lru_cache(maxsize=16_384)(self._make_body)
@@ -179,15 +183,24 @@ class Simulator:
             self.counts["404"] += 1
             reply = Reply(404, b"")
         else:
-            reply = route(method, query, body)
+            self._desk.rid = ""
+            try:
+                reply = route(method, query, body)
+            except Refused as refused:
+                reply = self._desk.error(refused.code, refused.text)
+            if self._desk.rid:
+                self._management.note(path, query, body, reply, self.latency)
         return reply._replace(delay=reply.delay + self.latency) if self.latency else reply
 
     def _make_routes(self) -> dict[str, Handler]:
-        management = Management(self._desk, self._quotas, self._tokens, self._callers.account_of)
+        management = self._management
         routes: dict[str, Handler] = {
             "/cgi-bin/token": lambda method, query, _body: self._tokens.classic(method, query),
             "/cgi-bin/stable_token": lambda method, _query, body: self._tokens.stable(method, body),
             "/cgi-bin/openapi/quota/get": management.quota,
+            "/cgi-bin/openapi/rid/get": management.rid,
+            "/cgi-bin/clear_quota": management.clear,
+            "/cgi-bin/clear_quota/v2": management.clear_by_secret,
             "/publisher/stat": self._publisher,
         }
         for interface in INTERFACES.values():
@@ -254,22 +267,15 @@ class Simulator:
         self, interface: Interface, method: str, query: Mapping[str, str], body: bytes
     ) -> Reply:
         now = self.wall()
-        try:
-            appid, faults = self._admit(interface.name, query, now)
-            if self.retired and interface.retired:
-                raise Refused(47009)
-            if method != "POST":
-                raise Refused(43002)
-            given = parse_object(body)
-            if given is None:
-                raise Refused(47001)
-            if interface.shape == "game":
-                begin = end = game_day(given, now)
-            else:
-                asked = given.get("begin_date"), given.get("end_date")
-                begin, end = self._dates(interface, *asked, now)
-        except Refused as refused:
-            return self._desk.error(refused.code, refused.text)
+        appid, faults = self._admit(interface.name, query, now)
+        if self.retired and interface.retired:
+            raise Refused(47009)
+        given = object_in(method, body)
+        if interface.shape == "game":
+            begin = end = game_day(given, now)
+        else:
+            asked = given.get("begin_date"), given.get("end_date")
+            begin, end = self._dates(interface, *asked, now)
         return self._through(
             faults, appid, lambda: self._answer(interface, appid, begin, end, faults, now)
         )
@@ -297,7 +303,7 @@ class Simulator:
         except Refused as refused:
             if refused.code in PUBLISHER_CODES:
                 return self._desk.publisher_error(refused.code, refused.text)
-            return self._desk.error(refused.code, refused.text)
+            raise
 
         def page_body() -> bytes:
             self._serve(interface.name, appid, begin, end)

@@ -11,7 +11,7 @@ from datetime import date
 
 from harvester.codec import encode
 from harvester.plan import china
-from harvester.testing.desk import Desk, Reply, parse_object
+from harvester.testing.desk import Desk, Refused, Reply, object_in
 
 STABLE_OVERLAP = 300.0
 """Seconds before its end at which stable_token hands out a new token; both serve until then."""
@@ -89,9 +89,7 @@ class Tokens:
         if method != "GET":
             return self._desk.error(43001)
         appid = query.get("appid", "")
-        refused = self._refusal(query.get("grant_type"), appid, query.get("secret"))
-        if refused:
-            return self._desk.error(refused)
+        self._check(query.get("grant_type"), appid, query.get("secret"))
         now = self._desk.wall()
         former = self._tokens.get(self._current.get(("classic", appid), ""))
         if former is not None:
@@ -101,15 +99,9 @@ class Tokens:
     def stable(self, method: str, body: bytes) -> Reply:
         """POST /cgi-bin/stable_token: the same token until shortly before its end."""
         self._desk.counts["token"] += 1
-        if method != "POST":
-            return self._desk.error(43002)
-        given = parse_object(body)
-        if given is None:
-            return self._desk.error(47001)
+        given = object_in(method, body)
         appid = str(given.get("appid") or "")
-        refused = self._refusal(given.get("grant_type"), appid, given.get("secret"))
-        if refused:
-            return self._desk.error(refused)
+        self._check(given.get("grant_type"), appid, given.get("secret"))
         now = self._desk.wall()
         value = self._current.get(("stable", appid), "")
         token = self._tokens.get(value)
@@ -134,16 +126,23 @@ class Tokens:
         self._forced_at[appid] = now
         return True
 
-    def _refusal(self, grant: object, appid: str, secret: object) -> int:
+    def _check(self, grant: object, appid: str, secret: object) -> None:
         if grant != "client_credential":
-            return 40002
+            raise Refused(40002)
+        self.check_secret(appid, secret)
+        if appid in self._refuse:
+            raise Refused(self._refuse[appid])
+
+    def check_secret(self, appid: str, secret: object) -> None:
+        """Raise `Refused` unless there is such an account and this is its secret."""
         if not appid:
-            return 41002
+            raise Refused(41002)
         if not appid.startswith("wx"):
-            return 40013
+            raise Refused(40013)
         if not secret:
-            return 41004
-        return self._refuse.get(appid, 0) if secret == self._secret else 40125
+            raise Refused(41004)
+        if secret != self._secret:
+            raise Refused(40125)
 
 
 def token_reply(name: str, value: str, lifetime: float, **more: str) -> Reply:

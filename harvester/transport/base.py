@@ -12,11 +12,15 @@ Leave = Callable[[], Awaitable[None]]
 
 
 class Transport(Protocol):
-    """Sends requests."""
+    """Sends requests: those of tokens, and those of data, which carry a token in their query.
+
+    The option ``transport`` of `run` takes one, as `harvester.testing.FakeTransport`.
+    """
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
-        """The response with its body; raises `AttemptError` if there is none.
+        """The response with its body; raises `harvester.AttemptError` if there is none.
 
-        leave: awaited before the request is sent, if a connection had to be opened for it.
+        leave: awaited before the request is sent, if a connection had to be opened for it.  A
+        transport without connections ignores it.
         """
         ...

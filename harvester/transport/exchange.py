@@ -78,37 +78,6 @@ def _like_all(
     )
 
 
-class Opener:
-    """Opens a session's connection before its request is counted.
-
-    With a connector of another kind this is not possible, and the session opens it by itself.
-    """
-
-    def __init__(self, pool: aiohttp.BaseConnector, asked: Any, timeout: Any) -> None:
-        self._pool = pool
-        self._asked = asked
-        self._timeout = timeout
-
-    @classmethod
-    def over(
-        cls, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any]
-    ) -> Self | None:
-        """Create one over this session; None if this version of aiohttp does not support it."""
-        try:
-            if session.connector is None or session.trust_env or session._default_proxy:
-                return None  # the session connects by itself
-            asked = _like_all(session, base_url, how)
-            inspect.signature(session.connector.connect).bind(asked, [], how["timeout"])
-            return cls(session.connector, asked, how["timeout"])
-        except Exception:  # noqa: BLE001  (whatever it is: aiohttp is another one)
-            return None
-
-    async def open(self) -> None:
-        """Open a connection in the pool.  Raises what aiohttp raises."""
-        connection = await self._pool.connect(self._asked, [], self._timeout)
-        connection.release()
-
-
 class Exchange:
     """POSTs below one base URL, with the same headers and TLS for all.
 

@@ -10,15 +10,18 @@ import asyncio
 import math
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import Any, Self
 
 import aiohttp
 import anyio
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError
+from aiohttp.payload import BytesPayload, Payload
 from multidict import CIMultiDict
 
-from harvester.errors import AttemptError, UsageError
+from harvester.errors import AttemptError, HarvestError, UsageError
 from harvester.model import Request, Response
 from harvester.transport.address import (
     BASE_URL,
@@ -29,7 +32,7 @@ from harvester.transport.address import (
     url_of,
 )
 from harvester.transport.base import Leave
-from harvester.transport.exchange import Answer, Exchange, Opener
+from harvester.transport.exchange import Answer, Exchange
 
 TIMEOUT = 60.0
 """Seconds for one answer, from the first byte sent to the last one read."""
@@ -94,10 +97,11 @@ class _Watchdog:
 class _Sent:
     """The progress of one request.
 
-    connected: its connection is open; answered: its answer has begun to arrive.
+    connected: its connection is open; answered: its answer has begun to arrive; ended: nothing more
+    is done for it.
     """
 
-    __slots__ = ("answered", "connected", "leave", "loop", "task")
+    __slots__ = ("answered", "connected", "ended", "leave", "loop", "task")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], leave: Leave | None
@@ -105,7 +109,24 @@ class _Sent:
         self.loop = loop
         self.task = task
         self.leave = leave
-        self.connected = self.answered = False
+        self.connected = self.answered = self.ended = False
+
+
+class _Body(BytesPayload):
+    """A body before which a request waits, on its open connection, until it may leave.
+
+    aiohttp writes the head together with the beginning of the body.
+    """
+
+    def __init__(self, body: bytes, opened: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(body, content_type="application/json")
+        self._opened = opened
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        await self._opened()
+        await super().write_with_length(writer, content_length)
 
 
 class HttpTransport:
@@ -149,7 +170,6 @@ class HttpTransport:
             self._how["proxy"] = proxy
         self._url = lru_cache(TARGETS)(partial(url_of, self._base_url))  # changes with the token
         self._exchange: Exchange | None = None
-        self._opener: Opener | None = None
 
     def __repr__(self) -> str:
         whose = "ours" if self._given is None else "the caller's"
@@ -182,7 +202,6 @@ class HttpTransport:
                     self._session, self._base_url, self._how, self._max_body
                 )
         assert self._session is not None
-        self._opener = Opener.over(self._session, self._base_url, self._how)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -238,12 +257,12 @@ class HttpTransport:
                 problem = "the request was cancelled by the session"
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
-            sent.connected |= not isinstance(exc, aiohttp.ClientConnectorError)
-        except RuntimeError:
-            if not session.closed:
+        except Exception as exc:
+            problem = _of_the_session(exc, session, ours=self._given is None)
+            if not problem:
                 raise
-            problem = "the session was closed"
         finally:
+            sent.ended = True
             if self._watchdog.leave(task):  # cancelled at the moment in which it ended
                 task.uncancel()
         error = AttemptError(problem)
@@ -269,23 +288,29 @@ class HttpTransport:
                         raise
             sent.connected = True
             return await self._exchange.post(request, connection)
-        if self._opener is not None and below and sent.leave is not None:
-            await self._opener.open()
-            if sent.loop.time() - began > OPENED:
-                await self._left(sent, sent.leave)
+        body: bytes | Payload | None = request.body
+        if sent.leave is not None:
+            body = _Body(request.body or b"", partial(self._opened, sent, sent.leave, began))
         return await session.request(
             request.method,
             self._url(request.path, request.query),
-            data=request.body,
+            data=body,
             **(self._how if below else self._elsewhere(request)),
         )
+
+    async def _opened(self, sent: _Sent, leave: Leave, began: float) -> None:
+        """Wait until a request may leave, if its connection took a while."""
+        sent.connected = True
+        if sent.loop.time() - began > OPENED:
+            await self._left(sent, leave)
 
     async def _left(self, sent: _Sent, leave: Leave) -> None:
         """Wait until the request may leave; that is not part of the time for its answer."""
         if self._watchdog.leave(sent.task):
             sent.task.uncancel()
         await leave()
-        self._watchdog.enter(sent.task, sent.loop)
+        if not sent.ended:
+            self._watchdog.enter(sent.task, sent.loop)
 
     async def _whole(self, answer: Answer | aiohttp.ClientResponse) -> Response | None:
         """The answer with its body, or None if the body is too long."""
@@ -312,6 +337,14 @@ class HttpTransport:
         if self._given is None and (proxy := proxy_for(request.path)):
             how["proxy"] = proxy
         return how
+
+
+def _of_the_session(exc: Exception, session: Session, *, ours: bool) -> str:
+    """A message for an exception of a session, empty if it is one of ours."""
+    if session.closed and isinstance(exc, RuntimeError):
+        return "the session was closed"
+    ours = ours or isinstance(exc, HarvestError)
+    return "" if ours else f"the session failed ({type(exc).__name__})"
 
 
 def _describe(exc: BaseException) -> str:

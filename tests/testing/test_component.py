@@ -180,6 +180,65 @@ def test_token_calls_of_a_platform_can_be_refused() -> None:
     assert code(Platform(refuse_token={APPID: 61004}).open()) == 61004
 
 
+LIST, INFO, OPTION = (f"api_get_authorizer_{name}" for name in ("list", "info", "option"))
+
+
+def test_the_accounts_that_authorised_the_platform_are_listed_in_pages() -> None:
+    wechat = Platform()
+    refresh = {appid: wechat.refresh_token(appid) for appid in ("wx1", "wx2", "wx3")}
+    wechat.deauthorize("wx2")
+    every = [
+        {"authorizer_appid": appid, "refresh_token": refresh[appid], "auth_time": int(START)}
+        for appid in ("wx1", "wx3")
+    ]
+    for (offset, count), listed in {(0, 500): every, (0, 1): every[:1], (1, 5): every[1:],
+                                    (2, 5): []}.items():  # fmt: skip
+        answer = wechat.ask_platform(LIST, offset=offset, count=count)
+        assert answer == {"total_count": 2, "list": listed}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"offset": 0}, {"offset": 0, "count": 501}, {"offset": 0, "count": 0},
+        {"offset": "0", "count": 1},
+    ],
+)  # fmt: skip
+def test_a_page_of_the_list_that_cannot_be_is_refused(given: dict[str, Any]) -> None:
+    assert code(Platform().ask_platform(LIST, **given)) == 40097
+
+
+def test_a_lost_refresh_token_is_found_in_the_accounts_info() -> None:
+    wechat = Platform()
+    answer = wechat.ask_platform(INFO, authorizer_appid="wx1")
+    assert answer["authorizer_info"]["user_name"] == "gh_1"
+    granted = answer["authorization_info"]
+    assert granted["authorizer_appid"] == "wx1"
+    assert {"funcscope_category": {"id": 7}} in granted["func_info"]
+    found = wechat.refresh("wx1", granted["authorizer_refresh_token"])
+    assert "list" in wechat.with_token(found["authorizer_access_token"])
+
+
+def test_an_option_of_an_account_is_told() -> None:
+    wechat = Platform()
+    answer = wechat.ask_platform(OPTION, authorizer_appid="wx1", option_name="voice_recognize")
+    assert answer == {
+        "authorizer_appid": "wx1", "option_name": "voice_recognize", "option_value": "0",
+    }  # fmt: skip
+    answer = wechat.ask_platform(OPTION, authorizer_appid="wx1", option_name="colour")
+    assert (code(answer), answer["errmsg"].partition(" rid")[0]) == (61012, "invalid option name")
+
+
+@pytest.mark.parametrize("name", [INFO, OPTION])
+def test_what_a_platform_asks_of_an_account_needs_both(name: str) -> None:
+    wechat = Platform()
+    wechat.deauthorize("wx2")
+    for appid, expected in (("wx2", 61003), ("", 40013)):
+        assert code(wechat.ask_platform(name, authorizer_appid=appid)) == expected
+    assert code(wechat.ask_platform(name, token=wechat.token(), authorizer_appid="wx1")) == 48001
+    assert code(wechat.ask_platform(LIST, token="")) == 41001
+
+
 def test_without_a_platform_there_is_nothing_of_it() -> None:
     wechat = Wechat()
     assert wechat.handle("POST", f"{ROOT}api_component_token", {}, b"{}").status == 404

@@ -63,7 +63,8 @@ PLATFORM, STAT = "/cgi-bin/component/api_component_token", "/publisher/stat"
         ("POST", DATA, None, dates("2023-06-01"), 41001),
         ("POST", DATA, "", dates("2023-06-01"), 41001),
         ("POST", DATA, "wrong", dates("2023-06-01"), 40014),
-        *[("POST", DATA, "right", body, 47001) for body in (b"", b"{", b"[]", b"\xff")],
+        *[("POST", DATA, "right", body, 47001) for body in (b"{", b"[]", b"\xff")],
+        *[("POST", path, "right", b"", 44002) for path in (DATA, QUOTA, STABLE, PLATFORM)],
         *[
             ("POST", DATA, "right", dates(begin), 61500)
             for begin in ("2023-02-30", "20230601", "", None, 5)

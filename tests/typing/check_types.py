@@ -9,6 +9,7 @@ import aiohttp
 import harvester
 from harvester import events
 from harvester.datacube.types import GetArticleTotalDetail, GetUserSummary
+from harvester.testing import FakeTransport, Simulator
 
 
 async def fetch() -> str:
@@ -45,6 +46,18 @@ async def main(session: aiohttp.ClientSession) -> None:
     assert_type(report.windows.done, int)
     await harvester.run(account, "x", "a", "b", sink="s", rte=1)  # type: ignore[call-arg]
     await harvester.run(account, "x", "a", "b", sink="s", burst="1")  # type: ignore[arg-type]
+
+
+async def watched(account: harvester.Account, transport: harvester.Transport) -> None:
+    await harvester.run(account, "x", "a", "b", sink="s", on_event=tell, transport=transport)
+    seen: list[harvester.Event] = []
+    await harvester.run(account, "x", "a", "b", sink="s", on_event=seen.append)
+    fake: harvester.Transport = FakeTransport(Simulator())
+    await harvester.run(account, "x", "a", "b", sink="s", transport=fake)
+    await harvester.run(account, "x", "a", "b", sink="s", transport=1)  # type: ignore[arg-type]
+
+
+async def tell(event: harvester.Event) -> None: ...
 
 
 def script(account: harvester.Account) -> None:

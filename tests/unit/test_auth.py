@@ -350,10 +350,10 @@ def test_a_callable_is_not_shown() -> None:
 )
 def test_what_is_no_token_is_refused(returned: object, named: str) -> None:
     with pytest.raises(
-        TokenRefusedError, match=rf"^the account's token callable returned {named}, not a token$"
+        TokenRefusedError, match=rf"^the account's token source returned {named}, not a token$"
     ) as caught:
         fetched(lambda: returned)
-    assert caught.value.verdict.action is Action.RETRY
+    assert caught.value.verdict.action is Action.STOP_ACCOUNT
 
 
 def test_a_refusal_can_be_sent_to_another_process() -> None:
@@ -366,8 +366,8 @@ def test_what_a_callable_raises_is_named_by_its_class_only() -> None:
         raise ConnectionError("https://tokens/?key=s3cret")
 
     with pytest.raises(TokenRefusedError) as caught:
-        fetched(source)
-    assert str(caught.value) == "the account's token callable raised ConnectionError"
+        asyncio.run(SharedToken("wx1", CallableProvider(source), no_sending).get())
+    assert str(caught.value) == "the account's token source failed: ConnectionError"
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 

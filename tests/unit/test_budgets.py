@@ -23,9 +23,9 @@ from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.limiter import SLOWER
 from harvester.model import Request, Response, Window
 from harvester.plan import QUOTA_MARGIN, Days, Load, china, days_in, last_settled_day, quota_days
+from harvester.queues import QUOTA_AGAIN
 from harvester.sinks.lines import JsonLines
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
-from harvester.worker import EARLY_AGAIN
 from tests.support import A, B, at, calendars, noon, run, scope
 
 DAY = "2026-03-11"
@@ -106,45 +106,33 @@ def test_attempts_that_failed_are_spent_too(tmp_path: Path) -> None:
     assert spent(tmp_path, date(2026, 3, 11)) == {(A, READ.name): 10}
 
 
-@pytest.mark.parametrize(
-    ("wechats", "options", "requests"),
-    [
-        (20, {"daily_quota": 20, "reserve": 5}, 15),
-        (1000, {"daily_quota": 4, "ask_quota": True}, 4),  # what it tells widens nothing
-    ],
-    ids=["a reserve for other programs", "less than WeChat tells"],
-)
-def test_no_more_is_spent_than_the_user_allows(
-    wechats: int, options: dict[str, Any], requests: int, tmp_path: Path
-) -> None:
-    wechat = Simulator(daily_quota=wechats)
-    report = run_at(at(DAY, 9), wechat, tmp_path, **options)
-    assert (report.state, report.requests) == ("waiting", requests)
-    assert wechat.counts["errcode 45009"] == 0
+def test_no_more_is_spent_than_the_user_allows_whatever_wechat_tells(tmp_path: Path) -> None:
+    report = run_at(at(DAY, 9), Simulator(), tmp_path, daily_quota=4, ask_quota=True)
+    assert (report.state, report.requests) == ("waiting", 4)
 
 
-def test_wechat_is_asked_what_is_left_and_the_reserve_is_kept(tmp_path: Path) -> None:
+def test_wechat_is_asked_what_is_left(tmp_path: Path) -> None:
     wechat = Simulator(daily_quota={READ.name: 20, SHARE.name: 10})
     run_at(at(DAY, 9), wechat, tmp_path / "other", days=(YESTERDAY, YESTERDAY))
     told: list[Any] = []
     report = run_at(
-        at(DAY, 10), wechat, tmp_path, READ, SHARE,
-        ask_quota=True, reserve=3, on_event=told.append,
-    )  # fmt: skip
+        at(DAY, 10), wechat, tmp_path, READ, SHARE, ask_quota=True, on_event=told.append
+    )
     quotas = [event for event in told if isinstance(event, events.QuotaTold)]
     assert {(each.endpoint, each.daily, each.left) for each in quotas} == {
         (READ.name, 20, 19), (SHARE.name, 10, 10),
     }  # fmt: skip
-    assert (report.state, report.windows.done) == ("waiting", 16 + 7)
+    assert (report.state, report.windows.done, report.requests) == ("waiting", 29, 29)
     assert wechat.counts["errcode 45009"] == 0
-    assert report.requests == 16 + 7
 
 
 def test_without_an_answer_about_the_quota_it_is_learned(tmp_path: Path) -> None:
     wechat = Simulator(daily_quota=4)
     wechat._routes.pop("/cgi-bin/openapi/quota/get")
-    report = run_at(at(DAY, 9), wechat, tmp_path, ask_quota=True)
-    assert (report.state, report.windows.done) == ("waiting", 4)
+    report = run_at(at(DAY, 9), wechat, tmp_path, appids=(A, B), ask_quota=True)
+    assert (report.state, report.windows.done) == ("waiting", 8)
+    (note,) = report.notes  # of both accounts
+    assert note.startswith(f"WeChat did not say how many calls of {READ.name} are left: HTTP 404")
 
 
 # who is parked
@@ -170,27 +158,32 @@ def test_under_wait_a_parked_interface_sleeps_and_says_so(tmp_path: Path) -> Non
     )
     assert (report.state, report.windows.done) == ("complete", 60)
     paused = [event for event in told if isinstance(event, events.Paused)]
-    assert [event.endpoint for event in paused] == [READ.name] * 3
-    assert paused[1].seconds == EARLY_AGAIN
-    assert paused[0].seconds == pytest.approx(15 * 3600, abs=60)
+    assert {(event.endpoint, event.seconds) for event in paused} == {(READ.name, QUOTA_AGAIN)}
     (wait,) = report.waits
     assert (wait.endpoint, wait.windows) == (READ.name, 0)
-    assert wait.seconds == pytest.approx(39 * 3600, abs=60)
+    assert wait.seconds == QUOTA_AGAIN * len(paused) == pytest.approx(39 * 3600, abs=3600)
     shares = [when for (name, _), when in zip(wechat.asked, wechat.at, strict=True)
               if name == SHARE.name]  # fmt: skip
     assert max(shares) < at(DAY, 9.1)
 
 
 @pytest.mark.parametrize("how", ["own", "wechats"])
-def test_under_wait_no_day_has_more_calls_than_its_budget(how: str, tmp_path: Path) -> None:
+def test_under_wait_a_spent_quota_gets_one_call_an_hour(how: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"daily_quota": 7} if how == "own" else {}
     wechat = Noted(Simulator(daily_quota=7))
     report = run_at(at(DAY, 22), wechat, tmp_path, wait=True, concurrency=4, **options)
     assert (report.state, report.windows.done) == ("complete", 30)
     by_day = Counter(china(when).date() for when in wechat.at)
     assert len(by_day) == 5
-    # Beside what was in flight at the refusal there is one call five minutes later.
-    assert max(by_day.values()) <= (7 if how == "own" else 7 + 4 + 1)
+    if how == "own":
+        assert max(by_day.values()) == 7
+        return
+    # One call an hour beside those of the quota, and what was in flight at the refusal.
+    assert max(by_day.values()) <= 7 + 3 + 24
+    hours = Counter(int(when // 3600) for when in wechat.at)
+    assert sorted(hours.values())[: -5 * 2] == [1] * (len(hours) - 10)
+    (wait,) = report.waits  # as long as it took, however many were in flight
+    assert wait.seconds <= wechat.at[-1] - wechat.at[0] + QUOTA_AGAIN
 
 
 # in which order
@@ -272,8 +265,6 @@ def test_the_command_plans_days_of_quota_and_the_date(
     assert (
         "quota   6 days at 100 calls a day for one interface of one account; run each day," in said
     )
-    assert invoke([*plan, "--daily-quota", "100", "--reserve", "90"]) == 0
-    assert "quota   53 days at 10 calls a day" in capsys.readouterr().out
 
 
 # too many requests in a minute
@@ -318,7 +309,7 @@ def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
     for _ in range(50):
         lines(events.Deferred("wx1", "e", day, day, 1, 0.0, "late"))
         lines(events.Foreign(Window("wx1", "e", day, day), 2))
-        lines(events.Split("wx1", "e", 4, 1))
+        lines(events.Split("wx1", "e", 1, 1))
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 20 + 1
     assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")

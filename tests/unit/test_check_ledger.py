@@ -60,9 +60,6 @@ class Reference:
     async def rebook(self, today: date) -> bool:
         return self.disk.rebook(today)
 
-    async def learn_span(self, endpoint: str, days: int) -> None:
-        self.disk.spans[endpoint] = min(self.disk.spans.get(endpoint, days), days)
-
     async def note_exhausted(self, said: Exhausted) -> None:
         self.disk.exhausted[said.appid, said.endpoint] = said
 
@@ -88,9 +85,6 @@ class Reference:
 
     async def spent(self, day: date) -> dict[Key, int]:
         return self.disk.spent(day)
-
-    async def spans(self) -> dict[str, int]:
-        return dict(self.disk.spans)
 
     async def exhausted(self, now: float) -> dict[Key, Exhausted]:
         return {key: said for key, said in self.disk.exhausted.items() if said.until > now}
@@ -178,10 +172,6 @@ def never_below_zero(_: Model, found: dict[Key, int]) -> dict[Key, int]:
 
 def by_account(_: Model, found: dict[Key, int]) -> dict[Key, int]:
     return {key: sum(n for other, n in found.items() if other[0] == key[0]) for key in found}
-
-
-def keep_the_latest_span(ledger: Reference, endpoint: str, days: int) -> None:
-    ledger.disk.spans[endpoint] = days
 
 
 def the_longest_wait(disk: Model, said: Exhausted) -> tuple[Exhausted]:
@@ -388,7 +378,6 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "rebooks one day": ("rebook", does("rebook", rebook_one_day)),
     "rebooks every day": ("rebook", does("rebook", rebook_every_day)),
     "does not say that it rebooked": ("rebook", gives("rebook", lambda _, found: False)),
-    "keeps the latest span": ("spans", does("learn_span", keep_the_latest_span)),
     "keeps the longest wait": ("exhausted", takes("note_exhausted", the_longest_wait)),
     "is spent for a second more": ("exhausted", takes("exhausted", lambda _, now: (now - 1,))),
     "reopens no days": ("reopen", takes("reopen", lambda _, key, days, *more: (key, None, *more))),
@@ -442,10 +431,10 @@ async def test_what_is_broken_is_said_in_one_sentence() -> None:
 
 async def test_a_ledger_that_breaks_down_is_told_by_what_it_raised() -> None:
     def breaks_down(_: Reference) -> None:
-        raise RuntimeError("no table span")
+        raise RuntimeError("no table asked")
 
-    with pytest.raises(BrokenPromiseError, match=r"^spans: .*: RuntimeError: no table span$"):
-        await check(does("spans", breaks_down), "spans")
+    with pytest.raises(BrokenPromiseError, match=r"^asked: .*: RuntimeError: no table asked$"):
+        await check(does("asked", breaks_down), "asked")
 
 
 async def test_a_check_that_is_none_is_refused() -> None:

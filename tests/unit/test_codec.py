@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester import codec
-from harvester.codec import MalformedError, encode, lines_of, own_fields, parse, pieces_of
+from harvester.codec import (
+    MalformedError,
+    encode,
+    line_end,
+    lines_of,
+    own_fields,
+    parse,
+    pieces_of,
+)
 
 PROPERTY = settings(max_examples=120)
 
@@ -30,7 +38,7 @@ METADATA = {"_appid": "wx1", "_endpoint": "e", "_begin_date": "2020-01-01"}
 
 
 def lines(records: list[dict[str, Any]], metadata: dict[str, str]) -> list[bytes]:
-    whole = lines_of(pieces_of(own_fields(records)), metadata)
+    whole = lines_of(pieces_of(own_fields(records)), line_end(metadata))
     return whole.splitlines(keepends=True)
 
 

@@ -2,15 +2,27 @@
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.answer import MAX_VALUES, Rule, code_of, read, refusal
-from harvester.endpoint import Field, JsonEndpoint, day_of, final_at, grid, in_record, within
+from harvester.answer import MAX_VALUES, Quota, Rule, code_of, quota_in, read, refusal
+from harvester.endpoint import (
+    Field,
+    JsonEndpoint,
+    day_of,
+    entry_late_until,
+    final_at,
+    grid,
+    has_each_day,
+    has_last_entry,
+    in_record,
+    late_until,
+    within,
+)
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.plan import Cut, Grid, settles_at
@@ -66,6 +78,11 @@ NUMBERS = "span is at least 1, settled_hour 0 to 23, late_days at least 0"
 DATES = "dates is %Y-%m-%d or %Y%m%d or unix"
 KEYS = "begin_key, end_key and the keys of body are names that differ"
 BODY = "body holds what JSON cannot hold"
+ONE_DAY = (
+    "begin_key and end_key are one key, so a request names one day; that goes with span = 1 and"
+    ' cut = "days", or with asks_first_day'
+)
+EARLY = "first_day {} is not a day from 2000-01-01 on; no interface of WeChat has older figures"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +95,9 @@ BODY = "body holds what JSON cannot hold"
         ({"dates": "%d"}, DATES),
         ({"dates": "%d.%m.%Y"}, DATES),
         ({"begin_key": ""}, KEYS),
-        ({"end_key": "begin_date"}, KEYS),
+        ({"end_key": "begin_date", "span": 7}, ONE_DAY),
+        ({"first_day": date(1999, 12, 31)}, EARLY.format("1999-12-31")),
+        ({"first_day": datetime(2020, 1, 1)}, EARLY.format("2020-01-01 00:00:00")),
         ({"body": {"end_date": 1}}, KEYS),
         ({"body": {"since": date(2020, 1, 1)}}, BODY),
         ({"body": {"kinds": {1, 2}}}, BODY),
@@ -124,6 +143,106 @@ def test_its_quota_is_asked_for_by_its_path() -> None:
         (("access_token", "t0ken"),),
         b'{"cgi_path":"/datacube/summary"}',
     )
+
+
+# until when rows may be late
+
+JAN = [date(2020, 1, number) for number in range(1, 32)]
+STAT = Field("stat_date", "date")
+GROWS = replace(
+    ENDPOINT, late_days=7, fields=(
+        Field("ref_date", "date"),
+        Field("detail", "object", fields=(STAT,)),
+        Field("names", "list", fields=(Field("name", "str"),)),
+        Field("parts", "list", fields=(Field("count", "int"), STAT)),
+    ),
+)  # fmt: skip
+
+
+def test_a_days_row_may_be_late_for_three_days_until_its_interface_s_own_hour() -> None:
+    assert late_until(ENDPOINT, JAN[0]) == settles_at(JAN[3])
+    assert late_until(replace(ENDPOINT, settled_hour=13), JAN[0]) == settles_at(JAN[3], 13)
+
+
+def test_the_last_entry_of_a_list_may_be_late_for_three_days() -> None:
+    assert entry_late_until(GROWS, JAN[0]) == settles_at(JAN[9])
+    assert entry_late_until(replace(GROWS, late_days=1), JAN[0]) == settles_at(JAN[3])
+    for none in (replace(GROWS, late_days=0), replace(GROWS, fields=GROWS.fields[:3]), ENDPOINT):
+        assert entry_late_until(none, JAN[0]) == 0.0
+        assert has_last_entry(none, [{}], JAN[0])
+
+
+def row(*days: int, publ: int | None = None) -> dict[str, Any]:
+    beside = {} if publ is None else {"ref_date": f"2020-01-{publ:02}"}
+    return {**beside, "parts": [{"stat_date": f"2020-01-{day:02}"} for day in days]}
+
+
+@pytest.mark.parametrize(
+    ("records", "whole"),
+    [
+        ([], True),
+        ([row(*range(1, 8))], True),
+        ([row(7)], True),
+        ([row(8)], True),  # more than was said
+        ([row(*range(1, 7))], False),
+        ([row(7), row(6)], False),
+        ([row(6), row(7)], False),
+        ([row()], False),
+        ([row(7, publ=1)], True),
+        ([row(7, publ=2)], False),
+        ([row(8, publ=2)], True),
+        ([{}], False),
+        ([{"parts": None}], False),
+        ([{"parts": [1, {}, {"stat_date": "soon"}]}], False),
+        ([{"parts": [{}, {"stat_date": "2020-01-07"}]}], True),
+    ],
+)
+def test_a_list_is_whole_with_the_entry_of_the_last_day_for_which_it_grows(
+    records: list[dict[str, Any]], whole: bool
+) -> None:
+    assert has_last_entry(GROWS, records, JAN[0]) is whole
+
+
+def test_an_interface_that_does_not_say_has_no_row_for_every_day() -> None:
+    assert has_each_day(replace(ENDPOINT, daily=True)) is True
+    assert has_each_day(ENDPOINT) is False
+    assert has_each_day(object()) is False  # type: ignore[arg-type]
+
+
+# quotas
+
+FIVE_LEFT: dict[str, Any] = {"quota": {"daily_limit": 9, "used": 4, "remain": 5}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "quota"),
+    [
+        (FIVE_LEFT, Quota(9, 5)),
+        ({"quota": {"daily_limit": 0, "remain": 0}}, Quota(0, 0)),
+        ({"quota": {"daily_limit": 9}}, None),
+        ({"quota": {"remain": 9}}, None),
+        ({"quota": {"daily_limit": "9", "remain": 5}}, None),
+        ({"quota": {"daily_limit": 9, "remain": True}}, None),
+        ({"quota": [9, 5]}, None),
+        ({}, None),
+        ({**FIVE_LEFT, "rate_limit": {"call_count": 7, "refresh_second": 60}}, Quota(9, 5, 7, 60)),
+        ({**FIVE_LEFT, "rate_limit": {"call_count": 7}}, Quota(9, 5)),
+        ({**FIVE_LEFT, "rate_limit": {"refresh_second": 60}}, Quota(9, 5)),
+        ({**FIVE_LEFT, "rate_limit": {"call_count": 7, "refresh_second": 0}}, Quota(9, 5)),
+        ({**FIVE_LEFT, "rate_limit": {"call_count": 0, "refresh_second": 60}}, Quota(9, 5)),
+    ],
+)
+def test_a_quota_is_two_numbers_and_the_rate_beside_it(
+    answer: dict[str, Any], quota: Quota | None
+) -> None:
+    assert quota_in(answer) == quota
+
+
+def test_what_follows_once_no_attempt_is_left_comes_from_the_rule() -> None:
+    rules = {7: Rule(Action.RETRY, "later", Action.QUOTA), 8: Rule(Action.RETRY, "later")}
+    assert [refusal({"errcode": code}, rules).then for code in (7, 8, 9)] == [
+        Action.QUOTA, None, None,
+    ]  # fmt: skip
 
 
 def test_a_grid_is_made_of_what_an_interface_says() -> None:

@@ -31,7 +31,8 @@ PASSING = {Action.RETRY, Action.SLOW_DOWN, Action.QUOTA}
 
 
 def codes(table: Mapping[int, Rule], *actions: Action) -> list[int]:
-    return [code for code, rule in table.items() if rule.action in actions]
+    """Those that end at last with no other action."""
+    return [c for c, rule in table.items() if rule.action in actions and rule.then is None]
 
 
 class Told:
@@ -78,7 +79,7 @@ def sentence(table: Mapping[int, Rule], code: int, rid: str) -> str:
 
 
 def test_the_table_has_every_code_of_the_facts() -> None:
-    assert set(ERRORS) | {0, 1701, 2009, 43001, 45010} == set(TEXTS)
+    assert set(ERRORS) | {0, 1701, 2009, 45010} == set(TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,28 @@ def test_a_code_of_the_account_stops_it_and_the_others_go_on(code: int) -> None:
     assert {failure.appid for failure in told.report.failures} == {A}
 
 
+def test_an_account_that_is_limited_is_tried_again_and_stops_when_no_attempt_is_left() -> None:
+    passed = Told(refuse={(A, ONE.name): 50002}, clear_after=0.5, options={"attempts": 60})
+    assert (passed.report.state, passed.done()) == ("complete", all_but())
+    told = Told(refuse={(A, ONE.name): 50002}, options={"concurrency": 1})
+    assert told.done()[B, ONE.name] == told.done()[B, OTHER.name] == NUMBER
+    (stopped,) = told.of(events.AccountStopped)
+    assert (stopped.appid, stopped.code) == (A, 50002)
+    assert stopped.error == f"{A}: {sentence(ERRORS, 50002, stopped.rid)}"
+    assert 3 <= told.simulator.counts["errcode 50002"] < 3 * NUMBER
+    assert {failure.code for failure in told.report.failures} == {50002}
+
+
+def test_an_interface_that_is_blocked_for_a_time_pauses_and_then_waits_for_the_next_day() -> None:
+    passed = Told(refuse={A: 45102}, clear_after=30.0)
+    assert (passed.report.state, passed.done()) == ("complete", all_but())
+    told = Told(refuse={(A, ONE.name): 45102})
+    assert (told.report.state, told.report.windows.waiting) == ("waiting", NUMBER)
+    assert told.done() == all_but((A, ONE.name))
+    assert told.report.until == at("2026-03-12", 0) + QUOTA_MARGIN
+    assert 2 * 60 <= told.report.seconds < 4 * 60
+
+
 def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> None:
     told = Told(refuse={(A, ONE.name): 12345}, texts={12345: "strange"})
     (failure,) = told.report.failures
@@ -302,6 +325,12 @@ def test_a_code_of_the_platforms_own_token_stops_its_accounts_and_names_it(code:
     for said in report.stopped.values():
         assert f"platform {PLATFORM}: errcode {code} ({TEXTS[code]})" in said
         assert COMPONENT_ERRORS[code].advice in said
+
+
+def test_a_limited_account_of_a_platform_is_asked_for_its_token_again_before_it_stops() -> None:
+    report = of_a_platform(50002, A)
+    assert (report.state, report.windows.done, report.windows.failed) == ("partial", 9, 9)
+    assert report.stopped[A].startswith(f"{A}: no access token after 3 attempts: errcode 50002 (")
 
 
 @pytest.mark.parametrize("code", codes(COMPONENT_ERRORS, Action.NOT_READY))

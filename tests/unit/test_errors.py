@@ -95,7 +95,7 @@ PLATFORM = harvester.Platform("wx0", "secret", Path("ticket"))
     "make",
     [
         lambda: Options(rate="fast"),
-        lambda: Options(reserve=5),
+        lambda: Options(daily_quota=0),
         lambda: harvester.Platform("", "secret", "ticket"),
         lambda: PLATFORM.account("wx1", "refresh token"),
         lambda: CommandToken([]),

@@ -96,7 +96,7 @@ def test_a_row_tells_days_first_day_late_days_permission_and_state(capsys: Outpu
     assert row(lines, "getusersummary")[1:] == ["7", "2014-12-01", "2", "active"]
     assert row(lines, "getarticletotaldetail")[1:] == ["1", "2025-11-01", "30", "7", "active"]
     assert row(lines, "publisher_settlement")[1:] == ["month", "2016-01-01", "62", "active"]
-    assert row(lines, "getuserread")[1:] == ["3", "2014-12-01", "7", "retired:", "getbizsummary"]
+    assert row(lines, "getuserread")[1:] == ["3", "2014-12-01", "7", "retired:", "getarticleread,"]
 
 
 def test_days_a_call_are_said_shortly(capsys: Output) -> None:
@@ -137,14 +137,14 @@ def test_one_interface_is_told_with_all_about_it_and_its_fields(capsys: Output) 
     assert next(line for line in lines if "user_count" in line).startswith(" " * 5)
 
 
-DAILY = "  daily          a row for every day: an empty last day is late"
+DAILY = "  daily          a row for every day: a day without one is late"
 
 
 @pytest.mark.parametrize(
     ("name", "line"),
     [
         ("getarticlesummary", f"  state          retired: {', '.join(SUCCESSORS)}"),
-        ("getuserreadhour", "  state          retired: getarticleread, getbizsummary"),
+        ("getuserreadhour", f"  state          retired: {', '.join(SUCCESSORS)}"),
         (
             "getgameanalysisdata",
             (
@@ -196,6 +196,27 @@ def test_everything_of_an_interface_can_be_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "body"),
+    [
+        ('dates = "YYYYMMDD"', b'{"ds":"20200107"}'),
+        ("", b'{"ds":"2020-01-07"}'),
+        ('body = { kind = 1 }\ndates = "unix"', b'{"ds":1578326400,"kind":1}'),
+    ],
+)
+def test_a_request_of_one_day_has_one_key_that_is_sent_once(more: str, body: bytes) -> None:
+    [made] = read(f'{MINIMAL}begin_key = "ds"\nend_key = "ds"\n{more}\n')
+    window = Window("wx1", "mine", date(2020, 1, 7), date(2020, 1, 7))
+    assert made.request(window, Token("t")).body == body
+
+
+def test_a_week_that_is_asked_for_by_its_first_day_may_have_one_key() -> None:
+    week = 'cut = "week"\nasks_first_day = true\nbegin_key = "ds"\nend_key = "ds"\n'
+    [made] = read(MINIMAL + week)
+    window = Window("wx1", "mine", date(2020, 1, 6), date(2020, 1, 12))
+    assert made.request(window, Token("t")).body == b'{"ds":"2020-01-06"}'
+
+
 @pytest.mark.parametrize("cut", list(Cut))
 def test_a_cut_is_said_in_a_word(cut: Cut) -> None:
     [made] = read(f'{MINIMAL}cut = "{cut.value}"\n')
@@ -227,6 +248,12 @@ WRONG = [
     (MINIMAL + 'cut = "weeks"', "cut 'weeks' is not one of days, week, month, recent"),
     (MINIMAL + 'dates = "YYYY"', "dates 'YYYY' is not one of YYYY-MM-DD, YYYYMMDD, unix"),
     (MINIMAL + 'begin_key = ""', "begin_key, end_key and the keys of body are names that differ"),
+    (
+        MINIMAL + 'span = 7\nend_key = "begin_date"',
+        "so a request names one day; that goes with span",
+    ),
+    (MINIMAL + 'cut = "week"\nend_key = "begin_date"', "or with asks_first_day"),
+    (MINIMAL.replace("2020-01-01", "1999-12-31"), "first_day 1999-12-31 is not a day from 2000-01"),
     (MINIMAL + "body = { end_date = 1 }", "the keys of body are names that differ"),
     (MINIMAL + "body = { since = 2020-01-01 }", "body holds what JSON cannot hold"),
     (MINIMAL + "body = { share = inf }", "body holds what JSON cannot hold"),

@@ -13,7 +13,7 @@ import pytest
 from harvester.cli.commands import invoke
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
-from harvester.events import Report, Retrying
+from harvester.events import Gap, Report, Retrying
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.pipeline import DEFERRALS
 from harvester.plan import Days, last_legal_day
@@ -80,6 +80,27 @@ def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
     assert asked[: late - 2] == [3] * (late - 2)  # the oldest one is whole on its 7th, 30th day
     assert asked[late - 2 :] == [2, 1, *[0] * 5]
     assert provisional(tmp_path) == {}
+
+
+def test_a_last_entry_that_is_late_in_silence_is_waited_for(tmp_path: Path) -> None:
+    first, days = date(2026, 3, 1), (date(2026, 3, 1), date(2026, 3, 1))
+    entries = [{"stat_date": str(day)} for day in all_days(first, first + timedelta(days=29))]
+    short = True
+
+    def answer(_: object) -> Any:
+        row = {"ref_date": str(first), "msgid": "1_1"}
+        return {"list": [{**row, "detail_list": entries[:-1] if short else entries}]}
+
+    wechat = Script(answer)
+    report = run_at(at("2026-03-31", 9), wechat, GROWING, days, tmp_path)
+    assert (report.state, report.provisional) == ("complete", 1)
+    assert [*provisional(tmp_path).values()] == [
+        "the entry of its last day is not there yet, and may be late"
+    ]
+    short = False
+    report = run_at(at("2026-03-31", 10), wechat, GROWING, days, tmp_path)
+    assert (report.requests, report.changed, provisional(tmp_path)) == (1, 1, {})
+    assert len(stored(tmp_path, GROWING.name)[0]["detail_list"]) == 30
 
 
 def test_only_windows_that_changed_count_as_changed(tmp_path: Path) -> None:
@@ -217,6 +238,43 @@ def test_a_day_that_is_still_empty_after_three_days_is_empty_for_good(tmp_path: 
     assert provisional(tmp_path) == {}
 
 
+def test_a_day_within_a_window_without_a_row_is_late_and_after_three_days_reported(
+    tmp_path: Path,
+) -> None:
+    """Of an interface that has a row for every day."""
+    endpoint, days = INTERFACES["getusercumulate"], (date(2026, 3, 2), date(2026, 3, 8))
+
+    def answer(body: dict[str, str]) -> Any:
+        days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+        return {"list": [{"ref_date": str(day)} for day in days if day.day not in (3, 5)]}
+
+    why = "a day of it has no row yet, and every day has one"
+    for day in ("2026-03-09", "2026-03-11"):
+        report = run_at(at(day, 9), Script(answer), endpoint, days, tmp_path)
+        assert (report.state, report.windows.waiting, report.notes) == ("waiting", 1, [])
+        assert provisional(tmp_path) == {days: why}
+    told: list[Any] = []
+    report = run_at(
+        at("2026-03-12", 9), Script(answer), endpoint, days, tmp_path, on_event=told.append
+    )
+    assert (report.state, report.windows.done, report.records) == ("complete", 1, 5)
+    (note,) = report.notes
+    assert note == (
+        "getusercumulate: 2 days of 1 account without a row, although every day has one; stored as"
+        f" it is (the first: {A} getusercumulate 2026-03-02 to 2026-03-08)"
+    )
+    assert [event.days for event in told if isinstance(event, Gap)] == [2]
+    assert run_at(at("2026-03-12", 9.1), Script(answer), endpoint, days, tmp_path).requests == 0
+
+
+def test_gaps_of_many_windows_are_one_note(tmp_path: Path) -> None:
+    endpoint, days = INTERFACES["getusercumulate"], (date(2020, 1, 1), date(2020, 12, 31))
+    report = run_at(at(DAY, 9), Script(lambda _: {"list": []}), endpoint, days, tmp_path)
+    assert (report.state, report.windows.done) == ("complete", report.windows.planned)
+    (note,) = report.notes
+    assert note.startswith("getusercumulate: 366 days of 1 account without a row")
+
+
 def test_a_week_that_ended_yesterday_is_not_empty_for_being_dated_by_its_monday(
     tmp_path: Path,
 ) -> None:
@@ -247,9 +305,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
 
     async def ask_more(loop: VirtualTimeLoop) -> None:
         async with SqliteLedger(tmp_path / FILE_NAME) as ledger:
-            await ledger.register(
-                [(A, endpoint.name, date(2026, 3, 1), date(2026, 3, 11))], ["jsonl:."]
-            )
+            await ledger.register([(A, endpoint.name, date(2026, 3, 1), date(2026, 3, 11))])
 
     run_virtual(ask_more)
     assert invoke(["status", "--out", str(tmp_path)]) == 0

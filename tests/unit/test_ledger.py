@@ -192,7 +192,6 @@ def test_a_file_in_which_nothing_stands_yet_is_read_as_a_ledger_that_knows_nothi
     ],
 )
 async def test_a_value_that_cannot_be_is_told_as_damage(tmp_path: Path, change: str) -> None:
-    """Where the seal agrees, too: whoever changed it has kept that."""
     path = tmp_path / "ledger.sqlite"
     async with SqliteLedger(path) as ledger:
         await ledger.commit([outcome(0), outcome(5, "open")], {})
@@ -214,27 +213,11 @@ def test_a_directory_is_no_ledger(tmp_path: Path, readonly: bool) -> None:
         asyncio.run(run())
 
 
-def test_a_bit_that_has_turned_over_is_found_when_it_is_opened(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-
-    async def run() -> None:
-        async with SqliteLedger(path) as ledger:
-            await ledger.commit([outcome(0)], {})
-
-    asyncio.run(run())
-    database = sqlite3.connect(path)
-    database.execute("UPDATE calendar SET records = records + 1")
-    database.commit()
-    database.close()
-    with pytest.raises(LedgerError, match="it does not hold what was written into it"):
-        asyncio.run(run())
-
-
 async def test_the_checkpoint_of_a_sink_can_be_read_without_a_loop(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     async with SqliteLedger(path) as ledger:
         await ledger.commit([], {"one": {"a": "1"}})
-        await ledger.caught_up("two")
+        await ledger.list_sink("two")
     assert checkpoint_in(path, "one") == {"a": "1"}
     assert checkpoint_in(path, "two") == {}
     assert checkpoint_in(path, "three") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import date
 from types import SimpleNamespace
@@ -115,3 +116,16 @@ def test_of_many_causes_the_first_are_shown() -> None:
     html = Report(state="partial", failures=failures)._repr_html_()
     assert html.count("<li>") == 21
     assert "<li>and 480 more</li>" in html
+
+
+def test_a_coroutine_function_gets_its_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = Pictures(monkeypatch, SimpleNamespace(kernel=1))
+    seen: list[Event] = []
+
+    async def observe(event: Event) -> None:
+        seen.append(event)
+
+    observer: Any = with_bar(observe)
+    asyncio.run(observer(events.Ended(Report())))
+    assert seen == [events.Ended(Report())]
+    assert pictures.shown

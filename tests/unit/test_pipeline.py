@@ -12,11 +12,12 @@ import pytest
 from anyio import current_time
 
 from harvester.account import AccountQueue
+from harvester.answer import Quota
 from harvester.auth import Send, SharedToken
 from harvester.budget import Budget
 from harvester.coverage import Outcome
 from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, JsonEndpoint
+from harvester.endpoint import Endpoint, Field, JsonEndpoint
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -37,7 +38,7 @@ from harvester.model import (
     Verdict,
     Window,
 )  # fmt: skip
-from harvester.network import Network, Silence
+from harvester.network import Network
 from harvester.pipeline import (
     PAGES,
     REFUSALS,
@@ -48,7 +49,6 @@ from harvester.pipeline import (
     Retry,
     TooLong,
     explain,
-    late_until,
 )
 from harvester.plan import Cut, next_quota_day, settles_at
 from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN
@@ -346,13 +346,46 @@ def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None
     daily = replace(DAYS, daily=True)
     found = of_days(1, 2, 3, endpoint=daily)
     assert (found.batch.late, found.outcome.due) == (True, 0.0)
-    assert found.outcome.detail == "its last day has no row yet, and every day has one"
-    assert not of_days(4, endpoint=daily).batch.late
-    assert not of_days(1, 2, 3, endpoint=daily, hour=3 * 24 + 8.1).batch.late
+    assert found.outcome.detail == "a day of it has no row yet, and every day has one"
+    for lacks in ((4,), (1, 2, 4), (2, 3, 4), ()):
+        assert of_days(*lacks, endpoint=daily, hour=3 * 24 + 7.9).batch.late
+        assert not of_days(*lacks, endpoint=daily, hour=3 * 24 + 8.1).batch.late
+    assert not of_days(1, 2, 3, 4, endpoint=daily).batch.late
 
 
-def test_a_last_day_may_be_late_until_its_interface_s_own_hour() -> None:
-    assert late_until(replace(DAYS, settled_hour=13), DAY) == settles_at(date(2020, 1, 4), 13)
+GROWS = JsonEndpoint(
+    "grows", "/x", date(2014, 12, 1), late_days=7,
+    fields=(Field("parts", "list", fields=(Field("count", "int"), Field("stat_date", "date"))),),
+)  # fmt: skip
+WHOLE = {"parts": [{"stat_date": f"2020-01-0{day}"} for day in range(1, 8)]}
+SHORT = {"parts": WHOLE["parts"][:-1]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "whole"),
+    [
+        ([WHOLE], True),
+        ([{"parts": [{"stat_date": "20200108"}]}], True),  # more than was said
+        ([], True),
+        ([SHORT], False),
+        ([WHOLE, SHORT], False),
+        ([{}], False),
+        ([{"parts": None}], False),
+        ([{"parts": [1, {}]}], False),
+    ],
+)
+def test_a_list_that_grows_is_whole_with_the_entry_of_its_last_day(
+    rows: list[dict[str, Any]], whole: bool
+) -> None:
+    def of(hour: float, days: int) -> Harvested:
+        wall = settles_at(DAY, 0) + 3600.0 * hour + 86_400.0 * days
+        return harvested({"list": rows}, endpoint=GROWS, wall=wall)
+
+    assert of(7.9, 6).outcome.detail == "its figures can change until 2020-01-08"
+    why = "" if whole else "the entry of its last day is not there yet, and may be late"
+    for hour, days, said in ((8.1, 6, why), (7.9, 9, why), (8.1, 9, "")):
+        found = of(hour, days)
+        assert (found.outcome.detail, found.batch.late) == (said, False)
 
 
 @virtual()
@@ -524,8 +557,26 @@ async def test_a_token_is_sent_in_its_own_parameter(
 @virtual()
 async def test_the_quota_is_what_wechat_tells() -> None:
     scene = Scene({"quota": {"daily_limit": 1000, "used": 1, "remain": 999}})
-    assert await quota_of(scene) == (1000, 999)
+    assert await quota_of(scene) == Quota(1000, 999)
     assert scene.transport.sent == [SUMMARY.quota_request(Token("t0ken"))]
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [
+        ({"call_count": 10_000, "refresh_second": 60}, (10_000, 60)),
+        ({"call_count": 10_000}, (0, 0)),
+        ({"call_count": "5", "refresh_second": 60}, (0, 0)),
+        ({"call_count": 0, "refresh_second": 0}, (0, 0)),
+        ([1], (0, 0)),
+    ],
+)
+@virtual()
+async def test_the_allowed_rate_is_a_part_of_the_quota(rate: object, told: object) -> None:
+    scene = Scene({"quota": {"daily_limit": 9, "remain": 8}, "rate_limit": rate})
+    found = await quota_of(scene)
+    assert isinstance(found, Quota)
+    assert (found.daily, found.left, (found.calls, found.seconds)) == (9, 8, told)
 
 
 @pytest.mark.parametrize(
@@ -580,46 +631,12 @@ async def test_without_a_token_no_quota_is_asked_for() -> None:
     assert scene.transport.sent == []
 
 
-class Watched(Network):
-    """What it is told, and whether it calls the network lost."""
-
-    def __init__(self, *, lost: bool = False) -> None:
-        super().__init__()
-        self.lost = lost
-        self.told: list[tuple[object, ...]] = []
-
-    def answer(self, now: float) -> None:
-        self.told.append((now,))
-
-    def silence(self, asker: object, sent_at: float, now: float, *, connected: bool) -> Silence:
-        self.told.append((asker, round(now - sent_at), now, connected))
-        return Silence.LOST if self.lost else Silence.COUNTS
-
-
-@pytest.mark.parametrize("connected", [True, False])
 @virtual()
-async def test_a_quota_that_nobody_answers_is_told_to_the_network(connected: bool) -> None:
-    silent = AttemptError("nobody is there")
-    silent.connected = connected
-    for lost in (False, True):
-        network = Watched(lost=lost)
-        scene = Scene(silent, {}, network=network)
-        if lost:
-            with pytest.raises(NetworkError, match="nobody is there"):
-                await quota_of(scene)
-        else:
-            assert isinstance(await quota_of(scene), Verdict)
-        assert network.told == [("wx1", 1, current_time(), connected)]
-
-
-@virtual()
-async def test_a_quota_that_is_answered_is_told_to_the_network() -> None:
-    cut = AttemptError("the answer was cut off")
-    cut.answered = True
-    for answer, told in (({"quota": {"daily_limit": 2, "remain": 1}}, True), (cut, False)):
-        network = Watched()
-        await quota_of(Scene(answer, network=network))
-        assert network.told == ([(current_time(),)] if told else [])
+async def test_an_answer_about_a_quota_is_one_of_the_base_url() -> None:
+    for answer, answered in (({"errcode": -1}, True), (AttemptError("nobody is there"), False)):
+        scene = Scene(answer)
+        assert isinstance(await quota_of(scene), Verdict)
+        assert scene.pipeline.network.answered is answered
 
 
 @virtual()
@@ -863,13 +880,10 @@ async def test_before_anything_answered_the_attempts_decide_and_then_the_network
 
 @virtual()
 async def test_while_nobody_answers_attempts_do_not_count() -> None:
-    scene = Scene({"list": []}, *[gone()] * 20)
-    scene.pipeline.network.patience = 30.0
+    scene = Scene({"list": []}, *[gone()] * 9, Response(404, b""))
     await scene.run()
-    for _ in range(20):
-        found = await scene.run()
-        assert isinstance(found, Retry)
-        assert (found.attempt.failures, found.silent) == (0, True)
+    assert await scene.run(NEW._replace(failures=3)) == NextPage(NEW._replace(failures=3))
+    assert [request.path for request in scene.transport.sent[2:]] == ["/"] * 9
 
 
 @virtual()
@@ -877,16 +891,26 @@ async def test_nobody_is_waited_for_longer_than_the_patience() -> None:
     scene = Scene({"list": []}, *[gone()] * 20)
     scene.pipeline.network.patience = 9.0
     await scene.run()
-    with pytest.raises(NetworkError, match=r"^no server answered for 9 s: no connection"):
-        for _ in range(20):
-            assert isinstance(await scene.run(), Retry)
+    with pytest.raises(NetworkError, match=r"^no server answered for 12 s: no connection"):
+        await scene.run()
+
+
+@virtual()
+async def test_a_call_counts_unless_its_connection_was_never_opened() -> None:
+    closed = AttemptError("the connection was closed before an answer came")
+    closed.connected = True
+    scene = Scene(closed, gone())
+    for left in (1, 0):
+        scene.queue.budget.spend()
+        await scene.run()
+        assert (scene.queue.budget.sent, scene.queue.budget.unbooked) == (1, 1), left
 
 
 @virtual()
 async def test_one_window_whose_connection_is_closed_each_time_fails_alone() -> None:
     closed = AttemptError("the connection was closed before an answer came")
     closed.connected = True
-    scene = Scene({"list": []}, *[closed] * 8)
+    scene = Scene({"list": []}, *[closed, Response(404, b"")] * 8)
     await scene.run()
     attempt: Attempt = NEW
     with pytest.raises(WindowError, match="closed before an answer came, after 8 attempts"):
@@ -943,17 +967,18 @@ async def test_without_a_token_nothing_is_tried() -> None:
 
 
 @virtual()
-async def test_two_windows_that_are_not_answered_are_a_lost_network() -> None:
-    cut = AttemptError("closed before an answer came")
-    cut.connected = True
-    one, other = (Attempt(WINDOW._replace(begin=day, end=day)) for day in (DAY, date(2020, 1, 2)))
-    scene = Scene({"list": []}, cut, cut)
-    await scene.run()
-    first = await scene.run(one)
-    assert isinstance(first, Retry)
-    assert (first.silent, first.attempt.failures) == (False, 1)
-    second = await scene.run(other)
-    assert second == Retry(other, 0.0, "closed before an answer came", silent=True)
+async def test_a_token_request_below_the_base_url_leaves_at_the_accounts_rate() -> None:
+    scene = Scene({}, {}, AttemptError("nobody is there"))
+    limiter = scene.account.limiter
+    elsewhere = Request("POST", "https://tokens.example/x")
+    await scene.pipeline.send(limiter, elsewhere)
+    assert not scene.pipeline.network.answered
+    await scene.pipeline.send(limiter, Request("POST", "/cgi-bin/stable_token"))
+    assert scene.pipeline.network.answered
+    with pytest.raises(AttemptError):
+        await scene.pipeline.send(limiter, Request("POST", "/cgi-bin/stable_token"))
+    assert scene.transport.counted == [False, True, True]
+    assert repr(limiter) == "<Limiter 100/s, departures known: 2>"
 
 
 async def refused(*codes: int) -> list[HarvestError]:
@@ -988,5 +1013,5 @@ async def test_refusals_for_several_reasons_are_each_a_windows_own() -> None:
 async def test_a_request_that_leaves_late_can_be_counted_anew() -> None:
     scene = Scene({"list": []}, {"quota": {"daily_limit": 10, "remain": 5}})
     await scene.run()
-    assert await quota_of(scene) == (10, 5)
+    assert await quota_of(scene) == Quota(10, 5)
     assert scene.transport.counted == [True, True]

@@ -25,17 +25,13 @@ from harvester.plan import (
     either,
     estimate,
     gaps,
-    halves,
-    is_first_hour,
     last_legal_day,
     last_settled_day,
     nearest,
     next_midnight,
     next_minute,
     next_quota_day,
-    number_of_pieces,
     parse_day,
-    pieces,
     quota_day,
     quota_days,
     rfc3339,
@@ -332,41 +328,6 @@ def test_a_window_that_would_fit_is_named(cut: Cut, near: str) -> None:
     assert Grid(cut, 1, FIRST, date(2024, 6, 1)).nearest(date(2024, 1, 3)) == near
 
 
-def test_a_window_is_halved_until_no_piece_is_too_long() -> None:
-    assert halves((day(0), day(6))) == ((day(0), day(3)), (day(4), day(6)))
-    assert pieces((day(0), day(6)), 7) == [(day(0), day(6))]
-    assert pieces((day(0), day(6)), 2) == [
-        (day(0), day(1)), (day(2), day(3)), (day(4), day(5)), (day(6), day(6)),
-    ]  # fmt: skip
-    assert len(pieces((day(0), day(29)), 1)) == 30
-
-
-@given(st.integers(1, 100), st.integers(1, 40))
-@PROPERTY
-def test_the_number_of_pieces_is_told_without_making_them(length: int, longest: int) -> None:
-    made = pieces((day(0), day(length - 1)), longest)
-    assert number_of_pieces(length, longest) == len(made)
-    assert max(map(days_in, made)) <= longest
-
-
-@given(RANGES, st.integers(1, 9), stretches(), st.integers(1, 12))
-@PROPERTY
-def test_calls_are_the_pieces_of_the_windows(
-    wanted: Days, span: int, covered: list[Days], longest: int
-) -> None:
-    grid = Grid(Cut.DAYS, span, FIRST, date.max)
-    made = [piece for window in grid.windows(*wanted, covered)
-            for piece in pieces(window, longest)]  # fmt: skip
-    assert grid.calls(*wanted, covered, longest) == len(made)
-    assert grid.calls(*wanted, covered) == grid.count(*wanted, covered)
-
-
-@pytest.mark.parametrize("span", [1, 7])
-def test_a_week_is_one_call_however_short_windows_may_be(span: int) -> None:
-    weeks = Grid(Cut.WEEK, span, FIRST, date.max)
-    assert weeks.calls(date(2020, 1, 6), date(2020, 1, 19), (), 1) == 2
-
-
 @given(stretches(), stretches())
 @PROPERTY
 def test_without_takes_days_away(one: list[Days], other: list[Days]) -> None:
@@ -489,9 +450,3 @@ def test_a_days_quota_begins_a_minute_after_its_midnight_in_china() -> None:
     begins = datetime(2026, 3, 11, tzinfo=CHINA).timestamp() + QUOTA_MARGIN
     assert (quota_day(begins - 1), quota_day(begins)) == (date(2026, 3, 10), date(2026, 3, 11))
     assert (next_quota_day(begins - 1), next_quota_day(begins)) == (begins, begins + 86_400)
-
-
-def test_the_first_hour_is_that_after_midnight_in_china() -> None:
-    midnight = datetime(2026, 3, 11, tzinfo=CHINA).timestamp()
-    found = [is_first_hour(midnight + seconds) for seconds in (-1, 0, 3599, 3600)]
-    assert found == [False, True, True, False]

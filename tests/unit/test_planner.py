@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -73,9 +72,8 @@ def need(
     asked: Days = TEN_DAYS,
     by: Grid | None = None,
     wall: float = WALL,
-    longest: float = math.inf,
 ) -> Need:
-    return needed(by or cut(), asked, calendar, wall, longest)
+    return needed(by or cut(), asked, calendar, wall)
 
 
 # what is needed
@@ -146,26 +144,10 @@ def test_an_open_window_is_held_back_until_it_is_due(due: float, is_asked: bool)
     assert found.left == 9 + is_asked
 
 
-def test_an_open_window_that_is_too_long_by_now_takes_several_calls() -> None:
-    calendar = calendar_of(outcome("2024-01-03", "2024-01-09", "open"))
-    found = need(calendar, days("2024-01-03", "2024-01-09"), cut(7), longest=2)
-    assert (found.again[0].days, found.left) == (days("2024-01-03", "2024-01-09"), 4)
-
-
-@pytest.mark.parametrize(
-    ("came", "last", "longest", "planned", "left"),
-    [
-        ([], "2024-01-10", 3, 4, 4),
-        ([outcome("2024-01-01", "2024-01-07")], "2024-01-14", 2, 8, 4),
-        # More windows can be left than the grid has: what is missing is cut by what is stored.
-        ([outcome("2024-01-04")], "2024-01-07", math.inf, 2, 2),
-    ],
-)
-def test_windows_are_counted_in_pieces_where_they_are_too_long_or_some_are_stored(
-    came: list[Outcome], last: str, longest: float, planned: int, left: int
-) -> None:
-    found = need(calendar_of(*came), days("2024-01-01", last), cut(7), longest=longest)
-    assert (found.planned, found.left) == (planned, left)
+def test_more_windows_can_be_left_than_the_grid_has() -> None:
+    """What is missing is cut by what is stored."""
+    found = need(calendar_of(outcome("2024-01-04")), days("2024-01-01", "2024-01-07"), cut(7))
+    assert (found.planned, found.left) == (2, 2)
 
 
 def test_of_recent_days_only_a_window_that_ends_yesterday_is_asked_for_again() -> None:
@@ -262,7 +244,6 @@ def order_of(queue: InterfaceQueue, wall: float = WALL) -> list[str]:
     """The windows of a queue in the order in which it gives them; ``!`` is asked for again."""
     found = []
     queue.proven = True
-    queue.budget.booked = NEVER
     while (given_ := queue.take(0.0, wall)) is not None:
         begin, end = given_.window.begin, given_.window.end
         text = f"{begin:%d}" if begin == end else f"{begin:%d}-{end:%d}"
@@ -385,7 +366,7 @@ async def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.M
 
     async with Noted(tmp_path / "ledger.sqlite") as ledger:
         of = scope(date(2024, 1, 1), date(2024, 1, 2), appids)
-        listed = [each async for each in demands(of, ledger, {}, WALL)]
+        listed = [each async for each in demands(of, ledger, WALL)]
     assert [appid for appid, _ in listed] == appids
     assert asked == [appids[:2], appids[2:4], appids[4:]]
 
@@ -416,19 +397,6 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
         Deferred(*of, *days("2024-01-04"), 1, WALL + 60, "why"),
         Deferred(*of, *days("2024-01-05"), 1, late, "why"),
     ]
-
-
-async def test_what_remains_is_counted_in_windows_as_long_as_wechat_accepts(tmp_path: Path) -> None:
-    weekly = replace(SUMMARY, span=7)
-    other = replace(weekly, name="other")
-    week = days("2024-01-01", "2024-01-07")
-    asked = scope(*days("2024-01-01", "2024-01-14"), endpoints=(weekly, other))
-    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-        await ledger.commit([Outcome(Window(A, SUMMARY.name, *week), "failed", detail="why")], {})
-        for name in (SUMMARY.name, "other"):
-            await ledger.learn_span(name, 1)
-        found = await planner.remains(asked, ledger, WALL)
-    assert found == ([Failed(A, SUMMARY.name, *week, 7, "why", None, "")], 7 + 14)
 
 
 # figures that are not settled
@@ -493,10 +461,9 @@ async def spend(ledger: SqliteLedger) -> None:
 
 
 def test_a_budget_has_what_former_runs_of_this_day_have_left_of_it(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, appids=[A, B], fill=spend, daily_quota=10, reserve=2)
+    plan = plan_of(tmp_path, appids=[A, B], fill=spend, daily_quota=8)
     one, other = [queue.budget for queue in queues_of(plan)]
     assert (one.left(WALL), other.left(WALL)) == (5, 8)
-    assert (one.booked, other.booked) == (0, 0)
     assert one.limited
 
 
@@ -508,9 +475,9 @@ def test_the_calls_of_the_day_before_count_if_the_clock_is_set_back_over_midnigh
     assert queue.budget.left(noon("2024-02-09")) == left
 
 
-def test_without_a_ledger_calls_need_no_booking_and_what_is_new_replaces() -> None:
-    [queue] = queues_of(plan_of(None, daily_quota=10))
-    assert (queue.budget.booked, queue.windows.replaces) == (NEVER, True)
+def test_without_a_ledger_what_is_new_replaces() -> None:
+    [queue] = queues_of(plan_of(None))
+    assert queue.windows.replaces
 
 
 def test_with_a_ledger_what_is_new_replaces_nothing(tmp_path: Path) -> None:
@@ -525,25 +492,6 @@ def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
     plan = plan_of(None, stored=stored)
     assert order_of(queues_of(plan)[0]) == ["09", "08", "07!", "06", "05"]
     assert (plan.planned, plan.skipped) == (5, 0)
-
-
-def test_the_longest_windows_that_were_taken_are_remembered_by_interface(tmp_path: Path) -> None:
-    async def learn(ledger: SqliteLedger) -> None:
-        await ledger.learn_span(USERS.name, 2)
-
-    plan = plan_of(
-        tmp_path, begin="2024-02-03", endpoints=[SUMMARY, USERS], appids=[A, B], fill=learn
-    )
-    queues = queues_of(plan)
-    assert [queue.windows.span.longest for queue in queues] == [NEVER, 2, NEVER, 2]
-    assert queues[1].windows.span is queues[3].windows.span
-    days_, pieces, _, of_other = given_ = [order_of(queue) for queue in queues]
-    assert days_ == ["09", "08", "07", "06", "05", "04", "03"]
-    assert pieces == of_other
-    for piece in pieces:
-        begin, _, end = piece.partition("-")
-        assert int(end or begin) - int(begin) < 2
-    assert plan.planned == sum(map(len, given_))
 
 
 def test_a_quota_that_was_spent_before_is_told_with_its_queue(tmp_path: Path) -> None:
@@ -586,15 +534,16 @@ def test_without_a_cap_of_accounts_one_account_may_have_all() -> None:
 async def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given_: list[object] = []
+    given_: list[Any] = []
     limiter, shared = planner.Limiter, planner.shared_token
     monkeypatch.setattr(planner, "Limiter", lambda *how: given_.append(how) or limiter(*how))
     monkeypatch.setattr(planner, "shared_token", lambda *how: given_.append(how) or shared(*how))
     store = MemoryStore()
     asked = replace(scope(*days("2024-02-05", "2024-02-09")), store=store)
     await build_plan(asked, Options(rate="7/s", burst=3), None, no_send, WALL, noon)
-    token = (A, asked.accounts[A], no_send, store, noon)
-    assert sorted(given_, key=len) == [(Rate(7, 1.0), 3), token]
+    how, token = sorted(given_, key=len)
+    assert how == (Rate(7, 1.0), 3)
+    assert (*token[:2], token[2].func, *token[3:]) == (A, asked.accounts[A], no_send, store, noon)
 
 
 async def test_an_account_that_another_worker_held_just_now_waits_for_a_period_of_its_rate() -> (
@@ -630,16 +579,15 @@ async def test_the_windows_of_a_claimed_account_have_the_epoch_of_its_lease() ->
 
 
 async def test_what_is_known_without_a_ledger_is_nothing() -> None:
-    assert await known(None, WALL) == ({}, {}, {}, {})
+    assert await known(None, WALL) == ({}, {}, {})
 
 
 async def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await spend(ledger)
-        await ledger.learn_span("x", 3)
         found = await known(ledger, WALL)
     key = A, SUMMARY.name
-    assert (found.spent, found.before, found.spans) == ({key: 3}, {key: 4}, {"x": 3})
+    assert (found.spent, found.before) == ({key: 3}, {key: 4})
 
 
 def test_a_whole_range_that_is_done_leaves_no_window(tmp_path: Path) -> None:
@@ -659,7 +607,7 @@ def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
         outcome("2024-01-08", state="failed"),
     )
     for days_ in (TEN_DAYS, days("2023-12-30", "2024-01-20"), days("2024-01-04", "2024-01-05")):
-        listed = needed(by, days_, calendar, WALL, math.inf)
-        counted = needed(by, days_, calendar, WALL, math.inf, counts_only=True)
+        listed = needed(by, days_, calendar, WALL)
+        counted = needed(by, days_, calendar, WALL, counts_only=True)
         assert (counted.planned, counted.left) == (listed.planned, listed.left)
         assert counted.again == listed.again

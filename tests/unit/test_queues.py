@@ -12,17 +12,18 @@ from harvester.auth import Send, SharedToken
 from harvester.budget import NEVER, Budget
 from harvester.datacube import INTERFACES
 from harvester.limiter import Limiter, Rate
-from harvester.model import Request, Response, Token, Window
-from harvester.plan import QUOTA_MARGIN, Days, next_quota_day, runs
+from harvester.model import Request, Response, Tally, Token, Window
+from harvester.plan import QUOTA_MARGIN, Days, next_quota_day
 from harvester.queues import (
     OUTSTANDING,
+    QUOTA_AGAIN,
     RECHECK,
     Attempt,
     InterfaceQueue,
-    Span,
     StopReason,
     WindowQueue,
 )
+from tests.support import days as all_days
 from tests.support import virtual
 
 NOW = 1_700_000_000.0
@@ -45,8 +46,8 @@ def attempt(number: int, failures: int = 0) -> Attempt:
 ENDPOINT = INTERFACES["getarticlesummary"]
 
 
-def windows(new: Iterator[Days], span: Span | None = None) -> WindowQueue:
-    return WindowQueue("wx1", ENDPOINT.name, new, span=span)
+def windows(new: Iterator[Days]) -> WindowQueue:
+    return WindowQueue("wx1", ENDPOINT.name, new)
 
 
 def queue(*numbers: int, quota: int | None = None, spent: int = 0) -> InterfaceQueue:
@@ -123,6 +124,40 @@ def test_a_queue_counts_what_it_gives_out() -> None:
     made.take(0.0, NOW)
     budget = made.budget
     assert (made.in_flight, budget.sent, budget.unbooked, budget.left(NOW)) == (1, 1, 1, 4)
+
+
+def test_a_window_that_was_put_back_is_not_counted_and_comes_again() -> None:
+    made = queue(0, quota=5)
+    taken_ = made.take(0.0, NOW)
+    assert taken_ is not None
+    made.put_back(taken_, 3.0)
+    budget = made.budget
+    assert (made.in_flight, budget.sent, budget.unbooked, budget.left(NOW)) == (0, 0, 0, 5)
+    assert made.take(3.0, NOW) == taken_
+
+
+def test_a_spent_quota_gets_one_window_an_hour_until_one_is_answered() -> None:
+    made = queue(*range(9))
+    for number in (0, 1):
+        assert made.take(0.0, NOW) == attempt(number)
+    assert made.refused(1.0)
+    assert not made.refused(1.1)  # the other one, that was in flight
+    made.settled()
+    made.settled()
+    assert made.park(NOW + QUOTA_AGAIN)
+    for hour in (1, 2):
+        due = NOW + hour * QUOTA_AGAIN
+        assert [made.take(5.0, due + more) for more in (-1, 0, 1)] == [
+            None,
+            attempt(hour + 1),
+            None,
+        ]
+        assert made.quota.trying
+        assert made.refused(5.0)
+        made.settled()
+    made.answered_again()
+    made.proven = True
+    assert [made.take(5.0, NOW) for _ in range(2)] == [attempt(4), attempt(5)]
 
 
 def test_a_queue_is_finished_once_nothing_is_left_and_nothing_under_way() -> None:
@@ -305,7 +340,7 @@ async def test_an_account_gives_nothing_that_could_not_leave_at_once() -> None:
 
 
 @virtual()
-async def test_what_an_account_gives_counts_as_gone_and_what_it_does_not_give_does_not() -> None:
+async def test_a_window_counts_as_gone_when_it_is_given_and_a_token_when_it_leaves() -> None:
     made, shown = account(queue(0)), list[str]()
     for _ in range(3):  # a token, and nothing before it has come
         made.take(current_time(), NOW)
@@ -315,7 +350,7 @@ async def test_what_an_account_gives_counts_as_gone_and_what_it_does_not_give_do
     for _ in range(2):  # a window, and there is no other
         made.take(current_time(), NOW)
         shown.append(repr(made.limiter))
-    assert shown == [f"<Limiter 1000/s, departures known: {n}>" for n in (1, 1, 1, 2, 2)]
+    assert shown == [f"<Limiter 1000/s, departures known: {n}>" for n in (0, 0, 0, 1, 1)]
 
 
 @virtual()
@@ -366,9 +401,15 @@ async def test_an_account_shows_its_state() -> None:
     )
 
 
-def test_what_is_left_of_windows_too_long_is_told_in_the_pieces_it_was_counted_in() -> None:
+def test_a_window_that_is_too_long_comes_in_days_and_so_does_every_other() -> None:
     weeks = [(date(2024, 1, 8), date(2024, 1, 14)), (date(2024, 1, 1), date(2024, 1, 7))]
-    for given in (weeks, weeks[::-1]):
-        left = list(windows(iter(given), Span(2)).rest())
-        assert len(left) == 8
-        assert list(runs(left)) == [(date(2024, 1, 1), date(2024, 1, 14), 8)]
+    made = windows(iter(weeks))
+    whole = made.take(0.0, 9)
+    assert whole is not None
+    made.single_days(whole._replace(replaces=True, former=Tally(1, 1), failures=2), 0.0)
+    assert made.take_split() == 6
+    given = [*iter(lambda: made.take(0.0, 9), None)]
+    assert [each.days for each in given] == [(d, d) for week in weeks for d in all_days(*week)]
+    assert [each.replaces for each in given] == [True] * 7 + [False] * 7
+    assert {each.former for each in given} == {None}
+    assert (made.take_split(), made.take_split()) == (6, 0)

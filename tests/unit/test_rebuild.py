@@ -172,6 +172,18 @@ def test_a_window_whose_figures_grew_when_it_was_fetched_is_asked_for_again(tmp_
     assert found["2024-01-01"].startswith("its figures can change until 2024-01-")
 
 
+@pytest.mark.parametrize(("hour", "again"), [(-0.1, True), (0.1, False)])
+def test_a_list_that_grows_and_was_fetched_soon_may_lack_its_last_entry(
+    tmp_path: Path, hour: float, again: bool
+) -> None:
+    """It is final for sure three days after its last figures."""
+    fetched = rfc3339(at("2024-01-11", 8 + hour))
+    windows = [batch(f"2024-01-0{day}", name=GROWING.name, fetched=fetched) for day in (1, 2)]
+    asyncio.run(made(tmp_path, *windows))
+    found = states(tmp_path, GROWING.name)
+    assert list(found) == [*(["2024-01-01"] if again else []), "2024-01-02"]
+
+
 def test_a_description_of_ones_own_decides(tmp_path: Path) -> None:
     growing = {SUMMARY.name: replace(SUMMARY, late_days=400)}
     asyncio.run(made(tmp_path, batch("2024-01-01"), END, find=growing.get))
@@ -198,7 +210,7 @@ def test_a_window_of_several_days_that_was_fetched_soon_may_lack_its_last_one(
     found = asyncio.run(made(tmp_path, *batches))
     assert found.again == 1 + again
     why = states(tmp_path).get("2024-01-01")
-    late = "it was fetched within three days of its end, and its last day may be late"
+    late = "it was fetched within three days of its last figures, which may be late"
     assert why == (late if again else None)
     calendar = calendars(tmp_path)[A, SUMMARY.name]
     assert calendar.sum() == (Tally() if again else batches[0].tally)

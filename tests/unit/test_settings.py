@@ -106,7 +106,7 @@ def test_anything_else_is_not_a_duration(given: object) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [("rate", "600/min", Rate(600, 60.0)), ("patience", "2h", 7200.0), ("burst", "3", 3),
-     ("reserve", "0", 0), ("wait", "1", True), ("wait", "TRUE", True), ("wait", "yes", True),
+     ("wait", "1", True), ("wait", "TRUE", True), ("wait", "yes", True),
      ("wait", "0", False), ("wait", "false", False), ("wait", "No", False),
      ("out", "a/b", Path("a/b")), ("appid", "wx1", "wx1"), ("order", "oldest", "oldest")],
 )  # fmt: skip
@@ -120,7 +120,6 @@ def test_a_text_is_read_as_its_option_says(name: str, text: str, value: object) 
     [
         ("rate", "fast", f"rate='fast': expected {RATES}"),
         ("burst", "1.5", "burst='1.5': expected a whole number of at least 1"),
-        ("reserve", "-1", "reserve='-1': expected a whole number of at least 0"),
         ("wait", "maybe", "wait='maybe': expected true or false"),
         ("order", "random", "order='random': expected newest or oldest"),
         ("out", "a\0b", "out='a\\x00b': expected a path"),
@@ -163,14 +162,14 @@ def test_a_base_url_is_not_shown() -> None:
 def test_without_options_a_run_is_careful() -> None:
     assert Options() == Options(
         rate=Rate(300, 60.0), burst=1, concurrency=64, account_concurrency=None, attempts=8,
-        patience=600.0, daily_quota=None, ask_quota=False, reserve=0, order="newest",
-        refresh=False, wait=False,
+        patience=600.0, daily_quota=None, ask_quota=False, order="newest", refresh=False,
+        wait=False,
     )  # fmt: skip
 
 
 def test_the_engine_gets_values_that_are_parsed() -> None:
-    options = Options(rate="10/s", patience="2m", reserve=1, daily_quota=3)
-    assert (options.rate, options.patience, options.daily_budget) == (Rate(10, 1.0), 120.0, 2)
+    options = Options(rate="10/s", patience="2m")
+    assert (options.rate, options.patience) == (Rate(10, 1.0), 120.0)
     assert replace(options, concurrency=3).rate == Rate(10, 1.0)
 
 
@@ -178,9 +177,9 @@ def test_the_engine_gets_values_that_are_parsed() -> None:
     "options",
     [
         {"rate": "0.5/s"}, {"rate": Rate(600, 60.0)}, {"burst": 10}, {"concurrency": 1},
-        {"attempts": 1}, {"daily_quota": 1}, {"daily_quota": 10, "reserve": 9},
+        {"attempts": 1}, {"daily_quota": 1}, {"ask_quota": True},
         {"daily_quota": None, "account_concurrency": None, "session": None, "stop": None},
-        {"ask_quota": True, "reserve": 9}, {"account_concurrency": 1}, {"order": "oldest"},
+        {"account_concurrency": 1}, {"order": "oldest"},
         {"ledger": Path("x"), "ca_file": Path("y"), "token_store": "memory", "on_event": print},
     ],
 )  # fmt: skip
@@ -202,10 +201,6 @@ def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
         ({"account_concurrency": 0}, "account_concurrency=0: expected"),
         ({"order": "random"}, "order='random': expected newest or oldest"),
         ({"wait": 1}, "wait=1: expected true or false"),
-        ({"reserve": -1, "daily_quota": 9}, "reserve=-1: expected a whole number of at least 0"),
-        ({"reserve": False}, "reserve=False: expected"),
-        ({"reserve": 5}, "reserve=5: expected a daily quota as well, given or asked for"),
-        ({"reserve": 9, "daily_quota": 9}, "reserve=9: expected less than the daily quota of 9"),
         ({"on_event": "x"}, "on_event='x': expected a function that takes an event"),
         ({"stop": object()}, "stop=<object>: expected an anyio.Event or an asyncio.Event"),
     ],

@@ -1,4 +1,4 @@
-"""Windows through the real engine: as long as an interface takes, halved, attributed, paged."""
+"""Windows through the real engine: as long as an interface takes, in days, attributed, paged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from harvester import events, plugins
 from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint, grid
-from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
 from harvester.pipeline import EQUAL_REFUSALS
 from harvester.plan import RECENT_DAYS, Cut, Days, last_legal_day
@@ -24,8 +23,6 @@ from harvester.testing import (
     Faults,
     MemorySink,
     Simulator,
-    VirtualTimeLoop,
-    run_virtual,
 )
 from tests.support import A, Script, as_multiset, bare, noon, run, scope, stored
 from tests.support import days as all_days
@@ -178,28 +175,31 @@ def test_pages_of_the_publisher_are_followed_and_each_row_stands_once() -> None:
     assert report.requests == len(asked.dates) > report.windows.done
 
 
-# halved
+# in single days
 
 
 @pytest.mark.parametrize("code", [61501, 61500])
-def test_a_range_that_is_refused_is_halved_and_that_is_remembered(
+def test_after_a_range_was_refused_this_account_asks_single_days_in_this_run(
     code: int, tmp_path: Path
 ) -> None:
     days = (date(2026, 1, 5), date(2026, 5, 3))  # 17 weeks of its grid
-    simulator = Simulator(spans={USERS.name: 2}, range_code=code)
-    asked, sink, report = harvest(USERS, days, simulator, ledger=tmp_path / "l", concurrency=1)
+    simulator, told = Simulator(spans={USERS.name: 2}, range_code=code), list[Any]()
+    asked, sink, report = harvest(
+        USERS, days, simulator, ledger=tmp_path / "l", concurrency=1, on_event=told.append
+    )
     assert report.state == "complete"
-    assert report.windows.planned == report.windows.done == len(sink.windows)
-    assert _too_long(asked, 2) == 2  # 7 days, then 4
+    assert report.windows.planned == report.windows.done == len(sink.windows) == 17 * 7
+    assert _lengths(asked) == {7: 1, 1: 17 * 7}
     assert _one_by_one(sink.records, days)
+    splits = [event for event in told if isinstance(event, events.Split)]
+    assert splits == [events.Split(A, USERS.name, 1, 6)] * 17
     earlier = (date(2025, 1, 6), date(2025, 5, 4))
-    asked, sink, report = harvest(USERS, earlier, simulator, sink, ledger=tmp_path / "l")
-    assert (report.state, _too_long(asked, 2)) == ("complete", 0)
-    assert report.windows.planned == report.windows.done == report.requests == 17 * 4
+    asked, sink, report = harvest(USERS, earlier, sink=sink, ledger=tmp_path / "l")
+    assert (report.state, _lengths(asked)) == ("complete", {7: 17})  # as documented
 
 
-def _too_long(asked: Asked, most: int) -> int:
-    return sum((last - first).days + 1 > most for first, last in asked.windows())
+def _lengths(asked: Asked) -> Counter[int]:
+    return Counter((last - first).days + 1 for first, last in asked.windows())
 
 
 def _one_by_one(records: list[dict[str, Any]], days: Days) -> bool:
@@ -209,18 +209,16 @@ def _one_by_one(records: list[dict[str, Any]], days: Days) -> bool:
     )
 
 
-def test_what_was_in_flight_when_the_range_was_refused_is_cut_at_once() -> None:
+def test_windows_are_in_single_days_also_where_many_are_in_flight() -> None:
     days = (date(2026, 1, 5), date(2026, 5, 3))
     simulator = Simulator(spans={USERS.name: 1})
     asked, sink, report = harvest(USERS, days, simulator, concurrency=8)
-    lengths = Counter((last - first).days + 1 for first, last in asked.windows())
     assert (report.state, _one_by_one(sink.records, days)) == ("complete", True)
-    assert lengths[7] == 1  # the first request of an interface is sent alone
-    assert max(lengths[4], lengths[3], lengths[2]) <= 8
+    assert _lengths(asked) == {7: 1, 1: 17 * 7}  # the first request of an interface is sent alone
     assert report.windows.planned == report.windows.done == 17 * 7
 
 
-def test_a_single_day_is_never_halved() -> None:
+def test_a_single_day_that_is_refused_fails() -> None:
     asked = scope(date(2026, 1, 5), date(2026, 1, 11), endpoints=[USERS])
     refused = Script(lambda _: {"errcode": 61501, "errmsg": "date range error rid: 1-2-3"})
     report = run(refused, asked, MemorySink(), now=NOW)
@@ -233,7 +231,7 @@ def test_a_single_day_is_never_halved() -> None:
     ["getupstreammsgmonth", "publisher_settlement", "getweanalysisappidweeklyvisittrend",
      "getweanalysisappiduserportrait"],
 )  # fmt: skip
-def test_a_week_or_a_month_is_never_halved(name: str) -> None:
+def test_a_week_or_a_month_is_never_split(name: str) -> None:
     days = (date(2026, 9, 1), YESTERDAY)
     _, _, report = harvest(INTERFACES[name], days, Simulator(refuse={name: 61501}))
     assert report.state == "partial"
@@ -241,7 +239,7 @@ def test_a_week_or_a_month_is_never_halved(name: str) -> None:
     assert report.requests == min(report.windows.planned, EQUAL_REFUSALS)
 
 
-def test_a_wrong_format_of_dates_is_not_halved() -> None:
+def test_a_window_is_not_split_for_a_wrong_format_of_dates() -> None:
     simulator = Simulator(refuse={USERS.name: 61500})
     _, _, report = harvest(USERS, (date(2026, 1, 5), date(2026, 1, 11)), simulator)
     assert (report.state, report.requests, report.windows.failed) == ("partial", 1, 1)
@@ -250,26 +248,11 @@ def test_a_wrong_format_of_dates_is_not_halved() -> None:
 def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_path: Path) -> None:
     days = (date(2026, 1, 5), date(2026, 3, 1))
     asked, other = scope(*days, endpoints=[USERS]), Simulator(seed=2, spans={USERS.name: 3})
-    for simulator in (Simulator(), other, other):
+    for simulator, requests in ((Simulator(), 8), (other, 1 + 8 * 7), (other, 8 * 7)):
         report = run(simulator, asked, JsonLines(tmp_path), tmp_path / "l", now=NOW, refresh=True)
-        assert report.state == "complete"
+        assert (report.state, report.requests) == ("complete", requests)
         rows = [bare(row) for row in stored(tmp_path, USERS.name)]
         assert multiset(rows) == multiset(simulator.truth_of(USERS.name, A, *days))
-    assert report.requests == report.windows.done == 8 * 4  # in windows that it takes
-
-
-def test_the_remembered_length_is_kept_for_the_interface_alone(tmp_path: Path) -> None:
-    days, ledger = (date(2026, 1, 5), date(2026, 2, 1)), tmp_path / "l"
-    simulator = Simulator(spans={USERS.name: 1})
-    _, sink, _ = harvest(USERS, days, simulator, ledger=ledger)
-    asked, _, _ = harvest(INTERFACES["getusercumulate"], days, simulator, sink, ledger=ledger)
-    assert len(asked.dates) == 4
-
-    async def spans(loop: VirtualTimeLoop) -> dict[str, int]:
-        async with SqliteLedger(ledger, readonly=True) as opened:
-            return await opened.spans()
-
-    assert run_virtual(spans) == {USERS.name: 1}
 
 
 # rows of other days

@@ -8,8 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
 import pytest
 
+from harvester import writer
 from harvester.coverage import Calendar, Outcome
 from harvester.datacube import INTERFACES
 from harvester.errors import LedgerError, SinkError
@@ -103,7 +105,6 @@ class Desk:
         self.log: list[str] = []
         self.events: list[Event] = []
         self.due: list[Spent] = []
-        self.unused: list[Spent] = []
         self.ledger = Watched(path / "ledger.sqlite", self.log)
         told = writes or (Written,)
         self.sinks = [Place(f"s{n}", self.log, each) for n, each in enumerate(told)]
@@ -112,7 +113,6 @@ class Desk:
             how.pop("ledger", self.ledger),
             self.events.append,
             self._spent,
-            lambda: list(self.unused),
             **how,
         )
 
@@ -203,7 +203,7 @@ async def test_what_was_not_stored_goes_to_the_ledger_alone(tmp_path: Path) -> N
 async def test_without_a_ledger_the_sinks_write_and_it_is_told(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Written, Written, ledger=None)
     await desk.run(harvested(1), waiting(2))
-    await desk.writer.reserve(Spent(A, NAME, TODAY, 5))
+    desk.due = [Spent(A, NAME, TODAY, 5)]
     await desk.writer.book()
     await desk.writer.catch_up(lambda name: None, INTERFACES.get)
     assert desk.log == ["s0", "s1"]
@@ -349,17 +349,9 @@ async def test_at_the_end_the_calls_are_booked_that_no_commit_had(tmp_path: Path
     async with Desk(tmp_path) as desk:
         desk.due = [calls(3)]
         await desk.run()
-        desk.due, desk.unused = [calls(7)], [calls(-2)]
-        await desk.writer.book()
-        assert await desk.ledger.spent(TODAY) == {(A, NAME): 8}
-
-
-async def test_calls_that_cannot_be_booked_at_the_end_are_no_error(tmp_path: Path) -> None:
-    async with Desk(tmp_path) as desk:
-        await desk.run()
-        desk.ledger.commit = broken  # type: ignore[method-assign]
         desk.due = [calls(7)]
         await desk.writer.book()
+        assert await desk.ledger.spent(TODAY) == {(A, NAME): 10}
 
 
 async def test_where_no_call_is_left_to_book_nothing_is_committed(tmp_path: Path) -> None:
@@ -369,52 +361,20 @@ async def test_where_no_call_is_left_to_book_nothing_is_committed(tmp_path: Path
     assert desk.ledger.commits == []
 
 
-async def test_calls_are_booked_when_reserve_returns(tmp_path: Path) -> None:
-    async with Desk(tmp_path) as desk:
-        await desk.writer.reserve(calls(4))
-        assert await desk.ledger.spent(TODAY) == {(A, NAME): 4}
-
-
-async def test_calls_that_are_reserved_together_share_a_commit(tmp_path: Path) -> None:
-    async with Desk(tmp_path) as desk:
-        await asyncio.gather(*[desk.writer.reserve(calls(n, f"wx{n}")) for n in range(1, 9)])
-        assert await desk.ledger.spent(TODAY) == {(f"wx{n}", NAME): n for n in range(1, 9)}
-    assert [len(spent) for _, _, spent in desk.ledger.commits] == [1, 7]
-
-
-async def test_calls_that_cannot_be_reserved_are_an_error_for_all_who_wait(tmp_path: Path) -> None:
-    async with Desk(tmp_path) as desk:
-        desk.ledger.commit = broken  # type: ignore[method-assign]
-        reserved = [desk.writer.reserve(calls(1, f"wx{n}")) for n in range(3)]
-        found = await asyncio.gather(*reserved, return_exceptions=True)
-    assert [type(each) for each in found] == [LedgerError] * 3
-
-
-async def test_who_waited_beside_a_booking_that_failed_is_booked_all_the_same(
-    tmp_path: Path,
+async def test_calls_are_booked_every_second_also_when_nothing_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(tmp_path)
-    commit, failed = desk.ledger.commit, list[bool]()
-    later: list[asyncio.Task[bool]] = []
-
-    async def fails_at_second(
-        outcomes: Any, checkpoints: Any, spent: Any = (), epochs: Any = None
-    ) -> Collection[str]:
-        await asyncio.sleep(0)
-        failed.append(len(failed) == 1)
-        if failed[-1]:
-            later.append(asyncio.create_task(desk.writer.reserve(calls(1, "wx9"))))
-            await asyncio.sleep(0)
-            raise LedgerError("the disk is full")
-        return await commit(outcomes, checkpoints, spent)
-
-    async with desk:
-        desk.ledger.commit = fails_at_second  # type: ignore[method-assign]
-        reserved = [desk.writer.reserve(calls(1, f"wx{n}")) for n in range(4)]
-        found = await asyncio.gather(*reserved, return_exceptions=True)
-        await asyncio.gather(*later)
-        assert [type(each) for each in found] == [bool, LedgerError, bool, bool]
-        assert await desk.ledger.spent(TODAY) == {(f"wx{n}", NAME): 1 for n in (0, 2, 3, 9)}
+    assert writer.BOOK_EVERY <= 1.0
+    monkeypatch.setattr(writer, "BOOK_EVERY", 0.01)
+    async with Desk(tmp_path) as desk:
+        booking = asyncio.create_task(desk.writer.book_regularly())
+        for number in (3, 4):
+            desk.due = [calls(number)]
+            with anyio.fail_after(5):
+                while len(desk.ledger.commits) < number - 2:
+                    await asyncio.sleep(0.01)
+        booking.cancel()
+        assert await desk.ledger.spent(TODAY) == {(A, NAME): 7}
 
 
 # before the first window

@@ -186,7 +186,7 @@ class Registry:
                 yield
         except server.library.Error as exc:
             said = server.says(exc)
-            if server.is_away(exc):
+            if server.outage(exc):
                 self.close()
                 raise Away(said) from None
             raise SinkError(f"{server.where} could not be written: {said}") from None

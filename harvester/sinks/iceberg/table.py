@@ -46,10 +46,10 @@ from pyiceberg.types import (
 )
 
 from harvester import durable
-from harvester.codec import TALLY_BITS, parse, parse_lines
+from harvester.codec import parse, parse_lines, shares_of
 from harvester.endpoint import Field
 from harvester.errors import SinkError
-from harvester.model import Tally, Window
+from harvester.model import Window, tally_of_shares
 from harvester.sinks import arrow
 from harvester.sinks.arrow import pa, pq
 from harvester.sinks.base import StoredWindow
@@ -293,7 +293,7 @@ class IcebergTable:
         table = arrow.table_of(self.name, fields)
         documents = parse_lines(b"".join([line for each in windows for line in each.lines]))
         rows = arrow.batch_of(table, arrow.schema_of(table), documents)
-        sums = [number for each in windows for number in each.checksums()]
+        sums = [n for each in windows for n in shares_of(each.checksum(), len(each.lines))]
         return self._aligned(
             pa.Table.from_batches([rows.append_column(CHECKSUM.name, pa.array(sums, pa.int64()))])
         )
@@ -470,11 +470,9 @@ def version_of(location: str) -> int:
 
 
 def _stored(window: Window, rows: Any) -> StoredWindow:
-    total = sum(rows[CHECKSUM.name].to_pylist()) & TALLY_BITS
-    fetched_at = moment_of(rows["_fetched_at"][0].as_py())
-    return StoredWindow(
-        window, Tally(len(rows), total), fetched_at, lambda: [*map(_record, rows.to_pylist())]
-    )
+    shares, fetched_at = rows[CHECKSUM.name].to_pylist(), moment_of(rows["_fetched_at"][0].as_py())
+    tally = tally_of_shares(window, fetched_at, shares)
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(_record, rows.to_pylist())])
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:

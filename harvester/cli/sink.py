@@ -1,0 +1,64 @@
+"""The command ``sink``: the sinks of a ledger are listed, added and removed.
+
+Rule: `harvester.fill` does the work; nothing is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from harvester import plugins
+from harvester.cli import COMPLETE
+from harvester.cli.known import sink_named
+from harvester.cli.screen import many, plain, tell
+from harvester.endpoint import Endpoint
+from harvester.errors import UsageError
+from harvester.fill import add_sink, exclusively, remove_sink
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.sinks.base import Sink, name_in, spec_of
+
+
+async def show_sinks(ledger: SqliteLedger | PostgresLedger) -> int:
+    """Print the listed sinks, one a line."""
+    async with ledger:
+        for name in await ledger.sinks():
+            tell(plain(spec_of(name, ledger.path)))
+    return COMPLETE
+
+
+async def show_adding(
+    ledger: SqliteLedger | PostgresLedger, sink: Sink, own: Sequence[Endpoint]
+) -> int:
+    """Add a sink, and print what was copied; own: interfaces of a configuration."""
+    mine = {endpoint.name: endpoint for endpoint in own}
+    async with _unused(ledger):
+        windows = await add_sink(
+            ledger,
+            sink,
+            lambda name: sink_named(ledger, name, {}),
+            lambda name: mine.get(name) or plugins.known_endpoint(name),
+            time.time(),
+        )
+    tell(plain(f"{sink.identity}: {many(windows, 'window')} copied; it is listed now"))
+    return COMPLETE
+
+
+async def show_removal(ledger: SqliteLedger | PostgresLedger, sink: Sink) -> int:
+    """Remove a sink from the list."""
+    async with _unused(ledger):
+        await remove_sink(ledger, name_in(sink, ledger.path))
+    tell(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
+    return COMPLETE
+
+
+@asynccontextmanager
+async def _unused(ledger: SqliteLedger | PostgresLedger) -> AsyncIterator[None]:
+    """The ledger, entered, while no run uses it."""
+    if ledger.path is not None and not ledger.path.exists():
+        raise UsageError(
+            f"there is no ledger at {ledger.path.parent}; name its --out, or run first"
+        )
+    async with ledger, exclusively(ledger):
+        yield

@@ -1,0 +1,166 @@
+"""An older ledger that is put back, and a rebuild that fails or is killed: nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import harvester
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.scenarios.command import asked, begun, program, succeeded, until
+from tests.scenarios.days import RECORDS, DaysOnly, each_once
+from tests.scenarios.places import days_in
+from tests.support import A, harvest
+
+NAME = "getusersummary"
+JUNE = date(2024, 6, 1), date(2024, 6, 30)
+
+
+@pytest.mark.parametrize("compress", ["", "?compress=gzip"])
+def test_an_older_ledger_is_refused_with_the_command_that_makes_a_new_one(
+    compress: str, server: DaysOnly, tmp_path: Path
+) -> None:
+    ledger, older = tmp_path / "ledger.sqlite", tmp_path / "older"
+    sink = ["--out", tmp_path, "--sink", f"jsonl:{tmp_path}{compress}"]
+    succeeded(*asked(server.url, NAME, JUNE[0], "2024-06-10", *sink))
+    shutil.copy(ledger, older)
+    succeeded(*asked(server.url, NAME, *JUNE, *sink))
+    shutil.copy(older, ledger)
+    before = {path: path.read_bytes() for path in (tmp_path / NAME).iterdir()}
+    requests = server.requests
+    for _ in range(2):
+        refused = harvest(*asked(server.url, NAME, *JUNE, *sink))
+        assert refused.returncode == 4, refused.stderr
+        assert "the ledger is older than the directory" in refused.stderr
+        assert f"harvester rebuild --out {tmp_path}" in refused.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / NAME).iterdir()} == before
+    assert server.requests == requests
+    succeeded("rebuild", *sink)
+    succeeded(*asked(server.url, NAME, *JUNE, *sink))
+    assert days_in(f"jsonl:{tmp_path}", NAME) == each_once(*JUNE)
+    succeeded("verify", "--out", tmp_path)
+
+
+# The command, killed at one durable step after the other, each time in a new copy of a directory.
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from harvester import durable
+from harvester.cli import main
+
+home, arguments = Path(sys.argv[1]), sys.argv[2:]
+for moment in range(1, 500):
+    place = home / f"{moment}"
+    if (home / "before").exists():
+        shutil.copytree(home / "before", place)
+    if not (child := os.fork()):
+        moments = []
+
+        def watch(name, taken):
+            moments.append(name)
+            if len(moments) == moment:
+                print(name, flush=True)
+                os._exit(9)
+
+        durable.watch(watch)
+        sys.argv = ["harvester", *[each.format(place) for each in arguments]]
+        try:
+            main()
+        except SystemExit as exc:
+            os._exit(exc.code or 0)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code != 9:
+        sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("sink", ["jsonl:{}", "jsonl:{}?compress=gzip", "sqlite:{}/records.db"])
+def test_until_a_rebuild_has_succeeded_nothing_has_changed(
+    sink: str, server: DaysOnly, tmp_path: Path
+) -> None:
+    def run(place: Path, end: date = JUNE[1]) -> harvester.Report:
+        return asyncio.run(
+            harvester.run(
+                harvester.Account(A, secret="practice"), NAME, JUNE[0], end,
+                sink=sink.format(place), ledger=place / "ledger.sqlite",
+                base_url=server.url, rate="10000/s",
+            )
+        )  # fmt: skip
+
+    first = tmp_path / "before"
+    run(first, date(2024, 6, 20))
+    run(first)
+    killed = program(KILLED, tmp_path, "rebuild", "--out", "{}", "--sink", sink)
+    steps = killed.stdout.splitlines()
+    assert (killed.returncode, killed.stderr.count("Traceback")) == (0, 0), killed.stderr
+    done = steps.index("rename rebuilt ledger") + 1
+    for moment, step in enumerate(steps, 1):
+        report = run(tmp_path / f"{moment}")
+        assert report.state == "complete", step
+        assert (report.requests == 0) == (moment <= done), step
+        assert days_in(sink.format(tmp_path / f"{moment}"), NAME) == each_once(*JUNE), step
+
+
+def test_until_a_rebuild_of_a_shared_ledger_has_succeeded_nothing_has_changed(
+    server: DaysOnly, postgres: PostgresServer, database: str, tmp_path: Path
+) -> None:
+    where = ["--ledger", database, "--sink", database]
+    env = {"PGPASSWORD": PASSWORD}
+    run = asked(server.url, NAME, *JUNE, *where)
+    succeeded(*run, **env)
+    requests = server.requests
+    killed = program(KILLED, tmp_path, "rebuild", *where, **env)
+    assert killed.returncode == 0, killed.stderr
+    assert len(killed.stdout.splitlines()) > 8
+    assert server.requests == requests
+    succeeded(*run, **env)
+    assert 0 < server.requests - requests < 5
+    succeeded("verify", *where, **env)
+
+
+def test_after_a_rebuild_that_failed_the_former_ledger_goes_on(
+    server: DaysOnly, tmp_path: Path
+) -> None:
+    run = asked(server.url, NAME, *JUNE, "--out", tmp_path)
+    succeeded(*run)
+    (segment,) = (tmp_path / NAME).iterdir()
+    whole = segment.read_bytes()
+    segment.write_bytes(whole.replace(b'"_begin_date"', b'"_begun_date_"', 1))
+    failed = harvest("rebuild", "--out", tmp_path)
+    assert (failed.returncode, "is not a record of harvester" in failed.stderr) == (4, True)
+    segment.write_bytes(whole)
+    requests = server.requests
+    succeeded(*run)
+    assert server.requests == requests
+    assert sum(each_once(*JUNE).values()) == RECORDS * 30
+    succeeded("verify", "--out", tmp_path)
+
+
+def test_a_rebuild_that_is_killed_leaves_what_a_killed_run_had_committed(
+    server: DaysOnly, tmp_path: Path
+) -> None:
+    """The former ledger's latest commits are in its log."""
+    first = tmp_path / "before"
+    server.longest = 1
+    run = asked(server.url, NAME, *JUNE, "--out", first, "--rate", "40/s")
+    with begun(*run) as process:
+        until(lambda: list((first / NAME).glob("*")))
+        process.kill()
+    assert (first / "ledger.sqlite-wal").stat().st_size
+    shutil.copytree(first, tmp_path / "done")
+    server.data.clear()
+    succeeded(*asked(server.url, NAME, *JUNE, "--out", tmp_path / "done"))
+    left = len(server.data)
+    killed = program(KILLED, tmp_path, "rebuild", "--out", "{}")
+    assert killed.returncode == 0, killed.stderr
+    steps = killed.stdout.splitlines()
+    for moment in (*range(1, 9), *range(len(steps) - 12, steps.index("rename rebuilt ledger") + 2)):
+        server.data.clear()
+        succeeded(*asked(server.url, NAME, *JUNE, "--out", tmp_path / f"{moment}"))
+        assert len(server.data) == left, steps[moment - 1]
