@@ -94,7 +94,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable ``HARVESTER_…`` that nothing reads: it may be mistyped."""
     known = [*(f"HARVESTER_{name.upper()}" for name in COMMAND_OPTIONS), *_VARIABLES]
     return [
-        f"there is no variable {name}{nearest(name, known, 0.85)}; it is ignored"
+        f"the environment variable {name} sets no option{nearest(name, known, 0.85)}"
         for name in sorted(environ)
         if name.startswith("HARVESTER_") and name not in known
     ]

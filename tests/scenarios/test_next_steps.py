@@ -82,8 +82,8 @@ def test_a_variable_that_nothing_reads_is_named_with_the_nearest(tmp_path: Path)
     done = harvest("plan", "users", *DAYS, cwd=tmp_path, **env)
     assert done.returncode == 0
     assert done.stderr == (
-        "harvester: there is no variable HARVESTER_DAILY_QUTA (did you mean"
-        " HARVESTER_DAILY_QUOTA?); it is ignored\n"
+        "harvester: the environment variable HARVESTER_DAILY_QUTA sets no option (did you mean"
+        " HARVESTER_DAILY_QUOTA?)\n"
     )
 
 

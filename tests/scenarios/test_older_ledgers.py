@@ -89,7 +89,7 @@ def test_until_a_rebuild_has_succeeded_nothing_has_changed(
             harvester.run(
                 harvester.Account(A, secret="practice"), NAME, JUNE[0], end,
                 sink=sink.format(place), ledger=place / "ledger.sqlite",
-                base_url=server.url, rate=10_000,
+                base_url=server.url, rate="10000/s",
             )
         )  # fmt: skip
 
