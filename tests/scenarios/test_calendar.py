@@ -61,7 +61,7 @@ def test_under_wait_a_spent_quota_gets_one_call_an_hour_until_one_is_answered(
 
 @pytest.mark.parametrize(
     ("answer", "statuses"),
-    [(SPENT, [3, 3, 3, 3, 0]), (BUSY, [3, 3, 3, 3, 0]), (ODD, [3, 1, 1, 1, 0])],
+    [(SPENT, [3, 3, 3, 3, 0]), (BUSY, [3, 3, 3, 3, 0]), (ODD, [3, 1, 3, 1, 0])],
     ids=["refused", "busy", "another refusal"],
 )
 def test_without_wait_each_hours_first_run_sends_one_call_until_one_is_answered(
