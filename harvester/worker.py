@@ -129,6 +129,7 @@ class Worker:
             try:
                 if queue is not None and attempt is not None:  # the usual case, on a short path
                     self._unbooked[queue] = None
+                    self._writer.sent.set()
                     await self._try(account, queue, attempt)
                 else:
                     await self._do(job)

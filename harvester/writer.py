@@ -91,6 +91,8 @@ class Writer:
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
+        self.sent = asyncio.Event()
+        """Set when a call leaves."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened anew
 
@@ -158,9 +160,11 @@ class Writer:
         await self.book()
 
     async def book_regularly(self) -> None:
-        """Store the calls that no commit has stored, every second."""
+        """Store the calls that no commit has stored, a second after each was sent at the latest."""
         while True:
+            await self.sent.wait()
             await anyio.sleep(BOOK_EVERY)
+            self.sent.clear()
             await self.book()
 
     async def book(self) -> None:
