@@ -58,15 +58,16 @@ WORLDS = (
     Planted(
         "a window that waits for a retry occupies its slot",
         "worker.py",
-        "        self._try_again(queue, retry.attempt, retry.delay,"
-        " retry.reason, retry.attempt.failures)\n",
-        "        await asyncio.sleep(retry.delay)\n        queue.again(retry.attempt, _now())\n",
+        "                self._again(account, queue, result)\n",
+        "                await asyncio.sleep(result.delay)\n"
+        "                queue.again(result.attempt, _now())\n",
     ),
     Planted(
         "a worker that takes a job wakes no other worker for the next one",
         "scheduler.py",
-        "                    elif self._ready:\n                        self._wake_worker()\n",
-        "",
+        "                if self._ready:\n                    self._wake_worker()\n"
+        "                return job\n",
+        "                return job\n",
     ),
     Planted(
         "the timer of the accounts is not set again after it fired",
@@ -187,10 +188,47 @@ WORLDS = (
         "            if not attempt.failures:\n                budget.spend()\n",
     ),
     Planted(
-        "calls are sent that were not booked",
+        "calls are recorded with the next commit only",
+        "writer.py",
+        "            await anyio.sleep(BOOK_EVERY)\n            await self.book()\n",
+        "            await anyio.sleep(BOOK_EVERY)\n",
+    ),
+    Planted(
+        "a used-up quota gets one call after the other",
+        "queues.py",
+        "                self.parked_until = wall + QUOTA_AGAIN\n",
+        "",
+    ),
+    Planted(
+        "an answer that shows nothing ends the wait for a quota",
+        "pipeline.py",
+        "PROVING = frozenset({Action.DONE,",
+        "PROVING = frozenset({Action.DONE, Action.RETRY,",
+    ),
+    Planted(
+        "a token leaves without the rate of its account",
+        "pipeline.py",
+        "        await limiter.acquire()\n",
+        "",
+    ),
+    Planted(
+        "a request that failed in an outage is lost",
         "worker.py",
-        "            calls = Spent(queue.appid, queue.endpoint.name, quota_day(wall), lot)\n",
-        "            calls = Spent(queue.appid, queue.endpoint.name, quota_day(wall), 0)\n",
+        "            case NextPage():\n                queue.again(result.attempt, _now())\n",
+        "            case NextPage():\n                pass\n",
+    ),
+    Planted(
+        "a lost network is probed once",
+        "network.py",
+        "            if self.lost_since is not None and not self._stopped.is_set():\n"
+        "                await self._probe()\n",
+        "",
+    ),
+    Planted(
+        "the days of a window that was too long are lost but the first",
+        "queues.py",
+        "        self._first += reversed(others)\n",
+        "",
     ),
     Planted(
         "the day begins at midnight in Greenwich",
@@ -202,7 +240,7 @@ WORLDS = (
         "a window that returns to a stopped interface is lost",
         "worker.py",
         "in the meantime\n"
-        "            await self._leave(queue, [retry.attempt.days], queue.stopped)\n",
+        "            await self._leave(queue, [result.attempt.days], queue.stopped)\n",
         "in the meantime\n",
     ),
     Planted(
@@ -242,6 +280,12 @@ WORKERS = (
         "fencing.py",
         "    return held.get(appid) == epoch\n",
         "    return appid in held\n",
+    ),
+    Planted(
+        "a window that is put back is lost",
+        "queues.py",
+        "        self.budget.spend(-1)\n        self.again(attempt, now)\n",
+        "        self.budget.spend(-1)\n",
     ),
     Planted(
         "a claim does not raise the epoch",

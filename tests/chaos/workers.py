@@ -242,7 +242,7 @@ class Ledger:
         for each in kept:
             if each.state == "final":
                 self.store.finals[each.window.appid, each.window.begin] += 1
-        self.store.model.commit(kept, checkpoints, [s for s in spent if s.appid not in gone])
+        self.store.model.commit(kept, checkpoints, spent)
         await self._line.pass_()
         for appid in gone:
             if self.epochs.get(appid) == held[appid]:
@@ -276,9 +276,6 @@ class Ledger:
 
     async def spent(self, day: date) -> dict[Key, int]:
         return self.store.model.spent(day)
-
-    async def spans(self) -> dict[str, int]:
-        return {}
 
     async def exhausted(self, now: float) -> dict[Key, Exhausted]:
         return {}

@@ -46,7 +46,8 @@ class Server:
     """Answers data requests by a function of the test's and gives out tokens by itself.
 
     token: what stands in for a token's answer; quota: for those of quota/get.  requests: how many
-    came, of any kind; data: the data requests in their order; quotas: those of quota/get.
+    came, of any kind; data: the data requests in their order; quotas: those of quota/get; tokens:
+    those of a token; probes: how many asked for ``/``.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self.answer = answer
-        self.requests = self.port = 0
+        self.requests = self.port = self.probes = 0
+        self.tokens: list[Call] = []
         self.data: list[Call] = []
         self.quotas: list[Call] = []
         self._token = token or {"access_token": "t0ken", "expires_in": 7200}
@@ -103,7 +105,11 @@ class Server:
         self.requests += 1
         body = json.loads(await request.read() or b"{}")
         call = Call(request.path, dict(request.query), body, time.monotonic())
-        if request.path == "/cgi-bin/stable_token":
+        if request.path == "/":
+            self.probes += 1
+            told = {}
+        elif request.path == "/cgi-bin/stable_token":
+            self.tokens.append(call)
             told = self._token
         elif request.path == "/cgi-bin/openapi/quota/get":
             self.quotas.append(call)

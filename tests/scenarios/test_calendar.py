@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ pytestmark = pytest.mark.thorough
 
 DAY, NEXT = "2026-03-11", "2026-03-12"
 SPENT = {"errcode": 45009, "errmsg": "reach max api daily quota limit"}
+BUSY = {"errcode": -1, "errmsg": "system error"}
+ODD = {"errcode": 40035, "errmsg": "invalid parameter"}
+FAST = 500.0
+"""How many times as fast as ours the clock of a run is that waits for hours."""
 
 
 def run(
@@ -36,25 +41,40 @@ def asked(server: Server, out: Path, *more: str, days: int = 13) -> list[str]:
     return command.asked(server.url, "getupstreammsghour", first, "2026-02-28", *more)
 
 
-def first_refused(number: int) -> Any:
-    """The first so many data requests are refused for their quota."""
-    refusals = iter([SPENT] * number)
-    return lambda call: next(refusals, None) or rows(call)
+def first(*answers: dict[str, Any]) -> Any:
+    """The first data requests get these answers, the others rows."""
+    given = iter(answers)
+    return lambda call: next(given, None) or rows(call)
 
 
-def test_a_refusal_just_after_midnight_is_tried_again_with_one_call(tmp_path: Path) -> None:
-    with Server(first_refused(1)) as server:
-        ended = run(server, tmp_path, DAY, 3 / 3600, factor=200)
+def test_under_wait_a_spent_quota_gets_one_call_an_hour_until_one_is_answered(
+    tmp_path: Path,
+) -> None:
+    with Server(first(SPENT, BUSY)) as server:
+        ended = run(server, tmp_path, DAY, 23, "--wait", factor=FAST)
     assert (ended.status, ended.report["windows"]["done"]) == (0, 13), ended.err
-    assert len(server.data) == 14
-    assert ended.report["seconds"] > 300
+    assert len(server.data) == 2 + 13
+    at = [call.at * FAST for call in server.data]
+    assert [3590 < after - before < 3900 for before, after in pairwise(at[:3])] == [True] * 2
+    assert 7200 < ended.report["seconds"] < 8000
 
 
-def test_a_second_refusal_in_the_first_hour_ends_the_day(tmp_path: Path) -> None:
-    with Server(lambda call: SPENT) as server:
-        ended = run(server, tmp_path, DAY, 3 / 3600, factor=200)
-    assert (ended.status, len(server.data)) == (3, 2), ended.err
-    assert ended.report["until"] == "2026-03-11T16:01:00Z"
+@pytest.mark.parametrize(
+    ("answer", "statuses"),
+    [(SPENT, [3, 3, 3, 3, 0]), (BUSY, [3, 3, 3, 3, 0]), (ODD, [3, 1, 3, 1, 0])],
+    ids=["refused", "busy", "another refusal"],
+)
+def test_without_wait_each_hours_first_run_sends_one_call_until_one_is_answered(
+    answer: dict[str, Any], statuses: list[int], tmp_path: Path
+) -> None:
+    calls, ended = list[int](), list[int]()
+    with Server(first(SPENT, answer, answer)) as server:
+        for hour in (10.0, 11.1, 11.9, 12.2, 13.3):
+            before = len(server.data)
+            ended.append(run(server, tmp_path, DAY, hour).status)
+            calls.append(len(server.data) - before)
+    assert calls == [1, 1, 0, 1, 13]
+    assert ended == statuses
 
 
 def test_a_daily_job_at_midnight_has_its_whole_quota_each_day(tmp_path: Path) -> None:
@@ -80,53 +100,47 @@ def test_a_spent_quota_is_remembered_until_the_next_day(tmp_path: Path) -> None:
             ended = run(server, tmp_path, day, hour, *more, factor=100)
             calls.append(len(server.data) - before)
             assert ended.status == 3, ended.err
-    assert calls == [1, 0, 0, 1, 0, 2]
-
-
-def test_a_quota_that_is_there_again_goes_on_with_the_rest(tmp_path: Path) -> None:
-    with Server(first_refused(1)) as server:
-        assert run(server, tmp_path, DAY, 10).status == 3
-        ended = run(server, tmp_path, DAY, 11.1)
-        assert (ended.status, len(server.data)) == (0, 14), ended.err
-        assert run(server, tmp_path, DAY, 11.2).report["requests"] == 0
+    assert calls == [1, 0, 0, 1, 0, 1]
 
 
 def test_a_budget_holds_whatever_is_killed(tmp_path: Path) -> None:
-    with Server(lambda call: {"errcode": -1, "errmsg": "system error"}) as server:
-        arguments = asked(server, tmp_path, "--daily-quota", "60", "--attempts", "1000", days=28)
-        for _ in range(3):
+    """A kill costs the count of the calls of a second, also where nothing is stored."""
+    kills, rate = 3, 5
+    with Server(lambda call: BUSY) as server:
+        more = ("--daily-quota", "60", "--attempts", "1000", "--rate", f"{rate}/s")
+        arguments = asked(server, tmp_path, *more, days=28)
+        for _ in range(kills):
             before = len(server.data)
             with started(DAY, 10, *arguments, factor=20) as process:
-                until(lambda n=before + 12: len(server.data) >= n or process.poll() is not None)
+                until(lambda n=before + 30: len(server.data) >= n or process.poll() is not None)
                 process.kill()
         harvest_at(DAY, 11, *arguments, factor=200)
-        assert 40 < len(server.data) <= 60
+        assert 60 <= len(server.data) <= 60 + kills * 2 * rate
 
 
-def told(left: int, *, failures: int = 0) -> Any:
-    """What quota/get answers, after so many failures."""
-    answers = iter([{"errcode": -1, "errmsg": "system error"}] * failures)
-    quota = {"daily_limit": 100, "used": 100 - left, "remain": left}
-    return lambda _: next(answers, {"quota": quota})
+def test_a_call_whose_connection_was_never_opened_is_not_counted(tmp_path: Path) -> None:
+    with Server() as server:
+        server.go()
+        assert run(server, tmp_path, DAY, 10, "--daily-quota", "5", "--attempts", "4").status == 4
+        server.come()
+        ended = run(server, tmp_path, DAY, 10, "--daily-quota", "5")
+    assert (ended.status, ended.report["windows"]["done"]) == (3, 5), ended.err
 
 
-RESERVED = ("--ask-quota", "--reserve", "5")
+def test_the_quota_is_asked_for_once_and_kept(tmp_path: Path) -> None:
+    quota = {"daily_limit": 100, "used": 88, "remain": 12}
+    with Server(quota=lambda _: {"quota": quota}) as server:
+        ended = run(server, tmp_path, DAY, 10, "--ask-quota")
+    assert (ended.status, len(server.data), len(server.quotas)) == (3, 12, 1), ended.err
 
 
-def test_a_reserve_is_kept_though_the_quota_could_not_be_asked_at_first(tmp_path: Path) -> None:
-    with Server(quota=told(12, failures=2)) as server:
-        ended = run(server, tmp_path, DAY, 10, *RESERVED, factor=20)
-    assert (ended.status, len(server.data)) == (3, 7), ended.err
-    assert len(server.quotas) == 3
-
-
-def test_without_knowing_the_quota_a_reserve_holds_the_interface_back(tmp_path: Path) -> None:
-    with Server(quota=told(12, failures=99)) as server:
-        ended = run(server, tmp_path, DAY, 10, *RESERVED, "--attempts", "3", factor=20)
-    assert (ended.status, len(server.data), len(server.quotas)) == (3, 0, 3), ended.err
-    assert "the reserve of 5 calls is kept" in ended.err
-    (wait,) = ended.report["waits"]
-    assert "quota could not be asked for" in wait["reason"]
+def test_a_quota_that_is_not_told_is_a_note_in_the_report(tmp_path: Path) -> None:
+    with Server(quota=lambda _: BUSY) as server:
+        ended = run(server, tmp_path, DAY, 10, "--ask-quota")
+    assert (ended.status, len(server.data), len(server.quotas)) == (0, 13, 1), ended.err
+    said = "WeChat did not say how many calls of getupstreammsghour are left: errcode -1"
+    assert [note[: len(said)] for note in ended.report["notes"]] == [said]
+    assert said in ended.err
 
 
 # Figures that are late, and figures that still grow.

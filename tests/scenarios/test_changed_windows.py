@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -22,7 +22,8 @@ from harvester.datacube import INTERFACES
 from tests.scenarios.command import asked, until
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import SINKS, days_in
-from tests.support import A, B, harvest
+from tests.scenarios.server import Call, Server, rows
+from tests.support import A, B, harvest, stored
 
 BEGIN = date(2024, 3, 4)
 MAY, SEPTEMBER = date(2024, 5, 2), date(2024, 9, 3)
@@ -163,6 +164,36 @@ def test_windows_that_wechat_has_shortened_stay_within_those_of_the_interface(jo
     assert job.run(cut(7), BEGIN, MAY, refresh=True)
     job.run(cut(5), BEGIN, MAY, refresh=True)
     assert job.run(cut(5), BEGIN, SEPTEMBER)
+
+
+def test_one_odd_refusal_of_a_range_binds_one_account_in_one_run(tmp_path: Path) -> None:
+    """A week of A is refused once; B shares the server, the run and the ledger."""
+    odd = [{"errcode": 61501, "errmsg": "date range error"}]
+    lengths: defaultdict[str, list[int]] = defaultdict(list)
+
+    def answer(call: Call) -> dict[str, Any]:
+        lengths[call.query["access_token"]].append(len(call.days))
+        if odd and call.query["access_token"] == A:
+            return odd.pop()
+        return rows(call)
+
+    def run(begin: date, end: date) -> harvester.Report:
+        return harvester.run_sync(
+            [harvester.Account(each, token=lambda each=each: each) for each in (A, B)],
+            cut(7), begin, end, sink=f"jsonl:{tmp_path}", base_url=server.url, rate=1000,
+            ledger=f"sqlite:{tmp_path / 'ledger.sqlite'}",
+        )  # fmt: skip
+
+    with Server(answer) as server:
+        report = run(BEGIN, BEGIN + timedelta(days=27))
+        assert (report.state, report.windows.planned) == ("complete", 28 + 4)
+        assert (sorted(lengths[A]), lengths[B]) == ([1] * 28 + [7], [7] * 4)
+        lengths.clear()
+        assert run(BEGIN + timedelta(days=28), BEGIN + timedelta(days=55)).state == "complete"
+    assert (lengths[A], lengths[B]) == ([7] * 4, [7] * 4)
+    for appid in (A, B):
+        kept = [row["ref_date"] for row in stored(tmp_path, "mine") if row["_appid"] == appid]
+        assert (len(kept), len({*kept})) == (56, 56)
 
 
 @pytest.mark.parametrize("kind", SINKS)

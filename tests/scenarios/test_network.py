@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import signal
+import socket
 import ssl
 import threading
 import time
@@ -17,7 +19,7 @@ from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
 import harvester
-from tests.scenarios.command import Ended, asked, harvest_at, program, until
+from tests.scenarios.command import Ended, asked, harvest_at, program, started, until
 from tests.scenarios.server import Call, Server, rows
 from tests.support import A
 from tests.wire_servers import Certificates
@@ -98,6 +100,77 @@ def test_one_day_that_closes_its_connection_fails_alone(tmp_path: Path) -> None:
     assert (ended.status, ended.report["windows"]["failed"]) == (1, 1), ended.err
 
 
+@pytest.mark.parametrize("more", [(), ("--wait",)], ids=["", "under wait"])
+def test_days_that_close_their_connection_fail_alone_while_the_server_answers_others(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
+    """In the second run there is nothing else that could be answered."""
+
+    def answer(call: Call) -> object:
+        if call.days[0] in ("2026-01-15", "2026-01-16"):
+            raise ConnectionAbortedError
+        return rows(call)
+
+    with Server(answer) as server:
+        for done, requests in ((57, 57 + 2 * 3), (0, 2 * 3)):
+            ended = run(server, tmp_path, "--attempts", "3", *more)
+            windows = ended.report["windows"]
+            assert (ended.status, windows["failed"], windows["done"]) == (1, 2, done), ended.err
+            assert ended.report["requests"] == requests
+        assert server.probes <= 2 * 2 * 3
+
+
+def test_an_interrupt_ends_the_wait_for_the_network(tmp_path: Path) -> None:
+    with Server() as server:
+        arguments = asked(server.url, "getupstreammsghour", "2026-01-01", "2026-02-28", "--wait")
+        given = (*arguments, "--rate", "10/s", "--out", tmp_path)
+        with started("2026-03-11", 12, *given, factor=FACTOR) as process:
+            until(lambda: len(server.data) >= 20, 30)
+            server.go()
+            assert process.stderr is not None
+            while "nobody answers" not in process.stderr.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < 5
+
+
+def token_from(kind: str, folder: Path) -> Any:
+    """A source that gives a token without the base URL."""
+    if kind == "callable":
+        return lambda: "t0ken"
+    (folder / "token").write_text("t0ken")
+    (folder / "token").chmod(0o600)
+    return {
+        "command": "command:cat " + str(folder / "token"),
+        "static": f"static:file:{folder / 'token'}",
+        "cloudbase": f"cloudbase:file:{folder / 'token'}",
+        "cloud": "cloud",
+        "server": "",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["callable", "command", "static", "cloudbase", "cloud", "server"])
+def test_a_mistyped_base_url_fails_at_once_wherever_the_token_comes_from(
+    kind: str, tmp_path: Path
+) -> None:
+    token = {"access_token": "t0ken", "expires_in": 7200}
+    with Server(lambda _: token) as server, socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+        closed.close()
+        source = token_from(kind, tmp_path) or f"{server.url}/token"
+        began = time.monotonic()
+        with pytest.raises(harvester.HarvestError, match=r"no answer came to any of 2 attempts"):
+            harvester.run_sync(
+                harvester.Account(A, token=source), "getupstreammsghour", "2026-01-01",
+                "2026-01-03", sink="memory:", base_url=f"http://127.0.0.1:{port}", attempts=2,
+                wait=True,
+            )  # fmt: skip
+        assert time.monotonic() - began < 10
+
+
 # The rate holds where connections take long to open.
 
 
@@ -110,14 +183,17 @@ that left together as their connections opened would be closer by a second."""
 class SlowDoor:
     """Passes connections on to a server, each after a while: so long a TLS handshake takes."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, opens_in: float = OPENS_IN) -> None:
         self._to = port
+        self._opens_in = opens_in
         self._stack = ExitStack()
+        self._open = set[Any]()
         self.port = 0
 
     def __enter__(self) -> Self:
         portal = self._stack.enter_context(start_blocking_portal())
         running = portal.call(asyncio.start_server, self._serve, "127.0.0.1", 0)
+        self._stack.callback(portal.call, self._closed)
         self._stack.callback(portal.call, running.close)
         self.port = running.sockets[0].getsockname()[1]
         return self
@@ -125,8 +201,15 @@ class SlowDoor:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
+    async def _closed(self) -> None:
+        """The client has closed all; wait until that has passed through."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=5)
+        await asyncio.sleep(0.05)
+
     async def _serve(self, reader: Any, writer: Any) -> None:
-        await asyncio.sleep(OPENS_IN)
+        self._open.add(asyncio.current_task())
+        await asyncio.sleep(self._opens_in)
         there = await asyncio.open_connection("127.0.0.1", self._to)
         try:
             await asyncio.gather(self._pass(reader, there[1]), self._pass(there[0], writer))
@@ -143,13 +226,31 @@ class SlowDoor:
 
 
 def most_in_a_second(server: Server) -> int:
-    times = [call.at for call in server.data]
+    times = [call.at for call in (*server.data, *server.tokens)]
     return max(sum(begin <= other < begin + 1.0 - JITTER for other in times) for begin in times)
 
 
-@pytest.mark.parametrize("whose", ["ours", "the caller's"])
+SESSIONS: dict[str, tuple[dict[str, Any], bool, float]] = {
+    "ours": ({}, False, OPENS_IN),
+    "the caller's": ({}, False, OPENS_IN),
+    "ours, closed each time": ({}, True, 0.3),
+    "the caller's, closed each time": ({}, True, 0.3),
+    "one that closes them": ({"force_close": True}, False, OPENS_IN),
+    "one of two connections": ({"limit_per_host": 2}, False, 0.3),
+    "one of two connections, closed each time": ({"limit_per_host": 2}, True, 0.1),
+}
+"""How a session connects; whether the server closes each connection; and how long one takes."""
+
+
+@pytest.mark.parametrize("whose", SESSIONS)
 def test_no_more_arrive_in_a_second_than_the_rate_says(whose: str, tmp_path: Path) -> None:
-    certificates = Certificates(tmp_path)
+    certificates, (connects, closes, opens_in) = Certificates(tmp_path), SESSIONS[whose]
+
+    def answer(call: Call) -> web.Response:
+        response = web.json_response(rows(call))
+        if closes:
+            response.force_close()
+        return response
 
     async def main(url: str) -> harvester.Report:
         async def run(**how: Any) -> harvester.Report:
@@ -158,16 +259,32 @@ def test_no_more_arrive_in_a_second_than_the_rate_says(whose: str, tmp_path: Pat
                 "2026-02-28", sink=harvester.MemorySink(), base_url=url, rate="10/s", **how,
             )  # fmt: skip
 
-        if whose == "ours":
+        if whose.startswith("ours"):
             return await run(ca_file=certificates.ca_file)
         trusted = ssl.create_default_context(cafile=str(certificates.ca_file))
-        connector = aiohttp.TCPConnector(ssl=trusted)
+        connector = aiohttp.TCPConnector(ssl=trusted, **connects)
         async with aiohttp.ClientSession(connector=connector) as session:
             return await run(session=session)
 
-    with Server(tls=certificates.good()) as server, SlowDoor(server.port) as door:
+    with (
+        Server(answer, tls=certificates.good()) as server,
+        SlowDoor(server.port, opens_in) as door,
+    ):
         report = asyncio.run(main(f"https://127.0.0.1:{door.port}"))
     assert (report.state, report.windows.done) == ("complete", 59)
+    assert most_in_a_second(server) <= 10
+
+
+def test_tokens_leave_at_the_rate_of_their_account() -> None:
+    """WeChat refuses each token a few times: so many are fetched among the calls."""
+    refused = iter([{"errcode": 42001, "errmsg": "access_token expired"}, None] * 8)
+
+    with Server(lambda call: next(refused, None) or rows(call)) as server:
+        report = harvester.run_sync(
+            harvester.Account(A, secret="practice"), "getupstreammsghour", "2026-01-01",
+            "2026-01-31", sink="memory:", base_url=server.url, rate="10/s", concurrency=1,
+        )  # fmt: skip
+    assert (report.state, len(server.tokens)) == ("complete", 1 + 8)
     assert most_in_a_second(server) <= 10
 
 

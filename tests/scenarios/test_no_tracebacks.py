@@ -119,7 +119,7 @@ class Odd:
 ACCOUNT = harvester.Account(A, secret="practice")
 OPTIONS = (
     "base_url", "session", "ca_file", "rate", "burst", "concurrency", "account_concurrency",
-    "attempts", "daily_quota", "ask_quota", "reserve", "order", "wait", "refresh", "token_store",
+    "attempts", "daily_quota", "ask_quota", "order", "wait", "refresh", "token_store",
     "ledger", "on_event", "stop", "sink", "transport",
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from harvester.away import Away
 from harvester.testing import VirtualTimeLoop
-from harvester.thread import Thread, wait_for
+from harvester.thread import Thread, can_be_cut, wait_for
 from tests.support import virtual
 
 
@@ -243,3 +245,96 @@ def test_a_cancellation_of_the_task_that_waits_is_passed_on() -> None:
         asyncio.run(main())
     assert sleeper.cleaned
     assert time.monotonic() - began < 10
+
+
+class Connection:
+    """A connection to a server that never answers, made on a thread."""
+
+    def __init__(self) -> None:
+        self.mine, self.server = socket.socketpair()
+        can_be_cut(self, self.mine.fileno(), "the server x", lambda: "a lock that y holds")
+
+    def ask(self) -> bytes:
+        """Wait for an answer, as a driver does."""
+        if answer := self.mine.recv(1):
+            return answer
+        raise Away("the connection was lost")
+
+    def close(self) -> None:
+        self.mine.close()
+        self.server.close()
+
+
+async def test_a_call_of_a_server_that_never_answers_is_cut_when_the_limit_is_over(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.thread.LIMIT", 0.3)
+    connection = await thread.call(Connection)
+    with pytest.raises(Away, match=r"it has not answered for 0\.3 s"):
+        await thread.call(connection.ask)
+    connection.close()
+
+
+async def test_a_cancelled_call_of_a_server_is_cut_and_one_behind_it_is_not_begun(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.thread.GRACE", 0.2)
+    connection, begun = await thread.call(Connection), list[str]()
+    first = asyncio.create_task(thread.call(connection.ask))
+    second = asyncio.create_task(thread.call(begun.append, "begun"))
+    await asyncio.sleep(0.1)
+    for task in (second, first):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task), 2)
+    assert begun == []
+    connection.close()
+
+
+async def test_a_scope_that_is_cancelled_cuts_a_call_too(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.thread.GRACE", 0.2)
+    connection = await thread.call(Connection)
+    with anyio.move_on_after(0.1):
+        with pytest.raises(Away):
+            await thread.call(connection.ask)
+    connection.close()
+
+
+async def test_a_call_that_returns_within_the_grace_keeps_its_connection(thread: Thread) -> None:
+    connection = await thread.call(Connection)
+    task = asyncio.create_task(thread.call(connection.ask))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.sleep(0.15)
+    connection.server.send(b"1")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    connection.server.send(b"2")
+    assert await thread.call(connection.ask) == b"2"
+    connection.close()
+
+
+async def test_a_call_that_waits_for_another_process_is_announced_with_who_that_is(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("harvester.thread.SLOW", 0.1)
+    monkeypatch.setattr("harvester.thread.LIMIT", 0.6)
+    connection = await thread.call(Connection)
+    with pytest.raises(Away):
+        await thread.call(connection.ask)
+    assert "the server x: a call takes more than 5 s; it waits for a lock that y holds" in (
+        caplog.text
+    )
+    connection.close()
+
+
+async def test_the_duplicate_of_a_connection_ends_with_it(thread: Thread) -> None:
+    connection = await thread.call(Connection)
+    server = connection.server
+    connection.mine.close()
+    del connection
+    server.settimeout(2)
+    assert server.recv(1) == b""
+    server.close()

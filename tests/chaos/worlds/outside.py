@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -55,11 +56,25 @@ class Moods:
 
 
 @dataclass
+class Call:
+    """A data request: when it was sent and answered (the loop's times), and with which errcode.
+
+    code: None if it was not answered; 0 with records.
+    """
+
+    sent: float
+    answered: float = 0.0
+    code: int | None = None
+
+
+@dataclass
 class Traffic:
     """What was seen of one run at the network's end."""
 
     departures: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    calls: Counter[tuple[str, Any]] = field(default_factory=Counter)
+    calls: defaultdict[tuple[str, Any], list[Call]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     fetches: Counter[str] = field(default_factory=Counter)
     fetches_failed: Counter[str] = field(default_factory=Counter)
     fetching: Counter[str] = field(default_factory=Counter)
@@ -92,21 +107,30 @@ class Network:
 
     async def send(self, request: Request, leave: Any = None) -> Response:
         """The answer, if the world lets it through."""
-        traffic = self.traffic
+        traffic, now = self.traffic, asyncio.get_running_loop().time
+        if request.path == "/":  # whether anybody is there
+            await self._travel()
+            return self._answer({})
         fetch = request.path in ("/cgi-bin/stable_token", "/cgi-bin/token")
         if fetch:
             appid = str(json.loads(request.body or b"{}").get("appid", ""))
         else:
             appid = self._owners[dict(request.query)["access_token"]]
-        traffic.departures[appid].append(asyncio.get_running_loop().time())
+        traffic.departures[appid].append(now())
         traffic.in_flight += 1
         traffic.most_in_flight = max(traffic.most_in_flight, traffic.in_flight)
         try:
             if fetch:
                 return await self._fetch(appid, request)
+            await self._connect()
             today = china(self.simulator.wall()).date()
-            traffic.calls[f"{appid} {request.path}", today] += 1
-            return await self._data(appid, request)
+            call = Call(now())
+            traffic.calls[f"{appid} {request.path}", today].append(call)
+            response = await self._data(appid, request)
+            with suppress(ValueError):  # half of an answer
+                call.code = json.loads(response.body).get("errcode", 0)
+                call.answered = now()
+            return response
         finally:
             traffic.in_flight -= 1
 
@@ -179,13 +203,20 @@ class Network:
             draw -= share
         return None
 
+    async def _connect(self) -> None:
+        """A connection that is not opened; what should have left over it has not."""
+        if self._draw.random() < self._moods.lost / 4:
+            raise AttemptError("no connection")
+
     async def _travel(self) -> None:
         drawn = self._draw.random()
-        if drawn < self._moods.lost / 4:
-            await asyncio.sleep(TIMEOUT)
-            raise AttemptError("no answer within 60 s")
         if drawn < self._moods.lost:
-            raise AttemptError("the connection was closed before an answer came")
+            error = AttemptError("the connection was closed before an answer came")
+            if drawn < self._moods.lost / 4:
+                await asyncio.sleep(TIMEOUT)
+                error = AttemptError("no answer within 60 s")
+            error.connected = True
+            raise error
         longest = 20.0 if drawn > 1 - self._moods.slow else 0.2
         await asyncio.sleep(self._draw.uniform(0.0, longest))
 

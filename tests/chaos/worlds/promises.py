@@ -21,10 +21,13 @@ from harvester.limiter import Rate
 from harvester.model import Tally
 from harvester.plan import Cut, Days
 from harvester.sinks.base import StoredWindow
-from tests.chaos.worlds.outside import Traffic
+from tests.chaos.worlds.outside import Call, Traffic
 from tests.support import days
 
 Key = tuple[str, str]
+QUOTA, HOUR = 45009, 3600.0
+ANSWERED = (0, 61500, 61501, 61503)
+"""Codes that show that a quota is not used up."""
 
 
 def rate_kept(traffic: Traffic, rate: Rate) -> Iterator[str]:
@@ -52,6 +55,27 @@ def budget_kept(calls: Mapping[tuple[str, date], int], quota: int | None) -> Ite
         counted = "/cgi-bin/" not in appid  # what asks for the quota is not counted in it
         if counted and quota is not None and number > quota:
             yield f"{appid}: {number} calls on {day}, the quota is {quota}"
+
+
+def hour_kept(traffic: Traffic) -> Iterator[str]:
+    """After 45009 an interface is called once an hour until a call is answered."""
+    by_key: defaultdict[str, list[Call]] = defaultdict(list)
+    for (key, _), calls in traffic.calls.items():
+        by_key[key] += calls
+    for key, calls in by_key.items():
+        if "/cgi-bin/" not in key:
+            yield from _hours(key, sorted(calls, key=lambda call: call.sent))
+
+
+def _hours(key: str, calls: Sequence[Call]) -> Iterator[str]:
+    for number, call in enumerate(calls):
+        before = [each for each in calls[:number] if 0.0 < each.answered < call.sent]
+        refused = max((each.answered for each in before if each.code == QUOTA), default=None)
+        if refused is None:
+            continue
+        again = any(each.code in ANSWERED and each.sent > refused for each in before)
+        if not again and call.sent - calls[number - 1].sent < HOUR - 1.0:
+            yield f"{key}: called at {call.sent:.1f} s, refused for its quota at {refused:.1f} s"
 
 
 def report_adds_up(report: Report) -> Iterator[str]:

@@ -30,16 +30,16 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.errors import HarvestError
-from harvester.events import Event, Report, Stalled
+from harvester.events import Event, Report, Stalled, Unreachable
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.limiter import Rate
 from harvester.model import HELD
-from harvester.network import PROBE_EVERY
 from harvester.plan import Days, china, last_settled_day
 from harvester.settings import Options
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.lines import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.writer import BOOK_EVERY
 from tests.chaos.seeds import Life
 from tests.chaos.worlds import promises
 from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
@@ -59,9 +59,10 @@ GROWING = (
 )
 PAGED = (INTERFACES["publisher_adpos_general"],)
 _MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
-MOST_TURNS = 100_000
+MOST_TURNS = 2_000_000  # calls are recorded every second, also in a wait of days
 IDLE = 2.0
 """Seconds that may pass while a window could be sent and nothing is under way."""
+JUMP = 0.5
 
 QUIET = Moods()
 
@@ -92,7 +93,7 @@ class WorldLoop(VirtualTimeLoop):
         super().__init__(start, order=order, on_turn=on_turn)
 
     def _advance(self, seconds: float) -> None:
-        if seconds > IDLE:
+        if seconds > JUMP:
             self.on_jump(seconds)
         super()._advance(seconds)
 
@@ -130,8 +131,9 @@ class World:
         self._kinds = draw.choice((("model",), ("jsonl",), ("jsonl",), ("model", "jsonl")))
         self._quota = draw.choice((None, None, 5, 15, 40))
         self._model = MemorySink("model")
-        self._forgetful = False  # a crash forgets calls that no commit had booked
+        self._forgetful = False  # the ledger may know fewer calls than were sent
         self._calls: Counter[tuple[str, date]] = Counter()
+        """Those that the ledger must know."""
         self.runs = self.crashes = 0
 
     # its life
@@ -206,7 +208,6 @@ class World:
         self._forgetful |= course.moods.ledger_fails > 0 or course.moods.sink_fails > 0
         living = Living(self, course)
         report = living.run()
-        self._calls.update(living.network.traffic.calls)
         self._say(f"ended: {report.to_dict() if report else living.ending}")
         yield from living.broken
         yield from self._after(course, living, report)
@@ -218,8 +219,13 @@ class World:
         if traffic.most_in_flight > course.options.concurrency:
             yield f"{traffic.most_in_flight} in flight, {course.options.concurrency} allowed"
         if not self._forgetful:
-            today = {key: self._calls[key] for key in traffic.calls}
+            today = {key: self._calls[key] + len(calls) for key, calls in traffic.calls.items()}
             yield from promises.budget_kept(today, course.options.daily_quota)
+            yield from promises.hour_kept(traffic)
+        # a crash costs the calls of the last second
+        until = living.loop.time() - (BOOK_EVERY + 0.1 if living.ending == "crashed" else 0.0)
+        for key, calls in traffic.calls.items():
+            self._calls[key] += sum(call.sent <= until for call in calls)
         last = course.moods is QUIET
         if report is not None and report.state not in ("interrupted", "failed"):
             yield from promises.report_adds_up(report)
@@ -318,6 +324,7 @@ class Living:
         self.ending = "by itself"
         self.opened: list[Any] = []
         self._crash_at = 0
+        self._idle = 0.0  # seconds for which an account could have sent something
         self.stop = asyncio.Event()
         self.loop, self.network = world.begin(course, self._on_turn)
         self._engine: Engine | None = None
@@ -356,7 +363,7 @@ class Living:
 
     def observe(self, event: Event) -> None:
         """An event of the engine."""
-        if not isinstance(event, Stalled):
+        if not isinstance(event, Stalled | Unreachable):
             self.network.traffic.last_turn = self.loop.turns
         self.world._say(str(event))
 
@@ -390,20 +397,27 @@ class Living:
 
     def _on_jump(self, seconds: float) -> None:
         """Time passes: then nothing may be possible that could be done now."""
-        engine, loop = self._engine, self.loop
+        able = self._able()
+        self._idle = self._idle + seconds if able else 0.0
+        if self._idle > IDLE:
+            self.broken.append(
+                f"nothing is done for {self._idle:.1f} s, though {able} could: {self._engine!r}"
+            )
+
+    def _able(self) -> str:
+        """An account that could send something now; empty if there is none."""
+        engine, now = self._engine, self.loop.time()
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
-            return
-        scheduler = engine._worker.scheduler
-        channel = engine._writer.channel
-        if scheduler._stopped or channel._putters or channel._items:
-            return
-        if engine._worker._network.lost_since is not None and seconds < PROBE_EVERY + 0.1:
-            return  # nobody answers: one request every few seconds
+            return ""
+        channel, network = engine._writer.channel, engine._worker._network
+        if engine._worker.scheduler._stopped or channel._putters or channel._items:
+            return ""
+        if network.lost_since is not None or network._turn.locked():
+            return ""  # workers wait until somebody answers
         for account in engine._plan.accounts:
-            if account.turn.open and account.next_at(loop.time(), loop.wall()) <= loop.time():
-                self.broken.append(
-                    f"nothing is done for {seconds:.1f} s, though {account!r} could: {engine!r}"
-                )
+            if account.turn.open and account.next_at(now, self.loop.wall()) <= now:
+                return repr(account)
+        return ""
 
     def _forget(self) -> None:
         """Nothing of the process is left: no callback runs any more, its locks are gone."""
