@@ -19,7 +19,7 @@ from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.options import DEFAULT_FILE, read_config
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME, open_ledger
+from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.limiter import Rate
 from harvester.model import Account
 from harvester.notebook import with_bar
@@ -136,7 +136,7 @@ class Job:
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
         """Run it here; returns and raises what `harvester.run` does."""
-        ledger = {"ledger": Path(self.out) / FILE_NAME}
+        ledger = {"ledger": SqliteLedger(Path(self.out) / FILE_NAME)}  # makes its directory
         options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
         return await api.run(
             self._accounts(),
@@ -173,7 +173,7 @@ class Job:
         api.resolve(anybody, self._interfaces(), self.start, self.end, options)
         api.open_sinks(self.sink or f"jsonl:{self.out}")
         if isinstance(ledger := self.options.get("ledger"), str):
-            open_ledger(ledger)
+            open_ledger(ledger, readonly=True)  # only its spec is checked
         if isinstance(store := self.options.get("token_store"), str):
             open_store(store)
 

@@ -93,7 +93,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
     groups = endpoint_groups()
     if name not in groups:
         parts = [part for part in re.split(r"[,;、，\s]+", name) if part]
-        if parts != [name]:
+        if parts and parts != [name]:
             raise UsageError(
                 f"there is no interface {name!r}; separate names by spaces: {' '.join(parts)}"
             )

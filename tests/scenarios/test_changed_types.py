@@ -51,7 +51,8 @@ class Job:
         report = asyncio.run(
             harvester.run(
                 harvester.Account(A, secret="practice"), one, day, day, sink=self.spec,
-                base_url=self.server.url, rate="10000/s", ledger=self.ledger, on_event=events.append,
+                base_url=self.server.url, rate="10000/s", ledger=self.ledger,
+                on_event=events.append,
             )
         )  # fmt: skip
         assert report.state == "complete"

@@ -163,17 +163,25 @@ def right(name: str | None, url: str) -> bool:
     }.get(name or "", ())  # fmt: skip
 
 
+def commands(group: click.Group) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Each command, with the names by which it is called."""
+    for name, command in group.commands.items():
+        yield (name,), command
+        if isinstance(command, click.Group):
+            yield from (((name, *names), each) for names, each in commands(command))
+
+
 def typed(url: str) -> Iterator[tuple[str, ...]]:
     """A command line for each place."""
     yield (url,)
     yield (f"--{url}",)
-    for name, command in cli.commands.items():
-        more = ENDED.get(name, ())
-        yield (name, f"--{url}")
-        yield (name, url, *more)
+    for names, command in commands(cli):
+        more = ENDED.get(names[0], ())
+        yield (*names, f"--{url}")
+        yield (*names, url, *more)
         for each in command.params:
             if isinstance(each, click.Option) and not each.is_flag and not right(each.name, url):
-                yield (name, *more, f"{each.opts[-1]}={url}")
+                yield (*names, *more, f"{each.opts[-1]}={url}")
     for kind in ("jsonl", "sqlite", "duckdb", "parquet", "iceberg", "-"):
         yield (*RUN, *DAYS, "--sink", f"{kind}:{url}")
     for option in ("--token-store", "--ledger"):

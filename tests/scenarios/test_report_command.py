@@ -185,7 +185,10 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (2, "")
         return done.stderr
 
-    assert refused() == f"harvester: there is no ledger at {tmp_path}/ledger.sqlite\n"
+    said = (
+        f"harvester: there is no ledger at {tmp_path}/ledger.sqlite; harvest first (harvester run)"
+    )
+    assert refused().startswith(said)
     with Server() as server:
         harvest(*run(server, tmp_path, "--sink", "-"))
     page = tmp_path / "page.html"
