@@ -301,6 +301,8 @@ class JsonLines:
     # writing
 
     def _write(self, batches: Sequence[Batch]) -> Checkpoint:
+        if not batches:  # no ledger learns of it
+            return {}
         self._place_pending()
         if not self._settled:  # nothing but this run knows of what is here
             self._own()

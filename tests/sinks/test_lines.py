@@ -349,6 +349,10 @@ async def test_a_ledger_whose_runs_are_killed_again_and_again_is_never_called_ol
         with dying(moment % 40):
             try:
                 await ledger.run(batch(2, moment, replaces=True))
+                await ledger.open()
+                await ledger.sink.write([], {})  # whether it answers: no ledger learns of it
+                await ledger.commit(batch(4, moment, replaces=True))
+                await ledger.sink.close()
             except Died:
                 forget(ledger.sink)
                 died += 1
