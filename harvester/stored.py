@@ -20,7 +20,7 @@ from harvester.outside import ForeignCancellationError, outside
 from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
 from harvester.scope import Scope
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
-from harvester.thread import Thread
+from harvester.thread import READING, Thread
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
@@ -42,7 +42,7 @@ async def scanned(
     """The stored windows of an interface in groups, with their records if they are wanted."""
     scan = scan_of(sink)
     assert scan is not None, f"{sink.identity} cannot be scanned"
-    thread = Thread("harvester-scan")
+    thread = Thread("harvester-scan", READING)
     try:
         found = await thread.call(scan, endpoint, appids, checkpoint)
 
@@ -59,7 +59,7 @@ async def scanned(
 
 async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
     """The interfaces that have records in a sink."""
-    thread = Thread("harvester-scan")
+    thread = Thread("harvester-scan", READING)
     try:
         return sorted(await thread.call(lambda: list(sink.endpoints(checkpoint))))  # type: ignore[attr-defined]
     finally:
