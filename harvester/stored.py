@@ -19,7 +19,7 @@ from harvester.outside import guard_cancellation, guarded
 from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
 from harvester.scope import Scope
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
-from harvester.thread import Thread
+from harvester.thread import READING, Thread
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
@@ -39,7 +39,7 @@ async def scanned(
     """The stored windows of an interface in groups, with their records if they are wanted."""
     scan = scan_of(sink)
     assert scan is not None, f"{sink.identity} cannot be scanned"
-    thread = Thread("harvester-scan")
+    thread = Thread("harvester-scan", READING)
     try:
         error = error_of(sink)
         found = iter(
@@ -59,7 +59,7 @@ async def scanned(
 
 async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
     """The interfaces that have records in a sink."""
-    thread = Thread("harvester-scan")
+    thread = Thread("harvester-scan", READING)
     try:
         return await guard_cancellation(
             error_of(sink),

@@ -23,6 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from harvester.away import SLOW, Away, announce
 
@@ -33,6 +34,8 @@ LIMIT = 150.0
 """Seconds for a call that uses a connection: more than a server gives one statement (120 s)."""
 PATIENT = 1.0
 """Seconds in which a server says who holds a lock."""
+READING = 3600.0
+"""The same for one that reads what is stored: the server may have to sort all of it first."""
 GRACE = 1.0
 """Seconds in which a call may still return after its caller was cancelled."""
 LOOK = 0.1
@@ -67,13 +70,16 @@ class Thread:
 
     The shared pools of anyio and asyncio keep their threads after a call; a library that leaves no
     thread behind needs its own.
+
+    limit: seconds for a call that uses a connection, `LIMIT` by default.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limit: float = 0.0) -> None:
         def begin() -> None:
             _here.thread = self
 
         self._name = name
+        self._limit = limit
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=begin)
         self._lines: list[_Line] = []
         self._asker: Thread | None = None
@@ -98,6 +104,8 @@ class Thread:
                 in_scope = anyio.current_effective_deadline() == -math.inf
                 if self._is_over(call, left=cancelled is not None or in_scope):
                     future.cancel()  # it has not begun
+        if future.cancelled() and cancelled is None:
+            await anyio.lowlevel.checkpoint()  # raises anyio's own cancellation
         if cancelled is not None:
             if not future.cancelled():
                 future.exception()  # retrieved, so that the loop does not log it
@@ -111,7 +119,7 @@ class Thread:
             call.ends = min(call.ends, now + GRACE)
         if call.begun is None:
             return left
-        if now >= (call.ends if left else min(call.ends, call.begun + LIMIT)):
+        if now >= (call.ends if left else call.begun + (self._limit or LIMIT)):
             call.cut = True
             self._cut()
         elif now >= call.begun + SLOW and not call.announced:

@@ -30,12 +30,12 @@ WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
         "writer.py",
-        "        for name, sink in self.sinks:\n            if batches:\n",
-        "        if self.ledger is not None:\n"
-        "            outcomes += [window.outcome for window in windows]\n"
-        "            await self.ledger.commit(outcomes, {}, self._spent())\n"
-        "            outcomes = []\n"
-        "        for name, sink in self.sinks:\n            if batches:\n",
+        "            for name, sink in self.sinks if batches else ():\n",
+        "            if self.ledger is not None:\n"
+        "                outcomes += [window.outcome for window in windows]\n"
+        "                await self.ledger.commit(outcomes, {}, self._spent())\n"
+        "                outcomes = []\n"
+        "            for name, sink in self.sinks if batches else ():\n",
     ),
     Planted(
         "requests that already have a grant ignore a pause",

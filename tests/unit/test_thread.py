@@ -302,6 +302,23 @@ async def test_a_scope_that_is_cancelled_cuts_a_call_too(
     connection.close()
 
 
+async def test_in_a_cancelled_scope_a_call_that_has_not_begun_is_left_as_the_scope_is(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.thread.GRACE", 0.2)
+    connection, begun = await thread.call(Connection), list[str]()
+    first = asyncio.create_task(thread.call(connection.ask))
+    await asyncio.sleep(0.05)
+    with anyio.move_on_after(0.05) as scope:
+        await thread.call(begun.append, "begun")
+    assert scope.cancelled_caught
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert begun == []
+    connection.close()
+
+
 async def test_a_call_that_returns_within_the_grace_keeps_its_connection(thread: Thread) -> None:
     connection = await thread.call(Connection)
     task = asyncio.create_task(thread.call(connection.ask))
