@@ -187,9 +187,10 @@ class _News:
             case events.Foreign():
                 self._foreign += 1
                 return message(event) if self._foreign <= LOUD else None
-            case events.Split() | events.Noticed():
-                text = message(event)
-                return text if self._is_new(text) else None
+            case events.Split():  # of many accounts once an interface
+                return message(event) if self._is_new(("split", event.endpoint)) else None
+            case events.Noticed():
+                return message(event) if self._is_new(event.sentence) else None
             case events.Gap():
                 return message(event) if self._is_new(event.window.endpoint) else None
             case events.Unreachable() | events.Reachable():

@@ -306,12 +306,13 @@ def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines, day = Lines(), YESTERDAY
-    for _ in range(50):
+    for number in range(50):
         lines(events.Deferred("wx1", "e", day, day, 1, 0.0, "late"))
         lines(events.Foreign(Window("wx1", "e", day, day), 2))
-        lines(events.Split("wx1", "e", 1, 1))
+        lines(events.Split(f"wx{number}", "e", 1, 1))
+        lines(events.Noticed("something"))
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 20 + 1
+    assert len(told) == 20 + 2
     assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
 
 
