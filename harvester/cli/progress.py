@@ -176,30 +176,17 @@ class _News:
         match event:
             case events.AccountStopped() if logs_json():
                 return None  # it is logged as an error
-            case events.AccountStopped() | events.Failed():
-                return message(event) if self._is_new(reason_of(event.appid, event.error)) else None
-            case events.Deferred():
-                new = self._is_new(reason_of(event.appid, event.reason))
-                return message(event) if new else None
-            case events.Paused():
-                today = china(time.time()).date()
-                return message(event) if self._is_new((without_rid(event.reason), today)) else None
             case events.Foreign():
                 self._foreign += 1
                 return message(event) if self._foreign <= LOUD else None
-            case events.Split():  # of many accounts once an interface
-                return message(event) if self._is_new(("split", event.endpoint)) else None
-            case events.Noticed():
-                return message(event) if self._is_new(event.sentence) else None
-            case events.Gap():
-                return message(event) if self._is_new(event.window.endpoint) else None
             case events.Unreachable() | events.Reachable():
                 known, self._lost = self._lost, isinstance(event, events.Unreachable)
                 return message(event) if known is not self._lost else None
             case events.TokenFetched() | events.QuotaTold() | events.Slowed():
                 return message(event) if self._accounts <= LOUD else None
             case _:
-                return message(event)
+                reason = _reason(event)
+                return message(event) if reason is None or self._is_new(reason) else None
 
     def _is_new(self, reason: object) -> bool:
         """Whether a reason comes for the first time, and is not one too many."""
@@ -207,6 +194,25 @@ class _News:
             return False
         self._reasons.add(reason)
         return True
+
+
+def _reason(event: Event) -> object:
+    """What makes a line like one that was shown before; None if each is shown."""
+    match event:
+        case events.AccountStopped() | events.Failed():
+            return reason_of(event.appid, event.error)
+        case events.Deferred():
+            return reason_of(event.appid, event.reason)
+        case events.Paused():
+            return without_rid(event.reason), china(time.time()).date()
+        case events.Split():
+            return "split", event.endpoint
+        case events.Noticed():
+            return event.sentence
+        case events.Gap():
+            return "gap", event.window.endpoint
+        case _:
+            return None
 
 
 def message(event: Event) -> str | None:
