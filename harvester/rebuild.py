@@ -140,7 +140,7 @@ def _remove(new: Path) -> None:
 
 async def _close(path: Path) -> None:
     """Move the log that a killed run has left into its ledger, unless that is damaged."""
-    if path.with_name(f"{path.name}-wal").exists():
+    if path.exists() and path.with_name(f"{path.name}-wal").exists():
         with suppress(LedgerError):
             for readonly in (True, False):  # of a damaged one the log is to be kept
                 async with SqliteLedger(path, readonly=readonly):
@@ -150,6 +150,7 @@ async def _close(path: Path) -> None:
 def _keep(path: Path, now: float) -> Path | None:
     """Give the old ledger a second name; the log of a damaged one is moved there."""
     if not path.exists():
+        _remove(path)  # a log without its ledger, which would be read into the new one
         return None
     stamp = f"{datetime.fromtimestamp(now).astimezone():%Y%m%d-%H%M%S}"
     place = path.with_name(f"{path.name}.damaged-{stamp}")
