@@ -22,7 +22,7 @@ from typing import NamedTuple
 from harvester import durable
 from harvester.coverage import DONE, Calendar, Outcome
 from harvester.endpoint import Endpoint, entry_late_until, final_at, late_until
-from harvester.errors import LedgerError, UsageError
+from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import place_of
 from harvester.lock import Claim
@@ -141,7 +141,7 @@ def _remove(new: Path) -> None:
 async def _close(path: Path) -> None:
     """Move the log that a killed run has left into its ledger, unless that is damaged."""
     if path.with_name(f"{path.name}-wal").exists():
-        with suppress(LedgerError):
+        with suppress(LedgerError, NoLedgerError):
             for readonly in (True, False):  # of a damaged one the log is to be kept
                 async with SqliteLedger(path, readonly=readonly):
                     pass
@@ -150,6 +150,8 @@ async def _close(path: Path) -> None:
 def _keep(path: Path, now: float) -> Path | None:
     """Give the old ledger a second name; the log of a damaged one is moved there."""
     if not path.exists():
+        for beside in _BESIDE:  # a log without its ledger would be read into the new one
+            path.with_name(path.name + beside).unlink(missing_ok=True)
         return None
     stamp = f"{datetime.fromtimestamp(now).astimezone():%Y%m%d-%H%M%S}"
     place = path.with_name(f"{path.name}.damaged-{stamp}")
