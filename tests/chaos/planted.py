@@ -201,9 +201,9 @@ WORLDS = (
     ),
     Planted(
         "a used-up quota gets one call after the other",
-        "queues.py",
-        "                self.parked_until = wall + QUOTA_AGAIN\n",
-        "",
+        "worker.py",
+        "            self._pause(queue, self._wall() + QUOTA_AGAIN, later.reason)\n",
+        "            pass\n",
     ),
     Planted(
         "an answer that shows nothing ends the wait for a quota",
