@@ -352,9 +352,7 @@ class InterfaceQueue:
         if attempt is not None:
             self.in_flight += 1
             budget.spend()
-            if self.quota.exhausted:
-                self.quota.trying = True
-                self.parked_until = wall + QUOTA_AGAIN
+            self.quota.trying = self.quota.exhausted
         return attempt
 
     def put_back(self, attempt: Attempt, now: float) -> None:
@@ -380,7 +378,6 @@ class InterfaceQueue:
     def answered_again(self) -> None:
         """WeChat answers again after that."""
         self.quota.exhausted = self.quota.trying = False
-        self.parked_until = 0.0
 
     def park(self, until: float) -> bool:
         """Pause until a Unix time; returns whether that is new."""

@@ -194,10 +194,16 @@ WORLDS = (
         "            await anyio.sleep(BOOK_EVERY)\n",
     ),
     Planted(
+        "a call whose connection was never opened is counted",
+        "pipeline.py",
+        "                queue.budget.spend(-1)\n",
+        "                pass\n",
+    ),
+    Planted(
         "a used-up quota gets one call after the other",
-        "queues.py",
-        "                self.parked_until = wall + QUOTA_AGAIN\n",
-        "",
+        "worker.py",
+        "            self._pause(queue, self._wall() + QUOTA_AGAIN, later.reason)\n",
+        "            pass\n",
     ),
     Planted(
         "an answer that shows nothing ends the wait for a quota",

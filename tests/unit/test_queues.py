@@ -144,20 +144,17 @@ def test_a_spent_quota_gets_one_window_an_hour_until_one_is_answered() -> None:
     assert not made.refused(1.1)  # the other one, that was in flight
     made.settled()
     made.settled()
-    assert made.park(NOW + QUOTA_AGAIN)
     for hour in (1, 2):
         due = NOW + hour * QUOTA_AGAIN
-        assert [made.take(5.0, due + more) for more in (-1, 0, 1)] == [
-            None,
-            attempt(hour + 1),
-            None,
-        ]
+        made.park(due)
+        assert [made.take(5.0, due + more) for more in (-1, 0)] == [None, attempt(hour + 1)]
+        assert made.take(5.0, due) is None  # before that one is answered
         assert made.quota.trying
         assert made.refused(5.0)
         made.settled()
     made.answered_again()
     made.proven = True
-    assert [made.take(5.0, NOW) for _ in range(2)] == [attempt(4), attempt(5)]
+    assert [made.take(5.0, due) for _ in range(2)] == [attempt(4), attempt(5)]
 
 
 def test_a_queue_is_finished_once_nothing_is_left_and_nothing_under_way() -> None:

@@ -57,6 +57,16 @@ def budget_kept(calls: Mapping[tuple[str, date], int], quota: int | None) -> Ite
             yield f"{appid}: {number} calls on {day}, the quota is {quota}"
 
 
+def calls_known(
+    spent: Mapping[Key, int], must: Mapping[Key, int], may: Mapping[Key, int]
+) -> Iterator[str]:
+    """The ledger counts every call that was sent, and none that was not."""
+    for key in spent.keys() | must.keys():
+        if not must.get(key, 0) <= spent.get(key, 0) <= may.get(key, 0):
+            counted = f"{spent.get(key, 0)} calls are counted"
+            yield f"{key}: {counted}, {must.get(key, 0)} to {may.get(key, 0)} were sent"
+
+
 def hour_kept(traffic: Traffic) -> Iterator[str]:
     """After 45009 an interface is called once an hour until a call is answered."""
     by_key: defaultdict[str, list[Call]] = defaultdict(list)

@@ -34,7 +34,7 @@ from harvester.events import Event, Report, Stalled, Unreachable
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.limiter import Rate
 from harvester.model import HELD
-from harvester.plan import Days, china, last_settled_day
+from harvester.plan import Days, china, last_settled_day, quota_day
 from harvester.settings import Options
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.lines import JsonLines
@@ -134,6 +134,7 @@ class World:
         self._forgetful = False  # the ledger may know fewer calls than were sent
         self._calls: Counter[tuple[str, date]] = Counter()
         """Those that the ledger must know."""
+        self._sent: Counter[Key] = Counter()
         self.runs = self.crashes = 0
 
     # its life
@@ -218,14 +219,7 @@ class World:
         yield from promises.tokens_kept(traffic, living.loop.time(), self._simulator.token_lifetime)
         if traffic.most_in_flight > course.options.concurrency:
             yield f"{traffic.most_in_flight} in flight, {course.options.concurrency} allowed"
-        if not self._forgetful:
-            today = {key: self._calls[key] + len(calls) for key, calls in traffic.calls.items()}
-            yield from promises.budget_kept(today, course.options.daily_quota)
-            yield from promises.hour_kept(traffic)
-        # a crash costs the calls of the last second
-        until = living.loop.time() - (BOOK_EVERY + 0.1 if living.ending == "crashed" else 0.0)
-        for key, calls in traffic.calls.items():
-            self._calls[key] += sum(call.sent <= until for call in calls)
+        yield from self._counted(course, living)
         last = course.moods is QUIET
         if report is not None and report.state not in ("interrupted", "failed"):
             yield from promises.report_adds_up(report)
@@ -238,6 +232,33 @@ class World:
                 windows = self._windows(course)
                 yield from promises.all_covered(calendars, windows)
                 yield from promises.as_wechat_has_it(stored, windows, self._truth)
+
+    def _counted(self, course: Course, living: Living) -> Iterator[str]:
+        """What was sent, and what the ledger knows of it."""
+        traffic = living.network.traffic
+        if not self._forgetful:
+            today = {key: self._calls[key] + len(calls) for key, calls in traffic.calls.items()}
+            yield from promises.budget_kept(today, course.options.daily_quota)
+            yield from promises.hour_kept(traffic)
+        # a crash costs the calls of the last second
+        until = living.loop.time() - (BOOK_EVERY + 0.1 if living.ending == "crashed" else 0.0)
+        for key, calls in traffic.calls.items():
+            self._calls[key] += sum(call.sent <= until for call in calls)
+            self._sent[self._key(key[0])] += len(calls)
+        if not self._forgetful and (self._directory / FILE_NAME).exists():
+            day = quota_day(self._now)
+            spent = run_virtual(lambda _: _spent(self._directory / FILE_NAME, day))
+            must = Counter[Key]()
+            for (name, on), number in self._calls.items():
+                if on == day and "/cgi-bin/" not in name:
+                    must[self._key(name)] = number
+            yield from promises.calls_known(spent, must, self._sent)
+
+    def _key(self, name: str) -> Key:
+        """The account and the interface of what `Traffic` counts."""
+        appid, path = name.split()
+        names = {endpoint.path: endpoint.name for endpoint in self._endpoints}
+        return appid, names.get(path, path)
 
     def _windows(self, course: Course) -> dict[tuple[str, str], list[Days]]:
         """What was asked for."""
@@ -474,6 +495,14 @@ def _let_go(sink: JsonLines) -> None:
         os.close(file)
     sink._files.clear()
     sink._home.unlock()
+
+
+async def _spent(path: Path, day: date) -> Counter[Key]:
+    """The calls of a day, and of the one before: those just after midnight count as its."""
+    async with SqliteLedger(path, readonly=True) as ledger:
+        return Counter(await ledger.spent(day)) + Counter(
+            await ledger.spent(day - timedelta(days=1))
+        )
 
 
 async def _read(path: Path, sink: str) -> tuple[dict[Key, Calendar], dict[str, str]]:
