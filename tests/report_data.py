@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from harvester.coverage import Calendar, Outcome
 from harvester.datacube import INTERFACES as ALL
-from harvester.ledger.base import Key, KnownSink, Ledger
+from harvester.ledger.base import Key, Ledger
 from harvester.model import Tally, Window
 from harvester.plan import Days
 from harvester.report import Overview, overview
@@ -31,7 +31,7 @@ class KnownLedger:
         self.known: dict[Key, Calendar] = {}
         self.ranges: dict[Key, Days] = {}
         self.calls: dict[Key, int] = {}
-        self.known_sinks: dict[str, KnownSink] = {}
+        self.known_sinks: dict[str, str] = {}
 
     def harvested(self, appid: str, endpoint: str, begin: date, end: date) -> Calendar:
         """It was asked for, and all of it is there; gives its calendar."""
@@ -68,10 +68,10 @@ class KnownLedger:
         some = {*appids}
         return {key: calendar for key, calendar in self.known.items() if key[0] in some}
 
-    async def spent(self, day: date) -> Mapping[Key, int]:
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> Mapping[Key, int]:
         return self.calls
 
-    async def sinks(self) -> dict[str, KnownSink]:
+    async def sinks(self) -> dict[str, str]:
         return self.known_sinks
 
 

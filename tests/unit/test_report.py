@@ -10,7 +10,6 @@ import pytest
 
 from harvester.coverage import OpenWindow
 from harvester.datacube import INTERFACES
-from harvester.ledger.base import KnownSink
 from harvester.model import Batch, Window
 from harvester.report import verdict
 from harvester.report.causes import KINDS, kind_of
@@ -215,14 +214,6 @@ def test_a_cause_is_one_thing_to_do_for_all_its_accounts() -> None:
     )
     assert verdict.figures(seen)[3].value[0] == "2"
     assert verdict.clauses(seen)[0].text[1] == "4 accounts need you: secret 2, IP list 2"
-
-
-def test_a_sink_that_is_behind_is_told() -> None:
-    ledger = two("final")
-    ledger.known_sinks = {"jsonl:a": KnownSink(True), "sqlite:b": KnownSink(False)}
-    seen = ledger.seen()
-    assert (verdict.badge(seen), seen.lacking) == ("waiting", ["sqlite:b"])
-    assert verdict.clauses(seen)[0].text[1] == "1 sink behind; the next run into it fills it"
 
 
 # when
