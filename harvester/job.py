@@ -19,7 +19,7 @@ from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.options import DEFAULT_FILE, read_config
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME, open_ledger
+from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.limiter import Rate
 from harvester.model import Account
 from harvester.notebook import with_bar
@@ -136,7 +136,7 @@ class Job:
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
         """Run it here; returns and raises what `harvester.run` does."""
-        ledger = {"ledger": Path(self.out) / FILE_NAME}
+        ledger = {"ledger": SqliteLedger(Path(self.out) / FILE_NAME)}  # its directory may be new
         options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
         return await api.run(
             self._accounts(),

@@ -13,7 +13,7 @@ from harvester import events
 from harvester.coverage import FAILED
 from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint
-from harvester.errors import AttemptError, NetworkError, SinkError
+from harvester.errors import AttemptError, NetworkError, SinkError, UsageError
 from harvester.model import Batch, Response
 from harvester.plan import days_in
 from harvester.sinks.base import Written

@@ -285,11 +285,9 @@ def test_what_cannot_be_added_is_refused_and_the_list_stays(tmp_path: Path) -> N
 
 def test_a_sink_is_removed_unless_it_is_the_last(tmp_path: Path) -> None:
     async def test(ledger: SqliteLedger, one: MemorySink) -> dict[str, str]:
-        with pytest.raises(UsageError, match=r"^memory:two is not listed; the sinks are: memory:o"):
+        with pytest.raises(UsageError, match=r"^memory:two is not listed; the sinks are: mem"):
             await remove_sink(ledger, "memory:two")
-        with pytest.raises(
-            UsageError, match=r"^memory:one is the only sink of this ledger; add an"
-        ):
+        with pytest.raises(UsageError, match=r"^memory:one is the only sink of this ledger; add"):
             await remove_sink(ledger, "memory:one")
         await ledger.commit([], {"memory:one": {"commits": "3"}})
         await ledger.list_sink("memory:two")

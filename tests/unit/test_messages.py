@@ -53,7 +53,7 @@ def done(capsys: Output, *arguments: str) -> tuple[str, str]:
     [
         ("postgres://user:hidden@host/db", "postgresql://"),
         ("PG:x", "postgresql://"),
-        ("csv:out", "parquet: or duckdb:, which spreadsheets and data frames read"),
+        ("csv:out", "parquet:DIR or duckdb:FILE, which data frames and spreadsheets read"),
         ("json:out", "jsonl:"),
         ("sqlite3:out", "sqlite:"),
         ("JSONL:out", "jsonl:…"),
