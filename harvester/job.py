@@ -136,7 +136,7 @@ class Job:
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
         """Run it here; returns and raises what `harvester.run` does."""
-        ledger = {"ledger": SqliteLedger(Path(self.out) / FILE_NAME)}  # makes its directory
+        ledger = {"ledger": SqliteLedger(Path(self.out) / FILE_NAME)}  # its directory may be new
         options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
         return await api.run(
             self._accounts(),

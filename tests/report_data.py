@@ -68,7 +68,7 @@ class KnownLedger:
         some = {*appids}
         return {key: calendar for key, calendar in self.known.items() if key[0] in some}
 
-    async def spent(self, day: date) -> Mapping[Key, int]:
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> Mapping[Key, int]:
         return self.calls
 
     async def sinks(self) -> dict[str, str]:

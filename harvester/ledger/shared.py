@@ -20,7 +20,7 @@ from harvester.coverage import Calendar, OpenWindow, Outcome
 from harvester.errors import NoLedgerError, UsageError
 from harvester.fencing import lost
 from harvester.ledger import statements
-from harvester.ledger.base import Job, Key, Lease, Range, Spent, WorkerState
+from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
 from harvester.ledger.rows import Calls, Journal, Row, journal_rows
 from harvester.ledger.statements import TABLES, Table, chunks
 from harvester.model import Tally
@@ -186,14 +186,14 @@ def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
         job.name,
         worker,
     ):
-        _mark(tables, job.marks)
+        _mark(tables, job)
     return int(worker), float(now)
 
 
-def _mark(tables: Tables, ranges: Sequence[Range]) -> None:
-    """Mark days to be harvested again: holders lose these accounts, and all workers want them."""
-    statements.mark_refresh(tables, ranges)
-    appids = sorted({appid for appid, *_ in ranges})
+def _mark(tables: Tables, job: Job) -> None:
+    """Mark days to be harvested again: holders lose these accounts, all of this job want them."""
+    statements.mark_refresh(tables, job.marks)
+    appids = sorted({appid for appid, *_ in job.marks})
     _know(tables, appids)
     tables.run(
         "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
@@ -201,8 +201,9 @@ def _mark(tables: Tables, ranges: Sequence[Range]) -> None:
         appids,
     )
     tables.run(
-        "INSERT INTO wanted SELECT worker.id, account.id, false FROM worker, account"
-        " WHERE until >= clock_timestamp() AND account.name = ANY(%s) ON CONFLICT DO NOTHING",
+        "INSERT INTO wanted SELECT worker.id, account.id, false FROM worker, account WHERE job = %s"
+        " AND until >= clock_timestamp() AND account.name = ANY(%s) ON CONFLICT DO NOTHING",
+        job.name,
         appids,
     )
 

@@ -193,7 +193,7 @@ class LedgerBench:
         """Remove a sink from the list, here and in memory."""
         await ledger.unlist_sink(sink)
         self.model.sinks.pop(sink, None)
-        self.model.checkpoints.pop(sink, None)
+        self.model.checkpoints[sink] = {}
 
     async def note_exhausted(self, ledger: Ledger, said: Exhausted) -> None:
         """What WeChat said of a quota, here and in memory."""

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from datetime import date, timedelta
 from inspect import isawaitable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pytest
 
 from harvester.coverage import Calendar, Outcome
 from harvester.ledger import Exhausted, Key, Spent
-from harvester.ledger.base import KnownSink
 from harvester.model import Tally
 from harvester.plan import Days
 from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
 from harvester.testing.check_shared import SHARED_CHECKS
 from harvester.testing.ledger_bench import Model
 
+T = TypeVar("T")
 DISKS: dict[str, Model] = {}
 """What outlives a process, by name."""
 
@@ -42,8 +42,8 @@ class Reference:
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
-    async def register(self, ranges: Iterable[Any], sinks: Sequence[str]) -> None:
-        self.disk.register(ranges, sinks)
+    async def register(self, ranges: Iterable[Any]) -> None:
+        self.disk.register(ranges)
 
     async def commit(
         self, outcomes: Sequence[Outcome], checkpoints: Any, spent: Iterable[Spent] = ()
@@ -66,11 +66,14 @@ class Reference:
     async def checkpoint(self, sink: str) -> dict[str, str]:
         return dict(self.disk.checkpoints[sink])
 
-    async def caught_up(self, sink: str, refilled: str = "") -> None:
-        before = self.disk.sinks.get(sink, KnownSink(True)).refilled
-        self.disk.sinks[sink] = KnownSink(True, max(before, refilled))
+    async def list_sink(self, sink: str, copied: str = "") -> None:
+        self.disk.sinks[sink] = max(self.disk.sinks.get(sink, ""), copied)
 
-    async def sinks(self) -> dict[str, KnownSink]:
+    async def unlist_sink(self, sink: str) -> None:
+        del self.disk.sinks[sink]
+        self.disk.checkpoints.pop(sink, None)
+
+    async def sinks(self) -> dict[str, str]:
         return dict(self.disk.sinks)
 
     async def accounts(self) -> list[str]:
@@ -83,11 +86,18 @@ class Reference:
     async def asked(self) -> dict[Key, Days]:
         return dict(self.disk.asked)
 
-    async def spent(self, day: date) -> dict[Key, int]:
-        return self.disk.spent(day)
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
+        return of_accounts(self.disk.spent(day), appids)
 
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
-        return {key: said for key, said in self.disk.exhausted.items() if said.until > now}
+    async def exhausted(
+        self, now: float, appids: Sequence[str] | None = None
+    ) -> dict[Key, Exhausted]:
+        known = self.disk.exhausted.items()
+        return of_accounts({key: said for key, said in known if said.until > now}, appids)
+
+
+def of_accounts(found: dict[Key, T], appids: Sequence[str] | None) -> dict[Key, T]:
+    return {key: each for key, each in found.items() if appids is None or key[0] in appids}
 
 
 # how a fault is planted
@@ -148,12 +158,16 @@ def its_own_calendars(disk: Model, found: dict[Key, Calendar]) -> dict[Key, Cale
     return {key: disk.calendars[key] for key in found}
 
 
-def without_what_is_behind(_: Model, found: dict[str, KnownSink]) -> dict[str, KnownSink]:
-    return {name: known for name, known in found.items() if known.whole}
+def only_with_a_checkpoint(disk: Model, found: dict[str, str]) -> dict[str, str]:
+    return {name: copied for name, copied in found.items() if disk.checkpoints[name]}
 
 
-def forget_what_was_taken_over(ledger: Reference, sink: str, refilled: str = "") -> None:
-    ledger.disk.sinks[sink] = KnownSink(True, refilled)
+def forget_what_was_copied(ledger: Reference, sink: str, copied: str = "") -> None:
+    ledger.disk.sinks[sink] = copied
+
+
+def keep_the_checkpoint(ledger: Reference, sink: str) -> None:
+    del ledger.disk.sinks[sink]
 
 
 def only_the_first_day(_: Model, found: dict[Key, Days]) -> dict[Key, Days]:
@@ -241,16 +255,11 @@ async def keep_the_latest_entries(
     await Reference.commit(ledger, outcomes, checkpoints, *spent)
 
 
-def ready_at_once(ledger: Reference, ranges: Any, sinks: Sequence[str]) -> None:
-    ledger.disk.register(ranges, sinks)
-    ledger.disk.sinks.update(dict.fromkeys(sinks, KnownSink(True)))
-
-
-def keep_the_latest_range(ledger: Reference, ranges: Any, sinks: Sequence[str]) -> None:
+def keep_the_latest_range(ledger: Reference, ranges: Any) -> None:
     ranges = list(ranges)
     for appid, endpoint, *_ in ranges:
         ledger.disk.asked.pop((appid, endpoint), None)
-    ledger.disk.register(ranges, sinks)
+    ledger.disk.register(ranges)
 
 
 async def set_calls(
@@ -340,7 +349,7 @@ class ReadsWhenItIsOpened(Reference):
 DROPS_LATER_DAYS = does("rebook", drop_later_days)
 FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "knows an account": ("new", gives("accounts", lambda _, found: sorted({*found, "wx0"}))),
-    "knows a sink": ("new", gives("sinks", lambda _, found: {"memory:": KnownSink(True), **found})),
+    "knows a sink": ("new", gives("sinks", lambda _, found: {"memory:": "", **found})),
     "drops reasons": ("commit", stores(lambda each: each._replace(detail=""))),
     "drops request ids": ("commit", stores(lambda each: each._replace(rid=""))),
     "forgets empty days": ("commit", stores(lambda each: each._replace(empty=0))),
@@ -360,26 +369,27 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "keeps empty values": ("checkpoint", does("commit", keep_empty)),
     "stores without removing": ("checkpoint", takes("commit", without_empty_values)),
     "keeps only the latest entries": ("checkpoint", does("commit", keep_the_latest_entries)),
-    "is never behind": (
-        "sinks",
-        takes("register", lambda disk, ranges, _: (ranges, [*disk.sinks])),
-    ),
-    "is ready once it is registered": ("sinks", does("register", ready_at_once)),
-    "forgets what is behind": ("sinks", gives("sinks", without_what_is_behind)),
-    "forgets what was taken over": ("sinks", does("caught_up", forget_what_was_taken_over)),
+    "lists no sink without a checkpoint": ("sinks", gives("sinks", only_with_a_checkpoint)),
+    "removes no sink": ("sinks", does("unlist_sink", lambda *_: None)),
+    "keeps the checkpoint of a removed sink": ("sinks", does("unlist_sink", keep_the_checkpoint)),
+    "forgets what was copied": ("sinks", does("list_sink", forget_what_was_copied)),
     "keeps the latest range": ("asked", does("register", keep_the_latest_range)),
     "keeps the first day": ("asked", gives("asked", only_the_first_day)),
     "sets calls": ("spent", does("commit", set_calls)),
     "gives no call back": ("spent", takes("commit", without_returned_calls)),
     "is never below zero": ("spent", gives("spent", never_below_zero)),
     "counts by account": ("spent", gives("spent", by_account)),
+    "gives the calls of all": ("spent", takes("spent", lambda _, day, *appids: (day,))),
     "drops later days": ("rebook", DROPS_LATER_DAYS),
     "counts later days twice": ("rebook", does("rebook", count_later_days_twice)),
     "rebooks one day": ("rebook", does("rebook", rebook_one_day)),
     "rebooks every day": ("rebook", does("rebook", rebook_every_day)),
     "does not say that it rebooked": ("rebook", gives("rebook", lambda _, found: False)),
     "keeps the longest wait": ("exhausted", takes("note_exhausted", the_longest_wait)),
-    "is spent for a second more": ("exhausted", takes("exhausted", lambda _, now: (now - 1,))),
+    "is spent for a second more": (
+        "exhausted",
+        takes("exhausted", lambda _, now, *appids: (now - 1, *appids)),
+    ),
     "reopens no days": ("reopen", takes("reopen", lambda _, key, days, *more: (key, None, *more))),
     "reopens without sums": ("reopen", takes("reopen", lambda _, *given: (*given[:3], {}))),
     "takes no sum for none": ("reopen", takes("reopen", no_sum_for_none)),

@@ -13,7 +13,7 @@ from harvester import events
 from harvester.coverage import FAILED
 from harvester.datacube import INTERFACES
 from harvester.endpoint import JsonEndpoint
-from harvester.errors import AttemptError, NetworkError, SinkError
+from harvester.errors import AttemptError, NetworkError, SinkError, UsageError
 from harvester.model import Batch, Response
 from harvester.plan import days_in
 from harvester.sinks.base import Written
@@ -286,13 +286,21 @@ def test_a_sink_that_fails_stops_the_run_and_the_next_one_goes_on(tmp_path: Path
     assert_exactly_the_truth(failing.records, simulator, (A,), *JANUARY)
 
 
-def test_a_second_sink_is_filled_from_the_first_by_the_next_run(tmp_path: Path) -> None:
-    simulator, one, two = Simulator(), MemorySink("one"), MemorySink("two")
+class _ListedSink(MemorySink):
+    listed = True
+
+
+def test_a_ledger_has_the_sinks_of_its_first_run(tmp_path: Path) -> None:
+    simulator, one, two = Simulator(), _ListedSink("one"), _ListedSink("two")
     run(simulator, scope(FIRST, date(2024, 1, 15)), one, tmp_path / "l")
-    report = run(simulator, scope(*JANUARY), [one, two], tmp_path / "l")
-    assert (report.windows.skipped, report.requests) == (15, 16)  # no day is asked for twice
-    for sink in (one, two):
-        assert_exactly_the_truth(sink.records, simulator, (A,), *JANUARY)
+    for others in ([one, two], [two], MemorySink("two")):
+        with pytest.raises(UsageError, match=r"^the sinks of this ledger are one, and those of"):
+            run(simulator, scope(*JANUARY), others, tmp_path / "l")
+    beside = MemorySink("beside")  # no ledger lists it: it may come and go
+    report = run(simulator, scope(*JANUARY), [one, beside], tmp_path / "l")
+    assert (report.windows.skipped, report.requests) == (15, 16)
+    assert_exactly_the_truth(one.records, simulator, (A,), *JANUARY)
+    assert_exactly_the_truth(beside.records, simulator, (A,), date(2024, 1, 16), JANUARY[1])
 
 
 class _SlowSink(MemorySink):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
@@ -13,13 +13,14 @@ from harvester import stored
 from harvester.coverage import Outcome
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import SinkError, UsageError
-from harvester.fill import Source, catch_up
+from harvester.fill import Source, add_sink, check_list, copy, remove_sink
 from harvester.ledger import SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.model import Batch, Window
 from harvester.testing import MemorySink
 from tests.support import A, B
 from tests.unit.test_stored import STAMP, SUMMARY, Feed, batch, filled, final, in_ledger, opened
+
+T = TypeVar("T")
 
 
 def find(name: str) -> JsonEndpoint | None:
@@ -48,15 +49,14 @@ def test_a_sink_is_filled_with_all_that_stands_in_another(
     stands = [batch(f"2024-01-0{n}", records=n, appid=(A, B)[n % 2]) for n in range(1, 6)]
     stands.append(batch("2024-01-01", "2024-01-07", name="unknown"))
 
-    async def test(ledger: SqliteLedger) -> tuple[Empty, int, dict[str, KnownSink], dict[str, str]]:
+    async def test(ledger: SqliteLedger) -> tuple[Empty, tuple[int, str], dict[str, str]]:
         new = Empty()
         sources = [Source(Feed("feed:")), Source(await filled(*stands))]
-        number = await catch_up(ledger, "memory:new", new, sources, find)
-        return new, number, await ledger.sinks(), await ledger.checkpoint("memory:new")
+        copied = await copy(ledger, "memory:new", new, sources, find)
+        return new, copied, await ledger.checkpoint("memory:new")
 
-    new, number, sinks, checkpoint = in_ledger(tmp_path, test, *[final(one) for one in stands])
-    assert number == 6
-    assert sinks == {"memory:new": KnownSink(True)}
+    new, copied, checkpoint = in_ledger(tmp_path, test, *[final(one) for one in stands])
+    assert copied == (6, "")
     assert [len(group) for group in new.groups] == [2, 2, 1, 1]
     assert checkpoint == {"writes": "4"}
     assert new.fences == [{A: 1, B: 1}, {A: 1, B: 1}, {B: 1}, {A: 1}]
@@ -70,18 +70,15 @@ def test_a_sink_is_filled_with_all_that_stands_in_another(
     assert [each.endpoint for each in written] == [*[SUMMARY] * 5, None]
 
 
-Known = tuple[dict[str, KnownSink], dict[str, str]]
-
-
-def refused(tmp_path: Path, new: Empty, number: int, said: str) -> Known:
-    """What is known of a sink that fails as it is filled with so many windows."""
+def refused(tmp_path: Path, new: Empty, number: int, said: str) -> dict[str, str]:
+    """The checkpoint of a sink that fails as so many windows are copied into it."""
     stands = [batch(f"2024-01-0{n}") for n in range(1, number + 1)]
 
-    async def test(ledger: SqliteLedger) -> Known:
+    async def test(ledger: SqliteLedger) -> dict[str, str]:
         source = await filled(*stands)
         with pytest.raises(SinkError, match=said):
-            await catch_up(ledger, "memory:new", new, [Source(source)], find)
-        return await ledger.sinks(), await ledger.checkpoint("memory:new")
+            await copy(ledger, "memory:new", new, [Source(source)], find)
+        return await ledger.checkpoint("memory:new")
 
     return in_ledger(tmp_path, test, *map(final, stands))
 
@@ -97,7 +94,7 @@ def test_the_checkpoint_of_each_write_is_stored_before_the_next(
                 raise SinkError("the disk is full")
             return await super().write(batches, fence)
 
-    assert refused(tmp_path, Fails(), 3, "the disk is full") == ({}, {"writes": "2"})
+    assert refused(tmp_path, Fails(), 3, "the disk is full") == {"writes": "2"}
 
 
 def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
@@ -106,7 +103,7 @@ def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
             return (await super().write(batches, fence))._replace(refused={A})
 
     said = f"^memory:new has refused {A}: another harvest has"
-    assert refused(tmp_path, Refuses(), 1, said) == ({}, {})
+    assert refused(tmp_path, Refuses(), 1, said) == {}
 
 
 @pytest.mark.parametrize(
@@ -116,23 +113,21 @@ def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
 def test_where_no_record_is_stored_a_sink_has_everything_at_once(
     tmp_path: Path, outcomes: list[Outcome]
 ) -> None:
-    async def test(ledger: SqliteLedger) -> tuple[int, dict[str, KnownSink]]:
-        number = await catch_up(ledger, "memory:new", Empty(), [], find)
-        return number, await ledger.sinks()
+    async def test(ledger: SqliteLedger) -> tuple[int, str]:
+        return await copy(ledger, "memory:new", Empty(), [], find)
 
-    assert in_ledger(tmp_path, test, *outcomes) == (0, {"memory:new": KnownSink(True)})
+    assert in_ledger(tmp_path, test, *outcomes) == (0, "")
 
 
 @pytest.mark.parametrize("outcome", [final(batch("2024-01-01")), opened(batch("2024-01-01"))])
 def test_where_nothing_that_has_it_can_be_read_back_a_new_sink_is_refused(
     tmp_path: Path, outcome: Outcome
 ) -> None:
-    async def test(ledger: SqliteLedger) -> dict[str, KnownSink]:
+    async def test(ledger: SqliteLedger) -> None:
         with pytest.raises(UsageError, match=r"^memory:new does not have what was harvested bef"):
-            await catch_up(ledger, "memory:new", Empty(), [Source(Feed("feed:"))], find)
-        return await ledger.sinks()
+            await copy(ledger, "memory:new", Empty(), [Source(Feed("feed:"))], find)
 
-    assert in_ledger(tmp_path, test, outcome) == {}
+    in_ledger(tmp_path, test, outcome)
 
 
 def test_a_sum_that_is_not_known_may_be_of_records(tmp_path: Path) -> None:
@@ -140,7 +135,7 @@ def test_a_sum_that_is_not_known_may_be_of_records(tmp_path: Path) -> None:
         days = date(2024, 1, 1), date(2024, 1, 1)
         await ledger.forget((A, SUMMARY.name), days)
         with pytest.raises(UsageError, match="does not have what was harvested before"):
-            await catch_up(ledger, "memory:new", Empty(), [], find)
+            await copy(ledger, "memory:new", Empty(), [], find)
 
     in_ledger(tmp_path, test, final(batch("2024-01-01", "2024-01-02")))
 
@@ -152,7 +147,7 @@ def filled_from(
 
     async def test(ledger: SqliteLedger) -> dict[Window, int]:
         sink = await filled(*target)
-        await catch_up(ledger, "memory:new", sink, [Source(await filled(*source))], find, 2e9)
+        await copy(ledger, "memory:new", sink, [Source(await filled(*source))], find, 2e9)
         return {window: len(records) for window, records in sink.windows.items() if records}
 
     return in_ledger(tmp_path, test, *outcomes)
@@ -206,7 +201,7 @@ def test_a_feed_is_sent_the_windows_and_the_days_that_are_empty(tmp_path: Path) 
     async def test(ledger: SqliteLedger) -> list[tuple[str, str, int]]:
         sink = Sent()
         source = Source(await filled(FIRST, batch("2024-01-05")))
-        await catch_up(ledger, "memory:new", sink, [source], find, 2e9)
+        await copy(ledger, "memory:new", sink, [source], find, 2e9)
         return sink.sent
 
     stands = [final(FIRST), *[final(batch(f"2024-01-0{n}", records=0)) for n in (2, 3, 4, 6)]]
@@ -216,10 +211,101 @@ def test_a_feed_is_sent_the_windows_and_the_days_that_are_empty(tmp_path: Path) 
     ]  # fmt: skip
 
 
-def test_a_sink_that_is_filled_from_a_refilled_one_is_refilled(tmp_path: Path) -> None:
-    async def test(ledger: SqliteLedger) -> KnownSink:
-        source = Source(await filled(FIRST), known=KnownSink(True, STAMP))
-        await catch_up(ledger, "memory:new", MemorySink(), [source], find)
-        return (await ledger.sinks())["memory:new"]
+def test_what_is_copied_from_a_copy_is_known_as_one(tmp_path: Path) -> None:
+    async def test(ledger: SqliteLedger) -> tuple[int, str]:
+        source = Source(await filled(FIRST), copied=STAMP)
+        return await copy(ledger, "memory:new", MemorySink(), [source], find)
 
-    assert in_ledger(tmp_path, test, final(FIRST)) == KnownSink(True, STAMP)
+    assert in_ledger(tmp_path, test, final(FIRST)) == (1, STAMP)
+
+
+def test_it_is_copied_from_a_sink_that_has_what_was_fetched(tmp_path: Path) -> None:
+    async def test(ledger: SqliteLedger) -> tuple[int, str]:
+        sources = [Source(await filled(FIRST), copied=STAMP), Source(await filled(FIRST))]
+        return await copy(ledger, "memory:new", MemorySink(), sources, find)
+
+    assert in_ledger(tmp_path, test, final(FIRST)) == (1, "")
+
+
+# the list
+
+
+class Listed(MemorySink):
+    listed = True
+
+
+def in_listed(tmp_path: Path, test: Callable[[SqliteLedger, MemorySink], Awaitable[T]]) -> T:
+    """Run it with a ledger that lists one sink, which holds a window."""
+
+    async def listed(ledger: SqliteLedger) -> T:
+        await ledger.list_sink("memory:one")
+        sink = Listed("memory:one")
+        await sink.write([FIRST], {})
+        return await test(ledger, sink)
+
+    return in_ledger(tmp_path, listed, final(FIRST))
+
+
+def test_a_sink_is_listed_when_all_of_it_is_copied(tmp_path: Path) -> None:
+    class Watched(Listed):
+        known: ClassVar[list[dict[str, str]]] = []
+
+        async def close(self) -> None:
+            self.known.append(await ledgers[0].sinks())
+            await super().close()
+
+    ledgers: list[SqliteLedger] = []
+
+    async def test(ledger: SqliteLedger, one: MemorySink) -> dict[str, str]:
+        ledgers.append(ledger)
+        new = Watched("memory:new")
+        assert await add_sink(ledger, new, {"memory:one": one}.get, find, 2e9) == 1
+        assert new.windows == one.windows
+        return await ledger.sinks()
+
+    assert in_listed(tmp_path, test) == {"memory:new": "", "memory:one": ""}
+    assert Watched.known == [{"memory:one": ""}]
+
+
+def test_what_cannot_be_added_is_refused_and_the_list_stays(tmp_path: Path) -> None:
+    free = MemorySink("memory:free")
+
+    async def test(ledger: SqliteLedger, one: MemorySink) -> dict[str, str]:
+        for sink, said in (
+            (one, "memory:one is listed already"),
+            (free, "memory:free is not listed; any run may have it"),
+            (Listed("memory:new"), "no sink that has it can be read back"),
+        ):
+            with pytest.raises(UsageError, match=said):
+                await add_sink(ledger, sink, lambda name: None, find)
+        return await ledger.sinks()
+
+    assert in_listed(tmp_path, test) == {"memory:one": ""}
+
+
+def test_a_sink_is_removed_unless_it_is_the_last(tmp_path: Path) -> None:
+    async def test(ledger: SqliteLedger, one: MemorySink) -> dict[str, str]:
+        with pytest.raises(UsageError, match=r"^memory:two is not listed; the sinks are: mem"):
+            await remove_sink(ledger, "memory:two")
+        with pytest.raises(UsageError, match=r"^memory:one is the only sink of this ledger; add"):
+            await remove_sink(ledger, "memory:one")
+        await ledger.commit([], {"memory:one": {"commits": "3"}})
+        await ledger.list_sink("memory:two")
+        await remove_sink(ledger, "memory:one")
+        assert await ledger.checkpoint("memory:one") == {}
+        return await ledger.sinks()
+
+    assert in_listed(tmp_path, test) == {"memory:two": ""}
+
+
+def test_a_refusal_names_the_commands_that_change_the_list(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "its ledger" / "ledger.sqlite")
+    check_list(ledger, {"jsonl:."}, {"jsonl:."})
+    with pytest.raises(UsageError) as caught:
+        check_list(ledger, {"memory:one", "memory:two"}, {"memory:two", "memory:three"})
+    at = f"--out '{tmp_path / 'its ledger'}'"
+    assert str(caught.value) == (
+        "the sinks of this ledger are memory:one and memory:two, and those of this run"
+        f" memory:three and memory:two; `harvester sink add memory:three {at}` copies what is"
+        f" stored into it; `harvester sink remove memory:one {at}` removes it from the list"
+    )

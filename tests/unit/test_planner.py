@@ -579,13 +579,13 @@ async def test_the_windows_of_a_claimed_account_have_the_epoch_of_its_lease() ->
 
 
 async def test_what_is_known_without_a_ledger_is_nothing() -> None:
-    assert await known(None, WALL) == ({}, {}, {})
+    assert await known(None, WALL, [A]) == ({}, {}, {})
 
 
 async def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await spend(ledger)
-        found = await known(ledger, WALL)
+        found = await known(ledger, WALL, [A])
     key = A, SUMMARY.name
     assert (found.spent, found.before) == ({key: 3}, {key: 4})
 

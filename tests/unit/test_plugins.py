@@ -97,7 +97,6 @@ def test_an_interface_is_known_whether_it_is_built_in_or_not_there() -> None:
         ("mesages", " (did you mean messages?)"),
         ("getusersumary", " (did you mean getusersummary?)"),
         ("zzz", ""),
-        ("", ""),
     ],
 )
 def test_what_is_neither_is_refused_with_the_nearest_of_both(name: str, hint: str) -> None:

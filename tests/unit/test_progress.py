@@ -120,8 +120,6 @@ def test_what_is_waited_for_goes_on_ticking(clock: Clock, capsys: Output) -> Non
         (events.QuotaTold("wx1", "e", 1, 0), "wx1 e: 0 of 1 calls are left today"),
         (events.Stalled(40.0, ("wx1 waits: busy [rid: 1]", "wx2 waits")),
          "nothing new for 40 s: wx1 waits: busy; wx2 waits"),
-        (events.Filled("jsonl:/there", 1200),
-         "jsonl:/there: filled with 1,200 windows that another destination has"),
     ],
 )  # fmt: skip
 def test_numbers_have_separators_and_days_have_dates(event: Event, said: str) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from harvester import stored
-from harvester.coverage import Calendar
+from harvester.coverage import DONE, STORED, Calendar
 from harvester.datacube import INTERFACES
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.lock import Claim
 from harvester.model import Batch, Tally, Window
 from harvester.plan import rfc3339
@@ -281,18 +280,34 @@ class Damaged(Opened):
         raise SinkError("a segment is gone")
 
 
-async def test_the_checkpoints_of_all_sinks_are_stored_and_only_the_one_that_was_read_is_ready(
+async def test_the_sinks_that_can_be_read_back_are_listed_with_their_checkpoints(
     tmp_path: Path,
 ) -> None:
     feed, source, other = Feed("feed:"), Opened(f"files:{tmp_path / 'one'}"), Opened("memory:two")
     source.path = tmp_path / "one"  # type: ignore[attr-defined]
-    await source.write([END], {})
-    assert (await made(tmp_path, sinks=[feed, source, other])).sink is source
+    for sink in (source, other):
+        await sink.write([END], {})
+    found = await made(tmp_path, sinks=[feed, source, other])
+    assert (found.sink, found.apart, found.unlisted) == (source, 0, [feed])
     async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
-        assert await ledger.sinks() == {"files:one": KnownSink(True)}  # by its place there
+        assert await ledger.sinks() == {"files:one": "", "memory:two": ""}  # by its place there
         assert await ledger.checkpoint("files:one") == {"of": f"files:{tmp_path / 'one'}"}
         assert await ledger.checkpoint("memory:two") == {"of": "memory:two"}
-    assert [(one.opened, one.closed) for one in (feed, source, other)] == [(1, 1)] * 3
+    assert [(one.opened, one.closed) for one in (feed, source, other)] == [(0, 0), (1, 1), (1, 1)]
+
+
+async def test_windows_that_another_sink_lacks_are_left_out(tmp_path: Path) -> None:
+    first, second = batch("2024-01-01", "2024-01-03"), batch("2024-01-04", records=2)
+    source, part, more = Opened("memory:one"), Opened("memory:two"), Opened("memory:three")
+    await source.write([first, second, END], {})
+    await part.write([batch("2024-01-01", "2024-01-02"), second, END], {})
+    await more.write([*map(batch, ("2024-01-01", "2024-01-02", "2024-01-03")), second, END], {})
+    found = await made(tmp_path, sinks=[source, part, more])
+    assert (found.windows, found.apart, found.again) == (2, 1, 1)
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        calendar = (await ledger.calendars([A]))[A, SUMMARY.name]
+        assert (calendar.count(DONE), calendar.count(STORED)) == (1, 2)
+        assert (await ledger.asked())[A, SUMMARY.name][0] == date(2024, 1, 1)
 
 
 async def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Path) -> None:

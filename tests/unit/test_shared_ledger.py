@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from harvester.ledger import PostgresLedger, postgresql, shared
+from harvester.ledger import PostgresLedger, postgresql, shared, statements
+from harvester.ledger.shared import give_back, join
 from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
 from harvester.testing.check_shared import SHARED_CHECKS
 from tests.postgres_server import PostgresServer
@@ -68,6 +69,29 @@ def does_nothing(*_: Any) -> None:
     return None
 
 
+def left_to_all(tables: Any, worker: int, appids: list[str]) -> None:
+    give_back(tables, worker, appids)
+    tables.run("UPDATE wanted SET refused = false")
+
+
+def finished_here(tables: Any, worker: int, appids: list[str]) -> None:
+    give_back(tables, worker, appids)
+    tables.run("DELETE FROM wanted WHERE worker = %s AND refused", worker)
+
+
+def marks_and_takes_nothing(tables: Any, job: Any) -> None:
+    statements.mark_refresh(tables, job.marks)
+
+
+def joins_as_the_first(tables: Any, name: str, job: Any) -> tuple[int, float]:
+    tables.run("UPDATE worker SET refreshes = false")
+    return join(tables, name, job)
+
+
+def keeps_the_mark(tables: Any, key: Any, how: Any, *arguments: Any) -> None:
+    statements._change(tables, [key], lambda _, calendar: how(calendar, *arguments))
+
+
 async def locked(self: object) -> bool:
     return True
 
@@ -75,10 +99,15 @@ async def locked(self: object) -> bool:
 RULES: list[tuple[str, object, str, object]] = [
     ("lost", shared, "lost", nothing_is_lost),
     ("former_claim", shared, "lost", nothing_is_lost),
-    ("frozen", shared, "lost", nothing_is_lost),
-    ("renewal", shared, "renew", nothing_is_lost),
+    ("renewal", shared, "renew", does_nothing),
+    ("renewal", shared, "_RENEW", shared._RENEW + " OR id = -1"),
     ("finished", shared, "release", does_nothing),
-    ("abandoned", shared, "abandon", does_nothing),
+    ("anew", shared, "leave", does_nothing),
+    ("given_back", shared, "give_back", left_to_all),
+    ("given_back", shared, "give_back", finished_here),
+    ("refresh", shared, "_mark", marks_and_takes_nothing),
+    ("refresh", shared, "join", joins_as_the_first),
+    ("refresh", statements, "change", keeps_the_mark),
     ("departure", shared, "leave", does_nothing),
     ("joining", shared, "CLOCKS", 1e9),
     ("alone", postgresql._Line, "lock", locked),

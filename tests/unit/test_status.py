@@ -38,9 +38,9 @@ class Harvest:
     ) -> None:
         async def main() -> None:
             async with SqliteLedger(self.folder / FILE_NAME) as made:
-                await made.register(list(asked), ["jsonl:."])
+                await made.register(list(asked))
                 await made.commit(outcomes, {}, list(spent))
-                await made.caught_up("jsonl:.")
+                await made.list_sink("jsonl:.")
 
         asyncio.run(main())
 

@@ -185,7 +185,13 @@ def reopened(
 
     async def test(ledger: SqliteLedger) -> dict[tuple[str, str], Calendar]:
         sinks = [*before, await filled(*stands), *behind]
-        await reopen(ledger, sinks, scope(*asked, [A, B], endpoints), noon("2024-02-10"))
+        part = scope(*asked, [A, B], endpoints)
+        ranges = [(each.name, part.range_of(each)) for each in endpoints]
+        await ledger.mark_refresh(
+            [(appid, name, *days) for appid in (A, B) for name, days in ranges if days]
+        )
+        await reopen(ledger, sinks, part, noon("2024-02-10"))
+        assert await ledger.refreshes([A, B]) == {}
         return await ledger.calendars([A, B, "wx3"])
 
     return in_ledger(tmp_path, test, *outcomes)
@@ -255,6 +261,8 @@ def test_where_no_sink_can_be_scanned_the_days_are_forgotten(tmp_path: Path) -> 
 
     async def test(ledger: SqliteLedger) -> dict[tuple[str, str], Calendar]:
         asked = scope(*JANUARY_10_TO_20, [A, B], (SUMMARY, USERS))
+        names = (SUMMARY.name, USERS.name)
+        await ledger.mark_refresh([(A, name, *JANUARY_10_TO_20) for name in names])
         await reopen(ledger, [Feed("feed:")], asked, noon("2024-02-10"))
         return await ledger.calendars([A, B])
 
@@ -326,8 +334,10 @@ def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path
         sink = await filled(*stands[1:])  # somebody has removed the first one
         last, wall = date(2024, 1, 3), noon("2024-02-10")
         part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
+        await ledger.mark_refresh([(A, SUMMARY.name, last, last)])
         with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
             await reopen(ledger, [sink], part, wall)
+        await ledger.mark_refresh([(A, SUMMARY.name, date(2024, 1, 1), last)])
         await reopen(ledger, [sink], whole, wall)
         return (await ledger.calendars([A]))[A, SUMMARY.name]
 

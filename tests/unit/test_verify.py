@@ -10,7 +10,6 @@ import pytest
 from harvester.coverage import Outcome
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.model import Batch
 from harvester.sinks.base import StoredWindow
 from harvester.verify import Verified, verify
@@ -28,7 +27,7 @@ def found(
     tmp_path: Path,
     there: Sequence[Batch],
     *outcomes: Outcome,
-    state: KnownSink = KnownSink(True),  # noqa: B008  (it is never changed)
+    copied: str = "",
     times: int = 1,
 ) -> Verified:
     """What is found in a sink with these windows; each may stand there several times."""
@@ -37,7 +36,7 @@ def found(
         sink = await filled(*there)
         scan = sink.scan
         sink.scan = lambda *args: (each for each in scan(*args) for _ in range(times))  # type: ignore[method-assign]
-        return await verify(ledger, "memory:", sink, state)
+        return await verify(ledger, "memory:", sink, copied)
 
     return in_ledger(tmp_path, test, *outcomes)
 
@@ -101,8 +100,8 @@ def test_what_a_killed_run_has_written_is_no_difference(tmp_path: Path) -> None:
 def test_the_first_write_of_a_killed_run_is_no_difference(tmp_path: Path) -> None:
     async def test(ledger: SqliteLedger) -> Verified:
         window = FIRST.window
-        await ledger.register([(window.appid, SUMMARY.name, window.begin, window.end)], [])
-        return await verify(ledger, "memory:", await filled(FIRST), KnownSink(True))
+        await ledger.register([(window.appid, SUMMARY.name, window.begin, window.end)])
+        return await verify(ledger, "memory:", await filled(FIRST), "")
 
     verified = in_ledger(tmp_path, test)
     assert (verified.differences, verified.unknown) == ([], 1)
@@ -122,12 +121,12 @@ def test_the_interface_is_named(tmp_path: Path) -> None:
 
 
 def test_of_what_came_in_another_form_the_records_are_counted(tmp_path: Path) -> None:
-    state = KnownSink(True, STAMP)
-    verified = found(tmp_path, [fetched(*OTHERS)], final(FIRST), state=state)
+    copied = STAMP
+    verified = found(tmp_path, [fetched(*OTHERS)], final(FIRST), copied=copied)
     assert (verified.differences, verified.counted) == ([], 1)
-    fewer = found(tmp_path / "x", [fetched({"n": 0})], final(FIRST), state=state)
+    fewer = found(tmp_path / "x", [fetched({"n": 0})], final(FIRST), copied=copied)
     assert said(fewer) == ["1 record is stored, 2 were fetched"]
-    newer = found(tmp_path / "y", [fetched(*OTHERS, at=LATER)], final(FIRST), state=state)
+    newer = found(tmp_path / "y", [fetched(*OTHERS, at=LATER)], final(FIRST), copied=copied)
     assert len(said(newer)) == 1
 
 
@@ -145,7 +144,7 @@ def test_what_cannot_be_read_is_told_apart_from_what_is_damaged(
             raise error
 
         sink.scan = fails  # type: ignore[method-assign, assignment]
-        return await verify(ledger, "memory:", sink, KnownSink(True))
+        return await verify(ledger, "memory:", sink, "")
 
     verified = in_ledger(tmp_path, test, final(FIRST))
     assert (verified.unread, verified.broken) == (unread, broken)
@@ -170,7 +169,7 @@ def test_it_is_read_again_if_a_run_commits_meanwhile(tmp_path: Path) -> None:
                 return {"commits": next(checkpoints)}
 
         ledger.__class__ = Moving
-        return await verify(ledger, "memory:", sink, KnownSink(True)), times
+        return await verify(ledger, "memory:", sink, ""), times
 
     verified, times = in_ledger(tmp_path, test, final(FIRST))
     assert (verified.differences, times) == ([], 2)

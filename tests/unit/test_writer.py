@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +15,10 @@ import pytest
 from harvester import writer
 from harvester.coverage import Calendar, Outcome
 from harvester.datacube import INTERFACES
-from harvester.errors import LedgerError, SinkError
-from harvester.events import Committed, Drifted, Event, Filled
+from harvester.errors import LedgerError, SinkError, UsageError
+from harvester.events import Committed, Drifted, Event
 from harvester.fencing import EPOCH
 from harvester.ledger import Spent, SqliteLedger
-from harvester.ledger.base import KnownSink
 from harvester.model import Batch, Tally, Window
 from harvester.queues import Harvested
 from harvester.sinks.base import Written
@@ -205,7 +205,6 @@ async def test_without_a_ledger_the_sinks_write_and_it_is_told(tmp_path: Path) -
     await desk.run(harvested(1), waiting(2))
     desk.due = [Spent(A, NAME, TODAY, 5)]
     await desk.writer.book()
-    await desk.writer.catch_up(lambda name: None, INTERFACES.get)
     assert desk.log == ["s0", "s1"]
     assert [type(each) for each in desk.events] == [Committed]
 
@@ -381,15 +380,28 @@ async def test_calls_are_booked_every_second_also_when_nothing_is_stored(
 
 
 class Opened(MemorySink):
-    """It notes the checkpoints that it is given, and returns one if it has none."""
+    """It notes the checkpoints that it is given, and returns one if it has none.
 
-    def __init__(self) -> None:
-        super().__init__()
+    own: a sink that the ledger lists, unless this is False.
+    """
+
+    def __init__(self, name: str = "memory:s0", *, own: bool = True) -> None:
+        super().__init__(name)
+        self.listed = own
         self.given: list[object] = []
 
     async def open(self, checkpoint: Any) -> Any:
         self.given.append(checkpoint)
+        await super().open(checkpoint)
         return {} if checkpoint else {"begun": "1"}
+
+
+async def opened(ledger: SqliteLedger | None, *sinks: MemorySink) -> Writer:
+    """A writer whose sinks were opened and closed."""
+    made = Writer(sinks, ledger, print, list)
+    async with AsyncExitStack() as stack:
+        await made.open(stack)
+    return made
 
 
 async def test_an_opened_sink_gets_its_checkpoint_and_what_it_returns_is_stored(
@@ -398,65 +410,92 @@ async def test_an_opened_sink_gets_its_checkpoint_and_what_it_returns_is_stored(
     sink = Opened()
     async with Desk(tmp_path) as desk:
         for _ in range(2):
-            await desk.writer.open(sink, "one")
+            await opened(desk.ledger, sink)
             assert len(desk.ledger.commits) == 1
-            assert await desk.ledger.checkpoint("one") == {"begun": "1"}
+            assert await desk.ledger.checkpoint("memory:s0") == {"begun": "1"}
     assert sink.given == [{}, {"begun": "1"}]
+    assert (sink.opened, sink.closed) == (2, 2)
 
 
-async def test_without_a_ledger_a_sink_is_opened_without_a_checkpoint(tmp_path: Path) -> None:
+async def test_without_a_ledger_a_sink_is_opened_without_a_checkpoint() -> None:
     sink = Opened()
-    await Desk(tmp_path, ledger=None).writer.open(sink, "one")
+    await opened(None, sink)
     assert sink.given == [None]
 
 
-async def test_a_sink_that_lacks_something_is_filled_from_one_that_has_it(tmp_path: Path) -> None:
-    async with Desk(tmp_path, Written, Written) as desk:
-        first, second = desk.sinks
-        await first.write([batch(1), batch(2)], {})
-        await desk.ledger.commit([harvested(1).outcome, harvested(2).outcome], {})
-        await desk.ledger.caught_up("memory:s0")
-        await desk.writer.catch_up(lambda name: pytest.fail("it is among them"), INTERFACES.get)
-        found = await desk.ledger.sinks()
-    assert found == {"memory:s0": KnownSink(True), "memory:s1": KnownSink(True)}
-    assert second.windows == first.windows
-    assert desk.events == [Filled("memory:s1", 2)]
-
-
-async def test_a_sink_of_former_runs_fills_it_if_none_of_these_can(tmp_path: Path) -> None:
-    scans, asked = list[str](), list[str]()
-
-    class Former(MemorySink):
-        def scan(self, endpoint: str, *how: Any) -> Any:
-            scans.append(endpoint)
-            return super().scan(endpoint, *how)
-
-    former = Former("memory:former")
-
-    def make(name: str) -> MemorySink | None:
-        asked.append(name)
-        return former if name == "memory:former" else None
-
-    async with Desk(tmp_path, Written, Written) as desk:
-        await former.write([batch(1)], {})
-        await desk.ledger.commit([harvested(1).outcome], {})
-        for name in ("memory:former", "redis:gone"):
-            await desk.ledger.caught_up(name)
-        await desk.writer.catch_up(make, INTERFACES.get)
-        found = await desk.ledger.sinks()
-    assert set(found) == {"memory:s0", "memory:s1", "memory:former", "redis:gone"}
-    assert [list(sink.windows) for sink in desk.sinks] == [[harvested(1).batch.window]] * 2
-    filled = [each for each in desk.events if isinstance(each, Filled)]
-    assert filled == [Filled("memory:s0", 1), Filled("memory:s1", 1)]
-    assert asked[:2] == ["memory:former", "redis:gone"]
-    assert scans == [NAME]  # the second is filled from the first
-
-
-async def test_of_a_new_ledger_all_sinks_have_everything(tmp_path: Path) -> None:
+async def test_a_new_ledger_lists_its_sinks(tmp_path: Path) -> None:
     async with Desk(tmp_path) as desk:
-        await desk.writer.catch_up(lambda name: None, INTERFACES.get)
-        assert await desk.ledger.sinks() == {"memory:s0": KnownSink(True)}
-    assert desk.events == []
+        await opened(desk.ledger, Opened("memory:s1"), Opened("memory:s0"))
+        assert await desk.ledger.sinks() == {"memory:s0": "", "memory:s1": ""}
+
+
+async def test_a_run_has_the_sinks_that_are_listed_and_no_others(tmp_path: Path) -> None:
+    one, two = Opened("memory:s0"), Opened("memory:s1")
+    async with Desk(tmp_path) as desk:
+        await opened(desk.ledger, one)
+        for other in ([one, two], [two], []):
+            with pytest.raises(UsageError, match=r"^the sinks of this ledger are memory:s0, and"):
+                await opened(desk.ledger, *other)
+        assert await desk.ledger.sinks() == {"memory:s0": ""}
+    assert (one.opened, two.opened) == (1, 0)  # refused before a sink is opened
+
+
+async def test_a_ledger_with_records_and_without_a_list_is_refused(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        await desk.ledger.commit([harvested(1).outcome], {})
+        with pytest.raises(UsageError, match=r"^the sinks of this ledger are none, and those of"):
+            await opened(desk.ledger, Opened())
+        assert await desk.ledger.sinks() == {}
+
+
+async def test_a_sink_that_is_not_listed_comes_and_goes_and_has_no_checkpoint_beside_others(
+    tmp_path: Path,
+) -> None:
+    one, free = Opened(), Opened("memory:free", own=False)
+    async with Desk(tmp_path) as desk:
+        for sinks in ([one], [one, free], [one]):
+            await opened(desk.ledger, *sinks)
+        assert await desk.ledger.sinks() == {"memory:s0": ""}
+        assert await desk.ledger.checkpoint("memory:free") == {}
+    assert free.given == [None]
+
+
+async def test_a_sink_that_is_not_listed_has_a_checkpoint_if_it_is_alone(tmp_path: Path) -> None:
+    free = Opened("memory:free", own=False)
+    async with Desk(tmp_path) as desk:
+        for _ in range(2):
+            await opened(desk.ledger, free)
+        assert await desk.ledger.sinks() == {}
+    assert free.given == [{}, {"begun": "1"}]
+
+
+async def test_sinks_are_opened_anew_with_every_check_of_a_first_opening(tmp_path: Path) -> None:
+    class Back(Opened):
+        async def open(self, checkpoint: Any) -> Any:
+            await super().open(checkpoint)
+            if self.opened > 2:
+                raise UsageError("it holds less than this ledger knows")
+            return {}
+
+    sink = Back()
+    async with Desk(tmp_path) as desk:
+        made = Writer([sink], desk.ledger, print, list)
+        async with AsyncExitStack() as stack:
+            await made.open(stack)
+            await made.reopen()
+            assert (sink.opened, sink.closed) == (2, 1)
+            with pytest.raises(SinkError, match=r"^it holds less than this ledger knows$"):
+                await made.reopen()  # status 4: the arguments were right when the run began
+
+
+async def test_a_list_that_was_changed_meanwhile_ends_the_run(tmp_path: Path) -> None:
+    async with Desk(tmp_path) as desk:
+        made = Writer([Opened()], desk.ledger, print, list)
+        async with AsyncExitStack() as stack:
+            await made.open(stack)
+            await desk.ledger.list_sink("memory:s1")
+            with pytest.raises(SinkError, match=r"^the sinks of this ledger are memory:s0 and mem"):
+                await made.reopen()
 
 
 def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) -> None:
