@@ -107,10 +107,14 @@ def test_a_second_sink_is_added_after_the_change(kind: str, job: Job, tmp_path: 
     specs = [job.spec, f"jsonl:{tmp_path / 'second'}"]
     if kind == "redis":  # a feed cannot be read back: it is the one that is added
         specs.reverse()
-    assert job.run(cut(7), BEGIN, MAY, sinks=specs[:1])
-    job.run(cut(5), BEGIN, MAY, sinks=specs)
-    job.run(cut(5), BEGIN, MAY, sinks=specs[::-1])
-    assert job.run(cut(7), BEGIN, SEPTEMBER, sinks=specs)
+    seven, five = (replace(cut(span), name="getusersummary") for span in (7, 5))
+    assert job.run(seven, BEGIN, MAY, sinks=specs[:1])
+    added = harvest("sink", "add", specs[1], "--ledger", job.ledgers / "a.sqlite")
+    assert added.returncode == 0, added.stderr
+    job.run(five, BEGIN, MAY, sinks=specs)
+    job.run(five, BEGIN, MAY, sinks=specs[::-1])
+    assert job.run(seven, BEGIN, SEPTEMBER, sinks=specs)
+    assert not job.refusals
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -180,7 +184,7 @@ def test_one_odd_refusal_of_a_range_binds_one_account_in_one_run(tmp_path: Path)
     def run(begin: date, end: date) -> harvester.Report:
         return harvester.run_sync(
             [harvester.Account(each, token=lambda each=each: each) for each in (A, B)],
-            cut(7), begin, end, sink=f"jsonl:{tmp_path}", base_url=server.url, rate=1000,
+            cut(7), begin, end, sink=f"jsonl:{tmp_path}", base_url=server.url, rate="1000/s",
             ledger=f"sqlite:{tmp_path / 'ledger.sqlite'}",
         )  # fmt: skip
 

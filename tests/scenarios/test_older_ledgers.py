@@ -112,6 +112,7 @@ def test_until_a_rebuild_has_succeeded_nothing_has_changed(
         )  # fmt: skip
 
     first = tmp_path / "before"
+    first.mkdir()
     run(first, date(2024, 6, 20))
     run(first)
     killed = program(KILLED, tmp_path, f"{stride}", "rebuild", "--out", "{}", "--sink", sink)

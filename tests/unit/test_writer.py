@@ -369,6 +369,7 @@ async def test_calls_are_booked_every_second_also_when_nothing_is_stored(
         booking = asyncio.create_task(desk.writer.book_regularly())
         for number in (3, 4):
             desk.due = [calls(number)]
+            desk.writer.sent.set()
             with anyio.fail_after(5):
                 while len(desk.ledger.commits) < number - 2:
                     await asyncio.sleep(0.01)
