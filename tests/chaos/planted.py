@@ -206,12 +206,6 @@ WORLDS = (
         "            pass\n",
     ),
     Planted(
-        "an answer that shows nothing ends the wait for a quota",
-        "pipeline.py",
-        "PROVING = frozenset({Action.DONE,",
-        "PROVING = frozenset({Action.DONE, Action.RETRY,",
-    ),
-    Planted(
         "a token leaves without the rate of its account",
         "pipeline.py",
         "        await limiter.acquire()\n",
