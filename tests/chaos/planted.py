@@ -206,12 +206,6 @@ WORLDS = (
         "            pass\n",
     ),
     Planted(
-        "an answer that shows nothing ends the wait for a quota",
-        "pipeline.py",
-        "PROVING = frozenset({Action.DONE,",
-        "PROVING = frozenset({Action.DONE, Action.RETRY,",
-    ),
-    Planted(
         "a token leaves without the rate of its account",
         "pipeline.py",
         "        await limiter.acquire()\n",
@@ -286,12 +280,6 @@ WORKERS = (
         "fencing.py",
         "    return held.get(appid) == epoch\n",
         "    return appid in held\n",
-    ),
-    Planted(
-        "a window that is put back is lost",
-        "queues.py",
-        "        self.budget.spend(-1)\n        self.again(attempt, now)\n",
-        "        self.budget.spend(-1)\n",
     ),
     Planted(
         "a claim does not raise the epoch",

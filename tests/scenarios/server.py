@@ -45,6 +45,8 @@ def rows(call: Call) -> dict[str, Any]:
 class Server:
     """Answers data requests by a function of the test's and gives out tokens by itself.
 
+    A `ConnectionAbortedError` of that function closes the connection in place of an answer.
+
     token: what stands in for a token's answer; quota: for those of quota/get.  requests: how many
     came, of any kind; data: the data requests in their order; quotas: those of quota/get; tokens:
     those of a token; probes: how many asked for ``/``.
@@ -116,7 +118,12 @@ class Server:
             told = self._quota(call)
         else:
             self.data.append(call)
-            told = self.answer(call)
+            try:
+                told = self.answer(call)
+            except ConnectionAbortedError:  # the connection is reset
+                assert request.transport is not None
+                request.transport.abort()
+                told = {}
         return told if isinstance(told, web.StreamResponse) else web.json_response(told)
 
 

@@ -117,7 +117,7 @@ def test_days_that_close_their_connection_fail_alone_while_the_server_answers_ot
             windows = ended.report["windows"]
             assert (ended.status, windows["failed"], windows["done"]) == (1, 2, done), ended.err
             assert ended.report["requests"] == requests
-        assert server.probes <= 2 * 2 * 3
+        assert 0 < server.probes <= 2 * 2 * 3
 
 
 def test_an_interrupt_ends_the_wait_for_the_network(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ that left together as their connections opened would be closer by a second."""
 
 
 class SlowDoor:
-    """Passes connections on to a server, each after a while: so long a TLS handshake takes."""
+    """Passes connections on to a server, after a while, in groups: so does a busy TLS server."""
 
     def __init__(self, port: int, opens_in: float = OPENS_IN) -> None:
         self._to = port
@@ -209,7 +209,8 @@ class SlowDoor:
 
     async def _serve(self, reader: Any, writer: Any) -> None:
         self._open.add(asyncio.current_task())
-        await asyncio.sleep(self._opens_in)
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(self._opens_in - now % self._opens_in)
         there = await asyncio.open_connection("127.0.0.1", self._to)
         try:
             await asyncio.gather(self._pass(reader, there[1]), self._pass(there[0], writer))
