@@ -33,7 +33,7 @@ from harvester import events, planner
 from harvester.account import AccountQueue, Share
 from harvester.away import Away
 from harvester.coverage import Calendar
-from harvester.errors import HarvestError, LedgerError, RunError
+from harvester.errors import HarvestError, LedgerError, RunError, UsageError
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
 from harvester.network import Network
@@ -222,7 +222,10 @@ class Engine:
         """Leave, and enter again with all checks."""
         async with ledger.alone():
             await ledger.leave()
-            self._clock.set(await ledger.join(self._job()))
+            try:
+                self._clock.set(await ledger.join(self._job()))
+            except UsageError as exc:  # the clock was right when the run began
+                raise LedgerError(str(exc)) from None
             await self._writer.reopen()
         await self._want(ledger)
 

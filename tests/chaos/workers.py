@@ -19,6 +19,7 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -34,22 +35,26 @@ from harvester import fencing, sharing
 from harvester.away import Away
 from harvester.coverage import DONE, Calendar, Outcome
 from harvester.engine import Engine
-from harvester.errors import SinkError
+from harvester.errors import SinkError, UsageError
 from harvester.events import Report
-from harvester.ledger.base import Exhausted, Job, Key, KnownSink, Lease, Spent
+from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
+from harvester.ledger.shared import CLOCKS
 from harvester.model import Batch, Request, Response, Tally
+from harvester.plan import Days
 from harvester.settings import Options
-from harvester.sinks.base import Checkpoint, Fence, Written
+from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model
 from tests.chaos import seeds
 from tests.chaos.seeds import Life
-from tests.support import noon, scope
+from tests.support import days, noon, scope
 
 NOW = noon("2024-06-10")
 LEASE = 3.0
 STEP = 1
 """By so much a claim raises the epoch."""
+RENEWS_ENDED = False
+"""Whether a lease that has ended is renewed."""
 BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
 APPIDS = [f"wx{number:016x}" for number in range(6)]
 NAME = "getarticlesummary"
@@ -68,27 +73,56 @@ class Account:
 
 
 class Store:
-    """What the workers share: the ledger's content, and the accounts."""
+    """What the workers share: the ledger's content, and the accounts.
+
+    wanted: the accounts that a worker still has to claim, and whether it has given one back.
+    finals: how often a window became final; a window that is opened again does so once more.
+    """
 
     def __init__(self) -> None:
         self.model = Model()
         self.accounts: defaultdict[str, Account] = defaultdict(Account)
         self.workers: dict[int, tuple[Job, float]] = {}
-        self.wanted: defaultdict[int, set[str]] = defaultdict(set)
+        self.wanted: defaultdict[int, dict[str, bool]] = defaultdict(dict)
+        self.marks: dict[Key, Days] = {}
         self.number = 0
         self.lock = asyncio.Lock()
         self.finals: Counter[tuple[str, date]] = Counter()
+
+    def known(self) -> dict[str, int]:
+        return {appid: account.epoch for appid, account in self.accounts.items()}
+
+    def alive(self, now: float) -> list[int]:
+        return [number for number, (_, until) in self.workers.items() if until >= now]
+
+    def mark(self, job: Job, now: float) -> None:
+        """Mark days to be harvested again; holders lose the accounts."""
+        for appid, name, begin, end in job.marks:
+            first, last = self.marks.get((appid, name), (begin, end))
+            self.marks[appid, name] = min(first, begin), max(last, end)
+            if self.accounts[appid].holder is not None:
+                self.accounts[appid].free(now)
+                self.accounts[appid].epoch += 1
+            for number in self.alive(now):
+                if self.workers[number][0].name == job.name:
+                    self.wanted[number].setdefault(appid, False)
+
+    def left_to_others(self, appid: str, worker: int, now: float) -> bool:
+        """Whether a worker has given an account back that another one has not."""
+        others = (self.wanted[number] for number in self.alive(now))
+        return self.wanted[worker][appid] and any(each.get(appid) is False for each in others)
 
 
 class Line:
     """One worker's way to everything outside of it.
 
-    cut: nothing arrives, or no answer comes back.  running: cleared while the process is frozen.
+    cut: nothing arrives, or no answer comes back; dead: nor ever will.  running: cleared while the
+    process is frozen.
     wall: its wall clock, ahead of the true one by so many seconds.
     """
 
     def __init__(self, loop: VirtualTimeLoop, draw: Random) -> None:
-        self.cut = False
+        self.cut = self.dead = False
         self.running = asyncio.Event()
         self.running.set()
         self.ahead = 0.0
@@ -140,18 +174,31 @@ class Ledger:
             return None
         return self.store.workers[number][1] if number in self.store.workers else 0.0
 
-    async def join(self, job: Job) -> None:
+    async def _answer(self) -> None:
+        """Return when the server answers; calls that may be repeated wait for that."""
+        await self._line.running.wait()
+        while self._line.cut:
+            if self._line.dead:
+                raise LedgerError("the process is gone")
+            await asyncio.sleep(0.5)
+
+    async def join(self, job: Job) -> float:
+        await self._answer()
+        now = self._loop.wall()
+        if abs(job.wall - now) > CLOCKS:
+            raise UsageError("this machine's clock is wrong")
         self.store.number += 1
         self.worker, self._lease = self.store.number, job.lease
-        for account in self.store.accounts.values():
-            until = self._until(account.holder)
-            if account.holder is not None and fencing.claimable(until, self._loop.time()):
-                account.free(until)
-                account.epoch += STEP
+        of_job = [self.store.workers[each][0] for each in self.store.alive(self._loop.time())]
         self.store.workers[self.worker] = (job, self._loop.time() + job.lease)
+        if job.marks and not any(each.refresh and each.name == job.name for each in of_job):
+            self.store.mark(job, self._loop.time())
+        return now
 
-    async def want(self, appids: Sequence[str]) -> None:
-        self.store.wanted[self.worker].update(appids)
+    async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
+        await self._answer()
+        for appid in appids:
+            self.store.wanted[self.worker].setdefault(appid, appid in refused)
 
     async def claim(self, limit: int) -> list[Lease]:
         await self._line.pass_()
@@ -163,31 +210,36 @@ class Ledger:
         for appid in sorted(self.store.wanted[self.worker]):
             account = self.store.accounts[appid]
             held_until = self._until(account.holder)
+            if self.store.left_to_others(appid, self.worker, now):
+                continue
             if len(found) < limit and fencing.claimable(held_until, now):
                 since = account.freed if account.holder is None else held_until
                 account.holder, account.freed = self.worker, None
                 account.epoch += STEP
-                self.store.wanted[self.worker].discard(appid)
+                del self.store.wanted[self.worker][appid]
                 idle = float("inf") if since is None else now - since
                 found.append(Lease(appid, account.epoch, idle))
         await self._line.pass_()
         self.epochs.update({lease.appid: lease.epoch for lease in found})
         return found
 
-    async def renew(self, windows: int) -> Mapping[str, int]:
+    async def renew(self, windows: int) -> Renewal | None:
         held = dict(self.epochs)
         await self._line.pass_()
-        job, _ = self.store.workers[self.worker]
+        job, until = self.store.workers[self.worker]
+        if fencing.claimable(until, self._loop.time()) and not RENEWS_ENDED:
+            return None
         self.store.workers[self.worker] = (job, self._loop.time() + self._lease)
-        lost = {appid: held[appid] for appid in fencing.lost(held, self._known())}
+        lost = {appid: held[appid] for appid in fencing.lost(held, self.store.known())}
+        now = self._loop.wall()
         await self._line.pass_()
-        for appid, epoch in lost.items():
-            if self.epochs.get(appid) == epoch:
-                del self.epochs[appid]
-        return lost
+        self._lose(lost, held)
+        return Renewal(lost, now)
 
-    def _known(self) -> dict[str, int]:
-        return {appid: account.epoch for appid, account in self.store.accounts.items()}
+    def _lose(self, appids: Iterable[str], held: Mapping[str, int]) -> None:
+        for appid in appids:
+            if self.epochs.get(appid) == held[appid]:
+                del self.epochs[appid]
 
     async def release(self, appids: Collection[str]) -> None:
         await self._line.pass_()
@@ -198,29 +250,30 @@ class Ledger:
                 account.free(self._loop.time())
             for number, (other, _) in self.store.workers.items():
                 if other.name == job.name:
-                    self.store.wanted[number].discard(appid)
+                    self.store.wanted[number].pop(appid, None)
             self.epochs.pop(appid, None)
 
-    async def abandon(self) -> None:
-        self.epochs.clear()
-        while self._line.cut:
-            await asyncio.sleep(0.5)
-        for appid, account in self.store.accounts.items():
+    async def give_back(self, appids: Collection[str]) -> None:
+        await self._answer()
+        for appid in appids:
+            account = self.store.accounts[appid]
             if account.holder == self.worker:
                 account.free(self._loop.time())
-                account.epoch += STEP
-                self.store.wanted[self.worker].add(appid)
+                account.epoch += 1
+            self.store.wanted[self.worker].setdefault(appid, True)
+            self.epochs.pop(appid, None)
 
     async def unfinished(self) -> int:
         return len(self.store.wanted[self.worker])
 
     async def leave(self) -> None:
-        if self._line.cut:
-            raise Away("the server does not answer")
+        self.epochs.clear()
+        await self._answer()
         for account in self.store.accounts.values():
             if account.holder == self.worker:
                 account.free(self._loop.time())
-        del self.store.workers[self.worker]
+                account.epoch += 1
+        self.store.workers.pop(self.worker, None)
 
     # of a run
 
@@ -237,36 +290,48 @@ class Ledger:
             return ()
         held = {**{each.appid: self.epochs.get(each.appid, 0) for each in spent}, **(epochs or {})}
         await self._line.pass_()
-        gone = fencing.lost(held, self._known())
+        gone = fencing.lost(held, self.store.known())
         kept = [each for each in outcomes if each.window.appid not in gone]
         for each in kept:
             if each.state == "final":
                 self.store.finals[each.window.appid, each.window.begin] += 1
         self.store.model.commit(kept, checkpoints, spent)
         await self._line.pass_()
-        for appid in gone:
-            if self.epochs.get(appid) == held[appid]:
-                del self.epochs[appid]
+        self._lose(gone, held)
         return gone
 
-    async def register(self, ranges: Iterable[Any], sinks: Sequence[str]) -> None:
-        self.store.model.register(ranges, sinks)
+    async def reopen(self, key: Key, days: Days | None, *change: Any) -> None:
+        await self._line.pass_()
+        if not fencing.lost({key[0]: self.epochs.get(key[0], 0)}, self.store.known()):
+            calendar = self.store.model.calendar(key)
+            before = {*_days(calendar)}
+            calendar.reopen(days, *change)
+            for day in before - {*_days(calendar)}:
+                del self.store.finals[key[0], day]
+            self.store.marks.pop(key, None)
+        await self._line.pass_()
+
+    async def refreshes(self, appids: Sequence[str]) -> dict[Key, Days]:
+        await self._answer()
+        return {key: days for key, days in self.store.marks.items() if key[0] in appids}
+
+    async def register(self, ranges: Iterable[Any]) -> None:
+        self.store.model.register(ranges)
 
     async def checkpoint(self, sink: str) -> dict[str, str]:
         return dict(self.store.model.checkpoints[sink])
 
-    async def caught_up(self, sink: str, refilled: str = "") -> None:
-        self.store.model.sinks[sink] = KnownSink(True, refilled)
+    async def list_sink(self, sink: str, copied: str = "") -> None:
+        self.store.model.sinks[sink] = copied
 
     async def accounts(self) -> list[str]:
         return self.store.model.accounts
 
-    async def sinks(self) -> dict[str, KnownSink]:
+    async def sinks(self) -> dict[str, str]:
         return dict(self.store.model.sinks)
 
     async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-        while self._line.cut:
-            await asyncio.sleep(0.5)
+        await self._answer()
         found = {}
         for key, calendar in self.store.model.calendars.items():
             if key[0] in appids:
@@ -274,11 +339,19 @@ class Ledger:
                 found[key] = Calendar(years, dict(calendar.windows), dict(calendar.sums))
         return found
 
-    async def spent(self, day: date) -> dict[Key, int]:
+    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
         return self.store.model.spent(day)
 
-    async def exhausted(self, now: float) -> dict[Key, Exhausted]:
+    async def exhausted(
+        self, now: float, appids: Sequence[str] | None = None
+    ) -> dict[Key, Exhausted]:
         return {}
+
+
+def _days(calendar: Calendar) -> Iterator[date]:
+    """The final days."""
+    for first, last in calendar.runs(BEGIN, END, DONE):
+        yield from days(first, last)
 
 
 class Database:
@@ -307,6 +380,17 @@ class FencedSink:
         self._database = database
         self._line = line
 
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        return self._database.sink.endpoints()
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[StoredWindow]:
+        return self._database.sink.scan(endpoint, appids)
+
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         return {}
 
@@ -321,12 +405,18 @@ class FencedSink:
 
 
 class Transport(FakeTransport):
-    """A transport that stands still while its process is frozen."""
+    """A transport that stands still while its process is frozen.
+
+    refused: an account for which this machine gets no token, empty if there is none.
+    """
 
     line: Line
+    refused = ""
 
     async def send(self, request: Request, *rest: Any) -> Response:
         await self.line.running.wait()
+        if self.refused and "token" in request.path and self.refused.encode() in request.body:
+            return Response(200, b'{"errcode": 40164, "errmsg": "invalid ip"}')
         response = await super().send(request, *rest)
         await self.line.running.wait()
         return response
@@ -376,17 +466,21 @@ class World:
             begin = BEGIN + timedelta(days=self.draw.randrange(50))
             appids = self.draw.sample(APPIDS, self.draw.randrange(1, len(APPIDS)))
         line = Line(self._loop, self.draw)
-        task = asyncio.ensure_future(self._run(line, begin, appids))
+        refresh = not whole and self.draw.random() < 0.2
+        refused = self.draw.choice(APPIDS) if not whole and self.draw.random() < 0.2 else ""
+        task = asyncio.ensure_future(self._run(line, begin, appids, refused, refresh=refresh))
         self._lines[task] = line
-        self._note("start", f"{len(appids)} accounts from {begin}")
+        self._note("start", f"{len(appids)} accounts from {begin}{' --refresh' * refresh}")
         return task
 
-    async def _run(self, line: Line, begin: date, appids: Sequence[str]) -> Report:
+    async def _run(
+        self, line: Line, begin: date, appids: Sequence[str], refused: str, *, refresh: bool
+    ) -> Report:
         transport = Transport(self._simulator, latency=0.2)
-        transport.line = line
+        transport.line, transport.refused = line, refused
         engine = Engine(
             scope(begin, END, appids),
-            Options(rate="10/s", concurrency=12, lease=LEASE),
+            Options(rate="10/s", concurrency=12, lease=LEASE, refresh=refresh),
             transport,
             [FencedSink(self.database, line)],
             Ledger(self.store, self._loop, line),
@@ -450,7 +544,7 @@ class World:
 
     def _heal(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
-            self._lines[task].cut = False
+            self._lines[task].cut = self._lines[task].dead
             self._lines[task].running.set()
 
     async def _disturb(self, task: Task, running: list[Task]) -> list[Task]:
@@ -462,7 +556,7 @@ class World:
         elif what:
             self._note(what)
         if what == "kill":
-            line.cut = True  # a process that is killed says nothing more
+            line.cut = line.dead = True  # a process that is killed says nothing more
             line.running.set()
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
