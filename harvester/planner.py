@@ -155,13 +155,14 @@ async def demands(
     hold: float = HELD,
     stored: Mapping[Key, Calendar] | None = None,
     anew: bool = False,
+    marks: bool = True,
     counts_only: bool = False,
 ) -> AsyncIterator[tuple[str, list[Demand]]]:
     """Each account and what it needs, an entry for each interface that has days in the range.
 
     stored: what the sinks hold, where no ledger is kept.
     anew: as if nothing was stored.  counts_only: as of `needed`.
-    Days that are marked to be harvested again count as missing.
+    marks: whether days that are marked to be harvested again count as missing.
     """
     last = scope.last or last_legal_day(wall)
     grids = {each.name: grid(each, last) for each in scope.endpoints}
@@ -173,7 +174,7 @@ async def demands(
         found: Mapping[Key, Calendar] = stored or {}
         if ledger is not None and not anew:
             found = await ledger.calendars(some)
-            for key, days in (await ledger.refreshes(some)).items():
+            for key, days in (await ledger.refreshes(some)).items() if marks else ():
                 if key in found:
                     found[key].forget(*days)
         for appid in some:
@@ -203,10 +204,13 @@ class Remains(NamedTuple):
 
 
 async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
-    """The requested windows that a ledger lacks (wall: the Unix time)."""
+    """The requested windows that a ledger lacks (wall: the Unix time).
+
+    What another job has marked to be harvested again is there.
+    """
     found: list[Failed | Deferred] = []
     missing = 0
-    async for appid, listed in demands(scope, ledger, wall):
+    async for appid, listed in demands(scope, ledger, wall, marks=False):
         for endpoint, cut, calendar, need in listed:
             days = need.days
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []

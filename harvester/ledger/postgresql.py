@@ -231,7 +231,7 @@ class PostgresLedger(Statements):
         worker, self._worker = self._worker, None
         self._held.clear()
         if worker is not None:
-            await self._again(self._leases, lambda: self._leases.call(shared.leave, worker))
+            await self._leases.call(shared.leave, worker)
 
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
