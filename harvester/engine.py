@@ -198,6 +198,7 @@ class Engine:
                 await self._writer.open(stack)
             else:
                 async with ledger.alone():
+                    await self._writer.check()  # before anything is marked
                     await self._join(ledger, stack)
                     await self._writer.open(stack)
             self._stack = stack.pop_all()
@@ -358,7 +359,7 @@ class Engine:
         accounts = plan.accounts
         self._emit(events.RunStarted(plan.planned, plan.skipped, len(accounts), notes))
         if ledger is not None:
-            await self._register(ledger)
+            await ledger.register(self._ranges())
         await self._worker.prepare(plan)
         self._worker.serve(Scheduler(accounts, self._wall, plan.share))
 
@@ -370,7 +371,7 @@ class Engine:
         self._plan = Plan([], planner.share_of(self._options), planned, skipped)
         accounts = len(self._scope.accounts)
         self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))
-        await self._register(ledger)
+        await ledger.register(self._ranges())
         self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
 
     async def _want(self, ledger: SharedLedger) -> tuple[int, int]:
@@ -418,9 +419,6 @@ class Engine:
         """Commit all windows and calls of these accounts."""
         await self._writer.flush()
         await self._writer.book()
-
-    async def _register(self, ledger: Ledger) -> None:
-        await ledger.register(self._ranges())
 
     # beside the workers
 

@@ -115,27 +115,30 @@ class Writer:
         return self.channel.put(window, window.size)
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open the sinks, which the stack closes; a new ledger lists them.
-
-        Raises `UsageError` if the ledger has other ones.
-        """
-        known = {} if self.ledger is None else await self.ledger.sinks()
-        new = self._listed - known.keys()
-        if self.ledger is not None and (known or await holds_records(self.ledger)):
-            check_list(self.ledger, known.keys(), self._listed)
+        """Open the sinks, which the stack closes; a new ledger lists them."""
+        new = await self.check()
         for name, sink in self.sinks:
             stack.push_async_callback(sink.close)
             await self._open(name, sink)
-        for name in sorted(new):
+        for name in new:
             if self.ledger is not None:
                 await self.ledger.list_sink(name)
+
+    async def check(self) -> list[str]:
+        """Raise `UsageError` if the ledger has other sinks; returns those that it is to list."""
+        if self.ledger is None:
+            return []
+        known = await self.ledger.sinks()
+        if known or await holds_records(self.ledger):
+            check_list(self.ledger, known.keys(), self._listed)
+        return sorted(self._listed - known.keys())
 
     async def reopen(self) -> None:
         """Open all sinks anew, with every check of a first opening: a server may have gone back."""
         assert self.ledger is not None
         async with self._turn:
             try:
-                check_list(self.ledger, (await self.ledger.sinks()).keys(), self._listed)
+                await self.check()
                 for name, sink in self.sinks:
                     await sink.close()
                     await self._open(name, sink)
