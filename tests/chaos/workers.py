@@ -35,7 +35,7 @@ from harvester import fencing, sharing
 from harvester.away import Away
 from harvester.coverage import DONE, Calendar, Outcome
 from harvester.engine import Engine
-from harvester.errors import SinkError, UsageError
+from harvester.errors import LedgerError, SinkError, UsageError
 from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
 from harvester.ledger.shared import CLOCKS
