@@ -173,8 +173,8 @@ class Rules:
     (leaving_raises), and joins.  sink_first: else the ledger is written before the sink.
     commits_as_fetched: the ledger is told the epoch of the fetched windows, else the one that the
     worker has by then.  drops_at_once: when a renewal says that an account was lost, nothing is
-    sent for it any more.  renews_ended: a lease that has ended is renewed.  loses_by_epoch: what an earlier epoch
-    has lost does not drop a later claim.  refuses_late_claims: of a worker that has left.
+    sent for it any more.  renews_ended: a lease that has ended is renewed.  loses_by_epoch: what an
+    earlier epoch has lost does not drop a later claim.  refuses_late_claims: of a worker that left.
     dismisses: a sink is added once what former workers write is refused.  compares: who connects to
     a sink again compares its commits.  opens_marked: any worker opens what is marked.
     finishes_held: only what a worker still holds is finished by it.  takes_marked: who marks takes
