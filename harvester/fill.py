@@ -87,7 +87,7 @@ async def exclusively(ledger: Ledger) -> AsyncIterator[None]:
         yield
         return
     async with common.alone():
-        if any(worker.alive for worker in await common.workers()):
+        if not await common.dismiss():  # a frozen one would store what a new sink lacks
             raise UsageError("workers of this ledger are running; wait until they have ended")
         yield
 

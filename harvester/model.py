@@ -161,7 +161,7 @@ class Action(Enum):
     RENEW_TOKEN = "renew token"  # this account: one new token, then again
     QUOTA = "quota"  # this interface of this account: wait for midnight in China
     NOT_READY = "not ready"  # this window: the figures are not there yet
-    SPLIT = "split"  # this window: it is too long, ask for its halves
+    SPLIT = "split"  # this window: it is too long, request single days
     FAIL_WINDOW = "fail window"
     NO_PERMISSION = "no permission"  # this interface; if all say so, this account
     STOP_ENDPOINT = "stop endpoint"

@@ -1,4 +1,4 @@
-"""What to do after an answer: one table for windows, tokens and quota requests.
+"""What to do after an answer: one table for windows and tokens.
 
 Rule: decides; never waits, never sends.
 
@@ -33,7 +33,6 @@ class Asked(Enum):
 
     WINDOW = "window"
     TOKEN = "token"
-    QUOTA = "quota"  # how many calls are left
 
 
 class Step(Enum):
@@ -44,7 +43,7 @@ class Step(Enum):
     RENEW = "renew"  # at once, with a new token
     LATER = "later"  # in some time, however often that happens
     NEXT_DAY = "next day"  # when the quota begins anew
-    SPLIT = "split"  # in smaller windows
+    SPLIT = "split"  # in single days
     FAIL = "fail"
 
 
@@ -89,20 +88,13 @@ _TOKEN: Mapping[Action, Rule] = {
     Action.QUOTA: Rule(Step.NEXT_DAY, Reach.ACCOUNT),
     Action.NOT_READY: Rule(Step.LATER, Reach.ACCOUNT),
 }
-_QUOTA: Mapping[Action, Rule] = {
-    Action.RETRY: Rule(Step.RETRY, Reach.INTERFACE),
-    Action.SLOW_DOWN: Rule(Step.PAUSE, Reach.INTERFACE),
-    Action.RENEW_TOKEN: Rule(Step.RETRY, Reach.INTERFACE),
-}
 RULES: Mapping[Asked, Mapping[Action, Rule]] = {
     Asked.WINDOW: _WINDOW,
     Asked.TOKEN: _TOKEN,
-    Asked.QUOTA: _QUOTA,
 }
 OTHERWISE: Mapping[Asked, Rule] = {
     Asked.WINDOW: Rule(Step.FAIL, Reach.WINDOW),
     Asked.TOKEN: Rule(Step.FAIL, Reach.ACCOUNT),
-    Asked.QUOTA: Rule(Step.FAIL, Reach.INTERFACE),
 }
 """The rule for an action that a table does not name."""
 

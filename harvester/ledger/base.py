@@ -285,6 +285,13 @@ class SharedLedger(Ledger, Protocol):
         """Leave as a worker, and release its accounts; what it still writes is refused."""
         ...
 
+    async def dismiss(self) -> bool:
+        """Remove workers whose lease has ended: what they still write is refused.
+
+        Returns whether no worker is left.
+        """
+        ...
+
     async def workers(self) -> list[WorkerState]:
         """The workers, those that were started first."""
         ...

@@ -233,6 +233,9 @@ class PostgresLedger(Statements):
         if worker is not None:
             await self._leases.call(shared.leave, worker)
 
+    async def dismiss(self) -> bool:
+        return await self._call(shared.dismiss)
+
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
 

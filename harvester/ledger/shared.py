@@ -195,8 +195,9 @@ def _mark(tables: Tables, job: Job) -> None:
     statements.mark_refresh(tables, job.marks)
     appids = sorted({appid for appid, *_ in job.marks})
     _know(tables, appids)
-    tables.run(
-        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+    tables.run(  # a holder may send until it renews its lease, or until that ends
+        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = greatest("
+        "clock_timestamp(), (SELECT until FROM worker WHERE worker.id = holder))"
         " WHERE name = ANY(%s) AND holder IS NOT NULL",
         appids,
     )
@@ -292,9 +293,9 @@ def renew(
 
 def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
     """Mark accounts as finished, for this worker and for those that have the same job now."""
-    own = _locked(tables, held)
-    merge(tables, _still(held, own))
-    ids = _array(number for number, _ in held.values())
+    still = _still(held, _locked(tables, held))  # what was lost is not finished
+    merge(tables, still)
+    ids = _array(number for number, _ in still.values())
     tables.run(
         "UPDATE account SET holder = NULL, freed = clock_timestamp()"
         " WHERE id = ANY(%s::integer[]) AND holder = %s",
@@ -335,6 +336,17 @@ def leave(tables: Tables, worker: int) -> None:
         worker,
     )
     tables.run("DELETE FROM worker WHERE id = %s", worker)
+
+
+def dismiss(tables: Tables) -> bool:
+    """Remove the workers whose lease has ended; returns whether no worker is left."""
+    tables.run(
+        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+        " WHERE holder IS NOT NULL AND NOT EXISTS ("
+        "SELECT FROM worker WHERE id = holder AND until >= clock_timestamp())"
+    )
+    tables.run("DELETE FROM worker WHERE until < clock_timestamp()")
+    return not tables.rows("SELECT FROM worker LIMIT 1")
 
 
 def workers(tables: Tables) -> list[WorkerState]:

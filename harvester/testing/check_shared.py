@@ -265,6 +265,21 @@ async def departure(bench: LedgerBench) -> None:
 
 
 @_check
+async def dismissed(bench: LedgerBench) -> None:
+    """Workers whose lease has ended are removed, and what they still write is refused."""
+    async with _workers(bench, _job(SHORT), _job()) as [silent, other]:
+        held = await _claimed(silent)
+        _expect(bench, "none is left, of two", await other.dismiss(), False)
+        await other.leave()
+        await _ended()
+        _expect(bench, "none is left", await other.dismiss(), True)
+        refused = {*await silent.commit([outcome(0)], {}, (), held)}
+        _expect(bench, "refused", refused & {ONE}, {ONE})
+        _expect(bench, "renewed", await silent.renew(0), None)
+        _expect(bench, "days", await _days(silent, ONE), 0)
+
+
+@_check
 async def alone(bench: LedgerBench) -> None:
     """Only one worker at a time is alone."""
     inside = most = 0

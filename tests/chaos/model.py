@@ -2,17 +2,21 @@
 
 ``python -m tests.chaos.model`` explores all of it; that takes some minutes.
 
-There is one account with a few windows, one sink, one ledger, and some workers.  The sink and the
-ledger decide with the functions of `harvester.fencing`; a worker is what `harvester.sharing` and
-`harvester.writer` do, one step for each answer that can be late.  What a worker has sent can land
-after the worker has died, or after it was cut off.
+There is one account with a few windows, one ledger with one sink or two, and some workers.  Sinks
+and ledger decide with the functions of `harvester.fencing`; a worker is what `harvester.sharing`
+and `harvester.writer` do, one step for each answer that can be late.  What a worker has sent can
+land after the worker has died, or after it was cut off.
 
 In every state this holds:
 
 - A window that is final in the ledger stands in the sink with exactly that figure.
 - It became final once, under a figure that was fetched by the epoch that committed it.
 - At most one worker sends requests for the account.
-- The workers that live make all windows final, if nothing else goes wrong.
+- A window is final in each sink of the ledger's list.
+- A sink that went back behind the ledger is written by no worker.
+- On no day more calls arrive than the quota allows.
+- The workers that live make all windows final, if nothing else goes wrong; also those that are to
+  be harvested again.
 
 A worker is as slow as it likes between two steps, so one that is frozen needs no step of its own.
 """
@@ -24,6 +28,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -37,7 +42,8 @@ WRITE, WRITTEN, COMMIT, COMMITTED = range(1, 5)
 """Where a group of windows is: sent to the sink, stored there or refused, sent to the ledger, and
 stored there or refused."""
 
-MISSING, OPEN, FINAL = range(3)
+MISSING, OPEN, FINAL, AGAIN = range(4)
+"""A window that is open is requested again by a later run; one that was marked, by this one."""
 
 
 class Item(NamedTuple):
@@ -50,12 +56,17 @@ class Item(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Windows on their way to the sink and the ledger, under one epoch."""
+    """Windows on their way to the sinks and the ledger, under one epoch.
+
+    commits: of the first sink, after they were written.
+    """
 
     phase: int
     epoch: int
     items: tuple[Item, ...]
     refused: bool = False
+    sinks: int = 1
+    commits: int = 0
 
 
 NO_GROUP = Group(0, 0, ())
@@ -69,8 +80,11 @@ class Worker(NamedTuple):
     of yet.  late: a claim is under way on a connection that it has lost.
     epoch: under which it holds the account, as it knows; queue: under which it was planned, 0 if
     it is not served.  plan: the windows to fetch.  lost: it knows that others have claimed it.
-    cut: a server did not say whether something was done; abandoned: the ledger knows that it holds
-    nothing any more, and it waits until the sink answers.
+    cut: its lease has ended, or a server did not say whether something was done; left: the ledger
+    knows that it holds nothing any more, and it joins anew when its last write has ended.
+    wants: the account is not finished for it.  sinks: of the list, as it joined; lost_sink: it must
+    connect again.  refreshes: it was started with ``--refresh``; had: it does not
+    know yet that one that was has taken the account.  off: days of its clock.
     """
 
     up: bool = True
@@ -87,14 +101,22 @@ class Worker(NamedTuple):
     group: Group = NO_GROUP
     lost: bool = False
     cut: bool = False
-    abandoned: bool = False
+    left: bool = False
+    wants: bool = True
+    sinks: int = 1
+    lost_sink: bool = False
+    refreshes: bool = False
+    had: bool = False
+    off: int = 0
 
 
 class Limits(NamedTuple):
     """How often something may happen.
 
     changes: of figures; crashes: of workers; expiries: of leases of workers that live; cuts: of
-    connections; opens: a figure is fetched that can still change.
+    connections; opens: a figure is fetched that can still change; adds: of a second sink; backs: a
+    sink goes back; refreshes: a worker is started with ``--refresh``; steps: of a clock; days: ends
+    of a day.
     """
 
     changes: int = 1
@@ -102,6 +124,11 @@ class Limits(NamedTuple):
     expiries: int = 1
     cuts: int = 0
     opens: int = 0
+    adds: int = 0
+    backs: int = 0
+    refreshes: int = 0
+    steps: int = 0
+    days: int = 0
 
 
 class State(NamedTuple):
@@ -110,6 +137,10 @@ class State(NamedTuple):
     figures: of each window, at WeChat; epoch, windows: in the ledger; fence, stored: in the sink
     (a window that is not there has the figure -1).  landing: what was sent by workers that do not
     wait for an answer any more.  broken: what should never have happened.
+    listed: the sinks of the list; second: what the second one has.  commits, checkpoint: of the
+    first sink, as it knows and as the ledger does; before: its figures before the last write.
+    marked: the windows are to be harvested again.  day: by the ledger's clock; quota: calls of a
+    day, 0 if there is none; calls: those that arrived, by day; booked: those in the ledger.
     """
 
     figures: tuple[int, ...]
@@ -121,6 +152,16 @@ class State(NamedTuple):
     left: Limits
     landing: tuple[Group, ...] = ()
     broken: str = ""
+    listed: int = 1
+    second: tuple[int, ...] = ()
+    commits: int = 0
+    checkpoint: int = 0
+    before: tuple[int, ...] = ()
+    marked: bool = False
+    day: int = 0
+    quota: int = 0
+    calls: tuple[int, ...] = ()
+    booked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,13 +169,17 @@ class Rules:
     """What is checked where; a planted fault replaces one of them.
 
     claim_renews: a claim renews the lease of who claims.  plans_anew: at each claim, from what is
-    stored then.  abandons: after a lost connection a worker goes on under another epoch, which it
-    raises itself (raises_abandoned).  sink_first: else the ledger is written before the sink.
+    stored then.  anew: after a lost connection a worker leaves, which raises the epoch
+    (leaving_raises), and joins.  sink_first: else the ledger is written before the sink.
     commits_as_fetched: the ledger is told the epoch of the fetched windows, else the one that the
     worker has by then.  drops_at_once: when a renewal says that an account was lost, nothing is
-    sent for it any more.  renews_ended: a claim of other accounts renews a lease that has ended.
-    renews_in_turn: a renewal knows of the claims before it.  loses_by_epoch: what an earlier epoch
-    has lost does not drop a later claim.  waits_for_claims: after `abandon` no earlier claim lands.
+    sent for it any more.  renews_ended: a lease that has ended is renewed.  loses_by_epoch: what an
+    earlier epoch has lost does not drop a later claim.  refuses_late_claims: of a worker that left.
+    dismisses: a sink is added once what former workers write is refused.  compares: who connects to
+    a sink again compares its commits.  opens_marked: any worker opens what is marked.
+    finishes_held: only what a worker still holds is finished by it.  takes_marked: who marks takes
+    the account, and awaits_former: nothing is sent for it as long as the former holder may send.
+    ledgers_day: the day is that of the ledger's clock.
     """
 
     claimable: Callable[[float | None, float], bool] = fencing.claimable
@@ -143,15 +188,21 @@ class Rules:
     refused: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.refused
     claim_renews: bool = True
     plans_anew: bool = True
-    abandons: bool = True
-    raises_abandoned: bool = True
+    anew: bool = True
+    leaving_raises: bool = True
     sink_first: bool = True
     commits_as_fetched: bool = True
     drops_at_once: bool = True
     renews_ended: bool = False
-    renews_in_turn: bool = True
     loses_by_epoch: bool = True
-    waits_for_claims: bool = True
+    refuses_late_claims: bool = True
+    dismisses: bool = True
+    compares: bool = True
+    opens_marked: bool = True
+    finishes_held: bool = True
+    takes_marked: bool = True
+    awaits_former: bool = True
+    ledgers_day: bool = True
 
 
 SOUND = Rules()
@@ -161,8 +212,9 @@ Next = tuple[str, State]
 """What happens, and what follows from it."""
 
 
-def start(workers: int, windows: int, limits: Limits) -> State:
+def start(workers: int, windows: int, limits: Limits, quota: int = 0) -> State:
     """Nothing is stored, and nobody holds the account."""
+    days = (0,) * (limits.days + 2) if quota else ()
     return State(
         figures=(0,) * windows,
         epoch=fencing.EPOCH,
@@ -171,18 +223,31 @@ def start(workers: int, windows: int, limits: Limits) -> State:
         stored=(-1,) * windows,
         workers=(Worker(),) * workers,
         left=limits,
+        second=(-1,) * windows if limits.adds else (),
+        before=(-1,) * windows if limits.backs else (),
+        quota=quota,
+        calls=days,
+        booked=days,
     )
 
 
 def finished(state: State) -> bool:
-    """Whether every window is final."""
-    return all(kind == FINAL for kind, _ in state.windows)
+    """Whether every window is final, or nothing may be sent or written any more."""
+    if state.commits < state.checkpoint:  # each run ends with the error
+        return True
+    if state.quota and not state.left.days and state.booked[state.day] >= state.quota:
+        return True
+    return not state.marked and all(kind == FINAL for kind, _ in state.windows)
 
 
-def violation(state: State) -> str:
+def violation(state: State, rules: Rules = SOUND) -> str:
     """What does not hold in a state, empty if all does."""
     if state.broken:
         return state.broken
+    if state.quota and max(state.calls) > state.quota:
+        return "more calls have arrived on a day than the quota allows"
+    if state.commits < state.checkpoint:
+        return ""
     for number, ((kind, figure), stored) in enumerate(
         zip(state.windows, state.stored, strict=True)
     ):
@@ -191,16 +256,22 @@ def violation(state: State) -> str:
                 f"window {number} is final with figure {figure} in the ledger,"
                 f" and {'nothing' if stored < 0 else f'figure {stored}'} in the sink"
             )
-    sending = [n for n, each in enumerate(state.workers) if _may_send(each)]
+        if kind == FINAL and state.listed > 1 and state.second[number] != figure:
+            return f"window {number} is final, and the second sink lacks it"
+    sending = [n for n in range(len(state.workers)) if _may_send(state, n, rules)]
     if len(sending) > 1:
         names = " and ".join(map(_name, sending))
         return f"{names} may send requests for the account at the same time"
     return ""
 
 
-def _may_send(worker: Worker) -> bool:
+def _may_send(state: State, number: int, rules: Rules) -> bool:
+    worker = state.workers[number]
     deadline = ALIVE if worker.sends else ENDED
-    return bool(worker.plan) and not worker.cut and fencing.may_send(deadline, NOW)
+    if not worker.plan or worker.cut or not fencing.may_send(deadline, NOW):
+        return False
+    former = any(each.had and each.sends for each in state.workers) and not worker.had
+    return not (former and rules.awaits_former)
 
 
 # what can happen next
@@ -213,6 +284,7 @@ def successors(state: State, rules: Rules) -> Iterator[Next]:
         for window, figure in enumerate(state.figures):
             figures = _put(state.figures, window, figure + 1)
             yield f"window {window} changes", state._replace(figures=figures, left=left)
+    yield from _around(state, rules)
     for number, group in enumerate(state.landing):
         rest = state.landing[:number] + state.landing[number + 1 :]
         yield _LATE, _land(state._replace(landing=rest), group, rules)[0]
@@ -227,8 +299,39 @@ def successors(state: State, rules: Rules) -> Iterator[Next]:
             yield f"{name} is disturbed", after
 
 
-_LATE = "what was cut off lands late"
+_LATE, _DAY_ENDS = "what was cut off lands late", "the day ends"
 States = Iterator[State]
+
+
+def _around(state: State, rules: Rules) -> Iterator[Next]:
+    """What happens to the sinks, and the end of the day."""
+    left, workers = state.left, state.workers
+    if left.adds and not any(each.lease for each in workers):
+        second = tuple(
+            figure if kind != MISSING else -1
+            for figure, (kind, _) in zip(state.stored, state.windows, strict=True)
+        )
+        added = state._replace(listed=2, second=second, left=left._replace(adds=0))
+        if rules.dismisses:
+            gone = tuple([each._replace(holds=False) for each in workers])
+            added = added._replace(workers=gone, epoch=state.epoch + 1)
+        yield "a sink is added", added
+    if left.backs and state.stored != state.before:
+        gone = tuple([_without_sink(each) for each in workers])
+        landing = tuple([each for each in state.landing if each.phase != WRITE])
+        back = state._replace(stored=state.before, commits=state.commits - 1)
+        back = back._replace(workers=gone, landing=landing, left=left._replace(backs=0))
+        yield "the sink goes back", back
+    if left.days:
+        fewer = left._replace(days=left.days - 1)
+        yield _DAY_ENDS, state._replace(day=state.day + 1, left=fewer)
+
+
+def _without_sink(worker: Worker) -> Worker:
+    """It has lost its connection to the sink, and what it was writing."""
+    if worker.group.phase == WRITE:
+        return worker._replace(group=NO_GROUP, cut=True, lost_sink=True)
+    return worker._replace(lost_sink=True)
 
 
 def _claim(state: State, number: int, worker: Worker, rules: Rules) -> States:
@@ -244,9 +347,14 @@ def _claimed(state: State, number: int, rules: Rules) -> State | None:
     worker = state.workers[number]
     if worker.holds or not rules.claimable(_until(state), NOW):
         return None
+    if not (worker.wants and (worker.lease or rules.renews_ended or not rules.claim_renews)):
+        return None
     workers = tuple(each._replace(holds=False) if each.holds else each for each in state.workers)
     claimed = worker._replace(
-        holds=True, late=False, lease=worker.lease or rules.claim_renews or worker.late
+        holds=True,
+        late=False,
+        wants=False,
+        lease=worker.lease or rules.claim_renews or worker.late,
     )
     return state._replace(epoch=state.epoch + 1, workers=_put(workers, number, claimed))
 
@@ -266,6 +374,9 @@ def _plan(state: State, number: int, worker: Worker, rules: Rules) -> States:
     if worker.plan and not rules.drops_at_once:
         yield state._replace(broken=f"{_name(number)} serves the account twice, under two epochs")
         return
+    if state.marked and (rules.opens_marked or worker.refreshes) and worker.holds:
+        opened = tuple([(kind and AGAIN, figure) for kind, figure in state.windows])
+        state = state._replace(windows=opened, marked=False)
     plan = _unfinished(state) if rules.plans_anew or not worker.cached else worker.cached
     planned = worker._replace(
         claimed=0, epoch=worker.claimed, queue=worker.claimed, plan=plan, lost=False
@@ -281,8 +392,15 @@ def _unfinished(state: State) -> tuple[int, ...]:
 
 def _fetch(state: State, number: int, worker: Worker, rules: Rules) -> States:
     """An answer comes, however old the request is."""
-    if worker.cut:
+    former = any(each.had and each.sends for each in state.workers) and not worker.had
+    if worker.cut or (former and rules.awaits_former):
         return
+    if state.quota:
+        day = state.day if rules.ledgers_day else max(state.day + worker.off, 0)
+        if state.booked[day] >= state.quota:
+            return
+        calls = _put(state.calls, state.day, state.calls[state.day] + 1)
+        state = state._replace(calls=calls, booked=_put(state.booked, day, state.booked[day] + 1))
     for window in worker.plan:
         plan = tuple(each for each in worker.plan if each != window)
         figure = state.figures[window]
@@ -303,7 +421,8 @@ def _write(state: State, number: int, worker: Worker, rules: Rules) -> States:
     if not items or not held:
         yield _with(state, number, worker._replace(fetched=()))
         return
-    group = Group(WRITE if rules.sink_first else COMMIT, worker.epoch, items)
+    phase = WRITE if rules.sink_first else COMMIT
+    group = Group(phase, worker.epoch, items, sinks=worker.sinks)
     after = worker._replace(fetched=(), group=group)
     yield _with(state, number, after)
 
@@ -313,8 +432,16 @@ def _landed(state: State, number: int, worker: Worker, rules: Rules) -> States:
     group = worker.group
     if group.phase not in (WRITE, COMMIT):
         return
+    if group.phase == WRITE and worker.lost_sink:
+        worker = worker._replace(lost_sink=False)
+        if state.commits < state.checkpoint:
+            broken = "" if rules.compares else "a sink that went back is written"
+            ended = Worker(up=False, lease=worker.lease, sends=False, holds=worker.holds)
+            yield _with(state._replace(broken=broken), number, ended)
+            return
     after, refused = _land(state, group, rules)
-    group = group._replace(phase=group.phase + 1, refused=refused)
+    commits = after.commits if group.phase == WRITE else group.commits
+    group = group._replace(phase=group.phase + 1, refused=refused, commits=commits)
     yield _with(after, number, worker._replace(group=group))
 
 
@@ -332,6 +459,14 @@ def _stored(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
     stored = state.stored
     for window, figure, *_ in group.items:
         stored = _put(stored, window, figure)
+    if state.before:
+        before = state.stored if state.left.backs else state.before
+        state = state._replace(before=before, commits=state.commits + 1)
+    if state.listed > 1 and group.sinks > 1:
+        second = state.second
+        for window, figure, *_ in group.items:
+            second = _put(second, window, figure)
+        state = state._replace(second=second)
     fence = fencing.raised(fence, known)
     return state._replace(stored=stored, fence=fence.get(ACCOUNT, state.fence)), False
 
@@ -346,7 +481,8 @@ def _committed(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
         elif epoch != state.epoch:
             broken = broken or "what an earlier epoch has fetched is committed"
         windows = _put(windows, window, (kind, figure))
-    return state._replace(windows=windows, broken=broken), False
+    checkpoint = max(state.checkpoint, group.commits)
+    return state._replace(windows=windows, broken=broken, checkpoint=checkpoint), False
 
 
 def _answered(state: State, number: int, worker: Worker, rules: Rules) -> States:
@@ -357,7 +493,8 @@ def _answered(state: State, number: int, worker: Worker, rules: Rules) -> States
     first = WRITTEN if rules.sink_first else COMMITTED
     if group.phase == first and not group.refused:
         epoch = worker.epoch if rules.sink_first and not rules.commits_as_fetched else group.epoch
-        group = Group(COMMIT if rules.sink_first else WRITE, epoch, group.items)
+        phase = COMMIT if rules.sink_first else WRITE
+        group = group._replace(phase=phase, epoch=epoch)
         yield _with(state, number, worker._replace(group=group))
         return
     after = worker._replace(group=NO_GROUP)
@@ -367,9 +504,10 @@ def _answered(state: State, number: int, worker: Worker, rules: Rules) -> States
 def _loses(worker: Worker, epoch: int, rules: Rules) -> Worker:
     """It learns that what it held under an epoch was lost."""
     if worker.epoch == epoch:
-        worker = worker._replace(epoch=0)
+        worker = worker._replace(epoch=0, wants=True)
     if rules.loses_by_epoch and worker.queue != epoch:
         return worker
+    worker = worker._replace(had=False)
     return _dropped(worker) if rules.drops_at_once else worker._replace(lost=True)
 
 
@@ -385,14 +523,15 @@ def _drop(state: State, number: int, worker: Worker, rules: Rules) -> States:
 def _renew(state: State, number: int, worker: Worker, rules: Rules) -> States:
     """Its lease goes on, and it learns what was lost; where that changes nothing, it is left out.
 
-    A claim of other accounts renews the lease, too, and tells it of no loss.
+    One that has ended is never renewed: it joins anew.
     """
-    if (worker.lease and worker.sends) or (worker.claimed and rules.renews_in_turn):
+    if worker.claimed or worker.cut or (worker.lease and not _is_deprived(worker)):
+        return
+    if not worker.lease and not rules.renews_ended:
+        yield _with(state, number, worker._replace(cut=True, claimed=0))
         return
     known = {ACCOUNT: state.epoch} if worker.holds else {}
     after = worker._replace(lease=True, sends=True)
-    if rules.renews_ended:
-        yield _with(state, number, after)
     if worker.epoch and rules.lost({ACCOUNT: worker.epoch}, known):
         after = _loses(after, worker.epoch, rules)
     yield _with(state, number, after)
@@ -402,31 +541,45 @@ def _release(state: State, number: int, worker: Worker, rules: Rules) -> States:
     """All of it is committed."""
     busy = worker.plan or worker.fetched or worker.group.phase or worker.lost or worker.cut
     if worker.queue and not busy and not worker.claimed:
-        after = _dropped(worker)._replace(epoch=0, holds=False)
+        after = _dropped(worker)._replace(epoch=0, holds=False, had=False)
+        if worker.holds or not rules.finishes_held:
+            later = any(kind == OPEN for kind, _ in state.windows)
+            rest = tuple([each._replace(wants=later) for each in state.workers])
+            state, after = state._replace(workers=rest), after._replace(wants=later)
         yield _with(state, number, after)
 
 
-def _abandon(state: State, number: int, worker: Worker, rules: Rules) -> States:
-    """It was cut off, and starts anew."""
+def _is_deprived(worker: Worker) -> bool:
+    """Whether it does not know yet that others have taken what it held."""
+    return bool(worker.epoch) and not worker.holds
+
+
+def _join(state: State, number: int, worker: Worker, rules: Rules) -> States:
+    """It was cut off, or its lease has ended: it leaves, and joins with all checks."""
     if not worker.cut or worker.claimed:
         return
-    if worker.abandoned:
-        if worker.group.phase not in (WRITE, WRITTEN):  # the sink does one thing after the other
-            after = worker._replace(cut=False, abandoned=False)
-            yield _with(state, number, after)
-    elif not rules.abandons:  # it goes on under the same epoch
-        after = worker._replace(cut=False, plan=_unfinished(state) if worker.queue else ())
+    if worker.left:
+        if worker.group.phase in (WRITE, WRITTEN):  # the sink does one thing after the other
+            return
+        after = worker._replace(cut=False, left=False, lease=True, sends=True, sinks=state.listed)
+        after = after._replace(wants=state.marked or bool(_unfinished(state)))
+        if worker.lost_sink and state.commits < state.checkpoint:
+            after = Worker(up=False, lease=False, sends=False)
         yield _with(state, number, after)
+    elif not rules.anew:  # it goes on under the same epoch
+        after = worker._replace(cut=False, plan=_unfinished(state) if worker.queue else ())
+        yield _with(state, number, after._replace(lease=True, sends=True))
     else:
-        if worker.holds and rules.raises_abandoned:
+        if worker.holds and rules.leaving_raises:
             state = state._replace(epoch=state.epoch + 1)
-        late = worker.late and not rules.waits_for_claims
-        after = _dropped(worker)._replace(abandoned=True, epoch=0, holds=False, late=late)
+        late = worker.late and not rules.refuses_late_claims
+        after = _dropped(worker)._replace(left=True, epoch=0, holds=False, late=late, wants=False)
+        after = after._replace(had=False)
         yield _with(state, number, after)
 
 
 _STEPS = (
-    _claim, _plan, _fetch, _write, _landed, _answered, _drop, _renew, _release, _abandon,
+    _claim, _plan, _fetch, _write, _landed, _answered, _drop, _renew, _release, _join,
 )  # fmt: skip
 
 
@@ -442,19 +595,41 @@ def _disturbed(state: State, number: int, worker: Worker, rules: Rules) -> State
         yield _with(state._replace(left=fewer), number, after)
     if not worker.up:
         return
+    if left.steps:
+        for off in {-1, 1} - {worker.off}:
+            fewer = left._replace(steps=left.steps - 1)
+            yield _with(state._replace(left=fewer), number, worker._replace(off=off))
+    if left.refreshes and worker == Worker(wants=worker.wants):
+        fewer = left._replace(refreshes=left.refreshes - 1)
+        yield _refreshed(state._replace(left=fewer), number, rules)
     if left.crashes:
         fewer = left._replace(crashes=left.crashes - 1)
-        dead = Worker(up=False, lease=worker.lease, sends=False, holds=worker.holds)
+        lease = worker.lease and worker.holds
+        dead = Worker(up=False, lease=lease, sends=False, holds=worker.holds)
         landing = _orphaned(state.landing, worker.group)
         yield _with(state._replace(left=fewer, landing=landing), number, dead)
     if left.cuts and not worker.cut:
         yield from _cut_off(state._replace(left=left._replace(cuts=left.cuts - 1)), number, worker)
 
 
+def _refreshed(state: State, number: int, rules: Rules) -> State:
+    """A worker is started with ``--refresh``: it marks all windows as it joins."""
+    holders = tuple(
+        [each._replace(holds=False, had=True) if each.holds else each for each in state.workers]
+    )
+    taken = rules.takes_marked and holders != state.workers
+    workers = holders if taken else state.workers
+    workers = tuple([each._replace(wants=each.wants or each.lease) for each in workers])
+    state = state._replace(workers=workers, marked=True, epoch=state.epoch + taken)
+    return _with(state, number, workers[number]._replace(refreshes=True))
+
+
 def _cut_off(state: State, number: int, worker: Worker) -> States:
     """It does not learn whether something was done; what was sent may still land."""
     if worker.group.phase:
-        landing = _orphaned(state.landing, worker.group)
+        landing = state.landing
+        if not (worker.group.phase == WRITE and worker.lost_sink):  # it was not sent
+            landing = _orphaned(landing, worker.group)
         after = worker._replace(group=NO_GROUP, cut=True)
         yield _with(state._replace(landing=landing), number, after)
     yield _with(state, number, worker._replace(claimed=0, cut=True))  # perhaps unanswered
@@ -504,14 +679,15 @@ def explore(begin: State, rules: Rules = SOUND) -> Found:
     waiting = deque(parents)
     while waiting:
         state = waiting.popleft()
-        if wrong := violation(state):
+        if wrong := violation(state, rules):
             return Found(len(parents), wrong, _way(begin, state, parents, rules))
         for what, after in successors(state, rules):
             after = normal(after, rules)
             if after not in parents:
                 parents[after] = state
                 waiting.append(after)
-            if state.left == after.left and what != _LATE:  # else it need not happen
+            same = state.left == after.left or what == _DAY_ENDS
+            if same and what != _LATE:  # else it need not happen
                 undisturbed.setdefault(after, []).append(state)
     if stuck := _stuck(parents, undisturbed):
         way = _way(begin, stuck, parents, rules)
@@ -556,11 +732,11 @@ def _normal_worker(worker: Worker, rules: Rules) -> Worker:
         worker = worker._replace(fetched=fetched)
     if not worker.up:
         return worker if worker.holds else _DEAD
-    return worker._replace(lease=True, sends=True) if _is_idle(worker, rules) else worker
+    return worker
 
 
 def _is_idle(worker: Worker, rules: Rules) -> bool:
-    """Whether its lease counts for nothing: it has none of the account, and a claim renews it."""
+    """Whether the end of its lease makes no difference, as it has none of the account."""
     has = worker.holds or worker.queue or worker.claimed or worker.epoch
     return worker.up and not has and rules.claim_renews
 
@@ -615,9 +791,12 @@ def _way(
         here = parents[here]
     found: list[str] = []
     state = begin
-    for wanted in reversed(states[:-1]):
+    for before, wanted in pairwise(reversed(states)):
         step, state = next(
-            each for each in successors(state, rules) if normal(each[1], rules) == wanted
+            each
+            for known in (state, before)  # what makes no difference may be missing in the second
+            for each in successors(known, rules)
+            if normal(each[1], rules) == wanted
         )
         found.append(step)
     return tuple(found)

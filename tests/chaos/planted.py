@@ -30,12 +30,12 @@ WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
         "writer.py",
-        "            for name, sink in self.sinks if batches else ():\n",
-        "            if self.ledger is not None:\n"
-        "                outcomes += [window.outcome for window in windows]\n"
-        "                await self.ledger.commit(outcomes, {}, self._spent())\n"
-        "                outcomes = []\n"
-        "            for name, sink in self.sinks if batches else ():\n",
+        "        checkpoints, refused = await self._write([window.batch for window in windows], fence)\n",
+        "        if self.ledger is not None:\n"
+        "            outcomes = [*left, *[window.outcome for window in windows]]\n"
+        "            await self.ledger.commit(outcomes, {}, self._calls())\n"
+        "            left = windows = []\n"
+        "        checkpoints, refused = await self._write([window.batch for window in windows], fence)\n",
     ),
     Planted(
         "requests that already have a grant ignore a pause",
@@ -280,6 +280,18 @@ WORKERS = (
         "fencing.py",
         "    return held.get(appid) == epoch\n",
         "    return appid in held\n",
+    ),
+    Planted(
+        "a window that is put back is lost",
+        "queues.py",
+        "        self.budget.spend(-1)\n        self.again(attempt, now)\n",
+        "        self.budget.spend(-1)\n",
+    ),
+    Planted(
+        "days that are marked are not opened",
+        "stored.py",
+        "    if not marks:\n        return\n    known",
+        "    if marks:\n        return\n    known",
     ),
     Planted(
         "a claim does not raise the epoch",

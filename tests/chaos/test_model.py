@@ -18,6 +18,12 @@ from tests.chaos.model import (
     walk,
 )
 
+NOTHING = Limits(changes=0, expiries=0)
+REFRESH = NOTHING._replace(changes=1, refreshes=1)
+ADDED = NOTHING._replace(changes=1, expiries=1, cuts=1, adds=1)
+BACK = NOTHING._replace(changes=1, cuts=1, backs=1)
+CLOCKS = NOTHING._replace(steps=1, days=1)
+
 QUICK = {
     (1, 2): Limits(changes=1, crashes=0, expiries=1, cuts=1, opens=1),
     (2, 1): Limits(changes=1, crashes=1, expiries=1, cuts=1),
@@ -35,6 +41,26 @@ def test_it_holds_in_every_state(workers: int, windows: int) -> None:
     assert not found.wrong, str(found)
 
 
+@pytest.mark.parametrize(
+    ("workers", "windows", "limits", "quota"),
+    [
+        (1, 1, ADDED, 0),
+        (1, 2, BACK, 0),
+        (2, 1, REFRESH._replace(expiries=1), 0),
+        (2, 2, CLOCKS, 1),
+        pytest.param(2, 1, ADDED._replace(crashes=1), 0, marks=pytest.mark.thorough),
+        pytest.param(2, 1, BACK, 0, marks=pytest.mark.thorough),
+        pytest.param(3, 1, REFRESH, 0, marks=pytest.mark.thorough),
+        pytest.param(3, 3, CLOCKS._replace(steps=2), 2, marks=pytest.mark.thorough),
+    ],
+)
+def test_it_holds_with_sinks_that_change_a_refresh_and_the_days_end(
+    workers: int, windows: int, limits: Limits, quota: int
+) -> None:
+    found = explore(start(workers, windows, limits, quota))
+    assert not found.wrong, str(found)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_it_holds_on_random_ways_through_what_is_too_large(seed: int) -> None:
     found = walk(start(3, 2, RANDOM), seed, 400)
@@ -45,6 +71,8 @@ SMALL = Limits(changes=1, expiries=2, cuts=1)
 """With these most faults show; whether windows become final is known when all states are."""
 TWO_SEND = "A and B may send requests for the account at the same time"
 FORMER = "what an earlier epoch has fetched is committed"
+LACKS = "window 0 is final, and the second sink lacks it"
+TOO_MANY = "more calls have arrived on a day than the quota allows"
 STUCK = "the windows do not become final any more"
 
 
@@ -56,23 +84,42 @@ def stale(ledger: int, sink: str) -> str:
     ("rules", "wrong", "limits"),
     [
         (Rules(refused=lambda held, known: set()), stale(1, "figure 0"), SMALL),
-        (Rules(lost=lambda held, known: set()), TWO_SEND, SMALL),
-        (Rules(abandons=False), "window 0 became final twice", SMALL),
+        (Rules(lost=lambda held, known: set()), FORMER, SMALL),
+        (Rules(anew=False), TWO_SEND, SMALL),
         (Rules(claimable=lambda until, now: True), TWO_SEND, SMALL),
         (Rules(claim_renews=False), TWO_SEND, SMALL),
         (Rules(plans_anew=False), stale(0, "figure 1"), SMALL),
         (Rules(is_current=lambda epoch, held, appid: True), FORMER, SMALL),
         (Rules(sink_first=False), stale(0, "nothing"), SMALL),
-        (Rules(commits_as_fetched=False), FORMER, SMALL),
-        (Rules(drops_at_once=False), TWO_SEND, SMALL),
-        (Rules(renews_ended=True), TWO_SEND, SMALL),
-        (Rules(renews_in_turn=False), TWO_SEND, SMALL),
+        (Rules(commits_as_fetched=False), FORMER, REFRESH),
+        (Rules(drops_at_once=False), "B serves the account twice, under two epochs", REFRESH),
+        (Rules(opens_marked=False), STUCK, REFRESH),
+        (Rules(takes_marked=False), STUCK, REFRESH),
+        (Rules(finishes_held=False), STUCK, REFRESH),
+        (Rules(awaits_former=False), TWO_SEND, REFRESH),
         (Rules(loses_by_epoch=False), STUCK, Limits(changes=0, expiries=2)),
-        (Rules(waits_for_claims=False), STUCK, Limits(changes=0, expiries=0, cuts=1)),
+        (Rules(refuses_late_claims=False), STUCK, Limits(changes=0, expiries=0, cuts=1)),
     ],
 )
 def test_a_rule_that_is_left_out_is_found(rules: Rules, wrong: str, limits: Limits) -> None:
     found = explore(start(2, 1, limits), rules)
+    assert found.wrong == wrong
+    assert found.steps
+
+
+@pytest.mark.parametrize(
+    ("rules", "wrong", "windows", "limits", "quota"),
+    [
+        (Rules(renews_ended=True), LACKS, 1, ADDED, 0),
+        (Rules(dismisses=False), LACKS, 1, ADDED, 0),
+        (Rules(compares=False), "a sink that went back is written", 2, BACK, 0),
+        (Rules(ledgers_day=False), TOO_MANY, 2, CLOCKS, 1),
+    ],
+)
+def test_a_rule_of_sinks_and_days_that_is_left_out_is_found(
+    rules: Rules, wrong: str, windows: int, limits: Limits, quota: int
+) -> None:
+    found = explore(start(1, windows, limits, quota), rules)
     assert found.wrong == wrong
     assert found.steps
 

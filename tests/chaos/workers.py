@@ -35,7 +35,7 @@ from harvester import fencing, sharing
 from harvester.away import Away
 from harvester.coverage import DONE, Calendar, Outcome
 from harvester.engine import Engine
-from harvester.errors import SinkError, UsageError
+from harvester.errors import LedgerError, SinkError, UsageError
 from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
 from harvester.ledger.shared import CLOCKS
@@ -53,8 +53,6 @@ NOW = noon("2024-06-10")
 LEASE = 3.0
 STEP = 1
 """By so much a claim raises the epoch."""
-RENEWS_ENDED = False
-"""Whether a lease that has ended is renewed."""
 BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
 APPIDS = [f"wx{number:016x}" for number in range(6)]
 NAME = "getarticlesummary"
@@ -227,7 +225,7 @@ class Ledger:
         held = dict(self.epochs)
         await self._line.pass_()
         job, until = self.store.workers[self.worker]
-        if fencing.claimable(until, self._loop.time()) and not RENEWS_ENDED:
+        if fencing.claimable(until, self._loop.time()):
             return None
         self.store.workers[self.worker] = (job, self._loop.time() + self._lease)
         lost = {appid: held[appid] for appid in fencing.lost(held, self.store.known())}
@@ -514,6 +512,8 @@ class World:
             if task.done() and not task.cancelled() and isinstance(task.exception(), SinkError)
         ]
         stored, wanted = len(self.database.sink.windows), len(APPIDS) * ((END - BEGIN).days + 1)
+        if self.store.marks:
+            wrong.append("days that are to be harvested again are not")
         if stored != wanted:
             wrong.append(f"{stored} windows are stored, not {wanted}")
         return wrong + self._compared()

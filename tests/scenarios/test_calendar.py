@@ -216,6 +216,38 @@ def test_figures_that_grow_are_not_asked_for_again_within_hours(tmp_path: Path) 
     assert requests == [10, 0, 0, 10, 10]
 
 
+PORTRAIT = "getweanalysisappiduserportrait"
+
+
+@pytest.mark.parametrize("name", [PORTRAIT, "miniprogram"])
+def test_interfaces_of_recent_days_wait_before_eight_and_are_requested_then(
+    name: str, tmp_path: Path
+) -> None:
+    def asked(server: Server) -> list[str]:
+        more = ("--out", str(tmp_path), "--json", "--rate", "200/s")
+        return command.asked(server.url, name, "yesterday-6d", "yesterday", *more)
+
+    def answer(call: Call) -> dict[str, Any]:
+        return {"list": [], "ref_date": "20260304-20260310", "visit_uv": {"province": []}}
+
+    def portraits(server: Server) -> list[tuple[str, str]]:
+        return [
+            (call.body["begin_date"], call.body["end_date"])
+            for call in server.data
+            if call.path.endswith(PORTRAIT)
+        ]
+
+    with Server(answer) as server:
+        early = harvest_at(DAY, 7, *asked(server))
+        assert early.status == 3, early.err
+        assert portraits(server) == []
+        ended = harvest_at(DAY, 9, *asked(server))
+        assert portraits(server) == [("20260304", "20260310")]
+    if name == PORTRAIT:
+        assert (ended.status, ended.report["state"]) == (0, "complete"), ended.err
+        assert ended.report["windows"]["done"] == 1
+
+
 def test_what_answered_late_may_be_asked_for_by_any_run(tmp_path: Path) -> None:
     with Server(lambda call: {**rows(call), "is_delay": True}) as server:
         for hour in (9.0, 9.01):

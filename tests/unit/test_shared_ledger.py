@@ -83,6 +83,10 @@ def marks_and_takes_nothing(tables: Any, job: Any) -> None:
     statements.mark_refresh(tables, job.marks)
 
 
+def only_looks(tables: Any) -> bool:
+    return not [each for each in shared.workers(tables) if each.alive]
+
+
 def joins_as_the_first(tables: Any, name: str, job: Any) -> tuple[int, float]:
     tables.run("UPDATE worker SET refreshes = false")
     return join(tables, name, job)
@@ -109,6 +113,7 @@ RULES: list[tuple[str, object, str, object]] = [
     ("refresh", shared, "join", joins_as_the_first),
     ("refresh", statements, "change", keeps_the_mark),
     ("departure", shared, "leave", does_nothing),
+    ("dismissed", shared, "dismiss", only_looks),
     ("joining", shared, "CLOCKS", 1e9),
     ("alone", postgresql._Line, "lock", locked),
 ]
