@@ -30,12 +30,12 @@ WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
         "writer.py",
-        "        checkpoints, refused = await self._write([window.batch for window in windows], fence)\n",
+        "        checkpoints, refused = await self._write([window.batch for window in windows]",
         "        if self.ledger is not None:\n"
         "            outcomes = [*left, *[window.outcome for window in windows]]\n"
         "            await self.ledger.commit(outcomes, {}, self._calls())\n"
         "            left = windows = []\n"
-        "        checkpoints, refused = await self._write([window.batch for window in windows], fence)\n",
+        "        checkpoints, refused = await self._write([window.batch for window in windows]",
     ),
     Planted(
         "requests that already have a grant ignore a pause",
