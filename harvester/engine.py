@@ -220,8 +220,8 @@ class Engine:
 
     async def _join_anew(self, ledger: SharedLedger) -> None:
         """Leave, and enter again with all checks."""
+        await ledger.leave()  # it has the connection that holds the lock
         async with ledger.alone():
-            await ledger.leave()
             try:
                 self._clock.set(await ledger.join(self._job()))
             except UsageError as exc:  # the clock was right when the run began
