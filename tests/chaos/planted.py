@@ -282,12 +282,6 @@ WORKERS = (
         "    return appid in held\n",
     ),
     Planted(
-        "a window that is put back is lost",
-        "queues.py",
-        "        self.budget.spend(-1)\n        self.again(attempt, now)\n",
-        "        self.budget.spend(-1)\n",
-    ),
-    Planted(
         "days that are marked are not opened",
         "stored.py",
         "    if not marks:\n        return\n    known",
