@@ -62,6 +62,9 @@ MOST_PENDING = 1000
 LAST_EVENTS = 1.0
 """Seconds for which a run that is cancelled waits until they are delivered."""
 
+LEAVE_WITHIN = 5.0
+"""Seconds for which a worker that ends tries to free its accounts."""
+
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: its calls count as"
     " today's, and windows that it stored as final may not be final; --refresh requests them again"
@@ -221,8 +224,8 @@ class Engine:
 
     async def _join_anew(self, ledger: SharedLedger) -> None:
         """Leave, and enter again with all checks."""
+        await ledger.leave()  # it has the connection that holds the lock
         async with ledger.alone():
-            await ledger.leave()
             try:
                 self._clock.set(await ledger.join(self._job()))
             except UsageError as exc:  # the clock was right when the run began
@@ -465,7 +468,7 @@ class Engine:
 
 async def _left(ledger: SharedLedger) -> None:
     """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
-    with suppress(LedgerError, Away):
+    with suppress(LedgerError, Away), anyio.move_on_after(LEAVE_WITHIN):
         await ledger.leave()
 
 

@@ -95,7 +95,8 @@ async def rebuild_shared(
         async with draft:
             found = await _fill(draft, None, sinks, source, find)
             latest = [await draft.checkpoint(name_in(sink, None)) for sink in sinks]
-            await draft.begin_after(max(int(each.get("epoch", 0)) for each in latest) + 1)
+            epochs = [int(each.get("epoch", 0)) for each in latest]
+            await draft.begin_after(max(*epochs, await ledger.highest_epoch()) + 1)
         former = await ledger.replace_with(draft, stamp)
     return found._replace(former=f"the schema {former}" if holds else "")
 

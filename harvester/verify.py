@@ -91,12 +91,12 @@ class _Compared:
         found: Verified,
         calendars: Mapping[Key, Calendar],
         asked: Collection[Key],
-        refilled: str,
+        copied: str,
     ) -> None:
         self._found = found
         self._calendars = calendars
         self._asked = asked
-        self._refilled = refilled
+        self._copied = copied
         self._sums: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
         self._counted: set[tuple[str, str, int]] = set()
         self._open: set[tuple[str, str, date]] = set()
@@ -113,7 +113,7 @@ class _Compared:
             text = f"{many(stored.tally.records, 'record')} of which the ledger knows nothing"
             found.differences.append(Difference(str(stored.window), text))
             return
-        is_counted = stored.fetched_at <= self._refilled
+        is_counted = stored.fetched_at <= self._copied
         found.counted += is_counted
         known = calendar.windows.get(begin)
         if known is not None and known.stored and known.end == end:

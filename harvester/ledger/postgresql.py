@@ -231,7 +231,7 @@ class PostgresLedger(Statements):
         worker, self._worker = self._worker, None
         self._held.clear()
         if worker is not None:
-            await self._leases.call(shared.leave, worker)
+            await self._again(self._leases, lambda: self._leases.call(shared.leave, worker))
 
     async def dismiss(self) -> bool:
         return await self._call(shared.dismiss)
@@ -253,6 +253,10 @@ class PostgresLedger(Statements):
     async def begin_after(self, epoch: int) -> None:
         """Raise all epochs above one that a sink knows."""
         await self._call(shared.begin_after, epoch)
+
+    async def highest_epoch(self) -> int:
+        """The highest epoch of any account."""
+        return await self._call(shared.highest_epoch)
 
     async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
         """Replace this ledger by another one; returns the new name of this one."""

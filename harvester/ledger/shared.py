@@ -135,6 +135,12 @@ def begin_after(tables: Tables, epoch: int) -> None:
     tables.run("UPDATE account SET epoch = greatest(epoch, %s)", epoch)
 
 
+def highest_epoch(tables: Tables) -> int:
+    """The highest epoch of any account: a worker that is frozen may still have it."""
+    [(epoch,)] = tables.rows("SELECT coalesce(max(epoch), 0) FROM account")
+    return int(epoch)
+
+
 def drop(tables: Tables, schema: str) -> None:
     """Remove a schema and everything in it."""
     tables.run(f"DROP SCHEMA IF EXISTS {schema} CASCADE")

@@ -30,14 +30,12 @@ WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
         "writer.py",
-        "        checkpoints, refused = await self._write("
-        "[window.batch for window in windows], fence)\n",
+        "        checkpoints, refused = await self._write([window.batch for window in windows]",
         "        if self.ledger is not None:\n"
         "            outcomes = [*left, *[window.outcome for window in windows]]\n"
         "            await self.ledger.commit(outcomes, {}, self._calls())\n"
         "            left = windows = []\n"
-        "        checkpoints, refused = await self._write("
-        "[window.batch for window in windows], fence)\n",
+        "        checkpoints, refused = await self._write([window.batch for window in windows]",
     ),
     Planted(
         "requests that already have a grant ignore a pause",
@@ -282,12 +280,6 @@ WORKERS = (
         "fencing.py",
         "    return held.get(appid) == epoch\n",
         "    return appid in held\n",
-    ),
-    Planted(
-        "a window that is put back is lost",
-        "queues.py",
-        "        self.budget.spend(-1)\n        self.again(attempt, now)\n",
-        "        self.budget.spend(-1)\n",
     ),
     Planted(
         "days that are marked are not opened",

@@ -35,7 +35,7 @@ from harvester import fencing, sharing
 from harvester.away import Away
 from harvester.coverage import DONE, Calendar, Outcome
 from harvester.engine import Engine
-from harvester.errors import LedgerError, SinkError, UsageError
+from harvester.errors import LedgerError, UsageError
 from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
 from harvester.ledger.shared import CLOCKS
@@ -507,9 +507,9 @@ class World:
             return ["the last run does not end"]
         wrong = [] if report.state == "complete" else [f"the last run ended {report.state}"]
         wrong += [
-            str(task.exception())
+            repr(task.exception())
             for task in self._lines
-            if task.done() and not task.cancelled() and isinstance(task.exception(), SinkError)
+            if task.done() and not task.cancelled() and _is_wrong(task.exception())
         ]
         stored, wanted = len(self.database.sink.windows), len(APPIDS) * ((END - BEGIN).days + 1)
         if self.store.marks:
@@ -572,6 +572,11 @@ class World:
         if what == "restart":
             self._loop.call_later(self.draw.uniform(0.5, 2 * LEASE), self._heal, running)
         return running
+
+
+def _is_wrong(error: BaseException | None) -> bool:
+    """Whether what ended a worker is no outage and no wrong clock."""
+    return error is not None and not isinstance(error, LedgerError | UsageError)
 
 
 def live(seed: int, say: Callable[[str], None] = lambda line: None) -> Life:

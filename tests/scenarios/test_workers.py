@@ -51,6 +51,27 @@ def test_a_worker_that_was_frozen_beyond_its_lease_joins_anew_and_both_are_compl
     assert json.loads(one.run().stdout)["requests"] == 0
 
 
+def test_a_sink_that_is_added_while_a_worker_is_frozen_has_everything(
+    job: Jobs, mysql: MySQLServer
+) -> None:
+    one = job(latency=0.1)
+    frozen = one.start()
+    one.called(12)
+    frozen.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    second = mysql.url(mysql.new_database())
+    added = one.harvester("sink", "add", second, "--ledger", one.ledger)
+    assert added.returncode == 0, added.stderr
+    frozen.send_signal(signal.SIGCONT)
+    _, err = frozen.communicate(timeout=90)
+    assert frozen.returncode == 4, err
+    assert "`harvester sink remove" in err  # the command that a run of one sink needs
+    ended(one.start("--sink", second))
+    one.assert_each_once()
+    verified = one.harvester("verify", "--ledger", one.ledger)
+    assert verified.stdout.count(" records read") == 2
+
+
 # Waits
 
 
