@@ -35,7 +35,7 @@ from harvester import fencing, sharing
 from harvester.away import Away
 from harvester.coverage import DONE, Calendar, Outcome
 from harvester.engine import Engine
-from harvester.errors import LedgerError, UsageError
+from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
 from harvester.ledger.shared import CLOCKS
@@ -505,6 +505,8 @@ class World:
                 report = await self.start(whole=True)
         except TimeoutError:
             return ["the last run does not end"]
+        except HarvestError as exc:
+            return [f"the last run ended with {exc!r}"]
         wrong = [] if report.state == "complete" else [f"the last run ended {report.state}"]
         wrong += [
             repr(task.exception())
@@ -591,4 +593,4 @@ def live(seed: int, say: Callable[[str], None] = lambda line: None) -> Life:
 
 
 if __name__ == "__main__":
-    sys.exit(seeds.main("tests.chaos.workers", live, worlds=200, within=200))
+    sys.exit(seeds.main("tests.chaos.workers", live, worlds=200, within=500))
