@@ -190,8 +190,8 @@ WORLDS = (
     Planted(
         "calls are recorded with the next commit only",
         "writer.py",
-        "            await anyio.sleep(BOOK_EVERY)\n            await self.book()\n",
-        "            await anyio.sleep(BOOK_EVERY)\n",
+        "            self.sent.clear()\n            await self.book()\n",
+        "            self.sent.clear()\n",
     ),
     Planted(
         "a call whose connection was never opened is counted",
@@ -274,12 +274,6 @@ WORKERS = (
         "    return True\n\n\n"
         "def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:\n"
         "    return set()\n",
-    ),
-    Planted(
-        "what was fetched under a former epoch is stored",
-        "fencing.py",
-        "    return held.get(appid) == epoch\n",
-        "    return appid in held\n",
     ),
     Planted(
         "days that are marked are not opened",

@@ -593,4 +593,4 @@ def live(seed: int, say: Callable[[str], None] = lambda line: None) -> Life:
 
 
 if __name__ == "__main__":
-    sys.exit(seeds.main("tests.chaos.workers", live, worlds=200, within=500))
+    sys.exit(seeds.main("tests.chaos.workers", live, worlds=200, within=200))

@@ -86,6 +86,8 @@ async def _run(sink: Sink, directory: Path, day: Day, ledger: bool) -> Report:
     assert isinstance(loop, VirtualTimeLoop)
     asked = scope(BEGIN, min(last_settled_day(day.wall), END), (A, B), ENDPOINTS)
     store = open_store(f"file:{directory.parent / TOKENS}")
+    if not ledger:  # which would make it
+        directory.mkdir(exist_ok=True)
     engine = Engine(
         replace(asked, store=store),
         Options(rate="100000/s", concurrency=4, refresh=day.refresh),

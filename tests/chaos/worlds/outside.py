@@ -228,6 +228,8 @@ class Network:
 class ModelSink(MemorySink):
     """The promise of `harvester.sinks.base`, on a disk that outlives its process."""
 
+    listed = True
+
     def __init__(self, disk: MemorySink) -> None:
         super().__init__("model")
         self.__dict__.update(vars(disk), opened=0)
