@@ -21,6 +21,7 @@ from harvester.fencing import EPOCH
 from harvester.ledger import Spent, SqliteLedger
 from harvester.model import Batch, Tally, Window
 from harvester.queues import Harvested
+from harvester.sharing import Sharing
 from harvester.sinks.base import Written
 from harvester.stored import accepted
 from harvester.testing import MemorySink
@@ -188,6 +189,24 @@ async def test_each_account_of_a_group_is_written_with_its_epoch(tmp_path: Path)
     desk = Desk(tmp_path)
     await desk.do(harvested(1), harvested(1, appid=B), harvested(2))
     assert desk.sinks[0].fences == [{A: 1, B: 1}]
+
+
+class Claimed(Sharing):
+    """The accounts of a worker that holds A under its second epoch."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        self._cut_off = ""
+        self._epochs = {A: 2}
+
+
+async def test_what_was_fetched_under_a_former_epoch_is_not_stored(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.writer.sharing = Claimed()
+    former, present = harvested(1)._replace(epoch=1), harvested(2)._replace(epoch=2)
+    calendar = await desk.do(former, present)
+    assert desk.sinks[0].fences == [{A: 2}]
+    assert text(calendar, 3) == ".f."
 
 
 async def test_what_was_not_stored_goes_to_the_ledger_alone(tmp_path: Path) -> None:
