@@ -31,7 +31,7 @@ import anyio
 
 from harvester import events, planner
 from harvester.account import AccountQueue, Share
-from harvester.away import Away
+from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.coverage import Calendar
 from harvester.errors import HarvestError, LedgerError, RunError, UsageError
 from harvester.events import Bookkeeper, Event, Observer, Report
@@ -61,9 +61,6 @@ MOST_PENDING = 1000
 """Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
 LAST_EVENTS = 1.0
 """Seconds for which a run that is cancelled waits until they are delivered."""
-
-LEAVE_WITHIN = 5.0
-"""Seconds for which a worker that ends tries to free its accounts."""
 
 SET_BACK = (
     "this machine's clock was set back by a day or more since the last run: its calls count as"
@@ -224,7 +221,8 @@ class Engine:
 
     async def _join_anew(self, ledger: SharedLedger) -> None:
         """Leave, and enter again with all checks."""
-        await ledger.leave()  # it has the connection that holds the lock
+        # Before the lock is taken: both use the same connection.
+        await until_it_answers(ledger.leave, "the shared ledger", PATIENCE, LedgerError)
         async with ledger.alone():
             try:
                 self._clock.set(await ledger.join(self._job()))
@@ -468,7 +466,7 @@ class Engine:
 
 async def _left(ledger: SharedLedger) -> None:
     """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
-    with suppress(LedgerError, Away), anyio.move_on_after(LEAVE_WITHIN):
+    with suppress(LedgerError, Away):
         await ledger.leave()
 
 

@@ -228,13 +228,10 @@ class PostgresLedger(Statements):
         )
 
     async def leave(self) -> None:
-        worker, self._worker = self._worker, None
         self._held.clear()
-        if worker is not None:
-            await self._again(self._leases, lambda: self._leases.call(shared.leave, worker))
-
-    async def dismiss(self) -> bool:
-        return await self._call(shared.dismiss)
+        if self._worker is not None:
+            await self._leases.call(shared.leave, self._worker)
+            self._worker = None
 
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
@@ -278,7 +275,7 @@ class PostgresLedger(Statements):
         arguments = outcomes, checkpoints, spent_
         if not outcomes and not spent_ and not epochs:  # idempotent
             return await self._call(shared.commit, *arguments, None)
-        if self._worker is None:
+        if self._worker is None and epochs is None:  # who creates or rebuilds it alone
             try:
                 return await self._once(shared.commit, *arguments, None)
             except Away as exc:

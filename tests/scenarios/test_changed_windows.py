@@ -23,6 +23,7 @@ from tests.scenarios.command import asked, until
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import SINKS, days_in
 from tests.scenarios.server import Call, Server, rows
+from tests.scenarios.shared import KNOWN
 from tests.support import A, B, harvest, stored
 
 BEGIN = date(2024, 3, 4)
@@ -109,7 +110,7 @@ def test_a_second_sink_is_added_after_the_change(kind: str, job: Job, tmp_path: 
         specs.reverse()
     seven, five = (replace(cut(span), name="getusersummary") for span in (7, 5))
     assert job.run(seven, BEGIN, MAY, sinks=specs[:1])
-    added = harvest("sink", "add", specs[1], "--ledger", job.ledgers / "a.sqlite")
+    added = harvest("sink", "add", specs[1], "--ledger", job.ledgers / "a.sqlite", **KNOWN)
     assert added.returncode == 0, added.stderr
     job.run(five, BEGIN, MAY, sinks=specs)
     job.run(five, BEGIN, MAY, sinks=specs[::-1])
