@@ -209,7 +209,7 @@ class Engine:
         options = self._options
         marks = self._ranges() if options.refresh else []
         self._clock.set(await ledger.join(self._job()._replace(marks=marks)))
-        stack.push_async_callback(_left, ledger)
+        stack.push_async_callback(self._leave, ledger)
         self._writer.sharing = Sharing(
             ledger,
             options.lease,
@@ -218,6 +218,16 @@ class Engine:
             partial(self._join_anew, ledger),
             self._clock.set,
         )
+
+    async def _leave(self, ledger: SharedLedger) -> None:
+        """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
+        if not self._is_cut_off():
+            with suppress(LedgerError, Away):
+                await ledger.leave()
+
+    def _is_cut_off(self) -> bool:
+        """Whether the shared ledger did not answer just now: it is not waited for at the end."""
+        return self._writer.sharing is not None and self._writer.sharing.is_cut_off
 
     async def _join_anew(self, ledger: SharedLedger) -> None:
         """Leave, and enter again with all checks."""
@@ -251,8 +261,9 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         try:
-            with suppress(LedgerError, Away):
-                await self._writer.book()  # calls of a cancelled run count, too
+            if not self._is_cut_off():
+                with suppress(LedgerError, Away):
+                    await self._writer.book()  # calls of a cancelled run count, too
         finally:
             try:
                 await self._stack.__aexit__(kind, exc, trace)
@@ -462,12 +473,6 @@ class Engine:
             if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))
-
-
-async def _left(ledger: SharedLedger) -> None:
-    """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
-    with suppress(LedgerError, Away):
-        await ledger.leave()
 
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:

@@ -150,6 +150,11 @@ class Sharing:
         """Whether a request may leave now."""
         return not self._cut_off and self._lease.may_send()
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it must join anew."""
+        return bool(self._cut_off)
+
     async def renewal(self) -> None:
         """Return after the next renewal."""
         await self._lease.renewal()

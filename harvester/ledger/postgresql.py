@@ -233,6 +233,9 @@ class PostgresLedger(Statements):
             await self._leases.call(shared.leave, self._worker)
             self._worker = None
 
+    async def dismiss(self) -> bool:
+        return await self._call(shared.dismiss)
+
     async def workers(self) -> list[WorkerState]:
         return await self._read(shared.workers)
 
