@@ -38,12 +38,6 @@ def wechat() -> Iterator[Callable[..., Wechat]]:
 
 
 @pytest.fixture
-def _not_the_first_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A spent quota ends a run at any time of day: in the first hour it is tried once more."""
-    monkeypatch.setattr("harvester.worker.is_first_hour", lambda wall: False)
-
-
-@pytest.fixture
 def _interruptible() -> Iterator[None]:
     """SIGINT raises KeyboardInterrupt, also where the tests were started with it ignored."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
