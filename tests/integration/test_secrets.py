@@ -231,11 +231,16 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def assert_only_where_it_belongs(simulator: Simulator, asked: Sequence[Asked]) -> None:
-    """On the wire: the token in a data request's query; the secret in a token request."""
+    """On the wire: the token in a data request's query; the secret in a token request.
+
+    The probe of a network that may be lost has neither.
+    """
     for each in asked:
         line, _, headers = each.head.partition("\r\n")
         assert_hidden(simulator, headers=headers)
-        if "/datacube/" in line:
+        if line == "GET / HTTP/1.1":
+            assert each.body == b""
+        elif "/datacube/" in line:
             assert_hidden(simulator, body=each.body, path=line.partition("?")[0])
             assert SECRET not in line
             assert line.count("?") == line.count("access_token=") == 1
