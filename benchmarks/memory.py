@@ -43,8 +43,10 @@ from harvester.model import Tally, Window
 from harvester.writer import GROUP
 
 FIRST, LAST = date(2015, 1, 1), date(2025, 12, 31)
-INTERFACE = replace(INTERFACES["getarticlesummary"], first_day=date(1, 1, 1))
-"""getarticlesummary as if it had figures since ever, so that one account has windows enough."""
+INTERFACE = replace(INTERFACES["getarticlesummary"], first_day=date(2000, 1, 1))
+"""getarticlesummary as if it had older figures, so that few accounts have windows enough."""
+MOST_DAYS = 8_000
+"""Of an account."""
 
 MANY = 1_000
 ROUNDS, COMMIT_ROUNDS = 5, 5
@@ -102,12 +104,13 @@ def looks_of(base_url: str, windows: int) -> list[Look]:
             if done >= looks[-1].done + windows // LOOKS:
                 looks.append(Look(done, time.process_time(), _memory_now()))
 
+    accounts = max(10, windows // MOST_DAYS)
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(
             harvester.run(
-                [harvester.Account(appid, SECRET) for appid in accounts_of(10)],
+                [harvester.Account(appid, SECRET) for appid in accounts_of(accounts)],
                 INTERFACE,
-                LAST - timedelta(days=windows // 10 - 1),
+                LAST - timedelta(days=windows // accounts - 1),
                 LAST,
                 sink=f"jsonl:{folder}",
                 base_url=base_url,

@@ -71,8 +71,8 @@ async def _leases(url: str) -> list[Figure]:
     name = f"sharing, {ACCOUNTS:,} accounts"
     where = f"{url}?schema=leases"
     async with PostgresLedger(where) as ours, PostgresLedger(where) as dead:
-        for ledger in (dead, ours):
-            await ledger.join(_job())
+        for ledger, lease in ((dead, LEASE), (ours, 600.0)):
+            await ledger.join(_job()._replace(lease=lease))
             await ledger.want(accounts_of(ACCOUNTS))
         claim = await _timed(lambda: dead.claim(LOT), ACCOUNTS // LOT // 2)
         renew = await _timed(lambda: dead.renew(0), 20)

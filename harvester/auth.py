@@ -376,9 +376,7 @@ class StoredToken(SharedToken):
         new = Stored(token, started + token.lifetime, token.lifetime)
         if token.parameter == ACCESS_TOKEN:
             try:
-                winner = await guard_cancellation(
-                    _store_failed, self._put, former, new, secret=True
-                )
+                winner = await guard_cancellation(_store_failed, self._put, former, new)
             except AttemptError:
                 winner = None  # the store is away: it is a token all the same
             if winner is not None:

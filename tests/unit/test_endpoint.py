@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -21,11 +21,12 @@ from harvester.endpoint import (
     has_last_entry,
     in_record,
     late_until,
+    load_of,
     within,
 )
 from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Token, Verdict, Window
-from harvester.plan import Cut, Grid, settles_at
+from harvester.plan import Cut, Grid, Load, last_settled_day, settles_at
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
@@ -620,3 +621,31 @@ def test_an_answer_of_too_many_values_is_not_parsed(value: bytes) -> None:
 def test_an_answer_of_just_so_many_values_is_read(more: int) -> None:
     body = b'{"list":[' + b"0," * (MAX_VALUES - 2 + more) + b"0]}"  # a brace and a bracket count
     assert isinstance(read(Response(200, body)), Verdict) == bool(more)
+
+
+NOON = datetime(2026, 3, 11, 4, tzinfo=UTC).timestamp()  # at noon in China
+LOADS = [
+    (Cut.DAYS, 7, date(2026, 3, 10), True, 7),
+    (Cut.DAYS, 7, date(2026, 3, 9), False, 7),
+    (Cut.WEEK, 7, date(2026, 3, 10), False, 7),
+    (Cut.MONTH, 31, date(2026, 3, 10), False, 30),
+    (Cut.RECENT, 30, date(2026, 3, 10), True, 1),
+    (Cut.RECENT, 30, date(2026, 3, 9), False, 1),
+]
+
+
+@pytest.mark.parametrize(("by", "span", "end", "moves_on", "period"), LOADS)
+def test_what_is_left_of_an_interface_needs_calls_of_its_quota(
+    by: Cut, span: int, end: date, moves_on: bool, period: int
+) -> None:
+    one = replace(ENDPOINT, cut=by, span=span, late_days=4, settled_hour=8)
+    wanted = Load(5, 3, end, moves_on, 4, period)
+    assert load_of(one, end, 5, 3, NOON) == wanted
+    assert last_settled_day(NOON, 8) == date(2026, 3, 10)
+
+
+def test_the_hour_of_an_interface_decides_whether_its_end_moves_on() -> None:
+    one = replace(ENDPOINT, span=1, settled_hour=13)
+    assert [load_of(one, date(2026, 3, day), 0, 0, NOON).moves_on for day in (9, 10)] == [
+        True, False,
+    ]  # fmt: skip

@@ -94,6 +94,7 @@ def test_a_rate_is_read_from_what_people_write(given: object, rate: tuple[int, f
         # a rate lies above zero and below infinity
         "0/s", "9" * 400 + "/s", "1000000000000/s", Rate(0, 1.0),
         Rate(1, 0.0), Rate(1, float("inf")), Rate(1, float("nan")), Rate(-1, -1.0),
+        Rate(float("inf"), 1.0),
     ],
 )  # fmt: skip
 def test_anything_else_is_not_a_rate(given: object) -> None:
