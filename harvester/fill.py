@@ -120,7 +120,7 @@ async def add_sink(
         windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
     finally:
         await sink.close()
-    await ledger.list_sink(name, copied)
+    await ledger.list_sinks({name: copied})
     return windows
 
 
@@ -166,7 +166,7 @@ async def copy(
     find: Endpoints,
     now: float | None = None,
 ) -> tuple[int, str]:
-    """Copy into an open sink; returns the windows with records, and the value for `list_sink`.
+    """Copy into an open sink; returns the windows with records, and the value for `list_sinks`.
 
     Raises `UsageError` if no source can be scanned, though records are stored.
     """

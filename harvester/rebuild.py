@@ -126,8 +126,7 @@ async def _fill(
             await sink.close()
         await ledger.commit([], {name_in(sink, path): entries})
     found = await _take_in(ledger, source, listed[1:], find)
-    for sink in listed:
-        await ledger.list_sink(name_in(sink, path))
+    await ledger.list_sinks({name_in(sink, path): "" for sink in listed})
     return found._replace(unlisted=[each for each in sinks if each not in listed])
 
 

@@ -120,9 +120,8 @@ class Writer:
         for name, sink in self.sinks:
             stack.push_async_callback(sink.close)
             await self._open(name, sink)
-        for name in new:
-            if self.ledger is not None:
-                await self.ledger.list_sink(name)
+        if self.ledger is not None and new:
+            await self.ledger.list_sinks(dict.fromkeys(new, ""))
 
     async def check(self) -> list[str]:
         """Raise `UsageError` if the ledger has other sinks; returns those that it is to list."""

@@ -176,8 +176,8 @@ class Ledger(Protocol):
         """All that was stored for a sink."""
         ...
 
-    async def list_sink(self, sink: str, copied: str = "") -> None:
-        """Add a sink that has everything that is stored; copied: see `sinks`."""
+    async def list_sinks(self, sinks: Mapping[str, str]) -> None:
+        """Add sinks that have everything that is stored, all or none; values as of `sinks`."""
         ...
 
     async def unlist_sink(self, sink: str) -> None:

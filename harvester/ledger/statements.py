@@ -219,9 +219,9 @@ def note_exhausted(tables: Tables, said: Exhausted) -> None:
         tables.delete(EXHAUSTED, [(said.appid, said.endpoint)])
 
 
-def list_sink(tables: Tables, sink: str, copied: str = "") -> None:
-    """Add a sink that has everything that is stored."""
-    tables.insert(SINK, [(sink, copied)], "copied = greatest(sink.copied, excluded.copied)")
+def list_sinks(tables: Tables, sinks: Mapping[str, str]) -> None:
+    """Add sinks that have everything that is stored."""
+    tables.insert(SINK, [*sinks.items()], "copied = greatest(sink.copied, excluded.copied)")
 
 
 def unlist_sink(tables: Tables, sink: str) -> None:
@@ -341,8 +341,8 @@ class Statements(ABC):
     async def note_exhausted(self, said: Exhausted) -> None:
         await self._call(note_exhausted, said)
 
-    async def list_sink(self, sink: str, copied: str = "") -> None:
-        await self._call(list_sink, sink, copied)
+    async def list_sinks(self, sinks: Mapping[str, str]) -> None:
+        await self._call(list_sinks, sinks)
 
     async def unlist_sink(self, sink: str) -> None:
         await self._call(unlist_sink, sink)

@@ -247,17 +247,15 @@ async def checkpoint(bench: LedgerBench) -> None:
 async def sinks(bench: LedgerBench) -> None:
     """Sinks are listed until they are removed, with the latest moment of what was copied."""
     async with bench.make() as ledger:
-        for name in ("one", "two", "three"):
-            await bench.list_sink(ledger, name)
+        await bench.list_sinks(ledger, {"one": "", "two": "", "three": ""})
         await bench.commit(ledger, outcome(0), checkpoints={"two": {"a": "1"}, "one": {"b": "2"}})
         await bench.expect(ledger)
         await bench.unlist_sink(ledger, "two")
         await bench.expect(ledger)
     await bench.expect()
     async with bench.make() as ledger:
-        await bench.list_sink(ledger, "one", "2026-01-01T00:00:00Z")
-        await bench.list_sink(ledger, "one", "2025-01-01T00:00:00Z")
-        await bench.list_sink(ledger, "one")
+        for moment in ("2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z", ""):
+            await bench.list_sinks(ledger, {"one": moment})
         await bench.expect(ledger)
     await bench.expect()
 
@@ -407,7 +405,7 @@ async def _any_call(bench: LedgerBench, ledger: Ledger, draw: Random) -> None:
     elif call == "rebook":
         await bench.rebook(ledger, TODAY)
     elif call == "register":
-        await bench.list_sink(ledger, draw.choice(("one", "two")))
+        await bench.list_sinks(ledger, {draw.choice(("one", "two")): ""})
         await bench.register(ledger, (*key, *days))
     elif call == "others":
         await bench.note_exhausted(ledger, Exhausted(*key, draw.choice((0.0, NOW + 9)), NOW))

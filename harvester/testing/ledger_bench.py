@@ -184,10 +184,11 @@ class LedgerBench:
         if found != wanted:
             raise self.broken(f"rebook returns {found}, not {wanted}")
 
-    async def list_sink(self, ledger: Ledger, sink: str, copied: str = "") -> None:
-        """List a sink, here and in memory."""
-        await ledger.list_sink(sink, copied)
-        self.model.sinks[sink] = max(self.model.sinks.get(sink, ""), copied)
+    async def list_sinks(self, ledger: Ledger, sinks: Mapping[str, str]) -> None:
+        """List sinks, here and in memory."""
+        await ledger.list_sinks(sinks)
+        for name, copied in sinks.items():
+            self.model.sinks[name] = max(self.model.sinks.get(name, ""), copied)
 
     async def unlist_sink(self, ledger: Ledger, sink: str) -> None:
         """Remove a sink from the list, here and in memory."""

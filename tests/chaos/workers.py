@@ -319,8 +319,8 @@ class Ledger:
     async def checkpoint(self, sink: str) -> dict[str, str]:
         return dict(self.store.model.checkpoints[sink])
 
-    async def list_sink(self, sink: str, copied: str = "") -> None:
-        self.store.model.sinks[sink] = copied
+    async def list_sinks(self, sinks: Mapping[str, str]) -> None:
+        self.store.model.sinks.update(sinks)
 
     async def accounts(self) -> list[str]:
         return self.store.model.accounts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import date, timedelta
 from inspect import isawaitable
@@ -66,8 +66,9 @@ class Reference:
     async def checkpoint(self, sink: str) -> dict[str, str]:
         return dict(self.disk.checkpoints[sink])
 
-    async def list_sink(self, sink: str, copied: str = "") -> None:
-        self.disk.sinks[sink] = max(self.disk.sinks.get(sink, ""), copied)
+    async def list_sinks(self, sinks: Mapping[str, str]) -> None:
+        for name, copied in sinks.items():
+            self.disk.sinks[name] = max(self.disk.sinks.get(name, ""), copied)
 
     async def unlist_sink(self, sink: str) -> None:
         del self.disk.sinks[sink]
@@ -162,8 +163,8 @@ def only_with_a_checkpoint(disk: Model, found: dict[str, str]) -> dict[str, str]
     return {name: copied for name, copied in found.items() if disk.checkpoints[name]}
 
 
-def forget_what_was_copied(ledger: Reference, sink: str, copied: str = "") -> None:
-    ledger.disk.sinks[sink] = copied
+def forget_what_was_copied(ledger: Reference, sinks: Mapping[str, str]) -> None:
+    ledger.disk.sinks.update(sinks)
 
 
 def keep_the_checkpoint(ledger: Reference, sink: str) -> None:
@@ -372,7 +373,7 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "lists no sink without a checkpoint": ("sinks", gives("sinks", only_with_a_checkpoint)),
     "removes no sink": ("sinks", does("unlist_sink", lambda *_: None)),
     "keeps the checkpoint of a removed sink": ("sinks", does("unlist_sink", keep_the_checkpoint)),
-    "forgets what was copied": ("sinks", does("list_sink", forget_what_was_copied)),
+    "forgets what was copied": ("sinks", does("list_sinks", forget_what_was_copied)),
     "keeps the latest range": ("asked", does("register", keep_the_latest_range)),
     "keeps the first day": ("asked", gives("asked", only_the_first_day)),
     "sets calls": ("spent", does("commit", set_calls)),

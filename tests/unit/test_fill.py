@@ -238,7 +238,7 @@ def in_listed(tmp_path: Path, test: Callable[[SqliteLedger, MemorySink], Awaitab
     """Run it with a ledger that lists one sink, which holds a window."""
 
     async def listed(ledger: SqliteLedger) -> T:
-        await ledger.list_sink("memory:one")
+        await ledger.list_sinks({"memory:one": ""})
         sink = Listed("memory:one")
         await sink.write([FIRST], {})
         return await test(ledger, sink)
@@ -290,7 +290,7 @@ def test_a_sink_is_removed_unless_it_is_the_last(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"^memory:one is the only sink of this ledger; add"):
             await remove_sink(ledger, "memory:one")
         await ledger.commit([], {"memory:one": {"commits": "3"}})
-        await ledger.list_sink("memory:two")
+        await ledger.list_sinks({"memory:two": ""})
         await remove_sink(ledger, "memory:one")
         assert await ledger.checkpoint("memory:one") == {}
         return await ledger.sinks()

@@ -217,7 +217,7 @@ async def test_the_checkpoint_of_a_sink_can_be_read_without_a_loop(tmp_path: Pat
     path = tmp_path / "ledger.sqlite"
     async with SqliteLedger(path) as ledger:
         await ledger.commit([], {"one": {"a": "1"}})
-        await ledger.list_sink("two")
+        await ledger.list_sinks({"two": ""})
     assert checkpoint_in(path, "one") == {"a": "1"}
     assert checkpoint_in(path, "two") == {}
     assert checkpoint_in(path, "three") is None

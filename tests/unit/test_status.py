@@ -40,7 +40,7 @@ class Harvest:
             async with SqliteLedger(self.folder / FILE_NAME) as made:
                 await made.register(list(asked))
                 await made.commit(outcomes, {}, list(spent))
-                await made.list_sink("jsonl:.")
+                await made.list_sinks({"jsonl:.": ""})
 
         asyncio.run(main())
 

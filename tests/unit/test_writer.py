@@ -513,7 +513,7 @@ async def test_a_list_that_was_changed_meanwhile_ends_the_run(tmp_path: Path) ->
         made = Writer([Opened()], desk.ledger, print, list)
         async with AsyncExitStack() as stack:
             await made.open(stack)
-            await desk.ledger.list_sink("memory:s1")
+            await desk.ledger.list_sinks({"memory:s1": ""})
             with pytest.raises(SinkError, match=r"^the sinks of this ledger are memory:s0 and mem"):
                 await made.reopen()
 

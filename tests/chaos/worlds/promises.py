@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from harvester import plugins
-from harvester.coverage import DONE, EMPTY, FINAL, STORED, Calendar
+from harvester.coverage import DONE, EMPTY, FINAL, STORED, Calendar, OpenWindow
 from harvester.endpoint import day_of, in_record
 from harvester.events import Report
 from harvester.limiter import Rate
@@ -125,11 +125,16 @@ def _open_windows(key: Key, calendar: Calendar, stored: Sequence[StoredWindow]) 
         if known is None:
             if list(calendar.runs(each.window.begin, each.window.end, STORED)):
                 yield f"{each.window}: it stands there beside other windows of the ledger"
-        elif each.tally != known.tally:
+        elif each.tally != known.tally and not _is_ahead(each, known):
             yield f"{each.window}: {each.tally} stands there, the ledger has {known}"
     for window in unread.values():
         if window.tally.records:
             yield f"{key} {window}: it does not stand there"
+
+
+def _is_ahead(stored: StoredWindow, known: OpenWindow) -> bool:
+    """Whether a crash between sink and ledger left the same records, fetched later, in the sink."""
+    return stored.fetched_at > known.fetched_at and known.tally.same_records(stored.tally)
 
 
 def _sums(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
