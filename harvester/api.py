@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pathlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
@@ -46,14 +47,13 @@ from harvester.scope import Scope
 from harvester.secrets import Secret
 from harvester.settings import Keywords, Options
 from harvester.sinks.base import (
+    NEEDED,
     Checkpoint,
     Fence,
     Sink,
     Written,
-    is_fenced,
-    is_file_sink,
-    path_of,
 )
+from harvester.stored import guarded_sink
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
 from harvester.transport import BASE_URL, HttpTransport, Transport
@@ -234,7 +234,7 @@ class Records:
             self._sink.end(None)
 
 
-class _Handover:
+class _Handover(Sink):
     """The sink that passes records to the reader of a stream, one window at a time."""
 
     identity = "stream"
@@ -398,7 +398,9 @@ def open_sinks(given: Sinks) -> list[Sink]:
     for item in given:
         if not isinstance(item, Secret):
             _check_sink(item)
-    sinks = [plugins.sink(item) if isinstance(item, Secret) else item for item in given]
+    sinks = [
+        plugins.sink(item) if isinstance(item, Secret) else guarded_sink(item) for item in given
+    ]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks
@@ -406,12 +408,13 @@ def open_sinks(given: Sinks) -> list[Sink]:
 
 def _check_sink(item: object) -> None:
     """Raise `UsageError` for an object that is not a sink, or lacks something of one."""
-    names = [name for name in vars(Sink) if not name.startswith("_")]
-    missing = [name for name in names if not hasattr(item, name)]
-    if isinstance(item, type | os.PathLike) or len(missing) == len(names):
+    missing = [name for name in NEEDED if not hasattr(item, name)]
+    if isinstance(item, type | os.PathLike) or len(missing) == len(NEEDED):
         raise _wrong("sink", item)
     if missing:
         raise UsageError(f"sink: {type(item).__name__} lacks {', '.join(missing)} of Sink")
+    if not isinstance(getattr(item, "path", None), pathlib.Path | None):
+        raise UsageError(f"sink: the path of {type(item).__name__} is no pathlib.Path")
 
 
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
@@ -428,13 +431,12 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
         _check_fenced(ledger, sinks)
         return ledger, ()
     for sink in sinks:
-        path = path_of(sink)
-        if path is not None:
-            if is_file_sink(sink):
-                return open_ledger(ledger_of_file(path)), ()
-            return SqliteLedger(path / FILE_NAME), ()
-    urls = [url for sink in sinks if (url := getattr(sink, "ledger_url", None)) is not None]
-    if urls and all(map(is_fenced, sinks)):
+        if sink.path is not None:
+            if sink.is_file:
+                return open_ledger(ledger_of_file(sink.path)), ()
+            return SqliteLedger(sink.path / FILE_NAME), ()
+    urls = [sink.ledger_url for sink in sinks if sink.ledger_url is not None]
+    if urls and all(sink.fenced for sink in sinks):
         return PostgresLedger(urls[0]), ()
     names = ", ".join(sink.identity for sink in sinks)
     note = f"no ledger was kept for {names}: the same run asks for everything again"
@@ -443,11 +445,11 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
 
 def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
     """Raise `UsageError` unless all sinks allow several workers to write."""
-    others = [sink.identity for sink in sinks if not is_fenced(sink)]
+    others = [sink.identity for sink in sinks if not sink.fenced]
     if shared(ledger) is not None and others:
         raise UsageError(
             f"{others[0]} cannot be written by several processes; with a shared ledger the sink is"
-            " postgresql://…, mysql://… or iceberg:…"
+            " postgresql://… or mysql://…"
         )
 
 

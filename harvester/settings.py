@@ -163,7 +163,7 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain", "sink")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink")
 LIBRARY_ONLY = ()
 
 

@@ -446,21 +446,6 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
     return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
 
 
-@cli.command(context_settings=CONTEXT, short_help="Make what is stored small, now.")
-@known_sink_option
-@options_of("maintain")
-def maintain(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
-    """Join small files of Iceberg tables, and remove what their latest snapshots do not need.
-
-    Runs do this by themselves, a day later.  Whoever reads a table meanwhile may have to begin
-    anew.  Other sinks need no maintenance.
-    """
-    from harvester.cli.maintain import show_maintenance
-
-    given = open_sinks(sink) if sink else []
-    return asyncio.run(show_maintenance(_ledger_in(out, ledger, readonly=False), given))
-
-
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
 @click.argument("name", required=False)
 @json_option

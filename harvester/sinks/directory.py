@@ -22,7 +22,6 @@ from harvester.lock import Claim
 NOTE = ".jsonl.lock"
 _BEGINS = b'{"commits":'
 _DIGITS = 20
-_PARQUET = (".lines", ".parquet.lock")  # in a directory of the Parquet sink
 
 
 class Directory:
@@ -49,12 +48,6 @@ class Directory:
         """Make it and lock it; raises `UsageError` if it cannot be used."""
         try:
             durable.make_directory(self.path, "directory of segments")
-            for sign in _PARQUET:
-                if (self.path / sign).exists():
-                    raise UsageError(
-                        f"the directory {self.path} holds Parquet files of another sink; choose"
-                        " another directory"
-                    )
             self._claim = Claim(self.path / NOTE, f"the directory {self.path}")
         except OSError as exc:
             if durable.is_full(exc):

@@ -38,7 +38,7 @@ from zlib import crc32
 from harvester import durable
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
-from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
 from harvester.sinks.directory import Directory
 from harvester.sinks.groups import by_endpoint, last_of_overlapping
@@ -72,7 +72,7 @@ written: its first run makes it the owner."""
 _LOOKS = "looks"  # a segment holds windows of which the ledger knows nothing: each write looks
 
 
-class JsonLines:
+class JsonLines(Sink):
     """The JSON lines sink; one process a directory.
 
     directory: made if it is not there.
@@ -87,6 +87,7 @@ class JsonLines:
     """The command that makes a ledger from the directory."""
 
     takes_lines = True
+    path: Path
 
     def __init__(
         self,

@@ -16,12 +16,12 @@ from typing import Any
 from harvester.durable import step
 from harvester.errors import SinkError
 from harvester.model import Batch, Window
-from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 
 _HOLDER = "holder"
 
 
-class MemorySink:
+class MemorySink(Sink):
     """Keeps the records of each window; a batch replaces all windows that overlap its own.
 
     windows: the documents, metadata included, by window; an empty window has none.

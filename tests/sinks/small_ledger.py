@@ -1,4 +1,4 @@
-"""What the tests of line files and Parquet share: batches, and a ledger in memory."""
+"""What the tests of line files share: batches, and a ledger in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from harvester import durable
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
@@ -148,14 +147,10 @@ def segments(directory: Path) -> list[Path]:
 
 
 def documents(directory: Path) -> Iterator[dict[str, Any]]:
-    """The records that a reader of segments or Parquet files sees, with their metadata."""
+    """The records that a reader of segments sees, with their metadata."""
     for path in segments(directory):
         for line in unpacked(path).splitlines():
             yield json.loads(line)
-    for path in sorted(directory.glob("*/*.parquet")):
-        for row in pq.read_table(path, page_checksum_verification=True).to_pylist():
-            extra = json.loads(row.pop("_extra", None) or "{}")
-            yield {**row, **extra}
 
 
 def seen(directory: Path) -> list[int]:
@@ -176,13 +171,12 @@ def doubled(directory: Path) -> list[Any]:
 
 def forget(sink: Any) -> None:
     """What the end of a process does: locks go, files are closed, nothing is written."""
-    lines = getattr(sink, "_lines", sink)
-    for descriptor in lines._files.values():
+    for descriptor in sink._files.values():
         os.close(descriptor)
-    lines._files.clear()
-    lines._home.unlock()
-    if lines._thread is not None:
-        lines._thread.close()
+    sink._files.clear()
+    sink._home.unlock()
+    if sink._thread is not None:
+        sink._thread.close()
 
 
 async def three_runs(ledger: SmallLedger) -> None:

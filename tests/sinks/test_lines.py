@@ -19,7 +19,6 @@ from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.compression import compression_of
 from harvester.sinks.lines import JsonLines
-from harvester.sinks.parquet import Parquet
 from tests.sinks.feed import Died, dying
 from tests.sinks.small_ledger import (
     ENDPOINT,
@@ -41,8 +40,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def ledger_of(directory: Path, kind: str = "", **how: Any) -> SmallLedger:
-    if kind == "parquet":
-        return SmallLedger(lambda: Parquet(directory))
     return SmallLedger(lambda: JsonLines(directory, kind, **how))
 
 
@@ -245,25 +242,20 @@ LINE_STEPS = {
     "before commit ledger", "after commit ledger", "before rename rewritten segment",
     "after write rewritten segment", "before fsync segment",
 }  # fmt: skip
-PARQUET_STEPS = {
-    "before rename Parquet file", "before fsync Parquet file", "before write segment",
-    "before rename state of Parquet files",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("kind", "steps"),
+    "kind",
     [
-        ("", LINE_STEPS),
-        pytest.param("gzip", LINE_STEPS, marks=pytest.mark.thorough),
-        pytest.param("zstd", LINE_STEPS, marks=pytest.mark.thorough),
-        ("parquet", PARQUET_STEPS),
+        "",
+        pytest.param("gzip", marks=pytest.mark.thorough),
+        pytest.param("zstd", marks=pytest.mark.thorough),
     ],
 )
 async def test_whatever_step_it_dies_at_what_was_committed_is_there_once(
-    tmp_path: Path, kind: str, steps: set[str]
+    tmp_path: Path, kind: str
 ) -> None:
-    for number in range(1, 1000, 3 if kind == "parquet" else 1):
+    for number in range(1, 1000):
         directory = tmp_path / str(number)
         ledger = ledger_of(directory, kind, segment_bytes=8 * 300)
         died = False
@@ -277,14 +269,14 @@ async def test_whatever_step_it_dies_at_what_was_committed_is_there_once(
         assert ledger.scanned() == ledger.numbers(), moments[-1]
         await ledger.run()
         assert seen(directory) == ledger.numbers() == ledger.scanned(), moments[-1]
-        assert not drafts(directory / ENDPOINT if kind == "parquet" else directory)
+        assert not drafts(directory)
         if died and number % 7 == 0:  # the same again from there
             await three_runs(ledger)
             assert seen(directory) == ledger.numbers() == ledger.scanned(), moments[-1]
         if not died:
             break
     assert number > 60
-    assert steps <= {*moments}
+    assert {*moments} >= LINE_STEPS
 
 
 # what the ledger says and the disk has not
@@ -388,17 +380,14 @@ async def test_without_a_ledger_whole_lines_stay_and_what_overlaps_is_replaced(
     assert not drafts(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("kind", "where"), [*((kind, "") for kind in ALL), ("parquet", r" --sink parquet:\S+")]
-)
 async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_taken_over(
-    tmp_path: Path, kind: str, where: str
+    tmp_path: Path, kind: str
 ) -> None:
     old, new = ledger_of(tmp_path, kind), ledger_of(tmp_path, kind)
     await old.run(batch(1, 1), batch(2, 2))
     await old.run(batch(1, 11, replaces=True))
     before = list(documents(tmp_path))
-    with pytest.raises(UsageError, match=rf"is lost, harvester rebuild --out \S+{where} makes one"):
+    with pytest.raises(UsageError, match=r"is lost, harvester rebuild --out \S+ makes one"):
         await new.open()
     await new.sink.close()
     assert list(documents(tmp_path)) == before
@@ -550,10 +539,9 @@ async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> Non
     assert theirs.read_text() == "theirs"
 
 
-@pytest.mark.parametrize("kind", ["", "parquet"])
-async def test_nothing_that_a_record_says_names_a_file(tmp_path: Path, kind: str) -> None:
+async def test_nothing_that_a_record_says_names_a_file(tmp_path: Path) -> None:
     evil = {"_endpoint": "../../out", "_appid": "../out", "title": "../out", "../out": "../out"}
-    await ledger_of(tmp_path / "here", kind).run(batch(1, evil, {"ref_date": "../../../out"}))
+    await ledger_of(tmp_path / "here").run(batch(1, evil, {"ref_date": "../../../out"}))
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     assert not [path for path in tmp_path.rglob("*") if "out" in path.name]
 
@@ -572,7 +560,7 @@ async def test_a_line_that_is_no_record_of_ours_is_named(tmp_path: Path) -> None
 # one process, full disks, specs
 
 
-@pytest.mark.parametrize("kind", ["", "parquet"])
+@pytest.mark.parametrize("kind", [""])
 async def test_a_second_writer_is_refused(ledger: SmallLedger) -> None:
     sink, other = await ledger.open(), ledger.make()
     with pytest.raises(UsageError, match="in use by another harvester"):

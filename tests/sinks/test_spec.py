@@ -34,27 +34,10 @@ def test_options_stand_behind_a_question_mark() -> None:
         ("jsonl:a?compress=", "compress is gzip or zstd"),
         ("jsonl:a?compress", "compress is gzip or zstd"),
         ("jsonl:a?compress=gzip&compress=zstd", "twice"),
-        ("parquet:", "write it as parquet:DIR"),
-        ("parquet:?x=1", "write it as parquet:DIR"),
-        ("parquet:x?compress=gzip", "parquet has no option 'compress'; it has none"),
         ("sqlite:", "write it as sqlite:FILE"),
         ("sqlite:?", "write it as sqlite:FILE"),
         ("sqlite:x.db?", "write it as sqlite:FILE"),
         ("sqlite:x.db?wal=0", "sqlite has no option 'wal'"),
-        ("duckdb:", "write it as duckdb:FILE"),
-        ("duckdb:?", "write it as duckdb:FILE"),
-        ("duckdb:x.db?", "write it as duckdb:FILE"),
-        ("duckdb:x.db?wal=0", "duckdb has no option 'wal'"),
-        ("iceberg:gs://bucket/prefix", "iceberg:gs://… is not supported"),
-        ("iceberg:s3://KEY:zqzq@bucket/prefix", "has a key in it"),
-        ("iceberg:s3://", "names no bucket"),
-        ("iceberg:s3://bucket/prefix?endpoints=x", "no option 'endpoints'.*endpoint"),
-        ("iceberg:s3://bucket/prefix?endpoint=", "endpoint is not empty"),
-        ("iceberg:s3://bucket/prefix?access_key=zqzq", "env:NAME or file:PATH"),
-        ("iceberg:DIR?region=x", "has no option 'region'"),
-        ("iceberg:", "write it as iceberg:DIR"),
-        ("iceberg:a#b", "choose another directory"),
-        ("iceberg:a%20b", "choose another directory"),
         ("redis:", "redis://HOST:PORT/DB"),
         ("redis://", "redis://HOST:PORT/DB"),
         ("redis://h/x", "redis://HOST:PORT/DB"),
@@ -65,8 +48,6 @@ def test_options_stand_behind_a_question_mark() -> None:
     ],
 )
 def test_a_spec_that_is_none_is_told_in_one_sentence_without_its_keys(spec: str, said: str) -> None:
-    if spec.startswith("iceberg:"):
-        pytest.importorskip("pyiceberg")
     with pytest.raises(UsageError, match=said) as caught:
         plugins.sink(spec)
     assert "\n" not in str(caught.value)
@@ -77,10 +58,6 @@ def test_a_spec_that_is_none_is_told_in_one_sentence_without_its_keys(spec: str,
     ("spec", "missing", "extra"),
     [
         ("jsonl:x?compress=zstd", "backports compression", "zstd"),
-        ("parquet:x", "pyarrow", "parquet"),
-        ("iceberg:x", "pyarrow", "iceberg"),
-        ("iceberg:x", "pyiceberg", "iceberg"),
-        ("duckdb:x", "duckdb", "duckdb"),
         ("postgresql://h/db", "psycopg", "postgres"),
         ("mysql://h/db", "pymysql", "mysql"),
         ("redis://h", "redis", "redis"),
