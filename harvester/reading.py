@@ -40,7 +40,7 @@ from harvester.stored import error_of
 _ROWS = 1 << 14  # of a batch
 _TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
 _SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
-_NOT_READ_BACK = ("-", "memory", "redis", "rediss")
+_NOT_READ_BACK = ("-", "memory")
 
 
 def read(

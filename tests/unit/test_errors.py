@@ -106,7 +106,6 @@ PLATFORM = harvester.Platform("wx0", "secret", Path("ticket"))
         lambda: JsonLines("data", compress="brotli"),
         lambda: plugins.sink("postgresql:h"),
         lambda: plugins.sink("mysql://h"),
-        lambda: plugins.sink("redis://h:port"),
         lambda: plugins.sink("iceberg:s3://"),
     ],
 )

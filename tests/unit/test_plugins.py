@@ -139,7 +139,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['old']",
             (
                 "['-', 'duckdb', 'iceberg', 'jsonl', 'kept', 'memory', 'mysql', 'parquet',"
-                " 'postgresql', 'redis', 'rediss', 'sqlite']"
+                " 'postgresql', 'sqlite']"
             ),
             "kept:a:b",
         ],
