@@ -38,7 +38,6 @@ from harvester.ledger import (
 )
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
-from harvester.notebook import with_bar
 from harvester.outside import guarded
 from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
@@ -125,15 +124,13 @@ def run_sync(
 
     Arguments, report and errors as of `run`, less ``session``, which belongs to an event loop.  For
     scripts and schedulers; where an event loop runs already, as in a notebook, the run has a thread
-    of its own, in which ``on_event`` is called.  A notebook shows a progress bar.  Ctrl-C ends the
-    run as a cancellation does, and is raised as KeyboardInterrupt once that is done; the same call
-    again resumes.
+    of its own, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
+    raised as KeyboardInterrupt once that is done; the same call again resumes.
     """
     if options.get("session") is not None:
         raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
     sink = _listed_sinks(sink)
     _hide_urls(options)
-    options["on_event"] = with_bar(options.get("on_event"))
     return wait_for(lambda: run(accounts, endpoints, start, end, sink=sink, **options))
 
 

@@ -22,7 +22,6 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.limiter import Rate
 from harvester.model import Account
-from harvester.notebook import with_bar
 from harvester.secrets import Secret, holds_password
 from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords, StopSignal
 from harvester.sinks.base import path_of, spec_of
@@ -151,8 +150,7 @@ class Job:
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
         """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
-        observer = with_bar(on_event)
-        return wait_for(lambda: self.run(on_event=observer, stop=stop))
+        return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
     def _accounts(self) -> Account | list[Account]:
         if self.accounts is not None:
