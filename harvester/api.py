@@ -38,12 +38,13 @@ from harvester.ledger import (
 )
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
+from harvester.options import Options
 from harvester.outside import guarded
 from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
-from harvester.settings import Keywords, Options
+from harvester.settings import Keywords, engine_options
 from harvester.sinks.base import (
     Checkpoint,
     Fence,
@@ -89,18 +90,23 @@ async def run(
     """
     sink = _listed_sinks(sink)
     _hide_urls(options)
-    scope, settings = resolve(accounts, endpoints, start, end, options)
-    sinks = open_sinks(sink)
+    scope, resolved = resolve(accounts, endpoints, start, end, options)
+    return await harvest(scope, resolved, open_sinks(sink), options)
+
+
+async def harvest(
+    scope: Scope, resolved: Options, sinks: Sequence[Sink], options: Keywords
+) -> Report:
+    """Harvest what `resolve` has made of ``options``; of these the rest is used here."""
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     http = _transport(options)
-    settings = _within(http, settings)
     async with (
         _with_store(scope, options) as scope,
         http as transport,
         Engine(
             scope,
-            settings,
+            _within(http, resolved),
             transport,
             sinks,
             ledger,
@@ -153,9 +159,8 @@ async def stream(
     `IncompleteError` at the end if windows failed or must wait.
     """
     _hide_urls(options)
-    scope, settings = resolve(accounts, endpoints, start, end, options)
+    scope, resolved = resolve(accounts, endpoints, start, end, options)
     http = _transport(options)
-    settings = _within(http, settings)
     ledger = _given_ledger(options.get("ledger"))
     records = Records()
     _check_fenced(ledger, [records._sink])
@@ -164,7 +169,7 @@ async def stream(
         transport = await stack.enter_async_context(http)
         engine = Engine(
             scope,
-            settings,
+            _within(http, resolved),
             transport,
             [records._sink],
             ledger,
@@ -287,7 +292,7 @@ def resolve(
     options: Keywords,
 ) -> tuple[Scope, Options]:
     """Resolve and check names; raises `UsageError`, or `TypeError` for an unknown option."""
-    settings = Options(**options)
+    resolved = engine_options(**options)
     now = time.time()
     found, notes = _endpoints(endpoints)
     from_first = isinstance(start, str) and start == FIRST
@@ -296,7 +301,7 @@ def resolve(
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
     scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
-    return scope.checked(last_legal_day(now), from_first=from_first), settings
+    return scope.checked(last_legal_day(now), from_first=from_first), resolved
 
 
 _EXPECTED = {
@@ -448,11 +453,11 @@ def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
         )
 
 
-def _within(transport: object, settings: Options) -> Options:
+def _within(transport: object, options: Options) -> Options:
     """Limit the requests in flight to the connections of the caller's session."""
     if not isinstance(transport, HttpTransport):
-        return settings
-    return replace(settings, concurrency=int(min(settings.concurrency, transport.slots)))
+        return options
+    return replace(options, concurrency=int(min(options.concurrency, transport.slots)))
 
 
 def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:

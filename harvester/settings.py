@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from types import NoneType
@@ -21,8 +21,6 @@ from typing import (
     Annotated,
     Any,
     NamedTuple,
-    Protocol,
-    Self,
     TypedDict,
     Unpack,
     get_args,
@@ -33,6 +31,7 @@ from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
 from harvester.limiter import EXPECTED, Rate
+from harvester.options import Options, StopSignal
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
@@ -182,14 +181,6 @@ class Option(NamedTuple):
     metavar: str = ""
     secret: bool = False
     several: bool = False
-
-
-class StopSignal(Protocol):
-    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
-
-    async def wait(self) -> object:
-        """Return once the run is to stop."""
-        ...
 
 
 # the table of options, without the formatter, which would give each argument a line
@@ -372,40 +363,14 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
         raise InvalidOptionError(name, _shown(name, given), kind.expected) from None
 
 
-@dataclass(frozen=True, init=False)
-class Options:
-    """What the engine takes of the options, as it uses them.
+def engine_options(**given: Unpack[Keywords]) -> Options:
+    """What the engine takes: the options that are given, and the others' defaults.
 
     Takes all `Keywords`; raises `InvalidOptionError`, or `TypeError` for an unknown name.
     """
-
-    rate: Rate
-    burst: int
-    concurrency: int
-    account_concurrency: int | None
-    attempts: int
-    patience: float
-    daily_quota: int | None
-    ask_quota: bool
-    order: str
-    refresh: bool
-    wait: bool
-    lease: float
-
-    def __new__(cls, **given: Unpack[Keywords]) -> Self:
-        # The object is made last: an error's traceback may show local variables, and an object
-        # without its fields has no repr.
-        values = _values(given)
-        made = super().__new__(cls)
-        for field in fields(cls):
-            object.__setattr__(made, field.name, values[field.name])  # it is frozen
-        return made
-
-
-def _values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options as they are used: those that are given, and the others' defaults."""
     unknown = given.keys() - KEYWORDS.keys()
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
     defaults = {name: option.default for name, option in KEYWORDS.items()}
-    return {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    return Options(**{field.name: values[field.name] for field in fields(Options)})
