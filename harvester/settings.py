@@ -93,10 +93,6 @@ def _count(value: Any) -> int:
     return check_count("", value)
 
 
-def _count_or_zero(value: Any) -> int:
-    return value if type(value) is int and value == 0 else _count(value)
-
-
 def _one_of(*words: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
         if value not in words:
@@ -142,7 +138,6 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
-COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
 ORDER = Kind("newest or oldest", "[newest|oldest]", _one_of("newest", "oldest"))
 LOG_FORMAT = Kind("text or json", "[text|json]", _one_of("text", "json"))

@@ -76,7 +76,7 @@ class StandardOutput:
         except (OSError, ValueError) as exc:
             raise UsageError(f"sink: standard output cannot be written ({exc})") from exc
         self._descriptor = descriptor
-        if hasattr(select, "poll") and not stat.S_ISREG(mode):
+        if not stat.S_ISREG(mode):
             self._room = select.poll()
             self._room.register(descriptor, select.POLLOUT)
         return {}
