@@ -13,13 +13,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 import harvester
 from harvester import plugins
-from harvester.api import open_sinks
+from harvester.api import harvest, open_sinks
 from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
 from harvester.cli.options import (
     FILE,
@@ -45,10 +45,11 @@ from harvester.errors import (
     UsageError,
     without_passwords,
 )
-from harvester.events import Report
+from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.secrets import Secret
+from harvester.settings import Keywords
 from harvester.stores import open_store
 from harvester.transport import tls_context
 
@@ -163,24 +164,14 @@ def run(**values: Any) -> int:
     asked.require(values)
     factory = uvloop_factory() if values["uvloop"] else None
     open_store(values["token_store"])
-    accounts = asked.accounts(values)
-    scope, _ = asked.scope(values, accounts)
+    scope, options = asked.scope(values, asked.accounts(values))
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    endpoints = asked.interfaces(values)
     ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
 
-    async def harvest(observe: Any, stop: asyncio.Event) -> Any:
-        return await harvester.run(
-            accounts,
-            endpoints,
-            values["start"],
-            values["end"],
-            sink=sinks,
-            **{**asked.library(values), "ledger": ledger},
-            on_event=observe,
-            stop=stop,
-        )
+    async def begin(observe: Observer, stop: asyncio.Event) -> Report:
+        given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
+        return await harvest(scope, options, sinks, cast("Keywords", given))
 
     say_file(quiet=values["quiet"])
     names = [sink.identity for sink in sinks]
@@ -191,7 +182,7 @@ def run(**values: Any) -> int:
     failed = ""
     try:
         try:
-            report = conduct(harvest, factory, quiet=values["quiet"])
+            report = conduct(begin, factory, quiet=values["quiet"])
         except ExportError as exc:
             report, failed = exc.report or Report(state="failed"), str(exc)
             report.notes.append(failed)

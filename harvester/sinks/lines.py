@@ -510,9 +510,15 @@ class JsonLines(Sink):
         days: tuple[date, date] | None = None,
     ) -> Iterator[StoredWindow]:
         """Each stored window of an interface, in the order in which they were written."""
+        last: StoredWindow | None = None
         for found in self.windows(endpoint, checkpoint):
+            if last is not None:
+                yield last
+                last = None
             if (appids is None or found.window.appid in appids) and within(found.window, days):
-                yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
+                last = StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
+        if last is not None:
+            yield last._replace(whole=checkpoint is not None or self._thread is not None)
 
     def windows(self, endpoint: str, checkpoint: Checkpoint | None = None) -> Iterator[WindowLines]:
         """The same as lines."""
