@@ -307,12 +307,6 @@ def _named(names: Sequence[str]) -> set[str]:
     help="Where the page goes: one file that needs no network.",
 )
 @click.option(
-    "--svg",
-    metavar="FILE",
-    type=FILE,
-    help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
-)
-@click.option(
     "--no-curves",
     is_flag=True,
     help="Read the ledger alone: no readers, followers and articles.",
@@ -339,7 +333,6 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
         write_report(
             _ledger_in(values["out"], values["ledger"]),
             values["html"],
-            values["svg"],
             values["lang"] or language(),
             time.time(),
             asked.own_interfaces(),

@@ -1,13 +1,12 @@
 """The report page: whether everything is there, what needs attention, and why.
 
 ``data`` reads a ledger, ``figures`` a sink, ``causes`` says what an operator can do, ``words`` has
-both languages, ``page`` and ``card`` are pure functions from data to text, ``markup`` escapes.
+both languages, ``page`` is a pure function from data to text, ``markup`` escapes.
 """
 
 from __future__ import annotations
 
-from harvester.report.card import card
 from harvester.report.data import Overview, overview
 from harvester.report.page import page
 
-__all__ = ["Overview", "card", "overview", "page"]
+__all__ = ["Overview", "overview", "page"]

@@ -1,4 +1,4 @@
-"""Colours, and the shapes that stand beside them, for the page and the card.
+"""Colours, and the shapes that stand beside them, for the page.
 
 Rule: data.  Text on its background has a contrast of 4.5 at least; no state is told by its colour
 alone.

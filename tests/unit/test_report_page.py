@@ -1,4 +1,4 @@
-"""The report page and the card: what stands in them, how large they are, and that nothing runs."""
+"""The report page: what stands in it, how large it is, and that nothing runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from datetime import timedelta
 from functools import cache
 from html.parser import HTMLParser
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
 from harvester.ledger.base import WorkerState
-from harvester.report import Overview, card, look, page
+from harvester.report import Overview, look, page
 from harvester.report.data import AccountView, Cause, Said
 from harvester.report.figures import Article, Figures
 from harvester.report.markup import Html, el, escape
@@ -344,14 +343,6 @@ def test_nothing_that_a_title_smuggles_in_runs() -> None:
     assert "\ufffd" in data_in(text)["accounts"][0][1]
 
 
-def test_nothing_runs_in_the_card() -> None:
-    root = ElementTree.fromstring(card(hostile(), "en"))
-    names = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert names <= {"svg", "title", "style", "rect", "text", "tspan", "path"}
-    attributes = {name for element in root.iter() for name in element.attrib}
-    assert not [name for name in attributes if name.startswith("on") or "href" in name]
-
-
 def test_an_account_may_be_named_as_a_part_of_the_page() -> None:
     for appid in FIXED:
         seen = Overview(0.0, YESTERDAY, accounts=[AccountView(appid), AccountView("wx")])
@@ -384,19 +375,3 @@ def test_a_cause_of_all_accounts_lists_a_part_and_copies_all() -> None:
     assert "and 800 more" in read.said("en")
     (copied,) = [each["data-copy"] for each in read.of("button") if each.get("data-copy")]
     assert copied == " ".join(appids)
-
-
-# the card
-
-
-@pytest.mark.parametrize("lang", ["zh", "en"])
-def test_the_card_is_a_picture_of_the_first_screen(lang: str) -> None:
-    root = ElementTree.fromstring(card(many(), lang))
-    assert (root.get("width"), root.get("height")) == ("1200", "630")
-    said = " ".join(root.itertext())
-    expected = {
-        "zh": ("120 个账号中，有 8 个昨天的数据未到齐", "112", "要处理 8"),
-        "en": ("Yesterday is incomplete for 8 of 120 accounts", "112", "to do 8"),
-    }
-    for text in expected[lang]:
-        assert text in said

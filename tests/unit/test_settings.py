@@ -60,7 +60,7 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
     own = {
         "rebuild": {"sink"},
         "maintain": {"sink"},
-        "report": {"html", "svg", "no_curves", "sink", "lang"},
+        "report": {"html", "no_curves", "sink", "lang"},
         "verify": {"sink", "as_json"},
         "endpoints": {"name", "as_json"},
         "plan": {"as_json"},
