@@ -20,6 +20,7 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.report import Overview, overview, page, verdict
 from harvester.report.figures import Figures, days_for, figures
+from harvester.report.page import template
 from harvester.sinks.base import Sink, scan_of, spec_of
 from harvester.verify import TURNS
 
@@ -51,6 +52,7 @@ async def write_report(
     """
     endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
     endpoints.update({endpoint.name: endpoint for endpoint in own})
+    template()  # before anything is read, if its library is missing
     _check_target(html)
     async with ledger:
         where = ledger.where.removeprefix("the ledger ").removeprefix("in ")

@@ -196,3 +196,17 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     said = f"harvester: {page} cannot be written (No such file or directory)\n"
     assert refused("--html", page, "--no-curves") == said
     assert "'--lang': 'fr' is not one of 'zh', 'en'" in refused("--lang", "fr")
+
+
+@pytest.mark.usefixtures("ran")
+def test_without_its_library_the_page_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['jinja2'] = None\n")
+    page = tmp_path / "page.html"
+    done = harvest("report", "--out", tmp_path, "--html", page, PYTHONPATH=str(tmp_path))
+    package = "'wechat-harvester[report]'"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "harvester: the report page needs its library:"
+        f" pip install {package}, or pipx inject wechat-harvester {package}\n"
+    )
+    assert not page.exists()

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from harvester.ledger.base import WorkerState
-from harvester.report import Overview, look, page
+from harvester.report import Overview, page
 from harvester.report.data import AccountView, Cause, Said
 from harvester.report.figures import Article, Figures
-from harvester.report.markup import Html, el, escape
+from harvester.report.page import harmless
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
 FIXED = {
@@ -81,18 +81,18 @@ def data_in(text: str, name: str = "data") -> dict[str, Any]:
     return content
 
 
-# markup
-
-
-def test_all_but_elements_is_escaped() -> None:
-    assert escape("<a&\"'>") == "&lt;a&amp;&quot;&#39;&gt;"
-    assert el("p", "<b>", el("b", "&"), title='"') == '<p title="&quot;">&lt;b&gt;<b>&amp;</b></p>'
-    assert escape(Html("<b>")) == "<b>"
-
-
 def test_characters_that_steer_are_not_shown() -> None:
-    assert escape("a\u202eb\x1b\u2028\ud800c") == "a\ufffdb\ufffd\ufffd\ufffdc"
-    assert escape("👩\u200d💻\u3000ok") == "👩\u200d💻\u3000ok"
+    assert harmless("a\u202eb\x1b\u2028\ud800c") == "a\ufffdb\ufffd\ufffd\ufffdc"
+    assert harmless("👩\u200d💻\u3000ok") == "👩\u200d💻\u3000ok"
+
+
+def test_all_that_is_not_the_templates_own_is_escaped() -> None:
+    text = "<a&\"'>"
+    ledger = KnownLedger()
+    ledger.harvested("wx1", "getusersummary", BEGIN, YESTERDAY)
+    made = page(ledger.seen(names={"wx1": text}, where=text), no_figures=text)
+    assert made.count("<bdi>&lt;a&amp;&#34;&#39;&gt;</bdi>") == 3
+    assert text not in made
 
 
 # what stands there
@@ -151,12 +151,22 @@ def test_tables_have_heads_and_inputs_have_names() -> None:
             assert attributes["aria-labelledby"] in ids
 
 
-@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_text_has_a_contrast_of_four_and_a_half(scheme: int) -> None:
+def colours() -> list[dict[str, str]]:
+    """The colours of the page: light, dark if the system is, dark if it is chosen."""
+    (style,) = [text for tag, _, text in Read(page(many())).texts if tag == "style"]
+    blocks = [dict(re.findall(r"--([\w-]+):(#\w{6})", block)) for block in style.split("}")]
+    return [block for block in blocks if block]
+
+
+def test_text_has_a_contrast_of_four_and_a_half() -> None:
+    light, dark, chosen = colours()
+    assert dark == chosen
+    assert light.keys() == dark.keys()
     pairs = [(text, ground) for text in ("text", "muted", "link") for ground in ("bg", "surface")]
     pairs += [("on", "link"), ("on", "failed"), ("on-waiting", "waiting"), ("text", "line")]
-    for text, ground in pairs:
-        assert contrast(look.COLOURS[text][scheme], look.COLOURS[ground][scheme]) >= 4.5, text
+    for scheme in (light, dark):
+        for text, ground in pairs:
+            assert contrast(scheme[text], scheme[ground]) >= 4.5, text
 
 
 def contrast(one: str, other: str) -> float:
