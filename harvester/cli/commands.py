@@ -20,7 +20,7 @@ import click
 import harvester
 from harvester import plugins
 from harvester.api import open_sinks
-from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, asked, screen
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -42,6 +42,7 @@ from harvester.errors import HarvestError, ReaderGoneError, UsageError, without_
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
+from harvester.report.streams import STATES, Wanted
 from harvester.secrets import Secret
 from harvester.stores import open_store
 from harvester.transport import tls_context
@@ -244,18 +245,19 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
-    from harvester.cli.overview import Wanted
     from harvester.cli.status import show_status
 
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
-    wanted = Wanted(appids, _named(values["names"]), values["states"], listed)
+    known = None if listed is None else {each.appid: each.enabled for each in listed}
+    wanted = Wanted(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
     return asyncio.run(
         show_status(
             ledger,
             asked.own_interfaces(),
             wanted,
+            listed or (),
             as_json=values["as_json"],
             check=values["check"],
         )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from harvester import plugins
 from harvester.cli import COMPLETE
 from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import plain, say, tell
@@ -50,8 +49,6 @@ async def write_report(
     whether figures are read as well.
     names, disabled, daily_quota: as of `overview`.
     """
-    endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
-    endpoints.update({endpoint.name: endpoint for endpoint in own})
     template()  # before anything is read, if its library is missing
     _check_target(html)
     async with ledger:
@@ -59,7 +56,7 @@ async def write_report(
         seen = await overview(
             ledger,
             now,
-            endpoints=endpoints,
+            own=own,
             names=names,
             disabled=disabled,
             where=where,
@@ -72,7 +69,7 @@ async def write_report(
             drawn, why = await _figures(ledger, seen, wanted, named)
     if why:
         say(f"the page has no curves: {why}")
-    _write(html, page(seen, lang, figures=drawn, no_figures=why, endpoints=endpoints))
+    _write(html, page(seen, lang, figures=drawn, no_figures=why))
     tell(plain(verdict.headline(seen)[lang == "en"]))
     tell(plain(str(html)))
     return COMPLETE

@@ -11,8 +11,9 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from harvester.report.causes import Text
-from harvester.report.data import AccountView, Counts
 from harvester.report.figures import DAYS, Curve, Figures
+from harvester.report.overview import AccountView
+from harvester.report.streams import Counts
 from harvester.report.words import compact, month
 
 STACK = ("final", "provisional", "waiting", "failed", "missing")

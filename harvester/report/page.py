@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import harvester
-from harvester.endpoint import Endpoint
 from harvester.errors import UsageError, needs
 from harvester.ledger.base import WorkerState
 from harvester.plan import china
 from harvester.report import drawing, verdict
-from harvester.report.causes import KINDS, Text
-from harvester.report.data import AccountView, Cause, Counts, InterfaceView, Overview, stored_in
+from harvester.report.causes import KINDS, Cause, Text
 from harvester.report.drawing import STACK
 from harvester.report.figures import MOST_ARTICLES, ROOM, SERIES, Article, Figures
+from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
+from harvester.report.streams import Counts
 from harvester.report.words import (
     INTERFACE_TITLES,
     NOTE,
@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 
 FOLDED = 200
 """So many accounts of a cause are listed; all of them can be copied."""
-STATES = ("final", "provisional", "empty", "waiting", "failed", "missing")
-"""The states of a day, in the order of `Counts`."""
-SHAPES = {"todo": "failed", "late": "waiting", "here": "final", "old": "missing"}
-"""The state of an account as that of a day."""
 _STEERS = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
     "\ud800-\udfff]"
@@ -62,16 +58,13 @@ def page(
     *,
     figures: Figures | None = None,
     no_figures: str = "",
-    endpoints: dict[str, Endpoint] | None = None,
 ) -> str:
     """The whole page; lang: ``zh`` or ``en``, in which it opens.
 
     figures: for the curves, if they are wanted; no_figures: why they could not be read.
-    endpoints: those that are not built in, for their titles.
     Raises `UsageError` if its library is missing.
     """
-    titles = {view.name: title_of(view.name, (endpoints or {}).get(view.name))
-              for view in seen.interfaces}  # fmt: skip
+    titles = {view.name: title_of(view.name, view.endpoint) for view in seen.interfaces}
     style, script = _asset("page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)};"
@@ -116,9 +109,9 @@ def template() -> Template:
     environment.globals |= {
         "FOLDED": FOLDED,
         "NAMED": verdict.NAMED,
-        "SHAPES": SHAPES,
+        "SHAPES": ACCOUNT_STATES,
         "STACK": STACK,
-        "STATES": STATES,
+        "DAY_STATES": Counts._fields,
         "at_work": _at_work,
         "builtin": INTERFACE_TITLES,
         "cause_title": verdict.cause_title,
@@ -135,7 +128,6 @@ def template() -> Template:
         "reach": _reach,
         "share": share,
         "shares": _shares,
-        "stored_in": stored_in,
         "texts": TEXTS,
         "version": harvester.__version__,
         "years": drawing.years,
@@ -282,13 +274,13 @@ def _data(seen: Overview, titles: dict[str, Text]) -> object:
             account.name,
             [(places[row.endpoint], row.first.isoformat(), row.shape) for row in account.rows],
             [
-                (reason.kind, reason.ip, [places[name] for name in reason.interfaces], reason.days,
-                 sentences.setdefault(reason.said.text, len(sentences)),
-                 reason.said.rid)
+                (reason.kind, reason.ip, [places[name] for name in reason.days],
+                 sum(reason.days.values()), sentences.setdefault(reason.reason, len(sentences)),
+                 reason.messages.get(reason.reason, ""))
                 for reason in account.reasons
             ],
             newest(account),
-            SHAPES[account.state],
+            ACCOUNT_STATES[account.state],
         )
         for account in seen.accounts
     ]  # fmt: skip

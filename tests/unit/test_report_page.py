@@ -17,8 +17,9 @@ import pytest
 
 from harvester.ledger.base import WorkerState
 from harvester.report import Overview, page
-from harvester.report.data import AccountView, Cause, Said
+from harvester.report.causes import Cause
 from harvester.report.figures import Article, Figures
+from harvester.report.overview import AccountView
 from harvester.report.page import harmless
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
@@ -379,7 +380,7 @@ def test_a_thousand_accounts_over_twelve_years_are_small_and_soon_there(alike: i
 
 def test_a_cause_of_all_accounts_lists_a_part_and_copies_all() -> None:
     appids = {f"wx{number:016x}": None for number in range(1000)}
-    cause = Cause("secret", appids=appids, said={"no": Said("no", 40001, "r1")})
+    cause = Cause("secret", appids=appids, messages={"no": "r1"})
     seen = Overview(0.0, YESTERDAY, causes=[cause], accounts=list(map(AccountView, appids)))
     read = Read(page(seen, "en"))
     assert "and 800 more" in read.said("en")
