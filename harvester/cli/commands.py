@@ -20,7 +20,7 @@ import click
 import harvester
 from harvester import plugins
 from harvester.api import harvest, open_sinks
-from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, asked, screen
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -48,6 +48,7 @@ from harvester.errors import (
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
+from harvester.report.streams import STATES, Wanted
 from harvester.secrets import Secret
 from harvester.settings import Keywords
 from harvester.stores import open_store
@@ -249,18 +250,19 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
-    from harvester.cli.overview import Wanted
     from harvester.cli.status import show_status
 
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
-    wanted = Wanted(appids, _named(values["names"]), values["states"], listed)
+    known = None if listed is None else {each.appid: each.enabled for each in listed}
+    wanted = Wanted(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
     return asyncio.run(
         show_status(
             ledger,
             asked.own_interfaces(),
             wanted,
+            listed or (),
             as_json=values["as_json"],
             check=values["check"],
         )
@@ -312,12 +314,6 @@ def _named(names: Sequence[str]) -> set[str]:
     help="Where the page goes: one file that needs no network.",
 )
 @click.option(
-    "--svg",
-    metavar="FILE",
-    type=FILE,
-    help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
-)
-@click.option(
     "--no-curves",
     is_flag=True,
     help="Read the ledger alone: no readers, followers and articles.",
@@ -344,7 +340,6 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
         write_report(
             _ledger_in(values["out"], values["ledger"]),
             values["html"],
-            values["svg"],
             values["lang"] or language(),
             time.time(),
             asked.own_interfaces(),
