@@ -26,7 +26,7 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.ledger.base import Exhausted, Spent
-from harvester.model import Action, Verdict, Window, without_rid
+from harvester.model import Action, Verdict, Window, duration, without_rid
 from harvester.network import Network
 from harvester.pipeline import (
     DEFERRALS,
@@ -254,8 +254,8 @@ class Worker:
                 await self._later(account, queue, result)
 
     def _handed_over(self, harvested: Harvested) -> bool:
-        """Pass a window without events to the writer, if the channel has space: the usual case."""
-        if harvested.out_of_range or harvested.batch.late or not self._writer.offer(harvested):
+        """Pass a window to the writer, if the channel has space: the usual case."""
+        if harvested.batch.late or not self._writer.offer(harvested):
             return False
         self.progressed = self._network.last_answer
         return True
@@ -264,8 +264,6 @@ class Worker:
         self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, harvested: Harvested
     ) -> None:
         self.progressed = self._network.last_answer
-        if harvested.out_of_range:
-            self._emit(events.Foreign(attempt.window, harvested.out_of_range))
         await self._writer.harvested(harvested)
         if harvested.batch.late:
             await self._late(account, queue, attempt, harvested)
@@ -303,15 +301,18 @@ class Worker:
 
     def _report_split(self, queue: InterfaceQueue) -> None:
         if split := queue.windows.take_split():
-            self._emit(events.Split(queue.appid, queue.endpoint.name, 1, split))
+            self._emit(events.Split(queue.appid, queue.endpoint.name, split))
 
     def _again(self, account: AccountQueue, queue: InterfaceQueue, retry: Retry) -> None:
         account.why = retry.reason
         if retry.dropped:
-            self._emit(events.TokenRefused(account.appid, retry.reason))
+            self._notice("TokenRefused", account, f"the access token was refused: {retry.reason}")
         if retry.paused:
             self._emit(events.Paused(account.appid, retry.delay, retry.reason))
-            self._emit(events.Slowed(account.appid, account.limiter.speed))
+            speed = account.limiter.speed
+            self._notice(
+                "Slowed", account, f"from now on at {speed:.0%} of its rate, recovering slowly"
+            )
         self._try_again(queue, retry.attempt, retry.delay, retry.reason, retry.attempt.failures)
 
     async def _later(self, account: AccountQueue, queue: InterfaceQueue, later: Defer) -> None:
@@ -391,15 +392,17 @@ class Worker:
         if not isinstance(told, Verdict):
             daily, left, calls, seconds = told
             queue.budget.told(daily, left, self._wall())
-            self._emit(
-                events.QuotaTold(account.appid, queue.endpoint.name, daily, left, calls, seconds)
+            rate = f"; WeChat allows {calls:,} calls in {seconds} s" if calls else ""
+            self._notice(
+                "Quota", account, f"{left:,} of {daily:,} calls are left today{rate}", queue
             )
             await self._check_budget(account, queue)
         elif told.action is Action.RENEW_TOKEN:
             quota.unasked = True
         else:
-            text = f"WeChat did not say how many calls of {queue.endpoint.name} are left"
-            self._emit(events.Noticed(f"{text}: {without_rid(explain(told))}"))
+            name, why = queue.endpoint.name, without_rid(explain(told))
+            text = f"WeChat did not say how many calls of {name} are left: {why}"
+            self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """The day's budget is used up: the interface waits for midnight in China."""
@@ -424,6 +427,14 @@ class Worker:
         self._unbooked = {queue: None for queue in queues if queue.in_flight}
         return spent
 
+    def _notice(
+        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+    ) -> None:
+        """Report something about an account, or about one interface of it."""
+        name = queue.endpoint.name if queue is not None else ""
+        who = f"{account.appid} {name}" if name else account.appid
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
+
     # tokens and accounts
 
     async def _renew(self, account: AccountQueue) -> None:
@@ -437,7 +448,8 @@ class Worker:
         else:
             account.renewal.succeeded()
             if news:
-                self._emit(events.TokenFetched(account.appid, account.token.lifetime))
+                lifetime = duration(account.token.lifetime)
+                self._notice("TokenFetched", account, f"access token, good for {lifetime}")
         finally:
             account.renewal.running = False
 

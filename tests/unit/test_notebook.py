@@ -48,7 +48,7 @@ def run(observe: Any) -> None:
         events.Committed(windows, 0, 1_234),
         events.Failed("wx1", "e", DAY, DAY, 7, "<b>"),
         events.Deferred("wx1", "e", DAY, DAY, 3, 0.0, "quota"),
-        events.Split("wx1", "e", 1, 4),
+        events.Split("wx1", "e", 4),
         events.Ended(Report()),
     ):
         observe(event)
