@@ -175,6 +175,13 @@ class AccountQueue:
         """A job of this account has ended."""
         self.busy -= 1
 
+    def pause(self, seconds: float, now: float) -> bool:
+        """Send nothing for some seconds, and more slowly then; returns whether that is new."""
+        first = self.limiter.pause(seconds)
+        if first:  # the other requests in flight got the same refusal
+            self.limiter.slow_down(now + seconds)
+        return first
+
     def drop(self) -> None:
         """Another worker has claimed it: request and store nothing of it any more."""
         self.stopped = True
