@@ -107,8 +107,7 @@ def _stopped_by(exc: WindowError | EndpointError | AccountError) -> Action:
 
 def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[Action, str]:
     """A new token is fetched; an interface that refuses what others accept is stopped."""
-    queue.refusals.tokens += dropped
-    if queue.refusals.tokens < REFUSALS:
+    if queue.token_refused(dropped) < REFUSALS:
         return Action.RENEW_TOKEN, reason
     return Action.STOP_ENDPOINT, (
         f"{reason}; this interface refused {REFUSALS} tokens in a row that others accepted"
@@ -198,14 +197,6 @@ class Pipeline:
 
     async def run(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> Decision:
         """One attempt; raises `NetworkError`."""
-        try:
-            return await self._attempt(account, queue, attempt)
-        except (WindowError, EndpointError, AccountError) as exc:  # by a user's Endpoint
-            return Decision(_stopped_by(exc), attempt, reason=str(exc))
-
-    async def _attempt(
-        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt
-    ) -> Decision:
         # A window is taken only if there is a token.  The token is a `Secret`: errors raised here
         # leave the library, and tracebacks can show the local variables of frames.
         token, fetched = account.token.current, account.token.fetched
@@ -214,19 +205,23 @@ class Pipeline:
             request = _request(queue, attempt, token)
             sent_at, size = self._time(), 0
             response = await self._transport.send(request, account.limiter.taken())
+            verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
+            size = len(response.body)
         except AttemptError as exc:
             if not exc.connected:  # it has not left
-                queue.budget.spend(-1)
+                queue.unsent()
             verdict = _unanswered(exc)
             if not exc.answered and not await self.network.counts(sent_at, verdict.message):
                 return Decision(Action.RETRY, attempt)
-        else:
-            verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
-            size = len(response.body)
-        self._heard(queue, verdict, sent_at)
+        except (WindowError, EndpointError, AccountError) as exc:  # by a user's Endpoint
+            return Decision(_stopped_by(exc), attempt, reason=str(exc))
+        if verdict.answered:
+            self.network.answer(self._time())
+            if verdict.action in PROVING and verdict.then is None:
+                queue.prove(sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
-            queue.refusals.accepted()
+            queue.accepted()
             try:
                 return self._done(queue, attempt, verdict, size)
             except MalformedError as exc:
@@ -236,14 +231,6 @@ class Pipeline:
             message, rid = one.cut_from(message), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         return self._otherwise(account, queue, attempt, verdict, (token, fetched))
-
-    def _heard(self, queue: InterfaceQueue, verdict: Verdict, sent_at: float) -> None:
-        """The parts of an answer besides its records."""
-        if verdict.answered:
-            self.network.answer(self._time())
-            shown = verdict.action in PROVING and verdict.then is None
-            if shown and sent_at >= queue.quota.refused_at:
-                queue.proven = True
 
     async def send(self, limiter: Limiter, request: Request) -> Response:
         """Send a request of a token source; one below the base URL leaves at the account's rate."""
@@ -393,7 +380,7 @@ class Pipeline:
         if verdict.action in (Action.RETRY, Action.SLOW_DOWN):
             return Action.FAIL_WINDOW, f"{reason}, after {failures} attempts"
         what = verdict.message if verdict.code is None else verdict.code
-        if queue.refusals.window(what) < EQUAL_REFUSALS:
+        if queue.window_refused(what) < EQUAL_REFUSALS:
             return Action.FAIL_WINDOW, reason
         return Action.STOP_ENDPOINT, (
             f"{reason}; {EQUAL_REFUSALS} windows were refused in a row for this, so this run asks"

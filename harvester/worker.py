@@ -103,7 +103,7 @@ class Worker:
         sharing = self._writer.sharing
         while (job := await scheduler.take()) is not None:
             if sharing is not None and not sharing.may_send():
-                self._put_back(job)
+                job.account.put_back(job, loop.time())  # another worker may have the account
                 scheduler.settled(job.account, 0.0)
                 with anyio.move_on_after(RENEWED):
                     await sharing.renewal()
@@ -121,16 +121,6 @@ class Worker:
                 self.fatal = exc
                 self.stop()
             scheduler.settled(job.account, loop.time() - began)
-
-    def _put_back(self, job: Job) -> None:
-        """The lease has ended, so another worker may have the account: send nothing."""
-        account, queue, attempt = job
-        if queue is None:
-            account.renewal.running = False
-        elif attempt is not None:
-            queue.put_back(attempt, _now())
-        else:
-            queue.quota.asking, queue.quota.unasked = False, True
 
     async def _do(self, job: Job) -> None:
         """A job that is not a window."""
@@ -183,7 +173,7 @@ class Worker:
         if not self._handed_over(decision):
             await self._carry_out(account, queue, decision)
         queue.settled()
-        if queue.quota.trying:
+        if queue.trying:
             await self._tried(account, queue)
         if queue.budget.limited:
             await self._check_budget(account, queue)
@@ -201,8 +191,8 @@ class Worker:
                 await self._leave(queue, [attempt.days], failed)
             case Action.NO_PERMISSION | Action.STOP_ENDPOINT:
                 await self._leave(queue, [attempt.days], failed)
-                queue.forbidden = decision.action is Action.NO_PERMISSION
-                await self._stop_interface(account, queue, failed)
+                forbidden = decision.action is Action.NO_PERMISSION
+                await self._stop_interface(account, queue, failed, forbidden=forbidden)
             case Action.STOP_ACCOUNT:
                 await self._leave(queue, [attempt.days], failed)
                 await self.stop_account(account, failed)
@@ -219,10 +209,10 @@ class Worker:
                 await self._not_ready(account, queue, decision)
 
     async def _stop_interface(
-        self, account: AccountQueue, queue: InterfaceQueue, reason: StopReason
+        self, account: AccountQueue, queue: InterfaceQueue, reason: StopReason, *, forbidden: bool
     ) -> None:
         """Stop an interface; and the account, if it may use none of its interfaces."""
-        await self._stop_queue(queue, reason)
+        await self._leave(queue, queue.stop(reason, forbidden=forbidden), reason)
         if all(each.forbidden for each in account.queues):
             whole = reason._replace(reason=f"{account.appid}: {reason.reason}")
             await self.stop_account(account, whole)
@@ -312,11 +302,9 @@ class Worker:
 
     async def _tried(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """The one call of this hour was not refused: it was answered, or that is unknown."""
-        if queue.proven:
-            queue.answered_again()
+        if queue.tried():
             await self._note_quota(queue, 0.0)
             return
-        queue.quota.trying = False
         if queue.stopped is not None:
             return
         wall = self._wall()
@@ -355,26 +343,22 @@ class Worker:
 
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """Set an interface's budget to WeChat's number; if that stays unknown, say so."""
-        quota = queue.quota
         try:
-            told = await self._pipeline.quota(account, queue)
+            found = await self._pipeline.quota(account, queue)
         except AccountError as exc:
             await self.stop_account(account, StopReason(None, str(exc)))
             return
-        finally:
-            quota.asking = False
-        if not isinstance(told, Verdict):
-            daily, left, calls, seconds = told
-            queue.budget.told(daily, left, self._wall())
-            rate = f"; WeChat allows {calls:,} calls in {seconds} s" if calls else ""
-            self._notice(
-                "Quota", account, f"{left:,} of {daily:,} calls are left today{rate}", queue
-            )
+        if not isinstance(found, Verdict):
+            queue.asked(found, self._wall())
+            rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
+            left = f"{found.left:,} of {found.daily:,} calls are left today"
+            self._notice("Quota", account, left + (rate if found.calls else ""), queue)
             await self._check_budget(account, queue)
-        elif told.action is Action.RENEW_TOKEN:
-            quota.unasked = True
+        elif found.action is Action.RENEW_TOKEN:
+            queue.unask()
         else:
-            name, why = queue.endpoint.name, without_rid(explain(told))
+            queue.asked(None, self._wall())
+            name, why = queue.endpoint.name, without_rid(explain(found))
             text = f"WeChat did not say how many calls of {name} are left: {why}"
             self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
 
@@ -420,36 +404,36 @@ class Worker:
             if verdict.answered or await self._network.counts(sent_at, verdict.message):
                 await self._token_refused(account, verdict)
         else:
-            account.renewal.succeeded()
+            account.token_fetched()
             if news:
                 lifetime = duration(account.token.lifetime)
                 self._notice("TokenFetched", account, f"access token, good for {lifetime}")
         finally:
-            account.renewal.running = False
+            account.renewed()
 
     async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
         wall, attempts = self._wall(), self._options.attempts
         reason = account.why = f"no access token: {explain(verdict)}"
-        failures = account.renewal.failed()
+        failures = account.token_failed()
         action, delay = decide(TOKEN, verdict, failures=failures, attempts=attempts, wall=wall)
         match action:
             case Action.STOP_ACCOUNT:
-                await self._no_token(account, verdict)
+                await self._no_token(account, verdict, failures)
             case Action.QUOTA:
-                account.renewal.succeeded()
+                account.token_fetched()
                 await self._no_token_today(account, StopReason(wall + delay, reason))
             case _:
                 if action is Action.SLOW_DOWN:
                     account.pause(delay, _now())
-                account.renewal.at = _now() + delay
+                account.renewed(_now() + delay)
                 self._emit(events.Retrying(account.appid, None, failures, delay, reason))
 
-    async def _no_token(self, account: AccountQueue, verdict: Verdict) -> None:
+    async def _no_token(self, account: AccountQueue, verdict: Verdict, failures: int) -> None:
         """Stop an account; or leave it to others, since the reason may be this machine's own."""
         if not verdict.answered and not self._network.answered:
             raise self._pipeline.lost(verdict.message)
         tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
-        after = f" after {account.renewal.failures} attempts" if tried else ""
+        after = f" after {failures} attempts" if tried else ""
         why = f"{account.appid}: no access token{after}: {explain(verdict)}"
         reason = StopReason(None, why, verdict.code, verdict.rid)
         sharing = self._writer.sharing

@@ -90,9 +90,9 @@ WORLDS = (
     Planted(
         "a failed window stays in flight forever",
         "worker.py",
-        "        queue.settled()\n        if queue.quota.trying:",
+        "        queue.settled()\n        if queue.trying:",
         "        if decision.action is not Action.FAIL_WINDOW:\n            queue.settled()\n"
-        "        if queue.quota.trying:",
+        "        if queue.trying:",
     ),
     Planted(
         "a waiting window is reported as done",
@@ -197,7 +197,7 @@ WORLDS = (
     Planted(
         "a call whose connection was never opened is counted",
         "pipeline.py",
-        "                queue.budget.spend(-1)\n",
+        "                queue.unsent()\n",
         "                pass\n",
     ),
     Planted(

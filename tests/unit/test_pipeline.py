@@ -823,7 +823,8 @@ def test_an_error_of_an_endpoint_affects_what_its_class_says(
 @virtual()
 async def test_a_failure_keeps_the_code_and_the_request_id(code: int) -> None:
     scene = Scene({"errcode": code, "errmsg": "no rid: 1-2-3"})
-    scene.queue.refusals.tokens = REFUSALS - 1
+    for _ in range(REFUSALS - 1):
+        scene.queue.token_refused(True)
     found = await scene.run(Attempt(WINDOW, failures=7))
     assert (found.code, found.rid) == (code, "1-2-3")
 
@@ -833,7 +834,7 @@ async def test_an_interface_that_accepts_a_token_now_and_then_goes_on() -> None:
     scene = Scene(*[{"errcode": 40001}, {"list": []}] * (2 * REFUSALS))
     for number in range(4 * REFUSALS):
         await scene.run()
-        assert scene.queue.refusals.tokens == 1 - number % 2
+        assert scene.queue.token_refused(False) == 1 - number % 2
 
 
 @virtual()
@@ -841,7 +842,7 @@ async def test_late_refusals_of_one_token_are_one_refusal() -> None:
     scene = Scene(*[{"errcode": 40001}] * 64)
     await scene.account.token.get()
     await asyncio.gather(*[scene.run() for _ in range(64)])
-    assert scene.queue.refusals.tokens == 1
+    assert scene.queue.token_refused(False) == 1
 
 
 @pytest.mark.parametrize(
