@@ -116,7 +116,7 @@ def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[A
 
 def explain(verdict: Verdict) -> str:
     """A verdict as the sentence that a report shows, WeChat's request id at its end."""
-    message = without_passwords(verdict.message)
+    message = without_passwords(verdict.message) or verdict.action.value
     return f"{message} [rid: {verdict.rid}]" if verdict.rid else message
 
 

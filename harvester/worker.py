@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import anyio
 
 from harvester import events
-from harvester.account import AccountQueue, Job
+from harvester.account import AccountQueue
 from harvester.auth import TokenRefusedError
 from harvester.coverage import Outcome
 from harvester.errors import AccountError, NetworkError, RunError
@@ -111,24 +111,18 @@ class Worker:
             began = loop.time()
             account, queue, attempt = job
             try:
-                if queue is not None and attempt is not None:  # the usual case, on a short path
+                if queue is None:
+                    await self._renew(account)
+                elif attempt is None:
+                    await self._ask_quota(account, queue)
+                else:
                     self._unbooked[queue] = None
                     self._writer.sent.set()
                     await self._try(account, queue, attempt)
-                else:
-                    await self._do(job)
             except NetworkError as exc:
                 self.fatal = exc
                 self.stop()
             scheduler.settled(job.account, loop.time() - began)
-
-    async def _do(self, job: Job) -> None:
-        """A job that is not a window."""
-        account, queue, _ = job
-        if queue is None:
-            await self._renew(account)
-            return
-        await self._ask_quota(account, queue)
 
     # before the first request
 
@@ -162,6 +156,14 @@ class Worker:
     async def _stop_queue(self, queue: InterfaceQueue, reason: StopReason) -> None:
         """Request no more windows of an interface in this run."""
         await self._leave(queue, queue.stop(reason), reason)
+
+    def _notice(
+        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+    ) -> None:
+        """Report something about an account, or about one interface of it."""
+        name = queue.endpoint.name if queue is not None else ""
+        who = f"{account.appid} {name}" if name else account.appid
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
 
     # windows
 
@@ -384,14 +386,6 @@ class Worker:
         ]
         self._unbooked = {queue: None for queue in queues if queue.in_flight}
         return spent
-
-    def _notice(
-        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
-    ) -> None:
-        """Report something about an account, or about one interface of it."""
-        name = queue.endpoint.name if queue is not None else ""
-        who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
 
     # tokens and accounts
 

@@ -948,6 +948,7 @@ def test_no_decision_holds_the_token(answer: object) -> None:
 def test_a_verdict_is_explained_with_its_request_id() -> None:
     assert explain(Verdict(Action.RETRY, "busy", -1, "1-2")) == "busy [rid: 1-2]"
     assert explain(Verdict(Action.RETRY, "HTTP 502")) == "HTTP 502"
+    assert explain(Verdict(Action.FAIL_WINDOW)) == "fail window"  # of a user's Endpoint
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
