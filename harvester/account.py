@@ -50,30 +50,6 @@ class Job(NamedTuple):
     attempt: Attempt | None
 
 
-class Renewal:
-    """Getting a new token.
-
-    running: a worker fetches it; failures: failed attempts in a row; at: the loop's time of the
-    next attempt.
-    """
-
-    __slots__ = ("at", "failures", "running")
-
-    def __init__(self) -> None:
-        self.running = False
-        self.failures = 0
-        self.at = 0.0
-
-    def succeeded(self) -> None:
-        """A token was fetched."""
-        self.failures = 0
-
-    def failed(self) -> int:
-        """No token was fetched; returns the number of failures in a row."""
-        self.failures += 1
-        return self.failures
-
-
 class Turn:
     """The scheduler's note on an account.
 
@@ -97,8 +73,8 @@ class AccountQueue:
     """
 
     __slots__ = (
-        "_next", "appid", "busy", "cap", "limiter", "queues", "renewal", "share", "stopped",
-        "token", "turn", "why",
+        "_next", "_renew_at", "_renewing", "_token_failures", "appid", "busy", "cap", "limiter",
+        "queues", "share", "stopped", "token", "turn", "why",
     )  # fmt: skip
 
     def __init__(
@@ -116,7 +92,9 @@ class AccountQueue:
         self.share = share or Share()
         self.cap = cap
         self.busy = 0
-        self.renewal = Renewal()
+        self._renewing = False  # a worker fetches a token
+        self._renew_at = 0.0
+        self._token_failures = 0
         self.turn = Turn()
         self.stopped = False
         self.why = ""
@@ -134,7 +112,7 @@ class AccountQueue:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do and nothing is under way."""
-        if self.renewal.running or self.busy:
+        if self._renewing or self.busy:
             return False
         for queue in self.queues:  # noqa: SIM110  (asked once a window: no generator)
             if queue.in_flight or queue.windows:
@@ -149,9 +127,9 @@ class AccountQueue:
         if at == NEVER:
             return NEVER
         if self.token.peek(now) is None:
-            if self.renewal.running:
+            if self._renewing:
                 return NEVER
-            at = max(at, self.renewal.at)
+            at = max(at, self._renew_at)
         return max(at, now + self.limiter.delay(now))
 
     def take(self, now: float, wall: float) -> Job | None:
@@ -175,6 +153,37 @@ class AccountQueue:
         """A job of this account has ended."""
         self.busy -= 1
 
+    def token_fetched(self) -> None:
+        """The account has a token, or is to wait for one as if none had failed."""
+        self._token_failures = 0
+
+    def token_failed(self) -> int:
+        """No token was fetched; returns how often in a row."""
+        self._token_failures += 1
+        return self._token_failures
+
+    def renewed(self, again_at: float | None = None) -> None:
+        """The fetch of a token has ended; again_at: the loop's time of the next one."""
+        self._renewing = False
+        if again_at is not None:
+            self._renew_at = again_at
+
+    def put_back(self, job: Job, now: float) -> None:
+        """A job of this account is not done after all."""
+        if job.queue is None:
+            self._renewing = False
+        elif job.attempt is None:
+            job.queue.unask()
+        else:
+            job.queue.put_back(job.attempt, now)
+
+    def pause(self, seconds: float, now: float) -> bool:
+        """Send nothing for some seconds, and more slowly then; returns whether that is new."""
+        first = self.limiter.pause(seconds)
+        if first:  # the other requests in flight got the same refusal
+            self.limiter.slow_down(now + seconds)
+        return first
+
     def drop(self) -> None:
         """Another worker has claimed it: request and store nothing of it any more."""
         self.stopped = True
@@ -182,21 +191,20 @@ class AccountQueue:
             queue.drop()
 
     def _renewal(self, now: float, wall: float) -> Job | None:
-        renewal = self.renewal
-        if renewal.running or renewal.at > now:
+        if self._renewing or self._renew_at > now:
             return None
         if min([queue.next_at(now, wall) for queue in self.queues], default=NEVER) > now:
             return None
-        renewal.running = True
+        self._renewing = True
         return Job(self, None, None)
 
     def _window(self, now: float, wall: float) -> Job | None:
         for _ in self.queues:
             self._next = (self._next + 1) % len(self.queues)
             queue = self.queues[self._next]
-            if queue.quota.unasked:
+            if queue.unasked:
                 if queue.next_at(now, wall) <= now:
-                    queue.quota.begin_asking()
+                    queue.ask()
                     return Job(self, queue, None)
                 continue
             attempt = queue.take(now, wall)
@@ -206,7 +214,7 @@ class AccountQueue:
 
     def reason(self, now: float, wall: float) -> str:
         """What this account waits for, in a few words."""
-        if self.renewal.running:
+        if self._renewing:
             return f"{self.appid} waits for its access token"
         if self.in_flight:
             return f"{self.appid} waits for {self.in_flight} answers"

@@ -498,7 +498,9 @@ async def _export(
             source, targets, (), lambda name: mine.get(name) or plugins.known_endpoint(name)
         )
     except UsageError as exc:  # the run is over: nothing of it was wrong
-        raise ExportError(str(exc)).of(report) from None
+        failure = ExportError(str(exc))
+        failure.report = report
+        raise failure from None
     except RunError as exc:
         exc.report = exc.report or report
         raise

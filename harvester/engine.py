@@ -34,8 +34,9 @@ from harvester.account import AccountQueue, Share
 from harvester.away import PATIENCE, Away, until_it_answers
 from harvester.coverage import Calendar
 from harvester.errors import HarvestError, LedgerError, RunError, UsageError
-from harvester.events import Bookkeeper, Event, Observer, Report
+from harvester.events import Bookkeeper, Event, Notice, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
+from harvester.model import duration, many
 from harvester.network import Network
 from harvester.options import Options, StopSignal
 from harvester.outside import guard_call, guard_cancellation, is_cancelled
@@ -435,10 +436,14 @@ class Engine:
     # beside the workers
 
     def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
-        self._emit(events.Unreachable(seconds, patience, reason))
+        since = f" for {duration(seconds)}" if seconds else ""
+        limit = f" for up to {duration(patience)}" if patience < math.inf else ""
+        text = f"nobody answers{since} ({reason}); trying every few seconds{limit}"
+        self._emit(Notice("info", "Unreachable", "", "", text))
 
     def _reachable(self, seconds: float) -> None:
-        self._emit(events.Reachable(seconds))
+        text = f"somebody answers again, after {duration(seconds)}"
+        self._emit(Notice("info", "Reachable", "", "", text))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
@@ -452,7 +457,12 @@ class Engine:
     async def _await_stop(self, stop: StopSignal) -> None:
         await guard_cancellation(lambda why: RunError(f"stop failed: {why}"), stop.wait)
         self._stopping = True
-        self._emit(events.Stopping(sum(account.in_flight for account in self._plan.accounts)))
+        in_flight = sum(account.in_flight for account in self._plan.accounts)
+        text = (
+            f"stopping once {many(in_flight, 'request')} in flight are answered and stored; once"
+            " more to stop at once"
+        )
+        self._emit(Notice("info", "Stopping", "", "", text))
         self._worker.stop()
 
     async def _watch(self) -> None:

@@ -26,7 +26,7 @@ Rule: no message holds a secret or a token.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harvester.events import Report
@@ -57,22 +57,11 @@ def needs(what: str, extra: str) -> str:
 
 
 class HarvestError(Exception):
-    """The root of all exceptions of harvester; no message has the password of a URL.
-
-    ``code`` and ``rid``: WeChat's errcode and request id, if the error comes from WeChat.
-    """
-
-    code: int | None = None
-    rid: str = ""
+    """The root of all exceptions of harvester; no message has the password of a URL."""
 
     def __init__(self, *parts: object) -> None:
         shown = [without_passwords(each) if isinstance(each, str) else each for each in parts]
         super().__init__(*shown)
-
-    def told(self, code: int | None, rid: str) -> Self:
-        """The same error, with WeChat's errcode and request id."""
-        self.code, self.rid = code, rid
-        return self
 
 
 class UsageError(HarvestError, ValueError):
@@ -99,21 +88,11 @@ class WindowError(HarvestError):
 
 
 class EndpointError(HarvestError):
-    """One interface of one account stopped (retired, or not permitted).
-
-    ``forbidden``: because the account may not use it.
-    """
-
-    forbidden = False
+    """One interface of one account stopped."""
 
 
 class AccountError(HarvestError):
-    """One account stopped: its credentials, its permissions or its token source.
-
-    ``local``: the reason may be this machine's own: its secret, its address, its network.
-    """
-
-    local = False
+    """One account stopped."""
 
 
 class RunError(HarvestError):
@@ -150,11 +129,6 @@ class ExportError(RunError):
 
     A run that raises it had ended before: its ``report`` has the state of the run.
     """
-
-    def of(self, report: Report) -> Self:
-        """The same error, with the report of the run."""
-        self.report = report
-        return self
 
 
 class IncompleteError(HarvestError):

@@ -35,28 +35,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenFetched:
-    """An account has a new access token, good for so many seconds."""
-
-    appid: str
-    lifetime: float
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRefused:
-    """WeChat refused the current token of an account; a new one is fetched."""
-
-    appid: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Committed:
     """These windows are durably stored: sink and ledger have committed them.
 
     empty: windows without a record; records: written; changed: windows that were stored before with
     other figures; provisional: windows whose figures can still change, so that the next run
     requests them again.
+    foreign: windows with the number of rows of days that were not requested, which were left out.
+    gaps: windows with the number of their days without a row, although their interface has one for
+    every day; they were requested for three days, and are now stored as they are.
     """
 
     windows: tuple[Window, ...]
@@ -64,83 +51,20 @@ class Committed:
     records: int
     changed: int = 0
     provisional: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Drifted:
-    """A field differs from the catalogue; it is stored unchanged."""
-
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Noticed:
-    """Something that the report should say, and that changes nothing in the run."""
-
-    sentence: str
+    foreign: tuple[tuple[Window, int], ...] = ()
+    gaps: tuple[tuple[Window, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """WeChat refused a window of several days: this account requests single days in this run.
 
-    days: the most days of a window from now on; windows: how many more than were planned.
+    windows: how many more than were planned.
     """
 
     appid: str
     endpoint: str
-    days: int
     windows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Slowed:
-    """An account sends more slowly from now on; share: of its rate (0 to 1)."""
-
-    appid: str
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaTold:
-    """WeChat's quota of one interface of one account: calls a day, and those left today.
-
-    calls, seconds: the rate that WeChat says it allows, 0 if it names none.
-    """
-
-    appid: str
-    endpoint: str
-    daily: int
-    left: int
-    calls: int = 0
-    seconds: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """An answer had rows of days that were not requested; they were left out."""
-
-    window: Window
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Some days of a window have no row, although its interface has one for every day.
-
-    It was requested for three days; now it is stored as it is.
-    """
-
-    window: Window
-    days: int
-
-    @property
-    def sentence(self) -> str:
-        """As a line of progress shows it."""
-        return f"{self.window}: {many(self.days, 'day')} {_NO_ROW}"
-
-
-_NO_ROW = "without a row, although every day has one; stored as it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,25 +148,6 @@ class Stalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreachable:
-    """No server answers; one request every few seconds finds out whether one does.
-
-    seconds: since when; patience: how long the run waits, may be infinite.
-    """
-
-    seconds: float
-    patience: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reachable:
-    """A server answers again, after some seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Claimed:
     """This worker holds these accounts of a shared ledger from now on."""
 
@@ -258,10 +163,22 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
-    """The run was asked to stop and finishes its requests in flight."""
+class Notice:
+    """Something rarer; text: the sentence that progress and log show.
 
-    in_flight: int
+    level: ``info``, or ``warning``, which is also a note of the report.
+    code: ``TokenFetched``, ``TokenRefused``, ``Slowed`` (the account sends more slowly from now
+    on), ``Quota`` (WeChat's quota of the interface), ``QuotaUnknown``, ``Drifted`` (a field
+    differs from the catalogue; it is stored unchanged), ``Unreachable`` (no server answers; after
+    each probe without an answer), ``Reachable`` or ``Stopping`` (the run was asked to stop).
+    account, interface: empty if it is not about one.
+    """
+
+    level: str
+    code: str
+    account: str
+    interface: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,27 +190,17 @@ class Ended:
 
 Event = (
     RunStarted
-    | TokenFetched
-    | TokenRefused
     | Committed
-    | Drifted
-    | Noticed
     | Split
-    | Slowed
-    | QuotaTold
-    | Foreign
-    | Gap
     | Retrying
     | Paused
     | Deferred
     | Failed
     | AccountStopped
     | Stalled
-    | Unreachable
-    | Reachable
     | Claimed
     | Lost
-    | Stopping
+    | Notice
     | Ended
 )
 
@@ -580,7 +487,10 @@ class _Gaps:
     def __str__(self) -> str:
         who = many(len(self.appids), "account")
         days = f"{self.first.endpoint}: {many(self.days, 'day')} of {who}"
-        return f"{days} {_NO_ROW} (the first: {self.first})"
+        return f"{days} {NO_ROW} (the first: {self.first})"
+
+
+NO_ROW = "without a row, although every day has one; stored as it is"
 
 
 class Bookkeeper:
@@ -596,22 +506,11 @@ class Bookkeeper:
         report, windows = self.report, self.report.windows
         match event:
             case Committed():
-                windows.done += len(event.windows)
-                windows.empty += event.empty
-                report.records += event.records
-                report.changed += event.changed
-                report.provisional += event.provisional
+                self._add(event)
             case Retrying():
                 report.retries += event.window is not None
             case Deferred():
-                windows.waiting += event.windows
-                until = report.until
-                report.until = event.until if until is None else min(until, event.until)
-                wait = self._wait(event.appid, event.endpoint, event.reason)
-                wait.windows += event.windows
-                wait.until = event.until if wait.until is None else min(wait.until, event.until)
-                wait.begin = event.begin if wait.begin is None else min(wait.begin, event.begin)
-                wait.end = event.end if wait.end is None else max(wait.end, event.end)
+                self._defer(event)
             case Failed():
                 windows.failed += event.windows
                 self._note(event)
@@ -620,34 +519,41 @@ class Bookkeeper:
             case RunStarted():
                 windows.planned, windows.skipped = event.planned, event.skipped
                 report.notes += event.notes
-            case _:
-                self._rarely(event)
-
-    def _rarely(self, event: Event) -> None:
-        match event:
             case AccountStopped():
-                self.report.stopped[event.appid] = event.error
-            case Foreign():
-                self.report.foreign += event.rows
-            case Gap():
-                self._note_gap(event)
-            case Drifted():
-                self.report.notes.append(event.sentence)
-            case Noticed():
-                if event.sentence not in self.report.notes:  # many accounts may have the same one
-                    self.report.notes.append(event.sentence)
+                report.stopped[event.appid] = event.error
             case Paused():
                 self._wait(event.appid, event.endpoint, event.reason).seconds += event.seconds
-            case _:
-                pass
+            case Notice(level="warning") if event.text not in report.notes:  # of many accounts
+                report.notes.append(event.text)
 
-    def _note_gap(self, event: Gap) -> None:
+    def _add(self, event: Committed) -> None:
+        report, windows = self.report, self.report.windows
+        windows.done += len(event.windows)
+        windows.empty += event.empty
+        report.records += event.records
+        report.changed += event.changed
+        report.provisional += event.provisional
+        report.foreign += sum(rows for _, rows in event.foreign)
+        for window, days in event.gaps:
+            self._note_gap(window, days)
+
+    def _defer(self, event: Deferred) -> None:
+        self.report.windows.waiting += event.windows
+        until = self.report.until
+        self.report.until = event.until if until is None else min(until, event.until)
+        wait = self._wait(event.appid, event.endpoint, event.reason)
+        wait.windows += event.windows
+        wait.until = event.until if wait.until is None else min(wait.until, event.until)
+        wait.begin = event.begin if wait.begin is None else min(wait.begin, event.begin)
+        wait.end = event.end if wait.end is None else max(wait.end, event.end)
+
+    def _note_gap(self, window: Window, days: int) -> None:
         """Keep one note for each interface, whatever the number of accounts and days."""
-        notes, window = self.report.notes, event.window
+        notes = self.report.notes
         gaps = self._gaps.setdefault(window.endpoint, _Gaps(window))
         former = str(gaps)
         gaps.appids.add(window.appid)
-        gaps.days += event.days
+        gaps.days += days
         if former in notes:
             notes[notes.index(former)] = str(gaps)
         else:

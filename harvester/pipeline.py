@@ -1,7 +1,6 @@
 """One attempt at one window: the stages in their order, written once.
 
-Rule: starts no task, never sleeps; returns a batch or the time of the next attempt, or raises an
-error whose class says what it affects.
+Rule: starts no task, never sleeps; returns one `Decision`, which the worker carries out.
 
 request → send → verdict → (else: when again) → encode.  The account's limiter has granted the
 request and its token is available when this begins.  It reports two things back to them: the pause
@@ -13,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.account import AccountQueue
 from harvester.answer import Quota, code_of, quota_in, read
@@ -36,6 +35,7 @@ from harvester.errors import (
     EndpointError,
     NetworkError,
     WindowError,
+    without_passwords,
 )
 from harvester.limiter import Limiter
 from harvester.model import (
@@ -58,7 +58,7 @@ from harvester.plan import (
     last_legal_day,
     rfc3339,
 )
-from harvester.policy import Asked, Reach, Step, decide
+from harvester.policy import WINDOW, Decision, decide
 from harvester.queues import Attempt, Harvested, InterfaceQueue, Page
 from harvester.secrets import Secret
 from harvester.transport import Transport
@@ -76,42 +76,6 @@ PAGES = 1000
 REFUSALS = 3
 """Tokens that one interface may refuse in a row while others accept them."""
 
-
-class Retry(NamedTuple):
-    """The window is to be tried again after ``delay`` seconds; it holds no slot until then.
-
-    paused: the whole account pauses; dropped: its token was refused.
-    """
-
-    attempt: Attempt
-    delay: float
-    reason: str
-    paused: bool = False
-    dropped: bool = False
-
-
-class Defer(NamedTuple):
-    """The window (or all of its interface) must wait until a Unix time."""
-
-    attempt: Attempt
-    until: float
-    reason: str
-    whole_endpoint: bool
-
-
-class NextPage(NamedTuple):
-    """The window is requested again at once: its next page, or after the network was lost."""
-
-    attempt: Attempt
-
-
-class TooLong(NamedTuple):
-    """The interface accepts no window of so many days."""
-
-    attempt: Attempt
-
-
-Result = Harvested | Retry | Defer | NextPage | TooLong
 
 PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
 """Verdicts that show that the account may request an interface, and that its quota is not used up;
@@ -134,9 +98,26 @@ def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
     return quota_in(answer) or Verdict(Action.RETRY, "the answer held no quota")
 
 
+def _stopped_by(exc: WindowError | EndpointError | AccountError) -> Action:
+    """What an error affects."""
+    if isinstance(exc, AccountError):
+        return Action.STOP_ACCOUNT
+    return Action.STOP_ENDPOINT if isinstance(exc, EndpointError) else Action.FAIL_WINDOW
+
+
+def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[Action, str]:
+    """A new token is fetched; an interface that refuses what others accept is stopped."""
+    if queue.token_refused(dropped) < REFUSALS:
+        return Action.RENEW_TOKEN, reason
+    return Action.STOP_ENDPOINT, (
+        f"{reason}; this interface refused {REFUSALS} tokens in a row that others accepted"
+    )
+
+
 def explain(verdict: Verdict) -> str:
     """A verdict as the sentence that a report shows, WeChat's request id at its end."""
-    return f"{verdict.message} [rid: {verdict.rid}]" if verdict.rid else verdict.message
+    message = without_passwords(verdict.message) or verdict.action.value
+    return f"{message} [rid: {verdict.rid}]" if verdict.rid else message
 
 
 def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bool:
@@ -214,11 +195,8 @@ class Pipeline:
         self._stamp = ""
         self._young = date.min
 
-    async def run(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> Result:
-        """One attempt.
-
-        Raises `WindowError`, `EndpointError`, `AccountError` or `NetworkError`.
-        """
+    async def run(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> Decision:
+        """One attempt; raises `NetworkError`."""
         # A window is taken only if there is a token.  The token is a `Secret`: errors raised here
         # leave the library, and tracebacks can show the local variables of frames.
         token, fetched = account.token.current, account.token.fetched
@@ -227,19 +205,23 @@ class Pipeline:
             request = _request(queue, attempt, token)
             sent_at, size = self._time(), 0
             response = await self._transport.send(request, account.limiter.taken())
-        except AttemptError as exc:
-            if not exc.connected:  # it has not left
-                queue.budget.spend(-1)
-            verdict = _unanswered(exc)
-            if not exc.answered and not await self.network.counts(sent_at, verdict.message):
-                return NextPage(attempt)
-        else:
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
             size = len(response.body)
-        self._heard(queue, verdict, sent_at)
+        except AttemptError as exc:
+            if not exc.connected:  # it has not left
+                queue.unsent()
+            verdict = _unanswered(exc)
+            if not exc.answered and not await self.network.counts(sent_at, verdict.message):
+                return Decision(Action.RETRY, attempt)
+        except (WindowError, EndpointError, AccountError) as exc:  # by a user's Endpoint
+            return Decision(_stopped_by(exc), attempt, reason=str(exc))
+        if verdict.answered:
+            self.network.answer(self._time())
+            if verdict.action in PROVING and verdict.then is None:
+                queue.prove(sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
-            queue.refusals.accepted()
+            queue.accepted()
             try:
                 return self._done(queue, attempt, verdict, size)
             except MalformedError as exc:
@@ -248,18 +230,7 @@ class Pipeline:
         for one in (token, *account.token.secrets):
             message, rid = one.cut_from(message), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
-        try:
-            return self._otherwise(account, queue, attempt, verdict, (token, fetched))
-        except (WindowError, EndpointError, AccountError) as exc:
-            raise exc.told(verdict.code, verdict.rid) from None
-
-    def _heard(self, queue: InterfaceQueue, verdict: Verdict, sent_at: float) -> None:
-        """The parts of an answer besides its records."""
-        if verdict.answered:
-            self.network.answer(self._time())
-            shown = verdict.action in PROVING and verdict.then is None
-            if shown and sent_at >= queue.quota.refused_at:
-                queue.proven = True
+        return self._otherwise(account, queue, attempt, verdict, (token, fetched))
 
     async def send(self, limiter: Limiter, request: Request) -> Response:
         """Send a request of a token source; one below the base URL leaves at the account's rate."""
@@ -277,10 +248,10 @@ class Pipeline:
 
     def _done(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
-    ) -> Harvested | NextPage:
+    ) -> Decision:
         """A window, or what is still missing of it."""
         if attempt.page is None and not verdict.more:
-            return self._batch(queue, attempt, verdict, size)
+            return Decision(Action.DONE, attempt, self._batch(queue, attempt, verdict, size))
         page = attempt.page or Page(1)
         page = page._replace(
             number=page.number + 1,
@@ -291,12 +262,13 @@ class Pipeline:
         )
         if verdict.more:
             if page.number > PAGES:
-                raise WindowError(f"it has more than {PAGES} pages")
-            return NextPage(attempt._replace(page=page, failures=0))
+                reason = f"it has more than {PAGES} pages"
+                return Decision(Action.FAIL_WINDOW, attempt, reason=reason)
+            return Decision(Action.RETRY, attempt._replace(page=page, failures=0))
         whole = verdict._replace(
             records=list(page.records), foreign=page.out_of_range, delayed=page.late
         )
-        return self._batch(queue, attempt, whole, page.size)
+        return Decision(Action.DONE, attempt, self._batch(queue, attempt, whole, page.size))
 
     def _batch(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
@@ -372,86 +344,53 @@ class Pipeline:
         attempt: Attempt,
         verdict: Verdict,
         sent: tuple[Secret, int],
-    ) -> Result:
-        """The result of an answer without records."""
-        failures = attempt.failures + 1
-        step, reach, delay = decide(
-            Asked.WINDOW, verdict, failures=failures, attempts=self._attempts, wall=self._wall()
+    ) -> Decision:
+        """What follows an answer without records."""
+        failures, reason, first = attempt.failures + 1, explain(verdict), False
+        action, delay = decide(
+            WINDOW, verdict, failures=failures, attempts=self._attempts, wall=self._wall()
         )
-        failed, reason = attempt._replace(failures=failures), explain(verdict)
-        match step:
-            case Step.RETRY:
-                return Retry(failed, delay, reason)
-            case Step.PAUSE:
-                return Retry(failed, delay, reason, paused=self.pause(account, delay))
-            case Step.RENEW:
-                dropped = account.token.reject(sent[0].value, reason, sent[1])
-                return self._renew(queue, attempt, verdict, dropped)
-            case Step.NEXT_DAY:
-                return Defer(attempt, self._wall() + delay, reason, whole_endpoint=True)
-            case Step.LATER:
-                later = attempt._replace(deferrals=attempt.deferrals + 1)
-                return Defer(later, self._wall() + delay, reason, whole_endpoint=False)
-            case Step.SPLIT:
-                return TooLong(attempt)
-            case _:
-                raise self._failure(account, queue, verdict, reach, failures)
+        match action:
+            case Action.RETRY:
+                attempt = attempt._replace(failures=failures)
+            case Action.SLOW_DOWN:
+                attempt = attempt._replace(failures=failures)
+                first = account.pause(delay, self._time())
+            case Action.RENEW_TOKEN:
+                try:
+                    first = account.token.reject(sent[0].value, reason, sent[1])
+                except AccountError as exc:
+                    action, reason = Action.STOP_ACCOUNT, str(exc)
+                else:
+                    action, reason = _token_refused(queue, reason, first)
+            case Action.NOT_READY:
+                attempt = attempt._replace(deferrals=attempt.deferrals + 1)
+            case Action.FAIL_WINDOW:
+                action, reason = self._failed(queue, verdict, reason, failures)
+            case Action.STOP_ACCOUNT:
+                reason = f"{account.appid}: {reason}"
+        return Decision(action, attempt, None, delay, reason, verdict.code, verdict.rid, first)
 
-    def _failure(
-        self,
-        account: AccountQueue,
-        queue: InterfaceQueue,
-        verdict: Verdict,
-        reach: Reach,
-        failures: int,
-    ) -> WindowError | EndpointError | AccountError | NetworkError:
-        """The error whose class says what a failure affects."""
-        reason = explain(verdict)
-        if reach is Reach.ACCOUNT:
-            return AccountError(f"{account.appid}: {reason}")
-        if reach is Reach.INTERFACE:
-            error = EndpointError(reason)
-            error.forbidden = verdict.action is Action.NO_PERMISSION
-            return error
+    def _failed(
+        self, queue: InterfaceQueue, verdict: Verdict, reason: str, failures: int
+    ) -> tuple[Action, str]:
+        """A window fails; its interface is stopped after several refusals in a row."""
         if verdict.action is Action.RETRY and not self.network.answered:
-            return self.lost(verdict.message)
+            raise self.lost(verdict.message)
         if verdict.action in (Action.RETRY, Action.SLOW_DOWN):
-            return WindowError(f"{reason}, after {failures} attempts")
-        return self._refusal(queue, verdict)
-
-    @staticmethod
-    def _refusal(queue: InterfaceQueue, verdict: Verdict) -> WindowError | EndpointError:
-        """The window is refused; the interface is stopped after several refusals in a row."""
-        reason = verdict.message if verdict.code is None else verdict.code
-        if queue.refusals.window(reason) < EQUAL_REFUSALS:
-            return WindowError(explain(verdict))
-        return EndpointError(
-            f"{explain(verdict)}; {EQUAL_REFUSALS} windows were refused in a row for this, so this"
-            " run asks for no more of this interface"
+            return Action.FAIL_WINDOW, f"{reason}, after {failures} attempts"
+        what = verdict.message if verdict.code is None else verdict.code
+        if queue.window_refused(what) < EQUAL_REFUSALS:
+            return Action.FAIL_WINDOW, reason
+        return Action.STOP_ENDPOINT, (
+            f"{reason}; {EQUAL_REFUSALS} windows were refused in a row for this, so this run asks"
+            " for no more of this interface"
         )
-
-    @staticmethod
-    def _renew(queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, dropped: bool) -> Retry:
-        """Try again with a new token; an interface that refuses what others accept is stopped."""
-        queue.refusals.tokens += dropped
-        if queue.refusals.tokens >= REFUSALS:
-            raise EndpointError(
-                f"{explain(verdict)}; this interface refused {REFUSALS} tokens in a row that others"
-                " accepted"
-            )
-        return Retry(attempt, 0.0, explain(verdict), dropped=dropped)
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which no server has answered at all."""
         tried = f"no answer came to any of {self._attempts} attempts"
         return NetworkError(unreachable(tried, why))
-
-    def pause(self, account: AccountQueue, seconds: float) -> bool:
-        """Pause an account for some seconds; returns whether it was not paused before."""
-        first = account.limiter.pause(seconds)
-        if first:  # the other requests in flight got the same refusal
-            account.limiter.slow_down(self._time() + seconds)
-        return first
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
         """The quota of an interface, from WeChat; or the verdict on a failure."""

@@ -1,20 +1,20 @@
-"""What to do after an answer: one table for windows and tokens.
+"""What to do after an answer: one table for windows and one for tokens.
 
 Rule: decides; never waits, never sends.
 
-An error code becomes a `Verdict` with an `Action` (`harvester.datacube.errors`).  `RULES` maps the
-action and the kind of request to a rule; `decide` adds the time.
+An error code becomes a `Verdict` with an `Action` (`harvester.datacube.errors`).  `decide` adds
+when the next request leaves, and what is done instead once no attempt is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from harvester import retry
 from harvester.model import Action, Verdict
 from harvester.plan import next_minute, next_quota_day
+from harvester.queues import Attempt, Harvested
 
 AFTER_THE_MINUTE = 0.5
 """Seconds after the next full minute until a pause ends, for servers whose clock is behind."""
@@ -28,101 +28,99 @@ TOKEN_AGAIN, TOKEN_AGAIN_AT_MOST = 5.0, 60.0
 decides when to stop."""
 
 
-class Asked(Enum):
-    """The kind of request that an answer belongs to."""
+class Decision(NamedTuple):
+    """What follows one attempt at a window.
 
-    WINDOW = "window"
-    TOKEN = "token"
+    action: what to do: `Worker` has a case for each.
+    attempt: the next one, or the one that failed.  harvested: the window, of an attempt that is
+    DONE.  delay: seconds until the next attempt.
+    reason: empty if nothing is wrong: the next page of the window, or its next attempt after an
+    outage.  code, rid: WeChat's errcode and request id.
+    first: other requests in flight have not had the same result before: the account was not paused
+    yet, or the refused token was the current one.
+    """
 
-
-class Step(Enum):
-    """What to do next."""
-
-    RETRY = "retry"  # after a backoff, while attempts are left
-    PAUSE = "pause"  # the account pauses to the next minute; while attempts are left
-    RENEW = "renew"  # at once, with a new token
-    LATER = "later"  # in some time, however often that happens
-    NEXT_DAY = "next day"  # when the quota begins anew
-    SPLIT = "split"  # in single days
-    FAIL = "fail"
-
-
-class Reach(Enum):
-    """What that affects."""
-
-    WINDOW = "window"
-    INTERFACE = "interface"  # of this account
-    ACCOUNT = "account"
+    action: Action
+    attempt: Attempt
+    harvested: Harvested | None = None
+    delay: float = 0.0
+    reason: str = ""
+    code: int | None = None
+    rid: str = ""
+    first: bool = False
 
 
 class Rule(NamedTuple):
-    """What to do next, and what that affects."""
+    """When the next request leaves, and what is done instead once no attempt is left.
 
-    step: Step
-    reach: Reach
+    delay: seconds, by the verdict, the failed attempts, this one included, and the Unix time.
+    last: None: attempts do not count.
+    """
 
-
-class Decision(NamedTuple):
-    """A rule, and the seconds until the next request."""
-
-    step: Step
-    reach: Reach
-    delay: float = 0.0
+    delay: Callable[[Verdict, int, float], float]
+    last: Action | None = None
 
 
-_WINDOW: Mapping[Action, Rule] = {
-    Action.RETRY: Rule(Step.RETRY, Reach.WINDOW),
-    Action.SLOW_DOWN: Rule(Step.PAUSE, Reach.WINDOW),
-    Action.RENEW_TOKEN: Rule(Step.RENEW, Reach.WINDOW),
-    Action.QUOTA: Rule(Step.NEXT_DAY, Reach.INTERFACE),
-    Action.NOT_READY: Rule(Step.LATER, Reach.WINDOW),
-    Action.SPLIT: Rule(Step.SPLIT, Reach.WINDOW),
-    Action.FAIL_WINDOW: Rule(Step.FAIL, Reach.WINDOW),
-    Action.NO_PERMISSION: Rule(Step.FAIL, Reach.INTERFACE),
-    Action.STOP_ENDPOINT: Rule(Step.FAIL, Reach.INTERFACE),
-    Action.STOP_ACCOUNT: Rule(Step.FAIL, Reach.ACCOUNT),
+def _at_once(verdict: Verdict, failures: int, wall: float) -> float:
+    return 0.0
+
+
+def _backoff(verdict: Verdict, failures: int, wall: float) -> float:
+    return retry.delay(failures, answered=verdict.answered)
+
+
+def _next_minute(verdict: Verdict, failures: int, wall: float) -> float:
+    return next_minute(wall) - wall + AFTER_THE_MINUTE
+
+
+def _next_day(verdict: Verdict, failures: int, wall: float) -> float:
+    return next_quota_day(wall) - wall
+
+
+def _half_an_hour(verdict: Verdict, failures: int, wall: float) -> float:
+    return NOT_READY_AGAIN
+
+
+def _longer_each_time(verdict: Verdict, failures: int, wall: float) -> float:
+    return min(TOKEN_AGAIN_AT_MOST, TOKEN_AGAIN * failures)
+
+
+WINDOW: Mapping[Action, Rule] = {
+    Action.RETRY: Rule(_backoff, Action.FAIL_WINDOW),
+    Action.SLOW_DOWN: Rule(_next_minute, Action.FAIL_WINDOW),
+    Action.RENEW_TOKEN: Rule(_at_once),
+    Action.QUOTA: Rule(_next_day),
+    Action.NOT_READY: Rule(_half_an_hour),
+    Action.SPLIT: Rule(_at_once),
+    # No next request in this run: of the window, of the interface, of the account.
+    Action.FAIL_WINDOW: Rule(_at_once),
+    Action.NO_PERMISSION: Rule(_at_once),
+    Action.STOP_ENDPOINT: Rule(_at_once),
+    Action.STOP_ACCOUNT: Rule(_at_once),
 }
-_TOKEN: Mapping[Action, Rule] = {
-    Action.RETRY: Rule(Step.RETRY, Reach.ACCOUNT),
-    Action.SLOW_DOWN: Rule(Step.PAUSE, Reach.ACCOUNT),
-    Action.QUOTA: Rule(Step.NEXT_DAY, Reach.ACCOUNT),
-    Action.NOT_READY: Rule(Step.LATER, Reach.ACCOUNT),
+TOKEN: Mapping[Action, Rule] = {
+    Action.RETRY: Rule(_backoff, Action.STOP_ACCOUNT),
+    Action.SLOW_DOWN: Rule(_next_minute, Action.STOP_ACCOUNT),
+    Action.QUOTA: Rule(_next_day),
+    Action.NOT_READY: Rule(_longer_each_time),
 }
-RULES: Mapping[Asked, Mapping[Action, Rule]] = {
-    Asked.WINDOW: _WINDOW,
-    Asked.TOKEN: _TOKEN,
-}
-OTHERWISE: Mapping[Asked, Rule] = {
-    Asked.WINDOW: Rule(Step.FAIL, Reach.WINDOW),
-    Asked.TOKEN: Rule(Step.FAIL, Reach.ACCOUNT),
-}
-"""The rule for an action that a table does not name."""
+"""Any other action on a token stops the account."""
 
 
 def decide(
-    asked: Asked, verdict: Verdict, *, failures: int, attempts: int, wall: float
-) -> Decision:
-    """What to do after a verdict; failures: failed attempts so far, including this one.
+    rules: Mapping[Action, Rule], verdict: Verdict, *, failures: int, attempts: int, wall: float
+) -> tuple[Action, float]:
+    """What to do after a verdict, and the seconds until the next request.
 
-    attempts: their limit; wall: the Unix time.
+    rules: `WINDOW` or `TOKEN`.  failures: failed attempts so far, including this one; attempts:
+    their limit.  wall: the Unix time.
     """
-    step, reach = RULES[asked].get(verdict.action, OTHERWISE[asked])
-    match step:
-        case Step.RETRY | Step.PAUSE:
-            delay = retry.delay(failures, attempts, answered=verdict.answered)
-            if delay is None and verdict.then is not None:
-                instead = verdict._replace(action=verdict.then, then=None)
-                return decide(asked, instead, failures=failures, attempts=attempts, wall=wall)
-            if delay is None:
-                return Decision(Step.FAIL, reach)
-            if step is Step.PAUSE:
-                delay = next_minute(wall) - wall + AFTER_THE_MINUTE
-            return Decision(step, reach, delay)
-        case Step.LATER if asked is Asked.TOKEN:
-            return Decision(step, reach, min(TOKEN_AGAIN_AT_MOST, TOKEN_AGAIN * failures))
-        case Step.LATER:
-            return Decision(step, reach, NOT_READY_AGAIN)
-        case Step.NEXT_DAY:
-            return Decision(step, reach, next_quota_day(wall) - wall)
-        case _:
-            return Decision(step, reach)
+    rule = rules.get(verdict.action)
+    if rule is None:
+        return Action.STOP_ACCOUNT, 0.0
+    if rule.last is None or failures < attempts:
+        return verdict.action, rule.delay(verdict, failures, wall)
+    if verdict.then is None:
+        return rule.last, 0.0
+    instead = verdict._replace(action=verdict.then, then=None)
+    return decide(rules, instead, failures=failures, attempts=attempts, wall=wall)

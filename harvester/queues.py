@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
+from harvester.answer import Quota
 from harvester.budget import NEVER, Budget
 from harvester.coverage import Outcome
 from harvester.endpoint import Endpoint
@@ -226,62 +227,23 @@ class WindowQueue:
         self._upcoming = None
 
 
-class Quota:
-    """The state of an interface's quota besides the number of calls.
-
-    unasked, asking: WeChat must be asked for it before the first window; that request is running.
-    exhausted: WeChat has said that it is used up, and has answered nothing since; refused_at: the
-    loop's time at which it said so.  trying: the one call of this hour is under way.
-    """
-
-    __slots__ = ("asking", "exhausted", "refused_at", "trying", "unasked")
-
-    def __init__(self, *, unasked: bool = False) -> None:
-        self.unasked = unasked
-        self.asking = self.exhausted = self.trying = False
-        self.refused_at = -NEVER
-
-    def begin_asking(self) -> None:
-        """WeChat is being asked."""
-        self.unasked, self.asking = False, True
-
-
-class Refusals:
-    """Refusals of an interface in a row.
-
-    tokens: refused since it last accepted one.
-    """
-
-    __slots__ = ("_in_a_row", "_what", "tokens")
-
-    def __init__(self) -> None:
-        self.tokens = self._in_a_row = 0
-        self._what: object = None
-
-    def window(self, what: object) -> int:
-        """A window was refused for good; returns the number in a row for the same reason."""
-        same = what == self._what
-        self._what, self._in_a_row = what, self._in_a_row + 1 if same else 1
-        return self._in_a_row
-
-    def accepted(self) -> None:
-        """A window was answered with its records."""
-        self.tokens = 0
-        self._what = None
-
-
 class InterfaceQueue:
     """One interface of one account: its windows, its budget, and whether one can be requested now.
+
+    Its attributes are changed by its methods only.
 
     stopped: why no window is requested any more, else None; forbidden: because the account may not
     use the interface.
     proven: an answer has shown that the account may use it; before that, one request at a time.
+    unasked: WeChat must be asked for its quota before the first window.
+    trying: the quota is used up, and the one call of this hour is under way.
     epoch: under which this worker holds the account.
     """
 
     __slots__ = (
-        "appid", "budget", "endpoint", "epoch", "forbidden", "in_flight", "parked_until", "proven",
-        "quota", "refusals", "stopped", "windows",
+        "_asking", "_equal_refusals", "_exhausted", "_refused_at", "_refused_for",
+        "_refused_tokens", "appid", "budget", "endpoint", "epoch", "forbidden", "in_flight",
+        "parked_until", "proven", "stopped", "trying", "unasked", "windows",
     )  # fmt: skip
 
     def __init__(
@@ -298,8 +260,14 @@ class InterfaceQueue:
         self.endpoint = endpoint
         self.windows = windows
         self.budget = budget
-        self.quota = Quota(unasked=ask_quota)
-        self.refusals = Refusals()
+        self.unasked = ask_quota
+        self._asking = False
+        self._exhausted = False  # WeChat has said so, and has answered nothing since
+        self._refused_at = -NEVER  # the loop's time at which it said so
+        self.trying = False
+        self._refused_for: object = None
+        self._equal_refusals = 0  # windows, in a row
+        self._refused_tokens = 0  # since it last accepted one
         self.in_flight = 0
         self.parked_until = 0.0
         self.proven = False
@@ -324,7 +292,7 @@ class InterfaceQueue:
 
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` returns a window; NEVER if none is known."""
-        if self.quota.asking or (self.in_flight and not self.proven):
+        if self._asking or (self.in_flight and not self.proven):
             return NEVER
         if self.parked_until > wall and self._is_parked(wall) and self.windows:
             return now + min(self.parked_until - wall, RECHECK)
@@ -342,7 +310,7 @@ class InterfaceQueue:
         """The window to try now; None if there is none."""
         budget = self.budget
         if (
-            self.quota.asking
+            self._asking
             or (self.in_flight and not self.proven)
             or (self.parked_until > wall and self._is_parked(wall))
             or (budget.limited and budget.left(wall) <= 0)
@@ -352,32 +320,73 @@ class InterfaceQueue:
         if attempt is not None:
             self.in_flight += 1
             budget.spend()
-            self.quota.trying = self.quota.exhausted
+            self.trying = self._exhausted
         return attempt
 
     def put_back(self, attempt: Attempt, now: float) -> None:
         """A window that was taken is not sent after all."""
-        self.budget.spend(-1)
+        self.unsent()
         self.again(attempt, now)
         self.settled()
+
+    def unsent(self) -> None:
+        """A call that was counted has not left."""
+        self.budget.spend(-1)
 
     def settled(self) -> None:
         """A window is no longer in flight."""
         self.in_flight -= 1
+
+    def ask(self) -> None:
+        """WeChat is being asked for the quota: no window is requested meanwhile."""
+        self.unasked, self._asking = False, True
+
+    def unask(self) -> None:
+        """WeChat was not asked, or refused the token: it must be asked again."""
+        self.unasked, self._asking = True, False
+
+    def asked(self, quota: Quota | None, wall: float) -> None:
+        """WeChat was asked for the quota; None: it is not known."""
+        self._asking = False
+        if quota is not None:
+            self.budget.told(quota.daily, quota.left, wall)
+
+    def prove(self, sent_at: float) -> None:
+        """A request that was sent at a time of the loop was answered as only a usable one is."""
+        if sent_at >= self._refused_at:
+            self.proven = True
 
     def refused(self, now: float) -> bool:
         """WeChat says that the quota is used up (now: the loop's time).
 
         Returns whether that is new: not of requests that were in flight with the first one.
         """
-        news = self.quota.trying or not self.quota.exhausted
-        self.quota.exhausted, self.quota.trying, self.quota.refused_at = True, False, now
+        news = self.trying or not self._exhausted
+        self._exhausted, self.trying, self._refused_at = True, False, now
         self.proven = False
         return news
 
-    def answered_again(self) -> None:
-        """WeChat answers again after that."""
-        self.quota.exhausted = self.quota.trying = False
+    def tried(self) -> bool:
+        """The one call of this hour was not refused; returns whether it was answered."""
+        self.trying = False
+        self._exhausted = self._exhausted and not self.proven
+        return self.proven
+
+    def accepted(self) -> None:
+        """A window was answered with its records."""
+        self._refused_tokens = 0
+        self._refused_for = None
+
+    def window_refused(self, reason: object) -> int:
+        """A window was refused for good; returns the number in a row for the same reason."""
+        same = reason == self._refused_for
+        self._refused_for, self._equal_refusals = reason, self._equal_refusals + 1 if same else 1
+        return self._equal_refusals
+
+    def token_refused(self, dropped: bool) -> int:
+        """A token was refused; returns how many were dropped since one was accepted."""
+        self._refused_tokens += dropped
+        return self._refused_tokens
 
     def park(self, until: float) -> bool:
         """Pause until a Unix time; returns whether that is new."""
@@ -385,11 +394,11 @@ class InterfaceQueue:
         self.parked_until = max(self.parked_until, until)
         return news
 
-    def stop(self, reason: StopReason) -> Iterator[Days]:
+    def stop(self, reason: StopReason, *, forbidden: bool = False) -> Iterator[Days]:
         """Stop for this run; yields the windows that are left."""
         if self.stopped is LOST:
             return iter(())
-        self.stopped = reason
+        self.stopped, self.forbidden = reason, forbidden
         return self.windows.rest()
 
     def drop(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether a window is tried again, and when: by the kind and the number of failures.
+"""When a window is tried again: by the kind and the number of failures.
 
 Rule: decides, never sleeps.
 
@@ -39,13 +39,11 @@ AWAY = Backoff(base=0.25, cap=5.0)
 """A server that stores records does not answer: it may be restarting."""
 
 
-def delay(failures: int, attempts: int, *, answered: bool) -> float | None:
-    """Seconds until the next attempt, or None if that was the last one.
+def delay(failures: int, *, answered: bool) -> float:
+    """Seconds until the next attempt.
 
     failures: attempts that failed so far; answered: whether the last one got an HTTP answer.
     """
-    if failures >= attempts:
-        return None
     return (BUSY if answered else UNREACHED).delay(failures)
 
 

@@ -2,8 +2,8 @@
 
 Rule: starts no task; the engine starts the workers and ends them.
 
-A job is a window, a token, or a quota request.  `harvester.policy` decides what follows from an
-answer; this module does it: retry, defer to a later run, or fail.
+A job is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
+`Worker` carries it out.
 """
 
 from __future__ import annotations
@@ -14,30 +14,15 @@ from collections.abc import Callable, Iterable
 import anyio
 
 from harvester import events
-from harvester.account import AccountQueue, Job
+from harvester.account import AccountQueue
 from harvester.auth import TokenRefusedError
 from harvester.coverage import Outcome
-from harvester.errors import (
-    AccountError,
-    EndpointError,
-    HarvestError,
-    NetworkError,
-    RunError,
-    WindowError,
-)
+from harvester.errors import AccountError, NetworkError, RunError
 from harvester.ledger.base import Exhausted, Spent
-from harvester.model import Action, Verdict, Window, without_rid
+from harvester.model import Action, Verdict, Window, duration, without_rid
 from harvester.network import Network
 from harvester.options import Options
-from harvester.pipeline import (
-    DEFERRALS,
-    Defer,
-    NextPage,
-    Pipeline,
-    Retry,
-    TooLong,
-    explain,
-)
+from harvester.pipeline import DEFERRALS, Pipeline, explain
 from harvester.plan import (
     QUOTA_MARGIN,
     Days,
@@ -48,12 +33,11 @@ from harvester.plan import (
     settles_at,
 )
 from harvester.planner import Plan
-from harvester.policy import NOT_READY_AGAIN, Asked, Step, decide
+from harvester.policy import NOT_READY_AGAIN, TOKEN, Decision, decide
 from harvester.queues import (
     LOST,
     QUOTA_AGAIN,
     Attempt,
-    Harvested,
     InterfaceQueue,
     StopReason,
 )
@@ -119,7 +103,7 @@ class Worker:
         sharing = self._writer.sharing
         while (job := await scheduler.take()) is not None:
             if sharing is not None and not sharing.may_send():
-                self._put_back(job)
+                job.account.put_back(job, loop.time())  # another worker may have the account
                 scheduler.settled(job.account, 0.0)
                 with anyio.move_on_after(RENEWED):
                     await sharing.renewal()
@@ -127,38 +111,18 @@ class Worker:
             began = loop.time()
             account, queue, attempt = job
             try:
-                if queue is not None and attempt is not None:  # the usual case, on a short path
+                if queue is None:
+                    await self._renew(account)
+                elif attempt is None:
+                    await self._ask_quota(account, queue)
+                else:
                     self._unbooked[queue] = None
                     self._writer.sent.set()
                     await self._try(account, queue, attempt)
-                else:
-                    await self._do(job)
-            except AccountError as exc:
-                reason = _stop_reason(exc)
-                if not (sharing and exc.local and sharing.give_back(job.account, reason)):
-                    await self.stop_account(job.account, reason)
             except NetworkError as exc:
                 self.fatal = exc
                 self.stop()
             scheduler.settled(job.account, loop.time() - began)
-
-    def _put_back(self, job: Job) -> None:
-        """The lease has ended, so another worker may have the account: send nothing."""
-        account, queue, attempt = job
-        if queue is None:
-            account.renewal.running = False
-        elif attempt is not None:
-            queue.put_back(attempt, _now())
-        else:
-            queue.quota.asking, queue.quota.unasked = False, True
-
-    async def _do(self, job: Job) -> None:
-        """A job that is not a window."""
-        account, queue, _ = job
-        if queue is None:
-            await self._renew(account)
-            return
-        await self._ask_quota(account, queue)
 
     # before the first request
 
@@ -193,87 +157,86 @@ class Worker:
         """Request no more windows of an interface in this run."""
         await self._leave(queue, queue.stop(reason), reason)
 
+    def _notice(
+        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+    ) -> None:
+        """Report something about an account, or about one interface of it."""
+        name = queue.endpoint.name if queue is not None else ""
+        who = f"{account.appid} {name}" if name else account.appid
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
+
     # windows
 
     async def _try(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> None:
-        """Make one attempt at one window, and act on the result."""
+        """Make one attempt at one window, and carry out what follows."""
         if queue.windows.split:
             self._report_split(queue)
-        try:
-            result = await self._pipeline.run(account, queue, attempt)
-            if not isinstance(result, Harvested):
-                await self._otherwise(account, queue, result)
-            elif not self._handed_over(result):
-                await self._harvested(account, queue, attempt, result)
-        except WindowError as exc:
-            account.why = str(exc)
-            await self._leave(queue, [attempt.days], _stop_reason(exc))
-        except EndpointError as exc:
-            await self._stop_interface(account, queue, attempt, exc)
-        except AccountError as exc:
-            await self._leave(queue, [attempt.days], _stop_reason(exc))
-            raise
-        finally:
-            queue.settled()
-        if queue.quota.trying:
+        decision = await self._pipeline.run(account, queue, attempt)
+        if not self._handed_over(decision):
+            await self._carry_out(account, queue, decision)
+        queue.settled()
+        if queue.trying:
             await self._tried(account, queue)
         if queue.budget.limited:
             await self._check_budget(account, queue)
 
+    async def _carry_out(
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
+    ) -> None:
+        attempt = decision.attempt
+        failed = StopReason(None, decision.reason, decision.code, decision.rid)
+        match decision.action:
+            case Action.DONE:
+                await self._harvested(account, queue, decision)
+            case Action.FAIL_WINDOW:
+                account.why = decision.reason
+                await self._leave(queue, [attempt.days], failed)
+            case Action.NO_PERMISSION | Action.STOP_ENDPOINT:
+                await self._leave(queue, [attempt.days], failed)
+                forbidden = decision.action is Action.NO_PERMISSION
+                await self._stop_interface(account, queue, failed, forbidden=forbidden)
+            case Action.STOP_ACCOUNT:
+                await self._leave(queue, [attempt.days], failed)
+                await self.stop_account(account, failed)
+            case _ if queue.stopped is not None:  # in the meantime
+                await self._leave(queue, [attempt.days], queue.stopped)
+            case Action.RETRY | Action.SLOW_DOWN | Action.RENEW_TOKEN:
+                self._again(account, queue, decision)
+            case Action.SPLIT:
+                queue.windows.single_days(attempt, _now())
+                self._report_split(queue)
+            case Action.QUOTA:
+                await self._quota_refused(account, queue, decision)
+            case Action.NOT_READY:
+                await self._not_ready(account, queue, decision)
+
     async def _stop_interface(
-        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, exc: EndpointError
+        self, account: AccountQueue, queue: InterfaceQueue, reason: StopReason, *, forbidden: bool
     ) -> None:
         """Stop an interface; and the account, if it may use none of its interfaces."""
-        reason = _stop_reason(exc)
-        queue.forbidden = exc.forbidden
-        await self._leave(queue, [attempt.days], reason)
-        await self._stop_queue(queue, reason)
+        await self._leave(queue, queue.stop(reason, forbidden=forbidden), reason)
         if all(each.forbidden for each in account.queues):
-            whole = reason._replace(reason=f"{account.appid}: {exc}")
+            whole = reason._replace(reason=f"{account.appid}: {reason.reason}")
             await self.stop_account(account, whole)
 
-    async def _otherwise(
-        self,
-        account: AccountQueue,
-        queue: InterfaceQueue,
-        result: Retry | Defer | NextPage | TooLong,
-    ) -> None:
-        if queue.stopped is not None:  # in the meantime
-            await self._leave(queue, [result.attempt.days], queue.stopped)
-            return
-        match result:
-            case Retry():
-                self._again(account, queue, result)
-            case NextPage():
-                queue.again(result.attempt, _now())
-            case TooLong():
-                self._in_days(queue, result.attempt)
-            case Defer(whole_endpoint=True):
-                await self._quota_refused(account, queue, result)
-            case Defer():
-                await self._later(account, queue, result)
-
-    def _handed_over(self, harvested: Harvested) -> bool:
-        """Pass a window without events to the writer, if the channel has space: the usual case."""
-        if harvested.out_of_range or harvested.batch.late or not self._writer.offer(harvested):
+    def _handed_over(self, decision: Decision) -> bool:
+        """Pass a window to the writer, if the channel has space: the usual case."""
+        harvested = decision.harvested
+        if harvested is None or harvested.batch.late or not self._writer.offer(harvested):
             return False
         self.progressed = self._network.last_answer
         return True
 
     async def _harvested(
-        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, harvested: Harvested
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
     ) -> None:
+        harvested, attempt = decision.harvested, decision.attempt
+        assert harvested is not None, "an attempt that is done has its window"
         self.progressed = self._network.last_answer
-        if harvested.out_of_range:
-            self._emit(events.Foreign(attempt.window, harvested.out_of_range))
         await self._writer.harvested(harvested)
-        if harvested.batch.late:
-            await self._late(account, queue, attempt, harvested)
-
-    async def _late(
-        self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt, harvested: Harvested
-    ) -> None:
-        """WeChat says that the figures are late: store them, and request them again."""
+        if not harvested.batch.late:
+            return
+        # WeChat says that the figures are late: they are stored, and requested again.
         again = Attempt(
             attempt.window,
             deferrals=attempt.deferrals + 1,
@@ -296,55 +259,54 @@ class Worker:
         self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
         queue.again(attempt, _now() + delay)
 
-    def _in_days(self, queue: InterfaceQueue, attempt: Attempt) -> None:
-        """The interface takes no window of so many days from this account now."""
-        queue.windows.single_days(attempt, _now())
-        self._report_split(queue)
-
     def _report_split(self, queue: InterfaceQueue) -> None:
         if split := queue.windows.take_split():
-            self._emit(events.Split(queue.appid, queue.endpoint.name, 1, split))
+            self._emit(events.Split(queue.appid, queue.endpoint.name, split))
 
-    def _again(self, account: AccountQueue, queue: InterfaceQueue, retry: Retry) -> None:
-        account.why = retry.reason
-        if retry.dropped:
-            self._emit(events.TokenRefused(account.appid, retry.reason))
-        if retry.paused:
-            self._emit(events.Paused(account.appid, retry.delay, retry.reason))
-            self._emit(events.Slowed(account.appid, account.limiter.speed))
-        self._try_again(queue, retry.attempt, retry.delay, retry.reason, retry.attempt.failures)
+    def _again(self, account: AccountQueue, queue: InterfaceQueue, decision: Decision) -> None:
+        attempt, delay, reason = decision.attempt, decision.delay, decision.reason
+        if not reason:
+            queue.again(attempt, _now())
+            return
+        account.why = reason
+        if decision.first and decision.action is Action.RENEW_TOKEN:
+            self._notice("TokenRefused", account, f"the access token was refused: {reason}")
+        elif decision.first:
+            self._emit(events.Paused(account.appid, delay, reason))
+            speed = f"{account.limiter.speed:.0%} of its rate"
+            self._notice("Slowed", account, f"from now on at {speed}, recovering slowly")
+        self._try_again(queue, attempt, delay, reason, attempt.failures)
 
-    async def _later(self, account: AccountQueue, queue: InterfaceQueue, later: Defer) -> None:
-        """A window whose figures are not ready."""
-        account.why = later.reason
-        attempt = later.attempt
+    async def _not_ready(
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
+    ) -> None:
+        attempt, delay, reason = decision.attempt, decision.delay, decision.reason
+        account.why = reason
         if self._options.wait and attempt.deferrals <= DEFERRALS:
-            delay = later.until - self._wall()
-            self._try_again(queue, attempt, delay, later.reason, attempt.deferrals)
+            self._try_again(queue, attempt, delay, reason, attempt.deferrals)
         else:
-            await self._leave(queue, [attempt.days], StopReason(later.until, later.reason))
+            later = StopReason(self._wall() + delay, reason)
+            await self._leave(queue, [attempt.days], later)
 
     # a used-up quota: one call an hour, until one is answered
 
     async def _quota_refused(
-        self, account: AccountQueue, queue: InterfaceQueue, later: Defer
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
     ) -> None:
-        account.why = later.reason
+        account.why, until = decision.reason, self._wall() + decision.delay
         news = queue.refused(_now())
-        queue.again(later.attempt, _now())
-        await self._note_quota(queue, later.until)
+        queue.again(decision.attempt, _now())
+        await self._note_quota(queue, until)
         if not self._options.wait:
-            await self._stop_queue(queue, StopReason(later.until, later.reason))
+            await self._stop_queue(queue, StopReason(until, decision.reason))
         elif news:
-            self._pause(queue, self._wall() + QUOTA_AGAIN, later.reason)
+            self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)
 
     async def _tried(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """The one call of this hour was not refused: it was answered, or that is unknown."""
-        if queue.proven:
-            queue.answered_again()
+        if queue.tried():
             await self._note_quota(queue, 0.0)
             return
-        queue.quota.trying = False
         if queue.stopped is not None:
             return
         wall = self._wall()
@@ -383,23 +345,24 @@ class Worker:
 
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """Set an interface's budget to WeChat's number; if that stays unknown, say so."""
-        quota = queue.quota
         try:
-            told = await self._pipeline.quota(account, queue)
-        finally:
-            quota.asking = False
-        if not isinstance(told, Verdict):
-            daily, left, calls, seconds = told
-            queue.budget.told(daily, left, self._wall())
-            self._emit(
-                events.QuotaTold(account.appid, queue.endpoint.name, daily, left, calls, seconds)
-            )
+            found = await self._pipeline.quota(account, queue)
+        except AccountError as exc:
+            await self.stop_account(account, StopReason(None, str(exc)))
+            return
+        if not isinstance(found, Verdict):
+            queue.asked(found, self._wall())
+            rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
+            left = f"{found.left:,} of {found.daily:,} calls are left today"
+            self._notice("Quota", account, left + (rate if found.calls else ""), queue)
             await self._check_budget(account, queue)
-        elif told.action is Action.RENEW_TOKEN:
-            quota.unasked = True
+        elif found.action is Action.RENEW_TOKEN:
+            queue.unask()
         else:
-            text = f"WeChat did not say how many calls of {queue.endpoint.name} are left"
-            self._emit(events.Noticed(f"{text}: {without_rid(explain(told))}"))
+            queue.asked(None, self._wall())
+            name, why = queue.endpoint.name, without_rid(explain(found))
+            text = f"WeChat did not say how many calls of {name} are left: {why}"
+            self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """The day's budget is used up: the interface waits for midnight in China."""
@@ -435,38 +398,41 @@ class Worker:
             if verdict.answered or await self._network.counts(sent_at, verdict.message):
                 await self._token_refused(account, verdict)
         else:
-            account.renewal.succeeded()
+            account.token_fetched()
             if news:
-                self._emit(events.TokenFetched(account.appid, account.token.lifetime))
+                lifetime = duration(account.token.lifetime)
+                self._notice("TokenFetched", account, f"access token, good for {lifetime}")
         finally:
-            account.renewal.running = False
+            account.renewed()
 
     async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
         wall, attempts = self._wall(), self._options.attempts
         reason = account.why = f"no access token: {explain(verdict)}"
-        failures = account.renewal.failed()
-        step, _, delay = decide(
-            Asked.TOKEN, verdict, failures=failures, attempts=attempts, wall=wall
-        )
-        if step is Step.FAIL:
-            raise self._no_token(account, verdict)
-        if step is Step.NEXT_DAY:
-            account.renewal.succeeded()
-            await self._no_token_today(account, StopReason(wall + delay, reason))
-            return
-        if step is Step.PAUSE:
-            self._pipeline.pause(account, delay)
-        account.renewal.at = _now() + delay
-        self._emit(events.Retrying(account.appid, None, failures, delay, reason))
+        failures = account.token_failed()
+        action, delay = decide(TOKEN, verdict, failures=failures, attempts=attempts, wall=wall)
+        match action:
+            case Action.STOP_ACCOUNT:
+                await self._no_token(account, verdict, failures)
+            case Action.QUOTA:
+                account.token_fetched()
+                await self._no_token_today(account, StopReason(wall + delay, reason))
+            case _:
+                if action is Action.SLOW_DOWN:
+                    account.pause(delay, _now())
+                account.renewed(_now() + delay)
+                self._emit(events.Retrying(account.appid, None, failures, delay, reason))
 
-    def _no_token(self, account: AccountQueue, verdict: Verdict) -> AccountError | NetworkError:
+    async def _no_token(self, account: AccountQueue, verdict: Verdict, failures: int) -> None:
+        """Stop an account; or leave it to others, since the reason may be this machine's own."""
         if not verdict.answered and not self._network.answered:
-            return self._pipeline.lost(verdict.message)
+            raise self._pipeline.lost(verdict.message)
         tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
-        after = f" after {account.renewal.failures} attempts" if tried else ""
-        error = AccountError(f"{account.appid}: no access token{after}: {explain(verdict)}")
-        error.local = True
-        return error.told(verdict.code, verdict.rid)
+        after = f" after {failures} attempts" if tried else ""
+        why = f"{account.appid}: no access token{after}: {explain(verdict)}"
+        reason = StopReason(None, why, verdict.code, verdict.rid)
+        sharing = self._writer.sharing
+        if sharing is None or not sharing.give_back(account, reason):
+            await self.stop_account(account, reason)
 
     async def _no_token_today(self, account: AccountQueue, reason: StopReason) -> None:
         assert reason.until is not None
@@ -486,11 +452,6 @@ class Worker:
             self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))
         for queue in account.queues:
             await self._stop_queue(queue, reason)
-
-
-def _stop_reason(exc: HarvestError) -> StopReason:
-    """Why windows failed."""
-    return StopReason(None, str(exc), exc.code, exc.rid)
 
 
 def _now() -> float:

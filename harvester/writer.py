@@ -19,7 +19,7 @@ from harvester.channel import Channel
 from harvester.coverage import Outcome
 from harvester.endpoint import has_each_day
 from harvester.errors import LedgerError, SinkError, UsageError
-from harvester.events import Committed, Drifted, Gap, Observer
+from harvester.events import Committed, Notice, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import check_list, holds_records
 from harvester.ledger.base import Ledger, SharedLedger, Spent
@@ -208,7 +208,6 @@ class Writer:
             await self.ledger.commit(outcomes, checkpoints, self._calls())
         if windows:
             self._emit(self._committed(windows))
-            self._report_gaps(windows)
 
     async def _store_held(
         self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
@@ -247,7 +246,6 @@ class Writer:
         if stored := [each for each in windows if each.batch.window.appid not in lost]:
             sharing.windows += len(stored)
             self._emit(self._committed(stored))
-            self._report_gaps(stored)
 
     async def _write(
         self, batches: Sequence[Batch], fence: Fence
@@ -264,7 +262,7 @@ class Writer:
                 refused.update(written.refused)
                 if name in self._kept:
                     checkpoints[name] = written.checkpoint
-                self._tell_drift(written.drift)
+                self._report_drift(written.drift)
         self.writing = ""
         return checkpoints, refused
 
@@ -272,8 +270,14 @@ class Writer:
         """A window whose figures are late is stored, but not reported as done."""
         changed = provisional = 0
         batches = [each.batch for each in windows]
-        for batch, outcome, former, *_ in windows:
+        foreign: list[tuple[Window, int]] = []
+        gaps: list[tuple[Window, int]] = []
+        for batch, outcome, former, out_of_range, *_ in windows:
             window = batch.window
+            if out_of_range:
+                foreign.append((window, out_of_range))
+            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
+                gaps.append((window, outcome.empty.bit_count()))
             provisional += (outcome.state != "final") - (window in self._late)
             if former is not None and not former.same_records(outcome.tally):
                 changed += window not in self._changed
@@ -287,15 +291,12 @@ class Writer:
             sum([batch.count for batch in batches]),
             changed,
             provisional,
+            tuple(foreign),
+            tuple(gaps),
         )
 
-    def _report_gaps(self, windows: Iterable[Harvested]) -> None:
-        for batch, outcome, *_ in windows:
-            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
-                self._emit(Gap(batch.window, outcome.empty.bit_count()))
-
-    def _tell_drift(self, drift: Iterable[str]) -> None:
+    def _report_drift(self, drift: Iterable[str]) -> None:
         for sentence in drift:
             if sentence not in self._drift:
                 self._drift.add(sentence)
-                self._emit(Drifted(sentence))
+                self._emit(Notice("warning", "Drifted", "", "", sentence))

@@ -190,6 +190,11 @@ def run(**values: Any) -> int:
         status = conclude(report, where, manner, (scope.begin, scope.end))
     except ReaderGoneError as exc:
         return conclude_unread(exc.report, as_json=values["json"])
+    for spec in values["export"] if not values["quiet"] else ():
+        target = _text(spec).partition("?")[0]
+        for note in report.notes:
+            if note.startswith(f"{target}: ") and note != failed:
+                say(note, "info")
     if failed:
         say(failed, "error")
         return STOPPED

@@ -8,7 +8,6 @@ once when it occurs, since an operator may have to act before the end.
 
 from __future__ import annotations
 
-import math
 import textwrap
 import time
 from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ from harvester.cli.screen import (
     named,
     plain,
 )
-from harvester.events import Bookkeeper, Event, Observer, reason_of
+from harvester.events import NO_ROW, Bookkeeper, Event, Observer, reason_of
 from harvester.model import without_rid
 from harvester.plan import china
 
@@ -107,9 +106,9 @@ class _Cause:
             case events.Stalled() if event.reasons:
                 self._stalled = time.monotonic() - event.seconds
                 self._why = without_rid(event.reasons[0])
-            case events.Unreachable():
-                self._why, self._stalled = _nobody(event), 0.0
-            case events.Reachable():
+            case events.Notice(code="Unreachable"):
+                self._why, self._stalled = event.text, 0.0
+            case events.Notice(code="Reachable"):
                 self._why = ""
 
     def _wait(self, who: str, seconds: float, reason: str) -> None:
@@ -153,7 +152,7 @@ class _News:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._accounts = self._foreign = 0
-        self._lost = False  # whether it was said that nobody answers
+        self._outage = "Reachable"
         self._reasons: set[object] = set()
         self._held: list[str] = []
 
@@ -161,32 +160,46 @@ class _News:
         """The lines to tell now; silent: nothing of this event."""
         if isinstance(event, events.RunStarted):
             self._accounts = event.accounts
-        text = None if silent else self._line(event)
+        lines = [] if silent else self._lines(event)
         if isinstance(event, events.AccountStopped | events.Deferred | events.Failed):
-            self._held += [text] if text else []
-            text = None
+            self._held += lines
+            lines = []
         elif isinstance(event, events.Ended):
             self._held = []
-        told = []
         if self._held and time.monotonic() - self._began >= LONG:
-            told, self._held = self._held, []
-        return [*told, text] if text else told
+            lines, self._held = [*self._held, *lines], []
+        return lines
 
-    def _line(self, event: Event) -> str | None:
+    def _lines(self, event: Event) -> list[str]:
         match event:
             case events.AccountStopped() if logs_json():
-                return None  # it is logged as an error
-            case events.Foreign():
-                self._foreign += 1
-                return message(event) if self._foreign <= LOUD else None
-            case events.Unreachable() | events.Reachable():
-                known, self._lost = self._lost, isinstance(event, events.Unreachable)
-                return message(event) if known is not self._lost else None
-            case events.TokenFetched() | events.QuotaTold() | events.Slowed():
-                return message(event) if self._accounts <= LOUD else None
+                shown = False  # it is logged as an error
+            case events.Committed():
+                return self._of_windows(event)
+            case events.Notice(code="Unreachable" | "Reachable"):
+                shown, self._outage = event.code != self._outage, event.code
+            case events.Notice(code="TokenFetched" | "Quota" | "Slowed"):
+                shown = self._accounts <= LOUD
             case _:
                 reason = _reason(event)
-                return message(event) if reason is None or self._is_new(reason) else None
+                shown = reason is None or self._is_new(reason)
+        text = message(event) if shown else None
+        return [text] if text else []
+
+    def _of_windows(self, event: events.Committed) -> list[str]:
+        foreign = event.foreign[: LOUD - self._foreign]
+        self._foreign += len(foreign)
+        return [
+            *(
+                f"{window}: {many(rows, 'row')} of days that were not asked for, left out"
+                for window, rows in foreign
+            ),
+            *(
+                f"{window}: {many(days, 'day')} {NO_ROW}"
+                for window, days in event.gaps
+                if self._is_new(("gap", window.endpoint))
+            ),
+        ]
 
     def _is_new(self, reason: object) -> bool:
         """Whether a reason comes for the first time, and is not one too many."""
@@ -207,10 +220,8 @@ def _reason(event: Event) -> object:
             return without_rid(event.reason), china(time.time()).date()
         case events.Split():
             return "split", event.endpoint
-        case events.Noticed():
-            return event.sentence
-        case events.Gap():
-            return "gap", event.window.endpoint
+        case events.Notice(code="QuotaUnknown"):
+            return event.text
         case _:
             return None
 
@@ -223,10 +234,6 @@ def message(event: Event) -> str | None:
             done = f", {event.skipped:,} of {event.planned:,} are done" if event.skipped else ""
             text = f"{many(left, 'window')} to harvest of {many(event.accounts, 'account')}{done}"
             return "; ".join([text, *event.notes])
-        case events.TokenRefused():
-            return f"{event.appid}: the access token was refused: {event.reason}"
-        case events.TokenFetched():
-            return f"{event.appid}: access token, good for {duration(event.lifetime)}"
         case events.Paused():
             return f"{_who(event)} pauses for {duration(event.seconds)}: {event.reason}"
         case events.Deferred():
@@ -244,48 +251,15 @@ def message(event: Event) -> str | None:
         case events.Stalled():
             reasons = "; ".join(map(without_rid, event.reasons))
             return f"nothing new for {duration(event.seconds)}: {reasons}"
-        case _:
-            return _rare(event)
-
-
-def _rare(event: Event) -> str | None:
-    match event:
         case events.Split():
             return (
                 f"{event.appid} {event.endpoint}: WeChat refused a window of several days; this run"
                 " requests single days of it"
             )
-        case events.Slowed():
-            return f"{event.appid}: from now on at {event.share:.0%} of its rate, recovering slowly"
-        case events.QuotaTold():
-            rate = f"; WeChat allows {event.calls:,} calls in {event.seconds} s"
-            return (
-                f"{event.appid} {event.endpoint}: {event.left:,} of {event.daily:,} calls are left"
-                f" today{rate if event.calls else ''}"
-            )
-        case events.Foreign():
-            rows = many(event.rows, "row")
-            return f"{event.window}: {rows} of days that were not asked for, left out"
-        case events.Drifted() | events.Noticed() | events.Gap():
-            return event.sentence
-        case events.Unreachable():
-            return _nobody(event)
-        case events.Reachable():
-            return f"somebody answers again, after {duration(event.seconds)}"
-        case events.Stopping():
-            return (
-                f"stopping once {many(event.in_flight, 'request')} in flight are answered and"
-                " stored; once more to stop at once"
-            )
+        case events.Notice():
+            return event.text
         case _:
             return None
-
-
-def _nobody(event: events.Unreachable) -> str:
-    """That nobody answers, for how long, and how long that is waited for."""
-    since = f" for {duration(event.seconds)}" if event.seconds else ""
-    limit = f" for up to {duration(event.patience)}" if event.patience < math.inf else ""
-    return f"nobody answers{since} ({event.reason}); trying every few seconds{limit}"
 
 
 def _who(event: events.Paused) -> str:
@@ -307,8 +281,10 @@ class Lines:
         """Tell what is worth a line, and where the run stands every few seconds."""
         counts = self._counts
         counts.add(event)
+        notice = event if isinstance(event, events.Notice) else None
+        name, level = (notice.code, notice.level) if notice else (type(event).__name__, "info")
         for text in self._news.of(event):
-            log(text, event=type(event).__name__)
+            log(text, level, name)
         now = time.monotonic()
         if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
             self._told = now

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harvester import codec
 from harvester.errors import without_passwords
+from harvester.model import duration as duration
 from harvester.model import many as many
 from harvester.plan import CHINA
 
@@ -139,18 +140,6 @@ def show_json(content: object, *, aside: bool = False) -> None:
 def tell(text: str = "") -> None:
     """A line of the result on standard output."""
     print(harmless(text), flush=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 def china_time(moment: float) -> str:

@@ -58,9 +58,9 @@ WORLDS = (
     Planted(
         "a window that waits for a retry occupies its slot",
         "worker.py",
-        "                self._again(account, queue, result)\n",
-        "                await asyncio.sleep(result.delay)\n"
-        "                queue.again(result.attempt, _now())\n",
+        "                self._again(account, queue, decision)\n",
+        "                await asyncio.sleep(decision.delay)\n"
+        "                queue.again(decision.attempt, _now())\n",
     ),
     Planted(
         "a worker that takes a job wakes no other worker for the next one",
@@ -90,8 +90,9 @@ WORLDS = (
     Planted(
         "a failed window stays in flight forever",
         "worker.py",
-        "        finally:\n            queue.settled()\n",
-        "        else:\n            queue.settled()\n",
+        "        queue.settled()\n        if queue.trying:",
+        "        if decision.action is not Action.FAIL_WINDOW:\n            queue.settled()\n"
+        "        if queue.trying:",
     ),
     Planted(
         "a waiting window is reported as done",
@@ -196,13 +197,13 @@ WORLDS = (
     Planted(
         "a call whose connection was never opened is counted",
         "pipeline.py",
-        "                queue.budget.spend(-1)\n",
+        "                queue.unsent()\n",
         "                pass\n",
     ),
     Planted(
         "a used-up quota gets one call after the other",
         "worker.py",
-        "            self._pause(queue, self._wall() + QUOTA_AGAIN, later.reason)\n",
+        "            self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)\n",
         "            pass\n",
     ),
     Planted(
@@ -214,8 +215,8 @@ WORLDS = (
     Planted(
         "a request that failed in an outage is lost",
         "worker.py",
-        "            case NextPage():\n                queue.again(result.attempt, _now())\n",
-        "            case NextPage():\n                pass\n",
+        "        if not reason:\n            queue.again(attempt, _now())\n",
+        "        if not reason:\n            pass\n",
     ),
     Planted(
         "a lost network is probed once",
@@ -240,8 +241,8 @@ WORLDS = (
         "a window that returns to a stopped interface is lost",
         "worker.py",
         "in the meantime\n"
-        "            await self._leave(queue, [result.attempt.days], queue.stopped)\n",
-        "in the meantime\n",
+        "                await self._leave(queue, [attempt.days], queue.stopped)\n",
+        "in the meantime\n                pass\n",
     ),
     Planted(
         "the ledger is left open when the run is cancelled",

@@ -13,7 +13,6 @@ import pytest
 import harvester
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Field
-from harvester.events import Drifted
 from harvester.ledger import SqliteLedger
 from harvester.verify import verify
 from tests.scenarios.server import Call, Server
@@ -56,7 +55,7 @@ class Job:
             )
         )  # fmt: skip
         assert report.state == "complete"
-        return [event.sentence for event in events if isinstance(event, Drifted)]
+        return [event.text for event in events if getattr(event, "code", "") == "Drifted"]
 
     def stored(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """The records as the sink returns them, one a day."""

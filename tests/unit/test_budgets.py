@@ -118,10 +118,11 @@ def test_wechat_is_asked_what_is_left(tmp_path: Path) -> None:
     report = run_at(
         at(DAY, 10), wechat, tmp_path, READ, SHARE, ask_quota=True, on_event=told.append
     )
-    quotas = [event for event in told if isinstance(event, events.QuotaTold)]
-    assert {(each.endpoint, each.daily, each.left) for each in quotas} == {
-        (READ.name, 20, 19), (SHARE.name, 10, 10),
-    }  # fmt: skip
+    notices = [event for event in told if isinstance(event, events.Notice)]
+    assert {each.text for each in notices if each.code == "Quota"} == {
+        f"{A} {name}: {left} calls are left today; WeChat allows 10,000,000 calls in 60 s"
+        for name, left in ((READ.name, "19 of 20"), (SHARE.name, "10 of 10"))
+    }
     assert (report.state, report.windows.done, report.requests) == ("waiting", 29, 29)
     assert wechat.counts["errcode 45009"] == 0
 
@@ -275,10 +276,10 @@ def test_45011_slows_that_account_alone_and_it_recovers_slowly() -> None:
     asked = scope(date(2025, 11, 1), YESTERDAY, (A,), (READ, SHARE))
     report = run(wechat, asked, MemorySink(), now=noon(DAY), rate="120/min", on_event=told.append)
     assert report.state == "complete"
-    shares = [event.share for event in told if isinstance(event, events.Slowed)]
-    assert shares[0] == SLOWER
-    assert len(shares) < 6
-    assert wechat.counts["errcode 45011"] <= 2 * len(shares)
+    slowed = [event.text for event in told if getattr(event, "code", "") == "Slowed"]
+    assert slowed[0] == f"{A}: from now on at {SLOWER:.0%} of its rate, recovering slowly"
+    assert len(slowed) < 6
+    assert wechat.counts["errcode 45011"] <= 2 * len(slowed)
     (wait,) = report.waits
     assert (wait.appid, wait.endpoint) == (A, "")
     assert "45011" in wait.reason
@@ -292,12 +293,10 @@ def test_the_progress_says_who_waits_for_what_and_for_how_long(
     lines = Lines()
     lines(events.RunStarted(10, 0, 2))
     lines(events.Paused("wx1", 42.0, "errcode 45011 (slower)"))
-    lines(events.Slowed("wx1", 0.5))
     lines(events.Paused("wx2", 7200.0, "the quota is used up", "getarticleread"))
     told = [line.split(" ", 2)[2] for line in capsys.readouterr().err.splitlines()]
     assert told[1:] == [
         "wx1 pauses for 42 s: errcode 45011 (slower)",
-        "wx1: from now on at 50% of its rate, recovering slowly",
         "wx2 getarticleread pauses for 2 h 00 min: the quota is used up",
     ]
 
@@ -308,9 +307,9 @@ def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
     lines, day = Lines(), YESTERDAY
     for number in range(50):
         lines(events.Deferred("wx1", "e", day, day, 1, 0.0, "late"))
-        lines(events.Foreign(Window("wx1", "e", day, day), 2))
-        lines(events.Split(f"wx{number}", "e", 1, 1))
-        lines(events.Noticed("something"))
+        lines(events.Committed((), 0, 0, foreign=((Window("wx1", "e", day, day), 2),)))
+        lines(events.Split(f"wx{number}", "e", 1))
+        lines(events.Notice("warning", "QuotaUnknown", f"wx{number}", "e", "something"))
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 20 + 2
     assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
@@ -356,7 +355,7 @@ def test_a_wait_is_told_once_however_long_nothing_comes(
     lines(events.Paused("wx1", 60.0, "errcode 45011 (slower)"))
     lines(events.Stalled(10.0, ("wx1 waits, next try in 50 s: errcode 45011 (slower)",)))
     now[0] = 20.0
-    lines(events.Foreign(Window("wx1", "e", YESTERDAY, YESTERDAY), 2))
+    lines(events.Committed((), 0, 0))
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.endswith("; wx1 waits, 20 s of 60 s: errcode 45011 (slower)")
     assert "next try in" not in told

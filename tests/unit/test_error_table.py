@@ -130,7 +130,8 @@ def test_a_code_of_the_minute_pauses_and_slows_the_account(code: int) -> None:
     told = Told(refuse={A: code}, clear_after=30.0)
     assert (told.report.state, told.done()) == ("complete", all_but())
     assert {event.appid for event in told.of(events.Paused)} == {A}
-    assert [event.share for event in told.of(events.Slowed)] == [0.5]
+    slowed = [event.text for event in told.of(events.Notice) if event.code == "Slowed"]
+    assert slowed == [f"{A}: from now on at 50% of its rate, recovering slowly"]
     (wait,) = told.report.waits
     assert wait.reason == sentence(ERRORS, code, "").partition(" [rid")[0]
 

@@ -122,14 +122,31 @@ def test_two_accounts_that_fail_by_turns_are_two_lines() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        events.TokenFetched("wx1", 7200.0),
+        events.Notice("info", "TokenFetched", "wx1", "", "wx1: access token, good for 2 h 00 min"),
         Paused("wx1", 20.0, "slower"),
         events.Stalled(10.0, ()),
-        events.Stopping(3),
+        events.Claimed(("wx1",)),
     ],
 )
 def test_other_events_leave_the_report_alone(event: Event) -> None:
     assert told(event).report == Report()
+
+
+def test_a_warning_is_a_note_of_the_report_once() -> None:
+    warnings = [events.Notice("warning", "QuotaUnknown", who, "e", "why") for who in ("wx1", "wx2")]
+    assert told(*warnings).report.notes == ["why"]
+
+
+def test_rows_of_other_days_and_days_without_a_row_are_parts_of_a_commit() -> None:
+    books = told(
+        Committed((window(0),), 0, 7, foreign=((window(0), 2), (window(1), 3))),
+        Committed((window(1),), 0, 7, gaps=((window(1), 1),)),
+        Committed((window(2),), 0, 7, gaps=((window(2)._replace(appid="wx2"), 1),)),
+    )
+    assert books.report.foreign == 5
+    assert books.report.notes == [
+        f"e: 2 days of 2 accounts {events.NO_ROW} (the first: wx1 e {day(1)})"
+    ]
 
 
 def test_a_report_reads_as_json() -> None:

@@ -13,7 +13,7 @@ import pytest
 from harvester.cli.commands import invoke
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Endpoint
-from harvester.events import Gap, Report, Retrying
+from harvester.events import Committed, Report, Retrying
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.pipeline import DEFERRALS
 from harvester.plan import Days, last_legal_day
@@ -263,7 +263,8 @@ def test_a_day_within_a_window_without_a_row_is_late_and_after_three_days_report
         "getusercumulate: 2 days of 1 account without a row, although every day has one; stored as"
         f" it is (the first: {A} getusercumulate 2026-03-02 to 2026-03-08)"
     )
-    assert [event.days for event in told if isinstance(event, Gap)] == [2]
+    commits = [event for event in told if isinstance(event, Committed)]
+    assert [days for event in commits for _, days in event.gaps] == [2]
     assert run_at(at("2026-03-12", 9.1), Script(answer), endpoint, days, tmp_path).requests == 0
 
 

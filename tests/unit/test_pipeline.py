@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -39,19 +39,9 @@ from harvester.model import (
     Window,
 )  # fmt: skip
 from harvester.network import Network
-from harvester.pipeline import (
-    PAGES,
-    REFUSALS,
-    Defer,
-    NextPage,
-    Pipeline,
-    Result,
-    Retry,
-    TooLong,
-    explain,
-)
+from harvester.pipeline import PAGES, REFUSALS, Pipeline, explain
 from harvester.plan import Cut, next_quota_day, settles_at
-from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN
+from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN, Decision
 from harvester.queues import Attempt, Harvested, InterfaceQueue, Page, WindowQueue
 from harvester.testing import VirtualTimeLoop, run_virtual
 from tests.support import virtual
@@ -144,13 +134,13 @@ class Scene:
         self.queue = InterfaceQueue(endpoint, windows, budget)
         self.account = AccountQueue(shared, Limiter(Rate(100, 1.0)), [self.queue])
 
-    async def run(self, attempt: Attempt = NEW) -> Result:
+    async def run(self, attempt: Attempt = NEW) -> Decision:
         await self.account.token.get()
         return await self.pipeline.run(self.account, self.queue, attempt)
 
 
-def outcome(*answers: object, attempt: Attempt = NEW, **how: Any) -> Result:
-    async def main(loop: VirtualTimeLoop) -> Result:
+def outcome(*answers: object, attempt: Attempt = NEW, **how: Any) -> Decision:
+    async def main(loop: VirtualTimeLoop) -> Decision:
         return await Scene(*answers, **how).run(attempt)
 
     return run_virtual(main)
@@ -158,23 +148,18 @@ def outcome(*answers: object, attempt: Attempt = NEW, **how: Any) -> Result:
 
 def harvested(*answers: object, **how: Any) -> Harvested:
     found = outcome(*answers, **how)
-    assert isinstance(found, Harvested)
-    return found
+    assert found.action is Action.DONE
+    assert found.harvested is not None
+    return found.harvested
 
 
 def batch(*answers: object, **how: Any) -> Batch:
     return harvested(*answers, **how).batch
 
 
-def again(answer: object, attempt: Attempt = NEW) -> Retry:
+def again(answer: object, attempt: Attempt = NEW) -> Decision:
     found = outcome(answer, attempt=attempt)
-    assert isinstance(found, Retry)
-    return found
-
-
-def later(answer: object, attempt: Attempt = NEW) -> Defer:
-    found = outcome(answer, attempt=attempt)
-    assert isinstance(found, Defer)
+    assert found.action is Action.RETRY
     return found
 
 
@@ -192,10 +177,11 @@ async def test_an_interface_that_refuses_what_others_accept_is_stopped() -> None
     refused = {"errcode": 40001, "errmsg": "invalid credential"}
     scene = Scene(refused, refused, refused)
     for _ in range(2):
-        assert isinstance(await scene.run(), Retry)
+        assert (await scene.run()).action is Action.RENEW_TOKEN
         scene.account.token.accept(await scene.account.token.get())  # another interface took it
-    with pytest.raises(EndpointError, match="refused 3 tokens in a row that others accepted"):
-        await scene.run()
+    found = await scene.run()
+    assert found.action is Action.STOP_ENDPOINT
+    assert "refused 3 tokens in a row that others accepted" in found.reason
 
 
 # done
@@ -231,8 +217,8 @@ async def test_a_window_keeps_what_its_answer_took_and_what_it_was_asked_under()
     answer = json.dumps({"list": [{"a": 1}]}).encode()
     scene = Scene(Response(200, answer), wall=START + 0.25, endpoint=DAYS)
     scene.queue.epoch = 7
-    found = await scene.run(Attempt(FOUR, former=Tally(5, 6)))
-    assert isinstance(found, Harvested)
+    found = (await scene.run(Attempt(FOUR, former=Tally(5, 6)))).harvested
+    assert found is not None
     assert (found.size, found.epoch, found.former) == (len(answer), 7, Tally(5, 6))
     assert found.batch.endpoint is DAYS
     assert found.batch.version == int((START + 0.25) * 1000)
@@ -255,8 +241,7 @@ def test_lines_are_not_made_where_nobody_wants_them() -> None:
 async def test_an_interface_is_proven_by_an_answer_that_only_one_that_works_gives() -> None:
     scene = Scene({"errcode": 48001}, {"list": []}, {"errcode": 48001})
     for proven in (False, True, True):
-        with suppress(HarvestError):
-            await scene.run()
+        await scene.run()
         assert scene.queue.proven is proven
 
 
@@ -288,7 +273,7 @@ async def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_an
     scene = Scene(*[{"list": []}] * 3)
     found: list[Any] = await asyncio.gather(scene.run(), scene.run())
     found.append(await scene.run())
-    assert [one.batch.fetched_at[-3:] for one in found] == ["21Z", "21Z", "22Z"]
+    assert [one.harvested.batch.fetched_at[-3:] for one in found] == ["21Z", "21Z", "22Z"]
 
 
 # figures that can still change
@@ -401,8 +386,8 @@ async def test_refusals_without_an_errcode_are_told_apart_by_their_words() -> No
     answers = [Response(200, b"no %d" % (number % 2)) for number in range(12)]
     scene = Scene(*answers, endpoint=Refusing("refusing", "/x", DAY))
     for number in range(12):
-        with pytest.raises(WindowError, match=f"^no {number % 2}$"):
-            await scene.run()
+        found = await scene.run()
+        assert (found.action, found.reason) == (Action.FAIL_WINDOW, f"no {number % 2}")
 
 
 def test_an_interface_of_somebodys_own_may_not_say_whether_it_is_daily() -> None:
@@ -459,11 +444,11 @@ def answered_in_turn(answers: Sequence[object], attempt: Attempt) -> tuple[list[
     async def main(loop: VirtualTimeLoop) -> tuple[list[str], Harvested]:
         scene = Scene(*answers, endpoint=PAGED)
         found = await scene.run(attempt)
-        while isinstance(found, NextPage):
-            assert found.attempt.failures == 0
+        while found.action is Action.RETRY:
+            assert (found.attempt.failures, found.delay, found.reason) == (0, 0.0, "")
             found = await scene.run(found.attempt._replace(failures=3))
-        assert isinstance(found, Harvested)
-        return [request.path for request in scene.transport.sent], found
+        assert found.harvested is not None
+        return [request.path for request in scene.transport.sent], found.harvested
 
     return run_virtual(main)
 
@@ -486,16 +471,17 @@ def test_a_window_of_which_any_part_is_late_is_late(late: int) -> None:
 
 
 def test_an_answer_that_always_promises_another_page_comes_to_an_end() -> None:
-    almost, page = Attempt(FOUR, page=Page(PAGES - 1)), {"list": [], "more": True}
-    answered_in_turn([page, {"list": []}], almost)
-    with pytest.raises(WindowError, match=r"^it has more than 1000 pages$"):
-        answered_in_turn([page, page], almost)
+    page = {"list": [], "more": True}
+    answered_in_turn([page, {"list": []}], Attempt(FOUR, page=Page(PAGES - 1)))
+    found = outcome(page, attempt=Attempt(FOUR, page=Page(PAGES)), endpoint=PAGED)
+    assert (found.action, found.reason) == (Action.FAIL_WINDOW, "it has more than 1000 pages")
 
 
 def test_a_window_that_is_too_long_is_told_apart() -> None:
     attempt = Attempt(Window("wx1", "paged", DAY, date(2020, 1, 4)), failures=2)
     refused = {"errcode": 61501, "errmsg": "date range error"}
-    assert outcome(refused, attempt=attempt, endpoint=PAGED) == TooLong(attempt)
+    found = outcome(refused, attempt=attempt, endpoint=PAGED)
+    assert (found.action, found.attempt) == (Action.SPLIT, attempt)
 
 
 # the token in an answer, and in another parameter
@@ -517,9 +503,9 @@ def test_a_token_that_an_answer_echoes_is_not_stored() -> None:
     ids=["echoed", "cut", "quoted and cut"],
 )
 def test_a_token_in_the_text_of_an_error_is_not_carried_on(text: str) -> None:
-    with pytest.raises(WindowError) as caught:
-        outcome({"errcode": 61500, "errmsg": text}, token=Token(LONG))
-    assert "t0ken" not in str(caught.value)
+    found = outcome({"errcode": 61500, "errmsg": text}, token=Token(LONG))
+    assert found.action is Action.FAIL_WINDOW
+    assert "t0ken" not in repr(found)
 
 
 def test_a_request_id_that_is_the_token_is_not_carried_on() -> None:
@@ -549,7 +535,7 @@ async def test_a_token_is_sent_in_its_own_parameter(
     token: Token, query: tuple[tuple[str, str], ...]
 ) -> None:
     scene = Scene({"list": []}, {}, token=token)
-    assert isinstance(await scene.run(), Harvested)
+    assert (await scene.run()).action is Action.DONE
     await scene.pipeline.quota(scene.account, scene.queue)
     assert scene.transport.sent[0] == SUMMARY.request(WINDOW, token)
     assert [request.query for request in scene.transport.sent] == [query, query]
@@ -674,7 +660,7 @@ async def test_an_accepted_token_may_be_refused_later() -> None:
     scene = Scene(refused, {"list": []}, refused)
     for _ in range(2):
         await scene.run()
-    assert isinstance(await scene.run(), Retry)
+    assert (await scene.run()).action is Action.RENEW_TOKEN
 
 
 # tried again
@@ -682,7 +668,7 @@ async def test_an_accepted_token_may_be_refused_later() -> None:
 
 def test_a_busy_answer_is_tried_again_after_a_backoff() -> None:
     found = again(BUSY)
-    assert (found.attempt, found.paused) == (Attempt(WINDOW, failures=1), False)
+    assert (found.attempt, found.first) == (Attempt(WINDOW, failures=1), False)
     assert 0.0 <= found.delay <= 1.0
     assert found.reason == "errcode -1 (system error): WeChat is busy [rid: 1-2-3]"
 
@@ -697,12 +683,12 @@ def test_a_broken_answer_is_tried_again(answer: object) -> None:
 def test_a_record_that_is_nested_too_deeply_is_no_crash() -> None:
     body = b'{"list":[{"a":' + b"[" * 1010 + b"]" * 1010 + b"}]}"
     # How deep is too deep is the standard library's choice, another one in each version.
-    assert isinstance(outcome(Response(200, body)), Retry | Harvested)
+    assert outcome(Response(200, body)).action in (Action.RETRY, Action.DONE)
 
 
 def test_a_record_that_is_no_json_is_tried_again_and_that_is_said() -> None:
     found = outcome({}, endpoint=Other("other", "/x", date(2014, 12, 1)))
-    assert isinstance(found, Retry)
+    assert found.action is Action.RETRY
     assert found.reason == "a record cannot be written as JSON (TypeError)"
 
 
@@ -726,7 +712,8 @@ def test_no_answer_at_all_is_tried_again_soon() -> None:
 async def test_a_refused_token_costs_the_window_no_attempt() -> None:
     scene = Scene({"errcode": 42001, "errmsg": "expired"})
     reason = "errcode 42001 (expired): the access token is not valid (any more)"
-    assert await scene.run() == Retry(Attempt(WINDOW), 0.0, reason, dropped=True)
+    renewed = Decision(Action.RENEW_TOKEN, Attempt(WINDOW), reason=reason, code=42001, first=True)
+    assert await scene.run() == renewed
     assert scene.account.token.peek() is None
 
 
@@ -748,16 +735,16 @@ async def test_a_late_refusal_of_a_token_that_was_given_out_again_costs_no_fetch
     await first
     await scene.account.token.get()  # stable_token gives the same one again
     found = await late
-    assert isinstance(found, Retry)
-    assert (found.dropped, scene.account.token.peek()) == (False, "t0ken")
+    assert found.action is Action.RENEW_TOKEN
+    assert (found.first, scene.account.token.peek()) == (False, "t0ken")
 
 
 @virtual()
 async def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None:
     scene = Scene({"errcode": 45011})
     found = await scene.run()
-    assert isinstance(found, Retry)
-    assert (found.attempt.failures, found.paused) == (1, True)
+    assert found.action is Action.SLOW_DOWN
+    assert (found.attempt.failures, found.first) == (1, True)
     assert found.reason.startswith("errcode 45011 (no errmsg)")
     leaves = START + current_time() + scene.account.limiter.delay()
     assert leaves == pytest.approx(1_700_000_040.0 + AFTER_THE_MINUTE, abs=1e-3)
@@ -768,23 +755,23 @@ async def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None
 async def test_the_second_one_that_is_told_to_slow_down_finds_the_pause_made() -> None:
     scene = Scene({"errcode": 45011}, Response(429, b""))
     found: list[Any] = await asyncio.gather(scene.run(), scene.run())
-    assert [outcome.paused for outcome in found] == [True, False]
+    assert [outcome.first for outcome in found] == [True, False]
 
 
 # later
 
 
 def test_a_used_up_quota_sends_the_interface_to_the_next_day_in_china() -> None:
-    found = later({"errcode": 45009, "errmsg": "reach max api daily quota limit"})
-    assert (found.attempt, found.whole_endpoint) == (Attempt(WINDOW), True)
-    assert found.until == next_quota_day(START)
+    found = outcome({"errcode": 45009, "errmsg": "reach max api daily quota limit"})
+    assert (found.action, found.attempt) == (Action.QUOTA, Attempt(WINDOW))
+    assert START + 1.0 + found.delay == pytest.approx(next_quota_day(START), abs=1e-3)
     assert found.reason.startswith("errcode 45009 (reach max api daily quota limit)")
 
 
 def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> None:
-    found = later({"errcode": 61503}, Attempt(WINDOW, deferrals=2))
-    assert (found.attempt, found.whole_endpoint) == (Attempt(WINDOW, deferrals=3), False)
-    assert found.until == pytest.approx(START + 1.0 + NOT_READY_AGAIN, abs=0.01)
+    found = outcome({"errcode": 61503}, attempt=Attempt(WINDOW, deferrals=2))
+    assert (found.action, found.attempt) == (Action.NOT_READY, Attempt(WINDOW, deferrals=3))
+    assert found.delay == NOT_READY_AGAIN
     assert found.reason.startswith("errcode 61503 (no errmsg)")
 
 
@@ -792,45 +779,54 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "said"),
+    ("answer", "action", "said"),
     [
-        ({"errcode": 61501, "errmsg": "date range error rid: 1-2"}, WindowError, r"1-2\]$"),
-        ({"errcode": 12345}, WindowError, r"^errcode 12345 \(no errmsg\)$"),
-        (Response(403, b""), WindowError, r"^HTTP 403$"),
-        ({"errcode": 47009}, EndpointError, r"getarticleread, getarticleshare"),
-        (Response(404, b""), EndpointError, r"^HTTP 404"),
-        ({"errcode": 48001}, EndpointError, r"^errcode 48001"),
-        ({"errcode": 48004}, AccountError, r"^wx1: errcode 48004"),
-        ({"errcode": 40164}, AccountError, r"^wx1: errcode 40164 .* white list"),
+        ({"errcode": 61501, "errmsg": "date range error rid: 1-2"}, Action.FAIL_WINDOW, r"1-2\]$"),
+        ({"errcode": 12345}, Action.FAIL_WINDOW, r"^errcode 12345 \(no errmsg\)$"),
+        (Response(403, b""), Action.FAIL_WINDOW, r"^HTTP 403$"),
+        ({"errcode": 47009}, Action.STOP_ENDPOINT, r"getarticleread, getarticleshare"),
+        (Response(404, b""), Action.STOP_ENDPOINT, r"^HTTP 404"),
+        ({"errcode": 48001}, Action.NO_PERMISSION, r"^errcode 48001"),
+        ({"errcode": 48004}, Action.STOP_ACCOUNT, r"^wx1: errcode 48004"),
+        ({"errcode": 40164}, Action.STOP_ACCOUNT, r"^wx1: errcode 40164 .* white list"),
     ],
 )
 def test_a_refusal_reaches_as_far_as_its_code_says(
-    answer: object, error: type[HarvestError], said: str
+    answer: object, action: Action, said: str
 ) -> None:
-    with pytest.raises(error, match=said):
-        outcome(answer)
+    found = outcome(answer)
+    assert found.action is action
+    assert re.search(said, found.reason)
 
 
 @pytest.mark.parametrize(
-    ("answer", "forbidden"),
-    [({"errcode": 48001}, True), ({"errcode": 47009}, False), (Response(404, b""), False)],
+    ("error", "action"),
+    [
+        (WindowError, Action.FAIL_WINDOW),
+        (EndpointError, Action.STOP_ENDPOINT),
+        (AccountError, Action.STOP_ACCOUNT),
+    ],
 )
-def test_an_interface_that_may_not_be_used_is_told_from_one_that_is_gone(
-    answer: object, forbidden: bool
+@pytest.mark.parametrize("method", ["request", "verdict"])
+def test_an_error_of_an_endpoint_affects_what_its_class_says(
+    method: str, error: type[HarvestError], action: Action
 ) -> None:
-    with pytest.raises(EndpointError) as caught:
-        outcome(answer)
-    assert caught.value.forbidden is forbidden
+    def fails(*_: object) -> None:
+        raise error("no")
+
+    endpoint = Other("other", "/x", date(2014, 12, 1))
+    object.__setattr__(endpoint, method, fails)
+    assert outcome({}, endpoint=endpoint) == Decision(action, NEW, reason="no")
 
 
 @pytest.mark.parametrize("code", [-1, 12345, 40001, 45011, 47009, 48001, 48004])
 @virtual()
-async def test_an_error_keeps_the_code_and_the_request_id(code: int) -> None:
+async def test_a_failure_keeps_the_code_and_the_request_id(code: int) -> None:
     scene = Scene({"errcode": code, "errmsg": "no rid: 1-2-3"})
-    scene.queue.refusals.tokens = REFUSALS - 1
-    with pytest.raises(HarvestError) as caught:
-        await scene.run(Attempt(WINDOW, failures=7))
-    assert (caught.value.code, caught.value.rid) == (code, "1-2-3")
+    for _ in range(REFUSALS - 1):
+        scene.queue.token_refused(True)
+    found = await scene.run(Attempt(WINDOW, failures=7))
+    assert (found.code, found.rid) == (code, "1-2-3")
 
 
 @virtual()
@@ -838,7 +834,7 @@ async def test_an_interface_that_accepts_a_token_now_and_then_goes_on() -> None:
     scene = Scene(*[{"errcode": 40001}, {"list": []}] * (2 * REFUSALS))
     for number in range(4 * REFUSALS):
         await scene.run()
-        assert scene.queue.refusals.tokens == 1 - number % 2
+        assert scene.queue.token_refused(False) == 1 - number % 2
 
 
 @virtual()
@@ -846,7 +842,7 @@ async def test_late_refusals_of_one_token_are_one_refusal() -> None:
     scene = Scene(*[{"errcode": 40001}] * 64)
     await scene.account.token.get()
     await asyncio.gather(*[scene.run() for _ in range(64)])
-    assert scene.queue.refusals.tokens == 1
+    assert scene.queue.token_refused(False) == 1
 
 
 @pytest.mark.parametrize(
@@ -861,8 +857,9 @@ async def test_late_refusals_of_one_token_are_one_refusal() -> None:
 def test_after_the_last_attempt_the_window_has_failed(
     answer: object, failures: int, attempts: int, said: str
 ) -> None:
-    with pytest.raises(WindowError, match=said):
-        outcome(answer, attempt=Attempt(WINDOW, failures=failures), attempts=attempts)
+    found = outcome(answer, attempt=Attempt(WINDOW, failures=failures), attempts=attempts)
+    assert found.action is Action.FAIL_WINDOW
+    assert re.search(said, found.reason)
 
 
 def gone() -> AttemptError:
@@ -886,7 +883,8 @@ async def test_before_anything_answered_the_attempts_decide_and_then_the_network
 async def test_while_nobody_answers_attempts_do_not_count() -> None:
     scene = Scene({"list": []}, *[gone()] * 9, Response(404, b""))
     await scene.run()
-    assert await scene.run(NEW._replace(failures=3)) == NextPage(NEW._replace(failures=3))
+    attempt = NEW._replace(failures=3)
+    assert await scene.run(attempt) == Decision(Action.RETRY, attempt)
     assert [request.path for request in scene.transport.sent[2:]] == ["/"] * 9
 
 
@@ -917,11 +915,11 @@ async def test_one_window_whose_connection_is_closed_each_time_fails_alone() -> 
     scene = Scene({"list": []}, *[closed, Response(404, b"")] * 8)
     await scene.run()
     attempt: Attempt = NEW
-    with pytest.raises(WindowError, match="closed before an answer came, after 8 attempts"):
-        for _ in range(8):
-            found = await scene.run(attempt)
-            assert isinstance(found, Retry)
-            attempt = found.attempt
+    for _ in range(8):
+        found = await scene.run(attempt)
+        attempt = found.attempt
+    assert found.action is Action.FAIL_WINDOW
+    assert found.reason == "the connection was closed before an answer came, after 8 attempts"
 
 
 @virtual()
@@ -935,25 +933,22 @@ async def test_any_answer_is_a_sign_of_life() -> None:
 async def test_a_second_refusal_of_a_fresh_token_stops_the_account() -> None:
     scene = Scene({"errcode": 40001}, {"errcode": 40001})
     await scene.run()
-    refused = r"refused a token that was just fetched \(errcode 40001 \(no errmsg\)"
-    with pytest.raises(AccountError, match=refused):
-        await scene.run()
+    found = await scene.run()
+    assert found.action is Action.STOP_ACCOUNT
+    assert "refused a token that was just fetched (errcode 40001 (no errmsg)" in found.reason
 
 
 @pytest.mark.parametrize(
     "answer", [{"errcode": code} for code in (-1, 40001, 45011, 45009, 61503, 61500, 47009, 48001)]
 )
-def test_no_outcome_and_no_error_holds_the_token(answer: object) -> None:
-    try:
-        said = repr(outcome(answer))
-    except HarvestError as exc:
-        said = str(exc)
-    assert "t0ken" not in said
+def test_no_decision_holds_the_token(answer: object) -> None:
+    assert "t0ken" not in repr(outcome(answer))
 
 
 def test_a_verdict_is_explained_with_its_request_id() -> None:
     assert explain(Verdict(Action.RETRY, "busy", -1, "1-2")) == "busy [rid: 1-2]"
     assert explain(Verdict(Action.RETRY, "HTTP 502")) == "HTTP 502"
+    assert explain(Verdict(Action.FAIL_WINDOW)) == "fail window"  # of a user's Endpoint
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
@@ -985,24 +980,19 @@ async def test_a_token_request_below_the_base_url_leaves_at_the_accounts_rate() 
     assert repr(limiter) == "<Limiter 100/s, departures known: 2>"
 
 
-async def refused(*codes: int) -> list[HarvestError]:
-    """What windows in a row end with that are refused with these codes."""
+async def refused(*codes: int) -> list[Decision]:
+    """What follows for windows in a row that are refused with these codes."""
     scene = Scene(*[{"errcode": code, "errmsg": f"no {n}"} for n, code in enumerate(codes)])
-    found: list[HarvestError] = []
-    for _ in codes:
-        with pytest.raises(HarvestError) as caught:
-            await scene.run()
-        found.append(caught.value)
-    return found
+    return [await scene.run() for _ in codes]
 
 
 @virtual()
 async def test_an_interface_that_refuses_one_window_after_the_other_is_given_up() -> None:
     *windows, last = await refused(*[40035] * 5)
-    assert [type(each) for each in windows] == [WindowError] * 4
-    assert isinstance(last, EndpointError)
-    assert str(last).startswith("errcode 40035 (no 4)")
-    assert str(last).endswith(
+    assert [each.action for each in windows] == [Action.FAIL_WINDOW] * 4
+    assert last.action is Action.STOP_ENDPOINT
+    assert last.reason.startswith("errcode 40035 (no 4)")
+    assert last.reason.endswith(
         "; 5 windows were refused in a row for this, so this run asks for no more of this interface"
     )
 
@@ -1010,7 +1000,7 @@ async def test_an_interface_that_refuses_one_window_after_the_other_is_given_up(
 @virtual()
 async def test_refusals_for_several_reasons_are_each_a_windows_own() -> None:
     found = await refused(*[40035, 61500] * 4)
-    assert {type(each) for each in found} == {WindowError}
+    assert {each.action for each in found} == {Action.FAIL_WINDOW}
 
 
 @virtual()

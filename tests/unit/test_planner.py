@@ -486,7 +486,7 @@ def test_with_a_ledger_what_is_new_replaces_nothing(tmp_path: Path) -> None:
     [queue] = queues_of(plan_of(tmp_path))
     assert not queue.windows.replaces
     assert not queue.budget.limited
-    assert not queue.quota.unasked
+    assert not queue.unasked
 
 
 def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
@@ -520,7 +520,7 @@ def test_an_account_has_its_limiter_and_its_part_of_what_may_be_in_flight(tmp_pa
     assert one.share is other.share is plan.share
     assert [account.token.appid for account in plan.accounts] == [A, B]
     assert (one.cap, other.cap) == (NEVER, 3)
-    assert all(queue.quota.unasked for queue in queues_of(plan))
+    assert all(queue.unasked for queue in queues_of(plan))
 
 
 def test_what_may_be_in_flight_is_divided_among_the_accounts() -> None:

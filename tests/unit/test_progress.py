@@ -98,7 +98,7 @@ def test_what_is_waited_for_goes_on_ticking(clock: Clock, capsys: Output) -> Non
     lines(capsys)
     for minutes in (10, 20):
         clock.now = 1000.0 + 60 * minutes
-        show(events.TokenFetched("wx1", 7200.0))
+        show(events.Claimed(("wx1",)))
         (state,) = [line for line in lines(capsys) if "of 31 windows" in line]
         assert f"wx1 e waits, {minutes} min of 8 h 00 min: quota" in state
         assert "rid" not in state
@@ -113,17 +113,43 @@ def test_what_is_waited_for_goes_on_ticking(clock: Clock, capsys: Output) -> Non
          "wx1 e: 1,234 windows 2024-01-01 to 2024-01-31 failed: no"),
         (events.Deferred("wx1", "e", FIRST, FIRST, 1, 0.0, "late"),
          "wx1 e: 1 window 2024-01-01 must wait until 1970-01-01 08:00 China time: late"),
-        (events.QuotaTold("wx1", "e", 10_000, 9_999),
-         "wx1 e: 9,999 of 10,000 calls are left today"),
-        (events.Foreign(Window("wx1", "e", FIRST, LAST), 1_000),
-         "wx1 e 2024-01-01 to 2024-01-31: 1,000 rows of days that were not asked for, left out"),
-        (events.QuotaTold("wx1", "e", 1, 0), "wx1 e: 0 of 1 calls are left today"),
+        (events.Notice("info", "Quota", "wx1", "e", "wx1 e: 0 of 1 calls are left today"),
+         "wx1 e: 0 of 1 calls are left today"),
         (events.Stalled(40.0, ("wx1 waits: busy [rid: 1]", "wx2 waits")),
          "nothing new for 40 s: wx1 waits: busy; wx2 waits"),
     ],
 )  # fmt: skip
 def test_numbers_have_separators_and_days_have_dates(event: Event, said: str) -> None:
     assert message(event) == said
+
+
+def test_a_commit_tells_foreign_rows_each_and_gaps_once_an_interface(capsys: Output) -> None:
+    show, window = Lines(), Window("wx1", "e", FIRST, LAST)
+    for _ in range(LOUD):
+        show(events.Committed((), 0, 0, foreign=((window, 1_000),) * 2, gaps=((window, 2),)))
+    told = lines(capsys)
+    assert (
+        told[:2]
+        == ["wx1 e 2024-01-01 to 2024-01-31: 1,000 rows of days that were not asked for, left out"]
+        * 2
+    )
+    assert told[2] == f"wx1 e 2024-01-01 to 2024-01-31: 2 days {events.NO_ROW}"
+    assert len(told) == LOUD + 1
+
+
+def test_an_outage_is_told_as_it_begins_and_as_it_ends(capsys: Output) -> None:
+    show = Lines()
+    for code in ("Unreachable", "Unreachable", "Reachable", "Reachable", "Unreachable"):
+        show(events.Notice("info", code, "", "", code))
+    assert lines(capsys) == ["Unreachable", "Reachable", "Unreachable"]
+
+
+@pytest.mark.parametrize(("accounts", "shown"), [(LOUD, 1), (LOUD + 1, 0)])
+def test_of_many_accounts_no_tokens_are_told(accounts: int, shown: int, capsys: Output) -> None:
+    show = Lines()
+    show(events.RunStarted(1, 0, accounts))
+    show(events.Notice("info", "TokenFetched", "wx1", "", "wx1: access token"))
+    assert len(lines(capsys)) == 1 + shown
 
 
 # on a terminal

@@ -8,6 +8,7 @@ import pytest
 from anyio import current_time
 
 from harvester.account import AccountQueue, Job
+from harvester.answer import Quota
 from harvester.auth import Send, SharedToken
 from harvester.budget import NEVER, Budget
 from harvester.datacube import INTERFACES
@@ -149,12 +150,35 @@ def test_a_spent_quota_gets_one_window_an_hour_until_one_is_answered() -> None:
         made.park(due)
         assert [made.take(5.0, due + more) for more in (-1, 0)] == [None, attempt(hour + 1)]
         assert made.take(5.0, due) is None  # before that one is answered
-        assert made.quota.trying
+        assert made.trying
         assert made.refused(5.0)
         made.settled()
-    made.answered_again()
-    made.proven = True
+        assert not made.tried()
+    made.prove(4.9)  # it was sent before the refusal
+    assert not made.tried()
+    made.prove(5.0)
+    assert made.tried()
     assert [made.take(5.0, due) for _ in range(2)] == [attempt(4), attempt(5)]
+
+
+def test_while_wechat_is_asked_for_the_quota_no_window_is_requested() -> None:
+    made = queue(0, 1, 2)
+    made.ask()
+    assert (made.unasked, made.take(0.0, NOW), made.next_at(0.0, NOW)) == (False, None, NEVER)
+    made.unask()
+    assert (made.unasked, made.take(0.0, NOW)) == (True, attempt(0))
+    made.ask()
+    made.asked(None, NOW)
+    assert (made.unasked, made.take(0.0, NOW)) == (False, attempt(1))
+    made.asked(Quota(9, 0), NOW)
+    assert made.take(0.0, NOW) is None
+
+
+def test_equal_refusals_are_counted_until_another_one_or_an_answer() -> None:
+    made = queue()
+    assert [made.window_refused(what) for what in (1, 1, 2, 2, 2)] == [1, 2, 1, 2, 3]
+    made.accepted()
+    assert made.window_refused(2) == 1
 
 
 def test_a_queue_is_finished_once_nothing_is_left_and_nothing_under_way() -> None:
@@ -284,7 +308,7 @@ async def test_an_account_gets_a_token_before_its_first_window() -> None:
     assert [made.take(0.0, NOW), made.take(0.0, NOW)] == [Job(made, None, None), None]
     assert made.next_at(0.0, NOW) == NEVER
     await made.token.get()
-    made.renewal.running = False
+    made.renewed()
     assert taken(made.take(0.0, NOW)) == 0
 
 
@@ -306,7 +330,7 @@ async def test_an_account_whose_windows_must_wait_gets_no_token_yet() -> None:
 @virtual()
 async def test_a_token_that_failed_is_tried_again_at_its_time() -> None:
     made = account(queue(0))
-    made.renewal.at = 5.0
+    made.renewed(5.0)
     assert [made.next_at(1.0, NOW), made.take(1.0, NOW)] == [5.0, None]
     assert made.take(5.0, NOW) == Job(made, None, None)
 
@@ -343,7 +367,7 @@ async def test_a_window_counts_as_gone_when_it_is_given_and_a_token_when_it_leav
         made.take(current_time(), NOW)
         shown.append(repr(made.limiter))
     await made.token.get()
-    made.renewal.running = False
+    made.renewed()
     for _ in range(2):  # a window, and there is no other
         made.take(current_time(), NOW)
         shown.append(repr(made.limiter))
@@ -368,18 +392,18 @@ async def test_an_account_is_finished_when_all_its_queues_are_and_no_token_is_fe
     one.settled()
     assert not made.finished
     made.settled()
-    made.renewal.running = True
+    made._renewing = True
     assert not made.finished
-    made.renewal.running = False
+    made.renewed()
     assert made.finished
 
 
 @virtual()
 async def test_an_account_says_what_it_waits_for() -> None:
     made = account(queue(0))
-    made.renewal.running = True
+    made._renewing = True
     assert made.reason(0.0, NOW) == "wx1 waits for its access token"
-    made.renewal.running = False
+    made.renewed()
     await made.token.get()
     made.take(current_time(), NOW)
     assert made.reason(0.0, NOW) == "wx1 waits for 1 answers"

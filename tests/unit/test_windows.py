@@ -192,7 +192,7 @@ def test_after_a_range_was_refused_this_account_asks_single_days_in_this_run(
     assert _lengths(asked) == {7: 1, 1: 17 * 7}
     assert _one_by_one(sink.records, days)
     splits = [event for event in told if isinstance(event, events.Split)]
-    assert splits == [events.Split(A, USERS.name, 1, 6)] * 17
+    assert splits == [events.Split(A, USERS.name, 6)] * 17
     earlier = (date(2025, 1, 6), date(2025, 5, 4))
     asked, sink, report = harvest(USERS, earlier, sink=sink, ledger=tmp_path / "l")
     assert (report.state, _lengths(asked)) == ("complete", {7: 17})  # as documented
@@ -261,17 +261,17 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
 def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None:
     days = (date(2026, 3, 1), date(2026, 3, 31))
     simulator = Simulator(faults=Faults(neighbours=0.5))
-    seen: list[events.Foreign] = []
+    seen: list[events.Committed] = []
     _, sink, report = harvest(
         INTERFACES["getarticleread"],
         days,
         simulator,
-        on_event=lambda event: isinstance(event, events.Foreign) and seen.append(event),
+        on_event=lambda event: isinstance(event, events.Committed) and seen.append(event),
     )
     assert report.state == "complete"
     truth = simulator.truth_of("getarticleread", A, *days)
     assert multiset(list(map(bare, sink.records))) == multiset(truth)
-    assert report.foreign == sum(event.rows for event in seen) > 0
+    assert report.foreign == sum(rows for each in seen for _, rows in each.foreign) > 0
     assert report.to_dict()["foreign"] == report.foreign
 
 

@@ -16,7 +16,7 @@ from harvester import writer
 from harvester.coverage import Calendar, Outcome
 from harvester.datacube import INTERFACES
 from harvester.errors import LedgerError, SinkError, UsageError
-from harvester.events import Committed, Drifted, Event
+from harvester.events import Committed, Event, Notice
 from harvester.fencing import EPOCH
 from harvester.ledger import Spent, SqliteLedger
 from harvester.model import Batch, Tally, Window
@@ -347,7 +347,7 @@ async def test_drift_is_told_once(tmp_path: Path) -> None:
     first, second = ["title is a number", "new is unknown"], ["title is a number", "other"]
     desk = Desk(tmp_path, lambda: Written(drift=first), lambda: Written(drift=second))
     await desk.in_turn([harvested(1)], [harvested(2)])
-    told = [each.sentence for each in desk.events if isinstance(each, Drifted)]
+    told = [each.text for each in desk.events if isinstance(each, Notice)]
     assert told == ["title is a number", "new is unknown", "other"]
 
 

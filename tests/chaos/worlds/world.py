@@ -30,7 +30,7 @@ from harvester.datacube import INTERFACES
 from harvester.endpoint import grid
 from harvester.engine import Engine
 from harvester.errors import HarvestError
-from harvester.events import Event, Report, Stalled, Unreachable
+from harvester.events import Event, Notice, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.limiter import Rate
 from harvester.model import HELD
@@ -385,7 +385,9 @@ class Living:
 
     def observe(self, event: Event) -> None:
         """An event of the engine."""
-        if not isinstance(event, Stalled | Unreachable):
+        if not isinstance(event, Stalled) and not (
+            isinstance(event, Notice) and event.code == "Unreachable"
+        ):
             self.network.traffic.last_turn = self.loop.turns
         self.world._say(str(event))
 

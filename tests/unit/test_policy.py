@@ -1,0 +1,77 @@
+"""What follows an answer, and when."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from harvester.model import Action, Verdict
+from harvester.plan import next_quota_day
+from harvester.policy import (
+    AFTER_THE_MINUTE,
+    NOT_READY_AGAIN,
+    TOKEN,
+    TOKEN_AGAIN_AT_MOST,
+    WINDOW,
+    Rule,
+    decide,
+)
+
+WALL = 1_700_000_001.0
+MINUTE = 39.0 + AFTER_THE_MINUTE
+DAY = next_quota_day(WALL) - WALL
+FAIL, STOP = (Action.FAIL_WINDOW, 0.0), (Action.STOP_ACCOUNT, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("action", "rules", "first", "last"),
+    [
+        (Action.SLOW_DOWN, WINDOW, (Action.SLOW_DOWN, MINUTE), FAIL),
+        (Action.SLOW_DOWN, TOKEN, (Action.SLOW_DOWN, MINUTE), STOP),
+        (Action.QUOTA, WINDOW, (Action.QUOTA, DAY), (Action.QUOTA, DAY)),
+        (Action.QUOTA, TOKEN, (Action.QUOTA, DAY), (Action.QUOTA, DAY)),
+        (Action.NOT_READY, WINDOW, *[(Action.NOT_READY, NOT_READY_AGAIN)] * 2),
+        (Action.NOT_READY, TOKEN, (Action.NOT_READY, 5.0), (Action.NOT_READY, 40.0)),
+        (Action.RENEW_TOKEN, WINDOW, *[(Action.RENEW_TOKEN, 0.0)] * 2),
+        (Action.RENEW_TOKEN, TOKEN, STOP, STOP),
+        (Action.NO_PERMISSION, TOKEN, STOP, STOP),
+        *[(each, WINDOW, (each, 0.0), (each, 0.0)) for each in
+          (Action.SPLIT, Action.FAIL_WINDOW, Action.NO_PERMISSION, Action.STOP_ENDPOINT,
+           Action.STOP_ACCOUNT)],
+    ],
+)  # fmt: skip
+def test_an_action_of_the_first_and_of_the_last_of_eight_attempts(
+    action: Action, rules: Mapping[Action, Rule], first: object, last: object
+) -> None:
+    found = [
+        decide(rules, Verdict(action), failures=failures, attempts=8, wall=WALL)
+        for failures in (1, 8)
+    ]
+    assert found == [first, last]
+
+
+@pytest.mark.parametrize(("rules", "last"), [(WINDOW, FAIL), (TOKEN, STOP)])
+def test_what_is_tried_again_is_so_while_attempts_are_left(
+    rules: Mapping[Action, Rule], last: object
+) -> None:
+    verdict = Verdict(Action.RETRY)
+    action, delay = decide(rules, verdict, failures=7, attempts=8, wall=WALL)
+    assert action is Action.RETRY
+    assert 0.0 <= delay <= 60.0
+    assert decide(rules, verdict, failures=8, attempts=8, wall=WALL) == last
+    assert decide(rules, verdict, failures=1, attempts=1, wall=WALL) == last
+
+
+def test_once_no_attempt_is_left_an_action_can_become_another() -> None:
+    verdict = Verdict(Action.SLOW_DOWN, then=Action.QUOTA)
+    assert decide(WINDOW, verdict, failures=7, attempts=8, wall=WALL)[0] is Action.SLOW_DOWN
+    assert decide(WINDOW, verdict, failures=8, attempts=8, wall=WALL) == (Action.QUOTA, DAY)
+
+
+def test_a_token_that_is_not_ready_is_requested_less_and_less_often() -> None:
+    verdict = Verdict(Action.NOT_READY)
+    found = decide(TOKEN, verdict, failures=10**6, attempts=8, wall=WALL)
+    assert found == (Action.NOT_READY, TOKEN_AGAIN_AT_MOST)
+
+
+def test_a_window_has_a_rule_for_each_action_but_done() -> None:
+    assert WINDOW.keys() == {*Action} - {Action.DONE}
