@@ -217,7 +217,7 @@ class Pipeline:
             return Decision(_stopped_by(exc), attempt, reason=str(exc))
         if verdict.answered:
             self.network.answer(self._time())
-            if verdict.action in PROVING and verdict.then is None:
+            if not queue.proven and verdict.action in PROVING and verdict.then is None:
                 queue.prove(sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
