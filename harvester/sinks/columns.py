@@ -37,8 +37,9 @@ METADATA = (
     Field("_fetched_at", "timestamp", "when it was fetched, UTC"),
 )
 EXTRA = Field("_extra", "json", "fields that the catalogue does not know, or not so")
+ROW = Field("_row", "int", "the place of the record in its window, from 0, in a database")
 CHECKSUM = Field("_checksum", "int", "of the window's records and of the row, in a database")
-_NAMES = {field.name for field in (*METADATA, EXTRA, CHECKSUM)}
+_NAMES = {field.name for field in (*METADATA, EXTRA, ROW, CHECKSUM)}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EXACT = 2**53  # a whole number up to this is the same as a float
 _NONE = object()
