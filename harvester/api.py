@@ -19,7 +19,7 @@ from contextlib import (
 )
 from dataclasses import replace
 from datetime import date
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 
@@ -27,7 +27,7 @@ from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_endpoint
 from harvester.engine import Engine
-from harvester.errors import AttemptError, EndpointError, UsageError
+from harvester.errors import AttemptError, EndpointError, ExportError, RunError, UsageError
 from harvester.events import Report
 from harvester.ledger import (
     FILE_NAME,
@@ -45,18 +45,22 @@ from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
-from harvester.settings import Keywords, Options
+from harvester.settings import Keywords, Options, check
 from harvester.sinks.base import (
     NEEDED,
     Checkpoint,
     Fence,
     Sink,
     Written,
+    name_in,
 )
 from harvester.stored import guarded_sink
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
 from harvester.transport import BASE_URL, HttpTransport, Transport
+
+if TYPE_CHECKING:
+    from harvester.exports.base import Target
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
@@ -90,8 +94,10 @@ async def run(
     """
     sink = _listed_sinks(sink)
     _hide_urls(options)
+    exports = options.pop("export", ())
     scope, settings = resolve(accounts, endpoints, start, end, options)
     sinks = open_sinks(sink)
+    targets = _targets(check("export", exports), sinks)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     http = _transport(options)
@@ -109,7 +115,11 @@ async def run(
             stop=options.get("stop"),
         ) as engine,
     ):
-        return await engine.run()
+        report = await engine.run()
+        known = await _checkpoints(ledger, sinks) if targets else {}
+    if targets and report.state != "interrupted":
+        await _export(report, targets, sinks, known, scope)
+    return report
 
 
 def run_sync(
@@ -156,6 +166,8 @@ async def stream(
     `IncompleteError` at the end if windows failed or must wait.
     """
     _hide_urls(options)
+    if options.pop("export", ()):
+        raise UsageError("export: a stream stores nothing that could be exported")
     scope, settings = resolve(accounts, endpoints, start, end, options)
     http = _transport(options)
     settings = _within(http, settings)
@@ -441,6 +453,55 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     names = ", ".join(sink.identity for sink in sinks)
     note = f"no ledger was kept for {names}: the same run asks for everything again"
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
+
+
+def _targets(exports: Secret | Sequence[Secret], sinks: Sequence[Sink]) -> list[Target]:
+    """The targets of exports; raises `UsageError`, also if no sink can be exported."""
+    listed = [exports] if isinstance(exports, Secret) else exports
+    if not listed:
+        return []
+    from harvester.exports.targets import open_target
+
+    if not any(sink.scan for sink in sinks):
+        raise UsageError("export: none of the sinks can be read back, so nothing can be exported")
+    return [open_target(spec) for spec in listed]
+
+
+async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str, Checkpoint]:
+    """What the ledger knows of each sink, by the sink's spec."""
+    if ledger is None:
+        return {}
+    return {
+        sink.identity: await ledger.checkpoint(name_in(sink, ledger.path))
+        for sink in sinks
+        if sink.scan
+    }
+
+
+async def _export(
+    report: Report,
+    targets: Sequence[Target],
+    sinks: Sequence[Sink],
+    known: Mapping[str, Checkpoint],
+    scope: Scope,
+) -> None:
+    """Bring targets up to date; raises `ExportError` with the report."""
+    from harvester.exports.run import described, export_all
+    from harvester.exports.source import Source
+
+    sink = next(sink for sink in sinks if sink.scan)
+    source = Source(sink, lambda: known.get(sink.identity))
+    mine = {endpoint.name: endpoint for endpoint in scope.endpoints}
+    try:
+        done = await export_all(
+            source, targets, (), lambda name: mine.get(name) or plugins.known_endpoint(name)
+        )
+    except UsageError as exc:  # the run is over: nothing of it was wrong
+        raise ExportError(str(exc)).of(report) from None
+    except RunError as exc:
+        exc.report = exc.report or report
+        raise
+    report.notes += map(described, targets, done)
 
 
 def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:

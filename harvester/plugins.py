@@ -22,8 +22,14 @@ from harvester.secrets import Secret
 from harvester.sinks.base import Sink
 from harvester.stored import guarded_sink
 
-EXPORTS = ("parquet", "iceberg", "duckdb", "csv", "xlsx")
-"""Schemes of exports, which are no sinks."""
+EXPORTS = {
+    "parquet": "polars.scan_parquet('{}/TABLE/*.parquet')",
+    "iceberg": "duckdb.sql(\"FROM iceberg_scan('{}/TABLE')\")",
+    "duckdb": "duckdb.connect('{}', read_only=True)",
+    "csv": "pandas.read_csv('{}/TABLE.csv')",
+    "xlsx": "pandas.read_excel('{}', sheet_name=None)",
+}
+"""The kinds of exports, which are no sinks, and the line that reads one."""
 ALL = "all"
 """The group of everything that is not retired."""
 
@@ -120,9 +126,11 @@ def _maker(spec: Secret) -> Any:
     scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
     if point is None and scheme in EXPORTS:
+        place = spec.value.partition(":")[2].partition("?")[0]
         raise UsageError(
-            f"{scheme}: is an export, not a sink; harvest into a sink, for instance jsonl:DIR, and"
-            f" add --export {scheme}:… or run `harvester export {scheme}:…`"
+            f"{scheme}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by"
+            f" --export {scheme}:… or `harvester export {scheme}:…`; it is read by"
+            f" {EXPORTS[scheme].format(place or '…')}"
         )
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())

@@ -12,7 +12,7 @@ from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
@@ -29,7 +29,10 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.sinks.columns import Table
-from harvester.stored import error_of
+from harvester.stored import error_of, guarded_sink
+
+if TYPE_CHECKING:
+    from harvester.exports.base import Exported
 
 _ROWS = 1 << 14  # of a batch
 _TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
@@ -65,6 +68,52 @@ def read(
     checkpoint = partial(_checkpoint, sink, found, asked=ledger is not None)
     checkpoint()  # what is wrong is said at once
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
+
+
+def export(
+    source: str | os.PathLike[str] | Sink,
+    target: str,
+    endpoints: str | Endpoint | Iterable[str | Endpoint] = (),
+    *,
+    ledger: str | os.PathLike[str] | None = None,
+    replace: bool = False,
+) -> Exported:
+    """Make a target, a table for readers, equal to what is stored.
+
+    source, ledger: as of `read`.  target: ``parquet:DIR``, ``csv:DIR``, ``xlsx:FILE``,
+    ``duckdb:FILE``, ``iceberg:DIR`` or ``iceberg:s3://BUCKET/PREFIX``, with ``?shape=nested`` or
+    ``flat`` (a table for each list), and for CSV and XLSX ``header=zh`` or ``en`` (titles in place
+    of names) and for CSV ``raw=1`` (texts that a spreadsheet takes for a formula are not escaped).
+    endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
+    from another harvest.
+
+    Returns how many months of interfaces were written, removed and unchanged.  It may be called
+    while a run goes on.  Needs the extra ``export``, or that of the target (``xlsx``,
+    ``iceberg``).  Raises `UsageError` for wrong arguments, `SinkError` if stored records cannot be
+    read, and `ExportError` if the target cannot be written.
+    """
+    from harvester.exports import export as exported
+    from harvester.exports.source import Source
+    from harvester.exports.targets import open_target
+
+    one = isinstance(endpoints, str) or hasattr(endpoints, "name")
+    given: list[Any] = [endpoints] if one else [*endpoints]  # type: ignore[misc]
+    made = {
+        each.name: each
+        for item in given
+        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
+    }
+    opened = open_target(target)
+    sink, found = _sink(source, ledger)
+    checkpoint = partial(_checkpoint, sink, found, asked=ledger is not None)
+    checkpoint()  # what is wrong is said at once
+    return exported(
+        Source(guarded_sink(sink), checkpoint),
+        opened,
+        [*made],
+        lambda name: made.get(name) or plugins.known_endpoint(name),
+        replace=replace,
+    )
 
 
 class StoredRecords:
@@ -131,12 +180,7 @@ class StoredRecords:
 
     def _documents(self) -> Iterator[dict[str, Any]]:
         for stored in self._stored():
-            window = stored.window
-            if self._appids is not None and window.appid not in self._appids:
-                continue
-            if self._days and (window.begin > self._days[1] or window.end < self._days[0]):
-                continue
-            beside = metadata(window, stored.fetched_at)
+            beside = metadata(stored.window, stored.fetched_at)
             for record in self._guarded(stored.records):
                 if self._is_wanted(record):
                     yield {**record, **beside}
@@ -149,7 +193,9 @@ class StoredRecords:
         """
         for turn in range(1, _TURNS + 1):
             checkpoint = self._checkpoint()
-            found = iter(self._guarded(self._scan, self._table.name, self._appids, checkpoint))
+            found = iter(
+                self._guarded(self._scan, self._table.name, self._appids, checkpoint, self._days)
+            )
             try:
                 stored = self._guarded(next, found, None)
                 break
@@ -185,11 +231,13 @@ def _sink(
     """The sink to read, and the ledger that may know it."""
     given = _ledger_file(Path(ledger)) if ledger is not None else None
     if isinstance(where, str) and (
-        where.partition(":")[0] in plugins.sink_schemes() or "://" in where
+        where.partition(":")[0] in {*plugins.sink_schemes(), *plugins.EXPORTS} or "://" in where
     ):
         sink = _named(where)
     elif isinstance(where, str | os.PathLike):
         directory = Path(where)
+        if kind := _export_at(directory):
+            plugins.sink(f"{kind}:{directory}")  # raises the error that says how it is read
         if not directory.is_dir():
             raise UsageError(f"there is no directory {directory}")
         given = given or directory / FILE_NAME
@@ -197,6 +245,17 @@ def _sink(
     else:
         sink = where
     return sink, given or _ledger_beside(sink)
+
+
+def _export_at(path: Path) -> str:
+    """The kind of the export at a path; empty if there is none."""
+    if path.is_file():
+        return {".duckdb": "duckdb", ".xlsx": "xlsx"}.get(path.suffix, "")
+    if not (path / ".harvester.lock").exists():
+        return ""
+    if (path / ".harvester.json").exists():
+        return "csv"
+    return "iceberg" if (path / "catalog.sqlite").exists() else "parquet"
 
 
 def _named(spec: str) -> Sink:

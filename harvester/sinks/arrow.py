@@ -32,6 +32,7 @@ from harvester.sinks.columns import (
 
 try:
     import pyarrow as pa
+    import pyarrow.compute as pc
 except ImportError as exc:
     raise UsageError(needs("tables need a library", "export")) from exc
 
@@ -39,6 +40,7 @@ __all__ = [
     "batch_of",
     "only",
     "pa",
+    "pc",
     "reader",
     "schema_of",
     "table_of",

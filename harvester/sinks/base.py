@@ -23,10 +23,14 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from harvester.model import Batch, Tally, Window
+from harvester.plan import Days
 from harvester.secrets import Secret
 
 Checkpoint = Mapping[str, str]
 """What a sink wants to be told at its next `open`, by keys of its own."""
+
+OWNER = "owner"
+"""The key of a checkpoint for the id of the harvest, which a new ledger makes anew."""
 
 Fence = Mapping[str, int]
 """The epoch of each account that is written: a writer with a lower one has lost that account."""
@@ -103,8 +107,9 @@ class Sink:
     """The URL of a database that can have the ledger, too."""
 
     scan: Callable[..., Iterator[StoredWindow]] | None = None
-    """``scan(endpoint, appids=None, checkpoint=None)``: each stored window of an interface that has
-    records, in any order, of these accounts or of all.
+    """``scan(endpoint, appids=None, checkpoint=None, days=None)``: each stored window of an
+    interface that has records, in the order of account and first day, of these accounts or of all,
+    and of windows that have days in the range ``(first, last)``.
 
     It is called between two writes, or on a sink that is not open: then with the checkpoint that a
     ledger has stored, beyond which nothing counts, or without one, when all that is stored does.
@@ -163,6 +168,11 @@ class Sink:
 
 NEEDED = ("identity", "open", "write", "close")
 """What an object has that is no `Sink` of this package."""
+
+
+def within(window: Window, days: Days | None) -> bool:
+    """Whether a window has days of a range; of all days without one."""
+    return days is None or (window.begin <= days[1] and days[0] <= window.end)
 
 
 def name_in(sink: Sink, ledger: Path | None) -> str:

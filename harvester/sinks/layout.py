@@ -182,7 +182,8 @@ class Layout:
             )
         self.name = name
         self.given = fields = endpoint.fields if endpoint is not None else ()
-        self._title = getattr(endpoint, "title", "")
+        self._dialect = dialect
+        self._comment = self._text(getattr(endpoint, "label", ""), getattr(endpoint, "title", ""))
         self._day = getattr(endpoint, "day_field", "")
         self._identifies = getattr(endpoint, "key", ())
         self._has = {dialect.same(column): kind for column, kind in existing.items()}
@@ -193,7 +194,6 @@ class Layout:
         self.columns = (*self.table.columns, ROW, CHECKSUM)
         self.described = as_text([*map(_described, self.columns[:-1])])
         self.number = crc32(self.described.encode())
-        self._dialect = dialect
         self._may_refuse = any(field.type == dialect.refused for field in self.table.fields)
 
     def __repr__(self) -> str:
@@ -255,7 +255,7 @@ class Layout:
     def create(self) -> list[str]:
         """The statements that make it."""
         dialect, quoted = self._dialect, self._dialect.quoted
-        before, after = (each.format(self._text(self._title)) for each in dialect.notes)
+        before, after = (each.format(self._comment) for each in dialect.notes)
         columns = ", ".join(map(self._defined, self.columns))
         index = self._index()
         within, then = (index, []) if index.startswith(",") else ("", [index] if index else [])
@@ -263,7 +263,7 @@ class Layout:
         return [
             f"CREATE TABLE {quoted(self.name)} ({parts}){dialect.ends}{after}",
             *then,
-            *self._remarks(self.columns, self._title),
+            *self._remarks(self.columns, self._comment),
         ]
 
     def _index(self) -> str:
@@ -320,27 +320,26 @@ class Layout:
         dialect = self._dialect
         keyed = dialect.keyed if field.name == KEY[0] else ""
         needed = " NOT NULL" if field.name in (*KEY, *_WINDOW) else ""
-        comment = dialect.comment.format(self._text(field.meaning)) if field.meaning else ""
+        text = self._text(field.label, field.meaning)
+        comment = dialect.comment.format(text) if text else ""
         return f"{dialect.quoted(field.name)} {self._type(field)}{keyed}{needed}{comment}"
 
-    def _remarks(self, fields: Sequence[Field], title: str = "") -> list[str]:
+    def _remarks(self, fields: Sequence[Field], comment: str = "") -> list[str]:
         """The statements that give columns and the table their comments, where these have some."""
         dialect = self._dialect
         table = dialect.quoted(self.name)
         if not dialect.remarks:
             return []
-        found = [("TABLE", table, title)] + [
-            ("COLUMN", f"{table}.{dialect.quoted(each.name)}", each.meaning) for each in fields
-        ]
-        return [
-            f"COMMENT ON {kind} {name} IS '{self._text(text)}'"
-            for kind, name, text in found
-            if text
-        ]
+        found = [(f"TABLE {table}", comment)]
+        for each in fields:
+            text = self._text(each.label, each.meaning)
+            found.append((f"COLUMN {table}.{dialect.quoted(each.name)}", text))
+        return [f"COMMENT ON {what} IS '{text}'" for what, text in found if text]
 
-    def _text(self, text: str) -> str:
+    def _text(self, *texts: str) -> str:
         """A comment, without what would end it, in any database."""
-        plain = "".join([each if each.isprintable() else " " for each in text[:_MOST]])
+        text = " · ".join(filter(None, texts))[:_MOST]
+        plain = "".join([each if each.isprintable() else " " for each in text])
         plain = plain.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace("\\", "/")
         return plain.replace("*/", "* /").replace("%", self._dialect.percent)
 

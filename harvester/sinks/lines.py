@@ -30,6 +30,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import date
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from zlib import crc32
 from harvester import durable
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
-from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written, within
 from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
 from harvester.sinks.directory import Directory
 from harvester.sinks.groups import by_endpoint, last_of_overlapping
@@ -506,10 +507,11 @@ class JsonLines(Sink):
         endpoint: str,
         appids: Collection[str] | None = None,
         checkpoint: Checkpoint | None = None,
+        days: tuple[date, date] | None = None,
     ) -> Iterator[StoredWindow]:
         """Each stored window of an interface, in the order in which they were written."""
         for found in self.windows(endpoint, checkpoint):
-            if appids is None or found.window.appid in appids:
+            if (appids is None or found.window.appid in appids) and within(found.window, days):
                 yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
 
     def windows(self, endpoint: str, checkpoint: Checkpoint | None = None) -> Iterator[WindowLines]:

@@ -84,7 +84,8 @@ DIALECT = Dialect(
     indexed=", INDEX by_day ({2})",
     comment=" COMMENT '{}'",
     notes=("", " COMMENT '{}'"),
-    views="SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()",
+    views="SELECT table_name FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_type = 'VIEW'",
     unnested=_unnested,
     locks=" FOR UPDATE",
     insert_new="INSERT INTO {0} ({1}) VALUES ({2}) ON DUPLICATE KEY UPDATE {3} = {3}",

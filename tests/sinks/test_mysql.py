@@ -436,6 +436,27 @@ def test_a_database_that_cannot_be_written_is_refused(target: Target, mysql: MyS
     assert len(list(MySQL(url).scan("checked"))) == 1  # reading is allowed
 
 
+async def test_without_the_privilege_for_views_records_are_stored_and_it_is_reported(
+    target: Target, mysql: MySQLServer
+) -> None:
+    user, name = f"writer{target.database}", target.database
+    mysql.execute(f"CREATE USER {user} IDENTIFIED BY '{PASSWORD}'")
+    mysql.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON {name}.* TO {user}")
+    target.make = lambda: MySQL(mysql.url(name, user=user))  # type: ignore[method-assign]
+    fields = (Field("parts", "list", fields=(Field("n", "int"),)),)
+    one = batch(1, {"parts": [{"n": 1}]}, endpoint=replace(CHECKED, fields=fields))
+    drift = []
+    for _ in range(2):
+        sink = await target.open()
+        drift += (await target.write(sink, one)).drift
+        await sink.close()
+        mysql.execute(f"GRANT CREATE VIEW, DROP ON {name}.* TO {user}")
+    [said] = drift
+    assert said.startswith("checked: the views of its lists could not be made: CREATE VIEW command")
+    assert target.execute("SELECT _item, n FROM checked_parts") == [(0, 1)]
+    assert len(target.scan()) == 1
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A directory that becomes the server's."""

@@ -24,7 +24,7 @@ NESTED = replace(
     CHECKED,
     key=("ref_date", "msgid"),
     fields=(
-        Field("ref_date", "date", "the day"),
+        Field("ref_date", "date", "the day", label="日期"),
         Field("msgid", "str", "'); DROP TABLE x; -- */ \\ %s"),
         Field("items", "list", fields=ITEM),
         Field("detail", "object", fields=(Field("ids", "list", item="int"),)),
@@ -166,7 +166,7 @@ def test_a_comment_holds_what_the_catalogue_says_and_does_nothing(target: Target
     target.harvest([batch(2, record, endpoint=replace(NESTED, fields=more))])
     [row] = target.execute(TEXTS[target.kind])
     assert "it’s the title * / %s" in row[-1]
-    assert "the day" in row[-1]
+    assert "日期 · the day" in row[-1]
     assert "’); DROP TABLE x; -- * / / %s" in row[-1]
     assert target.kind == "postgresql" or "added * / ’ later" in row[-1]
     assert len(target.scan()) == 2
