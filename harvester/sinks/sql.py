@@ -27,7 +27,7 @@ from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
 from harvester.model import Batch, Tally, Window, many, metadata
 from harvester.plan import Days
-from harvester.sinks.base import Checkpoint, Fence, Sink, Stamp, StoredWindow, Written
+from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWindow, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.layout import (
@@ -46,7 +46,7 @@ DISK_FULL = "the disk is full"
 """What `Driver.says` of an error that says so."""
 VERSION = 4
 _OLD_TABLES = ("_harvester", "_harvester_windows")
-_OWNER, _COMMITS, _LATEST, _TAKEN = "owner", "commits", "epoch", "taken"
+_COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
 """The keys of a checkpoint; the latest epoch is that of its beginning.  It is taken as long as the
 ledger has only read what another one had written: its first run makes it the owner."""
 _AT_ONCE = 500
@@ -279,7 +279,7 @@ class SqlSink(Sink):
                 continues = bool(checkpoint and not checkpoint.get(_TAKEN))
                 holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
                 if checkpoint and continues:
-                    self._owner = checkpoint[_OWNER]
+                    self._owner = checkpoint[OWNER]
                     return {}
                 if holding and checkpoint is not None and not checkpoint:
                     raise UsageError(
@@ -294,7 +294,7 @@ class SqlSink(Sink):
                 [(epoch,)] = driver.query("SELECT max(epoch) FROM _harvester_fence")
         if checkpoint is not None:
             self._owner = str(owner)
-        entries = {_OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
+        entries = {OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
         return {**entries, _TAKEN: "1" if checkpoint is None else ""}
 
     def _make(self) -> None:
@@ -394,7 +394,7 @@ class SqlSink(Sink):
     def _make_views(self, layout: Layout, views: Sequence[str]) -> None:
         """Make views; where that fails, the records are stored all the same.
 
-        The user may lack the privilege, or others may have built something on the former view.
+        The user may lack the privilege, and others may read the former view, or have one on it.
         """
         driver = self._driver
         try:
@@ -402,10 +402,11 @@ class SqlSink(Sink):
                 for sql in views:
                     driver.query(sql)
         except driver.errors as exc:
-            if driver.outage(exc):
+            if driver.outage(exc) not in (None, Undone):
                 raise
             self._notes.append(
-                f"{layout.name}: the views of its lists could not be made: {driver.says(exc)}"
+                f"{layout.name}: the views of its lists could not be made: {driver.says(exc)}; a"
+                " view that is missing is made by the next run"
             )
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -621,7 +622,7 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> int:
         )
     if not checkpoint:
         return int(commits)
-    if checkpoint.get(_OWNER) != owner and not checkpoint.get(_TAKEN):
+    if checkpoint.get(OWNER) != owner and not checkpoint.get(_TAKEN):
         raise SinkError(
             f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
             " belongs to another ledger now; put it back, or use a new ledger"

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+import harvester.postgres
 from harvester.datacube import INTERFACES
 from harvester.endpoint import Field
 from tests.postgres_server import PostgresServer
@@ -119,17 +121,40 @@ def test_a_view_that_was_dropped_is_made_again_and_one_that_cannot_be_is_reporte
     assert shown(target, "items", "n") == [(1,)]
     target.execute("DROP VIEW checked_items")
     target.execute("CREATE TABLE checked_items (a INTEGER)")
-
-    async def drift() -> Any:
-        sink = await target.open()
-        written = await target.write(sink, one)
-        await sink.close()
-        return written.drift
-
-    [said] = asyncio.run(drift())
+    [said] = asyncio.run(drift(target, one))
     assert said.startswith("checked: the views of its lists could not be made: ")
     assert "checked_items" in said
     assert [each.tally for each in target.scan().values()] == [one.tally]
+
+
+@pytest.mark.parametrize("how", ["a view on it", "a reader of it"])
+def test_a_view_that_others_use_stays_and_the_records_are_stored(
+    how: str, pg: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harvester.postgres, "LIMITS", [(0, "lock_timeout", "200ms")])
+    pg.harvest([batch(1, {"items": [{"n": 1}]}, endpoint=NESTED)])
+    pg.execute("CREATE VIEW own AS SELECT n FROM checked_items")
+    fields = [*NESTED.fields]
+    fields[2] = Field("items", "list", fields=(Field("new", "int"), *ITEM))
+    grown = batch(2, {"items": [{"n": 2}]}, endpoint=replace(NESTED, fields=tuple(fields)))
+    with psycopg.connect(pg.server.url(pg.database)) as reader:
+        if how == "a reader of it":
+            pg.execute("DROP VIEW own")
+            reader.execute("SELECT * FROM checked_items")
+        [said] = asyncio.run(drift(pg, grown))
+    why = "cannot drop view" if how == "a view on it" else "canceling statement due to lock timeout"
+    assert why in said
+    assert "could not be made" in said
+    assert [row[0] for row in shown(pg, "items", "n")] == [1, 2]
+    assert len(pg.scan()) == 2
+
+
+async def drift(target: Target, *batches: Any) -> Any:
+    """What a write reports."""
+    sink = await target.open()
+    written = await target.write(sink, *batches)
+    await sink.close()
+    return written.drift
 
 
 def test_every_interface_is_a_table_with_comments_and_its_views_can_be_read(
