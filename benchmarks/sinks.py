@@ -74,6 +74,15 @@ class Group(NamedTuple):
         rows: list[dict[str, Any]] = orjson.loads(array)
         return rows
 
+    @property
+    def placed(self) -> list[dict[str, Any]]:
+        """The same with the place of each record in its window, which is a part of the key."""
+        rows = self.rows
+        places = chain.from_iterable([range(body.count(b"\n")) for body in self.bodies])
+        for row, place in zip(rows, places, strict=True):
+            row["_row"] = place
+        return rows
+
 
 def groups_of(number: int) -> list[Group]:
     """So many groups of believable records."""
@@ -156,7 +165,7 @@ def _insert_sqlite(place: str, groups: Sequence[Group]) -> None:
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"DELETE FROM {ENDPOINT.name}")
         for group in groups:
-            rows = group.rows
+            rows = group.placed
             names = list(rows[0])
             marks = ", ".join("?" * len(names))
             insert = f"INSERT INTO {ENDPOINT.name} ({', '.join(names)}) VALUES ({marks})"
@@ -171,7 +180,7 @@ def _copy_postgresql(place: str, groups: Sequence[Group]) -> None:
     with psycopg.connect(place, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {ENDPOINT.name}".encode())
         for group in groups:
-            rows = group.rows
+            rows = group.placed
             names = list(rows[0])
             types = ["int8" if isinstance(value, int) else "text" for value in rows[0].values()]
             statement = f"COPY {ENDPOINT.name} ({', '.join(names)}) FROM STDIN"
@@ -185,7 +194,7 @@ def _insert_mysql(place: str, groups: Sequence[Group]) -> None:
     with closing(_connected_to_mysql(place)) as connection, connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {ENDPOINT.name}")
         for group in groups:
-            rows = group.rows
+            rows = group.placed
             for row in rows:
                 row["_fetched_at"] = row["_fetched_at"][:19]
             names = list(rows[0])

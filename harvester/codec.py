@@ -186,15 +186,6 @@ def records_checksum(pieces: Sequence[bytes]) -> int:
     return crc32(b"\n".join(pieces))
 
 
-def shares_of(checksum: int, number: int) -> list[int]:
-    """The checksum of a window's records as a number for each record, to be stored beside it.
-
-    Their sum modulo 2**32 is the checksum, whatever their order; they differ, so that a record that
-    is stored twice in the place of another one is noticed.
-    """
-    return [(checksum - number * (number - 1) // 2) % (1 << 32), *range(1, number)][:number]
-
-
 TALLY_BITS = (1 << 63) - 1
 METADATA_BEGINS = b'"_appid":'
 """The beginning of the metadata, which is at the end of a line."""

@@ -65,6 +65,7 @@ class Field(NamedTuple):
     type: ``date``, ``int``, ``float``, ``str``, ``bool``, ``object`` or ``list``; a date is a day
         as the interface writes it.
     fields: of an object, or of each item of a list of objects; item: the type of a list's items.
+    label: its title in Chinese.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Field(NamedTuple):
     meaning: str = ""
     fields: tuple[Field, ...] = ()
     item: str = "object"
+    label: str = ""
 
 
 class Endpoint(Protocol):
@@ -222,7 +224,8 @@ class JsonEndpoint:
     record_type: the name of its records' type in `harvester.datacube.types`, as GetUserSummary.
     permission_set: the number of the group of rights that an account must grant to a third-party
         platform before the platform may call the interface; cloud_call: the name in
-        cloud functions; title: one line about it; page: WeChat's own page.
+        cloud functions; title: one line about it; label: its title in Chinese; page: WeChat's own
+        page.
 
     Raises `UsageError` for an invalid name, span, hour, format of dates or body.
     """
@@ -237,6 +240,7 @@ class JsonEndpoint:
     errors: Mapping[int, Rule] = field(default_factory=dict, repr=False)
     successors: tuple[str, ...] = ()
     title: str = ""
+    label: str = ""
     group: str = ""
     cut: Cut = Cut.DAYS
     asks_first_day: bool = False

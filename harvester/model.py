@@ -8,7 +8,7 @@ dataclass.  A secret or a token among them is a `Secret`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
@@ -370,9 +370,3 @@ class Tally(NamedTuple):
 
 
 _RECORDS = (1 << 32) - 1
-
-
-def tally_of_shares(window: Window, fetched_at: str, shares: Sequence[int]) -> Tally:
-    """The tally of a stored window from the numbers that are stored beside its records."""
-    beside = line_end(metadata(window, fetched_at))
-    return Tally.of(len(shares), sum(shares) & _RECORDS, beside)

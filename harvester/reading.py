@@ -180,12 +180,7 @@ class StoredRecords:
 
     def _documents(self) -> Iterator[dict[str, Any]]:
         for stored in self._stored():
-            window = stored.window
-            if self._appids is not None and window.appid not in self._appids:
-                continue
-            if self._days and (window.begin > self._days[1] or window.end < self._days[0]):
-                continue
-            beside = metadata(window, stored.fetched_at)
+            beside = metadata(stored.window, stored.fetched_at)
             for record in self._guarded(stored.records):
                 if self._is_wanted(record):
                     yield {**record, **beside}
@@ -198,7 +193,9 @@ class StoredRecords:
         """
         for turn in range(1, _TURNS + 1):
             checkpoint = self._checkpoint()
-            found = iter(self._guarded(self._scan, self._table.name, self._appids, checkpoint))
+            found = iter(
+                self._guarded(self._scan, self._table.name, self._appids, checkpoint, self._days)
+            )
             try:
                 stored = self._guarded(next, found, None)
                 break

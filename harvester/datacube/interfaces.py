@@ -26,6 +26,8 @@ from typing import Any
 
 from harvester.datacube.errors import ERRORS
 from harvester.datacube.publisher import PUBLISHER_ERRORS, PublisherEndpoint
+from harvester.datacube.titles import INTERFACES as LABELS
+from harvester.datacube.titles import field_title
 from harvester.endpoint import UNIX, Field, JsonEndpoint
 from harvester.plan import Cut
 
@@ -64,6 +66,7 @@ def _official(
         name,
         f"/datacube/{name}",
         title=title,
+        label=LABELS.get(name, ""),
         group=group,
         errors=ERRORS,
         key=tuple(key.split()),
@@ -105,6 +108,7 @@ def _mini(
         _FIRST_DAY_MINI,
         dates="%Y%m%d",
         title=title,
+        label=LABELS.get(record_type.lower(), ""),
         group="miniprogram",
         errors=ERRORS,
         fields=fields,
@@ -129,6 +133,7 @@ def _publisher(
         "/publisher/stat",
         _FIRST_DAY_PUBLISHER,
         title=title,
+        label=LABELS.get(action, ""),
         group="publisher",
         errors=PUBLISHER_ERRORS,
         page=f"{_PAGES}{page}",
@@ -139,28 +144,32 @@ def _publisher(
     )
 
 
+def _field(name: str, kind: str, meaning: str, fields: Fields = ()) -> Field:
+    return Field(name, kind, meaning, fields, label=field_title(name, "zh"))
+
+
 def _int(name: str, meaning: str) -> Field:
-    return Field(name, "int", meaning)
+    return _field(name, "int", meaning)
 
 
 def _float(name: str, meaning: str) -> Field:
-    return Field(name, "float", meaning)
+    return _field(name, "float", meaning)
 
 
 def _str(name: str, meaning: str) -> Field:
-    return Field(name, "str", meaning)
+    return _field(name, "str", meaning)
 
 
 def _date(meaning: str, name: str = "ref_date") -> Field:
-    return Field(name, "date", meaning)
+    return _field(name, "date", meaning)
 
 
 def _list(name: str, meaning: str, *fields: Field) -> Field:
-    return Field(name, "list", meaning, fields)
+    return _field(name, "list", meaning, fields)
 
 
 def _object(name: str, meaning: str, *fields: Field) -> Field:
-    return Field(name, "object", meaning, fields)
+    return _field(name, "object", meaning, fields)
 
 
 def _both(stem: str, what: str, times: str = "count") -> Fields:
@@ -631,6 +640,7 @@ _MINI_GAMES = (
         "/datacube/getgameanalysisdata",
         _FIRST_DAY_MINI,
         title="active players of a mini-game",
+        label=LABELS["getgameanalysisdata"],
         group="minigame",
         errors=ERRORS,
         dates=UNIX,

@@ -30,15 +30,16 @@ Form = Callable[[Any], Any]
 NO_FORMS: Mapping[str, Form] = {}
 
 METADATA = (
-    Field("_appid", "str", "the account"),
-    Field("_endpoint", "str", "the interface"),
-    Field("_begin_date", "date", "the first day of the request's window"),
-    Field("_end_date", "date", "the last day of the request's window"),
-    Field("_fetched_at", "timestamp", "when it was fetched, UTC"),
+    Field("_appid", "str", "the account", label="公众号 AppID"),
+    Field("_endpoint", "str", "the interface", label="接口"),
+    Field("_begin_date", "date", "the first day of the request's window", label="起始日期"),
+    Field("_end_date", "date", "the last day of the request's window", label="结束日期"),
+    Field("_fetched_at", "timestamp", "when it was fetched", label="采集时间 (UTC)"),
 )
-EXTRA = Field("_extra", "json", "fields that the catalogue does not know, or not so")
-CHECKSUM = Field("_checksum", "int", "of the window's records and of the row, in a database")
-_NAMES = {field.name for field in (*METADATA, EXTRA, CHECKSUM)}
+EXTRA = Field("_extra", "json", "what the catalogue does not know, or not so", label="其他字段")
+ROW = Field("_row", "int", "the place of the record in its window, from 0", label="行号")
+CHECKSUM = Field("_checksum", "int", "of the window's records and of the row", label="校验值")
+_NAMES = {field.name for field in (*METADATA, EXTRA, ROW, CHECKSUM)}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EXACT = 2**53  # a whole number up to this is the same as a float
 _NONE = object()

@@ -2,25 +2,25 @@
 
 Rule: pure; SQL text and values.  What differs from database to database is a `Dialect`.
 
-There is no primary key: WeChat may send two records with the same key, and correct data must never
-be refused.  ``_checksum`` of a row has two parts: the upper 32 bits are its share in the checksum
-of the records of its window as they were fetched (`shares_of`), so that a scan can compute the
-tally of the window; the lower 31 bits are the checksum of the row as it was inserted, so that a
-scan detects a row that was changed later.
+The primary key is the account, the first day of the window, and the place of the record in it:
+WeChat may send two equal records, and the database refuses a row that is inserted twice.
+``_checksum`` of a row has two parts: the upper 32 bits are the checksum of the records of its
+window as they were fetched, so that a scan can compute the tally of the window; the lower 31 bits
+are the checksum of the row as it was inserted, so that a scan detects a row that was changed later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from itertools import chain
+from itertools import chain, repeat
 from math import copysign
 from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import encode, parse, row_checksum, row_checksums, shares_of
-from harvester.endpoint import Field
+from harvester.codec import encode, parse, row_checksum, row_checksums
+from harvester.endpoint import Endpoint, Field
 from harvester.errors import UsageError
 from harvester.model import Batch
 from harvester.sinks.columns import (
@@ -28,20 +28,27 @@ from harvester.sinks.columns import (
     EXTRA,
     METADATA,
     NO_FORMS,
+    ROW,
     Form,
     Row,
     Table,
     chunks,
     record_of,
 )
+from harvester.sinks.views import ListView, lists_of
 
-WINDOW = ("_appid", "_begin_date", "_end_date")
-"""The columns that tell the window of a row, as they are indexed."""
+KEY = ("_appid", "_begin_date", "_row")
+"""The columns of the primary key, in the order of a scan."""
+_WINDOW = ("_appid", "_begin_date", "_end_date")
 _FETCHED_AT = "_fetched_at"
-_ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, CHECKSUM))
+_ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, ROW, CHECKSUM))
 _JSON_TYPES = ("object", "list", "json")
 _SCALAR_TYPES = ("int", "float", "str", "bool", "date")
-_ROW_BITS = (1 << 31) - 1
+_RECORDS = (1 << 32) - 1
+ROW_BITS = (1 << 31) - 1
+"""The part of ``_checksum`` that is the checksum of the row."""
+_MOST = 900
+"""Characters of a comment: MySQL takes 1,024."""
 
 
 class Dialect(NamedTuple):
@@ -57,9 +64,14 @@ class Dialect(NamedTuple):
     most: columns of a table, 0 if it does not matter.
     refuses: whether a value of ``refused`` type cannot be held as it is; it stands in ``_extra``
         then.  sign: what the JSON of a record has if it holds such a value.
-    indexed: what makes the index by window, a statement or a part of that which makes the table
-        (where it begins with a comma); of index, table, columns; empty if there is none.
+    keyed: what follows the type of a text in the key, so that accounts have the same order in all
+        databases.
+    indexed: what makes the index by account and day, a statement or a part of that which makes the
+        table (where it begins with a comma); of index, table, columns.
     ends: what a CREATE TABLE ends with.
+    comment: what gives a column its comment, after its type; notes: what gives a table its comment,
+        before the columns and at the end; remarks: comments are statements of their own.
+    views: a query of the names of all views; unnested: the query of one (`harvester.sinks.views`).
     locks: what a SELECT ends with that locks its rows until the commit.
     insert_new: a statement that inserts a row unless its key is there; of table, columns, marks,
         and a column of the key.
@@ -79,8 +91,14 @@ class Dialect(NamedTuple):
     refused: str = ""
     refuses: Callable[[Any], bool] = lambda value: False
     sign: bytes = b""
+    keyed: str = ""
     indexed: str = "CREATE INDEX {0} ON {1} ({2})"
     ends: str = ""
+    comment: str = ""
+    notes: tuple[str, str] = ("", "")
+    remarks: bool = False
+    views: str = ""
+    unnested: Callable[[ListView], str] = str
     locks: str = ""
     insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 
@@ -145,14 +163,14 @@ class Layout:
     were written.  Fields without a column are in ``_extra``: those whose names are too long, those
     that are too many, and those whose column is of a type that no field has.
 
-    described: the columns that the checksum of a row covers, in order, as JSON; number: its
-    checksum, by which the database knows it.
+    described: the columns that the checksum of a row covers, in order, and what is nested in them,
+    as JSON; number: its checksum, by which the database knows it.
     """
 
     def __init__(
         self,
         name: str,
-        fields: Sequence[Field],
+        endpoint: Endpoint | None,
         dialect: Dialect,
         existing: Mapping[str, str] = {},
         former: Mapping[str, str] = {},
@@ -163,16 +181,19 @@ class Layout:
                 f" {dialect.longest} bytes"
             )
         self.name = name
-        self.given = fields
+        self.given = fields = endpoint.fields if endpoint is not None else ()
+        self._dialect = dialect
+        self._comment = self._text(getattr(endpoint, "label", ""), getattr(endpoint, "title", ""))
+        self._day = getattr(endpoint, "day_field", "")
+        self._identifies = getattr(endpoint, "key", ())
         self._has = {dialect.same(column): kind for column, kind in existing.items()}
         held = [*self._held(fields, dialect, former)]
         names = {field.name for field in held}
         beyond = [field.name for field in fields if field.name not in names]
         self.table = Table(name, held, forms=dialect.forms, beyond=beyond)
-        self.columns = (*self.table.columns, CHECKSUM)
-        self.described = as_text([[field.name, field.type] for field in self.table.columns])
+        self.columns = (*self.table.columns, ROW, CHECKSUM)
+        self.described = as_text([*map(_described, self.columns[:-1])])
         self.number = crc32(self.described.encode())
-        self._dialect = dialect
         self._may_refuse = any(field.type == dialect.refused for field in self.table.fields)
 
     def __repr__(self) -> str:
@@ -199,10 +220,12 @@ class Layout:
             rows = self.table.rows_of(chunk)
             if self._may_refuse and self._refuses_some(chunk):
                 rows = [*map(self._moved, rows)]
-            shares = chain.from_iterable([shares_of(each.checksum, each.count) for each in chunk])
+            places = chain.from_iterable([range(each.count) for each in chunk])
+            placed = [(*row, place) for row, place in zip(rows, places, strict=True)]
+            sums = chain.from_iterable([repeat(each.checksum, each.count) for each in chunk])
             found += [
-                (*row, share << 31 | own & _ROW_BITS)
-                for row, share, own in zip(rows, shares, row_checksums(rows), strict=True)
+                (*row, whole << 31 | own & ROW_BITS)
+                for row, whole, own in zip(placed, sums, row_checksums(placed), strict=True)
             ]
         return found
 
@@ -232,12 +255,39 @@ class Layout:
     def create(self) -> list[str]:
         """The statements that make it."""
         dialect, quoted = self._dialect, self._dialect.quoted
-        columns = ", ".join(f"{quoted(field.name)} {self._type(field)}" for field in self.columns)
-        index = f"{self.name}_by_window"
-        named = quoted(index) if dialect.takes(index) else ""
-        by = dialect.indexed.format(named, quoted(self.name), ", ".join(map(quoted, WINDOW)))
-        within, after = (by, []) if by.startswith(",") else ("", [by] if by else [])
-        return [f"CREATE TABLE {quoted(self.name)} ({columns}{within}){dialect.ends}", *after]
+        before, after = (each.format(self._comment) for each in dialect.notes)
+        columns = ", ".join(map(self._defined, self.columns))
+        index = self._index()
+        within, then = (index, []) if index.startswith(",") else ("", [index] if index else [])
+        parts = f"{before}{columns}, PRIMARY KEY ({', '.join(KEY)}){within}"
+        return [
+            f"CREATE TABLE {quoted(self.name)} ({parts}){dialect.ends}{after}",
+            *then,
+            *self._remarks(self.columns, self._comment),
+        ]
+
+    def _index(self) -> str:
+        """What makes the index by account and day, if the records name their day."""
+        dialect, quoted = self._dialect, self._dialect.quoted
+        for field in self.table.fields:
+            if field.name == self._day and field.type == "date":
+                name = f"{self.name}_by_day"
+                named = quoted(name) if dialect.takes(name) else ""
+                columns = f"{KEY[0]}, {quoted(self._day)}"
+                return dialect.indexed.format(named, quoted(self.name), columns)
+        return ""
+
+    def views(self) -> dict[str, str]:
+        """The views of the lists within records: name and statement."""
+        dialect = self._dialect
+        fields = self.table.fields
+        names = [field.name for field in fields]
+        beside = [name for name in self._identifies if name in names]
+        return {
+            each.name: f"CREATE VIEW {dialect.quoted(each.name)} AS {dialect.unnested(each)}"
+            for each in lists_of(self.name, fields, (*KEY, *beside), dialect.same)
+            if dialect.takes(each.name)
+        }
 
     def grow(self, where: str) -> list[str]:
         """The statements that add the columns which an existing table lacks.
@@ -258,19 +308,51 @@ class Layout:
                 f" ({', '.join(wrong[:3])}{', …' if wrong[3:] else ''}); rename it, or choose"
                 " another database"
             )
-        quoted = self._dialect.quoted
-        return [
-            f"ALTER TABLE {quoted(self.name)} ADD COLUMN {quoted(field.name)} {self._type(field)}"
-            for field in missing
-        ]
+        table = self._dialect.quoted(self.name)
+        added = [f"ALTER TABLE {table} ADD COLUMN {self._defined(field)}" for field in missing]
+        return [*added, *self._remarks(missing)]
 
     def _type(self, field: Field) -> str:
-        return self._dialect.types["key" if field.name == WINDOW[0] else field.type]
+        return self._dialect.types["key" if field.name == KEY[0] else field.type]
+
+    def _defined(self, field: Field) -> str:
+        """A column in the statement that makes it."""
+        dialect = self._dialect
+        keyed = dialect.keyed if field.name == KEY[0] else ""
+        needed = " NOT NULL" if field.name in (*KEY, *_WINDOW) else ""
+        text = self._text(field.label, field.meaning)
+        comment = dialect.comment.format(text) if text else ""
+        return f"{dialect.quoted(field.name)} {self._type(field)}{keyed}{needed}{comment}"
+
+    def _remarks(self, fields: Sequence[Field], comment: str = "") -> list[str]:
+        """The statements that give columns and the table their comments, where these have some."""
+        dialect = self._dialect
+        table = dialect.quoted(self.name)
+        if not dialect.remarks:
+            return []
+        found = [(f"TABLE {table}", comment)]
+        for each in fields:
+            text = self._text(each.label, each.meaning)
+            found.append((f"COLUMN {table}.{dialect.quoted(each.name)}", text))
+        return [f"COMMENT ON {what} IS '{text}'" for what, text in found if text]
+
+    def _text(self, *texts: str) -> str:
+        """A comment, without what would end it, in any database."""
+        text = " · ".join(filter(None, texts))[:_MOST]
+        plain = "".join([each if each.isprintable() else " " for each in text])
+        plain = plain.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace("\\", "/")
+        return plain.replace("*/", "* /").replace("%", self._dialect.percent)
 
 
 def fields_of(described: str) -> list[Field]:
     """The columns of a layout that was described."""
-    return [Field(str(name), str(kind)) for name, kind in parse(described.encode())]
+    return [Field(str(name), str(kind)) for name, kind, *_ in parse(described.encode())]
+
+
+def _described(field: Field) -> list[Any]:
+    nested = field.type in ("object", "list")
+    more = [field.item, [*map(_described, field.fields)]] if nested else []
+    return [field.name, field.type, *more]
 
 
 class Reader:
@@ -282,23 +364,22 @@ class Reader:
         fields = {dialect.same(field.name): field for each in listed for field in each}
         self.columns = [
             *[field for name, field in fields.items() if name in has and name not in _ALWAYS],
-            *METADATA, EXTRA, CHECKSUM,
+            *METADATA, EXTRA, ROW, CHECKSUM,
         ]  # fmt: skip
-        self._layouts = [
-            places
-            for each in listed
-            if (places := self._places([dialect.same(field.name) for field in each], dialect))
+        places = [
+            self._places([dialect.same(field.name) for field in each], dialect) for each in listed
         ]
+        self._layouts = [*dict.fromkeys(filter(None, places))]
         names = [field.name for field in self.columns]
-        self.window = itemgetter(*map(names.index, WINDOW))
+        self.window = itemgetter(*map(names.index, _WINDOW))
         self.fetched_at = itemgetter(names.index(_FETCHED_AT))
         self._own = len(names) - len(_ALWAYS)
         self._revives = [dialect.revives.get(field.type) for field in self.columns]
 
-    def _places(self, names: Sequence[str], dialect: Dialect) -> list[int]:
+    def _places(self, names: Sequence[str], dialect: Dialect) -> tuple[int, ...]:
         """Where the columns of a layout stand among all; none if one of them is gone."""
         places = {dialect.same(field.name): n for n, field in enumerate(self.columns)}
-        return [places[name] for name in names] if places.keys() >= {*names} else []
+        return tuple([places[name] for name in names]) if places.keys() >= {*names} else ()
 
     def revived(self, row: Sequence[Any]) -> Row:
         """A row that was read, as it was inserted."""
@@ -309,19 +390,25 @@ class Reader:
             ]
         )
 
-    def share(self, row: Row) -> int:
-        """The share of the record; another number if the row is not as it was inserted."""
+    def checksum(self, rows: Sequence[Row]) -> int:
+        """The checksum of a window's records; another number if a row is not as it was inserted."""
+        first = rows[0][-1]
+        whole = first >> 31 & _RECORDS if type(first) is int else 0
+        return whole if all([self._is_whole(row, whole) for row in rows]) else whole ^ _RECORDS
+
+    def _is_whole(self, row: Row, whole: int) -> bool:
+        """Whether a row of a window is as it was inserted."""
         *values, stored = row
-        if type(stored) is not int:
-            return 1
+        if type(stored) is not int or stored >> 31 != whole:
+            return False
         present = len(values) - values.count(None)
         for places in self._layouts:
             held = tuple([values[place] for place in places])
             if len(held) - held.count(None) == present and (
-                row_checksum(held) & _ROW_BITS == stored & _ROW_BITS
+                row_checksum(held) & ROW_BITS == stored & ROW_BITS
             ):
-                return stored >> 31
-        return (stored >> 31) + 1
+                return True
+        return False
 
     def record(self, row: Row) -> dict[str, Any]:
         """The record of a row: days as text, JSON as what it stands for."""
@@ -330,7 +417,7 @@ class Reader:
             None if value is None else _as_it_came(field, value)
             for field, value in zip(fields, row, strict=False)
         ]
-        extra = row[-2]
+        extra = row[-3]
         return record_of(fields, values, _as_it_came(EXTRA, extra) if extra else {})
 
 

@@ -26,13 +26,42 @@ from harvester.errors import SinkError, UsageError
 from harvester.mysql import LOCK, Server, server_of
 from harvester.secrets import Secret
 from harvester.sinks.layout import Dialect, as_text, is_negative_zero
-from harvester.sinks.sql import Days, MakeRows, Rows, SqlSink, before
+from harvester.sinks.sql import AccountDays, MakeRows, Rows, SqlSink, before
+from harvester.sinks.views import ListView
 
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",
     "object": "longtext", "list": "longtext", "json": "longtext", "timestamp": "datetime",
     "key": "varchar(190)",  # so long that an index takes it, whatever the row format
 }  # fmt: skip
+
+
+def _unnested(view: ListView) -> str:
+    """The query of a view; a value that is not of its field's type is null."""
+    quoted = DIALECT.quoted
+    first = f"parent.{quoted(view.lists[0][0])}"
+    names = {value.name: f"value_{n}" for n, value in enumerate(view.values)}
+    columns = ", ".join(
+        f"{names[name]} {_TYPES[kind]} PATH '{_path(steps)}' NULL ON EMPTY NULL ON ERROR"
+        for name, kind, steps in view.values
+    )
+    for n in range(len(view.lists), 0, -1):
+        path = view.lists[n - 1][1:] if n == 1 else view.lists[n - 1]
+        inner = f"'{_path(path)}[*]' COLUMNS (number_{n} FOR ORDINALITY, {columns})"
+        columns = f"NESTED PATH {inner}" if n > 1 else inner
+    found = [f"parent.{quoted(name)}" for name in view.columns]
+    found += [f"list.number_{n} - 1 AS {name}" for n, name in enumerate(view.numbers, 1)]
+    found += [f"list.{names[name]} AS {quoted(name)}" for name, *_ in view.values]
+    return (  # a list within a list may be empty: then there is a row without a number
+        f"SELECT {', '.join(found)} FROM {quoted(view.table)} AS parent,"
+        f" JSON_TABLE(IF(JSON_VALID({first}), {first}, '[]'), {columns}) AS list"
+        f" WHERE list.number_{len(view.lists)} IS NOT NULL"
+    )
+
+
+def _path(steps: Sequence[str]) -> str:
+    return "$" + "".join([f'."{each}"' for each in steps])
+
 
 DIALECT = Dialect(
     "MySQL",
@@ -52,7 +81,12 @@ DIALECT = Dialect(
     refused="float",
     refuses=is_negative_zero,
     sign=b"-0.0",
-    indexed=", INDEX by_window ({2})",
+    indexed=", INDEX by_day ({2})",
+    comment=" COMMENT '{}'",
+    notes=("", " COMMENT '{}'"),
+    views="SELECT table_name FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_type = 'VIEW'",
+    unnested=_unnested,
     locks=" FOR UPDATE",
     insert_new="INSERT INTO {0} ({1}) VALUES ({2}) ON DUPLICATE KEY UPDATE {3} = {3}",
 )
@@ -167,7 +201,7 @@ class MySQLDriver:
             reader.close()
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        commits = sql.startswith(("CREATE", "ALTER"))
+        commits = sql.startswith(("CREATE", "ALTER", "DROP"))
         step = durable.step("make mysql table") if commits else nullcontext()
         with self._connection.cursor() as cursor, step:
             cursor.execute(sql, tuple(values))
@@ -215,13 +249,13 @@ class MySQLDriver:
                     ) from None
                 raise
 
-    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+    def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         day, name = self.dialect.day, self.dialect.quoted(table)
         one = "_appid = %s AND _begin_date <= %s AND _end_date >= %s AND _begin_date > %s"
         for at in range(0, len(days), _AT_ONCE):
             some = days[at : at + _AT_ONCE]
             self.query(  # whatever the index finds is locked, and nothing of another account
-                f"DELETE {name} FROM {name} FORCE INDEX (by_window)"
+                f"DELETE {name} FROM {name} FORCE INDEX (PRIMARY)"
                 f" WHERE {' OR '.join([one] * len(some))}",
                 [
                     *chain.from_iterable(

@@ -21,15 +21,18 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester import sqlitefile
 from harvester.away import AGAIN, PATIENCE, Away, Undone, until_it_answers
+from harvester.codec import line_end
 from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
-from harvester.model import Batch, Window, many, tally_of_shares
-from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written, within
+from harvester.model import Batch, Tally, Window, many, metadata
+from harvester.plan import Days
+from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWindow, Written
 from harvester.sinks.columns import Row
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.layout import (
-    WINDOW,
+    KEY,
+    ROW_BITS,
     Dialect,
     Layout,
     Reader,
@@ -41,20 +44,22 @@ from harvester.thread import Thread
 
 DISK_FULL = "the disk is full"
 """What `Driver.says` of an error that says so."""
-VERSION = 3
+VERSION = 4
 _OLD_TABLES = ("_harvester", "_harvester_windows")
-_OWNER, _COMMITS, _LATEST, _TAKEN = "owner", "commits", "epoch", "taken"
+_COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
 """The keys of a checkpoint; the latest epoch is that of its beginning.  It is taken as long as the
 ledger has only read what another one had written: its first run makes it the owner."""
 _AT_ONCE = 500
 """Accounts that one statement names."""
+_PRIME = 2**31 - 1
+"""Squares are summed by their remainders: the sum of 4 billion rows fits into 64 bits."""
 
 T = TypeVar("T")
 Rows = Generator[tuple[Any, ...], None, None]
 MakeRows = Callable[[], Sequence[Row]]
 
 
-class Days(NamedTuple):
+class AccountDays(NamedTuple):
     """Days of an account, both ends included, of which nothing stays."""
 
     appid: str
@@ -106,7 +111,7 @@ class Driver(Protocol):
         """Insert rows, or those that were staged, but those of some accounts."""
         ...
 
-    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+    def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         """Delete the rows whose windows overlap these days; longest: days of the longest window."""
         ...
 
@@ -135,13 +140,14 @@ def overlapping(table: str, dialect: Dialect) -> str:
     """A statement that deletes the rows of an account that overlap days.
 
     Its values: the account, the last day, the first one, and the first one less the days of the
-    longest window, which makes it a short range of the index.
+    longest window, which makes it a short range of the key.
     """
     mark = dialect.mark
-    return (
-        f"DELETE FROM {dialect.quoted(table)} WHERE _appid = {mark} AND _begin_date <= {mark}"
-        f" AND _end_date >= {mark} AND _begin_date > {mark}"
-    )
+    return f"DELETE FROM {dialect.quoted(table)} WHERE _appid = {mark} AND {_overlaps(mark)}"
+
+
+def _overlaps(mark: str) -> str:
+    return f"_begin_date <= {mark} AND _end_date >= {mark} AND _begin_date > {mark}"
 
 
 def before(day: date, days: int) -> date:
@@ -169,15 +175,15 @@ def _window(batch: Batch) -> Window:
     return batch.window
 
 
-def days_of(windows: Iterable[Window]) -> list[Days]:
+def days_of(windows: Iterable[Window]) -> list[AccountDays]:
     """The days of ordered windows; those that overlap or follow one another are one entry."""
-    found: list[Days] = []
+    found: list[AccountDays] = []
     for appid, _, begin, end in windows:
         last = found[-1] if found else None
         if last and last.appid == appid and begin.toordinal() <= last.end.toordinal() + 1:
-            found[-1] = Days(appid, last.begin, max(last.end, end))
+            found[-1] = AccountDays(appid, last.begin, max(last.end, end))
         else:
-            found.append(Days(appid, begin, end))
+            found.append(AccountDays(appid, begin, end))
     return found
 
 
@@ -196,6 +202,7 @@ class SqlSink(Sink):
         self._driver = driver
         self._patience = patience
         self._layouts: dict[str, Layout] = {}
+        self._notes: list[str] = []  # that were not given to the caller yet
         self._owner = ""  # of the ledger, if one is kept
         self._commits = 0  # the number of the last commit that is known
         self._thread: Thread | None = None
@@ -272,7 +279,7 @@ class SqlSink(Sink):
                 continues = bool(checkpoint and not checkpoint.get(_TAKEN))
                 holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
                 if checkpoint and continues:
-                    self._owner = checkpoint[_OWNER]
+                    self._owner = checkpoint[OWNER]
                     return {}
                 if holding and checkpoint is not None and not checkpoint:
                     raise UsageError(
@@ -287,7 +294,7 @@ class SqlSink(Sink):
                 [(epoch,)] = driver.query("SELECT max(epoch) FROM _harvester_fence")
         if checkpoint is not None:
             self._owner = str(owner)
-        entries = {_OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
+        entries = {OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
         return {**entries, _TAKEN: "1" if checkpoint is None else ""}
 
     def _make(self) -> None:
@@ -296,7 +303,7 @@ class SqlSink(Sink):
         kind = driver.dialect.types
         key, text, number = kind["key"], kind["str"], kind["int"]
         tables = {
-            "state": f"version {number}, owner {text}, commits {number}",
+            "state": f"version {number} PRIMARY KEY, owner {text}, commits {number}",
             # days of the longest window ever; whether there are records
             "interface": f"name {key} PRIMARY KEY, longest {number}, holding {number}",
             "layout": f"interface {key}, number {number}, columns {text},"
@@ -342,7 +349,6 @@ class SqlSink(Sink):
         if layout is not None and (endpoint is None or layout.given == endpoint.fields):
             return layout
         driver, dialect = self._driver, self._driver.dialect
-        fields = endpoint.fields if endpoint is not None else ()
         with driver.transaction("table", alone=True):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
@@ -350,24 +356,58 @@ class SqlSink(Sink):
                         f"{driver.where} cannot tell the tables {other} and {name} apart"
                     )
             existing = driver.columns(name)
-            layout = Layout(name, fields, dialect, existing, self._former_types(name))
+            former = self._former(name)
+            layout = Layout(name, endpoint, dialect, existing, _types(former.values(), dialect))
             for sql in layout.grow(driver.where) if existing else layout.create():
                 driver.query(sql)
             self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
-            self._insert_new(
-                "layout",
-                ("interface", "number", "columns"),
-                [(name, layout.number, layout.described)],
-            )
+            views = self._views(layout, anew=layout.number not in former)
+        if views:
+            self._make_views(layout, views)
+        if layout.number not in former:  # last: until then, views are made again
+            with driver.transaction("layout", alone=True):
+                self._insert_new(
+                    "layout",
+                    ("interface", "number", "columns"),
+                    [(name, layout.number, layout.described)],
+                )
         self._layouts[name] = layout
         return layout
 
-    def _former_types(self, name: str) -> dict[str, str]:
-        """The types with which the columns of a table were written until now."""
-        dialect = self._driver.dialect
-        sql = f"SELECT columns FROM _harvester_layout WHERE interface = {dialect.mark}"
-        described = [fields_of(columns) for (columns,) in self._driver.query(sql, [name])]
-        return {dialect.same(field.name): field.type for each in described for field in each}
+    def _former(self, name: str) -> dict[int, str]:
+        """The layouts with which a table was written until now."""
+        sql = (
+            "SELECT number, columns FROM _harvester_layout"
+            f" WHERE interface = {self._driver.dialect.mark}"
+        )
+        return dict(self._driver.query(sql, [name]))
+
+    def _views(self, layout: Layout, *, anew: bool) -> list[str]:
+        """The statements that make the views which are missing; anew: all of them."""
+        driver = self._driver
+        views = layout.views()
+        there = {name for (name,) in driver.query(driver.dialect.views)} if views else set()
+        drops = [f"DROP VIEW {driver.dialect.quoted(name)}" for name in views if name in there]
+        missing = [sql for name, sql in views.items() if name not in there]
+        return [*drops, *views.values()] if anew else missing
+
+    def _make_views(self, layout: Layout, views: Sequence[str]) -> None:
+        """Make views; where that fails, the records are stored all the same.
+
+        The user may lack the privilege, and others may read the former view, or have one on it.
+        """
+        driver = self._driver
+        try:
+            with driver.transaction("views", alone=True):
+                for sql in views:
+                    driver.query(sql)
+        except driver.errors as exc:
+            if driver.outage(exc) not in (None, Undone):
+                raise
+            self._notes.append(
+                f"{layout.name}: the views of its lists could not be made: {driver.says(exc)}; a"
+                " view that is missing is made by the next run"
+            )
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
@@ -398,11 +438,9 @@ class SqlSink(Sink):
                     self._replace(self._layouts[name], group, gone)
                 commits = self._count() if left else 0
         self._commits = commits or self._commits
-        return Written(
-            {_COMMITS: str(commits)} if commits else {},
-            gone,
-            [*chain.from_iterable([layout.table.drift() for layout in layouts])],
-        )
+        notes, self._notes = self._notes, []
+        drift = chain.from_iterable([layout.table.drift() for layout in layouts])
+        return Written({_COMMITS: str(commits)} if commits else {}, gone, [*notes, *drift])
 
     def _raise_fence(self, fence: Fence, appids: Collection[str]) -> set[str]:
         """Lock the accounts until the commit; gives those that a later epoch has written."""
@@ -482,25 +520,55 @@ class SqlSink(Sink):
         endpoint: str,
         appids: Collection[str] | None = None,
         checkpoint: Checkpoint | None = None,
-        days: tuple[date, date] | None = None,
+        days: Days | None = None,
     ) -> Iterator[StoredWindow]:
-        """Each stored window of an interface that has records."""
+        """Each stored window of an interface that has records, by account and first day."""
         with self._reading(checkpoint) as reader:
+            if not (existing := self._columns(reader, endpoint)):
+                return
             mark = reader.dialect.mark
-            known = reader.query(
-                f"SELECT holding FROM _harvester_interface WHERE name = {mark}", [endpoint]
+            layouts = reader.query(
+                f"SELECT columns FROM _harvester_layout WHERE interface = {mark}", [endpoint]
             )
-            existing = reader.columns(endpoint) if known else {}
-            if known and known[0][0] and not existing:
-                raise SinkError(f"the table {endpoint} of {reader.where} is gone; put it back")
-            if existing:
-                layouts = reader.query(
-                    f"SELECT columns FROM _harvester_layout WHERE interface = {mark}", [endpoint]
-                )
-                table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
-                for some in [()] if appids is None else _portions(sorted(appids)):
-                    with closing(_windows(reader, endpoint, table, some)) as windows:
-                        yield from (each for each in windows if within(each.window, days))
+            table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
+            for some in [()] if appids is None else _portions(sorted(appids)):
+                with closing(_windows(reader, endpoint, table, some, days)) as windows:
+                    yield from windows
+
+    def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
+        """The stamp of each month with records.
+
+        Its sums are of the checksums of rows, which cover the account, the window, the place in it
+        and the time, and of their squares, which notice figures that are swapped between rows.
+        """
+        found: dict[str, Stamp] = {}
+        with self._reading(checkpoint) as reader:
+            if not self._columns(reader, endpoint):
+                return found
+            own, dialect = f"(_checksum & {ROW_BITS})", reader.dialect
+            rows = reader.query(
+                f"SELECT _begin_date, count(*), sum({own}),"
+                f" sum({own} * {own} {dialect.percent} {_PRIME}), max(_fetched_at)"
+                f" FROM {dialect.quoted(endpoint)} GROUP BY _begin_date"
+            )
+        for begin, number, plain, squares, latest in rows:
+            month = str(day_of(begin))[:7]
+            former, sums = found.get(month, Stamp()), (int(plain or 0), int(squares or 0))
+            found[month] = Stamp(
+                former.rows + number,
+                (former.sums[0] + sums[0], former.sums[1] + sums[1]),
+                max(former.latest, moment_of(latest)),
+            )
+        return found
+
+    def _columns(self, reader: Driver, endpoint: str) -> dict[str, str]:
+        """The columns of an interface's table, none if nothing was ever stored there."""
+        sql = f"SELECT holding FROM _harvester_interface WHERE name = {reader.dialect.mark}"
+        known = reader.query(sql, [endpoint])
+        existing = reader.columns(endpoint) if known else {}
+        if known and known[0][0] and not existing:
+            raise SinkError(f"the table {endpoint} of {reader.where} is gone; put it back")
+        return existing
 
     @contextmanager
     def _reading(self, checkpoint: Checkpoint | None) -> Iterator[Driver]:
@@ -554,7 +622,7 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> int:
         )
     if not checkpoint:
         return int(commits)
-    if checkpoint.get(_OWNER) != owner and not checkpoint.get(_TAKEN):
+    if checkpoint.get(OWNER) != owner and not checkpoint.get(_TAKEN):
         raise SinkError(
             f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
             " belongs to another ledger now; put it back, or use a new ledger"
@@ -582,17 +650,24 @@ def _has_rows(driver: Driver, table: str) -> bool:
 
 
 def _windows(
-    driver: Driver, endpoint: str, table: Reader, appids: Sequence[str]
+    driver: Driver, endpoint: str, table: Reader, appids: Sequence[str], days: Days | None
 ) -> Generator[StoredWindow, None, None]:
-    """The windows of these accounts, or of all."""
-    named = f"_appid IN ({driver.dialect.marks(len(appids))})" if appids else "_appid IS NOT NULL"
+    """The windows of these accounts, or of all, that have days of a range, or all."""
+    dialect = driver.dialect
+    conditions = [f"_appid IN ({dialect.marks(len(appids))})"] if appids else []
+    values: list[Any] = [*appids]
+    if days is not None:
+        sql = f"SELECT longest FROM _harvester_interface WHERE name = {dialect.mark}"
+        [(longest,)] = driver.query(sql, [endpoint])
+        conditions.append(_overlaps(dialect.mark))
+        first, last = days
+        values += map(dialect.day, (last, first, before(first, longest)))
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     sql = (
-        f"SELECT {driver.dialect.selected(table.columns)} FROM"
-        f" {driver.dialect.quoted(endpoint)} WHERE {named}"
-        " AND _begin_date IS NOT NULL AND _end_date IS NOT NULL"
-        f" ORDER BY {', '.join(WINDOW)}"
+        f"SELECT {dialect.selected(table.columns)} FROM {dialect.quoted(endpoint)}{where}"
+        f" ORDER BY {', '.join(KEY)}"
     )
-    with closing(driver.scan(sql, appids)) as rows:
+    with closing(driver.scan(sql, values)) as rows:
         for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
             try:
                 window = Window(appid, endpoint, day_of(begin), day_of(end))
@@ -606,8 +681,14 @@ def _windows(
 
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
     fetched_at = moment_of(table.fetched_at(rows[0]))
-    tally = tally_of_shares(window, fetched_at, [*map(table.share, rows)])
+    beside = line_end(metadata(window, fetched_at))
+    tally = Tally.of(len(rows), table.checksum(rows), beside)
     return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
+
+
+def _types(layouts: Iterable[str], dialect: Dialect) -> dict[str, str]:
+    """The types with which the columns of a table were written."""
+    return {dialect.same(field.name): field.type for each in layouts for field in fields_of(each)}
 
 
 def _portions(accounts: Sequence[str]) -> list[Sequence[str]]:

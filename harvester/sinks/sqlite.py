@@ -20,7 +20,7 @@ from harvester.sinks.layout import Dialect, as_text, is_negative_zero
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql import (
     DISK_FULL,
-    Days,
+    AccountDays,
     MakeRows,
     Rows,
     SqlSink,
@@ -28,6 +28,7 @@ from harvester.sinks.sql import (
     make_ready,
     overlapping,
 )
+from harvester.sinks.views import ListView
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
@@ -39,6 +40,50 @@ _TYPES = {
     "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
     "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
 }  # fmt: skip
+
+_READS = {
+    "int": "CASE WHEN {kind} = 'integer' AND typeof({value}) = 'integer' THEN {value} END",
+    "float": "CASE WHEN {kind} IN ('real', 'integer') THEN CAST({value} AS REAL) END",
+    "str": "CASE {kind} WHEN 'text' THEN {value} END",
+    "bool": "CASE WHEN {kind} IN ('true', 'false') THEN {value} END",
+    "date": "CASE WHEN {value} GLOB '{y}-{d}-{d}' THEN {value} WHEN {value} GLOB '{y}{d}{d}'"
+    " THEN substr({value}, 1, 4) || '-' || substr({value}, 5, 2) || '-' || substr({value}, 7) END",
+}
+"""The value of an item by its field's type."""
+_DIGITS = {"d": "[0-9]" * 2, "y": "[0-9]" * 4}
+
+
+def _unnested(view: ListView) -> str:
+    """The query of a view."""
+    quoted = DIALECT.quoted
+    tables = f"{quoted(view.table)} AS parent"
+    for n, (first, *rest) in enumerate(view.lists, 1):
+        whole = _object(n - 1) if n > 1 else f"parent.{quoted(first)}"
+        path = _path([first, *rest] if n > 1 else rest)
+        tables += (
+            f", json_each(CASE json_type({whole}, {path}) WHEN 'array'"
+            f" THEN json_extract({whole}, {path}) END) AS list_{n}"
+        )
+    columns = [f"parent.{quoted(name)}" for name in view.columns]
+    columns += [f"list_{n}.key AS {name}" for n, name in enumerate(view.numbers, 1)]
+    item = len(view.lists)
+    for name, kind, steps in view.values:
+        at = f"{_object(item)}, {_path(steps)}"
+        parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
+        if not steps:
+            parts = {"kind": f"list_{item}.type", "value": f"list_{item}.value"}
+        columns.append(f"{_READS[kind].format(**parts, **_DIGITS)} AS {quoted(name)}")
+    return f"SELECT {', '.join(columns)} FROM {tables}"
+
+
+def _object(number: int) -> str:
+    """An item of a list, if it is an object."""
+    return f"CASE list_{number}.type WHEN 'object' THEN list_{number}.value END"
+
+
+def _path(steps: Sequence[str]) -> str:
+    return "'$" + "".join([f'."{each}"' for each in steps]) + "'"
+
 
 DIALECT = Dialect(
     "SQLite",
@@ -53,6 +98,10 @@ DIALECT = Dialect(
     refused="float",
     refuses=is_negative_zero,
     sign=b"-0.0",
+    comment=" /* {} */",
+    notes=("/* {} */ ", ""),
+    views="SELECT name FROM sqlite_master WHERE type = 'view'",
+    unnested=_unnested,
 )
 
 
@@ -176,7 +225,7 @@ class SQLiteDriver:
             f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES ({marks})", rows()
         )
 
-    def delete(self, table: str, days: Sequence[Days], longest: int) -> None:
+    def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         day = DIALECT.day
         self._open.executemany(
             overlapping(table, DIALECT),

@@ -1,6 +1,6 @@
 """Every interface: what WeChat's pages say of it, and a walk through its simulated figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from runpy import run_path
@@ -128,8 +128,16 @@ def test_an_interface_tells_where_it_stands_and_what_it_gives(endpoint: JsonEndp
     assert "/doc/subscription/" not in endpoint.page  # gone since October 2026
     assert endpoint.settled_hour == 8
     assert 5 < len(endpoint.title) < 75
+    for label in (endpoint.label, *_labels(endpoint.fields)):
+        assert label.encode() != label.encode("ascii", "ignore"), label  # it is Chinese
     assert endpoint.key
     assert bool(endpoint.cloud_call) == (endpoint.group not in ("publisher", "minigame"))
+
+
+def _labels(fields: Iterable[Field]) -> Iterator[str]:
+    for each in fields:
+        yield each.label
+        yield from _labels(each.fields)
 
 
 def test_cloud_calls_are_named_as_the_pages_name_them() -> None:

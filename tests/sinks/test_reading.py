@@ -251,7 +251,7 @@ def test_a_target_that_is_gone_is_said(place: Place, request: pytest.FixtureRequ
         import psycopg
 
         with psycopg.connect(place.spec) as connection:
-            connection.execute("DROP TABLE mine")
+            connection.execute("DROP TABLE mine CASCADE")  # its views, too
     elif place.spec.startswith("mysql"):
         request.getfixturevalue("mysql").execute("DROP TABLE mine", place.spec.rpartition("/")[2])
     else:

@@ -29,7 +29,8 @@ from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Tally, Window
-from harvester.sinks.base import StoredWindow
+from harvester.sinks.base import Stamp, StoredWindow
+from harvester.sinks.layout import ROW_BITS, Layout
 from harvester.sinks.mysql import MySQL
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.sqlite import SQLite
@@ -262,7 +263,8 @@ def test_columns_have_types_and_the_names_of_the_fields(target: Target) -> None:
     assert found == {
         "n": whole, "Title": text, "share": real, "day": date_, "open": truth, "detail": nested,
         "parts": nested, "_appid": key, "_endpoint": text, "_begin_date": date_,
-        "_end_date": date_, "_fetched_at": moment, "_extra": nested, "_checksum": whole,
+        "_end_date": date_, "_fetched_at": moment, "_extra": nested, "_row": whole,
+        "_checksum": whole,
     }  # fmt: skip
 
 
@@ -496,8 +498,8 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
 def test_tables_of_another_version_are_refused(target: Target) -> None:
     target.harvest([part(1, 1)])
     target.execute("UPDATE _harvester_state SET version = 9")
-    assert "its tables have version 9, this one knows 3" in target.refused(UsageError)
-    with pytest.raises(UsageError, match="its tables have version 9, this one knows 3"):
+    assert "its tables have version 9, this one knows 4" in target.refused(UsageError)
+    with pytest.raises(UsageError, match="its tables have version 9, this one knows 4"):
         target.scan()
     target.execute("DROP TABLE _harvester_state")
     target.execute("CREATE TABLE _harvester (name VARCHAR(9), value VARCHAR(9))")
@@ -516,7 +518,7 @@ def test_a_scan_notices_what_was_changed_added_or_deleted(target: Target) -> Non
     written = {str(day(n)): part(n, n, 10 + n) for n in range(1, 8)}
     target.harvest([*written.values()])
     assert target.tallies() == {begin: each.tally for begin, each in written.items()}
-    added = "INSERT INTO checked (_appid, _begin_date, _end_date) VALUES ({})"
+    added = "INSERT INTO checked (_appid, _begin_date, _end_date, _row) VALUES ({}, 0)"
     for sql in (
         """UPDATE checked SET "Title" = 'x' WHERE n = 2""",
         "UPDATE checked SET share = 0.5 WHERE n = 3",
@@ -563,13 +565,63 @@ def test_columns_that_are_added_later_leave_old_rows_as_they_were(target: Target
     assert target.tallies()["2024-01-01"] != batch(1, *records).tally
 
 
-def test_a_row_without_a_window_is_no_record_and_one_with_a_bad_one_is_named(lite: Target) -> None:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO checked SELECT * FROM checked WHERE _row = 1",
+        "INSERT INTO checked (n) VALUES (5)",
+        "UPDATE checked SET _row = 0",
+    ],
+)
+def test_the_database_refuses_a_row_that_is_there_and_one_without_a_window(
+    sql: str, target: Target
+) -> None:
+    written = part(1, 1, 1)  # WeChat may send two equal records
+    target.harvest([written])
+    with pytest.raises((sqlite3.Error, psycopg.Error, pymysql.MySQLError)):
+        target.execute(sql)
+    assert target.tallies() == {"2024-01-01": written.tally}
+    assert target.execute("SELECT _row, n FROM checked ORDER BY _row") == [(0, 1), (1, 1)]
+
+
+def test_a_row_with_a_bad_window_is_named(lite: Target) -> None:
     lite.harvest([part(1, 1)])
-    lite.execute("INSERT INTO checked (n) VALUES (5)")
-    assert len(lite.scan()) == 1
-    lite.execute("INSERT INTO checked (_appid, _begin_date, _end_date) VALUES ('wx1', 'x', 'y')")
+    lite.execute(
+        "INSERT INTO checked (_appid, _begin_date, _end_date, _row) VALUES ('wx1', 'x', 'y', 0)"
+    )
     with pytest.raises(SinkError, match="has a row that no harvest wrote, from 'x' to 'y'; remove"):
         lite.scan()
+
+
+def test_a_scan_is_in_order_and_takes_accounts_and_days(target: Target) -> None:
+    names = ["wx1", "Wx2", "wx10", "wx_a", "wx-b", "题"]  # whatever order the database prefers
+    written = [
+        part(first, *range(3, 0, -1), appid=appid, days=days)
+        for appid in names
+        for first, days in ((40, 30), (1, 1), (5, 7), (12, 1))
+    ]
+    target.harvest([*written])
+    every = sorted(written, key=lambda each: each.window)
+    sink = target.make()
+    for days, begins in (
+        (None, (1, 5, 12, 40)),
+        ((1, 1), (1,)),
+        ((2, 4), ()),
+        ((11, 12), (5, 12)),
+        ((13, 40), (40,)),
+        ((69, 69), (40,)),
+        ((70, 99), ()),
+    ):
+        wanted = [each for each in every if each.window.begin in map(day, begins)]
+        dates = days and (day(days[0]), day(days[1]))
+        found = [(*one[:2], one.records()) for one in sink.scan("checked", days=dates)]
+        assert found == [(each.window, each.tally, each.records) for each in wanted]
+        some = sink.scan("checked", ["题", "wx10", "none"], None, dates)
+        assert [one.window for one in some] == [
+            each.window for each in wanted if each.window.appid in ("题", "wx10")
+        ]
+    every_day = (date.min, date.max)
+    assert len(list(sink.scan("checked", None, None, every_day))) == len(written)
 
 
 async def test_a_scan_gives_one_window_at_a_time_between_two_writes(target: Target) -> None:
@@ -582,6 +634,64 @@ async def test_a_scan_gives_one_window_at_a_time_between_two_writes(target: Targ
     assert [one.records()[0]["n"] for one in sink.scan("checked")] == [1, 22]
     assert list(sink.scan("never")) == []
     await sink.close()
+
+
+# stamps, by which an export notices what has changed
+
+
+def test_a_stamp_differs_after_each_write_that_changes_its_month(target: Target) -> None:
+    def fetched(second: int, *batches: Batch) -> list[Batch]:
+        stamp = f"2024-06-15T04:00:{second:02}Z"
+        return [Batch(b.window, b.records, stamp, endpoint=b.endpoint) for b in batches]
+
+    first = [part(1, 1, 2), part(31, 3, days=2), part(33, 4), part(1, 5, appid="wx2")]
+    target.harvest(first)
+    sink = target.make()
+    before = sink.stamps("checked")
+    assert {month: stamp._replace(sums=(0, 0)) for month, stamp in before.items()} == {
+        "2024-01": Stamp(4, (0, 0), STAMP), "2024-02": Stamp(1, (0, 0), STAMP),
+    }  # fmt: skip
+    assert sink.stamps("never") == {}
+    for written, changed in (
+        ([part(1, 1, 2)], set()),  # the same again
+        ([part(1, 1, 3)], {"2024-01"}),  # another figure
+        ([part(1, 2, 1)], {"2024-01"}),  # another order
+        ([part(1, 5), part(1, 1, 2, appid="wx2")], {"2024-01"}),  # between accounts
+        ([part(1, 3), part(31, 1, 2, days=2)], {"2024-01"}),  # between windows
+        ([part(33, 9)], {"2024-02"}),
+        ([part(31, days=2)], {"2024-01"}),  # no records any more
+        ([part(31, 3), part(32, 3)], {"2024-01", "2024-02"}),  # cut at the month
+        ([part(32, 3, days=5)], {"2024-01", "2024-02"}),
+        (fetched(1, part(33, 4)), {"2024-02"}),  # the same figures, fetched later
+    ):
+        target.harvest(written)
+        now = target.make().stamps("checked")
+        assert {month for month in before if now.get(month) != before[month]} == changed
+        target.harvest([part(31, days=9)])
+        target.harvest(first)
+        assert target.make().stamps("checked") == before
+    target.harvest(fetched(7, part(1, 1, 2)))
+    assert target.make().stamps("checked")["2024-01"].latest == "2024-06-15T04:00:07Z"
+
+
+def test_figures_that_are_swapped_between_two_records_change_a_stamp(lite: Target) -> None:
+    layout = Layout("checked", CHECKED, lite.make()._driver.dialect)
+
+    def sums(*figures: int) -> tuple[int, int]:
+        rows = layout.rows([part(n, figure) for n, figure in enumerate(figures, 1)])
+        own = [row[-1] & ROW_BITS for row in rows]
+        return sum(own), sum(each * each for each in own)
+
+    pairs = [(one, other) for one in range(100, 400) for other in range(one)]
+    same = [pair for pair in pairs if sums(*pair)[0] == sums(*pair[::-1])[0]]
+    assert same  # a sum of CRC-32 does not notice them
+    for one, other in same[:20]:
+        found = []
+        for pair in ((one, other), (other, one)):
+            lite.harvest([part(1, pair[0]), part(2, pair[1])])
+            found.append(lite.make().stamps("checked")["2024-01"])
+        assert found[0].sums[0] == found[1].sums[0]
+        assert found[0].sums[1] != found[1].sums[1]
 
 
 # other people's tables
@@ -629,8 +739,8 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(target:
             {**dict.fromkeys(EVIL, text), "unknown " + EVIL[0]: EVIL[number]} for text in EVIL
         ]
         target.harvest([batch(1, *records, endpoint=endpoint)])
-    [stored] = target.scan().values()
-    assert sorted(map(repr, stored.records())) == sorted(map(repr, records))
+    [stored] = target.make().scan("checked", ["wx1"], None, (day(1), day(1)))
+    assert stored.records() == records
     rows = target.execute("SELECT * FROM checked")
     assert sorted(row[: len(EVIL)] for row in rows) == sorted((text,) * len(EVIL) for text in EVIL)
 
@@ -914,6 +1024,71 @@ def test_a_database_that_cannot_hold_every_title_is_refused(postgres: PostgresSe
     )
 
 
+class Schema(Target):
+    """A schema of a database in PostgreSQL."""
+
+    def __init__(self, name: str, database: Target, folder: Path) -> None:
+        super().__init__("postgresql", folder, database.server)
+        self.database = database.database
+        self.schema_name = name
+
+    def url(self, **how: Any) -> str:
+        return f"{self.server.url(self.database, **how)}?schema={self.schema_name}"
+
+    def make(self) -> Any:
+        return PostgreSQL(self.url())
+
+    def tables(self) -> list[str]:
+        sql = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+        found = self.execute(
+            f"{sql} WHERE relkind IN ('r', 'v') AND nspname = '{self.schema_name}' ORDER BY 1"
+        )
+        return [name for (name,) in found]
+
+
+def test_two_schemas_of_a_database_are_two_sinks(pg: Target, tmp_path: Path) -> None:
+    one, other = (Schema(name, pg, tmp_path) for name in ("one", "Other-题"))
+    nested = replace(CHECKED, fields=(Field("parts", "list", fields=(Field("n", "int"),)),))
+    one.harvest([batch(1, {"parts": [{"n": 1}]}, endpoint=nested)])
+    other.harvest([part(1, 2), part(2, 3)])
+    assert one.make().identity.endswith(f"/{pg.database}?schema=one")
+    own = ["_harvester_fence", "_harvester_interface", "_harvester_layout", "_harvester_state"]
+    assert one.tables() == [*own, "checked", "checked_parts"]
+    assert other.tables() == [*own, "checked"]
+    assert Schema("public", pg, tmp_path).tables() == []
+    assert (len(one.scan()), len(other.scan())) == (1, 2)
+    other.harvest([part(1, 4)])
+    assert [each.records()[0]["n"] for each in other.scan().values()] == [4, 3]
+    pg.execute('DROP SCHEMA "Other-题" CASCADE')
+    assert other.refused(SinkError).startswith(
+        f"the schema Other-题 of the database {pg.database} on 127.0.0.1:{pg.server.port} holds"
+        " nothing of what the ledger refers to"
+    )
+    assert len(one.scan()) == 1
+
+
+def test_a_schema_is_made_only_by_who_may_and_one_that_cannot_be_is_refused(
+    pg: Target, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    role = f"limited{pg.database}"
+    pg.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+    made, missing = (Schema(name, pg, tmp_path) for name in ("made", "missing"))
+    pg.execute(f"CREATE SCHEMA made AUTHORIZATION {role}")
+    assert refused(missing.url(user=role)) == (
+        f"the schema missing of the database {pg.database} on 127.0.0.1:{postgres.port} could not"
+        f" be opened: permission denied for database {pg.database}"
+    )
+    made.make = lambda: PostgreSQL(made.url(user=role))  # type: ignore[method-assign]
+    made.harvest([part(1, 1)])
+    assert len(made.scan()) == 1
+    for name in ("", "a%20b", "x" * 64, "a;b"):
+        assert "cannot be the name of a schema" in refused(f"{postgres.url('d')}?schema={name}")
+    pg.execute("CREATE SCHEMA kept CREATE TABLE open_window (a int) CREATE TABLE wanted (a int)")
+    assert "belongs to a ledger; choose another schema" in refused(
+        f"{postgres.url(pg.database)}?schema=kept"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "identity"),
     [
@@ -924,6 +1099,9 @@ def test_a_database_that_cannot_hold_every_title_is_refused(postgres: PostgresSe
         ("postgresql://a:1,b:2/db?target_session_attrs=any",
          "postgresql://a:1,b:2/db?target_session_attrs=any"),
         ("postgresql://[::1]:5/d%20b?sslmode=require", "postgresql://[::1]:5/d%20b?sslmode=require"),
+        ("postgresql://u:s3cr3t@h/db?schema=%E9%A2%98&sslmode=require",
+         "postgresql://u@h/db?sslmode=require&schema=%E9%A2%98"),
+        ("postgresql://h/db?schema=a", "postgresql://h/db?schema=a"),
         ("mysql://u:s3cr3t@h:3307/db", "mysql://u@h:3307/db"),
         ("mysql://u@h:3307/db", "mysql://u@h:3307/db"),
         ("mysql://h/db", "mysql://h/db"),

@@ -1,0 +1,218 @@
+"""The views of the lists within records, the comments, and the index of a table in a database."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import harvester.postgres
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Field
+from tests.postgres_server import PostgresServer
+from tests.sinks.test_sql import CHECKED, SINKS, Target, batch, target_of
+
+ITEM = (
+    Field("day", "date"), Field("n", "int"), Field("rate", "float"), Field("label", "str"),
+    Field("open", "bool"), Field("where", "object", fields=(Field("x", "int"),)),
+    Field("parts", "list", fields=(Field("part", "int"),)),
+)  # fmt: skip
+NESTED = replace(
+    CHECKED,
+    key=("ref_date", "msgid"),
+    fields=(
+        Field("ref_date", "date", "the day", label="日期"),
+        Field("msgid", "str", "'); DROP TABLE x; -- */ \\ %s"),
+        Field("items", "list", fields=ITEM),
+        Field("detail", "object", fields=(Field("ids", "list", item="int"),)),
+    ),
+)  # fmt: skip
+KEY = ("wx1", "2024-01-01", 0, "2024-01-31", "m")
+
+
+@pytest.fixture(params=SINKS)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    return target_of(request.param, tmp_path, request)
+
+
+def plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows with days as text, as SQLite has them."""
+    return [
+        tuple([str(each) if isinstance(each, datetime.date) else each for each in row])
+        for row in rows
+    ]
+
+
+def shown(target: Target, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
+    order = "ORDER BY _appid, _begin_date, _row, _item"
+    return plain(target.execute(f"SELECT {columns} FROM checked_{view} {order}"))
+
+
+def test_a_view_has_a_row_for_each_item_with_the_key_of_its_record(target: Target) -> None:
+    items = [
+        {"day": "20240131", "n": 1, "rate": 0.5, "label": "题 '\"\\", "open": True,
+         "where": {"x": 7}, "parts": [{"part": 5}, {"part": 6}]},
+        {"day": "2024-02-29", "n": -(10**17), "rate": 2, "label": "", "open": False, "parts": []},
+    ]  # fmt: skip
+    record = {"ref_date": "20240131", "msgid": "m", "items": items, "detail": {"ids": [3, 4]}}
+    target.harvest([batch(1, record, {**record, "items": []}, endpoint=NESTED)])
+    assert shown(target, "items") == [
+        (*KEY, 0, "2024-01-31", 1, 0.5, "题 '\"\\", 1, 7),
+        (*KEY, 1, "2024-02-29", -(10**17), 2.0, "", 0, None),
+    ]
+    assert shown(target, "items_parts") == [(*KEY, 0, 0, 5), (*KEY, 0, 1, 6)]
+    assert shown(target, "detail_ids", "_row, _item, value") == [
+        (0, 0, 3), (0, 1, 4), (1, 0, 3), (1, 1, 4),
+    ]  # fmt: skip
+
+
+ODD = [None, "", "x", "2024-02-30", "2023-02-29", "99999999", "20240131 ", [], {}, [1], {"x": 1},
+       10**30, 10**400, 1e300, 1.5, "nul \0", "\\u0000", "%s"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["n", "rate", "label", "open", "day", "where", "parts"])
+def test_no_value_makes_a_view_fail_and_its_other_columns_are_shown(
+    name: str, target: Target
+) -> None:
+    other = "label" if name == "n" else "n"
+    good: dict[str, Any] = {"n": 1, "label": "good"}
+    records = [
+        {"items": [{other: good[other], name: odd}, odd, good], "detail": {"ids": odd}}
+        for odd in ODD
+    ]
+    target.harvest([batch(1, *records, {"items": "x", "detail": 5}, endpoint=NESTED)])
+    found = shown(target, "items", f"_row, _item, {other}")
+    assert [row for row in found if row[1] != 1] == [
+        (number, item, good[other]) for number in range(len(ODD)) for item in (0, 2)
+    ]
+    assert len(found) == 3 * len(ODD)
+    if name in ("n", "rate", "day") and target.kind != "mysql":  # which turns 1.5 into 2
+        assert {type(value) for (value,) in shown(target, "items", name)} <= {
+            type(None), {"n": int, "rate": float, "day": str}[name]
+        }  # fmt: skip
+    shown(target, "items_parts")
+    assert [row[0] for row in shown(target, "detail_ids", "_row")] == [ODD.index([1])]
+
+
+def test_a_list_that_gets_another_field_gets_another_view(target: Target) -> None:
+    items = [{"n": 1, "new": 2}]
+    target.harvest([batch(1, {"items": items}, endpoint=NESTED)])
+    fields = [*NESTED.fields]
+    fields[2] = Field("items", "list", fields=(Field("new", "int"), *ITEM))
+    grown = replace(NESTED, fields=(Field("first", "int"), *fields))
+    target.harvest([batch(2, {"items": items, "first": 1}, endpoint=grown)])
+    assert shown(target, "items", "new, n") == [(2, 1), (2, 1)]
+    assert len(target.scan()) == 2
+    assert {one.records()[0]["items"][0]["new"] for one in target.scan().values()} == {2}
+
+
+def test_a_view_that_was_dropped_is_made_again_and_one_that_cannot_be_is_reported(
+    target: Target,
+) -> None:
+    one = batch(1, {"items": [{"n": 1}]}, endpoint=NESTED)
+    target.harvest([one])
+    target.execute("DROP VIEW checked_items")
+    target.harvest([one])
+    assert shown(target, "items", "n") == [(1,)]
+    target.execute("DROP VIEW checked_items")
+    target.execute("CREATE TABLE checked_items (a INTEGER)")
+    [said] = asyncio.run(drift(target, one))
+    assert said.startswith("checked: the views of its lists could not be made: ")
+    assert "checked_items" in said
+    assert [each.tally for each in target.scan().values()] == [one.tally]
+
+
+@pytest.mark.parametrize("how", ["a view on it", "a reader of it"])
+def test_a_view_that_others_use_stays_and_the_records_are_stored(
+    how: str, pg: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harvester.postgres, "LIMITS", [(0, "lock_timeout", "200ms")])
+    pg.harvest([batch(1, {"items": [{"n": 1}]}, endpoint=NESTED)])
+    pg.execute("CREATE VIEW own AS SELECT n FROM checked_items")
+    fields = [*NESTED.fields]
+    fields[2] = Field("items", "list", fields=(Field("new", "int"), *ITEM))
+    grown = batch(2, {"items": [{"n": 2}]}, endpoint=replace(NESTED, fields=tuple(fields)))
+    with psycopg.connect(pg.server.url(pg.database)) as reader:
+        if how == "a reader of it":
+            pg.execute("DROP VIEW own")
+            reader.execute("SELECT * FROM checked_items")
+        [said] = asyncio.run(drift(pg, grown))
+    why = "cannot drop view" if how == "a view on it" else "canceling statement due to lock timeout"
+    assert why in said
+    assert "could not be made" in said
+    assert [row[0] for row in shown(pg, "items", "n")] == [1, 2]
+    assert len(pg.scan()) == 2
+
+
+async def drift(target: Target, *batches: Any) -> Any:
+    """What a write reports."""
+    sink = await target.open()
+    written = await target.write(sink, *batches)
+    await sink.close()
+    return written.drift
+
+
+def test_every_interface_is_a_table_with_comments_and_its_views_can_be_read(
+    target: Target,
+) -> None:
+    windows = [
+        batch(1, {"ref_date": "2024-01-01"}, endpoint=endpoint) for endpoint in INTERFACES.values()
+    ]
+    target.harvest(windows)
+    views = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'view'",
+        "postgresql": "SELECT relname FROM pg_class WHERE relkind = 'v' AND relname LIKE 'get%'",
+        "mysql": "SELECT table_name FROM information_schema.views"
+        f" WHERE table_schema = '{target.database}'",
+    }[target.kind]
+    names = [name for (name,) in target.execute(views)]
+    assert "getbizsummary_detail_read_user_source" in names
+    for name in names:
+        assert target.execute(f"SELECT * FROM {name}") == []
+
+
+TEXTS = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE name = 'checked'",
+    "postgresql": "SELECT obj_description('checked'::regclass) || col_description('checked'"
+    "::regclass, 1) || col_description('checked'::regclass, 2)",
+    "mysql": "SHOW CREATE TABLE checked",
+}
+
+
+def test_a_comment_holds_what_the_catalogue_says_and_does_nothing(target: Target) -> None:
+    record = {"items": [{"n": 1}]}
+    target.harvest([batch(1, record, endpoint=replace(NESTED, title="it's the title */ %s"))])
+    more = (*NESTED.fields, Field("added", "int", "added */ ' later"))
+    target.harvest([batch(2, record, endpoint=replace(NESTED, fields=more))])
+    [row] = target.execute(TEXTS[target.kind])
+    assert "it’s the title * / %s" in row[-1]
+    assert "日期 · the day" in row[-1]
+    assert "’); DROP TABLE x; -- * / / %s" in row[-1]
+    assert target.kind == "postgresql" or "added * / ’ later" in row[-1]
+    assert len(target.scan()) == 2
+
+
+def test_days_of_an_account_are_found_by_an_index(lite: Target, pg: Target) -> None:
+    for target in (lite, pg):
+        target.harvest([batch(1, {"ref_date": "2024-01-01"}, endpoint=NESTED)])
+    plan = lite.execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM checked WHERE _appid = 'wx1' AND ref_date > '2024-01-05'"
+    )
+    assert "checked_by_day (_appid=? AND ref_date>?)" in plan[0][-1]
+    [(index,)] = pg.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'checked_by_day'")
+    assert index.endswith("(_appid, ref_date)")
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Target:
+    return Target("sqlite", tmp_path, None)
+
+
+@pytest.fixture
+def pg(postgres: PostgresServer, tmp_path: Path) -> Target:
+    return Target("postgresql", tmp_path, postgres)
