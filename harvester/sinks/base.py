@@ -48,6 +48,17 @@ class Written(NamedTuple):
     drift: Sequence[str] = ()
 
 
+class Stamp(NamedTuple):
+    """What is stored of a month of an interface; another one if any of it is another.
+
+    rows: how many records.  sums: of checksums.  latest: when a window was fetched last.
+    """
+
+    rows: int
+    sums: tuple[int, int]
+    latest: str
+
+
 class StoredWindow(NamedTuple):
     """A window that stands in a sink.
 
