@@ -42,24 +42,25 @@ SMALL, FULL = Size(20, 4, 365), Size(200, 10, 900)
 class Cost(NamedTuple):
     """Seconds by the clock and of CPU, and bytes given to the system to be written."""
 
-    wall: float
-    cpu: float
-    written: int
+    wall: float = 0.0
+    cpu: float = 0.0
+    written: int = 0
 
-    @classmethod
-    def now(cls) -> Cost:
-        """What this process has taken so far."""
-        io = Path("/proc/self/io")
-        fields = dict(line.split(": ") for line in io.read_text().splitlines()) if io.exists() else {}
-        return cls(time.perf_counter(), time.process_time(), int(fields.get("wchar", 0)))
+    def plus(self, before: Cost) -> Cost:
+        """With what was taken since that moment."""
+        now = _now()
+        return Cost(
+            self.wall + now.wall - before.wall,
+            self.cpu + now.cpu - before.cpu,
+            self.written + now.written - before.written,
+        )
 
-    def since(self, before: Cost) -> Cost:
-        """The difference."""
-        return Cost(*(one - other for one, other in zip(self, before, strict=True)))
 
-    def plus(self, other: Cost) -> Cost:
-        """Both together."""
-        return Cost(*map(sum, zip(self, other, strict=True)))
+def _now() -> Cost:
+    """What this process has taken so far."""
+    io = Path("/proc/self/io")  # of Linux
+    found = dict(line.split(": ") for line in io.read_text().splitlines()) if io.exists() else {}
+    return Cost(time.perf_counter(), time.process_time(), int(found.get("wchar", 0)))
 
 
 def _windows(size: Size, days: int, figure: int, *, replaces: bool) -> Iterator[Batch]:
@@ -71,7 +72,7 @@ def _windows(size: Size, days: int, figure: int, *, replaces: bool) -> Iterator[
             for endpoint in names:
                 record = {
                     "ref_date": str(day), "user_source": number % 7, "new_user": figure + account,
-                    "cancel_user": number, "title": f"the title of an article, {number}",
+                    "cancel_user": number, "title": f"{number * 2654435761 % 2**32:x}{account:x}",
                 }  # fmt: skip
                 batch = Batch(
                     Window(f"wx{account:016x}", endpoint.name, day, day),
@@ -93,18 +94,18 @@ class _Harvest:
 
     async def run(self, windows: Iterable[Batch]) -> Cost:
         """What the sink takes in one run; the windows are made beside it."""
-        before = Cost.now()
+        before = _now()
         sink = plugins.sink(self._spec)
         self._checkpoint |= await sink.open(dict(self._checkpoint))
-        spent = Cost.now().since(before)
+        spent = Cost().plus(before)
         windows = iter(windows)
         while group := [*islice(windows, GROUP)]:
-            before = Cost.now()
+            before = _now()
             self._checkpoint |= (await sink.write(group, {})).checkpoint
-            spent = spent.plus(Cost.now().since(before))
-        before = Cost.now()
+            spent = spent.plus(before)
+        before = _now()
         await sink.close()
-        return spent.plus(Cost.now().since(before))
+        return spent.plus(before)
 
 
 async def _daily(spec: str, size: Size) -> tuple[Cost, Cost, Cost]:

@@ -4,9 +4,8 @@ Each sink writes groups of windows as a busy engine hands them over.  Beside it 
 brings the same lines to the same place, as durable, with one transaction or fsync a group:
 
 - JSON lines, gzip, zstd: write and sync the lines of a group as one piece;
-- Parquet: the records through pyarrow's writer;
-- SQLite, MySQL: ``executemany``; DuckDB: an insert from Arrow columns; PostgreSQL: a COPY that is
-  told the types of its columns; each into the table that the sink has made;
+- SQLite, MySQL: ``executemany``; PostgreSQL: a COPY that is told the types of its columns; each
+  into the table that the sink has made;
 - Redis: one pipeline of XADDs a group.
 
 The ratio is of the CPU of this process, medians of turns in random order.
@@ -23,7 +22,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from importlib import import_module
 from itertools import chain, count, islice
@@ -38,7 +37,6 @@ from benchmarks.figures import Figure, Spent, take_turns, timed
 from benchmarks.servers import MissingError, mysql, postgresql, redis
 from harvester import plugins
 from harvester.model import Batch, Window, metadata
-from harvester.sinks.base import takes_lines
 from harvester.testing import Simulator
 from harvester.writer import GROUP
 
@@ -53,7 +51,7 @@ ROUNDS = 7
 
 GOAL, GOAL_SQL = 0.7, 0.8
 """CPU of the cheapest way ÷ the sink's."""
-REACHED = {"sqlite": 0.6, "duckdb": 0.64, "postgresql": 0.5}
+REACHED = {"sqlite": 0.6, "postgresql": 0.5}
 """What is reached today where that misses the goal: raise a value when a sink is faster."""
 
 _numbers = count(1)
@@ -116,7 +114,7 @@ def sink_writer(groups: Sequence[Group], *, lines: bool = False) -> Callable[[st
 
     async def write(spec: str) -> None:
         sink = plugins.sink(spec)
-        assert takes_lines(sink) is lines
+        assert sink.takes_lines is lines
         await sink.open({})
         for group in batches:
             await sink.write(group, {})
@@ -154,29 +152,6 @@ def _zstd(data: bytes) -> bytes:
     return packed
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """The rows by column, days and moments as such."""
-    names = list(rows[0])
-    values = zip(*map(itemgetter(*names), rows), strict=True)
-    columns = dict(zip(names, values, strict=True))
-    for name in ("ref_date", "_begin_date", "_end_date"):
-        columns[name] = tuple(map(date.fromisoformat, columns[name]))
-    columns["_fetched_at"] = tuple(map(datetime.fromisoformat, columns["_fetched_at"]))
-    return columns
-
-
-def _write_parquet(place: str, groups: Sequence[Group]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [row for group in groups for row in group.rows]
-    table = pa.table(_columns(rows))
-    with (Path(place) / "records.parquet").open("wb") as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-        file.flush()
-        os.fdatasync(file.fileno())
-
-
 def _insert_sqlite(place: str, groups: Sequence[Group]) -> None:
     with closing(sqlite3.connect(place, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = FULL")
@@ -189,20 +164,6 @@ def _insert_sqlite(place: str, groups: Sequence[Group]) -> None:
             database.execute("BEGIN")
             database.executemany(insert, map(itemgetter(*names), rows))
             database.execute("COMMIT")
-
-
-def _insert_duckdb(place: str, groups: Sequence[Group]) -> None:
-    import duckdb
-    import pyarrow as pa
-
-    with duckdb.connect(place) as database:
-        database.execute(f"DELETE FROM {ENDPOINT.name}")
-        for group in groups:
-            table = pa.table(_columns(group.rows))
-            database.register("_rows", table)
-            names = ", ".join(table.column_names)
-            database.execute(f"INSERT INTO {ENDPOINT.name} ({names}) SELECT * FROM _rows")
-            database.unregister("_rows")
 
 
 def _copy_postgresql(place: str, groups: Sequence[Group]) -> None:
@@ -311,9 +272,7 @@ KINDS = {
     "jsonl": Kind("jsonl:{}", partial(_write_lines, bytes), lines=True, more=MORE),
     "gzip": Kind("jsonl:{}?compress=gzip", partial(_write_lines, _gzip), lines=True),
     "zstd": Kind("jsonl:{}?compress=zstd", partial(_write_lines, _zstd), lines=True),
-    "parquet": Kind("parquet:{}", _write_parquet, lines=True),
     "sqlite": Kind("sqlite:{}", _insert_sqlite, _file, sql=True),
-    "duckdb": Kind("duckdb:{}", _insert_duckdb, _file, sql=True),
     "postgresql": Kind("{}", _copy_postgresql, _new_database, postgresql, sql=True),
     "mysql": Kind("{}", _insert_mysql, _new_mysql, mysql, sql=True),
     "redis": Kind("{}", _add_redis, _emptied_redis, redis, lines=True),

@@ -17,12 +17,17 @@ from pathlib import Path
 import harvester
 
 
-class Windows:
-    """A `harvester.Sink`."""
+class Windows(harvester.Sink):
+    """A table of windows."""
+
+    path: Path
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.identity = f"windows:{path.absolute()}"
+
+    @property
+    def identity(self) -> str:
+        return f"windows:{self.path.absolute()}"
 
     async def open(self, checkpoint: harvester.Checkpoint | None) -> harvester.Checkpoint:
         if checkpoint and not self.path.exists():

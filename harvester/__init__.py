@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AccountError,
         AttemptError,
         EndpointError,
+        ExportError,
         HarvestError,
         IncompleteError,
         LedgerError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from harvester.ledger import Ledger, SqliteLedger
     from harvester.limiter import Rate
     from harvester.model import Account, Batch, Request, Response, Stored, Tally, Token, Window
-    from harvester.reading import StoredRecords, read
+    from harvester.reading import StoredRecords, export, read
     from harvester.settings import Keywords
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.lines import JsonLines
@@ -52,6 +53,7 @@ __all__ = [
     "Endpoint",
     "EndpointError",
     "Event",
+    "ExportError",
     "Failure",
     "Fence",
     "FileStore",
@@ -87,6 +89,7 @@ __all__ = [
     "Window",
     "WindowError",
     "Written",
+    "export",
     "read",
     "run",
     "run_sync",
@@ -103,6 +106,7 @@ _HOMES = {
             "AccountError",
             "AttemptError",
             "EndpointError",
+            "ExportError",
             "HarvestError",
             "IncompleteError",
             "LedgerError",
@@ -126,7 +130,7 @@ _HOMES = {
             "Token",
             "Window",
         ),
-        "harvester.reading": ("StoredRecords", "read"),
+        "harvester.reading": ("StoredRecords", "export", "read"),
         "harvester.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.lines": ("JsonLines",),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pathlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from contextlib import (
 )
 from dataclasses import replace
 from datetime import date
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 
@@ -26,7 +27,7 @@ from harvester import plugins
 from harvester.datacube import provider_for
 from harvester.endpoint import Endpoint, check_endpoint
 from harvester.engine import Engine
-from harvester.errors import AttemptError, EndpointError, UsageError
+from harvester.errors import AttemptError, EndpointError, ExportError, RunError, UsageError
 from harvester.events import Report
 from harvester.ledger import (
     FILE_NAME,
@@ -44,19 +45,22 @@ from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
-from harvester.settings import Keywords, Options
+from harvester.settings import Keywords, Options, check
 from harvester.sinks.base import (
+    NEEDED,
     Checkpoint,
     Fence,
     Sink,
     Written,
-    is_fenced,
-    is_file_sink,
-    path_of,
+    name_in,
 )
+from harvester.stored import guarded_sink
 from harvester.stores import open_store
 from harvester.thread import ended, wait_for
 from harvester.transport import BASE_URL, HttpTransport, Transport
+
+if TYPE_CHECKING:
+    from harvester.exports.base import Target
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
@@ -90,8 +94,10 @@ async def run(
     """
     sink = _listed_sinks(sink)
     _hide_urls(options)
+    exports = options.pop("export", ())
     scope, settings = resolve(accounts, endpoints, start, end, options)
     sinks = open_sinks(sink)
+    targets = _targets(check("export", exports), sinks)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     http = _transport(options)
@@ -109,7 +115,11 @@ async def run(
             stop=options.get("stop"),
         ) as engine,
     ):
-        return await engine.run()
+        report = await engine.run()
+        known = await _checkpoints(ledger, sinks) if targets else {}
+    if targets and report.state != "interrupted":
+        await _export(report, targets, sinks, known, scope)
+    return report
 
 
 def run_sync(
@@ -156,6 +166,8 @@ async def stream(
     `IncompleteError` at the end if windows failed or must wait.
     """
     _hide_urls(options)
+    if options.pop("export", ()):
+        raise UsageError("export: a stream stores nothing that could be exported")
     scope, settings = resolve(accounts, endpoints, start, end, options)
     http = _transport(options)
     settings = _within(http, settings)
@@ -234,7 +246,7 @@ class Records:
             self._sink.end(None)
 
 
-class _Handover:
+class _Handover(Sink):
     """The sink that passes records to the reader of a stream, one window at a time."""
 
     identity = "stream"
@@ -398,7 +410,9 @@ def open_sinks(given: Sinks) -> list[Sink]:
     for item in given:
         if not isinstance(item, Secret):
             _check_sink(item)
-    sinks = [plugins.sink(item) if isinstance(item, Secret) else item for item in given]
+    sinks = [
+        plugins.sink(item) if isinstance(item, Secret) else guarded_sink(item) for item in given
+    ]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks
@@ -406,12 +420,13 @@ def open_sinks(given: Sinks) -> list[Sink]:
 
 def _check_sink(item: object) -> None:
     """Raise `UsageError` for an object that is not a sink, or lacks something of one."""
-    names = [name for name in vars(Sink) if not name.startswith("_")]
-    missing = [name for name in names if not hasattr(item, name)]
-    if isinstance(item, type | os.PathLike) or len(missing) == len(names):
+    missing = [name for name in NEEDED if not hasattr(item, name)]
+    if isinstance(item, type | os.PathLike) or len(missing) == len(NEEDED):
         raise _wrong("sink", item)
     if missing:
         raise UsageError(f"sink: {type(item).__name__} lacks {', '.join(missing)} of Sink")
+    if not isinstance(getattr(item, "path", None), pathlib.Path | None):
+        raise UsageError(f"sink: the path of {type(item).__name__} is no pathlib.Path")
 
 
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
@@ -428,26 +443,74 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
         _check_fenced(ledger, sinks)
         return ledger, ()
     for sink in sinks:
-        path = path_of(sink)
-        if path is not None:
-            if is_file_sink(sink):
-                return open_ledger(ledger_of_file(path)), ()
-            return SqliteLedger(path / FILE_NAME), ()
-    urls = [url for sink in sinks if (url := getattr(sink, "ledger_url", None)) is not None]
-    if urls and all(map(is_fenced, sinks)):
+        if sink.path is not None:
+            if sink.is_file:
+                return open_ledger(ledger_of_file(sink.path)), ()
+            return SqliteLedger(sink.path / FILE_NAME), ()
+    urls = [sink.ledger_url for sink in sinks if sink.ledger_url is not None]
+    if urls and all(sink.fenced for sink in sinks):
         return PostgresLedger(urls[0]), ()
     names = ", ".join(sink.identity for sink in sinks)
     note = f"no ledger was kept for {names}: the same run asks for everything again"
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
 
 
+def _targets(exports: Secret | Sequence[Secret], sinks: Sequence[Sink]) -> list[Target]:
+    """The targets of exports; raises `UsageError`, also if no sink can be exported."""
+    listed = [exports] if isinstance(exports, Secret) else exports
+    if not listed:
+        return []
+    from harvester.exports.targets import open_target
+
+    if not any(sink.scan for sink in sinks):
+        raise UsageError("export: none of the sinks can be read back, so nothing can be exported")
+    return [open_target(spec) for spec in listed]
+
+
+async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str, Checkpoint]:
+    """What the ledger knows of each sink, by the sink's spec."""
+    if ledger is None:
+        return {}
+    return {
+        sink.identity: await ledger.checkpoint(name_in(sink, ledger.path))
+        for sink in sinks
+        if sink.scan
+    }
+
+
+async def _export(
+    report: Report,
+    targets: Sequence[Target],
+    sinks: Sequence[Sink],
+    known: Mapping[str, Checkpoint],
+    scope: Scope,
+) -> None:
+    """Bring targets up to date; raises `ExportError` with the report."""
+    from harvester.exports.run import described, export_all
+    from harvester.exports.source import Source
+
+    sink = next(sink for sink in sinks if sink.scan)
+    source = Source(sink, lambda: known.get(sink.identity))
+    mine = {endpoint.name: endpoint for endpoint in scope.endpoints}
+    try:
+        done = await export_all(
+            source, targets, (), lambda name: mine.get(name) or plugins.known_endpoint(name)
+        )
+    except UsageError as exc:  # the run is over: nothing of it was wrong
+        raise ExportError(str(exc)).of(report) from None
+    except RunError as exc:
+        exc.report = exc.report or report
+        raise
+    report.notes += map(described, targets, done)
+
+
 def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
     """Raise `UsageError` unless all sinks allow several workers to write."""
-    others = [sink.identity for sink in sinks if not is_fenced(sink)]
+    others = [sink.identity for sink in sinks if not sink.fenced]
     if shared(ledger) is not None and others:
         raise UsageError(
             f"{others[0]} cannot be written by several processes; with a shared ledger the sink is"
-            " postgresql://…, mysql://… or iceberg:…"
+            " postgresql://… or mysql://…"
         )
 
 

@@ -45,7 +45,7 @@ from harvester.scheduler import Scheduler
 from harvester.scope import Scope
 from harvester.settings import Options, StopSignal
 from harvester.sharing import LedgerClock, Sharing
-from harvester.sinks.base import Sink, takes_lines
+from harvester.sinks.base import Sink
 from harvester.stored import calendars_in, reopen
 from harvester.transport import Transport
 from harvester.worker import Worker
@@ -181,7 +181,7 @@ class Engine:
             transport,
             attempts=options.attempts,
             encode=encode,
-            pack=encode and all(map(takes_lines, sinks)),
+            pack=encode and all(sink.takes_lines for _, sink in self._writer.sinks),
             wall=wall,
             network=Network(transport.send, patience, self._unreachable, self._reachable),
         )

@@ -13,7 +13,8 @@
     │   ├── SinkError           the destination cannot be written
     │   │   ├── SinkAwayError   its server does not answer
     │   │   └── ReaderGoneError the reader of standard output has ended
-    │   └── LedgerError         the ledger cannot be read or written
+    │   ├── LedgerError         the ledger cannot be read or written
+    │   └── ExportError         the target of an export cannot be written
     └── IncompleteError         a stream or a report ended without everything requested
 
 A caller needs two ``except`` lines: `UsageError` for wrong arguments, and `HarvestError` for the
@@ -142,6 +143,18 @@ class ReaderGoneError(SinkError):
 
 class LedgerError(RunError):
     """The ledger could not be opened, read or written."""
+
+
+class ExportError(RunError):
+    """The target of an export could not be opened, read or written.
+
+    A run that raises it had ended before: its ``report`` has the state of the run.
+    """
+
+    def of(self, report: Report) -> Self:
+        """The same error, with the report of the run."""
+        self.report = report
+        return self
 
 
 class IncompleteError(HarvestError):

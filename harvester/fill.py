@@ -30,11 +30,7 @@ from harvester.sinks.base import (
     Checkpoint,
     Sink,
     StoredWindow,
-    is_fenced,
-    is_listed,
-    keep_with,
     name_in,
-    scan_of,
     spec_of,
 )
 from harvester.stored import (
@@ -108,11 +104,10 @@ async def add_sink(
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
         raise UsageError(f"{sink.identity} is listed already")
-    if not is_listed(sink):
+    if not sink.listed:
         raise UsageError(f"{sink.identity} is not listed; any run may have it")
-    if shared(ledger) is not None and not is_fenced(sink):
+    if shared(ledger) is not None and not sink.fenced:
         raise UsageError(f"{sink.identity} cannot be written by several processes")
-    keep_with(sink, place_of(ledger))
     sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
     try:
         entries = await sink.open(await ledger.checkpoint(name))
@@ -154,7 +149,6 @@ async def _source(
     made = make(name)
     if made is None:
         return None
-    keep_with(made, place_of(ledger))
     return Source(made, await ledger.checkpoint(name), copied)
 
 
@@ -170,7 +164,7 @@ async def copy(
 
     Raises `UsageError` if no source can be scanned, though records are stored.
     """
-    readable = [each for each in sources if scan_of(each.sink) is not None]
+    readable = [each for each in sources if each.sink.scan is not None]
     readable.sort(key=lambda each: each.copied != "")  # first those with records as fetched
     source = readable[0] if readable else None
     if source is None and await holds_records(ledger):
@@ -229,7 +223,7 @@ class _Filling:
         has, there = set[str](), set[str]()
         if self._source is not None:
             has = {*await endpoints_in(self._source.sink, self._source.checkpoint)}
-        if scan_of(self._sink) is not None:
+        if self._sink.scan is not None:
             there = {*await endpoints_in(self._sink)}
         for endpoint in sorted(names):
             covered: defaultdict[str, list[Days]] = defaultdict(list)

@@ -25,7 +25,7 @@ from harvester.model import Account
 from harvester.notebook import with_bar
 from harvester.secrets import Secret, holds_password
 from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords, StopSignal
-from harvester.sinks.base import path_of, spec_of
+from harvester.sinks.base import spec_of
 from harvester.stores import open_store
 from harvester.thread import wait_for
 
@@ -265,5 +265,5 @@ def _located(name: str, value: Any, folder: Path) -> Any:
 
 def _sink_in(spec: Secret, folder: Path) -> Secret:
     """A sink's spec; the path of a local one starts from the folder."""
-    local = path_of(plugins.sink(spec)) is not None
+    local = plugins.sink(spec).path is not None
     return Secret(spec_of(spec.value, folder / FILE_NAME)) if local else spec

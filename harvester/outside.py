@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import NoneType, TracebackType, UnionType
-from typing import Any, Self, TypeVar, cast, get_args, get_type_hints
+from typing import Any, Protocol, Self, TypeVar, cast, get_args, get_type_hints
 
 from harvester.away import Away
 from harvester.errors import HarvestError
@@ -96,10 +96,14 @@ def guarded(given: T, protocol: object, error: ErrorOf, *, secret: bool = False)
 
     protocol: the class that declares its methods.  Those that are coroutine functions there are
     awaited, and a result must be of the class that is declared, if that is one of this package.
+    What the object lacks is as it is there, unless that is a `Protocol`, which only declares.
     """
     if given is None or _is_ours(type(given)):
         return given
     return cast("T", _Guarded(given, protocol, error, secret=secret))
+
+
+_MISSING = object()
 
 
 class _Guarded:
@@ -115,10 +119,12 @@ class _Guarded:
         return repr(self._inner)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
+        declared = getattr(self._protocol, name, None)
+        found = getattr(self._inner, name, _MISSING)
+        if found is _MISSING:
+            return self._default(name, declared)
         if not callable(found):
             return found
-        declared = getattr(self._protocol, name, None)
         result = _declared_result(declared)
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
@@ -135,6 +141,13 @@ class _Guarded:
         method = awaited if inspect.iscoroutinefunction(declared) else called
         self.__dict__[name] = method
         return method
+
+    def _default(self, name: str, declared: Any) -> Any:
+        """What the protocol's class has for a member that the object lacks."""
+        has_defaults = Protocol not in getattr(self._protocol, "__mro__", ())
+        if not has_defaults or not hasattr(self._protocol, name):
+            raise AttributeError(name)
+        return partial(declared, self) if inspect.isfunction(declared) else declared
 
     def _checked(self, name: str, value: Any, expected: Any) -> Any:
         if expected is not None and not isinstance(value, expected):

@@ -22,16 +22,14 @@ from harvester.secrets import Secret
 from harvester.sinks.base import Sink
 from harvester.stored import guarded_sink
 
-_CLOUD = (
-    "this store is not supported; of an S3-compatible one write"
-    " iceberg:s3://BUCKET/PREFIX?endpoint=URL"
-)
-_FORMER = {
-    "s3": "write it as iceberg:s3://BUCKET/PREFIX",
-    "file": "write it as iceberg:DIR, jsonl:DIR or parquet:DIR",
-    **dict.fromkeys(("gs", "az", "abfs"), _CLOUD),
+EXPORTS = {
+    "parquet": "polars.scan_parquet('{}/TABLE/*.parquet')",
+    "iceberg": "duckdb.sql(\"FROM iceberg_scan('{}/TABLE')\")",
+    "duckdb": "duckdb.connect('{}', read_only=True)",
+    "csv": "pandas.read_csv('{}/TABLE.csv')",
+    "xlsx": "pandas.read_excel('{}', sheet_name=None)",
 }
-"""Schemes of object stores that were sinks once, and what to type."""
+"""The kinds of exports, which are no sinks, and the line that reads one."""
 ALL = "all"
 """The group of everything that is not retired."""
 
@@ -127,8 +125,13 @@ def _maker(spec: Secret) -> Any:
     """The class of the sinks of a spec's scheme."""
     scheme, colon = spec.value.partition(":")[:2]
     point = _points("harvester.sinks").get(scheme)
-    if point is None and scheme in _FORMER:
-        raise UsageError(f"no sink for {_shown(spec)!r}: {_FORMER[scheme]}")
+    if point is None and scheme in EXPORTS:
+        place = spec.value.partition(":")[2].partition("?")[0]
+        raise UsageError(
+            f"{scheme}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by"
+            f" --export {scheme}:… or `harvester export {scheme}:…`; it is read by"
+            f" {EXPORTS[scheme].format(place or '…')}"
+        )
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
         raise UsageError(
@@ -143,10 +146,6 @@ _MEANT = {
     "psql": "postgresql://",
     "json": "jsonl:",
     "ndjson": "jsonl:",
-    **dict.fromkeys(
-        ("csv", "tsv", "xlsx", "xls", "excel"),
-        "parquet:DIR or duckdb:FILE, which data frames and spreadsheets read",
-    ),
     "sqlite3": "sqlite:",
     "file": "jsonl:",
     "stdout": "-",

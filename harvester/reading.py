@@ -12,34 +12,31 @@ from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harvester import plugins
 from harvester.endpoint import Endpoint, in_record
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
-from harvester.ledger.base import place_of
+from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
 from harvester.model import Account, metadata
 from harvester.outside import guard_call
 from harvester.plan import FIRST, Days, parse_day
-from harvester.secrets import Secret
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
     StoredWindow,
-    is_file_sink,
-    keep_with,
     name_in,
-    path_of,
-    scan_of,
     spec_of,
 )
 from harvester.sinks.columns import Table
-from harvester.stored import error_of
+from harvester.stored import error_of, guarded_sink
+
+if TYPE_CHECKING:
+    from harvester.exports.base import Exported
 
 _ROWS = 1 << 14  # of a batch
 _TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
-_SIGNS = {"parquet": (".lines", "*/[0-9]*.parquet"), "jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
+_SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory", "redis", "rediss")
 
 
@@ -55,26 +52,68 @@ def read(
     """The stored records of an interface, as a table for pandas, Polars, DuckDB and pyarrow.
 
     where: the directory of a run, which holds its records or at least its ledger; or a sink's
-    spec (``"parquet:DIR"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
+    spec (``"sqlite:FILE"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
-    only of these accounts.  ledger: its file or directory, if it is not beside the records; or the
-    URL of a shared one, which an Iceberg sink needs that its processes have written.
+    only of these accounts.  ledger: its file or directory, if it is not beside the records.
 
     Lines that a killed run wrote and its ledger does not know are left out; without a ledger all
-    records are read.  Needs the extra ``parquet`` (pyarrow), and that of the
+    records are read.  Needs the extra ``export`` (pyarrow), and that of the
     sink.  Raises `UsageError` for wrong arguments, and `SinkError` if stored records are gone or
     cannot be read, also during reading.
     """
-    shared = _shared(ledger)
-    sink, found = _sink(where, None if shared else ledger)
+    sink, found = _sink(where, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     days = None if start is None and end is None else _days(start, end)
-    if shared:
-        keep_with(sink, shared)
-    checkpoint = partial(_checkpoint, sink, None if shared else found, asked=ledger is not None)
+    checkpoint = partial(_checkpoint, sink, found, asked=ledger is not None)
     checkpoint()  # what is wrong is said at once
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
+
+
+def export(
+    source: str | os.PathLike[str] | Sink,
+    target: str,
+    endpoints: str | Endpoint | Iterable[str | Endpoint] = (),
+    *,
+    ledger: str | os.PathLike[str] | None = None,
+    replace: bool = False,
+) -> Exported:
+    """Make a target, a table for readers, equal to what is stored.
+
+    source, ledger: as of `read`.  target: ``parquet:DIR``, ``csv:DIR``, ``xlsx:FILE``,
+    ``duckdb:FILE``, ``iceberg:DIR`` or ``iceberg:s3://BUCKET/PREFIX``, with ``?shape=nested`` or
+    ``flat`` (a table for each list), and for CSV and XLSX ``header=zh`` or ``en`` (titles in place
+    of names) and for CSV ``raw=1`` (texts that a spreadsheet takes for a formula are not escaped).
+    endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
+    from another harvest.
+
+    Returns how many months of interfaces were written, removed and unchanged.  It may be called
+    while a run goes on.  Needs the extra ``export``, or that of the target (``xlsx``,
+    ``iceberg``).  Raises `UsageError` for wrong arguments, `SinkError` if stored records cannot be
+    read, and `ExportError` if the target cannot be written.
+    """
+    from harvester.exports import export as exported
+    from harvester.exports.source import Source
+    from harvester.exports.targets import open_target
+
+    one = isinstance(endpoints, str) or hasattr(endpoints, "name")
+    given: list[Any] = [endpoints] if one else [*endpoints]  # type: ignore[misc]
+    made = {
+        each.name: each
+        for item in given
+        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
+    }
+    opened = open_target(target)
+    sink, found = _sink(source, ledger)
+    checkpoint = partial(_checkpoint, sink, found, asked=ledger is not None)
+    checkpoint()  # what is wrong is said at once
+    return exported(
+        Source(guarded_sink(sink), checkpoint),
+        opened,
+        [*made],
+        lambda name: made.get(name) or plugins.known_endpoint(name),
+        replace=replace,
+    )
 
 
 class StoredRecords:
@@ -94,7 +133,7 @@ class StoredRecords:
     ) -> None:
         from harvester.sinks import arrow
 
-        scan = scan_of(sink)
+        scan = sink.scan
         if scan is None:
             raise UsageError(f"{sink.identity} cannot be read back")
         self._arrow = arrow
@@ -195,11 +234,13 @@ def _sink(
     """The sink to read, and the ledger that may know it."""
     given = _ledger_file(Path(ledger)) if ledger is not None else None
     if isinstance(where, str) and (
-        where.partition(":")[0] in plugins.sink_schemes() or "://" in where
+        where.partition(":")[0] in {*plugins.sink_schemes(), *plugins.EXPORTS} or "://" in where
     ):
         sink = _named(where)
     elif isinstance(where, str | os.PathLike):
         directory = Path(where)
+        if kind := _export_at(directory):
+            plugins.sink(f"{kind}:{directory}")  # raises the error that says how it is read
         if not directory.is_dir():
             raise UsageError(f"there is no directory {directory}")
         given = given or directory / FILE_NAME
@@ -209,23 +250,26 @@ def _sink(
     return sink, given or _ledger_beside(sink)
 
 
+def _export_at(path: Path) -> str:
+    """The kind of the export at a path; empty if there is none."""
+    if path.is_file():
+        return {".duckdb": "duckdb", ".xlsx": "xlsx"}.get(path.suffix, "")
+    if not (path / ".harvester.lock").exists():
+        return ""
+    if (path / ".harvester.json").exists():
+        return "csv"
+    return "iceberg" if (path / "catalog.sqlite").exists() else "parquet"
+
+
 def _named(spec: str) -> Sink:
     """The sink of a spec; raises `UsageError` if its file or directory does not exist."""
     if spec.partition(":")[0] == "memory":
         raise UsageError(f"a new {spec} is empty; pass the sink that was filled")
     sink = plugins.sink(spec)
-    place = path_of(sink)
+    place = sink.path
     if place is not None and not place.exists():
-        raise UsageError(f"there is no {'file' if is_file_sink(sink) else 'directory'} {place}")
+        raise UsageError(f"there is no {'file' if sink.is_file else 'directory'} {place}")
     return sink
-
-
-def _shared(ledger: str | os.PathLike[str] | None) -> Secret | None:
-    """The URL of a ledger that is in a database, None for another one."""
-    if not isinstance(ledger, str) or "://" not in ledger:
-        return None
-    place = place_of(open_ledger(ledger, readonly=True))
-    return place if isinstance(place, Secret) else None
 
 
 def _ledger_file(path: Path) -> Path:
@@ -237,10 +281,10 @@ def _ledger_file(path: Path) -> Path:
 
 def _ledger_beside(sink: Sink) -> Path | None:
     """The default place of a sink's ledger: as `run` or the command keeps it."""
-    path = path_of(sink)
+    path = sink.path
     if path is None:
         return None
-    if not is_file_sink(sink):
+    if not sink.is_file:
         return path / FILE_NAME
     own = ledger_of_file(path)
     return own if own.exists() else path.parent / FILE_NAME
@@ -272,7 +316,6 @@ def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint |
     """A ledger's entry for a sink; None if no ledger knows it."""
     if ledger is None or not ledger.exists():
         return None
-    keep_with(sink, ledger)
     found = checkpoint_in(ledger, name_in(sink, ledger))
     if asked and found is None:
         known = ", ".join(named_sinks(ledger))

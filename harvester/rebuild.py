@@ -24,11 +24,10 @@ from harvester.coverage import DONE, Calendar, Outcome
 from harvester.endpoint import Endpoint, entry_late_until, final_at, late_until
 from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import place_of
 from harvester.lock import Claim
 from harvester.model import Window
 from harvester.plan import china, settles_at
-from harvester.sinks.base import Sink, StoredWindow, keep_with, name_in, scan_of
+from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.stored import Endpoints, endpoints_in, scanned
 
 A_DAY = 86_400.0
@@ -102,7 +101,7 @@ async def rebuild_shared(
 
 
 def _source(sinks: Sequence[Sink]) -> Sink:
-    source = next((sink for sink in sinks if scan_of(sink) is not None), None)
+    source = next((sink for sink in sinks if sink.scan is not None), None)
     if source is None:
         names = ", ".join(sink.identity for sink in sinks)
         raise UsageError(f"{names} cannot be read back; its days are asked for anew")
@@ -117,9 +116,8 @@ async def _fill(
     It lists the sinks that can be read back.  What one of them lacks is left out: the next run
     requests it, and nothing is removed from the others.
     """
-    listed = [source, *[each for each in sinks if each is not source and scan_of(each)]]
+    listed = [source, *[each for each in sinks if each is not source and each.scan]]
     for sink in listed:
-        keep_with(sink, path or place_of(ledger))
         try:
             entries = await sink.open(None)
         finally:

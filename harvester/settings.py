@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -123,7 +123,7 @@ def _path(value: Any) -> Path:
 
 
 def _spec(value: Any) -> Secret:
-    return Secret(_string(value))
+    return value if isinstance(value, Secret) else Secret(_string(value))
 
 
 def _token_store(value: Any) -> object:
@@ -154,6 +154,7 @@ DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date)
 URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
 SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
+EXPORT = Kind("a spec, e.g. parquet:DIR, or a list of them", "TARGET", _spec)
 LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
 TRANSPORT = Kind("a Transport, e.g. harvester.testing.FakeTransport", "", _with_methods("send"))
@@ -163,7 +164,7 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "maintain", "sink")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export")
 LIBRARY_ONLY = ()
 
 
@@ -243,6 +244,10 @@ class Keywords(TypedDict, total=False):
         " local directory (DIR/ledger.sqlite) or file (FILE.ledger.sqlite), else in the database of"
         " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",
         WITH_OUT, secret=True)]
+    export: Annotated[str | Secret | Sequence[str | Secret], Option(EXPORT, (),
+        "A table for readers that is brought up to date at the end of the run, repeatable:"
+        " parquet:DIR, csv:DIR, xlsx:FILE, duckdb:FILE, iceberg:DIR, iceberg:s3://BUCKET/PREFIX;"
+        " not if the run is interrupted.", RUN, metavar="TARGET", several=True)]
     lease: Annotated[str | float, Option(DURATION, "60s",
         "With a shared ledger: other processes take over the accounts of this one if it has not"
         " renewed its lease for so long.", RUN)]
@@ -356,6 +361,8 @@ def check(name: str, value: object) -> Any:
     """A value as it is used; raises `InvalidOptionError`."""
     if value is None and name in _MAY_BE_NONE:
         return None
+    if OPTIONS[name].several and isinstance(value, list | tuple):
+        return [check(name, each) for each in value]
     return _checked(name, value, lambda kind: kind.check(value))
 
 

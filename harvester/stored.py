@@ -18,7 +18,7 @@ from harvester.model import Tally, listed, many
 from harvester.outside import guard_cancellation, guarded
 from harvester.plan import ONE_DAY, Cut, Days, last_legal_day
 from harvester.scope import Scope
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in, scan_of
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
 from harvester.thread import READING, Thread
 
 AT_ONCE = 500
@@ -37,7 +37,7 @@ async def scanned(
     records: bool = False,
 ) -> AsyncIterator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
     """The stored windows of an interface in groups, with their records if they are wanted."""
-    scan = scan_of(sink)
+    scan = sink.scan
     assert scan is not None, f"{sink.identity} cannot be scanned"
     thread = Thread("harvester-scan", READING)
     try:
@@ -64,7 +64,7 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
         return await guard_cancellation(
             error_of(sink),
             thread.call,
-            lambda: sorted(sink.endpoints(checkpoint)),  # type: ignore[attr-defined]
+            lambda: sorted(sink.endpoints(checkpoint)) if sink.endpoints else [],
         )
     finally:
         thread.close()
@@ -74,7 +74,7 @@ async def calendars_in(sinks: Sequence[Sink], scope: Scope) -> dict[Key, Calenda
     """The stored windows of a run without a ledger: they are requested again."""
     found: defaultdict[Key, Calendar] = defaultdict(Calendar)
     for sink in sinks:
-        if scan_of(sink) is None:
+        if sink.scan is None:
             continue
         there = await endpoints_in(sink)
         for endpoint in scope.endpoints:
@@ -104,7 +104,7 @@ async def reopen(ledger: Ledger, sinks: Sequence[Sink], scope: Scope, wall: floa
         return
     known = await ledger.sinks()
     exact = {sink.identity: not known.get(name_in(sink, ledger.path)) for sink in sinks}
-    readable = [sink for sink in sinks if scan_of(sink) is not None]
+    readable = [sink for sink in sinks if sink.scan is not None]
     readable.sort(key=lambda sink: not exact[sink.identity])
     source = readable[0] if readable else None
     there = await endpoints_in(source) if source is not None else []

@@ -22,12 +22,12 @@ from harvester.errors import LedgerError, SinkError, UsageError
 from harvester.events import Committed, Drifted, Gap, Observer
 from harvester.fencing import EPOCH
 from harvester.fill import check_list, holds_records
-from harvester.ledger.base import Ledger, SharedLedger, Spent, place_of
+from harvester.ledger.base import Ledger, SharedLedger, Spent
 from harvester.model import Batch, Window, listed
 from harvester.outside import guarded
 from harvester.queues import Harvested
 from harvester.sharing import Sharing
-from harvester.sinks.base import Checkpoint, Fence, Sink, is_listed, keep_with, name_in
+from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.stored import accepted, guarded_sink
 
 T = TypeVar("T")
@@ -70,10 +70,8 @@ class Writer:
         group: int = GROUP,
     ) -> None:
         sinks = [guarded_sink(sink) for sink in sinks]
-        for sink in sinks:
-            keep_with(sink, place_of(ledger))
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
-        self._listed = {name for name, sink in self.sinks if is_listed(sink)}
+        self._listed = {name for name, sink in self.sinks if sink.listed}
         # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
         self._kept = self._listed or {name for name, _ in self.sinks}
         self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))

@@ -38,7 +38,13 @@ from harvester.config.accounts import (
     list_accounts,
 )
 from harvester.config.interfaces import choose_interfaces
-from harvester.errors import HarvestError, ReaderGoneError, UsageError, without_passwords
+from harvester.errors import (
+    ExportError,
+    HarvestError,
+    ReaderGoneError,
+    UsageError,
+    without_passwords,
+)
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
@@ -181,12 +187,20 @@ def run(**values: Any) -> int:
     places = [name for name in names if name != STANDARD_OUTPUT]
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
+    manner = Manner(values["json"], aside, values["quiet"])
+    failed = ""
     try:
-        report = conduct(harvest, factory, quiet=values["quiet"])
-        manner = Manner(values["json"], aside, values["quiet"])
+        try:
+            report = conduct(harvest, factory, quiet=values["quiet"])
+        except ExportError as exc:
+            report, failed = exc.report or Report(state="failed"), str(exc)
+            report.notes.append(failed)
         status = conclude(report, where, manner, (scope.begin, scope.end))
     except ReaderGoneError as exc:
         return conclude_unread(exc.report, as_json=values["json"])
+    if failed:
+        say(failed, "error")
+        return STOPPED
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -393,6 +407,72 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     )
 
 
+@cli.command(context_settings=CONTEXT, short_help="Make tables for readers of what is stored.")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", type=click.UNPROCESSED)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="NAME",
+    help="Only this interface or group, repeatable.",
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="SPEC",
+    type=click.UNPROCESSED,
+    help="The sink to export, if the ledger has several; without a ledger any sink.",
+)
+@click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
+@click.option(
+    "--check", is_flag=True, help="Change nothing; exit with 1 if a target differs from the sink."
+)
+@options_of("export")
+def export(
+    targets: tuple[str, ...],
+    endpoints: tuple[str, ...],
+    source: str | None,
+    out: Path,
+    ledger: Any,
+    *,
+    replace: bool,
+    check: bool,
+) -> int:
+    """Make each TARGET equal to what is stored; what has not changed is not written again.
+
+    \b
+    parquet:DIR            a file a table and month
+    csv:DIR                a file a table, for Excel
+    xlsx:FILE              a sheet a table
+    duckdb:FILE            a table each
+    iceberg:DIR, iceberg:s3://BUCKET/PREFIX
+
+    \b
+    ?shape=nested|flat     lists within a row, or a table of their own
+    ?header=zh|en          csv, xlsx: titles in place of the names of fields
+    ?raw=1                 csv: texts that look like a formula are not escaped
+
+    Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
+    cannot be written.
+    """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
+    from harvester.cli.export import show_exporting
+    from harvester.exports.targets import open_target
+
+    own = asked.own_interfaces()
+    chosen = choose_interfaces(endpoints, own)
+    names = [
+        each.name
+        for item in chosen
+        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
+    ]
+    opened = [open_target(spec) for spec in targets]
+    given = open_sinks(source) if source else []
+    exporting = show_exporting(
+        _ledger_in(out, ledger), opened, names, own, given, replace=replace, check=check
+    )
+    return asyncio.run(exporting)
+
+
 @cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
 def sink() -> None:
     """List, add or remove the sinks of a ledger: where its runs store the records.
@@ -444,21 +524,6 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
 
     [made] = open_sinks([spec])
     return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
-
-
-@cli.command(context_settings=CONTEXT, short_help="Make what is stored small, now.")
-@known_sink_option
-@options_of("maintain")
-def maintain(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
-    """Join small files of Iceberg tables, and remove what their latest snapshots do not need.
-
-    Runs do this by themselves, a day later.  Whoever reads a table meanwhile may have to begin
-    anew.  Other sinks need no maintenance.
-    """
-    from harvester.cli.maintain import show_maintenance
-
-    given = open_sinks(sink) if sink else []
-    return asyncio.run(show_maintenance(_ledger_in(out, ledger, readonly=False), given))
 
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")

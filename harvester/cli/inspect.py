@@ -29,7 +29,7 @@ from harvester.plan import (
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
 from harvester.settings import Options
-from harvester.sinks.base import Sink, scan_of, spec_of
+from harvester.sinks.base import Sink, spec_of
 from harvester.verify import Verified, verify
 
 # plan
@@ -220,7 +220,7 @@ async def _verified(
         sink = sink_named(ledger, name, given)
     except UsageError as exc:
         return Verified(where, unread=str(exc))
-    if sink is None or scan_of(sink) is None:
+    if sink is None or sink.scan is None:
         told(f"{where} cannot be read back; it was not verified")
         return None
     found = await verify(ledger, name, sink, copied)

@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from harvester import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.ledger.base import place_of
-from harvester.sinks.base import Sink, keep_with, name_in, spec_of
+from harvester.sinks.base import Sink, name_in, spec_of
 
 
 def as_known(
@@ -36,6 +35,4 @@ def sink_named(
     scheme = spec.partition(":")[0]
     if sink is None and scheme in plugins.sink_schemes() and scheme != "memory":
         sink = plugins.sink(spec)
-    if sink is not None:
-        keep_with(sink, place_of(ledger))
     return sink

@@ -20,8 +20,6 @@ from harvester.rebuild import rebuild, rebuild_shared
 from harvester.secrets import Secret
 from harvester.sinks.base import Sink, spec_of
 
-_SQLITE = b"SQLite format 3\0"
-
 
 async def show_rebuilding(
     ledger: SqliteLedger | PostgresLedger,
@@ -76,9 +74,7 @@ def _sinks(path: Path, specs: Sequence[Secret]) -> list[Sink]:
     if path.name != FILE_NAME:  # of one file
         if not sinks:
             database = path.with_name(path.name.removesuffix(f".{FILE_NAME}"))
-            with database.open("rb") as file:
-                scheme = "sqlite" if file.read(len(_SQLITE)) == _SQLITE else "duckdb"
-            return [plugins.sink(f"{scheme}:{database}")]
+            return [plugins.sink(f"sqlite:{database}")]
         return list(sinks.values())
     lines = plugins.sink(f"jsonl:{path.parent}")
     if not sinks or any(path.parent.glob(".jsonl.lock")):

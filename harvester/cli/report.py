@@ -20,7 +20,7 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.report import Overview, card, overview, page, verdict
 from harvester.report.figures import Figures, days_for, figures
-from harvester.sinks.base import Sink, scan_of, spec_of
+from harvester.sinks.base import Sink, spec_of
 from harvester.verify import TURNS
 
 
@@ -97,7 +97,7 @@ async def _figures(
         where = spec_of(name, ledger.path)
         try:
             sink = sink_named(ledger, name, given)
-            if sink is None or scan_of(sink) is None:
+            if sink is None or sink.scan is None:
                 continue
             found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
         except OSError as exc:

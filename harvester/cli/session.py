@@ -19,7 +19,7 @@ from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOP
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
 from harvester.cli.screen import china_time, duration, log, logs_json, many, plain, say, show_json
-from harvester.errors import ReaderGoneError, RunError
+from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
 
 STATUS = {
@@ -41,7 +41,8 @@ def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = F
 
     factory: what makes its event loop, if that is not asyncio's own.  quiet: without progress.
 
-    Raises `ReaderGoneError` if nobody reads what a run hands out on standard output.
+    Raises `ReaderGoneError` if nobody reads what a run hands out on standard output, and
+    `ExportError`, with the report, if an export failed after the run.
     """
     return run(_conduct(harvest, quiet=quiet), factory)
 
@@ -65,7 +66,7 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
             return await task
         except asyncio.CancelledError:
             return ended
-        except ReaderGoneError:
+        except (ReaderGoneError, ExportError):
             raise
         except RunError as exc:
             ended.state = "failed"

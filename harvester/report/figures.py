@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from harvester.datacube import INTERFACES
 from harvester.endpoint import day_of, in_record
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, scan_of
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow
 
 DAYS = 371
 """Fifty-three weeks."""
@@ -117,7 +117,7 @@ def figures(
     checkpoint: what the ledger has stored for the sink.  Raises `SinkError`, and `UsageError` if
     the sink cannot be opened here.
     """
-    scan = scan_of(sink)
+    scan = sink.scan
     assert scan is not None, "the sink cannot be read back"
     made = Figures(last, days)
     for name in sorted({each.endpoint for each in SERIES} & {*endpoints}):

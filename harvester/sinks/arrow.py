@@ -22,7 +22,6 @@ from harvester.model import Batch, Window
 from harvester.sinks.columns import (
     METADATA,
     Misfit,
-    Row,
     Table,
     distinct,
     exactly,
@@ -33,19 +32,18 @@ from harvester.sinks.columns import (
 
 try:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
 except ImportError as exc:
-    raise UsageError(needs("Parquet and Arrow need a library", "parquet")) from exc
+    raise UsageError(needs("tables need a library", "export")) from exc
 
 __all__ = [
     "batch_of",
     "only",
     "pa",
-    "pq",
+    "pc",
     "reader",
     "schema_of",
     "table_of",
-    "table_of_rows",
 ]
 Document = dict[str, Any]
 
@@ -87,14 +85,6 @@ def batch_of(table: Table, schema: Any, documents: Sequence[Document]) -> Any:
     except _MISFITS:
         rows = [row for batch in _batches(documents) for row in table.rows(batch)]
         return _batch(schema, [*zip(*rows, strict=True)])
-
-
-def table_of_rows(fields: Sequence[Field], rows: Sequence[Row]) -> Any:
-    """A `pyarrow.Table` of rows whose nested values are JSON text."""
-    kinds = [_SCALARS.get(field.type, pa.string()) for field in fields]
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
-    return pa.table(arrays, [field.name for field in fields])
 
 
 def _batch(schema: Any, columns: Sequence[Any]) -> Any:

@@ -1,6 +1,6 @@
 """What a sink is: a destination for the records of windows.
 
-Rule: an interface and its values; no implementation.
+Rule: a class with defaults, and its values; no implementation.
 
 There is one commit rule for all sinks.  `Sink.write` replaces every stored window that overlaps a
 new one, and is durable when it returns; then the ledger commits.  After a crash between the two,
@@ -12,21 +12,25 @@ beyond it are cut off when the sink is opened.  A feed, which cannot revoke what
 a whole window again, with a later version.
 
 The engine calls `open` once, `write` from one task, and `close` once.  `scan` is optional: a sink
-that has it can be verified and read, a new ledger can be made from it, and another sink can be
-filled from it.
+that has it can be verified, read and exported, a new ledger can be made from it, and another sink
+can be filled from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from harvester.model import Batch, Tally, Window
+from harvester.plan import Days
 from harvester.secrets import Secret
 
 Checkpoint = Mapping[str, str]
 """What a sink wants to be told at its next `open`, by keys of its own."""
+
+OWNER = "owner"
+"""The key of a checkpoint for the id of the harvest, which a new ledger makes anew."""
 
 Fence = Mapping[str, int]
 """The epoch of each account that is written: a writer with a lower one has lost that account."""
@@ -48,19 +52,8 @@ class Written(NamedTuple):
     drift: Sequence[str] = ()
 
 
-class Stamp(NamedTuple):
-    """What is stored of a month of an interface; another one if any of it is another.
-
-    rows: how many records.  sums: of checksums.  latest: when a window was fetched last.
-    """
-
-    rows: int
-    sums: tuple[int, int]
-    latest: str
-
-
 class StoredWindow(NamedTuple):
-    """A window that stands in a sink.
+    """A window that is stored in a sink.
 
     tally: of its records, as it was when they were written, if they are as they were written.
     fetched_at: when they were fetched, RFC 3339 in UTC.
@@ -74,51 +67,75 @@ class StoredWindow(NamedTuple):
     records: Records
 
 
-class Sink(Protocol):
-    """A destination for batches.
+class Stamp(NamedTuple):
+    """What is stored of an interface in a month: a write that changes it changes the stamp.
 
-    ``scan(endpoint, appids=None, checkpoint=None)`` is optional: it gives each stored window of an
-    interface that has records, in any order, of these accounts or of all.  It is called between two
-    writes, or on a sink that is not open: then with the checkpoint that a ledger has stored, beyond
-    which nothing counts, or without one, when all that stands there does.  It raises `SinkError` if
-    what was stored is gone or damaged, and `UsageError` if it cannot be opened here.  A sink with
-    ``scan`` has ``endpoints(checkpoint=None)``, too: the names of the interfaces of which records
-    stand there.
-
-    ``takes_lines = True`` is optional: `write` uses `Batch.lines` and `Batch.count` alone.  Then
-    the lines of a window are kept until they are written, and not its records.
-
-    ``keep_with(ledger)`` is optional: it is called before the sink is opened or scanned if a ledger
-    is kept, with its file or the URL of its database, for a sink that keeps something of its own
-    there.
-
-    ``maintain()`` is optional: it makes what an open sink holds as small as can be, now; until then
-    a sink keeps itself small.  Returns a sentence about what it did; raises `SinkError`.
-
-    ``listed = False`` is optional: a ledger does not list the sink, so that it may come and go with
-    each run; it gets what is fetched while it is there.
-
-    ``fenced = True`` is optional: several workers may write at the same time, and `write` refuses
-    accounts that a later epoch has written, however late it comes.  A shared ledger takes no other
-    sinks.
+    rows: the number of records.  sums: of checksums; each sink has its own.  latest: the latest
+    fetch time, RFC 3339 in UTC.
     """
+
+    rows: int = 0
+    sums: tuple[int, int] = (0, 0)
+    latest: str = ""
+
+
+class Sink:
+    """A destination for batches; a class of its own, or any object with the same methods.
+
+    What an object lacks that does not derive from it is as it is here.
+    """
+
+    listed: bool = True
+    """Whether a ledger lists the sink.  Another one may come and go with each run; it gets what is
+    fetched while it is there."""
+
+    fenced: bool = False
+    """Whether several workers may write at the same time: then `write` refuses accounts that a
+    later epoch has written, however late it comes.  A shared ledger takes no other sinks."""
+
+    takes_lines: bool = False
+    """Whether `write` uses `Batch.lines` and `Batch.count` alone: then the lines of a window are
+    kept until they are written, and not its records."""
+
+    path: Path | None = None
+    """The local directory or file of the sink; None if it is elsewhere."""
+
+    is_file: ClassVar[bool] = False
+    """Whether ``path`` is a file: its ledger is beside it then."""
+
+    ledger_url: Secret | None = None
+    """The URL of a database that can have the ledger, too."""
+
+    scan: Callable[..., Iterator[StoredWindow]] | None = None
+    """``scan(endpoint, appids=None, checkpoint=None, days=None)``: each stored window of an
+    interface that has records, in the order of account and first day, of these accounts or of all,
+    and of windows that have days in the range ``(first, last)``.
+
+    It is called between two writes, or on a sink that is not open: then with the checkpoint that a
+    ledger has stored, beyond which nothing counts, or without one, when all that is stored does.
+    Raises `SinkError` if what was stored is gone or damaged, and `UsageError` if it cannot be
+    opened here."""
+
+    endpoints: Callable[..., Collection[str]] | None = None
+    """``endpoints(checkpoint=None)``: the names of the interfaces of which records are stored; a
+    sink has it if it has ``scan``."""
 
     @property
     def identity(self) -> str:
         """The destination's spec, without a secret, the same in every run."""
-        ...
+        raise NotImplementedError
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Get ready, and cut off what lies beyond the checkpoint.
+        """Get ready, and cut off what is beyond the checkpoint.
 
         checkpoint: what the ledger has stored for this sink, empty if it knows nothing of it; None
-            if no ledger is kept, or a new one is made: then what stands there is taken as it is,
-            and nothing is changed before the first write.
+            if no ledger is kept, or a new one is made: then existing content is accepted unchanged
+            before the first write.
         Returns entries that the ledger stores at once.  Raises `UsageError` if the destination
         cannot be used, or holds a harvest that this ledger knows nothing of, and `SinkError` if
         what the checkpoint refers to is gone.
         """
-        ...
+        raise NotImplementedError
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store each window in the place of all that overlap it; durable on return.
@@ -126,68 +143,46 @@ class Sink(Protocol):
         Of two batches that overlap the later one stays.  Afterwards no lower epoch of these
         accounts is written any more.  Raises `SinkError`.
         """
-        ...
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""
-        ...
+        raise NotImplementedError
+
+    def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
+        """The stamp of each month (``2026-01``, of the first day of windows) with records."""
+        found: dict[str, Stamp] = {}
+        if self.scan is None:
+            return found
+        for each in self.scan(endpoint, None, checkpoint):
+            month, checksum = f"{each.window.begin:%Y-%m}", each.tally.checksum
+            rows, (plain, weighted), latest = found.get(month, Stamp())
+            weight = each.window.begin.toordinal()
+            found[month] = Stamp(
+                rows + each.tally.records,
+                (plain + checksum, weighted + checksum * weight),
+                max(latest, each.fetched_at),
+            )
+        return found
 
 
-Scan = Callable[..., Iterator[StoredWindow]]
-Maintain = Callable[[], Awaitable[str]]
+NEEDED = ("identity", "open", "write", "close")
+"""What an object has that is no `Sink` of this package."""
 
 
-def scan_of(sink: object) -> Scan | None:
-    """A sink's ``scan``, None if it has none."""
-    return getattr(sink, "scan", None)
-
-
-def maintain_of(sink: object) -> Maintain | None:
-    """A sink's ``maintain``, None if it has none."""
-    return getattr(sink, "maintain", None)
-
-
-def keep_with(sink: object, ledger: Path | Secret | None) -> None:
-    """Tell a sink where its ledger is: its file, or the URL of its database."""
-    if ledger is not None and (told := getattr(sink, "keep_with", None)) is not None:
-        told(ledger)
-
-
-def path_of(sink: object) -> Path | None:
-    """The local directory or file in which a sink lives, None if it lives elsewhere."""
-    path = getattr(sink, "path", None)
-    return path if isinstance(path, Path) else None
-
-
-def is_file_sink(sink: object) -> bool:
-    """Whether a sink's path is a file, not a directory: its ledger lies beside it then."""
-    return bool(getattr(sink, "is_file", False))
-
-
-def takes_lines(sink: object) -> bool:
-    """Whether a sink wants the lines of a batch, not its records."""
-    return bool(getattr(sink, "takes_lines", False))
-
-
-def is_listed(sink: object) -> bool:
-    """Whether a ledger lists a sink."""
-    return bool(getattr(sink, "listed", True))
-
-
-def is_fenced(sink: object) -> bool:
-    """Whether several workers may write to a sink."""
-    return bool(getattr(sink, "fenced", False))
+def within(window: Window, days: Days | None) -> bool:
+    """Whether a window has days of a range; of all days without one."""
+    return days is None or (window.begin <= days[1] and days[0] <= window.end)
 
 
 def name_in(sink: Sink, ledger: Path | None) -> str:
-    """A sink's name in a ledger: relative to the ledger's folder where it lies within that.
+    """A sink's name in a ledger: relative to the ledger's folder where it is within that.
 
     So both can be moved together.
     """
-    path = path_of(sink)
-    if ledger is None or path is None:
+    if ledger is None or sink.path is None:
         return sink.identity
-    folder, place = ledger.parent.resolve(), path.resolve()
+    folder, place = ledger.parent.resolve(), sink.path.resolve()
     if folder != place and folder not in place.parents:
         return sink.identity
     scheme, _, rest = sink.identity.partition(":")

@@ -52,7 +52,17 @@ from harvester import durable
 from harvester.codec import encode, line_end, parse
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Window, metadata
-from harvester.sinks.base import Checkpoint, Fence, Stamp, StoredWindow, Written
+from harvester.plan import Days as Range
+from harvester.sinks.base import (
+    OWNER,
+    Checkpoint,
+    Fence,
+    Sink,
+    Stamp,
+    StoredWindow,
+    Written,
+    within,
+)
 from harvester.sinks.compression import CHUNK, COMPRESSIONS, compression_of
 from harvester.sinks.directory import Directory
 from harvester.sinks.groups import by_endpoint, last_of_overlapping
@@ -80,7 +90,7 @@ MERGED = ".merged"
 _LARGE_MEMBER = 32 * 1024  # bytes of lines: compressed nearly as well as a whole file
 _SMALL_BYTES = 1024  # a file is packed again when its small members take more than this
 _SMALL_SHARE = 4  # and more than this part of it
-_OWNER, _COMMITS, _TAKEN = "owner", "commits", "taken"
+_COMMITS, _TAKEN = "commits", "taken"
 """Keys of a checkpoint.  It is taken as long as the ledger has only read what another one had
 written: its first run makes it the owner."""
 _LOOKS = "looks"  # there are windows of which the ledger knows nothing: each write looks for them
@@ -100,10 +110,7 @@ class _Source:
         """Whether there may be windows with a day between these, both included."""
         if self._name == JOURNAL:
             return self._mark.size > 0
-        return (
-            first_day_of(self._name) <= last.toordinal()
-            and first.toordinal() <= self._mark.last
-        )
+        return first_day_of(self._name) <= last.toordinal() and first.toordinal() <= self._mark.last
 
     def windows(self, stack: ExitStack | None = None) -> Iterator[WindowLines]:
         """Its windows; stack: for a copy of what is compressed, so that `read` can be used."""
@@ -111,7 +118,8 @@ class _Source:
             return iter(())
         pieces = self._packing.pieces(self._file, self._mark.size)
         if stack is not None and self._packing.suffix:
-            self._spool = stack.enter_context(TemporaryFile(buffering=0))
+            self._spool = TemporaryFile(buffering=0)  # noqa: SIM115  (the stack closes it)
+            stack.enter_context(self._spool)
             pieces = self._copied(pieces, self._spool)
         return windows_in(pieces, self._file.name)
 
@@ -144,10 +152,10 @@ class _Merged(NamedTuple):
     """
 
     commits: int = 0
-    files: Mapping[str, list[Mark]] = {}  # noqa: RUF012  (shared on purpose: never written to)
+    files: Mapping[str, list[Mark]] = {}
 
 
-class JsonLines:
+class JsonLines(Sink):
     """The JSON lines sink; one process a directory.
 
     directory: made if it is not there.
@@ -158,6 +166,7 @@ class JsonLines:
     """
 
     takes_lines = True
+    path: Path
 
     def __init__(
         self,
@@ -240,7 +249,7 @@ class JsonLines:
         self._commits = self._home.commits
         if checkpoint is None:
             self._take_all()
-            entries = {_OWNER: self._home.owner, _COMMITS: str(self._commits), _TAKEN: "1"}
+            entries = {OWNER: self._home.owner, _COMMITS: str(self._commits), _TAKEN: "1"}
             # A ledger that is made from what is stored need not know all of it.
             return {**self._report(), **entries, _LOOKS: "1"}
         if self._records():
@@ -258,11 +267,11 @@ class JsonLines:
         self._commits += 1
         self._home.commits, self._settled = self._commits, True
         self._home.write()
-        return {_OWNER: self._home.owner, _COMMITS: str(self._commits)}
+        return {OWNER: self._home.owner, _COMMITS: str(self._commits)}
 
     def _recover(self, checkpoint: Checkpoint) -> Checkpoint:
         """Bring the directory to where a checkpoint says."""
-        owner, taken = checkpoint.get(_OWNER, ""), bool(checkpoint.get(_TAKEN))
+        owner, taken = checkpoint.get(OWNER, ""), bool(checkpoint.get(_TAKEN))
         strange = self._home.owner not in ("", owner) and not taken  # a copy may lack the lock file
         if strange and self._records():
             raise self._unknown_harvest()
@@ -603,7 +612,7 @@ class JsonLines:
 
     def _is_scattered(self, name: str) -> bool:
         """Whether the small members of a file take much of it."""
-        mark = self._marks[name]
+        mark = self._marks.get(name, Mark())
         return mark.small > _SMALL_BYTES and mark.small * _SMALL_SHARE > mark.size
 
     def _merge_into(
@@ -627,7 +636,7 @@ class JsonLines:
                     if not (others and month == name) and each.reach(first, last)
                 ]
                 new = [] if others else [place for place in added[name] if place.size]
-                if gone or new or (self._is_scattered(name) if name in self._marks else False):
+                if gone or new or self._is_scattered(name):
                     mark = self._rewritten(name, gone, new, journal)
                     drafts.update({name: mark} if mark else {})
             self._place(drafts)
@@ -641,29 +650,29 @@ class JsonLines:
         """
         mark, last = self._marks.get(name, Mark()), 0
         packer = compression_of(name).packer()
+
+        def stays(found: WindowLines) -> bool:
+            return not any(days.overlaps(found.window) for days in gone)
+
         with ExitStack() as stack:
-            source = None
-            if name in self._marks:
-                file = stack.enter_context(opened(self.path / name))
-                source = _Source(name, file, mark)
-                if not new and not self._is_scattered(name) and not any(
-                    each.overlaps(found.window) for found in source.windows() for each in gone
-                ):
-                    return None
-            else:
+            file = stack.enter_context(opened(self.path / name)) if name in self._marks else None
+            source = _Source(name, file, mark)
+            if not new and not self._is_scattered(name) and all(map(stays, source.windows())):
+                return None
+            if file is None:
                 self._make_folder(folder_of(name))
             draft = stack.enter_context(self._draft(name))
-            for found in source.windows() if source else ():
-                if not any(each.overlaps(found.window) for each in gone):
-                    draft.write(packer.compress(b"".join(found.lines)))
-                    last = max(last, found.window.end.toordinal())
+            for found in filter(stays, source.windows()):
+                draft.write(packer.compress(b"".join(found.lines)))
+                last = max(last, found.window.end.toordinal())
             for place in new:
                 assert journal is not None
                 draft.write(packer.compress(journal.read(place.start, place.size)))
                 last = max(last, place.window.end.toordinal())
             draft.write(packer.flush())
-        size = _draft_of(self.path / name).stat().st_size
-        return Mark(size, mark.generation + 1, 0, self._tail_of(_draft_of(self.path / name), size), last)
+        with opened(_draft_of(self.path / name)) as file:
+            size = file.seek(0, os.SEEK_END)
+            return Mark(size, mark.generation + 1, 0, tail_of(file, size), last)
 
     @contextmanager
     def _draft(self, name: str) -> Iterator[IO[bytes]]:
@@ -714,7 +723,7 @@ class JsonLines:
         endpoint: str,
         appids: Collection[str] | None = None,
         checkpoint: Checkpoint | None = None,
-        days: tuple[date, date] | None = None,
+        days: Range | None = None,
     ) -> Iterator[StoredWindow]:
         """Each stored window of an interface that has such days, by account and first day.
 
@@ -747,10 +756,10 @@ class JsonLines:
         self,
         endpoint: str,
         checkpoint: Checkpoint | None,
-        days: tuple[date, date] | None = None,
+        days: Range | None = None,
         stack: ExitStack | None = None,
     ) -> Iterator[tuple[_Source, WindowLines]]:
-        """The stored windows of an interface, the replaced ones left out, in the order of the files.
+        """The stored windows of an interface without the replaced ones, in the order of the files.
 
         stack: keeps the files open, so that the windows can be read from their places.
         """
@@ -771,7 +780,7 @@ class JsonLines:
                         stays = not gone.overlaps(window)
                     else:
                         stays = window.endpoint == endpoint and found.start in kept
-                    if stays and found.lines and window.begin <= last and first <= window.end:
+                    if stays and found.lines and within(window, days):
                         yield source, found
 
     def _sources(

@@ -11,17 +11,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
+from operator import itemgetter
 from typing import Any
 
 from harvester.durable import step
 from harvester.errors import SinkError
 from harvester.model import Batch, Window
-from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.plan import Days
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written, within
 
 _HOLDER = "holder"
 
 
-class MemorySink:
+class MemorySink(Sink):
     """Keeps the records of each window; a batch replaces all windows that overlap its own.
 
     windows: the documents, metadata included, by window; an empty window has none.
@@ -103,11 +105,12 @@ class MemorySink:
         endpoint: str,
         appids: Collection[str] | None = None,
         checkpoint: Checkpoint | None = None,
+        days: Days | None = None,
     ) -> Iterator[StoredWindow]:
-        """Each window of an interface that has records."""
-        for window, batch in list(self._batches.items()):
+        """Each window of an interface that has records, in order."""
+        for window, batch in sorted(self._batches.items(), key=itemgetter(0)):
             wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
-            if wanted and batch.count:
+            if wanted and batch.count and within(window, days):
                 yield _stored(batch)
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:

@@ -62,7 +62,7 @@ from harvester.durable import step
 from harvester.errors import SinkError, UsageError, needs
 from harvester.model import Batch
 from harvester.secrets import Secret, advice, place_of
-from harvester.sinks.base import Checkpoint, Fence, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 from harvester.sinks.feed import lines_with_ids, record_id
 from harvester.sinks.spec import read_spec
 from harvester.thread import Thread
@@ -106,7 +106,7 @@ def _library() -> Any:
     return redis
 
 
-class RedisStreams:
+class RedisStreams(Sink):
     """The streams below one prefix of a database, or of a cluster.
 
     url: ``redis://[user[:password]@]host[:port][/database]``, ``rediss://…`` with TLS.  The

@@ -1,4 +1,4 @@
-"""Parses a sink's spec after the colon: a place, and options.
+"""Parses the spec of a sink or an export after the colon: a place, and options.
 
 Rule: a spec is parsed completely before anything is opened; an unknown option is an error.
 """
@@ -19,23 +19,30 @@ class Spec(NamedTuple):
     options: Mapping[str, str]
 
 
-def read_spec(scheme: str, rest: str, options: Mapping[str, Sequence[str]], form: str) -> Spec:
+def read_spec(
+    scheme: str,
+    rest: str,
+    options: Mapping[str, Sequence[str]],
+    form: str,
+    *,
+    what: str = "sink",
+) -> Spec:
     """The parts of what follows ``scheme:``; raises `UsageError`.
 
-    options: those that the sink knows, each with the values it takes (none: any value).
-    form: how the spec is written, for the message, as ``jsonl:DIR``.
+    options: those that are known, each with the values it takes (none: any value).  form: how the
+    spec is written, for the message, as ``jsonl:DIR``.  what: a sink or an export.
     """
     place, mark, query = rest.partition("?")
     if not place or (mark and not query):
-        raise UsageError(f"sink: {scheme}:{rest} is not one; write it as {form}")
+        raise UsageError(f"{what}: {scheme}:{rest} is not one; write it as {form}")
     if "://" in place and "://" not in form:
-        raise UsageError(f"sink: {scheme}:{place} is a URL, not a path; write it as {form}")
+        raise UsageError(f"{what}: {scheme}:{place} is a URL, not a path; write it as {form}")
     given: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")
-        _check(scheme, name, value, options)
+        _check(f"{what}: {scheme}", name, value, options)
         if name in given:
-            raise UsageError(f"sink: {scheme}:…?{name}= stands there twice")
+            raise UsageError(f"{what}: {scheme}:…?{name}= is given twice")
         given[name] = value
     return Spec(place, given)
 
@@ -43,12 +50,10 @@ def read_spec(scheme: str, rest: str, options: Mapping[str, Sequence[str]], form
 def _check(scheme: str, name: str, value: str, options: Mapping[str, Sequence[str]]) -> None:
     if name not in options:
         known = f"; it knows {', '.join(sorted(options))}" if options else "; it has none"
-        raise UsageError(
-            f"sink: {scheme} has no option {name!r}{nearest(name, sorted(options))}{known}"
-        )
+        raise UsageError(f"{scheme} has no option {name!r}{nearest(name, sorted(options))}{known}")
     taken = options[name]
     if not value or (taken and value not in taken):
         raise UsageError(
-            f"sink: {scheme}:…?{name}={value} cannot be; {name} is"
-            f" {' or '.join(taken) if taken else 'not empty'}"
+            f"{scheme}:…?{name}: invalid value {value!r}: expected"
+            f" {' or '.join(taken) if taken else 'a value'}"
         )

@@ -25,7 +25,7 @@ from harvester.endpoint import Endpoint, Field
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.fencing import EPOCH, raised, refused
 from harvester.model import Batch, Window, many, tally_of_shares
-from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written, within
 from harvester.sinks.columns import Row
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.layout import (
@@ -184,7 +184,7 @@ def days_of(windows: Iterable[Window]) -> list[Days]:
 # the sink
 
 
-class SqlSink:
+class SqlSink(Sink):
     """A sink in a database; what is particular to one is its driver.
 
     identity: the spec, without a secret.  patience: seconds for which a database that went away is
@@ -482,6 +482,7 @@ class SqlSink:
         endpoint: str,
         appids: Collection[str] | None = None,
         checkpoint: Checkpoint | None = None,
+        days: tuple[date, date] | None = None,
     ) -> Iterator[StoredWindow]:
         """Each stored window of an interface that has records."""
         with self._reading(checkpoint) as reader:
@@ -499,7 +500,7 @@ class SqlSink:
                 table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
                 for some in [()] if appids is None else _portions(sorted(appids)):
                     with closing(_windows(reader, endpoint, table, some)) as windows:
-                        yield from windows
+                        yield from (each for each in windows if within(each.window, days))
 
     @contextmanager
     def _reading(self, checkpoint: Checkpoint | None) -> Iterator[Driver]:

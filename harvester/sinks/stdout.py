@@ -29,14 +29,14 @@ from harvester.codec import encode
 from harvester.durable import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
-from harvester.sinks.base import Checkpoint, Fence, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 from harvester.sinks.feed import lines_with_ids
 
 CHUNK = 4096
 """Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
 
 
-class StandardOutput:
+class StandardOutput(Sink):
     """The sink ``-``.
 
     descriptor: where to write to, in place of the process's standard output; it is never closed.

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import inspect
 
-from harvester.sinks.base import scan_of
-from harvester.testing.bench import Bench, BrokenPromiseError, Make, Read
+from harvester.testing.bench import Bench, BrokenPromiseError, Make, Read, has_scan
 from harvester.testing.checks import CHECKS, FENCED, SCANNED
 
 SINK_CHECKS = tuple(CHECKS)
@@ -39,7 +38,7 @@ async def check_sink(
     """
     if only is not None and only not in CHECKS:
         raise ValueError(f"there is no check {only!r}; there are {', '.join(SINK_CHECKS)}")
-    scans = scan_of(make("scan")) is not None
+    scans = has_scan(make("scan"))
     if not scans and read is None:
         raise ValueError("this sink has no scan: check_sink needs read= to read its records")
     for name, check in CHECKS.items():

@@ -85,7 +85,7 @@ def assert_the_truth(
 
     killed: it is read with the ledger, since no run has removed yet what was not committed.
     """
-    kind = "parquet" if killed else sink  # all that is read with the ledger has columns
+    kind = "sqlite" if killed else sink  # all that is read with the ledger has columns
     truth = Counter(
         text(kind, appid, NAME, record)
         for appid in appids

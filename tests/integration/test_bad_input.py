@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -124,9 +125,10 @@ def test_a_password_in_a_base_url_is_not_shown(capsys: pytest.CaptureFixture[str
 def test_an_object_store_is_refused_and_its_key_not_shown(
     scheme: str, rest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url, said = f"{scheme}://{rest.replace('KEY', KEY)}", f"no sink for '{scheme}://…': "
+    meant = " (did you mean jsonl:?)" if scheme == "file" else ""
+    url, said = f"{scheme}://{rest.replace('KEY', KEY)}", f"no sink for '{scheme}://…'{meant}: "
     assert KEY not in _one_sentence([*RUN, *ME, *DAYS, "--sink", url], said, capsys)
-    with pytest.raises(harvester.UsageError, match=f"^{said}") as caught:
+    with pytest.raises(harvester.UsageError, match=f"^{re.escape(said)}") as caught:
         harvester.read(url, "getusersummary")
     assert KEY not in str(caught.value)
 

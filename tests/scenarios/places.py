@@ -30,10 +30,7 @@ def _of_redis(directory: Path, request: pytest.FixtureRequest) -> str:
 SINKS: dict[str, Callable[[Path, pytest.FixtureRequest], str]] = {
     "jsonl": lambda directory, _: f"jsonl:{directory}",
     "gzip": lambda directory, _: f"jsonl:{directory}?compress=gzip",
-    "parquet": lambda directory, _: f"parquet:{directory}",
-    "iceberg": lambda directory, _: f"iceberg:{directory}",
     "sqlite": lambda directory, _: f"sqlite:{directory}.db",
-    "duckdb": lambda directory, _: f"duckdb:{directory}.duckdb",
     "postgresql": lambda _, request: _served("postgres", request),
     "mysql": lambda _, request: _served("mysql", request),
     "redis": _of_redis,

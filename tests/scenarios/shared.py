@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from tests import mysql_server
-from tests.object_store import KEYS
 from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Done, begun, until
@@ -27,7 +26,7 @@ from tests.support import Wechat, days, harvest
 ENDPOINT = "getusersummary"
 ACCOUNTS = 12
 JANUARY = ["--start", "2024-01-01", "--end", "2024-01-31"]
-KNOWN = {"PGPASSWORD": PASSWORD, "MYSQL_PWD": mysql_server.PASSWORD, **KEYS}
+KNOWN = {"PGPASSWORD": PASSWORD, "MYSQL_PWD": mysql_server.PASSWORD}
 RECORD = f"SELECT _appid, ref_date, user_source FROM {ENDPOINT}"
 
 

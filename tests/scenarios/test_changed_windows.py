@@ -226,7 +226,7 @@ span = {span}
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("described", [True, False])
-@pytest.mark.parametrize("kind", ["jsonl", "gzip", "parquet", "sqlite", "duckdb"])
+@pytest.mark.parametrize("kind", ["jsonl", "gzip", "sqlite"])
 def test_after_the_ledger_was_made_anew_nothing_is_doubled(
     described: bool, server: DaysOnly, tmp_path: Path, spec: str
 ) -> None:
@@ -268,7 +268,7 @@ asyncio.run(harvester.run(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "sqlite", "duckdb"])
+@pytest.mark.parametrize("kind", ["jsonl", "sqlite"])
 def test_a_run_is_killed_between_the_changes(job: Job) -> None:
     server = job.server
     for span, refresh in (("7", ""), ("5", ""), ("7", "yes"), ("5", "yes")):

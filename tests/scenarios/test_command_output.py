@@ -301,12 +301,13 @@ def test_a_feed_cannot_be_verified(wechat: Start, redis: RedisServer, tmp_path: 
         assert (SAME in done.stdout) == bool(more)
 
 
-@pytest.mark.parametrize(("sink", "library"), [("duckdb:x.db", "duckdb"), ("parquet:p", "pyarrow")])
 def test_a_library_that_is_missing_is_no_difference_and_no_agreement(
-    wechat: Start, tmp_path: Path, sink: str, library: str
+    wechat: Start, tmp_path: Path
 ) -> None:
-    run_into(wechat, tmp_path, "--sink", sink)
-    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{library}'] = None\n")
+    run_into(wechat, tmp_path, "--sink", "jsonl:p?compress=zstd")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules.update(dict.fromkeys(['backports', 'compression']))\n"
+    )
     done = harvest("verify", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (4, "")
     assert "pip install" in done.stderr

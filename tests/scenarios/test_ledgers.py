@@ -1,4 +1,4 @@
-"""Where a ledger is kept, two ledgers of one sink, and what `maintain` changes."""
+"""Where a ledger is kept, and two ledgers of one sink."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ ASKED = (
 )  # fmt: skip
 LOCAL = {
     "jsonl": "there/ledger.sqlite",
-    "parquet": "there/ledger.sqlite",
     "sqlite": "there.db.ledger.sqlite",
-    "duckdb": "there.duckdb.ledger.sqlite",
 }
 Run = Callable[..., harvester.Report]
 
@@ -53,12 +51,12 @@ def test_the_second_run_of_the_same_call_asks_for_nothing(
 
 
 def test_two_databases_of_one_folder_have_a_ledger_each(run: Run, tmp_path: Path) -> None:
-    specs = [f"sqlite:{tmp_path}/a.db", f"sqlite:{tmp_path}/b.db", f"duckdb:{tmp_path}/a.duckdb"]
+    specs = [f"sqlite:{tmp_path}/a.db", f"sqlite:{tmp_path}/b.db", f"sqlite:{tmp_path}/a.sqlite"]
     for spec in specs:
         first = run(spec)
         assert (first.state, first.requests > 0) == ("complete", True), spec
     assert sorted(path.name for path in tmp_path.glob("*.ledger.sqlite")) == [
-        "a.db.ledger.sqlite", "a.duckdb.ledger.sqlite", "b.db.ledger.sqlite"
+        "a.db.ledger.sqlite", "a.sqlite.ledger.sqlite", "b.db.ledger.sqlite"
     ]  # fmt: skip
     for spec in specs:
         assert run(spec).windows.done == 0
@@ -141,7 +139,7 @@ def test_what_cannot_be_a_ledger_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("kind", ["sqlite"])
 def test_the_command_finds_the_ledger_of_a_database_and_makes_it_anew(
     kind: str, spec: str, run: Run, tmp_path: Path
 ) -> None:
@@ -292,43 +290,3 @@ def test_after_a_rebuild_the_former_ledger_is_refused(spec: str, tmp_path: Path)
         assert run(later, "2024-01-10") == 0
     assert days_in(spec, "getusersummary").keys() == {f"2024-01-{day:02}" for day in range(1, 11)}
     assert harvest("verify", "--out", later, "--sink", spec).returncode == 0
-
-
-# ``harvester maintain`` changes no record, and says what it did.
-
-
-SAYS = {"jsonl": "nothing to do", "iceberg": " files became "}
-
-
-@pytest.mark.parametrize("kind", SAYS)
-@pytest.mark.thorough
-def test_maintenance_changes_no_record(
-    kind: str, spec: str, server: DaysOnly, tmp_path: Path
-) -> None:
-    for end in ("2025-01-10", "2025-02-10"):
-        run = asked(server.url, "getusersummary", "2025-01-01", end, "--sink", spec)
-        assert harvest(*run, "--out", tmp_path).returncode == 0
-    before = days_in(spec, "getusersummary")
-    assert len(before) == 41
-    for given in ([], ["--sink", spec]):
-        done = harvest("maintain", "--out", tmp_path, *given)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert SAYS[kind] in done.stdout
-    assert days_in(spec, "getusersummary") == before
-    assert harvest("verify", "--out", tmp_path).returncode == 0
-
-
-def test_a_sink_of_no_ledger_is_not_maintained(server: DaysOnly, tmp_path: Path) -> None:
-    run = asked(server.url, "getusersummary", "2025-01-01", "2025-01-02", "--out", tmp_path)
-    assert harvest(*run).returncode == 0
-    done = harvest("maintain", "--out", tmp_path, "--sink", f"jsonl:{tmp_path}/other")
-    assert done.returncode == 2
-    assert "knows nothing of" in done.stderr
-    assert not (tmp_path / "other").exists()
-
-
-def test_without_a_ledger_nothing_is_maintained_and_nothing_made(tmp_path: Path) -> None:
-    done = harvest("maintain", "--out", tmp_path)
-    assert done.returncode == 2
-    assert "there is no ledger" in done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -182,7 +182,7 @@ def typed(url: str) -> Iterator[tuple[str, ...]]:
         for each in command.params:
             if isinstance(each, click.Option) and not each.is_flag and not right(each.name, url):
                 yield (*names, *more, f"{each.opts[-1]}={url}")
-    for kind in ("jsonl", "sqlite", "duckdb", "parquet", "iceberg", "-"):
+    for kind in ("jsonl", "sqlite", "parquet", "-"):
         yield (*RUN, *DAYS, "--sink", f"{kind}:{url}")
     for option in ("--token-store", "--ledger"):
         yield (*RUN, *DAYS, option, f"fil:{url}")

@@ -49,7 +49,7 @@ print(pyarrow.table(harvester.read(sys.argv[1], "getusersummary")).num_rows)
 """
 
 
-@pytest.mark.parametrize("kind", ["jsonl:{}", "sqlite:{}/x.db", "duckdb:{}/x.db", "parquet:{}"])
+@pytest.mark.parametrize("kind", ["jsonl:{}", "sqlite:{}/x.db"])
 def test_a_read_only_copy_can_be_read_and_verified(
     wechat: Start, tmp_path: Path, kind: str
 ) -> None:

@@ -6,17 +6,14 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import harvester
-from harvester import SinkError
 from harvester.testing import Faults
 from tests import mysql_server, postgres_server
 from tests.mysql_server import MySQLServer
-from tests.object_store import Store, object_store
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Start, harvest_at, succeeded, until
 from tests.scenarios.conftest import Jobs
@@ -24,7 +21,6 @@ from tests.scenarios.shared import (
     ACCOUNTS,
     ENDPOINT,
     JANUARY,
-    KNOWN,
     RECORD,
     Job,
     ended,
@@ -118,7 +114,7 @@ def test_a_sink_that_several_cannot_write_is_refused(job: Jobs, tmp_path: Path) 
         result = one.run()
         assert result.returncode == 2
         assert "cannot be written by several processes" in result.stderr
-        assert "the sink is postgresql://…, mysql://… or iceberg:…" in result.stderr
+        assert "the sink is postgresql://… or mysql://…" in result.stderr
     assert one.calls == 0
 
 
@@ -234,6 +230,19 @@ def test_a_pooler_may_stand_before_the_database(job: Jobs, tmp_path: Path) -> No
         one.assert_each_once(one.rows(RECORD))
 
 
+def test_behind_a_pooler_a_process_that_is_killed_leaves_every_record_once(
+    job: Jobs, tmp_path: Path
+) -> None:
+    one = job(latency=0.1)
+    with pooled(one, tmp_path / "pooler"):
+        killed, *others = [one.start() for _ in range(4)]
+        one.called(30)
+        kill(killed)
+        for each in others:
+            ended(each)
+        one.assert_each_once()
+
+
 # Several processes whose ledger is in PostgreSQL, and whose records go to MySQL.
 
 
@@ -287,38 +296,3 @@ def test_no_password_is_stored_or_shown_and_the_sink_is_known_by_its_url(
         rows = mysql.execute(f"SELECT * FROM {table}", sink.rpartition("/")[2])
         assert mysql_server.PASSWORD not in str(rows)
     assert_each_once_in_mysql(one, mysql, sink)
-
-
-# Several processes whose ledger is behind a pooler, and whose records are Iceberg.
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    """A store that runs."""
-    with object_store() as made:
-        yield made
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("where", ["directory", "bucket"])
-def test_processes_behind_a_pooler_one_of_which_is_killed_leave_every_record_once(
-    where: str, job: Jobs, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in KNOWN.items():
-        monkeypatch.setenv(name, value)
-    sink = store.spec("shared/lake") if where == "bucket" else f"iceberg:{tmp_path / 'lake'}"
-    one = job(sink, latency=0.1)
-    with pooled(one, tmp_path / "pooler"):
-        killed, *others = [one.start() for _ in range(4)]
-        one.called(30)
-        kill(killed)
-        for each in others:
-            ended(each)
-        rows = harvester.read(sink, ENDPOINT, ledger=one.ledger).read_all().to_pylist()
-        one.assert_each_once([(r["_appid"], r["ref_date"], r["user_source"]) for r in rows])
-        if where == "bucket":
-            assert len(harvester.read(sink, ENDPOINT).read_all()) == len(rows)
-        else:
-            with pytest.raises(SinkError, match="if the ledger is in a database, name it"):
-                harvester.read(sink, ENDPOINT).read_all()
-    assert store.refused == []

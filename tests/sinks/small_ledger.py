@@ -1,10 +1,9 @@
-"""What the tests of line files and Parquet share: batches, and a ledger in memory."""
+"""What the tests of line files share: batches, and a ledger in memory."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from harvester import durable
 from harvester.endpoint import Endpoint, Field, JsonEndpoint
@@ -148,14 +146,10 @@ def segments(directory: Path) -> list[Path]:
 
 
 def documents(directory: Path) -> Iterator[dict[str, Any]]:
-    """The records that a reader of segments or Parquet files sees, with their metadata."""
+    """The records that a reader of segments sees, with their metadata."""
     for path in segments(directory):
         for line in unpacked(path).splitlines():
             yield json.loads(line)
-    for path in sorted(directory.glob("*/*.parquet")):
-        for row in pq.read_table(path, page_checksum_verification=True).to_pylist():
-            extra = json.loads(row.pop("_extra", None) or "{}")
-            yield {**row, **extra}
 
 
 def seen(directory: Path) -> list[int]:

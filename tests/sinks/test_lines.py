@@ -89,12 +89,12 @@ async def test_writes_go_to_one_segment_that_every_tool_reads(
 
 
 async def test_a_window_is_in_the_file_of_the_month_of_its_first_day(
-    tmp_path: Path, ledger: SmallLedger, kind: str
+    tmp_path: Path, ledger: SmallLedger
 ) -> None:
     await ledger.run(*[batch(day, day) for day in range(1, 63)], batch(63, 63, days=40))
     await ledger.run(batch(0, 0), batch(3, 100, days=30, replaces=True))
-    names = [f"{month}.jsonl{SUFFIXES[kind]}" for month in ("2023-12", "2024-01", "2024-02", "2024-03")]
-    assert [path.name for path in segments(tmp_path)] == names
+    months = ["2023-12", "2024-01", "2024-02", "2024-03"]
+    assert [path.name.partition(".")[0] for path in segments(tmp_path)] == months
     assert seen(tmp_path) == ledger.scanned() == [0, 1, 2, *range(33, 64), 100]
 
 
@@ -120,9 +120,8 @@ async def test_small_members_are_packed_again_before_they_take_much_space(
         await ledger.commit(batch(day, {"n": day, "title": "the same for ever" * 3}))
     await ledger.sink.close()
     files = segments(tmp_path)
-    one_by_one = sum(
-        len(compression_of(files[0].name).pack([each.lines()])) for each in ledger.committed.values()
-    )
+    packing = compression_of(files[0].name)
+    one_by_one = sum(len(packing.pack([each.lines()])) for each in ledger.committed.values())
     assert sum(path.stat().st_size for path in files) < one_by_one / 2
     assert seen(tmp_path) == ledger.scanned() == list(range(1, 1201))
     assert not drafts(tmp_path)
@@ -178,6 +177,140 @@ async def test_a_reader_never_sees_a_window_of_two_writes(
         durable.watch(None)
     assert "rename merged file" in steps
     assert seen(tmp_path) == ledger.numbers()
+
+
+async def test_a_run_rewrites_a_file_once_however_many_groups_it_commits(
+    tmp_path: Path, ledger: SmallLedger
+) -> None:
+    await ledger.run(*[batch(day, day) for day in range(1, 100)])
+    steps: list[tuple[str, bool]] = []
+    durable.watch(lambda *step: steps.append(step))
+    try:
+        await ledger.open()
+        for turn in range(3):
+            for day in range(62, 92):  # days of March
+                await ledger.commit(batch(day, 1000 * turn + day, replaces=True))
+        assert seen(tmp_path) == list(range(1, 100))  # until the run ends
+        await ledger.sink.close()
+    finally:
+        durable.watch(None)
+    assert steps.count(("rename merged file", True)) == 2  # March, and the emptied journal
+    expected = [*range(1, 62), *range(92, 100), *range(2062, 2092)]
+    assert seen(tmp_path) == ledger.scanned() == expected
+
+
+async def test_a_large_journal_is_merged_by_the_next_write(tmp_path: Path, kind: str) -> None:
+    ledger = ledger_of(tmp_path, kind, journal_bytes=500)
+    await ledger.run(*[batch(day, day) for day in range(1, 10)])
+    await ledger.open()
+    await ledger.commit(*[batch(day, 10 * day, replaces=True) for day in range(1, 9)])
+    assert seen(tmp_path) == list(range(1, 10))
+    await ledger.commit(batch(10, 10))
+    assert seen(tmp_path) == [9, 10, *range(10, 90, 10)]
+    await ledger.sink.close()
+
+
+async def test_a_reader_never_sees_a_window_twice_that_moves_to_another_month(
+    tmp_path: Path, ledger: SmallLedger
+) -> None:
+    def move(stamp: str, one: int, other: int) -> tuple[Batch, Batch]:
+        """Of one account the days come into the file of January, of the other of February."""
+        made = {"stamp": f"2024-06-15T{stamp}:00:00Z", "replaces": stamp > "01"}
+        windows = ((30, 5), (33, 1))
+        return (
+            batch(windows[one][0], 10 * int(stamp), days=windows[one][1], **made),
+            batch(windows[other][0], int(stamp), days=windows[other][1], appid="wx2", **made),
+        )
+
+    def watch(name: str, taken: bool) -> None:
+        days = [(each["_appid"], each["_fetched_at"][11:13]) for each in documents(tmp_path)]
+        assert len({appid for appid, _ in days}) == len(days), name
+
+    await ledger.run(*move("01", 0, 1))
+    durable.watch(watch)
+    try:
+        await ledger.run(*move("02", 1, 0))
+        await ledger.run(*move("03", 0, 1))
+    finally:
+        durable.watch(None)
+    assert seen(tmp_path) == ledger.scanned() == [3, 30]
+
+
+async def test_the_same_window_twice_in_a_second_and_an_empty_one_replace_what_was_there(
+    tmp_path: Path, ledger: SmallLedger
+) -> None:
+    await ledger.run(batch(1, 1), batch(2, 2), batch(3, 3))
+    await ledger.open()
+    await ledger.commit(batch(1, 11, replaces=True))
+    await ledger.commit(batch(1, 12, replaces=True), batch(2, replaces=True))
+    assert ledger.scanned() == [3, 12]
+    await ledger.commit(batch(3, 33, replaces=True), batch(3, replaces=True))
+    assert ledger.scanned() == [12]
+    await ledger.sink.close()
+    assert seen(tmp_path) == ledger.scanned() == [12]
+
+
+# what is asked of the stored windows
+
+
+async def test_windows_come_by_account_and_day_and_only_files_of_the_days_are_read(
+    tmp_path: Path, ledger: SmallLedger
+) -> None:
+    title = "".join(map(str, range(2000)))
+    await ledger.run(
+        *[
+            batch(day, {"n": day, "title": title}, days=3, appid=appid)
+            for appid in ("b", "a")
+            for day in (70, 40, 1)
+        ]
+    )
+    await ledger.open()
+    await ledger.commit(batch(40, 400, days=3, appid="a", replaces=True))
+    expected = [("a", 1), ("a", 400), ("a", 70), ("b", 1), ("b", 40), ("b", 70)]
+    for sink, checkpoint in ((ledger.sink, None), (ledger.make(), ledger.checkpoint)):
+        found = sink.scan(ENDPOINT, None, checkpoint)
+        assert [(each.window.appid, each.records()[0]["n"]) for each in found] == expected
+    january = segments(tmp_path)[0]
+    whole = january.read_bytes()
+    january.write_bytes(whole[:40] + b"\0" * 40 + whole[80:])  # nobody reads it
+    days = window(42).begin, window(69).end
+    for sink, checkpoint in ((ledger.sink, None), (ledger.make(), ledger.checkpoint)):
+        found = sink.scan(ENDPOINT, None, checkpoint, days)
+        assert [each.window.begin for each in found] == [window(40).begin] * 2
+        assert not list(sink.scan(ENDPOINT, ["c"], checkpoint, days))
+    january.write_bytes(whole)
+    await ledger.sink.close()
+
+
+async def test_a_stamp_is_another_one_after_any_change_and_the_same_without(
+    tmp_path: Path, ledger: SmallLedger
+) -> None:
+    def record(one: int, other: int) -> dict[str, Any]:
+        return {"n": one, "title": f"{other}"}
+
+    await ledger.run(batch(1, record(12, 21), record(21, 12)), batch(40, 40), batch(41, 41))
+    stamps = [ledger.make().stamps(ENDPOINT)]
+    assert {month: stamp.rows for month, stamp in stamps[0].items()} == {"2024-01": 2, "2024-02": 2}
+    changes = [
+        batch(1, record(21, 12), record(12, 21)),  # exchanged
+        batch(1, record(12, 12), record(21, 21)),
+        batch(1, record(12, 12), record(21, 21), stamp="2024-06-16T00:00:00Z"),
+        batch(1, record(12, 12), record(21, 21), days=2, stamp="2024-06-16T00:00:00Z"),
+        batch(1, record(12, 12)),
+        batch(1),
+    ]
+    for change in changes:
+        change.replaces = True
+        await ledger.open()
+        await ledger.commit(change)
+        during = ledger.make().stamps(ENDPOINT, ledger.checkpoint)
+        await ledger.sink.close()
+        stamps.append(ledger.make().stamps(ENDPOINT, ledger.checkpoint))
+        assert during == stamps[-1] == ledger.make().stamps(ENDPOINT)  # merging changes nothing
+        assert stamps[-1]["2024-02"] == stamps[0]["2024-02"]
+    assert [stamp.get("2024-01") for stamp in stamps].count(None) == 1
+    assert len({stamp.get("2024-01") for stamp in stamps}) == len(stamps)
+    assert stamps[3]["2024-01"].latest == "2024-06-16T00:00:00Z"
 
 
 # a write that was not committed, or was and not completed
@@ -245,7 +378,11 @@ STEPS = {
 
 @pytest.mark.parametrize(
     "kind",
-    ["", pytest.param("gzip", marks=pytest.mark.thorough), pytest.param("zstd", marks=pytest.mark.thorough)],
+    [
+        "",
+        pytest.param("gzip", marks=pytest.mark.thorough),
+        pytest.param("zstd", marks=pytest.mark.thorough),
+    ],
 )
 async def test_whatever_step_it_dies_at_what_was_committed_is_there_once(
     tmp_path: Path, kind: str
@@ -465,6 +602,19 @@ async def test_a_directory_that_was_moved_is_continued(tmp_path: Path, kind: str
     ledger.make = lambda: JsonLines(tmp_path / "there", kind)
     await ledger.run(batch(2, 2), batch(1, 11, replaces=True))
     assert seen(tmp_path / "there") == ledger.scanned() == [2, 11]
+
+
+async def test_a_directory_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    note = {"commits": 3, "owner": "a", "folders": [ENDPOINT], "placed": {}}
+    (tmp_path / ".jsonl.lock").write_text(json.dumps(note))
+    sink = JsonLines(tmp_path)
+    refused = "holds JSON lines of another version of harvester, which are not continued"
+    for checkpoint in ({}, {"owner": "a", "commits": "3"}, None):
+        with pytest.raises(UsageError, match=refused):
+            await sink.open(checkpoint)
+        await sink.close()
+    with pytest.raises(UsageError, match=refused):
+        list(sink.scan(ENDPOINT))
 
 
 # other people's files

@@ -82,9 +82,7 @@ def on_server(fixture: str) -> Make:
 
 SPECS: dict[str, Make] = {
     "jsonl": lambda home, _: f"jsonl:{home}?compress=zstd",
-    "parquet": lambda home, _: f"parquet:{home}",
     "sqlite": lambda home, _: f"sqlite:{home / 'records.db'}",
-    "duckdb": lambda home, _: f"duckdb:{home / 'records.db'}",
     "postgresql": on_server("postgres"),
     "mysql": on_server("mysql"),
 }
@@ -235,7 +233,7 @@ def test_what_lies_in_files_beyond_the_checkpoint_is_left_out_and_in_a_database_
     died = subprocess.run([sys.executable, "-c", DYING, place.spec, place.home], check=False)
     assert died.returncode == 9
     found = [row["n"] for row in rows(harvester.read(place.home, MINE))]
-    is_database = place.spec.startswith(("sqlite", "duckdb", "postgresql", "mysql"))
+    is_database = place.spec.startswith(("sqlite", "postgresql", "mysql"))
     assert found == ([1, 22, 3] if is_database else [1, 2])
     write(place, [mine(2, {"n": 23}, replaces=True), mine(3, {"n": 33})])
     assert [row["n"] for row in rows(harvester.read(place.home, MINE))] == [1, 23, 33]
@@ -265,14 +263,14 @@ def test_a_target_that_is_gone_is_said(place: Place, request: pytest.FixtureRequ
 
 
 def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -> None:
-    one, other = Place(f"sqlite:{tmp_path}/a.db", tmp_path), Place(f"duckdb:{tmp_path}/b", tmp_path)
+    one, other = (Place(f"sqlite:{tmp_path}/{name}.db", tmp_path) for name in "ab")
     write(one, [mine(1, {"n": 1})])
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
     write(other, [mine(1, {"n": 2})])
-    with pytest.raises(UsageError, match=r"are in several places .*duckdb:.*, sqlite:.*ledger="):
+    with pytest.raises(UsageError, match=r"are in several places .*a.db, sqlite:.*ledger="):
         harvester.read(tmp_path, MINE)
     assert harvester.read(other.spec, MINE, ledger=tmp_path).read_all()["n"].to_pylist() == [2]
-    with pytest.raises(UsageError, match=r"does not know sqlite:.*/c.db; it knows duckdb:"):
+    with pytest.raises(UsageError, match=r"does not know sqlite:.*/c.db; it knows sqlite:.*a.db"):
         (tmp_path / "c.db").touch()
         harvester.read(f"sqlite:{tmp_path}/c.db", MINE, ledger=tmp_path / "ledger.sqlite")
     with pytest.raises(UsageError, match="there is no ledger"):
@@ -294,20 +292,16 @@ def test_a_feed_beside_a_database_is_not_asked_for_what_was_harvested(tmp_path: 
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
-def test_a_database_that_nobody_harvested_into_is_said(kind: str, tmp_path: Path) -> None:
+def test_a_database_that_nobody_harvested_into_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
-        harvester.read(f"{kind}:{tmp_path}/x.db", MINE)
+        harvester.read(f"sqlite:{tmp_path}/x.db", MINE)
     (tmp_path / "x.db").write_bytes(b"something else, and long enough to be looked at" * 100)
     with pytest.raises(SinkError, match="another kind"):
-        harvester.read(f"{kind}:{tmp_path}/x.db", MINE).read_all()
+        harvester.read(f"sqlite:{tmp_path}/x.db", MINE).read_all()
     (tmp_path / "x.db").unlink()
-    if kind == "duckdb":
-        duckdb.connect(tmp_path / "x.db").close()
-    else:
-        (tmp_path / "x.db").touch()
+    (tmp_path / "x.db").touch()
     with pytest.raises(SinkError, match="holds no harvest"):
-        harvester.read(f"{kind}:{tmp_path}/x.db", MINE).read_all()
+        harvester.read(f"sqlite:{tmp_path}/x.db", MINE).read_all()
 
 
 def test_a_password_that_is_refused_stands_in_no_message(postgres: PostgresServer) -> None:

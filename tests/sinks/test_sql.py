@@ -19,7 +19,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import psycopg
 import pymysql
 import pytest
@@ -31,7 +30,6 @@ from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
-from harvester.sinks.duckdb import DuckDB
 from harvester.sinks.mysql import MySQL
 from harvester.sinks.postgresql import PostgreSQL
 from harvester.sinks.sqlite import SQLite
@@ -45,9 +43,7 @@ FIELDS = (
     Field("open", "bool"), Field("detail", "object"), Field("parts", "list"),
 )  # fmt: skip
 CHECKED = replace(INTERFACES["getarticlesummary"], name="checked", fields=FIELDS)
-SINKS: dict[str, Any] = {
-    "sqlite": SQLite, "duckdb": DuckDB, "postgresql": PostgreSQL, "mysql": MySQL,
-}  # fmt: skip
+SINKS: dict[str, Any] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL}
 ON_SERVERS = {"postgresql": "postgres", "mysql": "mysql"}
 """By kind: the fixture of its server."""
 PASSWORDS = {"PGPASSWORD": PASSWORD, "MYSQL_PWD": mysql_server.PASSWORD}
@@ -144,10 +140,6 @@ class Target:
         if self.server is not None:
             rows: list[tuple[Any, ...]] = self.server.execute(sql, self.database)
             return rows
-        if self.kind == "duckdb":
-            with duckdb.connect(str(self.path)) as database:
-                database.execute("SET TimeZone = 'UTC'")
-                return database.execute(sql).fetchall()
         with closing(sqlite3.connect(self.path)) as other, other:
             return other.execute(sql).fetchall()
 
@@ -209,11 +201,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     return target_of(request.param, tmp_path, request)
 
 
-@pytest.fixture(params=["sqlite", "duckdb"])
-def file(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    return target_of(request.param, tmp_path, request)
-
-
 @pytest.fixture
 def pg(postgres: PostgresServer, tmp_path: Path) -> Target:
     return Target("postgresql", tmp_path, postgres)
@@ -222,11 +209,6 @@ def pg(postgres: PostgresServer, tmp_path: Path) -> Target:
 @pytest.fixture
 def lite(tmp_path: Path) -> Target:
     return Target("sqlite", tmp_path, None)
-
-
-@pytest.fixture
-def duck(tmp_path: Path) -> Target:
-    return Target("duckdb", tmp_path, None)
 
 
 @pytest.fixture
@@ -272,7 +254,6 @@ def test_columns_have_types_and_the_names_of_the_fields(target: Target) -> None:
         )
     types = {
         "sqlite": "INTEGER TEXT REAL DATE BOOLEAN JSON DATETIME",
-        "duckdb": "BIGINT VARCHAR DOUBLE DATE BOOLEAN JSON TIMESTAMP_WITH_TIME_ZONE",
         "postgresql": "bigint text double_precision date boolean json timestamp_with_time_zone",
         "mysql": "bigint longtext double date tinyint longtext datetime",
     }[target.kind].split()
@@ -338,20 +319,18 @@ def test_many_accounts_in_one_write(target: Target) -> None:
 async def test_a_writer_with_an_older_epoch_is_refused_and_the_others_are_stored(
     target: Target,
 ) -> None:
-    old, new = await target.open(), None
+    old = await target.open()
     await target.write(old, part(1, 1), part(1, 2, appid="wx2"), wx1=1, wx2=1)
-    if target.kind != "duckdb":  # which one program at a time can open
-        new = await target.open()
-    assert await (new or old).write([], {"wx1": 2, "wx3": 5}) == ({}, set(), [])
+    new = await target.open()
+    assert await new.write([], {"wx1": 2, "wx3": 5}) == ({}, set(), [])
     written = await target.write(old, part(2, 3), part(2, 4, appid="wx2"), wx1=1, wx2=1)
     assert written.refused == {"wx1"}
     written = await target.write(old, part(2, 5), wx1=1)
     assert written == ({}, {"wx1"}, [])
-    written = await target.write(new or old, part(3, 6), part(1, 7, appid="wx3"), wx1=2, wx3=5)
+    written = await target.write(new, part(3, 6), part(1, 7, appid="wx3"), wx1=2, wx3=5)
     assert not written.refused
     for sink in (old, new):
-        if sink is not None:
-            await sink.close()
+        await sink.close()
     assert target.numbers() == [1, 2, 4, 6, 7]
 
 
@@ -656,10 +635,10 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(target:
     assert sorted(row[: len(EVIL)] for row in rows) == sorted((text,) * len(EVIL) for text in EVIL)
 
 
-def test_interfaces_whose_names_differ_only_in_case_are_refused(file: Target) -> None:
+def test_interfaces_whose_names_differ_only_in_case_are_refused(lite: Target) -> None:
     one, two = (replace(CHECKED, name=name) for name in ("own", "OWN"))
     with pytest.raises(SinkError, match="cannot tell the tables own and OWN apart"):
-        file.harvest([part(1, 1, endpoint=one)], [part(1, 1, endpoint=two)])
+        lite.harvest([part(1, 1, endpoint=one)], [part(1, 1, endpoint=two)])
 
 
 def test_a_field_whose_name_is_too_long_stands_in_extra_and_such_an_interface_is_refused(
@@ -679,10 +658,10 @@ def test_a_field_whose_name_is_too_long_stands_in_extra_and_such_an_interface_is
 # files
 
 
-def test_what_cannot_be_a_database_is_refused_in_one_sentence(file: Target, tmp_path: Path) -> None:
+def test_what_cannot_be_a_database_is_refused_in_one_sentence(lite: Target, tmp_path: Path) -> None:
     def refused(path: Path | str) -> str:
-        file.path = Path(path)
-        return file.refused(UsageError, {})
+        lite.path = Path(path)
+        return lite.refused(UsageError, {})
 
     text = tmp_path / "x.db"
     text.write_text("a,b\n" * 5000)
@@ -691,20 +670,17 @@ def test_what_cannot_be_a_database_is_refused_in_one_sentence(file: Target, tmp_
     assert "is a directory; name a file" in refused(tmp_path)
     assert f"there is no directory {text}; make it, or " in refused(text / "y.db")
     assert refused("/proc/x.db").endswith("could not be opened: it cannot be written")
-    for file.path, kind, said in (
+    for lite.path, kind, said in (
         (text, SinkError, "could not be read: it is a file of another kind"),
         (tmp_path, UsageError, "is a directory; name a file"),
     ):
         with pytest.raises(kind, match=said):
-            file.scan()
+            lite.scan()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
-def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_holds(
-    kind: str,
-) -> None:
+def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_holds() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        target = Target(kind, Path(folder), None)
+        target = Target("sqlite", Path(folder), None)
         target.harvest([part(1, 1)])
         Path(folder).chmod(0o777)
         target.path.chmod(0)
@@ -722,96 +698,6 @@ def test_a_ledger_of_harvester_is_no_target(lite: Target) -> None:
     lite.execute("CREATE TABLE calendar (a)")
     lite.execute("CREATE TABLE open_window (a)")
     assert lite.refused(UsageError).endswith("is a ledger of harvester; choose another file")
-
-
-def test_a_file_of_sqlite_is_refused_by_duckdb_and_nothing_is_fetched_to_open_it(
-    duck: Target,
-) -> None:
-    with closing(sqlite3.connect(duck.path)) as database:
-        database.execute("CREATE TABLE other (a)")
-    assert duck.refused(UsageError).endswith("could not be opened: it is a file of another kind")
-
-
-def test_a_file_that_another_program_has_open_is_refused_by_duckdb(duck: Target) -> None:
-    program = (
-        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True);"
-        " sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, duck.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        assert "it is in use by another program; let that end" in duck.refused(UsageError)
-        with pytest.raises(UsageError, match="could not be read: it is in use by another program"):
-            duck.scan()
-        other.communicate()
-
-    async def go() -> None:
-        sink = await duck.open()
-        with pytest.raises(UsageError, match="is in use by another harvester; let it end"):
-            await duck.open()
-        await sink.close()
-        await (await duck.open()).close()
-
-    asyncio.run(go())
-
-
-def test_duckdb_stores_the_same_rows_with_and_without_arrow(tmp_path: Path) -> None:
-    many = [{"n": n, "Title": f"\0 {n} '\"", "share": n / 7, "day": "2024-01-31", "open": n < 9,
-             "detail": {"z": n}, "parts": [n], "new": n} for n in range(200)]  # fmt: skip
-    written = batch(1, *many, *ODD)
-    found = []
-    for name in ("with", "without"):
-        (tmp_path / name).mkdir()
-        target = Target("duckdb", tmp_path / name, None)
-
-        async def go(target: Target = target, name: str = name) -> None:
-            sink = target.make()
-            if name == "without":
-                sink._driver._arrow = None
-            await sink.open(None)
-            await sink.write([written], {})
-            await sink.close()
-
-        asyncio.run(go())
-        assert target.tallies() == {str(day(1)): written.tally}
-        found.append(target.execute("SELECT COLUMNS(*)::VARCHAR FROM checked ORDER BY ALL"))
-    assert len(found[0]) == 200 + len(ODD)
-    assert found[0] == found[1]
-
-
-def test_duckdb_draws_nothing_on_the_screen_of_a_notebook(tmp_path: Path) -> None:
-    """DuckDB draws a bar in a notebook, which it knows by a main module without a file."""
-    program = (
-        "import sys; from harvester.sinks.duckdb import DuckDB\n"
-        "driver = DuckDB(sys.argv[1])._driver\n"
-        "driver.connect(create=True)\n"
-        "ask = \"SELECT current_setting('enable_progress_bar')\"\n"
-        "with driver.reading() as reader:\n"
-        "    print(driver.query(ask), list(driver.scan(ask)), list(reader.scan(ask)))\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "x.duckdb")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert ran.stdout.strip() == "[(False,)] [(False,)] [(False,)]"
-
-
-async def test_duckdb_keeps_little_of_the_file_in_memory_and_a_lower_limit_as_it_is(
-    duck: Target,
-) -> None:
-    limit = "SELECT current_setting('memory_limit')"
-    sink = await duck.open()
-    with duckdb.connect(str(duck.path)) as users:
-        assert users.execute(limit).fetchone() == ("244.1 MiB",)
-        await sink.close()
-        assert users.execute(limit).fetchone() != ("244.1 MiB",)
-        users.execute("SET memory_limit = '100MB'")
-        sink = await duck.open()
-        assert users.execute(limit).fetchone() == ("95.3 MiB",)
-        await sink.close()
-        assert users.execute(limit).fetchone() == ("95.3 MiB",)
 
 
 # a server that goes away
@@ -1079,9 +965,8 @@ def test_a_table_that_a_ledger_of_the_users_name_has_too_is_the_sinks_own(pg: Ta
     assert [each["n"] for each in found.records()] == [1, 2]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
-def test_a_copy_that_cannot_be_written_is_read(kind: str, tmp_path: Path) -> None:
-    target = Target(kind, tmp_path, None)
+def test_a_copy_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    target = Target("sqlite", tmp_path, None)
     target.harvest([part(1, 1), part(2, 2)])
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -1090,8 +975,8 @@ def test_a_copy_that_cannot_be_written_is_read(kind: str, tmp_path: Path) -> Non
     copy.chmod(0o555)
     (tmp_path / "list.py").write_text(
         "import asyncio, os, sys\n"
-        f"from harvester.sinks.{kind} import {'SQLite' if kind == 'sqlite' else 'DuckDB'} as Sink\n"
-        "sink = Sink(sys.argv[1])\n"
+        "from harvester.sinks.sqlite import SQLite\n"
+        "sink = SQLite(sys.argv[1])\n"
         "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "print(sink.endpoints(), [one.records() for one in sink.scan('checked')])\n"
     )

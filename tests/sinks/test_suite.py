@@ -14,8 +14,7 @@ import pytest
 from redis import Redis
 
 from harvester import plugins
-from harvester.secrets import Secret
-from harvester.sinks.base import Sink, keep_with
+from harvester.sinks.base import Sink
 from harvester.sinks.stdout import StandardOutput
 from harvester.testing import SINK_CHECKS, check_sink
 from tests.mysql_server import MySQLServer
@@ -71,19 +70,6 @@ def of_server(fixture: str) -> Make:
     return kind
 
 
-def of_shared_iceberg(home: Path, request: pytest.FixtureRequest) -> Kind:
-    """As under a shared ledger: the catalog and the fence are in its database."""
-    server: PostgresServer = request.getfixturevalue("postgres")
-    made: dict[str, str] = defaultdict(server.new_database)
-
-    def make(name: str) -> Sink:
-        sink = plugins.sink(f"iceberg:{home / name}")
-        keep_with(sink, Secret(server.url(made[name])))
-        return sink
-
-    return Kind(make, fenced=True)
-
-
 def of_redis(home: Path, request: pytest.FixtureRequest) -> Kind:
     server: RedisServer = request.getfixturevalue("redis")
     server.empty()
@@ -120,11 +106,7 @@ KINDS: Mapping[str, Make] = {
     "jsonl": of_files("jsonl:{}"),
     "gzip": of_files("jsonl:{}?compress=gzip"),
     "zstd": of_files("jsonl:{}?compress=zstd"),
-    "parquet": of_files("parquet:{}"),
-    "iceberg": lambda home, _: Kind(lambda name: plugins.sink(f"iceberg:{home / name}")),
-    "iceberg_shared": of_shared_iceberg,
     "sqlite": of_database("sqlite:{}.db"),
-    "duckdb": of_database("duckdb:{}.db"),
     "postgresql": of_server("postgres"),
     "mysql": of_server("mysql"),
     "redis": of_redis,

@@ -107,7 +107,7 @@ PLATFORM = harvester.Platform("wx0", "secret", Path("ticket"))
         lambda: plugins.sink("postgresql:h"),
         lambda: plugins.sink("mysql://h"),
         lambda: plugins.sink("redis://h:port"),
-        lambda: plugins.sink("iceberg:s3://"),
+        lambda: plugins.sink("parquet:DIR"),
     ],
 )
 def test_a_refusal_can_be_shown_with_the_local_variables_of_its_frames(

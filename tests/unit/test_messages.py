@@ -53,18 +53,29 @@ def done(capsys: Output, *arguments: str) -> tuple[str, str]:
     [
         ("postgres://user:hidden@host/db", "postgresql://"),
         ("PG:x", "postgresql://"),
-        ("csv:out", "parquet:DIR or duckdb:FILE, which data frames and spreadsheets read"),
         ("json:out", "jsonl:"),
         ("sqlite3:out", "sqlite:"),
         ("JSONL:out", "jsonl:…"),
         ("jsonl", "jsonl:…"),
-        ("parqet:out", "parquet:"),
+        ("sqlit:out", "sqlite:"),
         ("out/there", "jsonl: and that path"),
     ],
 )
 def test_a_sink_that_is_nearly_one_is_suggested(spec: str, meant: str, capsys: Output) -> None:
     said = refused(capsys, *RUN, "--sink", spec)
     assert f" (did you mean {meant}?): these are known: " in said
+    assert "hidden" not in said
+
+
+@pytest.mark.parametrize("scheme", ["parquet", "iceberg", "duckdb", "csv", "xlsx"])
+def test_an_export_that_is_given_as_a_sink_is_refused_with_what_to_type(
+    scheme: str, capsys: Output
+) -> None:
+    said = refused(capsys, *RUN, "--sink", f"{scheme}:s3://user:hidden@host/out")
+    assert said.startswith(
+        f"{scheme}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by"
+        f" --export {scheme}:… or `harvester export {scheme}:…`; it is read by "
+    )
     assert "hidden" not in said
 
 

@@ -22,7 +22,7 @@ from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from tests.sinks.small_ledger import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
 
-SPECS = ["jsonl:{}", "jsonl:{}?compress=gzip", "jsonl:{}?compress=zstd", "parquet:{}"]
+SPECS = ["jsonl:{}", "jsonl:{}?compress=gzip", "jsonl:{}?compress=zstd"]
 each_sink = pytest.mark.parametrize("spec", SPECS)
 FIRST = plugins.endpoint("getarticlesummary").first_day
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no directory"):
         harvester.read(tmp_path / "none", "getarticlesummary")
     with pytest.raises(UsageError, match="there is no directory"):
-        harvester.read(f"parquet:{tmp_path}/none", "getarticlesummary")
+        harvester.read(f"jsonl:{tmp_path}/none", "getarticlesummary")
     with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
         harvester.read(tmp_path, "getarticlesummary")
     (tmp_path / ".jsonl.lock").touch()
@@ -179,11 +179,11 @@ def test_a_missing_package_is_told_with_the_line_to_type(tmp_path: Path) -> None
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert "pip install 'wechat-harvester[parquet]'" in told.stdout
+    assert "pip install 'wechat-harvester[export]'" in told.stdout
 
 
 def test_it_can_be_read_within_a_running_loop(tmp_path: Path) -> None:
-    harvested("parquet:{}", tmp_path, *JANUARY)
+    harvested("jsonl:{}", tmp_path, *JANUARY)
 
     async def main() -> int:
         return int(harvester.read(tmp_path, "getarticlesummary").read_all().num_rows)

@@ -59,12 +59,12 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
     parameters = {parameter.name: parameter for parameter in COMMANDS[command].params}
     own = {
         "rebuild": {"sink"},
-        "maintain": {"sink"},
         "report": {"html", "svg", "no_curves", "sink", "lang"},
         "verify": {"sink", "as_json"},
         "endpoints": {"name", "as_json"},
         "plan": {"as_json"},
         "status": {"appids", "names", "states", "check", "as_json"},
+        "export": {"targets", "endpoints", "source", "replace", "check"},
         "sink add": {"spec"},
         "sink remove": {"spec"},
     }.get(command, set())

@@ -31,7 +31,7 @@ from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
 from harvester.settings import Options
-from harvester.sinks.base import Sink, scan_of
+from harvester.sinks.base import Sink
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from tests.chaos.crash.sinks import SINKS, text
@@ -107,7 +107,7 @@ async def _run(sink: Sink, directory: Path, day: Day, ledger: bool) -> Report:
 def rebuild_ledger(name: str, directory: Path, number: int) -> None:
     """What the command ``rebuild`` does; a feed cannot be read, and sends everything again."""
     row, wall = SINKS[name], DAYS[number].wall
-    if scan_of(row.make(directory)) is None:
+    if row.make(directory).scan is None:
         for path in directory.glob(f"{FILE_NAME}*"):
             path.unlink()
         return

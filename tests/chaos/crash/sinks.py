@@ -12,25 +12,21 @@ import gzip
 import json
 import os
 import sqlite3
-import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import duckdb
 import psycopg
-import pyarrow.parquet as pq
 import pymysql
 from redis import Redis
 
 from harvester import plugins
-from harvester.errors import UsageError
 from harvester.sinks.base import Sink
 from harvester.sinks.lines import JsonLines
 from harvester.sinks.mysql import MySQL
@@ -43,9 +39,6 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-with suppress(UsageError):  # imported once for all processes; tests of other sinks need it not
-    import harvester.sinks.iceberg  # noqa: F401
 
 Record = dict[str, Any]
 
@@ -171,25 +164,6 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _parquet(directory: Path) -> Iterator[Record]:
-    for path in sorted(directory.glob("*/*.parquet")):
-        yield from pq.ParquetFile(path).read().to_pylist()
-
-
-def _iceberg(directory: Path) -> Iterator[Record]:
-    """What a reader of the catalog finds, from the data files of the latest snapshots."""
-    from pyiceberg.catalog.sql import SqlCatalog
-
-    catalog = SqlCatalog("harvester", uri=f"sqlite:///{directory / 'catalog.sqlite'}")
-    try:
-        for name in catalog.list_tables("harvest"):
-            for task in catalog.load_table(name).scan().plan_files():
-                path = task.file.file_path.removeprefix("file://")
-                yield from pq.ParquetFile(path).read().to_pylist()
-    finally:
-        catalog.close()
-
-
 def _rows(cursor: Any, tables: str, table: str = "SELECT * FROM {}") -> Iterator[Record]:
     """Each row of each table that the first statement names."""
     cursor.execute(tables)
@@ -205,17 +179,6 @@ def _sqlite(directory: Path) -> Iterator[Record]:
     with closing(sqlite3.connect(directory / "records.db")) as database:
         tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
         yield from _rows(database.cursor(), tables)
-
-
-def _duckdb(directory: Path) -> Iterator[Record]:
-    tables = "SELECT table_name FROM duckdb_tables()"
-    with duckdb.connect(str(directory / "records.duckdb"), read_only=True) as database:
-        yield from _rows(database, tables, "SELECT * EXCLUDE (_fetched_at) FROM {}")
-
-
-def _tear_duckdb(directory: Path) -> None:
-    """An entry of the log says that it has 100 bytes, and has four."""
-    _tear(directory.glob("records.duckdb.wal"), struct.pack("<QQ", 100, 1) + b"half")
 
 
 # on servers
@@ -306,22 +269,11 @@ SINKS: dict[str, Row] = {
     "jsonl": _lines("", "", 4096),
     "gzip": _lines(".gz", "gzip", 8 * 1024),
     "zstd": _lines(".zst", "zstd", 8 * 1024),
-    "parquet": _of_files(
-        "parquet:{}",
-        _parquet,
-        lambda directory: _tear(directory.glob(".lines/*/*.jsonl.zst"), _HALVES[".zst"]),
-    ),
-    "iceberg": _of_files(
-        "iceberg:{}",
-        _iceberg,
-        lambda directory: _tear(directory.glob(".staging/*.tmp"), b"half an object"),
-    ),
     "sqlite": _of_files(
         "sqlite:{}/records.db",
         _sqlite,
         lambda directory: _tear(directory.glob("records.db-wal"), b"half a frame"),
     ),
-    "duckdb": _of_files("duckdb:{}/records.duckdb", _duckdb, _tear_duckdb),
     "postgresql": Row(
         _make_postgresql, _postgresql, as_columns, server="postgres", clear=_clear_postgresql
     ),

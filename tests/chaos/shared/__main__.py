@@ -12,7 +12,6 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -24,8 +23,6 @@ from typing import Any
 from harvester import plugins
 from harvester.datacube import INTERFACES
 from harvester.ledger import PostgresLedger
-from harvester.secrets import Secret
-from harvester.sinks.base import keep_with
 from harvester.testing import Reply, Simulator
 from harvester.verify import verify
 from tests.chaos.forks import Forks
@@ -42,7 +39,7 @@ WORKERS = 3
 LATEST = date(2024, 12, 31)
 ROUNDS = (LATEST - INTERFACES[ENDPOINT].first_day).days // DAYS
 """A harvest has days for so many rounds; then another one is begun."""
-KINDS = ("postgresql", "iceberg", "mysql")
+KINDS = ("postgresql", "mysql")
 CHANGES = 20
 """The figures change after so many answers."""
 
@@ -209,9 +206,7 @@ class Trial:
         return [f"{each.where}: {each.what}" for each in result.differences]
 
     def _sink(self) -> Any:
-        sink = plugins.sink(self._spec)
-        keep_with(sink, Secret(self._url))
-        return sink
+        return plugins.sink(self._spec)
 
 
 def trial(asked: Mapping[str, int], seed: int, kind: str) -> tuple[Done, list[str]]:
@@ -222,9 +217,7 @@ def trial(asked: Mapping[str, int], seed: int, kind: str) -> tuple[Done, list[st
         mysql = stack.enter_context(mysql_server()) if kind == "mysql" else None
         while True:
             url = spec = server.url(server.new_database())
-            if kind == "iceberg":
-                spec = f"iceberg:{stack.enter_context(tempfile.TemporaryDirectory())}/lake"
-            elif mysql is not None:
+            if mysql is not None:
                 spec = mysql.url(mysql.new_database())
             with Wechat(simulator := Changing()) as wechat:
                 one = Trial(server, simulator, url, spec, seed)

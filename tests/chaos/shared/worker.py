@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -20,9 +19,6 @@ from harvester.ledger import postgresql as _ledger  # noqa: F401  (imported befo
 from harvester.sinks import mysql as _mysql  # noqa: F401
 from harvester.sinks import postgresql as _sink  # noqa: F401
 from tests.chaos.forks import serve
-
-with suppress(harvester.UsageError):  # only trials of it need it
-    import harvester.sinks.iceberg
 
 
 async def _harvest(job: dict[str, Any]) -> int:

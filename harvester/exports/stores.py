@@ -1,9 +1,9 @@
-"""Where an Iceberg sink keeps its objects: a local directory, or a bucket.
+"""Where the Iceberg tables are: a local directory, or a bucket.
 
-Rule: an object that was put is durable; an object has its name only when it is whole.
+Rule: an object that was written is durable.
 
 The library writes through a `FileIO`; the one for a local directory syncs each file and its folder
-before the catalog is told of it.
+before a table refers to it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from harvester import durable
 from harvester.secrets import read_reference
-from harvester.sinks.compression import CHUNK
 
-_DRAFT = ".tmp"
 _VIRTUAL = (".aliyuncs.com", ".myqcloud.com")
 """Whose buckets are named in the host's name."""
 _TIMEOUT = 60.0
+_BUFFER = 1 << 18
 _NO_TRAILERS = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
@@ -51,20 +50,18 @@ class Files(Protocol):
     """A place for objects.
 
     root: its location as tables name it.  properties: what the library's `FileIO` is made with.
+    catalog: the URL of the SQLite database that has the newest state of each table.
     """
 
     root: str
     properties: dict[str, str]
+    catalog: str
 
     def check(self) -> None:
         """Raise `OSError` if the place cannot be reached."""
         ...
 
-    def put(self, name: str, data: bytes, what: str) -> None: ...
-
-    def get(self, name: str) -> bytes:
-        """The bytes of an object; raises `FileNotFoundError`."""
-        ...
+    def put(self, name: str, data: bytes) -> None: ...
 
     def find(self, folder: str) -> list[Found]:
         """All objects in a folder, those in folders within it too; none if there is no folder."""
@@ -74,7 +71,7 @@ class Files(Protocol):
         """The folders right below the place."""
         ...
 
-    def remove(self, name: str, what: str) -> None:
+    def remove(self, name: str) -> None:
         """Remove an object; it may be gone."""
         ...
 
@@ -84,27 +81,14 @@ class LocalFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.catalog = f"sqlite:///{path.resolve() / 'catalog.sqlite'}"
         self.root = f"file://{path.resolve()}"
         self.properties = {"py-io-impl": f"{__name__}.{SyncedFileIO.__name__}"}
 
     def check(self) -> None: ...
 
-    def put(self, name: str, data: bytes, what: str) -> None:
-        place = self.path / name
-        durable.make_directory(place.parent, f"folder of {what}s")
-        draft = place.with_name(f"{place.name}{_DRAFT}")
-        draft.unlink(missing_ok=True)  # of a process that was killed
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        descriptor = os.open(draft, flags, 0o666)
-        try:
-            durable.write(descriptor, data, what)
-            durable.sync(descriptor, what)
-        finally:
-            os.close(descriptor)
-        durable.rename(draft, place, what)
-
-    def get(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+    def put(self, name: str, data: bytes) -> None:
+        durable.replace_file(self.path / name, data, "file of a table")
 
     def find(self, folder: str) -> list[Found]:
         return sorted(self._walk(self.path / folder))
@@ -121,9 +105,9 @@ class LocalFiles:
             return []
         return sorted(each.name for each in self.path.iterdir() if each.is_dir())
 
-    def remove(self, name: str, what: str) -> None:
+    def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            durable.remove(self.path / name, what)
+            durable.remove(self.path / name, "file of a table")
 
 
 class SyncedFileIO(PyArrowFileIO):
@@ -159,7 +143,7 @@ class _Synced(io.BufferedWriter):
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self._place = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if overwrite else os.O_EXCL)
-        super().__init__(io.FileIO(os.open(path, flags, 0o666), "w"), CHUNK)
+        super().__init__(io.FileIO(os.open(path, flags, 0o666), "w"), _BUFFER)
 
     def close(self) -> None:
         if self.closed:
@@ -192,6 +176,7 @@ class BucketFiles:
 
     def __init__(self, bucket: Bucket) -> None:
         self.root = f"s3://{bucket.place}"
+        self.catalog = "sqlite:///:memory:"  # it can be made from the tables at any time
         self.properties = {
             "py-io-impl": f"{__name__}.{BucketFileIO.__name__}",
             "s3.endpoint": bucket.endpoint,
@@ -220,13 +205,9 @@ class BucketFiles:
         if self._system.get_file_info(bucket).type == fs.FileType.NotFound:
             raise FileNotFoundError(errno.ENOENT, f"there is no bucket {bucket}")
 
-    def put(self, name: str, data: bytes, what: str) -> None:
-        with durable.step(f"put {what}"), self._system.open_output_stream(self._path(name)) as out:
+    def put(self, name: str, data: bytes) -> None:
+        with self._system.open_output_stream(self._path(name)) as out:
             out.write(data)
-
-    def get(self, name: str) -> bytes:
-        with self._system.open_input_stream(self._path(name)) as source:
-            return bytes(source.read())
 
     def find(self, folder: str) -> list[Found]:
         selector = fs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)
@@ -242,8 +223,8 @@ class BucketFiles:
         found = self._system.get_file_info(selector)
         return sorted(each.base_name for each in found if each.type == fs.FileType.Directory)
 
-    def remove(self, name: str, what: str) -> None:
-        with durable.step(f"remove {what}"), suppress(FileNotFoundError):
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
             self._system.delete_file(self._path(name))
 
     def _path(self, name: str) -> str:

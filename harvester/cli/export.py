@@ -1,0 +1,72 @@
+"""The command ``export``: makes targets equal to what is stored.
+
+Rule: `harvester.exports` does the work; nothing is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from harvester import plugins
+from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.known import as_known, sink_named
+from harvester.cli.screen import plain, tell
+from harvester.endpoint import Endpoint
+from harvester.errors import UsageError
+from harvester.exports.base import Target
+from harvester.exports.run import described, differing, export_all
+from harvester.exports.source import Source
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.sinks.base import Sink, spec_of
+
+
+async def show_exporting(
+    ledger: SqliteLedger | PostgresLedger,
+    targets: Sequence[Target],
+    names: Collection[str],
+    own: Sequence[Endpoint],
+    given: Sequence[Sink],
+    *,
+    replace: bool,
+    check: bool,
+) -> int:
+    """Export what a ledger knows, or a sink without one; returns the exit status.
+
+    own: interfaces of a configuration; given: the sink to export, if one is named.
+    """
+    source = await _source(ledger, given)
+    mine = {endpoint.name: endpoint for endpoint in own}
+
+    def find(name: str) -> Endpoint | None:
+        return mine.get(name) or plugins.known_endpoint(name)
+
+    if check:
+        differ = await differing(source, targets, names, find)
+        for target in targets:
+            state = "differs from" if target.identity in differ else "is equal to"
+            tell(plain(f"{target.identity} {state} {source.sink.identity}"))
+        return FAILED_WINDOWS if differ else COMPLETE
+    for target in targets:
+        [done] = await export_all(source, [target], names, find, replace=replace)
+        tell(plain(described(target, done)))
+    return COMPLETE
+
+
+async def _source(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> Source:
+    """The sink to export, with the checkpoint that the ledger has for it."""
+    if given and ledger.path is not None and not ledger.path.exists():
+        return Source(given[0], lambda: None)
+    async with ledger:
+        known = await ledger.sinks()
+        named = as_known(ledger, known, given) if known else {}
+        for name in named or known:
+            sink = sink_named(ledger, name, named)
+            if sink is not None and sink.scan is not None:
+                checkpoint = await ledger.checkpoint(name)
+                return Source(sink, partial(dict, checkpoint))
+        places = ", ".join(spec_of(name, ledger.path) for name in known)
+    raise UsageError(
+        f"no sink of this ledger can be read back ({places or 'none is listed'}), so nothing can be"
+        " exported; harvester sink add SPEC copies what is stored only from one that can"
+    )

@@ -1,0 +1,167 @@
+"""Exports: tables for readers, derived from a sink; `export` makes a target equal to the sink.
+
+``source`` reads the sink, ``shapes`` makes tables of its records, ``files`` (Parquet and CSV),
+``duckdb``, ``xlsx`` and ``iceberg`` are the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
+from zlib import crc32
+
+from harvester.endpoint import Endpoint
+from harvester.errors import UsageError
+from harvester.exports.base import Chunk, Exported, Held, Part, Target, Unit
+from harvester.exports.shapes import Shape
+from harvester.exports.source import Source
+from harvester.sinks.base import Stamp
+
+FORM = 1
+"""The form of what is written; another one makes every target be written anew."""
+
+Find = Callable[[str], Endpoint | None]
+"""Finds an interface by its name."""
+
+
+class Difference(NamedTuple):
+    """How a target differs from a sink.
+
+    shapes: of the interfaces that are compared.  wanted: the stamps of all their months.  changed:
+    months that are to be written; gone: parts of the target that are to be removed.
+    """
+
+    shapes: dict[str, Shape]
+    wanted: dict[str, dict[str, str]]
+    changed: dict[str, list[str]]
+    gone: list[Part]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.gone and not any(self.changed.values())
+
+    @property
+    def kept(self) -> int:
+        """The number of months that are equal."""
+        return sum(map(len, self.wanted.values())) - sum(map(len, self.changed.values()))
+
+
+def export(
+    source: Source,
+    target: Target,
+    names: Collection[str],
+    find: Find,
+    *,
+    replace: bool = False,
+    stopped: Callable[[], None] = lambda: None,
+) -> Exported:
+    """Make a target equal to a sink.
+
+    names: only of these interfaces; none means all.  replace: also a target that was made from
+    another harvest.  stopped: is called often, and raises to end the export early.  Raises
+    `UsageError` if the target cannot be used, and `ExportError` if it cannot be written.
+    """
+    with closing(target):
+        held = target.open(create=True)
+        harvest = source.harvest()
+        if held.harvest and harvest and held.harvest != harvest:
+            if not replace:
+                raise UsageError(
+                    f"{target.identity} was made from another harvest than {source.sink.identity};"
+                    " choose another target, or replace what it holds (--replace)"
+                )
+            held = Held("", dict.fromkeys(held.stamps, ""))
+        target.harvest = harvest or held.harvest
+        found = _compare(source, target, held, names, find)
+        if found.is_equal:
+            return Exported(kept=found.kept)
+        rows = 0
+        removed = _by_interface(found.gone, found.shapes)
+
+        def counted(shape: Shape, month: str) -> Iterator[Chunk]:
+            nonlocal rows
+            for chunk in source.chunks(shape, month):
+                stopped()
+                rows += len(chunk[shape.name])
+                yield chunk
+
+        for name, shape in found.shapes.items():
+            units = [
+                Unit(month, found.wanted[name][month], partial(counted, shape, month))
+                for month in found.changed[name]
+            ]
+            if units or removed.get(name):
+                target.write(shape.tables, units, removed.pop(name, []))
+        for parts in removed.values():
+            target.write([], [], parts)
+        target.finish()
+    months = {(_owner(table, found.shapes), month) for table, month in found.gone}
+    replaced = {(name, month) for name, listed in found.wanted.items() for month in listed}
+    return Exported(sum(map(len, found.changed.values())), len(months - replaced), found.kept, rows)
+
+
+def is_equal(source: Source, target: Target, names: Collection[str], find: Find) -> bool:
+    """Whether a target is equal to a sink; changes nothing."""
+    with closing(target):
+        return _compare(source, target, target.open(create=False), names, find).is_equal
+
+
+def _compare(
+    source: Source, target: Target, held: Held, names: Collection[str], find: Find
+) -> Difference:
+    stored = source.interfaces()
+    chosen = [name for name in stored if not names or name in names]
+    shapes = {name: Shape(name, find(name), target.shape) for name in chosen}
+    wanted: dict[str, dict[str, str]] = {}
+    changed: dict[str, list[str]] = {}
+    parts: set[Part] = set()
+    for name, shape in shapes.items():
+        form = _form(shape, target)
+        stamps = {month: _text(form, stamp) for month, stamp in source.stamps(name).items()}
+        wanted[name] = dict(sorted(stamps.items()))
+        tables = [table.name for table in shape.tables]
+        parts.update((table, month) for table in tables for month in stamps)
+        changed[name] = [
+            month
+            for month, stamp in wanted[name].items()
+            if any(held.stamps.get((table, month)) != stamp for table in tables)
+        ]
+    gone = [
+        part for part in held.stamps if part not in parts and (not names or _owner(part[0], names))
+    ]
+    if target.whole:
+        target.digest = _digest(wanted)
+        equal = held.digest == target.digest
+        changed = {name: [] if equal else [*months] for name, months in wanted.items()}
+    return Difference(shapes, wanted, changed, gone)
+
+
+def _digest(wanted: Mapping[str, Mapping[str, str]]) -> str:
+    listed = [f"{name} {month} {stamp}" for name in wanted for month, stamp in wanted[name].items()]
+    return blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
+
+
+def _form(shape: Shape, target: Target) -> str:
+    """What the rows of a target look like, in a few letters."""
+    columns = [f"{table.name} {table.schema}" for table in shape.tables]
+    return f"{FORM}-{crc32(' '.join([target.form, *columns]).encode()):08x}"
+
+
+def _text(form: str, stamp: Stamp) -> str:
+    return f"{form}-{stamp.rows}-{stamp.sums[0]:x}-{stamp.sums[1]:x}-{stamp.latest}"
+
+
+def _owner(table: str, names: Collection[str]) -> str:
+    """The interface of a table; empty if it is none of these."""
+    return next((name for name in names if table == name or table.startswith(f"{name}_")), "")
+
+
+def _by_interface(parts: Sequence[Part], names: Collection[str]) -> dict[str, list[Part]]:
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(_owner(part[0], names), []).append(part)
+    return found

@@ -1,0 +1,100 @@
+"""What an export is: tables for readers, derived from a sink, and their stamps.
+
+Rule: an interface and its values; no implementation.
+
+A unit is a month of an interface.  Each of its tables has a stamp in the target, made from the
+stamp of the sink (`harvester.sinks.base.Stamp`) and from the form of the table.  A unit with
+another stamp is replaced as a whole, and one that the sink no longer has is removed.  The target
+holds all that an export needs to know: it can be deleted at any time, and a killed export is
+finished by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+Part = tuple[str, str]
+"""A table and a month (``2026-01``)."""
+
+Chunk = Mapping[str, Any]
+"""Rows of some records: by table, a `pyarrow.RecordBatch`."""
+
+
+class TableShape(NamedTuple):
+    """A table of a target: its name, and its columns, a `pyarrow.Schema`."""
+
+    name: str
+    schema: Any
+
+
+class Unit(NamedTuple):
+    """A month of an interface that is to be written.
+
+    chunks: gives its rows, in the order of account, day and position.
+    """
+
+    month: str
+    stamp: str
+    chunks: Callable[[], Iterator[Chunk]]
+
+
+class Held(NamedTuple):
+    """What a target holds: the id of its harvest (empty if it holds nothing), and the stamps.
+
+    digest: of all stamps, in their place, of a target that is written as a whole.
+    """
+
+    harvest: str = ""
+    stamps: Mapping[Part, str] = {}
+    digest: str = ""
+
+
+class Exported(NamedTuple):
+    """What an export has done.
+
+    written, removed, kept: months of interfaces.  rows: the records that were written.
+    """
+
+    written: int = 0
+    removed: int = 0
+    kept: int = 0
+    rows: int = 0
+
+
+class Target(Protocol):
+    """A destination of exports; used from one thread.
+
+    identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  form: what else decides
+    how rows are written.  whole: whether it can only be written anew as a whole; then it is given
+    all units.  harvest, digest: the id, and the digest of all stamps, to be stored with what is
+    written; set between `open` and `write`.
+    """
+
+    identity: str
+    shape: str
+    form: str
+    whole: bool
+    harvest: str
+    digest: str
+
+    def open(self, *, create: bool) -> Held:
+        """Lock it, and return what it holds; create: it is made if it does not exist.
+
+        Raises `UsageError` if it cannot be used, or another export uses it.
+        """
+        ...
+
+    def write(
+        self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
+    ) -> None:
+        """Replace months of the tables of an interface, and remove others."""
+        ...
+
+    def finish(self) -> None:
+        """Show readers what was written, if that is done as a whole."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; may be called twice, and after a failure."""
+        ...

@@ -1,0 +1,168 @@
+"""DuckDB: ``duckdb:FILE``, a table for each table of the export.
+
+Rule: a copy of the file is changed and replaces it, so that readers may have the file open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harvester.errors import ExportError, UsageError, needs
+from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.files import copied, failing, show
+from harvester.lock import Claim
+from harvester.sinks.arrow import pa
+from harvester.sinks.spec import Spec
+
+try:
+    import duckdb
+except ImportError as exc:
+    raise UsageError(needs("duckdb: needs a library", "export")) from exc
+
+_STAMPS = "_harvester_export"
+
+
+class DuckDB:
+    """A database file."""
+
+    whole = False
+    form = ""
+
+    def __init__(self, spec: Spec, shape: str) -> None:
+        self.path = Path(spec.place)
+        self.identity = f"duckdb:{spec.place}"
+        self.shape = spec.options.get("shape", shape)
+        self.harvest = self.digest = ""
+        self._draft = self.path.with_name(f".{self.path.name}.new")
+        self._claim: Claim | None = None
+        self._database: Any = None
+
+    def __repr__(self) -> str:
+        return f"<DuckDB {self.path}>"
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        with failing(self.identity):
+            try:
+                yield
+            except duckdb.Error as exc:
+                text = " ".join(str(exc).split())
+                raise ExportError(f"{self.identity} could not be written: {text}") from exc
+
+    def open(self, *, create: bool) -> Held:
+        with self._failing():
+            if self.path.is_dir():
+                raise UsageError(f"{self.path} is a directory; name a file: duckdb:FILE.duckdb")
+            if create:
+                if not self.path.parent.is_dir():
+                    raise UsageError(f"there is no directory {self.path.parent}")
+                lock = self.path.with_name(f".{self.path.name}.lock")
+                self._claim = Claim(lock, self.identity)
+            return self._held() if self.path.exists() else Held()
+
+    def _held(self) -> Held:
+        """Read the stamps from the copy: whoever has the file open would be in the way."""
+        copied(self.path, self._draft)
+        try:
+            self._database = duckdb.connect(str(self._draft))
+            rows = self._database.sql(f"SELECT * FROM {_STAMPS}").fetchall()
+        except duckdb.Error:
+            raise UsageError(
+                f"{self.path} is no export of harvester; choose another file, or remove it"
+            ) from None
+        harvest = next((str(harvest) for *_, harvest in rows), "")
+        return Held(harvest, {(table, month): stamp for table, month, stamp, _ in rows})
+
+    def write(
+        self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
+    ) -> None:
+        with self._failing():
+            database = self._opened()
+            database.execute("BEGIN")
+            for table in tables:
+                self._make(table)
+            for name, month in removed:
+                self._remove(name, month)
+            for unit in units:
+                for table in tables:
+                    self._remove(table.name, unit.month)
+                for chunk in unit.chunks():
+                    for name, rows in chunk.items():
+                        database.register("rows", _as_table(rows))
+                        database.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM rows')
+                        database.unregister("rows")
+                database.executemany(
+                    f"INSERT INTO {_STAMPS} VALUES (?, ?, ?, ?)",
+                    [(table.name, unit.month, unit.stamp, self.harvest) for table in tables],
+                )
+            self._drop_empty([name for name, _ in removed])
+            database.execute("COMMIT")
+
+    def _opened(self) -> Any:
+        if self._database is None:
+            self._remove_draft()
+            self._database = duckdb.connect(str(self._draft))
+            self._database.execute(
+                f"CREATE TABLE {_STAMPS}"
+                ' ("table" VARCHAR, month VARCHAR, stamp VARCHAR, harvest VARCHAR)'
+            )
+        return self._database
+
+    def _make(self, table: TableShape) -> None:
+        """Make a table, anew if it has other columns; then all its months are written."""
+        database = self._database
+        database.register("columns", table.schema.empty_table())
+        wanted = database.sql("SELECT column_name, column_type FROM (DESCRIBE columns)").fetchall()
+        found = database.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
+            " ORDER BY column_index",
+            [table.name],
+        ).fetchall()
+        if found != wanted:
+            database.execute(f'DROP TABLE IF EXISTS "{table.name}"')
+            database.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM columns')
+        database.unregister("columns")
+
+    def _remove(self, table: str, month: str) -> None:
+        self._database.execute(
+            f"DELETE FROM \"{table}\" WHERE strftime(_begin_date, '%Y-%m') = ?", [month]
+        )
+        self._database.execute(
+            f'DELETE FROM {_STAMPS} WHERE "table" = ? AND month = ?', [table, month]
+        )
+
+    def _drop_empty(self, names: Iterable[str]) -> None:
+        """Drop tables that have no month any more."""
+        for name in {*names}:
+            left = self._database.execute(
+                f'SELECT count(*) FROM {_STAMPS} WHERE "table" = ?', [name]
+            ).fetchone()
+            if left == (0,):
+                self._database.execute(f'DROP TABLE IF EXISTS "{name}"')
+
+    def finish(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            with self._failing():
+                database.close()
+                show(self._draft, self.path)
+
+    def close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+        self._remove_draft()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
+
+    def _remove_draft(self) -> None:
+        for path in (self._draft, self._draft.with_name(f"{self._draft.name}.wal")):
+            path.unlink(missing_ok=True)
+
+
+def _as_table(rows: Any) -> Any:
+    return pa.Table.from_batches([rows])

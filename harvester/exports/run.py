@@ -1,0 +1,83 @@
+"""Exports beside an event loop: those of a run, and those that a command asks for.
+
+Rule: the work is done on a thread of its own, and ends soon when the caller is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from harvester.errors import ExportError, HarvestError
+from harvester.exports import Find, export, is_equal
+from harvester.exports.base import Exported, Target
+from harvester.exports.source import Source
+from harvester.model import many
+from harvester.thread import READING, Thread, ended
+
+
+async def export_all(
+    source: Source,
+    targets: Sequence[Target],
+    names: Collection[str],
+    find: Find,
+    *,
+    replace: bool = False,
+) -> list[Exported]:
+    """Make targets equal to a sink, one after the other; arguments and errors as of `export`.
+
+    If one fails the others are made all the same, and the first error is raised at the end.
+    """
+    found: list[Exported] = []
+    failed: HarvestError | None = None
+    for target in targets:
+        stop = threading.Event()
+
+        def stopped(stop: threading.Event = stop) -> None:
+            if stop.is_set():
+                raise ExportError("interrupted; the same command again goes on")
+
+        work = partial(export, source, target, names, find, replace=replace, stopped=stopped)
+        thread = Thread("harvester-export", READING)
+        task = asyncio.ensure_future(thread.call(work))
+        try:
+            found.append(await asyncio.shield(task))
+        except HarvestError as exc:
+            failed = failed or exc
+        finally:
+            stop.set()
+            if not task.done():
+                await ended(task)  # type: ignore[arg-type]
+            thread.close()
+    if failed is not None:
+        raise failed
+    return found
+
+
+async def differing(
+    source: Source, targets: Sequence[Target], names: Collection[str], find: Find
+) -> list[str]:
+    """The targets that are not equal to a sink; changes nothing."""
+    thread = Thread("harvester-export", READING)
+    try:
+        return [
+            target.identity
+            for target in targets
+            if not await thread.call(is_equal, source, target, names, find)
+        ]
+    finally:
+        thread.close()
+
+
+def described(target: Target, done: Exported) -> str:
+    """A sentence about what was done."""
+    if not done.written and not done.removed:
+        return f"{target.identity}: nothing has changed ({many(done.kept, 'month')})"
+    removed = f", {done.removed:,} removed" if done.removed else ""
+    months = many(done.written, "month")
+    return (
+        f"{target.identity}: {months} of interfaces written ({many(done.rows, 'record')}){removed},"
+        f" {done.kept:,} unchanged"
+    )

@@ -1,0 +1,104 @@
+"""The sink that exports are derived from: which months it has, and their records.
+
+Rule: reads only.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Callable, Iterator
+from datetime import date
+from functools import partial
+from typing import Any
+
+from harvester.errors import SinkError, UsageError
+from harvester.exports.base import Chunk
+from harvester.exports.shapes import Shape
+from harvester.model import metadata
+from harvester.outside import guard_call
+from harvester.plan import Days
+from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
+from harvester.stored import error_of
+
+ROWS = 1 << 14
+"""Records of a chunk."""
+_TURNS = 20
+
+
+class Source:
+    """A sink, as its ledger knows it.
+
+    checkpoint: gives the newest one that the ledger has stored, None without a ledger.
+    """
+
+    def __init__(self, sink: Sink, checkpoint: Callable[[], Checkpoint | None]) -> None:
+        if sink.scan is None or sink.endpoints is None:
+            raise UsageError(f"{sink.identity} cannot be read back, so nothing can be exported")
+        self.sink = sink
+        self._scan, self._endpoints = sink.scan, sink.endpoints
+        self._checkpoint = checkpoint
+        self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
+
+    def __repr__(self) -> str:
+        return f"<Source {self.sink.identity}>"
+
+    def harvest(self) -> str:
+        """The id of the harvest in its ledger; empty without one."""
+        return (self._checkpoint() or {}).get(OWNER, "")
+
+    def interfaces(self) -> list[str]:
+        """The interfaces that have records."""
+        return sorted(self._again_if_changed(self._endpoints))
+
+    def stamps(self, name: str) -> dict[str, Stamp]:
+        """The stamp of each month of an interface."""
+        found: dict[str, Stamp] = self._again_if_changed(partial(self.sink.stamps, name))
+        return found
+
+    def chunks(self, shape: Shape, month: str) -> Iterator[Chunk]:
+        """The rows of a month, in the order of account, day and position."""
+        documents: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        days = _days_of(month)
+        for stored in self._windows(shape.name, days):
+            if not days[0] <= stored.window.begin <= days[1]:
+                continue  # it begins in another month
+            beside = metadata(stored.window, stored.fetched_at)
+            records = self._guarded(stored.records)
+            documents += [{**record, **beside} for record in records]
+            numbers += range(len(records))
+            if len(documents) >= ROWS:
+                yield shape.split(documents, numbers)
+                documents, numbers = [], []
+        if documents:
+            yield shape.split(documents, numbers)
+
+    def _windows(self, name: str, days: Days) -> Iterator[StoredWindow]:
+        def begun(checkpoint: Checkpoint | None) -> tuple[StoredWindow | None, Any]:
+            found = iter(self._scan(name, None, checkpoint, days))
+            return next(found, None), found
+
+        stored, found = self._again_if_changed(begun)
+        while stored is not None:
+            yield stored
+            stored = self._guarded(next, found, None)
+
+    def _again_if_changed(self, call: Callable[[Checkpoint | None], Any]) -> Any:
+        """What a call returns, given the newest checkpoint.
+
+        A run may replace files after that was read, and before they are opened: then it has a newer
+        one.
+        """
+        for _ in range(_TURNS):
+            checkpoint = self._checkpoint()
+            try:
+                return self._guarded(call, checkpoint)
+            except SinkError:
+                if self._checkpoint() == checkpoint:
+                    raise
+        return self._guarded(call, self._checkpoint())
+
+
+def _days_of(month: str) -> Days:
+    year, number = map(int, month.split("-"))
+    return date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1])

@@ -1,0 +1,62 @@
+"""Finds the target of a spec, as ``parquet:DIR?shape=flat``.
+
+Rule: a spec is parsed completely before anything is opened; libraries are imported here, late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, cast
+
+from harvester.errors import UsageError
+from harvester.exports.base import Target
+from harvester.plan import nearest
+from harvester.secrets import Secret
+from harvester.sinks.spec import read_spec
+
+_SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat")}
+_SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": ("zh", "en")}
+
+
+class _Kind(NamedTuple):
+    """A kind of target: where its class is, how its spec is written, and its default shape."""
+
+    module: str
+    name: str
+    form: str
+    shape: str
+    options: Mapping[str, Sequence[str]] = _SHAPE
+
+
+KINDS = {
+    "parquet": _Kind("files", "Parquet", "parquet:DIR", "nested"),
+    "iceberg": _Kind(
+        "iceberg",
+        "Iceberg",
+        "iceberg:DIR or iceberg:s3://BUCKET/PREFIX",
+        "nested",
+        {**_SHAPE, "endpoint": (), "region": (), "access_key": (), "secret_key": ()},
+    ),
+    "duckdb": _Kind("duckdb", "DuckDB", "duckdb:FILE", "flat"),
+    "csv": _Kind("files", "Csv", "csv:DIR", "flat", {**_SHEET, "raw": ("0", "1")}),
+    "xlsx": _Kind("xlsx", "Xlsx", "xlsx:FILE", "flat", _SHEET),
+}
+"""By scheme."""
+
+
+def open_target(given: str | Secret) -> Target:
+    """The target that a spec names, not open yet; raises `UsageError`."""
+    spec = Secret(given).value
+    scheme, colon, rest = spec.partition(":")
+    kind = KINDS.get(scheme)
+    if kind is None or not colon:
+        shown = scheme if colon else "that"
+        hint = nearest(scheme, list(KINDS)) if colon else ""
+        known = ", ".join(each.form for each in KINDS.values())
+        raise UsageError(f"export: {shown[:20]!r} is no kind of export{hint}; write {known}")
+    parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
+    if "://" in parsed.place and not (scheme == "iceberg" and parsed.place.startswith("s3://")):
+        raise UsageError(f"export: {scheme}: takes a local path; write it as {kind.form}")
+    module: Any = import_module(f"harvester.exports.{kind.module}")
+    return cast("Target", getattr(module, kind.name)(parsed, kind.shape))
