@@ -108,9 +108,7 @@ class _Source:
 
     def may_have(self, first: date, last: date) -> bool:
         """Whether there may be windows with a day between these, both included."""
-        if self._name == JOURNAL:
-            return self._mark.size > 0
-        return first_day_of(self._name) <= last.toordinal() and first.toordinal() <= self._mark.last
+        return self._name == JOURNAL or _may_have(self._name, self._mark, first, last)
 
     def windows(self, stack: ExitStack | None = None) -> Iterator[WindowLines]:
         """Its windows; stack: for a copy of what is compressed, so that `read` can be used."""
@@ -297,18 +295,15 @@ class JsonLines(Sink):
     ) -> Iterator[tuple[str, FileIO, Mark]]:
         """Each file of an interface, or of all, as a ledger knows it, open, and its present mark.
 
-        The journal comes first.  A run that merges it now empties it last: whoever has opened it
-        before has all that the files may lack.  noted: of a merge that the ledger may not know.
+        The journal is opened before the files.  A run that merges it now empties it last: so it has
+        all that they may lack.  noted: also those of a merge of which the ledger knows nothing.
         """
-        if JOURNAL in known:
-            yield JOURNAL, *self._current(JOURNAL, known[JOURNAL])
-        merged: Mapping[str, list[Mark]] = self._noted().files if noted else {}
-        for name in sorted({*known, *merged} - ({JOURNAL} & known.keys())):
-            if folder and name != JOURNAL and folder_of(name) != folder:
-                continue
-            if name in known:
+        for name in sorted(known):
+            if folder in ("", folder_of(name)) or name == JOURNAL:
                 yield name, *self._current(name, known[name])
-            elif (found := self._fitting(name, merged[name])) is not None:
+        for name, marks in self._noted().files.items() if noted else ():
+            found = None if name in known else self._fitting(name, marks)
+            if found is not None and folder in ("", folder_of(name)):
                 yield name, *found
 
     def _current(self, name: str, mark: Mark) -> tuple[FileIO, Mark]:
@@ -464,23 +459,22 @@ class JsonLines(Sink):
         """Those that overlap stored ones; all, if they overlap each other."""
         if len(last_of_overlapping(group)) < len(group):
             return group
-        wanted = [batch for batch in group if self._looks or batch.replaces]
-        if not wanted:
-            return wanted
-        first = min(batch.window.begin for batch in wanted).toordinal()
-        last = max(batch.window.end for batch in wanted).toordinal()
+        if wanted := [batch for batch in group if self._looks or batch.replaces]:
+            self._look(endpoint, [batch.window for batch in wanted])
+        days = self._days.get(endpoint)
+        return [batch for batch in group if days.overlaps(batch.window)] if days else []
+
+    def _look(self, endpoint: str, windows: Sequence[Window]) -> None:
+        """Find the days of the files that may have windows which overlap these."""
         days = self._days.setdefault(endpoint, Days())
+        first = min(window.begin for window in windows)
+        last = max(window.end for window in windows)
         for name in self._files_of(endpoint):
-            if name not in self._looked and self._reaches(name, first, last):
+            mark = self._marks[name]
+            if name not in self._looked and _may_have(name, mark, first, last):
                 self._looked.add(name)
                 with opened(self.path / name) as file:
-                    source = _Source(name, file, self._marks[name])
-                    days.add(found.window for found in source.windows())
-        return [batch for batch in wanted if days.overlaps(batch.window)]
-
-    def _reaches(self, name: str, first: int, last: int) -> bool:
-        """Whether a file may have a window with a day between these, both included."""
-        return first_day_of(name) <= last and first <= self._marks[name].last
+                    days.add(found.window for found in _Source(name, file, mark).windows())
 
     def _files_of(self, endpoint: str) -> list[str]:
         return sorted(name for name in self._marks if name.startswith(f"{endpoint}/"))
@@ -636,17 +630,24 @@ class JsonLines(Sink):
                     if not (others and month == name) and each.reach(first, last)
                 ]
                 new = [] if others else [place for place in added[name] if place.size]
-                if gone or new or self._is_scattered(name):
-                    mark = self._rewritten(name, gone, new, journal)
+                packs = not others and self._is_scattered(name)
+                if gone or new or packs:
+                    mark = self._rewritten(name, gone, new, journal, unchanged=packs)
                     drafts.update({name: mark} if mark else {})
             self._place(drafts)
 
     def _rewritten(
-        self, name: str, gone: Sequence[Days], new: Sequence[_Place], journal: _Source | None
+        self,
+        name: str,
+        gone: Sequence[Days],
+        new: Sequence[_Place],
+        journal: _Source | None,
+        *,
+        unchanged: bool,
     ) -> Mark | None:
         """Write a draft of a file without what overlaps these days, and with these windows.
 
-        None if it would be as the file is.
+        unchanged: also if the windows of the file stay as they are; else None is returned then.
         """
         mark, last = self._marks.get(name, Mark()), 0
         packer = compression_of(name).packer()
@@ -657,7 +658,7 @@ class JsonLines(Sink):
         with ExitStack() as stack:
             file = stack.enter_context(opened(self.path / name)) if name in self._marks else None
             source = _Source(name, file, mark)
-            if not new and not self._is_scattered(name) and all(map(stays, source.windows())):
+            if not new and not unchanged and all(map(stays, source.windows())):
                 return None
             if file is None:
                 self._make_folder(folder_of(name))
@@ -822,6 +823,11 @@ def _marks_in(checkpoint: Checkpoint) -> Marks:
         for name, text in checkpoint.items()
         if text and (name == JOURNAL or NAME.fullmatch(name))
     }
+
+
+def _may_have(name: str, mark: Mark, first: date, last: date) -> bool:
+    """Whether a file may have windows with a day between these, both included."""
+    return first_day_of(name) <= last.toordinal() and first.toordinal() <= mark.last
 
 
 def _draft_of(path: Path) -> Path:
