@@ -187,6 +187,7 @@ class JsonLines(Sink):
         self._merged_commits = 0  # the latest write of which they have windows
         self._note: tuple[tuple[int, int], _Merged] = (0, 0), _Merged()  # as last read
         self._appended: list[str] = []  # files to which this write has added lines
+        self._unsynced: set[Path] = set()  # folders in which this write has made files
         self._changed: set[str] = set()  # files whose marks were not returned by a write
         self._days: dict[str, Days] = {}  # by interface, of the files that were looked at
         self._looked: set[str] = set()
@@ -432,6 +433,8 @@ class JsonLines(Sink):
         try:
             for endpoint, group in by_endpoint(batches).items():
                 self._store(endpoint, group)
+            while self._unsynced:
+                durable.sync_directory(self._unsynced.pop())
         except Exception:
             self._undo(before)
             raise
@@ -447,7 +450,7 @@ class JsonLines(Sink):
             months: dict[int, list[Batch]] = defaultdict(list)
             skipped = {*map(id, replacing)}
             for batch in group:
-                if id(batch) not in skipped:
+                if not skipped or id(batch) not in skipped:
                     begin = batch.window[2]
                     months[begin.year * 12 + begin.month].append(batch)
             for some in months.values():
@@ -511,7 +514,7 @@ class JsonLines(Sink):
             durable.sync(descriptor, "lines")
         finally:
             os.close(descriptor)
-        last = max(batch.window[3] for batch in batches).toordinal()
+        last = max([batch.window[3] for batch in batches]).toordinal()
         end = _end_of(pieces)
         tail = crc32(end) if len(end) == TAIL else self._tail_of(self.path / name, size)
         self._mark(name, Mark(size, mark.generation, small, tail, max(last, mark.last)))
@@ -543,7 +546,7 @@ class JsonLines(Sink):
         with durable.step("make file of lines"):
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
             self._appended.append(name)
-            durable.sync_directory(path.parent)
+        self._unsynced.add(path.parent)
         return descriptor
 
     def _make_folder(self, folder: str) -> None:
@@ -577,6 +580,7 @@ class JsonLines(Sink):
                 self._home.sync()
         finally:
             self._settled = False
+            self._unsynced.clear()
             for kept in (self._marks, self._unknown, self._changed, self._days, self._looked):
                 kept.clear()
             self._home.unlock()
