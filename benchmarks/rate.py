@@ -30,7 +30,7 @@ from harvester.datacube import INTERFACES
 from harvester.engine import Engine
 from harvester.model import Request, Response
 from harvester.scope import Scope
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.testing import MemorySink, VirtualTimeLoop, run_virtual
 
 RATES = (1, 10, 100)
@@ -129,7 +129,7 @@ async def _run(loop: VirtualTimeLoop, transport: CountingTransport, rate: int, d
     last = FIRST + timedelta(days=days - 1)
     async with Engine(
         Scope(providers, (INTERFACES["getarticlesummary"],), FIRST, last),
-        Options(rate=harvester.Rate(rate, 1.0), concurrency=ACCOUNTS * SLOTS),
+        engine_options(rate=harvester.Rate(rate, 1.0), concurrency=ACCOUNTS * SLOTS),
         transport,
         [MemorySink()],
         None,

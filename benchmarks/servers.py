@@ -51,19 +51,6 @@ def process(command: Sequence[str | Path], port: int, **how: Any) -> Iterator[No
 
 
 @contextmanager
-def redis() -> Iterator[str]:
-    """A Redis without persistence; yields its URL."""
-    if shutil.which("redis-server") is None:
-        raise MissingError("there is no redis-server on this machine")
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder,
-                   "--save", "", "--appendonly", "no"]  # fmt: skip
-        with process(command, port):
-            yield f"redis://127.0.0.1:{port}/0"
-
-
-@contextmanager
 def postgresql() -> Iterator[str]:
     """A PostgreSQL with its default settings and one database; yields its URL."""
     programs = _postgres_programs()

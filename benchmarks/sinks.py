@@ -5,8 +5,7 @@ brings the same lines to the same place, as durable, with one transaction or fsy
 
 - JSON lines, gzip, zstd: write and sync the lines of a group as one piece;
 - SQLite, MySQL: ``executemany``; PostgreSQL: a COPY that is told the types of its columns; each
-  into the table that the sink has made;
-- Redis: one pipeline of XADDs a group.
+  into the table that the sink has made.
 
 The ratio is of the CPU of this process, medians of turns in random order.
 """
@@ -34,7 +33,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from benchmarks.figures import Figure, Spent, take_turns, timed
-from benchmarks.servers import MissingError, mysql, postgresql, redis
+from benchmarks.servers import MissingError, mysql, postgresql
 from harvester import plugins
 from harvester.model import Batch, Window, metadata
 from harvester.testing import Simulator
@@ -205,17 +204,6 @@ def _connected_to_mysql(place: str) -> Any:
     )
 
 
-def _add_redis(place: str, groups: Sequence[Group]) -> None:
-    from redis import Redis
-
-    with Redis.from_url(place) as client:
-        for group in groups:
-            pipeline: Any = client.pipeline(transaction=False)
-            for line in group.lines.splitlines():
-                pipeline.xadd("records", {"record": line})
-            pipeline.execute()
-
-
 # places
 
 
@@ -243,14 +231,6 @@ def _new_mysql(server: str, _: Path) -> str:
     return f"{server}{name}"
 
 
-def _emptied_redis(server: str, _: Path) -> str:
-    from redis import Redis
-
-    with Redis.from_url(server) as client:
-        client.flushall()
-    return server
-
-
 class Kind(NamedTuple):
     """A sink and what stands beside it.
 
@@ -275,7 +255,6 @@ KINDS = {
     "sqlite": Kind("sqlite:{}", _insert_sqlite, _file, sql=True),
     "postgresql": Kind("{}", _copy_postgresql, _new_database, postgresql, sql=True),
     "mysql": Kind("{}", _insert_mysql, _new_mysql, mysql, sql=True),
-    "redis": Kind("{}", _add_redis, _emptied_redis, redis, lines=True),
 }
 
 

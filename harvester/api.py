@@ -39,13 +39,13 @@ from harvester.ledger import (
 )
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
-from harvester.notebook import with_bar
+from harvester.options import Options
 from harvester.outside import guarded
 from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
 from harvester.retry import check_count
 from harvester.scope import Scope
 from harvester.secrets import Secret
-from harvester.settings import Keywords, Options, check
+from harvester.settings import Keywords, check, engine_options
 from harvester.sinks.base import (
     NEEDED,
     Checkpoint,
@@ -94,20 +94,24 @@ async def run(
     """
     sink = _listed_sinks(sink)
     _hide_urls(options)
-    exports = options.pop("export", ())
-    scope, settings = resolve(accounts, endpoints, start, end, options)
-    sinks = open_sinks(sink)
-    targets = _targets(check("export", exports), sinks)
+    scope, resolved = resolve(accounts, endpoints, start, end, options)
+    return await harvest(scope, resolved, open_sinks(sink), options)
+
+
+async def harvest(
+    scope: Scope, resolved: Options, sinks: Sequence[Sink], options: Keywords
+) -> Report:
+    """Harvest what `resolve` has made of ``options``; of these the rest is used here."""
+    targets = _targets(check("export", options.get("export", ())), sinks)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     http = _transport(options)
-    settings = _within(http, settings)
     async with (
         _with_store(scope, options) as scope,
         http as transport,
         Engine(
             scope,
-            settings,
+            _within(http, resolved),
             transport,
             sinks,
             ledger,
@@ -135,15 +139,13 @@ def run_sync(
 
     Arguments, report and errors as of `run`, less ``session``, which belongs to an event loop.  For
     scripts and schedulers; where an event loop runs already, as in a notebook, the run has a thread
-    of its own, in which ``on_event`` is called.  A notebook shows a progress bar.  Ctrl-C ends the
-    run as a cancellation does, and is raised as KeyboardInterrupt once that is done; the same call
-    again resumes.
+    of its own, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
+    raised as KeyboardInterrupt once that is done; the same call again resumes.
     """
     if options.get("session") is not None:
         raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
     sink = _listed_sinks(sink)
     _hide_urls(options)
-    options["on_event"] = with_bar(options.get("on_event"))
     return wait_for(lambda: run(accounts, endpoints, start, end, sink=sink, **options))
 
 
@@ -168,9 +170,8 @@ async def stream(
     _hide_urls(options)
     if options.pop("export", ()):
         raise UsageError("export: a stream stores nothing that could be exported")
-    scope, settings = resolve(accounts, endpoints, start, end, options)
+    scope, resolved = resolve(accounts, endpoints, start, end, options)
     http = _transport(options)
-    settings = _within(http, settings)
     ledger = _given_ledger(options.get("ledger"))
     records = Records()
     _check_fenced(ledger, [records._sink])
@@ -179,7 +180,7 @@ async def stream(
         transport = await stack.enter_async_context(http)
         engine = Engine(
             scope,
-            settings,
+            _within(http, resolved),
             transport,
             [records._sink],
             ledger,
@@ -302,7 +303,7 @@ def resolve(
     options: Keywords,
 ) -> tuple[Scope, Options]:
     """Resolve and check names; raises `UsageError`, or `TypeError` for an unknown option."""
-    settings = Options(**options)
+    resolved = engine_options(**options)
     now = time.time()
     found, notes = _endpoints(endpoints)
     from_first = isinstance(start, str) and start == FIRST
@@ -311,7 +312,7 @@ def resolve(
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
     scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
-    return scope.checked(last_legal_day(now), from_first=from_first), settings
+    return scope.checked(last_legal_day(now), from_first=from_first), resolved
 
 
 _EXPECTED = {
@@ -514,11 +515,11 @@ def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
         )
 
 
-def _within(transport: object, settings: Options) -> Options:
+def _within(transport: object, options: Options) -> Options:
     """Limit the requests in flight to the connections of the caller's session."""
     if not isinstance(transport, HttpTransport):
-        return settings
-    return replace(settings, concurrency=int(min(settings.concurrency, transport.slots)))
+        return options
+    return replace(options, concurrency=int(min(options.concurrency, transport.slots)))
 
 
 def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:

@@ -1,4 +1,4 @@
-"""Waits for a server of the user that does not answer now: a database, Redis.
+"""Waits for a server of the user that does not answer now: a database.
 
 Rule: waits and calls again; the caller decides which errors mean that the server is away.
 

@@ -12,7 +12,7 @@ Rule: pure; a ledger stores what is decided here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
@@ -237,35 +237,6 @@ class Calendar:
             elif MISSING in letters:
                 found += high - low
         return found
-
-    def letters(self) -> dict[int, int]:
-        """How many days have each letter that is known of any day."""
-        rest = b"".join(self.years.values())
-        found = {}
-        for letter in (FINAL, MISSING):  # what is frequent is faster removed than counted
-            number = len(rest)
-            rest = rest.translate(None, bytes([letter]))
-            found[letter] = number - len(rest)
-        found |= {letter: rest.count(letter) for letter in (EMPTY, OPEN, WAITING, FAILED)}
-        del found[MISSING]
-        return found
-
-    def bounds(self, begin: date, end: date, letter: int) -> Days | None:
-        """The first and the last day of a range that have a letter; None if no day has it."""
-        parts = list(_parts(begin, end))
-        first = next(filter(None, (self._find(bytes.find, letter, *part) for part in parts)), None)
-        if first is None:
-            return None
-        parts.reverse()
-        last = next(filter(None, (self._find(bytes.rfind, letter, *part) for part in parts)))
-        return first, last
-
-    def _find(
-        self, find: Callable[..., int], letter: int, year: int, low: int, high: int
-    ) -> date | None:
-        row = bytes(self.years.get(year) or bytes([MISSING]) * days_of(year))
-        at = find(row, letter, low, high)
-        return date.fromordinal(date(year, 1, 1).toordinal() + at) if at >= 0 else None
 
     def span(self) -> Days | None:
         """From the first to the last day of which anything is known."""

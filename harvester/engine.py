@@ -37,13 +37,13 @@ from harvester.errors import HarvestError, LedgerError, RunError, UsageError
 from harvester.events import Bookkeeper, Event, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
 from harvester.network import Network
+from harvester.options import Options, StopSignal
 from harvester.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.pipeline import Pipeline
 from harvester.plan import last_legal_day, quota_day
 from harvester.planner import Plan, build_plan
 from harvester.scheduler import Scheduler
 from harvester.scope import Scope
-from harvester.settings import Options, StopSignal
 from harvester.sharing import LedgerClock, Sharing
 from harvester.sinks.base import Sink
 from harvester.stored import calendars_in, reopen

@@ -22,9 +22,9 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.limiter import Rate
 from harvester.model import Account
-from harvester.notebook import with_bar
+from harvester.options import StopSignal
 from harvester.secrets import Secret, holds_password
-from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords, StopSignal
+from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords
 from harvester.sinks.base import spec_of
 from harvester.stores import open_store
 from harvester.thread import wait_for
@@ -151,8 +151,7 @@ class Job:
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
         """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
-        observer = with_bar(on_event)
-        return wait_for(lambda: self.run(on_event=observer, stop=stop))
+        return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
     def _accounts(self) -> Account | list[Account]:
         if self.accounts is not None:
@@ -238,13 +237,13 @@ def _values(path: Path) -> dict[str, Any]:
     for name in ("endpoint", "start", "end"):
         if name not in given:
             raise UsageError(f"{path}: there is no {name}; a job needs endpoint, start and end")
-    values = {"endpoints": given.pop("endpoint").value, "out": folder / "harvest"}
+    values = {"endpoints": given.pop("endpoint"), "out": folder / "harvest"}
     if "interface" in given:
-        values["interfaces"] = given.pop("interface").value
+        values["interfaces"] = given.pop("interface")
         read_interfaces(values["interfaces"], str(path))  # a message names the file
-    for name, each in given.items():
+    for name, value in given.items():
         if name in _OWN or name in KEYWORDS:
-            values[name] = _hidden(name, _located(name, each.value, folder))
+            values[name] = _hidden(name, _located(name, value, folder))
     return values
 
 

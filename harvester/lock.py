@@ -19,7 +19,6 @@ from weakref import WeakSet
 from harvester import durable
 from harvester.errors import UsageError
 
-_LONGEST = 1 << 20
 _CLOSED = -1
 
 _open: WeakSet[Claim] = WeakSet()
@@ -31,19 +30,16 @@ _guard = RLock()
 class Claim:
     """The exclusive use of something, by an advisory lock on a file beside it."""
 
-    def __init__(self, path: Path, what: str, mode: int = 0o666) -> None:
-        """Take it, or raise `UsageError` with one sentence about ``what`` is in use.
-
-        mode: of the file, if it is made.
-        """
-        if not self._take(path, mode):
+    def __init__(self, path: Path, what: str) -> None:
+        """Take it, or raise `UsageError` with one sentence about ``what`` is in use."""
+        if not self._take(path, 0o666):
             raise UsageError(
                 f"{what} is in use by another harvester; let it end, or choose another directory"
             )
 
     @classmethod
     def attempt(cls, path: Path, mode: int) -> Claim | None:
-        """The claim, or None if another process has it."""
+        """The claim, or None if another process has it; mode: of the file, if it is made."""
         claim = cls.__new__(cls)
         return claim if claim._take(path, mode) else None
 
@@ -72,11 +68,6 @@ class Claim:
     def sync(self, what: str = "note") -> None:
         """Make the file durable."""
         durable.sync(self._descriptor, what)
-
-    def noted(self) -> bytes:
-        """What the last holder wrote into the file."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        return os.read(self._descriptor, _LONGEST)
 
     def stands(self, path: Path) -> bool:
         """Whether the file that is claimed is still the one at that path."""

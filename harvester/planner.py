@@ -25,6 +25,7 @@ from harvester.fencing import EPOCH, wait_after
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.limiter import Limiter, Rate
 from harvester.model import HELD, Request, Response, Window
+from harvester.options import Options
 from harvester.plan import (
     ONE_DAY,
     Cut,
@@ -37,7 +38,6 @@ from harvester.plan import (
 from harvester.policy import NOT_READY_AGAIN
 from harvester.queues import Attempt, InterfaceQueue, WindowQueue
 from harvester.scope import Scope
-from harvester.settings import Options
 
 ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together while a plan is made."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _ROWS = 1 << 14  # of a batch
 _TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
-_NOT_READ_BACK = ("-", "memory", "redis", "rediss")
+_NOT_READ_BACK = ("-", "memory")
 
 
 def read(

@@ -5,8 +5,8 @@ ledger is complete, and takes the old one's name by one rename, nothing has chan
 
 The records do not show everything: days without records, failed and waiting windows, and the calls
 of today are lost.  The next run requests such days.  It also requests windows again that may be
-incomplete or not final: the one that was written last, and those whose figures could change when
-fetched.
+incomplete or not final: those that may have been cut off, and those whose figures could change
+when fetched.
 """
 
 from __future__ import annotations
@@ -225,7 +225,6 @@ class _Reading:
         self.again = 0
         self._newest: dict[str, float] = {}
         self._undecided: list[StoredWindow] = []
-        self._latest: StoredWindow | None = None
 
     def widen(self, window: Window) -> None:
         """A window that was requested once."""
@@ -234,22 +233,18 @@ class _Reading:
         self.asked[appid] = (min(first, begin), max(last, end))
 
     def outcomes(self, group: Iterable[StoredWindow]) -> list[Outcome]:
-        """The outcomes that are certain; the last window waits for the next group."""
+        """The outcomes that are certain."""
         found = []
         for each in group:
             appid, _, _, end = each.window
             moment = _moment(each) or settles_at(end, 0)
             self._newest[appid] = max(self._newest.get(appid, 0.0), moment)
-            if self._latest is not None:
-                found += self._clear(self._latest)
-            self._latest = each._replace(records=_nothing)
+            found += self._clear(each)
         return found
 
     def last(self) -> list[Outcome]:
         """The remaining outcomes, after all windows have been read."""
         found = []
-        if self._latest is not None:
-            found.append(self._open(self._latest, "it may not have been written to its end"))
         for each in self._undecided:
             moment = _moment(each)
             if moment > self._newest[each.window.appid] - A_DAY:
@@ -264,13 +259,15 @@ class _Reading:
         return [(appid, name, *days) for appid, days in self.asked.items()]
 
     def _clear(self, each: StoredWindow) -> list[Outcome]:
+        if not each.whole:
+            return [self._open(each, "it may not have been written to its end")]
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
                 return [self._open(each, f"its figures can change until {china(until).date()}")]
             held = late_until(endpoint, window.end) if window.begin < window.end else 0.0
             if moment < max(held, entry_late_until(endpoint, window.end)):
-                self._undecided.append(each)
+                self._undecided.append(each._replace(records=_nothing))
                 return []
         return [Outcome(window, "final", each.tally)]
 

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from types import NoneType
@@ -21,8 +21,6 @@ from typing import (
     Annotated,
     Any,
     NamedTuple,
-    Protocol,
-    Self,
     TypedDict,
     Unpack,
     get_args,
@@ -33,6 +31,7 @@ from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
 from harvester.limiter import EXPECTED, Rate
+from harvester.options import Options, StopSignal
 from harvester.retry import check_count
 from harvester.secrets import Secret
 from harvester.stores import TokenStore
@@ -94,10 +93,6 @@ def _count(value: Any) -> int:
     return check_count("", value)
 
 
-def _count_or_zero(value: Any) -> int:
-    return value if type(value) is int and value == 0 else _count(value)
-
-
 def _one_of(*words: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
         if value not in words:
@@ -143,7 +138,6 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
-COUNT_OR_ZERO = Kind("a whole number of at least 0", "N", _count_or_zero, int)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
 ORDER = Kind("newest or oldest", "[newest|oldest]", _one_of("newest", "oldest"))
 LOG_FORMAT = Kind("text or json", "[text|json]", _one_of("text", "json"))
@@ -183,14 +177,6 @@ class Option(NamedTuple):
     metavar: str = ""
     secret: bool = False
     several: bool = False
-
-
-class StopSignal(Protocol):
-    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
-
-    async def wait(self) -> object:
-        """Return once the run is to stop."""
-        ...
 
 
 # the table of options, without the formatter, which would give each argument a line
@@ -379,40 +365,14 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
         raise InvalidOptionError(name, _shown(name, given), kind.expected) from None
 
 
-@dataclass(frozen=True, init=False)
-class Options:
-    """What the engine takes of the options, as it uses them.
+def engine_options(**given: Unpack[Keywords]) -> Options:
+    """What the engine takes: the options that are given, and the others' defaults.
 
     Takes all `Keywords`; raises `InvalidOptionError`, or `TypeError` for an unknown name.
     """
-
-    rate: Rate
-    burst: int
-    concurrency: int
-    account_concurrency: int | None
-    attempts: int
-    patience: float
-    daily_quota: int | None
-    ask_quota: bool
-    order: str
-    refresh: bool
-    wait: bool
-    lease: float
-
-    def __new__(cls, **given: Unpack[Keywords]) -> Self:
-        # The object is made last: an error's traceback may show local variables, and an object
-        # without its fields has no repr.
-        values = _values(given)
-        made = super().__new__(cls)
-        for field in fields(cls):
-            object.__setattr__(made, field.name, values[field.name])  # it is frozen
-        return made
-
-
-def _values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options as they are used: those that are given, and the others' defaults."""
     unknown = given.keys() - KEYWORDS.keys()
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
     defaults = {name: option.default for name, option in KEYWORDS.items()}
-    return {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    return Options(**{field.name: values[field.name] for field in fields(Options)})

@@ -28,6 +28,7 @@ from harvester.errors import (
 from harvester.ledger.base import Exhausted, Spent
 from harvester.model import Action, Verdict, Window, without_rid
 from harvester.network import Network
+from harvester.options import Options
 from harvester.pipeline import (
     DEFERRALS,
     Defer,
@@ -57,7 +58,6 @@ from harvester.queues import (
     StopReason,
 )
 from harvester.scheduler import Scheduler
-from harvester.settings import Options
 from harvester.writer import Writer
 
 RENEWED = 1.0

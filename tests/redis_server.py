@@ -30,18 +30,12 @@ def program() -> str:
 
 
 class RedisServer:
-    """A server that can be stopped and started again.
+    """A server that can be stopped and started again."""
 
-    cluster: it is a node of a cluster.
-    """
-
-    def __init__(self, folder: Path, *, cluster: bool = False) -> None:
-        self.port = 65_535
-        while self.port > 55_535:  # a node takes the port 10,000 above, too
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
-        self._cluster = cluster
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,11 +45,6 @@ class RedisServer:
             "--port": str(self.port), "--bind": "127.0.0.1", "--dir": str(self._folder),
             "--save": "", "--appendonly": append, "--requirepass": PASSWORD,
         }  # fmt: skip
-        if self._cluster:
-            options |= {
-                "--cluster-enabled": "yes", "--cluster-node-timeout": "2000",
-                "--masterauth": PASSWORD, "--appendfsync": "always",
-            }  # fmt: skip
         arguments = [text for pair in options.items() for text in pair]
         self._process = subprocess.Popen(
             [program(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -92,44 +81,3 @@ def redis_server() -> Iterator[RedisServer]:
             yield server
         finally:
             server.stop()
-
-
-SLOTS = 16_384
-
-
-@contextmanager
-def redis_cluster(size: int = 3) -> Iterator[list[RedisServer]]:
-    """The nodes of a cluster that runs until the block ends; each has a part of the slots."""
-    program()
-    with tempfile.TemporaryDirectory() as folder:
-        nodes: list[RedisServer] = []
-        try:
-            for number in range(size):
-                place = Path(folder, str(number))
-                place.mkdir()
-                nodes.append(RedisServer(place, cluster=True))
-                nodes[-1].start("yes")
-            _join(nodes)
-            yield nodes
-        finally:
-            for node in nodes:
-                node.stop()
-
-
-def _join(nodes: list[RedisServer]) -> None:
-    for number, node in enumerate(nodes):
-        with redis.Redis.from_url(node.url) as client:
-            part = range(SLOTS * number // len(nodes), SLOTS * (number + 1) // len(nodes))
-            client.execute_command("CLUSTER", "ADDSLOTS", *part)
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
-    for node in nodes:
-        wait_for_cluster(node)
-
-
-def wait_for_cluster(node: RedisServer) -> None:
-    """Wait until a node knows all slots."""
-    ends = time.monotonic() + 30
-    with redis.Redis.from_url(node.url, decode_responses=True) as client:
-        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
-            assert time.monotonic() < ends, "the Redis cluster of the tests does not come up"
-            time.sleep(0.05)

@@ -28,7 +28,7 @@ from harvester.events import Event, Report
 from harvester.ledger import SqliteLedger
 from harvester.model import Account, Request, Response
 from harvester.scope import Scope
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual, serve
 from harvester.transport import Transport
@@ -217,7 +217,7 @@ async def engine_run(
     options = {"rate": "100000/s", "concurrency": 16, **options}
     engine = Engine(
         asked,
-        Options(**options),
+        engine_options(**options),
         transport,
         list(sinks) if isinstance(sinks, list | tuple) else [sinks],
         SqliteLedger(ledger) if ledger else None,

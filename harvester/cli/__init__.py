@@ -21,9 +21,6 @@ FILES = 32
 
 COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-STATES = ("failed", "stale", "missing", "waiting", "provisional", "complete")
-"""What `status` can say of an interface of an account, the gravest first."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""

@@ -12,7 +12,7 @@ import click
 
 from harvester.api import resolve
 from harvester.cli import screen
-from harvester.cli.options import ENDPOINT, INTERFACES, flag, opening
+from harvester.cli.options import ENDPOINT, INTERFACES, flag
 from harvester.cli.screen import many, say
 from harvester.config.accounts import (
     NoAccountError,
@@ -24,7 +24,7 @@ from harvester.config.interfaces import choose_interfaces
 from harvester.endpoint import JsonEndpoint
 from harvester.errors import UsageError
 from harvester.model import Account
-from harvester.settings import KEYWORDS, InvalidOptionError
+from harvester.settings import KEYWORDS
 
 ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
 EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
@@ -66,13 +66,8 @@ def require(values: dict[str, Any], *, account: bool = True) -> None:
 
 
 def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
-    """What is asked for, checked."""
-    try:
-        return resolve(
-            accounts, interfaces(values), values["start"], values["end"], library(values)
-        )
-    except InvalidOptionError as exc:
-        raise exc.after(opening(exc.name)) from None
+    """What is asked for, checked, and the options as the engine takes them."""
+    return resolve(accounts, interfaces(values), values["start"], values["end"], library(values))
 
 
 def chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:

@@ -13,14 +13,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 import harvester
 from harvester import plugins
-from harvester.api import open_sinks
-from harvester.cli import COMPLETE, MUST_WAIT, STATES, STOPPED, UNUSABLE, asked, screen
+from harvester.api import harvest, open_sinks
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, asked, screen
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -45,10 +45,12 @@ from harvester.errors import (
     UsageError,
     without_passwords,
 )
-from harvester.events import Report
+from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
+from harvester.report.streams import STATES, Wanted
 from harvester.secrets import Secret
+from harvester.settings import Keywords
 from harvester.stores import open_store
 from harvester.transport import tls_context
 
@@ -163,24 +165,14 @@ def run(**values: Any) -> int:
     asked.require(values)
     factory = uvloop_factory() if values["uvloop"] else None
     open_store(values["token_store"])
-    accounts = asked.accounts(values)
-    scope, _ = asked.scope(values, accounts)
+    scope, options = asked.scope(values, asked.accounts(values))
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    endpoints = asked.interfaces(values)
     ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
 
-    async def harvest(observe: Any, stop: asyncio.Event) -> Any:
-        return await harvester.run(
-            accounts,
-            endpoints,
-            values["start"],
-            values["end"],
-            sink=sinks,
-            **{**asked.library(values), "ledger": ledger},
-            on_event=observe,
-            stop=stop,
-        )
+    async def begin(observe: Observer, stop: asyncio.Event) -> Report:
+        given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
+        return await harvest(scope, options, sinks, cast("Keywords", given))
 
     say_file(quiet=values["quiet"])
     names = [sink.identity for sink in sinks]
@@ -191,7 +183,7 @@ def run(**values: Any) -> int:
     failed = ""
     try:
         try:
-            report = conduct(harvest, factory, quiet=values["quiet"])
+            report = conduct(begin, factory, quiet=values["quiet"])
         except ExportError as exc:
             report, failed = exc.report or Report(state="failed"), str(exc)
             report.notes.append(failed)
@@ -258,18 +250,19 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
-    from harvester.cli.overview import Wanted
     from harvester.cli.status import show_status
 
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
-    wanted = Wanted(appids, _named(values["names"]), values["states"], listed)
+    known = None if listed is None else {each.appid: each.enabled for each in listed}
+    wanted = Wanted(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
     return asyncio.run(
         show_status(
             ledger,
             asked.own_interfaces(),
             wanted,
+            listed or (),
             as_json=values["as_json"],
             check=values["check"],
         )
@@ -321,12 +314,6 @@ def _named(names: Sequence[str]) -> set[str]:
     help="Where the page goes: one file that needs no network.",
 )
 @click.option(
-    "--svg",
-    metavar="FILE",
-    type=FILE,
-    help="Where a picture of the first screen goes, 1200 by 630.  [default: nowhere]",
-)
-@click.option(
     "--no-curves",
     is_flag=True,
     help="Read the ledger alone: no readers, followers and articles.",
@@ -353,7 +340,6 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
         write_report(
             _ledger_in(values["out"], values["ledger"]),
             values["html"],
-            values["svg"],
             values["lang"] or language(),
             time.time(),
             asked.own_interfaces(),

@@ -17,6 +17,7 @@ from harvester.endpoint import load_of
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.limiter import Rate
+from harvester.options import Options
 from harvester.plan import (
     LATENCY,
     Estimate,
@@ -28,7 +29,6 @@ from harvester.plan import (
 )
 from harvester.planner import Known, demands, known
 from harvester.scope import Scope
-from harvester.settings import Options
 from harvester.sinks.base import Sink, spec_of
 from harvester.verify import Verified, verify
 

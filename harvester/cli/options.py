@@ -44,7 +44,6 @@ PLACES = (
     " environment, and the environment over the file."
 )
 INTERFACES = "harvester.interfaces"
-OPENINGS = "harvester.openings"
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
 
@@ -52,15 +51,6 @@ ENDPOINT = "endpoint"
 def flag(name: str) -> str:
     """An option as it is typed."""
     return f"--{dashed(name)}"
-
-
-def opening(name: str) -> str:
-    """How a message about the value of an option begins: with the place where it was given."""
-    context = click.get_current_context()
-    found: str | None = None
-    if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
-        found = context.meta[OPENINGS].get(name)
-    return found or f"invalid {flag(name)}"
 
 
 def read_option(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
@@ -142,10 +132,9 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
     file = read_config(path) if path else {}
     interfaces = file.pop("interface", None)
     if interfaces:
-        context.meta[INTERFACES] = read_interfaces(interfaces.value, str(path))
+        context.meta[INTERFACES] = read_interfaces(interfaces, str(path))
     given = over(file, read_environment(os.environ, own))
-    context.default_map = {name: each.value for name, each in given.items() if name in own}
-    context.meta[OPENINGS] = {name: each.opening for name, each in given.items()}
+    context.default_map = {name: value for name, value in given.items() if name in own}
 
 
 config_option = click.option(

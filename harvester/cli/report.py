@@ -1,4 +1,4 @@
-"""The command ``report``: the page and the card, as files.
+"""The command ``report``: the page, as a file.
 
 Rule: reads the ledger; a file that was there is replaced as a whole, or stays.
 """
@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from harvester import plugins
 from harvester.cli import COMPLETE
 from harvester.cli.known import as_known, sink_named
 from harvester.cli.screen import plain, say, tell
@@ -18,8 +17,9 @@ from harvester.durable import replace_file
 from harvester.endpoint import Endpoint
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.report import Overview, card, overview, page, verdict
+from harvester.report import Overview, overview, page, verdict
 from harvester.report.figures import Figures, days_for, figures
+from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
 from harvester.verify import TURNS
 
@@ -33,7 +33,6 @@ def language() -> str:
 async def write_report(
     ledger: SqliteLedger | PostgresLedger,
     html: Path,
-    svg: Path | None,
     lang: str,
     now: float,
     own: Sequence[Endpoint] = (),
@@ -44,21 +43,20 @@ async def write_report(
     disabled: Collection[str] = (),
     daily_quota: int | None = None,
 ) -> int:
-    """Write the page, and the card if it is wanted.
+    """Write the page.
 
     own: interfaces of the configuration.  given: sinks as they are reached from here.  curves:
     whether figures are read as well.
     names, disabled, daily_quota: as of `overview`.
     """
-    endpoints = {name: plugins.endpoint(name) for name in plugins.endpoint_names()}
-    endpoints.update({endpoint.name: endpoint for endpoint in own})
-    _check_targets(html, svg)
+    template()  # before anything is read, if its library is missing
+    _check_target(html)
     async with ledger:
         where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         seen = await overview(
             ledger,
             now,
-            endpoints=endpoints,
+            own=own,
             names=names,
             disabled=disabled,
             where=where,
@@ -71,11 +69,9 @@ async def write_report(
             drawn, why = await _figures(ledger, seen, wanted, named)
     if why:
         say(f"the page has no curves: {why}")
-    _write(html, page(seen, lang, figures=drawn, no_figures=why, endpoints=endpoints))
-    if svg is not None:
-        _write(svg, card(seen, lang))
+    _write(html, page(seen, lang, figures=drawn, no_figures=why))
     tell(plain(verdict.headline(seen)[lang == "en"]))
-    tell(plain(", ".join(str(path) for path in (html, svg) if path is not None)))
+    tell(plain(str(html)))
     return COMPLETE
 
 
@@ -123,23 +119,17 @@ async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: 
     return read(checkpoint, *what)
 
 
-_BEGINS = {"page": b"<!doctype html>", "picture": b"<svg "}
+_BEGINNING = b"<!doctype html>"
 
 
-def _check_targets(html: Path, svg: Path | None) -> None:
-    """Raise `UsageError` if a file would be lost that is no page, or no picture, of ours."""
-    for path, what in ((html, "page"), (svg, "picture")):
-        if path is None:
-            continue
-        if str(path) == "-":
-            raise UsageError(f"the {what} is a file; name one")
-        if path.is_file() and path.stat().st_size:
-            with path.open("rb") as file:
-                begins = file.read(len(_BEGINS[what])).lower()
-            if begins != _BEGINS[what]:
-                raise UsageError(f"{path} is there and is no {what}; choose another file")
-    if svg is not None and svg.resolve() == html.resolve():
-        raise UsageError(f"the page and the picture are two files; {svg} is named twice")
+def _check_target(html: Path) -> None:
+    """Raise `UsageError` if a file would be lost that is no page of ours."""
+    if str(html) == "-":
+        raise UsageError("the page is a file; name one")
+    if html.is_file() and html.stat().st_size:
+        with html.open("rb") as file:
+            if file.read(len(_BEGINNING)).lower() != _BEGINNING:
+                raise UsageError(f"{html} is there and is no page; choose another file")
 
 
 def _write(path: Path, text: str) -> None:

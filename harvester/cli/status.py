@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import codec
-from harvester.cli import COMPLETE, FAILED_WINDOWS, STATES
-from harvester.cli.overview import COUNTS, Overview, Reader, Stream, Wanted, can_be_asked
+from harvester.cli import COMPLETE, FAILED_WINDOWS
 from harvester.cli.screen import china_time, escaped, many, named, out, plain, tell
+from harvester.config.accounts import ListedAccount
 from harvester.coverage import (
     FAILED,
     MISSING,
@@ -28,13 +28,18 @@ from harvester.coverage import (
 from harvester.endpoint import Endpoint
 from harvester.ledger import Ledger
 from harvester.ledger.base import WorkerState, shared
+from harvester.model import listed as listing
 from harvester.plan import (
+    ONE_DAY,
     Cut,
     Days,
     days_in,
     rfc3339,
     runs,
 )
+from harvester.report.causes import Cause
+from harvester.report.overview import Overview, overview_of
+from harvester.report.streams import BLANK, STATES, Counts, Reader, Stream, Wanted
 
 DETAILED, ASKED = 6, 50
 """Up to so many streams are shown by month and day, if no filter was given and if one was."""
@@ -46,34 +51,30 @@ async def show_status(
     ledger: Ledger,
     own: Iterable[Endpoint] = (),
     wanted: Wanted = Wanted(),  # noqa: B008  (it is immutable)
+    listed: Sequence[ListedAccount] = (),
     *,
     as_json: bool = False,
     check: bool = False,
 ) -> int:
     """Totals, what needs attention, and some of it by day; gives the exit status.
 
-    own: interfaces of the configuration.  check: whether what is missing, failed or stale is a
-    status of its own.
+    own: interfaces of the configuration.  listed: the accounts of a file.  check: whether
+    what is missing, failed or stale is a status of its own.
     """
     async with ledger:
-        reader = Reader(ledger, own, wanted)
-        await reader.prepare()
-        overview = Overview()
-        async for stream, calendar in reader.streams():
-            overview.add(stream, calendar)
-        overview.never = reader.never_harvested()
-        await (_print_json if as_json else _print)(reader, overview)
+        reader = Reader(ledger, time.time(), own, wanted)
+        overview = await overview_of(reader)
+        await (_print_json if as_json else _print)(reader, overview, listed)
     return FAILED_WINDOWS if check and not overview.is_fine else COMPLETE
 
 
 # JSON
 
 
-async def _print_json(reader: Reader, overview: Overview) -> None:
+async def _print_json(reader: Reader, overview: Overview, listed: Sequence[ListedAccount]) -> None:
     """One line: the totals, the causes, and each stream with its ranges."""
-    wanted = reader.wanted.listed or ()
-    names = {each.appid: {"name": each.name, "group": each.group} for each in wanted}
-    head = codec.encode({**overview.to_dict(), "causes": [g.to_dict() for g in overview.causes]})
+    names = {each.appid: {"name": each.name, "group": each.group} for each in listed}
+    head = codec.encode(overview.to_dict())
     print(escaped(head.decode())[:-1] + ',"streams":[', end="")
     comma = ""
     async for stream, calendar in reader.streams():
@@ -104,15 +105,15 @@ def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
 # text
 
 
-async def _print(reader: Reader, overview: Overview) -> None:
-    ledger, wanted = reader.ledger, reader.wanted
-    if (with_workers := shared(ledger)) is not None:
-        _show_workers(await with_workers.workers())
-    alone = overview.streams <= 1 and not overview.never
-    if not alone and overview.streams:
+async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAccount]) -> None:
+    if shared(reader.ledger) is not None:
+        _show_workers(overview.workers)
+    streams = overview.totals.streams
+    alone = streams <= 1 and not overview.never
+    if not alone and streams:
         _show_totals(overview)
-    resting = sum(not each.enabled for each in wanted.listed or ())
-    if resting and not wanted.narrowed:
+    resting = sum(not each.enabled for each in listed)
+    if resting and not reader.wanted.narrowed:
         tell(f"{many(resting, 'account')} left out: enabled is false")
     if not alone:
         _show_causes(overview)
@@ -122,13 +123,14 @@ async def _print(reader: Reader, overview: Overview) -> None:
 async def _show_streams(reader: Reader, overview: Overview) -> None:
     """Few by month and day; of many, what was asked for, or the first that lack something."""
     wanted = reader.wanted
-    if not overview.streams:
+    streams = overview.totals.streams
+    if not streams:
         found = wanted.narrowed or wanted.listed is not None
         text = "nothing that was asked for is like that" if found else "nothing was harvested yet"
         if not overview.never:
             tell(text)
         return
-    in_full = overview.streams <= (ASKED if wanted.narrowed else DETAILED)
+    in_full = streams <= (ASKED if wanted.narrowed else DETAILED)
     if not in_full and not wanted.narrowed:
         _show_attention(overview)
         return
@@ -142,7 +144,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
 def _line_of(stream: Stream) -> str:
     """One interface of one account in a line."""
     return plain_row(
-        f"{stream.key[0]} {stream.key[1]}: {stream.final + stream.provisional:,} of"
+        f"{stream.key[0]} {stream.key[1]}: {stream.counts.stored:,} of"
         f" {many(days_in(stream.days), 'day')} harvested{_counted(stream)}"
         f"{', stale' if stream.overdue else ''}"
     )
@@ -165,25 +167,31 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
 
 
 def _show_totals(overview: Overview) -> None:
-    counts, days = overview.counts, overview.days or (date.min, date.min)
-    total = sum(counts[name] for name in COUNTS if name != "empty")
-    done = counts["final"] + counts["provisional"]
+    totals, counts = overview.totals, overview.counts
+    days = totals.days or (date.min, date.min)
+    total = sum(counts) + totals.not_asked
     tell(
-        f"{many(overview.accounts, 'account')}, {many(len(overview.endpoints), 'interface')},"
+        f"{many(totals.accounts, 'account')}, {many(len(totals.endpoints), 'interface')},"
         f" {days[0]} to {days[1]}"
     )
     tell(
-        f"  harvested    {done:,} of {many(total, 'day')} ({_percent(done, total)}):"
-        f" {counts['final']:,} final, {counts['provisional']:,} provisional;"
-        f" {counts['empty']:,} of them empty"
+        f"  harvested    {counts.stored:,} of {many(total, 'day')}"
+        f" ({_percent(counts.stored, total)}): {_harvested(counts)}"
     )
     for name in ("failed", "missing", "waiting"):
-        if counts[name]:
-            tell(f"  {name:<11}  {many(counts[name], 'day')}")
-    if overview.stale:
-        tell(f"  stale        {overview.stale:,} of {overview.streams:,} interfaces of accounts")
-    known = "" if not overview.uncounted else f", and those of {overview.uncounted:,} not counted"
-    tell(f"  records      {overview.records:,}{known}")
+        if number := getattr(counts, name):
+            tell(f"  {name:<11}  {many(number, 'day')}")
+    if totals.stale:
+        tell(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
+    known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
+    tell(f"  records      {totals.records:,}{known}")
+
+
+def _harvested(counts: Counts) -> str:
+    return (
+        f"{counts.final + counts.empty:,} final, {counts.provisional:,} provisional;"
+        f" {counts.empty:,} of them empty"
+    )
 
 
 def _percent(done: int, total: int) -> str:
@@ -192,7 +200,7 @@ def _percent(done: int, total: int) -> str:
 
 
 def _show_causes(overview: Overview) -> None:
-    causes = [*map(str, overview.causes)]
+    causes = [*map(_cause, overview.reasons)]
     if overview.never:
         first = ", ".join(overview.never[:3])
         left = len(overview.never) - 3
@@ -206,6 +214,14 @@ def _show_causes(overview: Overview) -> None:
         tell(plain_row(cause))
     if len(causes) > CAUSES:
         tell(f"  and {many(len(causes) - CAUSES, 'other cause')}; --json lists them")
+
+
+def _cause(cause: Cause) -> str:
+    what = f"{listing(cause.appids, 'account')}, {listing(sorted(cause.days), 'interface')}"
+    span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
+    until = f" until {china_time(cause.earliest)}" if cause.state == "waiting" else ""
+    reason = f": {cause.reason}" if cause.reason else ""
+    return f"{cause.state}{until}: {what}: {many(sum(cause.days.values()), 'day')}, {span}{reason}"
 
 
 def plain_row(text: str) -> str:
@@ -230,9 +246,9 @@ def _show_attention(overview: Overview) -> None:
 def _counted(stream: Stream) -> str:
     """How many days wait, failed, are missing."""
     return "".join(
-        f", {getattr(stream, word):,} {word}"
+        f", {getattr(stream.counts, word):,} {word}"
         for word in ("waiting", "failed", "missing")
-        if getattr(stream, word)
+        if getattr(stream.counts, word)
     )
 
 
@@ -244,10 +260,9 @@ def _show_stream(stream: Stream, calendar: Calendar, cut: Cut, states: Collectio
     tell(
         plain(
             named(
-                f"{appid} {name}, {days[0]} to {days[1]}: {stream.final + stream.provisional:,} of"
-                f" {many(days_in(days), 'day')} harvested ({stream.final:,} final,"
-                f" {stream.provisional:,} provisional; {stream.empty:,} of them"
-                f" empty){_counted(stream)}{none}; {records}"
+                f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
+                f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
+                f"{_counted(stream)}{none}; {records}"
             )
         )
     )
@@ -267,8 +282,9 @@ def _rows(
 ) -> Iterator[tuple[date, date, str]]:
     """What is not done, or not for good."""
     if not states or "missing" in states:
-        for first, last in calendar.runs(*stream.days, bytes([MISSING])):
-            yield first, last, _missing((first, last), cut)
+        for first, last in stream.runs(MISSING):
+            yield first, last, "missing"
+        yield from _not_asked(stream, cut)
     for window in calendar.windows.values():
         if window.stored or (states and window.state not in states):
             continue
@@ -278,13 +294,20 @@ def _rows(
         yield from _provisional(each for each in calendar.windows.values() if each.stored)
 
 
-def _missing(days: Days, cut: Cut) -> str:
-    """Missing; or why there is nothing to ask for."""
-    if cut is Cut.RECENT:
-        return "not asked for: this interface gives no other days than those that end yesterday"
-    if not can_be_asked(days, cut):
-        return f"not asked for: no whole {cut.value} lies in them"
-    return "missing"
+def _not_asked(stream: Stream, cut: Cut) -> Iterator[tuple[date, date, str]]:
+    """The days that no window can have, and why."""
+    recent = "not asked for: this interface gives no other days than those that end yesterday"
+    for first, last in stream.runs(BLANK):
+        yield first, last, recent
+    partly = f"not asked for: no whole {cut.value} lies in them"
+    begin, end = stream.days
+    if not stream.letters:
+        yield begin, end, partly
+        return
+    if begin < stream.first:
+        yield begin, stream.first - ONE_DAY, partly
+    if stream.last < end:
+        yield stream.last + ONE_DAY, end, partly
 
 
 def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:

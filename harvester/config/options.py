@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.errors import UsageError, without_passwords
 from harvester.plan import nearest
@@ -52,26 +52,18 @@ def _hint(text: str, said: str) -> str:
     return next((hint for sign, hint in _HINTS if re.search(sign, line)), "")
 
 
-class Given(NamedTuple):
-    """The value of an option, and the beginning of messages about it, which names its place."""
-
-    value: Any
-    opening: str
-
-
 def dashed(name: str) -> str:
     """The name of an option as a file and the command line write it."""
     return name.replace("_", "-")
 
 
-def read_config(path: Path) -> dict[str, Given]:
+def read_config(path: Path) -> dict[str, Any]:
     """The options in a file, by name, and the tables of ``interface``; raises `UsageError`."""
-    values: dict[str, Given] = {}
+    values: dict[str, Any] = {}
     for key, value in read_toml(path).items():
         name = _SYNONYMS.get(key, key.replace("-", "_"))
         if name in values:
             raise UsageError(f"{path}: {dashed(name)} is given twice, the second time as {key!r}")
-        opening = f"{path}: invalid {dashed(name)}"
         if name == "interface":
             if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
                 raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
@@ -81,8 +73,8 @@ def read_config(path: Path) -> dict[str, Given]:
         elif isinstance(value, dict):
             raise UsageError(f"{path}: {key!r} is a table; give a value")
         else:
-            value = _value(name, value, opening, check)
-        values[name] = Given(value, opening)
+            value = _value(name, value, f"{path}: invalid {dashed(name)}", check)
+        values[name] = value
     return values
 
 
@@ -100,19 +92,18 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
-def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Given]:
+def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     """These options from the environment; raises `UsageError`."""
     values = {}
     for name in names:
         variable = f"HARVESTER_{name.upper()}"
         text = environ.get(variable)
         if name in COMMAND_OPTIONS and text:
-            opening = f"invalid {variable}"
             if OPTIONS[name].several:  # a password may hold a space
                 given: Any = (text if OPTIONS[name].secret else without_passwords(text)).split()
             else:
                 given = text
-            values[name] = Given(_value(name, given, opening, read), opening)
+            values[name] = _value(name, given, f"invalid {variable}", read)
     return values
 
 
@@ -126,7 +117,7 @@ def _value(name: str, given: Any, opening: str, taken: Callable[[str, Any], Any]
         raise exc.after(opening) from None
 
 
-def over(file: dict[str, Given], environment: dict[str, Given]) -> dict[str, Given]:
+def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
     """The options of both; the environment wins, also with one of appid and accounts."""
     chosen = ("appid", "accounts")
     if any(name in environment for name in chosen):

@@ -1,13 +1,14 @@
 """The report page: whether everything is there, what needs attention, and why.
 
-``data`` reads a ledger, ``figures`` a sink, ``causes`` says what an operator can do, ``words`` has
-both languages, ``page`` and ``card`` are pure functions from data to text, ``markup`` escapes.
+``streams`` reads a ledger, ``overview`` sums it up for the page and for ``harvester status``,
+``causes`` says what an operator can do; ``figures`` reads a sink.  ``words`` has both languages,
+``verdict`` the first screen in words, ``drawing`` the paths of the pictures; ``page`` makes the
+page of them, by the template ``page.html``.
 """
 
 from __future__ import annotations
 
-from harvester.report.card import card
-from harvester.report.data import Overview, overview
+from harvester.report.overview import Overview, overview
 from harvester.report.page import page
 
-__all__ = ["Overview", "card", "overview", "page"]
+__all__ = ["Overview", "overview", "page"]

@@ -1,17 +1,24 @@
-"""Why days are not there, and who can do something about it.
+"""Why days are not there, who can do something about it, and the days of one cause together.
 
 Rule: tables and pure functions.  What a code asks of the engine is in `harvester.datacube.errors`;
-here stands what it asks of a person.
+this module has what it asks of a person.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
 
-from harvester.coverage import OpenWindow
+from harvester.coverage import MISSING, Calendar, OpenWindow
 from harvester.datacube import ERRORS
-from harvester.model import Action, without_rid
+from harvester.events import reason_of
+from harvester.model import Action
+from harvester.plan import days_in, rfc3339
+from harvester.report.streams import Stream
 
 Text = tuple[str, str]
 """A text in Chinese and in English."""
@@ -38,7 +45,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind(
-            "stale",
+            "ended",
             True,
             ("日期未更新", "range ended"),
             ("最近 {days} 天没有采集过", "None of the last {days} days was asked for"),
@@ -212,6 +219,106 @@ def ip_in(detail: str) -> str:
     return found[0] if found else ""
 
 
-def said_of(appid: str, window: OpenWindow) -> str:
-    """What was said, without the account and the request id: the same for all accounts."""
-    return without_rid(window.detail).removeprefix(f"{appid}: ")
+MOST_MESSAGES = 5
+"""Different messages that are kept of a cause."""
+OVERDUE = "due for more than a day, and no run has asked for it"
+
+
+@dataclass(slots=True)
+class Cause:
+    """Why days are not there, of any accounts and interfaces.
+
+    kind: a name of `KINDS`, empty if they are stale.  state: ``failed``, ``waiting``, ``missing``,
+    ``stale``, or ``late``: stored, but to be asked for again.  resting: of accounts that are not
+    harvested now.  days: by interface.  earliest, latest: the Unix times that are waited for, 0 if
+    none.  messages: a few different ones, less account and request id, each with one request id.
+    """
+
+    kind: str
+    ip: str = ""
+    state: str = ""
+    resting: bool = False
+    appids: dict[str, None] = field(default_factory=dict)
+    days: Counter[str] = field(default_factory=Counter)
+    begin: date = date.max
+    end: date = date.min
+    earliest: float = 0.0
+    latest: float = 0.0
+    messages: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mine(self) -> bool:
+        """Whether a person must act."""
+        return KINDS[self.kind].mine
+
+    @property
+    def reason(self) -> str:
+        """The first message; empty if there is none."""
+        return next(iter(self.messages), "")
+
+    def to_dict(self, most: int) -> dict[str, Any]:
+        """As JSON has it; most: so many of its accounts."""
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "accounts": len(self.appids),
+            "appids": [*self.appids][:most],
+            "endpoints": sorted(self.days),
+            "days": sum(self.days.values()),
+            "begin_date": str(self.begin),
+            "end_date": str(self.end),
+            "until": rfc3339(self.earliest) if self.earliest else None,
+        }
+
+    def add(self, other: Cause) -> None:
+        """The other's days as well."""
+        self.appids |= other.appids
+        for name, days in other.days.items():
+            self.days[name] += days
+        self.begin, self.end = min(self.begin, other.begin), max(self.end, other.end)
+        self.earliest = min(filter(None, (self.earliest, other.earliest)), default=0.0)
+        self.latest = max(self.latest, other.latest)
+        for text, rid in other.messages.items():
+            if len(self.messages) < MOST_MESSAGES:
+                self.messages.setdefault(text, rid)
+
+
+def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> Iterable[Cause]:
+    """Why days of one interface of one account are not there; a window each."""
+    appid, name = stream.key
+    for window in calendar.windows.values():
+        if window.state != "open":
+            text = reason_of(appid, window.detail)
+            kind = kind_of(window)
+            yield Cause(
+                kind, ip_in(window.detail) if kind == "ip" else "", window.state, resting,
+                {appid: None}, Counter({name: days_in(window.days)}), *window.days,
+                window.due, window.due, {text: window.rid} if text else {},
+            )  # fmt: skip
+    if days := stream.counts.missing:
+        missing = stream.bounds(MISSING)
+        yield Cause(
+            "missing", "", "missing", resting, {appid: None}, Counter({name: days}), *missing
+        )
+    if stream.overdue:
+        days = days_in(stream.days)
+        yield Cause("", "", "stale", resting, {appid: None}, Counter({name: days}), *stream.days,
+                    messages={OVERDUE: ""})  # fmt: skip
+
+
+def grouped(causes: Iterable[Cause], key: Callable[[Cause], Hashable]) -> list[Cause]:
+    """The causes, those with the same key as one."""
+    found: dict[Hashable, Cause] = {}
+    add_to(found, causes, key)
+    return list(found.values())
+
+
+def add_to(
+    found: dict[Hashable, Cause], causes: Iterable[Cause], key: Callable[[Cause], Hashable]
+) -> None:
+    """Add causes to those that are known by their key."""
+    for cause in causes:
+        known = found.get(key(cause))
+        if known is None:
+            found[key(cause)] = known = Cause(cause.kind, cause.ip, cause.state, cause.resting)
+        known.add(cause)

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from harvester.plan import ONE_DAY, china
-from harvester.report.causes import KINDS, Text
-from harvester.report.data import Cause, Overview, stored_in
+from harvester.report.causes import KINDS, Cause, Text
+from harvester.report.overview import Overview
 from harvester.report.words import (
     TEXTS,
     long_day,
@@ -107,9 +107,9 @@ def clauses(seen: Overview) -> list[Clause]:
     """What needs attention, what waits, what is left; five at the most."""
     found: list[Clause] = []
     if seen.silent > 1:
-        zh, en = (text.format(days=number(seen.silent)) for text in KINDS["stale"].title)
+        zh, en = (text.format(days=number(seen.silent)) for text in KINDS["ended"].title)
         found.append(Clause("failed", (zh, en)))
-    mine = [cause for cause in seen.causes if cause.mine and cause.kind != "stale"]
+    mine = [cause for cause in seen.causes if cause.mine and cause.kind != "ended"]
     if mine:
         accounts = len({appid for cause in mine for appid in cause.appids})
         parts = _shorts(mine)
@@ -119,7 +119,7 @@ def clauses(seen: Overview) -> list[Clause]:
             + ", ".join(en for _, en in parts),
         )))  # fmt: skip
     found += [_clause(cause, seen.made) for cause in seen.causes if not cause.mine]
-    if provisional := seen.counts[1]:
+    if provisional := seen.counts.provisional:
         found.append(Clause("provisional", (
             f"{number(provisional)} 个接口日的数字还会变，已暂存",
             f"{plural(provisional, 'day')} can still change; they are stored as provisional",
@@ -144,9 +144,9 @@ def _clause(cause: Cause, now: float) -> Clause:
     count = len(cause.appids)
     zh, en = number(count), plural(count, "account")
     if cause.kind == "quota":
-        until = moment(cause.until, now)
+        until = moment(cause.latest, now)
         waits = "waits" if count == 1 else "wait"
-        if cause.until <= now:
+        if cause.latest <= now:
             text = f"{zh} 个账号的额度已恢复，运行即可", f"The quota of {en} is back: run again"
         else:
             text = (
@@ -175,7 +175,7 @@ def figures(seen: Overview) -> list[Figure]:
     """Fresh, complete, when, and for whom."""
     total = len(seen.expected)
     interfaces = len(seen.interfaces)
-    have, whole = stored_in(seen.counts), sum(seen.counts)
+    have, whole = seen.counts.stored, sum(seen.counts)
     mine = [cause for cause in seen.causes if cause.mine]
     concerned = len({appid for cause in mine for appid in cause.appids})
     day = day_of(seen)
@@ -253,10 +253,10 @@ def cause_title(cause: Cause, seen: Overview) -> Text:
     zh = "、".join(zh for zh, _ in names) + (f" 等 {len(cause.days)} 个" if more > 0 else "")
     en = ", ".join(en for _, en in names) + (f" and {more} more" if more > 0 else "")
     title, more_said = KINDS[cause.kind].title, ("", "")
-    if cause.kind == "quota" and cause.until <= seen.made:
+    if cause.kind == "quota" and cause.latest <= seen.made:
         title = ("额度已恢复，运行即可", "The quota is back: run again")
     elif cause.kind == "quota":
-        until = moment(cause.until, seen.made)
+        until = moment(cause.latest, seen.made)
         more_said = f"，{until[0]} 恢复", f" until {until[1]}"
     days = number(seen.silent)
     return (

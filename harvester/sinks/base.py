@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from harvester.model import Batch, Tally, Window
 from harvester.plan import Days
@@ -59,12 +59,15 @@ class StoredWindow(NamedTuple):
     fetched_at: when they were fetched, RFC 3339 in UTC.
     records: gives them, without the metadata; they are read when it is called, and only as long as
         the next window of the scan has not been asked for.
+    whole: False if it may have been cut off: the last one of a file that grows, without a
+        checkpoint.
     """
 
     window: Window
     tally: Tally
     fetched_at: str
     records: Records
+    whole: bool = True
 
 
 class Stamp(NamedTuple):
@@ -120,10 +123,12 @@ class Sink:
     """``endpoints(checkpoint=None)``: the names of the interfaces of which records are stored; a
     sink has it if it has ``scan``."""
 
-    @property
-    def identity(self) -> str:
-        """The destination's spec, without a secret, the same in every run."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # at run time it may be an attribute of the object as well
+
+        @property
+        def identity(self) -> str:
+            """The destination's spec, without a secret, the same in every run."""
+            ...
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Get ready, and cut off what is beyond the checkpoint.

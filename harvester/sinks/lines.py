@@ -105,6 +105,8 @@ class _Source:
         self._file = file
         self._mark = mark
         self._spool: IO[bytes] | None = None
+        self.last = 0
+        """The place of its last window, once it was read to its end."""
 
     def may_have(self, first: date, last: date) -> bool:
         """Whether there may be windows with a day between these, both included."""
@@ -741,9 +743,14 @@ class JsonLines(Sink):
                 if appids is None or found.window.appid in appids
             ]
             index.sort(key=itemgetter(0, 1))
+            # Without a checkpoint nobody knows whether the end of a file has been cut off.
+            checked = checkpoint is not None or self._thread is not None
             for _, _, source, start, size in index:
                 [found] = windows_in([source.read(start, size)], source)
-                yield StoredWindow(found.window, found.tally(), found.fetched_at, found.records)
+                whole = checked or start != source.last
+                yield StoredWindow(
+                    found.window, found.tally(), found.fetched_at, found.records, whole
+                )
 
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
         """A stamp of each month, from the bytes of its windows; no record is parsed."""
@@ -780,9 +787,9 @@ class JsonLines(Sink):
             kept = {place.start for place in last_of_overlapping(places)}
             for source in (journal, *sources):
                 for found in source.windows(stack) if source.may_have(first, last) else ():
-                    window = found.window
+                    window, source.last = found.window, found.start
                     if source is not journal:
-                        stays = not gone.overlaps(window)
+                        stays = not places or not gone.overlaps(window)
                     else:
                         stays = window.endpoint == endpoint and found.start in kept
                     if stays and found.lines and within(window, days):

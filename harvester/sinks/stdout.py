@@ -3,8 +3,9 @@
 Rule: output cannot be revoked; so it is written in whole windows, before the ledger commits them.
 
 Beside the fields of a record in any sink a line has ``_id``, which is the same however often the
-record is sent (see `harvester.sinks.feed`), and ``_version``, the same in all lines of a window and
-later each time that the window is fetched.  What a reader can rely on:
+record is sent: ``<account>/<interface>/<first day>/<last day>/<number>``, the window and the number
+in it, from 1; and ``_version``, the same in all lines of a window and later each time that the
+window is fetched.  What a reader can rely on:
 
 - each window arrives at least once.  A run that ends normally writes nothing twice; after a kill
   between writing a group of windows and committing them, the next run writes them again;
@@ -30,7 +31,6 @@ from harvester.durable import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
-from harvester.sinks.feed import lines_with_ids
 
 CHUNK = 4096
 """Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
@@ -76,7 +76,7 @@ class StandardOutput(Sink):
         except (OSError, ValueError) as exc:
             raise UsageError(f"sink: standard output cannot be written ({exc})") from exc
         self._descriptor = descriptor
-        if hasattr(select, "poll") and not stat.S_ISREG(mode):
+        if not stat.S_ISREG(mode):
             self._room = select.poll()
             self._room.register(descriptor, select.POLLOUT)
         return {}
@@ -128,9 +128,13 @@ def _standard() -> int:
 
 def lines_of(batch: Batch) -> bytes:
     """The lines of a window, with their ids and its version."""
+    place = "/".join(map(str, batch.window))
     end = b',"_version":%d}\n' % batch.version
     return b"".join(
-        [line[:-1] + b',"_id":' + encode(name) + end for name, line in lines_with_ids(batch)]
+        [
+            line[:-1] + b',"_id":' + encode(f"{place}/{number}") + end
+            for number, line in enumerate(batch.lines().split(b"\n")[:-1], 1)
+        ]
     )
 
 

@@ -215,7 +215,7 @@ class Bench:
         sink = sink or self.make()
         for name in sink.endpoints(*known):
             windows = 0
-            for window, tally, fetched_at, records in sink.scan(name, None, *known):
+            for window, tally, fetched_at, records, _ in sink.scan(name, None, *known):
                 if window in found:
                     raise self.broken(f"scan returns {window} twice")
                 found[window] = Stored(tally, fetched_at, Counter(map(_form, records())))

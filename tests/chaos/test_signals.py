@@ -255,7 +255,7 @@ from datetime import date
 from pathlib import Path
 from harvester.engine import Engine
 from harvester.ledger import SqliteLedger
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.sinks.lines import JsonLines
 from harvester.transport import HttpTransport
 from tests.support import scope
@@ -264,7 +264,8 @@ async def main():
     asked = scope(date.fromisoformat(begin), date.fromisoformat(end))
     transport = HttpTransport(url, timeout=0.6)
     sinks, ledger = [JsonLines(home)], SqliteLedger(Path(home) / "ledger.sqlite")
-    async with transport, Engine(asked, Options(rate="100/s"), transport, sinks, ledger) as engine:
+    options = engine_options(rate="100/s")
+    async with transport, Engine(asked, options, transport, sinks, ledger) as engine:
         report = await engine.run()
     print(report.state, report.retries)
 asyncio.run(main())

@@ -41,7 +41,7 @@ from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
 from harvester.ledger.shared import CLOCKS
 from harvester.model import Batch, Request, Response, Tally
 from harvester.plan import Days
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model
@@ -478,7 +478,7 @@ class World:
         transport.line, transport.refused = line, refused
         engine = Engine(
             scope(begin, END, appids),
-            Options(rate="10/s", concurrency=12, lease=LEASE, refresh=refresh),
+            engine_options(rate="10/s", concurrency=12, lease=LEASE, refresh=refresh),
             transport,
             [FencedSink(self.database, line)],
             Ledger(self.store, self._loop, line),

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from harvester.testing import SINK_CHECKS, check_sink
 from tests.own_server import free_port
+from tests.redis_server import PASSWORD, RedisServer
 from tests.scenarios.command import Done, Start, until
 from tests.support import A, Wechat, as_multiset, bare, days, stored
 
@@ -88,6 +90,22 @@ def test_the_own_sink_keeps_the_records_and_resumes(wechat: Start, tmp_path: Pat
         assert (result.returncode, result.stdout[: len(said)]) == (0, said)
     first_quarter = truth(server, "getusersummary", date(2024, 1, 1), date(2024, 3, 31))
     assert multiset(own_records(tmp_path / "windows.db")) == multiset(first_quarter)
+
+
+def test_the_redis_sink_adds_each_record_to_the_stream_once_and_resumes(
+    wechat: Start, redis: RedisServer, tmp_path: Path
+) -> None:
+    server, key = wechat(), str(tmp_path / "records")
+    for said in ("complete 13 windows", "complete 0 windows"):
+        result = example("redis_sink.py", server, redis.url, key)
+        assert (result.returncode, result.stdout[: len(said)]) == (0, said)
+        assert PASSWORD not in (tmp_path / "records.ledger").read_bytes().decode(errors="replace")
+    with Redis.from_url(redis.url) as client:
+        entries: Any = client.xrange(key)
+    first_quarter = truth(server, "getusersummary", date(2024, 1, 1), date(2024, 3, 31))
+    records = [json.loads(entry[b"record"]) for _, entry in entries]
+    assert multiset(records) == multiset(first_quarter)
+    assert len({entry[b"id"] for _, entry in entries}) == len(entries)
 
 
 @pytest.mark.parametrize("name", SINK_CHECKS)

@@ -15,7 +15,6 @@ import pytest
 import harvester
 from harvester.sinks.mysql import MySQL
 from harvester.sinks.postgresql import PostgreSQL
-from harvester.sinks.redis import RedisStreams
 from harvester.testing import Faults, Simulator
 from tests import mysql_server, postgres_server, redis_server
 from tests.integration import test_secrets
@@ -35,9 +34,8 @@ WRONG = "wr0ng-p4ssw0rd/with+odd%characters"
 OWN = {
     "postgres": postgres_server.PASSWORD,
     "mysql": mysql_server.PASSWORD,
-    "redis": redis_server.PASSWORD,
 }
-PASSWORDS = (*OWN.values(), WRONG)
+PASSWORDS = (*OWN.values(), redis_server.PASSWORD, WRONG)
 SPEC = {"": ""}
 """The sink of the test that runs."""
 
@@ -62,12 +60,8 @@ def seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Seen]:
 
 def chosen(kind: str, how: str, request: pytest.FixtureRequest) -> None:
     """A sink in a server, by a URL that is good or wrong in some way."""
-    server: PostgresServer | MySQLServer | RedisServer = request.getfixturevalue(kind)
-    if isinstance(server, RedisServer):
-        server.empty()
-        good, nowhere = server.url, server.url.replace("/0", "/999")
-    else:
-        good, nowhere = server.url(server.new_database()), server.url("nowhere")
+    server: PostgresServer | MySQLServer = request.getfixturevalue(kind)
+    good, nowhere = server.url(server.new_database()), server.url("nowhere")
     port = f":{server.port}/"
     SPEC["now"] = {
         "good": good,
@@ -84,7 +78,7 @@ def chosen(kind: str, how: str, request: pytest.FixtureRequest) -> None:
 def test_a_destination_shows_no_password_however_it_goes(
     kind: str, how: str, seen: Seen, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for sink in (RedisStreams, PostgreSQL, MySQL):
+    for sink in (PostgreSQL, MySQL):
         monkeypatch.setitem(sink.__init__.__kwdefaults__, "patience", 0.3)  # type: ignore[misc]
     chosen(kind, how, request)
     simulator = Simulator(secret=test_secrets.SECRET)
@@ -114,7 +108,7 @@ def test_the_command_shows_no_password_of_its_configuration(
     arguments = b" ".join(process.arguments)
     assert_no_password(out=process.out, err=process.err, arguments=arguments, **written)
     for what in ("status", "verify", "rebuild"):
-        known = {"HARVESTER_REDIS_PASSWORD": OWN["redis"]}
+        known = {"HARVESTER_REDIS_PASSWORD": redis_server.PASSWORD}
         known |= {"PGPASSWORD": OWN["postgres"], "MYSQL_PWD": OWN["mysql"]}
         done = succeeded(what, "--out", "o", cwd=tmp_path, **known)
         assert_no_password(out=done.stdout, err=done.stderr, **files(tmp_path / "o"))

@@ -25,7 +25,7 @@ from harvester.engine import Engine
 from harvester.errors import AttemptError
 from harvester.events import Event, Report, Retrying
 from harvester.model import Request, Response, Window
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
 from tests.own_server import free_port
@@ -202,7 +202,7 @@ async def harvested(
 ) -> tuple[Report, list[Any]]:
     """All the days through engine and transport, which waits 2 s for an answer."""
     sink, asked = MemorySink(), scope(BEGIN, END)
-    options = Options(rate="1000/s", concurrency=2, attempts=4)
+    options = engine_options(rate="1000/s", concurrency=2, attempts=4)
     async with (
         transport_to(url, whose, timeout=2.0) as transport,
         Engine(asked, options, transport, [sink], None, on_event=on_event) as engine,

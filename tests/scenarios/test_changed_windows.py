@@ -104,10 +104,8 @@ def test_all_is_asked_for_again_with_other_windows(change: str, last: date, job:
 
 
 @pytest.mark.parametrize("kind", SINKS)
-def test_a_second_sink_is_added_after_the_change(kind: str, job: Job, tmp_path: Path) -> None:
+def test_a_second_sink_is_added_after_the_change(job: Job, tmp_path: Path) -> None:
     specs = [job.spec, f"jsonl:{tmp_path / 'second'}"]
-    if kind == "redis":  # a feed cannot be read back: it is the one that is added
-        specs.reverse()
     seven, five = (replace(cut(span), name="getusersummary") for span in (7, 5))
     assert job.run(seven, BEGIN, MAY, sinks=specs[:1])
     added = harvest("sink", "add", specs[1], "--ledger", job.ledgers / "a.sqlite", **KNOWN)
@@ -202,14 +200,13 @@ def test_one_odd_refusal_of_a_range_binds_one_account_in_one_run(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", SINKS)
-def test_another_ledger_or_none_finds_windows_that_were_cut_otherwise(kind: str, job: Job) -> None:
+def test_another_ledger_or_none_finds_windows_that_were_cut_otherwise(job: Job) -> None:
     assert job.run(cut(7), BEGIN, MAY)
     job.run(cut(5), BEGIN, MAY, ledger="b")
     assert job.run(cut(5), BEGIN, MAY, ledger=None)
     job.run(cut(7, 1), BEGIN, MAY, ledger="b", refresh=True)
     assert days_in(job.spec, cut(7)) == each_once(BEGIN, MAY)
-    # into a feed each ledger sends what it harvests
-    assert len(job.refusals) == (0 if kind == "redis" else 2)
+    assert len(job.refusals) == 2
     for said in job.refusals:
         assert "holds a harvest that this ledger does not know" in said
         assert "harvester rebuild" in said

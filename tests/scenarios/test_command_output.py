@@ -17,7 +17,6 @@ import pytest
 
 from harvester.testing import Faults
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer
 from tests.scenarios.command import Done, Ended, Start, asked, begun, harvest_at, succeeded, until
 from tests.support import A, B, Wechat, harvest, stored
 
@@ -289,16 +288,6 @@ def test_a_missing_password_is_no_difference(
         assert said in line
     done = harvest("verify", cwd=tmp_path, PGPASSWORD=PASSWORD)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, SAME)
-
-
-def test_a_feed_cannot_be_verified(wechat: Start, redis: RedisServer, tmp_path: Path) -> None:
-    redis.empty()
-    for more in ((), ("--sink", f"jsonl:{tmp_path / 'lines'}")):
-        ledger = tmp_path / f"out{len(more)}"
-        run_into(wechat, tmp_path, "--sink", redis.url, *more, "--out", ledger)
-        done = succeeded("verify", "--out", ledger)
-        assert "cannot be read back; it was not verified" in done.stdout
-        assert (SAME in done.stdout) == bool(more)
 
 
 def test_a_library_that_is_missing_is_no_difference_and_no_agreement(

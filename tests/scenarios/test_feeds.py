@@ -1,4 +1,4 @@
-"""Feeds as sinks, through the command: standard output, and Redis streams."""
+"""Standard output as a sink, through the command."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis as driver
 
-from tests.redis_server import PASSWORD, RedisServer
-from tests.scenarios.command import Start, asked, begun, killed_within, succeeded
-from tests.scenarios.places import followed
-from tests.support import KILLS, A, Wechat, assert_exactly_the_truth, command, environment, harvest
+from tests.scenarios.command import Start, asked, killed_within
+from tests.support import KILLS, A, Wechat, assert_exactly_the_truth, command, environment
 
 pytestmark = pytest.mark.thorough
 
@@ -122,64 +119,3 @@ def test_kills_lose_nothing_and_no_line_is_torn(wechat: Start, tmp_path: Path) -
         subprocess.run(job(server, tmp_path / "h"), stdout=file, env=environment(), check=True,
                        timeout=60, stderr=subprocess.DEVNULL)  # fmt: skip
     assert_exactly_the_truth(figures(out.read_bytes()), server.simulator, (A,), BEGIN, END)
-
-
-# Redis streams as a sink, through the command.
-
-
-BEGIN, END = date(2024, 1, 1), date(2024, 3, 31)
-KEY = "harvester:getarticlesummary"
-
-
-def redis_job(wechat: Wechat, home: Path, empty: RedisServer, *more: str) -> list[str]:
-    where = ("--out", home, "--sink", empty.url)
-    return asked(wechat.url, "getarticlesummary", BEGIN, END, *where, *more)
-
-
-def redis_figures(empty: RedisServer) -> list[dict[str, Any]]:
-    return followed(f"{empty.url}?prefix=harvester", "getarticlesummary")
-
-
-@pytest.fixture
-def empty(redis: RedisServer) -> RedisServer:
-    """A empty that holds nothing."""
-    redis.empty()
-    return redis
-
-
-def test_the_command_fills_and_refreshes(empty: RedisServer, tmp_path: Path, wechat: Start) -> None:
-    simulated = wechat()
-    lengths = []
-    for more in ((), (), ("--refresh",)):
-        result = succeeded(*redis_job(simulated, tmp_path, empty, *more))
-        assert PASSWORD not in result.stdout + result.stderr
-        assert_exactly_the_truth(redis_figures(empty), simulated.simulator, (A,), BEGIN, END)
-        with driver.Redis.from_url(empty.url) as client:
-            lengths.append(client.xlen(KEY))
-    assert lengths[0] == lengths[1]  # what was committed is not sent again
-    for path in tmp_path.iterdir():
-        assert PASSWORD.encode() not in path.read_bytes()
-
-
-def test_a_deleted_stream_stops_the_run(empty: RedisServer, tmp_path: Path, wechat: Start) -> None:
-    simulated = wechat()
-    succeeded(*redis_job(simulated, tmp_path, empty))
-    with driver.Redis.from_url(empty.url) as client:
-        client.delete(KEY)
-    again = harvest(*redis_job(simulated, tmp_path, empty, "--refresh"))
-    assert again.returncode == 4
-    assert "though the ledger says that its records were sent" in again.stderr
-    assert "Traceback" not in again.stderr
-    assert PASSWORD not in again.stderr
-
-
-@pytest.mark.timeout(600)
-def test_kills_at_any_moment_lose_nothing(
-    empty: RedisServer, tmp_path: Path, wechat: Start
-) -> None:
-    simulated, draw = wechat(latency=0.002), random.Random(20261125)
-    arguments = redis_job(simulated, tmp_path, empty, "--concurrency", "1", "--rate", RATE)
-    for _ in range(KILLS):
-        killed_within(begun(*arguments), simulated, draw.uniform(0.0, 0.15))
-    succeeded(*redis_job(simulated, tmp_path, empty))
-    assert_exactly_the_truth(redis_figures(empty), simulated.simulator, (A,), BEGIN, END)

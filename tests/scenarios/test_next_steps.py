@@ -21,13 +21,12 @@ OLD = ("run", "users", "--appid", A, "--start", "2010-01-01", "--end", "2010-02-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((*RUN, "--secret", "x"), ("'--secret'. A secret is read from the environment variable"
-         " HARVESTER_SECRET.")),
+        ((*RUN, "--secret", "x"), " A secret is read from the environment variable HARVESTER_"),
         (("status",), ("there is no ledger at harvest/ledger.sqlite; harvest first (harvester run),"
          " or name the place of the harvest (--out DIR, or --ledger)")),
         (OLD, "no data before 2014-12-01; --start first begins at the first day of each"),
-        ((*RUN, "--sink", "xlsx:x.xlsx"), ("xlsx: is an export, not a sink; harvest into a sink,"
-         " for instance jsonl:DIR")),
+        ((*RUN, "--sink", "xlsx:x.xlsx"), ("xlsx: is an export, not a sink: it is made from a"
+         " sink, as jsonl:DIR, by --export xlsx:…")),
         ((*RUN, "--rate", "0/s"), "--rate '0/s': expected a number above 0 with its unit"),
         ((*RUN, "--base-url", "ftp://x"), "invalid --base-url 'ftp://x': expected an http or"),
         (("run", "articles,messages", "--appid", A, *DAYS), ("separate names by spaces: articles"

@@ -102,12 +102,14 @@ def test_an_interrupt_at_any_moment_after_the_start_shows_no_traceback(tmp_path:
 
 @pytest.mark.usefixtures("_interruptible")
 def test_a_wait_for_a_server_is_told_and_ends_with_the_first_interrupt(tmp_path: Path) -> None:
-    with begun(*RUN, "--sink", f"redis://127.0.0.1:{free_port()}/0", cwd=tmp_path) as process:
+    with begun(*RUN, "--sink", f"mysql://u@127.0.0.1:{free_port()}/db", cwd=tmp_path) as process:
         assert process.stderr is not None
         told = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
-    assert re.match("harvester: redis.* does not answer .*; it is called again for up to", told)
+    assert re.match(
+        "harvester: the database .* does not answer .*; it is called again for up to", told
+    )
     assert process.returncode == 130, said
     assert said == "harvester: interrupted; run the same command again to go on\n"
 

@@ -1,4 +1,4 @@
-"""In a notebook, whose loop runs already, `run_sync` runs, shows a bar, and returns a report."""
+"""In a notebook, whose loop runs already, `run_sync` calls its observer and returns a report."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ nbformat = pytest.importorskip("nbformat")
 
 pytestmark = pytest.mark.thorough
 
-SETUP = "import asyncio, harvester\nasyncio.get_running_loop()"
+SETUP = """
+import asyncio, harvester
+asyncio.get_running_loop()
+def show(event):
+    if isinstance(event, harvester.events.Committed):
+        print(event.windows[-1], end="\\r")
+"""
 RUN = """
 report = harvester.run_sync(
     harvester.Account({appid!r}, secret="practice"), "getinterfacesummaryhour",
     "2024-01-01", "2024-01-31", sink="jsonl:out", base_url={url!r}, rate="1000/s",
+    on_event=show,
 )
 report
 """
 
 
-def test_a_notebook_shows_a_bar_and_the_report_as_html(wechat: Start, tmp_path: Path) -> None:
+def test_a_notebook_shows_what_the_observer_prints_and_the_report_as_html(
+    wechat: Start, tmp_path: Path
+) -> None:
     cells = [SETUP, RUN.format(appid=A, url=wechat().url)]
     notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
     client = nbclient.NotebookClient(
@@ -33,9 +42,8 @@ def test_a_notebook_shows_a_bar_and_the_report_as_html(wechat: Start, tmp_path: 
     )
     client.execute()
     outputs: list[Any] = notebook.cells[1].outputs
-    bar, report = outputs
-    assert bar.output_type == "display_data"
-    assert "<progress value='31' max='31'" in bar.data["text/html"]
-    assert "31/31 windows, 744 records" in bar.data["text/html"]
+    progress, report = outputs
+    assert (progress.output_type, progress.name) == ("stream", "stdout")
+    assert "getinterfacesummaryhour 2024-01-" in progress.text
     assert report.output_type == "execute_result"
     assert "<b>harvester: complete</b>" in report.data["text/html"]

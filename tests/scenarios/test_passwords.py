@@ -14,7 +14,6 @@ import click
 import pytest
 
 import harvester
-from harvester import plugins
 from harvester.cli import main
 from harvester.cli.commands import cli
 from harvester.config.accounts import ACCOUNT_KEYS, PLATFORM_KEYS
@@ -42,23 +41,22 @@ def urls(
     here = ("--base-url", "http://127.0.0.1:1", "--attempts", "1")
     own = f"user:PASSWORD@127.0.0.1:{postgres.port}/db"
     my = f"mysql://user:PASSWORD@127.0.0.1:{mysql.port}/db"
-    stream = f"user:PASSWORD@127.0.0.1:{redis.port}/0"
+    store = f"user:PASSWORD@127.0.0.1:{redis.port}/0"
     return {
         "postgresql": (*here, "--sink", f"postgresql://{own}"),
         "postgresql and options": (*here, "--sink", f"postgresql://{own}?sslmode=prefer"),
         "mysql": (*here, "--sink", my),
         "mysql and options": (*here, "--sink", f"{my}?ssl_ca=/no/file"),
-        "redis sink": (*here, "--sink", f"redis://{stream}"),
-        "redis store": (*here, "--token-store", f"redis://{stream}"),
-        "store of an unknown kind": (*here, "--token-store", f"redi://{stream}"),
+        "redis store": (*here, "--token-store", f"redis://{store}"),
+        "store of an unknown kind": (*here, "--token-store", f"redi://{store}"),
         "sink of an unknown kind": (*here, "--sink", f"postgre://{own}"),
         "base URL": ("--base-url", "https://user:PASSWORD@api.weixin.qq.com"),
     }
 
 
 PLACES = [
-    "postgresql", "postgresql and options", "mysql", "mysql and options", "redis sink",
-    "redis store", "store of an unknown kind", "sink of an unknown kind", "base URL",
+    "postgresql", "postgresql and options", "mysql", "mysql and options", "redis store",
+    "store of an unknown kind", "sink of an unknown kind", "base URL",
 ]  # fmt: skip
 
 
@@ -158,7 +156,7 @@ ENDED = {"simulate": ("--span", "x"), "run": RUN[1:], "plan": RUN[1:]}
 def right(name: str | None, url: str) -> bool:
     """Whether it is the right place for a URL."""
     return url.partition(":")[0] in {
-        "sink": ("postgresql", "redis", "mysql"), "ledger": ("postgresql",),
+        "sink": ("postgresql", "mysql"), "ledger": ("postgresql",),
         "token_store": ("redis",),
     }.get(name or "", ())  # fmt: skip
 
@@ -284,10 +282,6 @@ def test_no_error_of_the_library_holds_the_password_of_a_url_in_a_wrong_place(
     with pytest.raises(harvester.HarvestError) as caught:
         harvester.run_sync(**given)
     assert not PARTS.search(chain(caught.value))
-
-
-def test_the_name_of_a_stream_has_no_user_which_may_be_the_password() -> None:
-    assert not PARTS.search(plugins.sink("redis://Zq7XwKv9Jy@h:1/0").identity)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`harvester report`: a page and a card from the ledger of a run, also while it is written."""
+"""`harvester report`: a page from the ledger of a run, also while it is written."""
 
 from __future__ import annotations
 
@@ -48,19 +48,17 @@ def unpacked(page: str, name: str) -> Any:
 
 
 @pytest.mark.usefixtures("ran")
-def test_a_run_becomes_a_page_and_a_card(tmp_path: Path) -> None:
-    said, page = written(tmp_path, "--svg", tmp_path / "card.svg", "--lang", "en")
-    headline, places = said.splitlines()
+def test_a_run_becomes_a_page(tmp_path: Path) -> None:
+    said, page = written(tmp_path, "--lang", "en")
+    headline, place = said.splitlines()
     assert headline == "Jan 31, 2024, is complete"
-    assert places == f"{tmp_path}/page.html, {tmp_path}/card.svg"
+    assert place == f"{tmp_path}/page.html"
     assert f'<span lang="en">{headline}</span>' in page
     assert '<span lang="zh">2024年1月31日的数据已到齐</span>' in page
     assert '<html lang="en">' in page
     assert '<html lang="zh-CN">' in written(tmp_path, LC_ALL="zh_CN.UTF-8")[1]
     assert '<html lang="en">' in written(tmp_path, LC_ALL="C.UTF-8")[1]
-    assert headline in (tmp_path / "card.svg").read_text(encoding="utf-8")
-    assert sorted(path.name for path in tmp_path.glob("*.[hs]?[mg]*")) == ["card.svg", "page.html"]
-    assert not [*tmp_path.glob(".page*"), *tmp_path.glob(".card*")]
+    assert not [*tmp_path.glob(".page*")]
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o666 & ~mask
@@ -152,8 +150,6 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
     before = ledger.read_bytes()
     for given, said in (
         (("--html", ledger), f"{ledger} is there and is no page; choose another file"),
-        (("--svg", ledger), f"{ledger} is there and is no picture; choose another file"),
-        (("--html", page, "--svg", page), f"two files; {page} is named twice"),
         (("--html", "-"), "the page is a file; name one"),
     ):
         done = harvest("report", "--out", tmp_path, *given, cwd=tmp_path)
@@ -161,8 +157,7 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
         assert said in done.stderr
     assert ledger.read_bytes() == before
     for _ in range(2):
-        pair = ("--html", page, "--svg", tmp_path / "card.svg")
-        assert harvest("report", "--out", tmp_path, *pair).returncode == 0
+        assert harvest("report", "--out", tmp_path, "--html", page).returncode == 0
 
 
 @pytest.mark.usefixtures("ran")
@@ -201,3 +196,17 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     said = f"harvester: {page} cannot be written (No such file or directory)\n"
     assert refused("--html", page, "--no-curves") == said
     assert "'--lang': 'fr' is not one of 'zh', 'en'" in refused("--lang", "fr")
+
+
+@pytest.mark.usefixtures("ran")
+def test_without_its_library_the_page_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['jinja2'] = None\n")
+    page = tmp_path / "page.html"
+    done = harvest("report", "--out", tmp_path, "--html", page, PYTHONPATH=str(tmp_path))
+    package = "'wechat-harvester[report]'"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "harvester: the report page needs its library:"
+        f" pip install {package}, or pipx inject wechat-harvester {package}\n"
+    )
+    assert not page.exists()

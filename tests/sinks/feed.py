@@ -1,18 +1,14 @@
-"""What the tests of feeds share: batches, death at any step, a job and a consumer."""
+"""What tests of sinks share: batches, death at any step, a job, a reader of standard output."""
 
 from __future__ import annotations
 
 import json
-import re
-import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import count
 from typing import Any
 
-import harvester.sinks.redis
 from harvester import durable
 from harvester.model import Batch, Window
 
@@ -121,53 +117,27 @@ async def job(make: Callable[[], Any], ledger: Ledger) -> None:
         await sink.close()
 
 
-# a consumer
-
-_READ, _STANDING = re.findall(r"::\n\n((?:    .*\n|\n)+)", harvester.sinks.redis.__doc__ or "")
+# a reader
 
 
-def entries_of(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
-    """Lines of standard output, all of which have come, as the entries of a stream."""
-    found = [json.loads(line) for line in lines]
-    windows = [(line["_id"].rpartition("/")[0], line["_version"]) for line in found]
-    sizes = Counter(windows)
-    for line, window in zip(found, windows, strict=True):
-        yield {
-            "id": line.pop("_id"),
-            "version": str(line.pop("_version")),
-            "records": str(sizes[window]),
-            "record": json.dumps(line),
-        }
+def latest(lines: Iterable[bytes]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """By window, the records that a reader of standard output ends with.
+
+    Of the windows that overlap it keeps the one with the latest version.
+    """
+    found: dict[tuple[str, ...], dict[int, dict[str, dict[str, Any]]]] = {}
+    for line in lines:
+        record = json.loads(line)
+        *window, number = record.pop("_id").split("/")
+        versions = found.setdefault(tuple(window), {})
+        versions.setdefault(record.pop("_version"), {})[number] = record
+    return {
+        window: list(versions[max(versions)].values())
+        for window, versions in found.items()
+        if not any(_overlap(window, w) and max(v) > max(versions) for w, v in found.items())
+    }
 
 
-class Consumer:
-    """Follows a feed by the code that the docstring of the Redis sink shows."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, Any] = {"json": json, "parts": {}, "windows": {}}
-        self._read = compile(textwrap.dedent(_READ), "read an entry", "exec")
-
-    def read(self, entries: Iterable[Mapping[str, str]]) -> None:
-        for entry in entries:
-            self._names["entry"] = entry
-            exec(self._read, self._names)
-
-    @property
-    def standing(self) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-        """The records of each window that stands."""
-        exec(textwrap.dedent(_STANDING), self._names)
-        found: dict[tuple[str, ...], list[dict[str, Any]]] = self._names["standing"]
-        return found
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """All records that stand."""
-        return [record for records in self.standing.values() for record in records]
-
-    @property
-    def windows(self) -> dict[tuple[str, ...], list[int]]:
-        """The numbers of each window that stands."""
-        return {
-            window: sorted(record["n"] for record in records)
-            for window, records in self.standing.items()
-        }
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two windows have an account, an interface and a day in common."""
+    return one[:2] == other[:2] and one[2] <= other[3] and other[2] <= one[3]

@@ -284,7 +284,6 @@ def test_a_feed_beside_a_database_is_not_asked_for_what_was_harvested(tmp_path: 
         async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
             await ledger.commit([], {sink: {"mine": "1-1"}})
 
-    asyncio.run(know("redis://h:6379/0"))
     asyncio.run(know("-"))
     with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
         harvester.read(tmp_path, MINE)

@@ -38,12 +38,6 @@ def test_options_stand_behind_a_question_mark() -> None:
         ("sqlite:?", "write it as sqlite:FILE"),
         ("sqlite:x.db?", "write it as sqlite:FILE"),
         ("sqlite:x.db?wal=0", "sqlite has no option 'wal'"),
-        ("redis:", "redis://HOST:PORT/DB"),
-        ("redis://", "redis://HOST:PORT/DB"),
-        ("redis://h/x", "redis://HOST:PORT/DB"),
-        ("redis://:zqzq@h:port", "redis://HOST:PORT/DB"),
-        ("redis://:zqzq@h/0?prefx=a", "redis has no option 'prefx'"),
-        ("redis://:zq?zq@h/0", r"a \? in a password is written %3F"),
         ("-:", "these are known: -, "),
     ],
 )
@@ -60,7 +54,6 @@ def test_a_spec_that_is_none_is_told_in_one_sentence_without_its_keys(spec: str,
         ("jsonl:x?compress=zstd", "backports compression", "zstd"),
         ("postgresql://h/db", "psycopg", "postgres"),
         ("mysql://h/db", "pymysql", "mysql"),
-        ("redis://h", "redis", "redis"),
     ],
 )
 def test_a_sink_whose_package_is_not_here_says_how_to_install_it(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from redis import Redis
 
 from harvester import plugins
 from harvester.sinks.base import Sink
@@ -19,8 +18,7 @@ from harvester.sinks.stdout import StandardOutput
 from harvester.testing import SINK_CHECKS, check_sink
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
-from tests.redis_server import RedisServer
-from tests.sinks.feed import Consumer, entries_of
+from tests.sinks.feed import latest
 from tests.sinks.small_ledger import documents
 
 Record = dict[str, Any]
@@ -70,20 +68,6 @@ def of_server(fixture: str) -> Make:
     return kind
 
 
-def of_redis(home: Path, request: pytest.FixtureRequest) -> Kind:
-    server: RedisServer = request.getfixturevalue("redis")
-    server.empty()
-
-    def read(name: str) -> list[Record]:
-        consumer = Consumer()
-        with Redis.from_url(server.url, decode_responses=True) as client:
-            for key in client.keys(f"{name}:*"):
-                consumer.read(entry for _, entry in client.xrange(key))
-        return consumer.records
-
-    return Kind(lambda name: plugins.sink(f"{server.url}?prefix={name}"), read)
-
-
 def of_stdout(home: Path, request: pytest.FixtureRequest) -> Kind:
     """Standard output goes into a file; `test_stdout` has pipes."""
 
@@ -93,9 +77,8 @@ def of_stdout(home: Path, request: pytest.FixtureRequest) -> Kind:
         return StandardOutput(end)
 
     def read(name: str) -> list[Record]:
-        consumer = Consumer()
-        consumer.read(entries_of((home / name).read_bytes().splitlines()))
-        return consumer.records
+        lines = (home / name).read_bytes().splitlines()
+        return [record for records in latest(lines).values() for record in records]
 
     sends_nothing_of_an_empty_window = frozenset({"empty", "any_order", "crash"})
     return Kind(make, read, without=sends_nothing_of_an_empty_window)
@@ -109,7 +92,6 @@ KINDS: Mapping[str, Make] = {
     "sqlite": of_database("sqlite:{}.db"),
     "postgresql": of_server("postgres"),
     "mysql": of_server("mysql"),
-    "redis": of_redis,
     "stdout": of_stdout,
 }
 """A new kind of sink is a row here."""

@@ -28,7 +28,7 @@ from harvester.errors import (
 from harvester.events import Report
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Action, Verdict
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.sinks.lines import JsonLines
 from harvester.transport import HttpTransport
 
@@ -94,8 +94,8 @@ PLATFORM = harvester.Platform("wx0", "secret", Path("ticket"))
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Options(rate="fast"),
-        lambda: Options(daily_quota=0),
+        lambda: engine_options(rate="fast"),
+        lambda: engine_options(daily_quota=0),
         lambda: harvester.Platform("", "secret", "ticket"),
         lambda: PLATFORM.account("wx1", "refresh token"),
         lambda: CommandToken([]),
@@ -106,7 +106,6 @@ PLATFORM = harvester.Platform("wx0", "secret", Path("ticket"))
         lambda: JsonLines("data", compress="brotli"),
         lambda: plugins.sink("postgresql:h"),
         lambda: plugins.sink("mysql://h"),
-        lambda: plugins.sink("redis://h:port"),
         lambda: plugins.sink("parquet:DIR"),
     ],
 )

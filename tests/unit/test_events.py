@@ -18,6 +18,7 @@ from harvester.events import (
     Paused,
     Report,
     RunStarted,
+    Wait,
     Windows,
 )
 from harvester.model import Window
@@ -165,3 +166,38 @@ def test_who_waits_for_what_is_told_by_account_and_interface() -> None:
         {"appid": "wx2", "endpoint": "e", "reason": "quota", "seconds": 0.0, "windows": 3,
          "until": "1970-01-01T00:10:50Z", "begin_date": "2020-01-01", "end_date": "2020-01-04"},
     ]  # fmt: skip
+
+
+# the report as a notebook shows it
+
+
+def test_a_report_is_a_table_in_html() -> None:
+    html = Report(windows=Windows(1_234, 0, 1_234), records=56_789)._repr_html_()
+    assert html.startswith("<div><b>harvester: complete</b><table>")
+    assert ">1,234</td>" in html
+    assert ">56,789</td>" in html
+    assert "<ul>" not in html
+
+
+def test_all_that_came_from_outside_is_escaped_in_html() -> None:
+    evil = "<script>alert('1')</script>&\"'"
+    report = Report(
+        state=evil,
+        failures=[Failure("wx<1>", "e<2>", FIRST, FIRST, evil)],
+        waits=[Wait("wx<3>", evil, windows=1, until=0.0, begin=FIRST, end=FIRST)],
+        notes=[evil],
+        until=0.0,
+    )
+    html = report._repr_html_()
+    assert html.count("&lt;script&gt;") == 4
+    assert "<script" not in html
+    assert "<1>" not in html
+    assert "<3>" not in html
+    assert "goes on from" in html
+
+
+def test_of_many_causes_the_first_are_shown() -> None:
+    failures = [Failure("wx1", "e", FIRST, FIRST, f"reason {n}") for n in range(500)]
+    html = Report(state="partial", failures=failures)._repr_html_()
+    assert html.count("<li>") == 21
+    assert "<li>and 480 more</li>" in html

@@ -59,7 +59,7 @@ def test_a_sink_is_filled_with_all_that_stands_in_another(
     assert copied == (6, "")
     assert [len(group) for group in new.groups] == [2, 2, 1, 1]
     assert checkpoint == {"writes": "4"}
-    assert new.fences == [{A: 1, B: 1}, {A: 1, B: 1}, {B: 1}, {A: 1}]
+    assert new.fences == [{A: 1}, {B: 1}, {B: 1}, {A: 1}]
     written = [each for group in new.groups for each in group]
     assert {each.window: each.tally for each in written} == {
         each.window: each.tally for each in stands

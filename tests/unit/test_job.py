@@ -122,7 +122,7 @@ def test_a_password_in_a_url_is_found(url: str, *, holds: bool) -> None:
     [
         ({"sink": f"postgresql://u:{PASSWORD}@host/db"}, "PGPASSWORD or ~/.pgpass"),
         ({"sink": ["jsonl:x", f"postgresql://host/db?password={PASSWORD}"]}, "PGPASSWORD"),
-        ({"sink": Secret(f"redis://:{PASSWORD}@host")}, "HARVESTER_REDIS_PASSWORD"),
+        ({"sink": Secret(f"mysql://:{PASSWORD}@host")}, "MYSQL_PWD"),
         ({"ledger": f"postgresql://u:{PASSWORD}@host/db"}, "PGPASSWORD or ~/.pgpass"),
         ({"token_store": f"rediss://:{PASSWORD}@host"}, "HARVESTER_REDIS_PASSWORD"),
         ({"base_url": f"https://u:{PASSWORD}@host"}, "leave it out of the URL"),

@@ -28,7 +28,7 @@ from harvester.plan import Cut, Days, Grid
 from harvester.planner import Need, Plan, build_plan, demands, known, needed
 from harvester.policy import NOT_READY_AGAIN
 from harvester.queues import InterfaceQueue
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.stores import MemoryStore
 from tests.support import A, B, at, noon, scope
 from tests.support import days as all_days
@@ -226,12 +226,14 @@ def plan_of(
     async def run() -> Plan:
         asked = replace(scope(day(begin), day(end), appids, endpoints), caps=caps or {})
         if tmp_path is None:
-            return await build_plan(asked, Options(**options), None, no_send, wall, stored=stored)
+            return await build_plan(
+                asked, engine_options(**options), None, no_send, wall, stored=stored
+            )
         async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
             await ledger.commit(outcomes, {})
             if fill is not None:
                 await fill(ledger)
-            return await build_plan(asked, Options(**options), ledger, no_send, wall)
+            return await build_plan(asked, engine_options(**options), ledger, no_send, wall)
 
     return asyncio.run(run())
 
@@ -540,7 +542,7 @@ async def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
     monkeypatch.setattr(planner, "shared_token", lambda *how: given_.append(how) or shared(*how))
     store = MemoryStore()
     asked = replace(scope(*days("2024-02-05", "2024-02-09")), store=store)
-    await build_plan(asked, Options(rate="7/s", burst=3), None, no_send, WALL, noon)
+    await build_plan(asked, engine_options(rate="7/s", burst=3), None, no_send, WALL, noon)
     how, token = sorted(given_, key=len)
     assert how == (Rate(7, 1.0), 3)
     assert (*token[:2], token[2].func, *token[3:]) == (A, asked.accounts[A], no_send, store, noon)
@@ -549,7 +551,7 @@ async def test_the_limiter_and_the_token_of_an_account_get_what_was_asked_for(
 async def test_an_account_that_another_worker_held_just_now_waits_for_a_period_of_its_rate() -> (
     None
 ):
-    asked, options = scope(*days("2024-02-05", "2024-02-09")), Options(rate="6/m")
+    asked, options = scope(*days("2024-02-05", "2024-02-09")), engine_options(rate="6/m")
     leases = {A: Lease(A, 7, idle=20.0)}
     plan = await build_plan(asked, options, None, no_send, WALL, leases=leases)
     assert plan.accounts[0].limiter.delay() == pytest.approx(40.0, abs=1.0)
@@ -574,7 +576,7 @@ def test_a_window_is_one_of_its_account_and_interface() -> None:
 
 async def test_the_windows_of_a_claimed_account_have_the_epoch_of_its_lease() -> None:
     asked, leases = scope(*days("2024-02-05", "2024-02-09")), {A: Lease(A, 7)}
-    plan = await build_plan(asked, Options(), None, no_send, WALL, leases=leases)
+    plan = await build_plan(asked, engine_options(), None, no_send, WALL, leases=leases)
     assert [queue.epoch for queue in queues_of(plan)] == [7]
 
 

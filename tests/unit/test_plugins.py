@@ -137,7 +137,7 @@ def test_somebodys_interface_and_sink_come_in_by_the_same_door(tmp_path: Path) -
             "['getusercumulate', 'getusersummary', 'users'] [True, True, False]",
             "['users']",
             "['old']",
-            "['-', 'jsonl', 'kept', 'memory', 'mysql', 'postgresql', 'redis', 'rediss', 'sqlite']",
+            "['-', 'jsonl', 'kept', 'memory', 'mysql', 'postgresql', 'sqlite']",
             "kept:a:b",
         ],
         "",

@@ -13,9 +13,9 @@ from harvester.datacube import INTERFACES
 from harvester.model import Batch, Window
 from harvester.report import verdict
 from harvester.report.causes import KINDS, kind_of
-from harvester.report.data import RECENT, Overview, runs_of
 from harvester.report.figures import DAYS as DAYS_OF_CURVES
 from harvester.report.figures import TOTALS, Article, days_for, figures
+from harvester.report.overview import RECENT, Overview, runs_of
 from harvester.report.page import newest
 from harvester.report.verdict import Figure
 from harvester.report.words import INTERFACE_TITLES, TEXTS, compact, moment, share
@@ -206,7 +206,7 @@ def test_a_cause_is_one_thing_to_do_for_all_its_accounts() -> None:
     seen = ledger.seen()
     secret, address = seen.causes
     assert ([*secret.appids], sum(secret.days.values())) == (["wx0", "wx2"], 4 * DAYS)
-    assert [each.rid for each in secret.said.values()] == ["r0"]  # one sentence, without the appid
+    assert [*secret.messages.values()] == ["r0"]  # one sentence, without the appid
     assert (address.ip, [*address.appids]) == ("203.0.113.7", ["wx1", "wx3"])
     assert verdict.cause_title(address, seen) == (
         "本机 IP 203.0.113.7 不在白名单",

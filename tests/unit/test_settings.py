@@ -15,7 +15,15 @@ import pytest
 import harvester
 from harvester.cli.commands import cli
 from harvester.limiter import Rate
-from harvester.settings import KEYWORDS, OPTIONS, REQUIRED, InvalidOptionError, Options, check, read
+from harvester.settings import (
+    KEYWORDS,
+    OPTIONS,
+    REQUIRED,
+    InvalidOptionError,
+    check,
+    engine_options,
+    read,
+)
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -59,7 +67,7 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
     parameters = {parameter.name: parameter for parameter in COMMANDS[command].params}
     own = {
         "rebuild": {"sink"},
-        "report": {"html", "svg", "no_curves", "sink", "lang"},
+        "report": {"html", "no_curves", "sink", "lang"},
         "verify": {"sink", "as_json"},
         "endpoints": {"name", "as_json"},
         "plan": {"as_json"},
@@ -168,7 +176,7 @@ def test_a_base_url_is_not_shown() -> None:
 
 
 def test_without_options_a_run_is_careful() -> None:
-    assert Options() == Options(
+    assert engine_options() == engine_options(
         rate=Rate(300, 60.0), burst=1, concurrency=64, account_concurrency=None, attempts=8,
         patience=600.0, daily_quota=None, ask_quota=False, order="newest", refresh=False,
         wait=False,
@@ -176,7 +184,7 @@ def test_without_options_a_run_is_careful() -> None:
 
 
 def test_the_engine_gets_values_that_are_parsed() -> None:
-    options = Options(rate="10/s", patience="2m")
+    options = engine_options(rate="10/s", patience="2m")
     assert (options.rate, options.patience) == (Rate(10, 1.0), 120.0)
     assert replace(options, concurrency=3).rate == Rate(10, 1.0)
 
@@ -192,7 +200,7 @@ def test_the_engine_gets_values_that_are_parsed() -> None:
     ],
 )  # fmt: skip
 def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
-    Options(**options)
+    engine_options(**options)
 
 
 @pytest.mark.parametrize(
@@ -215,4 +223,4 @@ def test_options_that_can_be_are_taken(options: dict[str, Any]) -> None:
 )
 def test_options_that_cannot_be_are_refused_by_name(options: dict[str, Any], said: str) -> None:
     with pytest.raises(harvester.UsageError, match=f"^{re.escape(said)}"):
-        Options(**options)
+        engine_options(**options)

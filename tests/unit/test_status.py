@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -177,6 +178,30 @@ def test_json_has_totals_causes_and_each_stream_with_its_ranges(there: Harvest) 
         ("failed", "2024-01-22", "2024-01-22"),
     ]
     assert other["ranges"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "end", "missing", "not_asked"),
+    [
+        ("getupstreammsgweek", "2023-12-30", "2024-01-31", 21, 5),
+        ("getupstreammsgmonth", "2023-11-30", "2024-01-30", 31, 31),
+        ("getupstreammsgmonth", "2024-01-02", "2024-01-30", 0, 29),
+        ("getweanalysisappiduserportrait", "2024-01-01", "2024-01-31", 0, 24),
+    ],
+)
+def test_days_that_no_window_can_have_are_not_missing(
+    name: str, begin: str, end: str, missing: int, not_asked: int, there: Harvest
+) -> None:
+    first, last = date.fromisoformat(begin), date.fromisoformat(end)
+    week = [] if "month" in name else [outcome(A, 8, 14, name=name)]
+    there.ledger([(A, name, first, last)], week)
+    found = there.as_json()
+    days = (last - first).days + 1
+    assert (found["missing"], found["not_asked"]) == (missing, not_asked)
+    assert found["final"] == days - missing - not_asked
+    text = there.told()
+    assert ("missing" in text) is bool(missing)
+    assert sum(map(int, re.findall(r"\((\d+) days?\) not asked for: ", text))) == not_asked
 
 
 @pytest.mark.parametrize(

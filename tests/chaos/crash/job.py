@@ -30,7 +30,7 @@ from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
 from harvester.plan import last_settled_day
 from harvester.rebuild import rebuild
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.sinks.base import Sink
 from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
@@ -90,7 +90,7 @@ async def _run(sink: Sink, directory: Path, day: Day, ledger: bool) -> Report:
         directory.mkdir(exist_ok=True)
     engine = Engine(
         replace(asked, store=store),
-        Options(rate="100000/s", concurrency=4, refresh=day.refresh),
+        engine_options(rate="100000/s", concurrency=4, refresh=day.refresh),
         FakeTransport(simulator(loop.wall), latency=0.001),
         [sink],
         SqliteLedger(directory / FILE_NAME) if ledger else None,

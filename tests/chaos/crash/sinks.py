@@ -24,15 +24,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
-from redis import Redis
 
 from harvester import plugins
 from harvester.sinks.base import Sink
 from harvester.sinks.lines import JsonLines
 from harvester.sinks.mysql import MySQL
 from harvester.sinks.postgresql import PostgreSQL
-from harvester.sinks.redis import PASSWORD_VARIABLE, RedisStreams
-from tests import mysql_server, postgres_server, redis_server
+from tests import mysql_server, postgres_server
 from tests.support import META, bare
 
 if sys.version_info >= (3, 14):
@@ -67,7 +65,7 @@ class Row(NamedTuple):
 
 # servers: what the processes must know of one stands in their environment
 
-MYSQL, POSTGRES, REDIS = "CRASH_MYSQL", "CRASH_POSTGRES", "CRASH_REDIS"
+MYSQL, POSTGRES = "CRASH_MYSQL", "CRASH_POSTGRES"
 
 
 class Server(NamedTuple):
@@ -87,15 +85,9 @@ def _of_postgres(server: postgres_server.PostgresServer) -> Mapping[str, str]:
     return {POSTGRES: url, "PGPASSWORD": postgres_server.PASSWORD}
 
 
-def _of_redis(server: redis_server.RedisServer) -> Mapping[str, str]:
-    url = server.url.replace(f":{redis_server.PASSWORD}@", "")
-    return {REDIS: url, PASSWORD_VARIABLE: redis_server.PASSWORD}
-
-
 SERVERS = {
     "mysql": Server(mysql_server.mysql_server, _of_mysql),
     "postgres": Server(postgres_server.postgres_server, _of_postgres),
-    "redis": Server(redis_server.redis_server, _of_redis),
 }
 
 
@@ -229,36 +221,6 @@ def _clear_mysql(directory: Path) -> None:
         connection.cursor().execute(f"DROP DATABASE IF EXISTS {_place(directory)}")
 
 
-def _redis(directory: Path) -> Iterator[Record]:
-    """What a consumer keeps: of the windows that overlap the latest version, once it is whole."""
-    entries: dict[tuple[str, int], dict[str, Record]] = {}
-    sizes: dict[tuple[str, int], int] = {}
-    with Redis.from_url(os.environ[REDIS], password=os.environ[PASSWORD_VARIABLE]) as client:
-        for key in client.keys(f"{_place(directory)}:*"):
-            for _, fields in client.xrange(key):
-                entry = {name.decode(): value.decode() for name, value in fields.items()}
-                window, _, number = entry["id"].rpartition("/")
-                version = window, int(entry["version"])
-                sizes[version] = int(entry["records"])
-                if "record" in entry:
-                    entries.setdefault(version, {})[number] = json.loads(entry["record"])
-    whole = [version for version, size in sizes.items() if len(entries.get(version, ())) == size]
-    for window, version in whole:
-        if not any(version < later and _overlap(window, other) for other, later in whole):
-            yield from entries.get((window, version), {}).values()
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two windows, by their ids, have an account, an interface and a day in common."""
-    (*place, begin, end), (*other_place, other_begin, other_end) = one.split("/"), other.split("/")
-    return place == other_place and begin <= other_end and other_begin <= end
-
-
-def _clear_redis(directory: Path) -> None:
-    with Redis.from_url(os.environ[REDIS], password=os.environ[PASSWORD_VARIABLE]) as client:
-        client.delete(*client.keys(f"{_place(directory)}:*"))
-
-
 def _of_files(
     spec: str, read: Callable[[Path], Iterator[Record]], tear: Callable[[Path], None]
 ) -> Row:
@@ -278,16 +240,7 @@ SINKS: dict[str, Row] = {
         _make_postgresql, _postgresql, as_columns, server="postgres", clear=_clear_postgresql
     ),
     "mysql": Row(_make_mysql, _mysql, as_columns, server="mysql", clear=_clear_mysql),
-    "redis": Row(
-        lambda directory: RedisStreams(os.environ[REDIS], prefix=_place(directory)),
-        _redis,
-        server="redis",
-        clear=_clear_redis,
-    ),
 }
-
-FEEDS = {"redis"}
-"""No ledger can be made from what stands there: everything is sent again."""
 
 FILES = [name for name, row in SINKS.items() if row.spec]
 

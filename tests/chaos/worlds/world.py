@@ -33,8 +33,9 @@ from harvester.events import Event, Report, Stalled, Unreachable
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.limiter import Rate
 from harvester.model import HELD
+from harvester.options import Options
 from harvester.plan import Days, china, last_settled_day, quota_day
-from harvester.settings import Options
+from harvester.settings import engine_options
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.lines import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
@@ -157,7 +158,7 @@ class World:
             yield self._troubled()
         self._simulator.daily_quota = self._simulator.delay_until_hour = None
         self._now += HELD  # so that what still grows is asked for again
-        everybody = Options(rate="100/s", concurrency=draw.randint(1, 16), wait=True)
+        everybody = engine_options(rate="100/s", concurrency=draw.randint(1, 16), wait=True)
         end = last_settled_day(self._now)
         yield Course(QUIET, everybody, self._appids, (self._begin, end))
 
@@ -167,7 +168,7 @@ class World:
         yesterday = china(self._now).date() - timedelta(days=1)
         first = self._begin + timedelta(days=draw.choice((0, 0, 1, 5)))
         end = max(first, yesterday - timedelta(days=draw.choice((0, 0, 0, 1, 3))))
-        options = Options(
+        options = engine_options(
             rate=draw.choice(("1/s", "5/s", "100/s", "30/min", "7/s")),
             concurrency=draw.choice((1, 2, 3, 8, 32)),
             attempts=draw.randint(2, 8),

@@ -1,0 +1,155 @@
+"""The paths of the page's pictures, from numbers.
+
+Rule: pure; no markup.  One path a state, not an element a day: 1,000 accounts fit in the page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from harvester.report.causes import Text
+from harvester.report.figures import DAYS, Curve, Figures
+from harvester.report.overview import AccountView
+from harvester.report.streams import Counts
+from harvester.report.words import compact, month
+
+STACK = ("final", "provisional", "waiting", "failed", "missing")
+"""The states of a column, from below; empty days count as final."""
+HEIGHT = 24
+"""Of a column, in units; its width is 10."""
+WALL = 440, 230
+"""Width and height that the squares of all accounts fill, in pixels."""
+
+
+def stack(counts: Counts) -> tuple[int, int, int, int, int]:
+    """Days by the states of `STACK`."""
+    final, provisional, empty, waiting, failed, missing = counts
+    return final + empty, provisional, waiting, failed, missing
+
+
+def columns(counted: Sequence[Counts | None]) -> dict[str, str]:
+    """Stacked columns, a path a state; a part that is not 0 is never too small to be seen."""
+    paths: dict[str, str] = {}
+    for at, counts in enumerate(counted):
+        total = sum(counts) if counts else 0
+        if not counts or not total:
+            continue
+        low = HEIGHT
+        for state, high in zip(STACK, _heights(stack(counts), total), strict=True):
+            if high:
+                low -= high
+                paths[state] = paths.get(state, "") + f"M{at * 10} {low}h9v{high}h-9z"
+    return paths
+
+
+def _heights(parts: Sequence[int], total: int) -> list[int]:
+    heights = [max(round(part * HEIGHT / total), 2) if part else 0 for part in parts]
+    heights[heights.index(max(heights))] += HEIGHT - sum(heights)
+    return heights
+
+
+def years(months: range) -> list[tuple[str, str]]:
+    """Years below their Januaries, as a percentage and a text; as few as there is room for."""
+    januaries = [at for at in months if at % 12 == 0]
+    step = max(1, -(-len(januaries) // 6))
+    return [
+        (f"{100 * (at - months.start) / len(months):.2f}", str(at // 12))
+        for at in januaries[::step]
+    ] or [("0", month(months.start))]
+
+
+class Wall(NamedTuple):
+    """The squares of all accounts: how many there are in a row, and how large the picture is.
+
+    wide, high: in squares; width, height: in pixels; states: accounts by state.
+    """
+
+    per_row: int
+    wide: int
+    high: int
+    width: int
+    height: int
+    states: Mapping[str, int]
+
+
+def wall(accounts: Sequence[AccountView]) -> Wall:
+    """Squares as large as there is room for."""
+    count = max(len(accounts), 1)
+    cell = max(8, min(36, int((WALL[0] * WALL[1] / count) ** 0.5)))
+    per_row = max(WALL[0] // cell, -(-count * cell // (WALL[1] + 60)), 1)
+    size = 100 * WALL[0] // per_row / 100 if per_row * cell > WALL[0] else cell
+    wide, high = min(per_row, count), -(-count // per_row)
+    states = Counter(account.state for account in accounts)
+    return Wall(per_row, wide, high, round(wide * size), round(high * size), states)
+
+
+class WeekCard(NamedTuple):
+    """Bars of weeks: their paths, and what is written around them; texts by their key."""
+
+    key: str
+    note: str
+    total: Text
+    state: str
+    weeks: int
+    up: str
+    down: str
+    hatched: str
+    most: int
+    first: date
+    last: date
+
+
+def week_cards(figures: Figures) -> list[WeekCard]:
+    """Readers and followers of all accounts, by week."""
+    readers, gained, lost = (figures.weeks(name) for name in ("readers", "gained", "lost"))
+    cards = []
+    if any(value is not None for value in readers):
+        total = compact(_sum(readers[-4:]))
+        cards.append(_week_card("readers", "added_up", total, "provisional", readers, figures.last))
+    if any(value is not None for value in gained):
+        net = _sum(gained[-4:]) - _sum(lost[-4:])
+        zh, en = compact(net)
+        total = (f"+{zh}", f"+{en}") if net >= 0 else (zh, en)
+        cards.append(_week_card("gained", "four_weeks", total, "final", gained, figures.last, lost))
+    return cards
+
+
+def _sum(curve: Curve) -> int:
+    return sum(value or 0 for value in curve)
+
+
+def _week_card(
+    key: str, note: str, total: Text, state: str, above: Curve, last: date,
+    below: Curve | None = None,
+) -> WeekCard:  # fmt: skip
+    """Those below are drawn upside down; a week without figures is hatched."""
+    top = max([value or 0 for value in above]) or 1
+    deep = max([value or 0 for value in below or [0]])
+    full = 60 * top / (top + deep)
+    up = down = hatched = ""
+    for at, value in enumerate(above):
+        if value is None:
+            hatched += f"M{at * 10} 0h10v60h-10z"
+            continue
+        high = full * value / top
+        up += f"M{at * 10} {full - high:.1f}h8v{high:.1f}h-8z"
+        if below is not None:
+            down += f"M{at * 10} {full:.1f}h8v{full * (below[at] or 0) / top:.1f}h-8z"
+    first = last - timedelta(days=DAYS - 1)
+    return WeekCard(key, note, total, state, len(above), up, down, hatched, top, first, last)
+
+
+def line(weeks: Curve) -> str:
+    """A line of weeks, which is broken where there are no figures."""
+    top = max([value or 0 for value in weeks]) or 1
+    path, pen = "", "M"
+    for at, value in enumerate(weeks):
+        if value is None:
+            pen = "M"
+            continue
+        path += f"{pen}{at * 4} {19 - round(18 * value / top)}"
+        pen = "L"
+    return path

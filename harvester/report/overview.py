@@ -1,0 +1,576 @@
+"""One overview of a ledger: its sums, and what the page shows of each account and interface.
+
+Rule: reads the ledger alone, asks nobody else, and takes the time as an argument.
+
+Fresh and complete are judged apart: an account is fresh if each of its interfaces has its newest
+day; it is complete if all days asked for are there.  A ledger of which nothing was asked for within
+`RECENT`, or whose runs of today or yesterday ended at an older day, is an archive, and judged by
+the last day that was asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
+
+from harvester.coverage import Calendar
+from harvester.datacube import INTERFACES
+from harvester.endpoint import Endpoint, grid, load_of
+from harvester.ledger.base import Key, Ledger, WorkerState, shared
+from harvester.plan import (
+    ONE_DAY,
+    Cut,
+    Days,
+    china,
+    last_settled_day,
+    period_of,
+    quota_day,
+    quota_days,
+)
+from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
+from harvester.report.streams import (
+    LETTERS,
+    NOTHING,
+    RUN,
+    STATES,
+    Counts,
+    Reader,
+    Stream,
+    counts_of,
+    counts_to_dict,
+    covering,
+    sum_of,
+)
+
+SEEN_QUOTA = 1000
+"""Calls a day and interface that most accounts have, where neither an option nor use tells."""
+RECENT = timedelta(days=31)
+"""An interface of an account that was asked for nothing so young is not expected to be fresh."""
+WEEKS = 12
+KEPT = 20
+"""Streams that need attention, and appids of a cause, that are shown one by one."""
+
+ACCOUNT_STATES = {"todo": "failed", "late": "waiting", "here": "final", "old": "missing"}
+"""The states of an account, trouble first, each as the state of a day."""
+
+_FULL = re.compile(rb"[feo ]+")
+
+
+class Row(NamedTuple):
+    """An interface of an account: its days from the first one on, as an index of `shapes`."""
+
+    endpoint: str
+    first: date
+    shape: int
+
+
+@dataclass
+class AccountView:
+    """An account.
+
+    state: one of `ACCOUNT_STATES`; ``old``: nothing recent was asked for.  kind: the cause of what
+    is late, empty if nothing is.  late, expected: interfaces.  behind: days of the interface that
+    is latest; None if nothing ever came.  weeks: the last `WEEKS`, oldest first.
+    """
+
+    appid: str
+    name: str = ""
+    state: str = "old"
+    kind: str = ""
+    late: int = 0
+    expected: int = 0
+    behind: int | None = 0
+    counts: Counts = NOTHING
+    weeks: list[Counts] = field(default_factory=lambda: [NOTHING] * WEEKS)
+    rows: list[Row] = field(default_factory=list)
+    reasons: list[Cause] = field(default_factory=list)
+
+
+@dataclass
+class InterfaceView:
+    """An interface over all accounts; months: by the number of the month since the year 0."""
+
+    name: str
+    endpoint: Endpoint | None = None
+    counts: Counts = NOTHING
+    months: dict[int, Counts] = field(default_factory=dict)
+
+
+@dataclass
+class Totals:
+    """The sums of what was asked for.
+
+    stale: streams.  records: of those streams whose records are known; uncounted: the others.
+    """
+
+    accounts: int = 0
+    streams: int = 0
+    endpoints: set[str] = field(default_factory=set)
+    days: Days | None = None
+    counts: Counts = NOTHING
+    not_asked: int = 0
+    stale: int = 0
+    records: int = 0
+    uncounted: int = 0
+
+    def add(self, stream: Stream) -> None:
+        """One more interface of an account."""
+        self.streams += 1
+        self.endpoints.add(stream.key[1])
+        begin, end = self.days or stream.days
+        self.days = min(begin, stream.days[0]), max(end, stream.days[1])
+        self.not_asked += stream.not_asked
+        self.stale += bool(stream.overdue)
+        self.records += stream.records or 0
+        self.uncounted += stream.records is None
+
+
+@dataclass
+class Overview:
+    """All that is shown of a ledger.
+
+    made: the Unix time.  day: the newest day that can be there.  archive: nothing recent was asked
+    for.  last: the newest day that is stored.  behind: days that the newest figures are behind.
+    silent: days from the newest that was asked for to ``day``, 0 of an archive.  causes: by kind,
+    of accounts that are harvested; reasons: by state and message, of all.  calls: still to be
+    made; blocked: calls that a person must unblock first.  finished: the day on which all is
+    there, None if it cannot be told.  shapes: letters a day, as of `runs_of`, each once.
+    attention: the first streams that lack something, of ``to_attend``.  never: accounts of the
+    file of which the ledger knows nothing.
+    """
+
+    made: float
+    day: date
+    archive: bool = False
+    last: date | None = None
+    behind: int = 0
+    silent: int = 0
+    totals: Totals = field(default_factory=Totals)
+    accounts: list[AccountView] = field(default_factory=list)
+    interfaces: list[InterfaceView] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    reasons: list[Cause] = field(default_factory=list)
+    calls: int = 0
+    blocked: int = 0
+    finished: date | None = None
+    shapes: list[str] = field(default_factory=list)
+    attention: list[Stream] = field(default_factory=list)
+    to_attend: int = 0
+    never: list[str] = field(default_factory=list)
+    workers: list[WorkerState] = field(default_factory=list)
+    where: str = ""
+
+    @property
+    def counts(self) -> Counts:
+        """Of all days."""
+        return self.totals.counts
+
+    @property
+    def expected(self) -> list[AccountView]:
+        """The accounts that are expected to be fresh."""
+        return [account for account in self.accounts if account.expected]
+
+    @property
+    def fresh(self) -> int:
+        """How many of them are."""
+        return sum(not account.late for account in self.expected)
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing is missing, failed or stale."""
+        counts, stale = self.counts, self.totals.stale
+        return not (counts.failed or counts.missing or stale or self.never)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `status --json` has it."""
+        totals = self.totals
+        begin, end = (str(day) for day in totals.days) if totals.days else (None, None)
+        return {
+            "state": "fine" if self.is_fine else "incomplete",
+            "accounts": totals.accounts,
+            "endpoints": sorted(totals.endpoints),
+            "begin_date": begin,
+            "end_date": end,
+            **counts_to_dict(totals.counts, totals.not_asked),
+            "stale": totals.stale,
+            "records": None if totals.uncounted else totals.records,
+            "never_harvested": self.never,
+            "causes": [cause.to_dict(KEPT) for cause in self.reasons],
+        }
+
+
+async def overview(
+    ledger: Ledger,
+    now: float,
+    *,
+    own: Iterable[Endpoint] = (),
+    names: Mapping[str, str] | None = None,
+    disabled: Collection[str] = (),
+    where: str = "",
+    daily_quota: int | None = None,
+) -> Overview:
+    """What a ledger, which is entered, knows now (a Unix time); raises `LedgerError`.
+
+    own: interfaces that are not installed.  names: of accounts.  disabled: accounts that are not
+    harvested now, and so not expected to be fresh.  where: what the page calls the ledger.
+    daily_quota: calls a day of one interface of one account, None if it is not known.
+    """
+    reader = Reader(ledger, now, own)
+    made = await overview_of(reader, names=names or {}, disabled=disabled, daily_quota=daily_quota)
+    made.where = where
+    return made
+
+
+async def overview_of(
+    reader: Reader,
+    *,
+    names: Mapping[str, str] | None = None,
+    disabled: Collection[str] = (),
+    daily_quota: int | None = None,
+) -> Overview:
+    """The same of what a reader, which is not prepared yet, is to show."""
+    await reader.prepare()
+    ledger, today = reader.ledger, quota_day(reader.now)
+    spent = [await ledger.spent(day) for day in (today - ONE_DAY, today)]
+    maker = _Maker(reader, names or {}, disabled, daily_quota, *spent)
+    async for found in reader.accounts():
+        maker.add(found)
+    made = maker.finish()
+    made.never = reader.never_harvested()
+    if (with_workers := shared(ledger)) is not None:
+        made.workers = await with_workers.workers()
+    return made
+
+
+class _Shape:
+    """What follows from the letters of an interface of an account; the same for many of them.
+
+    runs: a letter, and from where to where it reaches.
+    """
+
+    __slots__ = ("calls", "counts", "first", "index", "runs", "weeks")
+
+    def __init__(self, index: int, stream: Stream, day: date) -> None:
+        self.index, self.first, self.counts = index, stream.first, stream.counts
+        letters = stream.letters
+        self.runs = [(letters[run.start()], *run.span()) for run in RUN.finditer(letters)]
+        end = (day - self.first).days + 1
+        self.weeks = [
+            _week(letters[max(end - 7 * n, 0) : max(end - 7 * (n - 1), 0)])
+            for n in range(WEEKS, 0, -1)
+        ]
+        self.calls: dict[str, int] = {}
+
+
+_week = lru_cache(4096)(counts_of)  # most weeks are alike
+
+
+class _Shapes:
+    """The letters of all interfaces of all accounts, each once.
+
+    times: how many accounts have a shape, by interface.
+    """
+
+    def __init__(self, day: date) -> None:
+        self._day = day
+        self._known: dict[tuple[date, bytes], _Shape] = {}
+        self._letters: dict[bytes, int] = {}
+        self.times: Counter[tuple[str, _Shape]] = Counter()
+
+    def add(self, stream: Stream) -> _Shape:
+        """One more account has these letters of an interface; gives their shape."""
+        key = stream.first, stream.letters
+        shape = self._known.get(key)
+        if shape is None:
+            index = self._letters.setdefault(stream.letters, len(self._letters))
+            shape = self._known[key] = _Shape(index, stream, self._day)
+        self.times[stream.key[1], shape] += 1
+        return shape
+
+    def runs(self) -> list[str]:
+        """The letters as runs, by index."""
+        return list(map(runs_of, self._letters))
+
+
+class _Sum:
+    """Letters of many accounts together: where a run begins one more, behind its end one less."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, defaultdict[int, int]] = {
+            letter: defaultdict(int) for letter in LETTERS
+        }
+
+    def add(self, shape: _Shape, times: int) -> None:
+        """So many accounts have these letters."""
+        first = shape.first.toordinal()
+        for letter, begin, end in shape.runs:
+            if (steps := self._steps.get(letter)) is not None:
+                steps[first + begin] += times
+                steps[first + end] -= times
+
+    def months(self) -> dict[int, Counts]:
+        """Days by month and state."""
+        found: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(LETTERS))
+        for place, steps in enumerate(self._steps.values()):
+            level, before = 0, 0
+            for day in sorted(steps):
+                if level:
+                    for month, days in _months_in(before, day):
+                        found[month][place] += level * days
+                level += steps[day]
+                before = day
+        return {month: Counts(*found[month]) for month in sorted(found)}
+
+
+def _months_in(begin: int, end: int) -> Iterable[tuple[int, int]]:
+    """The months from one day up to another one (ordinals), and how many days of each."""
+    while begin < end:
+        day = date.fromordinal(begin)
+        following = min(period_of(day, Cut.MONTH)[1].toordinal() + 1, end)
+        yield day.year * 12 + day.month - 1, following - begin
+        begin = following
+
+
+class _Maker:
+    """Makes an `Overview`, an account at a time.
+
+    before, today: the calls of yesterday and of today.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        names: Mapping[str, str],
+        disabled: Collection[str],
+        daily_quota: int | None,
+        before: Mapping[Key, int],
+        today: Mapping[Key, int],
+    ) -> None:
+        self._reader, self._now = reader, reader.now
+        self._names, self._disabled = names, frozenset(disabled)
+        self._daily_quota, self._today = daily_quota, today
+        self._spent = {key: max(before.get(key, 0), today.get(key, 0)) for key in {*before, *today}}
+        settled = last_settled_day(self._now)
+        self._newest = max((end for _, end in reader.asked.values()), default=settled)
+        ran = any(self._spent.values()) and self._newest < settled - ONE_DAY
+        archive = ran or self._newest < settled - RECENT
+        self._made = Overview(self._now, self._newest if archive else settled, archive)
+        self._shapes = _Shapes(self._made.day)
+        self._causes: dict[Hashable, Cause] = {}
+        self._days_left = 0.0
+        self._behind: int | None = None
+
+    def add(self, found: list[tuple[Stream, Calendar]]) -> None:
+        """Take in the interfaces of an account."""
+        made, appid = self._made, found[0][0].key[0]
+        made.totals.accounts += 1
+        for stream, _ in found:
+            made.totals.add(stream)
+            if stream.needs_attention:
+                made.to_attend += 1
+                if len(made.attention) < KEPT:
+                    made.attention.append(stream)
+        account = AccountView(appid, self._names.get(appid, ""))
+        found = sorted(found, key=lambda each: _place(each[0].key[1]))
+        resting = appid in self._disabled or self._rests([stream for stream, _ in found])
+        causes = grouped(
+            chain.from_iterable(causes_of(*each, resting=resting) for each in found), _reason
+        )
+        add_to(self._causes, causes, _reason)
+        shapes = [
+            self._interface(account, stream, calendar, resting=resting)
+            for stream, calendar in found
+            if stream.letters
+        ]
+        if shapes:
+            account.counts = sum_of(shape.counts for shape in shapes)
+            account.weeks = [sum_of(week) for week in zip(*[shape.weeks for shape in shapes],
+                                                          strict=True)]  # fmt: skip
+            made.accounts.append(account)
+            self._judge(account, [] if resting else causes)
+
+    def _rests(self, streams: list[Stream]) -> bool:
+        """Whether nothing recent was asked for."""
+        asked = [self._reader.asked[each.key][1] for each in streams
+                 if each.key in self._reader.asked]  # fmt: skip
+        return max(asked, default=self._made.day) < self._made.day - RECENT
+
+    def _judge(self, account: AccountView, causes: list[Cause]) -> None:
+        if not account.counts.stored:
+            account.behind = None
+        reasons = grouped(filter(_of_page, causes), lambda one: (one.kind, one.ip, one.reason))
+        account.reasons = sorted(reasons, key=_urgency)[: 2 * MOST_MESSAGES]
+        if any(reason.mine for reason in account.reasons):
+            account.state = "todo"
+        elif account.expected:
+            account.state = "late" if account.late else "here"
+
+    def _interface(
+        self, account: AccountView, stream: Stream, calendar: Calendar, *, resting: bool
+    ) -> _Shape:
+        """Take in an interface of an account, which is asked for no more if it rests."""
+        shape = self._shapes.add(stream)
+        account.rows.append(Row(stream.key[1], stream.first, shape.index))
+        self._note_last(stream)
+        if not resting:
+            self._freshness(account, stream, calendar)
+            self._calls(stream, calendar, shape)
+        return shape
+
+    def _note_last(self, stream: Stream) -> None:
+        """Note the newest stored day, and how far it lies behind the newest that there can be."""
+        at = max(map(stream.letters.rfind, (b"f", b"e", b"o")))
+        if at >= 0:
+            last = stream.first + timedelta(days=at)
+            self._made.last = max(self._made.last or last, last)
+            behind = max((self._expected_day(stream.key[1]) - last).days, 0)
+            self._behind = behind if self._behind is None else min(self._behind, behind)
+
+    def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar) -> None:
+        day, letters = self._expected_day(stream.key[1]), stream.letters
+        if day < stream.first or stream.last < day - RECENT:
+            return
+        account.expected += 1
+        at = (day - stream.first).days
+        over = covering(calendar, day)
+        has = letters[at : at + 1] in (b"f", b"e", b"o", b" ")
+        if has and not (over is not None and over.state == "late"):
+            return
+        account.late += 1
+        before = max(letters.rfind(one, 0, at) for one in (b"f", b"e", b"o"))
+        account.behind = max(account.behind or 0, at - before)
+        kind = kind_of(over) if over is not None else "missing"
+        account.kind = min((one for one in (account.kind, kind) if one), key=_weight)
+
+    def _expected_day(self, name: str) -> date:
+        """The newest day that an interface can have."""
+        endpoint = self._reader.endpoint(name)
+        day = self._made.day
+        if endpoint is None:
+            return day
+        if not self._made.archive:
+            day = last_settled_day(self._now, endpoint.settled_hour)
+        if endpoint.cut in (Cut.WEEK, Cut.MONTH):
+            period = period_of(day, endpoint.cut)
+            return day if period[1] == day else period[0] - ONE_DAY
+        return day
+
+    def _calls(self, stream: Stream, calendar: Calendar, shape: _Shape) -> None:
+        """Count the calls that are still to be made, and the days of quota that they take."""
+        if shape.counts.stored == sum(shape.counts):
+            return
+        name = stream.key[1]
+        calls = shape.calls.get(name)
+        if calls is None:
+            calls = shape.calls[name] = self._calls_left(stream)
+        kinds = {kind_of(one) for one in calendar.windows.values() if one.state != "open"}
+        if any(KINDS[kind].mine for kind in kinds):
+            self._made.blocked += calls
+            return
+        self._made.calls += calls
+        left = self._days_of(stream, calls, waits="quota" in kinds)
+        self._days_left = max(self._days_left, left)
+
+    def _days_of(self, stream: Stream, calls: int, *, waits: bool) -> float:
+        """Days after today until the calls of an interface are made; infinite if not known."""
+        endpoint = self._reader.endpoint(stream.key[1])
+        if self._daily_quota is not None and endpoint is not None:
+            load = load_of(endpoint, stream.last, calls, self._today.get(stream.key, 0), self._now)
+            days = quota_days(load, self._daily_quota, china(self._now).date())
+            return math.inf if days is None else max(days - 1, 0)
+        if not waits:
+            return (calls - 1) // SEEN_QUOTA
+        pace = self._spent.get(stream.key, 0)
+        return math.ceil(calls / pace) if pace else math.inf
+
+    def _calls_left(self, stream: Stream) -> int:
+        if (endpoint := self._reader.endpoint(stream.key[1])) is None:
+            return sum(stream.counts[3:])
+        first = stream.first
+        covered = [
+            (first + timedelta(days=run.start()), first + timedelta(days=run.end() - 1))
+            for run in _FULL.finditer(stream.letters)
+        ]
+        return grid(endpoint, stream.last).count(first, stream.last, covered)
+
+    def finish(self) -> Overview:
+        """The totals."""
+        made = self._made
+        views: dict[str, InterfaceView] = {}
+        sums: defaultdict[str, _Sum] = defaultdict(_Sum)
+        for (name, shape), times in self._shapes.times.items():
+            view = views.setdefault(name, InterfaceView(name, self._reader.endpoint(name)))
+            view.counts = view.counts.plus(shape.counts, times)
+            sums[name].add(shape, times)
+        for name, view in views.items():
+            view.months = sums[name].months()
+        made.totals.counts = sum_of(view.counts for view in views.values()) if views else NOTHING
+        made.interfaces = sorted(views.values(), key=lambda view: _place(view.name))
+        made.shapes = self._shapes.runs()
+        made.accounts.sort(key=_trouble)
+        made.behind = self._behind or 0
+        if not made.archive:
+            made.silent = max((made.day - self._newest).days, 0)
+        self._group_causes()
+        if not math.isinf(self._days_left):
+            blocked = not made.calls and made.blocked
+            today = china(self._now).date()
+            made.finished = None if blocked else today + timedelta(days=int(self._days_left))
+        return made
+
+    def _group_causes(self) -> None:
+        made, causes = self._made, self._causes.values()
+        late = [cause for cause in causes if cause.state in STATES]
+        made.reasons = grouped(late, lambda one: (one.state, one.reason))
+        made.reasons.sort(key=lambda one: (STATES.index(one.state), -sum(one.days.values())))
+        made.causes = grouped(filter(_of_page, causes), lambda one: (one.kind, one.ip))
+        if made.accounts and made.silent > 1:
+            appids = {account.appid: None for account in made.accounts}
+            made.causes.append(Cause("ended", appids=appids))
+        made.causes.sort(key=lambda cause: _weight(cause.kind))
+        for cause in made.causes + made.reasons:
+            cause.appids = dict.fromkeys(sorted(cause.appids))
+
+
+def runs_of(letters: bytes) -> str:
+    """Letters as runs: ``f365.30`` is a year that is final and thirty days that are missing."""
+    return "".join([f"{chr(run[0][0])}{len(run[0])}" for run in RUN.finditer(letters)])
+
+
+def _reason(cause: Cause) -> Hashable:
+    return cause.state, cause.kind, cause.reason, cause.resting
+
+
+def _of_page(cause: Cause) -> bool:
+    """Whether the page shows it: that a range has not moved on it says of the whole ledger."""
+    return cause.state != "stale" and not cause.resting
+
+
+_PLACES = {name: number for number, name in enumerate(INTERFACES)}
+_WEIGHTS = {name: number for number, name in enumerate(KINDS)}
+_STATES = {name: number for number, name in enumerate(ACCOUNT_STATES)}
+
+
+def _place(name: str) -> tuple[int, str]:
+    """The order of interfaces: as the catalogue has them, others after them."""
+    return _PLACES.get(name, len(_PLACES)), name
+
+
+def _weight(kind: str) -> int:
+    return _WEIGHTS[kind]
+
+
+def _urgency(reason: Cause) -> tuple[int, int]:
+    return _weight(reason.kind), -sum(reason.days.values())
+
+
+def _trouble(account: AccountView) -> tuple[int, int, int, str]:
+    """The order of accounts: trouble first."""
+    return _STATES[account.state], not account.late, _WEIGHTS.get(account.kind, 99), account.appid

@@ -1,0 +1,357 @@
+"""What a ledger has of each interface of each account: its days by state.
+
+Rule: reads the ledger alone; no list of ranges is made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from harvester import plugins
+from harvester.coverage import (
+    EMPTY,
+    FAILED,
+    FINAL,
+    MISSING,
+    OPEN,
+    WAITING,
+    Calendar,
+    OpenWindow,
+    days_of,
+)
+from harvester.endpoint import Endpoint
+from harvester.errors import UsageError
+from harvester.ledger.base import Key, Ledger
+from harvester.plan import (
+    ONE_DAY,
+    Cut,
+    Days,
+    days_in,
+    last_settled_day,
+    nearest,
+    period_of,
+    rfc3339,
+    settles_at,
+)
+
+STATES = ("failed", "stale", "missing", "waiting", "provisional", "complete")
+"""The states of an interface of an account, the gravest first."""
+
+AT_ONCE = 200
+"""Accounts whose calendars are in memory together."""
+
+GRACE = 26 * 3600.0
+"""Seconds after which what could have been asked for is stale: a daily run's, and some."""
+
+LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING])
+"""The states of a day, in the order of `Counts`."""
+BLANK = ord(" ")
+"""The letter of a day that no window can have."""
+
+RUN = re.compile(rb"f+|e+|o+|w+|x+|\.+| +")
+"""Days of one letter."""
+
+
+class Counts(NamedTuple):
+    """Days by state; an empty day is not counted as final."""
+
+    final: int = 0
+    provisional: int = 0
+    empty: int = 0
+    waiting: int = 0
+    failed: int = 0
+    missing: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Days that are stored, final or not."""
+        return self[0] + self[1] + self[2]
+
+    def plus(self, other: Counts, times: int = 1) -> Counts:
+        """Both together."""
+        a, b, c, d, e, f = self
+        u, v, w, x, y, z = other
+        return Counts(a + times * u, b + times * v, c + times * w,
+                      d + times * x, e + times * y, f + times * z)  # fmt: skip
+
+
+NOTHING = Counts()
+
+
+def counts_of(letters: bytes) -> Counts:
+    """How many days of each state there are."""
+    rest = letters.translate(None, b"f")  # what is frequent is faster removed than counted
+    final = len(letters) - len(rest)
+    return Counts(final, *map(rest.count, LETTERS[1:])) if rest else Counts(final)
+
+
+def sum_of(counts: Iterable[Counts]) -> Counts:
+    """All together."""
+    return Counts(*map(sum, zip(*counts, strict=True)))
+
+
+class Wanted(NamedTuple):
+    """What of the ledger is to be shown.
+
+    appids, endpoints, states: only these, all if there are none.  listed: the accounts of a file,
+    and whether they are enabled; None if there is no file: then all that the ledger knows.
+    """
+
+    appids: Collection[str] = ()
+    endpoints: Collection[str] = ()
+    states: Collection[str] = ()
+    listed: Mapping[str, bool] | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some of it was asked for."""
+        return bool(self.appids or self.endpoints or self.states)
+
+
+class Stream(NamedTuple):
+    """One interface of one account.
+
+    days: from the first to the last that was asked for or is known.  first, letters: a letter a
+    day, less the days at both ends that belong to no whole week or month.  counts: missing are
+    those that can be asked for.  records: None if they are not known.  overdue: since when its
+    figures could have been asked for again, a Unix time; 0 if they are not stale.
+    """
+
+    key: Key
+    days: Days
+    first: date
+    letters: bytes
+    counts: Counts
+    records: int | None
+    overdue: float
+
+    @property
+    def last(self) -> date:
+        """The last day that has a letter."""
+        return self.first + timedelta(days=len(self.letters) - 1)
+
+    @property
+    def not_asked(self) -> int:
+        """Days that no window can have."""
+        return days_in(self.days) - sum(self.counts)
+
+    @property
+    def states(self) -> list[str]:
+        """Which of `STATES` it has."""
+        found = [name for name in ("failed", "missing", "waiting") if getattr(self.counts, name)]
+        found += ["stale"] if self.overdue else []
+        return [*(found or ["complete"]), *(["provisional"] if self.counts.provisional else [])]
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it lacks something."""
+        return "complete" not in self.states
+
+    def bounds(self, letter: int) -> Days:
+        """The first and the last day that have a letter; some day has it."""
+        first, last = self.letters.find(letter), self.letters.rfind(letter)
+        return self.first + timedelta(days=first), self.first + timedelta(days=last)
+
+    def runs(self, letter: int) -> Iterable[Days]:
+        """The runs of days that have a letter."""
+        for run in RUN.finditer(self.letters):
+            if self.letters[run.start()] == letter:
+                begin, end = self.first + timedelta(run.start()), self.first + timedelta(run.end())
+                yield begin, end - ONE_DAY
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, less the account's name."""
+        return {
+            "appid": self.key[0],
+            "endpoint": self.key[1],
+            "begin_date": str(self.days[0]),
+            "end_date": str(self.days[1]),
+            "states": self.states,
+            **counts_to_dict(self.counts, self.not_asked),
+            "records": self.records,
+            "stale_since": rfc3339(self.overdue) if self.overdue else None,
+        }
+
+
+def counts_to_dict(counts: Counts, not_asked: int) -> dict[str, int]:
+    """As JSON has them: empty days are final, too."""
+    return {
+        "final": counts.final + counts.empty,
+        "empty": counts.empty,
+        "provisional": counts.provisional,
+        "waiting": counts.waiting,
+        "failed": counts.failed,
+        "missing": counts.missing,
+        "not_asked": not_asked,
+    }
+
+
+class Reader:
+    """The streams of a ledger that are to be shown, in order, some accounts in memory at a time.
+
+    now: a Unix time.  own: interfaces that are not installed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        now: float,
+        own: Iterable[Endpoint] = (),
+        wanted: Wanted = Wanted(),  # noqa: B008
+    ) -> None:
+        self.ledger, self.now, self.wanted = ledger, now, wanted
+        self.asked: dict[Key, Days] = {}
+        self._known: dict[str, Endpoint | None] = {endpoint.name: endpoint for endpoint in own}
+        self._own = frozenset(self._known)
+        self._called: dict[date, Mapping[Key, int]] = {}
+        self._appids: list[str] = []
+
+    async def prepare(self) -> None:
+        """Read what is asked for; raises `UsageError` for an account that nobody knows."""
+        self.asked = dict(await self.ledger.asked())
+        known = await self.ledger.accounts()
+        wanted = self.wanted
+        names = {*known, *(wanted.listed or ())}
+        for appid in wanted.appids:
+            if appid not in names:
+                raise UsageError(f"the ledger knows no account {appid}{nearest(appid, known)}")
+        asked = {name for _, name in self.asked}
+        for name in sorted({*wanted.endpoints} - asked - self._own):
+            plugins.endpoint(name)  # raises an error that names the nearest
+        chosen = {*wanted.appids} or {*(known if wanted.listed is None else self._enabled())}
+        self._appids = [appid for appid in known if appid in chosen]
+
+    def _enabled(self) -> list[str]:
+        """Those that a file of accounts names and does not disable."""
+        return [appid for appid, enabled in (self.wanted.listed or {}).items() if enabled]
+
+    def never_harvested(self) -> list[str]:
+        """The accounts of the file of which the ledger knows nothing."""
+        left = {*self.wanted.appids} or {*self._enabled()}
+        known = {*self._appids}
+        return [appid for appid in self._enabled() if appid in left and appid not in known]
+
+    async def accounts(self) -> AsyncIterator[list[tuple[Stream, Calendar]]]:
+        """What is to be shown of each account; also what was only asked for."""
+        endpoints, states = {*self.wanted.endpoints}, {*self.wanted.states}
+        of_account: dict[str, list[Key]] = {}
+        for key in self.asked:
+            of_account.setdefault(key[0], []).append(key)
+        for begin in range(0, len(self._appids), AT_ONCE):
+            some = self._appids[begin : begin + AT_ONCE]
+            known = await self.ledger.calendars(some)
+            for key in known:
+                if key not in self.asked:
+                    of_account.setdefault(key[0], []).append(key)
+            for appid in some:
+                found = []
+                for key in sorted(of_account.get(appid, ())):
+                    if endpoints and key[1] not in endpoints:
+                        continue
+                    calendar = known.get(key) or Calendar()
+                    stream = await self._stream(key, calendar)
+                    if stream is not None and not (states and states.isdisjoint(stream.states)):
+                        found.append((stream, calendar))
+                if found:
+                    yield found
+
+    async def streams(self) -> AsyncIterator[tuple[Stream, Calendar]]:
+        """The same, one by one."""
+        async for found in self.accounts():
+            for each in found:
+                yield each
+
+    async def _stream(self, key: Key, calendar: Calendar) -> Stream | None:
+        asked, known = self.asked.get(key), calendar.span()
+        spans = [span for span in (asked, known) if span is not None]
+        if not spans:
+            return None
+        days = min(first for first, _ in spans), max(last for _, last in spans)
+        first, letters = letters_of(calendar, asked, known, self.cut_of(key[1]))
+        counts, records = counts_of(letters), _records(calendar)
+        overdue = await self._overdue(key, asked, calendar)
+        return Stream(key, days, first, letters, counts, records, overdue)
+
+    def cut_of(self, name: str) -> Cut:
+        """How an interface is cut; of one that is not installed it is not known: as days."""
+        endpoint = self.endpoint(name)
+        return endpoint.cut if endpoint else Cut.DAYS
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """An interface; None if it is not installed."""
+        if name not in self._known:
+            self._known[name] = plugins.known_endpoint(name)
+        return self._known[name]
+
+    async def _overdue(self, key: Key, asked: Days | None, calendar: Calendar) -> float:
+        """Since when its figures could have been asked for again; 0 if they are not stale.
+
+        They are if something that was due to be asked for again was not, or if the range once
+        ended at the last day there was, and has not moved on.
+        """
+        before = self.now - GRACE
+        due = [each.due for each in calendar.windows.values() if 0 < each.due < before]
+        if due:
+            return min(due)
+        endpoint = self.endpoint(key[1])
+        if asked is None or endpoint is None or endpoint.retired:
+            return 0.0
+        last, hour = asked[1], endpoint.settled_hour
+        if last_settled_day(before, hour) <= last:
+            return 0.0
+        for day in (last + ONE_DAY, last + 2 * ONE_DAY):
+            if day not in self._called:
+                self._called[day] = await self.ledger.spent(day)
+            if key in self._called[day]:
+                return settles_at(last + ONE_DAY, hour)
+        return 0.0
+
+
+def letters_of(
+    calendar: Calendar, asked: Days | None, known: Days | None, cut: Cut
+) -> tuple[date, bytes]:
+    """The first day, and a letter a day; of what was asked for, whole weeks or months alone."""
+    spans = [span for span in (asked and _whole(asked, cut), known) if span]
+    if not spans:
+        return (asked or (date.min, date.min))[0], b""
+    begin, end = min(first for first, _ in spans), max(last for _, last in spans)
+    rows = [
+        bytes(calendar.years.get(year) or bytes([MISSING]) * days_of(year))
+        for year in range(begin.year, end.year + 1)
+    ]
+    low = begin.toordinal() - date(begin.year, 1, 1).toordinal()
+    letters = b"".join(rows)[low : low + days_in((begin, end))]
+    if cut is Cut.RECENT:
+        letters = letters.replace(bytes([MISSING]), bytes([BLANK]))
+    return begin, letters
+
+
+def _whole(days: Days, cut: Cut) -> Days | None:
+    """The weeks or months that lie in a range as a whole; None if there is none."""
+    if cut not in (Cut.WEEK, Cut.MONTH):
+        return days
+    first, last = period_of(days[0], cut), period_of(days[1], cut)
+    begin = days[0] if first[0] == days[0] else first[1] + ONE_DAY
+    end = days[1] if last[1] == days[1] else last[0] - ONE_DAY
+    return (begin, end) if begin <= end else None
+
+
+def _records(calendar: Calendar) -> int | None:
+    """The records of all that is stored; None if they are not known."""
+    final = 0
+    for tally in calendar.sums.values():
+        if tally is None:
+            return None
+        final += tally.records
+    return final + sum([each.tally.records for each in calendar.windows.values() if each.stored])
+
+
+def covering(calendar: Calendar, day: date) -> OpenWindow | None:
+    """The open window that has a day; None if there is none."""
+    for window in calendar.windows.values():
+        if window.begin <= day <= window.end:
+            return window
+    return None
