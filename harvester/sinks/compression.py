@@ -9,9 +9,10 @@ Python's own module from 3.14 on, and ``backports.zstd`` before: the same code a
 from __future__ import annotations
 
 import io
+import os
 import sys
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from typing import Any, Protocol
 
@@ -54,15 +55,12 @@ class Plain:
         """To make one member piece by piece."""
         return _Unchanged()
 
-    def lines(self, file: FileIO, size: int) -> Generator[bytes]:
-        """The lines of a file up to a size; raises `SinkError` if they cannot be unpacked."""
-        file.seek(0)
-        with io.BufferedReader(file, CHUNK) as buffered:
-            for line in buffered:
-                size -= len(line)
-                if size < 0:
-                    return
-                yield line
+    def pieces(self, file: FileIO, size: int) -> Iterator[bytes]:
+        """What a file holds up to a size, unpacked; raises `SinkError` if that cannot be done."""
+        place = 0
+        while data := os.pread(file.fileno(), min(CHUNK, size - place), place):
+            place += len(data)
+            yield data
 
     def whole(self, file: FileIO) -> int:
         """The length of the whole lines, or members, at the beginning of a file."""
@@ -92,8 +90,8 @@ class Packed(Plain):
         """To read one member."""
         raise NotImplementedError
 
-    def lines(self, file: FileIO, size: int) -> Generator[bytes]:
-        yield from _lines_of(data for data, _ in self._unpacked(file, size))
+    def pieces(self, file: FileIO, size: int) -> Iterator[bytes]:
+        return (data for data, _ in self._unpacked(file, size))
 
     def whole(self, file: FileIO) -> int:
         """How much of a file is whole members."""
@@ -181,13 +179,3 @@ def compression_of(name: str) -> Plain:
         if made.suffix and name.endswith(made.suffix):
             return made()
     return Plain()
-
-
-def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines; what follows the last line end is left out."""
-    rest = b""
-    for piece in pieces:
-        block = rest + piece
-        end = block.rfind(b"\n") + 1
-        yield from io.BytesIO(block[:end])
-        rest = block[end:]

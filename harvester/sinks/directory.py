@@ -3,14 +3,13 @@
 Rule: knows nothing of what is in the files.
 
 The lock file holds the note: the number of the latest commit that was begun, the id of the owner,
-which the sink's checkpoint holds, too, the folders that were made here, and the files that were
-renamed last.  The number has a fixed place, so that one small write changes it; if a power cut
-takes it back, an older ledger is noticed later.
+which the sink's checkpoint holds, too, and the folders that were made here.  The number has a fixed
+place, so that one small write changes it; if a power cut takes it back, an older ledger is noticed
+later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from harvester.lock import Claim
 NOTE = ".jsonl.lock"
 _BEGINS = b'{"commits":'
 _DIGITS = 20
+_FORMAT = 2
 
 
 class Directory:
@@ -64,27 +64,23 @@ class Directory:
             self._claim = None
 
     def read(self) -> None:
-        """Take owner, commits and folders from the note."""
+        """Take owner, commits and folders from the note; raises `UsageError` if it is of old."""
         note = self._note()
+        if note and note.get("format") != _FORMAT:
+            raise UsageError(
+                f"the directory {self.path} holds JSON lines of another version of harvester,"
+                " which are not continued; choose another directory"
+            )
         self.owner = str(note.get("owner", ""))
         self.commits = int(note.get("commits", 0))
         self.folders = [str(name) for name in note.get("folders", [])]
 
-    def placed(self) -> dict[str, Any]:
-        """The files that were renamed last, as `write` was told."""
-        placed = self._note().get("placed", {})
-        return placed if isinstance(placed, dict) else {}
-
-    def write(self, placed: Mapping[str, str] | None = None) -> None:
-        """Store the note.
-
-        placed: files that are renamed now, and their state; None: those of the former note.
-        """
+    def write(self) -> None:
+        """Store the note."""
         assert self._claim is not None
         before = self._note()
         former = before.pop("commits", None)
-        placed = self.placed() if placed is None else placed
-        note = {"owner": self.owner, "folders": self.folders, "placed": placed}
+        note = {"format": _FORMAT, "owner": self.owner, "folders": self.folders}
         if former is None or note != before:
             self._claim.note(_BEGINS + self._number() + b"," + encode(note)[1:], "note")
             durable.sync_directory(self.path)

@@ -8,8 +8,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from operator import itemgetter
+from typing import Protocol, TypeVar
 
 from harvester.model import Batch, Window
+
+
+class HasWindow(Protocol):
+    """A batch, or what else has a window."""
+
+    @property
+    def window(self) -> Window: ...
+
+
+T = TypeVar("T", bound=HasWindow)
 
 
 def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
@@ -23,12 +34,12 @@ def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
     return {**groups}
 
 
-def last_of_overlapping(batches: Sequence[Batch]) -> Sequence[Batch]:
+def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
     """The batches of an interface that no later one overlaps, in their order."""
     if _different_days(windows_of(batches)):
         return batches
     later: dict[str, set[int]] = defaultdict(set)
-    kept: list[Batch] = []
+    kept: list[T] = []
     for batch in reversed(batches):
         appid, _, begin, end = batch.window
         days, taken = range(begin.toordinal(), end.toordinal() + 1), later[appid]
@@ -38,7 +49,7 @@ def last_of_overlapping(batches: Sequence[Batch]) -> Sequence[Batch]:
     return kept[::-1]
 
 
-def windows_of(batches: Sequence[Batch]) -> list[Window]:
+def windows_of(batches: Sequence[HasWindow]) -> list[Window]:
     """Their windows."""
     return [batch.window for batch in batches]
 

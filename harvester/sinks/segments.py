@@ -1,14 +1,16 @@
-"""Reads segments of JSON lines: which bytes count, and which windows they hold.
+"""Reads files of JSON lines: which bytes count, and which windows they hold.
 
 Rule: reads; writes nothing.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,26 +19,29 @@ from zlib import crc32
 from harvester.codec import METADATA_BEGINS, parse_lines, parse_small, records_checksum
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
-from harvester.sinks.base import Checkpoint
-from harvester.sinks.compression import compression_of
 
-NAME = re.compile(r"[^/]+/\d{6}\.jsonl(\.gz|\.zst)?")
-DRAFT = re.compile(r"\.\d+\.tmp")
+NAME = re.compile(r"[^/]+/\d{4}-\d\d\.jsonl(\.gz|\.zst)?")
+"""The file of an interface and of a month."""
+JOURNAL = ".replaced.jsonl"
+"""The file of the windows that replace others, until they are merged into the files of months."""
 TAIL = 512
 """Bytes of which a mark has the checksum."""
+ANY_DAY = date.max.toordinal()
 
 
 class Mark(NamedTuple):
-    """How much of a segment counts.
+    """How much of a file counts.
 
-    size: in bytes.  generation: how often it was written again.  small: bytes in small members.
+    size: in bytes.  generation: how often it was rewritten.  small: bytes in small members.
     tail: a checksum of the bytes that end there: another file of the same length has another one.
+    last: no window has a day after this one, an ordinal.
     """
 
     size: int = 0
     generation: int = 0
     small: int = 0
     tail: int = 0
+    last: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Mark:
@@ -61,34 +66,36 @@ class Days:
     def add(self, windows: Iterable[Window]) -> None:
         """The days of these, too."""
         for window in windows:
-            self._bits[window.appid] = self._bits.get(window.appid, 0) | self._of(window)
+            bits = self._of(window.begin.toordinal(), window.end.toordinal())
+            self._bits[window.appid] = self._bits.get(window.appid, 0) | bits
 
     def overlaps(self, window: Window) -> bool:
         """Whether a window has one of these days."""
         bits = self._bits.get(window.appid, 0)
-        return bool(bits and bits & self._of(window))
+        return bool(bits & self._of(window.begin.toordinal(), window.end.toordinal()))
 
-    def overlap(self, other: Days) -> bool:
-        """Whether there is a day in common."""
-        return any(bits & self._bits.get(appid, 0) for appid, bits in other._bits.items())
+    def reach(self, first: int, last: int) -> bool:
+        """Whether an account has a day between these ordinals, both included."""
+        days = self._of(first, last) if first <= last else 0
+        return any(bits & days for bits in self._bits.values())
 
-    def has_some(self, first: str, last: str, begin: date, end: date) -> bool:
-        """Whether there is a day in that range of an account between these two, both included."""
-        days = self._of(Window("", "", begin, end))
-        return any(bits & days and first <= appid <= last for appid, bits in self._bits.items())
-
-    def _of(self, window: Window) -> int:
-        first = max(window.begin.toordinal() - self._FIRST, 0)
-        last = max(window.end.toordinal() - self._FIRST, 0)
+    def _of(self, first: int, last: int) -> int:
+        first = max(first - self._FIRST, 0)
+        last = max(last - self._FIRST, 0)
         return ((1 << (last - first + 1)) - 1) << first
 
 
 class WindowLines(NamedTuple):
-    """The lines of a stored window, which follow each other; tail: what they all end with."""
+    """The lines of a stored window, which follow each other.
+
+    tail: the length of what they all end with.  start: the place of the first one in the unpacked
+    file.  lines: none if the window replaces others and has no records.
+    """
 
     window: Window
     fetched_at: str
     tail: int
+    start: int
     lines: list[bytes]
 
     def tally(self) -> Tally:
@@ -112,22 +119,27 @@ class WindowLines(NamedTuple):
 
 _NO_TAIL = b"\n\n"
 """No line ends with it."""
+_QUOTE = 0x22
 
 
-def windows_in(file: FileIO, size: int) -> Iterator[WindowLines]:
-    """The windows of a segment, in the order in which they were written; raises `SinkError`."""
-    path = os.fspath(file.name)
-    tail, held = _NO_TAIL, list[bytes]()
+def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
+    """The windows of an unpacked file, in the order in which they were written.
+
+    In the journal the metadata alone is a line before each window.  path: for messages; raises
+    `SinkError`.
+    """
+    tail, held, start, place = _NO_TAIL, list[bytes](), 0, 0
     try:
-        for line in compression_of(DRAFT.sub("", path)).lines(file, size):
-            if line.endswith(tail):
+        for line in _lines_of(pieces):
+            if line.endswith(tail) and line[0] != _QUOTE:
                 held.append(line)
-                continue
-            if held:
-                yield _window_lines(tail, held)
-            tail, held = line[_tail_at(line) :], [line]
+            else:
+                if held:
+                    yield _window_lines(tail, start, held)
+                tail, held, start = line[_tail_at(line) :], [line], place
+            place += len(line)
         if held:
-            yield _window_lines(tail, held)
+            yield _window_lines(tail, start, held)
     except OSError as exc:
         raise SinkError(f"{path} cannot be read ({exc.strerror})") from exc
     except _ForeignLineError as exc:
@@ -136,6 +148,16 @@ def windows_in(file: FileIO, size: int) -> Iterator[WindowLines]:
             " record of harvester; put the file back from a copy, or move it and the ledger away to"
             " harvest everything again"
         ) from None
+
+
+def _lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines; what follows the last line end is left out."""
+    rest = b""
+    for piece in pieces:
+        block = rest + piece
+        end = block.rfind(b"\n") + 1
+        yield from io.BytesIO(block[:end])
+        rest = block[end:]
 
 
 class _ForeignLineError(Exception):
@@ -149,50 +171,53 @@ def _tail_at(line: bytes) -> int:
     return place
 
 
-def _window_lines(tail: bytes, lines: list[bytes]) -> WindowLines:
+_METADATA = re.compile(
+    rb'"_appid":"([^"\\]*)","_endpoint":"([^"\\]*)","_begin_date":"([^"\\]*)",'
+    rb'"_end_date":"([^"\\]*)","_fetched_at":"([^"\\]*)"}\n'
+)
+
+
+def _window_lines(tail: bytes, start: int, lines: list[bytes]) -> WindowLines:
     try:
-        told = parse_small(b"{" + tail)
-        days = date.fromisoformat(told["_begin_date"]), date.fromisoformat(told["_end_date"])
-        window = Window(told["_appid"], told["_endpoint"], *days)
-        return WindowLines(window, told["_fetched_at"], len(tail), lines)
+        if found := _METADATA.fullmatch(tail):  # several times faster than JSON
+            appid, endpoint, begin, end, fetched_at = found.groups()
+            window = Window(appid.decode(), endpoint.decode(), _day(begin), _day(end))
+            stamp = fetched_at.decode()
+        else:
+            of = parse_small(b"{" + tail)
+            days = date.fromisoformat(of["_begin_date"]), date.fromisoformat(of["_end_date"])
+            window = Window(of["_appid"], of["_endpoint"], *days)
+            stamp = of["_fetched_at"]
+        if window.begin > window.end:
+            raise _ForeignLineError(lines[0])
     except (ValueError, KeyError, TypeError):
         raise _ForeignLineError(lines[0]) from None
+    if lines[0][0] == _QUOTE:
+        start += len(lines.pop(0))
+    return WindowLines(window, stamp, len(tail), start, lines)
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a segment begins with a record of ours, of the interface that its folder names."""
-    try:
-        with opened(path) as file:
-            first = next(compression_of(path.name).lines(file, path.stat().st_size), b"")
-        found = _window_lines(first[_tail_at(first) :], [first])
-    except (SinkError, _ForeignLineError, OSError):
-        return False
-    return found.window.endpoint == path.parent.name
-
-
-def marks_of(checkpoint: Checkpoint) -> Marks:
-    """The segments of a checkpoint."""
-    return {
-        name: Mark.parse(text) for name, text in checkpoint.items() if text and NAME.fullmatch(name)
-    }
-
-
-def draft_of(path: Path, generation: int) -> Path:
-    """Where a segment of that generation lies until it has its name."""
-    return path.with_name(f"{path.name}.{generation}.tmp")
+@lru_cache(maxsize=1 << 14)
+def _day(text: bytes) -> date:
+    return date.fromisoformat(text.decode())
 
 
 def opened(path: Path) -> FileIO:
-    """A segment, to be read."""
+    """A file, to be read."""
     return path.open("rb", buffering=0)
 
 
 def tail_of(file: FileIO, size: int) -> int:
     """A checksum of the bytes right before that place."""
-    file.seek(max(0, size - TAIL))
-    return crc32(file.read(min(TAIL, size)) or b"")
+    begin = max(0, size - TAIL)
+    return crc32(os.pread(file.fileno(), size - begin, begin))
 
 
 def folder_of(name: str) -> str:
-    """The interface of a segment."""
+    """The interface of a file."""
     return name.partition("/")[0]
+
+
+def first_day_of(name: str) -> int:
+    """The first day of the month of a file, an ordinal."""
+    return date.fromisoformat(f"{name.partition('/')[2][:7]}-01").toordinal()

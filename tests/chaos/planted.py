@@ -103,8 +103,8 @@ WORLDS = (
     Planted(
         "a segment that a crash left without a checkpoint is kept",
         "sinks/lines.py",
-        "        for name in self._strays({*self._home.folders, *map(folder_of, self._marks)}):\n",
-        "        for name in ():\n",
+        "        for path in self._strays({*self._home.folders, *map(folder_of, self._marks)}):\n",
+        "        for path in ():\n",
     ),
     Planted(
         "the checkpoint of a write is not stored",
@@ -115,8 +115,14 @@ WORLDS = (
     Planted(
         "a replaced window is not removed",
         "sinks/lines.py",
-        "                    if not gone.overlaps(found.window):\n",
-        "                    if found.lines:\n",
+        "            for found in filter(stays, source.windows()):\n",
+        "            for found in source.windows():\n",
+    ),
+    Planted(
+        "the ledger learns nothing of what a merge has rewritten",
+        "sinks/lines.py",
+        "            self._mark(name, mark)\n\n    # reading\n",
+        "            self._marks[name] = mark\n\n    # reading\n",
     ),
     Planted(
         "an overlap that is not the same window is not replaced",

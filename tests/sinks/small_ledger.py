@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -171,9 +170,6 @@ def doubled(directory: Path) -> list[Any]:
 
 def forget(sink: Any) -> None:
     """What the end of a process does: locks go, files are closed, nothing is written."""
-    for descriptor in sink._files.values():
-        os.close(descriptor)
-    sink._files.clear()
     sink._home.unlock()
     if sink._thread is not None:
         sink._thread.close()

@@ -119,13 +119,13 @@ def _tear(files: Iterable[Path], half: bytes) -> None:
             file.write(half)
 
 
-def _lines(suffix: str, compress: str, segment_bytes: int) -> Row:
+def _lines(suffix: str, compress: str, journal_bytes: int) -> Row:
     def read(directory: Path) -> Iterator[Record]:
         for path in sorted(directory.glob(f"*/*.jsonl{suffix}")):
             yield from map(json.loads, _UNPACKED[suffix](path.read_bytes()).splitlines())
 
     return Row(
-        lambda directory: JsonLines(directory, compress=compress, segment_bytes=segment_bytes),
+        lambda directory: JsonLines(directory, compress=compress, journal_bytes=journal_bytes),
         read,
         tear=lambda directory: _tear(directory.glob(f"*/*.jsonl{suffix}"), _HALVES[suffix]),
         spec="jsonl:{}" + (f"?compress={compress}" if compress else ""),

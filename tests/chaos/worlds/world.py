@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 import shutil
 import sys
@@ -300,7 +299,7 @@ class World:
         return [
             ModelSink(self._model)
             if kind == "model"
-            else JsonLines(self._directory, segment_bytes=4096)
+            else JsonLines(self._directory, journal_bytes=4096)
             for kind in self._kinds
         ]
 
@@ -494,9 +493,6 @@ def live(seed: int, log: Callable[[str], None] | None = None) -> Life:
 
 def _let_go(sink: JsonLines) -> None:
     """Close what a process has open when it dies."""
-    for file in sink._files.values():
-        os.close(file)
-    sink._files.clear()
     sink._home.unlock()
 
 
