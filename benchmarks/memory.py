@@ -37,10 +37,10 @@ from benchmarks.figures import (
 from benchmarks.pipeline import ENDPOINT, MALLOC_THRESHOLD, SECRET, tokens
 from benchmarks.server import serving
 from harvester import events
-from harvester.datacube import INTERFACES
+from harvester.engine.writer import GROUP
 from harvester.ledger import Outcome
 from harvester.model import Tally, Window
-from harvester.writer import GROUP
+from harvester.wechat.interfaces import INTERFACES
 
 FIRST, LAST = date(2015, 1, 1), date(2025, 12, 31)
 INTERFACE = replace(INTERFACES["getarticlesummary"], first_day=date(2000, 1, 1))

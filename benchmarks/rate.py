@@ -25,13 +25,13 @@ import harvester
 from benchmarks.figures import Figure
 from benchmarks.pipeline import ENDPOINT, FIRST, SECRET
 from benchmarks.server import serving
-from harvester import datacube
-from harvester.datacube import INTERFACES
-from harvester.engine import Engine
+from harvester.config.settings import engine_options
+from harvester.engine.run import Engine
+from harvester.engine.scope import Scope
 from harvester.model import Request, Response
-from harvester.scope import Scope
-from harvester.settings import engine_options
 from harvester.testing import MemorySink, VirtualTimeLoop, run_virtual
+from harvester.tokens.official import provider_for
+from harvester.wechat.interfaces import INTERFACES
 
 RATES = (1, 10, 100)
 SECONDS = 6
@@ -125,7 +125,7 @@ class CountingTransport:
 async def _run(loop: VirtualTimeLoop, transport: CountingTransport, rate: int, days: int) -> str:
     """Harvest through the transport; all that this file knows of the engine."""
     accounts = [harvester.Account(f"wx{number:016x}", SECRET) for number in range(ACCOUNTS)]
-    providers = {account.appid: datacube.provider_for(account) for account in accounts}
+    providers = {account.appid: provider_for(account) for account in accounts}
     last = FIRST + timedelta(days=days - 1)
     async with Engine(
         Scope(providers, (INTERFACES["getarticlesummary"],), FIRST, last),

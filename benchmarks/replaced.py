@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import Figure
-from harvester import plugins
+from harvester.config import plugins
+from harvester.engine.writer import GROUP
 from harvester.model import Batch, Window
-from harvester.writer import GROUP
 
 LAST = date(2024, 6, 14)
 PROVISIONAL = 30

@@ -24,11 +24,11 @@ from benchmarks.memory import LAST, accounts_of
 from benchmarks.pipeline import ENDPOINT, SECRET
 from benchmarks.server import serving
 from benchmarks.servers import MissingError, postgresql
-from harvester.coverage import Outcome
+from harvester.engine.writer import GROUP
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import Job
+from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
-from harvester.writer import GROUP
 
 ACCOUNTS, LOT, LEASE = 20_000, 100, 2.0
 COMMIT_WINDOWS = 30_000

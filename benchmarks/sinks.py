@@ -34,10 +34,10 @@ import orjson
 
 from benchmarks.figures import Figure, Spent, take_turns, timed
 from benchmarks.servers import MissingError, mysql, postgresql
-from harvester import plugins
+from harvester.config import plugins
+from harvester.engine.writer import GROUP
 from harvester.model import Batch, Window, metadata
 from harvester.testing import Simulator
-from harvester.writer import GROUP
 
 ENDPOINT = plugins.endpoint("getarticlesummary")
 STAMP = "2024-06-15T04:00:00Z"

@@ -1,8 +1,9 @@
 """Download years of WeChat Official Account statistics, every record exactly once.
 
-Read `harvester.model`, `harvester.pipeline` and `harvester.worker` first; then `harvester.queues`
-and `harvester.scheduler` (what is requested next), `harvester.ledger` and `harvester.sinks.base`
-(how it is stored), `harvester.datacube` (the interfaces of WeChat).
+Read `harvester.model`, `harvester.engine.attempt` and `harvester.engine.worker` first; then
+`harvester.engine.window_queue` and `harvester.engine.scheduler` (what is requested next),
+`harvester.ledger` and `harvester.sinks.base` (how it is stored), `harvester.wechat` (the interfaces
+of WeChat), `harvester.exports` (tables for readers).
 
 Rule: a name is imported when it is first used: a program that imports the package without
 harvesting does not wait for aiohttp and SQLite.
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harvester.api import Records, run, run_sync, stream
-    from harvester.datacube import Platform
-    from harvester.endpoint import Endpoint, JsonEndpoint
+    from harvester.config.settings import Keywords
+    from harvester.engine.limiter import Rate
     from harvester.errors import (
         AccountError,
         AttemptError,
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
     from harvester.events import Event, Failure, Report
     from harvester.job import Job
     from harvester.ledger import Ledger, SqliteLedger
-    from harvester.limiter import Rate
     from harvester.model import Account, Batch, Request, Response, Stored, Tally, Token, Window
     from harvester.reading import StoredRecords, export, read
-    from harvester.settings import Keywords
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
-    from harvester.sinks.lines import JsonLines
+    from harvester.sinks.jsonl.sink import JsonLines
     from harvester.sinks.memory import MemorySink
-    from harvester.stores import FileStore, MemoryStore, TokenStore
+    from harvester.tokens.platform import Platform
+    from harvester.tokens.stores import FileStore, MemoryStore, TokenStore
     from harvester.transport import Transport
+    from harvester.wechat.endpoint import Endpoint, JsonEndpoint
 
 __version__ = "0.1.0"
 
@@ -100,8 +101,8 @@ _HOMES = {
     name: home
     for home, names in {
         "harvester.api": ("Records", "run", "run_sync", "stream"),
-        "harvester.datacube": ("Platform",),
-        "harvester.endpoint": ("Endpoint", "JsonEndpoint"),
+        "harvester.tokens.platform": ("Platform",),
+        "harvester.wechat.endpoint": ("Endpoint", "JsonEndpoint"),
         "harvester.errors": (
             "AccountError",
             "AttemptError",
@@ -119,7 +120,7 @@ _HOMES = {
         "harvester.events": ("Event", "Failure", "Report"),
         "harvester.job": ("Job",),
         "harvester.ledger": ("Ledger", "SqliteLedger"),
-        "harvester.limiter": ("Rate",),
+        "harvester.engine.limiter": ("Rate",),
         "harvester.model": (
             "Account",
             "Batch",
@@ -131,11 +132,11 @@ _HOMES = {
             "Window",
         ),
         "harvester.reading": ("StoredRecords", "export", "read"),
-        "harvester.settings": ("Keywords",),
+        "harvester.config.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
-        "harvester.sinks.lines": ("JsonLines",),
+        "harvester.sinks.jsonl.sink": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
-        "harvester.stores": ("FileStore", "MemoryStore", "TokenStore"),
+        "harvester.tokens.stores": ("FileStore", "MemoryStore", "TokenStore"),
         "harvester.transport": ("Transport",),
     }.items()
     for name in names

@@ -23,10 +23,16 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
 
-from harvester import plugins
-from harvester.datacube import provider_for
-from harvester.endpoint import Endpoint, check_endpoint
-from harvester.engine import Engine
+from harvester.base.dates import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
+from harvester.base.outside import guarded
+from harvester.base.retry import check_count
+from harvester.base.secrets import Secret
+from harvester.base.threads import ended, wait_for
+from harvester.config import plugins
+from harvester.config.settings import Keywords, check, engine_options
+from harvester.engine.options import Options
+from harvester.engine.run import Engine
+from harvester.engine.scope import Scope
 from harvester.errors import AttemptError, EndpointError, ExportError, RunError, UsageError
 from harvester.events import Report
 from harvester.ledger import (
@@ -39,13 +45,6 @@ from harvester.ledger import (
 )
 from harvester.ledger.base import shared
 from harvester.model import Account, Batch
-from harvester.options import Options
-from harvester.outside import guarded
-from harvester.plan import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
-from harvester.retry import check_count
-from harvester.scope import Scope
-from harvester.secrets import Secret
-from harvester.settings import Keywords, check, engine_options
 from harvester.sinks.base import (
     NEEDED,
     Checkpoint,
@@ -54,10 +53,11 @@ from harvester.sinks.base import (
     Written,
     name_in,
 )
-from harvester.stored import guarded_sink
-from harvester.stores import open_store
-from harvester.thread import ended, wait_for
+from harvester.tokens.official import provider_for
+from harvester.tokens.stores import open_store
 from harvester.transport import BASE_URL, HttpTransport, Transport
+from harvester.upkeep.scan import guarded_sink
+from harvester.wechat.endpoint import Endpoint, check_endpoint
 
 if TYPE_CHECKING:
     from harvester.exports.base import Target

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harvester.base.retry import check_count
 from harvester.errors import HarvestError, RunError, UsageError, needs
 from harvester.events import Report, Windows
 from harvester.job import Job
-from harvester.retry import check_count
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -16,9 +16,9 @@ from datetime import date
 from html import escape
 from typing import Any
 
+from harvester.base.dates import ONE_DAY, rfc3339
 from harvester.errors import IncompleteError
 from harvester.model import Window, listed, many, without_rid
-from harvester.plan import ONE_DAY, rfc3339
 
 
 @dataclass(frozen=True, slots=True)

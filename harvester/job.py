@@ -13,21 +13,22 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-from harvester import api, plugins
+from harvester import api
+from harvester.base.secrets import Secret, holds_password
+from harvester.base.threads import wait_for
+from harvester.config import plugins
 from harvester.config.accounts import read_accounts, single_account
+from harvester.config.files import DEFAULT_FILE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
-from harvester.config.options import DEFAULT_FILE, read_config
+from harvester.config.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords
+from harvester.engine.limiter import Rate
+from harvester.engine.options import StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
-from harvester.limiter import Rate
 from harvester.model import Account
-from harvester.options import StopSignal
-from harvester.secrets import Secret, holds_password
-from harvester.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords
 from harvester.sinks.base import spec_of
-from harvester.stores import open_store
-from harvester.thread import wait_for
+from harvester.tokens.stores import open_store
 
 Value = str | int | float | Rate | None
 """What an option of a job may be."""

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from harvester.codec import (
+from harvester.base.codec import (
     TALLY_BITS,
     line_end,
     lines_of,
@@ -25,11 +25,11 @@ from harvester.codec import (
     pieces_of,
     records_checksum,
 )
-from harvester.secrets import Secret
+from harvester.base.secrets import Secret
 
 if TYPE_CHECKING:
-    from harvester.auth import TokenProvider
-    from harvester.endpoint import Endpoint
+    from harvester.tokens.shared import TokenProvider
+    from harvester.wechat.endpoint import Endpoint
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 """A user's callable that returns a token, for instance from a central token server."""

@@ -14,13 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harvester import plugins
-from harvester.endpoint import Endpoint, in_record
+from harvester.base.dates import FIRST, Days, parse_day
+from harvester.base.outside import guard_call
+from harvester.config import plugins
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
 from harvester.model import Account, metadata
-from harvester.outside import guard_call
-from harvester.plan import FIRST, Days, parse_day
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -28,8 +27,9 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
-from harvester.sinks.columns import Table
-from harvester.stored import error_of, guarded_sink
+from harvester.sinks.rows import Table
+from harvester.upkeep.scan import error_of, guarded_sink
+from harvester.wechat.endpoint import Endpoint, in_record
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
@@ -131,7 +131,7 @@ class StoredRecords:
         days: Days | None,
         checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
-        from harvester.sinks import arrow
+        from harvester.exports import arrow
 
         scan = sink.scan
         if scan is None:
@@ -251,7 +251,7 @@ def _export_at(path: Path) -> str:
     """The kind of the export at a path; empty if there is none."""
     if path.is_file():
         return {".duckdb": "duckdb", ".xlsx": "xlsx"}.get(path.suffix, "")
-    if not (path / ".harvester.lock").exists():
+    if not (path / ".harvester.base.lock").exists():
         return ""
     if (path / ".harvester.json").exists():
         return "csv"

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 
-from harvester.coverage import Calendar, Outcome
-from harvester.datacube import INTERFACES as ALL
+from harvester.base.dates import Days
 from harvester.ledger.base import Key, Ledger
+from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally, Window
-from harvester.plan import Days
 from harvester.report import Overview, overview
-from harvester.report.figures import DAYS, Article, Figures
+from harvester.report.charts import DAYS, Article, Figures
+from harvester.wechat.interfaces import INTERFACES as ALL
 from tests.support import at
 
 NOW = at("2026-11-26", 16.5)

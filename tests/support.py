@@ -19,19 +19,19 @@ from typing import Any, Self
 
 import pytest
 
-from harvester import datacube
-from harvester.coverage import Calendar
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint
-from harvester.engine import Engine
+from harvester.config.settings import engine_options
+from harvester.engine.run import Engine
+from harvester.engine.scope import Scope
 from harvester.events import Event, Report
 from harvester.ledger import SqliteLedger
+from harvester.ledger.coverage import Calendar
 from harvester.model import Account, Request, Response
-from harvester.scope import Scope
-from harvester.settings import engine_options
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual, serve
+from harvester.tokens.official import provider_for
 from harvester.transport import Transport
+from harvester.wechat.endpoint import Endpoint
+from harvester.wechat.interfaces import INTERFACES
 
 A, B = "wx00000000000000aa", "wx00000000000000bb"
 JANUARY = (date(2024, 1, 1), date(2024, 1, 31))
@@ -173,9 +173,7 @@ def scope(
     endpoints: Sequence[Endpoint] = (INTERFACES["getarticlesummary"],),
 ) -> Scope:
     """What is asked for, of simulated accounts."""
-    providers = {
-        appid: datacube.provider_for(Account(appid, secret="practice")) for appid in appids
-    }
+    providers = {appid: provider_for(Account(appid, secret="practice")) for appid in appids}
     return Scope(providers, tuple(endpoints), begin, end)
 
 

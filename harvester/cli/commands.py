@@ -18,9 +18,11 @@ from typing import Any, cast
 import click
 
 import harvester
-from harvester import plugins
 from harvester.api import harvest, open_sinks
-from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, asked, screen
+from harvester.base.secrets import Secret
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
+from harvester.cli import arguments as asked
+from harvester.cli import terminal as screen
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -30,7 +32,8 @@ from harvester.cli.options import (
     say_file,
     sink_option,
 )
-from harvester.cli.screen import say, tell
+from harvester.cli.terminal import say, tell
+from harvester.config import plugins
 from harvester.config.accounts import (
     SECRET_VARIABLE,
     ListedAccount,
@@ -38,6 +41,7 @@ from harvester.config.accounts import (
     list_accounts,
 )
 from harvester.config.interfaces import choose_interfaces
+from harvester.config.settings import Keywords
 from harvester.errors import (
     ExportError,
     HarvestError,
@@ -49,9 +53,7 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.report.streams import STATES, Wanted
-from harvester.secrets import Secret
-from harvester.settings import Keywords
-from harvester.stores import open_store
+from harvester.tokens.stores import open_store
 from harvester.transport import tls_context
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -523,7 +525,7 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
 @options_of("endpoints")
 def endpoints(name: str | None, *, as_json: bool) -> int:
     """List the interfaces that can be harvested, those of a group, or all about one."""
-    from harvester.cli.interfaces import show
+    from harvester.cli.endpoints import show
 
     return show(name, asked.own_interfaces(), as_json=as_json)
 
@@ -598,7 +600,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 )
 def simulate(port: int, **values: Any) -> int:
     """Serve a local WeChat to practise on, on loopback, until it is interrupted."""
-    from harvester.cli.practice import simulate as serve
+    from harvester.cli.simulate import simulate as serve
 
     return serve(port, values)
 
@@ -614,6 +616,6 @@ def simulate(port: int, **values: Any) -> int:
 )
 def demo(out: Path) -> int:
     """Do the main job, start to finish, against a simulated WeChat: a year of two accounts."""
-    from harvester.cli.practice import demo as start
+    from harvester.cli.simulate import demo as start
 
     return start(out)

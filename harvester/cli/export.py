@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from harvester import plugins
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.known import as_known, sink_named
-from harvester.cli.screen import plain, tell
-from harvester.endpoint import Endpoint
+from harvester.cli.ledger_sinks import as_known, sink_named
+from harvester.cli.terminal import plain, tell
+from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.exports.base import Target
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
+from harvester.wechat.endpoint import Endpoint
 
 
 async def show_exporting(

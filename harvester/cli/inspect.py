@@ -10,15 +10,7 @@ from contextlib import AsyncExitStack, nullcontext
 from datetime import timedelta
 from typing import Any
 
-from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
-from harvester.cli.known import as_known, sink_named
-from harvester.cli.screen import duration, many, plain, say, show_json, tell
-from harvester.endpoint import load_of
-from harvester.errors import NoLedgerError, UsageError
-from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.limiter import Rate
-from harvester.options import Options
-from harvester.plan import (
+from harvester.base.dates import (
     LATENCY,
     Estimate,
     Load,
@@ -27,10 +19,18 @@ from harvester.plan import (
     last_settled_day,
     quota_days,
 )
-from harvester.planner import Known, demands, known
-from harvester.scope import Scope
+from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
+from harvester.cli.ledger_sinks import as_known, sink_named
+from harvester.cli.terminal import duration, many, plain, say, show_json, tell
+from harvester.engine.limiter import Rate
+from harvester.engine.options import Options
+from harvester.engine.planner import Known, demands, known
+from harvester.engine.scope import Scope
+from harvester.errors import NoLedgerError, UsageError
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
-from harvester.verify import Verified, verify
+from harvester.upkeep.verify import Verified, verify
+from harvester.wechat.endpoint import load_of
 
 # plan
 

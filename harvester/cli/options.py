@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from harvester.cli.screen import say
-from harvester.config.interfaces import read_interfaces
-from harvester.config.options import (
+from harvester.cli.terminal import say
+from harvester.config.files import (
     DEFAULT_FILE,
     dashed,
     over,
@@ -22,7 +21,8 @@ from harvester.config.options import (
     read_environment,
     unknown_variables,
 )
-from harvester.settings import FLAG, OPTIONS, REQUIRED, InvalidOptionError, read
+from harvester.config.interfaces import read_interfaces
+from harvester.config.settings import FLAG, OPTIONS, REQUIRED, InvalidOptionError, read
 
 
 class _File(click.Path):

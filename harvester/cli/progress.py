@@ -24,7 +24,8 @@ from rich.progress import (
 from rich.text import Text
 
 from harvester import events
-from harvester.cli.screen import (
+from harvester.base.dates import china
+from harvester.cli.terminal import (
     china_time,
     duration,
     err,
@@ -36,7 +37,6 @@ from harvester.cli.screen import (
 )
 from harvester.events import NO_ROW, Bookkeeper, Event, Observer, reason_of
 from harvester.model import without_rid
-from harvester.plan import china
 
 EVERY = 10.0
 """Seconds between two plain lines of progress."""

@@ -1,6 +1,6 @@
 """The command ``rebuild``: finds the sinks, and prints the result.
 
-Rule: `harvester.rebuild` does the work.
+Rule: `harvester.upkeep.rebuild` does the work.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harvester import plugins
 from harvester.api import open_sinks
+from harvester.base.files import make_directory
+from harvester.base.secrets import Secret
 from harvester.cli import COMPLETE
-from harvester.cli.screen import many, plain, tell
-from harvester.durable import make_directory
-from harvester.endpoint import Endpoint
+from harvester.cli.terminal import many, plain, tell
+from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
-from harvester.rebuild import rebuild, rebuild_shared
-from harvester.secrets import Secret
 from harvester.sinks.base import Sink, spec_of
+from harvester.upkeep.rebuild import rebuild, rebuild_shared
+from harvester.wechat.endpoint import Endpoint
 
 
 async def show_rebuilding(

@@ -10,18 +10,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from harvester.base.files import replace_file
 from harvester.cli import COMPLETE
-from harvester.cli.known import as_known, sink_named
-from harvester.cli.screen import plain, say, tell
-from harvester.durable import replace_file
-from harvester.endpoint import Endpoint
+from harvester.cli.ledger_sinks import as_known, sink_named
+from harvester.cli.terminal import plain, say, tell
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.report import Overview, overview, page, verdict
-from harvester.report.figures import Figures, days_for, figures
+from harvester.report import Overview, overview, page
+from harvester.report import summary as verdict
+from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
-from harvester.verify import TURNS
+from harvester.upkeep.verify import TURNS
+from harvester.wechat.endpoint import Endpoint
 
 
 def language() -> str:

@@ -18,7 +18,7 @@ from harvester import events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
-from harvester.cli.screen import china_time, duration, log, logs_json, many, plain, say, show_json
+from harvester.cli.terminal import china_time, duration, log, logs_json, many, plain, say, show_json
 from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
 

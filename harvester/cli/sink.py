@@ -1,6 +1,6 @@
 """The command ``sink``: the sinks of a ledger are listed, added and removed.
 
-Rule: `harvester.fill` does the work; nothing is sent.
+Rule: `harvester.upkeep.copy` does the work; nothing is sent.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from harvester import plugins
 from harvester.cli import COMPLETE
-from harvester.cli.known import sink_named
-from harvester.cli.screen import many, plain, tell
-from harvester.endpoint import Endpoint
+from harvester.cli.ledger_sinks import sink_named
+from harvester.cli.terminal import many, plain, tell
+from harvester.config import plugins
 from harvester.errors import UsageError
-from harvester.fill import add_sink, exclusively, remove_sink
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, name_in, spec_of
+from harvester.upkeep.copy import add_sink, exclusively, remove_sink
+from harvester.wechat.endpoint import Endpoint
 
 
 async def show_sinks(ledger: SqliteLedger | PostgresLedger) -> int:

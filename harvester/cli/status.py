@@ -13,23 +13,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from harvester import codec
-from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.screen import china_time, escaped, many, named, out, plain, tell
-from harvester.config.accounts import ListedAccount
-from harvester.coverage import (
-    FAILED,
-    MISSING,
-    STORED,
-    Calendar,
-    OpenWindow,
-    days_of,
-)
-from harvester.endpoint import Endpoint
-from harvester.ledger import Ledger
-from harvester.ledger.base import WorkerState, shared
-from harvester.model import listed as listing
-from harvester.plan import (
+from harvester.base import codec
+from harvester.base.dates import (
     ONE_DAY,
     Cut,
     Days,
@@ -37,9 +22,24 @@ from harvester.plan import (
     rfc3339,
     runs,
 )
+from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.terminal import china_time, escaped, many, named, out, plain, tell
+from harvester.config.accounts import ListedAccount
+from harvester.ledger import Ledger
+from harvester.ledger.base import WorkerState, shared
+from harvester.ledger.coverage import (
+    FAILED,
+    MISSING,
+    STORED,
+    Calendar,
+    OpenWindow,
+    days_of,
+)
+from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
 from harvester.report.streams import BLANK, STATES, Counts, Reader, Stream, Wanted
+from harvester.wechat.endpoint import Endpoint
 
 DETAILED, ASKED = 6, 50
 """Up to so many streams are shown by month and day, if no filter was given and if one was."""

@@ -17,20 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from harvester.auth import Send, TokenRefusedError
-from harvester.config.options import read_toml
-from harvester.datacube import (
-    SECRET_KINDS,
-    TOKEN_KINDS,
-    HttpToken,
-    Platform,
-    check_appid,
-    provider_for,
-)
+from harvester.base.dates import nearest
+from harvester.base.secrets import Secret, read_reference
+from harvester.config.files import read_toml
 from harvester.errors import UsageError
 from harvester.model import Account, Action, Token, Verdict
-from harvester.plan import nearest
-from harvester.secrets import Secret, read_reference
+from harvester.tokens.external import HttpToken
+from harvester.tokens.official import SECRET_KINDS, TOKEN_KINDS, check_appid, provider_for
+from harvester.tokens.platform import Platform
+from harvester.tokens.shared import Send, TokenRefusedError
 
 T = TypeVar("T")
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from harvester import plugins
-from harvester.datacube import ERRORS, PUBLISHER_ERRORS, PublisherEndpoint
-from harvester.endpoint import UNIX, Field, JsonEndpoint
+from harvester.base.dates import Cut, nearest
+from harvester.config import plugins
 from harvester.errors import UsageError
-from harvester.plan import Cut, nearest
+from harvester.wechat.codes import ERRORS
+from harvester.wechat.endpoint import UNIX, Field, JsonEndpoint
+from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 
 _CUTS = {cut.value: cut for cut in Cut}
 _DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "unix": UNIX}

@@ -13,12 +13,12 @@ from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
 
-from harvester.endpoint import Endpoint
 from harvester.errors import UsageError
 from harvester.exports.base import Chunk, Exported, Held, Part, Target, Unit
 from harvester.exports.shapes import Shape
 from harvester.exports.source import Source
 from harvester.sinks.base import Stamp
+from harvester.wechat.endpoint import Endpoint
 
 FORM = 1
 """The form of what is written; another one makes every target be written anew."""

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harvester.base.lock import Claim
 from harvester.errors import ExportError, UsageError, needs
+from harvester.exports.arrow import pa
 from harvester.exports.base import Held, Part, TableShape, Unit
 from harvester.exports.files import copied, failing, show
-from harvester.lock import Claim
-from harvester.sinks.arrow import pa
 from harvester.sinks.spec import Spec
 
 try:

@@ -25,15 +25,15 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from harvester import durable
-from harvester.codec import MalformedError, encode, parse
-from harvester.datacube.titles import field_title
+from harvester.base import files as durable
+from harvester.base.codec import MalformedError, encode, parse
+from harvester.base.lock import Claim
 from harvester.errors import ExportError, UsageError
 from harvester.exports.base import Held, Part, TableShape, Unit
-from harvester.lock import Claim
 from harvester.sinks.spec import Spec
+from harvester.wechat.titles import field_title
 
-LOCK = ".harvester.lock"
+LOCK = ".harvester.base.lock"
 NOTE = ".harvester.json"
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _KEY = b"harvester"

@@ -23,10 +23,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harvester import durable
+from harvester.base import files as durable
+from harvester.base.lock import Claim
 from harvester.errors import ExportError, HarvestError, UsageError, needs
 from harvester.exports.base import Held, Part, TableShape, Unit
-from harvester.lock import Claim
 from harvester.sinks.spec import Spec
 
 try:
@@ -119,7 +119,7 @@ class Iceberg:
             if self._path is not None:
                 if create:
                     durable.make_directory(self._path, "directory of an export")
-                    self._claim = Claim(self._path / ".harvester.lock", self.identity)
+                    self._claim = Claim(self._path / ".harvester.base.lock", self.identity)
                 elif not self._path.is_dir():
                     return Held()
             self._files.check()

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Collection, Sequence
 from functools import partial
 
+from harvester.base.threads import READING, Thread, ended
 from harvester.errors import ExportError, HarvestError
 from harvester.exports import Find, export, is_equal
 from harvester.exports.base import Exported, Target
 from harvester.exports.source import Source
 from harvester.model import many
-from harvester.thread import READING, Thread, ended
 
 
 async def export_all(

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harvester.endpoint import Endpoint
+from harvester.exports import arrow
+from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.sinks import arrow
-from harvester.sinks.arrow import pa, pc
-from harvester.sinks.columns import METADATA
+from harvester.sinks.rows import METADATA
+from harvester.wechat.endpoint import Endpoint
 
 ROW = "_row"
 NESTED, FLAT = "nested", "flat"

@@ -11,14 +11,14 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from harvester.base.dates import Days
+from harvester.base.outside import guard_call
 from harvester.errors import SinkError, UsageError
 from harvester.exports.base import Chunk
 from harvester.exports.shapes import Shape
 from harvester.model import metadata
-from harvester.outside import guard_call
-from harvester.plan import Days
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
-from harvester.stored import error_of
+from harvester.upkeep.scan import error_of
 
 ROWS = 1 << 14
 """Records of a chunk."""

@@ -22,8 +22,8 @@ from pyiceberg.io import InputFile, OutputFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
-from harvester import durable
-from harvester.secrets import read_reference
+from harvester.base import files as durable
+from harvester.base.secrets import read_reference
 
 _VIRTUAL = (".aliyuncs.com", ".myqcloud.com")
 """Whose buckets are named in the host's name."""

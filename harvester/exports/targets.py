@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, cast
 
+from harvester.base.dates import nearest
+from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.exports.base import Target
-from harvester.plan import nearest
-from harvester.secrets import Secret
 from harvester.sinks.spec import read_spec
 
 _SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat")}

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from harvester.datacube.titles import INTERFACES
+from harvester.base.lock import Claim
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.base import Held, Part, TableShape, Unit
 from harvester.exports.files import as_json, failing, show, titles_of
-from harvester.lock import Claim
 from harvester.sinks.spec import Spec
+from harvester.wechat.titles import INTERFACES
 
 try:
     import xlsxwriter

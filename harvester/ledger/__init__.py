@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 
-from harvester.coverage import Outcome
+from harvester.base.dates import nearest
+from harvester.base.secrets import Secret
+from harvester.base.sqlite import check_place
 from harvester.errors import UsageError
 from harvester.ledger.base import Exhausted, Key, Ledger, Spent
+from harvester.ledger.coverage import Outcome
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.ledger.sqlite import (
     FILE_NAME,
@@ -21,10 +24,7 @@ from harvester.ledger.sqlite import (
     ledger_of_file,
     named_sinks,
 )
-from harvester.ledger.tables import VERSION
-from harvester.plan import nearest
-from harvester.secrets import Secret
-from harvester.sqlitefile import check_place
+from harvester.ledger.sqlite_tables import VERSION
 
 __all__ = [
     "FILE_NAME",

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self, cast
 
-from harvester.coverage import Calendar, OpenWindow, Outcome
+from harvester.base.dates import Days
+from harvester.base.secrets import Secret
+from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
-from harvester.plan import Days
-from harvester.secrets import Secret
 
 Key = tuple[str, str]
 """An account and an interface."""
@@ -223,8 +223,8 @@ class SharedLedger(Ledger, Protocol):
 
     A worker joins it with a `Job`, claims accounts, and renews its lease.  Other workers claim the
     accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim` and
-    `reopen` raise `harvester.away.Away` if the server does not answer: then nothing is repeated,
-    and the worker leaves and joins anew.
+    `reopen` raise `harvester.base.outage.Away` if the server does not answer: then nothing is
+    repeated, and the worker leaves and joins anew.
     """
 
     @property

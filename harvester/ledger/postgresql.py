@@ -1,6 +1,6 @@
 """The shared ledger: ``postgresql://…``, a schema of a database, for workers on any machines.
 
-Rule: connections, and what their errors mean; `harvester.ledger.shared` has the tables.
+Rule: connections, and what their errors mean; `harvester.ledger.leases` has the tables.
 
 There are two connections.  One is for the work of a run; the other claims accounts and renews the
 lease, so that a long commit does not delay it.  If the answer to a commit, a claim or a renewal is
@@ -34,18 +34,19 @@ from urllib.parse import unquote
 
 import anyio
 
-from harvester.away import PATIENCE, SLOW, Away, Undone, announce, until_it_answers
-from harvester.coverage import Calendar, OpenWindow, Outcome
+from harvester.base.dates import Days
+from harvester.base.outage import PATIENCE, SLOW, Away, Undone, announce, until_it_answers
+from harvester.base.postgresql import SETTINGS, Server, begin, holder, limits, server_of
+from harvester.base.secrets import Secret
+from harvester.base.threads import Thread
 from harvester.errors import LedgerError, UsageError
-from harvester.ledger import shared, statements
+from harvester.ledger import leases as shared
+from harvester.ledger import statements
 from harvester.ledger.base import Job, Key, Lease, Renewal, Spent, WorkerState
-from harvester.ledger.shared import Account, Tables
+from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
+from harvester.ledger.leases import Account, Tables
 from harvester.ledger.statements import LATEST, Statements
 from harvester.model import Tally
-from harvester.plan import Days
-from harvester.postgres import SETTINGS, Server, begin, holder, limits, server_of
-from harvester.secrets import Secret
-from harvester.thread import Thread
 
 SCHEMA = "harvester"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")

@@ -1,8 +1,8 @@
 """The embedded ledger: one SQLite file, opened, claimed and checked; its errors as sentences.
 
-Rule: `harvester.ledger.tables` and `harvester.ledger.statements` read and write the tables; every
-call of them is made from here, on the ledger's own thread.  This ledger has one worker, and so one
-constant epoch.
+Rule: `harvester.ledger.sqlite_tables` and `harvester.ledger.statements` read and write the tables;
+every call of them is made from here, on the ledger's own thread.  This ledger has one worker, and
+so one constant epoch.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from datetime import date
 from pathlib import Path
 from typing import Self, TypeVar
 
-from harvester import sqlitefile
-from harvester.coverage import Calendar, OpenWindow, Outcome
-from harvester.durable import has_room, is_full, make_directory, step
+from harvester.base import sqlite as sqlitefile
+from harvester.base.dates import Days
+from harvester.base.files import has_room, is_full, make_directory, step
+from harvester.base.lock import Claim
+from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
-from harvester.ledger import statements, tables
+from harvester.ledger import sqlite_tables as tables
+from harvester.ledger import statements
 from harvester.ledger.base import Key, Spent
+from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
+from harvester.ledger.sqlite_tables import VERSION, Tables
 from harvester.ledger.statements import Statements
-from harvester.ledger.tables import VERSION, Tables
-from harvester.lock import Claim
 from harvester.model import Tally
-from harvester.plan import Days
-from harvester.thread import Thread
 
 FILE_NAME = "ledger.sqlite"
 

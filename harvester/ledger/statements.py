@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from harvester.coverage import Calendar
+from harvester.base.dates import ONE_DAY, Days
 from harvester.ledger.base import Exhausted, Key, Range
-from harvester.ledger.rows import NOTHING, Before, Journal, Row, calendars_of, changes
-from harvester.plan import ONE_DAY, Days
+from harvester.ledger.coverage import Calendar
+from harvester.ledger.encoding import NOTHING, Before, Journal, Row, calendars_of, changes
 
 LATEST = 30
 """After so many commits they are merged into the calendars."""

@@ -1,6 +1,6 @@
 """Why days are not there, who can do something about it, and the days of one cause together.
 
-Rule: tables and pure functions.  What a code asks of the engine is in `harvester.datacube.errors`;
+Rule: tables and pure functions.  What a code asks of the engine is in `harvester.wechat.codes`;
 this module has what it asks of a person.
 """
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from harvester.coverage import MISSING, Calendar, OpenWindow
-from harvester.datacube import ERRORS
+from harvester.base.dates import days_in, rfc3339
 from harvester.events import reason_of
+from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
-from harvester.plan import days_in, rfc3339
 from harvester.report.streams import Stream
+from harvester.wechat.codes import ERRORS
 
 Text = tuple[str, str]
 """A text in Chinese and in English."""

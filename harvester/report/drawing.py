@@ -11,10 +11,10 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from harvester.report.causes import Text
-from harvester.report.figures import DAYS, Curve, Figures
+from harvester.report.charts import DAYS, Curve, Figures
 from harvester.report.overview import AccountView
 from harvester.report.streams import Counts
-from harvester.report.words import compact, month
+from harvester.report.texts import compact, month
 
 STACK = ("final", "provisional", "waiting", "failed", "missing")
 """The states of a column, from below; empty days count as final."""

@@ -20,11 +20,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
-from harvester.coverage import Calendar
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, grid, load_of
-from harvester.ledger.base import Key, Ledger, WorkerState, shared
-from harvester.plan import (
+from harvester.base.dates import (
     ONE_DAY,
     Cut,
     Days,
@@ -34,6 +30,8 @@ from harvester.plan import (
     quota_day,
     quota_days,
 )
+from harvester.ledger.base import Key, Ledger, WorkerState, shared
+from harvester.ledger.coverage import Calendar
 from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
 from harvester.report.streams import (
     LETTERS,
@@ -48,6 +46,8 @@ from harvester.report.streams import (
     covering,
     sum_of,
 )
+from harvester.wechat.endpoint import Endpoint, grid, load_of
+from harvester.wechat.interfaces import INTERFACES
 
 SEEN_QUOTA = 1000
 """Calls a day and interface that most accounts have, where neither an option nor use tells."""

@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import harvester
+from harvester.base.dates import china
 from harvester.errors import UsageError, needs
 from harvester.ledger.base import WorkerState
-from harvester.plan import china
-from harvester.report import drawing, verdict
+from harvester.report import drawing
+from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Text
+from harvester.report.charts import MOST_ARTICLES, ROOM, SERIES, Article, Figures
 from harvester.report.drawing import STACK
-from harvester.report.figures import MOST_ARTICLES, ROOM, SERIES, Article, Figures
 from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
 from harvester.report.streams import Counts
-from harvester.report.words import (
+from harvester.report.texts import (
     INTERFACE_TITLES,
     NOTE,
     SOURCES,

@@ -10,22 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from harvester import plugins
-from harvester.coverage import (
-    EMPTY,
-    FAILED,
-    FINAL,
-    MISSING,
-    OPEN,
-    WAITING,
-    Calendar,
-    OpenWindow,
-    days_of,
-)
-from harvester.endpoint import Endpoint
-from harvester.errors import UsageError
-from harvester.ledger.base import Key, Ledger
-from harvester.plan import (
+from harvester.base.dates import (
     ONE_DAY,
     Cut,
     Days,
@@ -36,6 +21,21 @@ from harvester.plan import (
     rfc3339,
     settles_at,
 )
+from harvester.config import plugins
+from harvester.errors import UsageError
+from harvester.ledger.base import Key, Ledger
+from harvester.ledger.coverage import (
+    EMPTY,
+    FAILED,
+    FINAL,
+    MISSING,
+    OPEN,
+    WAITING,
+    Calendar,
+    OpenWindow,
+    days_of,
+)
+from harvester.wechat.endpoint import Endpoint
 
 STATES = ("failed", "stale", "missing", "waiting", "provisional", "complete")
 """The states of an interface of an account, the gravest first."""

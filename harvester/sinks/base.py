@@ -22,9 +22,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from harvester.base.dates import Days
+from harvester.base.secrets import Secret
 from harvester.model import Batch, Tally, Window
-from harvester.plan import Days
-from harvester.secrets import Secret
 
 Checkpoint = Mapping[str, str]
 """What a sink wants to be told at its next `open`, by keys of its own."""

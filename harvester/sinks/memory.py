@@ -14,10 +14,10 @@ from datetime import date, timedelta
 from operator import itemgetter
 from typing import Any
 
-from harvester.durable import step
+from harvester.base.dates import Days
+from harvester.base.files import step
 from harvester.errors import SinkError
 from harvester.model import Batch, Window
-from harvester.plan import Days
 from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written, within
 
 _HOLDER = "holder"

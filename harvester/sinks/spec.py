@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from harvester.base.dates import nearest
 from harvester.errors import UsageError
-from harvester.plan import nearest
 
 
 class Spec(NamedTuple):

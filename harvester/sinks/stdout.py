@@ -26,8 +26,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harvester.codec import encode
-from harvester.durable import is_full, step
+from harvester.base.codec import encode
+from harvester.base.files import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written

@@ -14,15 +14,15 @@ Behind `check_sink`: `checks` (one for each guarantee) and `bench` (their tools)
 """
 
 from harvester.sinks.memory import MemorySink
-from harvester.testing.bench import BrokenPromiseError
 from harvester.testing.check_ledger import LEDGER_CHECKS, check_ledger
 from harvester.testing.contract import SINK_CHECKS, check_sink
 from harvester.testing.data import articles
+from harvester.testing.error_messages import TEXTS
 from harvester.testing.fakes import FakeTransport
-from harvester.testing.loop import VirtualTimeLoop, run_virtual
 from harvester.testing.server import SimulatorServer, serve
 from harvester.testing.simulator import Faults, Reply, Simulator
-from harvester.testing.texts import TEXTS
+from harvester.testing.sink_bench import BrokenPromiseError
+from harvester.testing.virtual_time import VirtualTimeLoop, run_virtual
 
 __all__ = [
     "LEDGER_CHECKS",

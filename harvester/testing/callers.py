@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harvester.testing.component import Component
-from harvester.testing.desk import Refused
+from harvester.testing.replies import Refused
 from harvester.testing.tokens import Tokens
 
 

@@ -1,6 +1,6 @@
 """Every simulated interface as a table: its path, its dates, its data, the shape of its answer.
 
-Rule: written from WeChat's pages, not from `harvester.datacube`, so that each can be checked
+Rule: written from WeChat's pages, not from `harvester.wechat`, so that each can be checked
 against the other.
 
 Where the pages disagree on how many days a call may ask for, the smaller number is used.  Chosen

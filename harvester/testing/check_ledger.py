@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from random import Random
 
-from harvester.coverage import DONE, OpenWindow, Outcome
 from harvester.ledger.base import Exhausted, Key, Ledger, Spent
+from harvester.ledger.coverage import DONE, OpenWindow, Outcome
 from harvester.model import Tally
-from harvester.testing.bench import ONE, OTHER, BrokenPromiseError
 from harvester.testing.check_shared import SHARED_CHECKS
 from harvester.testing.ledger_bench import (
     INTERFACE,
@@ -25,6 +24,7 @@ from harvester.testing.ledger_bench import (
     day,
     outcome,
 )
+from harvester.testing.sink_bench import ONE, OTHER, BrokenPromiseError
 
 COMMITS = 130
 ACCOUNTS = 1_000

@@ -16,11 +16,11 @@ from typing import cast
 
 import anyio
 
-from harvester.coverage import STORED
 from harvester.errors import UsageError
 from harvester.ledger.base import Job, SharedLedger, Spent
-from harvester.testing.bench import ONE, OTHER
+from harvester.ledger.coverage import STORED
 from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, day, outcome
+from harvester.testing.sink_bench import ONE, OTHER
 
 SharedCheck = Callable[[LedgerBench], Awaitable[None]]
 SHARED_CHECKS: dict[str, SharedCheck] = {}

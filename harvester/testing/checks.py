@@ -16,7 +16,7 @@ from typing import Any
 
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
-from harvester.testing.bench import ONE, OTHER, UNKNOWN, Bench, after, batch, record
+from harvester.testing.sink_bench import ONE, OTHER, UNKNOWN, Bench, after, batch, record
 
 WINDOWS = 3_000
 GROUP = 512

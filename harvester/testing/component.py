@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harvester.codec import encode
+from harvester.base.codec import encode
 from harvester.testing.data.draw import chance
-from harvester.testing.desk import Desk, Refused, Reply, object_in
+from harvester.testing.replies import Desk, Refused, Reply, object_in
 from harvester.testing.tokens import Tokens, token_reply
 
 TICKET_PERIOD = 600

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import inspect
 
-from harvester.testing.bench import Bench, BrokenPromiseError, Make, Read, has_scan
 from harvester.testing.checks import CHECKS, FENCED, SCANNED
+from harvester.testing.sink_bench import Bench, BrokenPromiseError, Make, Read, has_scan
 
 SINK_CHECKS = tuple(CHECKS)
 """The names of the checks of `check_sink`, in order."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from random import Random
 
-from harvester.testing.desk import Desk, Reply
+from harvester.testing.replies import Desk, Reply
 
 
 @dataclass

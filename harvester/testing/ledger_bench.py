@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from harvester.coverage import MISSING, Calendar, OpenWindow, Outcome
+from harvester.base.dates import Days
 from harvester.ledger.base import Exhausted, Key, Ledger, Range, Spent
+from harvester.ledger.coverage import MISSING, Calendar, OpenWindow, Outcome
 from harvester.model import Tally, Window
-from harvester.plan import Days
-from harvester.testing.bench import ONE, BrokenPromiseError
+from harvester.testing.sink_bench import ONE, BrokenPromiseError
 
 MakeLedger = Callable[[str], Ledger]
 Crash = Callable[[Any], "Awaitable[None] | None"]

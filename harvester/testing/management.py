@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from harvester.testing.catalogue import TABLE
-from harvester.testing.desk import Desk, Refused, Reply, object_in
+from harvester.testing.error_messages import CLIENT_IP
 from harvester.testing.quotas import Quotas
-from harvester.testing.texts import CLIENT_IP
+from harvester.testing.replies import Desk, Refused, Reply, object_in
 from harvester.testing.tokens import Tokens
 
 AccountOf = Callable[[Mapping[str, str], float], str]

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
-from harvester.plan import china
+from harvester.base.dates import china
 
 UNLIMITED = 10_000_000
 CHINA_AHEAD = 8 * 3600

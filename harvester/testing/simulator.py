@@ -20,20 +20,9 @@ from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
-from harvester.codec import encode
-from harvester.plan import ONE_DAY, china, last_legal_day, last_settled_day
-from harvester.testing.callers import Callers
-from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
-from harvester.testing.component import CALLS, Component
-from harvester.testing.data import articles, publisher
-from harvester.testing.data.draw import days
-from harvester.testing.desk import Desk, Refused, Reply, object_in
-from harvester.testing.faults import Faults, drawn
-from harvester.testing.management import Management
-from harvester.testing.quotas import Quotas
-from harvester.testing.texts import TEXTS
-from harvester.testing.tokens import Tokens
-from harvester.testing.window import (
+from harvester.base.codec import encode
+from harvester.base.dates import ONE_DAY, china, last_legal_day, last_settled_day
+from harvester.testing.answers import (
     MAX_PAGE,
     MAX_SETTLEMENTS,
     answer,
@@ -43,6 +32,17 @@ from harvester.testing.window import (
     page_of,
     publisher_answer,
 )
+from harvester.testing.callers import Callers
+from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
+from harvester.testing.component import CALLS, Component
+from harvester.testing.data import articles, publisher
+from harvester.testing.data.draw import days
+from harvester.testing.error_messages import TEXTS
+from harvester.testing.faults import Faults, drawn
+from harvester.testing.management import Management
+from harvester.testing.quotas import Quotas
+from harvester.testing.replies import Desk, Refused, Reply, object_in
+from harvester.testing.tokens import Tokens
 
 __all__ = ["FIRST_DAY", "Faults", "Reply", "Simulator"]
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 
-from harvester.codec import encode
-from harvester.plan import china
-from harvester.testing.desk import Desk, Refused, Reply, object_in
+from harvester.base.codec import encode
+from harvester.base.dates import china
+from harvester.testing.replies import Desk, Refused, Reply, object_in
 
 STABLE_OVERLAP = 300.0
 """Seconds before its end at which stable_token hands out a new token; both serve until then."""

@@ -11,8 +11,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
+from harvester.base.secrets import Secret, advice, place_of
 from harvester.errors import UsageError
-from harvester.secrets import Secret, advice, place_of
 
 BASE_URL = "https://api.weixin.qq.com"
 TARGETS = 20_000

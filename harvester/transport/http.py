@@ -39,7 +39,7 @@ TIMEOUT = 60.0
 CONNECT_TIMEOUT = 15.0
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of an answer, decompressed; a longer one is refused.  A real one has some kilobytes.  With
-the limit of values (`harvester.answer`) one answer takes less than 256 MiB of memory."""
+the limit of values (`harvester.wechat.response`) one answer takes less than 256 MiB of memory."""
 
 Session = aiohttp.ClientSession
 """The type of an aiohttp session, for callers that pass their own."""

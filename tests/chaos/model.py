@@ -3,9 +3,9 @@
 ``python -m tests.chaos.model`` explores all of it; that takes some minutes.
 
 There is one account with a few windows, one ledger with one sink or two, and some workers.  Sinks
-and ledger decide with the functions of `harvester.fencing`; a worker is what `harvester.sharing`
-and `harvester.writer` do, one step for each answer that can be late.  What a worker has sent can
-land after the worker has died, or after it was cut off.
+and ledger decide with the functions of `harvester.base.fencing`; a worker is what
+`harvester.engine.claims` and `harvester.engine.writer` do, one step for each answer that can be
+late.  What a worker has sent can land after the worker has died, or after it was cut off.
 
 In every state this holds:
 
@@ -32,7 +32,7 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
-from harvester import fencing
+from harvester.base import fencing
 
 ACCOUNT = "wx"
 NOW, ALIVE, ENDED = 1.0, 2.0, 0.0

@@ -57,7 +57,7 @@ def _finish(wechat: Wechat, home: Path) -> None:
 STUCK = """
 import asyncio, time
 from harvester.cli import session
-from harvester.thread import Thread
+from harvester.base.threads import Thread
 
 session.LONGEST_END = 0.5
 
@@ -253,10 +253,10 @@ IMPATIENT = """
 import asyncio, sys
 from datetime import date
 from pathlib import Path
-from harvester.engine import Engine
+from harvester.engine.run import Engine
 from harvester.ledger import SqliteLedger
-from harvester.settings import engine_options
-from harvester.sinks.lines import JsonLines
+from harvester.config.settings import engine_options
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.transport import HttpTransport
 from tests.support import scope
 url, home, begin, end = sys.argv[1:]

@@ -3,8 +3,8 @@
 Workers are cut off from ledger and sink, frozen for longer than their lease, killed and started
 again; their wall clocks step; the database is restarted; and the figures change all the while.
 
-The ledger and the sink are in memory and follow the rules of `harvester.fencing`; each call of them
-takes a moment before it has an effect and a moment after it, and may be lost at either.
+The ledger and the sink are in memory and follow the rules of `harvester.base.fencing`; each call of
+them takes a moment before it has an effect and a moment after it, and may be lost at either.
 
 ``python -m tests.chaos.workers --worlds 500``; ``--planted`` hunts faults.
 """
@@ -31,17 +31,18 @@ from random import Random
 from typing import Any, Self
 from unittest.mock import patch
 
-from harvester import fencing, sharing
-from harvester.away import Away
-from harvester.coverage import DONE, Calendar, Outcome
-from harvester.engine import Engine
+from harvester.base import fencing
+from harvester.base.dates import Days
+from harvester.base.outage import Away
+from harvester.config.settings import engine_options
+from harvester.engine import claims as sharing
+from harvester.engine.run import Engine
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
-from harvester.ledger.shared import CLOCKS
+from harvester.ledger.coverage import DONE, Calendar, Outcome
+from harvester.ledger.leases import CLOCKS
 from harvester.model import Batch, Request, Response, Tally
-from harvester.plan import Days
-from harvester.settings import engine_options
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model

@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 
-from harvester.answer import Rule
-from harvester.datacube import ERRORS, INTERFACES
-from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, TOKEN_ERRORS
-from harvester.datacube.publisher import PUBLISHER_ERRORS
 from harvester.model import Action, Response, Window
+from harvester.wechat.codes import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.publisher import PUBLISHER_ERRORS
+from harvester.wechat.response import Rule
 
 LETTERS = {
     "R": Action.RETRY,  # again after a backoff

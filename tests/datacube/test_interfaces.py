@@ -8,11 +8,20 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from harvester import plugins
-from harvester.datacube import INTERFACES, types
-from harvester.endpoint import Endpoint, Field, JsonEndpoint, day_of, final_at, grid, in_record
+from harvester.base.dates import Cut, Days, last_legal_day
+from harvester.config import plugins
 from harvester.model import Action, Request, Response, Token, Window
-from harvester.plan import Cut, Days, last_legal_day
+from harvester.wechat import types
+from harvester.wechat.endpoint import (
+    Endpoint,
+    Field,
+    JsonEndpoint,
+    day_of,
+    final_at,
+    grid,
+    in_record,
+)
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import noon
 from tests.testing.support import Wechat
 

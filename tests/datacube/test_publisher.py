@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.datacube import INTERFACES
 from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.wechat.interfaces import INTERFACES
 
 WINDOW = Window("wx1", "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 31))
 DAY = WINDOW._replace(end=date(2026, 3, 1))

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from harvester.auth import CallableProvider, Send, TokenRefusedError
-from harvester.datacube import StableToken, provider_for
-from harvester.datacube.tokens import ClassicToken
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Token, Verdict
+from harvester.tokens.official import ClassicToken, StableToken, provider_for
+from harvester.tokens.shared import CallableProvider, Send, TokenRefusedError
 
 Provider = StableToken | ClassicToken
 STABLE, CLASSIC = StableToken("wx1", "s3cret"), ClassicToken("wx1", "s3cret")

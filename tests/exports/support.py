@@ -12,14 +12,14 @@ import duckdb
 import openpyxl
 import pyarrow.parquet as pq
 
-from harvester.datacube import INTERFACES
+from harvester.base.fencing import EPOCH
 from harvester.exports import export, is_equal
 from harvester.exports.base import Exported
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
-from harvester.fencing import EPOCH
 from harvester.model import Batch, Window
 from harvester.sinks.memory import MemorySink
+from harvester.wechat.interfaces import INTERFACES
 
 ARTICLES, USERS = "getarticletotaldetail", "getusersummary"
 FIRST = date(2026, 1, 30)

@@ -150,10 +150,10 @@ def test_a_target_of_another_harvest_is_refused_unless_it_is_replaced(
     tmp_path: Path, target: str
 ) -> None:
     spec, sink = target.format(tmp_path), few()
-    from harvester.datacube import INTERFACES
     from harvester.exports import export
     from harvester.exports.source import Source
     from harvester.exports.targets import open_target
+    from harvester.wechat.interfaces import INTERFACES
 
     def once(owner: str, **options: Any) -> Exported:
         source = Source(sink, lambda: {"owner": owner})
@@ -293,7 +293,7 @@ def test_two_exports_to_one_target_the_second_is_refused(tmp_path: Path, target:
 def test_a_disk_that_fails_leaves_what_was_there(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harvester import durable
+    from harvester.base import files as durable
 
     spec, sink = target.format(tmp_path), few()
     do(sink, spec)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import harvester
+from harvester.base.dates import CHINA
 from harvester.cli.commands import invoke
-from harvester.plan import CHINA
 from tests.support import A
 
 RUN = ["run", "getarticlesummary"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester import plugins
-from harvester.endpoint import grid
-from harvester.plan import Cut, last_legal_day
+from harvester.base.dates import Cut, last_legal_day
+from harvester.config import plugins
+from harvester.wechat.endpoint import grid
 from tests.scenarios.command import Start
 from tests.support import A, Wechat, as_multiset, bare, harvest, stored
 from tests.unit.test_windows import BESIDE, EVERY, multiset, truth_of

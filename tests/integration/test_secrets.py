@@ -28,14 +28,14 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 import harvester
-from harvester.auth import SharedToken
-from harvester.codec import encode
-from harvester.datacube import provider_for
+from harvester.base.codec import encode
 from harvester.errors import AttemptError, SinkError
 from harvester.model import Batch, Request, Response
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import Faults, MemorySink, Simulator
 from harvester.testing.simulator import Reply
+from harvester.tokens.official import provider_for
+from harvester.tokens.shared import SharedToken
 from harvester.transport import HttpTransport
 from tests.own_server import free_port
 from tests.scenarios.command import asked as asked_for

@@ -13,8 +13,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 import harvester
-from harvester.sinks.mysql import MySQL
-from harvester.sinks.postgresql import PostgreSQL
+from harvester.sinks.sql.mysql import MySQL
+from harvester.sinks.sql.postgresql import PostgreSQL
 from harvester.testing import Faults, Simulator
 from tests import mysql_server, postgres_server, redis_server
 from tests.integration import test_secrets

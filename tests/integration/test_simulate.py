@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from harvester.plan import CHINA
+from harvester.base.dates import CHINA
 from tests.support import command, environment, harvest, stored
 
 pytestmark = pytest.mark.thorough

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester.auth import Send, StoredToken
 from harvester.model import Token
-from harvester.stores import FileStore, TokenStore
-from harvester.stores.redis import PASSWORD_VARIABLE, RedisStore
 from harvester.testing import Faults, Simulator
+from harvester.tokens.shared import Send, StoredToken
+from harvester.tokens.stores import FileStore, TokenStore
+from harvester.tokens.stores.redis import PASSWORD_VARIABLE, RedisStore
 from tests.redis_server import PASSWORD, RedisServer
 from tests.scenarios.command import Done, Start, begun
 from tests.support import JANUARY as JAN
@@ -32,10 +32,10 @@ TWO_MONTHS = ["getarticlesummary", "--start", "2024-01-01", "--end", "2024-02-29
 
 STORE = """
 import asyncio, sys
-from harvester.auth import StoredToken
+from harvester.tokens.shared import StoredToken
 from harvester.model import Token
-from harvester.stores import FileStore
-from harvester.stores.redis import RedisStore
+from harvester.tokens.stores import FileStore
+from harvester.tokens.stores.redis import RedisStore
 def open_store(spec, lease):
     kind = RedisStore if spec.startswith("redis") else FileStore
     return kind(spec, lease=lease)
@@ -255,7 +255,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 import harvester
-from harvester.datacube import provider_for
+from harvester.tokens.official import provider_for
 from harvester.transport import HttpTransport
 url, ticket, refresh, when = sys.argv[1:]
 def die(*_):

@@ -20,14 +20,14 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 import harvester
-from harvester.datacube import INTERFACES
-from harvester.engine import Engine
+from harvester.config.settings import engine_options
+from harvester.engine.run import Engine
 from harvester.errors import AttemptError
 from harvester.events import Event, Report, Retrying
 from harvester.model import Request, Response, Window
-from harvester.settings import engine_options
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
+from harvester.wechat.interfaces import INTERFACES
 from tests.own_server import free_port
 from tests.scenarios.command import asked
 from tests.support import A, assert_exactly_the_truth, command, environment, scope, stored

@@ -13,7 +13,7 @@ import pytest
 
 import harvester
 from harvester import events
-from harvester.plan import CHINA
+from harvester.base.dates import CHINA
 from harvester.testing import Simulator, serve
 from tests.scenarios import command as scenario
 from tests.scenarios.command import Start, asked, succeeded
@@ -193,8 +193,9 @@ def test_a_start_before_the_first_day_is_a_note(
 
 ADDED = """
 from datetime import date
-from harvester.datacube import ERRORS, INTERFACES
-from harvester.endpoint import Field, JsonEndpoint
+from harvester.wechat.codes import ERRORS
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.endpoint import Field, JsonEndpoint
 
 INTERFACES["getfollowers"] = JsonEndpoint(
     "getfollowers",
@@ -217,7 +218,7 @@ INTERFACES["getfollowers"] = JsonEndpoint(
 COMMAND = "import sys\nfrom harvester.cli import main\nsys.exit(main())"
 TYPES = """
 from typing import get_type_hints
-from harvester.datacube.types import GetFollowers, GetFollowersParts
+from harvester.wechat.types import GetFollowers, GetFollowersParts
 hints = get_type_hints(GetFollowers)
 assert hints.pop("parts") == list[GetFollowersParts]
 assert hints.pop("tags") == list[str]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Field
 from harvester.ledger import SqliteLedger
-from harvester.verify import verify
+from harvester.upkeep.verify import verify
+from harvester.wechat.endpoint import Field
+from harvester.wechat.interfaces import INTERFACES
 from tests.scenarios.server import Call, Server
 from tests.support import A
 
@@ -59,7 +59,7 @@ class Job:
 
     def stored(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """The records as the sink returns them, one a day."""
-        sink = harvester.plugins.sink(self.spec)
+        sink = harvester.config.plugins.sink(self.spec)
         found = sorted(sink.scan("mine"), key=lambda stored: stored.window)
         records = []
         for each in found:
@@ -71,7 +71,7 @@ class Job:
     async def differences(self) -> list[Any]:
         """Where the sink is not what was fetched."""
         async with SqliteLedger(self.ledger, readonly=True) as ledger:
-            sink, state = harvester.plugins.sink(self.spec), await ledger.sinks()
+            sink, state = harvester.config.plugins.sink(self.spec), await ledger.sinks()
             [name] = state
             return (await verify(ledger, name, sink, state[name])).differences
 

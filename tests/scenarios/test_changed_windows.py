@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.datacube import INTERFACES
+from harvester.wechat.interfaces import INTERFACES
 from tests.scenarios.command import asked, until
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import SINKS, days_in

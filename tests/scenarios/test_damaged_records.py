@@ -13,7 +13,7 @@ import pytest
 
 from harvester.errors import SinkError
 from harvester.model import Batch, Tally, Window
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from tests.scenarios.command import asked, succeeded
 from tests.scenarios.days import DaysOnly
 from tests.support import A, harvest

@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 import harvester
-from harvester import SinkError, postgres
-from harvester.sinks.mysql import MySQL
-from harvester.sinks.postgresql import PostgreSQL
+from harvester import SinkError
+from harvester.base import postgresql as postgres
+from harvester.sinks.sql.mysql import MySQL
+from harvester.sinks.sql.postgresql import PostgreSQL
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.proxy import Proxy
 from tests.scenarios.command import Start, asked, begun, until
@@ -156,7 +157,7 @@ async def run_on(
 async def test_while_a_table_is_locked_nothing_is_asked_for_twice(
     held: float, wechat: Start, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.postgres.LIMITS", [(0, "lock_timeout", "1s")])
+    monkeypatch.setattr("harvester.base.postgresql.LIMITS", [(0, "lock_timeout", "1s")])
     server, name, own = wechat(latency=0.1), postgres.new_database(), postgres.new_database()
     url, ledger = postgres.url(name), postgres.url(own)
     await run_on(server, url, ledger, "2024-01-10", 60)
@@ -240,7 +241,7 @@ async def test_a_server_that_never_greets_is_given_up(
     kind: type[PostgreSQL | MySQL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(postgres._OURS, "connect_timeout", 2)
-    monkeypatch.setitem(harvester.mysql._OURS, "read_timeout", 2)
+    monkeypatch.setitem(harvester.sinks.sql.mysql_server._OURS, "read_timeout", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         scheme = "postgresql" if kind is PostgreSQL else "mysql"
         url = f"{scheme}://u:p@127.0.0.1:{silent.getsockname()[1]}/db"

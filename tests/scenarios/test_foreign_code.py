@@ -17,6 +17,8 @@ import pytest
 
 import harvester
 from harvester.testing import FakeTransport, Faults, Simulator, serve
+from harvester.tokens.external import CloudbaseToken
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A
 
 DAYS = ("2026-02-01", "2026-02-13")
@@ -255,7 +257,7 @@ def test_what_is_no_token_stops_the_account_at_once(kind: str, given: object, wa
     if kind == "provider":
         token = Provider(source)
     elif kind == "cloudbase":
-        token = harvester.datacube.CloudbaseToken(source)
+        token = CloudbaseToken(source)
     report = run(account=harvester.Account(A, token=token), wait=wait, attempts=8)
     assert (report.state, calls) == ("failed", 1)
     assert f"returned {type(given).__name__}, not a token" in report.stopped[A]
@@ -276,7 +278,7 @@ async def test_a_stream_whose_store_fails_does_not_end_normally() -> None:
 @pytest.mark.parametrize("exc", RAISED, ids=["cancelled", "error"])
 @pytest.mark.parametrize("name", ["request", "verdict"])
 def test_an_interface_whose_code_raises_is_stopped(name: str, exc: BaseException) -> None:
-    first = harvester.datacube.INTERFACES[NAME].first_day
+    first = INTERFACES[NAME].first_day
     kind = with_method(harvester.JsonEndpoint, name, exc)
     report = run(endpoint=[kind("own", "/own", first), NAME])
     assert (report.state, report.windows.failed, report.windows.done) == ("partial", 13, 13)

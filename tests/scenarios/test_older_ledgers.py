@@ -50,7 +50,7 @@ def test_an_older_ledger_is_refused_with_the_command_that_makes_a_new_one(
 KILLED = """
 import os, shutil, sys
 from pathlib import Path
-from harvester import durable
+from harvester.base import files as durable
 from harvester.cli import main
 
 home, stride, arguments = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]

@@ -17,8 +17,8 @@ import harvester
 from harvester.cli import main
 from harvester.cli.commands import cli
 from harvester.config.accounts import ACCOUNT_KEYS, PLATFORM_KEYS
+from harvester.config.settings import KEYWORDS, OPTIONS
 from harvester.errors import without_passwords
-from harvester.settings import KEYWORDS, OPTIONS
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.redis_server import RedisServer

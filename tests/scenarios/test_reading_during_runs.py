@@ -36,7 +36,7 @@ def replacing(place: Path, spec: str, ready: threading.Event, ended: threading.E
         ]  # fmt: skip
 
     async def main() -> None:
-        sink = harvester.plugins.sink(spec)
+        sink = harvester.config.plugins.sink(spec)
         name = spec.replace(f"{place}", ".")
         async with SqliteLedger(place / "ledger.sqlite") as ledger:
             await ledger.commit([], {name: await sink.open(await ledger.checkpoint(name))})

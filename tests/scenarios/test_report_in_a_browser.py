@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harvester.report import Overview, page
-from harvester.report.figures import DAYS, Article, Figures
+from harvester.report.charts import DAYS, Article, Figures
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import count
 from typing import Any
 
-from harvester import durable
+from harvester.base import files as durable
 from harvester.model import Batch, Window
 
 STAMP = "2024-06-15T04:00:00Z"

@@ -14,10 +14,10 @@ from typing import Any
 
 import duckdb
 
-from harvester import durable
-from harvester.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.base import files as durable
 from harvester.model import Batch, Window
 from harvester.sinks.base import Checkpoint, Written
+from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
 from tests.sinks import feed
 from tests.sinks.feed import STAMP
 

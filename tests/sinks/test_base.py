@@ -13,8 +13,8 @@ import harvester
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from harvester.sinks.base import Stamp
-from harvester.stored import guarded_sink
 from harvester.testing import FakeTransport, MemorySink, Simulator, check_sink
+from harvester.upkeep.scan import guarded_sink
 from tests.sinks.small_ledger import ENDPOINT, batch
 from tests.support import A
 
@@ -116,7 +116,7 @@ def of_memory(directory: Path) -> Any:
 
 
 def of_lines(directory: Path) -> Any:
-    return harvester.plugins.sink(f"jsonl:{directory}")
+    return harvester.config.plugins.sink(f"jsonl:{directory}")
 
 
 @pytest.mark.parametrize("changed", CHANGES)

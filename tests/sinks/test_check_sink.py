@@ -10,7 +10,7 @@ import pytest
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import SINK_CHECKS, BrokenPromiseError, check_sink
-from harvester.testing.bench import overlap
+from harvester.testing.sink_bench import overlap
 from tests.sinks.reference import DISKS, Disk, Reference
 
 Record = dict[str, Any]

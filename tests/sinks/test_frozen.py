@@ -15,10 +15,12 @@ import psycopg
 import pymysql
 import pytest
 
-from harvester import mysql, postgres, thread
-from harvester.away import Away
+from harvester.base import postgresql as postgres
+from harvester.base import threads as thread
+from harvester.base.outage import Away
 from harvester.errors import SinkError
 from harvester.model import Batch
+from harvester.sinks.sql import mysql_server as mysql
 from tests.proxy import Proxy
 from tests.sinks.test_sql import PASSWORDS, SINKS, Target, part, server
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from harvester import durable
+from harvester.base import files as durable
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch
-from harvester.sinks.compression import compression_of
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.compression import compression_of
+from harvester.sinks.jsonl.sink import JsonLines
 from tests.sinks.feed import Died, dying
 from tests.sinks.small_ledger import (
     ENDPOINT,
@@ -721,7 +721,7 @@ FULL = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from harvester.errors import SinkError
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from tests.sinks.small_ledger import SmallLedger, batch, seen, segments
 
 async def main():

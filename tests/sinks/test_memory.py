@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvester import plugins
+from harvester.config import plugins
 from harvester.errors import SinkError
 from harvester.sinks.memory import MemorySink
 from tests.sinks.feed import ODD, batch, window

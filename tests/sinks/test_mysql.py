@@ -19,12 +19,12 @@ import pymysql
 import pytest
 import trustme
 
-import harvester.mysql
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Field
+import harvester.sinks.sql.mysql_server as mysql
 from harvester.errors import SinkError, UsageError
-from harvester.sinks import mysql as room
-from harvester.sinks.mysql import MySQL
+from harvester.sinks.sql import mysql as room
+from harvester.sinks.sql.mysql import MySQL
+from harvester.wechat.endpoint import Field
+from harvester.wechat.interfaces import INTERFACES
 from tests.mysql_server import PASSWORD, USER, MySQLServer
 from tests.sinks.test_sql import (
     CHECKED,
@@ -40,7 +40,7 @@ from tests.sinks.test_sql import (
 def test_a_server_that_takes_a_connection_and_says_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(harvester.mysql._OURS, "read_timeout", 0.3)
+    monkeypatch.setitem(mysql._OURS, "read_timeout", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mysql://u@127.0.0.1:{silent.getsockname()[1]}/x"
         began = time.monotonic()
@@ -55,7 +55,7 @@ async def test_a_connection_waits_longer_for_an_answer_than_for_its_greeting(
     sink = await target.open()
     found: float = sink._driver._connection._read_timeout
     await sink.close()
-    assert found == harvester.mysql._ANSWER > harvester.mysql._OURS["read_timeout"]
+    assert found == mysql._ANSWER > mysql._OURS["read_timeout"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from harvester import plugins
+from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.sinks.spec import Spec, read_spec
 

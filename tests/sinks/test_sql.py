@@ -23,17 +23,17 @@ import psycopg
 import pymysql
 import pytest
 
-from harvester import durable
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Field, JsonEndpoint
+from harvester.base import files as durable
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import Stamp, StoredWindow
-from harvester.sinks.layout import ROW_BITS, Layout
-from harvester.sinks.mysql import MySQL
-from harvester.sinks.postgresql import PostgreSQL
-from harvester.sinks.sqlite import SQLite
+from harvester.sinks.sql.mysql import MySQL
+from harvester.sinks.sql.postgresql import PostgreSQL
+from harvester.sinks.sql.schema import ROW_BITS, Layout
+from harvester.sinks.sql.sqlite import SQLite
+from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.interfaces import INTERFACES
 from tests import mysql_server
 from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
@@ -1153,7 +1153,7 @@ def test_a_copy_that_cannot_be_written_is_read(tmp_path: Path) -> None:
     copy.chmod(0o555)
     (tmp_path / "list.py").write_text(
         "import asyncio, os, sys\n"
-        "from harvester.sinks.sqlite import SQLite\n"
+        "from harvester.sinks.sql.sqlite import SQLite\n"
         "sink = SQLite(sys.argv[1])\n"
         "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "print(sink.endpoints(), [one.records() for one in sink.scan('checked')])\n"

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harvester import plugins
+from harvester.config import plugins
 from harvester.errors import ReaderGoneError, SinkError
 from harvester.model import Batch
 from harvester.sinks.stdout import CHUNK, StandardOutput, pieces
@@ -154,7 +154,7 @@ async def test_a_reader_that_has_gone_is_told_from_other_troubles() -> None:
 
 def test_nothing_is_imported_that_another_sink_needs() -> None:
     program = (
-        "import sys, harvester.plugins as p; p.sink('-'); p.sink('memory:');"
+        "import sys, harvester.config.plugins as p; p.sink('-'); p.sink('memory:');"
         "print([n for n in ('redis', 'duckdb', 'pyarrow') if n in sys.modules])"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from harvester import plugins
+from harvester.config import plugins
 from harvester.sinks.base import Sink
 from harvester.sinks.stdout import StandardOutput
 from harvester.testing import SINK_CHECKS, check_sink

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-import harvester.postgres
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Field
+import harvester.base.postgresql
+from harvester.wechat.endpoint import Field
+from harvester.wechat.interfaces import INTERFACES
 from tests.postgres_server import PostgresServer
 from tests.sinks.test_sql import CHECKED, SINKS, Target, batch, target_of
 
@@ -131,7 +131,7 @@ def test_a_view_that_was_dropped_is_made_again_and_one_that_cannot_be_is_reporte
 def test_a_view_that_others_use_stays_and_the_records_are_stored(
     how: str, pg: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harvester.postgres, "LIMITS", [(0, "lock_timeout", "200ms")])
+    monkeypatch.setattr(harvester.base.postgresql, "LIMITS", [(0, "lock_timeout", "200ms")])
     pg.harvest([batch(1, {"items": [{"n": 1}]}, endpoint=NESTED)])
     pg.execute("CREATE VIEW own AS SELECT n FROM checked_items")
     fields = [*NESTED.fields]

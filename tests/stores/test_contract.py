@@ -12,8 +12,8 @@ import pytest
 
 from harvester.errors import UsageError
 from harvester.model import Stored
-from harvester.stores import FileStore, MemoryStore, TokenStore, open_store
-from harvester.stores.redis import RedisStore
+from harvester.tokens.stores import FileStore, MemoryStore, TokenStore, open_store
+from harvester.tokens.stores.redis import RedisStore
 
 Make = Callable[[], TokenStore]
 ENDS = time.time() + 7200.0

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from harvester.base.lock import Claim
 from harvester.errors import AttemptError, UsageError
-from harvester.lock import Claim
 from harvester.model import Stored
-from harvester.stores import FileStore, files
+from harvester.tokens.stores import FileStore, files
 
 ONE = Stored("one-s3cret-value", time.time() + 7200.0, 7200.0)
 TWO = Stored("two-s3cret-value", time.time() + 7200.0, 7200.0)

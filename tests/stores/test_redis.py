@@ -13,7 +13,7 @@ import redis as library
 import harvester
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Stored
-from harvester.stores.redis import PASSWORD_VARIABLE, RedisStore
+from harvester.tokens.stores.redis import PASSWORD_VARIABLE, RedisStore
 from tests.redis_server import PASSWORD, RedisServer
 
 ONE = Stored("one-s3cret-value", time.time() + 7200.0, 7200.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from harvester.plan import last_legal_day
+from harvester.base.dates import last_legal_day
 from harvester.testing import Reply, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.catalogue import INTERFACES, Interface
 

@@ -5,16 +5,11 @@ from datetime import date
 
 import pytest
 
-from harvester.datacube import INTERFACES, StableToken
 from harvester.errors import AttemptError
 from harvester.model import Action, Request, Response, Window
-from harvester.testing import (
-    FakeTransport,
-    Faults,
-    Simulator,
-    VirtualTimeLoop,
-    articles,
-)
+from harvester.testing import FakeTransport, Faults, Simulator, VirtualTimeLoop, articles
+from harvester.tokens.official import StableToken
+from harvester.wechat.interfaces import INTERFACES
 from tests.testing.support import virtual
 
 DAY = date(2023, 6, 1)

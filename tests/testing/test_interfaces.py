@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harvester.datacube import INTERFACES as ENDPOINTS
-from harvester.plan import Cut, last_legal_day
+from harvester.base.dates import Cut, last_legal_day
 from harvester.testing import Faults
 from harvester.testing.catalogue import INTERFACES, SPARSE, Interface
+from harvester.wechat.interfaces import INTERFACES as ENDPOINTS
 from tests.support import at, noon
 from tests.testing.support import LIST, PUBLISHER, Wechat, code, legal, read, written
 

@@ -12,7 +12,7 @@ from wechatpy import WeChatClient, WeChatClientException, WeChatComponent
 from wechatpy.client.api import WeChatDataCube
 from wechatpy.exceptions import APILimitedException
 
-from harvester.plan import CHINA
+from harvester.base.dates import CHINA
 from tests.support import Wechat
 
 DAY = date(2024, 3, 4)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harvester.plan import next_midnight
+from harvester.base.dates import next_midnight
 from harvester.testing.management import RIDS
 from tests.testing.support import DAY, START, Wechat, code, read
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from harvester.datacube import StableToken
-from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
-from harvester.datacube.tokens import ClassicToken
+from harvester.base.dates import next_midnight
 from harvester.model import Request, Response
-from harvester.plan import next_midnight
 from harvester.testing import TEXTS, Faults, Reply, articles
+from harvester.tokens.official import ClassicToken, StableToken
+from harvester.wechat.codes import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
 from tests.support import noon
 from tests.testing.support import DATA, DAY, PUBLISHER, START, Wechat, code, read
 

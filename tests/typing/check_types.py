@@ -8,8 +8,8 @@ import aiohttp
 
 import harvester
 from harvester import events
-from harvester.datacube.types import GetArticleTotalDetail, GetUserSummary
 from harvester.testing import FakeTransport, Simulator
+from harvester.wechat.types import GetArticleTotalDetail, GetUserSummary
 
 
 async def fetch() -> str:

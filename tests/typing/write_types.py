@@ -1,15 +1,15 @@
-"""Write ``harvester/datacube/types.pyi`` from the types that `harvester.datacube.types` makes."""
+"""Write ``harvester/wechat/types.pyi`` from the types that `harvester.wechat.types` makes."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import GenericAlias
 from typing import get_args, is_typeddict
 
-from harvester.datacube import types
+from harvester.wechat import types
 
 STUB = Path(types.__file__).with_suffix(".pyi")
 HEAD = """\
-# Generated from harvester/datacube/interfaces.py by tests/typing/write_types.py: do not edit.
+# Generated from harvester/wechat/interfaces.py by tests/typing/write_types.py: do not edit.
 
 from typing import TypedDict
 """

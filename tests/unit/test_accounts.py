@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from harvester.base.secrets import Secret
 from harvester.cli.commands import invoke
 from harvester.config.accounts import read_accounts
-from harvester.datacube import provider_for
 from harvester.errors import UsageError
 from harvester.model import Account, Request, Response
-from harvester.secrets import Secret
+from harvester.tokens.official import provider_for
 
 PLATFORM = """
 [[platform]]

@@ -12,15 +12,16 @@ from typing import Any
 import anyio
 import pytest
 
-from harvester import datacube, events
+from harvester.wechat.codes import ERRORS
+from harvester import events
 from harvester.api import resolve
-from harvester.endpoint import JsonEndpoint
+from harvester.engine.scope import Scope
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
 from harvester.model import Account, Request, Response
-from harvester.scope import Scope
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, Faults, MemorySink, Simulator
+from harvester.wechat.endpoint import JsonEndpoint
 from tests.support import A, B, assert_exactly_the_truth, noon, run, scope, stored
 
 NOW = noon("2024-06-15")
@@ -29,7 +30,7 @@ STORM, FULL, DEAD, SLOW = MANY[10], MANY[30], MANY[50], MANY[70]
 BAD = (STORM, FULL, DEAD, SLOW)
 DAYS = (date(2024, 1, 1), date(2024, 4, 30))
 ONE_ROW = JsonEndpoint(
-    "mine", "/datacube/getusercumulate", date(2020, 1, 1), errors=datacube.ERRORS
+    "mine", "/datacube/getusercumulate", date(2020, 1, 1), errors=ERRORS
 )
 
 

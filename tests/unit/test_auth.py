@@ -7,7 +7,10 @@ from collections.abc import Callable
 import pytest
 from anyio import current_time
 
-from harvester.auth import (
+from harvester.base.secrets import Secret
+from harvester.errors import AccountError, UsageError
+from harvester.model import Action, Request, Response, Token, Verdict
+from harvester.tokens.shared import (
     CallableProvider,
     Send,
     SharedToken,
@@ -16,9 +19,6 @@ from harvester.auth import (
     check_token_source,
     provides,
 )
-from harvester.errors import AccountError, UsageError
-from harvester.model import Action, Request, Response, Token, Verdict
-from harvester.secrets import Secret
 from tests.support import virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from harvester.away import Away, until_it_answers
+from harvester.base.outage import Away, until_it_answers
+from harvester.base.retry import AWAY
 from harvester.errors import SinkError
-from harvester.retry import AWAY
 from harvester.testing import run_virtual
 from tests.support import environment
 
@@ -67,7 +67,7 @@ def test_a_longer_wait_is_told_once_and_so_is_its_end(
 
 ALONE = """
 import asyncio
-from harvester.away import Away, until_it_answers
+from harvester.base.outage import Away, until_it_answers
 
 async def call():
     raise Away("refused")

@@ -12,20 +12,28 @@ from typing import Any
 import pytest
 
 from harvester import events
+from harvester.base.dates import (
+    QUOTA_MARGIN,
+    Days,
+    Load,
+    china,
+    days_in,
+    last_settled_day,
+    quota_days,
+)
 from harvester.cli.commands import invoke
 from harvester.cli.progress import Lines
 from harvester.cli.session import summarize
-from harvester.coverage import DONE, WAITING
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint
+from harvester.engine.limiter import SLOWER
+from harvester.engine.window_queue import QUOTA_AGAIN
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger
-from harvester.limiter import SLOWER
+from harvester.ledger.coverage import DONE, WAITING
 from harvester.model import Request, Response, Window
-from harvester.plan import QUOTA_MARGIN, Days, Load, china, days_in, last_settled_day, quota_days
-from harvester.queues import QUOTA_AGAIN
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.wechat.endpoint import Endpoint
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, at, calendars, noon, run, scope
 
 DAY = "2026-03-11"

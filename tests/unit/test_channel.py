@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from anyio import current_time
 
-from harvester.channel import Channel
+from harvester.engine.channel import Channel
 from tests.support import virtual
 
 

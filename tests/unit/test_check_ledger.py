@@ -11,10 +11,10 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
-from harvester.coverage import Calendar, Outcome
+from harvester.base.dates import Days
 from harvester.ledger import Exhausted, Key, Spent
+from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally
-from harvester.plan import Days
 from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
 from harvester.testing.check_shared import SHARED_CHECKS
 from harvester.testing.ledger_bench import Model

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 
 from harvester import events
-from harvester.auth import RENEW_BEFORE, StoredToken
-from harvester.budget import Budget
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint
-from harvester.engine import SET_BACK
+from harvester.base.dates import QUOTA_MARGIN, Days, china, next_quota_day
+from harvester.engine.quota import Budget
+from harvester.engine.run import SET_BACK
 from harvester.events import Event, Report
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
 from harvester.model import Request, Response, Token
-from harvester.plan import QUOTA_MARGIN, Days, china, next_quota_day
-from harvester.sinks.lines import JsonLines
-from harvester.stores import FileStore
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
+from harvester.tokens.shared import RENEW_BEFORE, StoredToken
+from harvester.tokens.stores import FileStore
+from harvester.wechat.endpoint import Endpoint
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import (
     A,
     as_multiset,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester import codec
-from harvester.codec import (
+from harvester.base import codec
+from harvester.base.codec import (
     MalformedError,
     encode,
     line_end,

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester import coverage
-from harvester.coverage import (
+from harvester.base.dates import ONE_DAY, Days
+from harvester.ledger import coverage
+from harvester.ledger.coverage import (
     DONE,
     EMPTY,
     FAILED,
@@ -29,7 +30,6 @@ from harvester.coverage import (
     unpacked,
 )
 from harvester.model import TALLY_BITS, Tally, Window
-from harvester.plan import ONE_DAY, Days
 from tests.support import days
 
 ALL = bytes([MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester import durable
+from harvester.base import files as durable
 
 
 @pytest.fixture

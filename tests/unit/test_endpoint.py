@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.answer import MAX_VALUES, Quota, Rule, code_of, quota_in, read, refusal
-from harvester.endpoint import (
+from harvester.base.dates import Cut, Grid, Load, last_settled_day, settles_at
+from harvester.errors import UsageError
+from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.wechat.endpoint import (
     Field,
     JsonEndpoint,
     day_of,
@@ -24,9 +26,7 @@ from harvester.endpoint import (
     load_of,
     within,
 )
-from harvester.errors import UsageError
-from harvester.model import Action, Request, Response, Token, Verdict, Window
-from harvester.plan import Cut, Grid, Load, last_settled_day, settles_at
+from harvester.wechat.response import MAX_VALUES, Quota, Rule, code_of, quota_in, read, refusal
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150

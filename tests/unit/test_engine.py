@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from harvester import events
-from harvester.coverage import FAILED
-from harvester.datacube import INTERFACES
-from harvester.endpoint import JsonEndpoint
+from harvester.base.dates import days_in
+from harvester.engine.writer import CHANNEL_ITEMS
 from harvester.errors import AttemptError, NetworkError, SinkError, UsageError
+from harvester.ledger.coverage import FAILED
 from harvester.model import Batch, Response
-from harvester.plan import days_in
 from harvester.sinks.base import Written
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import (
     FakeTransport,
     Faults,
@@ -26,7 +25,8 @@ from harvester.testing import (
     VirtualTimeLoop,
     run_virtual,
 )
-from harvester.writer import CHANNEL_ITEMS
+from harvester.wechat.endpoint import JsonEndpoint
+from harvester.wechat.interfaces import INTERFACES
 from tests import support
 from tests.support import (
     JANUARY,

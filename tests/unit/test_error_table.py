@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from harvester import datacube, events
-from harvester.answer import Rule
-from harvester.datacube import ERRORS, INTERFACES, Platform
-from harvester.datacube.errors import AUTHORIZER_ERRORS, COMPONENT_ERRORS, TOKEN_ERRORS
-from harvester.datacube.publisher import PUBLISHER_ERRORS
+from harvester import events
+from harvester.base.dates import QUOTA_MARGIN
+from harvester.engine.attempt import EQUAL_REFUSALS
+from harvester.engine.scope import Scope
 from harvester.events import Report
 from harvester.model import Action
-from harvester.pipeline import EQUAL_REFUSALS
-from harvester.plan import QUOTA_MARGIN
-from harvester.scope import Scope
 from harvester.testing import TEXTS, MemorySink, Simulator
+from harvester.tokens.official import provider_for
+from harvester.tokens.platform import Platform
+from harvester.wechat.codes import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.publisher import PUBLISHER_ERRORS
+from harvester.wechat.response import Rule
 from tests.support import A, B, at, run, scope
 
 NOW = at("2026-03-11", 13)
@@ -296,7 +298,7 @@ def of_a_platform(code: int, refused: str) -> Report:
     accounts = [
         platform.account(appid, simulator.refresh_token(appid), lambda _: None) for appid in (A, B)
     ]
-    providers = {each.appid: datacube.provider_for(each) for each in accounts}
+    providers = {each.appid: provider_for(each) for each in accounts}
     asked = Scope(providers, (ONE,), *DAYS)
     return run(simulator, asked, MemorySink(), now=NOW, attempts=3)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester import errors, plugins
-from harvester.auth import TokenRefusedError
-from harvester.datacube.external import CommandToken
+from harvester import errors
+from harvester.config import plugins
+from harvester.config.settings import engine_options
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -28,8 +28,9 @@ from harvester.errors import (
 from harvester.events import Report
 from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Action, Verdict
-from harvester.settings import engine_options
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
+from harvester.tokens.external import CommandToken
+from harvester.tokens.shared import TokenRefusedError
 from harvester.transport import HttpTransport
 
 EVERY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvester.fencing import (
+from harvester.base.fencing import (
     EPOCH,
     claimable,
     is_current,

@@ -9,14 +9,14 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from harvester import stored
-from harvester.coverage import Outcome
-from harvester.endpoint import JsonEndpoint
 from harvester.errors import SinkError, UsageError
-from harvester.fill import Source, add_sink, check_list, copy, remove_sink
 from harvester.ledger import SqliteLedger
+from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window
 from harvester.testing import MemorySink
+from harvester.upkeep import scan as stored
+from harvester.upkeep.copy import Source, add_sink, check_list, copy, remove_sink
+from harvester.wechat.endpoint import JsonEndpoint
 from tests.support import A, B
 from tests.unit.test_stored import STAMP, SUMMARY, Feed, batch, filled, final, in_ledger, opened
 

@@ -11,12 +11,13 @@ from random import Random
 import psycopg
 import pytest
 
-from harvester import postgres, thread
-from harvester.away import Away
-from harvester.coverage import Outcome
+from harvester.base import postgresql as postgres
+from harvester.base import threads as thread
+from harvester.base.outage import Away
 from harvester.errors import LedgerError
 from harvester.ledger import PostgresLedger, postgresql
 from harvester.ledger.base import Job
+from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 from tests.postgres_server import PostgresServer
 from tests.proxy import Proxy
@@ -112,7 +113,7 @@ async def test_a_commit_whose_fate_is_unknown_is_not_repeated(
 async def test_a_commit_that_another_program_holds_up_is_repeated(
     url: str, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.postgres.LIMITS", [(0, "lock_timeout", "1s")])
+    monkeypatch.setattr("harvester.base.postgresql.LIMITS", [(0, "lock_timeout", "1s")])
     async with PostgresLedger(url) as ledger:
         await joined(ledger, 60.0)
         await ledger.claim(100)
@@ -162,7 +163,7 @@ async def test_a_read_only_database_is_an_outage_and_no_wrong_clock(
 async def test_the_clock_goes_on_while_the_ledger_is_away(
     url: str, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.ledger.shared.CLOCKS", 2.0)
+    monkeypatch.setattr("harvester.ledger.leases.CLOCKS", 2.0)
     name = url.rpartition("/")[2]
     async with PostgresLedger(url) as ledger:
         postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

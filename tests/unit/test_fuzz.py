@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harvester.answer import code_of, refusal
+from harvester.wechat.response import code_of, refusal
 from tests.chaos.fuzz.run import CORPUS, TOKENS, without_coverage
 from tests.chaos.fuzz.targets import answer, everything, token, value
 

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from harvester import plugins
-from harvester.cli.interfaces import days_a_call, show
+from harvester.base.dates import Cut
+from harvester.cli.endpoints import days_a_call, show
+from harvester.config import plugins
 from harvester.config.interfaces import read_interfaces
-from harvester.datacube import ERRORS, INTERFACES, PublisherEndpoint
-from harvester.datacube.publisher import PUBLISHER_ERRORS
-from harvester.endpoint import Field, JsonEndpoint
 from harvester.errors import UsageError
 from harvester.model import Token, Window
-from harvester.plan import Cut
+from harvester.wechat.codes import ERRORS
+from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 from tests.support import harvest
 
 MINIMAL = """

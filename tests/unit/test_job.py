@@ -15,8 +15,8 @@ import pytest
 
 import harvester
 from harvester import Job, UsageError, events
-from harvester.limiter import Rate
-from harvester.secrets import Secret, holds_password
+from harvester.base.secrets import Secret, holds_password
+from harvester.engine.limiter import Rate
 from tests.support import A, B, Wechat, assert_exactly_the_truth, stored
 
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 31)

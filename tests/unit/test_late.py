@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from harvester.base.dates import Days, last_legal_day
 from harvester.cli.commands import invoke
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint
+from harvester.engine.attempt import DEFERRALS
 from harvester.events import Committed, Report, Retrying
 from harvester.ledger import FILE_NAME, SqliteLedger
-from harvester.pipeline import DEFERRALS
-from harvester.plan import Days, last_legal_day
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from harvester.transport import Transport
+from harvester.wechat.endpoint import Endpoint
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, Script, as_multiset, at, bare, calendars, run, scope, stored
 from tests.support import days as all_days
 

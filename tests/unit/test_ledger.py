@@ -11,14 +11,14 @@ from random import Random
 
 import pytest
 
-from harvester.coverage import FINAL
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import Spent, SqliteLedger, checkpoint_in, named_sinks
+from harvester.ledger.coverage import FINAL
 from harvester.ledger.statements import LATEST
 from harvester.testing import LEDGER_CHECKS, check_ledger
-from harvester.testing.bench import ONE
 from harvester.testing.check_ledger import _any_call
 from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, day, outcome
+from harvester.testing.sink_bench import ONE
 
 KEY = (ONE, INTERFACE)
 
@@ -117,7 +117,7 @@ async def test_a_merge_that_fails_leaves_the_commit_undone(
         for number in range(LATEST - 1):
             await ledger.commit([outcome(number)], {"one": {"a": str(number)}})
         with monkeypatch.context() as patch:
-            patch.setattr("harvester.ledger.tables._merge", broken)
+            patch.setattr("harvester.ledger.sqlite_tables._merge", broken)
             with pytest.raises(LedgerError, match="the disk is full"):
                 await ledger.commit([outcome(LATEST)], {"one": {"a": "new"}})
         calendars = await ledger.calendars([ONE])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.coverage import Calendar, Outcome
-from harvester.ledger.rows import Journal, as_outcome, as_rows, journal_entry, journal_rows
+from harvester.base.dates import Days
+from harvester.ledger.coverage import Calendar, Outcome
+from harvester.ledger.encoding import Journal, as_outcome, as_rows, journal_entry, journal_rows
 from harvester.model import Tally, Window
-from harvester.plan import Days
 from tests.unit.test_coverage import (
     RANGES,
     calendar_of,

@@ -9,8 +9,8 @@ from anyio import current_time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harvester.engine.limiter import CATCH_UP, Limiter, Rate
 from harvester.errors import UsageError
-from harvester.limiter import CATCH_UP, Limiter, Rate
 from harvester.testing import VirtualTimeLoop, run_virtual
 from tests.support import virtual
 

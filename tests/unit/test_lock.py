@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from harvester.base.lock import Claim
 from harvester.errors import UsageError
-from harvester.lock import Claim
 
 HOLD = """
 import sys
 from pathlib import Path
-from harvester.lock import Claim
+from harvester.base.lock import Claim
 claim = Claim(Path(sys.argv[1]), "it")
 print("held", flush=True)
 sys.stdin.read()

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harvester import datacube
 from harvester.api import resolve
-from harvester.cli import screen
+from harvester.base.dates import parse_day
+from harvester.cli import terminal as screen
 from harvester.cli.commands import invoke
-from harvester.cli.screen import log_as, name_accounts, say
+from harvester.cli.terminal import log_as, name_accounts, say
 from harvester.config.accounts import list_accounts, read_accounts
 from harvester.errors import UsageError
 from harvester.job import Job
 from harvester.model import Account
-from harvester.plan import parse_day
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, at, noon
 
 DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
@@ -217,7 +217,7 @@ def test_the_interfaces_are_json(capsys: Output) -> None:
         return {each["name"]: each for each in json.loads(out)}
 
     found = told()
-    assert found.keys() == datacube.INTERFACES.keys()
+    assert found.keys() == INTERFACES.keys()
     assert found["getusersummary"]["span"] == 7
     assert found["getarticlesummary"]["retired"] is True
     assert "fields" not in found["getusersummary"]
@@ -284,7 +284,7 @@ def test_other_words_are_no_days(given: str) -> None:
 
 def test_first_is_the_first_day_of_each_interface() -> None:
     names = ["getusersummary", "getarticleread"]
-    first = {name: datacube.INTERFACES[name].first_day for name in names}
+    first = {name: INTERFACES[name].first_day for name in names}
     scope, _ = resolve(Account(A, secret="x"), names, "first", "yesterday", {})
     assert scope.begin == min(first.values())
     for endpoint in scope.endpoints:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from anyio import current_time
 
+from harvester.engine.network import PROBE_EVERY, Network
 from harvester.errors import AttemptError, NetworkError
 from harvester.model import Request, Response
-from harvester.network import PROBE_EVERY, Network
 from tests.support import virtual
 
 

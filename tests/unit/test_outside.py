@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from harvester.base.outside import guard_call, guarded
 from harvester.errors import LedgerError
 from harvester.ledger.base import Lease, SharedLedger
-from harvester.outside import guard_call, guarded
 from harvester.sinks.memory import MemorySink
 
 

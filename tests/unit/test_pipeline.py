@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from anyio import current_time
 
-from harvester.account import AccountQueue
-from harvester.answer import Quota
-from harvester.auth import Send, SharedToken
-from harvester.budget import Budget
-from harvester.coverage import Outcome
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.base.dates import Cut, next_quota_day, settles_at
+from harvester.engine.account_queue import AccountQueue
+from harvester.engine.attempt import PAGES, REFUSALS, Pipeline, explain
+from harvester.engine.limiter import Limiter, Rate
+from harvester.engine.network import Network
+from harvester.engine.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN, Decision
+from harvester.engine.quota import Budget
+from harvester.engine.window_queue import Attempt, Harvested, InterfaceQueue, Page, WindowQueue
 from harvester.errors import (
     AccountError,
     AttemptError,
@@ -26,7 +27,7 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
-from harvester.limiter import Limiter, Rate
+from harvester.ledger.coverage import Outcome
 from harvester.model import (
     HELD,
     Action,
@@ -38,12 +39,11 @@ from harvester.model import (
     Verdict,
     Window,
 )  # fmt: skip
-from harvester.network import Network
-from harvester.pipeline import PAGES, REFUSALS, Pipeline, explain
-from harvester.plan import Cut, next_quota_day, settles_at
-from harvester.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN, Decision
-from harvester.queues import Attempt, Harvested, InterfaceQueue, Page, WindowQueue
 from harvester.testing import VirtualTimeLoop, run_virtual
+from harvester.tokens.shared import Send, SharedToken
+from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.response import Quota
 from tests.support import virtual
 
 SUMMARY = INTERFACES["getarticlesummary"]

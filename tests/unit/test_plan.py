@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.errors import UsageError
-from harvester.plan import (
+from harvester.base.dates import (
     CHINA,
     LATENCY,
     QUOTA_MARGIN,
@@ -39,6 +38,7 @@ from harvester.plan import (
     settles_at,
     without,
 )
+from harvester.errors import UsageError
 
 PROPERTY = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=120

@@ -13,23 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester import planner
-from harvester.budget import NEVER
-from harvester.coverage import STORED, Calendar, Outcome
-from harvester.datacube import INTERFACES
-from harvester.endpoint import Endpoint
+from harvester.base.dates import Cut, Days, Grid
+from harvester.base.fencing import EPOCH
+from harvester.config.settings import engine_options
+from harvester.engine import planner
+from harvester.engine.limiter import Rate
+from harvester.engine.planner import Need, Plan, build_plan, demands, known, needed
+from harvester.engine.policy import NOT_READY_AGAIN
+from harvester.engine.quota import NEVER
+from harvester.engine.window_queue import InterfaceQueue
 from harvester.events import Deferred, Failed
-from harvester.fencing import EPOCH
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.ledger.base import Lease
-from harvester.limiter import Rate
+from harvester.ledger.coverage import STORED, Calendar, Outcome
 from harvester.model import HELD, Response, Tally, Window
-from harvester.plan import Cut, Days, Grid
-from harvester.planner import Need, Plan, build_plan, demands, known, needed
-from harvester.policy import NOT_READY_AGAIN
-from harvester.queues import InterfaceQueue
-from harvester.settings import engine_options
-from harvester.stores import MemoryStore
+from harvester.tokens.stores import MemoryStore
+from harvester.wechat.endpoint import Endpoint
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, at, noon, scope
 from tests.support import days as all_days
 

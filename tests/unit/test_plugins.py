@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from harvester import plugins
-from harvester.datacube import INTERFACES
+from harvester.config import plugins
 from harvester.errors import UsageError
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
+from harvester.wechat.interfaces import INTERFACES
 
 PACKAGE = """
 from dataclasses import replace
-from harvester.datacube import INTERFACES
+from harvester.wechat.interfaces import INTERFACES
 from harvester.testing import MemorySink
 
 SUMMARY = INTERFACES["getarticlesummary"]
@@ -38,7 +38,7 @@ getusersummary = somebodys:MINE
 kept = somebodys:Kept
 """
 PROGRAM = """
-from harvester import plugins
+from harvester.config import plugins
 names = plugins.endpoint_names()
 print(len(names), [name for name in names if not name.startswith(("get", "publisher"))])
 print(plugins.endpoint("mine").path, plugins.endpoint("getusersummary").path)

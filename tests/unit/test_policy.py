@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from harvester.model import Action, Verdict
-from harvester.plan import next_quota_day
-from harvester.policy import (
+from harvester.base.dates import next_quota_day
+from harvester.engine.policy import (
     AFTER_THE_MINUTE,
     NOT_READY_AGAIN,
     TOKEN,
@@ -15,6 +14,7 @@ from harvester.policy import (
     Rule,
     decide,
 )
+from harvester.model import Action, Verdict
 
 WALL = 1_700_000_001.0
 MINUTE = 39.0 + AFTER_THE_MINUTE

@@ -7,15 +7,11 @@ from datetime import date, timedelta
 import pytest
 from anyio import current_time
 
-from harvester.account import AccountQueue, Job
-from harvester.answer import Quota
-from harvester.auth import Send, SharedToken
-from harvester.budget import NEVER, Budget
-from harvester.datacube import INTERFACES
-from harvester.limiter import Limiter, Rate
-from harvester.model import Request, Response, Tally, Token, Window
-from harvester.plan import QUOTA_MARGIN, Days, next_quota_day
-from harvester.queues import (
+from harvester.base.dates import QUOTA_MARGIN, Days, next_quota_day
+from harvester.engine.account_queue import AccountQueue, Job
+from harvester.engine.limiter import Limiter, Rate
+from harvester.engine.quota import NEVER, Budget
+from harvester.engine.window_queue import (
     OUTSTANDING,
     QUOTA_AGAIN,
     RECHECK,
@@ -24,6 +20,10 @@ from harvester.queues import (
     StopReason,
     WindowQueue,
 )
+from harvester.model import Request, Response, Tally, Token, Window
+from harvester.tokens.shared import Send, SharedToken
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.response import Quota
 from tests.support import days as all_days
 from tests.support import virtual
 

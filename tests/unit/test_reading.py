@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 
 import harvester
-from harvester import plugins
-from harvester.endpoint import Field, JsonEndpoint
+from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
+from harvester.wechat.endpoint import Field, JsonEndpoint
 from tests.sinks.small_ledger import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from harvester import stored
-from harvester.coverage import DONE, STORED, Calendar
-from harvester.datacube import INTERFACES
+from harvester.base.dates import rfc3339
+from harvester.base.lock import Claim
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
-from harvester.lock import Claim
+from harvester.ledger.coverage import DONE, STORED, Calendar
 from harvester.model import Batch, Tally, Window
-from harvester.plan import rfc3339
-from harvester.rebuild import Rebuilt, _Reading, rebuild
 from harvester.sinks.base import StoredWindow
 from harvester.testing import MemorySink
+from harvester.upkeep import scan as stored
+from harvester.upkeep.rebuild import Rebuilt, _Reading, rebuild
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, at, noon
 
 SUMMARY = INTERFACES["getarticlesummary"]

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from harvester.coverage import OpenWindow
-from harvester.datacube import INTERFACES
+from harvester.ledger.coverage import OpenWindow
 from harvester.model import Batch, Window
-from harvester.report import verdict
+from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, kind_of
-from harvester.report.figures import DAYS as DAYS_OF_CURVES
-from harvester.report.figures import TOTALS, Article, days_for, figures
+from harvester.report.charts import DAYS as DAYS_OF_CURVES
+from harvester.report.charts import TOTALS, Article, days_for, figures
 from harvester.report.overview import RECENT, Overview, runs_of
 from harvester.report.page import newest
-from harvester.report.verdict import Figure
-from harvester.report.words import INTERFACE_TITLES, TEXTS, compact, moment, share
+from harvester.report.summary import Figure
+from harvester.report.texts import INTERFACE_TITLES, TEXTS, compact, moment, share
 from harvester.sinks.memory import MemorySink
+from harvester.wechat.interfaces import INTERFACES
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger, agency
 from tests.support import A, B, at
 

@@ -18,7 +18,7 @@ import pytest
 from harvester.ledger.base import WorkerState
 from harvester.report import Overview, page
 from harvester.report.causes import Cause
-from harvester.report.figures import Article, Figures
+from harvester.report.charts import Article, Figures
 from harvester.report.overview import AccountView
 from harvester.report.page import harmless
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures

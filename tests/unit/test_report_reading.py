@@ -11,8 +11,8 @@ import pytest
 from harvester.cli.report import _figures
 from harvester.errors import SinkError
 from harvester.ledger import SqliteLedger
-from harvester.report import figures
-from harvester.report.figures import Figures
+from harvester.report import charts as figures
+from harvester.report.charts import Figures
 from harvester.sinks.memory import MemorySink
 from tests.report_data import YESTERDAY, agency
 

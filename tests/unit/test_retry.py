@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harvester.base.retry import BUSY, UNREACHED, check_count, delay
 from harvester.errors import UsageError
-from harvester.retry import BUSY, UNREACHED, check_count, delay
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=200)
 

@@ -3,15 +3,15 @@
 import asyncio
 from datetime import date, timedelta
 
-from harvester.account import AccountQueue, Job
-from harvester.auth import Send, SharedToken
-from harvester.budget import Budget
-from harvester.datacube import INTERFACES
-from harvester.limiter import Limiter, Rate
+from harvester.engine.account_queue import AccountQueue, Job
+from harvester.engine.limiter import Limiter, Rate
+from harvester.engine.quota import Budget
+from harvester.engine.scheduler import Scheduler
+from harvester.engine.window_queue import Attempt, InterfaceQueue, StopReason, WindowQueue
 from harvester.model import Request, Response, Token, Window
-from harvester.queues import Attempt, InterfaceQueue, StopReason, WindowQueue
-from harvester.scheduler import Scheduler
 from harvester.testing import VirtualTimeLoop as Loop
+from harvester.tokens.shared import Send, SharedToken
+from harvester.wechat.interfaces import INTERFACES
 from tests.testing.support import virtual
 
 FIRST = date(2020, 1, 1)

@@ -5,9 +5,9 @@ from datetime import date
 
 import pytest
 
-from harvester.datacube import INTERFACES
+from harvester.engine.scope import Scope
 from harvester.errors import UsageError
-from harvester.scope import Scope
+from harvester.wechat.interfaces import INTERFACES
 
 
 def test_an_interface_has_the_days_of_the_range_that_it_has_data_for() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester.cli.screen import escaped, harmless, plain, tell
-from harvester.codec import encode
-from harvester.datacube import INTERFACES, provider_for
-from harvester.endpoint import check_name
+from harvester.base.codec import encode
+from harvester.cli.terminal import escaped, harmless, plain, tell
+from harvester.tokens.official import provider_for
+from harvester.wechat.endpoint import check_name
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, Wechat, harvest
 
 HOSTILE = (

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester.datacube import provider_for
+from harvester.base.secrets import Secret
 from harvester.model import Account, Response, Stored, Token
-from harvester.secrets import Secret
+from harvester.tokens.official import provider_for
 from tests.support import harvest
 
 VALUE = "5e5a3e0c0ffee0123456789abcdef"

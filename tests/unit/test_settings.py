@@ -14,8 +14,7 @@ import pytest
 
 import harvester
 from harvester.cli.commands import cli
-from harvester.limiter import Rate
-from harvester.settings import (
+from harvester.config.settings import (
     KEYWORDS,
     OPTIONS,
     REQUIRED,
@@ -24,6 +23,7 @@ from harvester.settings import (
     engine_options,
     read,
 )
+from harvester.engine.limiter import Rate
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

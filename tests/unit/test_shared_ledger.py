@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from harvester.ledger import PostgresLedger, postgresql, shared, statements
-from harvester.ledger.shared import give_back, join
+from harvester.ledger import PostgresLedger, postgresql, statements
+from harvester.ledger import leases as shared
+from harvester.ledger.leases import give_back, join
 from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
 from harvester.testing.check_shared import SHARED_CHECKS
 from tests.postgres_server import PostgresServer

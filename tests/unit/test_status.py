@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from harvester.base.dates import last_settled_day
 from harvester.cli.commands import invoke
-from harvester.coverage import Calendar
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
 from harvester.ledger.base import Outcome
+from harvester.ledger.coverage import Calendar
 from harvester.model import Tally, Window
-from harvester.plan import last_settled_day
 from tests.support import A, B
 from tests.unit.test_messages import FILE
 

@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from harvester import stored
-from harvester.coverage import DONE, STORED, Calendar, Outcome
-from harvester.datacube import INTERFACES
+from harvester.base.dates import Cut, Days
 from harvester.errors import SinkError
 from harvester.ledger import SqliteLedger
+from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
 from harvester.model import Batch, Tally, Window, all_days
-from harvester.plan import Cut, Days
 from harvester.sinks.base import Checkpoint, StoredWindow
-from harvester.stored import calendars_in, endpoints_in, reopen, scanned, version_of
 from harvester.testing import MemorySink
+from harvester.upkeep import scan as stored
+from harvester.upkeep.scan import calendars_in, endpoints_in, reopen, scanned, version_of
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, days, noon, scope
 
 SUMMARY = INTERFACES["getarticlesummary"]
@@ -159,7 +159,7 @@ async def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() ->
         await filled(other),
     ]
     asked = scope(date(2024, 1, 1), date(2024, 1, 31), [A, B], [SUMMARY, USERS])
-    found = await calendars_in(sinks, asked)
+    found = await calendars_in(sinks, asked.endpoints, asked.accounts)
     assert found.keys() == {(A, SUMMARY.name), (A, USERS.name)}
     assert text(found[A, SUMMARY.name], "2024-01-01", "2024-01-05") == "ooo.."
     [window] = found[A, USERS.name].windows.values()
@@ -190,7 +190,7 @@ def reopened(
         await ledger.mark_refresh(
             [(appid, name, *days) for appid in (A, B) for name, days in ranges if days]
         )
-        await reopen(ledger, sinks, part, noon("2024-02-10"))
+        await reopen(ledger, sinks, part.endpoints, part.accounts, noon("2024-02-10"))
         assert await ledger.refreshes([A, B]) == {}
         return await ledger.calendars([A, B, "wx3"])
 
@@ -263,7 +263,7 @@ def test_where_no_sink_can_be_scanned_the_days_are_forgotten(tmp_path: Path) -> 
         asked = scope(*JANUARY_10_TO_20, [A, B], (SUMMARY, USERS))
         names = (SUMMARY.name, USERS.name)
         await ledger.mark_refresh([(A, name, *JANUARY_10_TO_20) for name in names])
-        await reopen(ledger, [Feed("feed:")], asked, noon("2024-02-10"))
+        await reopen(ledger, [Feed("feed:")], asked.endpoints, asked.accounts, noon("2024-02-10"))
         return await ledger.calendars([A, B])
 
     found = in_ledger(tmp_path, test, *outcomes)
@@ -336,9 +336,9 @@ def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path
         part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
         await ledger.mark_refresh([(A, SUMMARY.name, last, last)])
         with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
-            await reopen(ledger, [sink], part, wall)
+            await reopen(ledger, [sink], part.endpoints, part.accounts, wall)
         await ledger.mark_refresh([(A, SUMMARY.name, date(2024, 1, 1), last)])
-        await reopen(ledger, [sink], whole, wall)
+        await reopen(ledger, [sink], whole.endpoints, whole.accounts, wall)
         return (await ledger.calendars([A]))[A, SUMMARY.name]
 
     calendar = in_ledger(tmp_path, test, *map(final, stands))

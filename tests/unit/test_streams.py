@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from datetime import date
 
-from harvester.coverage import Calendar, days_of
-from harvester.plan import ONE_DAY, Cut
+from harvester.base.dates import ONE_DAY, Cut
+from harvester.ledger.coverage import Calendar, days_of
 from harvester.report.streams import LETTERS, Stream, counts_of, letters_of
 
 BEGIN = date(2023, 12, 1)

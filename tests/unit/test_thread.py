@@ -12,9 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from harvester.away import Away
+from harvester.base.outage import Away
+from harvester.base.threads import Thread, can_be_cut, wait_for
 from harvester.testing import VirtualTimeLoop
-from harvester.thread import Thread, can_be_cut, wait_for
 from tests.support import virtual
 
 
@@ -268,7 +268,7 @@ class Connection:
 async def test_a_call_of_a_server_that_never_answers_is_cut_when_the_limit_is_over(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.thread.LIMIT", 0.3)
+    monkeypatch.setattr("harvester.base.threads.LIMIT", 0.3)
     connection = await thread.call(Connection)
     with pytest.raises(Away, match=r"it has not answered for 0\.3 s"):
         await thread.call(connection.ask)
@@ -278,7 +278,7 @@ async def test_a_call_of_a_server_that_never_answers_is_cut_when_the_limit_is_ov
 async def test_a_cancelled_call_of_a_server_is_cut_and_one_behind_it_is_not_begun(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.thread.GRACE", 0.2)
+    monkeypatch.setattr("harvester.base.threads.GRACE", 0.2)
     connection, begun = await thread.call(Connection), list[str]()
     first = asyncio.create_task(thread.call(connection.ask))
     second = asyncio.create_task(thread.call(begun.append, "begun"))
@@ -294,7 +294,7 @@ async def test_a_cancelled_call_of_a_server_is_cut_and_one_behind_it_is_not_begu
 async def test_a_scope_that_is_cancelled_cuts_a_call_too(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.thread.GRACE", 0.2)
+    monkeypatch.setattr("harvester.base.threads.GRACE", 0.2)
     connection = await thread.call(Connection)
     with anyio.move_on_after(0.1):
         with pytest.raises(Away):
@@ -305,7 +305,7 @@ async def test_a_scope_that_is_cancelled_cuts_a_call_too(
 async def test_in_a_cancelled_scope_a_call_that_has_not_begun_is_left_as_the_scope_is(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.thread.GRACE", 0.2)
+    monkeypatch.setattr("harvester.base.threads.GRACE", 0.2)
     connection, begun = await thread.call(Connection), list[str]()
     first = asyncio.create_task(thread.call(connection.ask))
     await asyncio.sleep(0.05)
@@ -336,8 +336,8 @@ async def test_a_call_that_returns_within_the_grace_keeps_its_connection(thread:
 async def test_a_call_that_waits_for_another_process_is_announced_with_who_that_is(
     thread: Thread, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("harvester.thread.SLOW", 0.1)
-    monkeypatch.setattr("harvester.thread.LIMIT", 0.6)
+    monkeypatch.setattr("harvester.base.threads.SLOW", 0.1)
+    monkeypatch.setattr("harvester.base.threads.LIMIT", 0.6)
     connection = await thread.call(Connection)
     with pytest.raises(Away):
         await thread.call(connection.ask)

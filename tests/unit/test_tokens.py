@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 
-from harvester.auth import Send, SharedToken, StoredToken, TokenRefusedError, shared_token
-from harvester.datacube import INTERFACES, CloudbaseToken, HttpToken, Platform, provider_for
-from harvester.datacube.external import CommandToken, NoToken, StaticToken
+from harvester.engine.scope import Scope
 from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Stored, Token, Verdict
-from harvester.scope import Scope
-from harvester.stores import MemoryStore
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop
+from harvester.tokens.external import CloudbaseToken, CommandToken, HttpToken, NoToken, StaticToken
+from harvester.tokens.official import provider_for
+from harvester.tokens.platform import Platform
+from harvester.tokens.shared import Send, SharedToken, StoredToken, TokenRefusedError, shared_token
+from harvester.tokens.stores import MemoryStore
 from harvester.transport import HttpTransport
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import JANUARY, A, B, engine_run, noon, virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))

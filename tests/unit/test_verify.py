@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harvester.coverage import Outcome
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
+from harvester.ledger.coverage import Outcome
 from harvester.model import Batch
 from harvester.sinks.base import StoredWindow
-from harvester.verify import Verified, verify
+from harvester.upkeep.verify import Verified, verify
 from tests.unit.test_stored import STAMP, SUMMARY, batch, filled, final, in_ledger
 
 LATER = "2024-02-11T04:00:00Z"

@@ -11,19 +11,15 @@ from typing import Any
 
 import pytest
 
-from harvester import events, plugins
-from harvester.datacube import INTERFACES
-from harvester.endpoint import JsonEndpoint, grid
+from harvester import events
+from harvester.base.dates import RECENT_DAYS, Cut, Days, last_legal_day
+from harvester.config import plugins
+from harvester.engine.attempt import EQUAL_REFUSALS
 from harvester.model import Request, Response
-from harvester.pipeline import EQUAL_REFUSALS
-from harvester.plan import RECENT_DAYS, Cut, Days, last_legal_day
-from harvester.sinks.lines import JsonLines
-from harvester.testing import (
-    FakeTransport,
-    Faults,
-    MemorySink,
-    Simulator,
-)
+from harvester.sinks.jsonl.sink import JsonLines
+from harvester.testing import FakeTransport, Faults, MemorySink, Simulator
+from harvester.wechat.endpoint import JsonEndpoint, grid
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, Script, as_multiset, bare, noon, run, scope, stored
 from tests.support import days as all_days
 

@@ -12,20 +12,20 @@ from typing import Any, Self
 import anyio
 import pytest
 
-from harvester import writer
-from harvester.coverage import Calendar, Outcome
-from harvester.datacube import INTERFACES
+from harvester.base.fencing import EPOCH
+from harvester.engine import writer
+from harvester.engine.claims import Sharing
+from harvester.engine.window_queue import Harvested
+from harvester.engine.writer import Writer
 from harvester.errors import LedgerError, SinkError, UsageError
 from harvester.events import Committed, Event, Notice
-from harvester.fencing import EPOCH
 from harvester.ledger import Spent, SqliteLedger
+from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Tally, Window
-from harvester.queues import Harvested
-from harvester.sharing import Sharing
 from harvester.sinks.base import Written
-from harvester.stored import accepted
 from harvester.testing import MemorySink
-from harvester.writer import Writer
+from harvester.upkeep.scan import accepted
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B
 
 NAME = INTERFACES["getarticlesummary"].name

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from harvester.plan import settles_at
+from harvester.base.dates import settles_at
 from harvester.testing.data.draw import chance, days, growth, month, shaken, size, spread
 
 DAYS_AFTER = (0, 1, 2, 3, 4, 5, 6, 7, 14, 30)

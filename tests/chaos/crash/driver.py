@@ -12,7 +12,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-from harvester import durable
+from harvester.base import files as durable
 from harvester.errors import LedgerError, UsageError
 from tests.chaos.crash import job
 from tests.chaos.crash.sinks import SINKS, differences, stored

@@ -22,18 +22,18 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from harvester.base.dates import last_settled_day
 from harvester.cli.inspect import show_verification
-from harvester.datacube import INTERFACES
-from harvester.endpoint import grid
-from harvester.engine import Engine
+from harvester.config.settings import engine_options
+from harvester.engine.run import Engine
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
-from harvester.plan import last_settled_day
-from harvester.rebuild import rebuild
-from harvester.settings import engine_options
 from harvester.sinks.base import Sink
-from harvester.stores import open_store
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
+from harvester.tokens.stores import open_store
+from harvester.upkeep.rebuild import rebuild
+from harvester.wechat.endpoint import grid
+from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.crash.sinks import SINKS, text
 from tests.support import A, B, at, scope
 

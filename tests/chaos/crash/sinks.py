@@ -25,11 +25,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pymysql
 
-from harvester import plugins
+from harvester.config import plugins
 from harvester.sinks.base import Sink
-from harvester.sinks.lines import JsonLines
-from harvester.sinks.mysql import MySQL
-from harvester.sinks.postgresql import PostgreSQL
+from harvester.sinks.jsonl.sink import JsonLines
+from harvester.sinks.sql.mysql import MySQL
+from harvester.sinks.sql.postgresql import PostgreSQL
 from tests import mysql_server, postgres_server
 from tests.support import META, bare
 

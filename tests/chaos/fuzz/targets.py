@@ -10,11 +10,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from harvester.auth import TokenRefusedError
-from harvester.codec import MalformedError, encode, own_fields, parse
-from harvester.datacube import INTERFACES, StableToken
-from harvester.datacube.external import LONGEST_TOKEN
-from harvester.datacube.tokens import ClassicToken
+from harvester.base.codec import MalformedError, encode, own_fields, parse
 from harvester.model import (
     Action,
     Batch,
@@ -26,6 +22,10 @@ from harvester.model import (
     Window,
     metadata,
 )  # fmt: skip
+from harvester.tokens.external import LONGEST_TOKEN
+from harvester.tokens.official import ClassicToken, StableToken
+from harvester.tokens.shared import TokenRefusedError
+from harvester.wechat.interfaces import INTERFACES
 
 DAY = date(2024, 1, 1)
 WINDOW = Window("wx00000000000000aa", "getarticlesummary", DAY, DAY)

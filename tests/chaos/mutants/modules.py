@@ -20,15 +20,15 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[3]
 
 MODULES = {
-    "plan": ["tests/unit/test_plan.py"],
-    "retry": ["tests/unit/test_retry.py"],
-    "answer": ["tests/unit/test_endpoint.py"],
-    "endpoint": ["tests/unit/test_endpoint.py"],
-    "coverage": ["tests/unit/test_coverage.py"],
-    "planner": ["tests/unit/test_planner.py"],
-    "limiter": ["tests/unit/test_limiter.py"],
-    "auth": ["tests/unit/test_auth.py", "tests/unit/test_tokens.py"],
-    "pipeline": ["tests/unit/test_pipeline.py"],
+    "base/dates": ["tests/unit/test_plan.py"],
+    "base/retry": ["tests/unit/test_retry.py"],
+    "wechat/response": ["tests/unit/test_endpoint.py"],
+    "wechat/endpoint": ["tests/unit/test_endpoint.py"],
+    "ledger/coverage": ["tests/unit/test_coverage.py"],
+    "engine/planner": ["tests/unit/test_planner.py"],
+    "engine/limiter": ["tests/unit/test_limiter.py"],
+    "tokens/shared": ["tests/unit/test_auth.py", "tests/unit/test_tokens.py"],
+    "engine/attempt": ["tests/unit/test_pipeline.py"],
 }
 """The modules, and the tests that must kill their mutants: in process, on the virtual loop."""
 
@@ -82,7 +82,7 @@ def try_module(module: str, sample: int | None, seed: int) -> Found:
         if sample is None:
             _mutmut(folder)
         else:
-            _mutmut(folder, f"harvester.{module}.x*__mutmut_1")
+            _mutmut(folder, f"harvester.{module.replace('/', '.')}.x*__mutmut_1")
             left = [name for name, code in _codes(folder, module).items() if code is None]
             drawn = random.Random(f"{seed} {module}").sample(left, min(sample, len(left)))
             if drawn:

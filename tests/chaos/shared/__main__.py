@@ -20,11 +20,11 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from harvester import plugins
-from harvester.datacube import INTERFACES
+from harvester.config import plugins
 from harvester.ledger import PostgresLedger
 from harvester.testing import Reply, Simulator
-from harvester.verify import verify
+from harvester.upkeep.verify import verify
+from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.forks import Forks
 from tests.mysql_server import mysql_server
 from tests.postgres_server import PostgresServer, postgres_server

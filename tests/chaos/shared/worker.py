@@ -13,11 +13,11 @@ from datetime import date
 from typing import Any
 
 import harvester
-from harvester.datacube.interfaces import INTERFACES
 from harvester.errors import HarvestError
 from harvester.ledger import postgresql as _ledger  # noqa: F401  (imported before the fork)
-from harvester.sinks import mysql as _mysql  # noqa: F401
-from harvester.sinks import postgresql as _sink  # noqa: F401
+from harvester.sinks.sql import mysql as _mysql  # noqa: F401
+from harvester.sinks.sql import postgresql as _sink  # noqa: F401
+from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.forks import serve
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harvester.coverage import Outcome
+from harvester.base.dates import china
 from harvester.errors import AttemptError, LedgerError, SinkError
 from harvester.ledger import Spent, SqliteLedger
+from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Request, Response
-from harvester.plan import china
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 from harvester.testing import MemorySink, Simulator
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import orjson
 
-from harvester import plugins
-from harvester.coverage import DONE, EMPTY, FINAL, STORED, Calendar, OpenWindow
-from harvester.endpoint import day_of, in_record
+from harvester.base.dates import Cut, Days
+from harvester.config import plugins
+from harvester.engine.limiter import Rate
 from harvester.events import Report
-from harvester.limiter import Rate
+from harvester.ledger.coverage import DONE, EMPTY, FINAL, STORED, Calendar, OpenWindow
 from harvester.model import Tally
-from harvester.plan import Cut, Days
 from harvester.sinks.base import StoredWindow
+from harvester.wechat.endpoint import day_of, in_record
 from tests.chaos.worlds.outside import Call, Traffic
 from tests.support import days
 

@@ -24,22 +24,22 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harvester.coverage import Calendar
-from harvester.datacube import INTERFACES
-from harvester.endpoint import grid
-from harvester.engine import Engine
+from harvester.base.dates import Days, china, last_settled_day, quota_day
+from harvester.config.settings import engine_options
+from harvester.engine.limiter import Rate
+from harvester.engine.options import Options
+from harvester.engine.run import Engine
+from harvester.engine.writer import BOOK_EVERY
 from harvester.errors import HarvestError
 from harvester.events import Event, Notice, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
-from harvester.limiter import Rate
+from harvester.ledger.coverage import Calendar
 from harvester.model import HELD
-from harvester.options import Options
-from harvester.plan import Days, china, last_settled_day, quota_day
-from harvester.settings import engine_options
 from harvester.sinks.base import Sink, StoredWindow, name_in
-from harvester.sinks.lines import JsonLines
+from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
-from harvester.writer import BOOK_EVERY
+from harvester.wechat.endpoint import grid
+from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.seeds import Life
 from tests.chaos.worlds import promises
 from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network

@@ -1,0 +1,1 @@
+"""What every other package uses: JSON, dates, secrets, files, threads, outages."""

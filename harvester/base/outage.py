@@ -1,0 +1,87 @@
+"""Waits for a server of the user that does not answer now: a database.
+
+Rule: waits and calls again; the caller decides which errors mean that the server is away.
+
+A wait of more than `SILENT` seconds is told to the logger ``harvester``, and so is its end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from harvester.base.retry import AWAY
+from harvester.errors import RunError, SinkError
+
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds for which a server that is away is called again, by default."""
+
+SILENT = 1.0
+"""Seconds of a wait that are not told."""
+
+SLOW = 5.0
+"""Seconds after which a call that has not returned is announced."""
+
+AGAIN = "nothing that was committed is lost: mend it and run the same command again"
+"""What to do about a destination that could not be written."""
+
+_log = logging.getLogger("harvester")
+_log.addHandler(logging.NullHandler())  # a library prints nothing by itself
+
+
+class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
+    """A server does not answer now, and why; the call may or may not have taken effect."""
+
+
+class Undone(Away):
+    """The server refuses for now: another holds a lock, or a statement took too long.
+
+    The connection is whole, and what was begun is rolled back, so the call may simply be repeated.
+    """
+
+
+def announce(where: str, holder: str) -> None:
+    """Say that a call has not returned; holder: who holds what it waits for, if that is known."""
+    for_what = f"it waits for {holder}" if holder else "no answer yet"
+    _log.warning("%s: a call takes more than %.0f s; %s", where, SLOW, for_what)
+
+
+async def until_it_answers(
+    call: Callable[[], Awaitable[T]],
+    where: str,
+    patience: float,
+    error: type[RunError] = SinkError,
+    repeats: type[Away] = Away,
+) -> T:
+    """Return the result of a call; while it raises `Away`, call it again.
+
+    where: the server as messages name it, without a secret.  patience: seconds from the first
+    failure to the last call.  repeats: `Undone` for a call that may not be repeated if it is
+    unknown whether it took effect.  Raises ``error`` after that, and any other exception at once.
+    """
+    failures, begun, ends, told = 0, anyio.current_time(), 0.0, False
+    while True:
+        try:
+            found = await call()
+        except repeats as exc:
+            why = str(exc)
+            did = "took nothing" if isinstance(exc, Undone) else "was away"
+        else:
+            if told:
+                _log.warning("%s answers again", where)
+            return found
+        now = anyio.current_time()
+        failures += 1
+        ends = ends or now + patience
+        if now >= ends:
+            raise error(f"{where} {did} for {patience:g} s ({why}); {AGAIN}")
+        if not told and now >= begun + SILENT:
+            told = True
+            text = "%s does not answer (%s); it is called again for up to %.0f s"
+            _log.warning(text, where, why, ends - now)
+        await anyio.sleep(min(AWAY.delay(failures), ends - now))

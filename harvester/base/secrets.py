@@ -1,0 +1,240 @@
+"""Secrets, URLs that hold a password, and the files that hold either.
+
+Rule: a value is a `Secret` from where it is read to where it is sent; a file that others can read
+is refused, and its mode is not changed; no message contains what was read.
+
+An exception may be shown with the local variables of its frames, and a `str` among these with its
+value.  So a function that takes a secret as text makes it a `Secret` of the same name on its first
+line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from urllib.parse import parse_qsl, quote_plus, urlsplit
+
+from harvester.base import files as durable
+from harvester.errors import UsageError
+
+if TYPE_CHECKING:
+    from harvester.model import Response
+
+
+class Secret:
+    """A secret or a token; its value appears in no repr, message, frame or pickle.
+
+    value: the text, or a `Secret` that has it.  Two are equal if their values are.  Pickling
+    it raises `TypeError`; a deep copy is the same object.
+    """
+
+    __slots__ = ("value",)
+
+    value: str
+
+    def __init__(self, value: str | Secret) -> None:
+        self.value = value.value if isinstance(value, Secret) else value
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[object, ...]:
+        return (self.value,)
+
+    def __deepcopy__(self, _: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is not pickled; pass on where it comes from")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it can be encoded: the environment may contain bytes that are not UTF-8."""
+        try:
+            return bool(self.value.encode())
+        except (AttributeError, UnicodeEncodeError):
+            return False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is too long to occur in a text by chance."""
+        return len(self.value) >= _SHORTEST_TO_CUT
+
+    def cut_from(self, text: str) -> str:
+        """The text without the value: an answer may echo it, also partly escaped."""
+        if not self.value:
+            return text
+        value = self.value.encode(errors="replace")
+        given = text.encode(errors="replace")
+        left = _without(given, value)
+        return text if left == given else left.decode(errors="replace")
+
+    def cut_from_response(self, response: Response) -> Response:
+        """The same for an answer; a value that is short enough to occur by chance is kept."""
+        if not self.is_long:
+            return response
+        body = _without(response.body, self.value.encode(errors="replace"))
+        return response._replace(body=body)
+
+
+_SHORTEST_TO_CUT = 16
+"""Characters of a token.  WeChat's have more than a hundred, its secrets 32."""
+
+_CUT = "…".encode()
+_ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
+_ESCAPED_IN_EACH_OTHER = 4
+_LONGEST_ESCAPED = 1 << 16
+"""The most bytes of a text in which escapes are searched: an answer with a message is short."""
+
+
+def _without(text: bytes, value: bytes) -> bytes:
+    """The text without a value, also where some of its characters are escaped (URL, JSON)."""
+    for form in {value, quote_plus(value).encode()}:
+        text = text.replace(form, _CUT)
+    if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
+        return text
+    plain, places = _unescaped(text)
+    wanted, _ = _unescaped(value)  # the value itself may look escaped, too
+    end = len(plain)
+    while (begin := plain.rfind(wanted, 0, end)) >= 0:
+        text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
+        end = begin
+    return text
+
+
+def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
+    """The unescaped text, and the position in the text of each of its bytes and of its end."""
+    places = list(range(len(text) + 1))
+    for _ in range(_ESCAPED_IN_EACH_OTHER):
+        plain, steps = bytearray(), list[int]()
+        at = 0
+        for found in _ESCAPED.finditer(text):
+            meant = _meant(found)
+            plain += text[at : found.start()] + meant
+            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
+            at = found.end()
+        if not at:
+            break
+        steps += range(at, len(text) + 1)
+        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
+    return text, places
+
+
+def _meant(escaped: re.Match[bytes]) -> bytes:
+    url, json, sign = escaped.groups()
+    if url:
+        return bytes.fromhex(url.decode())
+    return chr(int(json, 16)).encode(errors="replace") if json else bytes(sign)
+
+
+# URLs that may hold a password
+
+_ESCAPES = "in a user or a password / is written %2F, @ %40, # %23, ? %3F"
+
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+]*)://"
+    r"(?:[^/?#@\s]*@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/(?P<name>[^?#@\s]*))?"
+    r"(?:\?[^@#]*)?"
+)
+
+_OF_SECRETS = re.compile(r"(?i)(password|passwd|passphrase|pwd|secret|token)$|^scram_")
+"""Names of options of a URL that hold a secret, as ``sslpassword``."""
+
+
+class Place(NamedTuple):
+    """The parts of a URL that may be shown; port and name, which is its path, may be empty."""
+
+    scheme: str
+    host: str
+    port: str
+    name: str
+
+
+def place_of(url: Secret) -> Place | None:
+    """The public parts of a URL; None if it is uncertain where a password ends."""
+    found = _URL.fullmatch(url.value)
+    try:
+        if urlsplit(url.value).port == 0:
+            return None
+    except ValueError:
+        return None
+    return Place(*[part or "" for part in found.groups()]) if found else None
+
+
+def holds_password(url: Secret) -> bool:
+    """Whether a URL holds a password, or may hold one."""
+    _, mark, rest = url.value.partition("://")
+    user = rest.rpartition("@")[0]  # to the last @: in a password it may not be escaped
+    options = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
+    return bool(mark) and (":" in user or any(_OF_SECRETS.search(name) for name, _ in options))
+
+
+def advice(url: Secret) -> str:
+    """A hint for a URL that cannot be read, if its user or password may be the reason."""
+    return f"; {_ESCAPES}" if "@" in url.value else ""
+
+
+# the files that hold secrets
+
+FILE, DIRECTORY = "600", "700"
+"""The modes that messages recommend."""
+
+
+def check_private(status: os.stat_result, path: Path, what: str, mode: str = FILE) -> None:
+    """Raise `UsageError` if group or others may read or write the file with this status."""
+    if status.st_mode & 0o077:
+        raise UsageError(f"{what} is open to others; run: chmod {mode} {shlex.quote(str(path))}")
+
+
+def read_private(path: Path, what: str) -> Secret:
+    """The text of a private file, stripped; raises `UsageError`, also if it is empty.
+
+    what: the file in a sentence, as "the secret file x".
+    """
+    text = ""
+    try:
+        with path.open(encoding="utf-8") as file:
+            check_private(os.fstat(file.fileno()), path, what)
+            text = file.read().strip()
+    except OSError as exc:
+        problem = f"cannot be read ({exc.strerror})"
+    except UnicodeDecodeError:
+        problem = "is not text"
+    else:
+        problem = "is empty"
+    if not text:
+        raise UsageError(f"{what} {problem}")
+    return Secret(text)
+
+
+def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret:
+    """What ``env:NAME`` or ``file:PATH`` refers to; raises `UsageError`.
+
+    folder: what a relative path starts from; noun: what is referred to.
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "file" and name:
+        path = folder / Path(name).expanduser()
+        return read_private(path, f"the {noun} file {path}")
+    if kind != "env" or not name:
+        raise UsageError(f"a {noun} is a reference: env:NAME or file:PATH")
+    value = Secret(os.environ.get(name, "").strip())
+    if not value.value:
+        raise UsageError(f"the environment variable {name} is not set")
+    return value
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a path by a file of mode 0600, durably and atomically; raises `OSError`."""
+    durable.replace_file(path, content, "private file", 0o600)

@@ -1,0 +1,274 @@
+"""Runs blocking calls from an event loop, and coroutines from blocking code; ends a task.
+
+Rule: a blocking resource owns one thread; the thread ends with its owner.
+
+A call that uses a connection to a server may never return.  So a connection that is made on a
+`Thread` is registered (`can_be_cut`), and a call that takes longer than `LIMIT`, or whose caller is
+cancelled, is ended by shutting down a duplicate of the connection's socket: then the blocked
+function of the driver returns with an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from harvester.base.outage import SLOW, Away, announce
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LIMIT = 150.0
+"""Seconds for a call that uses a connection: more than a server gives one statement (120 s)."""
+PATIENT = 1.0
+"""Seconds in which a server says who holds a lock."""
+READING = 3600.0
+"""The same for one that reads what is stored: the server may have to sort all of it first."""
+GRACE = 1.0
+"""Seconds in which a call may still return after its caller was cancelled."""
+LOOK = 0.1
+"""Seconds between two checks of a call that waits for another thread."""
+
+_here = threading.local()  # .thread: the `Thread` that this thread belongs to
+
+
+class _Line(NamedTuple):
+    """A connection; socket: a duplicate of its own.
+
+    where: the server as messages name it.  holder: who holds what the connection waits for, as far
+    as the server says.
+    """
+
+    socket: socket.socket
+    where: str
+    holder: Callable[[], str]
+
+
+def can_be_cut(
+    connection: object, descriptor: int, where: str, holder: Callable[[], str] = str
+) -> None:
+    """Register a new connection with the `Thread` that this code runs on, if it is one."""
+    thread: Thread | None = getattr(_here, "thread", None)
+    if thread is not None:
+        thread.register(connection, _Line(socket.socket(fileno=os.dup(descriptor)), where, holder))
+
+
+class Thread:
+    """One thread on which blocking calls run one after the other.
+
+    The shared pools of anyio and asyncio keep their threads after a call; a library that leaves no
+    thread behind needs its own.
+
+    limit: seconds for a call that uses a connection, `LIMIT` by default.
+    """
+
+    def __init__(self, name: str, limit: float = 0.0) -> None:
+        def begin() -> None:
+            _here.thread = self
+
+        self._name = name
+        self._limit = limit
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=begin)
+        self._lines: list[_Line] = []
+        self._asker: Thread | None = None
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the function there; a cancellation is delivered when it has returned.
+
+        Otherwise a write could still be under way when the file is closed; so the wait is shielded,
+        and lasts no longer than the disk needs.  With a connection it lasts `LIMIT` at the most,
+        and `GRACE` once the caller is cancelled: then the connection is cut.
+        """
+        call = _Call(lambda: function(*args, **kwargs))
+        future = asyncio.get_running_loop().run_in_executor(self._executor, call.run)
+        cancelled: asyncio.CancelledError | None = None
+        while not future.done():
+            with anyio.CancelScope(shield=True):  # holds off anyio's cancellation ...
+                try:
+                    await asyncio.wait([future], timeout=LOOK)
+                except asyncio.CancelledError as exc:  # ... but not asyncio's own
+                    cancelled = exc
+            if self._lines and not future.done():
+                in_scope = anyio.current_effective_deadline() == -math.inf
+                if self._is_over(call, left=cancelled is not None or in_scope):
+                    future.cancel()  # it has not begun
+        if future.cancelled() and cancelled is None:
+            await anyio.lowlevel.checkpoint()  # raises anyio's own cancellation
+        if cancelled is not None:
+            if not future.cancelled():
+                future.exception()  # retrieved, so that the loop does not log it
+            raise cancelled
+        return call.result(future)
+
+    def _is_over(self, call: _Call[T], *, left: bool) -> bool:
+        """Cut a call that takes too long; returns whether it must not begin any more."""
+        now = time.monotonic()
+        if left:
+            call.ends = min(call.ends, now + GRACE)
+        if call.begun is None:
+            return left
+        if now >= (call.ends if left else call.begun + (self._limit or LIMIT)):
+            call.cut = True
+            self._cut()
+        elif now >= call.begun + SLOW and not call.announced:
+            self._announce(call, at_once=now >= call.begun + SLOW + PATIENT)
+        return False
+
+    def _announce(self, call: _Call[T], *, at_once: bool) -> None:
+        """Say that a call waits, and for whom, unless the server does not say that soon."""
+        line = self._lines[-1]
+        if call.asked is None:
+            self._asker = self._asker or Thread(f"{self._name}-asks")
+            call.asked = self._asker._executor.submit(line.holder)
+        elif call.asked.done() or at_once:
+            call.announced = True
+            if call.asked.done() and call.asked.exception() is None:
+                call.holder = call.asked.result()
+            announce(line.where, call.holder)
+
+    def register(self, connection: object, line: _Line) -> None:
+        """Keep a connection's duplicate as long as the connection."""
+        self._lines.append(line)
+        weakref.finalize(connection, self._forget, line).atexit = False
+
+    def _forget(self, line: _Line) -> None:
+        self._lines.remove(line)
+        line.socket.close()
+
+    def _cut(self) -> None:
+        for line in list(self._lines):
+            with contextlib.suppress(OSError):  # it is not connected any more
+                line.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the thread; nothing may be under way."""
+        if self._asker is not None:
+            self._asker._cut()
+            self._asker.close()
+        self._executor.shutdown(wait=True)
+
+
+class _Call(Generic[T]):
+    """One call of a function on a thread.
+
+    begun: when the function was called.  ends: when it is cut since its caller has left.  cut:
+    whether that was done.  asked, announced, holder: of the announcement that it waits.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self.begun: float | None = None
+        self.ends = math.inf
+        self.cut = self.announced = False
+        self.asked: Future[str] | None = None
+        self.holder = ""
+
+    def run(self) -> T:
+        """Call the function."""
+        self.begun = time.monotonic()
+        return self._function()
+
+    def result(self, future: asyncio.Future[T]) -> T:
+        """What the function returned or raised; an outage says what is known of it here."""
+        exc = None if future.cancelled() else future.exception()
+        if isinstance(exc, Away) and self.cut:
+            raise Away(f"it has not answered for {LIMIT:g} s") from None
+        if isinstance(exc, Away) and self.holder:
+            raise type(exc)(f"{exc}: {self.holder}") from None
+        return future.result()
+
+
+async def ended(task: asyncio.Future[None]) -> None:
+    """Cancel a task and wait for its end, even if the caller is cancelled meanwhile."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+    if cancelled is not None:
+        raise cancelled
+
+
+def wait_for(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end in an event loop of its own, and return what it returns.
+
+    If the calling thread runs an event loop already, the new one has a thread of its own, which
+    ends with it.  A KeyboardInterrupt, and in that case a cancellation of the calling task, cancels
+    the coroutine, and is raised once that has ended.  The calling thread's current event loop stays
+    as it is.
+    """
+    try:
+        caller = asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return _run(main())
+    return _Aside(main).result(caller)
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
+class _Aside(Generic[T]):
+    """A coroutine that runs in an event loop and a thread of its own."""
+
+    def __init__(self, main: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._main = main
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._outcome: Future[T] = Future()
+        self._thread = threading.Thread(target=self._work, name="harvester-run")
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._outcome.set_result(_run(self._whole()))
+        except BaseException as exc:  # noqa: BLE001  (whatever it is, the caller gets it)
+            self._outcome.set_exception(exc)
+        finally:
+            self._begun.set()
+            self._ended.set()
+
+    async def _whole(self) -> T:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._begun.set()
+        return await self._main()
+
+    def _cancel(self) -> None:
+        self._begun.wait()
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def result(self, caller: asyncio.Task[Any] | None) -> T:
+        """Wait for the end; each interrupt, and each cancellation of the caller, is passed on."""
+        interrupts, passed_on = list[KeyboardInterrupt](), 0
+        while not self._ended.is_set():  # an interrupted join would report the thread as ended
+            try:
+                wanted = len(interrupts) + (caller.cancelling() if caller is not None else 0)
+                if wanted > passed_on:
+                    passed_on += 1
+                    self._cancel()
+                self._ended.wait(LOOK)
+            except KeyboardInterrupt as exc:
+                interrupts.append(exc)
+        self._thread.join()
+        if interrupts:
+            raise interrupts[0]
+        return self._outcome.result()

@@ -1,0 +1,119 @@
+"""What a command was asked for: interfaces, days, and accounts with their secrets.
+
+Rule: reads the values of the options; raises `UsageError`, and says what is left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harvester.api import resolve
+from harvester.cli import terminal as screen
+from harvester.cli.options import ENDPOINT, INTERFACES, flag
+from harvester.cli.terminal import many, say
+from harvester.config.accounts import (
+    NoAccountError,
+    list_accounts,
+    read_accounts,
+    single_account,
+)
+from harvester.config.interfaces import choose_interfaces
+from harvester.config.settings import KEYWORDS
+from harvester.errors import UsageError
+from harvester.model import Account
+from harvester.wechat.endpoint import JsonEndpoint
+
+ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
+EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
+LISTED = 20
+"""So many accounts that cannot be used are listed one by one."""
+
+
+def interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
+    """What is to be harvested: names, and interfaces that the configuration describes."""
+    return choose_interfaces(values["endpoint"], own_interfaces())
+
+
+def own_interfaces() -> list[JsonEndpoint]:
+    """Those that the configuration describes."""
+    found: list[JsonEndpoint] = click.get_current_context().meta.get(INTERFACES, [])
+    return found
+
+
+def library(values: dict[str, Any]) -> Any:
+    """The options that the library takes."""
+    return {name: values[name] for name in KEYWORDS if name in values}
+
+
+def require(values: dict[str, Any], *, account: bool = True) -> None:
+    """Raise `UsageError` that names all that is missing, with an example."""
+    missing = ["ENDPOINT (an interface or a group, as users)"] if not values[ENDPOINT] else []
+    missing += [f"{flag(name)} DATE" for name in ("start", "end") if values[name] is None]
+    without = account and not (values["appid"] or values["accounts"])
+    if without:
+        missing.append("an account (--appid ID or --accounts FILE)")
+    if missing:
+        *others, last = missing
+        text = f"{', '.join(others)} and {last}" if others else last
+        text = f"{text} {'are' if others else 'is'} missing"
+        if without and not others:
+            text = f"no account was given; give {ACCOUNT}"
+        command = click.get_current_context().command.name
+        raise UsageError(f"{text}; for example: harvester {command} {EXAMPLE}")
+
+
+def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
+    """What is asked for, checked, and the options as the engine takes them."""
+    return resolve(accounts, interfaces(values), values["start"], values["end"], library(values))
+
+
+def chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
+    """An appid or a file of accounts; what is typed wins over what a file says."""
+    context = click.get_current_context()
+    appid, file = values["appid"], values["accounts"]
+    if appid and file:
+        typed = [
+            name
+            for name in ("appid", "accounts")
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if len(typed) != 1:
+            raise UsageError("give either --appid or --accounts")
+        return (appid, None) if typed == ["appid"] else (None, file)
+    return appid, file
+
+
+def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> list[Account]:
+    """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
+    only = values["only"]
+    try:
+        accounts = read_accounts(file, only=only, secrets=secrets)
+        screen.name_accounts({each.appid: each.name for each in accounts if each.name})
+        resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
+        if resting and not values.get("quiet"):
+            say(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
+        return accounts
+    except NoAccountError as exc:
+        for problem in exc.problems[:LISTED]:
+            say(problem)
+        more = len(exc.problems) - LISTED
+        others = f"and {more:,} more; " if more > 0 else ""
+        raise UsageError(f"{others}no account of {exc.path} can be used") from None
+
+
+def accounts(values: dict[str, Any]) -> list[Account]:
+    """The accounts that are named, with their secrets."""
+    appid, file = chosen(values)
+    if file:
+        return accounts_in(values, file)
+    refuse_only(values)
+    return [single_account(appid or "")]
+
+
+def refuse_only(values: dict[str, Any]) -> None:
+    """Raise `UsageError` if accounts are to be selected, and there is no file of them."""
+    if values["only"]:
+        raise UsageError("--only selects accounts of a file; give --accounts FILE as well")

@@ -1,0 +1,174 @@
+"""The command ``endpoints``: the interfaces as a table, and one of them in full.
+
+Rule: reads the catalogue, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from harvester.base.codec import encode
+from harvester.base.dates import Cut, recent_days
+from harvester.cli import COMPLETE
+from harvester.cli.terminal import out, plain, show_json, tell
+from harvester.config import plugins
+from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
+
+WIDTH = 100
+"""Columns of a table in a pipe, and at the most on a terminal."""
+
+
+def show(name: str | None, own: Sequence[Endpoint] = (), *, as_json: bool = False) -> int:
+    """The catalogue, the table of a group, or everything about one interface.
+
+    own: those that the configuration describes.
+    """
+    known = {each: plugins.endpoint(each) for each in plugins.endpoint_names()}
+    known.update({endpoint.name: endpoint for endpoint in own})
+    if name is None or (name == plugins.ALL and name not in known):
+        found = list(known.values())
+    elif name in known:
+        found = [known[name]]
+    else:
+        group = [endpoint for endpoint in known.values() if endpoint.group == name]
+        found = group or plugins.endpoints_of(name)
+    if as_json:
+        show_json([as_object(endpoint, fields=name in known) for endpoint in found])
+    elif name in known:
+        show_endpoint(found[0])
+    else:
+        show_endpoints(found)
+    return COMPLETE
+
+
+def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
+    """An interface as JSON has it; fields: with those of its records."""
+    said: dict[str, Any] = {
+        "name": endpoint.name,
+        "title": getattr(endpoint, "title", ""),
+        "group": endpoint.group,
+        "path": getattr(endpoint, "path", ""),
+        "cut": endpoint.cut.value,
+        "span": endpoint.span,
+        "first_day": str(endpoint.first_day),
+        "settled_hour": endpoint.settled_hour,
+        "late_days": endpoint.late_days,
+        "key": list(getattr(endpoint, "key", ())),
+        "permission_set": getattr(endpoint, "permission_set", ""),
+        "retired": endpoint.retired,
+        "successors": list(endpoint.successors),
+        "page": getattr(endpoint, "page", ""),
+    }
+    return {**said, "fields": [*map(_field, endpoint.fields)]} if fields else said
+
+
+def _field(field: Field) -> dict[str, Any]:
+    said: dict[str, Any] = {"name": field.name, "type": _type(field), "meaning": field.meaning}
+    return {**said, "fields": [*map(_field, field.fields)]} if field.fields else said
+
+
+def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
+    """The interfaces as one table, by group."""
+    table = _table("interface", "days a call", "first day", "late days", "permission set", "state")
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for number, heading in ((1, "days\na call"), (3, "late\ndays"), (4, "perm.\nset")):
+        table.columns[number].header = heading
+    groups: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        groups.setdefault(endpoint.group, []).append(endpoint)
+    for group in sorted(groups, key=lambda name: (not name, name)):
+        table.add_row(plain(group) or "(no group)", style="bold")
+        for endpoint in groups[group]:
+            table.add_row(*_row(endpoint))
+        table.add_section()
+    out.print(table)
+    tell("A group is asked for by its name as its interfaces are; a retired one by its own alone.")
+
+
+def _row(endpoint: Endpoint) -> tuple[str, ...]:
+    return (
+        f"  {plain(endpoint.name)}",
+        days_a_call(endpoint),
+        str(endpoint.first_day),
+        str(endpoint.late_days or ""),
+        plain(getattr(endpoint, "permission_set", "")),
+        _state(endpoint),
+    )
+
+
+def days_a_call(endpoint: Endpoint) -> str:
+    """How many days a call asks for, as a table says it."""
+    if endpoint.cut is Cut.RECENT:
+        return "/".join(map(str, sorted(recent_days(endpoint.span))))
+    return str(endpoint.span) if endpoint.cut is Cut.DAYS else endpoint.cut.value
+
+
+def _state(endpoint: Endpoint) -> str:
+    if not endpoint.retired:
+        return "active"
+    successors = ", ".join(map(plain, endpoint.successors))
+    return f"retired: {successors}" if successors else "retired, without a successor"
+
+
+def show_endpoint(endpoint: Endpoint) -> None:
+    """Everything about one interface."""
+    title = getattr(endpoint, "title", "")
+    tell(f"{endpoint.name}: {title}" if title else endpoint.name)
+    for what, said in _about(endpoint):
+        if said:
+            tell(f"  {what:<15}{plain(said)}")
+    if endpoint.fields:
+        table = _table("field", "type", "meaning")
+        table.columns[0].no_wrap = table.columns[1].no_wrap = True
+        for depth, each in _flat(endpoint.fields):
+            table.add_row("  " * depth + plain(each.name), _type(each), plain(each.meaning))
+        out.print(table)
+
+
+def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    def own(name: str) -> str:
+        return str(getattr(endpoint, name, ""))
+
+    late = endpoint.late_days
+    yield "request", f"{own('method')} {own('path')}".strip()
+    if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
+        body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
+        keys = dict.fromkeys((endpoint.begin_key, endpoint.end_key))
+        days = "the days" if len(keys) == 2 else "one day"
+        yield "body", f"{days} as {' and '.join(keys)}{body}"
+    yield "group", endpoint.group
+    yield "state", _state(endpoint)
+    yield "days a call", days_a_call(endpoint)
+    yield "first day", str(endpoint.first_day)
+    yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
+    grow = f"its figures grow for {late} days, the last day of a window counted"
+    yield "late days", grow if late else ""
+    yield "daily", "a row for every day: a day without one is late" if endpoint.daily else ""
+    yield "key", ", ".join(getattr(endpoint, "key", ()))
+    yield "permission set", own("permission_set")
+    yield "cloud call", own("cloud_call")
+    yield "page", own("page")
+
+
+def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]]:
+    for each in fields:
+        yield depth, each
+        yield from _flat(each.fields, depth + 1)
+
+
+def _type(field: Field) -> str:
+    return f"list of {field.item}" if field.type == "list" else field.type
+
+
+def _table(*titles: str) -> Table:
+    width = min(out.width, WIDTH) if out.is_terminal else WIDTH
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), width=width)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    table.columns[-1].ratio = 1  # it takes what the others leave
+    return table

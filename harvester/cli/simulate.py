@@ -1,0 +1,229 @@
+"""A WeChat to practise on, and the demonstration that uses it.
+
+Rule: loopback only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.bar import Bar
+from rich.table import Table
+
+import harvester
+from harvester.base.codec import parse
+from harvester.cli.session import STATUS, conduct, summarize
+from harvester.cli.terminal import out, plain, tell
+from harvester.errors import UsageError
+from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.sinks.jsonl.sink import JsonLines
+from harvester.testing import Faults, Simulator, serve
+
+DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
+DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
+DEMO_RATE = "40/s"
+DEMO_ENDPOINTS = ("getusersummary", "getusercumulate", "getupstreammsghour")
+HOST = "127.0.0.1"
+
+
+def simulate(port: int, values: dict[str, Any]) -> int:
+    """Serve until a signal comes."""
+    fault_names = Faults.__dataclass_fields__.keys()
+    faults = Faults(**{name: value for name, value in values.items() if name in fault_names})
+    limit, component = values["minute_limit"], values["component"]
+    simulator = _simulator(
+        seed=values["seed"],
+        secret=values["secret"],
+        latency=values["latency"],
+        token_lifetime=values["token_lifetime"],
+        daily_quota=values["daily_quota"],
+        minute_limit=(limit, 60.0) if limit else None,
+        retired=values["retired"],
+        delay_until_hour=values["delay_until_hour"],
+        silent_hours=values["silent_hours"],
+        sparse=values["sparse"],
+        component=(component, values["secret"]) if component else None,
+        spans=dict(map(_span, values["spans"])),
+        faults=faults,
+    )
+    return asyncio.run(_serve(simulator, port, component))
+
+
+def _simulator(**settings: Any) -> Simulator:
+    try:
+        return Simulator(**settings)
+    except ValueError as exc:
+        raise UsageError(f"--span: {exc}") from None
+
+
+def _span(given: str) -> tuple[str, int]:
+    name, _, days = given.partition("=")
+    if not (days.isascii() and days.isdecimal()):
+        raise UsageError(f"--span takes NAME=DAYS, as getusersummary=3, not {given!r}")
+    return name, int(days)
+
+
+async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(serve(simulator, HOST, port))
+        except OSError as exc:
+            why = os.strerror(exc.errno or 0)
+            raise UsageError(
+                f"port {port} of {HOST} cannot be used ({why}); --port 0 takes a free one"
+            ) from None
+        tell(server.url)
+        tell(f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:")
+        tell(
+            f"HARVESTER_SECRET={shlex.quote(simulator.secret)} {_command()} run users"
+            f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-03-31"
+            f" --base-url {server.url} --out practice"
+        )
+        if component:
+            _tell_platform(simulator, component)
+        await ended.wait()
+    return 0
+
+
+def _tell_platform(simulator: Simulator, component: str) -> None:
+    tell(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
+    for appid in DEMO_ACCOUNTS:
+        tell(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
+
+
+def demo(directory: Path) -> int:
+    """Harvest a year of two accounts and show what came."""
+    _check_free(directory)
+    tell(
+        f"A simulated WeChat answers on {HOST}: the followers of two accounts and their messages,"
+        f" {DEMO_START} to {DEMO_END},"
+    )
+    tell(
+        f"a week or a day a call, {DEMO_RATE} an account, and now and then it says -1, system busy."
+    )
+    report = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    tell(", ".join(summarize(report)))
+    if report.state != "complete":
+        return STATUS[report.state]
+    _show_harvest(directory)
+    tell()
+    if not report.requests:
+        tell(
+            "It was all there already, so nothing was asked for: that is what resuming looks like."
+        )
+    tell("Next:")
+    me = _command()
+    steps = {
+        f"{me} status --out {directory}": "what is harvested, month by month",
+        f"{me} report --out {directory}": "the same as a page, report.html",
+        f"{me} verify --out {directory}": "the records compared with the ledger",
+        f"{me} plan users --start 2014-12-01 --end yesterday": "what a run takes",
+        f"{me} simulate": "a WeChat to practise on",
+        f"{me} run --help": "with an account of your own",
+    }
+    width = max(map(len, steps))
+    for command, purpose in steps.items():
+        tell(f"  {command:{width}}  {purpose}")
+    return 0
+
+
+def _check_free(directory: Path) -> None:
+    """Raise `UsageError` if something else was harvested here."""
+    path = directory / FILE_NAME
+    if path.exists():
+        others = asyncio.run(_accounts(path)) - {*DEMO_ACCOUNTS}
+        if others:
+            raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
+
+
+async def _accounts(path: Path) -> set[str]:
+    async with SqliteLedger(path, readonly=True) as ledger:
+        return {appid for appid, _ in await ledger.asked()}
+
+
+def _command() -> str:
+    """How the command can be typed here."""
+    return "harvester" if shutil.which("harvester") else shlex.quote(sys.argv[0])
+
+
+async def _demo(directory: Path, observe: Any, stop: asyncio.Event) -> harvester.Report:
+    accounts = [harvester.Account(appid, secret="practice") for appid in DEMO_ACCOUNTS]
+    async with serve(Simulator(latency=0.03, faults=Faults(busy=0.04)), HOST) as server:
+        return await harvester.run(
+            accounts,
+            DEMO_ENDPOINTS,
+            DEMO_START,
+            DEMO_END,
+            sink=JsonLines(directory),
+            base_url=server.url,
+            rate=DEMO_RATE,
+            on_event=observe,
+            stop=stop,
+        )
+
+
+def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
+    for path in sorted((directory / endpoint).glob("*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                yield parse(line)
+
+
+def _show_harvest(directory: Path) -> None:
+    """Both accounts together: what two interfaces say of followers, and when these write."""
+    came: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for record in _records(directory, DEMO_ENDPOINTS[0]):
+        came[record["ref_date"][:7]] += record["new_user"]
+        left[record["ref_date"][:7]] += record["cancel_user"]
+    followers: Counter[str] = Counter()
+    for record in _records(directory, DEMO_ENDPOINTS[1]):
+        followers[record["ref_date"]] += record["cumulate_user"]
+    ends = {day[:7]: followers[day] for day in sorted(followers)}
+    messages: Counter[int] = Counter()
+    for record in _records(directory, DEMO_ENDPOINTS[2]):
+        messages[record["ref_hour"] // 100] += record["msg_count"]
+    tell(f"The records lie in {directory}/<interface>/*.jsonl, one JSON object a line.")
+    tell()
+    tell("Followers by month (getusersummary; at its end: getusercumulate)")
+    rows = [
+        (
+            month,
+            came[month] - left[month],
+            f"+{came[month]:,}",
+            f"-{left[month]:,}",
+            f"{ends[month]:,}",
+        )
+        for month in sorted(ends)
+    ]
+    _bars(("", "gained", "came", "left", "at its end"), rows)
+    tell()
+    tell("Messages from followers by hour of the day (getupstreammsghour)")
+    _bars(("", "messages"), [(f"{hour:02}:00", messages[hour]) for hour in sorted(messages)])
+
+
+def _bars(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """A table whose second column stands as a bar, too."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column(titles[0])
+    table.add_column(width=32)
+    for title in titles[1:]:
+        table.add_column(title, justify="right")
+    top = max(row[1] for row in rows)
+    for name, value, *more in rows:
+        table.add_row(f"  {name}", Bar(top, 0, max(value, 0), width=32), f"{value:,}", *more)
+    out.print(table)

@@ -1,0 +1,147 @@
+"""Text for the terminal: one-line messages, numbers, tables.
+
+Rule: text from outside loses its control characters, and the passwords of its URLs, before it is
+printed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rich.console import Console
+
+from harvester.base import codec
+from harvester.base.dates import CHINA
+from harvester.errors import without_passwords
+from harvester.model import duration as duration
+from harvester.model import many as many
+
+out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+@dataclass
+class _Manner:
+    """How this process speaks: a command sets it once.
+
+    names: of accounts, by appid; as_json: messages as JSON, a line each.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    as_json: bool = False
+
+
+_manner = _Manner()
+_WORD = re.compile(r"(?<![^\s(])(?<!--appid )[0-9A-Za-z]{3,64}(?![^\s,:;)])")
+"""A word by itself: no part of a path or a command, which people paste."""
+
+
+def name_accounts(names: Mapping[str, str]) -> None:
+    """From now on messages show these names beside the appids."""
+    _manner.names = names
+
+
+def log_as(log_format: str) -> None:
+    """Messages and progress as ``text``, or as ``json``: an object a line."""
+    _manner.as_json = log_format == "json"
+
+
+def named(text: str) -> str:
+    """A text in which each appid has the name of its account beside it, where it is first read."""
+    names = dict(_manner.names)
+    if not names:
+        return text
+
+    def beside(found: re.Match[str]) -> str:
+        name = names.pop(found[0], "")
+        return f"{found[0]} ({name})" if name else found[0]
+
+    prose, mark, command = text.partition("run: ")
+    return _WORD.sub(beside, prose) + mark + command
+
+
+def log(text: str, level: str = "info", event: str = "") -> None:
+    """A line of the log on standard error: with its date and time, or as JSON."""
+    moment, text = datetime.now().astimezone(), plain(named(text))
+    if _manner.as_json:
+        entry = {"time": moment.isoformat(timespec="milliseconds"), "level": level}
+        entry |= {"event": event, "message": text} if event else {"message": text}
+        print(escaped(codec.encode(entry).decode()), file=sys.stderr, flush=True)
+    else:
+        print(f"{moment:%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def logs_json() -> bool:
+    """Whether messages are JSON."""
+    return _manner.as_json
+
+
+def harmless(text: str) -> str:
+    """Text that cannot steer the terminal; its lines, and the joiners of emoji, stay."""
+    text = without_passwords(text)
+    return "".join(char if char.isprintable() or char in "\n\u200d\u3000" else " " for char in text)
+
+
+def escaped(document: str) -> str:
+    """JSON that means the same and is harmless: what is not printable stands in escapes."""
+    if document.isprintable():
+        return document
+    return "".join(char if char.isprintable() else _escape(char) for char in document)
+
+
+def _escape(char: str) -> str:
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def plain(text: str) -> str:
+    """Text on one line and without control characters: a title must not steer the terminal."""
+    text = without_passwords(text)
+    return "".join(char if char.isprintable() else " " for char in text).strip()
+
+
+def say(text: str, level: str = "warning") -> None:
+    """One sentence on standard error."""
+    if _manner.as_json:
+        log(text, level)
+        return
+    print(f"harvester: {plain(named(text))}", file=sys.stderr, flush=True)
+
+
+class _Messages(logging.Handler):
+    """What the library tells its logger, as sentences on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR:
+            say(record.getMessage())
+        elif _manner.as_json:  # as text, the display and the summary show it
+            log(record.getMessage(), "error")
+
+
+_messages = _Messages()
+
+
+def listen() -> None:
+    """From now on show what the library tells its logger."""
+    logging.getLogger("harvester").addHandler(_messages)  # the same one is added once
+
+
+def show_json(content: object, *, aside: bool = False) -> None:
+    """A line of JSON on standard output; aside: on standard error."""
+    text = escaped(codec.encode(content).decode())
+    print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+def tell(text: str = "") -> None:
+    """A line of the result on standard output."""
+    print(harmless(text), flush=True)
+
+
+def china_time(moment: float) -> str:
+    """A Unix time as China's clocks show it."""
+    return f"{datetime.fromtimestamp(moment, CHINA):%Y-%m-%d %H:%M} China time"

@@ -1,0 +1,125 @@
+"""The options in ``harvester.toml`` and in the environment.
+
+Rule: a file has the same options as the command line, and an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from harvester.base.dates import nearest
+from harvester.config.settings import OPTIONS, InvalidOptionError, check, read
+from harvester.errors import UsageError, without_passwords
+
+DEFAULT_FILE = "harvester.toml"
+_SYNONYMS = {"endpoints": "endpoint"}
+COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content; raises `UsageError` with the file, and the line if there is one."""
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark first
+        return tomllib.loads(text)
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as exc:
+        raise UsageError(f"{path} is not TOML: {exc}{_hint(text, str(exc))}") from None
+    except RecursionError:
+        raise UsageError(f"{path} cannot be read: its values are nested too deeply") from None
+
+
+_LINE = re.compile(r"at line (\d+)")
+_HINTS = (
+    ("[“”‘’]", "; write straight quotes, as in 'text'"),
+    (r'"[^"]*\\', r"; write a text with backslashes in single quotes, as in 'C:\data'"),
+    (r"=\s*[^'\"\[{\s]", "; write a text in quotes, as in rate = '10/s'"),
+)
+"""Of a line that is no TOML: a sign of what is wrong, and what to write."""
+
+
+def _hint(text: str, said: str) -> str:
+    """What to write instead, if that can be seen in the line that an error names."""
+    found = _LINE.search(said)
+    line = text.splitlines()[int(found[1]) - 1] if found else ""
+    return next((hint for sign, hint in _HINTS if re.search(sign, line)), "")
+
+
+def dashed(name: str) -> str:
+    """The name of an option as a file and the command line write it."""
+    return name.replace("_", "-")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The options in a file, by name, and the tables of ``interface``; raises `UsageError`."""
+    values: dict[str, Any] = {}
+    for key, value in read_toml(path).items():
+        name = _SYNONYMS.get(key, key.replace("-", "_"))
+        if name in values:
+            raise UsageError(f"{path}: {dashed(name)} is given twice, the second time as {key!r}")
+        if name == "interface":
+            if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+                raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
+        elif name not in COMMAND_OPTIONS:
+            known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface"))
+            raise UsageError(f"{path}: unknown key {key!r}{nearest(key, known)}")
+        elif isinstance(value, dict):
+            raise UsageError(f"{path}: {key!r} is a table; give a value")
+        else:
+            value = _value(name, value, f"{path}: invalid {dashed(name)}", check)
+        values[name] = value
+    return values
+
+
+_VARIABLES = ("HARVESTER_CONFIG", "HARVESTER_SECRET", "HARVESTER_REDIS_PASSWORD")
+"""Those that are no options."""
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable ``HARVESTER_…`` that nothing reads: it may be mistyped."""
+    known = [*(f"HARVESTER_{name.upper()}" for name in COMMAND_OPTIONS), *_VARIABLES]
+    return [
+        f"the environment variable {name} sets no option{nearest(name, known, 0.85)}"
+        for name in sorted(environ)
+        if name.startswith("HARVESTER_") and name not in known
+    ]
+
+
+def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
+    """These options from the environment; raises `UsageError`."""
+    values = {}
+    for name in names:
+        variable = f"HARVESTER_{name.upper()}"
+        text = environ.get(variable)
+        if name in COMMAND_OPTIONS and text:
+            if OPTIONS[name].several:  # a password may hold a space
+                given: Any = (text if OPTIONS[name].secret else without_passwords(text)).split()
+            else:
+                given = text
+            values[name] = _value(name, given, f"invalid {variable}", read)
+    return values
+
+
+def _value(name: str, given: Any, opening: str, taken: Callable[[str, Any], Any]) -> Any:
+    """The value, checked or parsed; a list if the option takes several."""
+    try:
+        if not OPTIONS[name].several:
+            return taken(name, given)
+        return [taken(name, each) for each in (given if isinstance(given, list) else [given])]
+    except InvalidOptionError as exc:
+        raise exc.after(opening) from None
+
+
+def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
+    """The options of both; the environment wins, also with one of appid and accounts."""
+    chosen = ("appid", "accounts")
+    if any(name in environment for name in chosen):
+        file = {name: given for name, given in file.items() if name not in chosen}
+    return {**file, **environment}

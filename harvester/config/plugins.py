@@ -1,0 +1,181 @@
+"""Finds the interface or the sink of a name.
+
+Built-in interfaces are in `harvester.wechat.interfaces`; others, and all sinks, are entry points.
+The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in interface
+wins over one of the same name.  The group ``harvester.sinks`` holds classes with a
+``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that begins with no letter, as
+``-``, is a spec by itself; its rest is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from harvester.base.dates import nearest
+from harvester.base.secrets import Secret
+from harvester.errors import UsageError
+from harvester.sinks.base import Sink
+from harvester.upkeep.scan import guarded_sink
+from harvester.wechat.endpoint import Endpoint
+from harvester.wechat.interfaces import INTERFACES
+
+EXPORTS = {
+    "parquet": "polars.scan_parquet('{}/TABLE/*.parquet')",
+    "iceberg": "duckdb.sql(\"FROM iceberg_scan('{}/TABLE')\")",
+    "duckdb": "duckdb.connect('{}', read_only=True)",
+    "csv": "pandas.read_csv('{}/TABLE.csv')",
+    "xlsx": "pandas.read_excel('{}', sheet_name=None)",
+}
+"""The kinds of exports, which are no sinks, and the line that reads one."""
+ALL = "all"
+"""The group of everything that is not retired."""
+
+
+@cache
+def _points(group: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def endpoint_names() -> list[str]:
+    """The interfaces that are known, sorted."""
+    return sorted({*INTERFACES, *_points("harvester.endpoints")})
+
+
+def _is_endpoint(name: str) -> bool:
+    """Search installed distributions only for a name that is not built in: that is slow."""
+    return name in INTERFACES or name in _points("harvester.endpoints")
+
+
+def endpoint(name: str) -> Endpoint:
+    """The interface of that name; raises `UsageError` that names the nearest one."""
+    if name in INTERFACES:
+        return INTERFACES[name]
+    point = _points("harvester.endpoints").get(name)
+    if point is None:
+        raise UsageError(
+            f"there is no interface {name!r}{nearest(name, endpoint_names())};"
+            " harvester endpoints lists them"
+        )
+    return cast("Endpoint", point.load())
+
+
+def known_endpoint(name: str) -> Endpoint | None:
+    """The interface of that name, None if there is none."""
+    return endpoint(name) if _is_endpoint(name) else None
+
+
+def endpoint_groups() -> dict[str, list[str]]:
+    """The names of the interfaces of each group, and of ``all``, without retired ones.
+
+    Installed interfaces are included, in these groups or their own.
+    """
+    groups: dict[str, list[str]] = {ALL: []}
+    for made in map(endpoint, endpoint_names()):
+        if not made.retired:
+            groups[ALL].append(made.name)
+            if made.group and made.group != ALL:
+                groups.setdefault(made.group, []).append(made.name)
+    return dict(sorted(groups.items()))
+
+
+def endpoints_of(name: str) -> list[Endpoint]:
+    """The interface of that name, or those of the group of that name that are not retired.
+
+    A name that is both is the interface's.  Raises `UsageError` that names the nearest of either.
+    """
+    if _is_endpoint(name):
+        return [endpoint(name)]
+    groups = endpoint_groups()
+    if name not in groups:
+        parts = [part for part in re.split(r"[,;、，\s]+", name) if part]
+        if parts and parts != [name]:
+            raise UsageError(
+                f"there is no interface {name!r}; separate names by spaces: {' '.join(parts)}"
+            )
+        raise UsageError(
+            f"there is no interface {name!r}, and no group"
+            f"{nearest(name, [*groups, *endpoint_names()])}; harvester endpoints lists them"
+        )
+    return [endpoint(each) for each in groups[name]]
+
+
+def retired_of(name: str) -> list[str]:
+    """The interfaces of a group that are retired; none if the name is an interface's."""
+    if _is_endpoint(name):
+        return []
+    made = map(endpoint, endpoint_names())
+    return [each.name for each in made if each.retired and name in (each.group, ALL)]
+
+
+def sink_schemes() -> list[str]:
+    """The kinds of sinks that are known, sorted."""
+    return sorted(_points("harvester.sinks"))
+
+
+def sink(spec: str | Secret) -> Sink:
+    """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
+    spec = Secret(spec)  # a URL may hold a password
+    return guarded_sink(_maker(spec).from_spec(spec.value.partition(":")[2]))
+
+
+def _maker(spec: Secret) -> Any:
+    """The class of the sinks of a spec's scheme."""
+    scheme, colon = spec.value.partition(":")[:2]
+    point = _points("harvester.sinks").get(scheme)
+    if point is None and scheme in EXPORTS:
+        place = spec.value.partition(":")[2].partition("?")[0]
+        raise UsageError(
+            f"{scheme}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by"
+            f" --export {scheme}:… or `harvester export {scheme}:…`; it is read by"
+            f" {EXPORTS[scheme].format(place or '…')}"
+        )
+    if point is None or bool(colon) != _takes_a_place(scheme):
+        known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
+        raise UsageError(
+            f"no sink for {_shown(spec)!r}{_instead_of(spec)}: these are known: {known}"
+        )
+    return point.load()
+
+
+_MEANT = {
+    "postgres": "postgresql://",
+    "pg": "postgresql://",
+    "psql": "postgresql://",
+    "json": "jsonl:",
+    "ndjson": "jsonl:",
+    "sqlite3": "sqlite:",
+    "file": "jsonl:",
+    "stdout": "-",
+}
+"""What people type, and what they mean."""
+
+
+def _instead_of(spec: Secret) -> str:
+    """A hint for a spec of no sink, or an empty string."""
+    scheme, colon, _ = spec.value.partition(":")
+    name = scheme.lower()
+    if name in _MEANT:
+        return f" (did you mean {_MEANT[name]}?)"
+    if name in sink_schemes():
+        right = f"{name}:…" if _takes_a_place(name) else name
+        return f" (did you mean {right}?)"
+    if not colon and (not name or set(name) & {"/", "."}):
+        return " (did you mean jsonl: and that path?)" if name else ""
+    return nearest(name, [f"{each}:" for each in sink_schemes() if _takes_a_place(each)])
+
+
+def _shown(spec: Secret) -> str:
+    """A spec without parts that may be secret: of a URL only the scheme."""
+    scheme, mark, _ = spec.value.partition("://")
+    if mark or "@" in spec.value:
+        scheme, colon, _ = scheme.partition(":")
+        return f"{scheme[:20]}{mark}…" if mark or colon else "…"
+    return spec.value
+
+
+def _takes_a_place(name: str) -> bool:
+    """Whether a name is a scheme, which needs a place; a sign as ``-`` is a whole spec."""
+    return name[:1].isalpha()

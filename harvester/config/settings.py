@@ -1,0 +1,378 @@
+"""Every option, declared once: its type, its check, its default and its help.
+
+Rule: values and checks; reads no file and no environment, and knows no command line.
+
+`Keywords` declares the options of the library, `Arguments` what the commands take besides.  The
+keyword options of `run` and `stream`, the options of the commands, the keys of the TOML file and
+the variables ``HARVESTER_<NAME>`` all derive from these two.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+from types import NoneType
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    TypedDict,
+    Unpack,
+    get_args,
+    get_type_hints,
+)
+
+from harvester.base.retry import check_count
+from harvester.base.secrets import Secret
+from harvester.engine.limiter import EXPECTED, Rate
+from harvester.engine.options import Options, StopSignal
+from harvester.errors import UsageError
+from harvester.events import Observer
+from harvester.ledger import Ledger
+from harvester.tokens.stores import TokenStore
+from harvester.transport import BASE_URL, Session, Transport, check_base_url
+
+# what values there are
+
+
+class Kind(NamedTuple):
+    """The values that an option takes.
+
+    expected: their description in messages; metavar: in ``--help``.
+    check: returns a value as it is used; raises `UsageError`, `TypeError` or `ValueError`.
+    read: returns the value of a text; raises `ValueError` or `KeyError`.
+    """
+
+    expected: str
+    metavar: str
+    check: Callable[[Any], object]
+    read: Callable[[str], object] = str
+
+
+def _instance(*types: type) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        if not isinstance(value, types):
+            raise TypeError
+        return value
+
+    return check
+
+
+def _with_methods(*names: str) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        has_all = all(callable(getattr(value, name, None)) for name in names)
+        if not has_all or isinstance(value, type):  # a class in place of an object
+            raise TypeError
+        return value
+
+    return check
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|m|min|h|d)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def _duration(value: Any) -> float:
+    """Return a duration in seconds."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip().lower())
+        if found is None:
+            raise ValueError
+        value = float(found[1]) * _SECONDS[found[2]]
+    if isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    return check_count("", value)
+
+
+def _one_of(*words: str) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        if value not in words:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if "\0" in value:
+        raise ValueError
+    return value
+
+
+def _path(value: Any) -> Path:
+    text = _string(os.fspath(value))
+    if "://" in text:  # a path would keep what may be a password on the disk
+        raise ValueError
+    return Path(text)
+
+
+def _spec(value: Any) -> Secret:
+    return value if isinstance(value, Secret) else Secret(_string(value))
+
+
+def _token_store(value: Any) -> object:
+    return Secret(value) if isinstance(value, str | Secret) else _is_store(value)
+
+
+def _ledger(value: Any) -> object:
+    if isinstance(value, str | Secret):
+        return Secret(value)
+    return value if isinstance(value, os.PathLike) else _is_ledger(value)
+
+
+_is_store = _with_methods("load", "replace", "lease", "close")
+_is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+RATE = Kind(EXPECTED, "R", Rate.parse)
+DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
+COUNT = Kind("a whole number of at least 1", "N", _count, int)
+FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
+ORDER = Kind("newest or oldest", "[newest|oldest]", _one_of("newest", "oldest"))
+LOG_FORMAT = Kind("text or json", "[text|json]", _one_of("text", "json"))
+STRING = Kind("a string", "TEXT", _string)
+SPEC = Kind("a string", "SPEC", _spec)
+PATH = Kind("a path", "FILE", _path)
+DAY = Kind("a date, e.g. 2024-01-31, or yesterday", "DATE", _instance(str, date))
+URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
+SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
+STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
+EXPORT = Kind("a spec, e.g. parquet:DIR, or a list of them", "TARGET", _spec)
+LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
+CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
+TRANSPORT = Kind("a Transport, e.g. harvester.testing.FakeTransport", "", _with_methods("send"))
+STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
+
+REQUIRED = object()
+"""The default of an option that must be given."""
+
+RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export")
+LIBRARY_ONLY = ()
+
+
+class Option(NamedTuple):
+    """The declaration of an option, besides its name and its type.
+
+    commands: those that take it.
+    secret: whether its text may hold a password, and must not be shown.  A spec is a `Secret`.
+    several: whether it takes a list.
+    """
+
+    kind: Kind
+    default: Any
+    help: str
+    commands: tuple[str, ...] = RUN_AND_PLAN
+    metavar: str = ""
+    secret: bool = False
+    several: bool = False
+
+
+# the table of options, without the formatter, which would give each argument a line
+# fmt: off
+
+
+class Keywords(TypedDict, total=False):
+    """The options of `run` and `stream`, all by keyword."""
+
+    rate: Annotated[Rate | str, Option(RATE, "300/min",
+        "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
+        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.")]
+    burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
+    concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
+    account_concurrency: Annotated[int | None, Option(COUNT, None,
+        "Requests in flight for one account; if not given, an equal part of the concurrency, at"
+        " least 2.")]
+    attempts: Annotated[int, Option(COUNT, 8,
+        "Attempts at one window before it fails; with the delays between them, the default gives a"
+        " busy server a minute or two.")]
+    patience: Annotated[str | float, Option(DURATION, "10m",
+        "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
+        " meanwhile attempts do not count.  With wait there is no limit.")]
+    daily_quota: Annotated[int | None, Option(COUNT, None,
+        "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
+        " allows.", (*RUN_AND_PLAN, "report"))]
+    ask_quota: Annotated[bool, Option(FLAG, False,
+        "Ask WeChat how many calls are left today, once for each interface of each account.")]
+    order: Annotated[str, Option(ORDER, "newest",
+        "newest: yesterday first, then provisional figures (which can still change), then the past,"
+        " newest first."
+        "  oldest: from the first day to the last.")]
+    refresh: Annotated[bool, Option(FLAG, False,
+        "Harvest days again that are already stored, and replace them.")]
+    wait: Annotated[bool, Option(FLAG, False,
+        "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
+    base_url: Annotated[str, Option(URL, BASE_URL,
+        "Another server instead of WeChat's.", RUN, secret=True)]
+    ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
+        "PEM file with authorities to trust besides the machine's own; not together with a session,"
+        " which has its own TLS.", RUN)]
+    token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
+        "Where an account's token is shared with its other programs: memory (this run alone),"
+        " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
+        " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
+        " open.", RUN, secret=True)]
+    ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
+        "Where progress is kept: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
+        " processes and machines may share; in the library also a Ledger, or None for nowhere.  If"
+        " not given, the command keeps it in --out; the library beside the first sink that is a"
+        " local directory (DIR/ledger.sqlite) or file (FILE.ledger.sqlite), else in the database of"
+        " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",
+        WITH_OUT, secret=True)]
+    export: Annotated[str | Secret | Sequence[str | Secret], Option(EXPORT, (),
+        "A table for readers that is brought up to date at the end of the run, repeatable:"
+        " parquet:DIR, csv:DIR, xlsx:FILE, duckdb:FILE, iceberg:DIR, iceberg:s3://BUCKET/PREFIX;"
+        " not if the run is interrupted.", RUN, metavar="TARGET", several=True)]
+    lease: Annotated[str | float, Option(DURATION, "60s",
+        "With a shared ledger: other processes take over the accounts of this one if it has not"
+        " renewed its lease for so long.", RUN)]
+    session: Annotated[Session | None, Option(SESSION, None,
+        "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
+        "  Without one the library does less work for each request.", LIBRARY_ONLY)]
+    transport: Annotated[Transport | None, Option(TRANSPORT, None,
+        "What sends requests in place of the network, as harvester.testing.FakeTransport in tests;"
+        " not together with base_url, session or ca_file.", LIBRARY_ONLY)]
+    on_event: Annotated[Observer | None, Option(CALLABLE, None,
+        "Called with each event (harvester.events), in the event loop.  What a coroutine function"
+        " returns is awaited, one event after the other.", LIBRARY_ONLY)]
+    stop: Annotated[StopSignal | None, Option(STOP, None,
+        "An anyio.Event or asyncio.Event: once it is set, requests in flight are finished and"
+        " committed, and the report's state is interrupted.", LIBRARY_ONLY)]
+
+
+class Arguments(TypedDict):
+    """What the commands take besides."""
+
+    endpoint: Annotated[list[str], Option(STRING, REQUIRED,
+        "Interfaces and groups of interfaces.", several=True)]
+    start: Annotated[str | date, Option(DAY, REQUIRED,
+        "First day: YYYY-MM-DD, yesterday (in China; before 08:00 the day before), yesterday-30d,"
+        " or first, which is the first day of each interface.")]
+    end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
+    appid: Annotated[str, Option(STRING, None,
+        "One account; its secret comes from HARVESTER_SECRET.", metavar="ID")]
+    only: Annotated[list[str], Option(STRING, (),
+        "Of --accounts, those with this appid, name or group, repeatable.",
+        ("run", "plan", "status"), metavar="WHO", several=True)]
+    accounts: Annotated[Path, Option(PATH, None,
+        "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
+        " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
+        " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
+        " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
+        " line.",
+        ("run", "plan", "status", "report"))]
+    out: Annotated[Path, Option(PATH, Path("harvest"),
+        "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
+    sink: Annotated[list[Secret], Option(SPEC, (),
+        "Another destination, repeatable, in place of the JSON lines; the ledger stays in --out."
+        "  With - standard output holds the records alone, all else goes to standard error.",
+        secret=True, several=True)]
+    uvloop: Annotated[bool, Option(FLAG, False,
+        "Run on uvloop, if it is installed: 4 to 10 percent less CPU.", RUN)]
+    json: Annotated[bool, Option(FLAG, False,
+        "The report as JSON, at the end of standard output (with --sink - of standard error).",
+        RUN)]
+    quiet: Annotated[bool, Option(FLAG, False,
+        "Show no progress and no summary: only what needs attention, and the report of --json.",
+        RUN)]
+    log_format: Annotated[str, Option(LOG_FORMAT, "text",
+        "Messages and progress as text, or as json: an object a line, with its time.", RUN)]
+    waiting_ok: Annotated[bool, Option(FLAG, False,
+        "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
+        " take every other status for a failure.", RUN)]
+
+
+# fmt: on
+
+
+def _table(declaration: type) -> dict[str, Option]:
+    hints = get_type_hints(declaration, include_extras=True)
+    return {name: get_args(hint)[1] for name, hint in hints.items()}
+
+
+KEYWORDS: Mapping[str, Option] = _table(Keywords)
+OPTIONS: Mapping[str, Option] = {**_table(Arguments), **KEYWORDS}
+"""Each option by its name, in the order in which ``--help`` shows them."""
+
+_MAY_BE_NONE = frozenset(
+    name for name, hint in get_type_hints(Keywords).items() if NoneType in get_args(hint)
+)
+
+Keywords.__doc__ = f"{Keywords.__doc__}\n\n" + "\n".join(
+    f"{name}: {row.help}" + ("" if row.default is None else f"  Default: {row.default!r}.")
+    for name, row in KEYWORDS.items()
+)
+
+
+# checks
+
+
+class InvalidOptionError(UsageError):
+    """An option has a value that it does not take."""
+
+    def __init__(self, name: str, shown: str, expected: str) -> None:
+        super().__init__(name, shown, expected)
+        self.name, self.shown, self.expected = self.args
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.shown}: expected {self.expected}"
+
+    def after(self, opening: str) -> UsageError:
+        """The same with another opening, e.g. ``invalid --rate``."""
+        return UsageError(f"{opening} {self.shown}: expected {self.expected}")
+
+
+def _shown(name: str, value: object) -> str:
+    """The value, unless it may hold a secret or is no plain value."""
+    if isinstance(value, str) and OPTIONS[name].secret and "@" in value:
+        return "'…'"
+    if isinstance(value, date):
+        return str(value)
+    plain = isinstance(value, str | int | float | Rate | None)
+    return repr(value) if plain else f"<{type(value).__name__}>"
+
+
+def check(name: str, value: object) -> Any:
+    """A value as it is used; raises `InvalidOptionError`."""
+    if value is None and name in _MAY_BE_NONE:
+        return None
+    if OPTIONS[name].several and isinstance(value, list | tuple):
+        return [check(name, each) for each in value]
+    return _checked(name, value, lambda kind: kind.check(value))
+
+
+def read(name: str, text: str) -> Any:
+    """The value of a text; raises `InvalidOptionError`."""
+    return _checked(name, text, lambda kind: kind.check(kind.read(text)))
+
+
+def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object:
+    kind = OPTIONS[name].kind
+    try:
+        return call(kind)
+    except (UsageError, TypeError, ValueError, KeyError):
+        raise InvalidOptionError(name, _shown(name, given), kind.expected) from None
+
+
+def engine_options(**given: Unpack[Keywords]) -> Options:
+    """What the engine takes: the options that are given, and the others' defaults.
+
+    Takes all `Keywords`; raises `InvalidOptionError`, or `TypeError` for an unknown name.
+    """
+    unknown = given.keys() - KEYWORDS.keys()
+    if unknown:
+        raise TypeError(f"unknown option {min(unknown)!r}")
+    defaults = {name: option.default for name, option in KEYWORDS.items()}
+    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    return Options(**{field.name: values[field.name] for field in fields(Options)})

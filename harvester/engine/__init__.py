@@ -1,0 +1,1 @@
+"""One run: what is requested, when, and what becomes of it."""

@@ -1,0 +1,340 @@
+"""The accounts of a worker that shares its ledger: claimed, served, renewed, released, lost.
+
+Rule: claims and plans; the engine starts its tasks, the worker and the writer call its checks.
+
+A worker holds as many accounts as fill its slots, and claims more while slots are idle.  A finished
+account is released when all its windows are committed.  Lost accounts are dropped: windows that
+were fetched for them have an old epoch and are not stored.
+
+A worker whose lease has ended, or that does not know whether a write was stored, joins anew, with
+every check of a first joining.  An account that fails for a reason that may be this machine's own
+is given back, and this worker claims it again only if no other one is left to try it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import anyio
+
+from harvester.base import fencing
+from harvester.base.outage import Away
+from harvester.engine.account_queue import AccountQueue, Share
+from harvester.engine.scheduler import Scheduler
+from harvester.engine.window_queue import StopReason
+from harvester.events import Claimed, Lost, Observer
+from harvester.ledger.base import Lease, SharedLedger
+
+CLAIM_EVERY = 0.25
+"""Seconds between two claims: enough for the accounts of the first one to fill slots."""
+ASK_EVERY = 1.0
+"""Seconds between two claims while nothing is free."""
+FIRST_PART = 8
+"""While slots are idle, the first claim is for this part of them; each further one doubles."""
+RENEWALS = 3
+"""How often a lease is renewed before it ends."""
+
+
+class LedgerClock:
+    """The ledger's Unix time, which decides whose day it is; before a joining, this machine's.
+
+    Between two renewals it follows the loop's clock, so that a clock that is set changes nothing.
+    """
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._ahead: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> float:
+        if self._ahead is None or self._loop is None:
+            return self._wall()
+        return self._ahead + self._loop.time()
+
+    def set(self, now: float) -> None:
+        """The ledger's time is this now."""
+        self._loop = asyncio.get_running_loop()
+        self._ahead = now - self._loop.time()
+
+
+def boot_time() -> float:
+    """Seconds on a clock that runs on while the machine sleeps, if there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class _Lease:
+    """How long what a worker holds may be used, by its own clock."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self.seconds = seconds
+        self.now = clock
+        self._ends = 0.0
+        self._renewed = asyncio.Event()
+
+    def may_send(self) -> bool:
+        return fencing.may_send(self._ends, self.now())
+
+    def prolong(self, asked: float) -> None:
+        """The ledger has renewed it; asked: when it was asked to."""
+        self._ends = asked + self.seconds
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    async def renewal(self) -> None:
+        await self._renewed.wait()
+
+
+class _Claims:
+    """How many accounts are claimed at once, and when: as many as fill the slots."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.next = 0.0
+        self._concurrency = concurrency
+        self._lot = max(concurrency // FIRST_PART, 1)
+
+    def room(self, accounts: int, idle: int) -> int:
+        """How many to claim; accounts: those that are served; idle: slots that nothing uses."""
+        return max(self._concurrency // Share.FEWEST - accounts, min(idle, self._lot))
+
+    def found(self, number: int, limit: int, lease: float) -> None:
+        """So many of so many were claimed."""
+        wait = CLAIM_EVERY if number == limit else min(ASK_EVERY, lease)
+        self.next = anyio.current_time() + wait
+        if number:
+            self._lot = min(2 * self._lot, self._concurrency)
+
+
+class Sharing:
+    """The accounts that one worker of a shared ledger holds.
+
+    lease: seconds.  rejoin: leaves and joins anew.  on_time: receives the ledger's Unix time.
+    refused: accounts that were given back, and why.
+    """
+
+    def __init__(
+        self,
+        ledger: SharedLedger,
+        lease: float,
+        concurrency: int,
+        emit: Observer,
+        rejoin: Callable[[], Awaitable[None]],
+        on_time: Callable[[float], None] = lambda now: None,
+        *,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._lease = _Lease(lease, clock or boot_time)
+        self._claims = _Claims(concurrency)
+        self._emit = emit
+        self._rejoin = rejoin
+        self._on_time = on_time
+        self._scheduler = Scheduler([], time.time)
+        self._epochs: dict[str, int] = {}  # of held accounts, and of accounts being planned
+        self._held: dict[str, AccountQueue] = {}
+        self._lost: set[str] = set()
+        self._giving: set[str] = set()
+        self.refused: dict[str, StopReason] = {}
+        self._cut_off = ""
+        self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins anew
+        self.windows = 0
+        """How many windows this worker has stored."""
+
+    def __repr__(self) -> str:
+        return f"<Sharing {len(self._held)} accounts held>"
+
+    # what others ask
+
+    def may_send(self) -> bool:
+        """Whether a request may leave now."""
+        return not self._cut_off and self._lease.may_send()
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it must join anew."""
+        return bool(self._cut_off)
+
+    async def renewal(self) -> None:
+        """Return after the next renewal."""
+        await self._lease.renewal()
+
+    def is_current(self, appid: str, epoch: int) -> bool:
+        """Whether what was fetched under an epoch may be stored."""
+        return not self._cut_off and fencing.is_current(epoch, self._epochs, appid)
+
+    def lose(self, epochs: Mapping[str, int]) -> None:
+        """Drop accounts that others have claimed since these epochs."""
+        ours = self._epochs
+        lost = [appid for appid, epoch in sorted(epochs.items()) if ours.get(appid) == epoch]
+        for appid in lost:
+            self._drop(appid)
+        if lost:
+            self._lost.update(lost)
+            self._scheduler.wanted.set()
+            self._emit(Lost(tuple(lost), "another worker has claimed them"))
+
+    def give_back(self, account: AccountQueue, reason: StopReason) -> bool:
+        """Leave an account that fails on this machine to others.
+
+        Returns whether that is possible: not if it was given back before, since then no other
+        worker is left.
+        """
+        if account.appid in self.refused:
+            return False
+        self.refused[account.appid] = reason
+        self._drop(account.appid)
+        self._giving.add(account.appid)
+        self._scheduler.wanted.set()
+        self._emit(Lost((account.appid,), f"{reason.reason}; it is left to other workers"))
+        return True
+
+    def cut_off(self, reason: str) -> None:
+        """The lease has ended, or the result of a write is unknown: join anew."""
+        self._cut_off = self._cut_off or reason
+        self._scheduler.wanted.set()
+
+    # the tasks
+
+    async def renew(self) -> None:
+        """Renew the lease, again and again; one that has ended is never renewed."""
+        while True:
+            await anyio.sleep(self._lease.seconds / RENEWALS)
+            async with self._joining:
+                if self._cut_off:
+                    continue
+                asked = self._lease.now()
+                try:
+                    renewed = await self._ledger.renew(self.windows)
+                except Away:  # the accounts are held until the lease ends
+                    continue
+            if renewed is None:
+                self.cut_off("its lease has ended")
+                continue
+            self.lose(renewed.lost)
+            self._lease.prolong(asked)
+            self._on_time(renewed.now)
+
+    async def run(
+        self,
+        scheduler: Scheduler,
+        plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
+        finish: Callable[[Sequence[AccountQueue]], Awaitable[None]],
+    ) -> None:
+        """Claim accounts, and release those that are finished, until the job has none left.
+
+        plan: makes the queues of claimed accounts.  finish: returns when all windows of finished
+        accounts are committed.
+        """
+        self._scheduler = scheduler
+        while True:
+            scheduler.wanted.clear()
+            try:
+                if self._cut_off:
+                    await self._start_anew()
+                await self._want_lost()
+                await self._release(scheduler, finish)
+                wait = await self._claim_if_idle(scheduler, plan)
+                busy = self._held or self._lost or self._giving or self._cut_off
+                if not busy and not await self._ledger.unfinished():
+                    break
+            except Away as exc:
+                self.cut_off(str(exc))
+                continue
+            with anyio.move_on_after(wait):
+                await scheduler.wanted.wait()
+        scheduler.close()
+
+    async def _claim_if_idle(
+        self,
+        scheduler: Scheduler,
+        plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
+    ) -> float:
+        """Claim accounts if slots are idle; returns the seconds until the next claim, at most.
+
+        The scheduler wakes the caller before that when a slot is idle or an account is finished.
+        """
+        now = anyio.current_time()
+        if now >= self._claims.next:
+            accounts = sum(account.turn.open for account in self._held.values())
+            limit = self._claims.room(accounts, scheduler.idle)
+            if not limit:
+                return self._lease.seconds
+            await self._claim(scheduler, plan, limit)
+        return max(self._claims.next - anyio.current_time(), 0.0)
+
+    async def _claim(
+        self,
+        scheduler: Scheduler,
+        plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
+        limit: int,
+    ) -> None:
+        """Claim up to this many more accounts."""
+        asked = self._lease.now()
+        leases = await self._ledger.claim(limit)
+        self._claims.found(len(leases), limit, self._lease.seconds)
+        if not leases:
+            return
+        for lease in leases:
+            if lease.appid in self._held:  # it was lost, and that is not noticed yet
+                self._drop(lease.appid)
+        self._lease.prolong(asked)
+        self._epochs.update({lease.appid: lease.epoch for lease in leases})
+        accounts = await plan({lease.appid: lease for lease in leases})
+        kept = [
+            account
+            for account, lease in zip(accounts, leases, strict=True)
+            if self._epochs.get(lease.appid) == lease.epoch  # it may be lost again by now
+        ]
+        self._held.update({account.appid: account for account in kept})
+        self._emit(Claimed(tuple(account.appid for account in kept)))
+        scheduler.add(kept)
+
+    async def _release(
+        self,
+        scheduler: Scheduler,
+        finish: Callable[[Sequence[AccountQueue]], Awaitable[None]],
+    ) -> None:
+        finished = [account for account in self._held.values() if not account.turn.open]
+        if not finished:
+            return
+        await finish(finished)
+        if self._cut_off:  # the last windows may not be stored
+            return
+        # Some of these may have been lost meanwhile, and claimed again: then others finish them.
+        ours = [account for account in finished if self._held.get(account.appid) is account]
+        await self._ledger.release([account.appid for account in ours])
+        for account in ours:
+            if self._held.get(account.appid) is account:
+                del self._held[account.appid], self._epochs[account.appid]
+            scheduler.remove(account)
+
+    async def _want_lost(self) -> None:
+        """Claim lost accounts when no other worker holds them; leave others what is given back."""
+        if self._giving:
+            given, self._giving = sorted(self._giving), set()
+            await self._ledger.give_back(given)
+        if self._lost:
+            lost, self._lost = sorted(self._lost), set()
+            await self._ledger.want(lost)
+
+    def _drop(self, appid: str) -> None:
+        self._epochs.pop(appid, None)
+        account = self._held.pop(appid, None)
+        if account is not None:
+            self._scheduler.drop(account)
+            self._scheduler.remove(account)
+
+    async def _start_anew(self) -> None:
+        """Leave and join; new claims get epochs that no earlier window has."""
+        async with self._joining:
+            reason, held = self._cut_off, sorted(self._held)
+            for appid in [*self._epochs]:
+                self._drop(appid)
+            self._lost.clear()
+            self._giving.clear()
+            asked = self._lease.now()
+            await self._rejoin()
+            self._lease.prolong(asked)
+            self._cut_off = ""
+        self._emit(Lost(tuple(held), reason))

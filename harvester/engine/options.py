@@ -1,0 +1,37 @@
+"""What the engine is told of a run's options, as plain values.
+
+Rule: values only; `harvester.config.settings` declares each option, checks it, and has its default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from harvester.engine.limiter import Rate
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that the engine takes."""
+
+    rate: Rate
+    burst: int
+    concurrency: int
+    account_concurrency: int | None
+    attempts: int
+    patience: float
+    daily_quota: int | None
+    ask_quota: bool
+    order: str
+    refresh: bool
+    wait: bool
+    lease: float
+
+
+class StopSignal(Protocol):
+    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
+
+    async def wait(self) -> object:
+        """Return once the run is to stop."""
+        ...

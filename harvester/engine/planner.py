@@ -1,0 +1,348 @@
+"""Makes the queues of a run: the requested days minus the stored ones.
+
+Rule: reads the ledger and counts; sends nothing and starts nothing.
+
+Missing days end where something is stored, so a new window never overlaps a stored one.  A stored
+window that is provisional ("open") is requested again exactly as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import partial
+from itertools import dropwhile, takewhile
+from typing import NamedTuple
+
+from harvester.base.dates import (
+    ONE_DAY,
+    Cut,
+    Days,
+    Grid,
+    last_legal_day,
+    last_settled_day,
+    quota_day,
+)
+from harvester.base.fencing import EPOCH, wait_after
+from harvester.engine.account_queue import AccountQueue, Share
+from harvester.engine.limiter import Limiter, Rate
+from harvester.engine.options import Options
+from harvester.engine.policy import NOT_READY_AGAIN
+from harvester.engine.quota import NEVER, Budget
+from harvester.engine.scope import Scope
+from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
+from harvester.events import Deferred, Failed
+from harvester.ledger.base import Exhausted, Key, Lease, Ledger
+from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
+from harvester.model import HELD, Request, Response, Window
+from harvester.tokens.shared import shared_token
+from harvester.wechat.endpoint import Endpoint, grid
+
+ACCOUNTS_AT_ONCE = 200
+"""Accounts whose calendars are in memory together while a plan is made."""
+
+
+class Plan(NamedTuple):
+    """The queues of a run.
+
+    planned, skipped: windows that are requested, and those of them that are already done.
+    unsettled: windows whose figures cannot be requested yet; no queue has them.
+    share: one account's share of the requests in flight.
+    exhausted: queues whose quota was spent before this run, and since when.
+    """
+
+    accounts: list[AccountQueue]
+    share: Share
+    planned: int = 0
+    skipped: int = 0
+    unsettled: Sequence[tuple[InterfaceQueue, Attempt]] = ()
+    exhausted: Sequence[tuple[InterfaceQueue, Exhausted]] = ()
+
+
+class Known(NamedTuple):
+    """What the ledger knows besides the calendars.
+
+    spent, before: calls of today and of yesterday; exhausted: quotas that are used up.
+    """
+
+    spent: Mapping[Key, int] = {}
+    before: Mapping[Key, int] = {}
+    exhausted: Mapping[Key, Exhausted] = {}
+
+
+class Need(NamedTuple):
+    """What one interface of one account needs.
+
+    days: the range; stored: what of it need not be asked for, or is asked for as ``again``; again:
+    its stored windows that can still change, newest first; planned, left: windows in all, and those
+    to be asked for.
+    """
+
+    days: Days
+    stored: list[Days]
+    again: list[OpenWindow]
+    planned: int
+    left: int
+
+
+NOTHING = Calendar()
+
+
+async def known(ledger: Ledger | None, wall: float, appids: Sequence[str]) -> Known:
+    """What a plan needs of the ledger beside the calendars (wall: the Unix time)."""
+    if ledger is None:
+        return Known()
+    today = quota_day(wall)
+    return Known(
+        await ledger.spent(today, appids),
+        await ledger.spent(today - ONE_DAY, appids),
+        await ledger.exhausted(wall, appids),
+    )
+
+
+def needed(
+    cut: Grid,
+    days: Days,
+    calendar: Calendar,
+    wall: float,
+    hold: float = HELD,
+    *,
+    counts_only: bool = False,
+) -> Need:
+    """The windows of a range to request.
+
+    hold: the most seconds for which a window that is not due yet is not requested.
+    counts_only: leaves out ``stored`` where the numbers need no list of it.
+    """
+    begin, end = days
+    by_day = counts_only and cut.cut is Cut.DAYS and cut.span == 1
+    stored = list(calendar.runs(begin, end, STORED)) if calendar.years and not by_day else []
+    again = [
+        window
+        for window in calendar.windows.values()
+        if window.stored
+        and window.begin <= end
+        and begin <= window.end
+        and not wall < window.due <= wall + hold  # due later still: by a clock that was ahead
+        and (cut.cut is not Cut.RECENT or window.end == cut.last)
+    ]
+    again.sort(reverse=True)
+    whole = cut.count(begin, end)
+    if by_day:
+        left = whole - calendar.count_in(begin, end, STORED)
+    else:
+        left = cut.count(begin, end, stored) if stored else whole
+    left += len(again)
+    planned = max(left, whole)
+    return Need(days, stored, again, planned, left)
+
+
+class Demand(NamedTuple):
+    """What one interface of one account needs, and the inputs of that result."""
+
+    endpoint: Endpoint
+    grid: Grid
+    calendar: Calendar
+    need: Need
+
+
+async def demands(
+    scope: Scope,
+    ledger: Ledger | None,
+    wall: float,
+    *,
+    hold: float = HELD,
+    stored: Mapping[Key, Calendar] | None = None,
+    anew: bool = False,
+    marks: bool = True,
+    counts_only: bool = False,
+) -> AsyncIterator[tuple[str, list[Demand]]]:
+    """Each account and what it needs, an entry for each interface that has days in the range.
+
+    stored: what the sinks hold, where no ledger is kept.
+    anew: as if nothing was stored.  counts_only: as of `needed`.
+    marks: whether days that are marked to be harvested again count as missing.
+    """
+    last = scope.last or last_legal_day(wall)
+    grids = {each.name: grid(each, last) for each in scope.endpoints}
+    ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
+    untouched: dict[str, Demand] = {}  # all accounts without a calendar need the same
+    appids = list(scope.accounts)
+    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
+        some = appids[begin : begin + ACCOUNTS_AT_ONCE]
+        found: Mapping[Key, Calendar] = stored or {}
+        if ledger is not None and not anew:
+            found = await ledger.calendars(some)
+            for key, days in (await ledger.refreshes(some)).items() if marks else ():
+                if key in found:
+                    found[key].forget(*days)
+        for appid in some:
+            listed = []
+            for endpoint, days in ranges:
+                name = endpoint.name
+                calendar = found.get((appid, name))
+                demand = untouched.get(name) if calendar is None else None
+                if demand is None:
+                    cut, known = grids[name], calendar or NOTHING
+                    need = needed(cut, days, known, wall, hold, counts_only=counts_only)
+                    demand = Demand(endpoint, cut, known, need)
+                    if calendar is None:
+                        untouched[name] = demand
+                listed.append(demand)
+            yield appid, listed
+
+
+class Remains(NamedTuple):
+    """The requested windows that are not harvested, according to a ledger.
+
+    events: failed and waiting ones.  missing: windows that it does not know.
+    """
+
+    events: list[Failed | Deferred]
+    missing: int
+
+
+async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
+    """The requested windows that a ledger lacks (wall: the Unix time).
+
+    What another job has marked to be harvested again is there.
+    """
+    found: list[Failed | Deferred] = []
+    missing = 0
+    async for appid, listed in demands(scope, ledger, wall, marks=False):
+        for endpoint, cut, calendar, need in listed:
+            days = need.days
+            known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
+            missing += cut.count(*days, known)
+            for window in calendar.windows.values():
+                begin, end = max(window.begin, days[0]), min(window.end, days[1])
+                if begin > end or window.state == "open":
+                    continue
+                number = cut.count(begin, end)
+                where = (appid, endpoint.name, begin, end, number)
+                if window.state == "failed":
+                    found.append(Failed(*where, window.detail, window.code, window.rid))
+                else:
+                    due = window.due or wall + NOT_READY_AGAIN
+                    found.append(Deferred(*where, due, window.detail))
+    return Remains(found, missing)
+
+
+async def build_plan(
+    scope: Scope,
+    options: Options,
+    ledger: Ledger | None,
+    send: Callable[[Limiter, Request], Awaitable[Response]],
+    wall: float,
+    clock: Callable[[], float] = time.time,
+    stored: Mapping[Key, Calendar] | None = None,
+    *,
+    share: Share | None = None,
+    leases: Mapping[str, Lease] | None = None,
+) -> Plan:
+    """The queues: one for each account, in it one for each interface (wall: the Unix time).
+
+    send: sends a request of an account's token source, with the account's limiter.
+    stored: what is stored in the sinks, where no ledger is kept; it is requested again.
+    share: one account's share of the requests in flight.  leases: under which accounts are held.
+    """
+    has = await known(ledger, wall, list(scope.accounts))
+    share = share or share_of(options)
+    accounts: list[AccountQueue] = []
+    unsettled: list[tuple[InterfaceQueue, Attempt]] = []
+    exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
+    settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
+    rate = Rate.parse(options.rate)
+    hold = 0.0 if options.refresh else HELD
+    planned = skipped = 0
+    async for appid, listed in demands(scope, ledger, wall, hold=hold, stored=stored):
+        lease = leases[appid] if leases else Lease(appid, EPOCH)
+        queues: list[InterfaceQueue] = []
+        for endpoint, cut, _, need in listed:
+            key = (appid, endpoint.name)
+            budget = Budget(
+                options.daily_quota,
+                has.spent.get(key, 0),
+                wall,
+                has.before.get(key, 0),
+            )
+            until = settled[endpoint.name]
+            order = _Order(appid, endpoint, cut, need, options.order, until)
+            windows = order.windows(replaces=ledger is None)
+            queue = InterfaceQueue(
+                endpoint, windows, budget, ask_quota=options.ask_quota, epoch=lease.epoch
+            )
+            queues.append(queue)
+            if key in has.exhausted:
+                exhausted.append((queue, has.exhausted[key]))
+            if need.again or need.days[1] > until:
+                unsettled.extend((queue, late) for late in order.unsettled())
+            planned += need.planned
+            skipped += need.planned - need.left
+        limiter = Limiter(rate, options.burst)
+        provider = scope.accounts[appid]
+        token = shared_token(appid, provider, partial(send, limiter), scope.store, clock)
+        cap = scope.caps.get(appid, NEVER)
+        if wait := wait_after(lease.idle, rate.period):
+            limiter.pause(wait)
+        accounts.append(AccountQueue(token, limiter, queues, share, cap))
+    return Plan(accounts, share, planned, skipped, unsettled, exhausted)
+
+
+def share_of(options: Options) -> Share:
+    """How many requests one account may have in flight."""
+    return Share(options.concurrency, options.account_concurrency or options.concurrency)
+
+
+class _Order(NamedTuple):
+    """The order in which the windows of one interface of one account are requested.
+
+    Newest first: yesterday's, then provisional ones, then the backfill; so a run that is started
+    each morning stays up to date with any quota.  Oldest first: all of them by their days.
+
+    settled: the last day whose figures can be requested.
+    """
+
+    appid: str
+    endpoint: Endpoint
+    cut: Grid
+    need: Need
+    order: str
+    settled: date
+
+    def windows(self, *, replaces: bool) -> WindowQueue:
+        """The windows that can be requested; replaces: sinks may already hold new ones."""
+        again = [self._again(each) for each in self.need.again if each.end <= self.settled]
+        oldest = self.order == "oldest"
+        return WindowQueue(
+            self.appid,
+            self.endpoint.name,
+            self._new(),
+            first=reversed(again) if oldest else again,
+            replaces=replaces,
+            oldest=oldest,
+        )
+
+    def _again(self, window: OpenWindow) -> Attempt:
+        return Attempt(
+            Window(self.appid, self.endpoint.name, *window.days),
+            replaces=True,
+            former=window.tally,
+        )
+
+    def unsettled(self) -> list[Attempt]:
+        """Windows that cannot be requested before a certain hour."""
+        late = [self._again(each) for each in self.need.again if each.end > self.settled]
+        newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
+        new = takewhile(lambda days: days[1] > self.settled, newest)
+        return [*late, *[Attempt(Window(self.appid, self.endpoint.name, *days)) for days in new]]
+
+    def _new(self) -> Iterator[Days]:
+        newest = self.order == "newest"
+        windows = self.cut.windows(*self.need.days, self.need.stored, newest=newest)
+        if self.need.days[1] <= self.settled:
+            return windows
+        if newest:
+            return dropwhile(lambda days: days[1] > self.settled, windows)
+        return takewhile(lambda days: days[1] <= self.settled, windows)

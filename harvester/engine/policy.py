@@ -1,0 +1,126 @@
+"""What to do after an answer: one table for windows and one for tokens.
+
+Rule: decides; never waits, never sends.
+
+An error code becomes a `Verdict` with an `Action` (`harvester.wechat.codes`).  `decide` adds
+when the next request leaves, and what is done instead once no attempt is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from harvester.base import retry
+from harvester.base.dates import next_minute, next_quota_day
+from harvester.engine.window_queue import Attempt, Harvested
+from harvester.model import Action, Verdict
+
+AFTER_THE_MINUTE = 0.5
+"""Seconds after the next full minute until a pause ends, for servers whose clock is behind."""
+
+NOT_READY_AGAIN = 1800.0
+"""Seconds until figures that were not ready are requested again.  WeChat documents no time; figures
+have become available as late as 10:00."""
+
+TOKEN_AGAIN, TOKEN_AGAIN_AT_MOST = 5.0, 60.0
+"""Seconds until a token that is not ready is requested again: longer each time.  The token's source
+decides when to stop."""
+
+
+class Decision(NamedTuple):
+    """What follows one attempt at a window.
+
+    action: what to do: `Worker` has a case for each.
+    attempt: the next one, or the one that failed.  harvested: the window, of an attempt that is
+    DONE.  delay: seconds until the next attempt.
+    reason: empty if nothing is wrong: the next page of the window, or its next attempt after an
+    outage.  code, rid: WeChat's errcode and request id.
+    first: other requests in flight have not had the same result before: the account was not paused
+    yet, or the refused token was the current one.
+    """
+
+    action: Action
+    attempt: Attempt
+    harvested: Harvested | None = None
+    delay: float = 0.0
+    reason: str = ""
+    code: int | None = None
+    rid: str = ""
+    first: bool = False
+
+
+class Rule(NamedTuple):
+    """When the next request leaves, and what is done instead once no attempt is left.
+
+    delay: seconds, by the verdict, the failed attempts, this one included, and the Unix time.
+    last: None: attempts do not count.
+    """
+
+    delay: Callable[[Verdict, int, float], float]
+    last: Action | None = None
+
+
+def _at_once(verdict: Verdict, failures: int, wall: float) -> float:
+    return 0.0
+
+
+def _backoff(verdict: Verdict, failures: int, wall: float) -> float:
+    return retry.delay(failures, answered=verdict.answered)
+
+
+def _next_minute(verdict: Verdict, failures: int, wall: float) -> float:
+    return next_minute(wall) - wall + AFTER_THE_MINUTE
+
+
+def _next_day(verdict: Verdict, failures: int, wall: float) -> float:
+    return next_quota_day(wall) - wall
+
+
+def _half_an_hour(verdict: Verdict, failures: int, wall: float) -> float:
+    return NOT_READY_AGAIN
+
+
+def _longer_each_time(verdict: Verdict, failures: int, wall: float) -> float:
+    return min(TOKEN_AGAIN_AT_MOST, TOKEN_AGAIN * failures)
+
+
+WINDOW: Mapping[Action, Rule] = {
+    Action.RETRY: Rule(_backoff, Action.FAIL_WINDOW),
+    Action.SLOW_DOWN: Rule(_next_minute, Action.FAIL_WINDOW),
+    Action.RENEW_TOKEN: Rule(_at_once),
+    Action.QUOTA: Rule(_next_day),
+    Action.NOT_READY: Rule(_half_an_hour),
+    Action.SPLIT: Rule(_at_once),
+    # No next request in this run: of the window, of the interface, of the account.
+    Action.FAIL_WINDOW: Rule(_at_once),
+    Action.NO_PERMISSION: Rule(_at_once),
+    Action.STOP_ENDPOINT: Rule(_at_once),
+    Action.STOP_ACCOUNT: Rule(_at_once),
+}
+TOKEN: Mapping[Action, Rule] = {
+    Action.RETRY: Rule(_backoff, Action.STOP_ACCOUNT),
+    Action.SLOW_DOWN: Rule(_next_minute, Action.STOP_ACCOUNT),
+    Action.QUOTA: Rule(_next_day),
+    Action.NOT_READY: Rule(_longer_each_time),
+}
+"""Any other action on a token stops the account."""
+
+
+def decide(
+    rules: Mapping[Action, Rule], verdict: Verdict, *, failures: int, attempts: int, wall: float
+) -> tuple[Action, float]:
+    """What to do after a verdict, and the seconds until the next request.
+
+    rules: `WINDOW` or `TOKEN`.  failures: failed attempts so far, including this one; attempts:
+    their limit.  wall: the Unix time.
+    """
+    rule = rules.get(verdict.action)
+    if rule is None:
+        return Action.STOP_ACCOUNT, 0.0
+    if rule.last is None or failures < attempts:
+        return verdict.action, rule.delay(verdict, failures, wall)
+    if verdict.then is None:
+        return rule.last, 0.0
+    instead = verdict._replace(action=verdict.then, then=None)
+    return decide(rules, instead, failures=failures, attempts=attempts, wall=wall)

@@ -1,0 +1,521 @@
+"""One run: opens sinks and ledger, makes the plan, starts and ends the workers.
+
+Rule: the only task group of the package; every task that is started here ends here.
+
+A worker takes a job from the scheduler, passes its window through the pipeline, and hands the
+outcome to the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import time
+from collections import deque
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from harvester import events
+from harvester.base.dates import last_legal_day, quota_day
+from harvester.base.outage import PATIENCE, Away, until_it_answers
+from harvester.base.outside import guard_call, guard_cancellation, is_cancelled
+from harvester.engine import planner
+from harvester.engine.account_queue import AccountQueue, Share
+from harvester.engine.attempt import Pipeline
+from harvester.engine.claims import LedgerClock, Sharing
+from harvester.engine.network import Network
+from harvester.engine.options import Options, StopSignal
+from harvester.engine.planner import Plan, build_plan
+from harvester.engine.scheduler import Scheduler
+from harvester.engine.scope import Scope
+from harvester.engine.worker import Worker
+from harvester.engine.writer import GROUP, Writer
+from harvester.errors import HarvestError, LedgerError, RunError, UsageError
+from harvester.events import Bookkeeper, Event, Notice, Observer, Report
+from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
+from harvester.ledger.coverage import Calendar
+from harvester.model import duration, many
+from harvester.sinks.base import Sink
+from harvester.transport import Transport
+from harvester.upkeep.scan import calendars_in, reopen
+
+STALLED_AFTER = 10.0
+STALLED_AT_MOST = 600.0
+LOOKED_AFTER = 60.0
+"""Seconds without progress until the first report, the most seconds between two reports, and the
+most between two checks."""
+
+MOST_PENDING = 1000
+"""Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
+LAST_EVENTS = 1.0
+"""Seconds for which a run that is cancelled waits until they are delivered."""
+
+SET_BACK = (
+    "this machine's clock was set back by a day or more since the last run: its calls count as"
+    " today's, and windows that it stored as final may not be final; --refresh requests them again"
+)
+
+
+class Reporter:
+    """Receives the events of a run: keeps its report, logs errors, and calls an observer.
+
+    started: the loop's time at which the run began.
+    """
+
+    def __init__(self, on_event: Observer | None) -> None:
+        self.books = Bookkeeper()
+        self.started = 0.0
+        self._on_event = on_event
+        self._pending: deque[Awaitable[None]] = deque()  # what a coroutine function returned
+        self._added = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Receive an event; raises what the observer raises, and calls it no more then."""
+        self.books(event)
+        events.log_error(event)
+        if self._on_event is None:
+            return
+        try:
+            pending = guard_call(_observer_error, self._on_event, event, others=False)
+        except BaseException:
+            self._on_event = None
+            raise
+        if pending is not None and inspect.isawaitable(pending):
+            self._pending.append(pending)
+            self._added.set()
+
+    async def deliver(self) -> None:
+        """Await what the observer returns, event after event."""
+        while True:
+            await self._added.wait()
+            await self.delivered()
+
+    async def delivered(self, at_least: int = 0) -> None:
+        """Return when the observer has received all events, at once if fewer are pending."""
+        if len(self._pending) < at_least:
+            return
+        async with self._turn:
+            self._added.clear()
+            while self._pending:
+                pending = self._pending.popleft()
+                try:
+                    await guard_cancellation(_observer_error, _same, pending, others=False)
+                except asyncio.CancelledError:
+                    raise
+                except BaseException:
+                    self.close()
+                    raise
+
+    async def finish(self) -> None:
+        """Deliver the last events; those of a cancelled run within `LAST_EVENTS` seconds."""
+        cancelled = is_cancelled()
+        try:
+            with anyio.move_on_after(LAST_EVENTS if cancelled else math.inf, shield=cancelled):
+                await self.delivered()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Call the observer no more."""
+        self._on_event = None
+        while self._pending:
+            pending = self._pending.popleft()
+            if inspect.iscoroutine(pending):
+                pending.close()
+
+
+def _observer_error(why: str) -> RunError:
+    return RunError(f"on_event failed: {why}")
+
+
+class Engine:
+    """One run.
+
+    An async context manager that opens the sinks and the ledger; `run` does the work.  Raises
+    `UsageError`, `SinkError` or `LedgerError` on entering, `RunError` from `run`.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        options: Options,
+        transport: Transport,
+        sinks: Sequence[Sink],
+        ledger: Ledger | None,
+        *,
+        on_event: Observer | None = None,
+        stop: StopSignal | None = None,
+        encode: bool = True,
+        group: int = GROUP,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._scope = scope
+        self._options = options
+        self._transport = transport
+        self._stop = stop
+        self._stopping = False
+        self._machine = wall
+        self._clock = LedgerClock(wall)
+        if shared(ledger) is not None:
+            wall = self._clock
+        self._wall = wall
+        self._emit = Reporter(on_event)
+        self._plan = Plan([], Share())
+        self._stack = AsyncExitStack()
+        self._writer = Writer(sinks, ledger, self._emit, self._spent, group=group)
+        patience = math.inf if options.wait else options.patience
+        self._pipeline = Pipeline(
+            transport,
+            attempts=options.attempts,
+            encode=encode,
+            pack=encode and all(sink.takes_lines for _, sink in self._writer.sinks),
+            wall=wall,
+            network=Network(transport.send, patience, self._unreachable, self._reachable),
+        )
+        self._worker = Worker(options, self._pipeline, self._writer, self._emit, wall)
+
+    def __repr__(self) -> str:
+        return f"<Engine {len(self._plan.accounts)} accounts, {self._worker!r}>"
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if self._writer.ledger is not None:
+                await stack.enter_async_context(self._writer.ledger)
+            if (ledger := shared(self._writer.ledger)) is None:
+                await self._writer.open(stack)
+            else:
+                async with ledger.alone():
+                    await self._writer.check()  # before anything is marked
+                    await self._join(ledger, stack)
+                    await self._writer.open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _join(self, ledger: SharedLedger, stack: AsyncExitStack) -> None:
+        """Enter as one of the workers of a shared ledger."""
+        options = self._options
+        marks = self._ranges() if options.refresh else []
+        self._clock.set(await ledger.join(self._job()._replace(marks=marks)))
+        stack.push_async_callback(self._leave, ledger)
+        self._writer.sharing = Sharing(
+            ledger,
+            options.lease,
+            options.concurrency,
+            self._emit,
+            partial(self._join_anew, ledger),
+            self._clock.set,
+        )
+
+    async def _leave(self, ledger: SharedLedger) -> None:
+        """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
+        if not self._is_cut_off():
+            with suppress(LedgerError, Away):
+                await ledger.leave()
+
+    def _is_cut_off(self) -> bool:
+        """Whether the shared ledger did not answer just now: it is not waited for at the end."""
+        return self._writer.sharing is not None and self._writer.sharing.is_cut_off
+
+    async def _join_anew(self, ledger: SharedLedger) -> None:
+        """Leave, and enter again with all checks."""
+        # Before the lock is taken: both use the same connection.
+        await until_it_answers(ledger.leave, "the shared ledger", PATIENCE, LedgerError)
+        async with ledger.alone():
+            try:
+                self._clock.set(await ledger.join(self._job()))
+            except UsageError as exc:  # the clock was right when the run began
+                raise LedgerError(str(exc)) from None
+            await self._writer.reopen()
+        await self._want(ledger)
+
+    def _job(self) -> Job:
+        options = self._options
+        return Job(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
+
+    def _ranges(self) -> list[Range]:
+        """The days of each account and interface."""
+        return [
+            (appid, endpoint.name, *days)
+            for appid in self._scope.accounts
+            for endpoint in self._scope.endpoints
+            if (days := self._scope.range_of(endpoint)) is not None
+        ]
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if not self._is_cut_off():
+                with suppress(LedgerError, Away):
+                    await self._writer.book()  # calls of a cancelled run count, too
+        finally:
+            try:
+                await self._stack.__aexit__(kind, exc, trace)
+            except RunError as error:  # a sink that finishes its files as it is closed
+                error.report = error.report or self.report("failed")
+                raise
+
+    async def run(self) -> Report:
+        """Harvest; returns the report of a run that ended by itself or was asked to stop.
+
+        Raises `RunError`, with the report of what was done until then.
+        """
+        try:
+            return await self._run()
+        finally:
+            await self._emit.finish()
+
+    async def _run(self) -> Report:
+        self._emit.started = self._worker.progressed = _now()
+        try:
+            async with _one_error(), anyio.create_task_group() as group:
+                group.start_soon(_guarded, self._commit(group.cancel_scope))
+                group.start_soon(_guarded, self._emit.deliver())
+                await self._prepare()
+                group.start_soon(_guarded, self._watch())
+                group.start_soon(_guarded, self._writer.book_regularly())
+                if self._writer.sharing is not None:
+                    group.start_soon(_guarded, self._writer.sharing.renew())
+                    group.start_soon(_guarded, self._share(self._writer.sharing))
+                if self._stop is not None:
+                    group.start_soon(_guarded, self._await_stop(self._stop))
+                await self._work()
+        except asyncio.CancelledError:
+            self._end("interrupted")
+            raise
+        except RunError as exc:
+            exc.report = self._end("failed")
+            raise
+        finally:
+            self._worker.stop()  # the scheduler's timer must not outlive the run
+        if self._worker.fatal is not None:
+            self._worker.fatal.report = self._end("failed")
+            raise self._worker.fatal
+        unfinished = any(not account.finished for account in self._plan.accounts)
+        if (ledger := shared(self._writer.ledger)) is not None:
+            unfinished = unfinished or bool(await ledger.unfinished())
+            left = await planner.remains(self._scope, ledger, self._wall())
+            self._emit.books.recount(left.events, left.missing)
+        if self._stopping and unfinished:
+            return self._end("interrupted")
+        return self._end(self._emit.books.state(len(self._scope.accounts)))
+
+    async def _work(self) -> None:
+        """Start the workers; once the last one has ended the writer ends, too."""
+        try:
+            async with anyio.create_task_group() as workers:
+                for _ in range(self._options.concurrency):
+                    workers.start_soon(_guarded, self._worker.work())
+        finally:
+            self._writer.channel.close()
+
+    def _end(self, state: str) -> Report:
+        report = self.report(state)
+        self._emit(events.Ended(report))
+        return report
+
+    def report(self, state: str) -> Report:
+        """The current report."""
+        books, accounts = self._emit.books, self._plan.accounts
+        report = books.report
+        report.state = state
+        report.requests = sum(queue.budget.sent for account in accounts for queue in account.queues)
+        report.token_fetches = sum(account.token.fetches for account in accounts)
+        report.seconds = _now() - self._emit.started
+        report.failures = books.failures()
+        report.waits = books.waits()
+        return report
+
+    # before the first request
+
+    async def _prepare(self) -> None:
+        """Make the plan; nothing is sent yet."""
+        self._scope = self._scope.on(last_legal_day(self._wall()))
+        if (ledger := shared(self._writer.ledger)) is not None:
+            await self._prepare_shared(ledger)
+            return
+        await self._prepare_alone()
+
+    async def _prepare_alone(self) -> None:
+        ledger, notes = self._writer.ledger, self._scope.notes
+        sinks = [sink for _, sink in self._writer.sinks]
+        stored: dict[Key, Calendar] | None = None
+        if ledger is None:
+            stored = await calendars_in(sinks, self._scope.endpoints, self._scope.accounts)
+        elif await ledger.rebook(quota_day(self._wall())):
+            notes = (*notes, SET_BACK)
+        wall = self._wall()
+        if ledger is not None:
+            if self._options.refresh:
+                await ledger.mark_refresh(self._ranges())
+            await reopen(ledger, sinks, self._scope.endpoints, self._scope.accounts, wall)
+        plan = self._plan = await build_plan(
+            self._scope, self._options, ledger, self._pipeline.send, wall, self._wall, stored
+        )
+        accounts = plan.accounts
+        self._emit(events.RunStarted(plan.planned, plan.skipped, len(accounts), notes))
+        if ledger is not None:
+            await ledger.register(self._ranges())
+        await self._worker.prepare(plan)
+        self._worker.serve(Scheduler(accounts, self._wall, plan.share))
+
+    # with a shared ledger
+
+    async def _prepare_shared(self, ledger: SharedLedger) -> None:
+        """Count what is asked for; accounts are planned as they are claimed."""
+        planned, skipped = await self._want(ledger)
+        self._plan = Plan([], planner.share_of(self._options), planned, skipped)
+        accounts = len(self._scope.accounts)
+        self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))
+        await ledger.register(self._ranges())
+        self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
+
+    async def _want(self, ledger: SharedLedger) -> tuple[int, int]:
+        """Want the accounts of which something is left; returns windows planned and skipped."""
+        planned = skipped = 0
+        appids = []
+        async for appid, listed in planner.demands(self._scope, ledger, self._wall()):
+            for demand in listed:
+                planned += demand.need.planned
+                skipped += demand.need.planned - demand.need.left
+            if any(demand.need.left for demand in listed):
+                appids.append(appid)
+        sharing = self._writer.sharing
+        await ledger.want(appids, sharing.refused.keys() if sharing is not None else ())
+        return planned, skipped
+
+    async def _share(self, sharing: Sharing) -> None:
+        await sharing.run(self._worker.scheduler, self._claimed, self._finish)
+
+    async def _claimed(self, leases: Mapping[str, Lease]) -> Sequence[AccountQueue]:
+        """The queues of claimed accounts."""
+        ledger, wall = self._writer.ledger, self._wall()
+        scope = self._scope.only(leases).on(last_legal_day(wall))
+        if ledger is not None:
+            sinks = [sink for _, sink in self._writer.sinks]
+            await reopen(ledger, sinks, scope.endpoints, scope.accounts, wall)
+        plan = await build_plan(
+            scope,
+            self._options,
+            ledger,
+            self._pipeline.send,
+            wall,
+            self._wall,
+            share=self._plan.share,
+            leases=leases,
+        )
+        self._plan.accounts.extend(plan.accounts)
+        await self._worker.prepare(plan)
+        if (sharing := self._writer.sharing) is not None:
+            for account in plan.accounts:
+                if account.appid in sharing.refused:  # no other worker is left that could try it
+                    await self._worker.stop_account(account, sharing.refused[account.appid])
+        return plan.accounts
+
+    async def _finish(self, accounts: Sequence[AccountQueue]) -> None:
+        """Commit all windows and calls of these accounts."""
+        await self._writer.flush()
+        await self._writer.book()
+
+    # beside the workers
+
+    def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
+        since = f" for {duration(seconds)}" if seconds else ""
+        limit = f" for up to {duration(patience)}" if patience < math.inf else ""
+        text = f"nobody answers{since} ({reason}); trying every few seconds{limit}"
+        self._emit(Notice("info", "Unreachable", "", "", text))
+
+    def _reachable(self, seconds: float) -> None:
+        text = f"somebody answers again, after {duration(seconds)}"
+        self._emit(Notice("info", "Reachable", "", "", text))
+
+    async def _commit(self, scope: anyio.CancelScope) -> None:
+        """Commit until the workers have ended; then the watchers are not needed any more."""
+        await self._writer.run(partial(self._emit.delivered, MOST_PENDING))
+        await self._emit.delivered()
+        scope.cancel()
+
+    def _spent(self) -> list[Spent]:
+        return self._worker.spent()
+
+    async def _await_stop(self, stop: StopSignal) -> None:
+        await guard_cancellation(lambda why: RunError(f"stop failed: {why}"), stop.wait)
+        self._stopping = True
+        in_flight = sum(account.in_flight for account in self._plan.accounts)
+        text = (
+            f"stopping once {many(in_flight, 'request')} in flight are answered and stored; once"
+            " more to stop at once"
+        )
+        self._emit(Notice("info", "Stopping", "", "", text))
+        self._worker.stop()
+
+    async def _watch(self) -> None:
+        """Report what the run waits for when there is no progress, less and less often."""
+        since, silent = self._worker.progressed, STALLED_AFTER
+        while True:
+            if self._worker.progressed != since:
+                since, silent = self._worker.progressed, STALLED_AFTER
+            now, wall = _now(), self._wall()
+            if (left := since + silent - now) > 0:
+                await anyio.sleep(min(left, LOOKED_AFTER))
+                continue
+            silent = min(2 * silent, silent + STALLED_AT_MOST)
+            waiting = [account for account in self._plan.accounts if not account.finished]
+            reasons = [account.reason(now, wall) for account in waiting[:3]]
+            if not waiting and self._writer.sharing is not None:
+                reasons = ["other workers hold the accounts that are left"]
+            if sink := self._writer.writing:
+                reasons.insert(0, f"{sink} has not stored what it was given")
+            self._emit(events.Stalled(now - since, tuple(reasons)))
+
+
+async def _guarded(part: Coroutine[None, None, None]) -> None:
+    """Run one task of the run; it ends without an error only if it is done or cancelled."""
+    error = lambda why: RunError(f"code that the run called failed: {why}")  # noqa: E731
+    await guard_cancellation(error, _same, part, others=False)
+
+
+def _same(part: Awaitable[None]) -> Awaitable[None]:
+    return part
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def _one_error() -> AsyncIterator[None]:
+    """The error of a task group to raise: the first one of this package, else the first."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        ours = [exc for exc in leaves if isinstance(exc, HarvestError)]
+        first = (ours or leaves)[0]
+        raise first from first.__cause__
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc

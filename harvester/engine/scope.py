@@ -1,0 +1,124 @@
+"""What a run is asked to harvest.
+
+Rule: values, checked when they are made.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from harvester.base.dates import Cut, Days, either, recent_days
+from harvester.errors import UsageError
+from harvester.tokens.shared import TokenProvider
+from harvester.wechat.endpoint import Endpoint, grid
+
+if TYPE_CHECKING:
+    from harvester.tokens.stores.base import TokenStore
+
+KINDS = {
+    Cut.DAYS: "any days",
+    Cut.WEEK: "whole weeks, Monday to Sunday,",
+    Cut.MONTH: "whole calendar months",
+}
+
+
+def _kind(endpoint: Endpoint) -> str:
+    """The kind of windows that an interface accepts."""
+    if endpoint.cut is not Cut.RECENT:
+        return KINDS[endpoint.cut]
+    numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
+    return f"{either(numbers)} days that end yesterday" if len(numbers) > 1 else "yesterday"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The request of a run: accounts (by appid, each with its token provider), interfaces, days.
+
+    notes: a sentence for each part that is left out.
+    last: the last day that can be requested; follows: the end was given as yesterday, so that
+    interfaces of recent days end on that day, whatever it is when the run is planned.
+    store: where the accounts' tokens are shared, None if they are not.
+    caps: the most requests in flight of accounts that have a limit of their own.
+    """
+
+    accounts: dict[str, TokenProvider]
+    endpoints: tuple[Endpoint, ...]
+    begin: date
+    end: date
+    notes: tuple[str, ...] = ()
+    store: TokenStore | None = None
+    caps: Mapping[str, int] = field(default_factory=dict)
+    last: date | None = None
+    follows: bool = False
+
+    def only(self, appids: Collection[str]) -> Scope:
+        """The same for some of its accounts."""
+        return replace(self, accounts={appid: self.accounts[appid] for appid in appids})
+
+    @property
+    def fingerprint(self) -> str:
+        """A name that is the same for all runs with the same request."""
+        names = sorted(endpoint.name for endpoint in self.endpoints)
+        text = "\n".join([*sorted(self.accounts), *names, str(self.begin), str(self.end)])
+        return sha256(text.encode(errors="replace")).hexdigest()[:32]
+
+    def range_of(self, endpoint: Endpoint) -> Days | None:
+        """The days that an interface has of the range, or None if it has none."""
+        begin, end = self.begin, self.end
+        if self.follows and self.last is not None and endpoint.cut is Cut.RECENT:
+            begin, end = begin + (self.last - end), self.last
+        begin = max(begin, endpoint.first_day)
+        return (begin, end) if begin <= end else None
+
+    def on(self, last: date) -> Scope:
+        """The same, planned when another day is the last that can be requested.
+
+        Raises `UsageError` if no window of any interface fits any more.
+        """
+        if self.last is None or last == self.last:
+            return replace(self, last=last)
+        return replace(self, last=last)._checked(last, [])
+
+    def checked(self, last: date, *, from_first: bool = False) -> Scope:
+        """The same with notes; last: the last day that can be requested.
+
+        from_first: whether each interface was asked for from its first day on.
+
+        Raises `UsageError` if no window of any interface fits into the range.
+        """
+        later: defaultdict[date, list[str]] = defaultdict(list)
+        for endpoint in self.endpoints:
+            if self.end >= endpoint.first_day > self.begin and not from_first:
+                later[endpoint.first_day].append(endpoint.name)
+        begins = [
+            f"{', '.join(names)}: from {first} on, there is nothing before"
+            for first, names in sorted(later.items())
+        ]
+        return replace(self, last=last)._checked(last, begins)
+
+    def _checked(self, last: date, notes: Sequence[str]) -> Scope:
+        """The same with more notes, and one for each interface of which no window fits."""
+        without = [note for each in self.endpoints if (note := self._why_none(each, last))]
+        if len(without) == len(self.endpoints):
+            early = any(self.range_of(each) is None for each in self.endpoints)
+            hint = "; --start first begins at the first day of each"
+            raise UsageError("; ".join(without) + (hint if early else ""))
+        return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
+
+    def _why_none(self, endpoint: Endpoint, last: date) -> str:
+        """Why an interface has nothing in the range; empty if it has."""
+        days = self.range_of(endpoint)
+        if days is None:
+            return f"{endpoint.name} has no data before {endpoint.first_day}"
+        cut = grid(endpoint, last)
+        if not cut.count(*days):
+            return (
+                f"{endpoint.name} takes {_kind(endpoint)} only, and there is none in"
+                f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
+            )
+        return ""

@@ -1,0 +1,458 @@
+"""The workers: each does one job after the other, and acts on the result.
+
+Rule: starts no task; the engine starts the workers and ends them.
+
+A job is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
+`Worker` carries it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import anyio
+
+from harvester import events
+from harvester.base.dates import (
+    QUOTA_MARGIN,
+    Days,
+    china,
+    next_quota_day,
+    quota_day,
+    runs,
+    settles_at,
+)
+from harvester.engine.account_queue import AccountQueue
+from harvester.engine.attempt import DEFERRALS, Pipeline, explain
+from harvester.engine.network import Network
+from harvester.engine.options import Options
+from harvester.engine.planner import Plan
+from harvester.engine.policy import NOT_READY_AGAIN, TOKEN, Decision, decide
+from harvester.engine.scheduler import Scheduler
+from harvester.engine.window_queue import (
+    LOST,
+    QUOTA_AGAIN,
+    Attempt,
+    InterfaceQueue,
+    StopReason,
+)
+from harvester.engine.writer import Writer
+from harvester.errors import AccountError, NetworkError, RunError
+from harvester.ledger.base import Exhausted, Spent
+from harvester.ledger.coverage import Outcome
+from harvester.model import Action, Verdict, Window, duration, without_rid
+from harvester.tokens.shared import TokenRefusedError
+
+RENEWED = 1.0
+"""Seconds after which a worker whose lease has ended checks again."""
+
+
+class Worker:
+    """The state that the workers of a run share; each of them runs `work`.
+
+    emit: receives events.  wall: the wall clock, as `time.time`.
+    fatal: the error that ended the run, if any; progressed: the loop's time at which the last
+    window was harvested.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        pipeline: Pipeline,
+        writer: Writer,
+        emit: events.Observer,
+        wall: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._pipeline = pipeline
+        self._network: Network = pipeline.network
+        self._writer = writer
+        self._emit = emit
+        self._wall = wall
+        self.scheduler = Scheduler([], wall)
+        self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit checks few queues
+        self.fatal: RunError | None = None
+        self.progressed = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.scheduler!r}, {self._writer.channel!r}>"
+
+    async def prepare(self, plan: Plan) -> None:
+        """Report windows that cannot be requested yet; nothing is sent."""
+        for queue, attempt in plan.unsettled:
+            await self._unsettled(queue, attempt)
+        for queue, said in plan.exhausted:
+            await self._exhausted_before(queue, said)
+        for account in plan.accounts:
+            for queue in account.queues:
+                await self._check_budget(account, queue)
+
+    def serve(self, scheduler: Scheduler) -> None:
+        """Take jobs from this scheduler from now on."""
+        self.scheduler = scheduler
+
+    def stop(self) -> None:
+        """Take no more jobs."""
+        self.scheduler.stop()
+        self._network.stop()
+
+    async def work(self) -> None:
+        """Do jobs until there are none."""
+        scheduler, loop = self.scheduler, asyncio.get_running_loop()
+        sharing = self._writer.sharing
+        while (job := await scheduler.take()) is not None:
+            if sharing is not None and not sharing.may_send():
+                job.account.put_back(job, loop.time())  # another worker may have the account
+                scheduler.settled(job.account, 0.0)
+                with anyio.move_on_after(RENEWED):
+                    await sharing.renewal()
+                continue
+            began = loop.time()
+            account, queue, attempt = job
+            try:
+                if queue is None:
+                    await self._renew(account)
+                elif attempt is None:
+                    await self._ask_quota(account, queue)
+                else:
+                    self._unbooked[queue] = None
+                    self._writer.sent.set()
+                    await self._try(account, queue, attempt)
+            except NetworkError as exc:
+                self.fatal = exc
+                self.stop()
+            scheduler.settled(job.account, loop.time() - began)
+
+    # before the first request
+
+    async def _unsettled(self, queue: InterfaceQueue, attempt: Attempt) -> None:
+        """A window whose figures cannot be requested yet."""
+        wall = self._wall()
+        until = settles_at(attempt.window.end, queue.endpoint.settled_hour)
+        if self._options.wait:
+            queue.again(attempt, _now() + until - wall)
+        else:
+            reason = StopReason(until, "its figures are not settled yet")
+            await self._leave(queue, [attempt.days], reason)
+
+    async def _exhausted_before(self, queue: InterfaceQueue, said: Exhausted) -> None:
+        """The quota of an interface was used up before this run."""
+        queue.refused(_now())
+        if not queue.windows or not 0 <= self._wall() - said.asked < QUOTA_AGAIN:
+            return
+        reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
+        if self._options.wait:
+            self._pause(queue, said.asked + QUOTA_AGAIN, reason)
+        else:
+            await self._stop_queue(queue, StopReason(said.until, reason))
+
+    def _pause(self, queue: InterfaceQueue, until: float, reason: str) -> None:
+        """Pause an interface until a Unix time."""
+        if queue.park(until):
+            seconds = until - self._wall()
+            self._emit(events.Paused(queue.appid, seconds, reason, queue.endpoint.name))
+
+    async def _stop_queue(self, queue: InterfaceQueue, reason: StopReason) -> None:
+        """Request no more windows of an interface in this run."""
+        await self._leave(queue, queue.stop(reason), reason)
+
+    def _notice(
+        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+    ) -> None:
+        """Report something about an account, or about one interface of it."""
+        name = queue.endpoint.name if queue is not None else ""
+        who = f"{account.appid} {name}" if name else account.appid
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
+
+    # windows
+
+    async def _try(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> None:
+        """Make one attempt at one window, and carry out what follows."""
+        if queue.windows.split:
+            self._report_split(queue)
+        decision = await self._pipeline.run(account, queue, attempt)
+        if not self._handed_over(decision):
+            await self._carry_out(account, queue, decision)
+        queue.settled()
+        if queue.trying:
+            await self._tried(account, queue)
+        if queue.budget.limited:
+            await self._check_budget(account, queue)
+
+    async def _carry_out(
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
+    ) -> None:
+        attempt = decision.attempt
+        failed = StopReason(None, decision.reason, decision.code, decision.rid)
+        match decision.action:
+            case Action.DONE:
+                await self._harvested(account, queue, decision)
+            case Action.FAIL_WINDOW:
+                account.why = decision.reason
+                await self._leave(queue, [attempt.days], failed)
+            case Action.NO_PERMISSION | Action.STOP_ENDPOINT:
+                await self._leave(queue, [attempt.days], failed)
+                forbidden = decision.action is Action.NO_PERMISSION
+                await self._stop_interface(account, queue, failed, forbidden=forbidden)
+            case Action.STOP_ACCOUNT:
+                await self._leave(queue, [attempt.days], failed)
+                await self.stop_account(account, failed)
+            case _ if queue.stopped is not None:  # in the meantime
+                await self._leave(queue, [attempt.days], queue.stopped)
+            case Action.RETRY | Action.SLOW_DOWN | Action.RENEW_TOKEN:
+                self._again(account, queue, decision)
+            case Action.SPLIT:
+                queue.windows.single_days(attempt, _now())
+                self._report_split(queue)
+            case Action.QUOTA:
+                await self._quota_refused(account, queue, decision)
+            case Action.NOT_READY:
+                await self._not_ready(account, queue, decision)
+
+    async def _stop_interface(
+        self, account: AccountQueue, queue: InterfaceQueue, reason: StopReason, *, forbidden: bool
+    ) -> None:
+        """Stop an interface; and the account, if it may use none of its interfaces."""
+        await self._leave(queue, queue.stop(reason, forbidden=forbidden), reason)
+        if all(each.forbidden for each in account.queues):
+            whole = reason._replace(reason=f"{account.appid}: {reason.reason}")
+            await self.stop_account(account, whole)
+
+    def _handed_over(self, decision: Decision) -> bool:
+        """Pass a window to the writer, if the channel has space: the usual case."""
+        harvested = decision.harvested
+        if harvested is None or harvested.batch.late or not self._writer.offer(harvested):
+            return False
+        self.progressed = self._network.last_answer
+        return True
+
+    async def _harvested(
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
+    ) -> None:
+        harvested, attempt = decision.harvested, decision.attempt
+        assert harvested is not None, "an attempt that is done has its window"
+        self.progressed = self._network.last_answer
+        await self._writer.harvested(harvested)
+        if not harvested.batch.late:
+            return
+        # WeChat says that the figures are late: they are stored, and requested again.
+        again = Attempt(
+            attempt.window,
+            deferrals=attempt.deferrals + 1,
+            replaces=True,
+            former=harvested.former,
+        )
+        account.why = harvested.outcome.detail
+        if self._options.wait and queue.stopped is None and again.deferrals <= DEFERRALS:
+            self._try_again(queue, again, NOT_READY_AGAIN, account.why, again.deferrals)
+            return
+        begin, end = attempt.days
+        until = self._wall() + NOT_READY_AGAIN
+        self._emit(
+            events.Deferred(queue.appid, queue.endpoint.name, begin, end, 1, until, account.why)
+        )
+
+    def _try_again(
+        self, queue: InterfaceQueue, attempt: Attempt, delay: float, reason: str, number: int
+    ) -> None:
+        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
+        queue.again(attempt, _now() + delay)
+
+    def _report_split(self, queue: InterfaceQueue) -> None:
+        if split := queue.windows.take_split():
+            self._emit(events.Split(queue.appid, queue.endpoint.name, split))
+
+    def _again(self, account: AccountQueue, queue: InterfaceQueue, decision: Decision) -> None:
+        attempt, delay, reason = decision.attempt, decision.delay, decision.reason
+        if not reason:
+            queue.again(attempt, _now())
+            return
+        account.why = reason
+        if decision.first and decision.action is Action.RENEW_TOKEN:
+            self._notice("TokenRefused", account, f"the access token was refused: {reason}")
+        elif decision.first:
+            self._emit(events.Paused(account.appid, delay, reason))
+            speed = f"{account.limiter.speed:.0%} of its rate"
+            self._notice("Slowed", account, f"from now on at {speed}, recovering slowly")
+        self._try_again(queue, attempt, delay, reason, attempt.failures)
+
+    async def _not_ready(
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
+    ) -> None:
+        attempt, delay, reason = decision.attempt, decision.delay, decision.reason
+        account.why = reason
+        if self._options.wait and attempt.deferrals <= DEFERRALS:
+            self._try_again(queue, attempt, delay, reason, attempt.deferrals)
+        else:
+            later = StopReason(self._wall() + delay, reason)
+            await self._leave(queue, [attempt.days], later)
+
+    # a used-up quota: one call an hour, until one is answered
+
+    async def _quota_refused(
+        self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
+    ) -> None:
+        account.why, until = decision.reason, self._wall() + decision.delay
+        news = queue.refused(_now())
+        queue.again(decision.attempt, _now())
+        await self._note_quota(queue, until)
+        if not self._options.wait:
+            await self._stop_queue(queue, StopReason(until, decision.reason))
+        elif news:
+            self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)
+
+    async def _tried(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """The one call of this hour was not refused: it was answered, or that is unknown."""
+        if queue.tried():
+            await self._note_quota(queue, 0.0)
+            return
+        if queue.stopped is not None:
+            return
+        wall = self._wall()
+        await self._note_quota(queue, next_quota_day(wall))
+        why = f"its quota was used up, and it is unknown whether it is: {account.why}"
+        if self._options.wait:
+            self._pause(queue, wall + QUOTA_AGAIN, why)
+        else:
+            await self._stop_queue(queue, StopReason(wall + QUOTA_AGAIN, why))
+
+    async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
+        """Remember until when a quota is probably used up; 0: it is not."""
+        if self._writer.ledger is not None:
+            said = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
+            await self._writer.ledger.note_exhausted(said)
+
+    async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
+        """End windows for this run: they failed, or wait for a later one."""
+        if queue.stopped is LOST:
+            return
+        name = queue.endpoint.name
+        until, why, code, rid = reason
+        for begin, end, count in runs(rest):
+            if until is None:
+                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid))
+            else:
+                self._emit(events.Deferred(queue.appid, name, begin, end, count, until, why))
+            state = "failed" if until is None else "waiting"
+            window = Window(queue.appid, name, begin, end)
+            await self._writer.put(
+                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid),
+                queue.epoch,
+            )
+
+    # quotas
+
+    async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """Set an interface's budget to WeChat's number; if that stays unknown, say so."""
+        try:
+            found = await self._pipeline.quota(account, queue)
+        except AccountError as exc:
+            await self.stop_account(account, StopReason(None, str(exc)))
+            return
+        if not isinstance(found, Verdict):
+            queue.asked(found, self._wall())
+            rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
+            left = f"{found.left:,} of {found.daily:,} calls are left today"
+            self._notice("Quota", account, left + (rate if found.calls else ""), queue)
+            await self._check_budget(account, queue)
+        elif found.action is Action.RENEW_TOKEN:
+            queue.unask()
+        else:
+            queue.asked(None, self._wall())
+            name, why = queue.endpoint.name, without_rid(explain(found))
+            text = f"WeChat did not say how many calls of {name} are left: {why}"
+            self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
+
+    async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
+        """The day's budget is used up: the interface waits for midnight in China."""
+        wall = self._wall()
+        if queue.stopped is not None or not queue.windows or not queue.budget.is_used_up(wall):
+            return
+        begins = next_quota_day(wall)
+        account.why = "the calls of this interface that today's quota allows are used up"
+        if self._options.wait or begins - wall <= QUOTA_MARGIN:
+            self._pause(queue, begins, account.why)
+        else:
+            await self._stop_queue(queue, StopReason(begins, account.why))
+
+    def spent(self) -> list[Spent]:
+        """The calls since the last commit."""
+        day, queues = quota_day(self._wall()), self._unbooked
+        spent = [
+            Spent(queue.appid, queue.endpoint.name, day, calls)
+            for queue in queues
+            if (calls := queue.budget.take_unbooked())
+        ]
+        self._unbooked = {queue: None for queue in queues if queue.in_flight}
+        return spent
+
+    # tokens and accounts
+
+    async def _renew(self, account: AccountQueue) -> None:
+        sent_at = _now()
+        try:
+            news = await account.token.refresh()
+        except TokenRefusedError as exc:
+            verdict = exc.verdict
+            if verdict.answered or await self._network.counts(sent_at, verdict.message):
+                await self._token_refused(account, verdict)
+        else:
+            account.token_fetched()
+            if news:
+                lifetime = duration(account.token.lifetime)
+                self._notice("TokenFetched", account, f"access token, good for {lifetime}")
+        finally:
+            account.renewed()
+
+    async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
+        wall, attempts = self._wall(), self._options.attempts
+        reason = account.why = f"no access token: {explain(verdict)}"
+        failures = account.token_failed()
+        action, delay = decide(TOKEN, verdict, failures=failures, attempts=attempts, wall=wall)
+        match action:
+            case Action.STOP_ACCOUNT:
+                await self._no_token(account, verdict, failures)
+            case Action.QUOTA:
+                account.token_fetched()
+                await self._no_token_today(account, StopReason(wall + delay, reason))
+            case _:
+                if action is Action.SLOW_DOWN:
+                    account.pause(delay, _now())
+                account.renewed(_now() + delay)
+                self._emit(events.Retrying(account.appid, None, failures, delay, reason))
+
+    async def _no_token(self, account: AccountQueue, verdict: Verdict, failures: int) -> None:
+        """Stop an account; or leave it to others, since the reason may be this machine's own."""
+        if not verdict.answered and not self._network.answered:
+            raise self._pipeline.lost(verdict.message)
+        tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
+        after = f" after {failures} attempts" if tried else ""
+        why = f"{account.appid}: no access token{after}: {explain(verdict)}"
+        reason = StopReason(None, why, verdict.code, verdict.rid)
+        sharing = self._writer.sharing
+        if sharing is None or not sharing.give_back(account, reason):
+            await self.stop_account(account, reason)
+
+    async def _no_token_today(self, account: AccountQueue, reason: StopReason) -> None:
+        assert reason.until is not None
+        for queue in account.queues:
+            if self._options.wait:
+                queue.park(reason.until)
+            else:
+                await self._stop_queue(queue, reason)
+        if self._options.wait:
+            seconds = reason.until - self._wall()
+            self._emit(events.Paused(account.appid, seconds, reason.reason))
+
+    async def stop_account(self, account: AccountQueue, reason: StopReason) -> None:
+        """Request nothing more of an account: somebody must act first."""
+        if not account.stopped:  # several answers in flight can have the same error
+            account.stopped = True
+            self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))
+        for queue in account.queues:
+            await self._stop_queue(queue, reason)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

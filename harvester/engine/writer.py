@@ -1,0 +1,302 @@
+"""Stores harvested windows durably: sinks first, then the ledger.
+
+Rule: one task commits; a group of windows shares one fsync and one transaction.
+
+After a crash between sinks and ledger windows are repeated, and a repeated window replaces itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
+from typing import NamedTuple, TypeVar
+
+import anyio
+
+from harvester.base.fencing import EPOCH
+from harvester.base.outage import Away
+from harvester.base.outside import guarded
+from harvester.engine.channel import Channel
+from harvester.engine.claims import Sharing
+from harvester.engine.window_queue import Harvested
+from harvester.errors import LedgerError, SinkError, UsageError
+from harvester.events import Committed, Notice, Observer
+from harvester.ledger.base import Ledger, SharedLedger, Spent
+from harvester.ledger.coverage import Outcome
+from harvester.model import Batch, Window, listed
+from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
+from harvester.upkeep.copy import check_list, holds_records
+from harvester.upkeep.scan import accepted, guarded_sink
+from harvester.wechat.endpoint import has_each_day
+
+T = TypeVar("T")
+
+GROUP = 1024
+"""A commit waits for no more windows than these: more make each cheaper, and need more memory."""
+LINGER = 0.2
+BOOK_EVERY = 1.0
+"""Seconds after which sent calls are in the ledger, also when nothing is stored: a process that is
+killed loses count of no more than these."""
+CHANNEL_ITEMS = 3 * GROUP // 2
+CHANNEL_BYTES = 8 * 1024 * 1024
+
+
+class Left(NamedTuple):
+    """The outcome of a window that was not stored; epoch: of its account."""
+
+    outcome: Outcome
+    epoch: int
+
+
+Item = Left | Harvested | asyncio.Event
+"""An item of the channel; an event is set when all items before it are committed."""
+
+
+class Writer:
+    """The sinks and the ledger of a run, and the channel to them.
+
+    group: the number of windows that are committed without waiting for more; with 1 none is fetched
+    ahead.  spent: returns the calls since its last call.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        ledger: Ledger | None,
+        emit: Observer,
+        spent: Callable[[], Iterable[Spent]],
+        *,
+        group: int = GROUP,
+    ) -> None:
+        sinks = [guarded_sink(sink) for sink in sinks]
+        self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
+        self._listed = {name for name, sink in self.sinks if sink.listed}
+        # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
+        self._kept = self._listed or {name for name, _ in self.sinks}
+        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
+        self.writing = ""
+        """The sink whose write has not returned; empty if there is none."""
+        self.channel: Channel[Item] = Channel(
+            group=group,
+            linger=LINGER if group > 1 else 0.0,
+            items=CHANNEL_ITEMS if group > 1 else 1,
+            size=CHANNEL_BYTES,
+        )
+        self._drift: set[str] = set()
+        self._late: set[Window] = set()
+        self._changed: set[Window] = set()
+        self.sharing: Sharing | None = None
+        self._emit = emit
+        self._spent = spent
+        self.sent = asyncio.Event()
+        """Set when a call leaves."""
+        self._unsure: list[Spent] = []
+        self._turn = asyncio.Lock()  # the sinks are written, or opened anew
+
+    def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
+        """Add the outcome of a window that was not stored; waits while the channel is full."""
+        return self.channel.put(Left(outcome, epoch), 0)
+
+    async def flush(self) -> None:
+        """Return when everything added so far is committed."""
+        committed = asyncio.Event()
+        await self.channel.put(committed, 0)
+        await committed.wait()
+
+    def offer(self, window: Harvested) -> bool:
+        """Add a harvested window if the channel is not full; returns whether it was added."""
+        return self.channel.offer(window, window.size)
+
+    def harvested(self, window: Harvested) -> Coroutine[None, None, None]:
+        """Add a harvested window; waits while the channel is full."""
+        return self.channel.put(window, window.size)
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the sinks, which the stack closes; a new ledger lists them."""
+        new = await self.check()
+        for name, sink in self.sinks:
+            stack.push_async_callback(sink.close)
+            await self._open(name, sink)
+        if self.ledger is not None and new:
+            await self.ledger.list_sinks(dict.fromkeys(new, ""))
+
+    async def check(self) -> list[str]:
+        """Raise `UsageError` if the ledger has other sinks; returns those that it is to list."""
+        if self.ledger is None:
+            return []
+        known = await self.ledger.sinks()
+        if known or await holds_records(self.ledger):
+            check_list(self.ledger, known.keys(), self._listed)
+        return sorted(self._listed - known.keys())
+
+    async def reopen(self) -> None:
+        """Open all sinks anew, with every check of a first opening: a server may have gone back."""
+        assert self.ledger is not None
+        async with self._turn:
+            try:
+                await self.check()
+                for name, sink in self.sinks:
+                    await sink.close()
+                    await self._open(name, sink)
+            except UsageError as exc:  # they could be opened when the run began
+                raise SinkError(str(exc)) from None
+
+    async def _open(self, name: str, sink: Sink) -> None:
+        """Open a sink, and store its checkpoint."""
+        if self.ledger is None or name not in self._kept:
+            await sink.open(None)
+            return
+        entries = await sink.open(await self.ledger.checkpoint(name))
+        if entries:
+            await self.ledger.commit([], {name: entries})
+
+    async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Commit until the channel is closed and empty; after: awaited after each commit."""
+        while (group := await self.channel.collect()) is not None:
+            await self._commit(group)
+            if after is not None:
+                await after()
+        await self.book()
+
+    async def book_regularly(self) -> None:
+        """Store the calls that no commit has stored, a second after each was sent at the latest."""
+        while True:
+            await self.sent.wait()
+            await anyio.sleep(BOOK_EVERY)
+            self.sent.clear()
+            await self.book()
+
+    async def book(self) -> None:
+        """Store the calls that no commit has stored."""
+        if self.ledger is None or not (spent := self._calls()):
+            return
+        try:
+            await self.ledger.commit([], {}, spent)
+        except Away as exc:
+            self._unsure += spent
+            if self.sharing is None:
+                raise
+            self.sharing.cut_off(f"the ledger does not answer: {exc}")
+
+    def _calls(self) -> list[Spent]:
+        """The calls to be stored: those since the last commit, and those whose commit is unsure.
+
+        A call that is counted twice costs a call; one that is not counted may break a quota.
+        """
+        unsure, self._unsure = self._unsure, []
+        return [*unsure, *self._spent()]
+
+    async def _commit(self, group: Sequence[Item]) -> None:
+        windows = [item for item in group if isinstance(item, Harvested)]
+        left = [item for item in group if isinstance(item, Left)]
+        if self.sharing is None:
+            await self._store(windows, [item.outcome for item in left])
+        else:
+            await self._store_held(self.sharing, windows, left)
+        for item in group:
+            if isinstance(item, asyncio.Event):
+                item.set()
+
+    async def _store(self, windows: Sequence[Harvested], left: Sequence[Outcome]) -> None:
+        """Store a group."""
+        fence = {window.batch.window.appid: EPOCH for window in windows}
+        checkpoints, refused = await self._write([window.batch for window in windows], fence)
+        assert not refused, "a sink has refused the one worker that there is"
+        if self.ledger is not None:
+            outcomes = [*left, *[window.outcome for window in windows]]
+            await self.ledger.commit(outcomes, checkpoints, self._calls())
+        if windows:
+            self._emit(self._committed(windows))
+
+    async def _store_held(
+        self, sharing: Sharing, windows: Sequence[Harvested], left: Sequence[Left]
+    ) -> None:
+        """Store the windows of accounts that this worker has held since they were fetched.
+
+        If the result of a write is unknown, it is not repeated: it could replace newer figures that
+        another worker, or this one, has fetched since.
+        """
+        assert self.ledger is not None
+        windows = [
+            each for each in windows if sharing.is_current(each.batch.window.appid, each.epoch)
+        ]
+        left = [each for each in left if sharing.is_current(each.outcome.window.appid, each.epoch)]
+        fence = {each.batch.window.appid: each.epoch for each in windows}
+        epochs = {**fence, **{each.outcome.window.appid: each.epoch for each in left}}
+        spent: list[Spent] = []
+        try:
+            checkpoints, refused = await self._write([each.batch for each in windows], fence)
+            outcomes = [each.outcome for each in left]
+            outcomes += [each.outcome for each in windows if each.batch.window.appid not in refused]
+            spent = self._calls()
+            lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
+        except Away as exc:
+            self._unsure += spent
+            sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
+            return
+        finally:
+            self.writing = ""
+        if strange := sorted(refused - lost):
+            raise SinkError(
+                f"the sink knows a later epoch of {listed(strange, 'account')} than the ledger,"
+                " which was put back to an older state; `harvester rebuild --ledger` makes it anew"
+            )
+        sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})
+        if stored := [each for each in windows if each.batch.window.appid not in lost]:
+            sharing.windows += len(stored)
+            self._emit(self._committed(stored))
+
+    async def _write(
+        self, batches: Sequence[Batch], fence: Fence
+    ) -> tuple[dict[str, Checkpoint], set[str]]:
+        """Write to all sinks; returns their checkpoints, and the accounts that one refused."""
+        checkpoints: dict[str, Checkpoint] = {}
+        refused: set[str] = set()
+        async with self._turn:
+            for name, sink in self.sinks if batches else ():
+                self.writing = name
+                written = await sink.write(batches, fence)
+                if self.sharing is None:
+                    accepted(name, written)
+                refused.update(written.refused)
+                if name in self._kept:
+                    checkpoints[name] = written.checkpoint
+                self._report_drift(written.drift)
+        self.writing = ""
+        return checkpoints, refused
+
+    def _committed(self, windows: Sequence[Harvested]) -> Committed:
+        """A window whose figures are late is stored, but not reported as done."""
+        changed = provisional = 0
+        batches = [each.batch for each in windows]
+        foreign: list[tuple[Window, int]] = []
+        gaps: list[tuple[Window, int]] = []
+        for batch, outcome, former, out_of_range, *_ in windows:
+            window = batch.window
+            if out_of_range:
+                foreign.append((window, out_of_range))
+            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
+                gaps.append((window, outcome.empty.bit_count()))
+            provisional += (outcome.state != "final") - (window in self._late)
+            if former is not None and not former.same_records(outcome.tally):
+                changed += window not in self._changed
+                if batch.late:
+                    self._changed.add(window)
+            (self._late.add if batch.late else self._late.discard)(window)
+        done = [batch for batch in batches if not batch.late]
+        return Committed(
+            tuple([batch.window for batch in done]),
+            sum([not batch.count for batch in done]),
+            sum([batch.count for batch in batches]),
+            changed,
+            provisional,
+            tuple(foreign),
+            tuple(gaps),
+        )
+
+    def _report_drift(self, drift: Iterable[str]) -> None:
+        for sentence in drift:
+            if sentence not in self._drift:
+                self._drift.add(sentence)
+                self._emit(Notice("warning", "Drifted", "", "", sentence))

@@ -1,0 +1,313 @@
+"""The days of one interface of one account: a letter for each day, and the open windows.
+
+Rule: pure; a ledger stores what is decided here.
+
+- A day is missing, final, empty (final without a record), open, waiting or failed.
+- A window that is stored and can still change is open: it has a row with its own tally.
+- Sums count final windows only, by the year of their first day.  Nothing is ever subtracted.
+- A window that is stored removes every open window that it overlaps; their other days become
+  missing.  A final window is not written again: `reopen` makes it open first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from harvester.base.dates import ONE_DAY, Days
+from harvester.model import Tally, Window
+
+MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED = b".feowx"
+"""The letters, as numbers."""
+
+STORED = bytes([FINAL, EMPTY, OPEN])
+KNOWN = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
+DONE = bytes([FINAL, EMPTY])
+_MISSING_ONLY = bytes([MISSING])
+
+
+class Outcome(NamedTuple):
+    """What became of a window.
+
+    state: ``final``, ``open``, ``late`` (open, but not done), ``waiting`` or ``failed``.
+    tally: of its records, if it is stored.  empty: bit n is set if the n-th day has no record.
+    due: the Unix time from which it is asked for again.  detail, code, rid: why it is open, waits
+    or failed; WeChat's errcode and request id if it told them.  fetched_at: of one that is open,
+    RFC 3339 in UTC.
+    """
+
+    window: Window
+    state: str
+    tally: Tally = Tally()
+    empty: int = 0
+    due: float = 0.0
+    detail: str = ""
+    code: int | None = None
+    rid: str = ""
+    fetched_at: str = ""
+
+
+class OpenWindow(NamedTuple):
+    """Days that are open, wait or failed, and why; fields as of `Outcome`."""
+
+    begin: date
+    end: date
+    state: str
+    tally: Tally = Tally()
+    due: float = 0.0
+    detail: str = ""
+    code: int | None = None
+    rid: str = ""
+    fetched_at: str = ""
+
+    @property
+    def days(self) -> Days:
+        """Its first and its last day."""
+        return self.begin, self.end
+
+    @property
+    def stored(self) -> bool:
+        """Whether its records are stored."""
+        return self.state in ("open", "late")
+
+
+_LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
+
+
+class Calendar:
+    """The days of one interface of one account.
+
+    years: a letter a day, by year; a year that is not there is missing.
+    windows: open, waiting and failed ones by their first day; they do not overlap.
+    sums: the tally of the final windows that begin in a year; None if it is not known.
+    """
+
+    __slots__ = ("sums", "windows", "years")
+
+    def __init__(
+        self,
+        years: dict[int, bytearray] | None = None,
+        windows: dict[date, OpenWindow] | None = None,
+        sums: dict[int, Tally | None] | None = None,
+    ) -> None:
+        self.years = {} if years is None else years
+        self.windows = {} if windows is None else windows
+        self.sums = {} if sums is None else sums
+
+    def __repr__(self) -> str:
+        return f"<Calendar of {len(self.years)} years, {len(self.windows)} windows>"
+
+    # what comes
+
+    def apply(self, outcome: Outcome) -> None:
+        """Take in what became of a window."""
+        _, _, begin, end = outcome.window
+        if outcome.state == "final":
+            self._clear(begin, end)
+            self._put_final(begin, end, outcome.empty)
+            known = self.sums.get(begin.year, Tally())
+            self.sums[begin.year] = None if known is None else known.plus(outcome.tally)
+        elif outcome.state in ("open", "late"):
+            self._clear(begin, end)
+            self._fill(begin, end, OPEN)
+            self.windows[begin] = OpenWindow(begin, end, outcome.state, outcome.tally, *outcome[4:])
+        else:
+            self._put_unstored(outcome)
+
+    def reopen(
+        self,
+        days: Days | None,
+        windows: Iterable[OpenWindow],
+        sums: Mapping[int, Tally | None],
+    ) -> None:
+        """Make final windows open, and what else is final in a range missing.
+
+        sums: of what stays final, of the years concerned.
+        """
+        if days is not None:
+            for first, last in list(self.runs(*days, DONE)):
+                self._fill(first, last, MISSING)
+        for window in windows:
+            self._fill(window.begin, window.end, OPEN)
+            self.windows[window.begin] = window
+        self.sums.update(sums)
+
+    def forget(self, begin: date, end: date) -> None:
+        """Make stored days missing, where it is not known which windows they came in."""
+        around = date(begin.year - 1, 12, 31), begin
+        reaches_back = list(self.runs(*around, DONE)) == [around]  # and was counted in that year
+        self._clear(begin, end)
+        for year in range(begin.year - reaches_back, end.year + 1):
+            if year in self.years:
+                self.sums[year] = None
+        self._fill(begin, end, MISSING, only_where_known=True)
+
+    def _put_final(self, begin: date, end: date, empty: int) -> None:
+        if not empty:
+            self._fill(begin, end, FINAL)
+            return
+        for number in range((end - begin).days + 1):
+            day = begin + timedelta(days=number)
+            self._year(day.year)[_place(day)] = EMPTY if empty >> number & 1 else FINAL
+
+    def _put_unstored(self, outcome: Outcome) -> None:
+        """A window that waits or failed takes nothing away from what is stored."""
+        begin, end = outcome.window.begin, outcome.window.end
+        same = self.windows.get(begin)
+        if same is not None and same.end == end and same.stored:
+            told = same._replace(detail=outcome.detail, code=outcome.code, rid=outcome.rid)
+            self.windows[begin] = told
+            return
+        for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
+            self._clear(first, last)
+            self._fill(first, last, _LETTERS[outcome.state])
+            self.windows[first] = OpenWindow(first, last, outcome.state, Tally(), *outcome[4:])
+
+    def _clear(self, begin: date, end: date) -> None:
+        """Remove the windows that overlap these days."""
+        if not self.windows or not self._any_window(begin, end):
+            return
+        for old in [
+            each for each in self.windows.values() if each.begin <= end and begin <= each.end
+        ]:
+            del self.windows[old.begin]
+            if old.stored:
+                self._fill(old.begin, old.end, MISSING)
+                continue
+            if old.begin < begin:
+                self.windows[old.begin] = old._replace(end=begin - ONE_DAY)
+            if end < old.end:
+                self.windows[end + ONE_DAY] = old._replace(begin=end + ONE_DAY)
+
+    def _any_window(self, begin: date, end: date) -> bool:
+        return any(True for _ in self.runs(begin, end, bytes([OPEN, WAITING, FAILED])))
+
+    def _year(self, year: int) -> bytearray:
+        found = self.years.get(year)
+        if found is None:
+            found = self.years[year] = bytearray([MISSING]) * days_of(year)
+        return found
+
+    def _fill(self, begin: date, end: date, letter: int, *, only_where_known: bool = False) -> None:
+        if begin == end and not only_where_known:
+            self._year(begin.year)[_place(begin)] = letter
+            return
+        for year, low, high in _parts(begin, end):
+            if not only_where_known or year in self.years:
+                self._year(year)[low:high] = bytes([letter]) * (high - low)
+
+    # what is known
+
+    def runs(self, begin: date, end: date, letters: bytes) -> Iterator[Days]:
+        """The runs of days that have one of these letters, in order."""
+        first: date | None = None
+        last = date.min
+        for year, low, high in _parts(begin, end):
+            row = self.years.get(year)
+            if row is None:
+                found: Iterable[tuple[int, int]] = [(low, high)] if MISSING in letters else []
+            elif high - low == 1:
+                found = [(low, high)] if row[low] in letters else []
+            else:
+                found = (match.span() for match in _pattern(letters).finditer(row, low, high))
+            start = date(year, 1, 1).toordinal()
+            for here, there in found:
+                day = date.fromordinal(start + here)
+                if first is not None and day != last + ONE_DAY:
+                    yield first, last
+                    first = None
+                first = first or day
+                last = date.fromordinal(start + there - 1)
+        if first is not None:
+            yield first, last
+
+    def count(self, letters: bytes) -> int:
+        """How many days have one of these letters."""
+        return sum([sum(map(row.count, letters)) for row in self.years.values()])
+
+    def count_in(self, begin: date, end: date, letters: bytes) -> int:
+        """How many days of a range have one of these letters."""
+        found = 0
+        for year, low, high in _parts(begin, end):
+            row = self.years.get(year)
+            if row is not None:
+                found += sum([row.count(letter, low, high) for letter in letters])
+            elif MISSING in letters:
+                found += high - low
+        return found
+
+    def span(self) -> Days | None:
+        """From the first to the last day of which anything is known."""
+        years = sorted(self.years)
+        known = (year for year in years if self.years[year].strip(_MISSING_ONLY))
+        first = next(known, None)
+        if first is None:
+            return None
+        last = next(year for year in reversed(years) if self.years[year].strip(_MISSING_ONLY))
+        before = days_of(first) - len(self.years[first].lstrip(_MISSING_ONLY))
+        number = len(self.years[last].rstrip(_MISSING_ONLY))
+        return date(first, 1, 1) + timedelta(before), date(last, 1, 1) + timedelta(number - 1)
+
+    def sum(self) -> Tally | None:
+        """Of all final windows; None if it is not known."""
+        total = Tally()
+        for tally in self.sums.values():
+            if tally is None:
+                return None
+            total = total.plus(tally)
+        return total
+
+    def stored_tally(self) -> Tally | None:
+        """Of all stored windows, final or not; None if it is not known."""
+        total = self.sum()
+        if total is None:
+            return None
+        for window in self.windows.values():
+            if window.stored:
+                total = total.plus(window.tally)
+        return total
+
+
+_PATTERNS: dict[bytes, re.Pattern[bytes]] = {}
+
+
+def _pattern(letters: bytes) -> re.Pattern[bytes]:
+    found = _PATTERNS.get(letters)
+    if found is None:
+        found = _PATTERNS[letters] = re.compile(b"[" + re.escape(letters) + b"]+")
+    return found
+
+
+def days_of(year: int) -> int:
+    """How many days a year has."""
+    return 366 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 365
+
+
+def _place(day: date) -> int:
+    return day.toordinal() - date(day.year, 1, 1).toordinal()
+
+
+def _parts(begin: date, end: date) -> Iterator[tuple[int, int, int]]:
+    """A range by year: the year, and from where to where in it."""
+    for year in range(begin.year, end.year + 1):
+        low = _place(begin) if year == begin.year else 0
+        high = _place(end) + 1 if year == end.year else days_of(year)
+        yield year, low, high
+
+
+def packed(row: bytes | bytearray) -> str:
+    """A year's letters as they are stored: one letter if all are the same."""
+    text = row.decode("ascii")
+    return text[0] if text == text[0] * len(text) else text
+
+
+def unpacked(text: str, year: int) -> bytearray:
+    """A year's letters from what was stored; raises `ValueError` for anything else."""
+    row = bytearray(text.encode("ascii"))
+    if len(row) == 1:
+        row *= days_of(year)
+    if len(row) != days_of(year) or row.translate(None, b".feowx"):
+        raise ValueError("a year's letters are damaged")
+    return row

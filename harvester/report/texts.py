@@ -1,0 +1,260 @@
+"""What the page says, in Chinese and in English.
+
+Rule: tables, and functions from numbers to a pair of texts.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from harvester.base.dates import CHINA
+from harvester.report.causes import Text
+from harvester.wechat.endpoint import Endpoint
+
+LANGUAGES = ("zh", "en")
+
+TEXTS: dict[str, Text] = {
+    "title": ("公众号数据采集", "WeChat harvest"),
+    "made": ("生成于", "Made"),
+    "light": ("浅色", "Light"),
+    "dark": ("深色", "Dark"),
+    "well": ("正常", "All well"),
+    "waiting": ("有等待", "Waiting"),
+    "needed": ("要处理", "Needs you"),
+    "square": ("每格一个账号", "One square an account"),
+    "todo": ("要处理", "to do"),
+    "late": ("未到齐", "late"),
+    "here": ("已到齐", "here"),
+    "old": ("不再采", "no longer asked for"),
+    "history": ("历史完整度", "History"),
+    "finished": ("预计补齐", "Complete by"),
+    "person": ("需人工处理", "For a person"),
+    "for_you": ("需要你处理", "For you to do"),
+    "a_cause": ("同一原因合为一件", "one line a cause"),
+    "nothing_to_do": ("没有。", "Nothing."),
+    "by_itself": ("会自己好", "Resolves by itself"),
+    "run_on": ("继续运行即可", "just run on"),
+    "coverage": ("覆盖", "Coverage"),
+    "column": (
+        "每格一个月；高度表示各状态天数的占比",
+        "a column a month; heights are shares of its days",
+    ),
+    "final": ("已定稿", "final"),
+    "provisional": ("暂定，还会变", "provisional"),
+    "empty": ("空", "empty"),
+    "is_waiting": ("等待", "waiting"),
+    "failed": ("失败", "failed"),
+    "missing": ("缺失", "missing"),
+    "together": ("全部账号", "All accounts together"),
+    "by_week": ("每格一周；斜线＝没有数字", "a bar a week; hatched: no figures"),
+    "four_weeks": ("近 4 周", "last 4 weeks"),
+    "added_up": ("近 4 周，每日人数相加", "last 4 weeks, daily readers added up"),
+    "readers": ("阅读人数", "Readers"),
+    "gained": ("用户增减", "Followers gained and lost"),
+    "followers": ("用户数", "Followers"),
+    "figures": ("数字", "Figures"),
+    "by_day_hatched": ("每格一天；斜线＝没有数字", "a bar a day; hatched: no figures"),
+    "added_up_mean": (
+        "每日人数相加；线：7 天平均",
+        "daily readers added up; line: mean of 7 days",
+    ),
+    "came": ("新增", "gained"),
+    "went": ("取消", "lost"),
+    "readers_from": ("读者来源", "Where readers come from"),
+    "gained_from": ("新增用户来源", "Where followers come from"),
+    "no_sum": (
+        "近一年；同一人可能来自几处，各天的人数相加",
+        "last year; days added up, a person may come from several",
+    ),
+    "most_read": ("阅读最多的文章", "Most read articles"),
+    "of_all": (
+        "已存的全部；截至最近一天的人数",
+        "of all that is stored; readers up to the latest day",
+    ),
+    "no_curves": ("没有数字曲线：", "No figures are shown:"),
+    "needs_script": (
+        "查看单个账号需要 JavaScript。",
+        "To look at one account takes JavaScript.",
+    ),
+    "reads": ("26 周阅读", "Readers, 26 weeks"),
+    "most": ("最高", "max"),
+    "now": ("最近", "latest"),
+    "accounts": ("账号", "Accounts"),
+    "account": ("账号", "Account"),
+    "newest": ("最近一天", "Newest day"),
+    "weeks": ("近 12 周", "Last 12 weeks"),
+    "interface": ("接口", "Interface"),
+    "days": ("天", "days"),
+    "from": ("起", "From"),
+    "to": ("止", "To"),
+    "state": ("状态", "State"),
+    "only_all": ("全部", "All"),
+    "only_todo": ("要处理", "To do"),
+    "only_late": ("未到齐", "Late"),
+    "only_incomplete": ("历史不全", "Incomplete"),
+    "search": ("名称或 AppID", "Name or AppID"),
+    "more": ("再显示 40 个", "Show 40 more"),
+    "none_found": ("没有符合的账号。", "No account matches."),
+    "copy_ids": ("复制 AppID", "Copy AppIDs"),
+    "copy_ip": ("复制 IP", "Copy IP"),
+    "back": ("← 全部账号", "← All accounts"),
+    "pick": ("点接口看日历", "pick an interface for its calendar"),
+    "by_day": ("逐日", "day by day"),
+    "as_table": ("表格", "As a table"),
+    "all_there": ("数据齐全。", "Everything is there."),
+}
+
+_NOTE_ZH = (
+    "日期都是中国时间（UTC+8）。已定稿：微信不再改动。暂定：已存，下次运行会再取。"
+    "空：微信那天没有数据，不算缺失。接口日＝一个账号一个接口的一天。"
+)
+_NOTE_EN = (
+    "Days are China's (UTC+8). Final: WeChat changes it no more. Provisional: stored, asked for"
+    " again by the next run. Empty: WeChat had nothing that day; it is not missing. An"
+    " interface-day is one day of one interface of one account."
+)
+NOTE: Text = _NOTE_ZH, _NOTE_EN
+
+INTERFACE_TITLES: dict[str, Text] = {
+    "getusersummary": ("用户增减", "Followers gained, lost"),
+    "getusercumulate": ("累计用户", "Followers"),
+    "getarticlesummary": ("图文群发每日", "Articles by day (old)"),
+    "getarticletotal": ("图文群发总数", "Article totals (old)"),
+    "getuserread": ("图文统计", "Readers (old)"),
+    "getuserreadhour": ("图文统计分时", "Readers by hour (old)"),
+    "getusershare": ("图文分享", "Sharers (old)"),
+    "getusersharehour": ("图文分享分时", "Sharers by hour (old)"),
+    "getarticleread": ("图文阅读", "Article reads"),
+    "getarticleshare": ("图文转发", "Article shares"),
+    "getbizsummary": ("账号概览", "Account summary"),
+    "getarticletotaldetail": ("图文累计详情", "Article totals"),
+    "getupstreammsg": ("消息发送", "Messages"),
+    "getupstreammsghour": ("消息发送分时", "Messages by hour"),
+    "getupstreammsgweek": ("消息发送周", "Messages by week"),
+    "getupstreammsgmonth": ("消息发送月", "Messages by month"),
+    "getupstreammsgdist": ("消息分布", "Message counts"),
+    "getupstreammsgdistweek": ("消息分布周", "Message counts by week"),
+    "getupstreammsgdistmonth": ("消息分布月", "Message counts by month"),
+    "getinterfacesummary": ("接口调用", "Server calls"),
+    "getinterfacesummaryhour": ("接口调用分时", "Server calls by hour"),
+    "getweanalysisappiddailysummarytrend": ("小程序概况", "Mini-program summary"),
+    "getweanalysisappiddailyvisittrend": ("访问日趋势", "Visits by day"),
+    "getweanalysisappidweeklyvisittrend": ("访问周趋势", "Visits by week"),
+    "getweanalysisappidmonthlyvisittrend": ("访问月趋势", "Visits by month"),
+    "getweanalysisappiddailyretaininfo": ("访问日留存", "Retention by day"),
+    "getweanalysisappidweeklyretaininfo": ("访问周留存", "Retention by week"),
+    "getweanalysisappidmonthlyretaininfo": ("访问月留存", "Retention by month"),
+    "getweanalysisappidvisitpage": ("访问页面", "Pages visited"),
+    "getweanalysisappidvisitdistribution": ("访问分布", "Visits by source"),
+    "getweanalysisappiduserportrait": ("用户画像", "Who visits"),
+    "getgameanalysisdata": ("小游戏活跃", "Mini-game players"),
+    "publisher_adpos_general": ("广告汇总", "Ads"),
+    "publisher_adunit_general": ("广告细分", "Ads by unit"),
+    "publisher_cps_general": ("返佣商品", "Goods sold"),
+    "publisher_settlement": ("结算收入", "Settlements"),
+    "get_adunit_list": ("广告单元", "Ad units"),
+}
+"""Short names of the built-in interfaces."""
+
+
+SOURCES: dict[str, Text] = {
+    "公众号消息": ("公众号消息", "account message"),
+    "聊天会话": ("聊天会话", "chat"),
+    "朋友圈": ("朋友圈", "Moments"),
+    "公众号主页": ("公众号主页", "account page"),
+    "推荐": ("推荐", "recommended"),
+    "搜一搜": ("搜一搜", "search"),
+    "其他": ("其他", "other"),
+    "0": ("其他", "other"),
+    "1": ("搜索", "search"),
+    "17": ("名片分享", "name card"),
+    "30": ("扫二维码", "QR code"),
+    "51": ("支付后关注", "after payment"),
+    "57": ("文章内账号名称", "name in article"),
+    "100": ("微信广告", "WeChat ads"),
+    "149": ("小程序关注", "mini-program"),
+    "161": ("他人转载", "reprint"),
+    "176": ("专辑内账号名称", "name in album"),
+    "200": ("视频号", "Channels"),
+    "201": ("直播", "live"),
+}
+"""Short names of sources: ``scene_desc`` of readers, ``user_source`` of followers."""
+
+
+def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
+    """The short name of an interface; of one that is not built in, its own."""
+    own = str(getattr(endpoint, "title", "") or name)
+    return INTERFACE_TITLES.get(name, (own, own))
+
+
+def number(value: int) -> str:
+    """With separators, as both languages write it here."""
+    return f"{value:,}"
+
+
+def compact(value: int | None) -> Text:
+    """A large number in a few signs: 31.7万, 317k; – if there is none."""
+    if value is None:
+        return "–", "–"
+    return _scaled(value, ((10**8, "亿"), (10**4, "万"))), _scaled(
+        value, ((10**9, "B"), (10**6, "M"), (10**4, "k"))
+    )
+
+
+def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
+    for size, unit in units:
+        if abs(value) >= size:
+            size = 1000 if unit == "k" else size
+            return f"{value / size:,.{0 if abs(value) >= 100 * size else 1}f}{unit}"
+    return f"{value:,}"
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage that says 100 or 0 only where that is exact; – of nothing."""
+    if not whole:
+        return "–"
+    if part in (0, whole):
+        return f"{100 * part // whole}%"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
+
+
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_WEEKDAYS_ZH = "一二三四五六日"
+
+
+def short_day(day: date) -> Text:
+    """A day without its year."""
+    return f"{day.month}月{day.day}日", f"{_MONTHS[day.month - 1]} {day.day}"
+
+
+def long_day(day: date) -> Text:
+    """A day with its year and its weekday."""
+    return (
+        f"{day.year}年{day.month}月{day.day}日 周{_WEEKDAYS_ZH[day.weekday()]}",
+        f"{day:%A}, {_MONTHS[day.month - 1]} {day.day}, {day.year}",
+    )
+
+
+def month(number_of_month: int) -> str:
+    """A month since the year 0, as 2024-01."""
+    return f"{number_of_month // 12}-{number_of_month % 12 + 1:02}"
+
+
+def moment(unix: float, now: float) -> Text:
+    """A time that is waited for, as China's clocks show it; midnight as the end of the day."""
+    when, today = datetime.fromtimestamp(unix, CHINA), datetime.fromtimestamp(now, CHINA)
+    if unix <= now:
+        return "现在已", "now"
+    clock = f"{when:%H:%M}"
+    days = (when.date() - today.date()).days
+    if days == 1 and when.hour == 0:
+        return "今晚 24:00", "midnight in China"
+    if days == 0:
+        return f"今天 {clock}", f"{clock} today"
+    zh, en = short_day(when.date())
+    return f"{zh} {clock}", f"{en}, {clock}"
+
+
+def plural(count: int, one: str, more: str = "") -> str:
+    """1 account, 1,234 accounts."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

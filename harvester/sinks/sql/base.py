@@ -1,0 +1,695 @@
+"""Sinks in SQL databases: a table for each interface, whatever the database.
+
+Rule: SQL text and values; a database's own module has its connection, types and error messages.
+
+A write is one transaction: it raises the fence of its accounts, deletes every row whose window
+overlaps one of the new windows, inserts the new rows, and counts itself.  The row of an account in
+the fence table is locked until the commit, so writers of the same account follow one another, also
+one that was cut off in the middle of its commit: a write that failed is simply repeated.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import date
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from harvester.base import sqlite as sqlitefile
+from harvester.base.codec import line_end
+from harvester.base.dates import Days
+from harvester.base.fencing import EPOCH, raised, refused
+from harvester.base.outage import AGAIN, PATIENCE, Away, Undone, until_it_answers
+from harvester.base.threads import Thread
+from harvester.errors import SinkAwayError, SinkError, UsageError
+from harvester.model import Batch, Tally, Window, many, metadata
+from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWindow, Written
+from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
+from harvester.sinks.rows import Row
+from harvester.sinks.sql.schema import (
+    KEY,
+    ROW_BITS,
+    Dialect,
+    Layout,
+    Reader,
+    day_of,
+    fields_of,
+    moment_of,
+)
+from harvester.wechat.endpoint import Endpoint, Field
+
+DISK_FULL = "the disk is full"
+"""What `Driver.says` of an error that says so."""
+VERSION = 4
+_OLD_TABLES = ("_harvester", "_harvester_windows")
+_COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
+"""The keys of a checkpoint; the latest epoch is that of its beginning.  It is taken as long as the
+ledger has only read what another one had written: its first run makes it the owner."""
+_AT_ONCE = 500
+"""Accounts that one statement names."""
+_PRIME = 2**31 - 1
+"""Squares are summed by their remainders: the sum of 4 billion rows fits into 64 bits."""
+
+T = TypeVar("T")
+Rows = Generator[tuple[Any, ...], None, None]
+MakeRows = Callable[[], Sequence[Row]]
+
+
+class AccountDays(NamedTuple):
+    """Days of an account, both ends included, of which nothing stays."""
+
+    appid: str
+    begin: date
+    end: date
+
+
+class Driver(Protocol):
+    """One connection, used from one thread.
+
+    where: as a message names the database, without a secret.  errors: what its library raises.
+    """
+
+    dialect: Dialect
+    where: str
+    errors: tuple[type[Exception], ...]
+
+    def connect(self, *, create: bool) -> None:
+        """Connect, if that is not done; raises `UsageError`, `SinkError`, `Away`, or an error."""
+        ...
+
+    def close(self) -> None: ...
+
+    def transaction(self, what: str, *, alone: bool = False) -> AbstractContextManager[None]:
+        """All or nothing; its commit is a durable step.
+
+        Each statement sees what was committed before it.  alone: no other such transaction at the
+        same time, as tables are made.
+        """
+        ...
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """A statement for each of these rows of values."""
+        ...
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        """The rows of a query without having all of them in memory."""
+        ...
+
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        """Send rows for `insert`, if that should be done before anything is locked."""
+        ...
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
+        """Insert rows, or those that were staged, but those of some accounts."""
+        ...
+
+    def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
+        """Delete the rows whose windows overlap these days; longest: days of the longest window."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Driver]:
+        """Another connection, which only reads, and whose queries all see one moment."""
+        ...
+
+    def columns(self, table: str) -> dict[str, str]:
+        """The columns of a table and their types; none if it is not there."""
+        ...
+
+    def says(self, exc: Exception) -> str:
+        """What went wrong, without a secret."""
+        ...
+
+    def outage(self, exc: Exception) -> type[Away] | None:
+        """The kind of outage, None if the error will stay."""
+        ...
+
+    def is_barred(self, exc: Exception) -> bool:
+        """Whether it cannot be read here, though nothing is wrong with what is stored."""
+        ...
+
+
+def overlapping(table: str, dialect: Dialect) -> str:
+    """A statement that deletes the rows of an account that overlap days.
+
+    Its values: the account, the last day, the first one, and the first one less the days of the
+    longest window, which makes it a short range of the key.
+    """
+    mark = dialect.mark
+    return f"DELETE FROM {dialect.quoted(table)} WHERE _appid = {mark} AND {_overlaps(mark)}"
+
+
+def _overlaps(mark: str) -> str:
+    return f"_begin_date <= {mark} AND _end_date >= {mark} AND _begin_date > {mark}"
+
+
+def before(day: date, days: int) -> date:
+    """So many days before a day, or the first day that there is."""
+    return date.fromordinal(max(day.toordinal() - days, 1))
+
+
+def make_ready(path: Path, where: str, *, create: bool) -> None:
+    """See to it that a file can be opened as a database; raises `UsageError` or `SinkError`.
+
+    where: as a message names it.  create: it may be new.
+    """
+    if create:
+        sqlitefile.check_place(path, where)
+    elif not path.exists():
+        raise SinkError(f"{where} is gone; put it back, or use a new ledger")
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; name a file for the database")
+
+
+# what is replaced
+
+
+def _window(batch: Batch) -> Window:
+    return batch.window
+
+
+def days_of(windows: Iterable[Window]) -> list[AccountDays]:
+    """The days of ordered windows; those that overlap or follow one another are one entry."""
+    found: list[AccountDays] = []
+    for appid, _, begin, end in windows:
+        last = found[-1] if found else None
+        if last and last.appid == appid and begin.toordinal() <= last.end.toordinal() + 1:
+            found[-1] = AccountDays(appid, last.begin, max(last.end, end))
+        else:
+            found.append(AccountDays(appid, begin, end))
+    return found
+
+
+# the sink
+
+
+class SqlSink(Sink):
+    """A sink in a database; what is particular to one is its driver.
+
+    identity: the spec, without a secret.  patience: seconds for which a database that went away is
+    waited for.
+    """
+
+    def __init__(self, identity: str, driver: Driver, *, patience: float = PATIENCE) -> None:
+        self._identity = identity
+        self._driver = driver
+        self._patience = patience
+        self._layouts: dict[str, Layout] = {}
+        self._notes: list[str] = []  # that were not given to the caller yet
+        self._owner = ""  # of the ledger, if one is kept
+        self._commits = 0  # the number of the last commit that is known
+        self._thread: Thread | None = None
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_driver"):  # its making failed
+            return f"<{type(self).__name__}>"
+        return f"<{type(self).__name__} {self._driver.where}, {len(self._layouts)} tables>"
+
+    @property
+    def identity(self) -> str:
+        """The spec, without a secret."""
+        return self._identity
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Connect, and see that this is the database which the checkpoint refers to."""
+        self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
+        return await self._persist(self._open, checkpoint)
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Store the batches in one transaction.
+
+        Where several workers write, a write is repeated only if the database has said that nothing
+        was stored; else it raises `Away`, and the sink is opened anew before it is used again.
+        """
+        shared = any(epoch > EPOCH for epoch in fence.values())
+        return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._thread is not None:
+            try:
+                await self._thread.call(self._driver.close)
+            finally:
+                self._thread.close()
+                self._thread = None
+                self._layouts.clear()
+
+    async def _persist(
+        self, function: Callable[..., T], *args: Any, repeats: type[Away] = Away
+    ) -> T:
+        """Call it on the sink's thread; while the database is away, again, for a bounded time."""
+        assert self._thread is not None, "the sink is not open"
+        call = partial(self._thread.call, function, *args)
+        return await until_it_answers(call, self._driver.where, self._patience, repeats=repeats)
+
+    @contextmanager
+    def _translated(self, kind: type[UsageError | SinkError], what: str) -> Iterator[None]:
+        driver = self._driver
+        try:
+            yield
+        except driver.errors as exc:
+            said = driver.says(exc)
+            if outage := driver.outage(exc):
+                if outage is not Undone:
+                    driver.close()
+                raise outage(said) from None
+            if said == DISK_FULL:  # no fault of what was asked for
+                kind = SinkError
+            after = f"; {AGAIN}" if what == "written" or said == DISK_FULL else ""
+            raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
+
+    # on the sink's thread: opening
+
+    def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        driver = self._driver
+        with self._translated(UsageError, "opened"):
+            driver.connect(create=not checkpoint)
+            with driver.transaction("open", alone=True):
+                if not checkpoint and not _is_made(driver):
+                    self._make()
+                commits = self._commits = _check(driver, checkpoint or {}, self._identity)
+                driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
+                continues = bool(checkpoint and not checkpoint.get(_TAKEN))
+                holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
+                if checkpoint and continues:
+                    self._owner = checkpoint[OWNER]
+                    return {}
+                if holding and checkpoint is not None and not checkpoint:
+                    raise UsageError(
+                        f"{driver.where} holds a harvest that this ledger does not know; use the"
+                        " ledger that filled it (--ledger); if that is lost, `harvester rebuild"
+                        f" --out DIR --sink {self._identity}` makes one from what is stored"
+                    )
+                if checkpoint is not None:  # another ledger that wrote here must not go on
+                    mark = driver.dialect.mark
+                    driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
+                [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
+                [(epoch,)] = driver.query("SELECT max(epoch) FROM _harvester_fence")
+        if checkpoint is not None:
+            self._owner = str(owner)
+        entries = {OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
+        return {**entries, _TAKEN: "1" if checkpoint is None else ""}
+
+    def _make(self) -> None:
+        """Make the tables of the sink's own."""
+        driver = self._driver
+        kind = driver.dialect.types
+        key, text, number = kind["key"], kind["str"], kind["int"]
+        tables = {
+            "state": f"version {number} PRIMARY KEY, owner {text}, commits {number}",
+            # days of the longest window ever; whether there are records
+            "interface": f"name {key} PRIMARY KEY, longest {number}, holding {number}",
+            "layout": f"interface {key}, number {number}, columns {text},"
+            " PRIMARY KEY (interface, number)",
+            "fence": f"account {key} PRIMARY KEY, epoch {number}",
+        }
+        for table, columns in tables.items():
+            driver.query(
+                f"CREATE TABLE IF NOT EXISTS _harvester_{table} ({columns}){driver.dialect.ends}"
+            )
+        marks = driver.dialect.marks(3)
+        driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
+
+    def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
+        """The interfaces of which records are there; that no table was emptied or dropped.
+
+        owned: by the ledger that opens it; else nothing is changed.
+        """
+        driver = self._driver
+        there = []
+        for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
+            if _has_rows(driver, name):
+                driver.query(f"DELETE FROM {driver.dialect.quoted(name)} WHERE 1 = 0")  # may we?
+                there.append(name)
+            elif gone_is_error:
+                raise SinkError(
+                    f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
+                    " to its records; put it back, or use a new ledger"
+                )
+            elif owned:
+                self._note(name, holding=0)
+        return there
+
+    def _note(self, name: str, *, holding: int) -> None:
+        mark = self._driver.dialect.mark
+        self._driver.query(
+            f"UPDATE _harvester_interface SET holding = {mark} WHERE name = {mark}", [holding, name]
+        )
+
+    def _layout(self, name: str, endpoint: Endpoint | None) -> Layout:
+        """The interface's layout; its table is made, or checked and widened, at the first time."""
+        layout = self._layouts.get(name)
+        if layout is not None and (endpoint is None or layout.given == endpoint.fields):
+            return layout
+        driver, dialect = self._driver, self._driver.dialect
+        with driver.transaction("table", alone=True):
+            for (other,) in driver.query("SELECT name FROM _harvester_interface"):
+                if dialect.same(other) == dialect.same(name) and other != name:
+                    raise UsageError(
+                        f"{driver.where} cannot tell the tables {other} and {name} apart"
+                    )
+            existing = driver.columns(name)
+            former = self._former(name)
+            layout = Layout(name, endpoint, dialect, existing, _types(former.values(), dialect))
+            for sql in layout.grow(driver.where) if existing else layout.create():
+                driver.query(sql)
+            self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
+            views = self._views(layout, anew=layout.number not in former)
+        if views:
+            self._make_views(layout, views)
+        if layout.number not in former:  # last: until then, views are made again
+            with driver.transaction("layout", alone=True):
+                self._insert_new(
+                    "layout",
+                    ("interface", "number", "columns"),
+                    [(name, layout.number, layout.described)],
+                )
+        self._layouts[name] = layout
+        return layout
+
+    def _former(self, name: str) -> dict[int, str]:
+        """The layouts with which a table was written until now."""
+        sql = (
+            "SELECT number, columns FROM _harvester_layout"
+            f" WHERE interface = {self._driver.dialect.mark}"
+        )
+        return dict(self._driver.query(sql, [name]))
+
+    def _views(self, layout: Layout, *, anew: bool) -> list[str]:
+        """The statements that make the views which are missing; anew: all of them."""
+        driver = self._driver
+        views = layout.views()
+        there = {name for (name,) in driver.query(driver.dialect.views)} if views else set()
+        drops = [f"DROP VIEW {driver.dialect.quoted(name)}" for name in views if name in there]
+        missing = [sql for name, sql in views.items() if name not in there]
+        return [*drops, *views.values()] if anew else missing
+
+    def _make_views(self, layout: Layout, views: Sequence[str]) -> None:
+        """Make views; where that fails, the records are stored all the same.
+
+        The user may lack the privilege, and others may read the former view, or have one on it.
+        """
+        driver = self._driver
+        try:
+            with driver.transaction("views", alone=True):
+                for sql in views:
+                    driver.query(sql)
+        except driver.errors as exc:
+            if driver.outage(exc) not in (None, Undone):
+                raise
+            self._notes.append(
+                f"{layout.name}: the views of its lists could not be made: {driver.says(exc)}; a"
+                " view that is missing is made by the next run"
+            )
+
+    def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        dialect = self._driver.dialect
+        marks = dialect.marks(len(columns))
+        sql = dialect.insert_new.format(
+            f"_harvester_{table}", ", ".join(columns), marks, columns[0]
+        )
+        self._driver.query_many(sql, rows)
+
+    # on the sink's thread: writing
+
+    def _write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        driver = self._driver
+        with self._translated(SinkError, "written"):
+            driver.connect(create=False)
+            try:
+                known = {batch.window.endpoint: batch.endpoint for batch in batches}
+                layouts = [self._layout(name, known[name]) for name in sorted(known)]
+            except UsageError as exc:
+                raise SinkError(str(exc)) from None
+            with driver.transaction("batches"):
+                for name, group in by_endpoint(batches).items():
+                    layout = self._layouts[name]
+                    driver.stage(name, layout.columns, partial(_rows, layout, group))
+                gone = self._raise_fence(fence, {batch.window.appid for batch in batches})
+                left = [batch for batch in batches if batch.window.appid not in gone]
+                for name, group in by_endpoint(left).items():
+                    self._replace(self._layouts[name], group, gone)
+                commits = self._count() if left else 0
+        self._commits = commits or self._commits
+        notes, self._notes = self._notes, []
+        drift = chain.from_iterable([layout.table.drift() for layout in layouts])
+        return Written({_COMMITS: str(commits)} if commits else {}, gone, [*notes, *drift])
+
+    def _raise_fence(self, fence: Fence, appids: Collection[str]) -> set[str]:
+        """Lock the accounts until the commit; gives those that a later epoch has written."""
+        accounts = sorted({*fence, *appids})
+        epochs = self._epochs(accounts)
+        if missing := [account for account in accounts if account not in epochs]:
+            rows = [(account, fence.get(account, 0)) for account in missing]
+            self._insert_new("fence", ("account", "epoch"), rows)
+            epochs.update(self._epochs(missing))
+        mark = self._driver.dialect.mark
+        if higher := raised(fence, epochs):
+            sql = f"UPDATE _harvester_fence SET epoch = {mark} WHERE account = {mark}"
+            self._driver.query_many(sql, [(higher[each], each) for each in sorted(higher)])
+        return refused(fence, epochs)
+
+    def _epochs(self, accounts: Sequence[str]) -> dict[str, int]:
+        dialect = self._driver.dialect
+        found: dict[str, int] = {}
+        for some in _portions(accounts):
+            rows = self._driver.query(
+                "SELECT account, epoch FROM _harvester_fence WHERE account IN"
+                f" ({dialect.marks(len(some))}) ORDER BY account{dialect.locks}",
+                some,
+            )
+            found.update(rows)
+        return found
+
+    def _replace(self, layout: Layout, group: Sequence[Batch], without: Collection[str]) -> None:
+        driver, mark = self._driver, self._driver.dialect.mark
+        sql = f"SELECT longest, holding FROM _harvester_interface WHERE name = {mark}"
+        [(longest, holding)] = driver.query(sql, [layout.name])
+        if longest:
+            driver.delete(layout.name, days_of(sorted(windows_of(group))), longest)
+        if any(batch.count for batch in last_of_overlapping(group)):
+            driver.insert(layout.name, layout.columns, partial(_rows, layout, group), without)
+            days = max((batch.window.end - batch.window.begin).days + 1 for batch in group)
+            if days > longest:
+                driver.query(
+                    f"UPDATE _harvester_interface SET longest = {mark}"
+                    f" WHERE name = {mark} AND longest < {mark}",
+                    [days, layout.name, days],
+                )
+            if not holding:
+                self._note(layout.name, holding=1)
+        elif holding and not _has_rows(driver, layout.name):
+            self._note(layout.name, holding=0)
+
+    def _count(self) -> int:
+        """The number of this commit: last, since other writers wait for it from here on.
+
+        It may be another server by now, which lacks commits that this process has seen.
+        """
+        self._driver.query("UPDATE _harvester_state SET commits = commits + 1")
+        [(owner, commits)] = self._driver.query("SELECT owner, commits FROM _harvester_state")
+        if self._owner not in ("", owner):
+            raise SinkError(
+                f"{self._driver.where} belongs to another ledger now, which began to write it;"
+                " use that ledger, or another destination"
+            )
+        if (missing := self._commits + 1 - commits) > 0:
+            raise SinkError(_is_older(self._driver.where, missing, self._identity))
+        return int(commits)
+
+    # reading back
+
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        """The interfaces of which records are there."""
+        with self._reading(checkpoint) as reader:
+            return [
+                str(name)
+                for (name,) in reader.query("SELECT name FROM _harvester_interface ORDER BY name")
+                if _has_rows(reader, name)
+            ]
+
+    def scan(
+        self,
+        endpoint: str,
+        appids: Collection[str] | None = None,
+        checkpoint: Checkpoint | None = None,
+        days: Days | None = None,
+    ) -> Iterator[StoredWindow]:
+        """Each stored window of an interface that has records, by account and first day."""
+        with self._reading(checkpoint) as reader:
+            if not (existing := self._columns(reader, endpoint)):
+                return
+            mark = reader.dialect.mark
+            layouts = reader.query(
+                f"SELECT columns FROM _harvester_layout WHERE interface = {mark}", [endpoint]
+            )
+            table = Reader([columns for (columns,) in layouts], existing, reader.dialect)
+            for some in [()] if appids is None else _portions(sorted(appids)):
+                with closing(_windows(reader, endpoint, table, some, days)) as windows:
+                    yield from windows
+
+    def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
+        """The stamp of each month with records.
+
+        Its sums are of the checksums of rows, which cover the account, the window, the place in it
+        and the time, and of their squares, which notice figures that are swapped between rows.
+        """
+        found: dict[str, Stamp] = {}
+        with self._reading(checkpoint) as reader:
+            if not self._columns(reader, endpoint):
+                return found
+            own, dialect = f"(_checksum & {ROW_BITS})", reader.dialect
+            rows = reader.query(
+                f"SELECT _begin_date, count(*), sum({own}),"
+                f" sum({own} * {own} {dialect.percent} {_PRIME}), max(_fetched_at)"
+                f" FROM {dialect.quoted(endpoint)} GROUP BY _begin_date"
+            )
+        for begin, number, plain, squares, latest in rows:
+            month = str(day_of(begin))[:7]
+            former, sums = found.get(month, Stamp()), (int(plain or 0), int(squares or 0))
+            found[month] = Stamp(
+                former.rows + number,
+                (former.sums[0] + sums[0], former.sums[1] + sums[1]),
+                max(former.latest, moment_of(latest)),
+            )
+        return found
+
+    def _columns(self, reader: Driver, endpoint: str) -> dict[str, str]:
+        """The columns of an interface's table, none if nothing was ever stored there."""
+        sql = f"SELECT holding FROM _harvester_interface WHERE name = {reader.dialect.mark}"
+        known = reader.query(sql, [endpoint])
+        existing = reader.columns(endpoint) if known else {}
+        if known and known[0][0] and not existing:
+            raise SinkError(f"the table {endpoint} of {reader.where} is gone; put it back")
+        return existing
+
+    @contextmanager
+    def _reading(self, checkpoint: Checkpoint | None) -> Iterator[Driver]:
+        driver = self._driver
+        try:
+            with driver.reading() as reader:
+                if not _is_made(reader):
+                    raise SinkError(f"{driver.where} holds no harvest")
+                _check(reader, checkpoint or {}, self._identity)
+                yield reader
+            return
+        except Away as exc:
+            raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
+        except driver.errors as exc:
+            problem = f"{driver.where} could not be read: {driver.says(exc)}"
+            stays = UsageError if driver.is_barred(exc) else SinkError
+            kind = SinkAwayError if driver.outage(exc) else stays
+        raise kind(problem)  # here, where no frame holds a password
+
+
+def _new_owner() -> str:
+    return secrets.token_hex(8)
+
+
+def _is_made(driver: Driver) -> bool:
+    """Whether the sink's own tables are there; raises `UsageError` if they are of old."""
+    if any(driver.columns(name) for name in _OLD_TABLES):
+        raise UsageError(
+            f"{driver.where} was written by an earlier version of harvester; choose another"
+            " database"
+        )
+    made = driver.columns("_harvester_state")  # a row is the last thing that is made
+    return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
+
+
+def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> int:
+    """That the database is what the checkpoint refers to; gives the number of its commits."""
+    where = driver.where
+    found = _is_made(driver) and driver.query(
+        "SELECT version, owner, commits FROM _harvester_state"
+    )
+    if not found:
+        raise SinkError(
+            f"{where} holds nothing of what the ledger refers to; put it back, or use a new ledger"
+        )
+    [(version, owner, commits)] = found
+    if version != VERSION:
+        raise UsageError(
+            f"{where} was written by another version of harvester (its tables have version"
+            f" {version}, this one knows {VERSION}); use that one, or choose another database"
+        )
+    if not checkpoint:
+        return int(commits)
+    if checkpoint.get(OWNER) != owner and not checkpoint.get(_TAKEN):
+        raise SinkError(
+            f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
+            " belongs to another ledger now; put it back, or use a new ledger"
+        )
+    if (missing := int(checkpoint.get(_COMMITS, 0)) - commits) > 0:
+        raise SinkError(_is_older(where, missing, identity))
+    return int(commits)
+
+
+def _is_older(where: str, missing: int, identity: str) -> str:
+    return (
+        f"{where} is older than the ledger: its last {many(missing, 'commit')}"
+        f" {'is' if missing == 1 else 'are'} missing; put the newer one back, or make a ledger"
+        f" from this one with `harvester rebuild --sink {identity}` and the same --out or --ledger"
+    )
+
+
+def _rows(layout: Layout, group: Sequence[Batch]) -> list[Row]:
+    return layout.rows(sorted(last_of_overlapping(group), key=_window))
+
+
+def _has_rows(driver: Driver, table: str) -> bool:
+    name = driver.dialect.quoted(table)
+    return bool(driver.columns(table) and driver.query(f"SELECT 1 FROM {name} LIMIT 1"))
+
+
+def _windows(
+    driver: Driver, endpoint: str, table: Reader, appids: Sequence[str], days: Days | None
+) -> Generator[StoredWindow, None, None]:
+    """The windows of these accounts, or of all, that have days of a range, or all."""
+    dialect = driver.dialect
+    conditions = [f"_appid IN ({dialect.marks(len(appids))})"] if appids else []
+    values: list[Any] = [*appids]
+    if days is not None:
+        sql = f"SELECT longest FROM _harvester_interface WHERE name = {dialect.mark}"
+        [(longest,)] = driver.query(sql, [endpoint])
+        conditions.append(_overlaps(dialect.mark))
+        first, last = days
+        values += map(dialect.day, (last, first, before(first, longest)))
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = (
+        f"SELECT {dialect.selected(table.columns)} FROM {dialect.quoted(endpoint)}{where}"
+        f" ORDER BY {', '.join(KEY)}"
+    )
+    with closing(driver.scan(sql, values)) as rows:
+        for (appid, begin, end), group in groupby(map(table.revived, rows), table.window):
+            try:
+                window = Window(appid, endpoint, day_of(begin), day_of(end))
+            except ValueError:
+                raise SinkError(
+                    f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
+                    f" {begin!r} to {end!r}; remove it"
+                ) from None
+            yield _stored(table, window, [*group])
+
+
+def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
+    fetched_at = moment_of(table.fetched_at(rows[0]))
+    beside = line_end(metadata(window, fetched_at))
+    tally = Tally.of(len(rows), table.checksum(rows), beside)
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
+
+
+def _types(layouts: Iterable[str], dialect: Dialect) -> dict[str, str]:
+    """The types with which the columns of a table were written."""
+    return {dialect.same(field.name): field.type for each in layouts for field in fields_of(each)}
+
+
+def _portions(accounts: Sequence[str]) -> list[Sequence[str]]:
+    return [accounts[at : at + _AT_ONCE] for at in range(0, len(accounts), _AT_ONCE)]

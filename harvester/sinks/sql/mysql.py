@@ -1,0 +1,283 @@
+"""MySQL and MariaDB: ``mysql://…``, a table for each interface.
+
+Rule: what is particular to MySQL; the connection is `harvester.sinks.sql.mysql_server`'s business.
+
+JSON stands in columns of text.  MySQL's JSON type would sort the fields of an object and cut whole
+numbers of more than 64 bits, and that of MariaDB, which is text with a check, refuses what is
+nested more than 31 times; the JSON functions of both take text.
+
+Making or changing a table commits what came before.  So each such statement leaves a state from
+which the next opening goes on, and what makes tables holds a lock of the session, not of the
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
+from copy import copy
+from itertools import chain
+from typing import Any
+
+from harvester.base import files as durable
+from harvester.base.outage import PATIENCE, Away, Undone
+from harvester.base.secrets import Secret
+from harvester.errors import SinkError, UsageError
+from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink, before
+from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
+from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
+from harvester.sinks.views import ListView
+from harvester.wechat.endpoint import Field
+
+_TYPES = {
+    "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",
+    "object": "longtext", "list": "longtext", "json": "longtext", "timestamp": "datetime",
+    "key": "varchar(190)",  # so long that an index takes it, whatever the row format
+}  # fmt: skip
+
+
+def _unnested(view: ListView) -> str:
+    """The query of a view; a value that is not of its field's type is null."""
+    quoted = DIALECT.quoted
+    first = f"parent.{quoted(view.lists[0][0])}"
+    names = {value.name: f"value_{n}" for n, value in enumerate(view.values)}
+    columns = ", ".join(
+        f"{names[name]} {_TYPES[kind]} PATH '{_path(steps)}' NULL ON EMPTY NULL ON ERROR"
+        for name, kind, steps in view.values
+    )
+    for n in range(len(view.lists), 0, -1):
+        path = view.lists[n - 1][1:] if n == 1 else view.lists[n - 1]
+        inner = f"'{_path(path)}[*]' COLUMNS (number_{n} FOR ORDINALITY, {columns})"
+        columns = f"NESTED PATH {inner}" if n > 1 else inner
+    found = [f"parent.{quoted(name)}" for name in view.columns]
+    found += [f"list.number_{n} - 1 AS {name}" for n, name in enumerate(view.numbers, 1)]
+    found += [f"list.{names[name]} AS {quoted(name)}" for name, *_ in view.values]
+    return (  # a list within a list may be empty: then there is a row without a number
+        f"SELECT {', '.join(found)} FROM {quoted(view.table)} AS parent,"
+        f" JSON_TABLE(IF(JSON_VALID({first}), {first}, '[]'), {columns}) AS list"
+        f" WHERE list.number_{len(view.lists)} IS NOT NULL"
+    )
+
+
+def _path(steps: Sequence[str]) -> str:
+    return "$" + "".join([f'."{each}"' for each in steps])
+
+
+DIALECT = Dialect(
+    "MySQL",
+    _TYPES,
+    forms={
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S"),
+        "object": as_text,
+        "list": as_text,
+    },
+    revives={"bool": bool},
+    mark="%s",
+    quote="`",
+    percent="%%",
+    longest=64,
+    most=150,  # of longtext InnoDB takes some 170: a row has a part of each in its page
+    refused="float",
+    refuses=is_negative_zero,
+    sign=b"-0.0",
+    indexed=", INDEX by_day ({2})",
+    comment=" COMMENT '{}'",
+    notes=("", " COMMENT '{}'"),
+    views="SELECT table_name FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_type = 'VIEW'",
+    unnested=_unnested,
+    locks=" FOR UPDATE",
+    insert_new="INSERT INTO {0} ({1}) VALUES ({2}) ON DUPLICATE KEY UPDATE {3} = {3}",
+)
+
+_COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
+"""Of MariaDB and MySQL: in all others ``A`` is ``a``, or a text is the same with a blank behind."""
+_LENGTH = 1 << 20
+"""Bytes of one INSERT; longer ones are no faster."""
+_AT_ONCE = 100
+"""Stretches of days that one DELETE names: many more, and MySQL looks for no index."""
+
+
+class MySQL(SqlSink):
+    """The sink in a database of MySQL or MariaDB.
+
+    url: ``mysql://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?ssl_ca=FILE]``; the password may stand in
+    ``MYSQL_PWD`` in its place, where a process's arguments do not show it.
+    Raises `UsageError` for a URL that is none, and if the library is missing.
+    """
+
+    def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
+        url = Secret(url)
+        driver = MySQLDriver(server_of(url, "sink"))
+        super().__init__(driver.identity, driver, patience=patience)
+
+    fenced = True
+
+    @classmethod
+    def from_spec(cls, rest: str | Secret) -> MySQL:
+        """The sink that ``mysql://…`` names."""
+        rest = Secret(rest)
+        return cls(Secret(f"mysql:{rest.value}"))
+
+
+class MySQLDriver:
+    """One connection to the server, made anew when it was lost."""
+
+    def __init__(self, server: Server) -> None:
+        self.dialect = DIALECT
+        self.errors: tuple[type[Exception], ...] = (server.library.MySQLError,)
+        self.identity = server.identity
+        self.where = server.where
+        self.says = server.says
+        self.outage = server.outage
+        self.is_barred = server.is_barred
+        self._server = server
+        self._connection: Any = None
+        self._ever = False
+        self._packet = 0
+
+    def connect(self, *, create: bool) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.ping(reconnect=False)
+            except self.errors:  # idle for long, and nothing was under way
+                self.close()
+            else:
+                return
+        self._connection = self._server.connect(again=self._ever)
+        self._ever = True
+        [(self._packet,)] = self.query("SELECT @@max_allowed_packet")
+        known = self.query(
+            "SELECT collation_name FROM information_schema.collations"
+            " WHERE collation_name IN (%s, %s)",
+            _COLLATIONS,
+        )
+        collations = [name for name in _COLLATIONS if (name,) in known]
+        if not collations:
+            raise UsageError(
+                f"{self.where} is of a server without the collation {' or '.join(_COLLATIONS)};"
+                " MariaDB 10.2 and MySQL 8.0.17 have one"
+            )
+        self.dialect = DIALECT._replace(
+            ends=f" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collations[0]}"
+        )
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*self.errors):
+                connection.close()
+
+    @contextmanager
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
+        if alone and self.query(f"SELECT GET_LOCK({LOCK}, 30)") != [(1,)]:
+            raise Undone("another program is making tables there")
+        self.query("START TRANSACTION")
+        try:
+            yield
+            with durable.step(f"commit mysql {what}"):
+                self.query("COMMIT")
+        except BaseException:
+            with suppress(*self.errors):
+                self.query("ROLLBACK")
+            raise
+        finally:
+            if alone:
+                with suppress(*self.errors):
+                    self.query(f"DO RELEASE_LOCK({LOCK})")
+
+    @contextmanager
+    def reading(self) -> Iterator[MySQLDriver]:
+        reader = copy(self)
+        reader._connection = None
+        try:
+            reader.connect(create=False)
+            self._server.lift_limits(reader._connection)
+            reader.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            reader.query("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+            yield reader
+        finally:
+            reader.close()
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        commits = sql.startswith(("CREATE", "ALTER", "DROP"))
+        step = durable.step("make mysql table") if commits else nullcontext()
+        with self._connection.cursor() as cursor, step:
+            cursor.execute(sql, tuple(values))
+            return list(cursor.fetchall())
+
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        cursor = self._connection.cursor(self._server.library.cursors.SSCursor)
+        cursor.execute(sql, tuple(values))
+        try:
+            yield from cursor.fetchall_unbuffered()  # of the cursor itself it would call `close`
+        except GeneratorExit:  # the server sends a result to its end, unless it is told
+            with suppress(*self.errors, Away, UsageError), closing(self._server.connect()) as other:
+                other.query(f"KILL QUERY {self._connection.thread_id()}")
+            with suppress(*self.errors):
+                cursor.close()
+            raise
+        cursor.close()
+
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        pass  # a statement locks nothing before it is whole
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
+        dialect = self.dialect
+        names = ", ".join(dialect.quoted(field.name) for field in columns)
+        values = f"({dialect.marks(len(columns))})"
+        into = f"INSERT INTO {dialect.quoted(table)} ({names}) VALUES "
+        made = rows()
+        with self._connection.cursor() as cursor:
+            cursor.max_stmt_length = min(self._packet, _LENGTH)  # it splits the rows by bytes
+            try:
+                cursor.executemany(into + values, made)
+            except self.errors:  # the server may have hung up on a record that is too long
+                longest = max(len(cursor.mogrify(into + values, row).encode()) for row in made)
+                if longest >= self._packet:
+                    raise SinkError(
+                        f"a record of {table} takes {longest:,} bytes, and {self.where} takes"
+                        f" {self._packet:,} at once (max_allowed_packet); raise that, and run the"
+                        " same command again"
+                    ) from None
+                raise
+
+    def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
+        day, name = self.dialect.day, self.dialect.quoted(table)
+        one = "_appid = %s AND _begin_date <= %s AND _end_date >= %s AND _begin_date > %s"
+        for at in range(0, len(days), _AT_ONCE):
+            some = days[at : at + _AT_ONCE]
+            self.query(  # whatever the index finds is locked, and nothing of another account
+                f"DELETE {name} FROM {name} FORCE INDEX (PRIMARY)"
+                f" WHERE {' OR '.join([one] * len(some))}",
+                [
+                    *chain.from_iterable(
+                        (appid, day(end), day(begin), day(before(begin, longest)))
+                        for appid, begin, end in some
+                    )
+                ],
+            )
+
+    def columns(self, table: str) -> dict[str, str]:
+        found = self.query(
+            "SELECT column_name, column_type, engine FROM information_schema.columns"
+            " JOIN information_schema.tables USING (table_schema, table_name)"
+            " WHERE table_schema = DATABASE() AND table_name = %s",
+            [table],
+        )
+        if found and str(found[0][2]).lower() != "innodb":
+            raise UsageError(
+                f"the table {table} of {self.where} is kept by {found[0][2]}, which has no"
+                f" transactions; run: ALTER TABLE {table} ENGINE=InnoDB"
+            )
+        return {  # MariaDB, and MySQL before 8.0.19, tell the width of a number
+            str(name): "bigint" if kind.startswith("bigint(") else str(kind)
+            for name, kind, _ in found
+        }

@@ -1,0 +1,259 @@
+"""SQLite: ``sqlite:FILE``, a table for each interface.
+
+Rule: the file can be read by others at any time; a commit is on the disk when it has returned.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harvester.base import files as durable
+from harvester.base import sqlite as sqlitefile
+from harvester.base.outage import PATIENCE
+from harvester.errors import UsageError
+from harvester.sinks.spec import read_spec
+from harvester.sinks.sql.base import (
+    DISK_FULL,
+    AccountDays,
+    MakeRows,
+    Rows,
+    SqlSink,
+    before,
+    make_ready,
+    overlapping,
+)
+from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
+from harvester.sinks.views import ListView
+from harvester.wechat.endpoint import Field
+
+BUSY = 30.0
+"""Seconds for which another program's transaction is waited for."""
+
+_BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""Codes of errors about files that may be whole."""
+
+_TYPES = {
+    "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
+    "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
+}  # fmt: skip
+
+_READS = {
+    "int": "CASE WHEN {kind} = 'integer' AND typeof({value}) = 'integer' THEN {value} END",
+    "float": "CASE WHEN {kind} IN ('real', 'integer') THEN CAST({value} AS REAL) END",
+    "str": "CASE {kind} WHEN 'text' THEN {value} END",
+    "bool": "CASE WHEN {kind} IN ('true', 'false') THEN {value} END",
+    "date": "CASE WHEN {value} GLOB '{y}-{d}-{d}' THEN {value} WHEN {value} GLOB '{y}{d}{d}'"
+    " THEN substr({value}, 1, 4) || '-' || substr({value}, 5, 2) || '-' || substr({value}, 7) END",
+}
+"""The value of an item by its field's type."""
+_DIGITS = {"d": "[0-9]" * 2, "y": "[0-9]" * 4}
+
+
+def _unnested(view: ListView) -> str:
+    """The query of a view."""
+    quoted = DIALECT.quoted
+    tables = f"{quoted(view.table)} AS parent"
+    for n, (first, *rest) in enumerate(view.lists, 1):
+        whole = _object(n - 1) if n > 1 else f"parent.{quoted(first)}"
+        path = _path([first, *rest] if n > 1 else rest)
+        tables += (
+            f", json_each(CASE json_type({whole}, {path}) WHEN 'array'"
+            f" THEN json_extract({whole}, {path}) END) AS list_{n}"
+        )
+    columns = [f"parent.{quoted(name)}" for name in view.columns]
+    columns += [f"list_{n}.key AS {name}" for n, name in enumerate(view.numbers, 1)]
+    item = len(view.lists)
+    for name, kind, steps in view.values:
+        at = f"{_object(item)}, {_path(steps)}"
+        parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
+        if not steps:
+            parts = {"kind": f"list_{item}.type", "value": f"list_{item}.value"}
+        columns.append(f"{_READS[kind].format(**parts, **_DIGITS)} AS {quoted(name)}")
+    return f"SELECT {', '.join(columns)} FROM {tables}"
+
+
+def _object(number: int) -> str:
+    """An item of a list, if it is an object."""
+    return f"CASE list_{number}.type WHEN 'object' THEN list_{number}.value END"
+
+
+def _path(steps: Sequence[str]) -> str:
+    return "'$" + "".join([f'."{each}"' for each in steps]) + "'"
+
+
+DIALECT = Dialect(
+    "SQLite",
+    _TYPES,
+    forms={
+        "date": lambda day: day.isoformat(),
+        "timestamp": lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "object": as_text,
+        "list": as_text,
+    },
+    revives={"bool": bool},
+    refused="float",
+    refuses=is_negative_zero,
+    sign=b"-0.0",
+    comment=" /* {} */",
+    notes=("/* {} */ ", ""),
+    views="SELECT name FROM sqlite_master WHERE type = 'view'",
+    unnested=_unnested,
+)
+
+
+class SQLite(SqlSink):
+    """The sink in an SQLite file; it is made if it is not there."""
+
+    is_file: ClassVar[bool] = True
+
+    def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
+        sqlitefile.check_version(sqlite3.sqlite_version_info)
+        self.path = Path(path)
+        super().__init__(
+            f"sqlite:{self.path.resolve()}", SQLiteDriver(self.path), patience=patience
+        )
+
+    @classmethod
+    def from_spec(cls, rest: str) -> SQLite:
+        """The sink that ``sqlite:FILE`` names."""
+        return cls(read_spec("sqlite", rest, {}, "sqlite:FILE").place)
+
+
+class SQLiteDriver:
+    """One connection to the file."""
+
+    dialect = DIALECT
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+
+    def __init__(self, path: Path) -> None:
+        self.where = f"the database {path}"
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def connect(self, *, create: bool) -> None:
+        if self._connection is not None:
+            return
+        make_ready(self._path, self.where, create=create)
+        if create:
+            sqlitefile.make(self._path)
+        connection = self._connected(sqlitefile.uri(self._path, "rwc" if create else "rw"))
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise UsageError(
+                f"{self.where} lies on a disk that SQLite cannot share (no WAL); choose a disk of"
+                " this machine"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+
+    def _connected(self, uri: str) -> sqlite3.Connection:
+        self._connection = connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY
+        )
+        found = connection.execute(
+            "SELECT count(*) FROM sqlite_master WHERE name IN ('calendar', 'open_window')"
+        ).fetchone()
+        if found == (2,):
+            raise UsageError(f"{self._path} is a ledger of harvester; choose another file")
+        return connection
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        assert self._connection is not None, "not connected"
+        return self._connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with durable.step("close sqlite"):  # what stands in its log goes into the file
+                connection.close()
+
+    @contextmanager
+    def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
+        self._open.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            with durable.step(f"commit sqlite {what}"):
+                self._open.execute("COMMIT")
+        except BaseException:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[SQLiteDriver]:
+        make_ready(self._path, self.where, create=False)
+        reader = SQLiteDriver(self._path)
+        try:
+            if sqlitefile.in_place(self._path):  # a log is then removed at the end
+                reader._connected(sqlitefile.uri(self._path, "rw"))
+            else:
+                reader._connected_to_a_copy()
+            reader.query("BEGIN")
+            yield reader
+        finally:
+            reader.close()
+
+    def _connected_to_a_copy(self) -> None:
+        """Connect to a file in a directory that cannot be written."""
+        try:
+            self._connected(sqlitefile.uri(self._path, "ro"))
+        except sqlite3.OperationalError:
+            self.close()
+            self._connected(sqlitefile.as_it_lies(self._path))
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._open.execute(sql, values).fetchall()
+
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._open.executemany(sql, rows)
+
+    def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        yield from self._open.execute(sql, values)
+
+    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
+        pass  # a statement locks nothing before it is whole
+
+    def insert(
+        self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
+    ) -> None:
+        names = ", ".join(DIALECT.quoted(field.name) for field in columns)
+        marks = DIALECT.marks(len(columns))
+        self._open.executemany(
+            f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES ({marks})", rows()
+        )
+
+    def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
+        day = DIALECT.day
+        self._open.executemany(
+            overlapping(table, DIALECT),
+            [
+                (appid, day(end), day(begin), day(before(begin, longest)))
+                for appid, begin, end in days
+            ],
+        )
+
+    def columns(self, table: str) -> dict[str, str]:
+        found = self.query(f"PRAGMA table_info({DIALECT.quoted(table)})")
+        return {str(name): str(kind) for _, name, kind, *_ in found}
+
+    def says(self, exc: Exception) -> str:
+        text = str(exc)
+        if "full" in text or ("disk I/O" in text and not durable.has_room(self._path.parent)):
+            return DISK_FULL
+        if "not a database" in text:
+            return "it is a file of another kind"
+        if "locked" in text:
+            return f"another program has kept it locked for {BUSY:.0f} s"
+        if "unable to open" in text or "readonly" in text:
+            return "it cannot be written"
+        return text
+
+    def outage(self, exc: Exception) -> None:
+        return None
+
+    def is_barred(self, exc: Exception) -> bool:
+        return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED

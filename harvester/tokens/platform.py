@@ -1,0 +1,301 @@
+"""Third-party platforms: the platform's own token, and those of the accounts that authorised it.
+
+Rule: a new refresh token is stored durably before the access token beside it is used; if it is
+lost, the account must authorise again.
+
+Source: WeChat's open platform, component_verify_ticket, api_component_token, api_authorizer_token.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from harvester.base.codec import encode
+from harvester.base.secrets import Secret, read_private, write_private
+from harvester.errors import AccountError, UsageError
+from harvester.model import Account, Action, Request, Token, Verdict
+from harvester.tokens.external import called
+from harvester.tokens.official import asked, check_appid, token_in, token_or_error
+from harvester.tokens.shared import Send, SharedToken, TokenProvider, shared_token
+from harvester.wechat.codes import AUTHORIZER_ERRORS, COMPONENT_ERRORS
+
+if TYPE_CHECKING:
+    from harvester.tokens.stores.base import TokenStore
+
+PLATFORM_RENEW_BEFORE = 600.0
+"""Seconds before its end at which the platform's token is renewed, as WeChat's page asks for."""
+
+REFRESH_REFUSED = (40030, 42002, 61023)
+"""The refresh token is not valid, perhaps because another program has received the next one."""
+
+TICKET_PATIENCE = 600.0
+"""Seconds to wait for another ticket: WeChat pushes one every ten minutes."""
+
+Source = str | os.PathLike[str] | Callable[[], Awaitable[str] | str]
+"""A text, a file that holds it, or a callable, plain or async, that returns it."""
+
+Kept = Secret | os.PathLike[str] | Callable[[], Awaitable[str] | str]
+"""The same, the text hidden."""
+
+Save = Callable[[str], Awaitable[None] | None]
+
+
+class Platform:
+    """A third-party platform: makes the accounts that have authorised it.
+
+    ticket: where the newest component_verify_ticket is: the path of a file, which the program that
+    receives WeChat's pushes writes, or a callable, plain or async, that returns it.
+    Its token is shared by all its accounts, and through the store by all programs.
+    """
+
+    def __init__(self, appid: str, secret: str | Secret, ticket: Source) -> None:
+        secret = Secret(secret)
+        self.appid = appid
+        check_appid(appid)
+        self._secret = secret
+        self.secrets = (secret,)
+        if not secret.is_text:
+            raise UsageError(f"platform {appid}: its secret is not UTF-8 text")
+        self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
+        self._shared: WeakValueDictionary[Any, SharedToken] = WeakValueDictionary()
+
+    def __repr__(self) -> str:
+        return f"<Platform {self.appid}>"
+
+    def account(
+        self, appid: str, refresh_token: Source | Secret, save: Save | None = None
+    ) -> Account:
+        """An account that has authorised the platform.
+
+        refresh_token: the path of a file (a `pathlib.Path`) of mode 0600, which is rewritten when
+        WeChat sends another one; or the token itself, or a callable that returns it, and then
+        ``save`` is called (and awaited) with the other one.  Raises `UsageError`.
+        """
+        if isinstance(refresh_token, str):
+            refresh_token = Secret(refresh_token)
+        return Account(appid, token=AuthorizerToken(self, appid, refresh_token, save))
+
+    def token(
+        self, send: Send, store: TokenStore | None, clock: Callable[[], float]
+    ) -> SharedToken:
+        """The platform's token in one run; all its accounts there get the same object."""
+        key = (send, id(store))
+        found = self._shared.get(key)
+        if found is None:
+            provider = _ComponentToken(self.appid, self._secret, self._ticket, clock)
+            found = shared_token(self.appid, provider, send, store, clock, PLATFORM_RENEW_BEFORE)
+            self._shared[key] = found
+        return found
+
+
+class _ComponentToken:
+    """The platform's own tokens, each for a ticket that WeChat has pushed."""
+
+    def __init__(
+        self,
+        appid: str,
+        secret: Secret,
+        ticket: Path | Callable[[], Any],
+        clock: Callable[[], float],
+    ) -> None:
+        self._appid = appid
+        self._secret = secret
+        self._ticket = ticket
+        self._clock = clock
+        self._refused: Secret | None = None
+        self._since: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<ComponentToken of {self._appid}>"
+
+    async def fetch(self, send: Send) -> Token:
+        """A token; waits for the next ticket if the current one was refused."""
+        return token_or_error(await self._fetch(send))
+
+    async def _fetch(self, send: Send) -> Token | Verdict:
+        ticket = await _read(self._ticket, "the ticket")
+        if isinstance(ticket, str):
+            return self._unready(ticket)
+        if ticket == self._refused:
+            return self._unready("WeChat refused the ticket, and there is no other one yet")
+        body = {
+            "component_appid": self._appid,
+            "component_appsecret": self._secret.value,
+            "component_verify_ticket": ticket.value,
+        }
+        request = Request("POST", "/cgi-bin/component/api_component_token", body=encode(body))
+        del body  # it holds the secret, and tracebacks can be shown with locals
+        answer = await asked(send, request, self._secret, ticket)
+        found = token_in(answer, "component_access_token", COMPONENT_ERRORS)
+        if isinstance(found, Token):
+            self._since = None
+            return found
+        if found.action is Action.NOT_READY:
+            self._refused = ticket
+            return self._unready(found.message)
+        return found._replace(message=f"platform {self._appid}: {found.message}")
+
+    def _unready(self, why: str) -> Verdict:
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        why = f"platform {self._appid}: {why}"
+        if now - self._since < TICKET_PATIENCE:
+            return Verdict(Action.NOT_READY, why)
+        return Verdict(
+            Action.STOP_ACCOUNT,
+            f"{why}; none came for {TICKET_PATIENCE / 60:.0f} minutes: see whether WeChat's pushes"
+            " arrive and are written down",
+        )
+
+
+class AuthorizerToken:
+    """The tokens of one account from its platform; see `Platform.account`."""
+
+    def __init__(
+        self, platform: Platform, appid: str, refresh_token: Kept, save: Save | None
+    ) -> None:
+        self._platform = platform
+        self._appid = appid
+        if save is None and not isinstance(refresh_token, os.PathLike):
+            raise UsageError(
+                f"account {appid}: a refresh token changes; give the path of the file that it is"
+                " in, or save= to keep the next one"
+            )
+        self._save = save
+        self.secrets = platform.secrets
+        self._source = refresh_token
+        self._unsaved: Secret | None = None
+
+    def __repr__(self) -> str:
+        return f"<AuthorizerToken of {self._appid}, {self._platform!r}>"
+
+    def joined(
+        self, send: Send, store: TokenStore | None, clock: Callable[[], float]
+    ) -> TokenProvider:
+        """A copy for one run, in which the platform's token is shared."""
+        return _Joined(self, self._platform.token(send, store, clock))
+
+    async def fetch(self, send: Send) -> Token:
+        """A token, with a token of the platform for it alone; raises `TokenRefusedError`."""
+        return await self.fetch_by(send, self._platform.token(send, None, time.time))
+
+    async def fetch_by(self, send: Send, component: SharedToken) -> Token:
+        """A token; the refresh token beside it is stored.  Raises `TokenRefusedError`."""
+        found = await self._fetch(send, component)
+        if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
+            found = await self._fetch(send, component)
+        if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
+            found = found._replace(action=Action.RETRY)
+        return token_or_error(found)
+
+    async def _fetch(self, send: Send, component: SharedToken) -> Token | Verdict:
+        refresh = await self._refresh_token()
+        if isinstance(refresh, str):
+            return Verdict(Action.STOP_ACCOUNT, refresh)
+        mine = Secret(await component.get())
+        generation = component.fetched
+        body = {
+            "component_appid": self._platform.appid,
+            "authorizer_appid": self._appid,
+            "authorizer_refresh_token": refresh.value,
+        }
+        query = (("component_access_token", mine.value),)
+        path = "/cgi-bin/component/api_authorizer_token"
+        request = Request("POST", path, query, encode(body))
+        del body, query
+        answer = await asked(send, request, mine, refresh)
+        found = token_in(answer, "authorizer_access_token", AUTHORIZER_ERRORS)
+        if isinstance(found, Token):
+            component.accept(mine.value)
+            assert isinstance(answer, dict)
+            given = Secret(str(answer.get("authorizer_refresh_token") or refresh.value))
+            del answer
+            return await self._kept(refresh, given) or found
+        return await self._refused(found, component, (mine, generation), refresh)
+
+    async def _refused(
+        self, verdict: Verdict, component: SharedToken, sent: tuple[Secret, int], refresh: Secret
+    ) -> Verdict:
+        if verdict.action is Action.RENEW_TOKEN:
+            try:
+                component.reject(sent[0].value, verdict.message, sent[1])
+            except AccountError as exc:
+                return verdict._replace(action=Action.STOP_ACCOUNT, message=str(exc))
+        if (
+            verdict.code in REFRESH_REFUSED
+        ):  # another program may have received the next one meanwhile
+            now = await self._refresh_token()
+            if isinstance(now, Secret) and now != refresh:
+                return verdict._replace(action=Action.RETRY)
+        return verdict
+
+    async def _refresh_token(self) -> Secret | str:
+        """The refresh token, or why there is none; stores one that is not stored yet."""
+        if self._unsaved is not None:
+            return self._unsaved
+        if isinstance(self._source, Secret):
+            return self._source
+        return await _read(self._source, f"the refresh token of {self._appid}")
+
+    async def _kept(self, former: Secret, given: Secret) -> Verdict | None:
+        """Store a refresh token if it has changed; a verdict if that fails."""
+        if given == former and self._unsaved is None:
+            return None
+        self._unsaved = given
+        problem = await self._saved(given)
+        if problem:
+            why = f"the new refresh token of {self._appid} cannot be stored: {problem}"
+            return Verdict(Action.RETRY, why)
+        if isinstance(self._source, Secret):
+            self._source = given
+        self._unsaved = None
+        return None
+
+    async def _saved(self, given: Secret) -> str:
+        """Empty if the refresh token is stored, else the reason why not."""
+        if self._save is None:
+            assert isinstance(self._source, os.PathLike)
+            try:
+                write_private(Path(self._source), given.value.encode() + b"\n")
+            except OSError as exc:
+                return exc.strerror or type(exc).__name__
+            return ""
+        try:
+            done = self._save(given.value)
+            if inspect.isawaitable(done):
+                await done
+        except Exception as exc:  # noqa: BLE001  (user code may raise anything)
+            return f"save raised {type(exc).__name__}"
+        return ""
+
+
+class _Joined:
+    """An account's tokens in one run, in which it shares the platform's token."""
+
+    def __init__(self, token: AuthorizerToken, component: SharedToken) -> None:
+        self._token = token
+        self._component = component
+        self.secrets = token.secrets
+
+    def __repr__(self) -> str:
+        return repr(self._token)
+
+    async def fetch(self, send: Send) -> Token:
+        """See `AuthorizerToken.fetch_by`."""
+        return await self._token.fetch_by(send, self._component)
+
+
+async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Secret | str:
+    """A text from a private file or a callable; a plain string says why there is none."""
+    if callable(source):
+        return await called(source, f"{what}: its callable")
+    try:
+        return read_private(Path(source), f"{what}: the file {source}")
+    except UsageError as exc:
+        return str(exc)

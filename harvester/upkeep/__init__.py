@@ -1,0 +1,1 @@
+"""What is stored: scanned, copied, compared, and a ledger made of it."""

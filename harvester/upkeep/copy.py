@@ -1,0 +1,324 @@
+"""The list of sinks of a ledger: checked, and changed by `harvester sink`.
+
+Rule: sends nothing to WeChat; a sink is listed once it has everything that is stored.
+
+To add a sink, what is stored is copied from a listed one.  Windows that the ledger does not know
+are not copied: a killed run may have left them.  Stored days without records, and windows that are
+no longer stored, are removed from the new sink, where an addition that was killed may have left
+them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester.base.dates import Days, rfc3339, without
+from harvester.base.fencing import EPOCH
+from harvester.errors import UsageError
+from harvester.ledger import FILE_NAME
+from harvester.ledger.base import Key, Ledger, place_of, shared
+from harvester.ledger.coverage import DONE, STORED, Calendar
+from harvester.model import Batch, Window
+from harvester.sinks.base import (
+    Checkpoint,
+    Sink,
+    StoredWindow,
+    name_in,
+    spec_of,
+)
+from harvester.upkeep.scan import (
+    AT_ONCE,
+    Endpoints,
+    accepted,
+    endpoints_in,
+    guarded_sink,
+    scanned,
+    version_of,
+)
+from harvester.wechat.endpoint import Endpoint
+
+ACCOUNTS_AT_ONCE = 200
+"""Accounts whose calendars are in memory together."""
+
+
+def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
+    """Raise `UsageError` unless the sinks of a run are those of the ledger, by their names."""
+    new, gone = {*mine} - {*known}, {*known} - {*mine}
+    if not new and not gone:
+        return
+
+    def specs(names: Collection[str]) -> list[str]:
+        return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
+
+    at = _at(ledger)
+    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
+    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
+    raise UsageError(
+        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
+        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
+    )
+
+
+def _at(ledger: Ledger) -> str:
+    """The option by which a command names a ledger, empty for one of the user's own."""
+    place = place_of(ledger)
+    if isinstance(place, Path):
+        if place.name == FILE_NAME:
+            return f" --out {shlex.quote(str(place.parent))}"
+        return f" --ledger {shlex.quote(str(place))}"
+    identity = getattr(ledger, "identity", "")
+    return f" --ledger {shlex.quote(identity)}" if identity else ""
+
+
+@asynccontextmanager
+async def exclusively(ledger: Ledger) -> AsyncIterator[None]:
+    """A context in which no run uses an entered ledger; raises `UsageError` if one does."""
+    if (common := shared(ledger)) is None:  # its lock file is held
+        yield
+        return
+    async with common.alone():
+        if not await common.dismiss():  # a frozen one would store what a new sink lacks
+            raise UsageError("workers of this ledger are running; wait until they have ended")
+        yield
+
+
+async def add_sink(
+    ledger: Ledger,
+    sink: Sink,
+    make: Callable[[str], Sink | None],
+    find: Endpoints,
+    now: float | None = None,
+) -> int:
+    """Copy what is stored into a sink and list it; returns the number of windows with records.
+
+    make: creates a listed sink from its name, None if it cannot; find: an interface by its name;
+    now: the Unix time.  Raises `UsageError`, `SinkError`.
+    """
+    sink = guarded_sink(sink)
+    name, known = name_in(sink, ledger.path), await ledger.sinks()
+    if name in known:
+        raise UsageError(f"{sink.identity} is listed already")
+    if not sink.listed:
+        raise UsageError(f"{sink.identity} is not listed; any run may have it")
+    if shared(ledger) is not None and not sink.fenced:
+        raise UsageError(f"{sink.identity} cannot be written by several processes")
+    sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
+    try:
+        entries = await sink.open(await ledger.checkpoint(name))
+        await ledger.commit([], {name: entries})
+        windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
+    finally:
+        await sink.close()
+    await ledger.list_sinks({name: copied})
+    return windows
+
+
+async def remove_sink(ledger: Ledger, name: str) -> None:
+    """Remove a sink from the list, by its name; what is stored in it stays."""
+    known = await ledger.sinks()
+    if name not in known:
+        listed = ", ".join(spec_of(each, ledger.path) for each in known) or "none"
+        raise UsageError(f"{spec_of(name, ledger.path)} is not listed; the sinks are: {listed}")
+    if len(known) == 1:
+        raise UsageError(
+            f"{spec_of(name, ledger.path)} is the only sink of this ledger; add another one first"
+        )
+    await ledger.unlist_sink(name)
+
+
+class Source(NamedTuple):
+    """A listed sink.
+
+    checkpoint: of one that is not open; copied: as of `Ledger.sinks`.
+    """
+
+    sink: Sink
+    checkpoint: Checkpoint | None = None
+    copied: str = ""
+
+
+async def _source(
+    ledger: Ledger, name: str, copied: str, make: Callable[[str], Sink | None]
+) -> Source | None:
+    made = make(name)
+    if made is None:
+        return None
+    return Source(made, await ledger.checkpoint(name), copied)
+
+
+async def copy(
+    ledger: Ledger,
+    name: str,
+    sink: Sink,
+    sources: Iterable[Source],
+    find: Endpoints,
+    now: float | None = None,
+) -> tuple[int, str]:
+    """Copy into an open sink; returns the windows with records, and the value for `list_sinks`.
+
+    Raises `UsageError` if no source can be scanned, though records are stored.
+    """
+    readable = [each for each in sources if each.sink.scan is not None]
+    readable.sort(key=lambda each: each.copied != "")  # first those with records as fetched
+    source = readable[0] if readable else None
+    if source is None and await holds_records(ledger):
+        raise UsageError(
+            f"{sink.identity} does not have what was harvested before, and no sink that has it can"
+            " be read back; use the sinks of the former runs, or another ledger"
+        )
+    stamp = rfc3339(time.time() if now is None else now)
+    filling = _Filling(ledger, name, sink, source, find, stamp)
+    appids = await ledger.accounts()
+    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
+        await filling.accounts(appids[begin : begin + ACCOUNTS_AT_ONCE])
+    return filling.windows, filling.copied
+
+
+async def holds_records(ledger: Ledger) -> bool:
+    """Whether the ledger calls any window with records stored."""
+    appids = await ledger.accounts()
+    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
+        found = await ledger.calendars(appids[begin : begin + ACCOUNTS_AT_ONCE])
+        for calendar in found.values():
+            tally = calendar.stored_tally()
+            if tally is None or tally.records:
+                return True
+    return False
+
+
+class _Filling:
+    """One sink that is being filled.
+
+    windows: copied; copied: as of `Ledger.sinks`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        name: str,
+        sink: Sink,
+        source: Source | None,
+        find: Endpoints,
+        stamp: str,
+    ) -> None:
+        self._ledger = ledger
+        self._name = name
+        self._sink = sink
+        self._source = source
+        self._find = find
+        self._stamp = stamp
+        self.windows = 0
+        self.copied = "" if source is None else source.copied
+
+    async def accounts(self, appids: Sequence[str]) -> None:
+        """Copy what is stored of these accounts."""
+        calendars = await self._ledger.calendars(appids)
+        names = {endpoint for _, endpoint in calendars}
+        has, there = set[str](), set[str]()
+        if self._source is not None:
+            has = {*await endpoints_in(self._source.sink, self._source.checkpoint)}
+        if self._sink.scan is not None:
+            there = {*await endpoints_in(self._sink)}
+        for endpoint in sorted(names):
+            covered: defaultdict[str, list[Days]] = defaultdict(list)
+            if endpoint in has:
+                await self._copy(endpoint, appids, calendars, covered)
+            gaps = [
+                Window(appid, endpoint, *days)
+                for (appid, name), calendar in calendars.items()
+                if name == endpoint
+                for days in without(_stored(calendar), sorted(covered[appid]))
+            ]
+            await self._empty(endpoint, gaps)
+            if endpoint in there:
+                await self._remove(endpoint, appids, calendars)
+
+    async def _copy(
+        self,
+        endpoint: str,
+        appids: Collection[str],
+        calendars: Mapping[Key, Calendar],
+        covered: Mapping[str, list[Days]],
+    ) -> None:
+        """Write the windows of the source that the ledger calls stored."""
+        assert self._source is not None
+        sink, checkpoint = self._source.sink, self._source.checkpoint
+        async for group in scanned(sink, endpoint, appids, checkpoint=checkpoint, records=True):
+            known = [
+                (stored, records)
+                for stored, records in group
+                if is_stored(calendars.get(stored.window[:2]), stored.window)
+            ]
+            batches = [_batch(each, records, self._find(endpoint)) for each, records in known]
+            await self._write(batches)
+            self.windows += len(batches)
+            for batch, (stored, _) in zip(batches, known, strict=True):
+                covered[stored.window.appid].append((stored.window.begin, stored.window.end))
+                if batch.tally != stored.tally:  # a database returns fields in its own order
+                    self.copied = max(self.copied, stored.fetched_at)
+
+    async def _remove(
+        self, endpoint: str, appids: Collection[str], calendars: Mapping[Key, Calendar]
+    ) -> None:
+        """Remove windows from the sink that the ledger does not call stored."""
+        others: list[Window] = []
+        async for group in scanned(self._sink, endpoint, appids):
+            others += [
+                each.window
+                for each, _ in group
+                if not is_stored(calendars.get(each.window[:2]), each.window)
+            ]
+        await self._empty(endpoint, others)
+
+    async def _empty(self, endpoint: str, windows: Sequence[Window]) -> None:
+        known, version = self._find(endpoint), version_of(self._stamp)
+        for begin in range(0, len(windows), AT_ONCE):
+            await self._write(
+                [
+                    Batch(window, [], self._stamp, endpoint=known, version=version, replaces=True)
+                    for window in windows[begin : begin + AT_ONCE]
+                ]
+            )
+
+    async def _write(self, batches: Sequence[Batch]) -> None:
+        if not batches:
+            return
+        fence = {}  # where several share the ledger, no other worker is running now
+        if shared(self._ledger) is None:
+            fence = {batch.window.appid: EPOCH for batch in batches}
+        written = accepted(self._name, await self._sink.write(batches, fence))
+        await self._ledger.commit([], {self._name: written.checkpoint})
+
+
+def is_stored(calendar: Calendar | None, window: Window) -> bool:
+    """Whether the ledger calls exactly this window stored: final, or open with these days."""
+    if calendar is None:
+        return False
+    known = calendar.windows.get(window.begin)
+    if known is not None and known.stored and known.end == window.end:
+        return True
+    return list(calendar.runs(window.begin, window.end, DONE)) == [(window.begin, window.end)]
+
+
+def _stored(calendar: Calendar) -> list[Days]:
+    span = calendar.span()
+    return [] if span is None else list(calendar.runs(*span, STORED))
+
+
+def _batch(
+    stored: StoredWindow, records: list[dict[str, object]], endpoint: Endpoint | None
+) -> Batch:
+    return Batch(
+        stored.window,
+        records,
+        stored.fetched_at,
+        endpoint=endpoint,
+        version=version_of(stored.fetched_at),
+        replaces=True,
+    )

@@ -1,0 +1,226 @@
+"""Reads what is stored in the sinks, and makes stored windows open again (for `--refresh`).
+
+Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import date, datetime
+from itertools import islice
+
+from harvester.base.dates import ONE_DAY, Cut, Days, last_legal_day
+from harvester.base.outside import guard_cancellation, guarded
+from harvester.base.threads import READING, Thread
+from harvester.errors import SinkError
+from harvester.ledger.base import Key, Ledger
+from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
+from harvester.model import Tally, listed, many
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
+from harvester.wechat.endpoint import Endpoint
+
+AT_ONCE = 500
+"""Stored windows that are in memory together."""
+
+Endpoints = Callable[[str], Endpoint | None]
+"""Finds an interface by its name."""
+
+
+async def scanned(
+    sink: Sink,
+    endpoint: str,
+    appids: Collection[str] | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    records: bool = False,
+) -> AsyncIterator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
+    """The stored windows of an interface in groups, with their records if they are wanted."""
+    scan = sink.scan
+    assert scan is not None, f"{sink.identity} cannot be scanned"
+    thread = Thread("harvester-scan", READING)
+    try:
+        error = error_of(sink)
+        found = iter(
+            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint)
+        )
+
+        def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
+            return [
+                (each, list(each.records()) if records else []) for each in islice(found, AT_ONCE)
+            ]
+
+        while group := await guard_cancellation(error, thread.call, some):
+            yield group
+    finally:
+        thread.close()
+
+
+async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
+    """The interfaces that have records in a sink."""
+    thread = Thread("harvester-scan", READING)
+    try:
+        return await guard_cancellation(
+            error_of(sink),
+            thread.call,
+            lambda: sorted(sink.endpoints(checkpoint)) if sink.endpoints else [],
+        )
+    finally:
+        thread.close()
+
+
+async def calendars_in(
+    sinks: Sequence[Sink], endpoints: Sequence[Endpoint], appids: Collection[str]
+) -> dict[Key, Calendar]:
+    """The stored windows of a run without a ledger: they are requested again."""
+    found: defaultdict[Key, Calendar] = defaultdict(Calendar)
+    for sink in sinks:
+        if sink.scan is None:
+            continue
+        there = await endpoints_in(sink)
+        for endpoint in endpoints:
+            if endpoint.name not in there:
+                continue
+            async for group in scanned(sink, endpoint.name, appids):
+                for each, _ in group:
+                    window = each.window
+                    calendar = found[window.appid, window.endpoint]
+                    calendar.apply(Outcome(window, "open", each.tally))
+    return dict(found)
+
+
+# a run with `refresh`
+
+
+async def reopen(
+    ledger: Ledger,
+    sinks: Sequence[Sink],
+    endpoints: Sequence[Endpoint],
+    appids: Collection[str],
+    wall: float,
+) -> None:
+    """Make the final windows of marked ranges open, with the days with which they were stored.
+
+    The first sink that can be scanned shows their days; with line files that takes as long as
+    reading them.  If no sink can be scanned, the days are requested by the grid, and the sums of
+    their years are lost.  Raises `SinkError` if a year that is opened in part differs from the
+    ledger: its sum would be unknown.
+    """
+    marks = await ledger.refreshes(list(appids))
+    if not marks:
+        return
+    known = await ledger.sinks()
+    exact = {sink.identity: not known.get(name_in(sink, ledger.path)) for sink in sinks}
+    readable = [sink for sink in sinks if sink.scan is not None]
+    readable.sort(key=lambda sink: not exact[sink.identity])
+    source = readable[0] if readable else None
+    there = await endpoints_in(source) if source is not None else []
+    done = await ledger.calendars(list(appids))
+    for endpoint in endpoints:
+        marked = {key: days for key, days in marks.items() if key[1] == endpoint.name}
+        final = {key: done[key] for key, days in marked.items()
+                 if key in done and any(done[key].runs(*days, DONE))}  # fmt: skip
+        for key in marked.keys() - final:
+            await ledger.reopen(key, None, [], {})  # nothing is stored: only the mark goes
+        windows: defaultdict[str, list[StoredWindow]] = defaultdict(list)
+        if source is not None and final and endpoint.name in there:
+            async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
+                for each, _ in group:
+                    windows[each.window.appid].append(each)
+        for key, calendar in final.items():
+            if source is None:
+                await ledger.forget(key, marked[key])
+                continue
+            part = _Reopened(key, calendar, marked[key])
+            recent = endpoint.cut is Cut.RECENT  # only windows of this grid can be requested
+            for each in windows[key[0]]:
+                part.add(each, opens=not recent or each.window.end == last_legal_day(wall))
+            sums = part.sums(source.identity, exact=exact[source.identity])
+            await ledger.reopen(key, None if recent else marked[key], part.opened, sums)
+
+
+class _Reopened:
+    """The final windows of one interface of one account: some are opened, the others stay final.
+
+    days: the range in which they are opened.
+    """
+
+    def __init__(self, key: Key, calendar: Calendar, days: Days) -> None:
+        self._key = key
+        self._calendar = calendar
+        self._days = days
+        self._stored: defaultdict[int, Tally] = defaultdict(Tally)  # all of a year
+        self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # the windows that stay final
+        self.opened: list[OpenWindow] = []
+
+    def add(self, stored: StoredWindow, *, opens: bool) -> None:
+        """A window in the sink; opens: it is opened if it is in the range."""
+        _, _, begin, end = stored.window
+        if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
+            return  # it is open already, or was not committed
+        self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
+        if opens and begin <= self._days[1] and self._days[0] <= end:
+            window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
+            self.opened.append(window._replace(fetched_at=stored.fetched_at))
+        else:
+            self._kept[begin.year] = self._kept[begin.year].plus(stored.tally)
+
+    def sums(self, where: str, *, exact: bool) -> dict[int, Tally | None]:
+        """The sums of the windows that stay final, for the years concerned.
+
+        exact: the sink returns records in the form in which they were fetched.  Raises `SinkError`
+        if a year that is opened in part differs from what was fetched: then the right sum of the
+        other part is unknown.
+        """
+        found: dict[int, Tally | None] = {}
+        opened = {window.begin.year for window in self.opened}
+        for year, known in self._calendar.sums.items():
+            if not self._days[0].year <= year <= self._days[1].year and year not in opened:
+                continue
+            stored, kept = self._stored[year], self._kept[year]
+            if not self._is_whole(year) and known is not None:
+                same = stored == known if exact else stored.records == known.records
+                if not same:
+                    raise SinkError(
+                        f"{where}: {' '.join(self._key)} {year} is not as it was fetched"
+                        f" ({many(stored.records, 'record')} are stored, {known.records:,} were"
+                        " fetched); refresh the whole year, or make a new ledger with rebuild"
+                    )
+            found[year] = kept if exact or not kept.records else None
+        return found
+
+    def _is_whole(self, year: int) -> bool:
+        """Whether all final days of a year are in the range."""
+        begin, end = self._days
+        first, last = date(year, 1, 1), date(year, 12, 31)
+        before = begin > first and any(self._calendar.runs(first, begin - ONE_DAY, DONE))
+        after = end < last and any(self._calendar.runs(end + ONE_DAY, last, DONE))
+        return not before and not after
+
+
+def accepted(name: str, written: Written) -> Written:
+    """The result of a write; raises `SinkError` if it has refused accounts."""
+    if written.refused:
+        raise SinkError(
+            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
+            " taken over what is written there; end one of the two"
+        )
+    return written
+
+
+def version_of(fetched_at: str) -> int:
+    """The version of a window that was fetched then: milliseconds of the Unix time."""
+    try:
+        return int(datetime.fromisoformat(fetched_at).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
+def guarded_sink(sink: Sink) -> Sink:
+    """A sink; what one that is not ours raises becomes a `SinkError`."""
+    return guarded(sink, Sink, error_of(sink))
+
+
+def error_of(sink: Sink) -> Callable[[str], SinkError]:
+    """Makes the error of a sink from its cause."""
+    return lambda why: SinkError(f"{sink.identity} failed: {why}")

@@ -1,0 +1,157 @@
+"""Compares the records in a sink with the ledger.
+
+Rule: reads a ledger and a sink, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import NamedTuple
+
+from harvester.errors import SinkAwayError, SinkError, UsageError
+from harvester.ledger.base import Key, Ledger
+from harvester.ledger.coverage import DONE, Calendar
+from harvester.model import Tally, Window, many
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow
+from harvester.upkeep.scan import endpoints_in, scanned
+
+AT_ONCE = 200
+"""Accounts whose calendars are in memory together."""
+
+TURNS = 5
+"""How often a sink is read at most while a run writes it."""
+
+
+class Difference(NamedTuple):
+    """A difference between sink and ledger."""
+
+    where: str
+    what: str
+
+
+@dataclass(slots=True)
+class Verified:
+    """The result for a sink.
+
+    where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it could
+    not be read to its end.  unknown: windows that a run wrote and did not commit.  counted: windows
+    whose records can only be counted (`Ledger.sinks`).
+    """
+
+    where: str
+    unread: str = ""
+    broken: bool = False
+    records: int = 0
+    unknown: int = 0
+    counted: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+async def verify(ledger: Ledger, name: str, sink: Sink, copied: str) -> Verified:
+    """Compare each final year and each open window of a sink that can be scanned."""
+    for _ in range(TURNS):
+        checkpoint = await ledger.checkpoint(name)
+        found = await _verify(ledger, checkpoint, sink, copied)
+        if not found.differences or await ledger.checkpoint(name) == checkpoint:
+            break  # else a run has committed meanwhile
+    return found
+
+
+async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: str) -> Verified:
+    found = Verified(sink.identity)
+    try:
+        endpoints = await endpoints_in(sink, checkpoint)
+        appids, asked = await ledger.accounts(), await ledger.asked()
+        for begin in range(0, max(len(appids), 1), AT_ONCE):
+            some = appids[begin : begin + AT_ONCE]
+            # if all are read at once, accounts that the ledger does not know are found, too
+            wanted = None if len(appids) <= AT_ONCE else some
+            compared = _Compared(found, await ledger.calendars(some), asked, copied)
+            for endpoint in endpoints:
+                async for group in scanned(sink, endpoint, wanted, checkpoint=checkpoint):
+                    for each, _ in group:
+                        compared.add(each)
+            compared.finish()
+    except (UsageError, SinkAwayError) as exc:
+        found.unread = str(exc)
+    except SinkError as exc:
+        found.broken = True
+        found.differences.append(Difference(found.where, str(exc)))
+    return found
+
+
+class _Compared:
+    """Compare a sink with some accounts' calendars; adds to the result."""
+
+    def __init__(
+        self,
+        found: Verified,
+        calendars: Mapping[Key, Calendar],
+        asked: Collection[Key],
+        copied: str,
+    ) -> None:
+        self._found = found
+        self._calendars = calendars
+        self._asked = asked
+        self._copied = copied
+        self._sums: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
+        self._counted: set[tuple[str, str, int]] = set()
+        self._open: set[tuple[str, str, date]] = set()
+
+    def add(self, stored: StoredWindow) -> None:
+        """A window in the sink."""
+        found, (appid, endpoint, begin, end) = self._found, stored.window
+        found.records += stored.tally.records
+        calendar = self._calendars.get((appid, endpoint))
+        if calendar is None and (appid, endpoint) in self._asked:
+            found.unknown += 1  # the first write of a run that was killed
+            return
+        if calendar is None:
+            text = f"{many(stored.tally.records, 'record')} of which the ledger knows nothing"
+            found.differences.append(Difference(str(stored.window), text))
+            return
+        is_counted = stored.fetched_at <= self._copied
+        found.counted += is_counted
+        known = calendar.windows.get(begin)
+        if known is not None and known.stored and known.end == end:
+            if (appid, endpoint, begin) in self._open:
+                found.differences.append(Difference(str(stored.window), "it is stored twice"))
+                return
+            self._open.add((appid, endpoint, begin))
+            if stored.fetched_at > known.fetched_at > "":
+                found.unknown += 1
+            else:
+                self._compare(str(stored.window), stored.tally, known.tally, is_counted)
+        elif list(calendar.runs(begin, end, DONE)) == [(begin, end)]:
+            place = (appid, endpoint, begin.year)
+            self._sums[place] = self._sums[place].plus(stored.tally)
+            if is_counted:
+                self._counted.add(place)
+        else:
+            found.unknown += 1
+
+    def finish(self) -> None:
+        """Compare the sums, and find missing windows."""
+        for (appid, endpoint), calendar in self._calendars.items():
+            for year, tally in sorted(calendar.sums.items()):
+                if tally is not None:
+                    place = (appid, endpoint, year)
+                    here, is_counted = self._sums[place], place in self._counted
+                    self._compare(f"{appid} {endpoint} {year}", here, tally, is_counted)
+            for begin, window in sorted(calendar.windows.items()):
+                if window.stored and (appid, endpoint, begin) not in self._open:
+                    where = str(Window(appid, endpoint, *window.days))
+                    self._compare(where, Tally(), window.tally)
+
+    def _compare(self, where: str, here: Tally, known: Tally, is_counted: bool = False) -> None:
+        if here.records != known.records:
+            stored = f"{many(here.records, 'record')} {'is' if here.records == 1 else 'are'} stored"
+            text = f"{stored}, {known.records:,} were fetched"
+        elif here != known and not is_counted:
+            text = "as many records as were fetched, but not the same ones"
+        else:
+            return
+        self._found.differences.append(Difference(where, text))

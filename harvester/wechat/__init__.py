@@ -1,0 +1,1 @@
+"""WeChat's side: the interfaces, their requests and answers, what their codes mean."""

@@ -1,0 +1,275 @@
+"""WeChat's error codes: what to do after each, and the sentence for the operator.
+
+Rule: tables only; `harvester.wechat.response` and `harvester.engine.attempt` use them.
+
+Sources.  The pages of the interfaces name -1, 40001, 61500, 61501, 61503.  WeChat's general list of
+return codes, as client libraries carry it: the rest.  47009 is in no list; the six
+old article interfaces have answered it since 2026 ("this api is offline, please use the new api"),
+as several clients report.
+
+Where the sources contradict each other:
+
+- 61500 and 61501: the general list and most pages call the first a wrong format of dates and the
+  second a wrong range; getarticlesummary's own page calls 61500 the range and has no 61501.  So the
+  text decides whether a window is split (`harvester.wechat.endpoint.too_long`).
+- 61004: most lists call it an IP address that is not on the platform's white list, as its text says
+  ("access clientip is not registered"); one calls it an interface that was not granted.  The text
+  is trusted.
+- 48001: an unverified or personal account, a permission that is not held, or the wrong kind of
+  token.  The first concerns every interface, the second one: so it stops the interface, and the
+  account once all of its interfaces say so.
+- 40125: a wrong secret; one list repeats the text of a wrong appid.
+- 40001: on a data request the token, on a token request the secret.
+- 45029: one list says that it is about QR codes, another one that an interface was called too
+  often; so it fails its window.
+- 76002, 76004: of the interface that looks up request ids; no page says what the second one means.
+- 50002: an account that is limited; on platforms it passes now and then (a report of 2020).  So a
+  data request, or a platform's request for a token, is tried again before the account stops.
+- 45102: an interface that is blocked for a time, nobody says for how long: as 45011 first, and if
+  that does not help the interface waits for the next day.
+- 61014, 61015, 45063: the wrong kind of token, which concerns one interface or all of them, as
+  48001 does.  41003: a token is missing; one list says that it is the refresh token.
+- 46101, 48009: interfaces that were retired; no list names their successors.
+
+61552 to 61559 and -10094011 are on the page of getgameanalysisdata.  All but 61554 and the last one
+concern fields of the request other than the dates, which are the same in each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harvester.model import Action
+from harvester.wechat.response import Rule
+
+RETRY = Action.RETRY
+RENEW_TOKEN = Action.RENEW_TOKEN
+SLOW_DOWN = Action.SLOW_DOWN
+QUOTA = Action.QUOTA
+NOT_READY = Action.NOT_READY
+FAIL_WINDOW = Action.FAIL_WINDOW
+NO_PERMISSION = Action.NO_PERMISSION
+STOP_ENDPOINT = Action.STOP_ENDPOINT
+STOP_ACCOUNT = Action.STOP_ACCOUNT
+
+_FETCH_AGAIN = "the access token is not valid (any more)"
+_OUR_REQUEST = "WeChat did not understand the request"
+_RETIRED = "WeChat has retired this interface; use the one that has taken its place"
+_NOT_HERE = "a code of another kind of interface, which no figures should answer with"
+_CONSENT = "WeChat waits for the account's administrator to allow this machine's IP address"
+_PLATFORM = "correct it in the platform's console"
+
+_DATA: Mapping[int, Rule] = {
+    # the attempt
+    -1: Rule(RETRY, "WeChat is busy"),
+    40001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    40014: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    41001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    42001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    42007: Rule(RENEW_TOKEN, "the owner changed his password, the token is void"),
+    42006: Rule(RENEW_TOKEN, "the platform's token has expired"),
+    41003: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    41021: Rule(RENEW_TOKEN, "the platform's token is missing"),
+    48012: Rule(RENEW_TOKEN, _FETCH_AGAIN),
+    45011: Rule(SLOW_DOWN, "too many requests in this minute"),
+    45102: Rule(SLOW_DOWN, "WeChat has blocked this interface for a time", QUOTA),
+    -10094011: Rule(SLOW_DOWN, "too many requests to this interface"),
+    # the window; what is wrong with one request says nothing about the next
+    61503: Rule(NOT_READY, "the figures are not ready yet"),
+    61500: Rule(FAIL_WINDOW, "WeChat refused the date, or the range"),
+    61501: Rule(FAIL_WINDOW, "WeChat refused the range of dates"),
+    61554: Rule(FAIL_WINDOW, "WeChat refused the range of time"),
+    40035: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    40097: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    43001: Rule(FAIL_WINDOW, "WeChat wants a GET of this interface"),
+    43002: Rule(FAIL_WINDOW, "WeChat wants a POST of this interface"),
+    43003: Rule(FAIL_WINDOW, "WeChat wants HTTPS; check the base URL"),
+    44002: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    47001: Rule(FAIL_WINDOW, _OUR_REQUEST),
+    45029: Rule(FAIL_WINDOW, f"a limit was reached: {_NOT_HERE}"),
+    48006: Rule(FAIL_WINDOW, "this month's ten resets of the quota are used up"),
+    50005: Rule(FAIL_WINDOW, f"the user does not follow the account: {_NOT_HERE}"),
+    76001: Rule(FAIL_WINDOW, "WeChat knows no such request id, or it is older than seven days"),
+    76002: Rule(FAIL_WINDOW, "WeChat was asked about a request id that cannot be one"),
+    76004: Rule(FAIL_WINDOW, f"it belongs to the look-up of request ids: {_NOT_HERE}"),
+    76003: Rule(FAIL_WINDOW, "the quota was asked for with a path that cannot be one"),
+    76021: Rule(FAIL_WINDOW, "the quota was asked for with a path that WeChat does not know"),
+    76022: Rule(FAIL_WINDOW, "the quota of this path cannot be asked for with this token"),
+    # the interface
+    45009: Rule(QUOTA, "the daily quota of this interface is used up"),
+    47009: Rule(STOP_ENDPOINT, "WeChat has taken this interface offline"),
+    46101: Rule(STOP_ENDPOINT, _RETIRED),
+    48009: Rule(STOP_ENDPOINT, _RETIRED),
+    48001: Rule(
+        NO_PERMISSION,
+        "the account may not use this interface: only verified accounts may, and a platform needs"
+        " its permission set; have it verified, or granted",
+    ),
+    45063: Rule(
+        NO_PERMISSION, "the token is no mini-program's; only mini-programs may use this interface"
+    ),
+    61014: Rule(
+        NO_PERMISSION,
+        "this interface takes only a platform's own token; an account has no use of it",
+    ),
+    61015: Rule(
+        NO_PERMISSION, "the token is a platform's own; give the token of the account in its place"
+    ),
+    43104: Rule(NO_PERMISSION, "the account has no permission for this interface; see its console"),
+    40066: Rule(STOP_ENDPOINT, "WeChat does not know this address; check the interface's path"),
+    42005: Rule(STOP_ENDPOINT, "the account's permission for this interface has expired; renew it"),
+    43007: Rule(STOP_ENDPOINT, "the account has not granted this interface; let it do so"),
+    45040: Rule(
+        STOP_ENDPOINT, "this month's quota of this interface is used up; run again next month"
+    ),
+    50001: Rule(STOP_ENDPOINT, "the account has not granted this interface; let it do so"),
+    61007: Rule(
+        STOP_ENDPOINT,
+        "the account has not granted the platform the permission set of this interface; let it"
+        " authorise again",
+    ),
+    61016: Rule(
+        STOP_ENDPOINT,
+        "the account has not confirmed the permission set of this interface; let it do so",
+    ),
+    61502: Rule(STOP_ENDPOINT, "this kind of mini-program (a game) has no such data"),
+    61552: Rule(STOP_ENDPOINT, "WeChat does not know the metric; correct the request's body"),
+    61553: Rule(STOP_ENDPOINT, "WeChat does not know the granularity; correct the request's body"),
+    61555: Rule(STOP_ENDPOINT, "WeChat does not know a dimension; correct the request's body"),
+    61556: Rule(STOP_ENDPOINT, "a dimension was asked for twice; correct the request's body"),
+    61557: Rule(STOP_ENDPOINT, "the metric has no such granularity; correct the request's body"),
+    61558: Rule(STOP_ENDPOINT, "WeChat has withdrawn the metric; use another one"),
+    61559: Rule(STOP_ENDPOINT, "the metric cannot be grouped; correct the request's body"),
+    # the account
+    40090: Rule(
+        STOP_ACCOUNT, "WeChat refuses this machine's IP address; see the account's console"
+    ),
+    45032: Rule(
+        STOP_ACCOUNT,
+        "this machine's IP address is not on the white list of a special account; ask WeChat",
+    ),
+    45035: Rule(
+        STOP_ACCOUNT, "this machine's IP address is not registered; add it in the account's console"
+    ),
+    48004: Rule(STOP_ACCOUNT, "the interface is banned for this account; ask WeChat"),
+    50002: Rule(RETRY, "the account is limited or frozen; see its console", STOP_ACCOUNT),
+    50004: Rule(STOP_ACCOUNT, "WeChat has punished the account; see its console"),
+    61024: Rule(
+        STOP_ACCOUNT,
+        "WeChat gives the token of this account only to its platform; configure it as an account of"
+        " the platform",
+    ),
+    **{
+        code: Rule(FAIL_WINDOW, f"it belongs to beacons: {_NOT_HERE}")
+        for code in range(9001001, 9001037)
+    },
+}
+
+_TOKEN: Mapping[int, Rule] = {
+    40002: Rule(FAIL_WINDOW, "the token interface refused the kind of grant"),
+    40013: Rule(STOP_ACCOUNT, "the appid is wrong; correct it"),
+    40125: Rule(STOP_ACCOUNT, "the secret is wrong; correct it"),
+    40164: Rule(
+        STOP_ACCOUNT,
+        "this machine's IP address is not on the account's white list; add it in the account's"
+        " console, or run where it is",
+    ),
+    40243: Rule(STOP_ACCOUNT, "the owner has frozen the secret; unfreeze it, then wait 10 minutes"),
+    41002: Rule(STOP_ACCOUNT, "the appid is missing; give it"),
+    41004: Rule(STOP_ACCOUNT, "the secret is missing; give it"),
+    50007: Rule(STOP_ACCOUNT, "the account is frozen; see its console"),
+    89501: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89502: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89503: Rule(STOP_ACCOUNT, f"{_CONSENT}, whom it has sent a message; run again once he has"),
+    89504: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89505: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89506: Rule(
+        STOP_ACCOUNT, "the administrator refused this machine's IP address; run again in 24 hours"
+    ),
+    89507: Rule(
+        STOP_ACCOUNT, "the administrator refused this machine's IP address; run again in an hour"
+    ),
+}
+
+_COMPONENT: Mapping[int, Rule] = {
+    40030: Rule(STOP_ACCOUNT, "the refresh token is not valid; let the account authorise again"),
+    41018: Rule(STOP_ACCOUNT, "the platform's appid is missing; give it"),
+    42002: Rule(STOP_ACCOUNT, "the refresh token has expired; let the account authorise again"),
+    40091: Rule(STOP_ACCOUNT, f"the platform's ticket is not valid; {_PLATFORM}"),
+    40094: Rule(STOP_ACCOUNT, f"the platform's credential is not valid; {_PLATFORM}"),
+    61003: Rule(STOP_ACCOUNT, "the account has not authorised the platform; let it do so"),
+    61004: Rule(
+        STOP_ACCOUNT,
+        "this machine's IP address is not on the platform's white list; add it in its console",
+    ),
+    61005: Rule(
+        NOT_READY,
+        "the platform's ticket has expired; WeChat pushes the next one within 10 minutes",
+    ),
+    61006: Rule(
+        NOT_READY,
+        "the platform's ticket is not valid; WeChat pushes the next one within 10 minutes; if that"
+        " one is refused too, see the platform's console",
+    ),
+    61009: Rule(
+        STOP_ACCOUNT, "the authorisation code is not valid; let the account authorise again"
+    ),
+    61010: Rule(
+        STOP_ACCOUNT, "the authorisation code has expired; let the account authorise again"
+    ),
+    61011: Rule(STOP_ACCOUNT, f"the platform is not valid; {_PLATFORM}"),
+    61023: Rule(
+        STOP_ACCOUNT,
+        "the refresh token is not valid; read it again from the list of authorised accounts, or"
+        " let the account authorise again",
+    ),
+}
+
+ERRORS: Mapping[int, Rule] = {**_TOKEN, **_COMPONENT, **_DATA}
+"""What to do after an errcode on a data request; a code that is not here fails its window."""
+
+TOKEN_ERRORS: Mapping[int, Rule] = {
+    **{code: rule for code, rule in ERRORS.items() if rule.action is STOP_ACCOUNT},
+    **_TOKEN,
+    -1: ERRORS[-1],
+    45009: Rule(QUOTA, "the day's quota of token fetches is used up"),
+    45011: ERRORS[45011],
+    50002: Rule(STOP_ACCOUNT, ERRORS[50002].advice),
+    40001: Rule(STOP_ACCOUNT, "the secret is wrong, or not the latest; correct it, or reset it"),
+    40002: Rule(STOP_ACCOUNT, _TOKEN[40002].advice),
+    48001: Rule(STOP_ACCOUNT, "the account may not fetch tokens here; see its console"),
+}
+"""What to do after an errcode on a token request; a code that is not here stops the account."""
+
+COMPONENT_ERRORS: Mapping[int, Rule] = {
+    **TOKEN_ERRORS,
+    **_COMPONENT,
+    50002: ERRORS[50002],
+    40001: Rule(STOP_ACCOUNT, "the platform's secret is wrong, or not the latest; correct it"),
+    40013: Rule(STOP_ACCOUNT, "the platform's appid is wrong; correct it"),
+    40125: Rule(STOP_ACCOUNT, "the platform's secret is wrong; correct it"),
+}
+"""The same for a third-party platform's request for its own token, with a ticket."""
+
+_SPENT = "the platform's token is not valid (any more)"
+_REFUSED = (40001, 40014, 41001, 41021, 42001, 42006, 48012)
+_REFRESH = (
+    "the account's refresh token is not valid; read it again from the list of authorised accounts,"
+    " or let the account authorise the platform again"
+)
+
+AUTHORIZER_ERRORS: Mapping[int, Rule] = {
+    **COMPONENT_ERRORS,
+    **{code: Rule(RENEW_TOKEN, _SPENT) for code in _REFUSED},
+    40030: Rule(STOP_ACCOUNT, _REFRESH),
+    42002: Rule(STOP_ACCOUNT, _REFRESH),
+    42007: Rule(
+        STOP_ACCOUNT, "the owner changed his password; let the account authorise the platform again"
+    ),
+    61005: Rule(STOP_ACCOUNT, f"the platform's ticket has expired; {_PLATFORM}"),
+    61006: Rule(STOP_ACCOUNT, f"the platform's ticket is not valid; {_PLATFORM}"),
+    61007: Rule(STOP_ACCOUNT, ERRORS[61007].advice),
+    61023: Rule(STOP_ACCOUNT, _REFRESH),
+}
+"""The same for a platform's request for an account's token; a refusal here concerns the platform's
+own token."""

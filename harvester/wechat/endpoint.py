@@ -1,0 +1,437 @@
+"""What an interface is to the engine, and the usual JSON shape of one.
+
+Rule: pure; from a window to a request, from a response to a verdict.  Which interfaces exist,
+and what their error codes mean, is data in `harvester.wechat.interfaces`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from operator import itemgetter
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from harvester.base.codec import MalformedError, encode, parse
+from harvester.base.dates import ONE_DAY, Cut, Grid, Load, last_settled_day, settles_at
+from harvester.errors import UsageError
+from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.wechat.response import Rule, code_of, read, refusal
+
+_OBJECTS = {dict}
+_OF_THE_ANSWER = {"errcode", "errmsg", "is_delay"}
+"""Fields that say that an answer is correct or late; they are not figures."""
+_NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
+_DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
+UNIX = "unix"
+"""A format of days in a request: the Unix time of the first midnight in China, and of the one that
+ends the last day."""
+_DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", UNIX)
+_SPEAKS_OF_RANGE = re.compile(r"range|span", re.IGNORECASE)
+EARLIEST = date(2000, 1, 1)
+"""The first day that an interface can have.  WeChat is younger, and files of lines count days from
+then on."""
+DATE_FORMAT, DATE_RANGE = 61500, 61501
+"""The two codes about dates.  Most pages call the first one the format and the second one the
+range, getarticlesummary's own page calls the first one the range: the text decides."""
+
+
+def check_name(name: object) -> str:
+    """An interface's name, checked to be usable as a folder and a table; raises `UsageError`."""
+    if isinstance(name, str) and _NAME.fullmatch(name) and not _DEVICE.fullmatch(name):
+        return name
+    shown = f"{name!r}"[:80]
+    raise UsageError(
+        f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
+        " digits, _ and -, a letter first"
+    )
+
+
+def check_endpoint(name: object, first_day: Any) -> None:
+    """Check an interface's name and first day; raises `UsageError`."""
+    check_name(name)
+    is_day = isinstance(first_day, date) and not isinstance(first_day, datetime)
+    if not is_day or first_day < EARLIEST:
+        raise UsageError(
+            f"interface {name}: first_day {first_day} is not a day from {EARLIEST} on; no interface"
+            " of WeChat has older figures"
+        )
+
+
+class Field(NamedTuple):
+    """One field of a record.
+
+    type: ``date``, ``int``, ``float``, ``str``, ``bool``, ``object`` or ``list``; a date is a day
+        as the interface writes it.
+    fields: of an object, or of each item of a list of objects; item: the type of a list's items.
+    label: its title in Chinese.
+    """
+
+    name: str
+    type: str
+    meaning: str = ""
+    fields: tuple[Field, ...] = ()
+    item: str = "object"
+    label: str = ""
+
+
+class Endpoint(Protocol):
+    """One interface.
+
+    name: as users type it, and the name of its folder or table.
+    group: the group that it is asked for with, or an empty string.
+    first_day: the first day that has data.
+    cut, span: how a range is cut into windows, and the most days of one.
+    settled_hour: the hour in China from which yesterday can be asked for.
+    late_days: days for which a window's figures still change, its last day included; 0: none.  If a
+        record has a list of entries with a day each, the last one's day is the last of these.
+    daily: the interface has a row for every day: a day without one is late, never zero.
+    day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
+        within an object; empty if it names none.
+    retired: WeChat has taken it offline; only its own name requests it, no group does.
+    successors: the interfaces that WeChat names instead.
+    fields: of a record, as far as they are known.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def first_day(self) -> date: ...
+    @property
+    def cut(self) -> Cut: ...
+    @property
+    def span(self) -> int: ...
+    @property
+    def settled_hour(self) -> int: ...
+    @property
+    def late_days(self) -> int: ...
+    @property
+    def daily(self) -> bool: ...
+    @property
+    def day_field(self) -> str: ...
+    @property
+    def retired(self) -> bool: ...
+    @property
+    def successors(self) -> tuple[str, ...]: ...
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
+
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        """The request for a window, or a later page of it; ``token.query`` carries the token."""
+        ...
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        """What a response means, its records if it is DONE.  Any bytes result in a verdict."""
+        ...
+
+    def quota_request(self, token: Token) -> Request | None:
+        """The request that asks how many calls are left today, or None if that cannot be asked."""
+        ...
+
+
+LATE_DAYS = 3
+"""Days for which a day without a row, or the last entry of a list that grows, may be late.  WeChat
+does not document it: days have been missing in silence, without ``is_delay``, for more than 24
+hours."""
+
+
+def has_each_day(endpoint: Endpoint) -> bool:
+    """Whether the interface has a row for every day; a user's `Endpoint` may not say."""
+    return bool(getattr(endpoint, "daily", False))
+
+
+def final_at(endpoint: Endpoint, end: date) -> float:
+    """The Unix time from which the figures of a window that ends then no longer change."""
+    return settles_at(_grown(endpoint, end), endpoint.settled_hour)
+
+
+def late_until(endpoint: Endpoint, end: date) -> float:
+    """The Unix time until which a window that ends then may lack a day's row that is only late."""
+    return settles_at(end + LATE_DAYS * ONE_DAY, endpoint.settled_hour)
+
+
+def entry_late_until(endpoint: Endpoint, end: date) -> float:
+    """The same of the last entry of a list that grows; 0 if the interface has none."""
+    return late_until(endpoint, _grown(endpoint, end)) if _entries(endpoint) else 0.0
+
+
+def _grown(endpoint: Endpoint, end: date) -> date:
+    """The last day whose figures a window that ends then gets."""
+    return end + max(endpoint.late_days - 1, 0) * ONE_DAY
+
+
+def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
+    """The list of a record that grows by an entry a day, and the field of its day."""
+    if endpoint.late_days:
+        for each in endpoint.fields:
+            for part in each.fields:
+                if each.type == "list" and part.type == "date":
+                    return each.name, part.name
+    return None
+
+
+def has_last_entry(endpoint: Endpoint, records: Sequence[dict[str, Any]], end: date) -> bool:
+    """Whether the list of each record has the entry of the last day for which it grows."""
+    entries = _entries(endpoint)
+    if entries is None:
+        return True
+    name, day = entries
+    for record in records:
+        last = _grown(endpoint, day_of(in_record(record, endpoint.day_field)) or end)
+        items = record.get(name)
+        days = [day_of(in_record(item, day)) for item in items] if isinstance(items, list) else []
+        if not any(each is not None and each >= last for each in days):
+            return False
+    return True
+
+
+def grid(endpoint: Endpoint, last: date) -> Grid:
+    """How an interface's days are cut; last: the last day that can be asked for."""
+    return Grid(endpoint.cut, endpoint.span, endpoint.first_day, last)
+
+
+def load_of(endpoint: Endpoint, end: date, calls: int, spent: int, now: float) -> Load:
+    """What the calls that are left, up to an end, need of an interface's daily quota."""
+    moves_on = end == last_settled_day(now, endpoint.settled_hour)
+    period = {Cut.DAYS: endpoint.span, Cut.WEEK: 7, Cut.MONTH: 30}.get(endpoint.cut, 1)
+    by_the_day = endpoint.cut in (Cut.DAYS, Cut.RECENT)
+    return Load(calls, spent, end, moves_on and by_the_day, endpoint.late_days, period)
+
+
+@dataclass(frozen=True)
+class JsonEndpoint:
+    """An interface that takes two days as JSON and answers a ``list``.
+
+    An answer is empty only if its list is there and empty.  One without the list, one whose rows
+    are all of other days, and, where ``rows`` is empty, one without any field that is known are
+    tried again: an error in a gateway's own format must not be taken for an empty day.
+
+    path: below the base URL.
+    errors: errcode to rule; a code that is not there fails its window.
+    dates: how a day is written in the request, ``%Y-%m-%d``, ``%Y%m%d`` or ``unix``.
+    begin_key, end_key: the names of the two days in the request's body, the same name if it takes
+        one day, which is sent once; body: what else it holds.
+    asks_first_day: the request names only the first day of the window (a week or a month that is
+        answered for any day of it).
+    rows: the field that holds the records; empty: the whole answer is one record.
+    lifts: fields beside ``rows`` that belong to each record.
+    day_field: the field of a record that names its day (``stat_item.date``: of an object in it); a
+        record of a day that was not requested is left out.  Empty: there is none.
+    key: the fields that identify a record of an account.
+    record_type: the name of its records' type in `harvester.wechat.types`, as GetUserSummary.
+    permission_set: the number of the group of rights that an account must grant to a third-party
+        platform before the platform may call the interface; cloud_call: the name in
+        cloud functions; title: one line about it; label: its title in Chinese; page: WeChat's own
+        page.
+
+    Raises `UsageError` for an invalid name, span, hour, format of dates or body.
+    """
+
+    method: ClassVar[str] = "POST"
+
+    name: str
+    path: str
+    first_day: date
+    span: int = 1
+    settled_hour: int = 8
+    errors: Mapping[int, Rule] = field(default_factory=dict, repr=False)
+    successors: tuple[str, ...] = ()
+    title: str = ""
+    label: str = ""
+    group: str = ""
+    cut: Cut = Cut.DAYS
+    asks_first_day: bool = False
+    dates: str = "%Y-%m-%d"
+    begin_key: str = "begin_date"
+    end_key: str = "end_date"
+    body: Mapping[str, Any] = field(default_factory=dict)
+    rows: str = "list"
+    lifts: tuple[str, ...] = ()
+    day_field: str = "ref_date"
+    late_days: int = 0
+    daily: bool = False
+    retired: bool = False
+    key: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+    record_type: str = ""
+    permission_set: str = ""
+    cloud_call: str = ""
+    page: str = ""
+
+    def __post_init__(self) -> None:
+        check_endpoint(self.name, self.first_day)
+        if self.span < 1 or not 0 <= self.settled_hour <= 23 or self.late_days < 0:
+            raise UsageError(
+                f"interface {self.name}: span is at least 1, settled_hour 0 to 23, late_days"
+                " at least 0"
+            )
+        if self.dates not in _DATE_FORMATS:
+            raise UsageError(f"interface {self.name}: dates is {' or '.join(_DATE_FORMATS)}")
+        days = {self.begin_key, self.end_key}
+        if "" in days | self.body.keys() or days & self.body.keys():
+            raise UsageError(
+                f"interface {self.name}: begin_key, end_key and the keys of body are names that"
+                " differ"
+            )
+        one_day = self.asks_first_day or (self.cut is Cut.DAYS and self.span == 1)
+        if len(days) == 1 and not one_day:
+            raise UsageError(
+                f"interface {self.name}: begin_key and end_key are one key, so a request names one"
+                ' day; that goes with span = 1 and cut = "days", or with asks_first_day'
+            )
+        if not _is_json(self.body):
+            raise UsageError(f"interface {self.name}: body holds what JSON cannot hold")
+
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        """A POST with the window's two days in its body and the token in the query."""
+        first, last = window.begin, window.begin if self.asks_first_day else window.end
+        begin: str | int
+        end: str | int
+        if self.dates == "%Y-%m-%d":
+            begin, end = first.isoformat(), last.isoformat()
+        elif self.dates == UNIX:
+            begin, end = int(settles_at(first - ONE_DAY, 0)), int(settles_at(last, 0))
+        else:
+            begin, end = first.strftime(self.dates), last.strftime(self.dates)
+        given = {self.begin_key: begin, self.end_key: end, **self.body}
+        if self.begin_key == self.end_key:
+            given[self.begin_key] = begin
+        return Request("POST", self.path, token.query, encode(given))
+
+    def quota_request(self, token: Token) -> Request | None:
+        """A POST to quota/get with this interface's path.
+
+        A platform asks with the account's token as well: WeChat takes the platform's own token only
+        for the platform's own interfaces.
+        """
+        body = encode({"cgi_path": self.path})
+        return Request("POST", "/cgi-bin/openapi/quota/get", token.query, body)
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        """DONE with the records of ``rows``, or what the errcode's rule says."""
+        answer = read(response)
+        if isinstance(answer, Verdict):
+            return answer
+        code = code_of(answer)
+        if code is None:
+            return Verdict(Action.RETRY, "the answer's errcode is not a number")
+        if code:
+            return self._refused(answer, window)
+        return self._done(answer, window)
+
+    def _done(self, answer: dict[str, Any], window: Window) -> Verdict:
+        if not self.rows:
+            return self._whole(answer, window)
+        if self.rows not in answer:
+            return Verdict(Action.RETRY, f"the answer has no {self.rows}")
+        records = answer[self.rows]
+        if not isinstance(records, list) or not {*map(type, records)} <= _OBJECTS:
+            return Verdict(Action.RETRY, f"the answer's {self.rows} is not a list of objects")
+        if self.lifts:
+            beside = {name: answer[name] for name in self.lifts if name in answer}
+            records = [{**beside, **record} for record in records]
+        return self._asked(records, answer, window)
+
+    def _whole(self, answer: dict[str, Any], window: Window) -> Verdict:
+        """The whole answer as one record."""
+        record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
+        known = [each.name for each in self.fields]
+        known += [self.day_field.partition(".")[0]] if self.day_field else []
+        if not (any(name in record for name in known) if known else record):
+            figures = f"none of {', '.join(dict.fromkeys(known))}" if known else "no figures"
+            return Verdict(Action.RETRY, f"the answer has {figures}")
+        return self._asked([record], answer, window)
+
+    def _asked(
+        self, records: list[dict[str, Any]], answer: dict[str, Any], window: Window
+    ) -> Verdict:
+        """DONE with those records that are of the window."""
+        said = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
+        delayed = any(map(_is_true, said))
+        if not self.day_field:
+            return Verdict(Action.DONE, records=records, delayed=delayed)
+        asked = within(records, self.day_field, window)
+        foreign = len(records) - len(asked)
+        if foreign and not asked:
+            return Verdict(Action.RETRY, "the answer has only rows of days that were not asked for")
+        return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
+
+    def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
+        verdict = refusal(answer, self.errors)
+        if verdict.action is Action.STOP_ENDPOINT and self.successors:
+            names = ", ".join(self.successors)
+            return verdict._replace(message=f"{verdict.message}; its successors are {names}")
+        return too_long(verdict, answer, window) if self.cut is Cut.DAYS else verdict
+
+
+def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Verdict:
+    """SPLIT in place of a refusal of the range, if the window has more than one day."""
+    if window.begin == window.end or verdict.code not in (DATE_FORMAT, DATE_RANGE):
+        return verdict
+    said = answer.get("errmsg")
+    speaks_of_range = isinstance(said, str) and _SPEAKS_OF_RANGE.search(said) is not None
+    if verdict.code == DATE_RANGE or speaks_of_range:
+        return verdict._replace(action=Action.SPLIT)
+    return verdict
+
+
+def _is_true(value: object) -> bool:
+    """``is_delay`` has been seen as a boolean and as a string; 1 would mean the same."""
+    return str(value).strip().lower() in ("true", "1")
+
+
+def _is_json(body: Mapping[str, Any]) -> bool:
+    """Whether a body arrives as it was written: a date would come as text, an infinity as null."""
+    try:
+        return bool(parse(encode(body)) == body)
+    except (TypeError, MalformedError):
+        return False
+
+
+def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
+    """The records of the window's days; one that names no day belongs to it.
+
+    ``records`` itself if all of them name its one day: mostly they do, and that is seen at once.
+    """
+    begin, end = window.begin, window.end
+    try:
+        if begin == end and {*map(itemgetter(day_field), records)} == {begin.isoformat()}:
+            return records
+    except (KeyError, TypeError):
+        pass
+    return [record for record in records if _lies_in(in_record(record, day_field), begin, end)]
+
+
+def in_record(record: Any, field: str) -> Any:
+    """What a field of a record holds, or (``stat_item.date``) of an object in it; None if not."""
+    for name in field.split("."):
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def _lies_in(value: object, begin: date, end: date) -> bool:
+    day = day_of(value)
+    return day is None or begin <= day <= end
+
+
+def day_of(value: object) -> date | None:
+    """The day, or the first day of the week or month, that a field names.
+
+    WeChat writes ``2024-01-31``, ``20240131``, ``20240129-20240204`` and ``202401``.
+    """
+    if isinstance(value, int):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    digits = value.replace("-", "")
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    if len(digits) == 6:
+        digits += "01"
+    try:
+        return date.fromisoformat(f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}")
+    except ValueError:
+        return None

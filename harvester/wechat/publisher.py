@@ -1,0 +1,128 @@
+"""What an account earns as a traffic owner: one address, an action each, answers in pages.
+
+Rule: only the format of ``/publisher/stat``; the catalogue lists its actions.
+
+From WeChat's page on ad statistics and the clients that follow it: a GET whose query holds
+``action``, ``page`` (from 1), ``page_size`` (90 at the most), ``start_date`` and ``end_date``; an
+answer holds ``base_resp`` {``ret``, ``err_msg``}, ``list``, ``summary`` and ``total_num``.  A
+refusal comes with ``base_resp``, or with ``ret`` and ``err_msg`` at the top, or, from the gateway
+before it, with ``errcode`` and ``errmsg`` as everywhere.  As an errcode 45009 is the day's quota.
+As a ``ret`` it reads "too frequent, try later": the account slows down as after 45011, and only if
+that does not help the interface waits for the next day.
+
+``summary`` is left out: it is the sum of the listed rows.  The sums beside ``settlement_list``
+(``revenue_all``, ``penalty_all`` and so on) do not follow from its entries, so each entry includes
+them; an answer without any entry is one record of these sums: WeChat has been seen to leave
+the list out while the income of the month is not settled.  Of the other actions an answer is empty
+if its list is there, or ``total_num`` is 0; otherwise it is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from harvester.base.dates import Cut
+from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.wechat.codes import ERRORS
+from harvester.wechat.endpoint import JsonEndpoint, too_long
+from harvester.wechat.response import Rule, code_of, read, refusal
+
+PAGE_SIZE = 90
+"""Rows of a page, the most that WeChat returns."""
+
+PUBLISHER_ERRORS: Mapping[int, Rule] = {
+    **ERRORS,
+    1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused a parameter of the request"),
+    2009: Rule(
+        Action.STOP_ENDPOINT,
+        "the account is no traffic owner (any more), and others have no such figures",
+    ),
+    45009: Rule(
+        Action.SLOW_DOWN, "too many requests to the publisher interface; try later", Action.QUOTA
+    ),
+    45010: Rule(
+        Action.STOP_ENDPOINT,
+        "there is no such interface for this account; only accounts with the traffic-owner function"
+        " have these figures, and those by ad unit only mini-programs",
+    ),
+}
+"""What to do after a ``ret`` of the publisher interface, or an errcode that `ERRORS` lacks."""
+
+
+@dataclass(frozen=True)
+class PublisherEndpoint(JsonEndpoint):
+    """One action of ``/publisher/stat``; its name is the action.
+
+    dated: whether it takes days; a list of what there is now does not.
+
+    Whether there is another page: a page that is not full is the last one.  An answer does not say
+    which page it is, so after a last page that is full an empty one is asked for.
+    """
+
+    method: ClassVar[str] = "GET"
+
+    dated: bool = True
+
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        """A GET for one page of the window's days."""
+        query = (
+            ("action", self.name),
+            *token.query,
+            ("page", str(page)),
+            ("page_size", str(PAGE_SIZE)),
+        )
+        days = (
+            ("start_date", window.begin.isoformat()),
+            ("end_date", window.end.isoformat()),
+        )
+        return Request("GET", self.path, query + days if self.dated else query)
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        """DONE with the rows of the page, ``more`` if another one follows, or a refusal."""
+        answer = read(response)
+        if isinstance(answer, Verdict):
+            return answer
+        said = _in_usual_words(answer)
+        code = code_of(said)
+        if code is None:
+            return Verdict(Action.RETRY, "the answer's ret or errcode is not a number")
+        if code:
+            rules = ERRORS if said is answer and code in ERRORS else self.errors
+            verdict = refusal(said, rules)
+            return too_long(verdict, said, window) if self.cut is Cut.DAYS else verdict
+        if self.rows not in answer and "base_resp" not in answer:
+            return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")
+        return self._page(answer, window)
+
+    def _page(self, answer: dict[str, Any], window: Window) -> Verdict:
+        verdict = self._unlisted(answer, window) or self._done(answer, window)
+        if verdict.action is not Action.DONE:
+            return verdict
+        full = len(answer.get(self.rows) or ()) >= PAGE_SIZE
+        return verdict._replace(more=full and _number(answer.get("total_num")) != PAGE_SIZE)
+
+    def _unlisted(self, answer: dict[str, Any], window: Window) -> Verdict | None:
+        """The meaning of an answer without rows: only sums, or nothing."""
+        total = answer.get("total_num")
+        sums = {name: answer[name] for name in self.lifts if name in answer}
+        nothing = total in (0, "0") or (total is None and sums)
+        if answer.get(self.rows) or not nothing:
+            return None
+        return self._asked([sums] if sums else [], answer, window)
+
+
+def _in_usual_words(answer: dict[str, Any]) -> dict[str, Any]:
+    """The refusal of an answer as errcode and errmsg, in any of its forms."""
+    if code_of(answer) != 0:
+        return answer
+    base = answer.get("base_resp")
+    where = base if isinstance(base, dict) and "ret" in base else answer
+    return {"errcode": where.get("ret"), "errmsg": where.get("err_msg")}
+
+
+def _number(value: object) -> int:
+    """A number that may be written as text; 0 for anything else."""
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < 18 else 0

@@ -1,0 +1,150 @@
+"""Parses the bytes of an answer into an object, an errcode, or a refusal.
+
+Rule: pure; any bytes result in a value or a verdict.  What an errcode requires is a table that the
+caller passes in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from harvester.base.codec import MalformedError, parse
+from harvester.model import Action, Response, Verdict
+
+_BEYOND_CODES = 10**18
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_RID = re.compile(r"rid:\s*([0-9A-Za-z-]+)|hint:\s*\[([^\]]*)\]")
+_LONGEST_TEXT, _LONGEST_RID = 500, 100
+"""The most characters of an errmsg and of a request id that are kept."""
+
+MAX_VALUES = 500_000
+"""The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
+memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
+_SMALL = 64 * 1024
+
+
+class Rule(NamedTuple):
+    """What to do after one errcode, and the sentence for the operator.
+
+    then: what to do once no attempt is left, of an action that tries again.
+    """
+
+    action: Action
+    advice: str
+    then: Action | None = None
+
+
+class Quota(NamedTuple):
+    """What quota/get answers of one path: calls of a day, and those left today.
+
+    calls, seconds: the rate that is said to be allowed, 0 if none is.  It is not trusted: real
+    limits of a minute are lower, and it has been answered while 45009 was.
+    """
+
+    daily: int
+    left: int
+    calls: int = 0
+    seconds: int = 0
+
+
+def quota_in(answer: Mapping[str, Any]) -> Quota | None:
+    """The quota in an answer of quota/get, None if it holds none.
+
+    The shape, from WeChat's page: ``{"quota": {"daily_limit", "used", "remain"}, "rate_limit":
+    {"call_count", "refresh_second"}, "component_rate_limit": {…}}``.
+    """
+    daily, left = _numbers(answer.get("quota"), "daily_limit", "remain")
+    calls, seconds = _numbers(answer.get("rate_limit"), "call_count", "refresh_second")
+    if daily is None or left is None:
+        return None
+    return Quota(daily, left, calls, seconds) if calls and seconds else Quota(daily, left)
+
+
+def _numbers(given: object, *names: str) -> list[int | None]:
+    """The whole numbers of an object; None for what is none."""
+    found = [given.get(name) if isinstance(given, dict) else None for name in names]
+    return [each if type(each) is int else None for each in found]
+
+
+def read(response: Response) -> dict[str, Any] | Verdict:
+    """The JSON object of a response, or the verdict if there is none.
+
+    The content type is ignored: WeChat sends JSON as text/plain, too.
+    """
+    status, body = response
+    if status != 200:
+        return _http_verdict(status)
+    if not body.strip():
+        return Verdict(Action.RETRY, "the answer was empty")
+    if len(body) > _SMALL and _most_values(body) > MAX_VALUES:
+        return Verdict(Action.RETRY, f"the answer held more than {MAX_VALUES:,} values")
+    try:
+        answer = parse(body)
+    except MalformedError:
+        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
+        return Verdict(Action.RETRY, f"the answer was {kind}")
+    if not isinstance(answer, dict):
+        return Verdict(Action.RETRY, "the answer was JSON, but not an object")
+    return answer
+
+
+def _most_values(body: bytes) -> int:
+    """The most values a body can hold: each follows a bracket, a brace or a comma."""
+    return body.count(b",") + body.count(b"{") + body.count(b"[")
+
+
+def _http_verdict(status: int) -> Verdict:
+    if status >= 500 or status in (408, 425):
+        return Verdict(Action.RETRY, f"HTTP {status}")
+    if status == 429:
+        return Verdict(Action.SLOW_DOWN, "HTTP 429")
+    if status == 404:
+        return Verdict(
+            Action.STOP_ENDPOINT, "HTTP 404: there is no such path there; check the base URL"
+        )
+    if 300 <= status < 400:
+        return Verdict(
+            Action.STOP_ENDPOINT,
+            f"HTTP {status}: redirects are not followed, since the token would go along;"
+            " check the base URL",
+        )
+    return Verdict(Action.FAIL_WINDOW, f"HTTP {status}")
+
+
+def code_of(answer: Mapping[str, Any]) -> int | None:
+    """The errcode of an answer, 0 if it has none, None if it is no whole number.
+
+    A string of digits counts as a number: some client libraries convert it.
+    """
+    code = answer.get("errcode")
+    if code is None:
+        return 0
+    if isinstance(code, str) and _INTEGER.fullmatch(code):
+        return int(code)
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    return code if type(code) is int and abs(code) < _BEYOND_CODES else None
+
+
+def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
+    """The verdict on an answer that has an errcode."""
+    code = code_of(answer) or 0
+    given = answer.get("errmsg")
+    text = _line(given) if isinstance(given, str) else ""
+    found = _RID.search(text)
+    rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
+    rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
+    said = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
+    message = f"errcode {code} ({said})"
+    if rule.advice:
+        message += f": {rule.advice}"
+    return Verdict(rule.action, message, code, rid, then=rule.then)
+
+
+def _line(text: str) -> str:
+    """A server's text on one line, without control characters, for use in messages."""
+    if not text.isprintable():
+        text = "".join([char if char.isprintable() else " " for char in text])
+    return text.strip()
