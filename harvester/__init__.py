@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from harvester.events import Event, Failure, Report
     from harvester.job import Job
     from harvester.ledger import Ledger, SqliteLedger
-    from harvester.model import Account, Batch, Request, Response, Stored, Tally, Token, Window
+    from harvester.model import (
+        Account,
+        Batch,
+        Endpoint,
+        Request,
+        Response,
+        Stored,
+        Tally,
+        Token,
+        Window,
+    )
     from harvester.reading import StoredRecords, export, read
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.jsonl.sink import JsonLines
@@ -41,7 +51,7 @@ if TYPE_CHECKING:
     from harvester.tokens.platform import Platform
     from harvester.tokens.stores import FileStore, MemoryStore, TokenStore
     from harvester.transport import Transport
-    from harvester.wechat.endpoint import Endpoint, JsonEndpoint
+    from harvester.wechat.endpoint import JsonEndpoint
 
 __version__ = "0.1.0"
 
@@ -102,7 +112,7 @@ _HOMES = {
     for home, names in {
         "harvester.api": ("Records", "run", "run_sync", "stream"),
         "harvester.tokens.platform": ("Platform",),
-        "harvester.wechat.endpoint": ("Endpoint", "JsonEndpoint"),
+        "harvester.wechat.endpoint": ("JsonEndpoint",),
         "harvester.errors": (
             "AccountError",
             "AttemptError",
@@ -124,6 +134,7 @@ _HOMES = {
         "harvester.model": (
             "Account",
             "Batch",
+            "Endpoint",
             "Request",
             "Response",
             "Stored",

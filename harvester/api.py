@@ -44,7 +44,7 @@ from harvester.ledger import (
     open_ledger,
 )
 from harvester.ledger.base import shared
-from harvester.model import Account, Batch
+from harvester.model import Account, Batch, Endpoint
 from harvester.sinks.base import (
     NEEDED,
     Checkpoint,
@@ -57,7 +57,7 @@ from harvester.tokens.official import provider_for
 from harvester.tokens.stores import open_store
 from harvester.transport import BASE_URL, HttpTransport, Transport
 from harvester.upkeep.scan import guarded_sink
-from harvester.wechat.endpoint import Endpoint, check_endpoint
+from harvester.wechat.endpoint import check_endpoint
 
 if TYPE_CHECKING:
     from harvester.exports.base import Target

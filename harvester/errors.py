@@ -26,10 +26,8 @@ Rule: no message holds a secret or a token.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from harvester.events import Report
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 _USER = re.compile(
     r"(?is)\b(?!(?:postgresql|mysql)://[\w.%-]+@[^@\s]*(?:\s|$))"  # with a user alone
@@ -54,6 +52,19 @@ def needs(what: str, extra: str) -> str:
     """The sentence about a library that is missing: what needs it, and what to type."""
     package = f"'wechat-harvester[{extra}]'"
     return f"{what}: pip install {package}, or pipx inject wechat-harvester {package}"
+
+
+class Summary(Protocol):
+    """What an error has of a run: its `harvester.Report`."""
+
+    state: str
+    records: int
+    until: float | None
+    notes: list[str]
+
+    @property
+    def failures(self) -> Sequence[Any]: ...
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 class HarvestError(Exception):
@@ -101,7 +112,7 @@ class RunError(HarvestError):
     ``report`` is the `Report` of what was done until then, or None if nothing was begun.
     """
 
-    report: Report | None = None
+    report: Summary | None = None
 
 
 class NetworkError(RunError):
@@ -138,10 +149,10 @@ class IncompleteError(HarvestError):
     ``state``, ``until`` and ``failures`` say what is missing.
     """
 
-    def __init__(self, message: str, report: Report) -> None:
+    def __init__(self, message: str, report: Summary) -> None:
         super().__init__(message)
         self.report = report
 
-    def __reduce__(self) -> tuple[type[IncompleteError], tuple[str, Report]]:
+    def __reduce__(self) -> tuple[type[IncompleteError], tuple[str, Summary]]:
         """Pickle it with its report, for other processes."""
         return type(self), (str(self), self.report)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from zlib import crc32
 
 from harvester.base.codec import (
@@ -25,11 +25,8 @@ from harvester.base.codec import (
     pieces_of,
     records_checksum,
 )
+from harvester.base.dates import Cut
 from harvester.base.secrets import Secret
-
-if TYPE_CHECKING:
-    from harvester.tokens.shared import TokenProvider
-    from harvester.wechat.endpoint import Endpoint
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 """A user's callable that returns a token, for instance from a central token server."""
@@ -152,6 +149,19 @@ class Response(NamedTuple):
         return f"<Response {self.status}, {len(self.body)} bytes>"  # it may contain a token
 
 
+Send = Callable[[Request], Awaitable[Response]]
+"""Sends a request, and returns the answer."""
+
+
+@runtime_checkable
+class TokenProvider(Protocol):
+    """Where an account's tokens come from."""
+
+    async def fetch(self, send: Send) -> Token:
+        """A token that is valid now; raises `TokenRefusedError`."""
+        ...
+
+
 class Action(Enum):
     """What to do after an answer, in the order of how much it affects."""
 
@@ -192,6 +202,79 @@ class Verdict(NamedTuple):
     delayed: bool = False
     more: bool = False
     then: Action | None = None
+
+
+class Field(NamedTuple):
+    """One field of a record.
+
+    type: ``date``, ``int``, ``float``, ``str``, ``bool``, ``object`` or ``list``; a date is a day
+        as the interface writes it.
+    fields: of an object, or of each item of a list of objects; item: the type of a list's items.
+    label: its title in Chinese.
+    """
+
+    name: str
+    type: str
+    meaning: str = ""
+    fields: tuple[Field, ...] = ()
+    item: str = "object"
+    label: str = ""
+
+
+class Endpoint(Protocol):
+    """One interface.
+
+    name: as users type it, and the name of its folder or table.
+    group: the group that it is asked for with, or an empty string.
+    first_day: the first day that has data.
+    cut, span: how a range is cut into windows, and the most days of one.
+    settled_hour: the hour in China from which yesterday can be asked for.
+    late_days: days for which a window's figures still change, its last day included; 0: none.  If a
+        record has a list of entries with a day each, the last one's day is the last of these.
+    daily: the interface has a row for every day: a day without one is late, never zero.
+    day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
+        within an object; empty if it names none.
+    retired: WeChat has taken it offline; only its own name requests it, no group does.
+    successors: the interfaces that WeChat names instead.
+    fields: of a record, as far as they are known.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def first_day(self) -> date: ...
+    @property
+    def cut(self) -> Cut: ...
+    @property
+    def span(self) -> int: ...
+    @property
+    def settled_hour(self) -> int: ...
+    @property
+    def late_days(self) -> int: ...
+    @property
+    def daily(self) -> bool: ...
+    @property
+    def day_field(self) -> str: ...
+    @property
+    def retired(self) -> bool: ...
+    @property
+    def successors(self) -> tuple[str, ...]: ...
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
+
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        """The request for a window, or a later page of it; ``token.query`` carries the token."""
+        ...
+
+    def verdict(self, response: Response, window: Window) -> Verdict:
+        """What a response means, its records if it is DONE.  Any bytes result in a verdict."""
+        ...
+
+    def quota_request(self, token: Token) -> Request | None:
+        """The request that asks how many calls are left today, or None if that cannot be asked."""
+        ...
 
 
 def without_rid(message: str) -> str:

@@ -19,7 +19,7 @@ from harvester.base.outside import guard_call
 from harvester.config import plugins
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
-from harvester.model import Account, metadata
+from harvester.model import Account, Endpoint, metadata
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -29,7 +29,7 @@ from harvester.sinks.base import (
 )
 from harvester.sinks.rows import Table
 from harvester.upkeep.scan import error_of, guarded_sink
-from harvester.wechat.endpoint import Endpoint, in_record
+from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported

@@ -25,12 +25,11 @@ from harvester.engine.scope import Scope
 from harvester.events import Event, Report
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import Calendar
-from harvester.model import Account, Request, Response
+from harvester.model import Account, Endpoint, Request, Response
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual, serve
 from harvester.tokens.official import provider_for
 from harvester.transport import Transport
-from harvester.wechat.endpoint import Endpoint
 from harvester.wechat.interfaces import INTERFACES
 
 A, B = "wx00000000000000aa", "wx00000000000000bb"

@@ -14,14 +14,11 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from harvester.base import files as durable
 from harvester.errors import UsageError
-
-if TYPE_CHECKING:
-    from harvester.model import Response
 
 
 class Secret:
@@ -78,12 +75,9 @@ class Secret:
         left = _without(given, value)
         return text if left == given else left.decode(errors="replace")
 
-    def cut_from_response(self, response: Response) -> Response:
+    def cut_from_body(self, body: bytes) -> bytes:
         """The same for an answer; a value that is short enough to occur by chance is kept."""
-        if not self.is_long:
-            return response
-        body = _without(response.body, self.value.encode(errors="replace"))
-        return response._replace(body=body)
+        return _without(body, self.value.encode(errors="replace")) if self.is_long else body
 
 
 _SHORTEST_TO_CUT = 16

@@ -187,11 +187,11 @@ def run(**values: Any) -> int:
         try:
             report = conduct(begin, factory, quiet=values["quiet"])
         except ExportError as exc:
-            report, failed = exc.report or Report(state="failed"), str(exc)
+            report, failed = cast("Report", exc.report), str(exc)
             report.notes.append(failed)
         status = conclude(report, where, manner, (scope.begin, scope.end))
     except ReaderGoneError as exc:
-        return conclude_unread(exc.report, as_json=values["json"])
+        return conclude_unread(cast("Report | None", exc.report), as_json=values["json"])
     for spec in values["export"] if not values["quiet"] else ():
         target = _text(spec).partition("?")[0]
         for note in report.notes:

@@ -16,7 +16,8 @@ from harvester.base.dates import Cut, recent_days
 from harvester.cli import COMPLETE
 from harvester.cli.terminal import out, plain, show_json, tell
 from harvester.config import plugins
-from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.model import Endpoint, Field
+from harvester.wechat.endpoint import JsonEndpoint
 
 WIDTH = 100
 """Columns of a table in a pipe, and at the most on a terminal."""

@@ -17,8 +17,8 @@ from harvester.exports.base import Target
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.model import Endpoint
 from harvester.sinks.base import Sink, spec_of
-from harvester.wechat.endpoint import Endpoint
 
 
 async def show_exporting(

@@ -16,9 +16,9 @@ from harvester.cli.terminal import many, plain, tell
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
+from harvester.model import Endpoint
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.rebuild import rebuild, rebuild_shared
-from harvester.wechat.endpoint import Endpoint
 
 
 async def show_rebuilding(

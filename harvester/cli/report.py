@@ -10,19 +10,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import harvester
 from harvester.base.files import replace_file
 from harvester.cli import COMPLETE
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import plain, say, tell
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
+from harvester.model import Endpoint
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.verify import TURNS
-from harvester.wechat.endpoint import Endpoint
 
 
 def language() -> str:
@@ -70,7 +71,7 @@ async def write_report(
             drawn, why = await _figures(ledger, seen, wanted, named)
     if why:
         say(f"the page has no curves: {why}")
-    _write(html, page(seen, lang, figures=drawn, no_figures=why))
+    _write(html, page(seen, lang, figures=drawn, no_figures=why, version=harvester.__version__))
     tell(plain(verdict.headline(seen)[lang == "en"]))
     tell(plain(str(html)))
     return COMPLETE

@@ -15,9 +15,9 @@ from harvester.cli.terminal import many, plain, tell
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.model import Endpoint
 from harvester.sinks.base import Sink, name_in, spec_of
 from harvester.upkeep.copy import add_sink, exclusively, remove_sink
-from harvester.wechat.endpoint import Endpoint
 
 
 async def show_sinks(ledger: SqliteLedger | PostgresLedger) -> int:

@@ -35,11 +35,11 @@ from harvester.ledger.coverage import (
     OpenWindow,
     days_of,
 )
+from harvester.model import Endpoint
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
 from harvester.report.streams import BLANK, STATES, Counts, Reader, Stream, Wanted
-from harvester.wechat.endpoint import Endpoint
 
 DETAILED, ASKED = 6, 50
 """Up to so many streams are shown by month and day, if no filter was given and if one was."""

@@ -21,11 +21,11 @@ from harvester.base.dates import nearest
 from harvester.base.secrets import Secret, read_reference
 from harvester.config.files import read_toml
 from harvester.errors import UsageError
-from harvester.model import Account, Action, Token, Verdict
+from harvester.model import Account, Action, Send, Token, Verdict
 from harvester.tokens.external import HttpToken
 from harvester.tokens.official import SECRET_KINDS, TOKEN_KINDS, check_appid, provider_for
 from harvester.tokens.platform import Platform
-from harvester.tokens.shared import Send, TokenRefusedError
+from harvester.tokens.shared import TokenRefusedError
 
 T = TypeVar("T")
 

@@ -13,8 +13,9 @@ from typing import Any
 from harvester.base.dates import Cut, nearest
 from harvester.config import plugins
 from harvester.errors import UsageError
+from harvester.model import Field
 from harvester.wechat.codes import ERRORS
-from harvester.wechat.endpoint import UNIX, Field, JsonEndpoint
+from harvester.wechat.endpoint import UNIX, JsonEndpoint
 from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 
 _CUTS = {cut.value: cut for cut in Cut}

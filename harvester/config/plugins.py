@@ -17,9 +17,9 @@ from typing import Any, cast
 from harvester.base.dates import nearest
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
+from harvester.model import Endpoint
 from harvester.sinks.base import Sink
 from harvester.upkeep.scan import guarded_sink
-from harvester.wechat.endpoint import Endpoint
 from harvester.wechat.interfaces import INTERFACES
 
 EXPORTS = {

@@ -41,6 +41,7 @@ from harvester.model import (
     HELD,
     Action,
     Batch,
+    Endpoint,
     Request,
     Response,
     Tally,
@@ -52,7 +53,6 @@ from harvester.model import (
 from harvester.transport import Transport
 from harvester.wechat.endpoint import (
     LATE_DAYS,
-    Endpoint,
     day_of,
     entry_late_until,
     final_at,
@@ -154,7 +154,7 @@ def _verdict(
         return verdict
     clean = response
     for one in hidden:
-        clean = one.cut_from_response(clean)
+        clean = clean._replace(body=one.cut_from_body(clean.body))
     return verdict if clean.body == response.body else queue.endpoint.verdict(clean, window)
 
 
@@ -407,7 +407,7 @@ class Pipeline:
             return _unanswered(exc)
         self.network.answer(self._time())
         for one in (token, *account.token.secrets):
-            response = one.cut_from_response(response)
+            response = response._replace(body=one.cut_from_body(response.body))
         found = _quota_in(queue.endpoint, response)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
             account.token.reject(token.value, explain(found), fetched)

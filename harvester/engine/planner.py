@@ -35,9 +35,9 @@ from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
 from harvester.events import Deferred, Failed
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
-from harvester.model import HELD, Request, Response, Window
+from harvester.model import HELD, Endpoint, Request, Response, Window
 from harvester.tokens.shared import shared_token
-from harvester.wechat.endpoint import Endpoint, grid
+from harvester.wechat.endpoint import grid
 
 ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together while a plan is made."""

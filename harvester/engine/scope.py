@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from harvester.base.dates import Cut, Days, either, recent_days
 from harvester.errors import UsageError
-from harvester.tokens.shared import TokenProvider
-from harvester.wechat.endpoint import Endpoint, grid
+from harvester.model import Endpoint, TokenProvider
+from harvester.wechat.endpoint import grid
 
 if TYPE_CHECKING:
     from harvester.tokens.stores.base import TokenStore

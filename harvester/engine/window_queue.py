@@ -23,8 +23,7 @@ from harvester.base.dates import (
 from harvester.base.fencing import EPOCH
 from harvester.engine.quota import NEVER, Budget
 from harvester.ledger.coverage import Outcome
-from harvester.model import Batch, Tally, Window
-from harvester.wechat.endpoint import Endpoint
+from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.wechat.response import Quota
 
 OUTSTANDING = 256

@@ -17,8 +17,8 @@ from harvester.errors import UsageError
 from harvester.exports.base import Chunk, Exported, Held, Part, Target, Unit
 from harvester.exports.shapes import Shape
 from harvester.exports.source import Source
+from harvester.model import Endpoint
 from harvester.sinks.base import Stamp
-from harvester.wechat.endpoint import Endpoint
 
 FORM = 1
 """The form of what is written; another one makes every target be written anew."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from harvester.base.codec import MalformedError
 from harvester.errors import UsageError, needs
-from harvester.model import Batch, Window
+from harvester.model import Batch, Field, Window
 from harvester.sinks.rows import (
     METADATA,
     Misfit,
@@ -28,7 +28,6 @@ from harvester.sinks.rows import (
     moment,
     values_of,
 )
-from harvester.wechat.endpoint import Field
 
 try:
     import pyarrow as pa

@@ -16,8 +16,8 @@ from typing import Any
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
+from harvester.model import Endpoint
 from harvester.sinks.rows import METADATA
-from harvester.wechat.endpoint import Endpoint
 
 ROW = "_row"
 NESTED, FLAT = "nested", "flat"

@@ -32,6 +32,7 @@ from harvester.base.dates import (
 )
 from harvester.ledger.base import Key, Ledger, WorkerState, shared
 from harvester.ledger.coverage import Calendar
+from harvester.model import Endpoint
 from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
 from harvester.report.streams import (
     LETTERS,
@@ -46,7 +47,7 @@ from harvester.report.streams import (
     covering,
     sum_of,
 )
-from harvester.wechat.endpoint import Endpoint, grid, load_of
+from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
 
 SEEN_QUOTA = 1000

@@ -18,7 +18,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import harvester
 from harvester.base.dates import china
 from harvester.errors import UsageError, needs
 from harvester.ledger.base import WorkerState
@@ -59,10 +58,12 @@ def page(
     *,
     figures: Figures | None = None,
     no_figures: str = "",
+    version: str = "",
 ) -> str:
     """The whole page; lang: ``zh`` or ``en``, in which it opens.
 
     figures: for the curves, if they are wanted; no_figures: why they could not be read.
+    version: of harvester.
     Raises `UsageError` if its library is missing.
     """
     titles = {view.name: title_of(view.name, view.endpoint) for view in seen.interfaces}
@@ -76,6 +77,7 @@ def page(
         seen=seen,
         lang=lang,
         policy=policy,
+        version=version,
         style=style,
         script=script,
         made=f"{china(seen.made):%Y-%m-%d %H:%M} UTC+8",
@@ -130,7 +132,6 @@ def template() -> Template:
         "share": share,
         "shares": _shares,
         "texts": TEXTS,
-        "version": harvester.__version__,
         "years": drawing.years,
     }
     return environment.from_string(re.sub(r"\n\s*", "", _asset("page.html")))

@@ -35,7 +35,7 @@ from harvester.ledger.coverage import (
     OpenWindow,
     days_of,
 )
-from harvester.wechat.endpoint import Endpoint
+from harvester.model import Endpoint
 
 STATES = ("failed", "stale", "missing", "waiting", "provisional", "complete")
 """The states of an interface of an account, the gravest first."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from harvester.base.dates import CHINA
+from harvester.model import Endpoint
 from harvester.report.causes import Text
-from harvester.wechat.endpoint import Endpoint
 
 LANGUAGES = ("zh", "en")
 

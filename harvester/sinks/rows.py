@@ -22,8 +22,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from harvester.base.codec import encode
-from harvester.model import Batch, listed
-from harvester.wechat.endpoint import Field
+from harvester.model import Batch, Field, listed
 
 Row = tuple[Any, ...]
 Form = Callable[[Any], Any]

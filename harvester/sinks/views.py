@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from harvester.wechat.endpoint import Field
+from harvester.model import Field
 
 SCALARS = ("int", "float", "str", "bool", "date")
 ITEM = "_item"

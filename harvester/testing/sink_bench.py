@@ -19,9 +19,9 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from harvester.errors import SinkError, UsageError
-from harvester.model import Batch, Tally, Window
+from harvester.model import Batch, Field, Tally, Window
 from harvester.sinks.base import Checkpoint, Sink, Written
-from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
 
 Make = Callable[[str], Sink]
 Read = Callable[[str], "Iterable[Mapping[str, Any]] | Awaitable[Iterable[Mapping[str, Any]]]"]

@@ -21,8 +21,8 @@ import anyio
 from harvester.base.codec import MalformedError, parse
 from harvester.base.secrets import Secret, advice, place_of, read_reference
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Action, Request, Token, Verdict
-from harvester.tokens.shared import CallableProvider, Send, TokenProvider, TokenRefusedError
+from harvester.model import Action, Request, Send, Token, TokenProvider, Verdict
+from harvester.tokens.shared import CallableProvider, TokenRefusedError
 
 LONGEST_TOKEN = 4096
 """The most characters of a token.  WeChat asks to reserve 512; it is part of every URL."""

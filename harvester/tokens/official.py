@@ -13,12 +13,19 @@ from typing import Any, cast
 from harvester.base.codec import encode
 from harvester.base.secrets import Secret
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Request, Token, TokenSource, Verdict
+from harvester.model import (
+    Account,
+    Action,
+    Request,
+    Send,
+    Token,
+    TokenProvider,
+    TokenSource,
+    Verdict,
+)
 from harvester.tokens.external import EXTERNAL_KINDS, external, token_of
 from harvester.tokens.shared import (
     CallableProvider,
-    Send,
-    TokenProvider,
     TokenRefusedError,
     check_token_source,
     provides,

@@ -19,10 +19,10 @@ from weakref import WeakValueDictionary
 from harvester.base.codec import encode
 from harvester.base.secrets import Secret, read_private, write_private
 from harvester.errors import AccountError, UsageError
-from harvester.model import Account, Action, Request, Token, Verdict
+from harvester.model import Account, Action, Request, Send, Token, TokenProvider, Verdict
 from harvester.tokens.external import called
 from harvester.tokens.official import asked, check_appid, token_in, token_or_error
-from harvester.tokens.shared import Send, SharedToken, TokenProvider, shared_token
+from harvester.tokens.shared import SharedToken, shared_token
 from harvester.wechat.codes import AUTHORIZER_ERRORS, COMPONENT_ERRORS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from harvester.base.outside import guard_cancellation
 from harvester.base.secrets import Secret
@@ -25,10 +25,10 @@ from harvester.errors import AccountError, AttemptError, UsageError
 from harvester.model import (
     ACCESS_TOKEN,
     Action,
-    Request,
-    Response,
+    Send,
     Stored,
     Token,
+    TokenProvider,
     TokenSource,
     Verdict,
 )
@@ -36,7 +36,6 @@ from harvester.model import (
 if TYPE_CHECKING:
     from harvester.tokens.stores.base import TokenStore
 
-Send = Callable[[Request], Awaitable[Response]]
 """The function that sends a provider's request: a transport's `send`."""
 
 RENEW_BEFORE = 300.0
@@ -58,15 +57,6 @@ class TokenRefusedError(AttemptError):
     def __reduce__(self) -> tuple[type[TokenRefusedError], tuple[Verdict]]:
         """Pickle it whole."""
         return type(self), (self.verdict,)
-
-
-@runtime_checkable
-class TokenProvider(Protocol):
-    """Where an account's tokens come from."""
-
-    async def fetch(self, send: Send) -> Token:
-        """A token that is valid now; raises `TokenRefusedError`."""
-        ...
 
 
 class Joining(Protocol):

@@ -24,7 +24,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
 from harvester.ledger.base import Key, Ledger, place_of, shared
 from harvester.ledger.coverage import DONE, STORED, Calendar
-from harvester.model import Batch, Window
+from harvester.model import Batch, Endpoint, Window
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -41,7 +41,6 @@ from harvester.upkeep.scan import (
     scanned,
     version_of,
 )
-from harvester.wechat.endpoint import Endpoint
 
 ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together."""

@@ -25,10 +25,10 @@ from harvester.base.lock import Claim
 from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.coverage import DONE, Calendar, Outcome
-from harvester.model import Window
+from harvester.model import Endpoint, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.upkeep.scan import Endpoints, endpoints_in, scanned
-from harvester.wechat.endpoint import Endpoint, entry_late_until, final_at, late_until
+from harvester.wechat.endpoint import entry_late_until, final_at, late_until
 
 A_DAY = 86_400.0
 _BESIDE = ("-wal", "-shm")

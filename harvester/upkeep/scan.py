@@ -16,9 +16,8 @@ from harvester.base.threads import READING, Thread
 from harvester.errors import SinkError
 from harvester.ledger.base import Key, Ledger
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
-from harvester.model import Tally, listed, many
+from harvester.model import Endpoint, Tally, listed, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
-from harvester.wechat.endpoint import Endpoint
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from operator import itemgetter
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.base.dates import ONE_DAY, Cut, Grid, Load, last_settled_day, settles_at
 from harvester.errors import UsageError
-from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.model import Action, Endpoint, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.response import Rule, code_of, read, refusal
 
 _OBJECTS = {dict}
@@ -57,79 +57,6 @@ def check_endpoint(name: object, first_day: Any) -> None:
             f"interface {name}: first_day {first_day} is not a day from {EARLIEST} on; no interface"
             " of WeChat has older figures"
         )
-
-
-class Field(NamedTuple):
-    """One field of a record.
-
-    type: ``date``, ``int``, ``float``, ``str``, ``bool``, ``object`` or ``list``; a date is a day
-        as the interface writes it.
-    fields: of an object, or of each item of a list of objects; item: the type of a list's items.
-    label: its title in Chinese.
-    """
-
-    name: str
-    type: str
-    meaning: str = ""
-    fields: tuple[Field, ...] = ()
-    item: str = "object"
-    label: str = ""
-
-
-class Endpoint(Protocol):
-    """One interface.
-
-    name: as users type it, and the name of its folder or table.
-    group: the group that it is asked for with, or an empty string.
-    first_day: the first day that has data.
-    cut, span: how a range is cut into windows, and the most days of one.
-    settled_hour: the hour in China from which yesterday can be asked for.
-    late_days: days for which a window's figures still change, its last day included; 0: none.  If a
-        record has a list of entries with a day each, the last one's day is the last of these.
-    daily: the interface has a row for every day: a day without one is late, never zero.
-    day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
-        within an object; empty if it names none.
-    retired: WeChat has taken it offline; only its own name requests it, no group does.
-    successors: the interfaces that WeChat names instead.
-    fields: of a record, as far as they are known.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def first_day(self) -> date: ...
-    @property
-    def cut(self) -> Cut: ...
-    @property
-    def span(self) -> int: ...
-    @property
-    def settled_hour(self) -> int: ...
-    @property
-    def late_days(self) -> int: ...
-    @property
-    def daily(self) -> bool: ...
-    @property
-    def day_field(self) -> str: ...
-    @property
-    def retired(self) -> bool: ...
-    @property
-    def successors(self) -> tuple[str, ...]: ...
-    @property
-    def fields(self) -> tuple[Field, ...]: ...
-
-    def request(self, window: Window, token: Token, page: int = 1) -> Request:
-        """The request for a window, or a later page of it; ``token.query`` carries the token."""
-        ...
-
-    def verdict(self, response: Response, window: Window) -> Verdict:
-        """What a response means, its records if it is DONE.  Any bytes result in a verdict."""
-        ...
-
-    def quota_request(self, token: Token) -> Request | None:
-        """The request that asks how many calls are left today, or None if that cannot be asked."""
-        ...
 
 
 LATE_DAYS = 3

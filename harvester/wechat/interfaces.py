@@ -25,8 +25,9 @@ from datetime import date
 from typing import Any
 
 from harvester.base.dates import Cut
+from harvester.model import Field
 from harvester.wechat.codes import ERRORS
-from harvester.wechat.endpoint import UNIX, Field, JsonEndpoint
+from harvester.wechat.endpoint import UNIX, JsonEndpoint
 from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 from harvester.wechat.titles import INTERFACES as LABELS
 from harvester.wechat.titles import field_title

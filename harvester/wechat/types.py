@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from harvester.wechat.endpoint import Field
+from harvester.model import Field
 from harvester.wechat.interfaces import INTERFACES
 
 _SCALARS = {"date": str, "int": int, "float": float, "str": str, "bool": bool}

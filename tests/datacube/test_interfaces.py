@@ -10,17 +10,9 @@ import pytest
 
 from harvester.base.dates import Cut, Days, last_legal_day
 from harvester.config import plugins
-from harvester.model import Action, Request, Response, Token, Window
+from harvester.model import Action, Endpoint, Field, Request, Response, Token, Window
 from harvester.wechat import types
-from harvester.wechat.endpoint import (
-    Endpoint,
-    Field,
-    JsonEndpoint,
-    day_of,
-    final_at,
-    grid,
-    in_record,
-)
+from harvester.wechat.endpoint import JsonEndpoint, day_of, final_at, grid, in_record
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import noon
 from tests.testing.support import Wechat

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Request, Response, Token, Verdict
+from harvester.model import Account, Action, Request, Response, Send, Token, Verdict
 from harvester.tokens.official import ClassicToken, StableToken, provider_for
-from harvester.tokens.shared import CallableProvider, Send, TokenRefusedError
+from harvester.tokens.shared import CallableProvider, TokenRefusedError
 
 Provider = StableToken | ClassicToken
 STABLE, CLASSIC = StableToken("wx1", "s3cret"), ClassicToken("wx1", "s3cret")

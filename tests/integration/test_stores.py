@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester.model import Token
+from harvester.model import Send, Token
 from harvester.testing import Faults, Simulator
-from harvester.tokens.shared import Send, StoredToken
+from harvester.tokens.shared import StoredToken
 from harvester.tokens.stores import FileStore, TokenStore
 from harvester.tokens.stores.redis import PASSWORD_VARIABLE, RedisStore
 from tests.redis_server import PASSWORD, RedisServer

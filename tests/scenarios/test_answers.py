@@ -195,7 +195,8 @@ ADDED = """
 from datetime import date
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
+from harvester.model import Field
 
 INTERFACES["getfollowers"] = JsonEndpoint(
     "getfollowers",

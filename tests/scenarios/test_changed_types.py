@@ -12,8 +12,8 @@ import pytest
 
 import harvester
 from harvester.ledger import SqliteLedger
+from harvester.model import Field
 from harvester.upkeep.verify import verify
-from harvester.wechat.endpoint import Field
 from harvester.wechat.interfaces import INTERFACES
 from tests.scenarios.server import Call, Server
 from tests.support import A

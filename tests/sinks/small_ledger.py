@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 
 from harvester.base import files as durable
-from harvester.model import Batch, Window
+from harvester.model import Batch, Endpoint, Field, Window
 from harvester.sinks.base import Checkpoint, Written
-from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
 from tests.sinks import feed
 from tests.sinks.feed import STAMP
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.model import Batch, Window
+from harvester.model import Batch, Field, Window
 from harvester.sinks.rows import Table, record_of
-from harvester.wechat.endpoint import Field
 
 STAMP = "2024-06-15T04:00:00Z"
 WINDOW = Window("wx1", "figures", date(2024, 1, 31), date(2024, 1, 31))

@@ -21,9 +21,9 @@ import trustme
 
 import harvester.sinks.sql.mysql_server as mysql
 from harvester.errors import SinkError, UsageError
+from harvester.model import Field
 from harvester.sinks.sql import mysql as room
 from harvester.sinks.sql.mysql import MySQL
-from harvester.wechat.endpoint import Field
 from harvester.wechat.interfaces import INTERFACES
 from tests.mysql_server import PASSWORD, USER, MySQLServer
 from tests.sinks.test_sql import (

@@ -21,10 +21,10 @@ import harvester
 from harvester.config import plugins
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
-from harvester.model import Batch
+from harvester.model import Batch, Endpoint, Field
 from harvester.sinks.base import name_in
 from harvester.testing import MemorySink
-from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
 from tests import mysql_server
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer

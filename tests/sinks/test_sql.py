@@ -26,13 +26,13 @@ import pytest
 from harvester.base import files as durable
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.postgresql import PostgresLedger
-from harvester.model import Batch, Tally, Window
+from harvester.model import Batch, Field, Tally, Window
 from harvester.sinks.base import Stamp, StoredWindow
 from harvester.sinks.sql.mysql import MySQL
 from harvester.sinks.sql.postgresql import PostgreSQL
 from harvester.sinks.sql.schema import ROW_BITS, Layout
 from harvester.sinks.sql.sqlite import SQLite
-from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests import mysql_server
 from tests.own_server import free_port

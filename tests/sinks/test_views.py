@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 import harvester.base.postgresql
-from harvester.wechat.endpoint import Field
+from harvester.model import Field
 from harvester.wechat.interfaces import INTERFACES
 from tests.postgres_server import PostgresServer
 from tests.sinks.test_sql import CHECKED, SINKS, Target, batch, target_of

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import pytest
 
-from harvester.wechat.codes import ERRORS
 from harvester import events
 from harvester.api import resolve
 from harvester.engine.scope import Scope
@@ -21,6 +20,7 @@ from harvester.ledger import FILE_NAME
 from harvester.model import Account, Request, Response
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, Faults, MemorySink, Simulator
+from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import JsonEndpoint
 from tests.support import A, B, assert_exactly_the_truth, noon, run, scope, stored
 
@@ -29,9 +29,7 @@ MANY = tuple(f"wx{number:016x}" for number in range(1, 81))
 STORM, FULL, DEAD, SLOW = MANY[10], MANY[30], MANY[50], MANY[70]
 BAD = (STORM, FULL, DEAD, SLOW)
 DAYS = (date(2024, 1, 1), date(2024, 4, 30))
-ONE_ROW = JsonEndpoint(
-    "mine", "/datacube/getusercumulate", date(2020, 1, 1), errors=ERRORS
-)
+ONE_ROW = JsonEndpoint("mine", "/datacube/getusercumulate", date(2020, 1, 1), errors=ERRORS)
 
 
 class Slow(FakeTransport):

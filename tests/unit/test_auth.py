@@ -9,12 +9,10 @@ from anyio import current_time
 
 from harvester.base.secrets import Secret
 from harvester.errors import AccountError, UsageError
-from harvester.model import Action, Request, Response, Token, Verdict
+from harvester.model import Action, Request, Response, Send, Token, TokenProvider, Verdict
 from harvester.tokens.shared import (
     CallableProvider,
-    Send,
     SharedToken,
-    TokenProvider,
     TokenRefusedError,
     check_token_source,
     provides,

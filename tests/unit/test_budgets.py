@@ -29,10 +29,9 @@ from harvester.engine.window_queue import QUOTA_AGAIN
 from harvester.events import Report
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.ledger.coverage import DONE, WAITING
-from harvester.model import Request, Response, Window
+from harvester.model import Endpoint, Request, Response, Window
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
-from harvester.wechat.endpoint import Endpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, at, calendars, noon, run, scope
 

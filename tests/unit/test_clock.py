@@ -19,12 +19,11 @@ from harvester.engine.quota import Budget
 from harvester.engine.run import SET_BACK
 from harvester.events import Event, Report
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
-from harvester.model import Request, Response, Token
+from harvester.model import Endpoint, Request, Response, Token
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
 from harvester.tokens.shared import RENEW_BEFORE, StoredToken
 from harvester.tokens.stores import FileStore
-from harvester.wechat.endpoint import Endpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import (
     A,

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from harvester.base.dates import Cut, Grid, Load, last_settled_day, settles_at
 from harvester.errors import UsageError
-from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.model import Action, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.endpoint import (
-    Field,
     JsonEndpoint,
     day_of,
     entry_late_until,

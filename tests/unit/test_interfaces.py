@@ -12,9 +12,9 @@ from harvester.cli.endpoints import days_a_call, show
 from harvester.config import plugins
 from harvester.config.interfaces import read_interfaces
 from harvester.errors import UsageError
-from harvester.model import Token, Window
+from harvester.model import Field, Token, Window
 from harvester.wechat.codes import ERRORS
-from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 from tests.support import harvest

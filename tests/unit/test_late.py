@@ -15,10 +15,10 @@ from harvester.cli.commands import invoke
 from harvester.engine.attempt import DEFERRALS
 from harvester.events import Committed, Report, Retrying
 from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.model import Endpoint
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from harvester.transport import Transport
-from harvester.wechat.endpoint import Endpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, Script, as_multiset, at, bare, calendars, run, scope, stored
 from tests.support import days as all_days

@@ -32,16 +32,19 @@ from harvester.model import (
     HELD,
     Action,
     Batch,
+    Endpoint,
+    Field,
     Request,
     Response,
+    Send,
     Tally,
     Token,
     Verdict,
     Window,
 )  # fmt: skip
 from harvester.testing import VirtualTimeLoop, run_virtual
-from harvester.tokens.shared import Send, SharedToken
-from harvester.wechat.endpoint import Endpoint, Field, JsonEndpoint
+from harvester.tokens.shared import SharedToken
+from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.response import Quota
 from tests.support import virtual

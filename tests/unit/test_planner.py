@@ -26,9 +26,8 @@ from harvester.events import Deferred, Failed
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.ledger.base import Lease
 from harvester.ledger.coverage import STORED, Calendar, Outcome
-from harvester.model import HELD, Response, Tally, Window
+from harvester.model import HELD, Endpoint, Response, Tally, Window
 from harvester.tokens.stores import MemoryStore
-from harvester.wechat.endpoint import Endpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, at, noon, scope
 from tests.support import days as all_days

@@ -20,8 +20,8 @@ from harvester.engine.window_queue import (
     StopReason,
     WindowQueue,
 )
-from harvester.model import Request, Response, Tally, Token, Window
-from harvester.tokens.shared import Send, SharedToken
+from harvester.model import Request, Response, Send, Tally, Token, Window
+from harvester.tokens.shared import SharedToken
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.response import Quota
 from tests.support import days as all_days

@@ -16,9 +16,9 @@ import harvester
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import SqliteLedger
-from harvester.model import Batch
+from harvester.model import Batch, Field
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
-from harvester.wechat.endpoint import Field, JsonEndpoint
+from harvester.wechat.endpoint import JsonEndpoint
 from tests.sinks.small_ledger import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
 

@@ -8,9 +8,9 @@ from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.quota import Budget
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import Attempt, InterfaceQueue, StopReason, WindowQueue
-from harvester.model import Request, Response, Token, Window
+from harvester.model import Request, Response, Send, Token, Window
 from harvester.testing import VirtualTimeLoop as Loop
-from harvester.tokens.shared import Send, SharedToken
+from harvester.tokens.shared import SharedToken
 from harvester.wechat.interfaces import INTERFACES
 from tests.testing.support import virtual
 

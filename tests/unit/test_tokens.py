@@ -14,12 +14,12 @@ import pytest
 
 from harvester.engine.scope import Scope
 from harvester.errors import AccountError, AttemptError, UsageError
-from harvester.model import Account, Action, Request, Response, Stored, Token, Verdict
+from harvester.model import Account, Action, Request, Response, Send, Stored, Token, Verdict
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop
 from harvester.tokens.external import CloudbaseToken, CommandToken, HttpToken, NoToken, StaticToken
 from harvester.tokens.official import provider_for
 from harvester.tokens.platform import Platform
-from harvester.tokens.shared import Send, SharedToken, StoredToken, TokenRefusedError, shared_token
+from harvester.tokens.shared import SharedToken, StoredToken, TokenRefusedError, shared_token
 from harvester.tokens.stores import MemoryStore
 from harvester.transport import HttpTransport
 from harvester.wechat.interfaces import INTERFACES

@@ -26,7 +26,7 @@ from harvester.base.fencing import EPOCH, raised, refused
 from harvester.base.outage import AGAIN, PATIENCE, Away, Undone, until_it_answers
 from harvester.base.threads import Thread
 from harvester.errors import SinkAwayError, SinkError, UsageError
-from harvester.model import Batch, Tally, Window, many, metadata
+from harvester.model import Batch, Endpoint, Field, Tally, Window, many, metadata
 from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWindow, Written
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.rows import Row
@@ -40,7 +40,6 @@ from harvester.sinks.sql.schema import (
     fields_of,
     moment_of,
 )
-from harvester.wechat.endpoint import Endpoint, Field
 
 DISK_FULL = "the disk is full"
 """What `Driver.says` of an error that says so."""

@@ -23,11 +23,11 @@ from harvester.base import files as durable
 from harvester.base.outage import PATIENCE, Away, Undone
 from harvester.base.secrets import Secret
 from harvester.errors import SinkError, UsageError
+from harvester.model import Field
 from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink, before
 from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import ListView
-from harvester.wechat.endpoint import Field
 
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",

@@ -28,10 +28,10 @@ from harvester.base.outage import PATIENCE
 from harvester.base.postgresql import SETTINGS, Server, begin, limits, server_of
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
+from harvester.model import Field
 from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink
 from harvester.sinks.sql.schema import Dialect, as_text
 from harvester.sinks.views import ListView
-from harvester.wechat.endpoint import Field
 
 _LOCK = 0x68617276  # "harv"
 _SETTINGS = (  # the days to delete are few beside a table: they are looked up in its index

@@ -21,7 +21,7 @@ from zlib import crc32
 
 from harvester.base.codec import encode, parse, row_checksum, row_checksums
 from harvester.errors import UsageError
-from harvester.model import Batch
+from harvester.model import Batch, Endpoint, Field
 from harvester.sinks.rows import (
     CHECKSUM,
     EXTRA,
@@ -35,7 +35,6 @@ from harvester.sinks.rows import (
     record_of,
 )
 from harvester.sinks.views import ListView, lists_of
-from harvester.wechat.endpoint import Endpoint, Field
 
 KEY = ("_appid", "_begin_date", "_row")
 """The columns of the primary key, in the order of a scan."""

@@ -16,6 +16,7 @@ from harvester.base import files as durable
 from harvester.base import sqlite as sqlitefile
 from harvester.base.outage import PATIENCE
 from harvester.errors import UsageError
+from harvester.model import Field
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql.base import (
     DISK_FULL,
@@ -29,7 +30,6 @@ from harvester.sinks.sql.base import (
 )
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import ListView
-from harvester.wechat.endpoint import Field
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""

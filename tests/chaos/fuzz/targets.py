@@ -61,7 +61,7 @@ def answer(body: bytes) -> None:
             _check(verdict)
             if verdict.action is Action.DONE:
                 _check_records(verdict.records)
-        _check(endpoint.verdict(TOKEN.cut_from_response(Response(200, body)), WINDOW))
+        _check(endpoint.verdict(Response(200, TOKEN.cut_from_body(body)), WINDOW))
 
 
 def _check(verdict: Verdict) -> None:
