@@ -304,9 +304,11 @@ class JsonLines(Sink):
         for name in sorted(known):
             if folder in ("", folder_of(name)) or name == JOURNAL:
                 yield name, *self._current(name, known[name])
-        for name, marks in self._noted().files.items() if noted else ():
-            found = None if name in known else self._fitting(name, marks)
-            if found is not None and folder in ("", folder_of(name)):
+        merged = self._noted().files if noted else {}
+        for name in merged.keys() - known.keys():
+            if folder not in ("", folder_of(name)):
+                continue
+            if (found := self._fitting(name, merged[name])) is not None:
                 yield name, *found
 
     def _current(self, name: str, mark: Mark) -> tuple[FileIO, Mark]:
