@@ -33,7 +33,11 @@ from harvester.tokens.external import CommandToken
 from harvester.tokens.shared import TokenRefusedError
 from harvester.transport import HttpTransport
 
-EVERY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+EVERY = [
+    each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, Exception) and each.__module__ == errors.__name__
+]
 
 
 @pytest.mark.parametrize("kind", EVERY)
