@@ -20,8 +20,8 @@ from harvester.base.codec import METADATA_BEGINS, parse_lines, parse_small, reco
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
 
-NAME = re.compile(r"[^/]+/\d{4}-\d\d\.jsonl(\.gz|\.zst)?")
-"""The file of an interface and of a month."""
+NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
+"""The file of an interface and of a month, or of a year."""
 JOURNAL = ".replaced.jsonl"
 """The file of the windows that replace others, until they are merged into the files of months."""
 TAIL = 512
@@ -219,5 +219,6 @@ def folder_of(name: str) -> str:
 
 
 def first_day_of(name: str) -> int:
-    """The first day of the month of a file, an ordinal."""
-    return date.fromisoformat(f"{name.partition('/')[2][:7]}-01").toordinal()
+    """The first day of the period of a file, an ordinal."""
+    period = name.partition("/")[2].partition(".")[0]
+    return date.fromisoformat(f"{period}-01-01"[:10]).toordinal()

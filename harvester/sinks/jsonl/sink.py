@@ -1,11 +1,12 @@
-"""JSON lines on disk: ``DIR/<endpoint>/2026-01.jsonl``, a file for each month, plain or compressed.
+"""JSON lines on disk: ``DIR/<endpoint>/2026-01.jsonl``, plain or compressed.
 
 Rule: a file only grows at its end, or is replaced as a whole; the checkpoint says which bytes
 count.
 
-A window is in the file of the month of its first day.  The checkpoint has an entry for each file:
-its length and its generation.  Bytes beyond the length were never committed and are cut off when
-the sink is opened.
+A window is in the file of the month of its first day, or, if it was fetched in April of the next
+year or later, in that of the year (``2019.jsonl``): a backfill has few files, and a daily run
+rewrites small ones.  The checkpoint has an entry for each file: its length and its generation.
+Bytes beyond the length were never committed and are cut off when the sink is opened.
 
 A window that overlaps stored ones goes into the journal, a hidden file.  The journal is merged into
 the files of the months when the sink is closed or opened, and when it has become large: each file
@@ -96,14 +97,22 @@ written: its first run makes it the owner."""
 _LOOKS = "looks"  # there are windows of which the ledger knows nothing: each write looks for them
 
 
+_Known = dict[tuple[str, Mark], list[WindowLines]]
+_REMEMBERED = 2
+"""Files whose windows are remembered between two scans."""
+
+
 class _Source:
     """A file that is read, and how much of it counts."""
 
-    def __init__(self, name: str, file: FileIO | None, mark: Mark) -> None:
+    def __init__(
+        self, name: str, file: FileIO | None, mark: Mark, known: _Known | None = None
+    ) -> None:
         self._name = name
         self._packing = compression_of(name)
         self._file = file
         self._mark = mark
+        self._known = known
         self._spool: IO[bytes] | None = None
         self.last = 0
         """The place of its last window, once it was read to its end."""
@@ -117,11 +126,32 @@ class _Source:
         if self._file is None:
             return iter(())
         pieces = self._packing.pieces(self._file, self._mark.size)
+        if stack is not None and not self._packing.suffix and self._known is not None:
+            return self._remembered(self._known, pieces)
         if stack is not None and self._packing.suffix:
             self._spool = TemporaryFile(buffering=0)  # noqa: SIM115  (the stack closes it)
             stack.enter_context(self._spool)
             pieces = self._copied(pieces, self._spool)
         return windows_in(pieces, self._file.name)
+
+    def _remembered(self, known: _Known, pieces: Iterable[bytes]) -> Iterator[WindowLines]:
+        """Its windows, with the length of their lines alone if they were found before.
+
+        An export scans the file of a year once for each month.
+        """
+        key = self._name, self._mark
+        if key in known:
+            yield from known[key]
+            return
+        assert self._file is not None
+        places: list[WindowLines] = []
+        for found in windows_in(pieces, self._file.name):
+            size = sum(map(len, found.lines))
+            places.append(found._replace(lines=[range(size)] if size else []))  # type: ignore[list-item]
+            yield found
+        while len(known) >= _REMEMBERED:
+            del known[next(iter(known))]
+        known[key] = places
 
     @staticmethod
     def _copied(pieces: Iterable[bytes], spool: IO[bytes]) -> Iterator[bytes]:
@@ -142,6 +172,7 @@ class _Place(NamedTuple):
     window: Window
     start: int
     size: int
+    file: str
 
 
 class _Merged(NamedTuple):
@@ -193,6 +224,7 @@ class JsonLines(Sink):
         self._changed: set[str] = set()  # files whose marks were not returned by a write
         self._days: dict[str, Days] = {}  # by interface, of the files that were looked at
         self._looked: set[str] = set()
+        self._known: _Known = {}
 
     def __repr__(self) -> str:
         return f"<JsonLines {self.path}, {len(self._marks)} files>"
@@ -451,14 +483,10 @@ class JsonLines(Sink):
         if replacing:
             self._append(JOURNAL, replacing)
         if len(replacing) < len(group):
-            months: dict[int, list[Batch]] = defaultdict(list)
             skipped = {*map(id, replacing)}
-            for batch in group:
-                if not skipped or id(batch) not in skipped:
-                    begin = batch.window[2]
-                    months[begin.year * 12 + begin.month].append(batch)
-            for some in months.values():
-                self._append(self._file_of(some[0].window), some)
+            for some in _by_period([batch for batch in group if id(batch) not in skipped]
+                                   if skipped else group):  # fmt: skip
+                self._append(self._file_of(some[0].window, some[0].fetched_at), some)
         if endpoint in self._days:
             self._days[endpoint].add(batch.window for batch in group)
 
@@ -486,9 +514,10 @@ class JsonLines(Sink):
     def _files_of(self, endpoint: str) -> list[str]:
         return sorted(name for name in self._marks if name.startswith(f"{endpoint}/"))
 
-    def _file_of(self, window: Window) -> str:
-        """The file of a window's month: the one that is there, however it is packed."""
-        stem = f"{window.endpoint}/{window.begin.isoformat()[:7]}.jsonl"
+    def _file_of(self, window: Window, fetched_at: str) -> str:
+        """The file of a window: the one that is there, however it is packed."""
+        year, month = _period_of(window.begin, fetched_at)
+        stem = f"{window.endpoint}/{year}" + (f"-{month:02}.jsonl" if month else ".jsonl")
         names = [stem + made.suffix for made in COMPRESSIONS.values()]
         return next((name for name in names if name in self._marks), stem + self._suffix)
 
@@ -603,7 +632,9 @@ class JsonLines(Sink):
                 file = stack.enter_context(opened(self.path / JOURNAL))
                 journal = _Source(JOURNAL, file, mark)
                 for found in journal.windows():
-                    place = _Place(found.window, found.start, sum(map(len, found.lines)))
+                    file_name = self._file_of(found.window, found.fetched_at)
+                    size = sum(map(len, found.lines))
+                    place = _Place(found.window, found.start, size, file_name)
                     places[found.window.endpoint].append(place)
             for endpoint, replacing in places.items():
                 self._merge_into(endpoint, replacing, journal)
@@ -624,9 +655,9 @@ class JsonLines(Sink):
         days: dict[str, Days] = defaultdict(Days)  # of the windows that belong into a file
         added: dict[str, list[_Place]] = defaultdict(list)
         for place in replacing:
-            days[self._file_of(place.window)].add([place.window])
+            days[place.file].add([place.window])
         for place in last_of_overlapping(replacing):
-            added[self._file_of(place.window)].append(place)
+            added[place.file].append(place)
         names = sorted({*self._files_of(endpoint), *added})
         for others in (True, False):  # first what a window of another month replaces: so a reader
             drafts: Marks = {}  # never sees both
@@ -781,7 +812,7 @@ class JsonLines(Sink):
         with ExitStack() as files:
             journal, *sources = self._sources(endpoint, checkpoint, stack or files)
             places = [
-                _Place(found.window, found.start, 0)
+                _Place(found.window, found.start, 0, "")
                 for found in journal.windows()
                 if found.window.endpoint == endpoint
             ]
@@ -804,7 +835,7 @@ class JsonLines(Sink):
         sources = [_Source(JOURNAL, None, Mark())]
         try:
             for name, file, mark in self._open_files(endpoint, checkpoint):
-                source = _Source(name, stack.enter_context(file), mark)
+                source = _Source(name, stack.enter_context(file), mark, self._known)
                 sources[0 if name == JOURNAL else len(sources) :] = [source]
         except OSError as exc:
             raise SinkError(f"{self.path} cannot be read ({exc.strerror})") from exc
@@ -827,6 +858,29 @@ class JsonLines(Sink):
 
 
 _TWO_NUMBERS, _MODULUS = Struct("<QQ"), 1 << 64
+
+
+def _period_of(begin: date, fetched_at: str) -> tuple[int, int]:
+    """The year and the month of a window's file; 0 for a file of the whole year."""
+    old = fetched_at > f"{begin.year + 1}-04"
+    return begin.year, 0 if old else begin.month
+
+
+def _by_period(group: Sequence[Batch]) -> Collection[Sequence[Batch]]:
+    """The batches of each file."""
+    begins = [batch.window[2] for batch in group]
+    moments = [batch.fetched_at for batch in group]
+    ends = {
+        _period_of(begin, moment)
+        for begin in (min(begins), max(begins))
+        for moment in (min(moments), max(moments))
+    }
+    if len(ends) == 1:  # mostly
+        return [group]
+    files: dict[tuple[int, int], list[Batch]] = defaultdict(list)
+    for batch, begin, moment in zip(group, begins, moments, strict=True):
+        files[_period_of(begin, moment)].append(batch)
+    return files.values()
 
 
 def _marks_in(checkpoint: Checkpoint) -> Marks:
