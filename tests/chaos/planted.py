@@ -29,7 +29,7 @@ class Planted(NamedTuple):
 WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
-        "writer.py",
+        "engine/writer.py",
         "        checkpoints, refused = await self._write([window.batch for window in windows]",
         "        if self.ledger is not None:\n"
         "            outcomes = [*left, *[window.outcome for window in windows]]\n"
@@ -39,100 +39,100 @@ WORLDS = (
     ),
     Planted(
         "requests that already have a grant ignore a pause",
-        "limiter.py",
+        "engine/limiter.py",
         "            self._paused_until <= now\n            and (len",
         "            (self._paused_until <= now or len(departures) > 0)\n            and (len",
     ),
     Planted(
         "the gate is disabled: only the bucket sets the pace",
-        "limiter.py",
+        "engine/limiter.py",
         "departures[0] <= now - self._gap)",
         "True)",
     ),
     Planted(
         "a refused token is dropped without comparing it with the current one",
-        "auth.py",
+        "tokens/shared.py",
         "        if late:\n            return False\n",
         "",
     ),
     Planted(
         "a window that waits for a retry occupies its slot",
-        "worker.py",
+        "engine/worker.py",
         "                self._again(account, queue, decision)\n",
         "                await asyncio.sleep(decision.delay)\n"
         "                queue.again(decision.attempt, _now())\n",
     ),
     Planted(
         "a worker that takes a job wakes no other worker for the next one",
-        "scheduler.py",
+        "engine/scheduler.py",
         "                if self._ready:\n                    self._wake_worker()\n"
         "                return job\n",
         "                return job\n",
     ),
     Planted(
         "the timer of the accounts is not set again after it fired",
-        "scheduler.py",
+        "engine/scheduler.py",
         "        else:\n            self._arm()\n",
         "",
     ),
     Planted(
         "emptying a full channel wakes no waiting task",
-        "channel.py",
+        "engine/channel.py",
         "            if not room.done():\n                room.set_result(None)\n",
         "            if room.done():\n                room.set_result(None)\n",
     ),
     Planted(
         "a cancelled caller does not wait for the disk",
-        "thread.py",
+        "base/threads.py",
         "                    cancelled = exc\n",
         "                    raise\n",
     ),
     Planted(
         "a failed window stays in flight forever",
-        "worker.py",
+        "engine/worker.py",
         "        queue.settled()\n        if queue.trying:",
         "        if decision.action is not Action.FAIL_WINDOW:\n            queue.settled()\n"
         "        if queue.trying:",
     ),
     Planted(
         "a waiting window is reported as done",
-        "worker.py",
+        "engine/worker.py",
         'state = "failed" if until is None else "waiting"',
         'state = "failed" if until is None else "final"',
     ),
     Planted(
         "a segment that a crash left without a checkpoint is kept",
-        "sinks/lines.py",
+        "sinks/jsonl/sink.py",
         "        for path in self._strays({*self._home.folders, *map(folder_of, self._marks)}):\n",
         "        for path in ():\n",
     ),
     Planted(
         "the checkpoint of a write is not stored",
-        "writer.py",
+        "engine/writer.py",
         "                checkpoints[name] = written.checkpoint\n",
         "                checkpoints[name] = {}\n",
     ),
     Planted(
         "a replaced window is not removed",
-        "sinks/lines.py",
+        "sinks/jsonl/sink.py",
         "            for found in filter(stays, source.windows()):\n",
         "            for found in source.windows():\n",
     ),
     Planted(
         "the ledger learns nothing of what a merge has rewritten",
-        "sinks/lines.py",
+        "sinks/jsonl/sink.py",
         "            self._mark(name, mark)\n\n    # reading\n",
         "            self._marks[name] = mark\n\n    # reading\n",
     ),
     Planted(
         "an overlap that is not the same window is not replaced",
-        "sinks/lines.py",
+        "sinks/jsonl/sink.py",
         "if self._looks or batch.replaces]",
         "if batch.former is not None]",
     ),
     Planted(
         "a sum counts an open window",
-        "coverage.py",
+        "ledger/coverage.py",
         "            self._fill(begin, end, OPEN)\n            self.windows[begin]",
         "            self._fill(begin, end, OPEN)\n"
         "            known = self.sums.get(begin.year, Tally())\n"
@@ -141,7 +141,7 @@ WORLDS = (
     ),
     Planted(
         "the tally of an open window is that of the previous run",
-        "coverage.py",
+        "ledger/coverage.py",
         "            self._clear(begin, end)\n"
         "            self._fill(begin, end, OPEN)\n"
         "            self.windows[begin] =",
@@ -154,112 +154,112 @@ WORLDS = (
     ),
     Planted(
         "an open window is kept beside one that overlaps it",
-        "coverage.py",
+        "ledger/coverage.py",
         "if each.begin <= end and begin <= each.end\n",
         "if each.begin == begin and each.end == end\n",
     ),
     Planted(
         "a failure marks the days of an open window as failed",
-        "coverage.py",
+        "ledger/coverage.py",
         "bytes([MISSING, WAITING, FAILED])",
         "bytes([MISSING, WAITING, FAILED, OPEN])",
     ),
     Planted(
         "a refreshed window is counted twice",
-        "stored.py",
+        "upkeep/scan.py",
         "found[year] = kept if exact or not kept.records else None",
         "found[year] = known",
     ),
     Planted(
         "a window whose figures can still change is not requested again",
-        "planner.py",
+        "engine/planner.py",
         "        and not wall < window.due <= wall + hold",
         "        and not window.due",
     ),
     Planted(
         "an open window is also requested as missing days",
-        "planner.py",
+        "engine/planner.py",
         "calendar.runs(begin, end, STORED)",
         "calendar.runs(begin, end, STORED[:2])",
     ),
     Planted(
         "the journal is merged twice",
-        "ledger/tables.py",
+        "ledger/sqlite_tables.py",
         '    tables.run("DELETE FROM journal")\n',
         '    tables.run("DELETE FROM journal WHERE number > 1")\n',
     ),
     Planted(
         "a retry is not counted against the budget",
-        "queues.py",
+        "engine/window_queue.py",
         "            budget.spend()\n",
         "            if not attempt.failures:\n                budget.spend()\n",
     ),
     Planted(
         "calls are recorded with the next commit only",
-        "writer.py",
+        "engine/writer.py",
         "            self.sent.clear()\n            await self.book()\n",
         "            self.sent.clear()\n",
     ),
     Planted(
         "a call whose connection was never opened is counted",
-        "pipeline.py",
+        "engine/attempt.py",
         "                queue.unsent()\n",
         "                pass\n",
     ),
     Planted(
         "a used-up quota gets one call after the other",
-        "worker.py",
+        "engine/worker.py",
         "            self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)\n",
         "            pass\n",
     ),
     Planted(
         "a token leaves without the rate of its account",
-        "pipeline.py",
+        "engine/attempt.py",
         "        await limiter.acquire()\n",
         "",
     ),
     Planted(
         "a request that failed in an outage is lost",
-        "worker.py",
+        "engine/worker.py",
         "        if not reason:\n            queue.again(attempt, _now())\n",
         "        if not reason:\n            pass\n",
     ),
     Planted(
         "a lost network is probed once",
-        "network.py",
+        "engine/network.py",
         "            if self.lost_since is not None and not self._stopped.is_set():\n"
         "                await self._probe()\n",
         "",
     ),
     Planted(
         "the days of a window that was too long are lost but the first",
-        "queues.py",
+        "engine/window_queue.py",
         "        self._first += reversed(others)\n",
         "",
     ),
     Planted(
         "the day begins at midnight in Greenwich",
-        "plan.py",
+        "base/dates.py",
         "DAY, _AHEAD = 86_400.0, 28_800.0\n",
         "DAY, _AHEAD = 86_400.0, 0.0\n",
     ),
     Planted(
         "a window that returns to a stopped interface is lost",
-        "worker.py",
+        "engine/worker.py",
         "in the meantime\n"
         "                await self._leave(queue, [attempt.days], queue.stopped)\n",
         "in the meantime\n                pass\n",
     ),
     Planted(
         "the ledger is left open when the run is cancelled",
-        "engine.py",
+        "engine/run.py",
         "                await self._stack.__aexit__(kind, exc, trace)\n",
         "                if kind is not asyncio.CancelledError:\n"
         "                    await self._stack.__aexit__(kind, exc, trace)\n",
     ),
     Planted(
         "the empty days of merged windows overlap",
-        "ledger/rows.py",
+        "ledger/encoding.py",
         "                    bits |= int(empty, 16) << (first - begin)\n",
         "                    bits |= int(empty, 16)\n",
     ),
@@ -269,13 +269,13 @@ WORLDS = (
 WORKERS = (
     Planted(
         "the sink has no fence",
-        "fencing.py",
+        "base/fencing.py",
         "    return {appid for appid, epoch in fence.items() if known.get(appid, 0) > epoch}\n",
         "    return set()\n",
     ),
     Planted(
         "neither the ledger compares epochs nor the worker",
-        "fencing.py",
+        "base/fencing.py",
         "    return held.get(appid) == epoch\n\n\n"
         "def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:\n",
         "    return True\n\n\n"
@@ -284,7 +284,7 @@ WORKERS = (
     ),
     Planted(
         "days that are marked are not opened",
-        "stored.py",
+        "upkeep/scan.py",
         "    if not marks:\n        return\n    known",
         "    if marks:\n        return\n    known",
     ),

@@ -61,7 +61,7 @@ def test_a_sink_whose_package_is_not_here_says_how_to_install_it(
 ) -> None:
     program = (
         "import sys; sys.modules.update(dict.fromkeys(sys.argv[2].split()))\n"
-        "from harvester import UsageError, plugins\n"
+        "from harvester import UsageError\nfrom harvester.config import plugins\n"
         "try: plugins.sink(sys.argv[1])\n"
         "except UsageError as exc: print(exc)"
     )
