@@ -1,6 +1,5 @@
 """The tree of exceptions: how far each one reaches."""
 
-import inspect
 import pickle
 import traceback
 from collections.abc import Callable
