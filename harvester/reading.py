@@ -15,27 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harvester.base.dates import FIRST, Days, parse_day
-from harvester.base.outside import guard_call
 from harvester.config import plugins
-from harvester.errors import SinkError, UsageError
+from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
 from harvester.model import Account, Endpoint, metadata
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
-    StoredWindow,
     name_in,
     spec_of,
 )
 from harvester.sinks.rows import Table
-from harvester.upkeep.scan import error_of, guarded_sink
+from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
 
 _ROWS = 1 << 14  # of a batch
-_TURNS = 20  # a run replaces what is about to be read: so often it is begun anew
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
 
@@ -132,24 +129,19 @@ class StoredRecords:
         checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
         from harvester.exports import arrow
+        from harvester.exports.source import Source
 
-        scan = sink.scan
-        if scan is None:
-            raise UsageError(f"{sink.identity} cannot be read back")
         self._arrow = arrow
-        self._sink = sink
-        self._scan = scan
-        self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
+        self._source = Source(sink, checkpoint)
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
         self._appids = appids
         self._days = days
-        self._checkpoint = checkpoint
         self._day = _day_field(self._table, endpoint)
         self.schema = arrow.schema_of(self._table)
         """The columns: a `pyarrow.Schema`."""
 
     def __repr__(self) -> str:
-        return f"<StoredRecords {self._table.name} in {self._sink.identity}>"
+        return f"<StoredRecords {self._table.name} in {self._source.sink.identity}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
@@ -179,32 +171,11 @@ class StoredRecords:
             yield self._arrow.batch_of(self._table, self.schema, documents)
 
     def _documents(self) -> Iterator[dict[str, Any]]:
-        for stored in self._stored():
+        for stored in self._source.windows(self._table.name, self._days, self._appids):
             beside = metadata(stored.window, stored.fetched_at)
-            for record in self._guarded(stored.records):
+            for record in self._source.records(stored):
                 if self._is_wanted(record):
                     yield {**record, **beside}
-
-    def _stored(self) -> Iterator[StoredWindow]:
-        """Scan the sink with the ledger's newest checkpoint.
-
-        A run may replace files after that was read, and before the sink has opened them: then it
-        has a newer one.
-        """
-        for turn in range(1, _TURNS + 1):
-            checkpoint = self._checkpoint()
-            found = iter(
-                self._guarded(self._scan, self._table.name, self._appids, checkpoint, self._days)
-            )
-            try:
-                stored = self._guarded(next, found, None)
-                break
-            except SinkError:
-                if turn == _TURNS or self._checkpoint() == checkpoint:
-                    raise
-        while stored is not None:
-            yield stored
-            stored = self._guarded(next, found, None)
 
     def _is_wanted(self, record: dict[str, Any]) -> bool:
         """Whether a record belongs to a day of the range; its window has days of it."""

@@ -6,7 +6,7 @@ Rule: reads only.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ class Source:
 
     def __init__(self, sink: Sink, checkpoint: Callable[[], Checkpoint | None]) -> None:
         if sink.scan is None or sink.endpoints is None:
-            raise UsageError(f"{sink.identity} cannot be read back, so nothing can be exported")
+            raise UsageError(f"{sink.identity} cannot be read back")
         self.sink = sink
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self._checkpoint = checkpoint
@@ -60,11 +60,11 @@ class Source:
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
         days = _days_of(month)
-        for stored in self._windows(shape.name, days):
+        for stored in self.windows(shape.name, days):
             if not days[0] <= stored.window.begin <= days[1]:
                 continue  # it begins in another month
             beside = metadata(stored.window, stored.fetched_at)
-            records = self._guarded(stored.records)
+            records = self.records(stored)
             documents += [{**record, **beside} for record in records]
             numbers += range(len(records))
             if len(documents) >= ROWS:
@@ -73,15 +73,24 @@ class Source:
         if documents:
             yield shape.split(documents, numbers)
 
-    def _windows(self, name: str, days: Days) -> Iterator[StoredWindow]:
+    def windows(
+        self, name: str, days: Days | None = None, appids: Collection[str] | None = None
+    ) -> Iterator[StoredWindow]:
+        """The stored windows of an interface that have such days, in order."""
+
         def begun(checkpoint: Checkpoint | None) -> tuple[StoredWindow | None, Any]:
-            found = iter(self._scan(name, None, checkpoint, days))
+            found = iter(self._scan(name, appids, checkpoint, days))
             return next(found, None), found
 
         stored, found = self._again_if_changed(begun)
         while stored is not None:
             yield stored
             stored = self._guarded(next, found, None)
+
+    def records(self, stored: StoredWindow) -> list[dict[str, Any]]:
+        """The records of a window, as long as the next one has not been asked for."""
+        found: list[dict[str, Any]] = self._guarded(stored.records)
+        return found
 
     def _again_if_changed(self, call: Callable[[Checkpoint | None], Any]) -> Any:
         """What a call returns, given the newest checkpoint.
